@@ -1,0 +1,218 @@
+"""What people subclass to decide: takes commands, replies with events. A plain object."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .codec import dump
+from .errors import DefinitionError, InvalidMessage, UnknownMessage
+from .handlers import Handler, handlers_of, methods_of
+from .messages import Command, Event
+from .names import id_of
+from .references import classes_named_in
+from .state import StateType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Aggregate", "AggregateDefinition"]
+
+
+class Aggregate:
+    """Takes commands, decides, and replies with events; the only writer of its stream.
+
+    `@handle(Cmd)` methods return an event, several, or None, or yield them; a yielded event is
+    applied before the next line runs. `raise Rejected(reason)` refuses the command. `@apply(Evt)`
+    methods change the state, and nothing else does: an aggregate's state comes from its events.
+
+    Class keywords:
+        identity: the field of its commands that names the aggregate
+        category: the part of its stream's name before the id; the class's name in snake case
+            when it is not given
+
+    """
+
+    __slots__ = ("_applying", "_id", "_version")
+
+    __procession_options__: ClassVar[dict[str, Any]] = {}
+
+    def __init_subclass__(
+        cls, *, identity: str | None = None, category: str | None = None, **keywords: Any
+    ) -> None:
+        super().__init_subclass__(**keywords)
+        given = {"identity": identity, "category": category}
+        cls.__procession_options__ = cls.__procession_options__ | {
+            name: value for name, value in given.items() if value is not None
+        }
+
+    def __init__(self, id: str = "") -> None:  # noqa: A002 - the public word
+        object.__setattr__(self, "_id", id)
+        object.__setattr__(self, "_version", 0)
+        object.__setattr__(self, "_applying", False)
+        self.__dict__.update(_state_type(type(self)).fresh())
+
+    @property
+    def id(self) -> str:
+        """What names this aggregate within its category."""
+        return self._id
+
+    @property
+    def version(self) -> int:
+        """How many events this aggregate has made."""
+        return self._version
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not self._applying:
+            raise AttributeError(
+                f"{type(self).__qualname__}.{name} was assigned outside @apply; make an event and "
+                f"assign it in the event's @apply method, or it would be lost"
+            )
+        self.__dict__[name] = value
+
+
+_state_types: dict[type, StateType] = {}
+
+
+def _state_type(cls: type[Aggregate]) -> StateType:
+    state = _state_types.get(cls)
+    if state is None:
+        state = _state_types[cls] = StateType(cls, Aggregate)
+    return state
+
+
+class AggregateDefinition:
+    """An aggregate class, read once and checked.
+
+    Args:
+        cls: the class
+        domain: the name of the domain it is registered in
+
+    Raises:
+        DefinitionError: it cannot work as it is written
+
+    """
+
+    def __init__(self, cls: type[Aggregate], domain: str) -> None:
+        self.cls = cls
+        options = cls.__procession_options__
+        self.category = f"{domain}::{options.get('category') or _snake_case(cls.__name__)}"
+        self.state = _state_type(cls)
+        self.handlers: dict[type, Handler] = dict(handlers_of(cls, Aggregate, "handle"))
+        self._appliers: dict[type, Callable[[Any, Any], None]] = {
+            event: handler.function
+            for event, handler in handlers_of(cls, Aggregate, "apply").items()
+        }
+        self._identity: str = options.get("identity", "")
+        self._check_handlers()
+        appliers = {handler.name for handler in handlers_of(cls, Aggregate, "apply").values()}
+        deciding = [f for name, f in methods_of(cls, Aggregate).items() if name not in appliers]
+        self.events = classes_named_in(deciding, Event)
+        self._check_appliers()
+
+    def stream_of(self, command: Command) -> str:
+        """The stream of the aggregate that a command is for.
+
+        Raises:
+            InvalidName: the id is empty or too long
+
+        """
+        where = f"{type(command).__name__}.{self._identity}"
+        return f"{self.category}-{id_of(getattr(command, self._identity), where)}"
+
+    def decide(self, aggregate: Aggregate, command: Command) -> list[tuple[Event, bytes]]:
+        """Run the command's handler; the events are applied, and returned with their bytes.
+
+        Raises:
+            Rejected: the aggregate refuses
+            InvalidMessage: an event does not fit its annotations
+            UnknownMessage: there is no handler for the command
+
+        """
+        handler = self.handlers.get(type(command))
+        if handler is None:
+            raise UnknownMessage(
+                f"{self.cls.__qualname__} has no handler for {command!r}; the class that took it "
+                f"was renamed or removed, or the command has a newer version"
+            )
+        answer = handler.function(aggregate, command)
+        made: list[tuple[Event, bytes]] = []
+        for event in _events(answer, aggregate):
+            packed = dump(event)
+            self.evolve(aggregate, event)
+            made.append((event, packed))
+        return made
+
+    def evolve(self, aggregate: Aggregate, event: Event) -> None:
+        """Apply one event, made now or read from the stream."""
+        applier = self._appliers.get(type(event))
+        if applier is not None:
+            object.__setattr__(aggregate, "_applying", True)
+            try:
+                applier(aggregate, event)
+            finally:
+                object.__setattr__(aggregate, "_applying", False)
+        object.__setattr__(aggregate, "_version", aggregate.version + 1)
+
+    def _check_handlers(self) -> None:
+        where = self.cls.__qualname__
+        if not self._identity:
+            raise DefinitionError(
+                f"{where} does not say which field of its commands names it; write for example "
+                f'`class {where}(Aggregate, identity="order_id")`'
+            )
+        if not self.handlers:
+            raise DefinitionError(f"{where} takes no command; mark a method with @handle(SomeCmd)")
+        for command, handler in self.handlers.items():
+            if not issubclass(command, Command):
+                raise DefinitionError(
+                    f"{where}.{handler.name}: an aggregate handles commands, and "
+                    f"{command.__name__} is an event; use @apply for an event it made, or a "
+                    f"process manager for others"
+                )
+            if self._identity not in command.__struct_fields__:
+                raise DefinitionError(
+                    f"{where}.{handler.name}: identity={self._identity!r}, but "
+                    f"{command.__name__} has no such field; add it, or name another"
+                )
+            if handler.start or handler.end or handler.correlate is not None:
+                raise DefinitionError(
+                    f"{where}.{handler.name}: start, end and correlate are for process managers; "
+                    f"an aggregate is found by its identity"
+                )
+
+    def _check_appliers(self) -> None:
+        for event, applier in handlers_of(self.cls, Aggregate, "apply").items():
+            if event not in self.events:
+                made = ", ".join(sorted(one.__name__ for one in self.events)) or "none"
+                raise DefinitionError(
+                    f"{self.cls.__qualname__}.{applier.name} applies {event.__name__}, which no "
+                    f"handler of the class makes (it makes: {made}); make it in a handler, name "
+                    f"it in a handler's return annotation, or remove the method"
+                )
+
+
+def _events(answer: object, aggregate: Aggregate) -> Iterator[Event]:
+    if answer is None:
+        return
+    if isinstance(answer, Event):
+        yield answer
+        return
+    if not isinstance(answer, Iterable):
+        raise InvalidMessage(_no_event(answer, aggregate))
+    for event in answer:
+        if not isinstance(event, Event):
+            raise InvalidMessage(_no_event(event, aggregate))
+        yield event
+
+
+def _no_event(value: object, aggregate: Aggregate) -> str:
+    return (
+        f"a handler of {type(aggregate).__qualname__} returned {value!r}; "
+        f"return or yield events, or None"
+    )
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

@@ -1,0 +1,209 @@
+"""The actor of one aggregate: a command in, events out, a reply when they are on disk."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from store import (
+    Append,
+    CommandRecord,
+    CommandResult,
+    Duplicate,
+    EventRecord,
+    Outcome,
+    Step,
+    event_id_at,
+)
+
+from .clock import to_micros
+from .durable import DurableActor, Errand
+from .errors import Rejected
+from .parking import parked_command
+
+if TYPE_CHECKING:
+    import pykka
+    from store import Store, StoreError
+
+    from .aggregate import Aggregate, AggregateDefinition
+    from .catalog import Catalog
+    from .courier import Courier
+    from .messages import Event
+
+__all__ = ["AggregateActor", "Request"]
+
+logger = logging.getLogger("procession")
+
+PAGE = 256
+
+
+class Request(Errand):
+    """A command on its way to its aggregate.
+
+    Args:
+        command: as it is stored
+        reply_to: the future of whoever asked
+        is_from_outside: whether its id was given by whoever sent it, and must be remembered
+
+    """
+
+    __slots__ = ("command", "events", "is_from_outside", "refusal", "reply_to")
+
+    actor: AggregateActor
+
+    def __init__(
+        self,
+        command: CommandRecord,
+        reply_to: pykka.Future[list[Event]] | None = None,
+        *,
+        is_from_outside: bool = False,
+    ) -> None:
+        self.command = command
+        self.reply_to = reply_to
+        self.is_from_outside = is_from_outside
+        self.events: list[bytes] = []
+        self.refusal: Exception | None = None
+
+    def finish(self, outcome: Outcome) -> None:
+        """Reply, and tell the courier that a queued command is done."""
+        actor = self.actor
+        if isinstance(outcome, Duplicate):
+            # Memory ran ahead with something that took effect before; the log knows better.
+            actor.is_stale = True
+        if self.command.ticket:
+            actor.courier.finished += 1
+            actor.courier.wake()
+        if self.reply_to is not None:
+            self._reply(self.reply_to, outcome)
+
+    def _reply(self, future: pykka.Future[list[Event]], outcome: Outcome) -> None:
+        if isinstance(outcome, Duplicate):
+            self.actor.courier.answer(future, outcome.result or CommandResult())
+            return
+        try:
+            if self.refusal is not None:
+                raise self.refusal
+            future.set(self._copies())
+        except Exception:  # noqa: BLE001 - it is raised where the reply is awaited
+            future.set_exception()
+
+    def _copies(self) -> list[Event]:
+        append = self.step.append
+        if append is None:
+            return []
+        catalog = self.actor.courier.catalog
+        return [catalog.load_event(record) for record in append.events]
+
+    def refuse(self, error: StoreError) -> bool:
+        """The disk refused; whoever asked is told, and may ask again."""
+        if self.reply_to is None:
+            return False
+        try:
+            raise error
+        except type(error):
+            self.reply_to.set_exception()
+        return True
+
+
+class AggregateActor(DurableActor):
+    """Holds one aggregate's state, and makes a step of each command.
+
+    Args:
+        courier: has what all aggregates share
+        definition: of the aggregate
+        stream: its stream
+
+    """
+
+    def __init__(self, courier: Courier, definition: AggregateDefinition, stream: str) -> None:
+        super().__init__(courier.dispatcher, courier.journal)
+        self.courier = courier
+        self._definition = definition
+        self._stream = stream
+        self._aggregate: Aggregate | None = None
+
+    def forget(self) -> None:
+        """Drop the state in memory; the next errand reads it from the log."""
+        self._aggregate = None
+
+    def on_receive(self, message: Request) -> None:
+        """Carry out one command."""
+        message.refusal = None
+        try:
+            step = self._step(message)
+        except Exception as error:  # noqa: BLE001 - it goes to whoever asked, or is parked
+            # Some events may have been applied before the refusal; the log has none of them.
+            self.is_stale = True
+            step = self._refused(message, error)
+        self.hand(message, step)
+
+    def _step(self, request: Request) -> Step:
+        aggregate = self._aggregate
+        if aggregate is None:
+            aggregate = self._aggregate = load_aggregate(
+                self._definition, self._stream, self.courier.store, self.courier.catalog
+            )
+        record = request.command
+        command = self.courier.catalog.load_command(record.type, record.data)
+        version = aggregate.version
+        made = self._definition.decide(aggregate, command)
+        step = Step(take=record.ticket)
+        if request.is_from_outside:
+            step.command_id, step.result = record.command_id, CommandResult()
+        if made:
+            now = to_micros(self.courier.clock.now())
+            step.append = Append(
+                self._stream,
+                version,
+                [
+                    EventRecord(
+                        self.courier.catalog.name_of(type(event)),
+                        self._stream,
+                        number,
+                        now,
+                        packed,
+                        event_id_at(self._stream, number),
+                        record.correlation_id,
+                        record.command_id,
+                    )
+                    for number, (event, packed) in enumerate(made, version + 1)
+                ],
+            )
+        return step
+
+    def _refused(self, request: Request, error: Exception) -> Step:
+        record = request.command
+        request.refusal = error
+        step = Step(take=record.ticket)
+        if isinstance(error, Rejected) and request.is_from_outside:
+            step.command_id = record.command_id
+            step.result = CommandResult(refusal=error.reason)
+        if isinstance(error, Rejected) and record.process is None:
+            # Refusing is an answer; whoever sent the command from outside may look it up.
+            self.courier.counts["rejected"] += 1
+        elif request.reply_to is None:
+            self.courier.counts["parked"] += 1
+            logger.warning("command %s was parked", record.command_id, exc_info=error)
+            step.park = parked_command(error, record, self.courier.clock.now())
+        return step
+
+
+def load_aggregate(
+    definition: AggregateDefinition, stream: str, store: Store, catalog: Catalog
+) -> Aggregate:
+    """An aggregate as its stream left it.
+
+    Args:
+        definition: of its class
+        stream: its stream, which may be empty
+        store: where the stream is
+        catalog: knows the events' classes
+
+    """
+    aggregate = definition.cls(stream.removeprefix(f"{definition.category}-"))
+    while True:
+        page = store.read_stream(stream, aggregate.version, PAGE)
+        for record in page:
+            definition.evolve(aggregate, catalog.load_event(record))
+        if len(page) < PAGE:
+            return aggregate

@@ -1,0 +1,101 @@
+"""Time as a parameter: nothing below `Runtime` reads the machine's clock."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Alarm", "Clock", "SystemClock", "from_micros", "to_micros"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_micros(moment: datetime) -> int:
+    """Whole microseconds since 1970, which is how times are stored."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """The moment, in UTC, of a stored time."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+class Alarm(Protocol):
+    """Calls back once at or after the moment it is set to."""
+
+    def set(self, moment: datetime) -> None:
+        """Ring at that moment, instead of any set before."""
+        ...
+
+    def close(self) -> None:
+        """Never ring again."""
+        ...
+
+
+class Clock(Protocol):
+    """Where the time comes from: the machine, or a test."""
+
+    def now(self) -> datetime:
+        """The time, with its zone."""
+        ...
+
+    def alarm(self, ring: Callable[[], None]) -> Alarm:
+        """An alarm that calls `ring`, from a thread of the clock's choosing."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """The time, in UTC."""
+        return datetime.now(UTC)
+
+    def alarm(self, ring: Callable[[], None]) -> Alarm:
+        """An alarm with a thread of its own."""
+        return _ThreadAlarm(self, ring)
+
+
+class _ThreadAlarm:
+    def __init__(self, clock: Clock, ring: Callable[[], None]) -> None:
+        self._clock = clock
+        self._ring = ring
+        self._condition = threading.Condition()
+        self._moment: datetime | None = None
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="procession-alarm", daemon=True)
+        self._thread.start()
+
+    def set(self, moment: datetime) -> None:
+        with self._condition:
+            self._moment = moment
+            self._condition.notify()
+
+    def close(self) -> None:
+        with self._condition:
+            self._closed = True
+            self._condition.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while self._wait():
+            self._ring()
+
+    def _wait(self) -> bool:
+        """Sleep until the moment has come; False when closed."""
+        with self._condition:
+            while not self._closed:
+                if self._moment is None:
+                    self._condition.wait()
+                    continue
+                seconds = (self._moment - self._clock.now()).total_seconds()
+                if seconds <= 0:
+                    self._moment = None
+                    return True
+                self._condition.wait(min(seconds, threading.TIMEOUT_MAX))
+        return False

@@ -1,0 +1,365 @@
+"""Many actors on few threads.
+
+Pykka's own actors have a thread each: 2,800 can be started a second. Here an actor is an inbox
+that stands in a run queue while it holds messages, and a worker thread gives each its turn.
+
+One worker leads: it takes turns from the queue and, when the queue is empty, calls `on_idle`,
+which is where the journal commits. Python runs one thread at a time anyway, and a second busy one
+makes every call into LMDB slower (thirty times, measured), since each offers the interpreter to
+the other thread. Only when the leader is held up by a handler that blocks does another worker take
+over the lead; the first one goes back to the bench when its handler returns.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import pykka
+from pykka import messages as pykka_messages
+from pykka._envelope import Envelope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Dispatcher", "PooledActor"]
+
+TURN = 64
+"""Messages that an actor handles before the next one has its turn."""
+
+PATIENCE = 0.002
+"""Seconds without progress after which the leader counts as blocked."""
+
+SPARE = 16
+"""Threads for each worker asked for, when those are all blocked in handlers."""
+
+
+class _Flag:
+    """The part of `threading.Event` that Pykka uses, at a tenth of its size."""
+
+    __slots__ = ("_set",)
+
+    def __init__(self) -> None:
+        self._set = False
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def set(self) -> None:
+        self._set = True
+
+
+class PooledActor(pykka.Actor):
+    """A Pykka actor that runs on a dispatcher's threads and is in no global registry.
+
+    It is its own inbox: one object less for each of many thousands, and no reference cycle.
+    """
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        # Pykka's own __init__ makes a UUID and a threading.Event, 20 µs and 1 KB for each actor.
+        self.dispatcher = dispatcher
+        self.envelopes: deque[Envelope[Any]] = deque()
+        self.scheduled = False
+        self.actor_stopped = _Flag()  # type: ignore[assignment]
+
+    # What Pykka asks of an actor
+
+    @property
+    def actor_inbox(self) -> PooledActor:  # type: ignore[override]
+        """The actor itself."""
+        return self
+
+    @property
+    def actor_urn(self) -> str:  # type: ignore[override]
+        """Names the actor in logs."""
+        return f"urn:procession:{id(self):x}"
+
+    @property
+    def actor_ref(self) -> pykka.ActorRef[Any]:
+        """A reference, made when it is asked for; most actors are never sent any."""
+        return pykka.ActorRef(self)
+
+    @classmethod
+    def start(cls, *args: Any, **kwargs: Any) -> pykka.ActorRef[Any]:
+        """Make an actor; nothing else is needed, it runs when it has messages."""
+        return cls(*args, **kwargs).actor_ref
+
+    @staticmethod
+    def _create_actor_inbox() -> PooledActor:
+        raise NotImplementedError("a pooled actor is its own inbox")
+
+    @staticmethod
+    def _create_future() -> pykka.Future[Any]:
+        return pykka.ThreadingFuture()
+
+    def _start_actor_loop(self) -> None:
+        raise NotImplementedError("a pooled actor has no loop of its own")
+
+    def _stop(self) -> None:
+        self.actor_stopped.set()
+        self.on_stop()
+
+    # The inbox
+
+    def put(self, envelope: Envelope[Any], /) -> None:
+        """Add a message; the actor then stands in the run queue."""
+        self.envelopes.append(envelope)
+        self.wake()
+
+    def get(self) -> Envelope[Any]:
+        """Take the oldest message."""
+        return self.envelopes.popleft()
+
+    def empty(self) -> bool:
+        """Whether there is no message."""
+        return not self.envelopes
+
+    def post(self, message: Any) -> None:
+        """Add a message as `ActorRef.tell` does, without making a reference first."""
+        self.envelopes.append(Envelope(message))
+        self.wake()
+
+    def wake(self) -> None:
+        """Stand in the run queue, unless it stands there already or is having its turn."""
+        if not self.scheduled:
+            with self.dispatcher.lock:
+                if self.scheduled:
+                    return
+                self.scheduled = True
+            self.dispatcher.schedule(self)
+
+    # Its turn
+
+    def take_turn(self) -> None:
+        """Called by a worker when the actor has come to the head of the run queue."""
+        try:
+            self.work()
+        finally:
+            self.scheduled = False
+            # Something may have come after `work` looked and before the flag was cleared.
+            if self.has_work():
+                self.wake()
+
+    def work(self) -> None:
+        """Handle what is in the inbox, at most `TURN` messages."""
+        envelopes = self.envelopes
+        left = TURN
+        while envelopes and left:
+            left -= 1
+            self._receive(envelopes.popleft())
+
+    def has_work(self) -> bool:
+        """Whether another turn is needed; changes nothing."""
+        return bool(self.envelopes)
+
+    def _receive(self, envelope: Envelope[Any]) -> None:
+        if envelope.reply_to is None and not isinstance(
+            envelope.message,
+            pykka_messages._ActorStop,  # noqa: SLF001 - for new actor types
+        ):
+            self.on_receive(envelope.message)
+            return
+        try:
+            answer = self._handle_receive(envelope.message)
+        except Exception:
+            if envelope.reply_to is None:
+                raise
+            envelope.reply_to.set_exception()
+        else:
+            if envelope.reply_to is not None:
+                envelope.reply_to.set(answer)
+
+
+class Dispatcher:
+    """Worker threads and the run queue.
+
+    Args:
+        workers: threads that may be in a handler at once. When all of these are blocked, up to
+            `SPARE` times as many help out; with 1 there is never a second thread
+        on_idle: called by the leader when the run queue is empty; returns whether it did anything
+        is_due: whether `on_idle` should be called even though actors are waiting for their turn
+        on_error: called with the actor and the exception when a turn raises, which no user's
+            code should be able to cause
+
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        on_idle: Callable[[], bool],
+        is_due: Callable[[], bool],
+        on_error: Callable[[PooledActor, BaseException], None],
+    ) -> None:
+        self.lock = threading.Lock()
+        self._on_idle = on_idle
+        self._is_due = is_due
+        self._on_error = on_error
+        self._ready: deque[PooledActor] = deque()
+        self._condition = threading.Condition(threading.Lock())
+        self._quiet = threading.Condition(self._condition._lock)  # type: ignore[attr-defined] # noqa: SLF001
+        self._leader: int | None = None
+        self._turns = 0
+        self._busy = 0
+        self._watching = False
+        self._benched = 0
+        self._work_waits = False
+        self._stopping = False
+        self._first = workers
+        self._most = workers if workers == 1 else workers * SPARE
+        self._threads: list[threading.Thread] = []
+        self._handling = threading.local()
+
+    # For actors
+
+    def schedule(self, actor: PooledActor) -> None:
+        """Put an actor at the end of the run queue."""
+        self._ready.append(actor)
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Make sure that some worker looks at the run queue and calls `on_idle`."""
+        self._work_waits = True
+        leader = self._leader
+        if leader is None or (not self._watching and leader != threading.get_ident()):
+            with self._condition:
+                self._condition.notify()
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether the calling thread is one of the workers, and must therefore not wait."""
+        return getattr(self._handling, "worker", False)
+
+    # For the runtime
+
+    def start(self) -> None:
+        """Start the first threads; more come when these are blocked."""
+        with self._condition:
+            for _ in range(min(2, self._first)):
+                self._add_thread()
+
+    def wait_quiet(self, timeout: float | None) -> bool:
+        """Wait until the run queue is empty and no worker is doing anything.
+
+        Args:
+            timeout: seconds, or None for as long as it takes
+
+        Returns:
+            whether it became quiet in time
+
+        """
+        with self._condition:
+            return self._quiet.wait_for(self._is_quiet, timeout)
+
+    def stop(self) -> None:
+        """End the threads after the turns in hand. Messages left in inboxes are not handled."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _is_quiet(self) -> bool:
+        return not (self._work_waits or self._ready or self._busy)
+
+    # The workers
+
+    def _add_thread(self) -> None:
+        thread = threading.Thread(
+            target=self._work, name=f"procession-worker-{len(self._threads)}", daemon=True
+        )
+        self._threads.append(thread)
+        self._benched += 1
+        thread.start()
+
+    def _work(self) -> None:
+        self._handling.worker = True
+        me = threading.get_ident()
+        while self._sit_on_bench(me):
+            self._lead(me)
+
+    def _sit_on_bench(self, me: int) -> bool:
+        """Wait until this thread has the lead; False when it is time to end."""
+        with self._condition:
+            while not self._stopping:
+                if self._leader is None:
+                    if self._work_waits:
+                        break
+                    self._condition.wait()
+                elif self._watching or self._first == 1:
+                    self._condition.wait()
+                elif self._watch():
+                    break
+            if self._stopping:
+                return False
+            self._benched -= 1
+            self._leader = me
+            self._busy += 1
+            if not self._benched and len(self._threads) < self._most:
+                self._add_thread()
+            return True
+
+    def _watch(self) -> bool:
+        """Look after the leader for a moment; True if it is blocked while others wait."""
+        turns = self._turns
+        self._watching = True
+        try:
+            self._condition.wait(PATIENCE)
+        finally:
+            self._watching = False
+        if self._leader is None or self._stopping:
+            return False
+        if self._turns == turns and self._ready:
+            return True
+        if not self._ready:
+            # The leader has all there is; it calls again before it leaves others waiting.
+            self._condition.wait()
+        return False
+
+    def _lead(self, me: int) -> None:
+        """Give actors their turns for as long as this thread has the lead."""
+        while self._leader == me and not self._stopping:
+            self._work_waits = False
+            if self._is_due():
+                self._on_idle()
+            try:
+                actor = self._ready.popleft()
+            except IndexError:
+                if self._on_idle() or self._ready:
+                    continue
+                if self._leave(me):
+                    return
+                continue
+            if self._ready and not self._watching:
+                with self._condition:
+                    self._condition.notify()
+            self._turns += 1
+            try:
+                actor.take_turn()
+            except Exception as error:  # noqa: BLE001 - a worker outlives any actor
+                self._on_error(actor, error)
+        with self._condition:
+            self._busy -= 1
+            self._benched += 1
+            if self._leader == me:
+                self._leader = None
+            self._note_quiet()
+
+    def _leave(self, me: int) -> bool:
+        """Give up the lead, unless work came in meanwhile."""
+        with self._condition:
+            if self._leader == me:
+                self._leader = None
+                # Looked at after the lead is given up: `nudge` sets it before it reads the lead,
+                # so one of the two always sees the other.
+                if self._work_waits and not self._stopping:
+                    self._leader = me
+                    return False
+            self._busy -= 1
+            self._benched += 1
+            self._note_quiet()
+            return True
+
+    def _note_quiet(self) -> None:
+        if self._is_quiet():
+            self._quiet.notify_all()

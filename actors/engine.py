@@ -1,0 +1,163 @@
+"""The running parts, put together: dispatcher, journal, courier, routers, population."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from store import ClosedError
+
+from .courier import Courier
+from .dispatcher import Dispatcher
+from .journal import Journal
+from .population import Population
+from .router import Router
+from .tail import Tail
+
+if TYPE_CHECKING:
+    from store import EventRecord, Store
+
+    from .catalog import Catalog
+    from .clock import Clock
+    from .dispatcher import PooledActor
+
+__all__ = ["Engine", "Options"]
+
+logger = logging.getLogger("procession")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How much an engine may use.
+
+    Attributes:
+        workers: threads that may be in a handler at once; while these are blocked in handlers,
+            up to sixteen times as many help out. With 1 there is only ever one
+        max_awake: most instances and aggregates kept in memory; more are for as long as they
+            have work
+        idle_timeout: how long one stays in memory when nothing happens to it
+        max_in_flight: most events that one process manager, and most queued commands that all
+            aggregates together, have in hand at once; the rest wait on disk
+        largest_commit: most steps in one transaction
+
+    """
+
+    workers: int = 4
+    max_awake: int = 10_000
+    idle_timeout: timedelta = timedelta(minutes=1)
+    max_in_flight: int = 4_096
+    largest_commit: int = 4_096
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "max_awake", "max_in_flight", "largest_commit"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}={value!r}; give a whole number from 1")
+        if self.idle_timeout <= timedelta(0):
+            raise ValueError(f"idle_timeout={self.idle_timeout!r}; give a time above 0")
+
+
+class Engine:
+    """Everything that runs while a runtime is open for writing."""
+
+    def __init__(self, store: Store, catalog: Catalog, clock: Clock, options: Options) -> None:
+        self.dispatcher = Dispatcher(
+            options.workers,
+            on_idle=self._flush,
+            is_due=self._is_due,
+            on_error=self._report,
+        )
+        self.journal = Journal(
+            store,
+            largest_commit=options.largest_commit,
+            wake=self.dispatcher.nudge,
+            published=self._published,
+            checkpoints=self._checkpoints,
+        )
+        self.population = Population(
+            clock, max_awake=options.max_awake, idle_timeout=options.idle_timeout
+        )
+        self._tail = Tail(store, options.max_in_flight)
+        self.courier = Courier(
+            self.dispatcher,
+            self.journal,
+            store,
+            catalog,
+            clock,
+            self.population,
+            max_in_flight=options.max_in_flight,
+        )
+        self.routers = [
+            Router(
+                definition, self.courier, self._tail, max_in_flight=options.max_in_flight
+            )
+            for definition in catalog.processes.values()
+        ]
+
+    def start(self) -> None:
+        """Take up where the last run stopped."""
+        self.dispatcher.start()
+        self.courier.resume()
+        for router in self.routers:
+            router.wake()
+
+    def settle(self, timeout: float | None) -> bool:
+        """Wait until nothing is undelivered and nothing in flight; False if time ran out."""
+        return self.dispatcher.wait_quiet(timeout)
+
+    def close(self) -> None:
+        """Finish what is in hand, write how far it got, and stop all threads."""
+        self.population.close()
+        self.courier.is_closed = True
+        for router in self.routers:
+            router.is_closed = True
+        self.journal.hurry()
+        while not self.dispatcher.wait_quiet(0.1):
+            if self.journal.has_given_up:
+                break
+        self.dispatcher.stop()
+        self.journal.abandon()
+        if not self.journal.has_given_up:
+            self.journal.write_checkpoints()
+
+    def stats(self) -> dict[str, int]:
+        """Counters since the start, and gauges."""
+        counts = self.courier.counts.copy()
+        for router in self.routers:
+            counts.update(router.counts)
+        return {
+            "transitions": counts["transitions"],
+            "skipped_early": counts["skipped_early"],
+            "skipped_complete": counts["skipped_complete"],
+            "not_for_us": counts["not_for_us"],
+            "seen_again": counts["seen_again"],
+            "parked": counts["parked"],
+            "waiting": counts["waiting"],
+            "commands": self.courier.finished,
+            "rejected": counts["rejected"],
+            "passivated": self.population.passivated,
+            "commits": self.journal.commits,
+            "steps": self.journal.steps,
+            "events": self._tail.last,
+            "awake": len(self.population),
+        }
+
+    def _is_due(self) -> bool:
+        return self.journal.is_full()
+
+    def _flush(self) -> bool:
+        return self.journal.flush()
+
+    def _published(self, events: list[EventRecord]) -> None:
+        self._tail.extend(events)
+        for router in self.routers:
+            router.wake()
+
+    def _checkpoints(self) -> dict[str, int]:
+        return {router.definition.name: router.done for router in self.routers}
+
+    def _report(self, actor: PooledActor, error: BaseException) -> None:
+        if not isinstance(error, ClosedError):
+            logger.critical("%s stopped in the middle of its turn", actor, exc_info=error)

@@ -1,0 +1,177 @@
+"""What comes from outside: messages are checked, written, and only then acknowledged."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import threading
+from typing import TYPE_CHECKING
+
+from store import (
+    Append,
+    CommandRecord,
+    Conflict,
+    Duplicate,
+    EventRecord,
+    Step,
+    StoreError,
+    check_name,
+)
+
+from .clock import to_micros
+from .codec import dump, dump_headers
+from .errors import InvalidMessage
+from .messages import Command, Event
+from .names import check_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from store import Outcome
+
+    from .catalog import Catalog
+    from .clock import Clock
+    from .courier import Courier
+
+__all__ = ["Ingress", "Receipt", "Receipts"]
+
+
+class Receipts:
+    """Waits for several steps that came in together."""
+
+    def __init__(self, works: list[Receipt], courier: Courier) -> None:
+        self.courier = courier
+        self._left = len(works)
+        self._done = threading.Event()
+        self.error: StoreError | None = None
+        for work in works:
+            work.receipts = self
+        if not works:
+            self._done.set()
+
+    def count(self, error: StoreError | None = None) -> None:
+        """One of them was answered; called by the journal."""
+        self.error = self.error or error
+        self._left -= 1
+        if not self._left:
+            self._done.set()
+
+    def wait(self) -> None:
+        """Return when all are on disk.
+
+        Raises:
+            StoreError: the disk refused one of them
+
+        """
+        self._done.wait()
+        if self.error is not None:
+            raise self.error
+
+
+class Receipt:
+    """One message from outside on its way to disk."""
+
+    __slots__ = ("position", "receipts", "step")
+
+    receipts: Receipts
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+        self.position = 0
+
+    def committed(self, outcome: Outcome) -> None:
+        """It is on disk, or was before."""
+        if isinstance(outcome, Conflict):
+            self.receipts.count(StoreError(outcome.reason))
+            return
+        if isinstance(outcome, Duplicate):
+            self.position = outcome.position
+        elif self.step.append is not None:
+            self.position = self.step.append.events[0].position
+        elif self.step.enqueue:
+            self.receipts.courier.queued(self.step.enqueue)
+        self.receipts.count()
+
+    def failed(self, error: StoreError) -> None:
+        """The disk refused."""
+        self.receipts.count(error)
+
+
+class Ingress:
+    """Makes records of messages, and refuses what must not be stored."""
+
+    def __init__(self, catalog: Catalog, clock: Clock) -> None:
+        self._catalog = catalog
+        self._clock = clock
+        # Ids ascend, so that they are written side by side; the random part is this run's.
+        self._run = secrets.token_hex(6)
+        self._numbers = itertools.count(1)
+        self._started = to_micros(clock.now()) // 1000
+
+    def command(self, command: Command, command_id: str | None) -> CommandRecord:
+        """The record of a command from outside.
+
+        Raises:
+            InvalidMessage: a field does not fit its annotation
+            UnknownMessage: no aggregate takes it
+
+        """
+        if not isinstance(command, Command):
+            raise InvalidMessage(f"{command!r} is no command; publish events, ask or tell commands")
+        taker = self._catalog.taker_of(type(command))
+        data = dump(command)
+        if command_id is None:
+            command_id = self._new_id()
+        else:
+            _check_id("command_id", command_id)
+        return CommandRecord(
+            command_id,
+            self._catalog.name_of(type(command)),
+            taker.stream_of(command),
+            to_micros(self._clock.now()),
+            data,
+            correlation_id=command_id,
+        )
+
+    def publication(
+        self,
+        event: Event,
+        stream: str,
+        event_id: str | None,
+        headers: Mapping[str, Any] | None,
+    ) -> Receipt:
+        """The step that stores an event from outside.
+
+        Raises:
+            InvalidMessage: a field does not fit its annotation, or the stream is no stream's name
+            UnknownMessage: no domain knows the event
+
+        """
+        if not isinstance(event, Event):
+            raise InvalidMessage(f"{event!r} is no event; publish events, ask or tell commands")
+        check_stream(stream)
+        if event_id is not None:
+            _check_id("event_id", event_id)
+        record = EventRecord(
+            self._catalog.name_of(type(event)),
+            stream,
+            0,
+            to_micros(self._clock.now()),
+            dump(event),
+            event_id or "",
+            "",
+            headers=dump_headers(headers),
+        )
+        return Receipt(
+            Step(append=Append(stream, None, [record], unique=event_id is not None))
+        )
+
+    def _new_id(self) -> str:
+        return f"{self._started:012x}-{self._run}-{next(self._numbers):08x}"
+
+
+def _check_id(kind: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise InvalidMessage(f"{kind}={value!r} is no text; give a str")
+    check_name(kind, value)

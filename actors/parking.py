@@ -1,0 +1,56 @@
+"""What is set aside for a person: how an error and its cause become a record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from store import ParkedRecord
+
+from .clock import to_micros
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from store import CommandRecord, EventRecord
+
+__all__ = ["parked_command", "parked_event"]
+
+
+def parked_event(
+    error: Exception, process: str, instance: str, event: EventRecord, now: datetime
+) -> ParkedRecord:
+    """An event that an instance could not handle; `instance` is empty if none was found."""
+    return ParkedRecord(
+        process,
+        instance,
+        event.event_id,
+        _type(error),
+        _text(error),
+        attempts=1,
+        time=to_micros(now),
+        position=event.position,
+    )
+
+
+def parked_command(error: Exception, command: CommandRecord, now: datetime) -> ParkedRecord:
+    """A command that its aggregate refused or failed at, and that nobody waits for."""
+    return ParkedRecord(
+        command.process or "",
+        command.instance or "",
+        command.command_id,
+        _type(error),
+        _text(error),
+        attempts=1,
+        time=to_micros(now),
+        command=command,
+    )
+
+
+def _type(error: Exception) -> str:
+    cls = type(error)
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _text(error: Exception) -> str:
+    # An error's text may quote anything, and what is stored must be UTF-8.
+    return str(error).encode("utf-8", "backslashreplace").decode()

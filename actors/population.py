@@ -1,0 +1,111 @@
+"""The instances and aggregates that are awake, and which of them may sleep again."""
+
+from __future__ import annotations
+
+import threading
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from .clock import to_micros
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
+    from .clock import Clock
+    from .durable import DurableActor, Errand
+
+__all__ = ["Population"]
+
+LOOKED_AT = 8
+"""How many of the longest idle actors are looked at when there is one too many."""
+
+SWEEPS = 8
+"""Sweeps in one idle time: how exactly an idle actor's time is kept."""
+
+
+class Population:
+    """Wakes actors, gives them errands, and passivates them when nothing happens to them.
+
+    An actor is passivated only when it has finished every errand it was given. Errands are given
+    and actors are dropped under one lock, so none can arrive at an actor on its way out.
+
+    Args:
+        clock: tells how long an actor has been idle
+        max_awake: how many actors may be awake; more may be for as long as they have work
+        idle_timeout: how long an idle actor stays, if its class does not say
+
+    """
+
+    def __init__(self, clock: Clock, *, max_awake: int, idle_timeout: timedelta) -> None:
+        self._clock = clock
+        self._max_awake = max_awake
+        self._idle = idle_timeout
+        self._lock = threading.Lock()
+        # In order of the last errand, the oldest first.
+        self._awake: dict[tuple[str, str], DurableActor] = {}
+        self._now = to_micros(clock.now())
+        self._period = idle_timeout / SWEEPS
+        self.passivated = 0
+        self._alarm = clock.alarm(self._ring)
+        self._alarm.set(clock.now() + self._period)
+
+    def __len__(self) -> int:
+        return len(self._awake)
+
+    def send(
+        self, kind: str, name: str, wake: Callable[[str], DurableActor], errand: Errand
+    ) -> None:
+        """Give an errand to an actor; it is woken first if it sleeps.
+
+        Args:
+            kind: the process manager or category
+            name: the id within it
+            wake: makes the actor
+            errand: what to do
+
+        """
+        key = kind, name
+        with self._lock:
+            actor = self._awake.pop(key, None)
+            if actor is None:
+                if len(self._awake) >= self._max_awake:
+                    self._make_room()
+                actor = wake(name)
+            self._awake[key] = actor
+            actor.touched = self._now
+            actor.sent += 1
+            errand.actor = actor
+            actor.post(errand)
+
+    def sweep(self) -> None:
+        """Passivate what has been idle for its time."""
+        with self._lock:
+            self._now = now = to_micros(self._clock.now())
+            idle = [
+                key
+                for key, actor in self._awake.items()
+                if actor.is_done and now - actor.touched >= _micros(actor.idle_timeout or self._idle)
+            ]
+            for key in idle:
+                del self._awake[key]
+            self.passivated += len(idle)
+
+    def close(self) -> None:
+        """Sweep no more."""
+        self._alarm.close()
+
+    def _ring(self) -> None:
+        self.sweep()
+        self._alarm.set(self._clock.now() + self._period)
+
+    def _make_room(self) -> None:
+        for key, actor in islice(self._awake.items(), LOOKED_AT):
+            if actor.is_done:
+                del self._awake[key]
+                self.passivated += 1
+                return
+
+
+def _micros(time: timedelta) -> int:
+    return int(time.total_seconds() * 1_000_000)

@@ -1,0 +1,433 @@
+"""The runtime: what a service opens, asks, and closes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast, overload
+
+import pykka
+
+from store import ClosedError, Durability, LmdbStore, ReadOnlyStore, Step
+
+from .aggregate_actor import Request
+from .catalog import Catalog
+from .clock import Clock, SystemClock
+from .engine import Engine, Options
+from .errors import TimedOut, WaitingInHandler
+from .ingress import Ingress, Receipt, Receipts
+from .reading import Reader
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    from .aggregate import Aggregate
+    from .domain import Domain
+    from .messages import Command, Event
+    from .process_manager import ProcessManager
+    from .views import AggregateView, InstanceView, StoredEvent, Transition
+
+__all__ = ["Runtime"]
+
+TOGETHER = 1_024
+"""Messages of one `tell_many` or `publish_many` that are on their way to disk at once."""
+
+StreamOf: TypeAlias = "str | Callable[[Event], str]"
+EventIdOf: TypeAlias = "Callable[[Event], str | None] | None"
+HeadersOf: TypeAlias = "Mapping[str, Any] | Callable[[Event], Mapping[str, Any] | None] | None"
+
+
+class Runtime:
+    """Runs domains on a store: one actor for each process instance and each aggregate.
+
+    Opening it takes up what an earlier run left unfinished. A context manager; leaving the
+    `with` block closes it.
+
+    Args:
+        path: the store's folder; made when it is missing
+        domains: whose classes to run
+        clock: where the time comes from; the machine's clock when it is not given
+        durability: ``"fsync"``: what was acknowledged survives a power cut; ``"os"``: it
+            survives the end of the process; ``"none"``: never synced, for tests
+        read_only: look at a store, beside its writer or without one; nothing runs
+        workers: threads that may be in a handler at once
+        max_awake: most instances and aggregates kept in memory
+        idle_timeout: how long one stays in memory when nothing happens to it
+        max_in_flight: most events of one process manager, and most queued commands, in hand
+        largest_commit: most steps in one transaction
+
+    Raises:
+        DefinitionError: the domains do not fit together
+        LockedStore: the store is open for writing elsewhere
+        UnknownFormat: another version wrote the store
+        DamagedStore: the store is truncated, or no store
+        ValueError: an option is out of range
+
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *domains: Domain,
+        clock: Clock | None = None,
+        durability: Durability = "fsync",
+        read_only: bool = False,
+        workers: int = 4,
+        max_awake: int = 10_000,
+        idle_timeout: timedelta = timedelta(minutes=1),
+        max_in_flight: int = 4_096,
+        largest_commit: int = 4_096,
+    ) -> None:
+        options = Options(
+            workers=workers,
+            max_awake=max_awake,
+            idle_timeout=idle_timeout,
+            max_in_flight=max_in_flight,
+            largest_commit=largest_commit,
+        )
+        clock = clock or SystemClock()
+        catalog = Catalog(domains)
+        self._path = path
+        self._is_closed = False
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._store = LmdbStore(path, durability=durability, read_only=read_only)
+        self._reader = Reader(self._store, catalog)
+        self._ingress = Ingress(catalog, clock)
+        self._running: Engine | None = None
+        if not read_only:
+            try:
+                self._running = Engine(self._store, catalog, clock, options)
+                self._running.start()
+            except BaseException:
+                self._store.close()
+                raise
+
+    @classmethod
+    def ephemeral(cls, *domains: Domain, **options: Any) -> Runtime:
+        """A runtime in a temporary folder that goes with it, without fsync.
+
+        Args:
+            domains: whose classes to run
+            options: as for `Runtime`
+
+        """
+        folder = tempfile.TemporaryDirectory(prefix="procession-")
+        try:
+            runtime = cls(folder.name, *domains, **{"durability": "none", **options})
+        except BaseException:
+            folder.cleanup()
+            raise
+        runtime._folder = folder
+        return runtime
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Asking for something
+
+    @overload
+    def ask(
+        self,
+        command: Command,
+        *,
+        block: Literal[True] = True,
+        timeout: float | None = None,
+        command_id: str | None = None,
+    ) -> list[Event]: ...
+
+    @overload
+    def ask(
+        self,
+        command: Command,
+        *,
+        block: Literal[False],
+        timeout: float | None = None,
+        command_id: str | None = None,
+    ) -> pykka.Future[list[Event]]: ...
+
+    def ask(
+        self,
+        command: Command,
+        *,
+        block: bool = True,
+        timeout: float | None = None,
+        command_id: str | None = None,
+    ) -> list[Event] | pykka.Future[list[Event]]:
+        """Have an aggregate carry out a command, and get the events it made.
+
+        Args:
+            command: what to do
+            block: wait for the reply; otherwise get a Pykka future of it
+            timeout: most seconds to wait, when blocking
+            command_id: given again, the command takes effect once and the reply is the same
+
+        Returns:
+            the events, once they are on disk
+
+        Raises:
+            Rejected: the aggregate refused
+            InvalidMessage: a field does not fit its annotation
+            UnknownMessage: no aggregate takes the command
+            TimedOut: time ran out; the command may still be carried out
+            WaitingInHandler: called from a handler
+
+        """
+        engine = self._engine("ask")
+        record = self._ingress.command(command, command_id)
+        future: pykka.Future[list[Event]] = pykka.ThreadingFuture()
+        before = None if command_id is None else self._store.result_of(command_id)
+        if before is None:
+            engine.courier.send(Request(record, future, is_from_outside=command_id is not None))
+        else:
+            engine.courier.answer(future, before)
+        if not block:
+            return future
+        try:
+            return cast("list[Event]", future.get(timeout=timeout))
+        except pykka.Timeout:
+            raise TimedOut(
+                f"no reply to {type(command).__name__} within {timeout} seconds; it may still be "
+                f"carried out. Ask again with the same command_id to learn what came of it"
+            ) from None
+
+    def tell(self, command: Command, *, command_id: str | None = None) -> str:
+        """Have a command carried out later, whatever happens to this process.
+
+        Args:
+            command: what to do
+            command_id: given again, the command takes effect once
+
+        Returns:
+            the command's id, once the command is on disk
+
+        Raises:
+            InvalidMessage: a field does not fit its annotation
+            UnknownMessage: no aggregate takes the command
+            StoreError: the disk refused; nothing was kept
+            WaitingInHandler: called from a handler
+
+        """
+        engine = self._engine("tell")
+        record = self._ingress.command(command, command_id)
+        self._write(engine, [Receipt(Step(enqueue=[record], command_id=command_id))])
+        return record.command_id
+
+    def tell_many(self, commands: Iterable[Command]) -> list[str]:
+        """As `tell`, for many commands; they share their way to disk.
+
+        If one of them is refused, an error is raised, and what came before it may be stored.
+
+        Returns:
+            the commands' ids in the same order, once all are on disk
+
+        """
+        engine = self._engine("tell_many")
+        told: list[str] = []
+        works: list[Receipt] = []
+        for command in commands:
+            record = self._ingress.command(command, None)
+            told.append(record.command_id)
+            works.append(Receipt(Step(enqueue=[record])))
+            if len(works) == TOGETHER:
+                self._write(engine, works)
+                works = []
+        self._write(engine, works)
+        return told
+
+    def publish(
+        self,
+        event: Event,
+        *,
+        stream: str,
+        event_id: str | None = None,
+        headers: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Store an event from outside.
+
+        Args:
+            event: what happened
+            stream: where it belongs, as ``category-id``
+            event_id: given again, the event is stored once
+            headers: plain values for whoever handles it
+
+        Returns:
+            its position in the log, once it is on disk
+
+        Raises:
+            InvalidMessage: a field does not fit its annotation
+            InvalidName: the stream or id is empty or too long
+            UnknownMessage: no domain knows the event
+            StoreError: the disk refused; nothing was kept
+            WaitingInHandler: called from a handler
+
+        """
+        engine = self._engine("publish")
+        work = self._ingress.publication(event, stream, event_id, headers)
+        self._write(engine, [work])
+        return work.position
+
+    def publish_many(
+        self,
+        events: Iterable[Event],
+        *,
+        stream: StreamOf,
+        event_id: EventIdOf = None,
+        headers: HeadersOf = None,
+    ) -> list[int]:
+        """As `publish`, for many events, in order; they share their way to disk.
+
+        If one of them is refused, an error is raised, and what came before it may be stored.
+
+        Args:
+            events: what happened
+            stream: where they belong: one stream, or a function of the event
+            event_id: a function of the event
+            headers: the same for all, or a function of the event
+
+        Returns:
+            their positions in the same order, once all are on disk
+
+        """
+        engine = self._engine("publish_many")
+        positions: list[int] = []
+        works: list[Receipt] = []
+
+        def write() -> None:
+            self._write(engine, works)
+            positions.extend(work.position for work in works)
+            works.clear()
+
+        for event in events:
+            works.append(
+                self._ingress.publication(
+                    event,
+                    stream(event) if callable(stream) else stream,
+                    event_id(event) if event_id is not None else None,
+                    headers(event) if callable(headers) else headers,
+                )
+            )
+            if len(works) == TOGETHER:
+                write()
+        write()
+        return positions
+
+    def settle(self, timeout: float | None = None) -> None:
+        """Wait until nothing is undelivered and nothing is in flight.
+
+        Args:
+            timeout: most seconds to wait
+
+        Raises:
+            TimedOut: time ran out
+            WaitingInHandler: called from a handler
+
+        """
+        engine = self._engine("settle")
+        if not engine.settle(timeout):
+            raise TimedOut(
+                f"not settled within {timeout} seconds: a handler is still running, or messages "
+                f"keep coming; see stats()"
+            )
+
+    # Looking
+
+    @overload
+    def get(self, cls: type[ProcessManager], id: object) -> InstanceView | None: ...  # noqa: A002
+
+    @overload
+    def get(self, cls: type[Aggregate], id: object) -> AggregateView | None: ...  # noqa: A002
+
+    def get(
+        self,
+        cls: type[ProcessManager] | type[Aggregate],
+        id: object,  # noqa: A002 - the public word
+    ) -> InstanceView | AggregateView | None:
+        """Look at one instance or aggregate, as it is on disk.
+
+        Args:
+            cls: its class
+            id: what names it
+
+        Returns:
+            a view, or None if nothing ever happened to it
+
+        Raises:
+            UnknownMessage: the class is in no domain of this runtime
+
+        """
+        self._refuse_closed()
+        return self._reader.get(cls, id)
+
+    def history(self, cls: type[ProcessManager], id: object) -> Iterator[Transition]:  # noqa: A002
+        """The transitions of one instance, oldest first, read as they are asked for."""
+        self._refuse_closed()
+        return self._reader.history(cls, id)
+
+    def events(
+        self, stream_or_category: str | None = None, *, after: int = 0
+    ) -> Iterator[StoredEvent]:
+        """Stored events in order of position, read as they are asked for.
+
+        Args:
+            stream_or_category: a stream such as ``"ecommerce::order-o1"``, a category such as
+                ``"ecommerce::order"``, or None for all
+            after: only events behind this position
+
+        """
+        self._refuse_closed()
+        return self._reader.events(stream_or_category, after)
+
+    def stats(self) -> dict[str, int]:
+        """Counters since this runtime was opened, and gauges, by name."""
+        return self._engine("stats", waits=False).stats()
+
+    def close(self) -> None:
+        """Finish what is in hand, stop every actor and thread, and let go of the store."""
+        if self._is_closed:
+            return
+        if self._running is not None and self._running.dispatcher.is_worker:
+            raise WaitingInHandler(_waiting("close"))
+        self._is_closed = True
+        try:
+            if self._running is not None:
+                self._running.close()
+        finally:
+            self._store.close()
+            if self._folder is not None:
+                self._folder.cleanup()
+
+    # Guards
+
+    def _engine(self, call: str, *, waits: bool = True) -> Engine:
+        self._refuse_closed()
+        if self._running is None:
+            raise ReadOnlyStore(
+                f"{call}: the store at {self._path} was opened with read_only=True; "
+                f"open it for writing to run anything"
+            )
+        if waits and self._running.dispatcher.is_worker:
+            raise WaitingInHandler(_waiting(call))
+        return self._running
+
+    def _refuse_closed(self) -> None:
+        if self._is_closed:
+            raise ClosedError(f"the runtime of {self._path} is closed")
+
+    @staticmethod
+    def _write(engine: Engine, works: list[Receipt]) -> None:
+        receipts = Receipts(works, engine.courier)
+        engine.journal.add_all(works)
+        receipts.wait()
+
+
+def _waiting(call: str) -> str:
+    return (
+        f"{call}() was called from a handler. It waits, and what a handler makes must leave only "
+        f"with its step: use self.issue(...) in a process manager, or return events from an "
+        f"aggregate"
+    )

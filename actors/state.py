@@ -1,0 +1,124 @@
+"""The annotated fields of a process manager or an aggregate: their defaults, and their bytes."""
+
+from __future__ import annotations
+
+import copy
+import typing
+from typing import Any, ClassVar, TypedDict, get_origin
+
+from .codec import Codec
+from .errors import DefinitionError, InvalidMessage
+
+__all__ = ["StateType"]
+
+_ATOMS = (str, int, float, bool, bytes, type(None))
+
+
+class StateType:
+    """The fields of one class.
+
+    Args:
+        cls: the class that a user wrote
+        base: our class below it, whose attributes are not state
+
+    Raises:
+        DefinitionError: a field lacks an annotation or a default, or takes a name of ours
+
+    """
+
+    def __init__(self, cls: type, base: type) -> None:
+        self._name = cls.__qualname__
+        self.fields = _fields(cls, base)
+        self._defaults = {name: getattr(cls, name) for name in self.fields}
+        self._copied = [
+            name for name, value in self._defaults.items() if not isinstance(value, _ATOMS)
+        ]
+        try:
+            self._codec: Codec[dict[str, Any]] = Codec(
+                TypedDict(f"{cls.__name__}State", self.fields, total=False),  # type: ignore[operator]
+                f"state of {cls.__qualname__}",
+            )
+        except TypeError as error:
+            raise DefinitionError(f"{cls.__qualname__}: {error}") from error
+        self._check_defaults(cls)
+
+    def fresh(self) -> dict[str, Any]:
+        """The declared initial values; lists, sets and mappings are the caller's own."""
+        values = self._defaults.copy()
+        for name in self._copied:
+            values[name] = copy.deepcopy(values[name])
+        return values
+
+    def dump(self, values: dict[str, Any]) -> bytes:
+        """Pack an object's fields.
+
+        Raises:
+            InvalidMessage: a value does not fit its annotation, or is no declared field
+
+        """
+        if values.keys() != self._defaults.keys():
+            extra = next((name for name in values if name not in self._defaults), None)
+            if extra is not None:
+                raise InvalidMessage(
+                    f"self.{extra} is no declared field of {self._name}, so it would be forgotten; "
+                    f"declare it in the class body: `{extra}: <type> = <default>`"
+                )
+            gone = next(name for name in self._defaults if name not in values)
+            raise InvalidMessage(f"self.{gone} of {self._name} was deleted; assign a value instead")
+        return self._codec.dump(values)
+
+    def load(self, packed: bytes) -> dict[str, Any]:
+        """Unpack fields; a field that was not stored has its default, one that is gone is dropped.
+
+        Raises:
+            InvalidMessage: what is stored does not fit the annotations
+
+        """
+        values = self._codec.load(packed)
+        if len(values) < len(self._defaults):
+            return self.fresh() | values
+        return values
+
+    def _check_defaults(self, cls: type) -> None:
+        try:
+            self.dump(self.fresh())
+        except InvalidMessage as error:
+            raise DefinitionError(f"{cls.__qualname__}: a default does not fit: {error}") from error
+
+
+def _fields(cls: type, base: type) -> dict[str, Any]:
+    bodies = [c for c in reversed(cls.__mro__) if c not in base.__mro__]
+    try:
+        hints = typing.get_type_hints(cls, include_extras=True)
+    except NameError as error:
+        raise DefinitionError(
+            f"{cls.__qualname__}: an annotation names {error.name!r}, which is not known in its "
+            f"module; import it there, outside `if TYPE_CHECKING`"
+        ) from error
+    fields: dict[str, Any] = {}
+    for body in bodies:
+        for name in body.__dict__.get("__annotations__", {}):
+            if get_origin(hints[name]) is ClassVar or hints[name] is ClassVar:
+                continue
+            if name in base.__dict__:
+                raise DefinitionError(
+                    f"{cls.__qualname__}.{name}: {base.__name__} has a {name!r} of its own; "
+                    f"choose another name for the field"
+                )
+            if not hasattr(cls, name):
+                raise DefinitionError(
+                    f"{cls.__qualname__}.{name} has no default; "
+                    f"write `{name}: ... = <its value before the first event>`"
+                )
+            fields[name] = hints[name]
+        for name, value in body.__dict__.items():
+            if not (name.startswith("_") or name in fields or _is_code(value) or name in hints):
+                raise DefinitionError(
+                    f"{cls.__qualname__}.{name} has no annotation, so it would not be state; "
+                    f"write `{name}: {type(value).__name__} = {value!r}`"
+                )
+    return fields
+
+
+def _is_code(value: object) -> bool:
+    return callable(value) or isinstance(value, (property, classmethod, staticmethod))

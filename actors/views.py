@@ -1,0 +1,105 @@
+"""What the runtime shows of what is stored. Views are copies: changing one changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from .messages import Command, Event
+
+__all__ = ["AggregateView", "InstanceView", "StoredEvent", "Transition"]
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceView:
+    """A process instance as its newest transition left it.
+
+    Attributes:
+        id: its correlation id
+        state: its fields
+        version: how many transitions it had
+        is_complete: whether the process has ended
+        status: ``"suspended"`` while an event is parked and the rest wait behind it
+
+    """
+
+    id: str
+    state: dict[str, Any]
+    version: int
+    is_complete: bool
+    status: Literal["running", "complete", "suspended"]
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateView:
+    """An aggregate as its events left it.
+
+    Attributes:
+        id: what names it within its category
+        state: its fields
+        version: how many events it made
+
+    """
+
+    id: str
+    state: dict[str, Any]
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """What one event did to one instance.
+
+    Attributes:
+        version: 1 for the first of the instance
+        handler: the method's name
+        state: the fields after it
+        is_complete: whether the process ended with it
+        cause: the id of the event
+        commands: what it issued
+        time: when it was made
+        correlation_id: the id that everything in its chain shares
+
+    """
+
+    version: int
+    handler: str
+    state: dict[str, Any]
+    is_complete: bool
+    cause: str
+    commands: tuple[Command, ...]
+    time: datetime
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event, and where it is.
+
+    Attributes:
+        event: the event itself; an `UnknownEvent` if its class is not here
+        event_id: its id
+        type: its wire name
+        stream: its stream
+        version: its place in the stream, from 1
+        position: its place in the global log, from 1
+        time: when it was stored
+        correlation_id: the id that everything in its chain shares
+        causation_id: the id of the command or event that caused it, if one did
+        headers: what its publisher said about it
+
+    """
+
+    event: Event
+    event_id: str
+    type: str
+    stream: str
+    version: int
+    position: int
+    time: datetime
+    correlation_id: str
+    causation_id: str | None = None
+    headers: dict[str, Any] = field(default_factory=dict)

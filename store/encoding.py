@@ -1,0 +1,54 @@
+"""Frames: how a value is written. MessagePack behind a checksum; see `docs/store-format.md`."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from .errors import CorruptRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["NUMBER", "frame", "number", "unframe"]
+
+NUMBER = struct.Struct(">Q")
+"""Numbers in keys: eight bytes, the largest first, so that LMDB's order is theirs."""
+
+number: Callable[[int], bytes] = NUMBER.pack
+
+_CHECKSUM = struct.Struct("<I")
+_crc32 = zlib.crc32
+_pack_checksum = _CHECKSUM.pack
+_packb: Callable[[Any], bytes] = msgpack.packb
+_unpackb: Callable[..., Any] = msgpack.unpackb
+
+
+def frame(value: Any) -> bytes:
+    """CRC-32 of the packed value, four bytes, the lowest first; then the packed value."""
+    packed = _packb(value)
+    return _pack_checksum(_crc32(packed)) + packed
+
+
+def unframe(raw: bytes, table: str, key: bytes) -> Any:
+    """The value of a frame.
+
+    Raises:
+        CorruptRecord: the checksum does not match, or there is no value
+
+    """
+    packed = raw[4:]
+    if _pack_checksum(_crc32(packed)) != raw[:4]:
+        raise CorruptRecord(
+            f"the record {key!r} of table {table!r} does not match its checksum: the file was "
+            f"changed or damaged after it was written"
+        )
+    try:
+        return _unpackb(packed, strict_map_key=False)
+    except Exception as error:
+        raise CorruptRecord(
+            f"the record {key!r} of table {table!r} is no MessagePack value: {error}"
+        ) from error

@@ -1,0 +1,367 @@
+"""The LMDB file itself: opening, locking, growing, and reading without holding on.
+
+Everything about LMDB that is not about our records is here. `docs/store-format.md` names the
+files in a store's folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import lmdb
+
+from .errors import (
+    ClosedError,
+    DamagedStore,
+    LockedStore,
+    ReadOnlyStore,
+    StoreError,
+    StoreFull,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["DATA_FILE", "Durability", "Environment"]
+
+Durability: TypeAlias = Literal["fsync", "os", "none"]
+
+DATA_FILE = "data.mdb"
+WRITER_FILE = "writer.lock"
+
+# A reader takes a slot for as long as one of its short transactions lasts.
+MAX_READERS = 1024
+MAX_TABLES = 32
+# The map doubles while it is small, and then grows by this much.
+LARGEST_GROWTH = 16 << 30
+
+
+class _ReadGate:
+    """Lets many read, or one change the map; LMDB forbids both at once in a process."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition(threading.Lock())
+        self._changing = threading.Lock()
+        self._readers = 0
+        self._closed = False
+
+    def enter(self) -> None:
+        with self._condition:
+            while self._closed:
+                self._condition.wait()
+            self._readers += 1
+
+    def leave(self) -> None:
+        with self._condition:
+            self._readers -= 1
+            if self._closed and not self._readers:
+                self._condition.notify_all()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._changing:
+            with self._condition:
+                self._closed = True
+                while self._readers:
+                    self._condition.wait()
+            try:
+                yield
+            finally:
+                with self._condition:
+                    self._closed = False
+                    self._condition.notify_all()
+
+
+class _Shared:
+    """One LMDB environment of this process.
+
+    LMDB forbids a second one on the same file, so a reader beside a writer shares it.
+    """
+
+    def __init__(self, env: lmdb.Environment) -> None:
+        self.env = env
+        self.gate = _ReadGate()
+        self.users = 1
+
+
+_open: dict[str, _Shared] = {}
+_open_lock = threading.Lock()
+# Counts forks, so that a child can tell that what it holds is its parent's.
+_generation = 0
+_writer_fds: set[int] = set()
+
+
+def _forget_parent() -> None:
+    global _generation, _open_lock  # noqa: PLW0603 - a fork changes the whole process
+    _generation += 1
+    _open_lock = threading.Lock()
+    _open.clear()
+    # A lock lives as long as any copy of its descriptor; ours must not outlive the parent.
+    for fd in _writer_fds:
+        os.close(fd)
+    _writer_fds.clear()
+
+
+os.register_at_fork(after_in_child=_forget_parent)
+
+
+class Environment:
+    """One store's folder, open for reading or as its only writer."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        read_only: bool,
+        durability: Durability,
+        map_size: int,
+    ) -> None:
+        self.path = Path(path)
+        self.read_only = read_only
+        self._durability = durability
+        self._generation = _generation
+        self._closed = False
+        self._writer_fd = -1
+        if read_only:
+            self._refuse_missing()
+        else:
+            self._create_folder()
+            self._lock_for_writing()
+        try:
+            self._refuse_empty_file()
+            self._shared = self._attach(map_size)
+        except BaseException:
+            self._unlock()
+            raise
+
+    # Opening
+
+    def _refuse_missing(self) -> None:
+        if not (self.path / DATA_FILE).is_file():
+            raise StoreError(
+                f"there is no store at {self.path}; a store is made by opening it for writing"
+            )
+
+    def _create_folder(self) -> None:
+        try:
+            existed = self.path.exists()
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not existed and self._durability == "fsync":
+                _sync_folder(self.path.parent)
+        except OSError as error:
+            raise StoreError(f"the folder {self.path} cannot be made: {error}") from error
+
+    def _lock_for_writing(self) -> None:
+        lock_file = self.path / WRITER_FILE
+        try:
+            fd = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StoreError(f"{lock_file} cannot be opened: {error}") from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.read(fd, 64).decode(errors="replace").strip() or "unknown"
+            os.close(fd)
+            raise LockedStore(
+                f"the store at {self.path} is already open for writing, by process {owner}; "
+                f"close that one first, or open this one with read_only=True"
+            ) from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, str(os.getpid()).encode(), 0)
+        self._writer_fd = fd
+        _writer_fds.add(fd)
+
+    def _unlock(self) -> None:
+        if self._writer_fd >= 0:
+            if self._writer_fd in _writer_fds:
+                _writer_fds.discard(self._writer_fd)
+                os.close(self._writer_fd)
+            self._writer_fd = -1
+
+    def _refuse_empty_file(self) -> None:
+        # LMDB takes an empty file for a new one, and would start over without a word.
+        data = self.path / DATA_FILE
+        if data.exists() and data.stat().st_size == 0:
+            raise DamagedStore(f"{data} is empty: it was truncated; restore it from a copy")
+
+    def _attach(self, map_size: int) -> _Shared:
+        key = os.path.realpath(self.path)
+        with _open_lock:
+            shared = _open.get(key)
+            if shared is not None:
+                if not self.read_only and shared.env.readonly:
+                    raise LockedStore(
+                        f"the store at {self.path} is open for reading in this process; open it "
+                        f"for writing first, and for reading beside that"
+                    )
+                shared.users += 1
+                return shared
+            shared = _Shared(self._open_lmdb(map_size))
+            try:
+                self._refuse_truncated(shared.env)
+            except BaseException:
+                shared.env.close()
+                raise
+            _open[key] = shared
+            return shared
+
+    def _open_lmdb(self, map_size: int) -> lmdb.Environment:
+        data = self.path / DATA_FILE
+        is_new = not data.exists()
+        sync = self._durability == "fsync"
+        try:
+            env = lmdb.Environment(
+                str(self.path),
+                map_size=0 if self.read_only else max(map_size, _size(data)),
+                readonly=self.read_only,
+                max_readers=MAX_READERS,
+                max_dbs=MAX_TABLES,
+                sync=sync,
+                # Reads of instances and streams are scattered; reading ahead would waste them.
+                readahead=False,
+            )
+            env.reader_check()
+        except lmdb.Error as error:
+            raise DamagedStore(
+                f"{data} cannot be opened: {error}. It is truncated, or no LMDB file, or was "
+                f"written by another version of LMDB"
+            ) from error
+        if is_new and sync:
+            _sync_folder(self.path)
+        return env
+
+    def _refuse_truncated(self, env: lmdb.Environment) -> None:
+        # Beyond the end of the file the map has no pages: touching one would kill the process.
+        data = self.path / DATA_FILE
+        needed = (env.info()["last_pgno"] + 1) * self._page_size(env)
+        size = _size(data)
+        if size < needed:
+            raise DamagedStore(
+                f"{data} is truncated: it has {size} bytes where its header says {needed}; "
+                f"restore it from a copy"
+            )
+
+    @staticmethod
+    def _page_size(env: lmdb.Environment) -> int:
+        return env.stat()["psize"]
+
+    # Use
+
+    @property
+    def env(self) -> lmdb.Environment:
+        """The LMDB environment, if it may be used here and now."""
+        if self._closed:
+            raise ClosedError(f"the store at {self.path} is closed")
+        if self._generation != _generation:
+            raise ReadOnlyStore(
+                f"the store at {self.path} was opened by another process before a fork; "
+                f"open it anew in this one"
+            )
+        return self._shared.env
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[lmdb.Transaction[bytes]]:
+        """A short read transaction. Never keep one over a `yield` to a user."""
+        env = self.env
+        gate = self._shared.gate
+        gate.enter()
+        try:
+            try:
+                txn = env.begin()
+            except lmdb.MapResizedError:
+                # Another process, the writer, has grown the map.
+                txn = None
+        except BaseException:
+            gate.leave()
+            raise
+        if txn is None:
+            gate.leave()
+            with gate.alone():
+                env.set_mapsize(0)
+            gate.enter()
+            txn = env.begin()
+        try:
+            yield txn
+        finally:
+            txn.abort()
+            gate.leave()
+
+    def begin_write(self) -> lmdb.Transaction[bytes]:
+        if self.read_only:
+            raise ReadOnlyStore(f"the store at {self.path} is open for reading only")
+        return self.env.begin(write=True)
+
+    def grow(self) -> None:
+        """Make the map larger; no write transaction may be open.
+
+        Raises:
+            StoreFull: there are no more addresses to map
+
+        """
+        with self._shared.gate.alone():
+            size = self.env.info()["map_size"]
+            try:
+                self.env.set_mapsize(size + min(size, LARGEST_GROWTH))
+            except (lmdb.Error, OverflowError) as error:
+                raise StoreFull(
+                    f"the store at {self.path} cannot grow beyond {size} bytes: {error}"
+                ) from error
+
+    def cover(self) -> None:
+        """Make the file as long as its header says.
+
+        Pages at the end that a commit took and freed again are never written, and a file that is
+        shorter than its header says is what `_refuse_truncated` looks for.
+        """
+        data = self.path / DATA_FILE
+        needed = (self.env.info()["last_pgno"] + 1) * self._page_size(self.env)
+        if _size(data) < needed:
+            os.truncate(data, needed)
+
+    def sync(self) -> None:
+        self.env.sync(True)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._generation != _generation:
+            return
+        if not self.read_only and self._durability == "os":
+            self._shared.env.sync(True)
+        with _open_lock:
+            self._shared.users -= 1
+            if not self._shared.users:
+                del _open[os.path.realpath(self.path)]
+                self._shared.env.close()
+        self._unlock()
+
+    def error(self, error: lmdb.Error, doing: str) -> StoreError:
+        """Our error for one of LMDB's."""
+        if getattr(error, "code", 0) in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            return StoreFull(
+                f"no room on the disk while {doing} at {self.path}; nothing of it was kept: "
+                f"free some space and try again ({error})"
+            )
+        return StoreError(f"LMDB failed while {doing} at {self.path}: {error}")
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

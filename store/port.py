@@ -1,0 +1,113 @@
+"""The port: the few calls that the runtime needs of a store.
+
+A store keeps the global log, the streams, the transition logs, the queue of commands, what was
+parked, and the routers' checkpoints. It knows nothing of actors or of typed messages. A step is
+one call's worth of work, every append carries the version it expects, and a conflict is an
+answer, so that a store with many writers (PostgreSQL, say) can stand behind the same calls.
+
+Lists that could be long are read in pages: `after` is exclusive, `limit` the most rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .records import (
+        CommandRecord,
+        CommandResult,
+        EventRecord,
+        Outcome,
+        ParkedRecord,
+        Step,
+        TransitionRecord,
+    )
+
+__all__ = ["Store"]
+
+
+class Store(Protocol):
+    """Durable state. `commit` is called by one thread at a time, the rest by any."""
+
+    def commit(
+        self, steps: Sequence[Step], checkpoints: Mapping[str, int] | None = None
+    ) -> list[Outcome]:
+        """Write steps in one durable transaction, in order; each whole or not at all.
+
+        Args:
+            steps: what to write; their records get their positions and tickets
+            checkpoints: routers' names and the position up to which each is done
+
+        Returns:
+            one outcome for each step; `Conflict` and `Duplicate` steps left no trace
+
+        Raises:
+            StoreError: the transaction failed; none of the steps was written
+
+        """
+        ...
+
+    def last_position(self) -> int:
+        """The position of the newest event, or 0."""
+        ...
+
+    def read_log(self, after: int, limit: int) -> list[EventRecord]:
+        """Events of the global log in order of position."""
+        ...
+
+    def read_stream(self, stream: str, after: int, limit: int) -> list[EventRecord]:
+        """Events of one stream in order of version; `after` is a version."""
+        ...
+
+    def position_of(self, event_id: str) -> int:
+        """The position of the event with that id, or 0."""
+        ...
+
+    def last_transition(self, process: str, instance: str) -> TransitionRecord | None:
+        """The newest transition of one instance, which holds its state."""
+        ...
+
+    def read_transitions(
+        self, process: str, instance: str, after: int, limit: int
+    ) -> list[TransitionRecord]:
+        """Transitions of one instance in order of version; `after` is a version."""
+        ...
+
+    def read_instances(
+        self, process: str, after: str, limit: int
+    ) -> list[tuple[str, TransitionRecord]]:
+        """Instances of one process manager in order of id, each with its newest transition."""
+        ...
+
+    def read_queue(self, after: int, limit: int) -> list[CommandRecord]:
+        """Commands not yet carried out, in order of ticket."""
+        ...
+
+    def last_ticket(self) -> int:
+        """The ticket of the newest command in the queue, or 0."""
+        ...
+
+    def result_of(self, command_id: str) -> CommandResult | None:
+        """What came of the command with that id, if it came from outside and was carried out."""
+        ...
+
+    def checkpoint(self, router: str) -> int:
+        """The position up to which that router is done, or 0."""
+        ...
+
+    def read_parked(self, after: int, limit: int) -> list[ParkedRecord]:
+        """What was parked, in order of its number."""
+        ...
+
+    def last_waiting(self, process: str, instance: str) -> int:
+        """The highest position that is parked for the instance or waits behind a parked one.
+
+        0 if the instance is not suspended.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the store. Everything else raises `ClosedError` afterwards."""
+        ...

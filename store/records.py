@@ -1,0 +1,217 @@
+"""The records that go through the port, and what one commit may hold.
+
+Messages, states and headers are packed MessagePack maps already: whoever hands them over has seen
+that they can be packed, so that one bad value cannot spoil a commit of many steps. Times are whole
+microseconds since 1970 in UTC. Positions, versions and ticket numbers start at 1; 0 means "none
+yet".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from .errors import InvalidName
+
+__all__ = [
+    "MAX_NAME_BYTES",
+    "Append",
+    "CommandRecord",
+    "CommandResult",
+    "Committed",
+    "Conflict",
+    "Duplicate",
+    "EventRecord",
+    "Outcome",
+    "ParkedRecord",
+    "Step",
+    "TransitionRecord",
+    "check_name",
+]
+
+MAX_NAME_BYTES = 400
+"""The longest stream name, and the longest process name and id together, in bytes of UTF-8.
+
+An LMDB key holds 511 bytes. The rest is for the version that follows the name and for what later
+formats may need."""
+
+
+def check_name(kind: str, name: str) -> None:
+    """Refuse a name that cannot be part of a key.
+
+    Args:
+        kind: what the name is, for the message, such as ``"stream"``
+        name: the name
+
+    Raises:
+        InvalidName: it is empty, holds a NUL, is not valid Unicode, or is too long
+
+    """
+    if name.isascii():
+        size = len(name)
+    else:
+        try:
+            size = len(name.encode())
+        except UnicodeEncodeError as error:
+            raise InvalidName(f"{kind} {name!r} is not valid Unicode: {error}") from None
+    if not size:
+        raise InvalidName(f"the {kind} is empty; give it at least one character")
+    if size > MAX_NAME_BYTES:
+        raise InvalidName(
+            f"{kind} {name[:40]!r}… is {size} bytes long; at most {MAX_NAME_BYTES} are possible, "
+            f"so shorten the id or use a digest of it"
+        )
+    if "\0" in name:
+        raise InvalidName(f"{kind} {name!r} holds a NUL character, which ends a name in the store")
+
+
+@dataclass(slots=True)
+class EventRecord:
+    """One event as it is stored. `position` is set by the commit."""
+
+    type: str
+    stream: str
+    version: int
+    time: int
+    data: bytes
+    event_id: str
+    correlation_id: str
+    causation_id: str | None = None
+    headers: bytes | None = None
+    position: int = 0
+
+
+@dataclass(slots=True)
+class CommandRecord:
+    """A command that was accepted and is not yet carried out.
+
+    `ticket` is its place in the queue, set by the commit. `process`, `instance` and `version`
+    name the transition that issued it, if one did.
+    """
+
+    command_id: str
+    type: str
+    stream: str
+    time: int
+    data: bytes
+    correlation_id: str
+    causation_id: str | None = None
+    process: str | None = None
+    instance: str | None = None
+    version: int = 0
+    ticket: int = 0
+
+
+@dataclass(slots=True)
+class CommandResult:
+    """What came of a command from outside: the events it made, or the reason of its refusal."""
+
+    first_position: int = 0
+    events: int = 0
+    refusal: str | None = None
+
+
+@dataclass(slots=True)
+class TransitionRecord:
+    """What one cause did to one instance.
+
+    `seen` is the highest position of an event that the instance has handled so far, which is
+    what makes a second delivery of an event harmless. `commands` holds
+    `(command_id, type, data)`.
+    """
+
+    version: int
+    time: int
+    handler: str
+    is_complete: bool
+    cause: str
+    correlation_id: str
+    seen: int
+    state: bytes
+    commands: list[tuple[str, str, bytes]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class ParkedRecord:
+    """What could not be handled, set aside for a person.
+
+    Either an event (`position`) at an instance, or a command (`command`) at its aggregate.
+    `number` is set by the commit.
+    """
+
+    process: str
+    instance: str
+    cause: str
+    error_type: str
+    error_text: str
+    attempts: int
+    time: int
+    position: int = 0
+    command: CommandRecord | None = None
+    number: int = 0
+
+
+@dataclass(slots=True)
+class Append:
+    """Events for the end of one stream.
+
+    `expected` is the version the stream must have, or None for "whatever it is", in which case
+    the commit numbers the events. `unique` makes the commit look for events with the same id
+    first, and remember these ids.
+    """
+
+    stream: str
+    expected: int | None
+    events: list[EventRecord]
+    unique: bool = False
+
+
+@dataclass(slots=True)
+class Step:
+    """All that one unit of work writes: committed whole or not at all.
+
+    The store first checks what the step expects (versions, that the taken command is still
+    there, that ids are new), then writes.
+    """
+
+    append: Append | None = None
+    process: str = ""
+    instance: str = ""
+    transition: TransitionRecord | None = None
+    enqueue: list[CommandRecord] | None = None
+    take: int = 0
+    """The ticket of the queued command that this step carries out."""
+    command_id: str | None = None
+    """The id, given from outside, of the command that this step accepts or carries out."""
+    result: CommandResult | None = None
+    """What came of `command_id`."""
+    park: ParkedRecord | None = None
+    wait: int = 0
+    """The position of an event that `instance` cannot take yet, because it is suspended."""
+
+
+@dataclass(slots=True)
+class Committed:
+    """The step is in the store. Positions and tickets have been set in its records."""
+
+
+@dataclass(slots=True)
+class Conflict:
+    """The store is not as the step expected; nothing of the step was written."""
+
+    reason: str
+
+
+@dataclass(slots=True)
+class Duplicate:
+    """The step's event or command was taken in or carried out already; nothing was written.
+
+    `position` is that of the stored event, `result` what came of the command, if it had an id
+    from outside.
+    """
+
+    position: int = 0
+    result: CommandResult | None = None
+
+
+Outcome: TypeAlias = Committed | Conflict | Duplicate
