@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from store import check_name
+
 from .codec import dump
 from .errors import DefinitionError, InvalidMessage, UnknownMessage
 from .handlers import Handler, handlers_of, methods_of
 from .messages import Command, Event
-from .names import id_of
+from .names import SURELY_SHORT, id_of
 from .references import classes_named_in
 from .state import StateType
 
@@ -18,6 +20,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["Aggregate", "AggregateDefinition"]
+
+
+class _Own:
+    """What an aggregate has besides its state."""
+
+    __slots__ = ("applying", "id", "version")
+
+    def __init__(self, id: str) -> None:  # noqa: A002 - as the public word
+        self.id = id
+        self.version = 0
+        self.applying = False
 
 
 class Aggregate:
@@ -34,7 +47,9 @@ class Aggregate:
 
     """
 
-    __slots__ = ("_applying", "_id", "_version")
+    __slots__ = ("_own",)
+
+    _own: _Own
 
     __procession_options__: ClassVar[dict[str, Any]] = {}
 
@@ -48,23 +63,21 @@ class Aggregate:
         }
 
     def __init__(self, id: str = "") -> None:  # noqa: A002 - the public word
-        object.__setattr__(self, "_id", id)
-        object.__setattr__(self, "_version", 0)
-        object.__setattr__(self, "_applying", False)
+        object.__setattr__(self, "_own", _Own(id))
         self.__dict__.update(_state_type(type(self)).fresh())
 
     @property
     def id(self) -> str:
         """What names this aggregate within its category."""
-        return self._id
+        return self._own.id
 
     @property
     def version(self) -> int:
         """How many events this aggregate has made."""
-        return self._version
+        return self._own.version
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not self._applying:
+        if not self._own.applying:
             raise AttributeError(
                 f"{type(self).__qualname__}.{name} was assigned outside @apply; make an event and "
                 f"assign it in the event's @apply method, or it would be lost"
@@ -118,8 +131,11 @@ class AggregateDefinition:
             InvalidName: the id is empty or too long
 
         """
-        where = f"{type(command).__name__}.{self._identity}"
-        return f"{self.category}-{id_of(getattr(command, self._identity), where)}"
+        name = id_of(getattr(command, self._identity), self._identity)
+        stream = f"{self.category}-{name}"
+        if len(stream) > SURELY_SHORT:
+            check_name("stream", stream)
+        return stream
 
     def decide(self, aggregate: Aggregate, command: Command) -> list[tuple[Event, bytes]]:
         """Run the command's handler; the events are applied, and returned with their bytes.
@@ -146,14 +162,15 @@ class AggregateDefinition:
 
     def evolve(self, aggregate: Aggregate, event: Event) -> None:
         """Apply one event, made now or read from the stream."""
+        own = aggregate._own  # noqa: SLF001 - a friend: it lets the object change
         applier = self._appliers.get(type(event))
         if applier is not None:
-            object.__setattr__(aggregate, "_applying", True)
+            own.applying = True
             try:
                 applier(aggregate, event)
             finally:
-                object.__setattr__(aggregate, "_applying", False)
-        object.__setattr__(aggregate, "_version", aggregate.version + 1)
+                own.applying = False
+        own.version += 1
 
     def _check_handlers(self) -> None:
         where = self.cls.__qualname__

@@ -5,9 +5,9 @@ Names live here and not on the classes, so that a class can be in several runtim
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .codec import codec_of
+from .codec import Codec, codec_of
 from .errors import DefinitionError, UnknownMessage
 from .messages import Command, Event, Message, UnknownCommand, UnknownEvent
 from .names import category_of
@@ -56,6 +56,8 @@ class Catalog:
         self._refuse_untaken()
         self._names: dict[type, str] = {}
         self._classes: dict[str, type[Message]] = {}
+        self._event_codecs: dict[str, Codec[Any]] = {}
+        self._command_codecs: dict[str, Codec[Any]] = {}
         for cls, owner in self._owners().items():
             self._add_name(cls, owner)
         self._by_category = {
@@ -90,10 +92,10 @@ class Catalog:
             InvalidMessage: what is stored does not fit the class
 
         """
-        cls = self._classes.get(record.type)
-        if cls is None or not issubclass(cls, Event):
+        codec = self._event_codecs.get(record.type)
+        if codec is None:
             return UnknownEvent(record.type, codec_of(dict).load(record.data))
-        return codec_of(cls).load(record.data)
+        return codec.load(record.data)
 
     def load_command(self, name: str, packed: bytes) -> Command:
         """A copy of a stored command.
@@ -102,10 +104,10 @@ class Catalog:
             InvalidMessage: what is stored does not fit the class
 
         """
-        cls = self._classes.get(name)
-        if cls is None or not issubclass(cls, Command):
+        codec = self._command_codecs.get(name)
+        if codec is None:
             return UnknownCommand(name, codec_of(dict).load(packed))
-        return codec_of(cls).load(packed)
+        return codec.load(packed)
 
     def taker_of(self, command: type) -> AggregateDefinition:
         """The aggregate that takes a command.
@@ -249,4 +251,8 @@ class Catalog:
                 f"version"
             )
         self._names[cls] = name
+        if issubclass(cls, Event):
+            self._event_codecs[name] = codec_of(cls)
+        elif issubclass(cls, Command):
+            self._command_codecs[name] = codec_of(cls)
 

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from functools import partial
 from typing import TYPE_CHECKING
 
-from store import Step
+from store import FROM_OUTSIDE, Step
 
 from .aggregate_actor import AggregateActor, Request
 from .dispatcher import PooledActor
@@ -32,6 +32,40 @@ __all__ = ["Courier"]
 logger = logging.getLogger("procession")
 
 PAGE = 256
+
+
+class _Lane:
+    """One of the queue's two lanes: how far it was taken, and what of it is in memory."""
+
+    def __init__(self, first: int) -> None:
+        self.taken = first
+        self.newest = first
+        self.fresh: deque[CommandRecord] = deque()
+
+    @property
+    def has_more(self) -> bool:
+        return self.taken < self.newest
+
+    def next_fresh(self, limit: int) -> list[CommandRecord]:
+        """Commands that need not be read, because the lane was followed without a gap."""
+        fresh = self.fresh
+        found: list[CommandRecord] = []
+        while fresh and len(found) < limit:
+            ticket = fresh[0].ticket
+            if ticket <= self.taken:
+                fresh.popleft()
+            elif ticket == self.taken + 1:
+                self.taken = ticket
+                found.append(fresh.popleft())
+            else:
+                break
+        return found
+
+    def look_beyond(self, commands: list[CommandRecord]) -> None:
+        """Note what was read; where there was nothing, there is nothing up to the newest."""
+        beyond = [command for command in commands if command.ticket > self.newest]
+        del commands[len(commands) - len(beyond) :]
+        self.taken = commands[-1].ticket if commands else self.newest
 
 
 class Courier(PooledActor):
@@ -67,10 +101,8 @@ class Courier(PooledActor):
             for definition in catalog.aggregates.values()
         }
         self._max_in_flight = max_in_flight
-        self._fresh: deque[CommandRecord] = deque()
-        # The ticket of the newest command taken over, and of the newest one on disk.
-        self._taken = 0
-        self._newest = 0
+        self._issued = _Lane(0)
+        self._told = _Lane(FROM_OUTSIDE)
         self._sent = 0
         self.finished = 0
         self.is_closed = False
@@ -80,7 +112,7 @@ class Courier(PooledActor):
 
     def resume(self) -> None:
         """Take up what an earlier run left in the queue."""
-        self._newest = self.store.last_ticket()
+        self._issued.newest, self._told.newest = self.store.last_tickets()
         self.wake()
 
     def send(self, request: Request) -> None:
@@ -108,9 +140,10 @@ class Courier(PooledActor):
 
     def queued(self, commands: list[CommandRecord]) -> None:
         """Commands that were just committed to the queue."""
-        self._newest = commands[-1].ticket
-        if len(self._fresh) < self._max_in_flight:
-            self._fresh.extend(commands)
+        lane = self._told if commands[0].process is None else self._issued
+        lane.newest = commands[-1].ticket
+        if len(lane.fresh) < self._max_in_flight:
+            lane.fresh.extend(commands)
         self.wake()
 
     # In its turn
@@ -118,31 +151,25 @@ class Courier(PooledActor):
     def has_work(self) -> bool:
         """Whether there is a command to take and room for it."""
         return (
-            self._taken < self._newest
+            (self._issued.has_more or self._told.has_more)
             and self._sent - self.finished < self._max_in_flight
             and not self.is_closed
         )
 
     def work(self) -> None:
-        """Take as many commands as may be under way."""
+        """Take as many commands as may be under way, those of running processes first."""
         room = min(PAGE, self._max_in_flight - (self._sent - self.finished))
-        fresh = self._fresh
-        while room > 0 and self._taken < self._newest and not self.is_closed:
-            while fresh and fresh[0].ticket <= self._taken:
-                fresh.popleft()
-            if fresh and fresh[0].ticket == self._taken + 1:
-                self._take(fresh.popleft())
-                room -= 1
-                continue
-            page = self.store.read_queue(self._taken, room)
-            if not page:
-                self._taken = self._newest
-            for command in page:
-                self._take(command)
-                room -= 1
+        for lane in (self._issued, self._told):
+            while room > 0 and lane.has_more and not self.is_closed:
+                commands = lane.next_fresh(room)
+                if not commands:
+                    commands = self.store.read_queue(lane.taken, room)
+                    lane.look_beyond(commands)
+                for command in commands:
+                    self._take(command)
+                room -= len(commands)
 
     def _take(self, command: CommandRecord) -> None:
-        self._taken = command.ticket
         self._sent += 1
         if command.stream.partition("-")[0] in self._wakers:
             self.send(Request(command, is_from_outside=command.process is None))

@@ -17,7 +17,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import pykka
-from pykka import messages as pykka_messages
 from pykka._envelope import Envelope
 
 if TYPE_CHECKING:
@@ -28,8 +27,11 @@ __all__ = ["Dispatcher", "PooledActor"]
 TURN = 64
 """Messages that an actor handles before the next one has its turn."""
 
-PATIENCE = 0.002
+PATIENCE = 0.01
 """Seconds without progress after which the leader counts as blocked."""
+
+LOOK = 64
+"""Turns after which the leader looks whether a commit is due."""
 
 SPARE = 16
 """Threads for each worker asked for, when those are all blocked in handlers."""
@@ -59,7 +61,7 @@ class PooledActor(pykka.Actor):
     def __init__(self, dispatcher: Dispatcher) -> None:
         # Pykka's own __init__ makes a UUID and a threading.Event, 20 µs and 1 KB for each actor.
         self.dispatcher = dispatcher
-        self.envelopes: deque[Envelope[Any]] = deque()
+        self.envelopes: deque[Any] = deque()
         self.scheduled = False
         self.actor_stopped = _Flag()  # type: ignore[assignment]
 
@@ -109,15 +111,16 @@ class PooledActor(pykka.Actor):
 
     def get(self) -> Envelope[Any]:
         """Take the oldest message."""
-        return self.envelopes.popleft()
+        envelope: Envelope[Any] = self.envelopes.popleft()
+        return envelope
 
     def empty(self) -> bool:
         """Whether there is no message."""
         return not self.envelopes
 
     def post(self, message: Any) -> None:
-        """Add a message as `ActorRef.tell` does, without making a reference first."""
-        self.envelopes.append(Envelope(message))
+        """Add a message as `ActorRef.tell` does, without a reference and an envelope."""
+        self.envelopes.append(message)
         self.wake()
 
     def wake(self) -> None:
@@ -147,19 +150,18 @@ class PooledActor(pykka.Actor):
         left = TURN
         while envelopes and left:
             left -= 1
-            self._receive(envelopes.popleft())
+            message = envelopes.popleft()
+            if isinstance(message, Envelope):
+                self._open(message)
+            else:
+                self.on_receive(message)
 
     def has_work(self) -> bool:
         """Whether another turn is needed; changes nothing."""
         return bool(self.envelopes)
 
-    def _receive(self, envelope: Envelope[Any]) -> None:
-        if envelope.reply_to is None and not isinstance(
-            envelope.message,
-            pykka_messages._ActorStop,  # noqa: SLF001 - for new actor types
-        ):
-            self.on_receive(envelope.message)
-            return
+    def _open(self, envelope: Envelope[Any]) -> None:
+        """Handle what came through a reference, as Pykka's own actors do."""
         try:
             answer = self._handle_receive(envelope.message)
         except Exception:
@@ -202,8 +204,10 @@ class Dispatcher:
         self._turns = 0
         self._busy = 0
         self._watching = False
+        self._unwatched = False
         self._benched = 0
         self._work_waits = False
+        self._is_idling = False
         self._stopping = False
         self._first = workers
         self._most = workers if workers == 1 else workers * SPARE
@@ -215,14 +219,24 @@ class Dispatcher:
     def schedule(self, actor: PooledActor) -> None:
         """Put an actor at the end of the run queue."""
         self._ready.append(actor)
-        self.nudge()
+        self._work_waits = True
+        if self._leader is None or self._unwatched:
+            self._call()
 
     def nudge(self) -> None:
         """Make sure that some worker looks at the run queue and calls `on_idle`."""
         self._work_waits = True
-        leader = self._leader
-        if leader is None or (not self._watching and leader != threading.get_ident()):
-            with self._condition:
+        if self._leader is None:
+            self._call()
+
+    def _call(self) -> None:
+        """Wake a thread for the lead, or the one that watches."""
+        with self._condition:
+            if self._unwatched:
+                # Any of the threads may be the one.
+                self._unwatched = False
+                self._condition.notify_all()
+            else:
                 self._condition.notify()
 
     @property
@@ -286,7 +300,7 @@ class Dispatcher:
                     if self._work_waits:
                         break
                     self._condition.wait()
-                elif self._watching or self._first == 1:
+                elif self._watching or self._most == 1:
                     self._condition.wait()
                 elif self._watch():
                     break
@@ -304,35 +318,39 @@ class Dispatcher:
         turns = self._turns
         self._watching = True
         try:
+            # The leader has all there is; whoever adds to it calls. The flag comes before the
+            # look, so that nothing can be added unseen between the two.
+            self._unwatched = True
+            if not self._ready:
+                self._condition.wait()
+                self._unwatched = False
+                return False
+            self._unwatched = False
             self._condition.wait(PATIENCE)
         finally:
             self._watching = False
-        if self._leader is None or self._stopping:
-            return False
-        if self._turns == turns and self._ready:
-            return True
-        if not self._ready:
-            # The leader has all there is; it calls again before it leaves others waiting.
-            self._condition.wait()
-        return False
+        return (
+            self._leader is not None
+            and not self._stopping
+            and self._turns == turns
+            and bool(self._ready)
+            and not self._is_idling
+        )
 
     def _lead(self, me: int) -> None:
         """Give actors their turns for as long as this thread has the lead."""
         while self._leader == me and not self._stopping:
             self._work_waits = False
-            if self._is_due():
-                self._on_idle()
+            if not self._turns % LOOK and self._is_due():
+                self._idle()
             try:
                 actor = self._ready.popleft()
             except IndexError:
-                if self._on_idle() or self._ready:
+                if self._idle() or self._ready:
                     continue
                 if self._leave(me):
                     return
                 continue
-            if self._ready and not self._watching:
-                with self._condition:
-                    self._condition.notify()
             self._turns += 1
             try:
                 actor.take_turn()
@@ -344,6 +362,15 @@ class Dispatcher:
             if self._leader == me:
                 self._leader = None
             self._note_quiet()
+
+    def _idle(self) -> bool:
+        # A commit is progress, however long it takes: with a second thread running beside it, it
+        # would take many times as long.
+        self._is_idling = True
+        try:
+            return self._on_idle()
+        finally:
+            self._is_idling = False
 
     def _leave(self, me: int) -> bool:
         """Give up the lead, unless work came in meanwhile."""

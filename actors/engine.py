@@ -47,7 +47,7 @@ class Options:
     workers: int = 4
     max_awake: int = 10_000
     idle_timeout: timedelta = timedelta(minutes=1)
-    max_in_flight: int = 4_096
+    max_in_flight: int = 1_024
     largest_commit: int = 4_096
 
     def __post_init__(self) -> None:

@@ -12,6 +12,10 @@ from .errors import InvalidMessage
 __all__ = ["category_of", "check_stream", "id_of"]
 
 
+SURELY_SHORT = 64
+"""Ids of so few characters need no closer look."""
+
+
 def id_of(value: object, where: str) -> str:
     """The text that names an instance or an aggregate, from a field's value.
 
@@ -24,6 +28,8 @@ def id_of(value: object, where: str) -> str:
         InvalidName: the text is empty or too long
 
     """
+    if type(value) is str and 0 < len(value) <= SURELY_SHORT and value.isascii() and "\0" not in value:
+        return value
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, UUID) or (isinstance(value, int) and not isinstance(value, bool)):

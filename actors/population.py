@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Population"]
 
-LOOKED_AT = 8
-"""How many of the longest idle actors are looked at when there is one too many."""
+SHARE = 16
+"""One part in so many is passivated at once when there are too many."""
 
 SWEEPS = 8
 """Sweeps in one idle time: how exactly an idle actor's time is kept."""
@@ -40,6 +40,8 @@ class Population:
     def __init__(self, clock: Clock, *, max_awake: int, idle_timeout: timedelta) -> None:
         self._clock = clock
         self._max_awake = max_awake
+        # How many more may wake before some are looked for that may sleep.
+        self._room = max_awake
         self._idle = idle_timeout
         self._lock = threading.Lock()
         # In order of the last errand, the oldest first.
@@ -69,8 +71,9 @@ class Population:
         with self._lock:
             actor = self._awake.pop(key, None)
             if actor is None:
-                if len(self._awake) >= self._max_awake:
+                if self._room <= 0:
                     self._make_room()
+                self._room -= 1
                 actor = wake(name)
             self._awake[key] = actor
             actor.touched = self._now
@@ -89,6 +92,7 @@ class Population:
             ]
             for key in idle:
                 del self._awake[key]
+            self._room += len(idle)
             self.passivated += len(idle)
 
     def close(self) -> None:
@@ -100,11 +104,15 @@ class Population:
         self._alarm.set(self._clock.now() + self._period)
 
     def _make_room(self) -> None:
-        for key, actor in islice(self._awake.items(), LOOKED_AT):
-            if actor.is_done:
-                del self._awake[key]
-                self.passivated += 1
-                return
+        """Passivate the actors that have been idle longest; called with the lock held."""
+        share = max(1, self._max_awake // SHARE)
+        oldest = islice(self._awake.items(), 2 * share)
+        idle = [key for key, actor in oldest if actor.sent == actor.finished][:share]
+        for key in idle:
+            del self._awake[key]
+        self.passivated += len(idle)
+        # When all of these are busy, it is not asked again for every one that comes.
+        self._room = self._max_awake + (0 if idle else share) - len(self._awake)
 
 
 def _micros(time: timedelta) -> int:

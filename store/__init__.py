@@ -13,9 +13,10 @@ from .errors import (
     StoreFull,
     UnknownFormat,
 )
-from .lmdb_store import FORMAT_VERSION, LmdbStore, event_id_at
+from .lmdb_store import FORMAT_VERSION, LmdbStore
 from .port import Store
 from .records import (
+    FROM_OUTSIDE,
     MAX_NAME_BYTES,
     Append,
     CommandRecord,
@@ -30,9 +31,11 @@ from .records import (
     TransitionRecord,
     check_name,
 )
+from .tables import event_id_at
 
 __all__ = [
     "FORMAT_VERSION",
+    "FROM_OUTSIDE",
     "MAX_NAME_BYTES",
     "Append",
     "ClosedError",
@@ -48,7 +51,6 @@ __all__ = [
     "InvalidName",
     "LmdbStore",
     "LockedStore",
-    "MAX_NAME_BYTES",
     "Outcome",
     "ParkedRecord",
     "ProcessionError",

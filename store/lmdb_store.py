@@ -1,4 +1,4 @@
-"""The LMDB store: which table holds what, and how a step becomes puts.
+"""The LMDB store: opening it, committing to it, and reading from it.
 
 The layout is documented in `docs/store-format.md`; change both together.
 """
@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import secrets
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self
 
 import lmdb
 
-from .encoding import NUMBER, frame, number, unframe
+from .encoding import frame, number, unframe
 from .environment import DATA_FILE, Durability, Environment
 from .errors import DamagedStore, StoreError, UnknownFormat
-from .records import (
-    CommandRecord,
-    CommandResult,
-    Committed,
-    Conflict,
-    Duplicate,
-    EventRecord,
-    ParkedRecord,
-    TransitionRecord,
+from .records import FROM_OUTSIDE, CommandResult
+from .tables import (
+    LAST,
+    TABLES,
+    command_from_row,
+    event_from_row,
+    instance_key,
+    numbered,
+    parked_from_row,
+    seek_last,
+    transition_from_row,
 )
+from .writing import Counters, Writer, find_position
 
 if TYPE_CHECKING:
     import os
@@ -32,7 +36,14 @@ if TYPE_CHECKING:
 
     from lmdb import _Database
 
-    from .records import Append, Outcome, Step
+    from .records import (
+        CommandRecord,
+        EventRecord,
+        Outcome,
+        ParkedRecord,
+        Step,
+        TransitionRecord,
+    )
 
     Txn: TypeAlias = lmdb.Transaction[bytes]
 
@@ -40,21 +51,6 @@ __all__ = ["FORMAT_VERSION", "LmdbStore"]
 
 FORMAT_VERSION = 1
 """Stamped into every store; a store with another number is refused."""
-
-TABLES = (
-    "meta",
-    "log",
-    "streams",
-    "transitions",
-    "queue",
-    "event_ids",
-    "command_ids",
-    "checkpoints",
-    "parked",
-    "waiting",
-)
-
-_LAST = b"\xff" * 8
 
 
 class LmdbStore:
@@ -92,9 +88,14 @@ class LmdbStore:
             self._db = self._open_tables()
             self._check_format()
             with self._environment.read() as txn:
-                self._last_position = self._last_number(txn, "log")
-                self._last_ticket = self._last_number(txn, "queue")
-                self._last_parked = self._last_number(txn, "parked")
+                self._counters = Counters(
+                    position=self._last_number(txn, "log"),
+                    ticket=self._last_number(txn, "queue", below=FROM_OUTSIDE),
+                    ticket_from_outside=max(FROM_OUTSIDE, self._last_number(txn, "queue")),
+                    parked=self._last_number(txn, "parked"),
+                )
+                # Rare, and asked for whenever an instance is loaded.
+                self._any_waiting = self._has_rows(txn, "waiting")
         except BaseException as error:
             self._environment.close()
             if isinstance(error, lmdb.Error):
@@ -102,7 +103,6 @@ class LmdbStore:
                     f"{self._environment.path / DATA_FILE} cannot be read: {error}"
                 ) from error
             raise
-        self._checkpoints: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -154,9 +154,14 @@ class LmdbStore:
                 f"Procession knows format {FORMAT_VERSION}; open it with the version that wrote it"
             )
 
-    def _last_number(self, txn: Txn, table: str) -> int:
+    def _last_number(self, txn: Txn, table: str, below: int = (1 << 64) - 1) -> int:
         with txn.cursor(self._db[table]) as cursor:
-            return _numbered(cursor.key()) if cursor.last() else 0
+            found = cursor.prev() if cursor.set_range(number(below)) else cursor.last()
+            return numbered(cursor.key()) if found else 0
+
+    def _has_rows(self, txn: Txn, table: str) -> bool:
+        with txn.cursor(self._db[table]) as cursor:
+            return bool(cursor.first())
 
     # Writing
 
@@ -164,145 +169,23 @@ class LmdbStore:
         self, steps: Sequence[Step], checkpoints: Mapping[str, int] | None = None
     ) -> list[Outcome]:
         with self._write_lock:
-            counters = self._last_position, self._last_ticket, self._last_parked
             while True:
+                counters = replace(self._counters)
                 try:
-                    return self._commit(steps, checkpoints or {})
+                    with self._environment.begin_write() as txn:
+                        writer = Writer(txn, self._db, counters)
+                        outcomes = [writer.write(step) for step in steps]
+                        if checkpoints:
+                            writer.write_checkpoints(checkpoints)
                 except lmdb.MapFullError:
-                    self._set_counters(counters)
                     self._environment.grow()
+                    continue
                 except lmdb.Error as error:
-                    self._set_counters(counters)
                     raise self._environment.error(error, "committing") from error
-                except BaseException:
-                    self._set_counters(counters)
-                    raise
-
-    def _set_counters(self, counters: tuple[int, int, int]) -> None:
-        self._last_position, self._last_ticket, self._last_parked = counters
-
-    def _commit(self, steps: Sequence[Step], checkpoints: Mapping[str, int]) -> list[Outcome]:
-        with self._environment.begin_write() as txn:
-            outcomes = [self._write(txn, step) for step in steps]
-            db = self._db["checkpoints"]
-            for router, position in checkpoints.items():
-                txn.put(router.encode(), frame(position), db=db)
-        self._environment.cover()
-        return outcomes
-
-    def _write(self, txn: Txn, step: Step) -> Outcome:
-        refusal = self._check(txn, step)
-        if refusal is not None:
-            return refusal
-        if step.take:
-            txn.delete(number(step.take), db=self._db["queue"])
-        if step.append is not None:
-            self._append(txn, step.append)
-        if step.transition is not None:
-            record = step.transition
-            txn.put(
-                _instance_key(step.process, step.instance) + number(record.version),
-                frame(_transition_to_row(record)),
-                db=self._db["transitions"],
-            )
-        if step.enqueue:
-            db = self._db["queue"]
-            for command in step.enqueue:
-                self._last_ticket += 1
-                command.ticket = self._last_ticket
-                txn.put(number(command.ticket), frame(_command_to_row(command)), db=db, append=True)
-        if step.result is not None and step.command_id is not None:
-            self._write_result(txn, step)
-        if step.park is not None:
-            self._park(txn, step.park)
-        if step.wait:
-            txn.put(
-                _instance_key(step.process, step.instance) + number(step.wait),
-                frame(0),
-                db=self._db["waiting"],
-            )
-        return Committed()
-
-    def _check(self, txn: Txn, step: Step) -> Conflict | Duplicate | None:
-        """What the step expects and does not find; looked at before anything is written."""
-        if step.take and txn.get(number(step.take), db=self._db["queue"]) is None:
-            return Duplicate()
-        if step.command_id is not None:
-            raw = txn.get(step.command_id.encode(), db=self._db["command_ids"])
-            if raw is not None:
-                return Duplicate(result=_result(raw, step.command_id))
-        park = step.park
-        if park is not None and park.position:
-            key = _instance_key(park.process, park.instance) + number(park.position)
-            if txn.get(key, db=self._db["waiting"]) is not None:
-                return Duplicate(position=park.position)
-        append = step.append
-        if append is not None:
-            if append.unique:
-                for event in append.events:
-                    position = self._position_of(txn, event.event_id)
-                    if position:
-                        return Duplicate(position=position)
-            if append.expected is not None and not self._is_at(
-                txn, "streams", append.stream.encode() + b"\0", append.expected
-            ):
-                return Conflict(f"stream {append.stream!r} is not at version {append.expected}")
-        if step.transition is not None and not self._is_at(
-            txn,
-            "transitions",
-            _instance_key(step.process, step.instance),
-            step.transition.version - 1,
-        ):
-            return Conflict(
-                f"instance {step.instance!r} of {step.process} is not at version "
-                f"{step.transition.version - 1}"
-            )
-        return None
-
-    def _is_at(self, txn: Txn, table: str, prefix: bytes, version: int) -> bool:
-        db = self._db[table]
-        if txn.get(prefix + number(version + 1), db=db) is not None:
-            return False
-        return not version or txn.get(prefix + number(version), db=db) is not None
-
-    def _append(self, txn: Txn, append: Append) -> None:
-        log, streams = self._db["log"], self._db["streams"]
-        prefix = append.stream.encode() + b"\0"
-        version = append.expected
-        if version is None:
-            version = self._last_of(txn, "streams", prefix)
-        for event in append.events:
-            version += 1
-            self._last_position += 1
-            event.version, event.position = version, self._last_position
-            named = event_id_at(append.stream, version)
-            if not event.event_id:
-                event.event_id = named
-            if not event.correlation_id:
-                event.correlation_id = event.event_id
-            position = number(event.position)
-            txn.put(position, frame(_event_to_row(event, named)), db=log, append=True)
-            txn.put(prefix + number(version), frame(event.position), db=streams)
-            if append.unique:
-                txn.put(event.event_id.encode(), frame(event.position), db=self._db["event_ids"])
-
-    def _write_result(self, txn: Txn, step: Step) -> None:
-        result, append = step.result, step.append
-        assert result is not None
-        assert step.command_id is not None
-        if append is not None:
-            result.first_position = append.events[0].position
-            result.events = len(append.events)
-        row = (result.first_position, result.events, result.refusal)
-        txn.put(step.command_id.encode(), frame(row), db=self._db["command_ids"])
-
-    def _park(self, txn: Txn, parked: ParkedRecord) -> None:
-        self._last_parked += 1
-        parked.number = self._last_parked
-        txn.put(number(parked.number), frame(_parked_to_row(parked)), db=self._db["parked"])
-        if parked.position:
-            key = _instance_key(parked.process, parked.instance) + number(parked.position)
-            txn.put(key, frame(parked.number), db=self._db["waiting"])
+                self._counters = counters
+                self._any_waiting = self._any_waiting or any(step.park for step in steps)
+                self._environment.cover()
+                return outcomes
 
     # Reading
 
@@ -310,12 +193,12 @@ class LmdbStore:
         if self._environment.read_only:
             with self._environment.read() as txn:
                 return self._last_number(txn, "log")
-        return self._last_position
+        return self._counters.position
 
     def read_log(self, after: int, limit: int) -> list[EventRecord]:
         with self._environment.read() as txn:
             rows = self._page(txn, "log", b"", after, limit)
-        return [_event_from_row(unframe(raw, "log", key), _numbered(key)) for key, raw in rows]
+        return [event_from_row(unframe(raw, "log", key), numbered(key)) for key, raw in rows]
 
     def read_stream(self, stream: str, after: int, limit: int) -> list[EventRecord]:
         events = []
@@ -329,45 +212,32 @@ class LmdbStore:
                         f"stream {stream!r} points at position {position}, "
                         f"which the log does not have"
                     )
-                events.append(_event_from_row(unframe(event, "log", number(position)), position))
+                events.append(event_from_row(unframe(event, "log", number(position)), position))
         return events
 
     def position_of(self, event_id: str) -> int:
         with self._environment.read() as txn:
-            return self._position_of(txn, event_id)
-
-    def _position_of(self, txn: Txn, event_id: str) -> int:
-        key = event_id.encode()
-        raw = txn.get(key, db=self._db["event_ids"])
-        if raw is not None:
-            return int(unframe(raw, "event_ids", key))
-        # Ids that were not given from outside say themselves where their event is.
-        stream, _, version = event_id.rpartition("@")
-        if not stream or not version.isdecimal() or len(version) > 18:
-            return 0
-        key = stream.encode() + b"\0" + number(int(version))
-        raw = txn.get(key, db=self._db["streams"])
-        return 0 if raw is None else int(unframe(raw, "streams", key))
+            return find_position(txn, self._db, event_id)
 
     def last_transition(self, process: str, instance: str) -> TransitionRecord | None:
-        prefix = _instance_key(process, instance)
+        prefix = instance_key(process, instance)
         with (
             self._environment.read() as txn,
             txn.cursor(self._db["transitions"]) as cursor,
         ):
-            if not _seek_last(cursor, prefix):
+            if not seek_last(cursor, prefix):
                 return None
             key, raw = cursor.item()
-        return _transition_from_row(unframe(raw, "transitions", key), _numbered(key))
+        return transition_from_row(unframe(raw, "transitions", key), numbered(key))
 
     def read_transitions(
         self, process: str, instance: str, after: int, limit: int
     ) -> list[TransitionRecord]:
-        prefix = _instance_key(process, instance)
+        prefix = instance_key(process, instance)
         with self._environment.read() as txn:
             rows = self._page(txn, "transitions", prefix, after, limit)
         return [
-            _transition_from_row(unframe(raw, "transitions", key), _numbered(key))
+            transition_from_row(unframe(raw, "transitions", key), numbered(key))
             for key, raw in rows
         ]
 
@@ -375,7 +245,7 @@ class LmdbStore:
         self, process: str, after: str, limit: int
     ) -> list[tuple[str, TransitionRecord]]:
         prefix = process.encode() + b"\0"
-        start = prefix + after.encode() + b"\0" + _LAST if after else prefix
+        start = prefix + after.encode() + b"\0" + LAST if after else prefix
         found = []
         with (
             self._environment.read() as txn,
@@ -386,25 +256,27 @@ class LmdbStore:
                 if not key.startswith(prefix):
                     break
                 instance = key[:-8]
-                _seek_last(cursor, instance)
+                seek_last(cursor, instance)
                 key, raw = cursor.item()
-                record = _transition_from_row(unframe(raw, "transitions", key), _numbered(key))
+                record = transition_from_row(unframe(raw, "transitions", key), numbered(key))
                 found.append((instance[len(prefix) : -1].decode(), record))
-                start = instance + _LAST
+                start = instance + LAST
         return found
 
     def read_queue(self, after: int, limit: int) -> list[CommandRecord]:
         with self._environment.read() as txn:
             rows = self._page(txn, "queue", b"", after, limit)
-        return [_command_from_row(unframe(raw, "queue", key), _numbered(key)) for key, raw in rows]
+        return [command_from_row(unframe(raw, "queue", key), numbered(key)) for key, raw in rows]
 
-    def last_ticket(self) -> int:
-        return self._last_ticket
+    def last_tickets(self) -> tuple[int, int]:
+        return self._counters.ticket, self._counters.ticket_from_outside
 
     def result_of(self, command_id: str) -> CommandResult | None:
         with self._environment.read() as txn:
             raw = txn.get(command_id.encode(), db=self._db["command_ids"])
-        return None if raw is None else _result(raw, command_id)
+        if raw is None:
+            return None
+        return CommandResult(*unframe(raw, "command_ids", command_id.encode()))
 
     def checkpoint(self, router: str) -> int:
         key = router.encode()
@@ -415,11 +287,16 @@ class LmdbStore:
     def read_parked(self, after: int, limit: int) -> list[ParkedRecord]:
         with self._environment.read() as txn:
             rows = self._page(txn, "parked", b"", after, limit)
-        return [_parked_from_row(unframe(raw, "parked", key), _numbered(key)) for key, raw in rows]
+        return [parked_from_row(unframe(raw, "parked", key), numbered(key)) for key, raw in rows]
 
     def last_waiting(self, process: str, instance: str) -> int:
-        with self._environment.read() as txn:
-            return self._last_of(txn, "waiting", _instance_key(process, instance))
+        if not (self._any_waiting or self._environment.read_only):
+            return 0
+        with (
+            self._environment.read() as txn,
+            txn.cursor(self._db["waiting"]) as cursor,
+        ):
+            return numbered(cursor.key()) if seek_last(cursor, instance_key(process, instance)) else 0
 
     def _page(
         self, txn: Txn, table: str, prefix: bytes, after: int, limit: int
@@ -437,127 +314,6 @@ class LmdbStore:
                 if len(rows) == limit:
                     break
         return rows
-
-    def _last_of(self, txn: Txn, table: str, prefix: bytes) -> int:
-        with txn.cursor(self._db[table]) as cursor:
-            return _numbered(cursor.key()) if _seek_last(cursor, prefix) else 0
-
-
-def event_id_at(stream: str, version: int) -> str:
-    """The id of an event that was given none: it says where the event is."""
-    return f"{stream}@{version}"
-
-
-def _instance_key(process: str, instance: str) -> bytes:
-    return f"{process}\0{instance}\0".encode()
-
-
-def _seek_last(cursor: lmdb.Cursor[bytes], prefix: bytes) -> bool:
-    """Put the cursor on the last key that is the prefix and a number."""
-    found = cursor.prev() if cursor.set_range(prefix + _LAST) else cursor.last()
-    return found and cursor.key()[:-8] == prefix
-
-
-def _numbered(key: bytes) -> int:
-    return int(NUMBER.unpack_from(key, len(key) - 8)[0])
-
-
-def _result(raw: bytes, command_id: str) -> CommandResult:
-    return CommandResult(*unframe(raw, "command_ids", command_id.encode()))
-
-
-# Rows are lists, whose places are the format; names would be written a million times.
-
-
-def _event_to_row(event: EventRecord, named: str) -> list[Any]:
-    event_id = event.event_id
-    return [
-        event.type,
-        event.stream,
-        event.version,
-        event.time,
-        event.data,
-        None if event_id == named else event_id,
-        event.correlation_id,
-        event.causation_id,
-        event.headers,
-    ]
-
-
-def _event_from_row(row: list[Any], position: int) -> EventRecord:
-    kind, stream, version, time, data, event_id, correlation_id, causation_id, headers = row
-    return EventRecord(
-        kind,
-        stream,
-        version,
-        time,
-        data,
-        event_id or event_id_at(stream, version),
-        correlation_id,
-        causation_id,
-        headers,
-        position,
-    )
-
-
-def _transition_to_row(record: TransitionRecord) -> list[Any]:
-    return [
-        record.time,
-        record.handler,
-        record.is_complete,
-        record.cause,
-        record.correlation_id,
-        record.seen,
-        record.state,
-        record.commands,
-    ]
-
-
-def _transition_from_row(row: list[Any], version: int) -> TransitionRecord:
-    *values, commands = row
-    return TransitionRecord(version, *values, [tuple(command) for command in commands])
-
-
-def _command_to_row(command: CommandRecord) -> list[Any]:
-    return [
-        command.command_id,
-        command.type,
-        command.stream,
-        command.time,
-        command.data,
-        command.correlation_id,
-        command.causation_id,
-        command.process,
-        command.instance,
-        command.version,
-    ]
-
-
-def _command_from_row(row: list[Any], ticket: int) -> CommandRecord:
-    return CommandRecord(*row, ticket)
-
-
-def _parked_to_row(parked: ParkedRecord) -> list[Any]:
-    return [
-        parked.process,
-        parked.instance,
-        parked.cause,
-        parked.error_type,
-        parked.error_text,
-        parked.attempts,
-        parked.time,
-        parked.position,
-        None if parked.command is None else _command_to_row(parked.command),
-    ]
-
-
-def _parked_from_row(row: list[Any], parked_number: int) -> ParkedRecord:
-    *values, command = row
-    return ParkedRecord(
-        *values,
-        command=None if command is None else _command_from_row(command, 0),
-        number=parked_number,
-    )
 
 
 if TYPE_CHECKING:

@@ -82,11 +82,15 @@ class Store(Protocol):
         ...
 
     def read_queue(self, after: int, limit: int) -> list[CommandRecord]:
-        """Commands not yet carried out, in order of ticket."""
+        """Commands not yet carried out, in order of ticket.
+
+        Commands that instances issued have tickets from 1; those from outside have tickets above
+        `FROM_OUTSIDE`.
+        """
         ...
 
-    def last_ticket(self) -> int:
-        """The ticket of the newest command in the queue, or 0."""
+    def last_tickets(self) -> tuple[int, int]:
+        """The newest ticket of an issued command, and of one from outside."""
         ...
 
     def result_of(self, command_id: str) -> CommandResult | None:

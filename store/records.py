@@ -14,6 +14,7 @@ from typing import TypeAlias
 from .errors import InvalidName
 
 __all__ = [
+    "FROM_OUTSIDE",
     "MAX_NAME_BYTES",
     "Append",
     "CommandRecord",
@@ -28,6 +29,11 @@ __all__ = [
     "TransitionRecord",
     "check_name",
 ]
+
+FROM_OUTSIDE = 1 << 62
+"""Tickets of commands that no instance issued are above this number.
+
+So the queue has two lanes, each in order: what is under way can go before what is new."""
 
 MAX_NAME_BYTES = 400
 """The longest stream name, and the longest process name and id together, in bytes of UTF-8.

@@ -1,0 +1,217 @@
+"""How a step becomes puts: one `Writer` for each transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .encoding import frame, number, unframe
+from .records import FROM_OUTSIDE, CommandResult, Committed, Conflict, Duplicate
+from .tables import (
+    command_to_row,
+    event_id_at,
+    event_to_row,
+    instance_key,
+    numbered,
+    parked_to_row,
+    seek_last,
+    transition_to_row,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import TypeAlias
+
+    import lmdb
+    from lmdb import _Database
+
+    from .records import Append, CommandRecord, Outcome, ParkedRecord, Step
+
+    Txn: TypeAlias = lmdb.Transaction[bytes]
+    Tables: TypeAlias = Mapping[str, _Database]
+
+__all__ = ["Counters", "Writer", "find_position"]
+
+_COMMITTED = Committed()
+
+
+@dataclass(slots=True)
+class Counters:
+    """The newest numbers in the store."""
+
+    position: int = 0
+    ticket: int = 0
+    ticket_from_outside: int = FROM_OUTSIDE
+    parked: int = 0
+
+
+class Writer:
+    """Writes steps within one transaction.
+
+    Args:
+        txn: the transaction
+        tables: by name
+        counters: moved along; the caller drops them if the transaction fails
+
+    """
+
+    def __init__(self, txn: Txn, tables: Tables, counters: Counters) -> None:
+        self._txn = txn
+        self._get = txn.get
+        self._put = txn.put
+        self._tables = tables
+        self._log = tables["log"]
+        self._streams = tables["streams"]
+        self._transitions = tables["transitions"]
+        self._queue = tables["queue"]
+        self._command_ids = tables["command_ids"]
+        self._counters = counters
+
+    def write(self, step: Step) -> Outcome:
+        """Check what the step expects, then write it whole."""
+        if step.take and self._get(number(step.take), db=self._queue) is None:
+            return Duplicate()
+        if step.command_id is not None:
+            key = step.command_id.encode()
+            raw = self._get(key, db=self._command_ids)
+            if raw is not None:
+                return Duplicate(result=CommandResult(*unframe(raw, "command_ids", key)))
+        refusal = None
+        if step.append is not None:
+            refusal = self._refuse_append(step.append)
+        if step.park is not None and refusal is None:
+            refusal = self._refuse_park(step.park)
+        if refusal is not None:
+            return refusal
+        # The checks above wrote nothing; a transition's is its own first put.
+        if step.transition is not None and not self._write_transition(step):
+            return Conflict(
+                f"instance {step.instance!r} of {step.process} is not at version "
+                f"{step.transition.version - 1}"
+            )
+        if step.take:
+            self._txn.delete(number(step.take), db=self._queue)
+        if step.append is not None:
+            self._write_events(step.append)
+        if step.enqueue:
+            self._write_commands(step.enqueue)
+        if step.result is not None:
+            self._write_result(step)
+        if step.park is not None:
+            self._write_parked(step.park)
+        if step.wait:
+            key = instance_key(step.process, step.instance) + number(step.wait)
+            self._put(key, frame(0), db=self._tables["waiting"])
+        return _COMMITTED
+
+    def write_checkpoints(self, checkpoints: Mapping[str, int]) -> None:
+        table = self._tables["checkpoints"]
+        for router, position in checkpoints.items():
+            self._put(router.encode(), frame(position), db=table)
+
+    def _refuse_append(self, append: Append) -> Conflict | Duplicate | None:
+        if append.unique:
+            for event in append.events:
+                position = find_position(self._txn, self._tables, event.event_id)
+                if position:
+                    return Duplicate(position=position)
+        version = append.expected
+        if version is None:
+            return None
+        prefix = append.stream.encode() + b"\0"
+        if self._get(prefix + number(version + 1), db=self._streams) is None and (
+            not version or self._get(prefix + number(version), db=self._streams) is not None
+        ):
+            return None
+        return Conflict(f"stream {append.stream!r} is not at version {version}")
+
+    def _refuse_park(self, parked: ParkedRecord) -> Duplicate | None:
+        if parked.position:
+            key = instance_key(parked.process, parked.instance) + number(parked.position)
+            if self._get(key, db=self._tables["waiting"]) is not None:
+                return Duplicate(position=parked.position)
+        return None
+
+    def _write_transition(self, step: Step) -> bool:
+        record = step.transition
+        assert record is not None
+        prefix = instance_key(step.process, step.instance)
+        version = record.version
+        if version > 1 and self._get(prefix + number(version - 1), db=self._transitions) is None:
+            return False
+        return self._put(
+            prefix + number(version),
+            frame(transition_to_row(record)),
+            overwrite=False,
+            db=self._transitions,
+        )
+
+    def _write_events(self, append: Append) -> None:
+        prefix = append.stream.encode() + b"\0"
+        version = append.expected
+        if version is None:
+            version = self._last_version(prefix)
+        for event in append.events:
+            version += 1
+            self._counters.position += 1
+            event.version, event.position = version, self._counters.position
+            named = event_id_at(append.stream, version)
+            if not event.event_id:
+                event.event_id = named
+            if not event.correlation_id:
+                event.correlation_id = event.event_id
+            position = frame(event.position)
+            self._put(
+                number(event.position), frame(event_to_row(event, named)), db=self._log, append=True
+            )
+            self._put(prefix + number(version), position, db=self._streams)
+            if append.unique:
+                self._put(event.event_id.encode(), position, db=self._tables["event_ids"])
+
+    def _last_version(self, prefix: bytes) -> int:
+        with self._txn.cursor(self._streams) as cursor:
+            return numbered(cursor.key()) if seek_last(cursor, prefix) else 0
+
+    def _write_commands(self, commands: list[CommandRecord]) -> None:
+        counters = self._counters
+        for command in commands:
+            if command.process is None:
+                counters.ticket_from_outside += 1
+                command.ticket = counters.ticket_from_outside
+            else:
+                counters.ticket += 1
+                command.ticket = counters.ticket
+            self._put(number(command.ticket), frame(command_to_row(command)), db=self._queue)
+
+    def _write_result(self, step: Step) -> None:
+        result, append = step.result, step.append
+        assert result is not None
+        assert step.command_id is not None
+        if append is not None:
+            result.first_position = append.events[0].position
+            result.events = len(append.events)
+        row = (result.first_position, result.events, result.refusal)
+        self._put(step.command_id.encode(), frame(row), db=self._command_ids)
+
+    def _write_parked(self, parked: ParkedRecord) -> None:
+        self._counters.parked += 1
+        parked.number = self._counters.parked
+        self._put(number(parked.number), frame(parked_to_row(parked)), db=self._tables["parked"])
+        if parked.position:
+            key = instance_key(parked.process, parked.instance) + number(parked.position)
+            self._put(key, frame(parked.number), db=self._tables["waiting"])
+
+
+def find_position(txn: Txn, tables: Tables, event_id: str) -> int:
+    """The position of the event with that id, or 0."""
+    key = event_id.encode()
+    raw = txn.get(key, db=tables["event_ids"])
+    if raw is not None:
+        return int(unframe(raw, "event_ids", key))
+    # Ids that were not given from outside say themselves where their event is.
+    stream, _, version = event_id.rpartition("@")
+    if not stream or not version.isdecimal() or len(version) > 18:
+        return 0
+    key = stream.encode() + b"\0" + number(int(version))
+    raw = txn.get(key, db=tables["streams"])
+    return 0 if raw is None else int(unframe(raw, "streams", key))
