@@ -154,7 +154,7 @@ class AggregateDefinition:
             )
         answer = handler.function(aggregate, command)
         made: list[tuple[Event, bytes]] = []
-        for event in _events(answer, aggregate):
+        for event in (answer,) if isinstance(answer, Event) else _events(answer, aggregate):
             packed = dump(event)
             self.evolve(aggregate, event)
             made.append((event, packed))
@@ -212,9 +212,6 @@ class AggregateDefinition:
 
 def _events(answer: object, aggregate: Aggregate) -> Iterator[Event]:
     if answer is None:
-        return
-    if isinstance(answer, Event):
-        yield answer
         return
     if not isinstance(answer, Iterable):
         raise InvalidMessage(_no_event(answer, aggregate))

@@ -16,7 +16,6 @@ from store import (
     event_id_at,
 )
 
-from .clock import to_micros
 from .durable import DurableActor, Errand
 from .errors import Rejected
 from .parking import parked_command
@@ -72,7 +71,6 @@ class Request(Errand):
             actor.is_stale = True
         if self.command.ticket:
             actor.courier.finished += 1
-            actor.courier.wake()
         if self.reply_to is not None:
             self._reply(self.reply_to, outcome)
 
@@ -115,12 +113,13 @@ class AggregateActor(DurableActor):
 
     """
 
+    _aggregate: Aggregate | None = None
+
     def __init__(self, courier: Courier, definition: AggregateDefinition, stream: str) -> None:
         super().__init__(courier.dispatcher, courier.journal)
         self.courier = courier
         self._definition = definition
         self._stream = stream
-        self._aggregate: Aggregate | None = None
 
     def forget(self) -> None:
         """Drop the state in memory; the next errand reads it from the log."""
@@ -151,7 +150,7 @@ class AggregateActor(DurableActor):
         if request.is_from_outside:
             step.command_id, step.result = record.command_id, CommandResult()
         if made:
-            now = to_micros(self.courier.clock.now())
+            now = self.courier.now()
             step.append = Append(
                 self._stream,
                 version,
@@ -184,7 +183,7 @@ class AggregateActor(DurableActor):
         elif request.reply_to is None:
             self.courier.counts["parked"] += 1
             logger.warning("command %s was parked", record.command_id, exc_info=error)
-            step.park = parked_command(error, record, self.courier.clock.now())
+            step.park = parked_command(error, record, self.courier.now())
         return step
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Alarm", "Clock", "SystemClock", "from_micros", "to_micros"]
+__all__ = ["Alarm", "Clock", "SystemClock", "from_micros", "stopwatch", "to_micros"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -18,6 +19,17 @@ def to_micros(moment: datetime) -> int:
     """Whole microseconds since 1970, which is how times are stored."""
     # A float of seconds is exact to a quarter of a microsecond until the year 2200.
     return round(moment.timestamp() * 1_000_000)
+
+
+def stopwatch(clock: Clock) -> Callable[[], int]:
+    """A function that tells the clock's time in microseconds since 1970.
+
+    For the machine's clock it makes no `datetime` on the way: a step asks for the time, and that
+    is a twentieth of what a step costs.
+    """
+    if isinstance(clock, SystemClock):
+        return lambda: time.time_ns() // 1000
+    return lambda: to_micros(clock.now())
 
 
 def from_micros(micros: int) -> datetime:

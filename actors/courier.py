@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from store import FROM_OUTSIDE, Step
 
 from .aggregate_actor import AggregateActor, Request
+from .clock import stopwatch
 from .dispatcher import PooledActor
 from .errors import Rejected, UnknownMessage
 from .parking import parked_command
@@ -94,7 +95,7 @@ class Courier(PooledActor):
         self.journal = journal
         self.store = store
         self.catalog = catalog
-        self.clock = clock
+        self.now = stopwatch(clock)
         self.population = population
         self._wakers: dict[str, Callable[[str], AggregateActor]] = {
             definition.category: partial(AggregateActor, self, definition)
@@ -144,7 +145,6 @@ class Courier(PooledActor):
         lane.newest = commands[-1].ticket
         if len(lane.fresh) < self._max_in_flight:
             lane.fresh.extend(commands)
-        self.wake()
 
     # In its turn
 
@@ -188,13 +188,12 @@ class _Stray:
         )
         logger.warning("command %s was parked: %s", command.command_id, error)
         self.step = Step(
-            take=command.ticket, park=parked_command(error, command, courier.clock.now())
+            take=command.ticket, park=parked_command(error, command, courier.now())
         )
 
     def committed(self, outcome: Outcome) -> None:
         del outcome
         self._courier.finished += 1
-        self._courier.wake()
 
     def failed(self, error: StoreError) -> None:
         del error

@@ -58,12 +58,14 @@ class PooledActor(pykka.Actor):
     It is its own inbox: one object less for each of many thousands, and no reference cycle.
     """
 
+    scheduled = False
+    """Whether it stands in the run queue or is having its turn."""
+
     def __init__(self, dispatcher: Dispatcher) -> None:
         # Pykka's own __init__ makes a UUID and a threading.Event, 20 µs and 1 KB for each actor.
+        # A list, since most hold one message at a time, and an empty deque is 600 bytes.
         self.dispatcher = dispatcher
-        self.envelopes: deque[Any] = deque()
-        self.scheduled = False
-        self.actor_stopped = _Flag()  # type: ignore[assignment]
+        self.envelopes: list[Any] = []
 
     # What Pykka asks of an actor
 
@@ -80,6 +82,8 @@ class PooledActor(pykka.Actor):
     @property
     def actor_ref(self) -> pykka.ActorRef[Any]:
         """A reference, made when it is asked for; most actors are never sent any."""
+        if "actor_stopped" not in self.__dict__:
+            self.actor_stopped = _Flag()  # type: ignore[assignment]
         return pykka.ActorRef(self)
 
     @classmethod
@@ -111,7 +115,7 @@ class PooledActor(pykka.Actor):
 
     def get(self) -> Envelope[Any]:
         """Take the oldest message."""
-        envelope: Envelope[Any] = self.envelopes.popleft()
+        envelope: Envelope[Any] = self.envelopes.pop(0)
         return envelope
 
     def empty(self) -> bool:
@@ -126,10 +130,6 @@ class PooledActor(pykka.Actor):
     def wake(self) -> None:
         """Stand in the run queue, unless it stands there already or is having its turn."""
         if not self.scheduled:
-            with self.dispatcher.lock:
-                if self.scheduled:
-                    return
-                self.scheduled = True
             self.dispatcher.schedule(self)
 
     # Its turn
@@ -150,7 +150,7 @@ class PooledActor(pykka.Actor):
         left = TURN
         while envelopes and left:
             left -= 1
-            message = envelopes.popleft()
+            message = envelopes.pop(0)
             if isinstance(message, Envelope):
                 self._open(message)
             else:
@@ -217,16 +217,23 @@ class Dispatcher:
     # For actors
 
     def schedule(self, actor: PooledActor) -> None:
-        """Put an actor at the end of the run queue."""
-        self._ready.append(actor)
-        self._work_waits = True
+        """Put an actor at the end of the run queue, unless it stands there already."""
+        with self.lock:
+            self.schedule_locked(actor)
         if self._leader is None or self._unwatched:
             self._call()
+
+    def schedule_locked(self, actor: PooledActor) -> None:
+        """As `schedule`, for a caller who holds `lock` and calls `nudge` when it has let go."""
+        if not actor.scheduled:
+            actor.scheduled = True
+            self._ready.append(actor)
+            self._work_waits = True
 
     def nudge(self) -> None:
         """Make sure that some worker looks at the run queue and calls `on_idle`."""
         self._work_waits = True
-        if self._leader is None:
+        if self._leader is None or self._unwatched:
             self._call()
 
     def _call(self) -> None:
@@ -361,7 +368,9 @@ class Dispatcher:
             self._benched += 1
             if self._leader == me:
                 self._leader = None
-            self._note_quiet()
+            # A turn that outlasted its thread's lead may have left something to commit.
+            self._work_waits = True
+            self._condition.notify()
 
     def _idle(self) -> bool:
         # A commit is progress, however long it takes: with a second thread running beside it, it

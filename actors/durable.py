@@ -11,8 +11,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from pykka._envelope import Envelope
-
 from store import Conflict, Step
 
 from .dispatcher import PooledActor
@@ -40,14 +38,25 @@ class Errand:
 
     def committed(self, outcome: Outcome) -> None:
         """The step was answered; called by the journal, in order."""
-        self.actor.answer(self, outcome)
+        actor = self.actor
+        if actor.is_stale and actor.must_repeat(self, outcome):
+            return
+        actor.finished += 1
+        self.finish(outcome)
+        actor.answered += 1
+        if actor.is_stale:
+            actor.wake()
 
     def failed(self, error: StoreError) -> None:
         """The disk refused; called by the journal, in order."""
+        actor = self.actor
+        actor.is_stale = True
         if self.refuse(error):
-            self.actor.answer_refused()
+            actor.finished += 1
+            actor.answered += 1
+            actor.wake()
         else:
-            self.actor.answer(self, Conflict(str(error)))
+            actor.must_repeat(self, Conflict(str(error)))
 
     def refuse(self, error: StoreError) -> bool:
         """Tell whoever waits that the disk refused; False if nobody waits, to try again."""
@@ -65,18 +74,20 @@ class DurableActor(PooledActor):
     population, `handed` to the actor, `answered` and `finished` to the journal.
     """
 
+    # Initial values are the class's: an actor is made for every order and more, and most of
+    # these change once or never.
     idle_timeout: timedelta | None = None
+    touched = 0
+    sent = 0
+    handed = 0
+    answered = 0
+    finished = 0
+    is_stale = False
+    _undone: tuple[Errand, ...] = ()
 
     def __init__(self, dispatcher: Dispatcher, journal: Journal) -> None:
         super().__init__(dispatcher)
-        self._journal = journal
-        self.touched = 0
-        self.sent = 0
-        self.handed = 0
-        self.answered = 0
-        self.finished = 0
-        self.is_stale = False
-        self._undone: list[Errand] = []
+        self._pending = journal.pending
 
     @property
     def is_done(self) -> bool:
@@ -85,22 +96,26 @@ class DurableActor(PooledActor):
 
     # In the actor's turn
 
-    def work(self) -> None:
+    def take_turn(self) -> None:
         """Handle what is in the inbox, after going back to what the log says if need be."""
-        if self.is_stale:
-            if self.handed != self.answered:
+        if not self.is_stale or self._go_back():
+            self.work()
+        self.scheduled = False
+        # Something may have come after `work` looked and before the flag was cleared.
+        if self.envelopes or self.is_stale:
+            if self.is_stale and self.handed != self.answered:
                 return
-            self.is_stale = False
-            undone, self._undone = self._undone, []
-            self.envelopes.extendleft(Envelope(errand) for errand in reversed(undone))
-            self.forget()
-        super().work()
+            self.wake()
 
-    def has_work(self) -> bool:
-        """Whether another turn is needed."""
-        if self.is_stale:
-            return self.handed == self.answered
-        return bool(self.envelopes)
+    def _go_back(self) -> bool:
+        """Forget what is in memory, once everything handed over was answered."""
+        if self.handed != self.answered:
+            return False
+        self.is_stale = False
+        self.envelopes[:0] = self._undone
+        self._undone = ()
+        self.forget()
+        return True
 
     def forget(self) -> None:
         """Drop the state in memory; the next errand reads it from the log."""
@@ -110,32 +125,19 @@ class DurableActor(PooledActor):
         """Give a step to the journal."""
         errand.step = step
         self.handed += 1
-        self._journal.add(errand)
+        # The worker looks after the journal when the actors have had their turns.
+        self._pending.append(errand)
 
     # Called by the journal
 
-    def answer(self, errand: Errand, outcome: Outcome) -> None:
-        """One step was answered."""
-        step = errand.step
-        if isinstance(outcome, Conflict) or (self._undone and not _writes(step)):
-            if isinstance(outcome, Conflict):
-                logger.info("going back to the log: %s", outcome.reason)
-            self._undone.append(errand)
-            self.is_stale = True
-        else:
-            self.finished += 1
-            errand.finish(outcome)
+    def must_repeat(self, errand: Errand, outcome: Outcome) -> bool:
+        """Whether a step that was answered must be made again from what the log says."""
+        if not isinstance(outcome, Conflict) and not (self._undone and not _writes(errand.step)):
+            return False
+        self._undone += (errand,)
         self.answered += 1
-        if self.is_stale and self.answered == self.handed:
-            self.wake()
-
-    def answer_refused(self) -> None:
-        """One step was not written, and whoever asked for it was told."""
-        self.finished += 1
-        self.is_stale = True
-        self.answered += 1
-        if self.answered == self.handed:
-            self.wake()
+        self.wake()
+        return True
 
 
 def _writes(step: Step) -> bool:

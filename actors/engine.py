@@ -73,10 +73,12 @@ class Engine:
             store,
             largest_commit=options.largest_commit,
             wake=self.dispatcher.nudge,
-            published=self._published,
+            published=self._tail_extend,
+            told=self._wake_all,
             checkpoints=self._checkpoints,
         )
         self.population = Population(
+            self.dispatcher,
             clock, max_awake=options.max_awake, idle_timeout=options.idle_timeout
         )
         self._tail = Tail(store, options.max_in_flight)
@@ -150,10 +152,16 @@ class Engine:
     def _flush(self) -> bool:
         return self.journal.flush()
 
-    def _published(self, events: list[EventRecord]) -> None:
+    def _tail_extend(self, events: list[EventRecord]) -> None:
         self._tail.extend(events)
+
+    def _wake_all(self) -> None:
+        """After a commit there may be events, commands, and room for more of both."""
         for router in self.routers:
-            router.wake()
+            if router.has_work():
+                router.wake()
+        if self.courier.has_work():
+            self.courier.wake()
 
     def _checkpoints(self) -> dict[str, int]:
         return {router.definition.name: router.done for router in self.routers}

@@ -18,7 +18,7 @@ from store import (
     check_name,
 )
 
-from .clock import to_micros
+from .clock import stopwatch
 from .codec import dump, dump_headers
 from .errors import InvalidMessage
 from .messages import Command, Event
@@ -103,11 +103,11 @@ class Ingress:
 
     def __init__(self, catalog: Catalog, clock: Clock) -> None:
         self._catalog = catalog
-        self._clock = clock
+        self._now = stopwatch(clock)
         # Ids ascend, so that they are written side by side; the random part is this run's.
         self._run = secrets.token_hex(6)
         self._numbers = itertools.count(1)
-        self._started = to_micros(clock.now()) // 1000
+        self._started = self._now() // 1000
 
     def command(self, command: Command, command_id: str | None) -> CommandRecord:
         """The record of a command from outside.
@@ -129,7 +129,7 @@ class Ingress:
             command_id,
             self._catalog.name_of(type(command)),
             taker.stream_of(command),
-            to_micros(self._clock.now()),
+            self._now(),
             data,
             correlation_id=command_id,
         )
@@ -157,7 +157,7 @@ class Ingress:
             self._catalog.name_of(type(event)),
             stream,
             0,
-            to_micros(self._clock.now()),
+            self._now(),
             dump(event),
             event_id or "",
             "",

@@ -14,7 +14,6 @@ from store import (
     TransitionRecord,
 )
 
-from .clock import to_micros
 from .durable import DurableActor, Errand
 from .parking import parked_event
 
@@ -51,7 +50,7 @@ class Delivery(Errand):
             router.counts[self.came_of] += 1
             if self.step.enqueue:
                 router.courier.queued(self.step.enqueue)
-        router.handled_at(self.record.position)
+        router.handled.append(self.record.position)
 
 
 class InstanceActor(DurableActor):
@@ -63,21 +62,22 @@ class InstanceActor(DurableActor):
 
     """
 
+    # None until the process is started, and while it must be made anew from `_state`.
+    _process: ProcessManager | None = None
+    _is_loaded = False
+    _is_complete = False
+    _is_suspended = False
+    # The highest position that this instance has handled or put aside.
+    _seen = 0
+    # The newest transition's state, to return to when a handler fails.
+    _state = b""
+    _version = 0
+
     def __init__(self, router: Router, instance: str) -> None:
         super().__init__(router.dispatcher, router.journal)
         self.router = router
         self.instance = instance
         self.idle_timeout = router.definition.idle_timeout
-        self._is_loaded = False
-        # None until the process is started.
-        self._process: ProcessManager | None = None
-        self._is_complete = False
-        self._is_suspended = False
-        # The highest position that this instance has handled or put aside.
-        self._seen = 0
-        # The newest transition's state, to return to when a handler fails.
-        self._state = b""
-        self._version = 0
 
     def forget(self) -> None:
         """Drop the state in memory; the next errand reads it from the log."""
@@ -128,7 +128,7 @@ class InstanceActor(DurableActor):
         is_complete = is_end or process._complete  # noqa: SLF001 - a friend
         version = self._version + 1
         state = definition.state.dump(process.__dict__)
-        now = to_micros(router.clock.now())
+        now = router.now()
         commands: list[tuple[str, str, bytes]] = []
         queued: list[CommandRecord] = []
         for number, (command, data) in enumerate(process._commands):  # noqa: SLF001 - a friend
@@ -192,7 +192,7 @@ class InstanceActor(DurableActor):
             process=definition.name,
             instance=self.instance,
             park=parked_event(
-                error, definition.name, self.instance, record, self.router.clock.now()
+                error, definition.name, self.instance, record, self.router.now()
             ),
         )
 
@@ -204,8 +204,7 @@ class InstanceActor(DurableActor):
         last = store.last_transition(name, self.instance)
         self._process = None
         if last is None:
-            self._version, self._state, self._seen = 0, b"", 0
-            self._is_complete = False
+            self._version, self._state, self._seen, self._is_complete = 0, b"", 0, False
         else:
             self._version, self._state, self._seen = last.version, last.state, last.seen
             self._is_complete = last.is_complete

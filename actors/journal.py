@@ -45,6 +45,7 @@ class Journal:
         largest_commit: most steps in one transaction
         wake: makes a worker call `flush` soon
         published: called after each commit with the events it holds, in order of position
+        told: called after each commit, when all its steps have been answered
         checkpoints: returns the routers' positions, to be written along
 
     """
@@ -56,15 +57,18 @@ class Journal:
         largest_commit: int,
         wake: Callable[[], None],
         published: Callable[[list[EventRecord]], None],
+        told: Callable[[], None],
         checkpoints: Callable[[], dict[str, int]],
     ) -> None:
         self._store = store
         self._largest_commit = largest_commit
         self._wake = wake
         self._published = published
+        self._told = told
         self._checkpoints = checkpoints
         self._written_checkpoints: dict[str, int] = {}
-        self._pending: deque[Work] = deque()
+        self.pending: deque[Work] = deque()
+        """Steps to be committed. A worker may add to it; anyone else calls `add`."""
         self._wants_checkpoints = False
         self._flushing = threading.Lock()
         self._retry_after = 0.0
@@ -76,12 +80,12 @@ class Journal:
 
     def add(self, work: Work) -> None:
         """Queue one step; steps of one actor are committed in the order they were added."""
-        self._pending.append(work)
+        self.pending.append(work)
         self._wake()
 
     def add_all(self, works: Sequence[Work]) -> None:
         """Queue steps that came together; a commit may still fall between them."""
-        self._pending.extend(works)
+        self.pending.extend(works)
         self._wake()
 
     def nudge_checkpoints(self) -> None:
@@ -91,11 +95,11 @@ class Journal:
 
     def is_full(self) -> bool:
         """Whether there is enough for the largest commit."""
-        return len(self._pending) >= self._largest_commit
+        return len(self.pending) >= self._largest_commit
 
     def flush(self) -> bool:
         """Commit what is queued, once. Returns whether there was anything."""
-        if not (self._pending or self._wants_checkpoints):
+        if not (self.pending or self._wants_checkpoints):
             return False
         with self._flushing:
             batch = self._next_batch()
@@ -129,11 +133,11 @@ class Journal:
     def abandon(self) -> None:
         """Answer what is still queued, once no worker runs any more."""
         error = ClosedError("the runtime was closed before this could be written")
-        while self._pending:
-            self._pending.popleft().failed(error)
+        while self.pending:
+            self.pending.popleft().failed(error)
 
     def _next_batch(self) -> list[Work]:
-        pending = self._pending
+        pending = self.pending
         size = min(len(pending), self._largest_commit)
         return [pending.popleft() for _ in range(size)]
 
@@ -164,12 +168,13 @@ class Journal:
             self._published(events)
         for work, outcome in zip(batch, outcomes, strict=True):
             work.committed(outcome)
+        self._told()
 
     def _fail(self, batch: list[Work], error: StoreError) -> None:
         self._retry_after = min(max(FIRST_RETRY, self._retry_after * 2), LAST_RETRY)
         # Steps behind the failed ones stand on them, so they fail too.
-        while self._pending:
-            batch.append(self._pending.popleft())
+        while self.pending:
+            batch.append(self.pending.popleft())
         self.has_given_up = self._closing
         for work in batch:
             work.failed(error)

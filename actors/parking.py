@@ -6,18 +6,14 @@ from typing import TYPE_CHECKING
 
 from store import ParkedRecord
 
-from .clock import to_micros
-
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from store import CommandRecord, EventRecord
 
 __all__ = ["parked_command", "parked_event"]
 
 
 def parked_event(
-    error: Exception, process: str, instance: str, event: EventRecord, now: datetime
+    error: Exception, process: str, instance: str, event: EventRecord, now: int
 ) -> ParkedRecord:
     """An event that an instance could not handle; `instance` is empty if none was found."""
     return ParkedRecord(
@@ -27,12 +23,12 @@ def parked_event(
         _type(error),
         _text(error),
         attempts=1,
-        time=to_micros(now),
+        time=now,
         position=event.position,
     )
 
 
-def parked_command(error: Exception, command: CommandRecord, now: datetime) -> ParkedRecord:
+def parked_command(error: Exception, command: CommandRecord, now: int) -> ParkedRecord:
     """A command that its aggregate refused or failed at, and that nobody waits for."""
     return ParkedRecord(
         command.process or "",
@@ -41,7 +37,7 @@ def parked_command(error: Exception, command: CommandRecord, now: datetime) -> P
         _type(error),
         _text(error),
         attempts=1,
-        time=to_micros(now),
+        time=now,
         command=command,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from .clock import Clock
+    from .dispatcher import Dispatcher
     from .durable import DurableActor, Errand
 
 __all__ = ["Population"]
@@ -31,19 +31,23 @@ class Population:
     and actors are dropped under one lock, so none can arrive at an actor on its way out.
 
     Args:
+        dispatcher: runs the actors
         clock: tells how long an actor has been idle
         max_awake: how many actors may be awake; more may be for as long as they have work
         idle_timeout: how long an idle actor stays, if its class does not say
 
     """
 
-    def __init__(self, clock: Clock, *, max_awake: int, idle_timeout: timedelta) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, clock: Clock, *, max_awake: int, idle_timeout: timedelta
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._lock = dispatcher.lock
         self._clock = clock
         self._max_awake = max_awake
         # How many more may wake before some are looked for that may sleep.
         self._room = max_awake
         self._idle = idle_timeout
-        self._lock = threading.Lock()
         # In order of the last errand, the oldest first.
         self._awake: dict[tuple[str, str], DurableActor] = {}
         self._now = to_micros(clock.now())
@@ -59,6 +63,8 @@ class Population:
         self, kind: str, name: str, wake: Callable[[str], DurableActor], errand: Errand
     ) -> None:
         """Give an errand to an actor; it is woken first if it sleeps.
+
+        Whoever is no worker calls the dispatcher's `nudge` afterwards.
 
         Args:
             kind: the process manager or category
@@ -79,7 +85,8 @@ class Population:
             actor.touched = self._now
             actor.sent += 1
             errand.actor = actor
-            actor.post(errand)
+            actor.envelopes.append(errand)
+            self._dispatcher.schedule_locked(actor)
 
     def sweep(self) -> None:
         """Passivate what has been idle for its time."""

@@ -53,14 +53,14 @@ class Router(PooledActor):
         self.journal = courier.journal
         self.store = courier.store
         self.catalog = courier.catalog
-        self.clock = courier.clock
+        self.now = courier.now
         self._population = courier.population
         self._tail = tail
         self._max_in_flight = max_in_flight
         self._wake_instance = partial(InstanceActor, self)
         self._types = {self.catalog.name_of(event) for event in definition.handlers}
-        # Positions that instances have handled, as the journal reports them.
-        self._handled: deque[int] = deque()
+        self.handled: deque[int] = deque()
+        """Positions that an instance is done with; the journal adds them."""
         # Positions under way, in order, and how many instances still have each in hand.
         self._open: dict[int, int] = {}
         self._position = self.store.checkpoint(definition.name)
@@ -69,14 +69,9 @@ class Router(PooledActor):
         self.is_closed = False
         self.counts: Counter[str] = Counter()
 
-    def handled_at(self, position: int) -> None:
-        """One instance is done with an event; called by the journal."""
-        self._handled.append(position)
-        self.wake()
-
     def has_work(self) -> bool:
         """Whether events were handled, or there are new ones and room for them."""
-        return bool(self._handled) or (
+        return bool(self.handled) or (
             self._position < self._tail.last
             and len(self._open) < self._max_in_flight
             and not self.is_closed
@@ -97,7 +92,7 @@ class Router(PooledActor):
 
     def _note_handled(self) -> None:
         under_way = self._open
-        handled = self._handled
+        handled = self.handled
         while handled:
             position = handled.popleft()
             left = under_way[position] - 1
@@ -144,12 +139,12 @@ class _Unroutable:
         self._router = router
         self._position = record.position
         self.step = Step(
-            park=parked_event(error, router.definition.name, "", record, router.clock.now())
+            park=parked_event(error, router.definition.name, "", record, router.now())
         )
 
     def committed(self, outcome: Outcome) -> None:
         del outcome
-        self._router.handled_at(self._position)
+        self._router.handled.append(self._position)
 
     def failed(self, error: StoreError) -> None:
         del error

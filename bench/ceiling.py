@@ -14,7 +14,7 @@ from typing import Any
 
 import lmdb
 
-from store.encoding import frame, number
+from store.encoding import Framer, number
 
 MESSAGES_PER_COMMIT = 2_048
 TABLES = ("log", "streams", "transitions", "queue", "command_ids")
@@ -30,6 +30,7 @@ class BareLoop:
         folder.mkdir(parents=True)
         self._env = lmdb.Environment(str(folder), map_size=1 << 33, max_dbs=len(TABLES))
         self._db = {name: self._env.open_db(name.encode()) for name in TABLES}
+        self._frame = Framer().frame
         self._position = 0
         self._ticket = 0
         self._states: dict[str, dict[str, Any]] = {}
@@ -65,7 +66,7 @@ class BareLoop:
         if kind == "PlaceOrder":
             data = {"order_id": order, "customer_id": "c1", "total": "99"}
             ticket = self._enqueue(txn, order, kind, message_id, "ecommerce::order", data, None)
-            txn.put(message_id.encode(), frame([self._position + 1, 1, None]), db=self._db["command_ids"])
+            txn.put(message_id.encode(), self._frame([self._position + 1, 1, None]), db=self._db["command_ids"])
             self._take(txn, ticket)
             return self._append(txn, order, "order", "OrderPlaced", data, message_id)
         if kind == "RequestPayment":
@@ -96,9 +97,9 @@ class BareLoop:
         self._position += 1
         position = number(self._position)
         row = [f"ecommerce.{kind}.v1", stream, 1, time.time_ns() // 1000, data, None, order, cause, None]
-        txn.put(position, frame(row), db=self._db["log"], append=True)
+        txn.put(position, self._frame(row), db=self._db["log"], append=True)
         key = stream.encode() + b"\0" + number(1)
-        txn.put(key, frame(self._position), db=self._db["streams"])
+        txn.put(key, self._frame(self._position), db=self._db["streams"])
         return [(kind, order, f"{stream}@1", cause, 0)]
 
     def _step(
@@ -114,7 +115,7 @@ class BareLoop:
             state, commands,
         ]
         key = f"ecommerce.OrderFulfillment\0{order}\0".encode() + number(version)
-        txn.put(key, frame(row), db=self._db["transitions"])
+        txn.put(key, self._frame(row), db=self._db["transitions"])
         if command is None:
             return []
         ticket = self._enqueue(txn, order, command, command_id, cause, data, version)
@@ -128,5 +129,5 @@ class BareLoop:
             command_id, f"ecommerce.{kind}.v1", f"ecommerce::order-{order}", time.time_ns() // 1000,
             data, order, cause, "ecommerce.OrderFulfillment", order, version,
         ]
-        txn.put(number(self._ticket), frame(row), db=self._db["queue"], append=True)
+        txn.put(number(self._ticket), self._frame(row), db=self._db["queue"], append=True)
         return self._ticket

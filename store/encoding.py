@@ -13,7 +13,7 @@ from .errors import CorruptRecord
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["NUMBER", "frame", "number", "unframe"]
+__all__ = ["NUMBER", "Framer", "frame", "number", "unframe"]
 
 NUMBER = struct.Struct(">Q")
 """Numbers in keys: eight bytes, the largest first, so that LMDB's order is theirs."""
@@ -23,14 +23,27 @@ number: Callable[[int], bytes] = NUMBER.pack
 _CHECKSUM = struct.Struct("<I")
 _crc32 = zlib.crc32
 _pack_checksum = _CHECKSUM.pack
-_packb: Callable[[Any], bytes] = msgpack.packb
 _unpackb: Callable[..., Any] = msgpack.unpackb
 
 
+class Framer:
+    """Makes frames; for one thread at a time, since it keeps its packer.
+
+    A new packer for each value, which is what `msgpack.packb` makes, costs half as much again.
+    """
+
+    def __init__(self) -> None:
+        self._pack: Callable[[Any], bytes] = msgpack.Packer().pack
+
+    def frame(self, value: Any) -> bytes:
+        """CRC-32 of the packed value, four bytes, the lowest first; then the packed value."""
+        packed = self._pack(value)
+        return _pack_checksum(_crc32(packed)) + packed
+
+
 def frame(value: Any) -> bytes:
-    """CRC-32 of the packed value, four bytes, the lowest first; then the packed value."""
-    packed = _packb(value)
-    return _pack_checksum(_crc32(packed)) + packed
+    """One frame, for any thread."""
+    return Framer().frame(value)
 
 
 def unframe(raw: bytes, table: str, key: bytes) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 import lmdb
 
-from .encoding import frame, number, unframe
+from .encoding import Framer, frame, number, unframe
 from .environment import DATA_FILE, Durability, Environment
 from .errors import DamagedStore, StoreError, UnknownFormat
 from .records import FROM_OUTSIDE, CommandResult
@@ -84,6 +84,7 @@ class LmdbStore:
             path, read_only=read_only, durability=durability, map_size=map_size
         )
         self._write_lock = threading.Lock()
+        self._framer = Framer()
         try:
             self._db = self._open_tables()
             self._check_format()
@@ -93,9 +94,8 @@ class LmdbStore:
                     ticket=self._last_number(txn, "queue", below=FROM_OUTSIDE),
                     ticket_from_outside=max(FROM_OUTSIDE, self._last_number(txn, "queue")),
                     parked=self._last_number(txn, "parked"),
+                    any_waiting=self._has_rows(txn, "waiting"),
                 )
-                # Rare, and asked for whenever an instance is loaded.
-                self._any_waiting = self._has_rows(txn, "waiting")
         except BaseException as error:
             self._environment.close()
             if isinstance(error, lmdb.Error):
@@ -173,7 +173,7 @@ class LmdbStore:
                 counters = replace(self._counters)
                 try:
                     with self._environment.begin_write() as txn:
-                        writer = Writer(txn, self._db, counters)
+                        writer = Writer(txn, self._db, counters, self._framer)
                         outcomes = [writer.write(step) for step in steps]
                         if checkpoints:
                             writer.write_checkpoints(checkpoints)
@@ -183,7 +183,6 @@ class LmdbStore:
                 except lmdb.Error as error:
                     raise self._environment.error(error, "committing") from error
                 self._counters = counters
-                self._any_waiting = self._any_waiting or any(step.park for step in steps)
                 self._environment.cover()
                 return outcomes
 
@@ -201,10 +200,14 @@ class LmdbStore:
         return [event_from_row(unframe(raw, "log", key), numbered(key)) for key, raw in rows]
 
     def read_stream(self, stream: str, after: int, limit: int) -> list[EventRecord]:
-        events = []
+        events: list[EventRecord] = []
         log = self._db["log"]
+        prefix = stream.encode() + b"\0"
         with self._environment.read() as txn:
-            for key, raw in self._page(txn, "streams", stream.encode() + b"\0", after, limit):
+            if txn.get(prefix + number(after + 1), db=self._db["streams"]) is None:
+                # Most streams that are asked for are new ones.
+                return events
+            for key, raw in self._page(txn, "streams", prefix, after, limit):
                 position = unframe(raw, "streams", key)
                 event = txn.get(number(position), db=log)
                 if event is None:
@@ -290,7 +293,7 @@ class LmdbStore:
         return [parked_from_row(unframe(raw, "parked", key), numbered(key)) for key, raw in rows]
 
     def last_waiting(self, process: str, instance: str) -> int:
-        if not (self._any_waiting or self._environment.read_only):
+        if not (self._counters.any_waiting or self._environment.read_only):
             return 0
         with (
             self._environment.read() as txn,

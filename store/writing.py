@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .encoding import frame, number, unframe
+from .encoding import Framer, number, unframe
 from .records import FROM_OUTSIDE, CommandResult, Committed, Conflict, Duplicate
 from .tables import (
     command_to_row,
@@ -43,6 +43,8 @@ class Counters:
     ticket: int = 0
     ticket_from_outside: int = FROM_OUTSIDE
     parked: int = 0
+    any_waiting: bool = False
+    """Whether some instance may be suspended. Rare, and asked for whenever one is loaded."""
 
 
 class Writer:
@@ -52,10 +54,12 @@ class Writer:
         txn: the transaction
         tables: by name
         counters: moved along; the caller drops them if the transaction fails
+        framer: makes the values
 
     """
 
-    def __init__(self, txn: Txn, tables: Tables, counters: Counters) -> None:
+    def __init__(self, txn: Txn, tables: Tables, counters: Counters, framer: Framer) -> None:
+        self._frame = framer.frame
         self._txn = txn
         self._get = txn.get
         self._put = txn.put
@@ -101,13 +105,13 @@ class Writer:
             self._write_parked(step.park)
         if step.wait:
             key = instance_key(step.process, step.instance) + number(step.wait)
-            self._put(key, frame(0), db=self._tables["waiting"])
+            self._put(key, self._frame(0), db=self._tables["waiting"])
         return _COMMITTED
 
     def write_checkpoints(self, checkpoints: Mapping[str, int]) -> None:
         table = self._tables["checkpoints"]
         for router, position in checkpoints.items():
-            self._put(router.encode(), frame(position), db=table)
+            self._put(router.encode(), self._frame(position), db=table)
 
     def _refuse_append(self, append: Append) -> Conflict | Duplicate | None:
         if append.unique:
@@ -141,7 +145,7 @@ class Writer:
             return False
         return self._put(
             prefix + number(version),
-            frame(transition_to_row(record)),
+            self._frame(transition_to_row(record)),
             overwrite=False,
             db=self._transitions,
         )
@@ -160,9 +164,9 @@ class Writer:
                 event.event_id = named
             if not event.correlation_id:
                 event.correlation_id = event.event_id
-            position = frame(event.position)
+            position = self._frame(event.position)
             self._put(
-                number(event.position), frame(event_to_row(event, named)), db=self._log, append=True
+                number(event.position), self._frame(event_to_row(event, named)), db=self._log, append=True
             )
             self._put(prefix + number(version), position, db=self._streams)
             if append.unique:
@@ -181,7 +185,7 @@ class Writer:
             else:
                 counters.ticket += 1
                 command.ticket = counters.ticket
-            self._put(number(command.ticket), frame(command_to_row(command)), db=self._queue)
+            self._put(number(command.ticket), self._frame(command_to_row(command)), db=self._queue)
 
     def _write_result(self, step: Step) -> None:
         result, append = step.result, step.append
@@ -191,15 +195,16 @@ class Writer:
             result.first_position = append.events[0].position
             result.events = len(append.events)
         row = (result.first_position, result.events, result.refusal)
-        self._put(step.command_id.encode(), frame(row), db=self._command_ids)
+        self._put(step.command_id.encode(), self._frame(row), db=self._command_ids)
 
     def _write_parked(self, parked: ParkedRecord) -> None:
         self._counters.parked += 1
         parked.number = self._counters.parked
-        self._put(number(parked.number), frame(parked_to_row(parked)), db=self._tables["parked"])
+        self._put(number(parked.number), self._frame(parked_to_row(parked)), db=self._tables["parked"])
         if parked.position:
             key = instance_key(parked.process, parked.instance) + number(parked.position)
-            self._put(key, frame(parked.number), db=self._tables["waiting"])
+            self._put(key, self._frame(parked.number), db=self._tables["waiting"])
+            self._counters.any_waiting = True
 
 
 def find_position(txn: Txn, tables: Tables, event_id: str) -> int:
