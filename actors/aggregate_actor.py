@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from store import (
     Append,
@@ -36,32 +36,17 @@ logger = logging.getLogger("procession")
 PAGE = 256
 
 
-class Request(Errand):
+class Request(Errand, kw_only=True, gc=False):
     """A command on its way to its aggregate.
 
-    Args:
-        command: as it is stored
-        reply_to: the future of whoever asked
-        is_from_outside: whether its id was given by whoever sent it, and must be remembered
-
+    `reply_to` is the future of whoever asked. `is_from_outside` says that the command's id was
+    given to whoever sent it, or by them, and must be remembered.
     """
 
-    __slots__ = ("command", "events", "is_from_outside", "refusal", "reply_to")
-
-    actor: AggregateActor
-
-    def __init__(
-        self,
-        command: CommandRecord,
-        reply_to: pykka.Future[list[Event]] | None = None,
-        *,
-        is_from_outside: bool = False,
-    ) -> None:
-        self.command = command
-        self.reply_to = reply_to
-        self.is_from_outside = is_from_outside
-        self.events: list[bytes] = []
-        self.refusal: Exception | None = None
+    command: CommandRecord
+    reply_to: Any = None
+    is_from_outside: bool = False
+    refusal: Exception | None = None
 
     def finish(self, outcome: Outcome) -> None:
         """Reply, and tell the courier that a queued command is done."""

@@ -172,7 +172,7 @@ class Courier(PooledActor):
     def _take(self, command: CommandRecord) -> None:
         self._sent += 1
         if command.stream.partition("-")[0] in self._wakers:
-            self.send(Request(command, is_from_outside=command.process is None))
+            self.send(Request(command=command, is_from_outside=command.process is None))
         else:
             self.journal.add(_Stray(self, command))
 

@@ -9,7 +9,9 @@ again, in order, before any other.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from store import Conflict, Step
 
@@ -28,13 +30,14 @@ __all__ = ["DurableActor", "Errand"]
 logger = logging.getLogger("procession")
 
 
-class Errand:
-    """One message to a durable actor, and the step that comes of it."""
+class Errand(Struct, gc=False):
+    """One message to a durable actor, and the step that comes of it.
 
-    __slots__ = ("actor", "step")
+    The population sets `actor`, the actor sets `step`.
+    """
 
-    actor: DurableActor
-    step: Step
+    actor: Any = None
+    step: Any = None
 
     def committed(self, outcome: Outcome) -> None:
         """The step was answered; called by the journal, in order."""

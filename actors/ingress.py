@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import secrets
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from store import (
     Append,
@@ -26,8 +28,6 @@ from .names import check_stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
-
     from store import Outcome
 
     from .catalog import Catalog
@@ -69,16 +69,12 @@ class Receipts:
             raise self.error
 
 
-class Receipt:
+class Receipt(Struct, gc=False):
     """One message from outside on its way to disk."""
 
-    __slots__ = ("position", "receipts", "step")
-
-    receipts: Receipts
-
-    def __init__(self, step: Step) -> None:
-        self.step = step
-        self.position = 0
+    step: Step
+    receipts: Any = None
+    position: int = 0
 
     def committed(self, outcome: Outcome) -> None:
         """It is on disk, or was before."""

@@ -15,10 +15,10 @@ from store import (
 )
 
 from .durable import DurableActor, Errand
+from .messages import Event
 from .parking import parked_event
 
 if TYPE_CHECKING:
-    from .messages import Event
     from .process_manager import ProcessManager
     from .router import Router
 
@@ -27,21 +27,16 @@ __all__ = ["Delivery", "InstanceActor"]
 logger = logging.getLogger("procession")
 
 
-class Delivery(Errand):
+class Delivery(Errand, kw_only=True, gc=False):
     """An event on its way to one instance.
 
     `event` is this instance's own copy. `came_of` is what happened: a key of the router's
     counters.
     """
 
-    __slots__ = ("came_of", "event", "record")
-
-    actor: InstanceActor
-
-    def __init__(self, record: EventRecord, event: Event) -> None:
-        self.record = record
-        self.event = event
-        self.came_of = ""
+    record: EventRecord
+    event: Event
+    came_of: str = ""
 
     def finish(self, outcome: Outcome) -> None:
         """Tell the router, and send the commands on."""

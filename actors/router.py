@@ -128,7 +128,7 @@ class Router(PooledActor):
             # One instance may change what is inside its copy; the others have their own.
             own = event if instance is instances[-1] else self.catalog.load_event(record)
             self._population.send(
-                self.definition.name, instance, self._wake_instance, Delivery(record, own)
+                self.definition.name, instance, self._wake_instance, Delivery(record=record, event=own)
             )
 
 

@@ -182,7 +182,9 @@ class Runtime:
         future: pykka.Future[list[Event]] = pykka.ThreadingFuture()
         before = None if command_id is None else self._store.result_of(command_id)
         if before is None:
-            engine.courier.send(Request(record, future, is_from_outside=command_id is not None))
+            engine.courier.send(
+                Request(command=record, reply_to=future, is_from_outside=command_id is not None)
+            )
             engine.dispatcher.nudge()
         else:
             engine.courier.answer(future, before)

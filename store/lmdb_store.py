@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from dataclasses import replace
+from copy import copy
 from typing import TYPE_CHECKING, Self
 
 import lmdb
@@ -170,7 +170,7 @@ class LmdbStore:
     ) -> list[Outcome]:
         with self._write_lock:
             while True:
-                counters = replace(self._counters)
+                counters = copy(self._counters)
                 try:
                     with self._environment.begin_write() as txn:
                         writer = Writer(txn, self._db, counters, self._framer)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from .encoding import Framer, number, unframe
 from .records import FROM_OUTSIDE, CommandResult, Committed, Conflict, Duplicate
@@ -35,8 +36,7 @@ __all__ = ["Counters", "Writer", "find_position"]
 _COMMITTED = Committed()
 
 
-@dataclass(slots=True)
-class Counters:
+class Counters(Struct):
     """The newest numbers in the store."""
 
     position: int = 0
