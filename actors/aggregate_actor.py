@@ -22,6 +22,7 @@ from .parking import parked_command
 
 if TYPE_CHECKING:
     import pykka
+
     from store import Store, StoreError
 
     from .aggregate import Aggregate, AggregateDefinition
@@ -63,12 +64,11 @@ class Request(Errand, kw_only=True, gc=False):
         if isinstance(outcome, Duplicate):
             self.actor.courier.answer(future, outcome.result or CommandResult())
             return
-        try:
-            if self.refusal is not None:
-                raise self.refusal
+        refusal = self.refusal
+        if refusal is not None:
+            future.set_exception((type(refusal), refusal, refusal.__traceback__))
+        else:
             future.set(self._copies())
-        except Exception:  # noqa: BLE001 - it is raised where the reply is awaited
-            future.set_exception()
 
     def _copies(self) -> list[Event]:
         append = self.step.append
@@ -81,10 +81,7 @@ class Request(Errand, kw_only=True, gc=False):
         """The disk refused; whoever asked is told, and may ask again."""
         if self.reply_to is None:
             return False
-        try:
-            raise error
-        except type(error):
-            self.reply_to.set_exception()
+        self.reply_to.set_exception((type(error), error, error.__traceback__))
         return True
 
 

@@ -5,7 +5,7 @@ Names live here and not on the classes, so that a class can be in several runtim
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .codec import Codec, codec_of
 from .errors import DefinitionError, UnknownMessage
@@ -56,8 +56,8 @@ class Catalog:
         self._refuse_untaken()
         self._names: dict[type, str] = {}
         self._classes: dict[str, type[Message]] = {}
-        self._event_codecs: dict[str, Codec[Any]] = {}
-        self._command_codecs: dict[str, Codec[Any]] = {}
+        self._event_codecs: dict[str, Codec[Event]] = {}
+        self._command_codecs: dict[str, Codec[Command]] = {}
         for cls, owner in self._owners().items():
             self._add_name(cls, owner)
         self._by_category = {
@@ -74,7 +74,11 @@ class Catalog:
 
         """
         name = self._names.get(cls)
-        if name is None and issubclass(cls, Event) and (cls.__wire_name__ or len(self.domains) == 1):
+        if (
+            name is None
+            and issubclass(cls, Event)
+            and (cls.__wire_name__ or len(self.domains) == 1)
+        ):
             # An event that nobody here handles or makes can still be published and read.
             self._add_name(cls, self.domains[0].name)
             name = self._names[cls]
@@ -255,4 +259,3 @@ class Catalog:
             self._event_codecs[name] = codec_of(cls)
         elif issubclass(cls, Command):
             self._command_codecs[name] = codec_of(cls)
-

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pykka
+
     from store import CommandRecord, CommandResult, Outcome, Store, StoreError
 
     from .catalog import Catalog
@@ -187,9 +188,7 @@ class _Stray:
             f"that takes {command.type}, and retry"
         )
         logger.warning("command %s was parked: %s", command.command_id, error)
-        self.step = Step(
-            take=command.ticket, park=parked_command(error, command, courier.now())
-        )
+        self.step = Step(take=command.ticket, park=parked_command(error, command, courier.now()))
 
     def committed(self, outcome: Outcome) -> None:
         del outcome

@@ -72,7 +72,8 @@ class Domain:
         """
         before = (self.aggregates.copy(), self.processes.copy(), self.messages.copy())
         try:
-            for one in (cls, *classes):
+            every: tuple[type, ...] = (cls, *classes)
+            for one in every:
                 self._register(one)
         except DefinitionError:
             self.aggregates, self.processes, self.messages = before

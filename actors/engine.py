@@ -78,8 +78,7 @@ class Engine:
             checkpoints=self._checkpoints,
         )
         self.population = Population(
-            self.dispatcher,
-            clock, max_awake=options.max_awake, idle_timeout=options.idle_timeout
+            self.dispatcher, clock, max_awake=options.max_awake, idle_timeout=options.idle_timeout
         )
         self._tail = Tail(store, options.max_in_flight)
         self.courier = Courier(
@@ -92,9 +91,7 @@ class Engine:
             max_in_flight=options.max_in_flight,
         )
         self.routers = [
-            Router(
-                definition, self.courier, self._tail, max_in_flight=options.max_in_flight
-            )
+            Router(definition, self.courier, self._tail, max_in_flight=options.max_in_flight)
             for definition in catalog.processes.values()
         ]
 

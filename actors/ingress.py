@@ -28,6 +28,7 @@ from .names import check_stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
     from store import Outcome
 
     from .catalog import Catalog
@@ -159,9 +160,7 @@ class Ingress:
             "",
             headers=dump_headers(headers),
         )
-        return Receipt(
-            Step(append=Append(stream, None, [record], unique=event_id is not None))
-        )
+        return Receipt(Step(append=Append(stream, None, [record], unique=event_id is not None)))
 
     def _new_id(self) -> str:
         return f"{self._started:012x}-{self._run}-{next(self._numbers):08x}"

@@ -15,10 +15,10 @@ from store import (
 )
 
 from .durable import DurableActor, Errand
-from .messages import Event
 from .parking import parked_event
 
 if TYPE_CHECKING:
+    from .messages import Event
     from .process_manager import ProcessManager
     from .router import Router
 
@@ -177,7 +177,10 @@ class InstanceActor(DurableActor):
     def _park(self, delivery: Delivery, error: Exception) -> Step:
         definition, record = self.router.definition, delivery.record
         logger.warning(
-            "%s %r: event %s was parked", definition.name, self.instance, record.event_id,
+            "%s %r: event %s was parked",
+            definition.name,
+            self.instance,
+            record.event_id,
             exc_info=error,
         )
         self._is_suspended = True
@@ -186,9 +189,7 @@ class InstanceActor(DurableActor):
         return Step(
             process=definition.name,
             instance=self.instance,
-            park=parked_event(
-                error, definition.name, self.instance, record, self.router.now()
-            ),
+            park=parked_event(error, definition.name, self.instance, record, self.router.now()),
         )
 
     def _load(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import Any, ClassVar, dataclass_transform
 
@@ -14,15 +15,14 @@ __all__ = ["Command", "Event", "Message", "UnknownCommand", "UnknownEvent"]
 _WIRE_NAME = re.compile(r"[^\s.]+\.[^\s.]+\.v(\d+)")
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class MessageMeta(msgspec.StructMeta):
     """Takes the class keywords `name` and `version`, and refuses fields that would be lost."""
 
     __wire_name__: str | None
     __wire_version__: int
 
-    def __new__(  # noqa: PYI034 - a metaclass makes classes
-        mcls,  # noqa: N804
+    def __new__(
+        mcls,
         class_name: str,
         bases: tuple[type, ...],
         namespace: dict[str, Any],
@@ -55,7 +55,7 @@ class MessageMeta(msgspec.StructMeta):
                 attribute.startswith("_")
                 or _is_code(value)
                 or attribute in cls.__struct_fields__
-                or attribute in cls.__annotations__
+                or attribute in inspect.get_annotations(cls)
             ):
                 continue
             raise DefinitionError(
@@ -71,6 +71,7 @@ def _is_code(value: object) -> bool:
     return callable(value) or isinstance(value, (property, classmethod, staticmethod))
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class Message(msgspec.Struct, metaclass=MessageMeta, frozen=True):
     """Base of `Event` and `Command`."""
 

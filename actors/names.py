@@ -28,7 +28,12 @@ def id_of(value: object, where: str) -> str:
         InvalidName: the text is empty or too long
 
     """
-    if type(value) is str and 0 < len(value) <= SURELY_SHORT and value.isascii() and "\0" not in value:
+    if (
+        type(value) is str
+        and 0 < len(value) <= SURELY_SHORT
+        and value.isascii()
+        and "\0" not in value
+    ):
         return value
     if isinstance(value, Enum):
         value = value.value

@@ -44,7 +44,9 @@ def parked_command(error: Exception, command: CommandRecord, now: int) -> Parked
 
 def _type(error: Exception) -> str:
     cls = type(error)
-    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    return (
+        cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    )
 
 
 def _text(error: Exception) -> str:

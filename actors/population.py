@@ -95,7 +95,8 @@ class Population:
             idle = [
                 key
                 for key, actor in self._awake.items()
-                if actor.is_done and now - actor.touched >= _micros(actor.idle_timeout or self._idle)
+                if actor.is_done
+                and now - actor.touched >= _micros(actor.idle_timeout or self._idle)
             ]
             for key in idle:
                 del self._awake[key]

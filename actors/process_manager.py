@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from store import check_name
@@ -18,6 +17,8 @@ from .references import classes_named_in
 from .state import StateType
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from store import EventRecord
 
 __all__ = ["ProcessDefinition", "ProcessManager"]
@@ -226,7 +227,7 @@ class _Correlation:
             if self._own not in definition.state.fields:
                 raise DefinitionError(
                     f"{self._where}: correlate={way!r}, but {definition.cls.__qualname__} has no "
-                    f"field {self._own!r}; declare `{self._own}: str = \"\"`"
+                    f'field {self._own!r}; declare `{self._own}: str = ""`'
                 )
         elif callable(way):
             self._function = way
@@ -244,10 +245,8 @@ class _Correlation:
             )
 
     def ids(self, event: Event) -> list[str]:
-        if self._function is None:
-            value = getattr(event, self._field)
-        else:
-            value = self._function(event)
+        read = self._function
+        value = getattr(event, self._field) if read is None else read(event)
         if isinstance(value, str):
             return [id_of(value, self._where)]
         if value is None:

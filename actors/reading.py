@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .aggregate import Aggregate
 from .aggregate_actor import load_aggregate
 from .clock import from_micros
 from .codec import load_headers
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     from store import EventRecord, Store, TransitionRecord
 
+    from .aggregate import Aggregate
     from .catalog import Catalog
     from .process_manager import ProcessDefinition
 
@@ -34,7 +34,7 @@ class Reader:
         self._catalog = catalog
 
     def get(
-        self, cls: type[ProcessManager] | type[Aggregate], name: object
+        self, cls: type[ProcessManager | Aggregate], name: object
     ) -> InstanceView | AggregateView | None:
         """One instance or aggregate, or None if nothing ever happened to it."""
         found = id_of(name, f"for {cls.__name__}")
@@ -59,7 +59,7 @@ class Reader:
         if last is None:
             if not waiting:
                 return None
-            return InstanceView(name, definition.state.fresh(), 0, False, "suspended")  # noqa: FBT003
+            return InstanceView(name, definition.state.fresh(), 0, False, "suspended")
         state = definition.state.load(last.state)
         if waiting:
             return InstanceView(name, state, last.version, last.is_complete, "suspended")

@@ -47,13 +47,13 @@ def _values(function: types.FunctionType) -> Iterator[Any]:
     """Everything that the function's names stand for."""
     names = {
         name: cell.cell_contents
-        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        for name, cell in zip(
+            function.__code__.co_freevars, function.__closure__ or (), strict=True
+        )
         if _is_filled(cell)
     }
     attributes = {name for code in _nested(function.__code__) for name in code.co_names}
-    names |= {
-        name: function.__globals__[name] for name in attributes & function.__globals__.keys()
-    }
+    names |= {name: function.__globals__[name] for name in attributes & function.__globals__.keys()}
     for value in names.values():
         yield value
         if isinstance(value, types.ModuleType):

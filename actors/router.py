@@ -62,7 +62,7 @@ class Router(PooledActor):
         self.handled: deque[int] = deque()
         """Positions that an instance is done with; the journal adds them."""
         # Positions under way, in order, and how many instances still have each in hand.
-        self._open: dict[int, int] = {}
+        self._under_way: dict[int, int] = {}
         self._position = self.store.checkpoint(definition.name)
         self._asked_for = 0
         self.done = self._position
@@ -73,7 +73,7 @@ class Router(PooledActor):
         """Whether events were handled, or there are new ones and room for them."""
         return bool(self.handled) or (
             self._position < self._tail.last
-            and len(self._open) < self._max_in_flight
+            and len(self._under_way) < self._max_in_flight
             and not self.is_closed
         )
 
@@ -82,7 +82,7 @@ class Router(PooledActor):
         self._note_handled()
         if self.is_closed:
             return
-        room = min(PAGE, self._max_in_flight - len(self._open))
+        room = min(PAGE, self._max_in_flight - len(self._under_way))
         if room > 0:
             for record in self._tail.after(self._position, room):
                 self._position = record.position
@@ -91,7 +91,7 @@ class Router(PooledActor):
         self._note_done()
 
     def _note_handled(self) -> None:
-        under_way = self._open
+        under_way = self._under_way
         handled = self.handled
         while handled:
             position = handled.popleft()
@@ -102,7 +102,7 @@ class Router(PooledActor):
                 del under_way[position]
 
     def _note_done(self) -> None:
-        self.done = next(iter(self._open)) - 1 if self._open else self._position
+        self.done = next(iter(self._under_way)) - 1 if self._under_way else self._position
         if self.done >= self._asked_for + STRIDE:
             # Nobody else may commit for a long time, and these need not be looked at again.
             self._asked_for = self.done
@@ -112,23 +112,26 @@ class Router(PooledActor):
         try:
             event = self.catalog.load_event(record)
             instances = self.definition.correlate(event)
-        except Exception as error:  # noqa: BLE001 - it may be the user's function
+        except Exception as error:
             logger.warning(
                 "%s: event %s was parked", self.definition.name, record.event_id, exc_info=error
             )
-            self._open[record.position] = 1
+            self._under_way[record.position] = 1
             self.counts["parked"] += 1
             self.journal.add(_Unroutable(self, record, error))
             return
         if not instances:
             self.counts["not_for_us"] += 1
             return
-        self._open[record.position] = len(instances)
+        self._under_way[record.position] = len(instances)
         for instance in instances:
             # One instance may change what is inside its copy; the others have their own.
             own = event if instance is instances[-1] else self.catalog.load_event(record)
             self._population.send(
-                self.definition.name, instance, self._wake_instance, Delivery(record=record, event=own)
+                self.definition.name,
+                instance,
+                self._wake_instance,
+                Delivery(record=record, event=own),
             )
 
 
@@ -138,9 +141,7 @@ class _Unroutable:
     def __init__(self, router: Router, record: EventRecord, error: Exception) -> None:
         self._router = router
         self._position = record.position
-        self.step = Step(
-            park=parked_event(error, router.definition.name, "", record, router.now())
-        )
+        self.step = Step(park=parked_event(error, router.definition.name, "", record, router.now()))
 
     def committed(self, outcome: Outcome) -> None:
         del outcome

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
 
 import pykka
 
@@ -21,7 +20,7 @@ from .reading import Reader
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from .aggregate import Aggregate
     from .domain import Domain
@@ -191,7 +190,7 @@ class Runtime:
         if not block:
             return future
         try:
-            return cast("list[Event]", future.get(timeout=timeout))
+            return future.get(timeout=timeout)
         except pykka.Timeout:
             raise TimedOut(
                 f"no reply to {type(command).__name__} within {timeout} seconds; it may still be "
@@ -340,14 +339,14 @@ class Runtime:
     # Looking
 
     @overload
-    def get(self, cls: type[ProcessManager], id: object) -> InstanceView | None: ...  # noqa: A002
+    def get(self, cls: type[ProcessManager], id: object) -> InstanceView | None: ...
 
     @overload
-    def get(self, cls: type[Aggregate], id: object) -> AggregateView | None: ...  # noqa: A002
+    def get(self, cls: type[Aggregate], id: object) -> AggregateView | None: ...
 
     def get(
         self,
-        cls: type[ProcessManager] | type[Aggregate],
+        cls: type[ProcessManager | Aggregate],
         id: object,  # noqa: A002 - the public word
     ) -> InstanceView | AggregateView | None:
         """Look at one instance or aggregate, as it is on disk.

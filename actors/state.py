@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import typing
 from typing import Any, ClassVar, TypedDict, get_origin
 
@@ -97,7 +98,7 @@ def _fields(cls: type, base: type) -> dict[str, Any]:
         ) from error
     fields: dict[str, Any] = {}
     for body in bodies:
-        for name in body.__dict__.get("__annotations__", {}):
+        for name in inspect.get_annotations(body):
             if get_origin(hints[name]) is ClassVar or hints[name] is ClassVar:
                 continue
             if name in base.__dict__:

@@ -9,12 +9,14 @@ actors, routing, correlation, rehydration, recovery.
 from __future__ import annotations
 
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lmdb
 
 from store.encoding import Framer, number
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MESSAGES_PER_COMMIT = 2_048
 TABLES = ("log", "streams", "transitions", "queue", "command_ids")
@@ -66,13 +68,22 @@ class BareLoop:
         if kind == "PlaceOrder":
             data = {"order_id": order, "customer_id": "c1", "total": "99"}
             ticket = self._enqueue(txn, order, kind, message_id, "ecommerce::order", data, None)
-            txn.put(message_id.encode(), self._frame([self._position + 1, 1, None]), db=self._db["command_ids"])
+            txn.put(
+                message_id.encode(),
+                self._frame([self._position + 1, 1, None]),
+                db=self._db["command_ids"],
+            )
             self._take(txn, ticket)
             return self._append(txn, order, "order", "OrderPlaced", data, message_id)
         if kind == "RequestPayment":
             self._take(txn, ticket)
             return self._append(
-                txn, order, "payment", "PaymentConfirmed", {"order_id": order, "amount": "99"}, cause
+                txn,
+                order,
+                "payment",
+                "PaymentConfirmed",
+                {"order_id": order, "amount": "99"},
+                cause,
             )
         if kind == "CreateShipment":
             self._take(txn, ticket)
@@ -96,14 +107,30 @@ class BareLoop:
         stream = f"ecommerce::{category}-{order}"
         self._position += 1
         position = number(self._position)
-        row = [f"ecommerce.{kind}.v1", stream, 1, time.time_ns() // 1000, data, None, order, cause, None]
+        row = [
+            f"ecommerce.{kind}.v1",
+            stream,
+            1,
+            time.time_ns() // 1000,
+            data,
+            None,
+            order,
+            cause,
+            None,
+        ]
         txn.put(position, self._frame(row), db=self._db["log"], append=True)
         key = stream.encode() + b"\0" + number(1)
         txn.put(key, self._frame(self._position), db=self._db["streams"])
         return [(kind, order, f"{stream}@1", cause, 0)]
 
     def _step(
-        self, txn: Any, order: str, cause: str, status: str, command: str | None, data: dict[str, Any]
+        self,
+        txn: Any,
+        order: str,
+        cause: str,
+        status: str,
+        command: str | None,
+        data: dict[str, Any],
     ) -> list[Message]:
         state = self._states.setdefault(order, {"order_id": order, "status": "new"})
         state["status"] = status
@@ -111,8 +138,14 @@ class BareLoop:
         command_id = f"ecommerce.OrderFulfillment-{order}@{version}.0"
         commands = [] if command is None else [[command_id, command, data]]
         row = [
-            time.time_ns() // 1000, f"on_{version}", command is None, cause, order, self._position,
-            state, commands,
+            time.time_ns() // 1000,
+            f"on_{version}",
+            command is None,
+            cause,
+            order,
+            self._position,
+            state,
+            commands,
         ]
         key = f"ecommerce.OrderFulfillment\0{order}\0".encode() + number(version)
         txn.put(key, self._frame(row), db=self._db["transitions"])
@@ -122,12 +155,27 @@ class BareLoop:
         return [(command, order, command_id, command_id, ticket)]
 
     def _enqueue(
-        self, txn: Any, order: str, kind: str, command_id: str, cause: str, data: Any, version: int | None
+        self,
+        txn: Any,
+        order: str,
+        kind: str,
+        command_id: str,
+        cause: str,
+        data: Any,
+        version: int | None,
     ) -> int:
         self._ticket += 1
         row = [
-            command_id, f"ecommerce.{kind}.v1", f"ecommerce::order-{order}", time.time_ns() // 1000,
-            data, order, cause, "ecommerce.OrderFulfillment", order, version,
+            command_id,
+            f"ecommerce.{kind}.v1",
+            f"ecommerce::order-{order}",
+            time.time_ns() // 1000,
+            data,
+            order,
+            cause,
+            "ecommerce.OrderFulfillment",
+            order,
+            version,
         ]
         txn.put(number(self._ticket), self._frame(row), db=self._db["queue"], append=True)
         return self._ticket

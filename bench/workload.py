@@ -1,7 +1,5 @@
 """The reference workload: the three-step order, as a user of the public API would write it."""
 
-from __future__ import annotations
-
 from decimal import Decimal
 
 from actors import Aggregate, Command, Domain, Event, ProcessManager, apply, handle

@@ -249,7 +249,7 @@ class LmdbStore:
     ) -> list[tuple[str, TransitionRecord]]:
         prefix = process.encode() + b"\0"
         start = prefix + after.encode() + b"\0" + LAST if after else prefix
-        found = []
+        found: list[tuple[str, TransitionRecord]] = []
         with (
             self._environment.read() as txn,
             txn.cursor(self._db["transitions"]) as cursor,
@@ -299,7 +299,9 @@ class LmdbStore:
             self._environment.read() as txn,
             txn.cursor(self._db["waiting"]) as cursor,
         ):
-            return numbered(cursor.key()) if seek_last(cursor, instance_key(process, instance)) else 0
+            return (
+                numbered(cursor.key()) if seek_last(cursor, instance_key(process, instance)) else 0
+            )
 
     def _page(
         self, txn: Txn, table: str, prefix: bytes, after: int, limit: int

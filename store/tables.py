@@ -114,8 +114,11 @@ def transition_to_row(record: TransitionRecord) -> list[Any]:
 
 
 def transition_from_row(row: list[Any], version: int) -> TransitionRecord:
-    *values, commands = row
-    return TransitionRecord(version, *values, [tuple(command) for command in commands])
+    time, handler, is_complete, cause, correlation_id, seen, state, commands = row
+    issued = [tuple(command) for command in commands]
+    return TransitionRecord(
+        version, time, handler, is_complete, cause, correlation_id, seen, state, issued
+    )
 
 
 def command_to_row(command: CommandRecord) -> list[Any]:
@@ -134,7 +137,21 @@ def command_to_row(command: CommandRecord) -> list[Any]:
 
 
 def command_from_row(row: list[Any], ticket: int) -> CommandRecord:
-    return CommandRecord(*row, ticket)
+    command_id, kind, stream, time, data, correlation_id, causation_id, *issuer = row
+    process, instance, version = issuer
+    return CommandRecord(
+        command_id,
+        kind,
+        stream,
+        time,
+        data,
+        correlation_id,
+        causation_id,
+        process,
+        instance,
+        version,
+        ticket,
+    )
 
 
 def parked_to_row(parked: ParkedRecord) -> list[Any]:
@@ -152,9 +169,16 @@ def parked_to_row(parked: ParkedRecord) -> list[Any]:
 
 
 def parked_from_row(row: list[Any], parked_number: int) -> ParkedRecord:
-    *values, command = row
+    process, instance, cause, error_type, error_text, attempts, time, position, command = row
     return ParkedRecord(
-        *values,
-        command=None if command is None else command_from_row(command, 0),
-        number=parked_number,
+        process,
+        instance,
+        cause,
+        error_type,
+        error_text,
+        attempts,
+        time,
+        position,
+        None if command is None else command_from_row(command, 0),
+        parked_number,
     )

@@ -166,7 +166,10 @@ class Writer:
                 event.correlation_id = event.event_id
             position = self._frame(event.position)
             self._put(
-                number(event.position), self._frame(event_to_row(event, named)), db=self._log, append=True
+                number(event.position),
+                self._frame(event_to_row(event, named)),
+                db=self._log,
+                append=True,
             )
             self._put(prefix + number(version), position, db=self._streams)
             if append.unique:
@@ -200,7 +203,9 @@ class Writer:
     def _write_parked(self, parked: ParkedRecord) -> None:
         self._counters.parked += 1
         parked.number = self._counters.parked
-        self._put(number(parked.number), self._frame(parked_to_row(parked)), db=self._tables["parked"])
+        self._put(
+            number(parked.number), self._frame(parked_to_row(parked)), db=self._tables["parked"]
+        )
         if parked.position:
             key = instance_key(parked.process, parked.instance) + number(parked.position)
             self._put(key, self._frame(parked.number), db=self._tables["waiting"])
