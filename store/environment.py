@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import resource
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -40,6 +41,8 @@ MAX_READERS = 1024
 MAX_TABLES = 32
 # The map doubles while it is small, and then grows by this much.
 LARGEST_GROWTH = 16 << 30
+# With less than this left, a disk is full.
+SCARCE = 1 << 20
 
 
 class _ReadGate:
@@ -124,7 +127,9 @@ class Environment:
         durability: Durability,
         map_size: int,
     ) -> None:
-        self.path = Path(path)
+        # Absolute, since the process may change its folder while the store is open.
+        self.path = Path(path).absolute()
+        self._key = os.path.realpath(self.path)
         self.read_only = read_only
         self._durability = durability
         self._generation = _generation
@@ -193,9 +198,8 @@ class Environment:
             raise DamagedStore(f"{data} is empty: it was truncated; restore it from a copy")
 
     def _attach(self, map_size: int) -> _Shared:
-        key = os.path.realpath(self.path)
         with _open_lock:
-            shared = _open.get(key)
+            shared = _open.get(self._key)
             if shared is not None:
                 if not self.read_only and shared.env.readonly:
                     raise LockedStore(
@@ -210,7 +214,7 @@ class Environment:
             except BaseException:
                 shared.env.close()
                 raise
-            _open[key] = shared
+            _open[self._key] = shared
             return shared
 
     def _open_lmdb(self, map_size: int) -> lmdb.Environment:
@@ -230,6 +234,12 @@ class Environment:
             )
             env.reader_check()
         except lmdb.Error as error:
+            if _generation and "already open in this process" in str(error):
+                raise LockedStore(
+                    f"the store at {self.path} was open when this process was forked, and LMDB "
+                    f"forbids a second opening: start a new process instead of forking one, or "
+                    f"fork before the store is opened"
+                ) from error
             raise DamagedStore(
                 f"{data} cannot be opened: {error}. It is truncated, or no LMDB file, or was "
                 f"written by another version of LMDB"
@@ -258,14 +268,29 @@ class Environment:
     @property
     def env(self) -> lmdb.Environment:
         """The LMDB environment, if it may be used here and now."""
+        self.check_usable()
+        return self._shared.env
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether it was opened by the process that this one was forked from."""
+        return self._generation != _generation
+
+    def check_usable(self) -> None:
+        """Refuse to go on with a closed store, or with that of a parent process.
+
+        Raises:
+            ClosedError: it is closed
+            ReadOnlyStore: it was opened before a fork, by the parent
+
+        """
         if self._closed:
             raise ClosedError(f"the store at {self.path} is closed")
-        if self._generation != _generation:
+        if self.is_inherited:
             raise ReadOnlyStore(
-                f"the store at {self.path} was opened by another process before a fork; "
-                f"open it anew in this one"
+                f"the store at {self.path} was opened by another process before a fork, and is "
+                f"that one's alone; open it in a process that is started anew, or after the fork"
             )
-        return self._shared.env
 
     def read(self) -> _Reading:
         """A short read transaction, for a `with` block that yields to nobody."""
@@ -317,13 +342,24 @@ class Environment:
         with _open_lock:
             self._shared.users -= 1
             if not self._shared.users:
-                del _open[os.path.realpath(self.path)]
+                del _open[self._key]
                 self._shared.env.close()
         self._unlock()
 
+    def _is_full(self) -> bool:
+        file_system = os.statvfs(self.path)
+        largest, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+        return file_system.f_bavail * file_system.f_frsize < SCARCE or (
+            largest != resource.RLIM_INFINITY and _size(self.path / DATA_FILE) >= largest
+        )
+
     def error(self, error: lmdb.Error, doing: str) -> StoreError:
         """Our error for one of LMDB's."""
-        if getattr(error, "code", 0) in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        code = getattr(error, "code", 0)
+        # A write that only a part found room for is an input/output error to LMDB.
+        if code in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} or (
+            code == errno.EIO and self._is_full()
+        ):
             return StoreFull(
                 f"no room on the disk while {doing} at {self.path}; nothing of it was kept: "
                 f"free some space and try again ({error})"

@@ -87,7 +87,6 @@ class LmdbStore:
         self._framer = Framer()
         try:
             self._db = self._open_tables()
-            self._check_format()
             with self._environment.read() as txn:
                 self._counters = Counters(
                     position=self._last_number(txn, "log"),
@@ -112,6 +111,9 @@ class LmdbStore:
 
     def close(self) -> None:
         """Let go of the store. Everything else raises `ClosedError` afterwards."""
+        if self._environment.is_inherited:
+            # A lock that some thread of the parent held at the fork is never released here.
+            return
         with self._write_lock:
             self._environment.close()
 
@@ -122,6 +124,8 @@ class LmdbStore:
         try:
             if not read_only:
                 self._refuse_foreign(env)
+            # The format comes first, so that a store that is refused stays as it is.
+            self._check_format(env.open_db(b"meta", create=not read_only))
             return {name: env.open_db(name.encode(), create=not read_only) for name in TABLES}
         except (lmdb.NotFoundError, lmdb.ReadonlyError) as error:
             raise DamagedStore(
@@ -137,15 +141,15 @@ class LmdbStore:
                 f"give the store a folder of its own"
             )
 
-    def _check_format(self) -> None:
+    def _check_format(self, meta: _Database) -> None:
         with self._environment.read() as txn:
-            raw = txn.get(b"format", db=self._db["meta"])
+            raw = txn.get(b"format", db=meta)
         if raw is None:
             if self._environment.read_only:
                 raise DamagedStore(f"{self._environment.path} is no Procession store")
             with self._environment.begin_write() as txn:
-                txn.put(b"format", frame(FORMAT_VERSION), db=self._db["meta"])
-                txn.put(b"store_id", frame(secrets.token_hex(16)), db=self._db["meta"])
+                txn.put(b"format", frame(FORMAT_VERSION), db=meta)
+                txn.put(b"store_id", frame(secrets.token_hex(16)), db=meta)
             return
         found = unframe(raw, "meta", b"format")
         if found != FORMAT_VERSION:
@@ -168,6 +172,7 @@ class LmdbStore:
     def commit(
         self, steps: Sequence[Step], checkpoints: Mapping[str, int] | None = None
     ) -> list[Outcome]:
+        self._environment.check_usable()
         with self._write_lock:
             while True:
                 counters = copy(self._counters)
@@ -189,6 +194,7 @@ class LmdbStore:
     # Reading
 
     def last_position(self) -> int:
+        self._environment.check_usable()
         if self._environment.read_only:
             with self._environment.read() as txn:
                 return self._last_number(txn, "log")
@@ -272,6 +278,7 @@ class LmdbStore:
         return [command_from_row(unframe(raw, "queue", key), numbered(key)) for key, raw in rows]
 
     def last_tickets(self) -> tuple[int, int]:
+        self._environment.check_usable()
         return self._counters.ticket, self._counters.ticket_from_outside
 
     def result_of(self, command_id: str) -> CommandResult | None:
@@ -293,6 +300,7 @@ class LmdbStore:
         return [parked_from_row(unframe(raw, "parked", key), numbered(key)) for key, raw in rows]
 
     def last_waiting(self, process: str, instance: str) -> int:
+        self._environment.check_usable()
         if not (self._counters.any_waiting or self._environment.read_only):
             return 0
         with (

@@ -10,6 +10,7 @@ from .encoding import Framer, number, unframe
 from .records import FROM_OUTSIDE, CommandResult, Committed, Conflict, Duplicate
 from .tables import (
     command_to_row,
+    event_from_row,
     event_id_at,
     event_to_row,
     instance_key,
@@ -73,13 +74,13 @@ class Writer:
 
     def write(self, step: Step) -> Outcome:
         """Check what the step expects, then write it whole."""
-        if step.take and self._get(number(step.take), db=self._queue) is None:
-            return Duplicate()
         if step.command_id is not None:
             key = step.command_id.encode()
             raw = self._get(key, db=self._command_ids)
             if raw is not None:
                 return Duplicate(result=CommandResult(*unframe(raw, "command_ids", key)))
+        if step.take and self._get(number(step.take), db=self._queue) is None:
+            return Duplicate()
         refusal = None
         if step.append is not None:
             refusal = self._refuse_append(step.append)
@@ -222,6 +223,16 @@ def find_position(txn: Txn, tables: Tables, event_id: str) -> int:
     stream, _, version = event_id.rpartition("@")
     if not stream or not version.isdecimal() or len(version) > 18:
         return 0
+    if event_id != event_id_at(stream, int(version)):
+        return 0
     key = stream.encode() + b"\0" + number(int(version))
     raw = txn.get(key, db=tables["streams"])
-    return 0 if raw is None else int(unframe(raw, "streams", key))
+    if raw is None:
+        return 0
+    position = int(unframe(raw, "streams", key))
+    key = number(position)
+    raw = txn.get(key, db=tables["log"])
+    # The event there may have been given an id of its own.
+    if raw is None or event_from_row(unframe(raw, "log", key), position).event_id != event_id:
+        return 0
+    return position

@@ -1,0 +1,57 @@
+# Works from a clean clone: each target makes the virtual environment first if there is none.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TEST := $(VENV)/.test
+DEV := $(VENV)/.dev
+
+.PHONY: help demo test check bench docs format profile clean
+
+help:
+	@echo "make demo     orders through a store on disk, with the worker killed on the way"
+	@echo "make test     all tests"
+	@echo "make check    linters and type checker"
+	@echo "make bench    what is measured, with tables"
+	@echo "make docs     run the examples of the documents"
+	@echo "make format   format the code"
+	@echo "make profile  where the time of one order goes"
+	@echo "make clean    remove the virtual environment and caches"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(TEST): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	@touch $@
+
+$(DEV): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[test,dev]"
+	@touch $@ $(TEST)
+
+demo: $(TEST)
+	$(BIN)/python -m domain_examples.demo
+
+test: $(TEST)
+	$(BIN)/python -m pytest
+
+check: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(TEST)
+	$(BIN)/python -m bench.three_step_order --orders 20000
+
+docs: $(TEST)
+	$(BIN)/python -m pytest tests/docs
+
+format: $(DEV)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+profile: $(DEV)
+	$(BIN)/python -m bench.profile
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build

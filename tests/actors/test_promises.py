@@ -1,0 +1,670 @@
+"""The numbered promises of the design, each by a test that fails when it is broken."""
+
+import ast
+import subprocess
+import sys
+import threading
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+import actors
+from actors import (
+    Aggregate,
+    ClosedError,
+    Command,
+    CorruptRecord,
+    DamagedStore,
+    Domain,
+    Event,
+    InvalidMessage,
+    InvalidName,
+    LockedStore,
+    ProcessManager,
+    ReadOnlyStore,
+    Rejected,
+    Runtime,
+    StoreError,
+    StoreFull,
+    UnknownFormat,
+    UnknownMessage,
+    apply,
+    handle,
+)
+from actors.testing import VirtualClock
+from store import LmdbStore, Outcome
+from store.encoding import frame
+
+bank = Domain("bank")
+
+
+class Open(Command):
+    account: str
+
+
+class Opened(Event):
+    account: str
+
+
+class Deposit(Command):
+    account: str
+    amount: int
+
+
+class Deposited(Event):
+    account: str
+    amount: int
+    notes: list[str] = []
+
+
+class Audit(Command):
+    account: str
+    total: int
+
+
+class Audited(Event):
+    account: str
+    total: int
+
+
+@bank.register
+class Account(Aggregate, identity="account"):
+    balance: int = 0
+
+    @handle(Open)
+    def open(self, command: Open) -> Opened:
+        return Opened(self.id)
+
+    @handle(Deposit)
+    def deposit(self, command: Deposit) -> Any:
+        if command.amount < 0:
+            raise Rejected("a deposit is positive")
+        yield Deposited(self.id, command.amount)
+        if command.amount > 1_000_000:
+            # After an event was applied already: memory must go back as well.
+            raise Rejected("that is too much")
+
+    @apply(Deposited)
+    def _deposited(self, event: Deposited) -> None:
+        self.balance += event.amount
+
+
+@bank.register
+class Auditor(Aggregate, identity="account"):
+    @handle(Audit)
+    def audit(self, command: Audit) -> Audited:
+        return Audited(self.id, command.total)
+
+
+@bank.register
+class Book(ProcessManager, correlate="account"):
+    account: str = ""
+    total: int = 0
+    lines: list[int] = []
+
+    # Hooks for tests: what to do when a deposit comes.
+    on_deposit: ClassVar[Any] = None
+
+    @handle(Opened, start=True)
+    def begin(self, event: Opened) -> None:
+        self.lines.append(0)
+
+    @handle(Deposited)
+    def note(self, event: Deposited) -> None:
+        self.total += event.amount
+        self.lines.append(event.amount)
+        event.notes.append("seen")
+        self.issue(Audit(self.account, self.total))
+        if Book.on_deposit is not None:
+            Book.on_deposit(self, event)
+
+    @handle(Audited)
+    def audited(self, event: Audited) -> None:
+        if event.total == 100:
+            self.mark_as_complete()
+
+
+@pytest.fixture(autouse=True)
+def no_hook() -> Any:
+    Book.on_deposit = None
+    yield
+    Book.on_deposit = None
+
+
+def deposits(runtime: Runtime, account: str, *amounts: int) -> None:
+    for amount in amounts:
+        runtime.ask(Deposit(account, amount))
+
+
+# 1. One writer
+
+
+def test_1_a_store_that_is_open_for_writing_is_refused_at_once(tmp_path: Path) -> None:
+    with Runtime(tmp_path, bank):
+        with pytest.raises(LockedStore, match="already open for writing, by process"):
+            Runtime(tmp_path, bank)
+    with Runtime(tmp_path, bank) as runtime:
+        runtime.ask(Open("a"))
+
+
+def test_1_another_process_is_refused_too_and_reading_beside_the_writer_works(
+    tmp_path: Path,
+) -> None:
+    program = (
+        "import sys\n"
+        "from actors import Domain, LockedStore, Runtime\n"
+        "try:\n"
+        "    Runtime(sys.argv[1], Domain('bank'))\n"
+        "except LockedStore:\n"
+        "    print('refused')\n"
+        "with Runtime(sys.argv[1], Domain('bank'), read_only=True) as reader:\n"
+        "    print(len(list(reader.events())))\n"
+    )
+    with Runtime(tmp_path, bank) as runtime:
+        runtime.ask(Open("a"))
+        out = subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path)],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(actors.__file__).parents[1],
+        )
+        assert out.stdout.split() == ["refused", "1"]
+        with Runtime(tmp_path, bank, read_only=True) as reader:
+            runtime.settle(timeout=10)
+            runtime.ask(Deposit("a", 5))
+            runtime.settle(timeout=10)
+            view = reader.get(Book, "a")
+            assert view is not None
+            assert view.state["total"] == 5
+            with pytest.raises(ReadOnlyStore, match="read_only=True"):
+                reader.ask(Open("b"))
+
+
+# 2. A step is atomic
+
+
+def test_2_an_error_in_a_handler_leaves_memory_and_disk_as_before(tmp_path: Path) -> None:
+    def fail(process: Book, event: Deposited) -> None:
+        if event.amount == 13:
+            process.mark_as_complete()
+            raise ValueError("thirteen")
+
+    Book.on_deposit = fail
+    with Runtime(tmp_path, bank) as runtime:
+        runtime.ask(Open("a"))
+        deposits(runtime, "a", 1, 13)
+        runtime.settle(timeout=10)
+        view = runtime.get(Book, "a")
+        assert view is not None
+        assert (view.version, view.state["total"], view.state["lines"]) == (2, 1, [0, 1])
+        assert not view.is_complete
+        assert view.status == "suspended"
+        totals = [e.event.total for e in runtime.events() if isinstance(e.event, Audited)]
+        assert totals == [1], "the failed step's command left"
+        assert runtime.stats()["parked"] == 1
+
+
+def test_2_a_refusal_after_an_applied_event_leaves_the_aggregate_as_before() -> None:
+    with Runtime.ephemeral(bank) as runtime:
+        runtime.ask(Deposit("a", 5))
+        with pytest.raises(Rejected, match="too much"):
+            runtime.ask(Deposit("a", 1_000_001))
+        runtime.ask(Deposit("a", 6))
+        view = runtime.get(Account, "a")
+        assert view is not None
+        assert (view.state["balance"], view.version) == (11, 2)
+
+
+class Faulty(LmdbStore):
+    """A store whose disk can be told to refuse."""
+
+    broken = False
+    commits = 0
+
+    def commit(self, steps: Any, checkpoints: Any = None) -> list[Outcome]:
+        Faulty.commits += 1
+        if Faulty.broken:
+            raise StoreFull("no room on the disk, says the test")
+        return super().commit(steps, checkpoints)
+
+
+@pytest.fixture
+def faulty(monkeypatch: pytest.MonkeyPatch) -> type[Faulty]:
+    monkeypatch.setattr("actors.runtime.LmdbStore", Faulty)
+    Faulty.broken = False
+    return Faulty
+
+
+def test_2_a_refused_commit_is_told_to_the_caller_and_memory_goes_back(
+    tmp_path: Path, faulty: type[Faulty]
+) -> None:
+    with Runtime(tmp_path, bank) as runtime:
+        runtime.ask(Deposit("a", 5))
+        faulty.broken = True
+        for call in (
+            lambda: runtime.ask(Deposit("a", 1)),
+            lambda: runtime.tell(Deposit("a", 1)),
+            lambda: runtime.publish(Opened("z"), stream="bank::account-z"),
+        ):
+            with pytest.raises(StoreFull, match="no room"):
+                call()
+        faulty.broken = False
+        runtime.ask(Deposit("a", 6))
+        runtime.settle(timeout=10)
+        view = runtime.get(Account, "a")
+        assert view is not None
+        assert view.state["balance"] == 11
+
+
+def test_2_steps_that_the_disk_refused_are_made_again_without_being_asked(
+    tmp_path: Path, faulty: type[Faulty]
+) -> None:
+    reached = threading.Event()
+
+    def break_disk(process: Book, event: Deposited) -> None:
+        if not reached.is_set():
+            faulty.broken = True
+            faulty.commits = 0
+            reached.set()
+
+    Book.on_deposit = break_disk
+    with Runtime(tmp_path, bank) as runtime:
+        runtime.ask(Open("a"))
+        runtime.settle(timeout=10)
+        runtime.tell_many([Deposit("a", n) for n in range(1, 8)])
+        assert reached.wait(10)
+        while faulty.commits < 3:
+            threading.Event().wait(0.01)
+        faulty.broken = False
+        runtime.settle(timeout=20)
+        view = runtime.get(Book, "a")
+        assert view is not None
+        assert view.state["lines"] == [0, 1, 2, 3, 4, 5, 6, 7]
+        audits = [e.event.total for e in runtime.events() if isinstance(e.event, Audited)]
+        assert audits == [1, 3, 6, 10, 15, 21, 28]
+
+
+# 3. Order
+
+
+def test_3_an_instance_sees_its_events_in_order_of_position_and_never_two_at_once() -> None:
+    inside: dict[str, int] = defaultdict(int)
+    together: list[str] = []
+    seen: dict[str, list[int]] = defaultdict(list)
+
+    def watch(process: Book, event: Deposited) -> None:
+        inside[process.id] += 1
+        if inside[process.id] > 1:
+            together.append(process.id)
+        seen[process.id].append(process.context.position)
+        inside[process.id] -= 1
+
+    Book.on_deposit = watch
+    with Runtime.ephemeral(bank, workers=4, max_awake=3, max_in_flight=8) as runtime:
+        names = [f"a{n}" for n in range(7)]
+        for name in names:
+            runtime.ask(Open(name))
+
+        def pay(name: str) -> None:
+            for amount in range(1, 40):
+                runtime.tell(Deposit(name, amount * 1_000))
+
+        threads = [threading.Thread(target=pay, args=(name,)) for name in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        runtime.settle(timeout=30)
+        assert together == []
+        assert {name: len(found) for name, found in seen.items()} == dict.fromkeys(names, 39)
+        assert all(found == sorted(found) for found in seen.values())
+        for name in names:
+            history = list(runtime.history(Book, name))
+            assert history[-1].state["lines"] == [0, *(n * 1_000 for n in range(1, 40))]
+
+
+# 4. Each effect once
+
+
+def test_4_an_event_published_twice_under_one_id_is_stored_and_handled_once() -> None:
+    with Runtime.ephemeral(bank) as runtime:
+        first = runtime.publish(Opened("a"), stream="feed::x-1", event_id="e1")
+        again = runtime.publish(Opened("a"), stream="feed::y-2", event_id="e1")
+        assert first == again == 1
+        many = runtime.publish_many(
+            [Deposited("a", 1), Deposited("a", 1), Deposited("a", 2)],
+            stream="feed::x-1",
+            event_id=lambda event: f"d{event.amount}",  # type: ignore[attr-defined]
+        )
+        assert many == [2, 2, 3]
+        runtime.settle(timeout=10)
+        view = runtime.get(Book, "a")
+        assert view is not None
+        assert view.state["lines"] == [0, 1, 2]
+
+
+def test_4_a_command_id_given_twice_takes_effect_once_and_has_the_same_reply() -> None:
+    with Runtime.ephemeral(bank) as runtime:
+        first = runtime.ask(Deposit("a", 5), command_id="c1")
+        assert runtime.ask(Deposit("a", 5), command_id="c1") == first
+        assert runtime.tell(Deposit("a", 5), command_id="c1") == "c1"
+        told = runtime.tell(Deposit("a", 7))
+        assert runtime.tell(Deposit("a", 7), command_id=told) == told
+        with pytest.raises(Rejected, match="positive"):
+            runtime.ask(Deposit("a", -1), command_id="c2")
+        with pytest.raises(Rejected, match="positive"):
+            runtime.ask(Deposit("a", -1), command_id="c2")
+        runtime.settle(timeout=10)
+        view = runtime.get(Account, "a")
+        assert view is not None
+        assert (view.state["balance"], view.version) == (12, 2)
+
+
+def test_4_the_same_command_id_from_many_threads_at_once_takes_effect_once() -> None:
+    with Runtime.ephemeral(bank) as runtime:
+        futures = [
+            runtime.ask(Deposit("a", 5), command_id="c1", block=False) for _ in range(20)
+        ]
+        replies = [future.get(timeout=10) for future in futures]
+        assert all(reply == [Deposited("a", 5)] for reply in replies)
+        view = runtime.get(Account, "a")
+        assert view is not None
+        assert view.version == 1
+
+
+def test_4_what_is_delivered_again_after_a_restart_changes_nothing(tmp_path: Path) -> None:
+    with Runtime(tmp_path, bank) as runtime:
+        runtime.ask(Open("a"))
+        deposits(runtime, "a", 1, 2, 3)
+        runtime.settle(timeout=10)
+        before = list(runtime.history(Book, "a"))
+    with LmdbStore(tmp_path) as store:
+        # As if the process had died before the router's position was written.
+        store.commit([], {"bank.Book": 0})
+    with Runtime(tmp_path, bank) as runtime:
+        runtime.settle(timeout=10)
+        assert list(runtime.history(Book, "a")) == before
+        assert runtime.stats()["seen_again"] == len([e for e in runtime.events()])
+        audits = [e for e in runtime.events() if isinstance(e.event, Audited)]
+        assert len(audits) == 3
+
+
+# 5. Nothing is lost
+
+
+class Watching(LmdbStore):
+    """Notes how many commits were durable; the test compares with what was seen outside."""
+
+    held = threading.Event()
+
+    def commit(self, steps: Any, checkpoints: Any = None) -> list[Outcome]:
+        assert Watching.held.wait(10)
+        return super().commit(steps, checkpoints)
+
+
+def test_5_nothing_is_seen_outside_before_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.runtime.LmdbStore", Watching)
+    handled = threading.Event()
+    Watching.held.set()
+    with Runtime(tmp_path, bank) as runtime:
+        runtime.ask(Open("a"))
+        runtime.settle(timeout=10)
+        Book.on_deposit = lambda process, event: handled.set()
+        Watching.held.clear()
+        reply = runtime.ask(Deposit("a", 5), block=False)
+        with pytest.raises(actors.TimedOut):
+            runtime.ask(Open("other"), timeout=0.05)
+        # Decided, not on disk: no reply, no event, and no process manager has heard of it.
+        assert not handled.is_set()
+        assert [e.type for e in runtime.events()] == ["bank.Opened.v1"]
+        view = runtime.get(Account, "a")
+        assert view is not None
+        assert view.state["balance"] == 0
+        Watching.held.set()
+        assert reply.get(timeout=10) == [Deposited("a", 5)]
+        runtime.settle(timeout=10)
+        assert handled.is_set()
+
+
+def test_5_what_tell_returned_for_is_carried_out_by_the_next_run(tmp_path: Path) -> None:
+    blocked, release = threading.Event(), threading.Event()
+
+    def block(process: Book, event: Deposited) -> None:
+        blocked.set()
+        release.wait(10)
+
+    Book.on_deposit = block
+    runtime = Runtime(tmp_path, bank, max_in_flight=2)
+    runtime.ask(Open("a"))
+    runtime.tell_many([Deposit("a", n) for n in range(1, 30)])
+    assert blocked.wait(10)
+    release.set()
+    runtime.close()
+    with pytest.raises(ClosedError):
+        runtime.ask(Open("b"))
+    Book.on_deposit = None
+    with Runtime(tmp_path, bank) as runtime:
+        runtime.settle(timeout=10)
+        view = runtime.get(Book, "a")
+        assert view is not None
+        assert view.state["lines"] == list(range(30))
+
+
+def test_5_an_event_that_comes_while_the_instance_passivates_is_not_lost(
+    clock: VirtualClock,
+) -> None:
+    with Runtime.ephemeral(bank, clock=clock, idle_timeout=timedelta(seconds=8)) as runtime:
+        runtime.ask(Open("a"))
+        stop = threading.Event()
+
+        def advance() -> None:
+            while not stop.is_set():
+                clock.advance(timedelta(seconds=9))
+
+        sweeper = threading.Thread(target=advance)
+        sweeper.start()
+        runtime.tell_many([Deposit("a", n * 1_000) for n in range(1, 300)])
+        runtime.settle(timeout=30)
+        stop.set()
+        sweeper.join()
+        view = runtime.get(Book, "a")
+        assert view is not None
+        assert view.state["lines"] == [n * 1_000 for n in range(300)]
+        assert runtime.stats()["passivated"] > 0
+
+
+# 7. State is the log
+
+
+def test_7_forgetting_memory_at_any_moment_gives_the_same_states(tmp_path: Path) -> None:
+    with Runtime(tmp_path / "kept", bank) as kept:
+        for command in (Open("a"), *(Deposit("a", n) for n in (1, 2, 3, 4))):
+            kept.ask(command)
+            kept.settle(timeout=10)
+        expected = [(t.state, t.commands, t.handler) for t in kept.history(Book, "a")]
+    for amount in (None, 1, 2, 3, 4):
+        with Runtime(tmp_path / "forgotten", bank) as runtime:
+            runtime.ask(Open("a") if amount is None else Deposit("a", amount))
+            runtime.settle(timeout=10)
+    with Runtime(tmp_path / "forgotten", bank) as runtime:
+        found = [(t.state, t.commands, t.handler) for t in runtime.history(Book, "a")]
+        account = runtime.get(Account, "a")
+    assert found == expected
+    assert account is not None
+    assert account.state == {"balance": 10}
+
+
+def test_7_a_passivated_instance_resumes_with_its_state(clock: VirtualClock) -> None:
+    with Runtime.ephemeral(bank, clock=clock, idle_timeout=timedelta(minutes=1)) as runtime:
+        runtime.ask(Open("a"))
+        deposits(runtime, "a", 1, 2)
+        runtime.settle(timeout=10)
+        assert runtime.stats()["awake"] == 3
+        clock.advance(timedelta(minutes=2))
+        assert runtime.stats()["awake"] == 0
+        deposits(runtime, "a", 3)
+        runtime.settle(timeout=10)
+        view = runtime.get(Book, "a")
+        assert view is not None
+        assert view.state["lines"] == [0, 1, 2, 3]
+
+
+def test_7_one_handlers_changes_to_an_event_are_nobody_elses() -> None:
+    with Runtime.ephemeral(bank) as runtime:
+        runtime.ask(Open("a"))
+        deposits(runtime, "a", 1)
+        runtime.settle(timeout=10)
+        notes = [e.event.notes for e in runtime.events() if isinstance(e.event, Deposited)]
+        assert notes == [[]]
+
+
+# 9. Time is a parameter
+
+
+def test_9_every_time_that_is_stored_comes_from_the_clock(clock: VirtualClock) -> None:
+    with Runtime.ephemeral(bank, clock=clock) as runtime:
+        runtime.ask(Open("a"))
+        runtime.settle(timeout=10)
+        clock.advance(timedelta(days=400, microseconds=1))
+        deposits(runtime, "a", 1)
+        runtime.settle(timeout=10)
+        noon = datetime(2024, 2, 29, 12, tzinfo=UTC)
+        later = noon + timedelta(days=400, microseconds=1)
+        assert [e.time for e in runtime.events()] == [noon, later, later]
+        assert [t.time for t in runtime.history(Book, "a")] == [noon, later, later]
+
+
+def test_9_nothing_but_the_clock_module_reads_the_clock() -> None:
+    reading = {"now", "utcnow", "today", "time", "time_ns", "monotonic", "perf_counter", "sleep"}
+    root = Path(actors.__file__).parents[1]
+    for file in [*root.glob("actors/*.py"), *root.glob("store/*.py")]:
+        if file.name == "clock.py":
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                assert not (node.value.id in {"time", "datetime", "date"} and node.attr in reading), (
+                    f"{file.name}:{node.lineno} reads the clock"
+                )
+
+
+# 11. Clear refusals
+
+
+def test_11_bad_input_is_refused_and_nothing_is_stored() -> None:
+    with Runtime.ephemeral(bank) as runtime:
+        with pytest.raises(InvalidMessage, match="amount"):
+            runtime.ask(Deposit("a", "five"))  # type: ignore[arg-type]
+        with pytest.raises(InvalidMessage, match="amount"):
+            runtime.tell(Deposit("a", 1.5))  # type: ignore[arg-type]
+        with pytest.raises(InvalidMessage, match="account"):
+            runtime.publish(Opened(5), stream="feed::x-1")  # type: ignore[arg-type]
+        with pytest.raises(InvalidName, match="600 bytes"):
+            runtime.ask(Open("x" * 600))
+        with pytest.raises(InvalidName, match="bytes"):
+            runtime.publish(Opened("a"), stream="feed::" + "é" * 300 + "-1")
+        with pytest.raises(InvalidName, match="bytes"):
+            runtime.publish(Opened("a"), stream="feed::x-1", event_id="e" * 600)
+        with pytest.raises(InvalidMessage, match="category-id"):
+            runtime.publish(Opened("a"), stream="nowhere")
+        with pytest.raises(InvalidName, match="empty"):
+            runtime.ask(Open(""))
+        with pytest.raises(InvalidMessage, match="is no command"):
+            runtime.ask(Opened("a"))  # type: ignore[call-overload]
+        with pytest.raises(InvalidMessage, match="is no event"):
+            runtime.publish(Open("a"), stream="feed::x-1")  # type: ignore[arg-type]
+
+        class Stray(Command):
+            account: str
+
+        with pytest.raises(UnknownMessage, match="no aggregate takes"):
+            runtime.ask(Stray("a"))
+        runtime.settle(timeout=10)
+        assert list(runtime.events()) == []
+        assert runtime.stats()["steps"] == 0
+
+
+def test_11_an_event_whose_id_is_too_long_is_parked_and_delays_nobody() -> None:
+    with Runtime.ephemeral(bank) as runtime:
+        runtime.publish(Opened("x" * 600), stream="feed::x-1")
+        runtime.publish(Opened("a"), stream="feed::x-1")
+        runtime.settle(timeout=10)
+        assert runtime.stats()["parked"] == 1
+        assert runtime.get(Book, "a") is not None
+
+
+def test_11_a_null_id_makes_no_instance() -> None:
+    domain = Domain("nulls")
+
+    class Seen(Event):
+        who: str | None
+
+    @domain.register
+    class Watcher(ProcessManager, correlate="who"):
+        count: int = 0
+
+        @handle(Seen, start=True)
+        def on_seen(self, event: Seen) -> None:
+            self.count += 1
+
+    with Runtime.ephemeral(domain) as runtime:
+        runtime.publish(Seen(None), stream="feed::x-1")
+        runtime.settle(timeout=10)
+        assert runtime.get(Watcher, "None") is None
+        assert runtime.stats()["not_for_us"] == 1
+
+
+def test_11_a_store_of_a_newer_format_is_refused(tmp_path: Path) -> None:
+    with Runtime(tmp_path, bank) as runtime:
+        runtime.ask(Open("a"))
+    import lmdb
+
+    with lmdb.open(str(tmp_path), max_dbs=32) as env:
+        meta = env.open_db(b"meta")
+        with env.begin(write=True) as txn:
+            txn.put(b"format", frame(99), db=meta)
+    before = (tmp_path / "data.mdb").read_bytes()
+    with pytest.raises(UnknownFormat, match="format 99"):
+        Runtime(tmp_path, bank)
+    assert (tmp_path / "data.mdb").read_bytes() == before
+
+
+@pytest.mark.parametrize("left", [0, 100, 5_000, 20_000])
+def test_11_a_truncated_file_is_refused(tmp_path: Path, left: int) -> None:
+    with Runtime(tmp_path, bank) as runtime:
+        runtime.tell_many([Open(f"a{number}") for number in range(50)])
+        runtime.settle(timeout=10)
+    file = tmp_path / "data.mdb"
+    with file.open("r+b") as data:
+        data.truncate(left)
+    with pytest.raises(DamagedStore, match=r"data\.mdb"):
+        Runtime(tmp_path, bank)
+    assert file.stat().st_size == left
+
+
+def test_11_a_damaged_record_is_reported_and_harms_no_other(tmp_path: Path) -> None:
+    with Runtime(tmp_path, bank) as runtime:
+        runtime.ask(Open("damaged-account"))
+        runtime.ask(Open("good"))
+        runtime.settle(timeout=10)
+    file = tmp_path / "data.mdb"
+    file.write_bytes(file.read_bytes().replace(b"damaged-account", b"DAMAGED-account"))
+    with Runtime(tmp_path, bank) as runtime:
+        with pytest.raises(StoreError):
+            list(runtime.events())
+        assert runtime.get(Book, "good") is not None
+    assert issubclass(CorruptRecord, StoreError)
+
+
+def test_11_options_out_of_range_are_refused_before_a_store_is_made(tmp_path: Path) -> None:
+    for options in ({"workers": 0}, {"max_awake": -1}, {"max_in_flight": 1.5}):
+        with pytest.raises(ValueError, match="whole number"):
+            Runtime(tmp_path / "store", bank, **options)  # type: ignore[arg-type]
+    with pytest.raises(StoreError, match="durability"):
+        Runtime(tmp_path / "store", bank, durability="maybe")  # type: ignore[arg-type]
+    assert not (tmp_path / "store").exists()

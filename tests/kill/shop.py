@@ -1,0 +1,134 @@
+"""The domain of the kill test: small, with a failure path, and countable effects."""
+
+from decimal import Decimal
+
+from actors import Aggregate, Command, Domain, Event, ProcessManager, Rejected, apply, handle
+
+shop = Domain("killed")
+
+
+class PlaceOrder(Command):
+    order_id: str
+    total: Decimal
+
+
+class OrderPlaced(Event):
+    order_id: str
+    total: Decimal
+
+
+class CancelOrder(Command):
+    order_id: str
+
+
+class OrderCancelled(Event):
+    order_id: str
+
+
+class RequestPayment(Command):
+    order_id: str
+    amount: Decimal
+
+
+class PaymentConfirmed(Event):
+    order_id: str
+    amount: Decimal
+
+
+class PaymentFailed(Event):
+    order_id: str
+    reason: str
+
+
+class CreateShipment(Command):
+    order_id: str
+
+
+class ShipmentDelivered(Event):
+    order_id: str
+
+
+@shop.register
+class Order(Aggregate, identity="order_id"):
+    status: str = "new"
+
+    @handle(PlaceOrder)
+    def place(self, command: PlaceOrder) -> OrderPlaced:
+        if self.status != "new":
+            raise Rejected("placed before")
+        return OrderPlaced(self.id, command.total)
+
+    @handle(CancelOrder)
+    def cancel(self, command: CancelOrder) -> OrderCancelled:
+        return OrderCancelled(self.id)
+
+    @apply(OrderPlaced)
+    def _placed(self, event: OrderPlaced) -> None:
+        self.status = "placed"
+
+    @apply(OrderCancelled)
+    def _cancelled(self, event: OrderCancelled) -> None:
+        self.status = "cancelled"
+
+
+@shop.register
+class Payment(Aggregate, identity="order_id"):
+    charges: int = 0
+
+    @handle(RequestPayment)
+    def request(self, command: RequestPayment) -> PaymentConfirmed | PaymentFailed:
+        if command.amount > 1_000:
+            return PaymentFailed(self.id, "over the limit")
+        return PaymentConfirmed(self.id, command.amount)
+
+    @apply(PaymentConfirmed)
+    def _confirmed(self, event: PaymentConfirmed) -> None:
+        self.charges += 1
+
+
+@shop.register
+class Shipment(Aggregate, identity="order_id"):
+    shipments: int = 0
+
+    @handle(CreateShipment)
+    def create(self, command: CreateShipment) -> ShipmentDelivered:
+        return ShipmentDelivered(self.id)
+
+    @apply(ShipmentDelivered)
+    def _delivered(self, event: ShipmentDelivered) -> None:
+        self.shipments += 1
+
+
+@shop.register
+class Fulfilment(ProcessManager, correlate="order_id"):
+    order_id: str = ""
+    status: str = "new"
+    seen: list[str] = []
+
+    @handle(OrderPlaced, start=True)
+    def on_placed(self, event: OrderPlaced) -> None:
+        self.status = "awaiting_payment"
+        self.seen.append("placed")
+        self.issue(RequestPayment(event.order_id, event.total))
+
+    @handle(PaymentConfirmed)
+    def on_confirmed(self, event: PaymentConfirmed) -> None:
+        self.status = "awaiting_shipment"
+        self.seen.append("confirmed")
+        self.issue(CreateShipment(self.order_id))
+
+    @handle(PaymentFailed)
+    def on_failed(self, event: PaymentFailed) -> None:
+        self.status = "cancelling"
+        self.seen.append("failed")
+        self.issue(CancelOrder(self.order_id))
+
+    @handle(ShipmentDelivered, end=True)
+    def on_delivered(self, event: ShipmentDelivered) -> None:
+        self.status = "completed"
+        self.seen.append("delivered")
+
+    @handle(OrderCancelled, end=True)
+    def on_cancelled(self, event: OrderCancelled) -> None:
+        self.status = "cancelled"
+        self.seen.append("cancelled")
