@@ -111,6 +111,11 @@ class AggregateDefinition:
         self.cls = cls
         options = cls.__procession_options__
         self.category = f"{domain}::{options.get('category') or _snake_case(cls.__name__)}"
+        if "-" in self.category:
+            raise DefinitionError(
+                f"{cls.__qualname__}: category {self.category!r} has a dash, which is where the "
+                f"id begins in a stream's name; write it with _ instead"
+            )
         self.state = _state_type(cls)
         self.handlers: dict[type, Handler] = dict(handlers_of(cls, Aggregate, "handle"))
         self._appliers: dict[type, Callable[[Any, Any], None]] = {

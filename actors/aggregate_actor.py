@@ -47,7 +47,7 @@ class Request(Errand, kw_only=True, gc=False):
     command: CommandRecord
     reply_to: Any = None
     is_from_outside: bool = False
-    refusal: Exception | None = None
+    refusal: BaseException | None = None
 
     def finish(self, outcome: Outcome) -> None:
         """Reply, and tell the courier that a queued command is done."""
@@ -112,7 +112,7 @@ class AggregateActor(DurableActor):
         message.refusal = None
         try:
             step = self._step(message)
-        except Exception as error:  # noqa: BLE001 - it goes to whoever asked, or is parked
+        except BaseException as error:  # noqa: BLE001 - it goes to whoever asked, or is parked
             # Some events may have been applied before the refusal; the log has none of them.
             self.is_stale = True
             step = self._refused(message, error)
@@ -152,7 +152,7 @@ class AggregateActor(DurableActor):
             )
         return step
 
-    def _refused(self, request: Request, error: Exception) -> Step:
+    def _refused(self, request: Request, error: BaseException) -> Step:
         record = request.command
         request.refusal = error
         step = Step(take=record.ticket)

@@ -5,7 +5,7 @@ Names live here and not on the classes, so that a class can be in several runtim
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .codec import Codec, codec_of
 from .errors import DefinitionError, UnknownMessage
@@ -254,8 +254,14 @@ class Catalog:
                 f"{other.__qualname__} have the same wire name {name}; rename one, or give it a "
                 f"version"
             )
+        try:
+            codec: Codec[Any] = codec_of(cls)
+        except Exception as error:
+            raise DefinitionError(
+                f"{cls.__module__}.{cls.__qualname__}: an annotation cannot be used: {error}"
+            ) from error
         self._names[cls] = name
         if issubclass(cls, Event):
-            self._event_codecs[name] = codec_of(cls)
+            self._event_codecs[name] = codec
         elif issubclass(cls, Command):
-            self._command_codecs[name] = codec_of(cls)
+            self._command_codecs[name] = codec

@@ -7,6 +7,7 @@ something else.
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgpack
@@ -25,6 +26,9 @@ _packb: Callable[[Any], bytes] = msgpack.packb
 _to_builtins = msgspec.to_builtins
 # MessagePack has bytes; JSON, which msgspec assumes, has not.
 _NATIVE = (bytes,)
+
+_MISFITS = (TypeError, ValueError, ArithmeticError, RecursionError)
+"""What packing and comparing raise for values that are no data; they do not say where."""
 
 
 class Codec(Generic[T]):
@@ -50,9 +54,13 @@ class Codec(Generic[T]):
         try:
             packed = _packb(_to_builtins(value, builtin_types=_NATIVE))
             back = self._decode(packed)
-        except (msgspec.ValidationError, TypeError, ValueError, OverflowError) as error:
+            is_same = back == value
+        except msgspec.ValidationError as error:
             raise InvalidMessage(f"{self._name} is not valid: {error}") from error
-        if back != value:
+        except _MISFITS as error:
+            where = _first_misfit(value)
+            raise InvalidMessage(f"{self._name} is not valid: {error}{where}") from error
+        if not is_same:
             raise InvalidMessage(f"{self._name} is not valid: {_first_difference(value, back)}")
         return packed
 
@@ -69,14 +77,27 @@ class Codec(Generic[T]):
             raise InvalidMessage(f"stored {self._name} does not fit its class: {error}") from error
 
 
-def _first_difference(value: Any, back: Any) -> str:
+def _fields(value: Any) -> dict[str, Any]:
     if isinstance(value, dict):
-        pairs = [(name, value[name], back.get(name)) for name in value]
-    else:
-        pairs = [
-            (name, getattr(value, name), getattr(back, name)) for name in value.__struct_fields__
-        ]
-    for name, given, read in pairs:
+        return value
+    return {name: getattr(value, name) for name in value.__struct_fields__}
+
+
+def _first_misfit(value: Any) -> str:
+    """Where the trouble is, in the words of msgspec."""
+    for name, given in _fields(value).items():
+        try:
+            _packb(_to_builtins(given, builtin_types=_NATIVE))
+            operator.eq(given, given)
+        except _MISFITS:
+            return f" - at `$.{name}`"
+    return ""
+
+
+def _first_difference(value: Any, back: Any) -> str:
+    read_back = _fields(back)
+    for name, given in _fields(value).items():
+        read = read_back.get(name)
         if given != read:
             return (
                 f"{name}={given!r} would be read back as {read!r}; "

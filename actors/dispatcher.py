@@ -164,7 +164,7 @@ class PooledActor(pykka.Actor):
         """Handle what came through a reference, as Pykka's own actors do."""
         try:
             answer = self._handle_receive(envelope.message)
-        except Exception:
+        except BaseException:
             if envelope.reply_to is None:
                 raise
             envelope.reply_to.set_exception()
@@ -361,7 +361,7 @@ class Dispatcher:
             self._turns += 1
             try:
                 actor.take_turn()
-            except Exception as error:  # noqa: BLE001 - a worker outlives any actor
+            except BaseException as error:  # noqa: BLE001 - a worker outlives any actor
                 self._on_error(actor, error)
         with self._condition:
             self._busy -= 1

@@ -17,7 +17,7 @@ __all__ = ["Domain"]
 
 C = TypeVar("C", bound=type)
 
-_NAME = re.compile(r"\w[\w\-]*")
+_NAME = re.compile(r"\w+")
 
 
 class Domain:
@@ -27,7 +27,7 @@ class Domain:
     several runtimes may use one domain.
 
     Args:
-        name: letters, digits, ``_`` and ``-``; the part of wire names before the first dot
+        name: letters, digits and ``_``; the part of wire names before the first dot
 
     Raises:
         DefinitionError: the name cannot be part of a wire name
@@ -37,7 +37,7 @@ class Domain:
     def __init__(self, name: str) -> None:
         if not _NAME.fullmatch(name):
             raise DefinitionError(
-                f"{name!r} is no name for a domain; use letters, digits, _ and - only"
+                f"{name!r} is no name for a domain; use letters, digits and _ only"
             )
         self.name = name
         self.aggregates: dict[type[Aggregate], AggregateDefinition] = {}
@@ -75,7 +75,7 @@ class Domain:
             every: tuple[type, ...] = (cls, *classes)
             for one in every:
                 self._register(one)
-        except DefinitionError:
+        except BaseException:
             self.aggregates, self.processes, self.messages = before
             raise
         return None if classes else cls

@@ -62,9 +62,13 @@ def apply(event: type[Event]) -> Callable[[F], F]:
 
 
 def _marker(role: str, message: object, **options: Any) -> Callable[[F], F]:
-    if not (isinstance(message, type) and issubclass(message, (Event, Command))):
+    if (
+        not isinstance(message, type)
+        or not issubclass(message, (Event, Command))
+        or message in {Event, Command}
+    ):
         raise DefinitionError(
-            f"@{role} takes an Event or Command class, not {message!r}; "
+            f"@{role} takes a class derived from Event or Command, not {message!r}; "
             f"write for example `@{role}(OrderPlaced)`"
         )
 

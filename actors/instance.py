@@ -83,7 +83,7 @@ class InstanceActor(DurableActor):
         """Handle one event."""
         try:
             step = self._step(message)
-        except Exception as error:  # noqa: BLE001 - whatever it is, a person must see it
+        except BaseException as error:  # noqa: BLE001 - whatever it is, a person must see it
             # What the handler did to the object is undone by making it anew.
             self._process = None
             step = self._park(message, error)
@@ -174,7 +174,7 @@ class InstanceActor(DurableActor):
         delivery.came_of = why
         return Step()
 
-    def _park(self, delivery: Delivery, error: Exception) -> Step:
+    def _park(self, delivery: Delivery, error: BaseException) -> Step:
         definition, record = self.router.definition, delivery.record
         logger.warning(
             "%s %r: event %s was parked",

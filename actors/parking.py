@@ -13,7 +13,7 @@ __all__ = ["parked_command", "parked_event"]
 
 
 def parked_event(
-    error: Exception, process: str, instance: str, event: EventRecord, now: int
+    error: BaseException, process: str, instance: str, event: EventRecord, now: int
 ) -> ParkedRecord:
     """An event that an instance could not handle; `instance` is empty if none was found."""
     return ParkedRecord(
@@ -28,7 +28,7 @@ def parked_event(
     )
 
 
-def parked_command(error: Exception, command: CommandRecord, now: int) -> ParkedRecord:
+def parked_command(error: BaseException, command: CommandRecord, now: int) -> ParkedRecord:
     """A command that its aggregate refused or failed at, and that nobody waits for."""
     return ParkedRecord(
         command.process or "",
@@ -42,13 +42,13 @@ def parked_command(error: Exception, command: CommandRecord, now: int) -> Parked
     )
 
 
-def _type(error: Exception) -> str:
+def _type(error: BaseException) -> str:
     cls = type(error)
     return (
         cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
     )
 
 
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
     # An error's text may quote anything, and what is stored must be UTF-8.
     return str(error).encode("utf-8", "backslashreplace").decode()

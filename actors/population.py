@@ -48,7 +48,7 @@ class Population:
         # How many more may wake before some are looked for that may sleep.
         self._room = max_awake
         self._idle = idle_timeout
-        # In order of the last errand, the oldest first.
+        # In order of the last errand, or of the last look at one that was busy; oldest first.
         self._awake: dict[tuple[str, str], DurableActor] = {}
         self._now = to_micros(clock.now())
         self._period = idle_timeout / SWEEPS
@@ -114,10 +114,14 @@ class Population:
     def _make_room(self) -> None:
         """Passivate the actors that have been idle longest; called with the lock held."""
         share = max(1, self._max_awake // SHARE)
-        oldest = islice(self._awake.items(), 2 * share)
+        oldest = list(islice(self._awake.items(), 2 * share))
         idle = [key for key, actor in oldest if actor.sent == actor.finished][:share]
         for key in idle:
             del self._awake[key]
+        for key, actor in oldest:
+            if actor.sent != actor.finished:
+                # At the end, so that it does not hide the idle ones for as long as it is busy.
+                self._awake[key] = self._awake.pop(key)
         self.passivated += len(idle)
         # When all of these are busy, it is not asked again for every one that comes.
         self._room = self._max_awake + (0 if idle else share) - len(self._awake)

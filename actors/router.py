@@ -112,7 +112,7 @@ class Router(PooledActor):
         try:
             event = self.catalog.load_event(record)
             instances = self.definition.correlate(event)
-        except Exception as error:
+        except BaseException as error:
             logger.warning(
                 "%s: event %s was parked", self.definition.name, record.event_id, exc_info=error
             )
@@ -138,7 +138,7 @@ class Router(PooledActor):
 class _Unroutable:
     """An event that cannot be read or correlated: it is parked, and delays nobody."""
 
-    def __init__(self, router: Router, record: EventRecord, error: Exception) -> None:
+    def __init__(self, router: Router, record: EventRecord, error: BaseException) -> None:
         self._router = router
         self._position = record.position
         self.step = Step(park=parked_event(error, router.definition.name, "", record, router.now()))

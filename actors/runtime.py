@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 import pykka
 
@@ -33,9 +33,8 @@ __all__ = ["Runtime"]
 TOGETHER = 1_024
 """Messages of one `tell_many` or `publish_many` that are on their way to disk at once."""
 
-StreamOf: TypeAlias = "str | Callable[[Event], str]"
-EventIdOf: TypeAlias = "Callable[[Event], str | None] | None"
-HeadersOf: TypeAlias = "Mapping[str, Any] | Callable[[Event], Mapping[str, Any] | None] | None"
+C = TypeVar("C", bound="Command")
+E = TypeVar("E", bound="Event")
 
 
 class Runtime:
@@ -219,10 +218,16 @@ class Runtime:
         self._write(engine, [Receipt(Step(enqueue=[record], command_id=command_id))])
         return record.command_id
 
-    def tell_many(self, commands: Iterable[Command]) -> list[str]:
+    def tell_many(
+        self, commands: Iterable[C], *, command_id: Callable[[C], str | None] | None = None
+    ) -> list[str]:
         """As `tell`, for many commands; they share their way to disk.
 
         If one of them is refused, an error is raised, and what came before it may be stored.
+
+        Args:
+            commands: what to do
+            command_id: a function of the command
 
         Returns:
             the commands' ids in the same order, once all are on disk
@@ -232,9 +237,10 @@ class Runtime:
         told: list[str] = []
         works: list[Receipt] = []
         for command in commands:
-            record = self._ingress.command(command, None)
+            given = command_id(command) if command_id is not None else None
+            record = self._ingress.command(command, given)
             told.append(record.command_id)
-            works.append(Receipt(Step(enqueue=[record])))
+            works.append(Receipt(Step(enqueue=[record], command_id=given)))
             if len(works) == TOGETHER:
                 self._write(engine, works)
                 works = []
@@ -275,11 +281,11 @@ class Runtime:
 
     def publish_many(
         self,
-        events: Iterable[Event],
+        events: Iterable[E],
         *,
-        stream: StreamOf,
-        event_id: EventIdOf = None,
-        headers: HeadersOf = None,
+        stream: str | Callable[[E], str],
+        event_id: Callable[[E], str | None] | None = None,
+        headers: Mapping[str, Any] | Callable[[E], Mapping[str, Any] | None] | None = None,
     ) -> list[int]:
         """As `publish`, for many events, in order; they share their way to disk.
 

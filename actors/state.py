@@ -96,6 +96,10 @@ def _fields(cls: type, base: type) -> dict[str, Any]:
             f"{cls.__qualname__}: an annotation names {error.name!r}, which is not known in its "
             f"module; import it there, outside `if TYPE_CHECKING`"
         ) from error
+    except Exception as error:
+        raise DefinitionError(
+            f"{cls.__qualname__}: an annotation cannot be read: {error}"
+        ) from error
     fields: dict[str, Any] = {}
     for body in bodies:
         for name in inspect.get_annotations(body):

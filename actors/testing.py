@@ -77,4 +77,6 @@ class _VirtualAlarm:
             self._ring()
 
     def close(self) -> None:
+        # `advance` may have it in hand already.
+        self._moment = None
         self._clock.remove(self)

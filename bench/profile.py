@@ -8,6 +8,7 @@ Needs the `dev` extra, which has pyinstrument.
 import argparse
 import tempfile
 from decimal import Decimal
+from pathlib import Path
 
 from pyinstrument import Profiler
 
@@ -29,15 +30,14 @@ def main() -> None:
         with profiler:
             work(dispatcher)
 
-    Dispatcher._work = profiled  # type: ignore[method-assign] # noqa: SLF001
+    Dispatcher._work = profiled  # type: ignore[method-assign,assignment] # noqa: SLF001
     with tempfile.TemporaryDirectory() as folder, Runtime(folder, shop, workers=1) as runtime:
         runtime.tell_many(
             [PlaceOrder(f"o{n:07d}", "c1", Decimal(99)) for n in range(options.orders)]
         )
         runtime.settle()
     if options.html:
-        with open(options.html, "w", encoding="utf-8") as page:
-            page.write(profiler.output_html())
+        Path(options.html).write_text(profiler.output_html(), encoding="utf-8")
     else:
         print(profiler.output_text(unicode=True, color=False, show_all=True))
 

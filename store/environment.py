@@ -289,7 +289,7 @@ class Environment:
         if self.is_inherited:
             raise ReadOnlyStore(
                 f"the store at {self.path} was opened by another process before a fork, and is "
-                f"that one's alone; open it in a process that is started anew, or after the fork"
+                f"that one's alone; start a new process instead of forking one, or fork first"
             )
 
     def read(self) -> _Reading:

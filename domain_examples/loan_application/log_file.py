@@ -1,7 +1,7 @@
-"""Reading the log: gzip CSV, one event a row, and a clear word about the first row that is broken.
+"""Reading the log: gzip CSV, one event a row, and a clear word about the first broken row.
 
-The columns are `seq,time,case,activity,lifecycle,resource,amount_requested`, as in the BPI Challenge
-2012 (van Dongen, doi:10.4121/uuid:3926db30-f712-4394-aebc-75976070e91f).
+The columns are those of `COLUMNS`; the log itself is the BPI Challenge 2012 (van Dongen,
+doi:10.4121/uuid:3926db30-f712-4394-aebc-75976070e91f).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import csv
 import gzip
 import zlib
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from reprlib import repr as shortened
 from typing import TYPE_CHECKING, TextIO
 
@@ -74,11 +74,11 @@ def open_log(path: str) -> Iterator[Iterator[Activity]]:
 
 def _rows(path: str, file: TextIO) -> Iterator[list[str]]:
     """The rows as text. Row 0 is the header, so that row and `seq` agree in a whole log."""
-    reader = csv.reader(file, strict=True)
     number = 0
     try:
-        for number, row in enumerate(reader, start=1):  # noqa: B007 - the count of what was read
+        for row in csv.reader(file, strict=True):
             yield row
+            number += 1
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         # A file that ends too early, is damaged, or was never compressed shows it only here.
         raise BrokenLog(f"{path}: row {number}: {error}") from error
@@ -126,6 +126,7 @@ def _time(text: str) -> datetime:
         time = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(f"time is not in ISO 8601: {shortened(text)}") from None
-    if time.tzinfo is None:
-        raise ValueError(f"time has no offset: {shortened(text)}")
+    offset = time.utcoffset()
+    if offset is None or offset % timedelta(minutes=1):
+        raise ValueError(f"time has no offset in whole minutes: {shortened(text)}")
     return time

@@ -1,4 +1,4 @@
-"""Telling how far the program is: one line that changes on a terminal, a line a second elsewhere."""
+"""Telling how far the program is: a line that changes on a terminal, one a second elsewhere."""
 
 from __future__ import annotations
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from actors import TimedOut
 
-from .process import CATEGORY, Activity
+from .process import CATEGORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from actors import Event, Runtime
+    from actors import Runtime
 
+    from .process import Activity
     from .progress import Progress
 
 __all__ = ["publish", "settle"]
@@ -72,11 +73,9 @@ def _batches(activities: Iterable[Activity]) -> Iterator[list[Activity]]:
         yield together
 
 
-def _stream_of(event: Event) -> str:
-    assert isinstance(event, Activity)
+def _stream_of(event: Activity) -> str:
     return f"{CATEGORY}-{event.case}"
 
 
-def _event_id_of(event: Event) -> str:
-    assert isinstance(event, Activity)
+def _event_id_of(event: Activity) -> str:
     return f"bpi2012-{event.seq}"

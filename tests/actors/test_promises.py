@@ -1,6 +1,7 @@
 """The numbered promises of the design, each by a test that fails when it is broken."""
 
 import ast
+import shutil
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
+import lmdb
 import pytest
 
 import actors
@@ -143,9 +145,11 @@ def deposits(runtime: Runtime, account: str, *amounts: int) -> None:
 
 
 def test_1_a_store_that_is_open_for_writing_is_refused_at_once(tmp_path: Path) -> None:
-    with Runtime(tmp_path, bank):
-        with pytest.raises(LockedStore, match="already open for writing, by process"):
-            Runtime(tmp_path, bank)
+    with (
+        Runtime(tmp_path, bank),
+        pytest.raises(LockedStore, match="already open for writing, by process"),
+    ):
+        Runtime(tmp_path, bank)
     with Runtime(tmp_path, bank) as runtime:
         runtime.ask(Open("a"))
 
@@ -338,7 +342,7 @@ def test_4_an_event_published_twice_under_one_id_is_stored_and_handled_once() ->
         many = runtime.publish_many(
             [Deposited("a", 1), Deposited("a", 1), Deposited("a", 2)],
             stream="feed::x-1",
-            event_id=lambda event: f"d{event.amount}",  # type: ignore[attr-defined]
+            event_id=lambda event: f"d{event.amount}",
         )
         assert many == [2, 2, 3]
         runtime.settle(timeout=10)
@@ -366,9 +370,7 @@ def test_4_a_command_id_given_twice_takes_effect_once_and_has_the_same_reply() -
 
 def test_4_the_same_command_id_from_many_threads_at_once_takes_effect_once() -> None:
     with Runtime.ephemeral(bank) as runtime:
-        futures = [
-            runtime.ask(Deposit("a", 5), command_id="c1", block=False) for _ in range(20)
-        ]
+        futures = [runtime.ask(Deposit("a", 5), command_id="c1", block=False) for _ in range(20)]
         replies = [future.get(timeout=10) for future in futures]
         assert all(reply == [Deposited("a", 5)] for reply in replies)
         view = runtime.get(Account, "a")
@@ -388,7 +390,7 @@ def test_4_what_is_delivered_again_after_a_restart_changes_nothing(tmp_path: Pat
     with Runtime(tmp_path, bank) as runtime:
         runtime.settle(timeout=10)
         assert list(runtime.history(Book, "a")) == before
-        assert runtime.stats()["seen_again"] == len([e for e in runtime.events()])
+        assert runtime.stats()["seen_again"] == len(list(runtime.events()))
         audits = [e for e in runtime.events() if isinstance(e.event, Audited)]
         assert len(audits) == 3
 
@@ -454,6 +456,38 @@ def test_5_what_tell_returned_for_is_carried_out_by_the_next_run(tmp_path: Path)
         view = runtime.get(Book, "a")
         assert view is not None
         assert view.state["lines"] == list(range(30))
+
+
+def test_5_a_crash_while_one_handler_is_slow_and_others_commit_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    blocked, release = threading.Event(), threading.Event()
+
+    def block(process: Book, event: Deposited) -> None:
+        if process.id == "slow":
+            blocked.set()
+            release.wait(20)
+
+    Book.on_deposit = block
+    with Runtime(tmp_path / "store", bank) as runtime:
+        runtime.ask(Open("slow"))
+        runtime.ask(Deposit("slow", 1))
+        assert blocked.wait(10)
+        runtime.ask(Open("quick"))
+        for amount in range(1, 20):
+            runtime.ask(Deposit("quick", amount * 1_000))
+        # What a crash would leave behind now.
+        (tmp_path / "crashed").mkdir()
+        shutil.copy(tmp_path / "store" / "data.mdb", tmp_path / "crashed" / "data.mdb")
+        release.set()
+    Book.on_deposit = None
+    with Runtime(tmp_path / "crashed", bank) as runtime:
+        runtime.settle(timeout=10)
+        slow, quick = runtime.get(Book, "slow"), runtime.get(Book, "quick")
+        assert slow is not None
+        assert slow.state["lines"] == [0, 1]
+        assert quick is not None
+        assert quick.state["lines"] == [n * 1_000 for n in range(20)]
 
 
 def test_5_an_event_that_comes_while_the_instance_passivates_is_not_lost(
@@ -548,9 +582,9 @@ def test_9_nothing_but_the_clock_module_reads_the_clock() -> None:
             continue
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                assert not (node.value.id in {"time", "datetime", "date"} and node.attr in reading), (
-                    f"{file.name}:{node.lineno} reads the clock"
-                )
+                assert not (
+                    node.value.id in {"time", "datetime", "date"} and node.attr in reading
+                ), f"{file.name}:{node.lineno} reads the clock"
 
 
 # 11. Clear refusals
@@ -622,8 +656,6 @@ def test_11_a_null_id_makes_no_instance() -> None:
 def test_11_a_store_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     with Runtime(tmp_path, bank) as runtime:
         runtime.ask(Open("a"))
-    import lmdb
-
     with lmdb.open(str(tmp_path), max_dbs=32) as env:
         meta = env.open_db(b"meta")
         with env.begin(write=True) as txn:
@@ -664,7 +696,7 @@ def test_11_a_damaged_record_is_reported_and_harms_no_other(tmp_path: Path) -> N
 def test_11_options_out_of_range_are_refused_before_a_store_is_made(tmp_path: Path) -> None:
     for options in ({"workers": 0}, {"max_awake": -1}, {"max_in_flight": 1.5}):
         with pytest.raises(ValueError, match="whole number"):
-            Runtime(tmp_path / "store", bank, **options)  # type: ignore[arg-type]
+            Runtime(tmp_path / "store", bank, **options)
     with pytest.raises(StoreError, match="durability"):
         Runtime(tmp_path / "store", bank, durability="maybe")  # type: ignore[arg-type]
     assert not (tmp_path / "store").exists()

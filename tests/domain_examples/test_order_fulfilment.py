@@ -220,6 +220,7 @@ def test_orders_that_run_at_once_do_not_disturb_each_other(runtime: Runtime) -> 
     }
     done = Counter((type(one.event), one.stream) for one in runtime.events())
     assert set(done.values()) == {1}
+    assert runtime.stats()["parked"] == 0
 
 
 def test_the_process_can_be_driven_by_hand_without_a_runtime(

@@ -104,11 +104,12 @@ class Findings:
                     f"{instance}: the state {state} does not follow from {seen[:number]}",
                 )
             self._expect(
-                not any(one.is_complete for one in history[:-1]), f"{instance} went on after its end"
+                not any(one.is_complete for one in history[:-1]),
+                f"{instance} went on after its end",
             )
             if last.is_complete:
                 self.complete.add(instance)
 
-    def _expect(self, holds: bool, otherwise: str) -> None:  # noqa: FBT001
+    def _expect(self, holds: bool, otherwise: str) -> None:
         if not holds:
             self.wrong.append(otherwise)

@@ -1,0 +1,86 @@
+"""The process: from money that arrived to a customer who knows.
+
+PaymentReceived -> PaymentMatched -> EntryPosted -> CustomerNotified
+                   PaymentUnmatched -> PaymentHeld
+"""
+
+from decimal import Decimal
+
+from actors import ProcessManager, handle
+
+from .bank import PaymentReceived
+from .holding import HoldPayment, PaymentHeld
+from .invoices import MatchPayment, PaymentMatched, PaymentUnmatched
+from .ledger import EntryPosted, PostEntry
+from .notices import CustomerNotified, NotifyCustomer
+
+ENTRY = "payment:"
+
+
+def payment_of(event: EntryPosted) -> str | None:
+    """The payment that a ledger entry is about; None when it is about something else."""
+    if event.entry_id.startswith(ENTRY):
+        return event.entry_id.removeprefix(ENTRY)
+    return None
+
+
+class PaymentReconciliation(ProcessManager, correlate="payment_id"):
+    payment_id: str = ""
+    amount: Decimal = Decimal(0)
+    customer_id: str = ""
+    status: str = "new"
+
+    @handle(PaymentReceived, start=True)
+    def on_payment_received(self, event: PaymentReceived) -> None:
+        if self.version:
+            # The bank reported this payment before; it is one payment all the same.
+            return
+        self.amount = event.amount
+        if not event.reference:
+            # There is no invoice to ask.
+            self._hold("there is no reference")
+            return
+        self.status = "matching"
+        self.issue(
+            MatchPayment(
+                invoice_id=event.reference, payment_id=event.payment_id, amount=event.amount
+            )
+        )
+
+    @handle(PaymentMatched)
+    def on_payment_matched(self, event: PaymentMatched) -> None:
+        self.status = "booking"
+        self.customer_id = event.customer_id
+        self.issue(
+            PostEntry(
+                entry_id=f"{ENTRY}{self.payment_id}",
+                account=f"customer:{event.customer_id}",
+                amount=event.amount,
+            )
+        )
+
+    @handle(PaymentUnmatched)
+    def on_payment_unmatched(self, event: PaymentUnmatched) -> None:
+        self._hold(event.reason)
+
+    # The ledger knows nothing of payments: a function reads from the entry's id whose it is.
+    @handle(EntryPosted, correlate=payment_of)
+    def on_entry_posted(self, event: EntryPosted) -> None:
+        self.status = "notifying"
+        self.issue(
+            NotifyCustomer(
+                payment_id=self.payment_id, customer_id=self.customer_id, amount=self.amount
+            )
+        )
+
+    @handle(CustomerNotified, end=True)
+    def on_customer_notified(self, event: CustomerNotified) -> None:
+        self.status = "reconciled"
+
+    @handle(PaymentHeld, end=True)
+    def on_payment_held(self, event: PaymentHeld) -> None:
+        self.status = "held"
+
+    def _hold(self, reason: str) -> None:
+        self.status = "holding"
+        self.issue(HoldPayment(payment_id=self.payment_id, amount=self.amount, reason=reason))

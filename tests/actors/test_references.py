@@ -1,0 +1,166 @@
+"""Which message classes code speaks of is read from the code itself."""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from actors import Command, Event
+from actors.references import classes_named_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class Paid(Event):
+    order_id: str
+
+
+class Failed(Event):
+    order_id: str
+
+
+class Shipped(Event):
+    order_id: str
+
+
+class Ship(Command):
+    order_id: str
+
+
+here = sys.modules[__name__]
+
+
+def helper() -> Event:
+    return Shipped("o1")
+
+
+def calls_helper(self: object) -> Event:
+    return helper()
+
+
+def endless(self: object) -> Any:
+    return endless(self) or even_more(self)
+
+
+def even_more(self: object) -> Any:
+    return endless(self) or Paid("o1")
+
+
+def direct(self: object, command: Ship) -> Any:
+    if command.order_id:
+        return Paid(command.order_id)
+    return Failed(command.order_id)
+
+
+def nested(self: object) -> Any:
+    def inner() -> list[Event]:
+        return [(lambda: Paid(name))() for name in "ab"]
+
+    return inner()
+
+
+def through_module(self: object) -> Any:
+    return here.Paid("o1")
+
+
+def only_annotated(self: object) -> list[Paid | Failed]:
+    return list(self.found())  # type: ignore[attr-defined]
+
+
+def generator(self: object) -> Iterator[Event]:
+    yield Paid("o1")
+    yield from (Failed(name) for name in "ab")
+
+
+def from_data(self: object) -> Any:
+    return globals()["Pa" + "id"]("o1")
+
+
+def only_tested(self: object, event: object) -> bool:
+    return isinstance(event, Event)
+
+
+def local_class_in_annotation(self: object, event: Paid) -> None:
+    del event
+
+
+@pytest.mark.parametrize(
+    ("function", "found"),
+    [
+        (direct, {Paid, Failed}),
+        (calls_helper, {Shipped}),
+        (endless, {Paid}),
+        (nested, {Paid}),
+        (through_module, {Paid}),
+        (only_annotated, {Paid, Failed}),
+        (generator, {Paid, Failed}),
+    ],
+)
+def test_classes_are_found_where_the_code_names_them(
+    function: Callable[..., Any], found: set[type[Event]]
+) -> None:
+    assert classes_named_in([function], Event) == found
+
+
+def test_a_class_that_only_data_leads_to_is_not_found() -> None:
+    assert classes_named_in([from_data], Event) == set()
+
+
+def test_a_class_that_is_only_an_arguments_annotation_is_not_found() -> None:
+    assert classes_named_in([local_class_in_annotation], Event) == set()
+
+
+def test_the_base_itself_is_not_among_what_is_found() -> None:
+    assert classes_named_in([only_tested], Event) == set()
+
+
+def test_only_subclasses_of_the_base_are_found() -> None:
+    assert classes_named_in([direct], Command) == set()
+
+
+def test_several_functions_are_looked_at_together() -> None:
+    assert classes_named_in([direct, calls_helper], Event) == {Paid, Failed, Shipped}
+
+
+def test_a_class_that_a_closure_holds_is_found() -> None:
+    class Local(Event):
+        order_id: str
+
+    def makes() -> Event:
+        return Local("o1")
+
+    def calls() -> Event:
+        return makes()
+
+    assert classes_named_in([makes], Event) == {Local}
+    assert classes_named_in([calls], Event) == {Local}
+
+
+def test_a_local_class_that_is_not_there_yet_is_no_error() -> None:
+    def makes() -> Event:
+        return Later("o1")
+
+    before = classes_named_in([makes], Event)
+
+    class Later(Event):
+        order_id: str
+
+    assert before == set()
+    assert classes_named_in([makes], Event) == {Later}
+
+
+def test_a_return_annotation_that_is_no_text_is_read_too() -> None:
+    def makes() -> Any: ...
+
+    makes.__annotations__["return"] = list[Paid | None]
+    assert classes_named_in([makes], Event) == {Paid}
+    makes.__annotations__["return"] = Failed
+    assert classes_named_in([makes], Event) == {Failed}
+
+
+def test_what_is_no_plain_function_is_passed_over() -> None:
+    assert classes_named_in([print, types.SimpleNamespace, Paid], Event) == set()

@@ -1,0 +1,791 @@
+"""What the runtime relies on: one suite, which every store passes.
+
+A new store is put through it by adding a line to `OPENERS`.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store import (
+    FROM_OUTSIDE,
+    MAX_NAME_BYTES,
+    Append,
+    ClosedError,
+    CommandRecord,
+    CommandResult,
+    Committed,
+    Conflict,
+    Duplicate,
+    EventRecord,
+    LmdbStore,
+    ParkedRecord,
+    Step,
+    Store,
+    TransitionRecord,
+    event_id_at,
+)
+
+OPENERS: dict[str, Callable[[Path], Store]] = {
+    "lmdb-fsync": lambda folder: LmdbStore(folder, durability="fsync"),
+    "lmdb-none": lambda folder: LmdbStore(folder, durability="none", map_size=1 << 16),
+}
+
+ALL = 1_000_000
+ORDERS = "Orders"
+
+TRICKY_IDS = [
+    "o",
+    "o1",
+    "o10",
+    "o1-x",
+    "o2",
+    "A",
+    "\x01",
+    "é",
+    "日本",
+    "日本語",
+    "\U0001f9fe",
+    "z" * (MAX_NAME_BYTES - len(ORDERS)),
+]
+
+
+class Place:
+    """Where one store is; it can be opened again."""
+
+    def __init__(self, opener: Callable[[Path], Store], folder: Path) -> None:
+        self._opener = opener
+        self._folder = folder
+        self.store = opener(folder)
+
+    def reopen(self) -> Store:
+        self.store.close()
+        self.store = self._opener(self._folder)
+        return self.store
+
+
+@pytest.fixture(params=OPENERS.values(), ids=OPENERS)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    place = Place(request.param, tmp_path / "store")
+    yield place
+    place.store.close()
+
+
+@pytest.fixture
+def store(place: Place) -> Store:
+    return place.store
+
+
+def event(data: str = "data", event_id: str = "", *, stream: str = "s") -> EventRecord:
+    return EventRecord("Shop.Happened.v1", stream, 0, 1_700_000, data.encode(), event_id, "")
+
+
+def append(stream: str = "s", *data: str, expected: int | None = None) -> Step:
+    events = [event(item, stream=stream) for item in data or ["data"]]
+    return Step(append=Append(stream, expected, events))
+
+
+def publish(event_id: str, stream: str = "s") -> Step:
+    return Step(append=Append(stream, None, [event(event_id, event_id, stream=stream)], True))
+
+
+def command(command_id: str = "c1", *, process: str | None = None) -> CommandRecord:
+    record = CommandRecord(command_id, "Shop.Do.v1", "s", 1_700_001, b"do it", command_id)
+    if process is not None:
+        record.process, record.instance, record.version = process, "o1", 1
+    return record
+
+
+def transition(version: int, state: str = "", *, seen: int = 0) -> TransitionRecord:
+    return TransitionRecord(
+        version,
+        1_700_002,
+        "on_happened",
+        False,
+        f"s@{version}",
+        "s@1",
+        seen,
+        (state or f"state {version}").encode(),
+        [(f"c{version}", "Shop.Do.v1", b"do it")],
+    )
+
+
+def move(instance: str, version: int = 1, state: str = "", *, process: str = ORDERS) -> Step:
+    return Step(process=process, instance=instance, transition=transition(version, state))
+
+
+def parked(position: int = 0, instance: str = "o1", *, process: str = ORDERS) -> ParkedRecord:
+    return ParkedRecord(
+        process,
+        instance,
+        f"s@{position}",
+        "ValueError",
+        "no such thing",
+        3,
+        1_700_003,
+        position,
+        None if position else command(),
+    )
+
+
+def park(position: int, instance: str = "o1") -> Step:
+    return Step(process=ORDERS, instance=instance, park=parked(position, instance))
+
+
+def commit(store: Store, *steps: Step) -> None:
+    """Commit steps that all must be taken."""
+    assert store.commit(steps) == [Committed()] * len(steps)
+
+
+def everything(store: Store) -> dict[str, Any]:
+    """All that can be read, for names that these tests use."""
+    return {
+        "last position": store.last_position(),
+        "log": store.read_log(0, ALL),
+        "streams": {name: store.read_stream(name, 0, ALL) for name in ("s", "t", "u")},
+        "ids": {name: store.position_of(name) for name in ("e1", "e2", "e3", "s@1", "s@2", "t@1")},
+        "instances": store.read_instances(ORDERS, "", ALL),
+        "transitions": {
+            name: store.read_transitions(ORDERS, name, 0, ALL) for name in ("o1", "o2")
+        },
+        "queue": store.read_queue(0, ALL),
+        "results": {name: store.result_of(name) for name in ("c1", "c2", "c3")},
+        "checkpoints": {name: store.checkpoint(name) for name in (ORDERS, "Returns")},
+        "parked": store.read_parked(0, ALL),
+        "waiting": {name: store.last_waiting(ORDERS, name) for name in ("o1", "o2")},
+    }
+
+
+def of_all_kinds() -> Step:
+    """A step that writes everything a step can write."""
+    return Step(
+        append=Append("s", 0, [event("one"), event("two")]),
+        process=ORDERS,
+        instance="o1",
+        transition=transition(1, seen=1),
+        enqueue=[command("c2", process=ORDERS), command("c3")],
+        take=FROM_OUTSIDE + 1,
+        command_id="c1",
+        result=CommandResult(),
+        park=parked(7),
+        wait=9,
+    )
+
+
+# The log
+
+
+def test_a_new_store_is_empty(store: Store) -> None:
+    assert store.last_position() == 0
+    assert store.read_log(0, ALL) == []
+    assert store.read_stream("s", 0, ALL) == []
+    assert store.position_of("s@1") == 0
+    assert store.last_transition(ORDERS, "o1") is None
+    assert store.read_transitions(ORDERS, "o1", 0, ALL) == []
+    assert store.read_instances(ORDERS, "", ALL) == []
+    assert store.read_queue(0, ALL) == []
+    assert store.last_tickets() == (0, FROM_OUTSIDE)
+    assert store.result_of("c1") is None
+    assert store.checkpoint(ORDERS) == 0
+    assert store.read_parked(0, ALL) == []
+    assert store.last_waiting(ORDERS, "o1") == 0
+
+
+def test_positions_are_1_2_3_without_gaps_whatever_the_stream(store: Store) -> None:
+    commit(store, append("s"), append("t", "a", "b"), append("s"))
+    commit(store, append("u"))
+    log = store.read_log(0, ALL)
+    assert [record.position for record in log] == [1, 2, 3, 4, 5]
+    assert [record.stream for record in log] == ["s", "t", "t", "s", "u"]
+    assert store.last_position() == 5
+
+
+def test_the_commit_sets_positions_and_versions_in_the_records_it_was_given(store: Store) -> None:
+    commit(store, append("t"))
+    step = append("s", "a", "b")
+    commit(store, step)
+    assert step.append is not None
+    assert [(record.position, record.version) for record in step.append.events] == [(2, 1), (3, 2)]
+
+
+def test_an_event_comes_back_as_it_was_given(place: Place) -> None:
+    given = EventRecord(
+        "Shop.Happened.v2", "café", 0, 1_700_000, b"\x00\xff", "id 1", "corr", "cause", b"\x80"
+    )
+    commit(place.store, Step(append=Append("café", 0, [given])))
+    assert (given.position, given.version) == (1, 1)
+    assert place.reopen().read_log(0, 1) == [given]
+    assert place.store.read_stream("café", 0, 1) == [given]
+
+
+def test_an_event_without_an_id_is_named_for_its_place_and_starts_a_correlation(
+    store: Store,
+) -> None:
+    commit(store, append("s", "a", "b"))
+    first, second = store.read_log(0, ALL)
+    assert (first.event_id, first.correlation_id) == ("s@1", "s@1")
+    assert (second.event_id, second.correlation_id) == ("s@2", "s@2")
+    assert event_id_at("s", 2) == "s@2"
+    assert store.position_of("s@2") == 2
+
+
+def test_a_conflict_uses_up_no_position(store: Store) -> None:
+    outcomes = store.commit([append("s"), append("s", "x", "y", expected=0), append("s")])
+    assert [type(outcome) for outcome in outcomes] == [Committed, Conflict, Committed]
+    commit(store, append("s"))
+    assert [record.position for record in store.read_log(0, ALL)] == [1, 2, 3]
+
+
+def test_the_log_is_read_in_pages(store: Store) -> None:
+    commit(store, append("s", *"abcdefg"))
+    assert [record.position for record in store.read_log(0, 3)] == [1, 2, 3]
+    assert [record.position for record in store.read_log(3, 3)] == [4, 5, 6]
+    assert [record.position for record in store.read_log(6, 3)] == [7]
+    assert store.read_log(7, 3) == []
+    assert store.read_log(700, 3) == []
+    assert store.read_log(0, 0) == []
+
+
+# Streams
+
+
+def test_each_stream_counts_its_own_versions(store: Store) -> None:
+    commit(store, append("s"), append("t"), append("s"), append("t"), append("s"))
+    assert [record.version for record in store.read_stream("s", 0, ALL)] == [1, 2, 3]
+    assert [record.position for record in store.read_stream("s", 0, ALL)] == [1, 3, 5]
+    assert [record.version for record in store.read_stream("t", 0, ALL)] == [1, 2]
+
+
+def test_a_stream_is_read_in_pages_of_versions(store: Store) -> None:
+    commit(store, append("t"), append("s", *"abcde"), append("t"))
+    assert [record.data for record in store.read_stream("s", 0, 2)] == [b"a", b"b"]
+    assert [record.data for record in store.read_stream("s", 2, 2)] == [b"c", b"d"]
+    assert [record.data for record in store.read_stream("s", 4, 2)] == [b"e"]
+    assert store.read_stream("s", 5, 2) == []
+    assert store.read_stream("s", 0, 0) == []
+
+
+def test_a_stream_whose_name_begins_another_name_is_a_stream_of_its_own(store: Store) -> None:
+    names = ["s", "s1", "s-1", "s@1", "é", "éa"]
+    commit(store, *(append(name, name) for name in names))
+    commit(store, *(append(name, name, expected=1) for name in reversed(names)))
+    for name in names:
+        found = store.read_stream(name, 0, ALL)
+        assert [(record.stream, record.version) for record in found] == [(name, 1), (name, 2)]
+
+
+def test_a_stream_may_have_a_name_of_the_greatest_length(place: Place) -> None:
+    longest = "é" * (MAX_NAME_BYTES // 2)
+    commit(place.store, append(longest, "a"), append("s"), append(longest, "b", expected=1))
+    assert [record.data for record in place.reopen().read_stream(longest, 0, ALL)] == [b"a", b"b"]
+    assert place.store.position_of(event_id_at(longest, 2)) == 3
+
+
+def test_an_append_that_expects_the_right_version_is_taken(store: Store) -> None:
+    commit(store, append("s", "a", expected=0), append("s", "b", "c", expected=1))
+    commit(store, append("s", "d", expected=3))
+    assert [record.data for record in store.read_stream("s", 0, ALL)] == [b"a", b"b", b"c", b"d"]
+
+
+@pytest.mark.parametrize("expected", [0, 1, 3, 4, 500])
+def test_an_append_that_expects_another_version_is_a_conflict(store: Store, expected: int) -> None:
+    commit(store, append("s", "a", "b"))
+    before = everything(store)
+    (outcome,) = store.commit([append("s", "c", expected=expected)])
+    assert isinstance(outcome, Conflict)
+    assert "'s'" in outcome.reason
+    assert str(expected) in outcome.reason
+    assert everything(store) == before
+
+
+def test_of_two_appends_that_expect_the_same_version_the_first_wins(store: Store) -> None:
+    outcomes = store.commit([append("s", "a", expected=0), append("s", "b", expected=0)])
+    assert [type(outcome) for outcome in outcomes] == [Committed, Conflict]
+    assert [record.data for record in store.read_log(0, ALL)] == [b"a"]
+
+
+# Steps
+
+
+def test_a_step_writes_all_its_parts_together(place: Place) -> None:
+    commit(place.store, Step(enqueue=[command("c1")]))
+    step = of_all_kinds()
+    commit(place.store, step)
+    store = place.reopen()
+    assert [record.data for record in store.read_stream("s", 0, ALL)] == [b"one", b"two"]
+    assert store.last_transition(ORDERS, "o1") == step.transition
+    assert [record.command_id for record in store.read_queue(0, ALL)] == ["c2", "c3"]
+    assert store.result_of("c1") == CommandResult(1, 2, None)
+    assert store.read_parked(0, ALL) == [step.park]
+    assert store.last_waiting(ORDERS, "o1") == 9
+
+
+def spoiled(how: str) -> Step:
+    step = of_all_kinds()
+    if how == "stream":
+        step.append = Append("s", 4, [event()])
+    elif how == "transition":
+        step.transition = transition(3)
+    elif how == "ticket":
+        step.take = FROM_OUTSIDE + 99
+    elif how == "event":
+        step.append = Append("t", None, [event("", "e1", stream="t")], True)
+    elif how == "command":
+        step.command_id = "c3"
+    else:
+        step.park = parked(5)
+    return step
+
+
+@pytest.mark.parametrize(
+    ("how", "answer"),
+    [
+        ("stream", Conflict),
+        ("transition", Conflict),
+        ("ticket", Duplicate),
+        ("event", Duplicate),
+        ("command", Duplicate),
+        ("park", Duplicate),
+    ],
+)
+def test_a_step_that_is_refused_leaves_no_trace_and_spoils_no_other(
+    place: Place, how: str, answer: type
+) -> None:
+    store = place.store
+    commit(
+        store,
+        publish("e1", "u"),
+        Step(enqueue=[command("c1")]),
+        Step(command_id="c3", result=CommandResult()),
+        park(5),
+    )
+    before = everything(store)
+    assert isinstance(store.commit([spoiled(how)])[0], answer)
+    assert everything(store) == before
+    outcomes = store.commit([append("t", "before"), spoiled(how), append("t", "after")])
+    assert [type(outcome) for outcome in outcomes] == [Committed, answer, Committed]
+    assert everything(store) == everything(place.reopen())
+    log = place.store.read_log(0, ALL)
+    assert [(record.position, record.data) for record in log[1:]] == [
+        (2, b"before"),
+        (3, b"after"),
+    ]
+    unchanged = set(before) - {"last position", "log", "streams", "ids"}
+    assert {key: everything(place.store)[key] for key in unchanged} == {
+        key: before[key] for key in unchanged
+    }
+
+
+def test_a_step_sees_what_the_steps_before_it_in_the_commit_wrote(store: Store) -> None:
+    commit(store, Step(enqueue=[command("c1")]))
+    commit(
+        store,
+        append("s", expected=0),
+        append("s", expected=1),
+        move("o1", 1),
+        move("o1", 2),
+        Step(take=FROM_OUTSIDE + 1, enqueue=[command("c2")]),
+        Step(take=FROM_OUTSIDE + 2),
+    )
+    assert store.read_queue(0, ALL) == []
+
+
+def test_an_empty_commit_and_an_empty_step_change_nothing(store: Store) -> None:
+    commit(store, append("s"))
+    before = everything(store)
+    assert store.commit([]) == []
+    assert store.commit([Step()]) == [Committed()]
+    assert everything(store) == before
+
+
+# Ids of events
+
+
+def test_an_event_published_twice_is_stored_once_and_answers_its_position(place: Place) -> None:
+    commit(place.store, append("t"), publish("e1"), append("t"))
+    before = everything(place.store)
+    assert place.store.commit([publish("e1")]) == [Duplicate(position=2)]
+    assert place.reopen().commit([publish("e1")]) == [Duplicate(position=2)]
+    assert everything(place.store) == before
+    assert place.store.position_of("e1") == 2
+
+
+def test_an_event_published_twice_in_one_commit_is_stored_once(store: Store) -> None:
+    outcomes = store.commit([publish("e1"), publish("e2"), publish("e1")])
+    assert outcomes == [Committed(), Committed(), Duplicate(position=1)]
+    assert [record.event_id for record in store.read_log(0, ALL)] == ["e1", "e2"]
+
+
+def test_an_event_published_again_for_another_stream_is_the_same_event(store: Store) -> None:
+    commit(store, publish("e1", "s"))
+    assert store.commit([publish("e1", "t")]) == [Duplicate(position=1)]
+    assert store.read_stream("t", 0, ALL) == []
+
+
+def test_an_id_that_the_store_made_is_known_when_it_is_published(store: Store) -> None:
+    commit(store, append("t"), append("s"), append("s"))
+    assert store.commit([publish("s@2", "u")]) == [Duplicate(position=3)]
+    outcomes = store.commit([append("u"), publish("u@1", "t")])
+    assert outcomes == [Committed(), Duplicate(position=4)]
+
+
+def test_an_id_that_looks_as_if_the_store_had_made_it_can_be_given(place: Place) -> None:
+    commit(place.store, publish("s@1", "s"), publish("s@7", "s"))
+    assert place.reopen().commit([publish("s@1"), publish("s@7")]) == [
+        Duplicate(position=1),
+        Duplicate(position=2),
+    ]
+    assert [record.event_id for record in place.store.read_log(0, ALL)] == ["s@1", "s@7"]
+
+
+@pytest.mark.parametrize(
+    "look_alike", ["s@01", "s@+1", "s@ 1", "s@\u0661", "s@1_", "@1", "s@", "s@0"]
+)
+def test_an_id_that_only_resembles_one_of_the_store_is_another_id(
+    store: Store, look_alike: str
+) -> None:
+    commit(store, append("s"))
+    assert store.position_of(look_alike) == 0
+    commit(store, publish(look_alike))
+    assert store.position_of(look_alike) == 2
+
+
+def test_an_event_with_an_id_of_its_own_has_not_the_id_of_its_place(store: Store) -> None:
+    commit(store, publish("e1", "s"))
+    assert store.position_of("s@1") == 0
+    commit(store, publish("s@1", "t"))
+    assert store.position_of("s@1") == 2
+    assert store.position_of("e1") == 1
+
+
+# Commands
+
+
+def test_the_result_of_a_command_is_kept(place: Place) -> None:
+    commit(place.store, append("t"))
+    step = append("s", "a", "b")
+    step.command_id, step.result = "c1", CommandResult()
+    commit(
+        place.store,
+        step,
+        Step(command_id="c2", result=CommandResult(refusal="too late")),
+        Step(command_id="c3", result=CommandResult()),
+    )
+    store = place.reopen()
+    assert store.result_of("c1") == CommandResult(2, 2, None)
+    assert store.result_of("c2") == CommandResult(0, 0, "too late")
+    assert store.result_of("c3") == CommandResult(0, 0, None)
+    assert store.result_of("c4") is None
+
+
+def test_a_command_carried_out_again_answers_what_came_of_it(store: Store) -> None:
+    step = append("s")
+    step.command_id, step.result = "c1", CommandResult()
+    commit(store, step)
+    before = everything(store)
+    again = append("s")
+    again.command_id, again.result = "c1", CommandResult()
+    assert store.commit([again]) == [Duplicate(result=CommandResult(1, 1, None))]
+    assert store.commit([Step(enqueue=[command("c1")], command_id="c1")]) == [
+        Duplicate(result=CommandResult(1, 1, None))
+    ]
+    assert everything(store) == before
+
+
+def test_a_command_carried_out_twice_in_one_commit_takes_effect_once(store: Store) -> None:
+    outcomes = store.commit(
+        [Step(command_id="c1", result=CommandResult(refusal=why)) for why in ("first", "second")]
+    )
+    assert outcomes == [Committed(), Duplicate(result=CommandResult(refusal="first"))]
+
+
+def test_accepting_a_command_gives_it_no_result_yet(store: Store) -> None:
+    commit(store, Step(enqueue=[command("c1")], command_id="c1"))
+    assert store.result_of("c1") is None
+
+
+def test_a_queued_command_comes_back_as_it_was_given(place: Place) -> None:
+    issued, told = command("c1", process=ORDERS), command("c2")
+    issued.causation_id = "s@1"
+    commit(place.store, Step(enqueue=[issued, told]))
+    assert place.reopen().read_queue(0, ALL) == [issued, told]
+
+
+def test_the_queue_has_two_lanes_and_issued_commands_come_first(store: Store) -> None:
+    commit(store, Step(enqueue=[command("told 1"), command("issued 1", process=ORDERS)]))
+    commit(store, Step(enqueue=[command("issued 2", process=ORDERS)]))
+    commit(store, Step(enqueue=[command("told 2")]))
+    queue = store.read_queue(0, ALL)
+    assert [(record.ticket, record.command_id) for record in queue] == [
+        (1, "issued 1"),
+        (2, "issued 2"),
+        (FROM_OUTSIDE + 1, "told 1"),
+        (FROM_OUTSIDE + 2, "told 2"),
+    ]
+    assert store.last_tickets() == (2, FROM_OUTSIDE + 2)
+
+
+def test_the_queue_is_read_in_pages_of_either_lane(store: Store) -> None:
+    told = [command(f"told {n}") for n in range(3)]
+    issued = [command(f"issued {n}", process=ORDERS) for n in range(3)]
+    commit(store, Step(enqueue=told + issued))
+    assert store.read_queue(0, 2) == issued[:2]
+    assert store.read_queue(2, 2) == [issued[2], told[0]]
+    assert store.read_queue(FROM_OUTSIDE, 2) == told[:2]
+    assert store.read_queue(FROM_OUTSIDE + 2, 2) == told[2:]
+    assert store.read_queue(FROM_OUTSIDE + 3, 2) == []
+    assert store.read_queue(0, 0) == []
+
+
+def test_a_taken_command_leaves_the_queue(store: Store) -> None:
+    commit(store, Step(enqueue=[command(f"c{n}", process=ORDERS) for n in range(3)]))
+    commit(store, Step(take=2))
+    assert [record.ticket for record in store.read_queue(0, ALL)] == [1, 3]
+
+
+@pytest.mark.parametrize("lane", ["issued", "from outside"])
+def test_a_ticket_can_be_taken_once(place: Place, lane: str) -> None:
+    record = command("c9", process=ORDERS if lane == "issued" else None)
+    commit(place.store, Step(enqueue=[record]))
+    take = Step(take=record.ticket)
+    assert place.store.commit([take, take]) == [Committed(), Duplicate()]
+    assert place.store.commit([take]) == [Duplicate()]
+    assert place.reopen().commit([take]) == [Duplicate()]
+
+
+def test_a_ticket_taken_again_answers_the_result_of_its_command(store: Store) -> None:
+    record = command("c1")
+    commit(store, Step(enqueue=[record], command_id="c1"))
+
+    def refusing() -> Step:
+        return Step(take=record.ticket, command_id="c1", result=CommandResult(refusal="no"))
+
+    assert store.commit([refusing(), refusing()]) == [
+        Committed(),
+        Duplicate(result=CommandResult(refusal="no")),
+    ]
+
+
+def test_a_ticket_is_not_given_out_again_while_the_store_is_open(store: Store) -> None:
+    first, second = command("c1", process=ORDERS), command("c2", process=ORDERS)
+    commit(store, Step(enqueue=[first]), Step(take=1), Step(enqueue=[second]))
+    assert (first.ticket, second.ticket) == (1, 2)
+
+
+def test_new_tickets_follow_those_that_were_queued_before_a_reopen(place: Place) -> None:
+    commit(place.store, Step(enqueue=[command("a", process=ORDERS), command("b")]))
+    store = place.reopen()
+    assert store.last_tickets() == (1, FROM_OUTSIDE + 1)
+    commit(store, Step(enqueue=[command("c", process=ORDERS), command("d")]))
+    assert [record.command_id for record in store.read_queue(0, ALL)] == ["a", "c", "b", "d"]
+
+
+# Transitions
+
+
+def test_the_last_transition_holds_the_state(place: Place) -> None:
+    commit(place.store, move("o1", 1), move("o2", 1), move("o1", 2))
+    store = place.reopen()
+    assert store.last_transition(ORDERS, "o1") == transition(2)
+    assert store.last_transition(ORDERS, "o2") == transition(1)
+    assert store.last_transition(ORDERS, "o3") is None
+    assert store.last_transition("Returns", "o1") is None
+
+
+def test_transitions_are_read_in_pages_of_versions(store: Store) -> None:
+    commit(store, *(move("o1", version) for version in range(1, 6)), move("o2"), move("o"))
+    assert store.read_transitions(ORDERS, "o1", 0, 2) == [transition(1), transition(2)]
+    assert store.read_transitions(ORDERS, "o1", 2, 2) == [transition(3), transition(4)]
+    assert store.read_transitions(ORDERS, "o1", 4, 2) == [transition(5)]
+    assert store.read_transitions(ORDERS, "o1", 5, 2) == []
+    assert store.read_transitions(ORDERS, "o1", 0, 0) == []
+
+
+@pytest.mark.parametrize("version", [1, 2, 4, 9])
+def test_a_transition_that_does_not_follow_the_last_is_a_conflict(
+    store: Store, version: int
+) -> None:
+    commit(store, move("o1", 1), move("o1", 2))
+    before = everything(store)
+    (outcome,) = store.commit([move("o1", version, "other")])
+    assert isinstance(outcome, Conflict)
+    assert "'o1'" in outcome.reason
+    assert everything(store) == before
+
+
+def test_the_first_transition_of_an_instance_has_version_1(store: Store) -> None:
+    assert isinstance(store.commit([move("o1", 2)])[0], Conflict)
+    assert store.last_transition(ORDERS, "o1") is None
+    assert store.read_instances(ORDERS, "", ALL) == []
+
+
+def test_the_same_transition_twice_in_one_commit_is_made_once(store: Store) -> None:
+    outcomes = store.commit([move("o1", 1, "first"), move("o1", 1, "second")])
+    assert [type(outcome) for outcome in outcomes] == [Committed, Conflict]
+    assert store.read_transitions(ORDERS, "o1", 0, ALL) == [transition(1, "first")]
+
+
+# Instances
+
+
+def test_instances_are_listed_in_order_of_id_with_their_newest_transition(place: Place) -> None:
+    commit(place.store, *(move(name, 1) for name in TRICKY_IDS))
+    commit(place.store, *(move(name, 2, name) for name in reversed(TRICKY_IDS)))
+    assert place.reopen().read_instances(ORDERS, "", ALL) == [
+        (name, transition(2, name)) for name in sorted(TRICKY_IDS)
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, len(TRICKY_IDS)])
+def test_instances_are_read_in_pages(store: Store, size: int) -> None:
+    commit(store, *(move(name, 1) for name in TRICKY_IDS))
+    commit(store, *(move(name, 2) for name in TRICKY_IDS))
+    found: list[str] = []
+    while page := store.read_instances(ORDERS, found[-1] if found else "", size):
+        assert len(page) <= size
+        found += [name for name, _ in page]
+    assert found == sorted(TRICKY_IDS)
+
+
+def test_instances_after_an_id_that_does_not_exist_are_those_behind_it(store: Store) -> None:
+    commit(store, move("a"), move("c"), move("ca"))
+    assert [name for name, _ in store.read_instances(ORDERS, "b", ALL)] == ["c", "ca"]
+    assert [name for name, _ in store.read_instances(ORDERS, "c", ALL)] == ["ca"]
+    assert store.read_instances(ORDERS, "ca", ALL) == []
+    assert store.read_instances(ORDERS, "", 0) == []
+
+
+def test_instances_of_a_process_whose_name_begins_another_are_not_mixed_up(store: Store) -> None:
+    processes = ["Order", "Orders", "Orders2", "Ordersé"]
+    commit(store, *(move("o1", process=name, state=name) for name in processes))
+    for name in processes:
+        assert store.read_instances(name, "", ALL) == [("o1", transition(1, name))]
+        assert store.last_transition(name, "o1") == transition(1, name)
+
+
+# Checkpoints
+
+
+def test_checkpoints_are_written_with_the_steps_and_stay(place: Place) -> None:
+    place.store.commit([append("s")], {ORDERS: 1, "Returns": 1})
+    place.store.commit([], {ORDERS: 7})
+    place.store.commit([append("s")])
+    store = place.reopen()
+    assert store.checkpoint(ORDERS) == 7
+    assert store.checkpoint("Returns") == 1
+    assert store.checkpoint("Order") == 0
+    assert store.last_position() == 2
+
+
+def test_a_checkpoint_is_written_beside_a_conflict(store: Store) -> None:
+    (outcome,) = store.commit([append("s", expected=3)], {ORDERS: 4})
+    assert isinstance(outcome, Conflict)
+    assert store.checkpoint(ORDERS) == 4
+
+
+# Parking
+
+
+def test_what_was_parked_gets_a_number_and_comes_back_as_it_was_given(place: Place) -> None:
+    steps = [park(3), park(4, "o2"), Step(park=parked())]
+    commit(place.store, *steps)
+    records = [step.park for step in steps]
+    assert [record.number for record in records if record is not None] == [1, 2, 3]
+    assert place.reopen().read_parked(0, ALL) == records
+    commit(place.store, park(5, "o3"))
+    assert [record.number for record in place.store.read_parked(0, ALL)] == [1, 2, 3, 4]
+
+
+def test_what_was_parked_is_read_in_pages(store: Store) -> None:
+    commit(store, *(park(position) for position in range(1, 6)))
+    assert [record.number for record in store.read_parked(0, 2)] == [1, 2]
+    assert [record.number for record in store.read_parked(2, 2)] == [3, 4]
+    assert [record.number for record in store.read_parked(4, 2)] == [5]
+    assert store.read_parked(5, 2) == []
+    assert store.read_parked(0, 0) == []
+
+
+def test_an_event_is_parked_once_for_an_instance(place: Place) -> None:
+    commit(place.store, park(3))
+    before = everything(place.store)
+    assert place.store.commit([park(3)]) == [Duplicate(position=3)]
+    assert place.reopen().commit([park(3)]) == [Duplicate(position=3)]
+    assert everything(place.store) == before
+    commit(place.store, park(3, "o2"))
+
+
+def test_an_event_parked_twice_in_one_commit_is_parked_once(store: Store) -> None:
+    assert store.commit([park(3), park(3)]) == [Committed(), Duplicate(position=3)]
+    assert len(store.read_parked(0, ALL)) == 1
+
+
+def test_commands_are_parked_without_suspending_anyone(store: Store) -> None:
+    commit(store, Step(park=parked()), Step(park=parked()))
+    assert len(store.read_parked(0, ALL)) == 2
+    assert store.last_waiting(ORDERS, "o1") == 0
+
+
+def test_an_instance_waits_for_the_highest_position_parked_or_waiting(place: Place) -> None:
+    commit(place.store, park(3), Step(process=ORDERS, instance="o1", wait=5))
+    assert place.store.last_waiting(ORDERS, "o1") == 5
+    commit(place.store, park(260, "o2"), park(9))
+    store = place.reopen()
+    assert store.last_waiting(ORDERS, "o1") == 9
+    assert store.last_waiting(ORDERS, "o2") == 260
+    assert store.last_waiting(ORDERS, "o") == 0
+    assert store.last_waiting("Returns", "o1") == 0
+
+
+# Closing
+
+
+def test_everything_is_there_after_closing_and_opening_again(place: Place) -> None:
+    commit(place.store, Step(enqueue=[command("c1")]), publish("e1", "t"))
+    place.store.commit([of_all_kinds(), move("o2"), move("o2", 2)], {ORDERS: 3})
+    before = everything(place.store)
+    assert everything(place.reopen()) == before
+    assert everything(place.reopen()) == before
+
+
+def test_a_reopened_store_counts_on(place: Place) -> None:
+    commit(place.store, append("s", "a", "b"), park(1))
+    commit(place.reopen(), append("s", "c", expected=2), park(2))
+    assert [record.position for record in place.store.read_log(0, ALL)] == [1, 2, 3]
+    assert [record.number for record in place.store.read_parked(0, ALL)] == [1, 2]
+
+
+CALLS: dict[str, Callable[[Store], object]] = {
+    "commit": lambda store: store.commit([]),
+    "last_position": lambda store: store.last_position(),
+    "read_log": lambda store: store.read_log(0, 1),
+    "read_stream": lambda store: store.read_stream("s", 0, 1),
+    "position_of": lambda store: store.position_of("e1"),
+    "last_transition": lambda store: store.last_transition(ORDERS, "o1"),
+    "read_transitions": lambda store: store.read_transitions(ORDERS, "o1", 0, 1),
+    "read_instances": lambda store: store.read_instances(ORDERS, "", 1),
+    "read_queue": lambda store: store.read_queue(0, 1),
+    "last_tickets": lambda store: store.last_tickets(),
+    "result_of": lambda store: store.result_of("c1"),
+    "checkpoint": lambda store: store.checkpoint(ORDERS),
+    "read_parked": lambda store: store.read_parked(0, 1),
+    "last_waiting": lambda store: store.last_waiting(ORDERS, "o1"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_closed_store_says_so(store: Store, call: Callable[[Store], object]) -> None:
+    store.close()
+    with pytest.raises(ClosedError, match="is closed"):
+        call(store)
+
+
+def test_the_closed_calls_are_all_calls_of_the_port() -> None:
+    public = {name for name in vars(Store) if not name.startswith("_")}
+    assert set(CALLS) == public - {"close"}
+
+
+def test_closing_twice_is_closing_once(store: Store) -> None:
+    store.close()
+    store.close()
