@@ -55,6 +55,9 @@ class Request(Errand, kw_only=True, gc=False):
         if isinstance(outcome, Duplicate):
             # Memory ran ahead with something that took effect before; the log knows better.
             actor.is_stale = True
+            if self.command.ticket:
+                # It came in several times under one id; the others are still in the queue.
+                actor.courier.discard(self.command)
         if self.command.ticket:
             actor.courier.finished += 1
         if self.reply_to is not None:

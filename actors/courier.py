@@ -138,6 +138,10 @@ class Courier(PooledActor):
         except Exception:  # noqa: BLE001 - it is raised where the reply is awaited
             future.set_exception()
 
+    def discard(self, command: CommandRecord) -> None:
+        """Take a command off the queue that was carried out under its id before."""
+        self.journal.add(_Discard(self.journal, command))
+
     # Called by the journal
 
     def queued(self, commands: list[CommandRecord]) -> None:
@@ -176,6 +180,21 @@ class Courier(PooledActor):
             self.send(Request(command=command, is_from_outside=command.process is None))
         else:
             self.journal.add(_Stray(self, command))
+
+
+class _Discard:
+    """A queued command that has nothing left to do."""
+
+    def __init__(self, journal: Journal, command: CommandRecord) -> None:
+        self._journal = journal
+        self.step = Step(take=command.ticket)
+
+    def committed(self, outcome: Outcome) -> None:
+        """Nobody waits for it."""
+
+    def failed(self, error: StoreError) -> None:
+        del error
+        self._journal.add(self)
 
 
 class _Stray:

@@ -5,42 +5,65 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from .errors import DefinitionError
-from .messages import Command, Event, Message
+from .messages import Command, Event
 
-__all__ = ["Correlate", "Handler", "apply", "handle", "handlers_of", "methods_of"]
+__all__ = [
+    "ALL",
+    "Correlate",
+    "Handler",
+    "after",
+    "apply",
+    "handle",
+    "handlers_of",
+    "methods_of",
+    "rejected",
+    "timeout",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+
+class _All:
+    def __repr__(self) -> str:
+        return "ALL"
+
+
+ALL = _All()
+"""For `correlate`: one instance, called ``"all"``, sees every event of its types."""
+
 Correlate: TypeAlias = (
-    str | Mapping[str, str] | Callable[[Any], "str | int | Iterable[str | int] | None"]
+    str | Mapping[str, str] | Callable[[Any], "str | int | Iterable[str | int] | None"] | _All
 )
+
+Start: TypeAlias = bool | Literal["only"]
 
 _MARKS = "__procession_marks__"
 
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """One method, and the message that it is for.
+    """One method, and what it is for.
 
-    `role` is the decorator's name; `function` is the plain function, `name` that of the method.
+    `role` is the decorator's name; `subject` the message class, or the timeout's name;
+    `function` is the plain function, `name` that of the method.
     """
 
     role: str
-    message: type[Message]
+    subject: Any
     name: str
     function: Callable[..., Any]
-    start: bool = False
+    start: Start = False
     end: bool = False
     correlate: Correlate | None = None
 
 
 def handle(
-    message: type[Message],
+    message: type[Event | Command],
     *,
-    start: bool = False,
+    start: Start = False,
     end: bool = False,
     correlate: Correlate | None = None,
 ) -> Callable[[F], F]:
@@ -48,32 +71,66 @@ def handle(
 
     Args:
         message: the event or command class
-        start: the event starts an instance where there is none (process managers)
+        start: the event starts an instance where there is none (process managers); with
+            ``"only"``, it is parked where there is a live one
         end: the process is complete after this event (process managers)
         correlate: how this event names its instance; wins over the class's `correlate`
 
     """
+    _check_message("handle", message, Event, Command)
+    if start not in {True, False, "only"}:
+        raise DefinitionError(f'@handle: start={start!r}; give True, False or "only"')
     return _marker("handle", message, start=start, end=end, correlate=correlate)
 
 
 def apply(event: type[Event]) -> Callable[[F], F]:
     """Mark the method of an aggregate that changes its state by an event it made."""
+    _check_message("apply", event, Event)
     return _marker("apply", event)
 
 
-def _marker(role: str, message: object, **options: Any) -> Callable[[F], F]:
-    if (
-        not isinstance(message, type)
-        or not issubclass(message, (Event, Command))
-        or message in {Event, Command}
-    ):
+def timeout(name: str) -> Callable[[F], F]:
+    """Mark the method of a process manager that runs when the timeout of that name is due."""
+    given: object = name
+    if not isinstance(given, str) or not given or "\0" in given or len(given) > 80:
         raise DefinitionError(
-            f"@{role} takes a class derived from Event or Command, not {message!r}; "
-            f"write for example `@{role}(OrderPlaced)`"
+            f"@timeout takes the name that set_timeout is given, of at most 80 characters, "
+            f'not {name!r}; write for example `@timeout("payment")`'
         )
+    return _marker("timeout", name)
 
+
+def rejected(command: type[Command]) -> Callable[[F], F]:
+    """Mark the method that runs when an aggregate refused a command that this instance issued.
+
+    The method takes the command and the reason.
+    """
+    _check_message("rejected", command, Command)
+    return _marker("rejected", command)
+
+
+def after(event: type[Event]) -> Callable[[F], F]:
+    """Mark the method that affects the outside world once the event was handled everywhere.
+
+    It runs on threads of its own, at least once, and may block.
+    """
+    _check_message("after", event, Event)
+    return _marker("after", event)
+
+
+def _check_message(role: str, message: object, *bases: type) -> None:
+    if isinstance(message, type) and issubclass(message, bases) and message not in bases:
+        return
+    kinds = " or ".join(base.__name__ for base in bases)
+    raise DefinitionError(
+        f"@{role} takes a class derived from {kinds}, not {message!r}; "
+        f"write for example `@{role}(OrderPlaced)`"
+    )
+
+
+def _marker(role: str, subject: object, **options: Any) -> Callable[[F], F]:
     def mark(function: F) -> F:
-        made = Handler(role, message, function.__name__, function, **options)
+        made = Handler(role, subject, function.__name__, function, **options)
         function.__dict__.setdefault(_MARKS, []).append(made)
         return function
 
@@ -92,23 +149,24 @@ def methods_of(cls: type, base: type) -> dict[str, Callable[..., Any]]:
     return found
 
 
-def handlers_of(cls: type, base: type, role: str) -> dict[type[Message], Handler]:
-    """The marked methods of a class by message.
+def handlers_of(cls: type, base: type, role: str) -> dict[Any, Handler]:
+    """The marked methods of a class by what they are for.
 
     Raises:
-        DefinitionError: two methods are for one message
+        DefinitionError: two methods are for one thing
 
     """
-    found: dict[type[Message], Handler] = {}
+    found: dict[Any, Handler] = {}
     for function in methods_of(cls, base).values():
         for mark in reversed(function.__dict__.get(_MARKS, ())):
             if mark.role != role:
                 continue
-            other = found.get(mark.message)
+            other = found.get(mark.subject)
             if other is not None:
+                subject = getattr(mark.subject, "__name__", repr(mark.subject))
                 raise DefinitionError(
                     f"{cls.__qualname__}: {other.name} and {mark.name} are both "
-                    f"@{role}({mark.message.__name__}); put what both do into one method"
+                    f"@{role}({subject}); put what both do into one method"
                 )
-            found[mark.message] = mark
+            found[mark.subject] = mark
     return found

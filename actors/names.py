@@ -54,9 +54,12 @@ def check_stream(stream: str) -> None:
     """Refuse a name that is not `category-id`.
 
     Raises:
-        InvalidName: it is no stream's name, or too long
+        InvalidMessage: it is no stream's name
+        InvalidName: it is too long to be a key, or cannot be one
 
     """
+    if not isinstance(stream, str):
+        raise InvalidMessage(f"stream={stream!r} is no text; give a str")
     check_name("stream", stream)
     category, dash, rest = stream.partition("-")
     if not (category and dash and rest):

@@ -189,13 +189,13 @@ class ProcessDefinition:
             first = next(iter(self.handlers.values()))
             raise DefinitionError(
                 f"{where} has no handler with start=True, so no instance would ever begin; write "
-                f"for example `@handle({first.message.__name__}, start=True)` on {first.name}"
+                f"for example `@handle({first.subject.__name__}, start=True)` on {first.name}"
             )
         for name in ("apply",):
             for handler in handlers_of(self.cls, ProcessManager, name).values():
                 raise DefinitionError(
                     f"{where}.{handler.name}: @{name} belongs to aggregates; "
-                    f"use @handle({handler.message.__name__}) here"
+                    f"use @handle({handler.subject.__name__}) here"
                 )
 
 
@@ -206,7 +206,7 @@ class _Correlation:
         self, definition: ProcessDefinition, handler: Handler, default: Correlate | None
     ) -> None:
         self._where = f"{definition.cls.__qualname__}.{handler.name}"
-        event = handler.message
+        event = handler.subject
         way = handler.correlate if handler.correlate is not None else default
         self._function: Callable[[Any], Any] | None = None
         self._own = self._field = ""

@@ -39,6 +39,8 @@ WRITER_FILE = "writer.lock"
 # A reader takes a slot for as long as one of its short transactions lasts.
 MAX_READERS = 1024
 MAX_TABLES = 32
+# The file is kept longer than what is used by so much, or more.
+ROOM = 1 << 22
 # The map doubles while it is small, and then grows by this much.
 LARGEST_GROWTH = 16 << 30
 # With less than this left, a disk is full.
@@ -89,8 +91,10 @@ class _Shared:
     LMDB forbids a second one on the same file, so a reader beside a writer shares it.
     """
 
-    def __init__(self, env: lmdb.Environment) -> None:
+    def __init__(self, env: lmdb.Environment, *, read_only: bool, sync: bool) -> None:
         self.env = env
+        self.read_only = read_only
+        self.sync = sync
         self.gate = _ReadGate()
         self.users = 1
 
@@ -135,6 +139,7 @@ class Environment:
         self._generation = _generation
         self._closed = False
         self._writer_fd = -1
+        self._length = 0
         if read_only:
             self._refuse_missing()
         else:
@@ -201,14 +206,23 @@ class Environment:
         with _open_lock:
             shared = _open.get(self._key)
             if shared is not None:
-                if not self.read_only and shared.env.readonly:
+                if not self.read_only and shared.read_only:
                     raise LockedStore(
                         f"the store at {self.path} is open for reading in this process; open it "
                         f"for writing first, and for reading beside that"
                     )
+                if not self.read_only and shared.sync != (self._durability == "fsync"):
+                    raise LockedStore(
+                        f"the store at {self.path} is still open for reading in this process, "
+                        f"since it was open for writing with another durability; close that first"
+                    )
                 shared.users += 1
                 return shared
-            shared = _Shared(self._open_lmdb(map_size))
+            shared = _Shared(
+                self._open_lmdb(map_size),
+                read_only=self.read_only,
+                sync=self._durability == "fsync",
+            )
             try:
                 self._refuse_truncated(shared.env)
             except BaseException:
@@ -317,16 +331,32 @@ class Environment:
                     f"the store at {self.path} cannot grow beyond {size} bytes: {error}"
                 ) from error
 
-    def cover(self) -> None:
-        """Make the file as long as its header says.
+    def make_room(self, size: int) -> None:
+        """Make the file long enough for a commit, before the commit.
 
-        Pages at the end that a commit took and freed again are never written, and a file that is
-        shorter than its header says is what `_refuse_truncated` looks for.
+        Pages at the end that a transaction takes and frees again are never written, and without
+        this the header would then speak of more than the file has, which is how a truncated one
+        is told. The room costs no disk; `close` takes it away.
+
+        Args:
+            size: bytes of records that the commit may write and delete again
+
         """
-        data = self.path / DATA_FILE
-        needed = (self.env.info()["last_pgno"] + 1) * self._page_size(self.env)
-        if _size(data) < needed:
-            os.truncate(data, needed)
+        used = self._used()
+        if self._length < used + size + ROOM:
+            self._length = used + 2 * (size + ROOM)
+            # A limit on file sizes may allow the commit all the same; it will tell.
+            with contextlib.suppress(OSError):
+                os.truncate(self.path / DATA_FILE, self._length)
+
+    def _used(self) -> int:
+        env = self._shared.env
+        return (env.info()["last_pgno"] + 1) * self._page_size(env)
+
+    def _give_back_room(self) -> None:
+        used = self._used()
+        if _size(self.path / DATA_FILE) > used:
+            os.truncate(self.path / DATA_FILE, used)
 
     def sync(self) -> None:
         self.env.sync(True)
@@ -335,10 +365,12 @@ class Environment:
         if self._closed:
             return
         self._closed = True
-        if self._generation != _generation:
+        if self.is_inherited:
             return
-        if not self.read_only and self._durability == "os":
-            self._shared.env.sync(True)
+        if not self.read_only:
+            self._give_back_room()
+            if self._durability == "os":
+                self._shared.env.sync(True)
         with _open_lock:
             self._shared.users -= 1
             if not self._shared.users:

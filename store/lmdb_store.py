@@ -174,6 +174,9 @@ class LmdbStore:
     ) -> list[Outcome]:
         self._environment.check_usable()
         with self._write_lock:
+            # Only what is queued may be taken off again in the same commit.
+            queued = (command for step in steps for command in step.enqueue or ())
+            self._environment.make_room(sum(len(command.data) for command in queued))
             while True:
                 counters = copy(self._counters)
                 try:
@@ -188,7 +191,6 @@ class LmdbStore:
                 except lmdb.Error as error:
                     raise self._environment.error(error, "committing") from error
                 self._counters = counters
-                self._environment.cover()
                 return outcomes
 
     # Reading

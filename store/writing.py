@@ -107,6 +107,7 @@ class Writer:
         if step.wait:
             key = instance_key(step.process, step.instance) + number(step.wait)
             self._put(key, self._frame(0), db=self._tables["waiting"])
+            self._counters.any_waiting = True
         return _COMMITTED
 
     def write_checkpoints(self, checkpoints: Mapping[str, int]) -> None:

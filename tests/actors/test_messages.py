@@ -33,7 +33,7 @@ class Second(Event, version=2):
 
 
 class Tagged(Event):
-    tags: list[str] = []  # noqa: RUF012 - a field, not a class variable
+    tags: list[str] = []
 
 
 @dataclass
@@ -217,7 +217,7 @@ def test_a_default_that_all_messages_would_share_is_refused() -> None:
     with pytest.raises(DefinitionError, match=r"Paid: .*mutable"):
 
         class Paid(Event):
-            tags: list[str] = ["red"]  # noqa: RUF012 - a field, not a class variable
+            tags: list[str] = ["red"]
 
 
 def test_a_message_may_hold_another_message_and_a_dataclass() -> None:

@@ -378,6 +378,26 @@ def test_4_the_same_command_id_from_many_threads_at_once_takes_effect_once() -> 
         assert view.version == 1
 
 
+def test_4_a_command_told_many_times_at_once_leaves_nothing_in_the_queue(tmp_path: Path) -> None:
+    with Runtime(tmp_path, bank) as runtime:
+        threads = [
+            threading.Thread(
+                target=runtime.tell, args=(Deposit("a", 5),), kwargs={"command_id": "c"}
+            )
+            for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        runtime.settle(timeout=10)
+        view = runtime.get(Account, "a")
+        assert view is not None
+        assert view.version == 1
+    with LmdbStore(tmp_path) as store:
+        assert store.read_queue(0, 10) == []
+
+
 def test_4_what_is_delivered_again_after_a_restart_changes_nothing(tmp_path: Path) -> None:
     with Runtime(tmp_path, bank) as runtime:
         runtime.ask(Open("a"))

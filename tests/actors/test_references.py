@@ -58,7 +58,7 @@ def direct(self: object, command: Ship) -> Any:
 
 def nested(self: object) -> Any:
     def inner() -> list[Event]:
-        return [(lambda: Paid(name))() for name in "ab"]
+        return [Paid(name) for name in "ab"]
 
     return inner()
 

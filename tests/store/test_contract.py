@@ -66,7 +66,7 @@ class Place:
         return self.store
 
 
-@pytest.fixture(params=OPENERS.values(), ids=OPENERS)
+@pytest.fixture(params=list(OPENERS.values()), ids=list(OPENERS))
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     place = Place(request.param, tmp_path / "store")
     yield place

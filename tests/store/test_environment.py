@@ -323,7 +323,6 @@ say(last + 1)
 
 IN_CHILD = """
 def in_child(work):
-    say_in_order = sys.stdout.flush()
     pid = os.fork()
     if pid:
         _, status = os.waitpid(pid, 0)
@@ -430,3 +429,23 @@ say("parent ends")
             store.commit([append(b"1")])
         parent.stdin.close()
         assert parent.hear() == "child ends"
+
+
+def test_a_kill_in_a_commit_that_frees_pages_at_the_end_leaves_a_store_that_opens(
+    tmp_path: Path,
+) -> None:
+    program = """
+import os, sys
+from store import CommandRecord, LmdbStore, Step
+store = LmdbStore(sys.argv[1])
+several = [
+    CommandRecord("c", "t", "s-1", 1, b"x" * 5_000, "c", None, "p", "i", 1) for _ in range(5)
+]
+store.commit([Step(enqueue=several), *(Step(take=n) for n in range(1, 6))])
+os._exit(9)
+"""
+    subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], check=False, cwd=Path(__file__).parents[2]
+    )
+    with LmdbStore(tmp_path) as store:
+        assert store.read_queue(0, 10) == []

@@ -18,6 +18,7 @@ from store import (
     EventRecord,
     InvalidName,
     LmdbStore,
+    LockedStore,
     ReadOnlyStore,
     Step,
     StoreError,
@@ -276,6 +277,17 @@ def test_a_reader_and_its_writer_may_close_in_either_order(tmp_path: Path) -> No
         writer.commit([append("s", b"3")])
         assert len(reader.read_log(0, ALL)) == 3
     reader.close()
+
+
+def test_a_reader_left_over_does_not_lower_the_durability_of_the_next_writer(
+    tmp_path: Path,
+) -> None:
+    writer, reader = fast(tmp_path), LmdbStore(tmp_path, read_only=True)
+    writer.close()
+    with pytest.raises(LockedStore, match="another durability"):
+        LmdbStore(tmp_path, durability="fsync")
+    reader.close()
+    LmdbStore(tmp_path, durability="fsync").close()
 
 
 def test_a_store_that_does_not_exist_cannot_be_read_and_is_not_made(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 
@@ -159,8 +158,6 @@ class Model:
 
 
 class StoreAndModel(RuleBasedStateMachine):
-    opener: Callable[[Path], Store]
-
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())

@@ -1,0 +1,166 @@
+"""What `docs/store-format.md` says is what the code writes."""
+
+import re
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import msgpack
+
+from store import (
+    FORMAT_VERSION,
+    FROM_OUTSIDE,
+    MAX_NAME_BYTES,
+    Append,
+    CommandRecord,
+    CommandResult,
+    Committed,
+    EventRecord,
+    LmdbStore,
+    ParkedRecord,
+    Step,
+    TransitionRecord,
+)
+from store.tables import TABLES
+
+DOC = (Path(__file__).parents[2] / "docs" / "store-format.md").read_text(encoding="utf-8")
+ONE = bytes(7) + b"\x01"
+
+
+def dumps() -> list[bytes]:
+    """The bytes of each hex block: what stands before two spaces on each line."""
+    blocks = re.findall(r"```hex\n(.*?)```", DOC, re.DOTALL)
+    return [
+        b"".join(bytes.fromhex(re.split(r" {2,}", line)[0]) for line in block.splitlines())
+        for block in blocks
+    ]
+
+
+def fields_of(heading: str) -> int:
+    """How many fields the section's table numbers."""
+    section = DOC.split(f"### {heading}", 1)[1].split("\n#", 1)[0]
+    return len(re.findall(r"^\| \d+ \|", section, re.MULTILINE))
+
+
+def read_with_lmdb_alone(folder: Path) -> dict[str, dict[bytes, bytes]]:
+    found: dict[str, dict[bytes, bytes]] = {}
+    with lmdb.Environment(str(folder), max_dbs=32, readonly=True) as env:
+        for table in TABLES:
+            db = env.open_db(table.encode(), create=False)
+            with env.begin() as txn, txn.cursor(db) as cursor:
+                found[table] = {bytes(key): bytes(raw) for key, raw in cursor}
+    return found
+
+
+def value(raw: bytes) -> Any:
+    """A frame taken apart as the page says."""
+    (checksum,) = struct.unpack("<I", raw[:4])
+    assert checksum == zlib.crc32(raw[4:])
+    return msgpack.unpackb(raw[4:])
+
+
+def write(folder: Path, *steps: Step, checkpoints: dict[str, int] | None = None) -> None:
+    with LmdbStore(folder, durability="none") as store:
+        assert store.commit(steps, checkpoints) == [Committed()] * len(steps)
+
+
+def test_the_example_is_what_the_code_writes(tmp_path: Path) -> None:
+    data: bytes = msgpack.packb({"order_id": "o1"})
+    stream = "shop::order-o1"
+    record = EventRecord("Shop.OrderPlaced.v1", stream, 0, 1_709_208_000_000_000, data, "", "")
+    write(tmp_path, Step(append=Append(stream, 0, [record])))
+    log_key, log_value, stream_key, stream_value = dumps()
+    found = read_with_lmdb_alone(tmp_path)
+    assert found["log"] == {log_key: log_value}
+    assert found["streams"] == {stream_key: stream_value}
+    assert found["event_ids"] == {}
+
+
+def test_the_page_names_the_format_and_every_table() -> None:
+    assert f"Format version {FORMAT_VERSION}." in DOC
+    assert f"at most {MAX_NAME_BYTES} bytes" in DOC
+    tables = DOC.split("## The tables", 1)[1].split("###", 1)[0]
+    assert re.findall(r"^\| `(\w+)` \|", tables, re.MULTILINE) == list(TABLES)
+
+
+def test_the_files_are_those_of_the_page(tmp_path: Path) -> None:
+    write(tmp_path)
+    named = re.findall(r"^\| `([\w.]+)` \|", DOC.split("## Opening", maxsplit=1)[0], re.MULTILINE)
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(named)
+
+
+def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
+    given = EventRecord("E", "s", 0, 5, b"data", "e1", "corr", "cause", b"headers")
+    issued = CommandRecord("c1", "C", "t", 6, b"c", "corr", "e1", "P", "i", 1)
+    told = CommandRecord("c2", "C", "t", 7, b"c", "c2")
+    write(
+        tmp_path,
+        Step(
+            append=Append("s", None, [given], unique=True),
+            process="P",
+            instance="i",
+            transition=TransitionRecord(
+                1, 8, "on_e", True, "e1", "corr", 1, b"state", [("c1", "C", b"c")]
+            ),
+            enqueue=[issued, told],
+            command_id="c0",
+            result=CommandResult(),
+            park=ParkedRecord("P", "i", "e1", "E", "text", 3, 9, 1),
+            wait=2,
+        ),
+        Step(park=ParkedRecord("", "t", "c2", "E", "text", 1, 9, 0, told)),
+        checkpoints={"P": 1},
+    )
+    found = read_with_lmdb_alone(tmp_path)
+    rows = {
+        table: {key: value(raw) for key, raw in found[table].items()}
+        for table in TABLES
+        if table != "meta"
+    }
+    issued_row = ["c1", "C", "t", 6, b"c", "corr", "e1", "P", "i", 1]
+    told_row = ["c2", "C", "t", 7, b"c", "c2", None, None, None, 0]
+    assert rows == {
+        "log": {ONE: ["E", "s", 1, 5, b"data", "e1", "corr", "cause", b"headers"]},
+        "streams": {b"s\0" + ONE: 1},
+        "transitions": {
+            b"P\0i\0" + ONE: [8, "on_e", True, "e1", "corr", 1, b"state", [["c1", "C", b"c"]]]
+        },
+        "queue": {ONE: issued_row, b"\x40" + bytes(6) + b"\x01": told_row},
+        "event_ids": {b"e1": 1},
+        "command_ids": {b"c0": [1, 1, None]},
+        "checkpoints": {b"P": 1},
+        "parked": {
+            ONE: ["P", "i", "e1", "E", "text", 3, 9, 1, None],
+            bytes(7) + b"\x02": ["", "t", "c2", "E", "text", 1, 9, 0, told_row],
+        },
+        "waiting": {b"P\0i\0" + ONE: 1, b"P\0i\0" + bytes(7) + b"\x02": 0},
+    }
+    assert FROM_OUTSIDE == 1 << 62
+    for heading, row in {
+        "An event": rows["log"][ONE],
+        "A transition": rows["transitions"][b"P\0i\0" + ONE],
+        "A command": issued_row,
+        "A result": rows["command_ids"][b"c0"],
+        "What was parked": rows["parked"][ONE],
+    }.items():
+        assert fields_of(heading) == len(row)
+
+
+def test_meta_holds_the_format_and_an_id_of_the_store(tmp_path: Path) -> None:
+    write(tmp_path)
+    meta = {key: value(raw) for key, raw in read_with_lmdb_alone(tmp_path)["meta"].items()}
+    assert meta.keys() == {b"format", b"store_id"}
+    assert meta[b"format"] == FORMAT_VERSION
+    assert re.fullmatch(r"[0-9a-f]{32}", meta[b"store_id"])
+
+
+def test_an_id_in_the_form_of_its_place_is_left_out_of_the_event_even_when_given(
+    tmp_path: Path,
+) -> None:
+    given = EventRecord("E", "s", 0, 5, b"", "s@1", "")
+    write(tmp_path, Step(append=Append("s", None, [given], unique=True)))
+    found = read_with_lmdb_alone(tmp_path)
+    assert value(found["log"][ONE])[5] is None
+    assert value(found["event_ids"][b"s@1"]) == 1
