@@ -121,7 +121,7 @@ def run(store: Path, orders: int) -> None:
             show_progress("reopened, placing the rest", count, orders)
         runtime.settle()
         seconds = time.perf_counter() - began
-        size = (store / "data.mdb").stat().st_size
+        size = (store / "data.mdb").stat().st_blocks * 512
         print_outcomes(runtime, orders, orders - done, seconds, size)
         # Paid, and then turned down by the carrier: everything is undone.
         print_history(runtime, "order-00026")

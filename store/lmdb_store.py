@@ -232,13 +232,14 @@ class LmdbStore:
 
     def last_transition(self, process: str, instance: str) -> TransitionRecord | None:
         prefix = instance_key(process, instance)
-        with (
-            self._environment.read() as txn,
-            txn.cursor(self._db["transitions"]) as cursor,
-        ):
-            if not seek_last(cursor, prefix):
+        transitions = self._db["transitions"]
+        with self._environment.read() as txn:
+            if txn.get(prefix + number(1), db=transitions) is None:
+                # Most instances that are asked for are new ones.
                 return None
-            key, raw = cursor.item()
+            with txn.cursor(transitions) as cursor:
+                seek_last(cursor, prefix)
+                key, raw = cursor.item()
         return transition_from_row(unframe(raw, "transitions", key), numbered(key))
 
     def read_transitions(
