@@ -21,23 +21,32 @@ from .clock import Alarm, Clock, SystemClock
 from .context import Context
 from .domain import Domain
 from .errors import (
+    AlreadyStarted,
     DefinitionError,
+    EarlyEvent,
+    InfiniteLoopError,
     InvalidMessage,
     Rejected,
     TimedOut,
     UnknownMessage,
     WaitingInHandler,
 )
-from .handlers import apply, handle
+from .handlers import ALL, after, apply, handle, rejected, timeout
 from .messages import Command, Event, UnknownCommand, UnknownEvent
 from .process_manager import ProcessManager
+from .retry import PARK, SKIP, Retry
 from .runtime import Runtime
+from .state import Indexed
 from .views import AggregateView, InstanceView, StoredEvent, Transition
 
 __all__ = [
+    "ALL",
+    "PARK",
+    "SKIP",
     "Aggregate",
     "AggregateView",
     "Alarm",
+    "AlreadyStarted",
     "Clock",
     "ClosedError",
     "Command",
@@ -46,7 +55,10 @@ __all__ = [
     "DamagedStore",
     "DefinitionError",
     "Domain",
+    "EarlyEvent",
     "Event",
+    "Indexed",
+    "InfiniteLoopError",
     "InstanceView",
     "InvalidMessage",
     "InvalidName",
@@ -55,6 +67,7 @@ __all__ = [
     "ProcessionError",
     "ReadOnlyStore",
     "Rejected",
+    "Retry",
     "Runtime",
     "StoreError",
     "StoreFull",
@@ -67,6 +80,9 @@ __all__ = [
     "UnknownFormat",
     "UnknownMessage",
     "WaitingInHandler",
+    "after",
     "apply",
     "handle",
+    "rejected",
+    "timeout",
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from store import check_name
 
-from .codec import dump
+from .codec import codec_of
 from .errors import DefinitionError, InvalidMessage, UnknownMessage
 from .handlers import Handler, handlers_of, methods_of
 from .messages import Command, Event
@@ -160,8 +160,9 @@ class AggregateDefinition:
         answer = handler.function(aggregate, command)
         made: list[tuple[Event, bytes]] = []
         for event in (answer,) if isinstance(answer, Event) else _events(answer, aggregate):
-            packed = dump(event)
-            self.evolve(aggregate, event)
+            packed, own = codec_of(type(event)).exchange(event)
+            # What is read back: memory holds what the log says, and shares nothing with it.
+            self.evolve(aggregate, own)
             made.append((event, packed))
         return made
 

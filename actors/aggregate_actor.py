@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from store import (
     Append,
+    Besides,
     CommandRecord,
     CommandResult,
     Duplicate,
     EventRecord,
     Outcome,
+    RefusalRecord,
     Step,
     event_id_at,
 )
@@ -60,6 +62,9 @@ class Request(Errand, kw_only=True, gc=False):
                 actor.courier.discard(self.command)
         if self.command.ticket:
             actor.courier.finished += 1
+        besides = self.step.besides
+        if besides is not None and besides.refusal is not None:
+            actor.courier.tell_refusal(besides.refusal)
         if self.reply_to is not None:
             self._reply(self.reply_to, outcome)
 
@@ -149,6 +154,7 @@ class AggregateActor(DurableActor):
                         event_id_at(self._stream, number),
                         record.correlation_id,
                         record.command_id,
+                        depth=record.depth + 1 if record.process else 0,
                     )
                     for number, (event, packed) in enumerate(made, version + 1)
                 ],
@@ -165,6 +171,10 @@ class AggregateActor(DurableActor):
         if isinstance(error, Rejected) and record.process is None:
             # Refusing is an answer; whoever sent the command from outside may look it up.
             self.courier.counts["rejected"] += 1
+        elif isinstance(error, Rejected) and self.courier.listens_to_refusal(record):
+            self.courier.counts["rejected"] += 1
+            step.process, step.instance = record.process or "", record.instance or ""
+            step.besides = Besides(refusal=RefusalRecord(record, error.reason))
         elif request.reply_to is None:
             self.courier.counts["parked"] += 1
             logger.warning("command %s was parked", record.command_id, exc_info=error)

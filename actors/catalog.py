@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from .aggregate import Aggregate, AggregateDefinition
     from .domain import Domain
-    from .process_manager import ProcessDefinition, ProcessManager
+    from .process_definition import ProcessDefinition
+    from .process_manager import ProcessManager
 
 __all__ = ["Catalog"]
 
@@ -60,19 +61,34 @@ class Catalog:
         self._command_codecs: dict[str, Codec[Command]] = {}
         for cls, owner in self._owners().items():
             self._add_name(cls, owner)
+        self._by_name = {one.name: one for one in self.processes.values()}
+        for domain in self.domains:
+            for cls, name in domain.externals.items():
+                # Read with this class only where the domain that makes the event is not here.
+                self._event_codecs.setdefault(name, codec_of(cls))
+                self._names.setdefault(cls, name)
+        for process in self.processes.values():
+            self.categories_of(process)
         self._by_category = {
             definition.category: definition for definition in self.aggregates.values()
         }
 
     # Looking things up
 
-    def name_of(self, cls: type[Message]) -> str:
+    def name_of(self, cls: type[Message], definition: ProcessDefinition | None = None) -> str:
         """The wire name of a message class.
+
+        Args:
+            cls: the class
+            definition: of the process manager that uses it, if it is one that may know it as an
+                event of another domain
 
         Raises:
             UnknownMessage: no domain knows it
 
         """
+        if definition is not None and cls in definition.externals:
+            return definition.externals[cls]
         name = self._names.get(cls)
         if (
             name is None
@@ -88,6 +104,32 @@ class Catalog:
                 f"`{self._some_domain()}.register({cls.__name__})`"
             )
         return name
+
+    def process_named(self, name: str) -> ProcessDefinition | None:
+        """The process manager of that name."""
+        return self._by_name.get(name)
+
+    def categories_of(self, definition: ProcessDefinition) -> frozenset[str] | None:
+        """The categories that a process manager listens to; None for all.
+
+        Raises:
+            DefinitionError: it names an aggregate that is in no domain here
+
+        """
+        if not definition.streams:
+            return None
+        found: set[str] = set()
+        for stream in definition.streams:
+            if isinstance(stream, str):
+                found.add(stream)
+            elif stream in self.aggregates:
+                found.add(self.aggregates[stream].category)
+            else:
+                raise DefinitionError(
+                    f"{definition.cls.__qualname__}: streams names {stream.__qualname__}, which is "
+                    f"in no domain of this runtime; register it"
+                )
+        return frozenset(found)
 
     def load_event(self, record: EventRecord) -> Event:
         """A copy of a stored event for one reader, to do with as it likes.
@@ -229,8 +271,8 @@ class Catalog:
         handled: dict[type[Message], str] = {}
         for domain in self.domains:
             for process in domain.processes.values():
-                for event in process.handlers:
-                    if event not in owners:
+                for event in process.events():
+                    if event not in owners and event not in process.externals:
                         self._own(handled, event, domain.name, "handled")
         return handled | owners
 

@@ -51,6 +51,15 @@ class Codec(Generic[T]):
             InvalidMessage: it does not fit the annotations, or would not read back equal
 
         """
+        return self.exchange(value)[0]
+
+    def exchange(self, value: T) -> tuple[bytes, T]:
+        """Pack a value; returns also what it is when it is read back.
+
+        Raises:
+            InvalidMessage: it does not fit the annotations, or would not read back equal
+
+        """
         try:
             packed = _packb(_to_builtins(value, builtin_types=_NATIVE))
             back = self._decode(packed)
@@ -62,7 +71,7 @@ class Codec(Generic[T]):
             raise InvalidMessage(f"{self._name} is not valid: {error}{where}") from error
         if not is_same:
             raise InvalidMessage(f"{self._name} is not valid: {_first_difference(value, back)}")
-        return packed
+        return packed, back
 
     def load(self, packed: bytes) -> T:
         """Unpack a value.

@@ -46,7 +46,7 @@ class Context:
     refreshing: bool = False
 
     @classmethod
-    def of(cls, event: EventRecord) -> Context:
+    def of(cls, event: EventRecord, attempt: int = 1, *, refreshing: bool = False) -> Context:
         """The context of a stored event."""
         return cls(
             event_id=event.event_id,
@@ -57,4 +57,6 @@ class Context:
             correlation_id=event.correlation_id,
             causation_id=event.causation_id,
             headers=load_headers(event.headers),
+            attempt=attempt,
+            refreshing=refreshing,
         )

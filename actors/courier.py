@@ -12,6 +12,7 @@ from store import FROM_OUTSIDE, Step
 from .aggregate_actor import AggregateActor, Request
 from .clock import stopwatch
 from .dispatcher import PooledActor
+from .errands import Told
 from .errors import Rejected, UnknownMessage
 from .parking import parked_command
 
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
 
     import pykka
 
-    from store import CommandRecord, CommandResult, Outcome, Store, StoreError
+    from store import (
+        CommandRecord,
+        CommandResult,
+        Outcome,
+        RefusalRecord,
+        Store,
+        StoreError,
+    )
 
     from .catalog import Catalog
     from .clock import Clock
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
     from .journal import Journal
     from .messages import Event
     from .population import Population
+    from .router import Router
 
 __all__ = ["Courier"]
 
@@ -103,6 +112,8 @@ class Courier(PooledActor):
             for definition in catalog.aggregates.values()
         }
         self._max_in_flight = max_in_flight
+        self.router_of: dict[str, Router] = {}
+        """The routers by the names of their process managers."""
         self._issued = _Lane(0)
         self._told = _Lane(FROM_OUTSIDE)
         self._sent = 0
@@ -115,6 +126,11 @@ class Courier(PooledActor):
     def resume(self) -> None:
         """Take up what an earlier run left in the queue."""
         self._issued.newest, self._told.newest = self.store.last_tickets()
+        after = 0
+        while page := self.store.read_refusals(after, PAGE):
+            for refusal in page:
+                self.tell_refusal(refusal)
+            after = page[-1].ticket
         self.wake()
 
     def send(self, request: Request) -> None:
@@ -137,6 +153,19 @@ class Courier(PooledActor):
             future.set(self._replay(result))
         except Exception:  # noqa: BLE001 - it is raised where the reply is awaited
             future.set_exception()
+
+    def listens_to_refusal(self, command: CommandRecord) -> bool:
+        """Whether the instance that issued a command wants to know that it was refused."""
+        definition = self.catalog.process_named(command.process or "")
+        if definition is None:
+            return False
+        return any(self.catalog.name_of(one) == command.type for one in definition.rejections)
+
+    def tell_refusal(self, refusal: RefusalRecord) -> None:
+        """Tell the instance that issued a command that it was refused."""
+        router = self.router_of.get(refusal.command.process or "")
+        if router is not None:
+            router.send(refusal.command.instance or "", Told(refusal=refusal))
 
     def discard(self, command: CommandRecord) -> None:
         """Take a command off the queue that was carried out under its id before."""

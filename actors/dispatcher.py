@@ -318,6 +318,9 @@ class Dispatcher:
             self._busy += 1
             if not self._benched and len(self._threads) < self._most:
                 self._add_thread()
+            elif not self._watching:
+                # The others sleep since there was nothing to do; one must watch from here on.
+                self._condition.notify()
             return True
 
     def _watch(self) -> bool:

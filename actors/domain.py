@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, TypeVar, overload
 
 from .aggregate import Aggregate, AggregateDefinition
 from .errors import DefinitionError
-from .messages import Command, Event, Message
-from .process_manager import ProcessDefinition, ProcessManager
+from .messages import WIRE_NAME, Command, Event, Message
+from .process_definition import ProcessDefinition
+from .process_manager import ProcessManager
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +45,8 @@ class Domain:
         self.processes: dict[type[ProcessManager], ProcessDefinition] = {}
         self.messages: set[type[Message]] = set()
         """Events and commands that were registered by name, not found in handlers."""
+        self.externals: dict[type[Event], str] = {}
+        """Classes that stand for events of other domains, and those events' wire names."""
 
     def __repr__(self) -> str:
         return f"Domain({self.name!r})"
@@ -80,6 +83,39 @@ class Domain:
             raise
         return None if classes else cls
 
+    def register_external_event(self, cls: type[Event], name: str) -> None:
+        """Use a class of this domain for an event that another domain makes.
+
+        Fields that the class does not have are ignored; one that the event does not have parks
+        it. Call it before the process managers that handle the class are registered.
+
+        Args:
+            cls: our class for the event, with the fields that are of interest here
+            name: the event's wire name, such as ``"Billing.PaymentReceived.v1"``
+
+        Raises:
+            DefinitionError: the name is no wire name, or one of the two is taken
+
+        """
+        given: object = cls
+        if not (isinstance(given, type) and issubclass(given, Event)):
+            raise DefinitionError(f"{cls!r} is no Event; derive it from Event")
+        if not WIRE_NAME.fullmatch(name):
+            raise DefinitionError(
+                f'{name!r} is no wire name; write it as "<Domain>.<Class>.v<version>"'
+            )
+        if self.externals.get(cls, name) != name:
+            raise DefinitionError(
+                f"{cls.__qualname__} stands for {self.externals[cls]} already; "
+                f"use another class for {name}"
+            )
+        for other, taken in self.externals.items():
+            if taken == name and other is not cls:
+                raise DefinitionError(
+                    f"{other.__qualname__} stands for {name} already; use that class"
+                )
+        self.externals[cls] = name
+
     def commands(self) -> Iterator[tuple[type, AggregateDefinition]]:
         """Every command that an aggregate of this domain takes."""
         for definition in self.aggregates.values():
@@ -94,7 +130,7 @@ class Domain:
                 self._add_aggregate(AggregateDefinition(cls, self.name))
         elif issubclass(cls, ProcessManager):
             if cls not in self.processes:
-                self._add_process(ProcessDefinition(cls, self.name))
+                self._add_process(ProcessDefinition(cls, self.name, self.externals))
         elif issubclass(cls, (Event, Command)):
             self.messages.add(cls)
         else:

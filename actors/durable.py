@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from store import Conflict, Step
 
-from .dispatcher import PooledActor
+from .dispatcher import TURN, PooledActor
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -38,13 +38,16 @@ class Errand(Struct, gc=False):
 
     actor: Any = None
     step: Any = None
+    is_own: bool = False
+    """Whether the actor gave it to itself, so that the population does not count it."""
 
     def committed(self, outcome: Outcome) -> None:
         """The step was answered; called by the journal, in order."""
         actor = self.actor
         if actor.is_stale and actor.must_repeat(self, outcome):
             return
-        actor.finished += 1
+        if not self.is_own:
+            actor.finished += 1
         self.finish(outcome)
         actor.answered += 1
         if actor.is_stale:
@@ -95,7 +98,11 @@ class DurableActor(PooledActor):
     @property
     def is_done(self) -> bool:
         """Whether every errand it was given is finished, so that it may be dropped."""
-        return self.sent == self.finished
+        return (
+            self.sent == self.finished
+            and self.handed == self.answered
+            and not (self.scheduled or self.envelopes or self.is_stale)
+        )
 
     # In the actor's turn
 
@@ -119,6 +126,18 @@ class DurableActor(PooledActor):
         self._undone = ()
         self.forget()
         return True
+
+    def work(self) -> None:
+        """Handle messages until memory is no longer what the log will say."""
+        envelopes = self.envelopes
+        left = TURN
+        while envelopes and left and not self.is_stale:
+            left -= 1
+            message = envelopes.pop(0)
+            if isinstance(message, Errand):
+                self.on_receive(message)
+            else:
+                self._open(message)
 
     def forget(self) -> None:
         """Drop the state in memory; the next errand reads it from the log."""
@@ -144,4 +163,9 @@ class DurableActor(PooledActor):
 
 
 def _writes(step: Step) -> bool:
-    return step.append is not None or step.transition is not None or step.park is not None
+    return (
+        step.append is not None
+        or step.transition is not None
+        or step.park is not None
+        or step.besides is not None
+    )

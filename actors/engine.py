@@ -15,6 +15,7 @@ from .journal import Journal
 from .population import Population
 from .router import Router
 from .tail import Tail
+from .timekeeper import Timekeeper
 
 if TYPE_CHECKING:
     from store import EventRecord, Store
@@ -41,6 +42,7 @@ class Options:
         max_in_flight: most events that one process manager, and most queued commands that all
             aggregates together, have in hand at once; the rest wait on disk
         largest_commit: most steps in one transaction
+        max_chain: the longest chain of events that make one another by commands
 
     """
 
@@ -49,9 +51,10 @@ class Options:
     idle_timeout: timedelta = timedelta(minutes=1)
     max_in_flight: int = 1_024
     largest_commit: int = 4_096
+    max_chain: int = 1_000
 
     def __post_init__(self) -> None:
-        for name in ("workers", "max_awake", "max_in_flight", "largest_commit"):
+        for name in ("workers", "max_awake", "max_in_flight", "largest_commit", "max_chain"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name}={value!r}; give a whole number from 1")
@@ -91,9 +94,23 @@ class Engine:
             max_in_flight=options.max_in_flight,
         )
         self.routers = [
-            Router(definition, self.courier, self._tail, max_in_flight=options.max_in_flight)
+            Router(
+                definition,
+                self.courier,
+                self._tail,
+                catalog.categories_of(definition),
+                max_in_flight=options.max_in_flight,
+                max_chain=options.max_chain,
+            )
             for definition in catalog.processes.values()
         ]
+        self.router_of = {router.definition.name: router for router in self.routers}
+        self.courier.router_of = self.router_of
+        self.timekeeper = Timekeeper(
+            self.courier, clock, self.router_of, max_in_flight=options.max_in_flight
+        )
+        for router in self.routers:
+            router.timekeeper = self.timekeeper
 
     def start(self) -> None:
         """Take up where the last run stopped."""
@@ -101,6 +118,7 @@ class Engine:
         self.courier.resume()
         for router in self.routers:
             router.wake()
+        self.timekeeper.wake()
 
     def settle(self, timeout: float | None) -> bool:
         """Wait until nothing is undelivered and nothing in flight; False if time ran out."""
@@ -109,6 +127,7 @@ class Engine:
     def close(self) -> None:
         """Finish what is in hand, write how far it got, and stop all threads."""
         self.population.close()
+        self.timekeeper.close()
         self.courier.is_closed = True
         for router in self.routers:
             router.is_closed = True
@@ -134,6 +153,9 @@ class Engine:
             "seen_again": counts["seen_again"],
             "parked": counts["parked"],
             "waiting": counts["waiting"],
+            "held": counts["held"],
+            "retries": counts["retries"],
+            "skipped_error": counts["skipped_error"],
             "commands": self.courier.finished,
             "rejected": counts["rejected"],
             "passivated": self.population.passivated,

@@ -7,7 +7,10 @@ import pykka
 from store import ProcessionError
 
 __all__ = [
+    "AlreadyStarted",
     "DefinitionError",
+    "EarlyEvent",
+    "InfiniteLoopError",
     "InvalidMessage",
     "Rejected",
     "TimedOut",
@@ -43,6 +46,18 @@ class UnknownMessage(ProcessionError, LookupError):
 
 class TimedOut(ProcessionError, pykka.Timeout, TimeoutError):
     """The time given to `ask` or `settle` ran out. What was accepted goes on all the same."""
+
+
+class AlreadyStarted(ProcessionError):
+    """A second start event came for a live instance whose handler has `start="only"`."""
+
+
+class EarlyEvent(ProcessionError):
+    """An event came before its instance's start, and the class says `early="park"`."""
+
+
+class InfiniteLoopError(ProcessionError):
+    """A chain of events and commands comes back to itself, or is longer than allowed."""
 
 
 class WaitingInHandler(ProcessionError, RuntimeError):

@@ -3,49 +3,31 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from store import (
-    CommandRecord,
-    Committed,
-    EventRecord,
-    Outcome,
-    Step,
-    TransitionRecord,
-)
+from store import Besides, Block, RefusalRecord, Step, TimerRecord
 
-from .durable import DurableActor, Errand
-from .parking import parked_event
+from .durable import DurableActor
+from .errands import Delivery, InstanceErrand, TimerDue, Told, merged
+from .errors import AlreadyStarted, EarlyEvent
+from .names import id_of
+from .parking import parked_work
+from .process_manager import SkippedWhileRefreshing
+from .retry import PARK, SKIP, Retry
+from .stepping import Cause, make_step, refuse_loop
 
 if TYPE_CHECKING:
-    from .messages import Event
+    from .handlers import Handler
     from .process_manager import ProcessManager
     from .router import Router
 
-__all__ = ["Delivery", "InstanceActor"]
+__all__ = ["InstanceActor"]
 
 logger = logging.getLogger("procession")
 
-
-class Delivery(Errand, kw_only=True, gc=False):
-    """An event on its way to one instance.
-
-    `event` is this instance's own copy. `came_of` is what happened: a key of the router's
-    counters.
-    """
-
-    record: EventRecord
-    event: Event
-    came_of: str = ""
-
-    def finish(self, outcome: Outcome) -> None:
-        """Tell the router, and send the commands on."""
-        router = self.actor.router
-        if isinstance(outcome, Committed):
-            router.counts[self.came_of] += 1
-            if self.step.enqueue:
-                router.courier.queued(self.step.enqueue)
-        router.handled.append(self.record.position)
+PAGE = 64
+"""Waiting events that are taken up at a time."""
 
 
 class InstanceActor(DurableActor):
@@ -57,16 +39,31 @@ class InstanceActor(DurableActor):
 
     """
 
-    # None until the process is started, and while it must be made anew from `_state`.
+    # None until the process is started, and while it must be made anew from `state`.
     _process: ProcessManager | None = None
     _is_loaded = False
-    _is_complete = False
-    _is_suspended = False
+    is_complete = False
+    # Why it takes no events, if it does not.
+    _block: Block | None = None
+    # How many events that waited in the store are still to be taken up before any other.
+    _to_take_up = 0
+    # Whether events that came before the start are kept in the store.
+    _holds_early = False
+    # Whether to look at what waits in the store when everything handed over is answered.
+    _looks_again = False
     # The highest position that this instance has handled or put aside.
-    _seen = 0
+    seen = 0
     # The newest transition's state, to return to when a handler fails.
-    _state = b""
-    _version = 0
+    state = b""
+    version = 0
+    # What is due later, by name, with its time.
+    timers: dict[str, int] = {}
+    # The learnt keys as the index has them.
+    indexed: dict[str, str | None] = {}
+    # Tells whether an event of a chain is the same as the one before.
+    _content = 0
+    # Of the newest transition; what a timeout makes belongs to the same chain.
+    correlation_id = ""
 
     def __init__(self, router: Router, instance: str) -> None:
         super().__init__(router.dispatcher, router.journal)
@@ -74,136 +71,379 @@ class InstanceActor(DurableActor):
         self.instance = instance
         self.idle_timeout = router.definition.idle_timeout
 
+    # Turns
+
+    def on_receive(self, message: InstanceErrand) -> None:
+        """Carry out one errand."""
+        try:
+            if not self._is_loaded:
+                self._load()
+            step = message.carry_out()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, a person must see it
+            # What the handler did to the object is undone by making it anew.
+            self._process = None
+            step = self._fail(message, error, self._cause, 1)
+        self.hand(message, step)
+
     def forget(self) -> None:
         """Drop the state in memory; the next errand reads it from the log."""
         self._is_loaded = False
         self._process = None
-
-    def on_receive(self, message: Delivery) -> None:
-        """Handle one event."""
-        try:
-            step = self._step(message)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, a person must see it
-            # What the handler did to the object is undone by making it anew.
-            self._process = None
-            step = self._park(message, error)
-        self.hand(message, step)
-
-    def _step(self, delivery: Delivery) -> Step:
-        if not self._is_loaded:
+        if self._looks_again:
+            self._looks_again = False
             self._load()
-        record, definition = delivery.record, self.router.definition
-        if record.position <= self._seen:
-            return self._skip(delivery, "seen_again")
-        if self._is_suspended:
-            self._seen = record.position
-            delivery.came_of = "waiting"
-            return Step(process=definition.name, instance=self.instance, wait=record.position)
-        if self._is_complete:
-            return self._skip(delivery, "skipped_complete")
-        handler = definition.handlers[type(delivery.event)]
-        process = self._process
-        if process is None:
-            if self._version:
-                process = definition.restore(self.instance, self._version, self._state)
-            elif handler.start:
-                process = definition.begin(self.instance, delivery.event)
-            else:
-                return self._skip(delivery, "skipped_early")
-            self._process = process
-        process._event = record  # noqa: SLF001 - a friend: it gives the object its event
-        handler.function(process, delivery.event)
-        return self._transition(delivery, process, handler.name, is_end=handler.end)
+            if self._block is None and not self._to_take_up:
+                self._resume()
 
-    def _transition(
-        self, delivery: Delivery, process: ProcessManager, handler: str, *, is_end: bool
-    ) -> Step:
-        record, router = delivery.record, self.router
-        definition = router.definition
-        is_complete = is_end or process._complete  # noqa: SLF001 - a friend
-        version = self._version + 1
-        state = definition.state.dump(process.__dict__)
-        now = router.now()
-        commands: list[tuple[str, str, bytes]] = []
-        queued: list[CommandRecord] = []
-        for number, (command, data) in enumerate(process._commands):  # noqa: SLF001 - a friend
-            kind = router.catalog.name_of(type(command))
-            command_id = f"{definition.name}-{self.instance}@{version}.{number}"
-            commands.append((command_id, kind, data))
-            queued.append(
-                CommandRecord(
-                    command_id,
-                    kind,
-                    router.catalog.taker_of(type(command)).stream_of(command),
-                    now,
-                    data,
-                    record.correlation_id,
-                    record.event_id,
-                    definition.name,
-                    self.instance,
-                    version,
-                )
+    # Errands
+
+    def deliver(self, delivery: Delivery) -> Step:
+        """An event came."""
+        record = delivery.record
+        taken: Besides | None = None
+        if delivery.is_waiting:
+            self._count_down()
+            if self._block is not None:
+                return _nothing(delivery)
+            taken = Besides(unwait=record.position)
+        else:
+            if record.position <= self.seen:
+                return _nothing(delivery, "seen_again")
+            if self._block is not None or self._to_take_up:
+                self.seen = record.position
+                delivery.came_of = "waiting"
+                return self._step(wait=record.position)
+        definition = self.router.definition
+        handler = definition.handlers[type(delivery.event)]
+        if self.is_complete and not (definition.restart and handler.start):
+            return self._skip(delivery, "skipped_complete", taken)
+        if self.is_complete or not self.version:
+            if not (handler.start or definition.stateless):
+                return self._early(delivery, taken)
+            self._process = definition.begin(self.instance, delivery.event)
+            self._process._desk.version = self.version  # noqa: SLF001 - a friend
+        elif handler.start == "only":
+            raise AlreadyStarted(
+                f"{definition.name} {self.instance!r} is running, and {handler.name} only starts: "
+                f"this {record.type} would start it a second time; skip it, or write start=True"
             )
-        process._commands.clear()  # noqa: SLF001
-        process._event = None  # noqa: SLF001
-        process._version = self._version = version  # noqa: SLF001
-        self._seen = record.position
-        self._state = state
-        self._is_complete = is_complete
-        delivery.came_of = "transitions"
-        return Step(
-            process=definition.name,
-            instance=self.instance,
-            transition=TransitionRecord(
-                version,
-                now,
-                handler,
-                is_complete,
-                record.event_id,
-                record.correlation_id,
-                record.position,
-                state,
-                commands,
-            ),
-            enqueue=queued,
+        if delivery.learnt is not None and not self._has_learnt(*delivery.learnt):
+            return self._skip(delivery, "not_for_us", taken)
+        cause = Cause.of_event(record)
+        if record.depth:
+            content = hash((record.type, record.stream, record.data))
+            same, self._content = content == self._content, content
+            refuse_loop(self.router, record, handler, is_suspicious=same)
+        return self._run(delivery, cause, handler, (delivery.event,), taken)
+
+    def ring(self, errand: TimerDue) -> Step:
+        """A timer is due."""
+        timer = errand.timer
+        if timer.kind == "retry":
+            return self._try_again(errand)
+        if self._block is not None or self._to_take_up:
+            errand.is_put_off = True
+            return _nothing(errand)
+        if self.is_complete or self.timers.get(timer.name) != timer.due:
+            # It was moved or cancelled, or the process has ended, since it was read.
+            return self._step(besides=Besides(cancel=[timer]))
+        handler = self.router.definition.timeouts.get(timer.name)
+        if handler is None:
+            raise LookupError(
+                f"{self.router.definition.name} has no @timeout({timer.name!r}) method any more"
+            )
+        self._cause = cause = Cause.of_timer(timer, self.correlation_id)
+        return self._run(errand, cause, handler, (), Besides(due=timer))
+
+    def tell_refusal(self, errand: Told) -> Step:
+        """A command was refused."""
+        refusal = errand.refusal
+        if self._block is not None or self._to_take_up:
+            # The refusal stays where it is; it is looked for when the instance goes on.
+            return _nothing(errand)
+        if self.is_complete:
+            return self._skip(errand, "skipped_complete", Besides(told=refusal.ticket))
+        command = self.router.catalog.load_command(refusal.command.type, refusal.command.data)
+        handler = self.router.definition.rejections[type(command)]
+        self._cause = cause = Cause.of_refusal(refusal)
+        return self._run(
+            errand, cause, handler, (command, refusal.reason), Besides(told=refusal.ticket)
         )
 
-    def _skip(self, delivery: Delivery, why: str) -> Step:
-        # An empty step still goes through the journal: what it was decided by may not be on
-        # disk yet, and the router must not be told before it is.
-        delivery.came_of = why
+    def look(self) -> Step:
+        """Something changed in the store."""
+        self._look_again()
         return Step()
 
-    def _park(self, delivery: Delivery, error: BaseException) -> Step:
+    def refresh(self) -> Step:
+        """Rebuild the state by handling the same causes again, letting nothing out."""
+        if not self.version:
+            return Step()
+        raise NotImplementedError
+
+    # What comes of them
+
+    _cause: Cause | None = None
+
+    def _run(
+        self,
+        errand: InstanceErrand,
+        cause: Cause,
+        handler: Handler,
+        arguments: tuple[Any, ...],
+        taken: Besides | None,
+        attempt: int = 1,
+    ) -> Step:
+        """Run a handler; the step is what it did."""
+        process = self._process
+        definition = self.router.definition
+        if process is None:
+            process = definition.restore(self.instance, self.version, self.state)
+            self._process = process
+        desk = process._desk  # noqa: SLF001 - a friend: it gives the object its event
+        desk.now = self.router.now()
+        desk.context = cause.context(attempt)
+        try:
+            with suppress(SkippedWhileRefreshing):
+                handler.function(process, *arguments)
+            step = make_step(self, process, cause, handler)
+        except BaseException as error:  # noqa: BLE001 - the class, or a person, decides
+            self._process = None
+            desk.clear()
+            return self._fail(errand, error, cause, attempt, process)
+        step.besides = merged(taken, step.besides)
+        errand.came_of = "transitions"
+        if self._holds_early:
+            self._look_again()
+        return step
+
+    def _early(self, delivery: Delivery, taken: Besides | None) -> Step:
+        """The event came before the start."""
         definition, record = self.router.definition, delivery.record
-        logger.warning(
-            "%s %r: event %s was parked",
-            definition.name,
-            self.instance,
-            record.event_id,
-            exc_info=error,
-        )
-        self._is_suspended = True
-        self._seen = max(self._seen, record.position)
-        delivery.came_of = "parked"
-        return Step(
-            process=definition.name,
-            instance=self.instance,
-            park=parked_event(error, definition.name, self.instance, record, self.router.now()),
-        )
+        if definition.early == "hold":
+            self.seen = max(self.seen, record.position)
+            self._holds_early = True
+            delivery.came_of = "held"
+            # One that waited already stays where it is.
+            return Step() if taken is not None else self._step(wait=record.position)
+        if definition.early == "park":
+            error = EarlyEvent(
+                f"{definition.name} {self.instance!r} has not started: this {record.type} came "
+                f"before its start; retry it when it has, or skip it"
+            )
+            return self._park(delivery, error, Cause.of_event(record), 1, taken, blocks=False)
+        return self._skip(delivery, "skipped_early", taken)
+
+    def _skip(self, errand: InstanceErrand, why: str, taken: Besides | None) -> Step:
+        # An empty step still goes through the journal: what it was decided by may not be on
+        # disk yet, and the router must not be told before it is.
+        errand.came_of = why
+        return Step() if taken is None else self._step(besides=taken)
+
+    def _step(self, *, wait: int = 0, besides: Besides | None = None) -> Step:
+        name = self.router.definition.name
+        return Step(process=name, instance=self.instance, wait=wait, besides=besides)
+
+    def _fail(
+        self,
+        errand: InstanceErrand,
+        error: BaseException,
+        cause: Cause | None,
+        attempt: int,
+        process: ProcessManager | None = None,
+    ) -> Step:
+        """Something went wrong: try again later, go on without it, or set it aside."""
+        taken: Besides | None = None
+        if isinstance(errand, Delivery):
+            cause = Cause.of_event(errand.record)
+            if errand.is_waiting:
+                taken = Besides(unwait=errand.record.position)
+        elif isinstance(errand, TimerDue) and errand.timer.kind == "retry":
+            taken = Besides(due=errand.timer, unblock=True)
+        if cause is None:
+            # Not a handler's doing: it is said, and there is nothing to set aside.
+            logger.error("%s %r failed", self.router.definition.name, self.instance, exc_info=error)
+            return Step()
+        if isinstance(error, AlreadyStarted):
+            return self._park(errand, error, cause, attempt, taken, blocks=False)
+        decision = self._decide(error, cause, attempt, process)
+        if decision is SKIP:
+            if isinstance(errand, TimerDue) and taken is None:
+                taken = Besides(due=errand.timer)
+            elif isinstance(errand, Told):
+                taken = Besides(told=errand.refusal.ticket)
+            self.seen = max(self.seen, cause.position)
+            self._look_again()
+            return self._skip(errand, "skipped_error", taken)
+        if isinstance(decision, Retry):
+            wait = decision.wait(attempt)
+            if wait is not None:
+                now = self.router.now()
+                due = now + round(wait.total_seconds() * 1_000_000)
+                return self._try_later(errand, cause, attempt, due, taken)
+        return self._park(errand, error, cause, attempt, taken, blocks=True)
+
+    def _decide(
+        self, error: BaseException, cause: Cause, attempt: int, process: ProcessManager | None
+    ) -> object:
+        definition = self.router.definition
+        if not isinstance(error, Exception):
+            return PARK
+        if process is not None:
+            decision = process.on_error(error, cause.context(attempt))
+            if decision is not None:
+                return decision
+        return definition.retry or PARK
+
+    def _try_later(
+        self, errand: InstanceErrand, cause: Cause, attempt: int, due: int, taken: Besides | None
+    ) -> Step:
+        name = self.router.definition.name
+        timer = TimerRecord(due, name, self.instance, "retry", "retry")
+        self._block = cause.block("retry", attempt, due)
+        self.seen = max(self.seen, cause.position)
+        errand.came_of = "retries"
+        if isinstance(errand, TimerDue) and errand.timer.kind != "retry":
+            errand.is_put_off = True
+        made = Besides(timers=[timer], block=self._block)
+        besides = merged(taken, made)
+        assert besides is not None
+        besides.unblock = False
+        return self._step(besides=besides)
+
+    def _park(
+        self,
+        errand: InstanceErrand,
+        error: BaseException,
+        cause: Cause,
+        attempt: int,
+        taken: Besides | None,
+        *,
+        blocks: bool,
+    ) -> Step:
+        name = self.router.definition.name
+        logger.warning("%s %r: %s was parked", name, self.instance, cause.id, exc_info=error)
+        self.seen = max(self.seen, cause.position)
+        errand.came_of = "parked"
+        if isinstance(errand, TimerDue) and errand.timer.kind != "retry":
+            errand.is_put_off = True
+        made: Besides | None = None
+        if blocks:
+            self._block = cause.block("parked", attempt, cause.due)
+            made = Besides(block=self._block)
+        besides = merged(taken, made)
+        if besides is not None and blocks:
+            besides.unblock = False
+        now = self.router.now()
+        step = self._step(besides=besides)
+        step.park = parked_work(error, name, self.instance, cause, attempt, now, blocks=blocks)
+        return step
+
+    def _try_again(self, errand: TimerDue) -> Step:
+        """The wait before another attempt is over."""
+        block, timer = self._block, errand.timer
+        if block is None or block.kind != "retry" or block.due != timer.due:
+            return self._step(besides=Besides(cancel=[timer]))
+        attempt = block.attempts + 1
+        taken = Besides(due=timer, unblock=True)
+        definition, router = self.router.definition, self.router
+        self._block = None
+        self._look_again()
+        if block.position:
+            record = router.store.read_log(block.position - 1, 1)[0]
+            event = router.load(record)
+            handler = definition.handlers[type(event)]
+            if not self.version or self.is_complete:
+                self._process = definition.begin(self.instance, event)
+                self._process._desk.version = self.version  # noqa: SLF001 - a friend
+            cause = Cause.of_event(record)
+            return self._run(errand, cause, handler, (event,), taken, attempt)
+        # A timeout or a refusal is still where it was, and comes again by itself.
+        return self._step(besides=taken)
+
+    # What waits in the store
 
     def _load(self) -> None:
         """Rehydrate from the newest transition."""
         # Marked first: an instance whose log cannot be read is suspended, not read for ever.
         self._is_loaded = True
-        name, store = self.router.definition.name, self.router.store
-        last = store.last_transition(name, self.instance)
+        definition, store = self.router.definition, self.router.store
+        last = store.last_transition(definition.name, self.instance)
         self._process = None
         if last is None:
-            self._version, self._state, self._seen, self._is_complete = 0, b"", 0, False
+            self.version, self.state, self.seen, self.is_complete = 0, b"", 0, False
+            self.timers, self.indexed = {}, {}
         else:
-            self._version, self._state, self._seen = last.version, last.state, last.seen
-            self._is_complete = last.is_complete
-        waiting = store.last_waiting(name, self.instance)
-        self._is_suspended = waiting > 0
-        self._seen = max(self._seen, waiting)
+            self.version, self.state, self.seen = last.version, last.state, last.seen
+            self.is_complete = last.is_complete
+            self.timers = last.timers or {}
+            self.correlation_id = last.correlation_id
+            if definition.state.indexed:
+                self.indexed = definition.state.keys_of(definition.state.load(last.state))
+        self._read_waiting()
+
+    def _read_waiting(self) -> None:
+        name, store = self.router.definition.name, self.router.store
+        self._block, positions = store.read_waiting(name, self.instance, 0, PAGE)
+        self._to_take_up = 0
+        self._holds_early = False
+        if self._block is not None:
+            self.seen = max(self.seen, self._block.position)
+        if not positions:
+            return
+        self.seen = max(self.seen, store.last_waiting(name, self.instance))
+        if self._block is not None:
+            return
+        waiting = [self._waiting(position) for position in positions]
+        handlers = self.router.definition.handlers
+        if self.version or any(handlers[type(one.event)].start for one in waiting):
+            self._to_take_up = len(waiting)
+            self.envelopes[:0] = waiting
+        else:
+            self._holds_early = True
+
+    def _waiting(self, position: int) -> Delivery:
+        record = self.router.store.read_log(position - 1, 1)[0]
+        errand = Delivery(record=record, event=self.router.load(record), is_waiting=True)
+        errand.actor = self
+        errand.is_own = True
+        return errand
+
+    def _count_down(self) -> None:
+        self._to_take_up -= 1
+        if not self._to_take_up:
+            self._look_again()
+
+    def _look_again(self) -> None:
+        """Read what waits once everything that was handed over is on disk."""
+        self._looks_again = True
+        self.is_stale = True
+
+    def _resume(self) -> None:
+        """Nothing holds it up any more: timeouts and refusals may have been put off."""
+        name, store = self.router.definition.name, self.router.store
+        self.router.timekeeper.release(name, self.instance)
+        after = 0
+        while page := store.read_refusals(after, PAGE):
+            for refusal in page:
+                if (refusal.command.process, refusal.command.instance) == (name, self.instance):
+                    self._take_up_refusal(refusal)
+            after = page[-1].ticket
+
+    def _take_up_refusal(self, refusal: RefusalRecord) -> None:
+        errand = Told(refusal=refusal)
+        errand.actor = self
+        errand.is_own = True
+        self.envelopes.append(errand)
+
+    def _has_learnt(self, field: str, value: str) -> bool:
+        if self._process is None:
+            definition = self.router.definition
+            self._process = definition.restore(self.instance, self.version, self.state)
+        found = getattr(self._process, field)
+        return bool(found) and id_of(found, field) == value
+
+
+def _nothing(errand: InstanceErrand, why: str = "nothing") -> Step:
+    errand.came_of = why
+    return Step()

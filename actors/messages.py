@@ -10,9 +10,9 @@ import msgspec
 
 from .errors import DefinitionError
 
-__all__ = ["Command", "Event", "Message", "UnknownCommand", "UnknownEvent"]
+__all__ = ["WIRE_NAME", "Command", "Event", "Message", "UnknownCommand", "UnknownEvent"]
 
-_WIRE_NAME = re.compile(r"[^\s.]+\.[^\s.]+\.v(\d+)")
+WIRE_NAME = re.compile(r"[^\s.]+\.[^\s.]+\.v(\d+)")
 
 
 class MessageMeta(msgspec.StructMeta):
@@ -33,7 +33,7 @@ class MessageMeta(msgspec.StructMeta):
     ) -> Any:
         where = f"{namespace.get('__module__')}.{namespace.get('__qualname__', class_name)}"
         if name is not None:
-            match = _WIRE_NAME.fullmatch(name)
+            match = WIRE_NAME.fullmatch(name)
             if match is None:
                 raise DefinitionError(
                     f"{where}: name={name!r} is no wire name; write it as "

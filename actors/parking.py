@@ -9,13 +9,15 @@ from store import ParkedRecord
 if TYPE_CHECKING:
     from store import CommandRecord, EventRecord
 
-__all__ = ["parked_command", "parked_event"]
+    from .stepping import Cause
+
+__all__ = ["parked_command", "parked_event", "parked_work"]
 
 
 def parked_event(
     error: BaseException, process: str, instance: str, event: EventRecord, now: int
 ) -> ParkedRecord:
-    """An event that an instance could not handle; `instance` is empty if none was found."""
+    """An event whose instances could not be found."""
     return ParkedRecord(
         process,
         instance,
@@ -25,6 +27,32 @@ def parked_event(
         attempts=1,
         time=now,
         position=event.position,
+    )
+
+
+def parked_work(
+    error: BaseException,
+    process: str,
+    instance: str,
+    cause: Cause,
+    attempts: int,
+    now: int,
+    *,
+    blocks: bool,
+) -> ParkedRecord:
+    """What an instance failed at; `blocks` if it is suspended by it."""
+    return ParkedRecord(
+        process,
+        instance,
+        cause.id,
+        _type(error),
+        _text(error),
+        attempts,
+        now,
+        position=cause.position,
+        name=cause.name,
+        ticket=cause.ticket,
+        blocks=blocks,
     )
 
 

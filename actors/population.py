@@ -115,11 +115,14 @@ class Population:
         """Passivate the actors that have been idle longest; called with the lock held."""
         share = max(1, self._max_awake // SHARE)
         oldest = list(islice(self._awake.items(), 2 * share))
-        idle = [key for key, actor in oldest if actor.sent == actor.finished][:share]
+        idle = [key for key, actor in oldest if actor.is_done]
+        if len(self._awake) <= self._max_awake:
+            # Only when work has kept more awake are more dropped than have to be.
+            del idle[share:]
         for key in idle:
             del self._awake[key]
         for key, actor in oldest:
-            if actor.sent != actor.finished:
+            if key in self._awake and not actor.is_done:
                 # At the end, so that it does not hide the idle ones for as long as it is busy.
                 self._awake[key] = self._awake.pop(key)
         self.passivated += len(idle)

@@ -2,43 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from store import check_name
-
+from .clock import to_micros
 from .codec import dump
-from .context import Context
-from .errors import DefinitionError, InvalidMessage
-from .handlers import Correlate, Handler, handlers_of, methods_of
-from .messages import Command, Event
-from .names import id_of
-from .references import classes_named_in
+from .errors import InvalidMessage
+from .messages import Command
 from .state import StateType
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from collections.abc import Iterable, Mapping
 
-    from store import EventRecord
+    from .context import Context
+    from .handlers import Correlate
+    from .retry import Decision, Retry
 
-__all__ = ["ProcessDefinition", "ProcessManager"]
+__all__ = ["Desk", "ProcessManager", "SkippedWhileRefreshing", "state_type_of"]
+
+
+class SkippedWhileRefreshing(Exception):
+    """Leaves a handler; raised by `skip_refreshing`."""
+
+
+class Desk:
+    """What an instance has besides its state: who it is, and what the step in hand made.
+
+    `issued` holds commands with the time they are due, 0 for at once; `timers` what is set, by
+    name, with None for what is cancelled.
+    """
+
+    __slots__ = ("complete", "context", "id", "issued", "name", "now", "timers", "version")
+
+    def __init__(self, id: str, version: int = 0, name: str = "") -> None:  # noqa: A002
+        self.id = id
+        self.version = version
+        self.name = name
+        self.now = 0
+        self.complete = False
+        self.context: Context | None = None
+        self.issued: list[tuple[Command, bytes, int]] = []
+        self.timers: dict[str, int | None] | None = None
+
+    def clear(self) -> None:
+        """Forget what a step made."""
+        self.issued = []
+        self.timers = None
+        self.context = None
+        self.complete = False
 
 
 class ProcessManager:
     """Listens to events, remembers where its process is, and issues commands.
 
     Its annotated fields are its state; a list, set or mapping as a default is each instance's
-    own. Methods marked with `handle` run one at a time for each instance.
+    own. Methods marked with `handle`, `timeout` and `rejected` run one at a time for each
+    instance.
 
     Class keywords:
         correlate: how an event names its instance: the name of its field, a mapping from the
-            field of this class to the event's, or a function of the event
+            field of this class to the event's, a function of the event, or `ALL`
+        streams: only events of these categories and aggregate classes
+        early: what to do with an event before its start: ``"skip"``, ``"hold"`` it until then, or
+            ``"park"`` it
+        restart: a start event after completion begins a new run
+        retry: a `Retry` for handlers that fail; without it they are parked at once
         idle_timeout: how long an instance that nothing happens to stays in memory; the runtime's
             own when it is not given
+        stateless: each event is handled once by itself; no start, no correlation, no state
 
     """
 
-    __slots__ = ("_commands", "_complete", "_event", "_id", "_version")
+    __slots__ = ("_desk",)
 
     __procession_options__: ClassVar[dict[str, Any]] = {}
 
@@ -46,36 +81,45 @@ class ProcessManager:
         cls,
         *,
         correlate: Correlate | None = None,
+        streams: Iterable[str | type] | None = None,
+        early: Literal["skip", "hold", "park"] | None = None,
+        restart: bool | None = None,
+        retry: Retry | None = None,
         idle_timeout: timedelta | None = None,
+        stateless: bool | None = None,
         **keywords: Any,
     ) -> None:
         super().__init_subclass__(**keywords)
-        given = {"correlate": correlate, "idle_timeout": idle_timeout}
+        given = {
+            "correlate": correlate,
+            "streams": streams,
+            "early": early,
+            "restart": restart,
+            "retry": retry,
+            "idle_timeout": idle_timeout,
+            "stateless": stateless,
+        }
         cls.__procession_options__ = cls.__procession_options__ | {
             name: value for name, value in given.items() if value is not None
         }
 
     def __init__(self, id: str = "", **fields: Any) -> None:  # noqa: A002 - the public word
-        state = _state_type(type(self))
+        state = state_type_of(type(self))
         unknown = fields.keys() - state.fields.keys()
         if unknown:
             raise TypeError(f"{type(self).__qualname__} has no field {min(unknown)!r}")
-        self._id = id
-        self._version = 0
-        self._complete = False
-        self._event: EventRecord | Context | None = None
-        self._commands: list[tuple[Command, bytes]] = []
+        self._desk = Desk(id)
         self.__dict__.update(state.fresh() | fields)
 
     @property
     def id(self) -> str:
         """The correlation id of this instance."""
-        return self._id
+        return self._desk.id
 
     @property
     def version(self) -> int:
         """How many transitions this instance had before the step in hand."""
-        return self._version
+        return self._desk.version
 
     @property
     def context(self) -> Context:
@@ -85,178 +129,138 @@ class ProcessManager:
             RuntimeError: no event is being handled
 
         """
-        event = self._event
-        if event is None:
+        context = self._desk.context
+        if context is None:
             raise RuntimeError("self.context is there only while an event is being handled")
-        if not isinstance(event, Context):
-            event = self._event = Context.of(event)
-        return event
+        return context
 
-    def issue(self, *commands: Command) -> None:
+    @property
+    def issued(self) -> tuple[Command, ...]:
+        """The commands that the step in hand issued so far."""
+        return tuple(command for command, _, _ in self._desk.issued)
+
+    def issue(
+        self,
+        *commands: Command,
+        after: timedelta | None = None,
+        at: datetime | None = None,
+    ) -> str:
         """Queue commands; they leave once this step is on disk.
 
         Args:
             commands: what to ask of aggregates, in this order
+            after: how long to hold them back
+            at: until when to hold them back, with a zone
+
+        Returns:
+            the last command's id, which `cancel` takes while it is held back
 
         Raises:
             InvalidMessage: a command does not fit its annotations
 
         """
+        desk = self._desk
+        due = 0
+        if after is not None or at is not None:
+            if after is not None and at is not None:
+                raise ValueError("issue takes `after` or `at`, not both")
+            due = _due(desk.now, after if after is not None else at)
         for command in commands:
             if not isinstance(command, Command):
                 raise InvalidMessage(
                     f"issue takes commands, not {command!r}; events come from aggregates"
                 )
-            self._commands.append((command, dump(command)))
+            desk.issued.append((command, dump(command), due))
+        return f"{desk.name}-{desk.id}@{desk.version + 1}.{len(desk.issued) - 1}"
+
+    def cancel(self, command_id: str) -> None:
+        """Take back a command that is held back; one that has left already stays.
+
+        Args:
+            command_id: what `issue` returned
+
+        """
+        self._set_timer(command_id, None)
+
+    def set_timeout(self, name: str, when: timedelta | datetime) -> None:
+        """Have the `timeout(name)` method run once, at or after a time; set again, it moves.
+
+        Args:
+            name: of the timeout
+            when: a delay from now, or a moment with a zone
+
+        Raises:
+            InvalidMessage: no method is marked with this timeout
+
+        """
+        if name not in _timeouts_of(type(self)):
+            raise InvalidMessage(
+                f"{type(self).__qualname__} has no @timeout({name!r}) method, so nothing would "
+                f"happen when it is due; write one"
+            )
+        self._set_timer(name, _due(self._desk.now, when))
+
+    def cancel_timeout(self, name: str) -> None:
+        """Have that timeout not run; one that is not set is no error."""
+        self._set_timer(name, None)
 
     def mark_as_complete(self) -> None:
         """End this process with the step in hand; later events are skipped."""
-        self._complete = True
+        self._desk.complete = True
+
+    def skip_refreshing(self) -> None:
+        """Leave the handler at once if state is being rebuilt."""
+        context = self._desk.context
+        if context is not None and context.refreshing:
+            raise SkippedWhileRefreshing
+
+    def on_error(self, error: Exception, context: Context) -> Retry | Decision | None:
+        """What to do about an error in a handler; override it to decide for yourself.
+
+        Args:
+            error: what the handler raised
+            context: of the event in hand, with the number of the attempt
+
+        Returns:
+            a `Retry`, `SKIP`, `PARK`, or None for the class's own `retry`
+
+        """
+        del error, context
+        return None
+
+    def _set_timer(self, name: str, due: int | None) -> None:
+        desk = self._desk
+        if desk.timers is None:
+            desk.timers = {}
+        desk.timers[name] = due
+
+
+def _due(now: int, when: timedelta | datetime | None) -> int:
+    if isinstance(when, timedelta):
+        return now + round(when.total_seconds() * 1_000_000)
+    if isinstance(when, datetime):
+        if when.tzinfo is None:
+            raise ValueError(f"{when!r} has no time zone; add tzinfo=UTC")
+        return to_micros(when)
+    raise TypeError(f"{when!r} is no timedelta or datetime")
+
+
+def _timeouts_of(cls: type[ProcessManager]) -> Mapping[str, Any]:
+    from .handlers import handlers_of  # noqa: PLC0415
+
+    found = cls.__dict__.get("__procession_timeouts__")
+    if found is None:
+        found = handlers_of(cls, ProcessManager, "timeout")
+        cls.__procession_timeouts__ = found  # type: ignore[attr-defined]
+    return found
 
 
 _state_types: dict[type, StateType] = {}
 
 
-def _state_type(cls: type[ProcessManager]) -> StateType:
+def state_type_of(cls: type[ProcessManager]) -> StateType:
+    """The fields of a process manager; read once."""
     state = _state_types.get(cls)
     if state is None:
         state = _state_types[cls] = StateType(cls, ProcessManager)
     return state
-
-
-class ProcessDefinition:
-    """A process manager class, read once and checked.
-
-    Args:
-        cls: the class
-        domain: the name of the domain it is registered in
-
-    Raises:
-        DefinitionError: it cannot work as it is written
-
-    """
-
-    def __init__(self, cls: type[ProcessManager], domain: str) -> None:
-        self.cls = cls
-        self.name = f"{domain}.{cls.__name__}"
-        self.idle_timeout: timedelta | None = cls.__procession_options__.get("idle_timeout")
-        self.state = _state_type(cls)
-        self.handlers: dict[type, Handler] = dict(handlers_of(cls, ProcessManager, "handle"))
-        check_name("process name", self.name)
-        self._check_handlers()
-        default = cls.__procession_options__.get("correlate")
-        self._correlations = {
-            event: _Correlation(self, handler, default) for event, handler in self.handlers.items()
-        }
-        self.commands = classes_named_in(methods_of(cls, ProcessManager).values(), Command)
-
-    def correlate(self, event: Event) -> list[str]:
-        """The ids of the instances that an event is for; each once."""
-        return self._correlations[type(event)].ids(event)
-
-    def begin(self, instance: str, event: Event) -> ProcessManager:
-        """A new instance, whose field that `correlate` names is set."""
-        made = self.cls(instance)
-        own, value = self._correlations[type(event)].own_field(event)
-        if own in self.state.fields:
-            setattr(made, own, value)
-        return made
-
-    def restore(self, instance: str, version: int, state: bytes) -> ProcessManager:
-        """An instance as its newest transition left it."""
-        made = self.cls.__new__(self.cls)
-        made._id = instance  # noqa: SLF001 - a friend: it fills what only it may fill
-        made._version = version  # noqa: SLF001
-        made._complete = False  # noqa: SLF001
-        made._event = None  # noqa: SLF001
-        made._commands = []  # noqa: SLF001
-        made.__dict__.update(self.state.load(state))
-        return made
-
-    def _check_handlers(self) -> None:
-        where = self.cls.__qualname__
-        if not self.handlers:
-            raise DefinitionError(
-                f"{where} handles nothing; mark a method with @handle(SomeEvent, start=True)"
-            )
-        for event, handler in self.handlers.items():
-            if not issubclass(event, Event):
-                raise DefinitionError(
-                    f"{where}.{handler.name}: a process manager handles events, and "
-                    f"{event.__name__} is a command; handle it in an aggregate"
-                )
-        if not any(handler.start for handler in self.handlers.values()):
-            first = next(iter(self.handlers.values()))
-            raise DefinitionError(
-                f"{where} has no handler with start=True, so no instance would ever begin; write "
-                f"for example `@handle({first.subject.__name__}, start=True)` on {first.name}"
-            )
-        for name in ("apply",):
-            for handler in handlers_of(self.cls, ProcessManager, name).values():
-                raise DefinitionError(
-                    f"{where}.{handler.name}: @{name} belongs to aggregates; "
-                    f"use @handle({handler.subject.__name__}) here"
-                )
-
-
-class _Correlation:
-    """How one event class names the instances of one process manager."""
-
-    def __init__(
-        self, definition: ProcessDefinition, handler: Handler, default: Correlate | None
-    ) -> None:
-        self._where = f"{definition.cls.__qualname__}.{handler.name}"
-        event = handler.subject
-        way = handler.correlate if handler.correlate is not None else default
-        self._function: Callable[[Any], Any] | None = None
-        self._own = self._field = ""
-        if way is None:
-            raise DefinitionError(
-                f"{self._where}: nothing says which instance a {event.__name__} is for; give "
-                f"`correlate=` to the class or to this handler, such as a field of the event"
-            )
-        if isinstance(way, str):
-            self._own = self._field = way
-        elif isinstance(way, Mapping):
-            if len(way) != 1:
-                raise DefinitionError(
-                    f"{self._where}: correlate={way!r} must map one field of the process manager "
-                    f"to one of the event"
-                )
-            self._own, self._field = next(iter(way.items()))
-            if self._own not in definition.state.fields:
-                raise DefinitionError(
-                    f"{self._where}: correlate={way!r}, but {definition.cls.__qualname__} has no "
-                    f'field {self._own!r}; declare `{self._own}: str = ""`'
-                )
-        elif callable(way):
-            self._function = way
-            return
-        else:
-            raise DefinitionError(
-                f"{self._where}: correlate={way!r} is no field name, mapping or function"
-            )
-        fields = event.__struct_fields__
-        if self._field not in fields:
-            raise DefinitionError(
-                f"{self._where}: correlate={way!r}, but {event.__name__} has no field "
-                f"{self._field!r}; it has {', '.join(fields) or 'none'}. Name one of these, or "
-                f"give this handler a `correlate=` of its own"
-            )
-
-    def ids(self, event: Event) -> list[str]:
-        read = self._function
-        value = getattr(event, self._field) if read is None else read(event)
-        if isinstance(value, str):
-            return [id_of(value, self._where)]
-        if value is None:
-            return []
-        if isinstance(value, Iterable) and not isinstance(value, bytes):
-            found = [id_of(one, self._where) for one in value if one is not None]
-            return list(dict.fromkeys(found))
-        return [id_of(value, self._where)]
-
-    def own_field(self, event: Event) -> tuple[str, Any]:
-        if self._function is not None:
-            return "", None
-        return self._own, getattr(event, self._field)

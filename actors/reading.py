@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .aggregate import Aggregate
     from .catalog import Catalog
-    from .process_manager import ProcessDefinition
+    from .process_definition import ProcessDefinition
 
 __all__ = ["Reader"]
 

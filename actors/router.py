@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING
 
 from store import Step
 
+from .codec import Codec, codec_of
 from .dispatcher import PooledActor
-from .instance import Delivery, InstanceActor
+from .errands import Delivery, InstanceErrand
+from .instance import InstanceActor
+from .names import category_of
 from .parking import parked_event
 
 if TYPE_CHECKING:
     from store import EventRecord, Outcome, StoreError
 
     from .courier import Courier
-    from .process_manager import ProcessDefinition
+    from .messages import Event
+    from .process_definition import ProcessDefinition
     from .tail import Tail
+    from .timekeeper import Timekeeper
 
 __all__ = ["Router"]
 
@@ -40,12 +45,21 @@ class Router(PooledActor):
         definition: of the process manager
         courier: takes the commands that instances issue
         tail: where events come from
+        categories: of the streams that are listened to; None for all
         max_in_flight: most events that are under way at once
+        max_chain: the longest chain of events and commands
 
     """
 
     def __init__(
-        self, definition: ProcessDefinition, courier: Courier, tail: Tail, *, max_in_flight: int
+        self,
+        definition: ProcessDefinition,
+        courier: Courier,
+        tail: Tail,
+        categories: frozenset[str] | None,
+        *,
+        max_in_flight: int,
+        max_chain: int,
     ) -> None:
         super().__init__(courier.dispatcher)
         self.definition = definition
@@ -54,17 +68,27 @@ class Router(PooledActor):
         self.store = courier.store
         self.catalog = courier.catalog
         self.now = courier.now
+        self.max_chain = max_chain
+        self.timekeeper: Timekeeper
+        self._categories = categories
         self._population = courier.population
         self._tail = tail
         self._max_in_flight = max_in_flight
         self._wake_instance = partial(InstanceActor, self)
-        self._types = {self.catalog.name_of(event) for event in definition.handlers}
+        # How each event that is handled here is read: other domains' classes may differ.
+        self._codecs: dict[str, Codec[Event]] = {
+            self.catalog.name_of(event, definition): codec_of(event)
+            for event in definition.handlers
+        }
+        self._learns = any(one.learnt for one in definition.correlations.values())
         self.handled: deque[int] = deque()
         """Positions that an instance is done with; the journal adds them."""
         # Positions under way, in order, and how many instances still have each in hand.
         self._under_way: dict[int, int] = {}
         self._position = self.store.checkpoint(definition.name)
         self._asked_for = 0
+        # Whether the next event waits until those before it are done.
+        self._waits = False
         self.done = self._position
         self.is_closed = False
         self.counts: Counter[str] = Counter()
@@ -74,21 +98,91 @@ class Router(PooledActor):
         return bool(self.handled) or (
             self._position < self._tail.last
             and len(self._under_way) < self._max_in_flight
+            and not (self._waits and self._under_way)
             and not self.is_closed
         )
 
     def work(self) -> None:
         """Note what is done, then take more."""
+        self._waits = False
         self._note_handled()
         if self.is_closed:
             return
         room = min(PAGE, self._max_in_flight - len(self._under_way))
         if room > 0:
             for record in self._tail.after(self._position, room):
-                self._position = record.position
-                if record.type in self._types:
+                if record.type in self._codecs and self._listens_to(record):
+                    if self._must_wait(record):
+                        self._waits = True
+                        break
                     self._route(record)
+                self._position = record.position
         self._note_done()
+
+    def send(self, instance: str, errand: InstanceErrand) -> None:
+        """Give an errand to an instance; any thread may call this, and nudges afterwards."""
+        self._population.send(self.definition.name, instance, self._wake_instance, errand)
+
+    def load(self, record: EventRecord) -> Event:
+        """A copy of a stored event, as this process manager's class for it.
+
+        Raises:
+            InvalidMessage: what is stored does not fit the class
+
+        """
+        return self._codecs[record.type].load(record.data)
+
+    def instances_of(self, record: EventRecord) -> list[Delivery]:
+        """Everything that an event is to be delivered as."""
+        event = self.load(record)
+        if self.definition.stateless:
+            return [Delivery(record=record, event=event, actor=record.event_id)]
+        correlation = self.definition.correlations[type(event)]
+        named = correlation.ids(event)
+        found: list[Delivery] = []
+        if correlation.learnt:
+            for value in named:
+                learnt = (correlation.learnt, value)
+                for instance in self.store.read_index(self.definition.name, *learnt):
+                    own = self.load(record)
+                    found.append(Delivery(record=record, event=own, learnt=learnt, actor=instance))
+            return found
+        for instance in named:
+            # One instance may change what is inside its copy; the others have their own.
+            own = event if instance is named[-1] else self.load(record)
+            found.append(Delivery(record=record, event=own, actor=instance))
+        return found
+
+    def cause_of(self, causation_id: str) -> EventRecord | None:
+        """The event before the command with that id, in a chain; or the event with that id."""
+        process, _, rest = causation_id.partition("-")
+        instance, _, number = rest.rpartition("@")
+        if not instance or not number.replace(".", "").isdigit():
+            return None
+        version = int(number.partition(".")[0])
+        page = self.store.read_transitions(process, instance, version - 1, 1)
+        if not page:
+            return None
+        position = self.store.position_of(page[0].cause)
+        return self.store.read_log(position - 1, 1)[0] if position else None
+
+    def _listens_to(self, record: EventRecord) -> bool:
+        return self._categories is None or category_of(record.stream) in self._categories
+
+    def _must_wait(self, record: EventRecord) -> bool:
+        """Whether an instance may be about to learn the key that this event names.
+
+        An event that finds its instance by a learnt key, and finds none, waits until the events
+        before it are done: one of them may be what teaches the key.
+        """
+        if not self._under_way or not self._learns:
+            return False
+        try:
+            event = self.load(record)
+            learnt = self.definition.correlations[type(event)].learnt
+            return bool(learnt) and not self.instances_of(record)
+        except Exception:  # noqa: BLE001 - it is routed, and parked there
+            return False
 
     def _note_handled(self) -> None:
         under_way = self._under_way
@@ -110,8 +204,7 @@ class Router(PooledActor):
 
     def _route(self, record: EventRecord) -> None:
         try:
-            event = self.catalog.load_event(record)
-            instances = self.definition.correlate(event)
+            deliveries = self.instances_of(record)
         except BaseException as error:
             logger.warning(
                 "%s: event %s was parked", self.definition.name, record.event_id, exc_info=error
@@ -120,19 +213,12 @@ class Router(PooledActor):
             self.counts["parked"] += 1
             self.journal.add(_Unroutable(self, record, error))
             return
-        if not instances:
+        if not deliveries:
             self.counts["not_for_us"] += 1
             return
-        self._under_way[record.position] = len(instances)
-        for instance in instances:
-            # One instance may change what is inside its copy; the others have their own.
-            own = event if instance is instances[-1] else self.catalog.load_event(record)
-            self._population.send(
-                self.definition.name,
-                instance,
-                self._wake_instance,
-                Delivery(record=record, event=own),
-            )
+        self._under_way[record.position] = len(deliveries)
+        for delivery in deliveries:
+            self.send(delivery.actor, delivery)
 
 
 class _Unroutable:

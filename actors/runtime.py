@@ -55,6 +55,7 @@ class Runtime:
         idle_timeout: how long one stays in memory when nothing happens to it
         max_in_flight: most events of one process manager, and most queued commands, in hand
         largest_commit: most steps in one transaction
+        max_chain: the longest chain of events that make one another by commands
 
     Raises:
         DefinitionError: the domains do not fit together
@@ -77,6 +78,7 @@ class Runtime:
         idle_timeout: timedelta = timedelta(minutes=1),
         max_in_flight: int = 1_024,
         largest_commit: int = 4_096,
+        max_chain: int = 1_000,
     ) -> None:
         options = Options(
             workers=workers,
@@ -84,6 +86,7 @@ class Runtime:
             idle_timeout=idle_timeout,
             max_in_flight=max_in_flight,
             largest_commit=largest_commit,
+            max_chain=max_chain,
         )
         clock = clock or SystemClock()
         catalog = Catalog(domains)

@@ -5,12 +5,20 @@ from __future__ import annotations
 import copy
 import inspect
 import typing
-from typing import Any, ClassVar, TypedDict, get_origin
+from typing import Annotated, Any, ClassVar, TypedDict, TypeVar, get_args, get_origin
 
 from .codec import Codec
 from .errors import DefinitionError, InvalidMessage
+from .names import id_of
 
-__all__ = ["StateType"]
+__all__ = ["Indexed", "StateType"]
+
+T = TypeVar("T")
+
+_INDEXED = "procession.indexed"
+
+Indexed = Annotated[T, _INDEXED]
+"""A field by whose value an instance can be found: ``payment_id: Indexed[str] = ""``."""
 
 _ATOMS = (str, int, float, bool, bytes, type(None))
 
@@ -30,6 +38,9 @@ class StateType:
     def __init__(self, cls: type, base: type) -> None:
         self._name = cls.__qualname__
         self.fields = _fields(cls, base)
+        self.indexed = [
+            name for name, hint in self.fields.items() if _INDEXED in get_args(hint)[1:]
+        ]
         self._defaults = {name: getattr(cls, name) for name in self.fields}
         self._copied = [
             name for name, value in self._defaults.items() if not isinstance(value, _ATOMS)
@@ -51,7 +62,10 @@ class StateType:
         return values
 
     def dump(self, values: dict[str, Any]) -> bytes:
-        """Pack an object's fields.
+        """Pack an object's fields, and put what is read back in their place.
+
+        So memory holds what the log says to the type: a `Decimal` field that was assigned an
+        `int` is a `Decimal` now, and not only after the next restart.
 
         Raises:
             InvalidMessage: a value does not fit its annotation, or is no declared field
@@ -66,7 +80,16 @@ class StateType:
                 )
             gone = next(name for name in self._defaults if name not in values)
             raise InvalidMessage(f"self.{gone} of {self._name} was deleted; assign a value instead")
-        return self._codec.dump(values)
+        packed, back = self._codec.exchange(values)
+        values.update(back)
+        return packed
+
+    def keys_of(self, values: dict[str, Any]) -> dict[str, str | None]:
+        """The learnt keys: what instances are found by; None for one that is not set."""
+        return {
+            name: id_of(values[name], name) if values[name] not in {None, ""} else None
+            for name in self.indexed
+        }
 
     def load(self, packed: bytes) -> dict[str, Any]:
         """Unpack fields; a field that was not stored has its default, one that is gone is dropped.

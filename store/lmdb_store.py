@@ -12,22 +12,26 @@ from typing import TYPE_CHECKING, Self
 
 import lmdb
 
+from .besides import BLOCKED, Counters
 from .encoding import Framer, frame, number, unframe
 from .environment import DATA_FILE, Durability, Environment
 from .errors import DamagedStore, StoreError, UnknownFormat
-from .records import FROM_OUTSIDE, CommandResult
+from .records import FROM_OUTSIDE, Block, CommandResult
 from .tables import (
     LAST,
     TABLES,
     command_from_row,
+    digest,
     event_from_row,
     instance_key,
     numbered,
     parked_from_row,
+    refusal_from_row,
     seek_last,
+    timer_from_row,
     transition_from_row,
 )
-from .writing import Counters, Writer, find_position
+from .writing import Writer, find_position
 
 if TYPE_CHECKING:
     import os
@@ -41,7 +45,9 @@ if TYPE_CHECKING:
         EventRecord,
         Outcome,
         ParkedRecord,
+        RefusalRecord,
         Step,
+        TimerRecord,
         TransitionRecord,
     )
 
@@ -93,6 +99,7 @@ class LmdbStore:
                     ticket=self._last_number(txn, "queue", below=FROM_OUTSIDE),
                     ticket_from_outside=max(FROM_OUTSIDE, self._last_number(txn, "queue")),
                     parked=self._last_number(txn, "parked"),
+                    refusal=self._last_number(txn, "refusals"),
                     any_waiting=self._has_rows(txn, "waiting"),
                 )
         except BaseException as error:
@@ -303,8 +310,7 @@ class LmdbStore:
         return [parked_from_row(unframe(raw, "parked", key), numbered(key)) for key, raw in rows]
 
     def last_waiting(self, process: str, instance: str) -> int:
-        self._environment.check_usable()
-        if not (self._counters.any_waiting or self._environment.read_only):
+        if not self._may_wait():
             return 0
         with (
             self._environment.read() as txn,
@@ -313,6 +319,66 @@ class LmdbStore:
             return (
                 numbered(cursor.key()) if seek_last(cursor, instance_key(process, instance)) else 0
             )
+
+    def read_waiting(
+        self, process: str, instance: str, after: int, limit: int
+    ) -> tuple[Block | None, list[int]]:
+        if not self._may_wait():
+            return None, []
+        prefix = instance_key(process, instance)
+        with self._environment.read() as txn:
+            raw = txn.get(prefix + BLOCKED, db=self._db["waiting"])
+            rows = self._page(txn, "waiting", prefix, after, limit)
+        block = None if raw is None else Block(*unframe(raw, "waiting", prefix + BLOCKED))
+        return block, [numbered(key) for key, _ in rows]
+
+    def _may_wait(self) -> bool:
+        """Whether anything is in the table at all, which is asked for with every instance."""
+        self._environment.check_usable()
+        return self._counters.any_waiting or self._environment.read_only
+
+    def read_timers(self, after: bytes, until: int, limit: int) -> list[tuple[bytes, TimerRecord]]:
+        found: list[tuple[bytes, TimerRecord]] = []
+        with (
+            self._environment.read() as txn,
+            txn.cursor(self._db["timers"]) as cursor,
+        ):
+            if not cursor.set_range(after + b"\0" if after else b"\0"):
+                return found
+            for key, raw in cursor.iternext():
+                timer = timer_from_row(unframe(raw, "timers", key), key)
+                if timer.due > until or len(found) == limit:
+                    break
+                found.append((key, timer))
+        return found
+
+    def read_index(self, process: str, field: str, value: str) -> list[str]:
+        prefix = digest(process, field, value)
+        found: list[str] = []
+        with (
+            self._environment.read() as txn,
+            txn.cursor(self._db["index"]) as cursor,
+        ):
+            if cursor.set_range(prefix):
+                for key in cursor.iternext(keys=True, values=False):
+                    if not key.startswith(prefix):
+                        break
+                    found.append(key[len(prefix) :].decode())
+        return found
+
+    def read_refusals(self, after: int, limit: int) -> list[RefusalRecord]:
+        with self._environment.read() as txn:
+            rows = self._page(txn, "refusals", b"", after, limit)
+        return [refusal_from_row(unframe(raw, "refusals", key), numbered(key)) for key, raw in rows]
+
+    def read_snapshot(self, stream: str) -> tuple[int, bytes] | None:
+        key = stream.encode()
+        with self._environment.read() as txn:
+            raw = txn.get(key, db=self._db["snapshots"])
+        if raw is None:
+            return None
+        version, state = unframe(raw, "snapshots", key)
+        return version, state
 
     def _page(
         self, txn: Txn, table: str, prefix: bytes, after: int, limit: int

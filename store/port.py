@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .records import (
+        Block,
         CommandRecord,
         CommandResult,
         EventRecord,
         Outcome,
         ParkedRecord,
+        RefusalRecord,
         Step,
+        TimerRecord,
         TransitionRecord,
     )
 
@@ -106,10 +109,29 @@ class Store(Protocol):
         ...
 
     def last_waiting(self, process: str, instance: str) -> int:
-        """The highest position that is parked for the instance or waits behind a parked one.
+        """The highest position that waits until the instance may take it, or 0."""
+        ...
 
-        0 if the instance is not suspended.
-        """
+    def read_waiting(
+        self, process: str, instance: str, after: int, limit: int
+    ) -> tuple[Block | None, list[int]]:
+        """Why an instance takes nothing, if so, and the positions that wait, in order."""
+        ...
+
+    def read_timers(self, after: bytes, until: int, limit: int) -> list[tuple[bytes, TimerRecord]]:
+        """Timers due at or before `until`, in order of time, each with the key to go on after."""
+        ...
+
+    def read_index(self, process: str, field: str, value: str) -> list[str]:
+        """The instances whose learnt key has that value, in order of id."""
+        ...
+
+    def read_refusals(self, after: int, limit: int) -> list[RefusalRecord]:
+        """Refusals that their instances were not yet told of, in order of ticket."""
+        ...
+
+    def read_snapshot(self, stream: str) -> tuple[int, bytes] | None:
+        """The version and state of an aggregate's newest snapshot."""
         ...
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ of them are alive at a time, which would keep it busy for a sixth of the time.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from msgspec import Struct
 
@@ -21,6 +21,8 @@ __all__ = [
     "FROM_OUTSIDE",
     "MAX_NAME_BYTES",
     "Append",
+    "Besides",
+    "Block",
     "CommandRecord",
     "CommandResult",
     "Committed",
@@ -29,7 +31,9 @@ __all__ = [
     "EventRecord",
     "Outcome",
     "ParkedRecord",
+    "RefusalRecord",
     "Step",
+    "TimerRecord",
     "TransitionRecord",
     "check_name",
 ]
@@ -87,6 +91,8 @@ class EventRecord(Struct, gc=False):
     correlation_id: str
     causation_id: str | None = None
     headers: bytes | None = None
+    depth: int = 0
+    """How many events came before it in its chain."""
     position: int = 0
 
 
@@ -107,6 +113,8 @@ class CommandRecord(Struct, gc=False):
     process: str | None = None
     instance: str | None = None
     version: int = 0
+    depth: int = 0
+    """As that of the event that caused it."""
     ticket: int = 0
 
 
@@ -123,7 +131,8 @@ class TransitionRecord(Struct, gc=False):
 
     `seen` is the highest position of an event that the instance has handled so far, which is
     what makes a second delivery of an event harmless. `commands` holds
-    `(command_id, type, data)`.
+    `(command_id, type, data)`; `timers` what is due later: timeouts by name, delayed commands by
+    id, with their times. `note` says more about the cause: the reason of a refusal, or who asked.
     """
 
     version: int
@@ -135,13 +144,56 @@ class TransitionRecord(Struct, gc=False):
     seen: int
     state: bytes
     commands: list[tuple[str, str, bytes]] = []
+    timers: dict[str, int] | None = None
+    note: str | None = None
+
+
+class TimerRecord(Struct, gc=False):
+    """Something to do at a time.
+
+    `kind` is ``"timeout"``, ``"retry"`` or ``"command"``; `name` the timeout's name, or the
+    delayed command's id.
+    """
+
+    due: int
+    process: str
+    instance: str
+    name: str
+    kind: str
+    command: CommandRecord | None = None
+
+
+class RefusalRecord(Struct, gc=False):
+    """A command that an instance issued and its aggregate refused, until the instance knows."""
+
+    command: CommandRecord
+    reason: str
+    ticket: int = 0
+    """Its own number, set by the commit."""
+
+
+class Block(Struct, gc=False):
+    """Why an instance takes no events: one failed, and is tried again, or was parked.
+
+    `kind` is ``"retry"`` or ``"parked"``. The failed one is the event at `position`, the timeout
+    `name`, or the refusal `ticket`. `parked` is the number under which it was parked.
+    """
+
+    kind: str
+    position: int = 0
+    name: str = ""
+    ticket: int = 0
+    attempts: int = 0
+    due: int = 0
+    parked: int = 0
 
 
 class ParkedRecord(Struct, gc=False):
     """What could not be handled, set aside for a person.
 
-    Either an event (`position`) at an instance, or a command (`command`) at its aggregate.
-    `number` is set by the commit.
+    An event (`position`), a timeout (`name`) or a refusal (`ticket`) at an instance, or a command
+    (`command`) at its aggregate. `blocks` says that the instance is suspended until somebody
+    decides. `effect` names the method, if an after-effect failed. `number` is set by the commit.
     """
 
     process: str
@@ -153,6 +205,10 @@ class ParkedRecord(Struct, gc=False):
     time: int
     position: int = 0
     command: CommandRecord | None = None
+    name: str = ""
+    ticket: int = 0
+    blocks: bool = False
+    effect: str = ""
     number: int = 0
 
 
@@ -168,6 +224,35 @@ class Append(Struct, gc=False):
     expected: int | None
     events: list[EventRecord]
     unique: bool = False
+
+
+class Besides(Struct, gc=False):
+    """What few steps write."""
+
+    due: TimerRecord | None = None
+    """A timer that this step is for; it must still be there, and goes."""
+    timers: list[TimerRecord] = []
+    """Timers to set."""
+    cancel: list[TimerRecord] = []
+    """Timers that go, if they are still there."""
+    unwait: int = 0
+    """The position of a waiting event that this step is for; it must be there, and goes."""
+    waits: list[tuple[str, str, int]] = []
+    """Events that instances are to take up: process, instance, position."""
+    block: Block | None = None
+    """Why the instance takes nothing from now on."""
+    unblock: bool = False
+    """Whether the instance goes on."""
+    unpark: int = 0
+    """The number of what was parked; it must be there, and goes."""
+    index: list[tuple[str, str | None, str | None]] = []
+    """Learnt keys: the field, the value it had, the value it has."""
+    refusal: RefusalRecord | None = None
+    """A refusal for `process` and `instance` to be told of."""
+    told: int = 0
+    """The ticket of the refusal that this step is for; it must be there, and goes."""
+    snapshot: tuple[int, bytes] | None = None
+    """The aggregate's version after this step, and its state."""
 
 
 class Step(Struct, gc=False):
@@ -191,14 +276,19 @@ class Step(Struct, gc=False):
     park: ParkedRecord | None = None
     wait: int = 0
     """The position of an event that `instance` cannot take yet, because it is suspended."""
+    besides: Besides | None = None
 
 
 class Committed(Struct, gc=False):
     """The step is in the store. Positions and tickets have been set in its records."""
 
+    is_committed: ClassVar[bool] = True
+
 
 class Conflict(Struct, gc=False):
     """The store is not as the step expected; nothing of the step was written."""
+
+    is_committed: ClassVar[bool] = False
 
     reason: str
 
@@ -209,6 +299,8 @@ class Duplicate(Struct, gc=False):
     `position` is that of the stored event, `result` what came of the command, if it had an id
     from outside.
     """
+
+    is_committed: ClassVar[bool] = False
 
     position: int = 0
     result: CommandResult | None = None

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from .encoding import NUMBER
-from .records import CommandRecord, EventRecord, ParkedRecord, TransitionRecord
+from .records import (
+    Block,
+    CommandRecord,
+    EventRecord,
+    ParkedRecord,
+    RefusalRecord,
+    TimerRecord,
+    TransitionRecord,
+)
 
 if TYPE_CHECKING:
     import lmdb
@@ -13,8 +22,10 @@ if TYPE_CHECKING:
 __all__ = [
     "LAST",
     "TABLES",
+    "block_to_row",
     "command_from_row",
     "command_to_row",
+    "digest",
     "event_from_row",
     "event_id_at",
     "event_to_row",
@@ -22,7 +33,12 @@ __all__ = [
     "numbered",
     "parked_from_row",
     "parked_to_row",
+    "refusal_from_row",
+    "refusal_to_row",
     "seek_last",
+    "timer_from_row",
+    "timer_key",
+    "timer_to_row",
     "transition_from_row",
     "transition_to_row",
 ]
@@ -37,7 +53,12 @@ TABLES = (
     "command_ids",
     "checkpoints",
     "parked",
+    "parked_at",
     "waiting",
+    "timers",
+    "index",
+    "refusals",
+    "snapshots",
 )
 
 LAST = b"\xff" * 8
@@ -52,6 +73,15 @@ def event_id_at(stream: str, version: int) -> str:
 def instance_key(process: str, instance: str) -> bytes:
     """What the keys of one instance begin with; a number follows."""
     return f"{process}\0{instance}\0".encode()
+
+
+def digest(*parts: str) -> bytes:
+    """Stands for names that are too long for a key together."""
+    return blake2b("\0".join(parts).encode(), digest_size=16).digest()
+
+
+def timer_key(timer: TimerRecord) -> bytes:
+    return NUMBER.pack(timer.due) + digest(timer.process, timer.instance, timer.kind, timer.name)
 
 
 def numbered(key: bytes) -> int:
@@ -81,11 +111,13 @@ def event_to_row(event: EventRecord, named: str) -> list[Any]:
         event.correlation_id,
         event.causation_id,
         event.headers,
+        event.depth,
     ]
 
 
 def event_from_row(row: list[Any], position: int) -> EventRecord:
-    kind, stream, version, time, data, event_id, correlation_id, causation_id, headers = row
+    kind, stream, version, time, data, event_id, *rest = row
+    correlation_id, causation_id, headers, depth = rest
     return EventRecord(
         kind,
         stream,
@@ -96,6 +128,7 @@ def event_from_row(row: list[Any], position: int) -> EventRecord:
         correlation_id,
         causation_id,
         headers,
+        depth,
         position,
     )
 
@@ -110,14 +143,16 @@ def transition_to_row(record: TransitionRecord) -> list[Any]:
         record.seen,
         record.state,
         record.commands,
+        record.timers,
+        record.note,
     ]
 
 
 def transition_from_row(row: list[Any], version: int) -> TransitionRecord:
-    time, handler, is_complete, cause, correlation_id, seen, state, commands = row
+    time, handler, is_complete, cause, correlation_id, seen, state, commands, *rest = row
     issued = [tuple(command) for command in commands]
     return TransitionRecord(
-        version, time, handler, is_complete, cause, correlation_id, seen, state, issued
+        version, time, handler, is_complete, cause, correlation_id, seen, state, issued, *rest
     )
 
 
@@ -133,12 +168,13 @@ def command_to_row(command: CommandRecord) -> list[Any]:
         command.process,
         command.instance,
         command.version,
+        command.depth,
     ]
 
 
 def command_from_row(row: list[Any], ticket: int) -> CommandRecord:
     command_id, kind, stream, time, data, correlation_id, causation_id, *issuer = row
-    process, instance, version = issuer
+    process, instance, version, depth = issuer
     return CommandRecord(
         command_id,
         kind,
@@ -150,6 +186,7 @@ def command_from_row(row: list[Any], ticket: int) -> CommandRecord:
         process,
         instance,
         version,
+        depth,
         ticket,
     )
 
@@ -165,20 +202,50 @@ def parked_to_row(parked: ParkedRecord) -> list[Any]:
         parked.time,
         parked.position,
         None if parked.command is None else command_to_row(parked.command),
+        parked.name,
+        parked.ticket,
+        parked.blocks,
+        parked.effect,
     ]
 
 
 def parked_from_row(row: list[Any], parked_number: int) -> ParkedRecord:
-    process, instance, cause, error_type, error_text, attempts, time, position, command = row
-    return ParkedRecord(
-        process,
-        instance,
-        cause,
-        error_type,
-        error_text,
-        attempts,
-        time,
-        position,
-        None if command is None else command_from_row(command, 0),
-        parked_number,
-    )
+    *values, command, name, ticket, blocks, effect = row
+    parked = ParkedRecord(*values)
+    parked.command = None if command is None else command_from_row(command, 0)
+    parked.name, parked.ticket, parked.blocks, parked.effect = name, ticket, blocks, effect
+    parked.number = parked_number
+    return parked
+
+
+def timer_to_row(timer: TimerRecord) -> list[Any]:
+    command = timer.command
+    row = None if command is None else command_to_row(command)
+    return [timer.process, timer.instance, timer.name, timer.kind, row]
+
+
+def timer_from_row(row: list[Any], key: bytes) -> TimerRecord:
+    process, instance, name, kind, command = row
+    record = None if command is None else command_from_row(command, 0)
+    return TimerRecord(NUMBER.unpack_from(key)[0], process, instance, name, kind, record)
+
+
+def refusal_to_row(refusal: RefusalRecord) -> list[Any]:
+    return [command_to_row(refusal.command), refusal.reason]
+
+
+def refusal_from_row(row: list[Any], ticket: int) -> RefusalRecord:
+    command, reason = row
+    return RefusalRecord(command_from_row(command, ticket), reason, ticket)
+
+
+def block_to_row(block: Block) -> list[Any]:
+    return [
+        block.kind,
+        block.position,
+        block.name,
+        block.ticket,
+        block.attempts,
+        block.due,
+        block.parked,
+    ]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
+from .besides import BesidesWriter
 from .encoding import Framer, number, unframe
-from .records import FROM_OUTSIDE, CommandResult, Committed, Conflict, Duplicate
+from .records import CommandResult, Committed, Conflict, Duplicate
 from .tables import (
     command_to_row,
     event_from_row,
@@ -27,25 +26,15 @@ if TYPE_CHECKING:
     import lmdb
     from lmdb import _Database
 
+    from .besides import Counters
     from .records import Append, CommandRecord, Outcome, ParkedRecord, Step
 
     Txn: TypeAlias = lmdb.Transaction[bytes]
     Tables: TypeAlias = Mapping[str, _Database]
 
-__all__ = ["Counters", "Writer", "find_position"]
+__all__ = ["Writer", "find_position"]
 
 _COMMITTED = Committed()
-
-
-class Counters(Struct):
-    """The newest numbers in the store."""
-
-    position: int = 0
-    ticket: int = 0
-    ticket_from_outside: int = FROM_OUTSIDE
-    parked: int = 0
-    any_waiting: bool = False
-    """Whether some instance may be suspended. Rare, and asked for whenever one is loaded."""
 
 
 class Writer:
@@ -71,6 +60,7 @@ class Writer:
         self._queue = tables["queue"]
         self._command_ids = tables["command_ids"]
         self._counters = counters
+        self._rare = BesidesWriter(txn, tables, counters, framer)
 
     def write(self, step: Step) -> Outcome:
         """Check what the step expects, then write it whole."""
@@ -86,6 +76,8 @@ class Writer:
             refusal = self._refuse_append(step.append)
         if step.park is not None and refusal is None:
             refusal = self._refuse_park(step.park)
+        if step.besides is not None and refusal is None:
+            refusal = self._rare.refuse(step)
         if refusal is not None:
             return refusal
         # The checks above wrote nothing; a transition's is its own first put.
@@ -108,6 +100,8 @@ class Writer:
             key = instance_key(step.process, step.instance) + number(step.wait)
             self._put(key, self._frame(0), db=self._tables["waiting"])
             self._counters.any_waiting = True
+        if step.besides is not None:
+            self._rare.write(step)
         return _COMMITTED
 
     def write_checkpoints(self, checkpoints: Mapping[str, int]) -> None:
@@ -134,7 +128,7 @@ class Writer:
     def _refuse_park(self, parked: ParkedRecord) -> Duplicate | None:
         if parked.position:
             key = instance_key(parked.process, parked.instance) + number(parked.position)
-            if self._get(key, db=self._tables["waiting"]) is not None:
+            if self._get(key, db=self._tables["parked_at"]) is not None:
                 return Duplicate(position=parked.position)
         return None
 
@@ -210,8 +204,7 @@ class Writer:
         )
         if parked.position:
             key = instance_key(parked.process, parked.instance) + number(parked.position)
-            self._put(key, self._frame(parked.number), db=self._tables["waiting"])
-            self._counters.any_waiting = True
+            self._put(key, self._frame(parked.number), db=self._tables["parked_at"])
 
 
 def find_position(txn: Txn, tables: Tables, event_id: str) -> int:

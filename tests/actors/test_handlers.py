@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from actors import Aggregate, Command, DefinitionError, Event, ProcessManager, apply, handle
-from actors.handlers import handlers_of, methods_of
+from actors.handlers import after, handlers_of, methods_of, rejected, timeout
 
 
 class Placed(Event):
@@ -118,7 +118,7 @@ def test_two_methods_for_one_message_are_refused_with_both_names() -> None:
         handlers_of(Two, ProcessManager, "handle")
 
 
-@pytest.mark.parametrize("decorate", [handle, apply])
+@pytest.mark.parametrize("decorate", [handle, apply, rejected, after])
 @pytest.mark.parametrize(
     "wrong", [int, "Placed", None, Placed("o1"), Event, Command, list[Placed], Placed | Paid]
 )
@@ -128,3 +128,35 @@ def test_what_is_no_message_class_is_refused_with_an_example(decorate: Any, wron
         match=rf"@{decorate.__name__} takes a class derived from .*write for example `@",
     ):
         decorate(wrong)
+
+
+@pytest.mark.parametrize(("decorate", "wrong"), [(apply, Pay), (after, Pay), (rejected, Paid)])
+def test_a_message_of_the_other_kind_is_refused(decorate: Any, wrong: Any) -> None:
+    with pytest.raises(DefinitionError, match=rf"@{decorate.__name__} takes a class derived from"):
+        decorate(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["yes", 2, None])
+def test_a_start_that_means_nothing_is_refused(wrong: Any) -> None:
+    with pytest.raises(DefinitionError, match=r"@handle: start=.*; give True, False or"):
+        handle(Placed, start=wrong)
+
+
+@pytest.mark.parametrize("wrong", ["", "x" * 81, "a\0b", None, 5, Placed])
+def test_a_timeout_without_a_proper_name_is_refused_with_an_example(wrong: Any) -> None:
+    with pytest.raises(DefinitionError, match=r'@timeout takes the name .*`@timeout\("payment"\)`'):
+        timeout(wrong)
+
+
+def test_two_methods_for_one_timeout_are_refused_with_both_names() -> None:
+    class Two(Base):
+        @timeout("payment")
+        def on_late(self) -> None: ...
+
+        @timeout("payment")
+        def on_too_late(self) -> None: ...
+
+    with pytest.raises(
+        DefinitionError, match=r"Two: on_late and on_too_late are both @timeout\('payment'\)"
+    ):
+        handlers_of(Two, ProcessManager, "timeout")

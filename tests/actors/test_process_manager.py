@@ -64,8 +64,23 @@ class Fulfilment(ProcessManager, correlate="order_id"):
 definition = ProcessDefinition(Fulfilment, "shop")
 
 
+# What the runtime sees of an object; nothing below leans on how it is kept.
+
+
 def commands_of(process: ProcessManager) -> list[Command]:
     return [command for command, _ in process._commands]
+
+
+def packed_commands_of(process: ProcessManager) -> list[bytes]:
+    return [packed for _, packed in process._commands]
+
+
+def is_complete(process: ProcessManager) -> bool:
+    return process._complete
+
+
+def hand_over(process: ProcessManager, record: EventRecord) -> None:
+    process._event = record
 
 
 # The plain object
@@ -139,7 +154,7 @@ def test_an_issued_command_is_what_it_was_when_it_was_issued() -> None:
     process, tags = Fulfilment("o1"), ["red"]
     process.issue(Tag(tags))
     tags.append("blue")
-    [(_, packed)] = process._commands
+    [packed] = packed_commands_of(process)
     assert b"red" in packed
     assert b"blue" not in packed
 
@@ -151,7 +166,8 @@ def test_there_is_no_context_while_no_event_is_handled() -> None:
 
 def test_the_context_is_that_of_the_event_in_hand() -> None:
     process = Fulfilment("o1")
-    process._event = EventRecord("shop.Paid.v1", "shop::payment-o1", 1, 0, b"", "e1", "c1")
+    record = EventRecord("shop.Paid.v1", "shop::payment-o1", 1, 0, b"", "e1", "c1")
+    hand_over(process, record)
     assert isinstance(process.context, Context)
     assert process.context.event_id == "e1"
     assert process.context is process.context
@@ -159,9 +175,9 @@ def test_the_context_is_that_of_the_event_in_hand() -> None:
 
 def test_mark_as_complete_says_that_the_process_has_ended() -> None:
     process = Fulfilment("o1")
-    assert not process._complete
+    assert not is_complete(process)
     process.on_paid(Paid("o1"))
-    assert process._complete
+    assert is_complete(process)
 
 
 # Its state
@@ -175,7 +191,7 @@ def test_the_state_after_a_handler_is_restored_in_a_new_object() -> None:
     assert (restored.id, restored.version) == ("o1", 3)
     assert (restored.status, restored.log) == ("awaiting payment", ["placed"])
     assert commands_of(restored) == []
-    assert not restored._complete
+    assert not is_complete(restored)
 
 
 def test_assigning_an_undeclared_attribute_is_refused_when_the_state_is_packed() -> None:

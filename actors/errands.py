@@ -1,0 +1,126 @@
+"""What instance actors are asked to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from store import Besides, Committed, EventRecord, RefusalRecord, TimerRecord
+
+from .durable import Errand
+
+if TYPE_CHECKING:
+    from store import Outcome, Step
+
+    from .messages import Event
+    from .router import Router
+
+__all__ = ["Delivery", "InstanceErrand", "Look", "Refresh", "TimerDue", "Told"]
+
+
+class InstanceErrand(Errand, kw_only=True, gc=False):
+    """Base of them all. `came_of` is what happened: a key of the router's counters."""
+
+    came_of: str = ""
+
+    def carry_out(self) -> Step:
+        """Make the step; in the actor's turn."""
+        raise NotImplementedError
+
+    def finish(self, outcome: Outcome) -> None:
+        """Let out what the step made. It is durable."""
+        router: Router = self.actor.router
+        if isinstance(outcome, Committed):
+            router.counts[self.came_of] += 1
+            step = self.step
+            if step.enqueue:
+                router.courier.queued(step.enqueue)
+            if step.besides is not None and step.besides.timers:
+                router.timekeeper.notice(step.besides.timers)
+        else:
+            # What it was for is gone, so memory ran ahead with something that was done before.
+            self.actor.is_stale = True
+        self.done(router)
+
+    def done(self, router: Router) -> None:
+        """Tell whoever gave the errand."""
+
+
+class Delivery(InstanceErrand, kw_only=True, gc=False):
+    """An event for one instance.
+
+    `event` is this instance's own copy. `learnt` is the field and value by which the instance was
+    found, if so. `is_waiting` says that it waited in the store, and not with the router.
+    """
+
+    record: EventRecord
+    event: Event
+    learnt: tuple[str, str] | None = None
+    is_waiting: bool = False
+
+    def carry_out(self) -> Step:
+        step: Step = self.actor.deliver(self)
+        return step
+
+    def done(self, router: Router) -> None:
+        if not self.is_waiting:
+            router.handled.append(self.record.position)
+
+
+class TimerDue(InstanceErrand, kw_only=True, gc=False):
+    """A timeout is due, or a failed event is to be tried again."""
+
+    timer: TimerRecord
+    key: bytes
+    is_put_off: bool = False
+
+    def carry_out(self) -> Step:
+        self.is_put_off = False
+        step: Step = self.actor.ring(self)
+        return step
+
+    def done(self, router: Router) -> None:
+        if not self.is_put_off:
+            router.timekeeper.finished(self.key)
+
+
+class Told(InstanceErrand, kw_only=True, gc=False):
+    """An aggregate refused a command that the instance issued."""
+
+    refusal: RefusalRecord
+
+    def carry_out(self) -> Step:
+        step: Step = self.actor.tell_refusal(self)
+        return step
+
+
+class Look(InstanceErrand, kw_only=True, gc=False):
+    """Something was changed in the store for this instance: read it."""
+
+    def carry_out(self) -> Step:
+        step: Step = self.actor.look()
+        return step
+
+
+class Refresh(InstanceErrand, kw_only=True, gc=False):
+    """Rebuild the state from the events; `reply_to` gets whether there was anything."""
+
+    reply_to: Any
+
+    def carry_out(self) -> Step:
+        step: Step = self.actor.refresh()
+        return step
+
+    def done(self, router: Router) -> None:
+        del router
+        self.reply_to.set(self.came_of == "refreshed")
+
+
+def merged(taken: Besides | None, made: Besides | None) -> Besides | None:
+    """What a step takes and what it makes, in one."""
+    if taken is None or made is None:
+        return taken or made
+    made.due = taken.due
+    made.unwait = taken.unwait
+    made.told = taken.told
+    made.unblock = taken.unblock
+    return made

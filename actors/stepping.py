@@ -1,0 +1,262 @@
+"""From what a handler did to what is written: causes, transitions, commands, timers, keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from store import (
+    Besides,
+    Block,
+    CommandRecord,
+    EventRecord,
+    RefusalRecord,
+    Step,
+    TimerRecord,
+    TransitionRecord,
+)
+
+from .clock import from_micros
+from .context import Context
+from .errors import InfiniteLoopError
+
+if TYPE_CHECKING:
+    from .handlers import Handler
+    from .instance import InstanceActor
+    from .process_manager import ProcessManager
+    from .router import Router
+
+__all__ = ["Cause", "make_step", "refuse_loop"]
+
+
+class Cause(Struct, gc=False):
+    """What made an instance do something: an event, a timeout, or a refusal.
+
+    `id` is the event's id, ``timeout:<name>``, or the refused command's id.
+    """
+
+    id: str
+    type: str
+    correlation_id: str
+    depth: int = 0
+    position: int = 0
+    event: EventRecord | None = None
+    name: str = ""
+    due: int = 0
+    ticket: int = 0
+    note: str | None = None
+
+    @classmethod
+    def of_event(cls, record: EventRecord) -> Cause:
+        return cls(
+            record.event_id,
+            record.type,
+            record.correlation_id,
+            record.depth,
+            record.position,
+            record,
+        )
+
+    @classmethod
+    def of_timer(cls, timer: TimerRecord, correlation_id: str) -> Cause:
+        cause = f"timeout:{timer.name}"
+        return cls(cause, "timeout", correlation_id, name=timer.name, due=timer.due)
+
+    @classmethod
+    def of_refusal(cls, refusal: RefusalRecord) -> Cause:
+        command = refusal.command
+        return cls(
+            command.command_id,
+            command.type,
+            command.correlation_id,
+            command.depth,
+            ticket=refusal.ticket,
+            note=refusal.reason,
+        )
+
+    def context(self, attempt: int, *, refreshing: bool = False) -> Context:
+        """What the handler may know of it."""
+        if self.event is not None:
+            return Context.of(self.event, attempt, refreshing=refreshing)
+        return Context(
+            event_id=self.id,
+            type=self.type,
+            stream="",
+            position=0,
+            time=from_micros(self.due),
+            correlation_id=self.correlation_id,
+            attempt=attempt,
+            refreshing=refreshing,
+        )
+
+    def block(self, kind: str, attempts: int, due: int) -> Block:
+        """Why the instance goes no further, when this failed."""
+        return Block(kind, self.position, self.name, self.ticket, attempts, due)
+
+
+def make_step(
+    actor: InstanceActor, process: ProcessManager, cause: Cause, handler: Handler
+) -> Step:
+    """The transition that a handler made, with all that follows; the actor moves on to it."""
+    router = actor.router
+    definition = router.definition
+    desk = process._desk  # noqa: SLF001 - a friend
+    is_complete = handler.end or desk.complete or definition.stateless
+    version = actor.version + 1
+    state = definition.state.dump(process.__dict__)
+    now = desk.now
+    commands: list[tuple[str, str, bytes]] = []
+    queued: list[CommandRecord] = []
+    besides: Besides | None = None
+    for number, (command, data, due) in enumerate(desk.issued):
+        kind = router.catalog.name_of(type(command))
+        command_id = f"{definition.name}-{actor.instance}@{version}.{number}"
+        commands.append((command_id, kind, data))
+        record = CommandRecord(
+            command_id,
+            kind,
+            router.catalog.taker_of(type(command)).stream_of(command),
+            now,
+            data,
+            cause.correlation_id,
+            cause.id,
+            definition.name,
+            actor.instance,
+            version,
+            cause.depth,
+        )
+        if due:
+            besides = besides or Besides(timers=[], cancel=[])
+            besides.timers.append(
+                TimerRecord(due, definition.name, actor.instance, command_id, "command", record)
+            )
+        else:
+            queued.append(record)
+    timers = actor.timers
+    if besides is not None or desk.timers is not None or (is_complete and timers):
+        besides = besides or Besides(timers=[], cancel=[])
+        timers = _set_timers(actor, desk.timers or {}, besides, is_complete=is_complete)
+    if cause.name and timers.get(cause.name) == cause.due:
+        timers = {name: due for name, due in timers.items() if name != cause.name}
+    if definition.state.indexed:
+        besides = _learn(actor, process, besides)
+    desk.clear()
+    desk.version = actor.version = version
+    actor.seen = max(actor.seen, cause.position)
+    actor.state = state
+    actor.is_complete = is_complete
+    actor.timers = timers
+    actor.correlation_id = cause.correlation_id
+    return Step(
+        process=definition.name,
+        instance=actor.instance,
+        transition=TransitionRecord(
+            version,
+            now,
+            handler.name,
+            is_complete,
+            cause.id,
+            cause.correlation_id,
+            actor.seen,
+            state,
+            commands,
+            timers or None,
+            cause.note,
+        ),
+        enqueue=queued,
+        besides=besides,
+    )
+
+
+def _set_timers(
+    actor: InstanceActor, asked: dict[str, int | None], besides: Besides, *, is_complete: bool
+) -> dict[str, int]:
+    """Note what is set and cancelled; returns all that is due later."""
+    name = actor.router.definition.name
+    timers = dict(actor.timers)
+    timeouts = actor.router.definition.timeouts
+    made = {timer.name: timer for timer in besides.timers}
+
+    def cancel(what: str) -> None:
+        due = timers.pop(what, None)
+        if what in made:
+            besides.timers.remove(made.pop(what))
+        elif due is not None:
+            kind = "timeout" if what in timeouts else "command"
+            besides.cancel.append(TimerRecord(due, name, actor.instance, what, kind))
+
+    for timer in list(besides.timers):
+        timers[timer.name] = timer.due
+    for what, due in asked.items():
+        cancel(what)
+        if due is not None:
+            timers[what] = due
+            besides.timers.append(TimerRecord(due, name, actor.instance, what, "timeout"))
+    if is_complete:
+        # A timeout of a completed instance never fires; commands held back still leave.
+        for what in [one for one in timers if one in timeouts]:
+            cancel(what)
+            besides.timers = [timer for timer in besides.timers if timer.name != what]
+    return timers
+
+
+def _learn(
+    actor: InstanceActor, process: ProcessManager, besides: Besides | None
+) -> Besides | None:
+    """Note which learnt keys changed."""
+    keys = actor.router.definition.state.keys_of(process.__dict__)
+    before = actor.indexed
+    changed = [
+        (field, before.get(field), value)
+        for field, value in keys.items()
+        if before.get(field) != value
+    ]
+    if changed:
+        besides = besides or Besides()
+        besides.index = changed
+        actor.indexed = keys
+    return besides
+
+
+SAMPLE = 8
+"""Every so many links, a chain is looked at for coming back to itself."""
+
+
+def refuse_loop(
+    router: Router, record: EventRecord, handler: Handler, *, is_suspicious: bool
+) -> None:
+    """Stop a chain that is too long, or that made the very same event before.
+
+    Args:
+        router: of the process manager
+        record: the event
+        handler: that would run
+        is_suspicious: whether the instance's last event was just the same
+
+    Raises:
+        InfiniteLoopError: with the chain
+
+    """
+    depth = record.depth
+    if not is_suspicious and depth < router.max_chain and depth % SAMPLE:
+        return
+    chain = [record]
+    seen = record
+    while seen.causation_id is not None and len(chain) <= SAMPLE:
+        cause = router.cause_of(seen.causation_id)
+        if cause is None:
+            break
+        chain.append(cause)
+        seen = cause
+    same = any(
+        (one.type, one.stream, one.data) == (record.type, record.stream, record.data)
+        for one in chain[1:]
+    )
+    if same or depth >= router.max_chain:
+        told = " <- ".join(f"{one.type.split('.')[1]} ({one.event_id})" for one in chain)
+        why = "makes the very event that caused it" if same else f"is {depth} events long"
+        raise InfiniteLoopError(
+            f"{router.definition.name}.{handler.name}: the chain {why}: {told}. End it in the "
+            f"handler, or raise max_chain if it is meant to be this long"
+        )

@@ -1,0 +1,217 @@
+"""Who is awake: woken by an errand, passivated when idle or too many, never with work in hand."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from actors.dispatcher import Dispatcher
+from actors.durable import DurableActor, Errand
+from actors.population import Population
+from actors.testing import VirtualClock
+
+MINUTE = timedelta(minutes=1)
+
+
+class Sleeper(DurableActor):
+    """Does nothing until the test says that it has."""
+
+    def finish(self) -> None:
+        """Be done with every errand."""
+        self.envelopes.clear()
+        self.finished = self.sent
+
+
+class World:
+    """A population on a dispatcher that never starts, so that nothing happens by itself."""
+
+    def __init__(self, *, max_awake: int = 1_000, idle_timeout: timedelta = MINUTE) -> None:
+        self.clock = VirtualClock()
+        self.dispatcher = Dispatcher(1, lambda: False, lambda: False, lambda actor, error: None)
+        self.population = Population(
+            self.dispatcher, self.clock, max_awake=max_awake, idle_timeout=idle_timeout
+        )
+        self.made: list[str] = []
+        self.own_timeout: timedelta | None = None
+        self._awake: dict[str, Sleeper] = {}
+
+    def send(self, name: str, *, finish: bool = True) -> Sleeper:
+        """Give an errand to an actor, which is done with it at once unless told otherwise."""
+        errand = Errand()
+        self.population.send("kind", name, self._wake, errand)
+        actor: Sleeper = errand.actor
+        if finish:
+            actor.finish()
+        return actor
+
+    def _wake(self, name: str) -> Sleeper:
+        self.made.append(name)
+        journal: Any = SimpleNamespace(pending=[])
+        actor = Sleeper(self.dispatcher, journal)
+        actor.idle_timeout = self.own_timeout
+        return actor
+
+    @property
+    def awake(self) -> set[str]:
+        """Who is awake."""
+        return {name for _, name in self.population._awake}
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+# Waking
+
+
+def test_an_errand_wakes_its_actor_and_stands_in_the_inbox(world: World) -> None:
+    first, second = Errand(), Errand()
+    for errand in (first, second):
+        world.population.send("kind", "a", world._wake, errand)
+    actor = cast("Sleeper", first.actor)
+    assert actor.envelopes == [first, second]
+    assert second.actor is actor
+    assert actor.scheduled
+    assert world.made == ["a"]
+    assert len(world.population) == 1
+
+
+def test_one_name_under_two_kinds_is_two_actors(world: World) -> None:
+    one, other = Errand(), Errand()
+    world.population.send("order", "a", world._wake, one)
+    world.population.send("payment", "a", world._wake, other)
+    assert one.actor is not other.actor
+    assert len(world.population) == 2
+
+
+def test_a_passivated_actor_is_woken_anew_by_its_next_errand(world: World) -> None:
+    before = world.send("a")
+    world.clock.advance(MINUTE)
+    assert world.awake == set()
+    assert world.send("a") is not before
+    assert world.made == ["a", "a"]
+
+
+# Passivation by idle time
+
+
+def test_an_actor_is_passivated_after_its_idle_time(world: World) -> None:
+    world.send("a")
+    world.clock.advance(MINUTE - timedelta(seconds=1))
+    assert world.awake == {"a"}
+    world.clock.advance(timedelta(seconds=1))
+    world.clock.advance(MINUTE / 8)
+    assert world.awake == set()
+    assert world.population.passivated == 1
+
+
+def test_an_errand_starts_the_idle_time_anew(world: World) -> None:
+    world.send("a")
+    world.send("b")
+    for _ in range(4):
+        world.clock.advance(MINUTE / 2)
+        world.send("a")
+    assert world.awake == {"a"}
+
+
+def test_a_class_may_have_an_idle_time_of_its_own(world: World) -> None:
+    world.send("short")
+    world.own_timeout = 3 * MINUTE
+    world.send("long")
+    world.clock.advance(MINUTE)
+    assert world.awake == {"long"}
+    world.clock.advance(2 * MINUTE)
+    assert world.awake == set()
+
+
+def test_an_actor_with_work_in_hand_is_never_passivated_for_being_idle(world: World) -> None:
+    busy = world.send("busy", finish=False)
+    for _ in range(100):
+        world.clock.advance(MINUTE)
+    assert world.awake == {"busy"}
+    busy.finish()
+    world.clock.advance(MINUTE)
+    assert world.awake == set()
+
+
+def test_a_closed_population_passivates_nobody_and_lets_go_of_the_clock(world: World) -> None:
+    world.send("a")
+    world.population.close()
+    world.clock.advance(100 * MINUTE)
+    assert world.awake == {"a"}
+
+
+# Passivation because there are too many
+
+
+def test_no_more_are_awake_than_was_said() -> None:
+    world = World(max_awake=32)
+    for number in range(1_000):
+        world.send(f"a{number}")
+        assert len(world.population) <= 32
+    assert world.population.passivated == 1_000 - len(world.population)
+
+
+def test_one_may_be_the_most(world: World) -> None:
+    world = World(max_awake=1)
+    for number in range(10):
+        world.send(f"a{number}")
+        assert world.awake == {f"a{number}"}
+
+
+def test_those_idle_longest_are_passivated_first() -> None:
+    world = World(max_awake=16)
+    for number in range(16):
+        world.send(f"a{number}")
+    world.send("a0")
+    world.send("new")
+    assert "a0" in world.awake
+    assert "a1" not in world.awake
+    assert "new" in world.awake
+
+
+def test_an_actor_with_work_in_hand_is_never_passivated_to_make_room() -> None:
+    world = World(max_awake=16)
+    busy = {f"busy{number}" for number in range(5)}
+    for name in busy:
+        world.send(name, finish=False)
+    for number in range(1_000):
+        world.send(f"a{number}")
+    assert busy <= world.awake
+
+
+def test_busy_actors_may_be_more_than_was_said_until_they_are_done() -> None:
+    world = World(max_awake=16)
+    busy = [world.send(f"busy{number}", finish=False) for number in range(100)]
+    assert len(world.population) == 100
+    for actor in busy:
+        actor.finish()
+    for number in range(1_000):
+        world.send(f"a{number}")
+    assert len(world.population) <= 32
+
+
+@pytest.mark.parametrize("stuck", [1, 2, 8, 15])
+def test_a_few_stuck_actors_do_not_keep_all_others_awake(stuck: int) -> None:
+    world = World(max_awake=16)
+    for number in range(stuck):
+        world.send(f"stuck{number}", finish=False)
+    for number in range(2_000):
+        world.send(f"a{number}")
+    assert len(world.population) <= 2 * 16
+
+
+def test_actors_passivated_for_idleness_make_room_too() -> None:
+    world = World(max_awake=16)
+    for number in range(16):
+        world.send(f"a{number}")
+    world.clock.advance(MINUTE)
+    assert world.awake == set()
+    for number in range(16):
+        world.send(f"b{number}")
+    assert len(world.population) == 16
+    assert world.population.passivated == 16
