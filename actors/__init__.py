@@ -37,7 +37,7 @@ from .process_manager import ProcessManager
 from .retry import PARK, SKIP, Retry
 from .runtime import Runtime
 from .state import Indexed
-from .views import AggregateView, InstanceView, StoredEvent, Transition
+from .views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
 
 __all__ = [
     "ALL",
@@ -63,6 +63,7 @@ __all__ = [
     "InvalidMessage",
     "InvalidName",
     "LockedStore",
+    "Parked",
     "ProcessManager",
     "ProcessionError",
     "ReadOnlyStore",
@@ -74,6 +75,7 @@ __all__ = [
     "StoredEvent",
     "SystemClock",
     "TimedOut",
+    "Timeout",
     "Transition",
     "UnknownCommand",
     "UnknownEvent",

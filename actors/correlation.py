@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from .errors import DefinitionError
 from .handlers import ALL, Correlate, Handler
@@ -60,6 +61,11 @@ class Correlation:
                         f"{self.where}: {self._own!r} is learnt by an instance that is running, so "
                         f"it cannot tell which one to start; correlate the start by the id"
                     )
+        elif inspect.iscoroutinefunction(way):
+            raise DefinitionError(
+                f"{self.where}: correlate={way!r} is `async def`, and nothing would await it; "
+                f"write a plain function"
+            )
         elif callable(way):
             self._function = way
         else:
@@ -80,16 +86,19 @@ class Correlation:
             return [id_of(value, self.where)]
         if value is None:
             return []
-        if isinstance(value, Iterable) and not isinstance(value, bytes):
+        if _is_many(value):
             found = [id_of(one, self.where) for one in value if one is not None]
             return list(dict.fromkeys(found))
         return [id_of(value, self.where)]
 
-    def own_field(self, event: Event) -> tuple[str, Any]:
-        """The field that is set when an instance starts, and its value."""
+    def own_field(self, event: Event, instance: str) -> tuple[str, Any]:
+        """The field that is set when an instance starts, and its value: that instance's id."""
         if not self._field:
             return "", None
-        return self._own, getattr(event, self._field)
+        value = getattr(event, self._field)
+        if _is_many(value):
+            value = next((o for o in value if o is not None and id_of(o, "") == instance), instance)
+        return self._own, value
 
     def describe(self) -> str:
         """In words, for whoever asks why."""
@@ -122,3 +131,7 @@ class Correlation:
                 f"{self._field!r}; it has {', '.join(fields) or 'none'}. Name one of these, or "
                 f"give this handler a `correlate=` of its own"
             )
+
+
+def _is_many(value: object) -> TypeGuard[Iterable[Any]]:
+    return isinstance(value, Iterable) and not isinstance(value, (str, bytes))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from store import Besides, Committed, EventRecord, RefusalRecord, TimerRecord
 
 from .durable import Errand
+from .rebuilding import adjust, refresh
 
 if TYPE_CHECKING:
     from store import Outcome, Step
@@ -21,6 +22,11 @@ class InstanceErrand(Errand, kw_only=True, gc=False):
     """Base of them all. `came_of` is what happened: a key of the router's counters."""
 
     came_of: str = ""
+    reply_to: Any = None
+    """The future of an operator who waits, if one does."""
+
+    needs_disk: ClassVar[bool] = False
+    """Whether everything that the actor handed over must be on disk first."""
 
     def carry_out(self) -> Step:
         """Make the step; in the actor's turn."""
@@ -104,15 +110,36 @@ class Look(InstanceErrand, kw_only=True, gc=False):
 class Refresh(InstanceErrand, kw_only=True, gc=False):
     """Rebuild the state from the events; `reply_to` gets whether there was anything."""
 
-    reply_to: Any
+    needs_disk: ClassVar[bool] = True
 
     def carry_out(self) -> Step:
-        step: Step = self.actor.refresh()
+        step: Step = refresh(self.actor)
+        self.came_of = "nothing" if step.transition is None else "refreshed"
         return step
 
     def done(self, router: Router) -> None:
         del router
-        self.reply_to.set(self.came_of == "refreshed")
+        if self.came_of != "failed":
+            self.reply_to.set(self.came_of == "refreshed")
+
+
+class Adjust(InstanceErrand, kw_only=True, gc=False):
+    """An operator moves what is due to another time, or cancels it with 0."""
+
+    name: str
+    due: int
+    by: str | None
+    needs_disk: ClassVar[bool] = True
+
+    def carry_out(self) -> Step:
+        step: Step = adjust(self.actor, self.name, self.due, self.by)
+        self.came_of = "nothing" if step.transition is None else "adjusted"
+        return step
+
+    def done(self, router: Router) -> None:
+        del router
+        if self.came_of != "failed":
+            self.reply_to.set(self.came_of == "adjusted")
 
 
 def merged(taken: Besides | None, made: Besides | None) -> Besides | None:

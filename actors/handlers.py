@@ -16,6 +16,7 @@ __all__ = [
     "Handler",
     "after",
     "apply",
+    "check_method",
     "handle",
     "handlers_of",
     "methods_of",
@@ -147,6 +148,35 @@ def methods_of(cls: type, base: type) -> dict[str, Callable[..., Any]]:
                 if inspect.isfunction(function):
                     found[name] = function
     return found
+
+
+def check_method(cls: type, handler: Handler, *arguments: str) -> None:
+    """Refuse a method that cannot be called with these arguments, or that waits.
+
+    Args:
+        cls: the class it belongs to
+        handler: the method
+        arguments: what it is given besides ``self``
+
+    Raises:
+        DefinitionError: it is ``async def``, or takes something else
+
+    """
+    where = f"{cls.__qualname__}.{handler.name}"
+    function = inspect.unwrap(handler.function)
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise DefinitionError(
+            f"{where} is `async def`, and nothing would await it; write a plain `def`, and do what "
+            f"has to wait in an @after method or outside"
+        )
+    try:
+        inspect.signature(handler.function).bind(None, *arguments)
+    except TypeError as error:
+        wanted = ", ".join(("self", *arguments))
+        raise DefinitionError(
+            f"{where}{inspect.signature(handler.function)} is called as {handler.name}({wanted}): "
+            f"{error}; write `def {handler.name}({wanted})`"
+        ) from None
 
 
 def handlers_of(cls: type, base: type, role: str) -> dict[Any, Handler]:

@@ -75,6 +75,11 @@ class InstanceActor(DurableActor):
 
     def on_receive(self, message: InstanceErrand) -> None:
         """Carry out one errand."""
+        if message.needs_disk and self.handed != self.answered:
+            self.envelopes.insert(0, message)
+            self.is_stale = True
+            return
+        self._cause = None
         try:
             if not self._is_loaded:
                 self._load()
@@ -82,7 +87,11 @@ class InstanceActor(DurableActor):
         except BaseException as error:  # noqa: BLE001 - whatever it is, a person must see it
             # What the handler did to the object is undone by making it anew.
             self._process = None
-            step = self._fail(message, error, self._cause, 1)
+            if message.reply_to is not None:
+                message.reply_to.set_exception()
+                step = _nothing(message, "failed")
+            else:
+                step = self._fail(message, error, self._cause, 1)
         self.hand(message, step)
 
     def forget(self) -> None:
@@ -130,9 +139,9 @@ class InstanceActor(DurableActor):
         if delivery.learnt is not None and not self._has_learnt(*delivery.learnt):
             return self._skip(delivery, "not_for_us", taken)
         cause = Cause.of_event(record)
+        content = hash((record.type, record.stream, record.data))
+        same, self._content = content == self._content, content
         if record.depth:
-            content = hash((record.type, record.stream, record.data))
-            same, self._content = content == self._content, content
             refuse_loop(self.router, record, handler, is_suspicious=same)
         return self._run(delivery, cause, handler, (delivery.event,), taken)
 
@@ -175,11 +184,9 @@ class InstanceActor(DurableActor):
         self._look_again()
         return Step()
 
-    def refresh(self) -> Step:
-        """Rebuild the state by handling the same causes again, letting nothing out."""
-        if not self.version:
-            return Step()
-        raise NotImplementedError
+    def drop_process(self) -> None:
+        """Make the object anew from the state before its next step."""
+        self._process = None
 
     # What comes of them
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from store import InvalidName, check_name
@@ -9,7 +10,7 @@ from store import InvalidName, check_name
 from .aggregate import Aggregate
 from .correlation import Correlation
 from .errors import DefinitionError
-from .handlers import Handler, handlers_of, methods_of
+from .handlers import Handler, check_method, handlers_of, methods_of
 from .messages import Command, Event
 from .process_manager import Desk, ProcessManager, state_type_of
 from .references import classes_named_in
@@ -60,7 +61,9 @@ class ProcessDefinition:
             raise InvalidName(f"{self.name}: a name has at most {LONGEST_NAME} bytes; shorten it")
         check_name("process name", self.name)
         self._check_options(options)
+        self._check_names()
         self._check_handlers()
+        self._check_methods()
         if self.stateless:
             self._check_stateless(options)
         else:
@@ -77,7 +80,7 @@ class ProcessDefinition:
         made = self.cls(instance)
         made._desk.name = self.name  # noqa: SLF001 - a friend
         if not self.stateless:
-            own, value = self.correlations[type(event)].own_field(event)
+            own, value = self.correlations[type(event)].own_field(event, instance)
             if own in self.state.fields:
                 setattr(made, own, value)
         return made
@@ -101,8 +104,11 @@ class ProcessDefinition:
             raise DefinitionError(
                 f"{where}: retry={self.retry!r}; give a Retry, such as `retry=Retry(attempts=3)`"
             )
-        if isinstance(options.get("streams"), str):
-            raise DefinitionError(f"{where}: streams={options['streams']!r}; give a list")
+        if "streams" in options and not self.streams:
+            raise DefinitionError(
+                f"{where}: streams is empty, so nothing would be listened to; name a category or "
+                f"an aggregate class, or remove it to listen to all"
+            )
         for stream in self.streams:
             is_class = isinstance(stream, type) and issubclass(stream, Aggregate)
             if not is_class and not isinstance(stream, str):
@@ -110,6 +116,45 @@ class ProcessDefinition:
                     f"{where}: streams has {stream!r}; give categories such as "
                     f'"ecommerce::order", or aggregate classes'
                 )
+            if isinstance(stream, str) and "-" in stream:
+                raise DefinitionError(
+                    f"{where}: streams has {stream!r}, which is one stream; give its category, "
+                    f"{stream.partition('-')[0]!r}"
+                )
+
+    def _check_names(self) -> None:
+        """No method of the user's stands in the place of one of ours."""
+        for body in self.cls.__mro__:
+            if body in ProcessManager.__mro__:
+                continue
+            for name in body.__dict__:
+                is_ours = name in ProcessManager.__dict__ and not name.startswith("__")
+                if name == "__init__":
+                    raise DefinitionError(
+                        f"{self.cls.__qualname__}.__init__ would not run when an instance is read "
+                        f"from its log; give fields their defaults in the class body"
+                    )
+                if is_ours and name != "on_error":
+                    raise DefinitionError(
+                        f"{self.cls.__qualname__}.{name}: ProcessManager has a {name!r} of its "
+                        f"own, which would be gone; choose another name for the method"
+                    )
+
+    def _check_methods(self) -> None:
+        """Every marked method can be called, and has done its work when it returns."""
+        for arguments, handlers in (
+            (("event",), self.handlers.values()),
+            (("event",), self.effects.values()),
+            ((), self.timeouts.values()),
+            (("command", "reason"), self.rejections.values()),
+        ):
+            for handler in handlers:
+                check_method(self.cls, handler, *arguments)
+                if inspect.isgeneratorfunction(inspect.unwrap(handler.function)):
+                    raise DefinitionError(
+                        f"{self.cls.__qualname__}.{handler.name} has a `yield`, so calling it "
+                        f"would do nothing; call self.issue(...) for each command instead"
+                    )
 
     def _check_handlers(self) -> None:
         where = self.cls.__qualname__

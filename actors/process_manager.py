@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from .clock import to_micros
 from .codec import dump
-from .errors import InvalidMessage
+from .errors import DefinitionError, InvalidMessage
 from .messages import Command
 from .state import StateType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from .context import Context
     from .handlers import Correlate
@@ -89,16 +90,24 @@ class ProcessManager:
         stateless: bool | None = None,
         **keywords: Any,
     ) -> None:
-        super().__init_subclass__(**keywords)
         given = {
             "correlate": correlate,
-            "streams": streams,
+            "streams": _listed(cls, streams),
             "early": early,
             "restart": restart,
             "retry": retry,
             "idle_timeout": idle_timeout,
             "stateless": stateless,
         }
+        try:
+            super().__init_subclass__(**keywords)
+        except TypeError as error:
+            if not keywords:
+                raise
+            raise DefinitionError(
+                f"{cls.__qualname__} has the class keyword {next(iter(keywords))!r}, which nothing "
+                f"takes; there are {', '.join(given)}"
+            ) from error
         cls.__procession_options__ = cls.__procession_options__ | {
             name: value for name, value in given.items() if value is not None
         }
@@ -233,6 +242,18 @@ class ProcessManager:
         if desk.timers is None:
             desk.timers = {}
         desk.timers[name] = due
+
+
+def _listed(
+    cls: type, streams: Iterable[str | type] | None
+) -> tuple[str | type, ...] | None:
+    if streams is None:
+        return None
+    if isinstance(streams, str) or not isinstance(streams, Iterable):
+        raise DefinitionError(
+            f"{cls.__qualname__}: streams={streams!r}; give a list, such as [{streams!r}]"
+        )
+    return tuple(streams)
 
 
 def _due(now: int, when: timedelta | datetime | None) -> int:

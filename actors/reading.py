@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .aggregate_actor import load_aggregate
-from .clock import from_micros
+from .clock import from_micros, to_micros
 from .codec import load_headers
 from .names import category_of, id_of
 from .process_manager import ProcessManager
-from .views import AggregateView, InstanceView, StoredEvent, Transition
+from .views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from store import EventRecord, Store, TransitionRecord
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from .process_definition import ProcessDefinition
 
 __all__ = ["Reader"]
+
+NEVER = (1 << 63) - 1
 
 PAGE = 256
 """Rows read at a time; no read transaction is kept while the caller looks at them."""
@@ -74,6 +77,51 @@ class Reader:
         if not aggregate.version:
             return None
         return AggregateView(name, dict(aggregate.__dict__), aggregate.version)
+
+    def parked(self, *, decided: bool) -> Iterator[Parked]:
+        """What is parked, or was until somebody decided."""
+        after = 0
+        while page := self._store.read_parked(after, PAGE, decided=decided):
+            for record in page:
+                action, time, by = record.decision or (None, None, None)
+                yield Parked(
+                    id=record.number,
+                    process=record.process,
+                    instance=record.instance,
+                    cause=record.cause,
+                    error=f"{record.error_type}: {record.error_text}",
+                    attempts=record.attempts,
+                    time=from_micros(record.time),
+                    decision=action,
+                    decided_at=None if time is None else from_micros(time),
+                    decided_by=by,
+                )
+            after = page[-1].number
+
+    def timeouts(
+        self, cls: type[ProcessManager] | None, name: object, before: datetime | None
+    ) -> Iterator[Timeout]:
+        """What is due later, in order of time."""
+        process = None if cls is None else self._catalog.process(cls).name
+        instance = None if name is None else id_of(name, "of the instance")
+        until = NEVER if before is None else to_micros(before)
+        after = b""
+        while page := self._store.read_timers(after, until, PAGE):
+            for key, timer in page:
+                after = key
+                if process not in {None, timer.process} or instance not in {None, timer.instance}:
+                    continue
+                held = timer.command
+                yield Timeout(
+                    process=timer.process,
+                    instance=timer.instance,
+                    name=timer.name,
+                    kind=timer.kind,
+                    due=from_micros(timer.due),
+                    command=None
+                    if held is None
+                    else self._catalog.load_command(held.type, held.data),
+                )
 
     def _transitions(self, definition: ProcessDefinition, name: str) -> Iterator[Transition]:
         after = 0

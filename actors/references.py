@@ -1,32 +1,77 @@
-"""Which message classes a class's code speaks of: what it makes, and what it issues.
+"""Which message classes a class's code speaks of: what it makes, what it issues, what it calls.
 
 Nobody should have to list by hand what the code says already, so the functions' compiled names
 are looked up where Python itself would look them up. A name that only data leads to is not seen;
-naming the class in the method's return annotation makes it seen.
+naming the class in the method's return annotation makes it seen. Compiled code is read and not
+its source, which is not there for code that came from a notebook, a prompt or `exec`.
 """
 
 from __future__ import annotations
 
+import dis
 import types
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["classes_named_in"]
+__all__ = ["classes_named_in", "first_arguments"]
 
 C = TypeVar("C")
 
 
-def classes_named_in(functions: Iterable[Callable[..., Any]], base: type[C]) -> set[type[C]]:
+def classes_named_in(
+    functions: Iterable[Callable[..., Any]], base: type[C], *, of: type | None = None
+) -> set[type[C]]:
     """Subclasses of `base` that the functions name, or the functions that these call.
 
     Args:
         functions: plain functions
         base: `Event` or `Command`
+        of: the class whose methods the functions are; what they call through `self` is then
+            followed too
 
     """
-    found: set[type[C]] = set()
+    return {
+        value
+        for function in _reached(functions, of)
+        for value in _values(function)
+        if isinstance(value, type) and issubclass(value, base) and value is not base
+    }
+
+
+def first_arguments(
+    functions: Iterable[Callable[..., Any]], method: str, *, of: type | None = None
+) -> set[str | None]:
+    """What the functions, or those that these call, give first to the method of that name.
+
+    Args:
+        functions: plain functions
+        method: such as ``"set_timeout"``, called on whatever object
+        of: as for `classes_named_in`
+
+    Returns:
+        the texts; None among them for a call whose first argument is none that can be read off
+        the code, or that has no arguments. So it is empty only if the method is never called.
+
+    """
+    return {
+        _text_at(instructions, index + 1, function)
+        for function in _reached(functions, of)
+        for code in _nested(function.__code__)
+        for instructions in (_instructions(code),)
+        for index, instruction in enumerate(instructions)
+        if instruction.argval == method and instruction.opname in _ATTRIBUTE
+    }
+
+
+_ATTRIBUTE = frozenset({"LOAD_ATTR", "LOAD_METHOD"})
+
+
+def _reached(
+    functions: Iterable[Callable[..., Any]], of: type | None
+) -> Iterator[types.FunctionType]:
+    """The functions and all that they call, each once."""
     seen: set[types.CodeType] = set()
     todo = [function for function in functions if isinstance(function, types.FunctionType)]
     while todo:
@@ -34,24 +79,89 @@ def classes_named_in(functions: Iterable[Callable[..., Any]], base: type[C]) -> 
         if function.__code__ in seen:
             continue
         seen.add(function.__code__)
-        for value in _values(function):
-            if isinstance(value, type):
-                if issubclass(value, base) and value is not base:
-                    found.add(value)
-            elif isinstance(value, types.FunctionType):
-                todo.append(value)
-    return found
+        yield function
+        todo += [value for value in _values(function) if isinstance(value, types.FunctionType)]
+        if of is not None:
+            todo += _methods_called(function, of)
 
 
-def _values(function: types.FunctionType) -> Iterator[Any]:
-    """Everything that the function's names stand for."""
-    names = {
+def _methods_called(function: types.FunctionType, of: type) -> Iterator[types.FunctionType]:
+    """The methods of a class that a function gets at through its first argument, or the class."""
+    code = function.__code__
+    own = code.co_varnames[0] if code.co_argcount else None
+    for body in _nested(code):
+        instructions = _instructions(body)
+        for before, instruction in zip(instructions, instructions[1:], strict=False):
+            if instruction.opname in _ATTRIBUTE and _loads(before, own):
+                yield from _methods(of, instruction.argval)[:1]
+    if "super" in code.co_names or any(
+        isinstance(value, type) and value is not object and value in of.__mro__
+        for value in _values(function)
+    ):
+        # `super().name` and `Class.name`: whichever class has it.
+        for body in _nested(code):
+            for name in body.co_names:
+                yield from _methods(of, name)
+
+
+def _methods(of: type, name: str) -> list[types.FunctionType]:
+    """The functions of that name, the nearest first."""
+    found = (body.__dict__.get(name) for body in of.__mro__)
+    functions = (getattr(value, "__func__", value) for value in found)
+    return [function for function in functions if isinstance(function, types.FunctionType)]
+
+
+def _loads(instruction: dis.Instruction, name: str | None) -> bool:
+    """Whether the instruction leaves the variable of that name on top of the stack."""
+    if name is None or not instruction.opname.startswith(("LOAD_FAST", "LOAD_DEREF")):
+        return False
+    # From Python 3.13 on, one instruction may load two variables.
+    loaded = instruction.argval
+    return bool((loaded[-1] if isinstance(loaded, tuple) else loaded) == name)
+
+
+def _text_at(
+    instructions: list[dis.Instruction], index: int, function: types.FunctionType
+) -> str | None:
+    """The text that an instruction loads as an argument, if it is the whole argument."""
+    first = instructions[index]
+    value: object = None
+    if first.opname == "LOAD_CONST":
+        value = first.argval
+    elif first.opname == "LOAD_GLOBAL":
+        value = function.__globals__.get(first.argval)
+    elif first.opname == "LOAD_DEREF":
+        value = _closure(function).get(first.argval)
+    if not isinstance(value, str):
+        return None
+    # It is the whole argument if it lies on the stack until the call takes it, together with
+    # what lies below. An operator, a format or a method of the text takes it and leaves another.
+    depth = 1
+    for instruction in instructions[index + 1 :]:
+        depth += dis.stack_effect(instruction.opcode, instruction.arg, jump=False)
+        if depth <= 1:
+            return value if depth < 1 else None
+    return None
+
+
+def _instructions(code: types.CodeType) -> list[dis.Instruction]:
+    return [one for one in dis.get_instructions(code) if one.opname not in {"EXTENDED_ARG", "CACHE"}]
+
+
+def _closure(function: types.FunctionType) -> dict[str, Any]:
+    """What the function's free variables stand for."""
+    return {
         name: cell.cell_contents
         for name, cell in zip(
             function.__code__.co_freevars, function.__closure__ or (), strict=True
         )
         if _is_filled(cell)
     }
+
+
+def _values(function: types.FunctionType) -> Iterator[Any]:
+    """Everything that the function's names stand for."""
+    names = _closure(function)
     attributes = {name for code in _nested(function.__code__) for name in code.co_names}
     names |= {name: function.__globals__[name] for name in attributes & function.__globals__.keys()}
     for value in names.values():

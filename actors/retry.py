@@ -46,8 +46,9 @@ class Retry:
         """
         if attempt >= self.attempts:
             return None
-        # The exponent is bounded, so that a thousand attempts do not overflow.
-        return min(self.first * self.factor ** min(attempt - 1, 60), self.maximum)
+        # In floats, and with a bounded exponent, so that a thousand attempts do not overflow.
+        seconds = self.first.total_seconds() * self.factor ** min(attempt - 1, 60)
+        return timedelta(seconds=min(seconds, self.maximum.total_seconds()))
 
 
 @dataclass(frozen=True, slots=True)

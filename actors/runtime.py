@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 import pykka
@@ -12,10 +12,12 @@ from store import ClosedError, Durability, LmdbStore, ReadOnlyStore, Step
 
 from .aggregate_actor import Request
 from .catalog import Catalog
-from .clock import Clock, SystemClock
+from .clock import Clock, SystemClock, to_micros
 from .engine import Engine, Options
 from .errors import TimedOut, WaitingInHandler
 from .ingress import Ingress, Receipt, Receipts
+from .names import id_of
+from .operations import Operations
 from .reading import Reader
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from .domain import Domain
     from .messages import Command, Event
     from .process_manager import ProcessManager
-    from .views import AggregateView, InstanceView, StoredEvent, Transition
+    from .views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
 
 __all__ = ["Runtime"]
 
@@ -89,7 +91,7 @@ class Runtime:
             max_chain=max_chain,
         )
         clock = clock or SystemClock()
-        catalog = Catalog(domains)
+        self._catalog = catalog = Catalog(domains)
         self._path = path
         self._is_closed = False
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -392,6 +394,142 @@ class Runtime:
         """
         self._refuse_closed()
         return self._reader.events(stream_or_category, after)
+
+    def timeouts(
+        self,
+        cls: type[ProcessManager] | None = None,
+        id: object = None,  # noqa: A002
+        *,
+        before: datetime | None = None,
+    ) -> Iterator[Timeout]:
+        """What is due later, in order of time, read as it is asked for.
+
+        Args:
+            cls: only of this process manager
+            id: only of this instance
+            before: only what is due at or before this moment, which has a zone
+
+        """
+        self._refuse_closed()
+        return self._reader.timeouts(cls, id, before)
+
+    def parked(self, *, decided: bool = False) -> Iterator[Parked]:
+        """What could not be handled, the oldest first.
+
+        Args:
+            decided: what `retry` and `skip` have dealt with instead, with the decision
+
+        """
+        self._refuse_closed()
+        return self._reader.parked(decided=decided)
+
+    # Deciding
+
+    def retry(self, parked_id: int, *, by: str | None = None) -> None:
+        """Handle what was parked, then what waited behind it, in order.
+
+        Args:
+            parked_id: as `parked` tells it
+            by: who asks; it is recorded with the time
+
+        Raises:
+            UnknownMessage: nothing is parked under that id
+
+        """
+        self._operations("retry").retry(parked_id, by)
+
+    def skip(self, parked_id: int, *, by: str | None = None) -> None:
+        """Go on without what was parked.
+
+        Args:
+            parked_id: as `parked` tells it
+            by: who asks; it is recorded with the time
+
+        Raises:
+            UnknownMessage: nothing is parked under that id
+
+        """
+        self._operations("skip").skip(parked_id, by)
+
+    def move_timeout(
+        self,
+        cls: type[ProcessManager],
+        id: object,  # noqa: A002
+        name: str,
+        when: datetime,
+        *,
+        by: str | None = None,
+    ) -> bool:
+        """Have a timeout, or a command that is held back, come at another time.
+
+        It is recorded in the instance's history.
+
+        Args:
+            cls: the process manager
+            id: of the instance
+            name: as `timeouts` tells it
+            when: a moment with a zone
+            by: who asks
+
+        Returns:
+            whether it was set
+
+        """
+        if when.tzinfo is None:
+            raise ValueError(f"{when!r} has no time zone; add tzinfo=UTC")
+        return self._adjust("move_timeout", cls, id, name, to_micros(when), by)
+
+    def cancel_timeout(
+        self,
+        cls: type[ProcessManager],
+        id: object,  # noqa: A002
+        name: str,
+        *,
+        by: str | None = None,
+    ) -> bool:
+        """Have a timeout, or a command that is held back, not come at all.
+
+        As `move_timeout`.
+        """
+        return self._adjust("cancel_timeout", cls, id, name, 0, by)
+
+    def refresh(self, cls: type[ProcessManager], id: object = None) -> int:  # noqa: A002
+        """Rebuild state from the events that made it, letting nothing out.
+
+        The handlers run again with `context.refreshing`; what they issue and set is dropped. The
+        new state is recorded as a transition.
+
+        Args:
+            cls: the process manager
+            id: of one instance; all when it is not given
+
+        Returns:
+            how many instances were rebuilt
+
+        Raises:
+            Exception: what a handler raised; that instance is as before
+
+        """
+        operations = self._operations("refresh")
+        definition = self._catalog.process(cls)
+        name = None if id is None else id_of(id, f"for {cls.__name__}")
+        return operations.refresh(definition, name)
+
+    def _adjust(
+        self,
+        call: str,
+        cls: type[ProcessManager],
+        name: object,
+        timeout: str,
+        due: int,
+        by: str | None,
+    ) -> bool:
+        operations = self._operations(call)
+        definition = self._catalog.process(cls)
+        return operations.adjust(definition, id_of(name, f"for {cls.__name__}"), timeout, due, by)
+
+    def _operations(self, call: str) -> Operations:
+        return Operations(self._engine(call), self._store)
 
     def stats(self) -> dict[str, int]:
         """Counters since this runtime was opened, and gauges, by name."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .process_manager import ProcessManager
     from .router import Router
 
-__all__ = ["Cause", "make_step", "refuse_loop"]
+__all__ = ["Cause", "learn", "make_step", "refuse_loop"]
 
 
 class Cause(Struct, gc=False):
@@ -46,6 +46,8 @@ class Cause(Struct, gc=False):
     due: int = 0
     ticket: int = 0
     note: str | None = None
+    time: int = 0
+    causation_id: str | None = None
 
     @classmethod
     def of_event(cls, record: EventRecord) -> Cause:
@@ -61,7 +63,8 @@ class Cause(Struct, gc=False):
     @classmethod
     def of_timer(cls, timer: TimerRecord, correlation_id: str) -> Cause:
         cause = f"timeout:{timer.name}"
-        return cls(cause, "timeout", correlation_id, name=timer.name, due=timer.due)
+        due = timer.due
+        return cls(cause, "timeout", correlation_id, name=timer.name, due=due, time=due)
 
     @classmethod
     def of_refusal(cls, refusal: RefusalRecord) -> Cause:
@@ -73,6 +76,8 @@ class Cause(Struct, gc=False):
             command.depth,
             ticket=refusal.ticket,
             note=refusal.reason,
+            time=command.time,
+            causation_id=command.causation_id,
         )
 
     def context(self, attempt: int, *, refreshing: bool = False) -> Context:
@@ -84,8 +89,9 @@ class Cause(Struct, gc=False):
             type=self.type,
             stream="",
             position=0,
-            time=from_micros(self.due),
+            time=from_micros(self.time),
             correlation_id=self.correlation_id,
+            causation_id=self.causation_id,
             attempt=attempt,
             refreshing=refreshing,
         )
@@ -139,8 +145,7 @@ def make_step(
         timers = _set_timers(actor, desk.timers or {}, besides, is_complete=is_complete)
     if cause.name and timers.get(cause.name) == cause.due:
         timers = {name: due for name, due in timers.items() if name != cause.name}
-    if definition.state.indexed:
-        besides = _learn(actor, process, besides)
+    besides = learn(actor, process, besides)
     desk.clear()
     desk.version = actor.version = version
     actor.seen = max(actor.seen, cause.position)
@@ -201,10 +206,12 @@ def _set_timers(
     return timers
 
 
-def _learn(
+def learn(
     actor: InstanceActor, process: ProcessManager, besides: Besides | None
 ) -> Besides | None:
     """Note which learnt keys changed."""
+    if not actor.router.definition.state.indexed:
+        return besides
     keys = actor.router.definition.state.keys_of(process.__dict__)
     before = actor.indexed
     changed = [

@@ -13,7 +13,7 @@ from .errands import TimerDue
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from store import Outcome, StoreError, TimerRecord
+    from store import CommandRecord, Outcome, StoreError, TimerRecord
 
     from .clock import Clock
     from .courier import Courier
@@ -76,6 +76,20 @@ class Timekeeper(PooledActor):
             self._in_hand.pop(key, None)
         if mine:
             self._ring()
+
+    def held_back(self, timer: TimerRecord) -> CommandRecord | None:
+        """The command that a timer holds back."""
+        after = (timer.due).to_bytes(8, "big")
+        while page := self._courier.store.read_timers(after, timer.due, PAGE):
+            for key, found in page:
+                after = key
+                if (found.process, found.instance, found.name) == (
+                    timer.process,
+                    timer.instance,
+                    timer.name,
+                ):
+                    return found.command
+        return None
 
     def close(self) -> None:
         """Ring no more."""

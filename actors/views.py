@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from .messages import Command, Event
 
-__all__ = ["AggregateView", "InstanceView", "StoredEvent", "Transition"]
+__all__ = ["AggregateView", "InstanceView", "Parked", "StoredEvent", "Timeout", "Transition"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +103,55 @@ class StoredEvent:
     correlation_id: str
     causation_id: str | None = None
     headers: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """What could not be handled, and waits for a person, or was decided by one.
+
+    Attributes:
+        id: what `retry` and `skip` take
+        process: the process manager's name; empty for a command from outside
+        instance: whose step it would have been; empty if the event could not be correlated
+        cause: the id of the event or command, or ``timeout:<name>``
+        error: the exception's type and text
+        attempts: how often it was tried
+        time: when it was parked
+        decision: ``"retry"`` or ``"skip"``, once somebody decided
+        decided_at: when
+        decided_by: who asked, if that was said
+
+    """
+
+    id: int
+    process: str
+    instance: str
+    cause: str
+    error: str
+    attempts: int
+    time: datetime
+    decision: str | None = None
+    decided_at: datetime | None = None
+    decided_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """Something that is due later: a timeout, another attempt, or a command that is held back.
+
+    Attributes:
+        process: the process manager's name
+        instance: whose it is
+        name: of the timeout, ``"retry"``, or the command's id
+        kind: ``"timeout"``, ``"retry"`` or ``"command"``
+        due: when
+        command: the command that is held back
+
+    """
+
+    process: str
+    instance: str
+    name: str
+    kind: str
+    due: datetime
+    command: Command | None = None

@@ -13,6 +13,7 @@ from .tables import (
     digest,
     instance_key,
     parked_from_row,
+    parked_to_row,
     refusal_to_row,
     timer_key,
     timer_to_row,
@@ -70,7 +71,7 @@ class BesidesWriter:
         besides = step.besides
         assert besides is not None
         if besides.unpark:
-            self._forget_where_it_was_parked(besides.unpark)
+            self._decide(besides)
         for table, key in self._taken(step, besides):
             self._txn.delete(key, db=self._tables[table])
         for timer in besides.cancel:
@@ -112,11 +113,14 @@ class BesidesWriter:
             taken.append(("refusals", number(besides.told)))
         return taken
 
-    def _forget_where_it_was_parked(self, parked_number: int) -> None:
-        key = number(parked_number)
+    def _decide(self, besides: Besides) -> None:
+        """Move what was parked to what was decided; it may be parked again from now on."""
+        key = number(besides.unpark)
         raw = self._txn.get(key, db=self._tables["parked"])
         assert raw is not None
-        parked = parked_from_row(unframe(raw, "parked", key), parked_number)
+        parked = parked_from_row(unframe(raw, "parked", key), besides.unpark)
+        parked.decision = besides.decision
+        self._put("decided", key, parked_to_row(parked))
         if parked.position:
             key = instance_key(parked.process, parked.instance) + number(parked.position)
             self._txn.delete(key, db=self._tables["parked_at"])

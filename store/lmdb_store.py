@@ -98,7 +98,9 @@ class LmdbStore:
                     position=self._last_number(txn, "log"),
                     ticket=self._last_number(txn, "queue", below=FROM_OUTSIDE),
                     ticket_from_outside=max(FROM_OUTSIDE, self._last_number(txn, "queue")),
-                    parked=self._last_number(txn, "parked"),
+                    parked=max(
+                        self._last_number(txn, "parked"), self._last_number(txn, "decided")
+                    ),
                     refusal=self._last_number(txn, "refusals"),
                     any_waiting=self._has_rows(txn, "waiting"),
                 )
@@ -304,10 +306,11 @@ class LmdbStore:
             raw = txn.get(key, db=self._db["checkpoints"])
         return 0 if raw is None else int(unframe(raw, "checkpoints", key))
 
-    def read_parked(self, after: int, limit: int) -> list[ParkedRecord]:
+    def read_parked(self, after: int, limit: int, *, decided: bool = False) -> list[ParkedRecord]:
+        table = "decided" if decided else "parked"
         with self._environment.read() as txn:
-            rows = self._page(txn, "parked", b"", after, limit)
-        return [parked_from_row(unframe(raw, "parked", key), numbered(key)) for key, raw in rows]
+            rows = self._page(txn, table, b"", after, limit)
+        return [parked_from_row(unframe(raw, table, key), numbered(key)) for key, raw in rows]
 
     def last_waiting(self, process: str, instance: str) -> int:
         if not self._may_wait():

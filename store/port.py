@@ -104,8 +104,8 @@ class Store(Protocol):
         """The position up to which that router is done, or 0."""
         ...
 
-    def read_parked(self, after: int, limit: int) -> list[ParkedRecord]:
-        """What was parked, in order of its number."""
+    def read_parked(self, after: int, limit: int, *, decided: bool = False) -> list[ParkedRecord]:
+        """What is parked, or what was until somebody decided, in order of its number."""
         ...
 
     def last_waiting(self, process: str, instance: str) -> int:

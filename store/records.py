@@ -193,7 +193,8 @@ class ParkedRecord(Struct, gc=False):
 
     An event (`position`), a timeout (`name`) or a refusal (`ticket`) at an instance, or a command
     (`command`) at its aggregate. `blocks` says that the instance is suspended until somebody
-    decides. `effect` names the method, if an after-effect failed. `number` is set by the commit.
+    decides. `effect` names the method, if an after-effect failed. `decision` is what was decided,
+    when, and who asked. `number` is set by the commit.
     """
 
     process: str
@@ -209,6 +210,7 @@ class ParkedRecord(Struct, gc=False):
     ticket: int = 0
     blocks: bool = False
     effect: str = ""
+    decision: tuple[str, int, str | None] | None = None
     number: int = 0
 
 
@@ -244,7 +246,9 @@ class Besides(Struct, gc=False):
     unblock: bool = False
     """Whether the instance goes on."""
     unpark: int = 0
-    """The number of what was parked; it must be there, and goes."""
+    """The number of what was parked; it must be there, and goes to what was decided."""
+    decision: tuple[str, int, str | None] | None = None
+    """What was decided about it, when, and who asked."""
     index: list[tuple[str, str | None, str | None]] = []
     """Learnt keys: the field, the value it had, the value it has."""
     refusal: RefusalRecord | None = None

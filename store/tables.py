@@ -54,6 +54,7 @@ TABLES = (
     "checkpoints",
     "parked",
     "parked_at",
+    "decided",
     "waiting",
     "timers",
     "index",
@@ -206,14 +207,16 @@ def parked_to_row(parked: ParkedRecord) -> list[Any]:
         parked.ticket,
         parked.blocks,
         parked.effect,
+        parked.decision,
     ]
 
 
 def parked_from_row(row: list[Any], parked_number: int) -> ParkedRecord:
-    *values, command, name, ticket, blocks, effect = row
+    *values, command, name, ticket, blocks, effect, decision = row
     parked = ParkedRecord(*values)
     parked.command = None if command is None else command_from_row(command, 0)
     parked.name, parked.ticket, parked.blocks, parked.effect = name, ticket, blocks, effect
+    parked.decision = None if decision is None else tuple(decision)
     parked.number = parked_number
     return parked
 

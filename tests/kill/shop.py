@@ -1,8 +1,23 @@
-"""The domain of the kill test: small, with a failure path, and countable effects."""
+"""The domain of the kill test: small, with everything going on at once, and countable effects."""
 
+import os
+from datetime import timedelta
 from decimal import Decimal
 
-from actors import Aggregate, Command, Domain, Event, ProcessManager, Rejected, apply, handle
+from actors import (
+    Aggregate,
+    Command,
+    Domain,
+    Event,
+    ProcessManager,
+    Rejected,
+    Retry,
+    after,
+    apply,
+    handle,
+    rejected,
+    timeout,
+)
 
 shop = Domain("killed")
 
@@ -15,6 +30,12 @@ class PlaceOrder(Command):
 class OrderPlaced(Event):
     order_id: str
     total: Decimal
+
+
+class GiftNoted(Event):
+    """Comes from outside, for some orders before they are placed."""
+
+    order_id: str
 
 
 class CancelOrder(Command):
@@ -77,6 +98,8 @@ class Payment(Aggregate, identity="order_id"):
 
     @handle(RequestPayment)
     def request(self, command: RequestPayment) -> PaymentConfirmed | PaymentFailed:
+        if command.amount % 7 == 0:
+            raise Rejected("not that amount")
         if command.amount > 1_000:
             return PaymentFailed(self.id, "over the limit")
         return PaymentConfirmed(self.id, command.amount)
@@ -100,7 +123,12 @@ class Shipment(Aggregate, identity="order_id"):
 
 
 @shop.register
-class Fulfilment(ProcessManager, correlate="order_id"):
+class Fulfilment(
+    ProcessManager,
+    correlate="order_id",
+    early="hold",
+    retry=Retry(attempts=3, first=timedelta(milliseconds=2)),
+):
     order_id: str = ""
     status: str = "new"
     seen: list[str] = []
@@ -109,12 +137,15 @@ class Fulfilment(ProcessManager, correlate="order_id"):
     def on_placed(self, event: OrderPlaced) -> None:
         self.status = "awaiting_payment"
         self.seen.append("placed")
+        self.set_timeout("slow", timedelta(milliseconds=3))
         self.issue(RequestPayment(event.order_id, event.total))
 
     @handle(PaymentConfirmed)
     def on_confirmed(self, event: PaymentConfirmed) -> None:
         self.status = "awaiting_shipment"
         self.seen.append("confirmed")
+        if self.order_id.endswith("3") and self.context.attempt == 1:
+            raise ConnectionError("try again")
         self.issue(CreateShipment(self.order_id))
 
     @handle(PaymentFailed)
@@ -122,6 +153,25 @@ class Fulfilment(ProcessManager, correlate="order_id"):
         self.status = "cancelling"
         self.seen.append("failed")
         self.issue(CancelOrder(self.order_id))
+
+    @rejected(RequestPayment)
+    def on_refused(self, command: RequestPayment, reason: str) -> None:
+        self.status = "cancelling"
+        self.seen.append("refused")
+        self.issue(CancelOrder(self.order_id))
+
+    @handle(GiftNoted)
+    def on_gift(self, event: GiftNoted) -> None:
+        self.seen.append("gift")
+
+    @timeout("slow")
+    def on_slow(self) -> None:
+        self.seen.append("timeout")
+
+    @after(OrderPlaced)
+    def tell_the_world(self, event: OrderPlaced) -> None:
+        with open(os.environ["EFFECTS"], "a", encoding="utf-8") as file:  # noqa: PTH123
+            file.write(f"{event.order_id}\n")
 
     @handle(ShipmentDelivered, end=True)
     def on_delivered(self, event: ShipmentDelivered) -> None:

@@ -3,9 +3,12 @@
 import random
 import subprocess
 import sys
+import threading
 from decimal import Decimal
 from pathlib import Path
 from typing import IO
+
+import pytest
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -48,9 +51,22 @@ def kill(worker: subprocess.Popen[str]) -> set[str]:
     return rest
 
 
+def finish(runtime: Runtime, orders: set[str]) -> None:
+    """Wait for the retries that are due in a few milliseconds."""
+    pending = threading.Event()
+    for _ in range(1_000):
+        views = [runtime.get(Fulfilment, order) for order in orders]
+        if all(view is not None and view.is_complete for view in views):
+            return
+        pending.wait(0.02)
+        runtime.settle(timeout=60)
+
+
 def test_a_worker_killed_at_random_moments_loses_nothing_and_does_nothing_twice(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    effects = tmp_path / "effects"
+    monkeypatch.setenv("EFFECTS", str(effects))
     moments = random.Random(20_240_229)
     store = tmp_path / "store"
     acknowledged: set[str] = set()
@@ -68,6 +84,7 @@ def test_a_worker_killed_at_random_moments_loses_nothing_and_does_nothing_twice(
 
     with Runtime(store, shop) as runtime:
         runtime.settle(timeout=60)
+        finish(runtime, acknowledged)
         assert runtime.stats()["parked"] == 0
         for order in acknowledged:
             process = runtime.get(Fulfilment, order)
@@ -78,10 +95,15 @@ def test_a_worker_killed_at_random_moments_loses_nothing_and_does_nothing_twice(
     after = Findings(str(store), acknowledged)
     assert after.wrong == []
     assert after.complete == after.orders >= acknowledged
+    told = set(effects.read_text(encoding="utf-8").split())
+    assert after.orders <= told, "an after-effect was lost"
+    # All that can happen did, or this run has shown nothing about it.
+    assert {"gift", "refused", "failed", "delivered", "timeout"} <= after.happened
 
 
-def test_the_checker_finds_what_is_wrong(tmp_path: Path) -> None:
+def test_the_checker_finds_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kill test means something only if its checker can fail."""
+    monkeypatch.setenv("EFFECTS", str(tmp_path / "effects"))
     with Runtime(tmp_path, shop) as runtime:
         runtime.ask(PlaceOrder("o1", Decimal(1)))
         runtime.settle(timeout=10)

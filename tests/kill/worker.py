@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
-from shop import PlaceOrder, shop  # noqa: E402 - the path comes first
+from shop import GiftNoted, PlaceOrder, shop  # noqa: E402 - the path comes first
 
 from actors import Runtime  # noqa: E402
 
@@ -35,6 +35,12 @@ def acknowledge(*orders: PlaceOrder) -> None:
 def place(runtime: Runtime, run: str, thread: int) -> None:
     numbers = itertools.count()
     while True:
+        gift = f"{run}-{thread}-{next(numbers):05d}"
+        # Before its order, so that it is held.
+        runtime.publish(GiftNoted(gift), stream=f"killed::gift-{gift}", event_id=f"gift-{gift}")
+        late = PlaceOrder(gift, Decimal(8))
+        runtime.ask(late)
+        acknowledge(late)
         first = order(run, thread, next(numbers))
         runtime.ask(first)
         acknowledge(first)
