@@ -19,6 +19,7 @@ from store import (
 from .aggregate import Aggregate
 from .clock import Alarm, Clock, SystemClock
 from .context import Context
+from .design import Finding
 from .domain import Domain
 from .errors import (
     AlreadyStarted,
@@ -31,12 +32,14 @@ from .errors import (
     UnknownMessage,
     WaitingInHandler,
 )
-from .handlers import ALL, after, apply, handle, rejected, timeout
+from .explaining import Explanation, StuckInstance
+from .handlers import ALL, after, apply, handle, rejected, timeout, upcast
 from .messages import Command, Event, UnknownCommand, UnknownEvent
 from .process_manager import ProcessManager
 from .retry import PARK, SKIP, Retry
 from .runtime import Runtime
 from .state import Indexed
+from .tracing import TraceNode
 from .views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
 
 __all__ = [
@@ -57,6 +60,8 @@ __all__ = [
     "Domain",
     "EarlyEvent",
     "Event",
+    "Explanation",
+    "Finding",
     "Indexed",
     "InfiniteLoopError",
     "InstanceView",
@@ -73,9 +78,11 @@ __all__ = [
     "StoreError",
     "StoreFull",
     "StoredEvent",
+    "StuckInstance",
     "SystemClock",
     "TimedOut",
     "Timeout",
+    "TraceNode",
     "Transition",
     "UnknownCommand",
     "UnknownEvent",
@@ -87,4 +94,5 @@ __all__ = [
     "handle",
     "rejected",
     "timeout",
+    "upcast",
 ]

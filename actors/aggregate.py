@@ -14,6 +14,7 @@ from .handlers import Handler, handlers_of, methods_of
 from .messages import Command, Event
 from .names import SURELY_SHORT, id_of
 from .references import classes_named_in
+from .snapshots import EVERY, Snapshots
 from .state import StateType
 
 if TYPE_CHECKING:
@@ -25,11 +26,13 @@ __all__ = ["Aggregate", "AggregateDefinition"]
 class _Own:
     """What an aggregate has besides its state."""
 
-    __slots__ = ("applying", "id", "version")
+    __slots__ = ("applying", "id", "snapshot", "version")
 
     def __init__(self, id: str) -> None:  # noqa: A002 - as the public word
         self.id = id
         self.version = 0
+        # The version of the newest snapshot that fits the class.
+        self.snapshot = 0
         self.applying = False
 
 
@@ -44,6 +47,8 @@ class Aggregate:
         identity: the field of its commands that names the aggregate
         category: the part of its stream's name before the id; the class's name in snake case
             when it is not given
+        snapshot_every: how many events come between two snapshots, which keep loading short;
+            0 makes none
 
     """
 
@@ -54,10 +59,15 @@ class Aggregate:
     __procession_options__: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(
-        cls, *, identity: str | None = None, category: str | None = None, **keywords: Any
+        cls,
+        *,
+        identity: str | None = None,
+        category: str | None = None,
+        snapshot_every: int | None = None,
+        **keywords: Any,
     ) -> None:
         super().__init_subclass__(**keywords)
-        given = {"identity": identity, "category": category}
+        given = {"identity": identity, "category": category, "snapshot_every": snapshot_every}
         cls.__procession_options__ = cls.__procession_options__ | {
             name: value for name, value in given.items() if value is not None
         }
@@ -126,8 +136,12 @@ class AggregateDefinition:
         self._check_handlers()
         appliers = {handler.name for handler in handlers_of(cls, Aggregate, "apply").values()}
         deciding = [f for name, f in methods_of(cls, Aggregate).items() if name not in appliers]
-        self.events = classes_named_in(deciding, Event)
+        self.events = classes_named_in(deciding, Event, of=cls)
         self._check_appliers()
+        self._refuse_upcasters()
+        self.snapshots = Snapshots(
+            cls, self.state, self._appliers, options.get("snapshot_every", EVERY)
+        )
 
     def stream_of(self, command: Command) -> str:
         """The stream of the aggregate that a command is for.
@@ -177,6 +191,32 @@ class AggregateDefinition:
             finally:
                 own.applying = False
         own.version += 1
+
+    def snapshot(self, aggregate: Aggregate) -> tuple[int, bytes] | None:
+        """A snapshot of the aggregate as it is now, with its version, if one is due."""
+        own = aggregate._own  # noqa: SLF001 - a friend
+        every = self.snapshots.every
+        if not every or own.version < own.snapshot + every:
+            return None
+        # A state that cannot be packed is tried again later, and not after each event.
+        own.snapshot = own.version
+        packed = self.snapshots.pack(aggregate.__dict__)
+        return None if packed is None else (own.version, packed)
+
+    def recall(self, aggregate: Aggregate, version: int, packed: bytes) -> None:
+        """Begin from a snapshot, if it fits the class as it is now."""
+        values = self.snapshots.unpack(packed)
+        if values is not None:
+            aggregate.__dict__.update(values)
+            own = aggregate._own  # noqa: SLF001 - a friend
+            own.version = own.snapshot = version
+
+    def _refuse_upcasters(self) -> None:
+        for upcaster in handlers_of(self.cls, Aggregate, "upcast").values():
+            raise DefinitionError(
+                f"{self.cls.__qualname__}.{upcaster.name}: an aggregate's state comes from its "
+                f"events, so there is no old state to turn into a new one; upcast its events"
+            )
 
     def _check_handlers(self) -> None:
         where = self.cls.__qualname__

@@ -19,7 +19,8 @@ from store import (
 )
 
 from .durable import DurableActor, Errand
-from .errors import Rejected
+from .errors import Rejected, UnknownMessage
+from .messages import UnknownEvent
 from .parking import parked_command
 
 if TYPE_CHECKING:
@@ -159,6 +160,9 @@ class AggregateActor(DurableActor):
                     for number, (event, packed) in enumerate(made, version + 1)
                 ],
             )
+            snapshot = self._definition.snapshot(aggregate)
+            if snapshot is not None:
+                step.besides = Besides(snapshot=snapshot)
         return step
 
     def _refused(self, request: Request, error: BaseException) -> Step:
@@ -185,7 +189,7 @@ class AggregateActor(DurableActor):
 def load_aggregate(
     definition: AggregateDefinition, stream: str, store: Store, catalog: Catalog
 ) -> Aggregate:
-    """An aggregate as its stream left it.
+    """An aggregate as its stream left it, from its newest snapshot and the events behind that.
 
     Args:
         definition: of its class
@@ -193,11 +197,29 @@ def load_aggregate(
         store: where the stream is
         catalog: knows the events' classes
 
+    Raises:
+        UnknownMessage: the stream holds an event that no class here can be read as
+        InvalidMessage: an event does not fit its class
+
     """
     aggregate = definition.cls(stream.removeprefix(f"{definition.category}-"))
+    if definition.snapshots.every:
+        # Most streams that are asked for are new ones, which have no snapshot to look for.
+        if not store.read_stream(stream, 0, 1):
+            return aggregate
+        snapshot = store.read_snapshot(stream)
+        if snapshot is not None:
+            definition.recall(aggregate, *snapshot)
     while True:
         page = store.read_stream(stream, aggregate.version, PAGE)
         for record in page:
-            definition.evolve(aggregate, catalog.load_event(record))
+            event = catalog.load_event(record)
+            if type(event) is UnknownEvent:
+                raise UnknownMessage(
+                    f"{definition.cls.__qualname__} cannot be loaded: version {record.version} of "
+                    f"{stream!r} is a {record.type}, which nothing here can read; "
+                    f"{catalog.mend_for(record.type)}"
+                )
+            definition.evolve(aggregate, event)
         if len(page) < PAGE:
             return aggregate

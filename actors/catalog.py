@@ -11,6 +11,7 @@ from .codec import Codec, codec_of
 from .errors import DefinitionError, UnknownMessage
 from .messages import Command, Event, Message, UnknownCommand, UnknownEvent
 from .names import category_of
+from .upcasting import Chain, OldCodec, Readers, check_chain, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
     from .aggregate import Aggregate, AggregateDefinition
     from .domain import Domain
+    from .handlers import Handler
     from .process_definition import ProcessDefinition
     from .process_manager import ProcessManager
+    from .upcasting import Loads
 
 __all__ = ["Catalog"]
 
@@ -57,8 +60,11 @@ class Catalog:
         self._refuse_untaken()
         self._names: dict[type, str] = {}
         self._classes: dict[str, type[Message]] = {}
-        self._event_codecs: dict[str, Codec[Event]] = {}
-        self._command_codecs: dict[str, Codec[Command]] = {}
+        self._event_codecs: dict[str, Loads[Event]] = {}
+        self._command_codecs: dict[str, Loads[Command]] = {}
+        self._today: dict[str, str] = {}
+        # By wire names without versions, then by the versions that they take.
+        self._upcasters: dict[str, dict[int, Handler]] = {}
         for cls, owner in self._owners().items():
             self._add_name(cls, owner)
         self._by_name = {one.name: one for one in self.processes.values()}
@@ -67,6 +73,7 @@ class Catalog:
                 # Read with this class only where the domain that makes the event is not here.
                 self._event_codecs.setdefault(name, codec_of(cls))
                 self._names.setdefault(cls, name)
+        self._add_upcasters()
         for process in self.processes.values():
             self.categories_of(process)
         self._by_category = {
@@ -142,6 +149,35 @@ class Catalog:
         if codec is None:
             return UnknownEvent(record.type, codec_of(dict).load(record.data))
         return codec.load(record.data)
+
+    def readers_of(self, definition: ProcessDefinition, events: Iterable[type]) -> Readers[Event]:
+        """How a process manager reads those events; its classes may be others than the makers'.
+
+        Args:
+            definition: of the process manager
+            events: the classes
+
+        """
+        readers: Readers[Event] = Readers(self._classes.__contains__)
+        for cls in events:
+            name = self.name_of(cls, definition)
+            is_external = cls in definition.externals
+            readers.add(name, codec_of(cls), self._chain(name), is_external=is_external)
+        return readers
+
+    def mend_for(self, name: str) -> str:
+        """What to do about a stored message whose wire name has no class here."""
+        base, version = split(name)
+        versions = [split(known)[1] for known in self._classes if split(known)[0] == base]
+        if not versions:
+            return f"register a class that has the wire name {name}"
+        if max(versions) < version:
+            return f"run the version of the service that knows it, or register a class {name}"
+        return upcast_it(base).format(version)
+
+    def name_today(self, name: str) -> str:
+        """The wire name of the class as which a stored message of that name is read."""
+        return self._today.get(name, name)
 
     def load_command(self, name: str, packed: bytes) -> Command:
         """A copy of a stored command.
@@ -287,6 +323,67 @@ class Catalog:
                 f'give it `name="{other}.{cls.__name__}.v{cls.__wire_version__}"`'
             )
 
+    def _add_upcasters(self) -> None:
+        for domain in self.domains:
+            for name, upcaster in domain.upcasters.items():
+                base, version = split(name)
+                others = self._upcasters.setdefault(base, {})
+                other = others.setdefault(version, upcaster)
+                if other.function is not upcaster.function:
+                    raise DefinitionError(
+                        f"{other.function.__qualname__} and {upcaster.function.__qualname__} both "
+                        f"upcast {name}, in two domains of this runtime; remove one"
+                    )
+        current: dict[str, set[int]] = {}
+        for name in (*self._classes, *(n for d in self.domains for n in d.externals.values())):
+            base, version = split(name)
+            current.setdefault(base, set()).add(version)
+        for base, upcasters in self._upcasters.items():
+            self._check_upcasters(base, current.get(base, set()), upcasters)
+        for name, cls in self._classes.items():
+            self._read_older(name, codec_of(cls), self._codecs_for(cls))
+        for domain in self.domains:
+            for cls, name in domain.externals.items():
+                self._read_older(name, codec_of(cls), self._event_codecs)
+
+    def _check_upcasters(self, base: str, current: set[int], upcasters: dict[int, Handler]) -> None:
+        if not current:
+            first = next(iter(upcasters.values()))
+            raise DefinitionError(
+                f"{first.function.__qualname__} upcasts {base}, which no class here is called; "
+                f"correct the name, or register the class in its domain"
+            )
+        short = base.partition(".")[2]
+        check_chain(base, current, upcasters, f'`@upcast("{short}", from_version={{}})`')
+        for version, upcaster in upcasters.items():
+            cls = self._classes.get(f"{base}.v{version}")
+            if cls is not None:
+                raise DefinitionError(
+                    f"{upcaster.function.__qualname__} upcasts {base} from version {version}, "
+                    f"which {cls.__qualname__} is the class of; remove one of them"
+                )
+
+    def _chain(self, name: str) -> Chain:
+        """What leads to the version in a wire name."""
+        base, version = split(name)
+        found: dict[int, Handler] = {}
+        upcasters = self._upcasters.get(base, {})
+        older = version - 1
+        while older in upcasters:
+            found[older] = upcasters[older]
+            older -= 1
+        return Chain(base, version, found, upcast_it(base))
+
+    def _read_older(self, name: str, codec: Codec[Any], codecs: dict[str, Loads[Any]]) -> None:
+        chain = self._chain(name)
+        base, version = split(name)
+        for older in range(chain.oldest, version):
+            codecs.setdefault(f"{base}.v{older}", OldCodec(codec, chain, older))
+            self._today.setdefault(f"{base}.v{older}", name)
+
+    def _codecs_for(self, cls: type[Message]) -> dict[str, Any]:
+        return self._event_codecs if issubclass(cls, Event) else self._command_codecs
+
     def _add_name(self, cls: type[Message], domain: str) -> None:
         name = cls.__wire_name__ or f"{domain}.{cls.__name__}.v{cls.__wire_version__}"
         other = self._classes.setdefault(name, cls)
@@ -303,7 +400,13 @@ class Catalog:
                 f"{cls.__module__}.{cls.__qualname__}: an annotation cannot be used: {error}"
             ) from error
         self._names[cls] = name
-        if issubclass(cls, Event):
-            self._event_codecs[name] = codec
-        elif issubclass(cls, Command):
-            self._command_codecs[name] = codec
+        self._codecs_for(cls)[name] = codec
+
+
+def upcast_it(base: str) -> str:
+    """What to do about a version that no upcaster takes; ``{}`` stands for the version."""
+    domain, _, short = base.partition(".")
+    return (
+        f'write `@upcast("{short}", from_version={{}})`, register the function in the domain '
+        f"{domain}, then retry"
+    )

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 __all__ = ["Alarm", "Clock", "SystemClock", "from_micros", "stopwatch", "to_micros"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def to_micros(moment: datetime) -> int:
     """Whole microseconds since 1970, which is how times are stored."""
-    # A float of seconds is exact to a quarter of a microsecond until the year 2200.
-    return round(moment.timestamp() * 1_000_000)
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def stopwatch(clock: Clock) -> Callable[[], int]:

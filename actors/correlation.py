@@ -37,7 +37,7 @@ class Correlation:
         self.where = f"{owner.__qualname__}.{handler.name}"
         self._function: Callable[[Any], Any] | None = None
         self._is_all = False
-        self._own = self._field = ""
+        self.own = self._field = ""
         self.learnt = ""
         """The field of the process manager by which instances are found, if it is a learnt one."""
         way = handler.correlate if handler.correlate is not None else default
@@ -49,16 +49,16 @@ class Correlation:
         if way is ALL:
             self._is_all = True
         elif isinstance(way, str):
-            self._own = self._field = way
+            self.own = self._field = way
             self._check_field(way, handler)
         elif isinstance(way, Mapping):
             self._take_mapping(way, owner, state)
             self._check_field(way, handler)
-            if self._own in state.indexed:
-                self.learnt = self._own
+            if self.own in state.indexed:
+                self.learnt = self.own
                 if handler.start:
                     raise DefinitionError(
-                        f"{self.where}: {self._own!r} is learnt by an instance that is running, so "
+                        f"{self.where}: {self.own!r} is learnt by an instance that is running, so "
                         f"it cannot tell which one to start; correlate the start by the id"
                     )
         elif inspect.iscoroutinefunction(way):
@@ -98,7 +98,7 @@ class Correlation:
         value = getattr(event, self._field)
         if _is_many(value):
             value = next((o for o in value if o is not None and id_of(o, "") == instance), instance)
-        return self._own, value
+        return self.own, value
 
     def describe(self) -> str:
         """In words, for whoever asks why."""
@@ -107,7 +107,7 @@ class Correlation:
         if self._function is not None:
             return f"function {getattr(self._function, '__name__', self._function)!r}"
         if self.learnt:
-            return f"learnt key {self._own!r} = event.{self._field}"
+            return f"learnt key {self.own!r} = event.{self._field}"
         return f"event.{self._field}"
 
     def _take_mapping(self, way: Mapping[str, str], owner: type, state: StateType) -> None:
@@ -116,11 +116,11 @@ class Correlation:
                 f"{self.where}: correlate={way!r} must map one field of the process manager "
                 f"to one of the event"
             )
-        self._own, self._field = next(iter(way.items()))
-        if self._own not in state.fields:
+        self.own, self._field = next(iter(way.items()))
+        if self.own not in state.fields:
             raise DefinitionError(
                 f"{self.where}: correlate={way!r}, but {owner.__qualname__} has no "
-                f'field {self._own!r}; declare `{self._own}: str = ""`'
+                f'field {self.own!r}; declare `{self.own}: str = ""`'
             )
 
     def _check_field(self, way: object, handler: Handler) -> None:

@@ -159,7 +159,8 @@ class Courier(PooledActor):
         definition = self.catalog.process_named(command.process or "")
         if definition is None:
             return False
-        return any(self.catalog.name_of(one) == command.type for one in definition.rejections)
+        name = self.catalog.name_today(command.type)
+        return any(self.catalog.name_of(one) == name for one in definition.rejections)
 
     def tell_refusal(self, refusal: RefusalRecord) -> None:
         """Tell the instance that issued a command that it was refused."""

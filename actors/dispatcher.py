@@ -203,6 +203,7 @@ class Dispatcher:
         self._leader: int | None = None
         self._turns = 0
         self._busy = 0
+        self._is_busy_outside = False
         self._watching = False
         self._unwatched = False
         self._benched = 0
@@ -259,8 +260,14 @@ class Dispatcher:
             for _ in range(min(2, self._first)):
                 self._add_thread()
 
+    def note_outside(self, *, is_busy: bool) -> None:
+        """Note whether other threads, whose work may come to actors, are doing something."""
+        with self._condition:
+            self._is_busy_outside = is_busy
+            self._note_quiet()
+
     def wait_quiet(self, timeout: float | None) -> bool:
-        """Wait until the run queue is empty and no worker is doing anything.
+        """Wait until the run queue is empty and nobody is doing anything.
 
         Args:
             timeout: seconds, or None for as long as it takes
@@ -281,7 +288,7 @@ class Dispatcher:
             thread.join()
 
     def _is_quiet(self) -> bool:
-        return not (self._work_waits or self._ready or self._busy)
+        return not (self._work_waits or self._ready or self._busy or self._is_busy_outside)
 
     # The workers
 

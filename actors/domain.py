@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from .aggregate import Aggregate, AggregateDefinition
+from .design import Finding, findings_in
 from .errors import DefinitionError
+from .graph import mermaid_of
+from .handlers import Handler, upcasters_of
 from .messages import WIRE_NAME, Command, Event, Message
 from .process_definition import ProcessDefinition
 from .process_manager import ProcessManager
+from .upcasting import check_upcaster
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Domain"]
 
-C = TypeVar("C", bound=type)
+C = TypeVar("C", bound="Callable[..., Any]")
 
 _NAME = re.compile(r"\w+")
 
@@ -47,6 +51,8 @@ class Domain:
         """Events and commands that were registered by name, not found in handlers."""
         self.externals: dict[type[Event], str] = {}
         """Classes that stand for events of other domains, and those events' wire names."""
+        self.upcasters: dict[str, Handler] = {}
+        """What turns old payloads into those of the next version, by the old wire names."""
 
     def __repr__(self) -> str:
         return f"Domain({self.name!r})"
@@ -55,15 +61,16 @@ class Domain:
     def register(self, cls: C, /) -> C: ...
 
     @overload
-    def register(self, cls: type, /, *classes: type) -> None: ...
+    def register(self, cls: Callable[..., Any], /, *classes: Callable[..., Any]) -> None: ...
 
-    def register(self, cls: C, /, *classes: type) -> C | None:
-        """Add aggregates, process managers, and messages that no handler mentions.
+    def register(self, cls: C, /, *classes: Callable[..., Any]) -> C | None:
+        """Add aggregates, process managers, messages that no handler mentions, and upcasters.
 
         Also a decorator. Registering a class again changes nothing.
 
         Args:
-            cls: a subclass of `Aggregate`, `ProcessManager`, `Event` or `Command`
+            cls: a subclass of `Aggregate`, `ProcessManager`, `Event` or `Command`, or a function
+                that `upcast` marks
             classes: more of them
 
         Returns:
@@ -73,13 +80,18 @@ class Domain:
             DefinitionError: a class cannot work as it is written; none of them was registered
 
         """
-        before = (self.aggregates.copy(), self.processes.copy(), self.messages.copy())
+        before = (
+            self.aggregates.copy(),
+            self.processes.copy(),
+            self.messages.copy(),
+            self.upcasters.copy(),
+        )
         try:
-            every: tuple[type, ...] = (cls, *classes)
+            every: tuple[object, ...] = (cls, *classes)
             for one in every:
                 self._register(one)
         except BaseException:
-            self.aggregates, self.processes, self.messages = before
+            self.aggregates, self.processes, self.messages, self.upcasters = before
             raise
         return None if classes else cls
 
@@ -116,15 +128,45 @@ class Domain:
                 )
         self.externals[cls] = name
 
+    def check(self) -> list[Finding]:
+        """Look for what is wrong or doubtful in the design, though it can be registered.
+
+        Call it once everything is registered, as a test does: ``assert shop.check() == []``.
+
+        Returns:
+            the findings, by place; each says where it is, what is there and what to do
+
+        """
+        from_outside = self.messages | self.externals.keys()
+        return findings_in(
+            self.name, self.aggregates.values(), self.processes.values(), from_outside
+        )
+
+    def graph(self) -> str:
+        """Draw who listens to what and issues what.
+
+        Returns:
+            a Mermaid flowchart; the same design gives the same text
+
+        """
+        return mermaid_of(self.aggregates.values(), self.processes.values(), self.messages)
+
     def commands(self) -> Iterator[tuple[type, AggregateDefinition]]:
         """Every command that an aggregate of this domain takes."""
         for definition in self.aggregates.values():
             for command in definition.handlers:
                 yield command, definition
 
-    def _register(self, cls: type) -> None:
+    def _register(self, cls: object) -> None:
         if not isinstance(cls, type):
-            raise DefinitionError(f"{cls!r} is no class; register the class itself")
+            upcasters = upcasters_of(cls)
+            if not upcasters:
+                raise DefinitionError(
+                    f"{cls!r} is no class; register the class itself, or a function below @upcast"
+                )
+            for upcaster in upcasters:
+                self._add_upcaster(upcaster)
+            return
         if issubclass(cls, Aggregate):
             if cls not in self.aggregates:
                 self._add_aggregate(AggregateDefinition(cls, self.name))
@@ -137,6 +179,24 @@ class Domain:
             raise DefinitionError(
                 f"{cls.__qualname__} is no Aggregate, ProcessManager, Event or Command; "
                 f"derive it from one of these"
+            )
+
+    def _add_upcaster(self, new: Handler) -> None:
+        subject = new.subject
+        where = new.function.__qualname__
+        if not subject.name:
+            raise DefinitionError(
+                f"{where}: @upcast({subject}) does not say whose payloads it takes; write for "
+                f'example `@upcast("OrderPlaced", {subject})`'
+            )
+        check_upcaster("", new)
+        name = subject.name
+        if not WIRE_NAME.fullmatch(name):
+            name = f"{self.name}.{name}.v{subject.from_version}"
+        other = self.upcasters.setdefault(name, new)
+        if other.function is not new.function:
+            raise DefinitionError(
+                f"{other.function.__qualname__} and {where} both upcast {name}; remove one"
             )
 
     def _add_aggregate(self, new: AggregateDefinition) -> None:

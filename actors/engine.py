@@ -11,6 +11,8 @@ from store import ClosedError
 
 from .courier import Courier
 from .dispatcher import Dispatcher
+from .effects import Effects
+from .errands import Look
 from .journal import Journal
 from .population import Population
 from .router import Router
@@ -28,6 +30,8 @@ __all__ = ["Engine", "Options"]
 
 logger = logging.getLogger("procession")
 
+PAGE = 256
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -43,6 +47,7 @@ class Options:
             aggregates together, have in hand at once; the rest wait on disk
         largest_commit: most steps in one transaction
         max_chain: the longest chain of events that make one another by commands
+        effect_threads: most after-effects that run at once
 
     """
 
@@ -52,9 +57,17 @@ class Options:
     max_in_flight: int = 1_024
     largest_commit: int = 4_096
     max_chain: int = 1_000
+    effect_threads: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("workers", "max_awake", "max_in_flight", "largest_commit", "max_chain"):
+        for name in (
+            "workers",
+            "max_awake",
+            "max_in_flight",
+            "largest_commit",
+            "max_chain",
+            "effect_threads",
+        ):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name}={value!r}; give a whole number from 1")
@@ -66,6 +79,7 @@ class Engine:
     """Everything that runs while a runtime is open for writing."""
 
     def __init__(self, store: Store, catalog: Catalog, clock: Clock, options: Options) -> None:
+        self._store = store
         self.dispatcher = Dispatcher(
             options.workers,
             on_idle=self._flush,
@@ -111,14 +125,34 @@ class Engine:
         )
         for router in self.routers:
             router.timekeeper = self.timekeeper
+        self.effects = Effects(
+            self.courier,
+            self._tail,
+            clock,
+            self.routers,
+            threads=options.effect_threads,
+            max_in_flight=options.max_in_flight,
+        )
 
     def start(self) -> None:
         """Take up where the last run stopped."""
+        self.effects.start()
         self.dispatcher.start()
         self.courier.resume()
+        self._take_up_what_waits()
         for router in self.routers:
             router.wake()
         self.timekeeper.wake()
+
+    def _take_up_what_waits(self) -> None:
+        """Let instances go on that were cut off in the middle of what had waited for them."""
+        after = ("", "")
+        while page := self._store.read_waiting_instances(after, PAGE):
+            for process, instance in page:
+                router = self.router_of.get(process)
+                if router is not None:
+                    router.send(instance, Look())
+            after = page[-1]
 
     def settle(self, timeout: float | None) -> bool:
         """Wait until nothing is undelivered and nothing in flight; False if time ran out."""
@@ -128,6 +162,7 @@ class Engine:
         """Finish what is in hand, write how far it got, and stop all threads."""
         self.population.close()
         self.timekeeper.close()
+        self.effects.close()
         self.courier.is_closed = True
         for router in self.routers:
             router.is_closed = True
@@ -138,6 +173,7 @@ class Engine:
         self.dispatcher.stop()
         self.journal.abandon()
         if not self.journal.has_given_up:
+            self.effects.stop()
             self.journal.write_checkpoints()
 
     def stats(self) -> dict[str, int]:
@@ -145,6 +181,7 @@ class Engine:
         counts = self.courier.counts.copy()
         for router in self.routers:
             counts.update(router.counts)
+        counts.update(self.effects.counts)
         return {
             "transitions": counts["transitions"],
             "skipped_early": counts["skipped_early"],
@@ -156,6 +193,9 @@ class Engine:
             "held": counts["held"],
             "retries": counts["retries"],
             "skipped_error": counts["skipped_error"],
+            "effects": counts["effects"],
+            "effects_retried": counts["effects_retried"],
+            "effects_parked": counts["effects_parked"],
             "commands": self.courier.finished,
             "rejected": counts["rejected"],
             "passivated": self.population.passivated,
@@ -169,7 +209,8 @@ class Engine:
         return self.journal.is_full()
 
     def _flush(self) -> bool:
-        return self.journal.flush()
+        # Looked at last, when the routers have noted what the last commit finished.
+        return self.journal.flush() or self.effects.look()
 
     def _tail_extend(self, events: list[EventRecord]) -> None:
         self._tail.extend(events)
@@ -181,9 +222,12 @@ class Engine:
                 router.wake()
         if self.courier.has_work():
             self.courier.wake()
+        self.effects.look()
 
     def _checkpoints(self) -> dict[str, int]:
-        return {router.definition.name: router.done for router in self.routers}
+        found = {router.definition.name: router.done for router in self.routers}
+        found |= self.effects.checkpoints()
+        return found
 
     def _report(self, actor: PooledActor, error: BaseException) -> None:
         if not isinstance(error, ClosedError):

@@ -45,6 +45,7 @@ class InstanceErrand(Errand, kw_only=True, gc=False):
         else:
             # What it was for is gone, so memory ran ahead with something that was done before.
             self.actor.is_stale = True
+            self.came_of = "nothing"
         self.done(router)
 
     def done(self, router: Router) -> None:
@@ -54,13 +55,14 @@ class InstanceErrand(Errand, kw_only=True, gc=False):
 class Delivery(InstanceErrand, kw_only=True, gc=False):
     """An event for one instance.
 
-    `event` is this instance's own copy. `learnt` is the field and value by which the instance was
-    found, if so. `is_waiting` says that it waited in the store, and not with the router.
+    `event` is this instance's own copy, None while it is still to be read. `learnt` is the field
+    and the values by which the instance was found, if so. `is_waiting` says that it waited in the
+    store, and not with the router.
     """
 
     record: EventRecord
-    event: Event
-    learnt: tuple[str, str] | None = None
+    event: Event | None
+    learnt: tuple[str, list[str]] | None = None
     is_waiting: bool = False
 
     def carry_out(self) -> Step:
@@ -69,7 +71,7 @@ class Delivery(InstanceErrand, kw_only=True, gc=False):
 
     def done(self, router: Router) -> None:
         if not self.is_waiting:
-            router.handled.append(self.record.position)
+            self.actor.report(self.record.position)
 
 
 class TimerDue(InstanceErrand, kw_only=True, gc=False):
@@ -85,7 +87,9 @@ class TimerDue(InstanceErrand, kw_only=True, gc=False):
         return step
 
     def done(self, router: Router) -> None:
-        if not self.is_put_off:
+        if self.is_put_off:
+            router.timekeeper.put_off(self.key, self.timer)
+        else:
             router.timekeeper.finished(self.key)
 
 
@@ -147,6 +151,7 @@ def merged(taken: Besides | None, made: Besides | None) -> Besides | None:
     if taken is None or made is None:
         return taken or made
     made.due = taken.due
+    made.cancel = [*taken.cancel, *made.cancel]
     made.unwait = taken.unwait
     made.told = taken.told
     made.unblock = taken.unblock

@@ -27,9 +27,12 @@ class Rejected(ProcessionError):
 
     """
 
+    reason = ""
+
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason)
-        self.reason = reason
+        # It may quote anything, and what is stored must be text in UTF-8.
+        self.reason = str(reason).encode("utf-8", "backslashreplace").decode()
 
 
 class DefinitionError(ProcessionError, TypeError):

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from .errors import DefinitionError
-from .messages import Command, Event
+from .messages import WIRE_NAME, Command, Event
 
 __all__ = [
     "ALL",
     "Correlate",
     "Handler",
+    "Upcast",
     "after",
     "apply",
     "check_method",
@@ -22,6 +23,8 @@ __all__ = [
     "methods_of",
     "rejected",
     "timeout",
+    "upcast",
+    "upcasters_of",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -59,6 +62,18 @@ class Handler:
     start: Start = False
     end: bool = False
     correlate: Correlate | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Upcast:
+    """What an upcaster takes: payloads of that version; `name` is empty for a state."""
+
+    name: str
+    from_version: int
+
+    def __repr__(self) -> str:
+        name = f"{self.name!r}, " if self.name else ""
+        return f"{name}from_version={self.from_version}"
 
 
 def handle(
@@ -117,6 +132,60 @@ def after(event: type[Event]) -> Callable[[F], F]:
     """
     _check_message("after", event, Event)
     return _marker("after", event)
+
+
+def upcast(name: str = "", *, from_version: int) -> Callable[[F], F]:
+    """Mark the function that turns payloads of an older version into the next version's.
+
+    It takes the old fields as a dictionary of plain values and returns those of the next version.
+    For events and commands it is a plain function that is registered in a domain; for the state
+    of a process manager it is a static method of the class, and has no name.
+
+    Args:
+        name: of the class, as ``"OrderPlaced"``, or the whole wire name, as
+            ``"Billing.PaymentReceived.v1"``
+        from_version: the version of the payloads that it takes
+
+    Raises:
+        DefinitionError: the name or the version is malformed
+
+    """
+    given: object = from_version
+    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
+        raise DefinitionError(
+            f"@upcast: from_version={from_version!r}; give the version of the old payloads, a "
+            f"whole number from 1"
+        )
+    named: object = name
+    if not isinstance(named, str):
+        raise DefinitionError(
+            f"@upcast takes the name of a class as text, not {name!r}; "
+            f'write for example `@upcast("OrderPlaced", from_version=1)`'
+        )
+    whole = WIRE_NAME.fullmatch(named)
+    if whole is None and any(one in " ." for one in named):
+        raise DefinitionError(
+            f'@upcast: {name!r} is no name of a class; write "OrderPlaced", or the whole wire '
+            f'name, such as "Billing.PaymentReceived.v1"'
+        )
+    if whole is not None and int(whole[1]) != given:
+        raise DefinitionError(
+            f"@upcast: {name!r} and from_version={from_version} disagree; "
+            f"give the version that the function takes in both places"
+        )
+
+    def mark(function: F) -> F:
+        # Below or above @staticmethod: the mark belongs on the function itself.
+        _marker("upcast", Upcast(named, given))(getattr(function, "__func__", function))
+        return function
+
+    return mark
+
+
+def upcasters_of(function: object) -> list[Handler]:
+    """What a function was marked with by `upcast`."""
+    marks = getattr(function, "__dict__", {}).get(_MARKS, ())
+    return [mark for mark in marks if mark.role == "upcast"]
 
 
 def _check_message(role: str, message: object, *bases: type) -> None:

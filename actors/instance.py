@@ -6,12 +6,11 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from store import Besides, Block, RefusalRecord, Step, TimerRecord
+from store import Besides, Block, RefusalRecord, Step, StoreError, TimerRecord
 
 from .durable import DurableActor
 from .errands import Delivery, InstanceErrand, TimerDue, Told, merged
-from .errors import AlreadyStarted, EarlyEvent
-from .names import id_of
+from .errors import AlreadyStarted, EarlyEvent, InvalidMessage, UnknownMessage
 from .parking import parked_work
 from .process_manager import SkippedWhileRefreshing
 from .retry import PARK, SKIP, Retry
@@ -55,6 +54,7 @@ class InstanceActor(DurableActor):
     seen = 0
     # The newest transition's state, to return to when a handler fails.
     state = b""
+    state_version = 1
     version = 0
     # What is due later, by name, with its time.
     timers: dict[str, int] = {}
@@ -62,6 +62,9 @@ class InstanceActor(DurableActor):
     indexed: dict[str, str | None] = {}
     # Tells whether an event of a chain is the same as the one before.
     _content = 0
+    # Positions that count as handled only when what waits in the store has been taken up: a
+    # crash must not leave it there with nobody to look at it.
+    _unreported: tuple[int, ...] = ()
     # Of the newest transition; what a timeout makes belongs to the same chain.
     correlation_id = ""
 
@@ -83,6 +86,9 @@ class InstanceActor(DurableActor):
         try:
             if not self._is_loaded:
                 self._load()
+                if _is_own_waiting(message):
+                    # It is among those that were just read.
+                    return
             step = message.carry_out()
         except BaseException as error:  # noqa: BLE001 - whatever it is, a person must see it
             # What the handler did to the object is undone by making it anew.
@@ -98,11 +104,32 @@ class InstanceActor(DurableActor):
         """Drop the state in memory; the next errand reads it from the log."""
         self._is_loaded = False
         self._process = None
-        if self._looks_again:
-            self._looks_again = False
+        if not (self._looks_again or self._unreported):
+            return
+        self._looks_again = False
+        try:
             self._load()
             if self._block is None and not self._to_take_up:
                 self._resume()
+        except StoreError:
+            # The next errand reads again, and fails where a person sees it.
+            self._is_loaded = False
+            logger.exception("%s %r cannot be read", self.router.definition.name, self.instance)
+        if not self._to_take_up:
+            self._report_all()
+
+    def report(self, position: int) -> None:
+        """An event is done with; called by the journal."""
+        if self._to_take_up or self._looks_again:
+            self._unreported += (position,)
+        else:
+            self.router.handled.append(position)
+
+    def _report_all(self) -> None:
+        positions, self._unreported = self._unreported, ()
+        if positions:
+            self.router.handled.extend(positions)
+            self.router.wake()
 
     # Errands
 
@@ -123,13 +150,20 @@ class InstanceActor(DurableActor):
                 delivery.came_of = "waiting"
                 return self._step(wait=record.position)
         definition = self.router.definition
-        handler = definition.handlers[type(delivery.event)]
+        event = delivery.event
+        if event is None:
+            if self.router.handler_of(record) is None:
+                # It waited for a handler that was removed since.
+                return self._skip(delivery, "not_for_us", taken)
+            event = self.router.load(record)
+            delivery.learnt = self.router.learnt_of(event)
+        handler = definition.handlers[type(event)]
         if self.is_complete and not (definition.restart and handler.start):
             return self._skip(delivery, "skipped_complete", taken)
         if self.is_complete or not self.version:
             if not (handler.start or definition.stateless):
                 return self._early(delivery, taken)
-            self._process = definition.begin(self.instance, delivery.event)
+            self._process = definition.begin(self.instance, event)
             self._process._desk.version = self.version  # noqa: SLF001 - a friend
         elif handler.start == "only":
             raise AlreadyStarted(
@@ -143,7 +177,7 @@ class InstanceActor(DurableActor):
         same, self._content = content == self._content, content
         if record.depth:
             refuse_loop(self.router, record, handler, is_suspicious=same)
-        return self._run(delivery, cause, handler, (delivery.event,), taken)
+        return self._run(delivery, cause, handler, (event,), taken)
 
     def ring(self, errand: TimerDue) -> Step:
         """A timer is due."""
@@ -156,13 +190,19 @@ class InstanceActor(DurableActor):
         if self.is_complete or self.timers.get(timer.name) != timer.due:
             # It was moved or cancelled, or the process has ended, since it was read.
             return self._step(besides=Besides(cancel=[timer]))
+        return self._time_out(errand, timer, Besides(due=timer), 1)
+
+    def _time_out(
+        self, errand: TimerDue, timer: TimerRecord, taken: Besides, attempt: int
+    ) -> Step:
+        self._cause = cause = Cause.of_timer(timer, self.correlation_id)
         handler = self.router.definition.timeouts.get(timer.name)
         if handler is None:
             raise LookupError(
-                f"{self.router.definition.name} has no @timeout({timer.name!r}) method any more"
+                f"{self.router.definition.name} has no @timeout({timer.name!r}) method any more; "
+                f"write one and retry, or skip this"
             )
-        self._cause = cause = Cause.of_timer(timer, self.correlation_id)
-        return self._run(errand, cause, handler, (), Besides(due=timer))
+        return self._run(errand, cause, handler, (), taken, attempt)
 
     def tell_refusal(self, errand: Told) -> Step:
         """A command was refused."""
@@ -172,12 +212,20 @@ class InstanceActor(DurableActor):
             return _nothing(errand)
         if self.is_complete:
             return self._skip(errand, "skipped_complete", Besides(told=refusal.ticket))
-        command = self.router.catalog.load_command(refusal.command.type, refusal.command.data)
-        handler = self.router.definition.rejections[type(command)]
+        return self._refuse(errand, refusal, Besides(told=refusal.ticket), 1)
+
+    def _refuse(
+        self, errand: InstanceErrand, refusal: RefusalRecord, taken: Besides, attempt: int
+    ) -> Step:
         self._cause = cause = Cause.of_refusal(refusal)
-        return self._run(
-            errand, cause, handler, (command, refusal.reason), Besides(told=refusal.ticket)
-        )
+        command = self.router.catalog.load_command(refusal.command.type, refusal.command.data)
+        handler = self.router.definition.rejections.get(type(command))
+        if handler is None:
+            raise LookupError(
+                f"{self.router.definition.name} has no @rejected({type(command).__name__}) method "
+                f"any more; write one and retry, or skip this"
+            )
+        return self._run(errand, cause, handler, (command, refusal.reason), taken, attempt)
 
     def look(self) -> Step:
         """Something changed in the store."""
@@ -205,7 +253,9 @@ class InstanceActor(DurableActor):
         process = self._process
         definition = self.router.definition
         if process is None:
-            process = definition.restore(self.instance, self.version, self.state)
+            process = definition.restore(
+                self.instance, self.version, self.state, self.state_version
+            )
             self._process = process
         desk = process._desk  # noqa: SLF001 - a friend: it gives the object its event
         desk.now = self.router.now()
@@ -279,6 +329,14 @@ class InstanceActor(DurableActor):
                 taken = Besides(due=errand.timer)
             elif isinstance(errand, Told):
                 taken = Besides(told=errand.refusal.ticket)
+            elif taken is not None:
+                # What is tried again may be a timeout or a refusal, and goes with its retry.
+                taken.told = cause.ticket
+                if cause.name:
+                    name = self.router.definition.name
+                    taken.cancel = [
+                        TimerRecord(cause.due, name, self.instance, cause.name, "timeout")
+                    ]
             self.seen = max(self.seen, cause.position)
             self._look_again()
             return self._skip(errand, "skipped_error", taken)
@@ -295,6 +353,9 @@ class InstanceActor(DurableActor):
     ) -> object:
         definition = self.router.definition
         if not isinstance(error, Exception):
+            return PARK
+        if process is None and isinstance(error, (InvalidMessage, UnknownMessage)):
+            # No handler ran: what cannot be read now cannot be read in a minute.
             return PARK
         if process is not None:
             decision = process.on_error(error, cause.context(attempt))
@@ -358,14 +419,24 @@ class InstanceActor(DurableActor):
         self._look_again()
         if block.position:
             record = router.store.read_log(block.position - 1, 1)[0]
+            self._cause = cause = Cause.of_event(record)
             event = router.load(record)
             handler = definition.handlers[type(event)]
             if not self.version or self.is_complete:
                 self._process = definition.begin(self.instance, event)
                 self._process._desk.version = self.version  # noqa: SLF001 - a friend
-            cause = Cause.of_event(record)
             return self._run(errand, cause, handler, (event,), taken, attempt)
-        # A timeout or a refusal is still where it was, and comes again by itself.
+        if block.name:
+            due = self.timers.get(block.name, 0)
+            if 0 < due <= router.now():
+                failed = TimerRecord(due, definition.name, self.instance, block.name, "timeout")
+                taken.cancel = [failed]
+                return self._time_out(errand, failed, taken, attempt)
+        elif page := router.store.read_refusals(block.ticket - 1, 1):
+            if page[0].ticket == block.ticket:
+                taken.told = block.ticket
+                return self._refuse(errand, page[0], taken, attempt)
+        # Somebody cancelled it, or moved it: then it comes by itself.
         return self._step(besides=taken)
 
     # What waits in the store
@@ -374,6 +445,8 @@ class InstanceActor(DurableActor):
         """Rehydrate from the newest transition."""
         # Marked first: an instance whose log cannot be read is suspended, not read for ever.
         self._is_loaded = True
+        # These are still in the store, and are read again from there.
+        self.envelopes[:] = [one for one in self.envelopes if not _is_own_waiting(one)]
         definition, store = self.router.definition, self.router.store
         last = store.last_transition(definition.name, self.instance)
         self._process = None
@@ -385,7 +458,10 @@ class InstanceActor(DurableActor):
             self.is_complete = last.is_complete
             self.timers = last.timers or {}
             self.correlation_id = last.correlation_id
-            if definition.state.indexed:
+            self.state_version = last.state_version
+            self.indexed = {}
+            if definition.state.indexed and last.state_version == definition.state_version:
+                # Of another version, the index has other fields; the next step adds today's.
                 self.indexed = definition.state.keys_of(definition.state.load(last.state))
         self._read_waiting()
 
@@ -402,16 +478,35 @@ class InstanceActor(DurableActor):
         if self._block is not None:
             return
         waiting = [self._waiting(position) for position in positions]
-        handlers = self.router.definition.handlers
-        if self.version or any(handlers[type(one.event)].start for one in waiting):
+        definition = self.router.definition
+        may_hold = definition.early == "hold" and not (self.version or definition.stateless)
+        if may_hold and not any(self._starts(one) for one in waiting):
+            waiting = self._waiting_start(positions)
+        if waiting:
             self._to_take_up = len(waiting)
             self.envelopes[:0] = waiting
         else:
             self._holds_early = True
 
+    def _waiting_start(self, positions: list[int]) -> list[Delivery]:
+        """The first start among what waits, if it stands behind more than one page."""
+        name, store = self.router.definition.name, self.router.store
+        while len(positions) == PAGE:
+            _, positions = store.read_waiting(name, self.instance, positions[-1], PAGE)
+            for position in positions:
+                delivery = self._waiting(position)
+                if self._starts(delivery):
+                    return [delivery]
+        return []
+
+    def _starts(self, delivery: Delivery) -> bool:
+        handler = self.router.handler_of(delivery.record)
+        return handler is not None and bool(handler.start)
+
     def _waiting(self, position: int) -> Delivery:
         record = self.router.store.read_log(position - 1, 1)[0]
-        errand = Delivery(record=record, event=self.router.load(record), is_waiting=True)
+        # Read when it is handled: one that cannot be must not stop the others.
+        errand = Delivery(record=record, event=None, is_waiting=True)
         errand.actor = self
         errand.is_own = True
         return errand
@@ -443,12 +538,17 @@ class InstanceActor(DurableActor):
         errand.is_own = True
         self.envelopes.append(errand)
 
-    def _has_learnt(self, field: str, value: str) -> bool:
+    def _has_learnt(self, field: str, values: list[str]) -> bool:
+        definition = self.router.definition
         if self._process is None:
-            definition = self.router.definition
-            self._process = definition.restore(self.instance, self.version, self.state)
-        found = getattr(self._process, field)
-        return bool(found) and id_of(found, field) == value
+            self._process = definition.restore(
+                self.instance, self.version, self.state, self.state_version
+            )
+        return definition.state.keys_of(self._process.__dict__)[field] in values
+
+
+def _is_own_waiting(errand: object) -> bool:
+    return isinstance(errand, Delivery) and errand.is_waiting
 
 
 def _nothing(errand: InstanceErrand, why: str = "nothing") -> Step:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .codec import codec_of
 from .names import category_of
+from .upcasting import split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from .catalog import Catalog
     from .messages import Event
     from .process_definition import ProcessDefinition
+    from .upcasting import Loads
 
-__all__ = ["PAGE", "Listener", "first_where", "listeners", "transition_of"]
+__all__ = ["PAGE", "Listener", "Listeners", "first_where", "transition_of"]
 
 PAGE = 256
 """Rows read at a time; no read transaction is kept between two pages."""
@@ -30,11 +31,13 @@ class Listener:
     Attributes:
         definition: of the process manager
         event: its class for the event
+        reader: makes an object of what is stored
 
     """
 
     definition: ProcessDefinition
-    event: type[Event]
+    event: type
+    reader: Loads[Event]
 
     @property
     def how(self) -> str:
@@ -60,7 +63,7 @@ class Listener:
         if self.definition.stateless:
             return [record.event_id]
         correlation = self.definition.correlations[self.event]
-        named = correlation.ids(codec_of(self.event).load(record.data))
+        named = correlation.ids(self.reader.load(record.data))
         if not correlation.learnt:
             return named
         found: dict[str, None] = {}
@@ -71,15 +74,45 @@ class Listener:
         return list(found)
 
 
-def listeners(catalog: Catalog, record: EventRecord) -> Iterator[Listener]:
-    """The process managers that listen to an event, by its type and its stream's category."""
-    for definition in catalog.processes.values():
-        categories = catalog.categories_of(definition)
-        if categories is not None and category_of(record.stream) not in categories:
-            continue
-        for event in definition.handlers:
-            if catalog.name_of(event, definition) == record.type:
-                yield Listener(definition, event)
+class Listeners:
+    """Finds the process managers that listen to events."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._all = [
+            _Ears(catalog, definition, catalog.categories_of(definition))
+            for definition in catalog.processes.values()
+        ]
+
+    def of(self, record: EventRecord) -> Iterator[Listener]:
+        """Those that listen to an event, by its type and its stream's category."""
+        for ears in self._all:
+            found = ears.listener(record)
+            if found is not None:
+                yield found
+
+
+class _Ears:
+    """What one process manager listens to."""
+
+    def __init__(
+        self, catalog: Catalog, definition: ProcessDefinition, categories: frozenset[str] | None
+    ) -> None:
+        self._definition = definition
+        self._categories = categories
+        self._readers = catalog.readers_of(definition, definition.handlers)
+        # The newest version of a class is what older events are read as.
+        names = {catalog.name_of(event, definition): event for event in definition.handlers}
+        newest = sorted(names, key=lambda name: split(name)[1])
+        self._classes: dict[str, type] = {split(name)[0]: names[name] for name in newest} | names
+
+    def listener(self, record: EventRecord) -> Listener | None:
+        if self._categories is not None and category_of(record.stream) not in self._categories:
+            return None
+        reader = self._readers[record.type]
+        if reader is None:
+            return None
+        event = self._classes.get(record.type) or self._classes[split(record.type)[0]]
+        return Listener(self._definition, event, reader)
 
 
 def transition_of(

@@ -42,8 +42,8 @@ class Operations:
         if parked.command is not None:
             step.enqueue = [parked.command]
         elif parked.effect:
-            self._write(step)
-            self._engine.effects.retry(parked)
+            # It stays parked until it is known what came of it.
+            self._engine.effects.retry(parked, besides.decision)
             return
         else:
             looks = self._instances(parked)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from .stepping import Cause
 
-__all__ = ["parked_command", "parked_event", "parked_work"]
+__all__ = ["parked_command", "parked_effect", "parked_event", "parked_work"]
 
 
 def parked_event(
@@ -53,6 +53,29 @@ def parked_work(
         name=cause.name,
         ticket=cause.ticket,
         blocks=blocks,
+    )
+
+
+def parked_effect(
+    error: BaseException,
+    process: str,
+    instance: str,
+    event: EventRecord,
+    effect: str,
+    attempts: int,
+    now: int,
+) -> ParkedRecord:
+    """An after-effect that failed, or whose instances could not be found; it blocks nobody."""
+    return ParkedRecord(
+        process,
+        instance,
+        event.event_id,
+        _type(error),
+        _text(error),
+        attempts,
+        now,
+        position=event.position,
+        effect=effect,
     )
 
 

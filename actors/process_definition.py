@@ -13,12 +13,15 @@ from .errors import DefinitionError
 from .handlers import Handler, check_method, handlers_of, methods_of
 from .messages import Command, Event
 from .process_manager import Desk, ProcessManager, state_type_of
-from .references import classes_named_in
+from .references import classes_named_in, may_assign
 from .retry import Retry
+from .upcasting import Chain, check_chain, check_upcaster
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import timedelta
+
+    from store import TransitionRecord
 
 __all__ = ["ProcessDefinition"]
 
@@ -53,6 +56,7 @@ class ProcessDefinition:
         self.retry: Retry | None = options.get("retry")
         self.streams: list[str | type[Aggregate]] = list(options.get("streams", ()))
         self.state = state_type_of(cls)
+        self.state_version: int = options.get("version", 1)
         self.handlers: dict[type, Handler] = dict(handlers_of(cls, ProcessManager, "handle"))
         self.timeouts: dict[str, Handler] = handlers_of(cls, ProcessManager, "timeout")
         self.rejections: dict[type, Handler] = handlers_of(cls, ProcessManager, "rejected")
@@ -61,6 +65,7 @@ class ProcessDefinition:
             raise InvalidName(f"{self.name}: a name has at most {LONGEST_NAME} bytes; shorten it")
         check_name("process name", self.name)
         self._check_options(options)
+        self._chain = self._chain_of_states()
         self._check_names()
         self._check_handlers()
         self._check_methods()
@@ -73,7 +78,14 @@ class ProcessDefinition:
         if not self.stateless:
             for event, handler in {**self.effects, **self.handlers}.items():
                 self.correlations[event] = Correlation(cls, self.state, handler, default)
-        self.commands = classes_named_in(methods_of(cls, ProcessManager).values(), Command)
+        methods = methods_of(cls, ProcessManager).values()
+        self.commands = classes_named_in(methods, Command, of=cls)
+        self.teachers = frozenset(
+            event
+            for event, handler in self.handlers.items()
+            if self.state.indexed and self._may_teach(event, handler)
+        )
+        """The events whose handlers may set a learnt key."""
 
     def begin(self, instance: str, event: Event) -> ProcessManager:
         """A new instance, whose field that `correlate` names is set."""
@@ -85,16 +97,52 @@ class ProcessDefinition:
                 setattr(made, own, value)
         return made
 
-    def restore(self, instance: str, version: int, state: bytes) -> ProcessManager:
-        """An instance as its newest transition left it."""
+    def restore(
+        self, instance: str, version: int, state: bytes, state_version: int
+    ) -> ProcessManager:
+        """An instance as its newest transition left it.
+
+        Args:
+            instance: its id
+            version: of that transition
+            state: its fields
+            state_version: the version of the class that wrote them
+
+        Raises:
+            UnknownMessage: nothing turns a state of that version into one of today's
+            InvalidMessage: the state does not fit the class
+
+        """
         made = self.cls.__new__(self.cls)
         made._desk = Desk(instance, version, self.name)  # noqa: SLF001 - a friend
-        made.__dict__.update(self.state.load(state))
+        made.__dict__.update(self._load(state, state_version))
         return made
+
+    def state_of(self, record: TransitionRecord) -> dict[str, Any]:
+        """The fields that a transition left, as the class has them today.
+
+        Raises:
+            UnknownMessage: nothing turns a state of that version into one of today's
+            InvalidMessage: the state does not fit the class
+
+        """
+        return self._load(record.state, record.state_version)
+
+    def _load(self, state: bytes, version: int) -> dict[str, Any]:
+        if version != self.state_version:
+            state = self._chain.lift(state, version)
+        return self.state.load(state)
 
     def events(self) -> Iterable[type]:
         """Every event class that it handles or acts after."""
         return dict.fromkeys((*self.handlers, *self.effects))
+
+    def _may_teach(self, event: type, handler: Handler) -> bool:
+        own = self.correlations[event].own
+        if handler.start and (self.early == "hold" or own in self.state.indexed):
+            # What was held is handled with it, or it sets the key itself.
+            return True
+        return may_assign([handler.function], self.state.indexed, of=self.cls)
 
     def _check_options(self, options: dict[str, Any]) -> None:
         where = self.cls.__qualname__
@@ -103,6 +151,12 @@ class ProcessDefinition:
         if self.retry is not None and not isinstance(self.retry, Retry):
             raise DefinitionError(
                 f"{where}: retry={self.retry!r}; give a Retry, such as `retry=Retry(attempts=3)`"
+            )
+        version: object = self.state_version
+        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+            raise DefinitionError(
+                f"{where}: version={version!r}; give the version of its fields, a whole number "
+                f"from 1"
             )
         if "streams" in options and not self.streams:
             raise DefinitionError(
@@ -156,6 +210,23 @@ class ProcessDefinition:
                         f"would do nothing; call self.issue(...) for each command instead"
                     )
 
+    def _chain_of_states(self) -> Chain:
+        """What turns states of older versions into today's."""
+        where = self.cls.__qualname__
+        upcasters: dict[int, Handler] = {}
+        for subject, upcaster in handlers_of(self.cls, ProcessManager, "upcast").items():
+            if subject.name:
+                raise DefinitionError(
+                    f"{where}.{upcaster.name}: @upcast({subject}) names a message; in a class, "
+                    f"write `@upcast(from_version={subject.from_version})` for its state, or "
+                    f"move the function out and register it in a domain"
+                )
+            check_upcaster(f"{where}.", upcaster)
+            upcasters[subject.from_version] = upcaster
+        add = f"`@upcast(from_version={{}})` in {where}"
+        check_chain(f"the state of {where}", {self.state_version}, upcasters, add)
+        return Chain(f"the state of {where}", self.state_version, upcasters, f"write {add}")
+
     def _check_handlers(self) -> None:
         where = self.cls.__qualname__
         if not self.handlers and not self.effects:
@@ -175,6 +246,13 @@ class ProcessDefinition:
             )
 
     def _check_starts(self) -> None:
+        if not self.handlers:
+            first = next(iter(self.effects.values()))
+            raise DefinitionError(
+                f"{self.cls.__qualname__} has no @handle method, so no instance would ever begin, "
+                f"and {first.name} would never run; give it `stateless=True`, or write "
+                f"`@handle({first.subject.__name__}, start=True)`"
+            )
         if self.handlers and not any(handler.start for handler in self.handlers.values()):
             first = next(iter(self.handlers.values()))
             raise DefinitionError(
@@ -198,6 +276,7 @@ class ProcessDefinition:
             ("@rejected", bool(self.rejections)),
             ("early=", "early" in options),
             ("restart=", self.restart),
+            ("version=", "version" in options),
         )
         for what, is_there in wrong:
             if is_there:

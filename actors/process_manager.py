@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from .clock import to_micros
@@ -30,16 +30,27 @@ class Desk:
     """What an instance has besides its state: who it is, and what the step in hand made.
 
     `issued` holds commands with the time they are due, 0 for at once; `timers` what is set, by
-    name, with None for what is cancelled.
+    name, with None for what is cancelled. `effect` names the after-effect that runs, if one does.
     """
 
-    __slots__ = ("complete", "context", "id", "issued", "name", "now", "timers", "version")
+    __slots__ = (
+        "complete",
+        "context",
+        "effect",
+        "id",
+        "issued",
+        "name",
+        "now",
+        "timers",
+        "version",
+    )
 
     def __init__(self, id: str, version: int = 0, name: str = "") -> None:  # noqa: A002
         self.id = id
         self.version = version
         self.name = name
         self.now = 0
+        self.effect = ""
         self.complete = False
         self.context: Context | None = None
         self.issued: list[tuple[Command, bytes, int]] = []
@@ -51,6 +62,15 @@ class Desk:
         self.timers = None
         self.context = None
         self.complete = False
+
+    def refuse_in_effect(self, call: str) -> None:
+        """An after-effect makes no transition, so nothing could leave with it."""
+        if self.effect:
+            raise RuntimeError(
+                f"{self.name}.{self.effect}: self.{call} cannot be called in an @after method: it "
+                f"runs when the step is on disk already, so nothing would be kept. Call it in a "
+                f"@handle method; a command can be sent with the runtime's own tell or ask"
+            )
 
 
 class ProcessManager:
@@ -71,6 +91,8 @@ class ProcessManager:
         idle_timeout: how long an instance that nothing happens to stays in memory; the runtime's
             own when it is not given
         stateless: each event is handled once by itself; no start, no correlation, no state
+        version: of its fields, from 1; raise it with a method that `upcast` marks when states
+            that are stored do not fit any more
 
     """
 
@@ -88,6 +110,7 @@ class ProcessManager:
         retry: Retry | None = None,
         idle_timeout: timedelta | None = None,
         stateless: bool | None = None,
+        version: int | None = None,
         **keywords: Any,
     ) -> None:
         given = {
@@ -98,6 +121,7 @@ class ProcessManager:
             "retry": retry,
             "idle_timeout": idle_timeout,
             "stateless": stateless,
+            "version": version,
         }
         try:
             super().__init_subclass__(**keywords)
@@ -166,9 +190,12 @@ class ProcessManager:
 
         Raises:
             InvalidMessage: a command does not fit its annotations
+            ValueError: the time has no zone, or is beyond the year 9999
 
         """
         desk = self._desk
+        if desk.effect:
+            desk.refuse_in_effect("issue")
         due = 0
         if after is not None or at is not None:
             if after is not None and at is not None:
@@ -180,6 +207,8 @@ class ProcessManager:
                     f"issue takes commands, not {command!r}; events come from aggregates"
                 )
             desk.issued.append((command, dump(command), due))
+        if not commands:
+            return ""
         return f"{desk.name}-{desk.id}@{desk.version + 1}.{len(desk.issued) - 1}"
 
     def cancel(self, command_id: str) -> None:
@@ -189,6 +218,7 @@ class ProcessManager:
             command_id: what `issue` returned
 
         """
+        self._desk.refuse_in_effect("cancel")
         self._set_timer(command_id, None)
 
     def set_timeout(self, name: str, when: timedelta | datetime) -> None:
@@ -200,8 +230,10 @@ class ProcessManager:
 
         Raises:
             InvalidMessage: no method is marked with this timeout
+            ValueError: the time has no zone, or is beyond the year 9999
 
         """
+        self._desk.refuse_in_effect("set_timeout")
         if name not in _timeouts_of(type(self)):
             raise InvalidMessage(
                 f"{type(self).__qualname__} has no @timeout({name!r}) method, so nothing would "
@@ -211,10 +243,12 @@ class ProcessManager:
 
     def cancel_timeout(self, name: str) -> None:
         """Have that timeout not run; one that is not set is no error."""
+        self._desk.refuse_in_effect("cancel_timeout")
         self._set_timer(name, None)
 
     def mark_as_complete(self) -> None:
         """End this process with the step in hand; later events are skipped."""
+        self._desk.refuse_in_effect("mark_as_complete")
         self._desk.complete = True
 
     def skip_refreshing(self) -> None:
@@ -256,14 +290,22 @@ def _listed(
     return tuple(streams)
 
 
+_LATEST = to_micros(datetime(9999, 12, 31, tzinfo=UTC))
+
+
 def _due(now: int, when: timedelta | datetime | None) -> int:
     if isinstance(when, timedelta):
-        return now + round(when.total_seconds() * 1_000_000)
-    if isinstance(when, datetime):
+        due = now + when // timedelta(microseconds=1)
+    elif isinstance(when, datetime):
         if when.tzinfo is None:
             raise ValueError(f"{when!r} has no time zone; add tzinfo=UTC")
-        return to_micros(when)
-    raise TypeError(f"{when!r} is no timedelta or datetime")
+        due = to_micros(when)
+    else:
+        raise TypeError(f"{when!r} is no timedelta or datetime")
+    if due > _LATEST:
+        raise ValueError(f"{when!r} is beyond the year 9999, where times end; give one before")
+    # What should have been before 1970 is due at once, like all that is past.
+    return max(due, 1)
 
 
 def _timeouts_of(cls: type[ProcessManager]) -> Mapping[str, Any]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import heapq
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
+
+from store import InvalidName
 
 from .aggregate_actor import load_aggregate
 from .clock import from_micros, to_micros
 from .codec import load_headers
+from .errors import InvalidMessage
 from .names import category_of, id_of
 from .process_manager import ProcessManager
 from .views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from store import EventRecord, Store, TransitionRecord
@@ -56,18 +61,113 @@ class Reader:
             return self._stream(stream_or_category, after)
         return self._log(stream_or_category, after)
 
+    def find(
+        self,
+        cls: type[ProcessManager],
+        fields: Mapping[str, Any],
+        *,
+        complete: bool | None,
+        suspended: bool | None,
+    ) -> Iterator[InstanceView]:
+        """Instances by completion, suspension and the values of fields, in order of id."""
+        if not issubclass(cls, ProcessManager):
+            raise TypeError(
+                f"find lists the instances of process managers, and {cls.__qualname__} is none; "
+                f"use events() with its category to see which aggregates there are"
+            )
+        definition = self._catalog.process(cls)
+        unknown = fields.keys() - definition.state.fields.keys()
+        if unknown:
+            raise TypeError(
+                f"find: {cls.__qualname__} has no field {min(unknown)!r}; "
+                f"it has {', '.join(definition.state.fields) or 'none'}"
+            )
+        return self._found(definition, fields, complete=complete, suspended=suspended)
+
+    def _found(
+        self,
+        definition: ProcessDefinition,
+        fields: Mapping[str, Any],
+        *,
+        complete: bool | None,
+        suspended: bool | None,
+    ) -> Iterator[InstanceView]:
+        for name, record in self._candidates(definition, fields, complete, suspended):
+            last = record or self._store.last_transition(definition.name, name)
+            if complete is not None and complete is not (last is not None and last.is_complete):
+                continue
+            state = definition.state.fresh() if last is None else definition.state_of(last)
+            if any(state[field] != value for field, value in fields.items()):
+                continue
+            view = self._view(definition, name, last, state)
+            if view is not None and suspended in {None, view.status == "suspended"}:
+                yield view
+
+    def _candidates(
+        self,
+        definition: ProcessDefinition,
+        fields: Mapping[str, Any],
+        complete: bool | None,
+        suspended: bool | None,
+    ) -> Iterator[tuple[str, TransitionRecord | None]]:
+        """The instances to look at, by the shortest way, with what was read of them already."""
+        for field in definition.state.indexed:
+            # A key that is not set, or no id, is not in the index: then all are looked at.
+            with suppress(InvalidMessage, InvalidName):
+                if field in fields:
+                    key = id_of(fields[field], field)
+                    found = self._store.read_index(definition.name, field, key)
+                    return ((name, None) for name in found)
+        if suspended:
+            return ((name, None) for name in sorted(self._suspended(definition)))
+        started = self._instances(definition)
+        if complete or suspended is False:
+            return started
+        # What is parked is short, and rarely has an instance that never started.
+        others = (
+            name
+            for name in sorted(self._suspended(definition))
+            if self._store.last_transition(definition.name, name) is None
+        )
+        return _without_twins(
+            heapq.merge(started, ((name, None) for name in others), key=lambda one: one[0])
+        )
+
+    def _instances(
+        self, definition: ProcessDefinition
+    ) -> Iterator[tuple[str, TransitionRecord | None]]:
+        after = ""
+        while page := self._store.read_instances(definition.name, after, PAGE):
+            yield from page
+            after = page[-1][0]
+
+    def _suspended(self, definition: ProcessDefinition) -> set[str]:
+        """The instances that something parked suspends."""
+        after, found = 0, set()
+        while page := self._store.read_parked(after, PAGE):
+            found |= {one.instance for one in page if one.blocks and one.process == definition.name}
+            after = page[-1].number
+        return found
+
     def _instance(self, definition: ProcessDefinition, name: str) -> InstanceView | None:
         last = self._store.last_transition(definition.name, name)
-        waiting = self._store.last_waiting(definition.name, name)
+        state = definition.state.fresh() if last is None else definition.state_of(last)
+        return self._view(definition, name, last, state)
+
+    def _view(
+        self,
+        definition: ProcessDefinition,
+        name: str,
+        last: TransitionRecord | None,
+        state: dict[str, Any],
+    ) -> InstanceView | None:
+        block, _ = self._store.read_waiting(definition.name, name, 0, 1)
+        is_suspended = block is not None and block.kind == "parked"
         if last is None:
-            if not waiting:
-                return None
-            return InstanceView(name, definition.state.fresh(), 0, False, "suspended")
-        state = definition.state.load(last.state)
-        if waiting:
-            return InstanceView(name, state, last.version, last.is_complete, "suspended")
-        status: str = "complete" if last.is_complete else "running"
-        return InstanceView(name, state, last.version, last.is_complete, status)  # type: ignore[arg-type]
+            return InstanceView(name, state, 0, False, "suspended") if is_suspended else None
+        status: Literal["running", "complete", "suspended"]
+        status = "suspended" if is_suspended else "complete" if last.is_complete else "running"
+        return InstanceView(name, state, last.version, last.is_complete, status)
 
     def _aggregate(self, cls: type[Aggregate], name: str) -> AggregateView | None:
         definition = self._catalog.aggregate(cls)
@@ -137,7 +237,7 @@ class Reader:
         return Transition(
             version=record.version,
             handler=record.handler,
-            state=definition.state.load(record.state),
+            state=definition.state_of(record),
             is_complete=record.is_complete,
             cause=record.cause,
             commands=tuple(
@@ -145,6 +245,7 @@ class Reader:
             ),
             time=from_micros(record.time),
             correlation_id=record.correlation_id,
+            note=record.note,
         )
 
     def _stream(self, stream: str, after: int) -> Iterator[StoredEvent]:
@@ -181,3 +282,14 @@ class Reader:
             causation_id=record.causation_id,
             headers=load_headers(record.headers),
         )
+
+
+def _without_twins(
+    found: Iterator[tuple[str, TransitionRecord | None]],
+) -> Iterator[tuple[str, TransitionRecord | None]]:
+    """Leave out the second of two with one id: it started while others were listed."""
+    newest = ""
+    for name, record in found:
+        if name != newest:
+            yield name, record
+        newest = name

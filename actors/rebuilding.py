@@ -34,6 +34,7 @@ def refresh(actor: InstanceActor) -> Step:
         return Step()
     process = _handled_again(actor)
     state = actor.router.definition.state.dump(process.__dict__)
+    actor.state_version = actor.router.definition.state_version
     return _record(actor, "refresh", "refresh", state, None, learn(actor, process, None))
 
 
@@ -56,9 +57,12 @@ def adjust(actor: InstanceActor, name: str, due: int, by: str | None) -> Step:
     definition = actor.router.definition
     kind = "timeout" if name in definition.timeouts else "command"
     old = TimerRecord(before, definition.name, actor.instance, name, kind)
-    besides = Besides(cancel=[old], timers=[])
+    command = actor.router.timekeeper.held_back(old) if kind == "command" else None
+    if kind == "command" and command is None:
+        # It has left already.
+        return Step()
+    besides = Besides(due=old, timers=[])
     if due:
-        command = actor.router.timekeeper.held_back(old) if kind == "command" else None
         besides.timers = [
             TimerRecord(due, definition.name, actor.instance, name, kind, command)
         ]
@@ -95,6 +99,7 @@ def _record(
             [],
             actor.timers or None,
             note,
+            actor.state_version,
         ),
         besides=besides,
     )
@@ -125,7 +130,7 @@ def _handled_again(actor: InstanceActor) -> ProcessManager:
         desk.clear()
         was_complete = transition.is_complete
     if process is None:
-        return definition.restore(actor.instance, actor.version, actor.state)
+        return definition.restore(actor.instance, actor.version, actor.state, actor.state_version)
     return process
 
 

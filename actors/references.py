@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import dis
 import types
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["classes_named_in", "first_arguments"]
+__all__ = ["classes_named_in", "first_arguments", "may_assign"]
 
 C = TypeVar("C")
 
@@ -65,6 +66,30 @@ def first_arguments(
     }
 
 
+def may_assign(
+    functions: Iterable[Callable[..., Any]], names: Iterable[str], *, of: type
+) -> bool:
+    """Whether the functions, or those that these call, assign attributes of these names.
+
+    Args:
+        functions: plain functions
+        names: of attributes, on whatever object
+        of: as for `classes_named_in`
+
+    """
+    wanted = frozenset(names)
+    return any(
+        (one.opname == "STORE_ATTR" and one.argval in wanted)
+        or (one.opname.startswith("LOAD_") and one.argval in _UNSEEN)
+        for function in _reached(functions, of)
+        for code in _nested(function.__code__)
+        for one in _instructions(code)
+    )
+
+
+_UNSEEN = frozenset({"setattr", "__setattr__", "vars", "__dict__"})
+"""What assigns attributes whose names the code does not tell."""
+
 _ATTRIBUTE = frozenset({"LOAD_ATTR", "LOAD_METHOD"})
 
 
@@ -85,13 +110,26 @@ def _reached(
             todo += _methods_called(function, of)
 
 
+def code_reached(
+    functions: Iterable[Callable[..., Any]], of: type
+) -> Iterator[types.FunctionType]:
+    """The functions and all that they call, in other modules as well, each once.
+
+    Args:
+        functions: plain functions
+        of: the class whose methods they are
+
+    """
+    return _reached(functions, of)
+
+
 def _methods_called(function: types.FunctionType, of: type) -> Iterator[types.FunctionType]:
     """The methods of a class that a function gets at through its first argument, or the class."""
     code = function.__code__
     own = code.co_varnames[0] if code.co_argcount else None
     for body in _nested(code):
         instructions = _instructions(body)
-        for before, instruction in zip(instructions, instructions[1:], strict=False):
+        for before, instruction in pairwise(instructions):
             if instruction.opname in _ATTRIBUTE and _loads(before, own):
                 yield from _methods(of, instruction.argval)[:1]
     if "super" in code.co_names or any(
@@ -105,10 +143,16 @@ def _methods_called(function: types.FunctionType, of: type) -> Iterator[types.Fu
 
 
 def _methods(of: type, name: str) -> list[types.FunctionType]:
-    """The functions of that name, the nearest first."""
+    """The functions of that name that people wrote, the nearest first."""
     found = (body.__dict__.get(name) for body in of.__mro__)
     functions = (getattr(value, "__func__", value) for value in found)
-    return [function for function in functions if isinstance(function, types.FunctionType)]
+    return [
+        function
+        for function in functions
+        # What the base classes do says nothing about the design.
+        if isinstance(function, types.FunctionType)
+        and str(function.__module__).rpartition(".")[0] != __name__.rpartition(".")[0]
+    ]
 
 
 def _loads(instruction: dis.Instruction, name: str | None) -> bool:
@@ -145,7 +189,8 @@ def _text_at(
 
 
 def _instructions(code: types.CodeType) -> list[dis.Instruction]:
-    return [one for one in dis.get_instructions(code) if one.opname not in {"EXTENDED_ARG", "CACHE"}]
+    # An argument of more than a byte has a prefix, which is part of the instruction after it.
+    return [one for one in dis.get_instructions(code) if one.opname != "EXTENDED_ARG"]
 
 
 def _closure(function: types.FunctionType) -> dict[str, Any]:

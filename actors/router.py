@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING
 
 from store import Step
 
-from .codec import Codec, codec_of
 from .dispatcher import PooledActor
 from .errands import Delivery, InstanceErrand
+from .errors import UnknownMessage
 from .instance import InstanceActor
 from .names import category_of
 from .parking import parked_event
+from .upcasting import split
 
 if TYPE_CHECKING:
     from store import EventRecord, Outcome, StoreError
 
     from .courier import Courier
+    from .handlers import Handler
     from .messages import Event
     from .process_definition import ProcessDefinition
     from .tail import Tail
@@ -76,11 +78,15 @@ class Router(PooledActor):
         self._max_in_flight = max_in_flight
         self._wake_instance = partial(InstanceActor, self)
         # How each event that is handled here is read: other domains' classes may differ.
-        self._codecs: dict[str, Codec[Event]] = {
-            self.catalog.name_of(event, definition): codec_of(event)
-            for event in definition.handlers
-        }
+        self._readers = self.catalog.readers_of(definition, definition.handlers)
+        # By wire names, and by wire names without their versions.
+        self._handlers: dict[str, Handler] = {}
+        for event, handler in definition.handlers.items():
+            name = self.catalog.name_of(event, definition)
+            self._handlers[name] = self._handlers[split(name)[0]] = handler
         self._learns = any(one.learnt for one in definition.correlations.values())
+        # Positions under way whose handlers may teach an instance a key.
+        self._teaching: set[int] = set()
         self.handled: deque[int] = deque()
         """Positions that an instance is done with; the journal adds them."""
         # Positions under way, in order, and how many instances still have each in hand.
@@ -111,7 +117,7 @@ class Router(PooledActor):
         room = min(PAGE, self._max_in_flight - len(self._under_way))
         if room > 0:
             for record in self._tail.after(self._position, room):
-                if record.type in self._codecs and self._listens_to(record):
+                if self._readers[record.type] is not None and self._listens_to(record):
                     if self._must_wait(record):
                         self._waits = True
                         break
@@ -128,29 +134,46 @@ class Router(PooledActor):
 
         Raises:
             InvalidMessage: what is stored does not fit the class
+            UnknownMessage: it is of a version that nothing turns into that of the class, or is
+                not handled any more
 
         """
-        return self._codecs[record.type].load(record.data)
+        reader = self._readers[record.type]
+        if reader is None:
+            raise UnknownMessage(
+                f"{self.definition.name} has no handler for {record.type} any more; write one, "
+                f"or skip the event"
+            )
+        return reader.load(record.data)
+
+    def handler_of(self, record: EventRecord) -> Handler | None:
+        """The handler of a stored event; None if there is none any more."""
+        return self._handlers.get(record.type) or self._handlers.get(split(record.type)[0])
+
+    def learnt_of(self, event: Event) -> tuple[str, list[str]] | None:
+        """The learnt key by which an event finds its instances, and the values it names."""
+        correlation = self.definition.correlations.get(type(event))
+        if correlation is None or not correlation.learnt:
+            return None
+        return correlation.learnt, correlation.ids(event)
 
     def instances_of(self, record: EventRecord) -> list[Delivery]:
         """Everything that an event is to be delivered as."""
         event = self.load(record)
         if self.definition.stateless:
             return [Delivery(record=record, event=event, actor=record.event_id)]
-        correlation = self.definition.correlations[type(event)]
-        named = correlation.ids(event)
         found: list[Delivery] = []
-        if correlation.learnt:
-            for value in named:
-                learnt = (correlation.learnt, value)
-                for instance in self.store.read_index(self.definition.name, *learnt):
-                    own = self.load(record)
-                    found.append(Delivery(record=record, event=own, learnt=learnt, actor=instance))
-            return found
+        learnt = self.learnt_of(event)
+        if learnt is None:
+            named = self.definition.correlations[type(event)].ids(event)
+        else:
+            field, values = learnt
+            read = partial(self.store.read_index, self.definition.name, field)
+            named = list(dict.fromkeys(one for value in values for one in read(value)))
         for instance in named:
             # One instance may change what is inside its copy; the others have their own.
             own = event if instance is named[-1] else self.load(record)
-            found.append(Delivery(record=record, event=own, actor=instance))
+            found.append(Delivery(record=record, event=own, learnt=learnt, actor=instance))
         return found
 
     def cause_of(self, causation_id: str) -> EventRecord | None:
@@ -172,15 +195,17 @@ class Router(PooledActor):
     def _must_wait(self, record: EventRecord) -> bool:
         """Whether an instance may be about to learn the key that this event names.
 
-        An event that finds its instance by a learnt key, and finds none, waits until the events
-        before it are done: one of them may be what teaches the key.
+        An event that finds its instances by a learnt key waits until those before it that may
+        teach one are done. One that finds nobody waits for all: not every way of setting a field
+        can be seen in the code.
         """
         if not self._under_way or not self._learns:
             return False
         try:
             event = self.load(record)
-            learnt = self.definition.correlations[type(event)].learnt
-            return bool(learnt) and not self.instances_of(record)
+            if self.learnt_of(event) is None:
+                return False
+            return bool(self._teaching) or not self.instances_of(record)
         except Exception:  # noqa: BLE001 - it is routed, and parked there
             return False
 
@@ -194,6 +219,7 @@ class Router(PooledActor):
                 under_way[position] = left
             else:
                 del under_way[position]
+                self._teaching.discard(position)
 
     def _note_done(self) -> None:
         self.done = next(iter(self._under_way)) - 1 if self._under_way else self._position
@@ -217,6 +243,8 @@ class Router(PooledActor):
             self.counts["not_for_us"] += 1
             return
         self._under_way[record.position] = len(deliveries)
+        if type(deliveries[0].event) in self.definition.teachers:
+            self._teaching.add(record.position)
         for delivery in deliveries:
             self.send(delivery.actor, delivery)
 

@@ -12,13 +12,15 @@ from store import ClosedError, Durability, LmdbStore, ReadOnlyStore, Step
 
 from .aggregate_actor import Request
 from .catalog import Catalog
-from .clock import Clock, SystemClock, to_micros
+from .clock import Clock, SystemClock, stopwatch, to_micros
 from .engine import Engine, Options
 from .errors import TimedOut, WaitingInHandler
+from .explaining import Explainer
 from .ingress import Ingress, Receipt, Receipts
 from .names import id_of
 from .operations import Operations
 from .reading import Reader
+from .tracing import Tracer
 
 if TYPE_CHECKING:
     import os
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
 
     from .aggregate import Aggregate
     from .domain import Domain
+    from .explaining import Explanation, StuckInstance
     from .messages import Command, Event
     from .process_manager import ProcessManager
+    from .tracing import TraceNode
     from .views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
 
 __all__ = ["Runtime"]
@@ -58,6 +62,7 @@ class Runtime:
         max_in_flight: most events of one process manager, and most queued commands, in hand
         largest_commit: most steps in one transaction
         max_chain: the longest chain of events that make one another by commands
+        effect_threads: most after-effects that run at once
 
     Raises:
         DefinitionError: the domains do not fit together
@@ -81,6 +86,7 @@ class Runtime:
         max_in_flight: int = 1_024,
         largest_commit: int = 4_096,
         max_chain: int = 1_000,
+        effect_threads: int = 4,
     ) -> None:
         options = Options(
             workers=workers,
@@ -89,6 +95,7 @@ class Runtime:
             max_in_flight=max_in_flight,
             largest_commit=largest_commit,
             max_chain=max_chain,
+            effect_threads=effect_threads,
         )
         clock = clock or SystemClock()
         self._catalog = catalog = Catalog(domains)
@@ -97,6 +104,7 @@ class Runtime:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._store = LmdbStore(path, durability=durability, read_only=read_only)
         self._reader = Reader(self._store, catalog)
+        self._now = stopwatch(clock)
         self._ingress = Ingress(catalog, clock)
         self._running: Engine | None = None
         if not read_only:
@@ -341,6 +349,7 @@ class Runtime:
 
         """
         engine = self._engine("settle")
+        self._refuse_in_effect(engine, "settle")
         if not engine.settle(timeout):
             raise TimedOut(
                 f"not settled within {timeout} seconds: a handler is still running, or messages "
@@ -380,6 +389,80 @@ class Runtime:
         """The transitions of one instance, oldest first, read as they are asked for."""
         self._refuse_closed()
         return self._reader.history(cls, id)
+
+    def find(
+        self,
+        cls: type[ProcessManager],
+        *,
+        complete: bool | None = None,
+        suspended: bool | None = None,
+        **fields: Any,
+    ) -> Iterator[InstanceView]:
+        """The instances of a process manager in order of id, read as they are asked for.
+
+        All of them are looked at, except where an `Indexed` field is given, or `suspended=True`.
+        A field that is itself called ``complete`` or ``suspended`` cannot be asked for.
+
+        Args:
+            cls: the process manager
+            complete: only those that have ended, or only those that have not
+            suspended: only those that something parked holds up, or only the others
+            fields: only those whose state has these values
+
+        Raises:
+            TypeError: there is no such field, or `cls` is no process manager
+            UnknownMessage: the class is in no domain of this runtime
+
+        """
+        self._refuse_closed()
+        return self._reader.find(cls, fields, complete=complete, suspended=suspended)
+
+    def trace(self, event_id: str) -> TraceNode:
+        """All that one beginning led to, as a tree; `print` shows it.
+
+        Its root is the command from outside, or the published event, that began it. What is not
+        done yet is not in it.
+
+        Args:
+            event_id: of any event in it, or what `tell` returned
+
+        Raises:
+            UnknownMessage: nothing has that id
+
+        """
+        self._refuse_closed()
+        return Tracer(self._store, self._catalog).trace(event_id)
+
+    def why(self, event_id: str) -> list[Explanation]:
+        """What came of an event, for every process manager that listens to it.
+
+        Args:
+            event_id: of the event
+
+        Returns:
+            a row for each instance that it is for, and one for each process manager for which it
+            is for none
+
+        Raises:
+            UnknownMessage: there is no such event
+
+        """
+        self._refuse_closed()
+        return self._explainer().why(event_id)
+
+    def stuck(self, cls: type[ProcessManager], since: timedelta) -> Iterator[StuckInstance]:
+        """Instances that have not ended and have not moved for a time, in order of id.
+
+        Args:
+            cls: the process manager
+            since: for how long at least, by this runtime's clock
+
+        Raises:
+            UnknownMessage: the class is in no domain of this runtime
+
+        """
+        self._refuse_closed()
+        return self._explainer().stuck(self._catalog.process(cls), since)
 
     def events(
         self, stream_or_category: str | None = None, *, after: int = 0
@@ -477,7 +560,7 @@ class Runtime:
         """
         if when.tzinfo is None:
             raise ValueError(f"{when!r} has no time zone; add tzinfo=UTC")
-        return self._adjust("move_timeout", cls, id, name, to_micros(when), by)
+        return self._adjust("move_timeout", cls, id, name, max(to_micros(when), 1), by)
 
     def cancel_timeout(
         self,
@@ -539,8 +622,10 @@ class Runtime:
         """Finish what is in hand, stop every actor and thread, and let go of the store."""
         if self._is_closed:
             return
-        if self._running is not None and self._running.dispatcher.is_worker:
-            raise WaitingInHandler(_waiting("close"))
+        if self._running is not None:
+            if self._running.dispatcher.is_worker:
+                raise WaitingInHandler(_waiting("close"))
+            self._refuse_in_effect(self._running, "close")
         self._is_closed = True
         try:
             if self._running is not None:
@@ -563,9 +648,27 @@ class Runtime:
             raise WaitingInHandler(_waiting(call))
         return self._running
 
+    @staticmethod
+    def _refuse_in_effect(engine: Engine, call: str) -> None:
+        if engine.effects.is_inside:
+            raise WaitingInHandler(
+                f"{call}() was called from an @after method. It waits until all effects are done, "
+                f"this one included; call it from a thread of your own"
+            )
+
     def _refuse_closed(self) -> None:
         if self._is_closed:
             raise ClosedError(f"the runtime of {self._path} is closed")
+
+    def _explainer(self) -> Explainer:
+        return Explainer(self._store, self._catalog, self._done, self._now)
+
+    def _done(self, process: str) -> int:
+        """How far a process manager's router is; what is stored of it may be behind a little."""
+        stored = self._store.checkpoint(process)
+        if self._running is None:
+            return stored
+        return max(stored, self._running.router_of[process].done)
 
     @staticmethod
     def _write(engine: Engine, works: list[Receipt]) -> None:

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import copy
 import inspect
+import types
 import typing
-from typing import Annotated, Any, ClassVar, TypedDict, TypeVar, get_args, get_origin
+from enum import Enum
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    TypedDict,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+)
+from uuid import UUID
 
 from .codec import Codec
 from .errors import DefinitionError, InvalidMessage
@@ -41,6 +53,7 @@ class StateType:
         self.indexed = [
             name for name, hint in self.fields.items() if _INDEXED in get_args(hint)[1:]
         ]
+        self._refuse_unfit_keys()
         self._defaults = {name: getattr(cls, name) for name in self.fields}
         self._copied = [
             name for name, value in self._defaults.items() if not isinstance(value, _ATOMS)
@@ -103,11 +116,29 @@ class StateType:
             return self.fresh() | values
         return values
 
+    def _refuse_unfit_keys(self) -> None:
+        for name in self.indexed:
+            hint = get_args(self.fields[name])[0]
+            every = get_args(hint) if get_origin(hint) in {Union, types.UnionType} else (hint,)
+            for one in every:
+                if one is bool or not (isinstance(one, type) and issubclass(one, _KEYS)):
+                    raise DefinitionError(
+                        f"{self._name}.{name}: Indexed[{_called(hint)}] can hold a value that "
+                        f"names nothing; use text, whole numbers, UUIDs or enums, or None"
+                    )
+
     def _check_defaults(self, cls: type) -> None:
         try:
             self.dump(self.fresh())
         except InvalidMessage as error:
             raise DefinitionError(f"{cls.__qualname__}: a default does not fit: {error}") from error
+
+
+_KEYS = (str, int, UUID, Enum, type(None))
+
+
+def _called(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
 
 
 def _fields(cls: type, base: type) -> dict[str, Any]:

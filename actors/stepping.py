@@ -139,17 +139,18 @@ def make_step(
             )
         else:
             queued.append(record)
-    timers = actor.timers
-    if besides is not None or desk.timers is not None or (is_complete and timers):
+    timers = _without_left(actor, now) if actor.timers else actor.timers
+    asked = desk.timers or {}
+    if besides is not None or asked or (is_complete and timers):
         besides = besides or Besides(timers=[], cancel=[])
-        timers = _set_timers(actor, desk.timers or {}, besides, is_complete=is_complete)
-    if cause.name and timers.get(cause.name) == cause.due:
+        timers = _set_timers(actor, timers, asked, besides, is_complete=is_complete)
+    if cause.name and cause.name not in asked and timers.get(cause.name) == cause.due:
         timers = {name: due for name, due in timers.items() if name != cause.name}
     besides = learn(actor, process, besides)
     desk.clear()
     desk.version = actor.version = version
     actor.seen = max(actor.seen, cause.position)
-    actor.state = state
+    actor.state, actor.state_version = state, definition.state_version
     actor.is_complete = is_complete
     actor.timers = timers
     actor.correlation_id = cause.correlation_id
@@ -168,18 +169,42 @@ def make_step(
             commands,
             timers or None,
             cause.note,
+            definition.state_version,
         ),
         enqueue=queued,
         besides=besides,
     )
 
 
+def _without_left(actor: InstanceActor, now: int) -> dict[str, int]:
+    """What is due later, without the commands that were held back and have left since."""
+    timers = actor.timers
+    name, timekeeper = actor.router.definition.name, actor.router.timekeeper
+    late = {
+        what: due
+        for what, due in timers.items()
+        if due <= now and what.startswith(f"{name}-{actor.instance}@")
+    }
+    if not late or actor.handed != actor.answered:
+        # Nothing, or some of it is not on disk yet; then it is looked for another time.
+        return timers
+    for what, due in late.items():
+        if timekeeper.held_back(TimerRecord(due, name, actor.instance, what, "command")) is None:
+            timers = {other: when for other, when in timers.items() if other != what}
+    return timers
+
+
 def _set_timers(
-    actor: InstanceActor, asked: dict[str, int | None], besides: Besides, *, is_complete: bool
+    actor: InstanceActor,
+    before: dict[str, int],
+    asked: dict[str, int | None],
+    besides: Besides,
+    *,
+    is_complete: bool,
 ) -> dict[str, int]:
     """Note what is set and cancelled; returns all that is due later."""
     name = actor.router.definition.name
-    timers = dict(actor.timers)
+    timers = dict(before)
     timeouts = actor.router.definition.timeouts
     made = {timer.name: timer for timer in besides.timers}
 

@@ -11,7 +11,7 @@ from .dispatcher import PooledActor
 from .errands import TimerDue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from store import CommandRecord, Outcome, StoreError, TimerRecord
 
@@ -50,8 +50,10 @@ class Timekeeper(PooledActor):
         self._now: Callable[[], int] = courier.now
         self._router_of = router_of
         self._max_in_flight = max_in_flight
-        # The keys in hand, and of which instance, so that none is brought twice.
-        self._in_hand: dict[bytes, tuple[str, str]] = {}
+        # The keys in hand, so that none is brought twice.
+        self._in_hand: set[bytes] = set()
+        # Keys that instances put off until they go on. They take no room from the others.
+        self._put_off: dict[tuple[str, str], set[bytes]] = {}
         self._next = NEVER
         self._looks = True
         self.is_closed = False
@@ -65,16 +67,18 @@ class Timekeeper(PooledActor):
     def finished(self, key: bytes) -> None:
         """One is done with; called by the journal."""
         was_full = len(self._in_hand) >= self._max_in_flight
-        self._in_hand.pop(key, None)
+        self._in_hand.discard(key)
         if was_full:
             self._ring()
 
+    def put_off(self, key: bytes, timer: TimerRecord) -> None:
+        """Its instance is suspended; called by the journal."""
+        self._put_off.setdefault((timer.process, timer.instance), set()).add(key)
+        self.finished(key)
+
     def release(self, process: str, instance: str) -> None:
         """An instance goes on: what it put off comes again."""
-        mine = [key for key, owner in list(self._in_hand.items()) if owner == (process, instance)]
-        for key in mine:
-            self._in_hand.pop(key, None)
-        if mine:
+        if self._put_off.pop((process, instance), None):
             self._ring()
 
     def held_back(self, timer: TimerRecord) -> CommandRecord | None:
@@ -105,36 +109,63 @@ class Timekeeper(PooledActor):
         self._looks = False
         if self.is_closed:
             return
-        store = self._courier.store
+        # Before the look, so that whatever is set meanwhile rings.
+        self._next = NEVER
         now = self._now()
+        self._bring_all(now)
+        beyond = (now + 1).to_bytes(8, "big")
+        upcoming = self._courier.store.read_timers(beyond, NEVER, 1)
+        if upcoming:
+            self._next = upcoming[0][1].due
+            self._alarm.set(from_micros(self._next))
+            if self._next <= self._now():
+                # The clock moved on before the alarm was set.
+                self._looks = True
+
+    def _bring_all(self, now: int) -> None:
+        commands: list[tuple[bytes, TimerRecord]] = []
+        brought: set[tuple[str, str]] = set()
+        for key, timer in self._due(now):
+            owner = (timer.process, timer.instance)
+            router = self._router_of.get(timer.process)
+            if timer.kind == "command":
+                self._in_hand.add(key)
+                commands.append((key, timer))
+            elif router is None:
+                # That of a process manager that is not registered stays until it is.
+                self._put_off.setdefault(owner, set()).add(key)
+            elif owner in brought:
+                # The next one of an instance waits for the others to have their turns, so that
+                # all go by time, and not instance by instance.
+                self._looks = True
+                break
+            else:
+                brought.add(owner)
+                self._in_hand.add(key)
+                router.send(timer.instance, TimerDue(timer=timer, key=key))
+        for key, timer in sorted(commands, key=_in_order):
+            self._courier.journal.add(_Released(self, key, timer))
+
+    def _due(self, now: int) -> Iterator[tuple[bytes, TimerRecord]]:
+        """What is due and in nobody's hand, as long as there is room."""
         after = b""
         while len(self._in_hand) < self._max_in_flight:
-            page = store.read_timers(after, now, PAGE)
+            page = self._courier.store.read_timers(after, now, PAGE)
             for key, timer in page:
-                if key not in self._in_hand:
-                    self._bring(key, timer)
+                if key in self._in_hand:
+                    continue
+                if key in self._put_off.get((timer.process, timer.instance), ()):
+                    continue
+                yield key, timer
+                if len(self._in_hand) >= self._max_in_flight:
+                    return
             if len(page) < PAGE:
-                break
+                return
             after = page[-1][0]
-        beyond = (now + 1).to_bytes(8, "big")
-        upcoming = store.read_timers(beyond, NEVER, 1)
-        self._next = upcoming[0][1].due if upcoming else NEVER
-        if upcoming:
-            self._alarm.set(from_micros(self._next))
 
     def _ring(self) -> None:
         self._looks = True
         self.wake()
-
-    def _bring(self, key: bytes, timer: TimerRecord) -> None:
-        self._in_hand[key] = (timer.process, timer.instance)
-        if timer.kind == "command":
-            self._courier.journal.add(_Released(self, key, timer))
-            return
-        router = self._router_of.get(timer.process)
-        # That of a process manager that is not registered stays until it is.
-        if router is not None:
-            router.send(timer.instance, TimerDue(timer=timer, key=key))
 
     def released(self, key: bytes, step: Step) -> None:
         """A held back command is in the queue; called by the journal."""
@@ -145,6 +176,14 @@ class Timekeeper(PooledActor):
     def try_again(self, work: _Released) -> None:
         """The disk refused."""
         self._courier.journal.add(work)
+
+
+def _in_order(due: tuple[bytes, TimerRecord]) -> tuple[int, str, str, int, int]:
+    """By time; what one step issued for the same time, as it was issued."""
+    _, timer = due
+    assert timer.command is not None
+    number = int(timer.name.rpartition(".")[2])
+    return timer.due, timer.process, timer.instance, timer.command.version, number
 
 
 class _Released:

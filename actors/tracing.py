@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from .clock import from_micros
 from .errors import UnknownMessage
-from .listening import PAGE, first_where, listeners, transition_of
+from .listening import PAGE, Listeners, first_where, transition_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,7 +70,7 @@ class TraceNode:
     @property
     def line(self) -> str:
         """This node alone, in words."""
-        parts = [self.kind]
+        parts: list[str] = [self.kind]
         if self.kind == "transition":
             parts += [self.id, f"({self.type})"]
         elif self.type:
@@ -138,6 +139,7 @@ class _Chain:
     def __init__(self, store: Store, catalog: Catalog) -> None:
         self._store = store
         self._catalog = catalog
+        self._listeners = Listeners(catalog)
         self._correlation_id = ""
         # The transitions on the way up from what was asked for, by their causes. They belong to
         # the tree even where classes have changed and the way down would miss them.
@@ -233,16 +235,14 @@ class _Chain:
 
     def _follow_event(self, node: _Node, record: EventRecord) -> None:
         found = dict(self._known.get(record.event_id, {}))
-        for listener in listeners(self._catalog, record):
+        for listener in self._listeners.of(record):
             name = listener.definition.name
-            try:
-                instances = listener.instances(self._store, record)
-            except Exception:  # noqa: BLE001 - it was parked, and `why` tells so
-                continue
-            for instance in instances:
-                transition, _ = transition_of(self._store, name, instance, record)
-                if transition is not None:
-                    found[name, instance] = transition
+            # What cannot be correlated was parked, and `why` tells so.
+            with suppress(Exception):
+                for instance in listener.instances(self._store, record):
+                    transition, _ = transition_of(self._store, name, instance, record)
+                    if transition is not None:
+                        found[name, instance] = transition
         for (process, instance), transition in found.items():
             made = self._transition(process, instance, transition)
             if made is not None:
@@ -282,9 +282,8 @@ class _Chain:
         self, node: _Node, process: str, instance: str, transition: TransitionRecord
     ) -> None:
         """Timeouts continue the chain of the transition before them, so they follow it."""
-        setters = {name: node for name in transition.timers or {}}
-        newest, version = node, transition.version
-        for later in self._history(process, instance, version):
+        newest = node
+        for later in self._history(process, instance, transition.version):
             is_timeout = later.cause.startswith("timeout:")
             if not (is_timeout or later.cause in BY_PEOPLE) or (
                 later.correlation_id != self._correlation_id
@@ -292,13 +291,27 @@ class _Chain:
                 return
             if not is_timeout:
                 continue
-            name = later.cause.removeprefix("timeout:")
             made = self._transition(process, instance, later)
             if made is None:
                 return
-            setters.get(name, newest).children.append(made)
-            setters |= {one: made for one in later.timers or {} if one not in setters}
+            setter = self._transitions.get(
+                (process, instance, self._setter(later, process, instance))
+            )
+            (setter or newest).children.append(made)
             newest = made
+
+    def _setter(self, transition: TransitionRecord, process: str, instance: str) -> int:
+        """The version of the transition that set the timeout which made this one."""
+        name = transition.cause.removeprefix("timeout:")
+        due: int | None = None
+        for version in range(transition.version - 1, 0, -1):
+            before = self._store.read_transitions(process, instance, version - 1, 1)[0]
+            found = (before.timers or {}).get(name)
+            if found is None or (due is not None and found != due):
+                return version + 1
+            # An operator may have moved it, which is not setting it.
+            due = None if before.cause in BY_PEOPLE else found
+        return 1
 
     def _command(
         self,
@@ -328,7 +341,7 @@ class _Chain:
             if made:
                 return
             refusal = self._refusal(process, instance, transition.version, kind, command_id)
-            told = refusal and self._transition(process, instance, refusal)
+            told = None if refusal is None else self._transition(process, instance, refusal)
             if refusal is not None and told is not None:
                 refused.append(f"refused: {refusal.note or ''}")
                 node.children.append(told)

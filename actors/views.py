@@ -22,7 +22,8 @@ class InstanceView:
         state: its fields
         version: how many transitions it had
         is_complete: whether the process has ended
-        status: ``"suspended"`` while an event is parked and the rest wait behind it
+        status: ``"suspended"`` while something is parked and the rest waits behind it, but not
+            while what failed is to be tried again by itself
 
     """
 
@@ -62,6 +63,7 @@ class Transition:
         commands: what it issued
         time: when it was made
         correlation_id: the id that everything in its chain shares
+        note: the reason of a refusal, or what an operator changed and who asked
 
     """
 
@@ -73,6 +75,7 @@ class Transition:
     commands: tuple[Command, ...]
     time: datetime
     correlation_id: str
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

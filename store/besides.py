@@ -12,6 +12,7 @@ from .tables import (
     block_to_row,
     digest,
     instance_key,
+    parked_at_key,
     parked_from_row,
     parked_to_row,
     refusal_to_row,
@@ -122,8 +123,11 @@ class BesidesWriter:
         parked.decision = besides.decision
         self._put("decided", key, parked_to_row(parked))
         if parked.position:
-            key = instance_key(parked.process, parked.instance) + number(parked.position)
-            self._txn.delete(key, db=self._tables["parked_at"])
+            key = parked_at_key(parked)
+            raw = self._txn.get(key, db=self._tables["parked_at"])
+            # This step may have parked it again already.
+            if raw is not None and unframe(raw, "parked_at", key) == besides.unpark:
+                self._txn.delete(key, db=self._tables["parked_at"])
 
     def _learn(self, step: Step, field: str, old: str | None, new: str | None) -> None:
         table = self._tables["index"]

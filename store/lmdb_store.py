@@ -335,6 +335,24 @@ class LmdbStore:
         block = None if raw is None else Block(*unframe(raw, "waiting", prefix + BLOCKED))
         return block, [numbered(key) for key, _ in rows]
 
+    def read_waiting_instances(
+        self, after: tuple[str, str], limit: int
+    ) -> list[tuple[str, str]]:
+        start = instance_key(*after) + LAST + b"\0" if any(after) else b"\0"
+        found: list[tuple[str, str]] = []
+        with (
+            self._environment.read() as txn,
+            txn.cursor(self._db["waiting"]) as cursor,
+        ):
+            while len(found) < limit and cursor.set_range(start):
+                key = cursor.key()
+                # The block, if there is one, comes before what waits behind it.
+                if numbered(key):
+                    process, instance, _ = key[:-8].decode().split("\0")
+                    found.append((process, instance))
+                start = key[:-8] + LAST + b"\0"
+        return found
+
     def _may_wait(self) -> bool:
         """Whether anything is in the table at all, which is asked for with every instance."""
         self._environment.check_usable()

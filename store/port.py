@@ -118,6 +118,12 @@ class Store(Protocol):
         """Why an instance takes nothing, if so, and the positions that wait, in order."""
         ...
 
+    def read_waiting_instances(
+        self, after: tuple[str, str], limit: int
+    ) -> list[tuple[str, str]]:
+        """Instances for which events wait and nothing blocks, by process and id."""
+        ...
+
     def read_timers(self, after: bytes, until: int, limit: int) -> list[tuple[bytes, TimerRecord]]:
         """Timers due at or before `until`, in order of time, each with the key to go on after."""
         ...

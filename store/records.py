@@ -133,6 +133,7 @@ class TransitionRecord(Struct, gc=False):
     what makes a second delivery of an event harmless. `commands` holds
     `(command_id, type, data)`; `timers` what is due later: timeouts by name, delayed commands by
     id, with their times. `note` says more about the cause: the reason of a refusal, or who asked.
+    `state_version` is that of the class that wrote `state`.
     """
 
     version: int
@@ -146,6 +147,7 @@ class TransitionRecord(Struct, gc=False):
     commands: list[tuple[str, str, bytes]] = []
     timers: dict[str, int] | None = None
     note: str | None = None
+    state_version: int = 1
 
 
 class TimerRecord(Struct, gc=False):

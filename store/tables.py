@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from .encoding import NUMBER
+from .encoding import NUMBER, number
 from .records import (
     Block,
     CommandRecord,
@@ -81,6 +81,13 @@ def digest(*parts: str) -> bytes:
     return blake2b("\0".join(parts).encode(), digest_size=16).digest()
 
 
+def parked_at_key(parked: ParkedRecord) -> bytes:
+    """Of what was parked for an event: at most one for its handlers, and one for each effect."""
+    if parked.effect:
+        return digest(parked.process, parked.instance, parked.effect) + NUMBER.pack(parked.position)
+    return instance_key(parked.process, parked.instance) + NUMBER.pack(parked.position)
+
+
 def timer_key(timer: TimerRecord) -> bytes:
     return NUMBER.pack(timer.due) + digest(timer.process, timer.instance, timer.kind, timer.name)
 
@@ -146,6 +153,7 @@ def transition_to_row(record: TransitionRecord) -> list[Any]:
         record.commands,
         record.timers,
         record.note,
+        record.state_version,
     ]
 
 

@@ -14,6 +14,7 @@ from .tables import (
     event_to_row,
     instance_key,
     numbered,
+    parked_at_key,
     parked_to_row,
     seek_last,
     transition_to_row,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from lmdb import _Database
 
     from .besides import Counters
-    from .records import Append, CommandRecord, Outcome, ParkedRecord, Step
+    from .records import Append, Besides, CommandRecord, Outcome, ParkedRecord, Step
 
     Txn: TypeAlias = lmdb.Transaction[bytes]
     Tables: TypeAlias = Mapping[str, _Database]
@@ -75,7 +76,7 @@ class Writer:
         if step.append is not None:
             refusal = self._refuse_append(step.append)
         if step.park is not None and refusal is None:
-            refusal = self._refuse_park(step.park)
+            refusal = self._refuse_park(step.park, step.besides)
         if step.besides is not None and refusal is None:
             refusal = self._rare.refuse(step)
         if refusal is not None:
@@ -125,10 +126,14 @@ class Writer:
             return None
         return Conflict(f"stream {append.stream!r} is not at version {version}")
 
-    def _refuse_park(self, parked: ParkedRecord) -> Duplicate | None:
+    def _refuse_park(self, parked: ParkedRecord, besides: Besides | None) -> Duplicate | None:
         if parked.position:
-            key = instance_key(parked.process, parked.instance) + number(parked.position)
-            if self._get(key, db=self._tables["parked_at"]) is not None:
+            key = parked_at_key(parked)
+            raw = self._get(key, db=self._tables["parked_at"])
+            # What this step takes away is not in its way.
+            if raw is not None and not (
+                besides is not None and besides.unpark == unframe(raw, "parked_at", key)
+            ):
                 return Duplicate(position=parked.position)
         return None
 
@@ -203,7 +208,7 @@ class Writer:
             number(parked.number), self._frame(parked_to_row(parked)), db=self._tables["parked"]
         )
         if parked.position:
-            key = instance_key(parked.process, parked.instance) + number(parked.position)
+            key = parked_at_key(parked)
             self._put(key, self._frame(parked.number), db=self._tables["parked_at"])
 
 

@@ -50,6 +50,17 @@ class ActivityRecorded(Activity):
     """Anything else that is logged for a case; `activity` says what."""
 
 
+# All of them come from outside: no aggregate makes them, the program publishes what the log says.
+bank.register(
+    ApplicationSubmitted,
+    OfferCreated,
+    ApplicationDeclined,
+    ApplicationCancelled,
+    ApplicationActivated,
+    ActivityRecorded,
+)
+
+
 @bank.register
 class LoanApplication(ProcessManager, correlate="case"):
     """One application, from its submission to the first event that ends it."""

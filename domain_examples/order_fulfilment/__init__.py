@@ -1,6 +1,7 @@
 """A shop that fulfils orders: reserve the stock, charge the customer, ship, complete.
 
-When a step fails, the ones before it are undone, the newest first, and the order ends cancelled.
+When a step fails, is refused, or takes too long, or when the customer cancels, the steps before it
+are undone, the newest first, and the order ends cancelled.
 Each module holds one aggregate with its commands and events; `process` ties them together.
 """
 
@@ -25,22 +26,36 @@ from .orders import (
 )
 from .payments import (
     ChargePayment,
+    ConfirmPayment,
     Payment,
     PaymentCharged,
     PaymentDeclined,
+    PaymentPending,
     PaymentRefunded,
+    PaymentWithdrawn,
     RefundPayment,
+    WithdrawPayment,
 )
-from .process import OrderFulfilment
-from .shipping import CreateShipment, Shipment, ShipmentCreated, ShipmentRejected
+from .process import PATIENCE, OrderFulfilment
+from .shipping import (
+    CancelShipment,
+    CreateShipment,
+    Shipment,
+    ShipmentCancelled,
+    ShipmentCreated,
+    ShipmentRejected,
+)
 
 shop = Domain("shop")
 shop.register(Order, Reservation, Payment, Shipment, OrderFulfilment)
 
 __all__ = [
+    "PATIENCE",
     "CancelOrder",
+    "CancelShipment",
     "ChargePayment",
     "CompleteOrder",
+    "ConfirmPayment",
     "CreateShipment",
     "Order",
     "OrderCancelled",
@@ -51,7 +66,9 @@ __all__ = [
     "Payment",
     "PaymentCharged",
     "PaymentDeclined",
+    "PaymentPending",
     "PaymentRefunded",
+    "PaymentWithdrawn",
     "PlaceOrder",
     "RefundPayment",
     "ReleaseReservation",
@@ -59,8 +76,10 @@ __all__ = [
     "ReservationReleased",
     "ReserveStock",
     "Shipment",
+    "ShipmentCancelled",
     "ShipmentCreated",
     "ShipmentRejected",
     "StockReserved",
+    "WithdrawPayment",
     "shop",
 ]

@@ -67,6 +67,8 @@ class Order(Aggregate, identity="order_id"):
 
     @handle(CancelOrder)
     def cancel(self, command: CancelOrder) -> OrderCancelled:
+        # Asked by the process when something failed, or by the customer at any time before the
+        # order is completed. Whichever of completing and cancelling comes first wins.
         self._refuse_unless_placed()
         return OrderCancelled(order_id=self.id, reason=command.reason)
 

@@ -1,4 +1,4 @@
-"""The payment of one order: charged or declined, and refunded when the order falls through."""
+"""The payment of one order: charged, declined, or left to a clerk; refunded or withdrawn again."""
 
 from decimal import Decimal
 
@@ -7,10 +7,21 @@ from actors import Aggregate, Command, Event, Rejected, apply, handle
 LIMIT = Decimal(1_000)
 """The customer's bank declines anything above."""
 
+UNCHECKED = Decimal(500)
+"""Anything above is charged only when a clerk has looked at it and confirmed it."""
+
 
 class ChargePayment(Command):
     order_id: str
     amount: Decimal
+
+
+class ConfirmPayment(Command):
+    order_id: str
+
+
+class WithdrawPayment(Command):
+    order_id: str
 
 
 class RefundPayment(Command):
@@ -27,6 +38,15 @@ class PaymentDeclined(Event):
     reason: str
 
 
+class PaymentPending(Event):
+    order_id: str
+    amount: Decimal
+
+
+class PaymentWithdrawn(Event):
+    order_id: str
+
+
 class PaymentRefunded(Event):
     order_id: str
     amount: Decimal
@@ -37,17 +57,29 @@ class Payment(Aggregate, identity="order_id"):
     amount: Decimal = Decimal(0)
 
     @handle(ChargePayment)
-    def charge(self, command: ChargePayment) -> PaymentCharged | PaymentDeclined:
-        if self.status != "new":
-            raise Rejected("the payment was asked for already")
+    def charge(self, command: ChargePayment) -> PaymentCharged | PaymentDeclined | PaymentPending:
+        self._refuse_unless("new")
         if command.amount > LIMIT:
             return PaymentDeclined(order_id=self.id, reason=f"over the limit of {LIMIT}")
+        if command.amount > UNCHECKED:
+            return PaymentPending(order_id=self.id, amount=command.amount)
         return PaymentCharged(order_id=self.id, amount=command.amount)
+
+    @handle(ConfirmPayment)
+    def confirm(self, command: ConfirmPayment) -> PaymentCharged:
+        # The clerk's confirming and the process's withdrawing meet here: the first one wins,
+        # and the other one is refused.
+        self._refuse_unless("pending")
+        return PaymentCharged(order_id=self.id, amount=self.amount)
+
+    @handle(WithdrawPayment)
+    def withdraw(self, command: WithdrawPayment) -> PaymentWithdrawn:
+        self._refuse_unless("pending")
+        return PaymentWithdrawn(order_id=self.id)
 
     @handle(RefundPayment)
     def refund(self, command: RefundPayment) -> PaymentRefunded:
-        if self.status != "charged":
-            raise Rejected("there is nothing to refund")
+        self._refuse_unless("charged")
         # The aggregate knows what it charged; nobody has to tell it, or can get it wrong.
         return PaymentRefunded(order_id=self.id, amount=self.amount)
 
@@ -60,6 +92,19 @@ class Payment(Aggregate, identity="order_id"):
     def _declined(self, event: PaymentDeclined) -> None:
         self.status = "declined"
 
+    @apply(PaymentPending)
+    def _pending(self, event: PaymentPending) -> None:
+        self.status = "pending"
+        self.amount = event.amount
+
+    @apply(PaymentWithdrawn)
+    def _withdrawn(self, event: PaymentWithdrawn) -> None:
+        self.status = "withdrawn"
+
     @apply(PaymentRefunded)
     def _refunded(self, event: PaymentRefunded) -> None:
         self.status = "refunded"
+
+    def _refuse_unless(self, status: str) -> None:
+        if self.status != status:
+            raise Rejected(f"the payment is {self.status}, not {status}")

@@ -4,14 +4,21 @@ It decides nothing about stock, money or countries: aggregates decide, and their
 went. An order moves along these lines, and each event is the only thing the next step waits for:
 
     OrderPlaced -> StockReserved -> PaymentCharged -> ShipmentCreated -> OrderCompleted
-                   OutOfStock       PaymentDeclined   ShipmentRejected
-                        |                |                  |
-    OrderCancelled <----+--- ReservationReleased <-- PaymentRefunded
+                   OutOfStock       PaymentDeclined   ShipmentRejected   CompleteOrder refused
+                        |           PaymentWithdrawn        |                  |
+                        |                |                  |            ShipmentCancelled
+                        |                |                  |                  |
+    OrderCancelled <----+--- ReservationReleased <--- PaymentRefunded <--------+
+
+Two things come from people, at any time. A clerk confirms a pending payment; when nobody does for
+`PATIENCE`, the payment is withdrawn. And the customer may cancel the order until it is completed:
+then the order refuses to be completed, which undoes everything.
 """
 
+from datetime import timedelta
 from decimal import Decimal
 
-from actors import ProcessManager, handle
+from actors import ProcessManager, handle, rejected, timeout
 
 from .inventory import (
     OutOfStock,
@@ -25,10 +32,22 @@ from .payments import (
     ChargePayment,
     PaymentCharged,
     PaymentDeclined,
+    PaymentPending,
     PaymentRefunded,
+    PaymentWithdrawn,
     RefundPayment,
+    WithdrawPayment,
 )
-from .shipping import CreateShipment, ShipmentCreated, ShipmentRejected
+from .shipping import (
+    CancelShipment,
+    CreateShipment,
+    ShipmentCancelled,
+    ShipmentCreated,
+    ShipmentRejected,
+)
+
+PATIENCE = timedelta(days=2)
+"""How long a clerk has to confirm a payment."""
 
 
 class OrderFulfilment(ProcessManager, correlate="order_id"):
@@ -38,6 +57,7 @@ class OrderFulfilment(ProcessManager, correlate="order_id"):
     total: Decimal = Decimal(0)
     country: str = ""
     reason: str = ""
+    is_cancelled: bool = False
 
     # Forwards
 
@@ -55,8 +75,14 @@ class OrderFulfilment(ProcessManager, correlate="order_id"):
         self.status = "charging"
         self.issue(ChargePayment(order_id=self.order_id, amount=self.total))
 
+    @handle(PaymentPending)
+    def on_payment_pending(self, event: PaymentPending) -> None:
+        self.status = "awaiting_clerk"
+        self.set_timeout("clerk", PATIENCE)
+
     @handle(PaymentCharged)
     def on_payment_charged(self, event: PaymentCharged) -> None:
+        self.cancel_timeout("clerk")
         self.status = "shipping"
         self.issue(CreateShipment(order_id=self.order_id, country=self.country))
 
@@ -69,40 +95,82 @@ class OrderFulfilment(ProcessManager, correlate="order_id"):
     def on_order_completed(self, event: OrderCompleted) -> None:
         self.status = "completed"
 
-    # Backwards: a failure undoes the step before it, and each undoing leads to the one before that
+    # What goes wrong
 
-    @handle(ShipmentRejected)
-    def on_shipment_rejected(self, event: ShipmentRejected) -> None:
-        self.status = "refunding"
-        self.reason = event.reason
-        self.issue(RefundPayment(order_id=self.order_id))
+    @handle(OutOfStock)
+    def on_out_of_stock(self, event: OutOfStock) -> None:
+        self._cancel(f"{event.sku} is out of stock")
 
     @handle(PaymentDeclined)
     def on_payment_declined(self, event: PaymentDeclined) -> None:
+        self._release(event.reason)
+
+    @timeout("clerk")
+    def on_clerk_timeout(self) -> None:
+        self.status = "withdrawing"
+        self.issue(WithdrawPayment(order_id=self.order_id))
+
+    @rejected(WithdrawPayment)
+    def on_withdrawal_refused(self, command: WithdrawPayment, reason: str) -> None:
+        """The clerk was quicker by a moment: `PaymentCharged` goes on from here."""
+
+    @handle(ShipmentRejected)
+    def on_shipment_rejected(self, event: ShipmentRejected) -> None:
+        self._refund(event.reason)
+
+    @handle(OrderCancelled)
+    def on_order_cancelled(self, event: OrderCancelled) -> None:
         self.reason = event.reason
-        self._release()
+        self.is_cancelled = True
+        if self.status == "cancelling":
+            self._end()
+        # Otherwise the customer did it, and some step is under way, whose answer is waited for.
+
+    @rejected(CompleteOrder)
+    def on_completion_refused(self, command: CompleteOrder, reason: str) -> None:
+        self.status = "cancelling_shipment"
+        self.issue(CancelShipment(order_id=self.order_id))
+
+    @rejected(CancelOrder)
+    def on_cancellation_refused(self, command: CancelOrder, reason: str) -> None:
+        """The customer was quicker by a moment: their `OrderCancelled` ends this."""
+
+    # Backwards: each undoing leads to the one before it
+
+    @handle(ShipmentCancelled)
+    def on_shipment_cancelled(self, event: ShipmentCancelled) -> None:
+        self._refund()
 
     @handle(PaymentRefunded)
     def on_payment_refunded(self, event: PaymentRefunded) -> None:
         self._release()
 
-    @handle(OutOfStock)
-    def on_out_of_stock(self, event: OutOfStock) -> None:
-        self.reason = f"{event.sku} is out of stock"
-        self._cancel()
+    @handle(PaymentWithdrawn)
+    def on_payment_withdrawn(self, event: PaymentWithdrawn) -> None:
+        self._release("the payment was not confirmed in time")
 
     @handle(ReservationReleased)
     def on_reservation_released(self, event: ReservationReleased) -> None:
         self._cancel()
 
-    @handle(OrderCancelled, end=True)
-    def on_order_cancelled(self, event: OrderCancelled) -> None:
-        self.status = "cancelled"
+    def _refund(self, reason: str = "") -> None:
+        self.status = "refunding"
+        self.reason = self.reason or reason
+        self.issue(RefundPayment(order_id=self.order_id))
 
-    def _release(self) -> None:
+    def _release(self, reason: str = "") -> None:
         self.status = "releasing"
+        self.reason = self.reason or reason
         self.issue(ReleaseReservation(order_id=self.order_id))
 
-    def _cancel(self) -> None:
+    def _cancel(self, reason: str = "") -> None:
+        if self.is_cancelled:
+            self._end()
+            return
         self.status = "cancelling"
+        self.reason = self.reason or reason
         self.issue(CancelOrder(order_id=self.order_id, reason=self.reason))
+
+    def _end(self) -> None:
+        self.status = "cancelled"
+        self.mark_as_complete()

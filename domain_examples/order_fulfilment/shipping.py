@@ -11,6 +11,10 @@ class CreateShipment(Command):
     country: str
 
 
+class CancelShipment(Command):
+    order_id: str
+
+
 class ShipmentCreated(Event):
     order_id: str
     country: str
@@ -19,6 +23,10 @@ class ShipmentCreated(Event):
 class ShipmentRejected(Event):
     order_id: str
     reason: str
+
+
+class ShipmentCancelled(Event):
+    order_id: str
 
 
 class Shipment(Aggregate, identity="order_id"):
@@ -32,6 +40,12 @@ class Shipment(Aggregate, identity="order_id"):
             return ShipmentRejected(order_id=self.id, reason=f"{command.country} is not served")
         return ShipmentCreated(order_id=self.id, country=command.country)
 
+    @handle(CancelShipment)
+    def cancel(self, command: CancelShipment) -> ShipmentCancelled:
+        if self.status != "created":
+            raise Rejected("there is no shipment to cancel")
+        return ShipmentCancelled(order_id=self.id)
+
     @apply(ShipmentCreated)
     def _created(self, event: ShipmentCreated) -> None:
         self.status = "created"
@@ -39,3 +53,7 @@ class Shipment(Aggregate, identity="order_id"):
     @apply(ShipmentRejected)
     def _rejected(self, event: ShipmentRejected) -> None:
         self.status = "rejected"
+
+    @apply(ShipmentCancelled)
+    def _cancelled(self, event: ShipmentCancelled) -> None:
+        self.status = "cancelled"

@@ -1,13 +1,13 @@
 """Payments that the bank reports: matched to an invoice, booked, and the customer told.
 
-The first event comes from outside: no aggregate here makes a `PaymentReceived`, the adapter of the
-bank's feed publishes it. Each module holds one aggregate with its commands and events; `process`
-ties them together.
+The bank's events come from outside: no aggregate here makes them, and their classes belong to the
+bank. Each module holds one aggregate with its commands and events; `bank` has what is read of the
+bank's events, and `process` ties them together.
 """
 
 from actors import Domain
 
-from .bank import PaymentReceived
+from .bank import PaymentReceived, PaymentSettled
 from .holding import HeldPayment, HoldPayment, PaymentHeld
 from .invoices import (
     Invoice,
@@ -22,6 +22,8 @@ from .notices import CustomerNotified, Notice, NotifyCustomer
 from .process import PaymentReconciliation
 
 reconciliation = Domain("reconciliation")
+reconciliation.register_external_event(PaymentReceived, "Bank.PaymentReceived.v1")
+reconciliation.register_external_event(PaymentSettled, "Bank.PaymentSettled.v1")
 reconciliation.register(Invoice, LedgerEntry, Notice, HeldPayment, PaymentReconciliation)
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "PaymentMatched",
     "PaymentReceived",
     "PaymentReconciliation",
+    "PaymentSettled",
     "PaymentUnmatched",
     "PostEntry",
     "reconciliation",

@@ -1,14 +1,18 @@
 """The process: from money that arrived to a customer who knows.
 
-PaymentReceived -> PaymentMatched -> EntryPosted -> CustomerNotified
+PaymentReceived -> PaymentMatched -> EntryPosted
+                                     PaymentSettled -> CustomerNotified
                    PaymentUnmatched -> PaymentHeld
+
+The customer is told when the payment is booked and the bank has settled it, which may come in
+either order, and days apart.
 """
 
 from decimal import Decimal
 
-from actors import ProcessManager, handle
+from actors import Indexed, ProcessManager, handle
 
-from .bank import PaymentReceived
+from .bank import PaymentReceived, PaymentSettled
 from .holding import HoldPayment, PaymentHeld
 from .invoices import MatchPayment, PaymentMatched, PaymentUnmatched
 from .ledger import EntryPosted, PostEntry
@@ -26,15 +30,20 @@ def payment_of(event: EntryPosted) -> str | None:
 
 class PaymentReconciliation(ProcessManager, correlate="payment_id"):
     payment_id: str = ""
+    # Learnt from the first event; the bank's later ones name nothing else.
+    transaction: Indexed[str] = ""
     amount: Decimal = Decimal(0)
     customer_id: str = ""
     status: str = "new"
+    is_booked: bool = False
+    is_settled: bool = False
 
     @handle(PaymentReceived, start=True)
     def on_payment_received(self, event: PaymentReceived) -> None:
         if self.version:
             # The bank reported this payment before; it is one payment all the same.
             return
+        self.transaction = event.transaction
         self.amount = event.amount
         if not event.reference:
             # There is no invoice to ask.
@@ -66,12 +75,16 @@ class PaymentReconciliation(ProcessManager, correlate="payment_id"):
     # The ledger knows nothing of payments: a function reads from the entry's id whose it is.
     @handle(EntryPosted, correlate=payment_of)
     def on_entry_posted(self, event: EntryPosted) -> None:
-        self.status = "notifying"
-        self.issue(
-            NotifyCustomer(
-                payment_id=self.payment_id, customer_id=self.customer_id, amount=self.amount
-            )
-        )
+        self.status = "settling"
+        self.is_booked = True
+        self._notify_if_sure()
+
+    # A learnt key: found by the value that the instance put into its indexed field.
+    @handle(PaymentSettled, correlate={"transaction": "transaction"})
+    def on_payment_settled(self, event: PaymentSettled) -> None:
+        if not self.is_settled:
+            self.is_settled = True
+            self._notify_if_sure()
 
     @handle(CustomerNotified, end=True)
     def on_customer_notified(self, event: CustomerNotified) -> None:
@@ -80,6 +93,15 @@ class PaymentReconciliation(ProcessManager, correlate="payment_id"):
     @handle(PaymentHeld, end=True)
     def on_payment_held(self, event: PaymentHeld) -> None:
         self.status = "held"
+
+    def _notify_if_sure(self) -> None:
+        if self.is_booked and self.is_settled:
+            self.status = "notifying"
+            self.issue(
+                NotifyCustomer(
+                    payment_id=self.payment_id, customer_id=self.customer_id, amount=self.amount
+                )
+            )
 
     def _hold(self, reason: str) -> None:
         self.status = "holding"

@@ -2,7 +2,7 @@
 
 The process waits for a person in the middle: until the email is verified it is only a few lines on
 disk, for as long as that takes. Each module holds one aggregate with its commands and events;
-`process` ties them together.
+`process` ties them together, `post` sends the letters, and `identity` is an event from outside.
 """
 
 from actors import Domain
@@ -18,32 +18,37 @@ from .accounts import (
     VerifyEmail,
     WithdrawRegistration,
 )
-from .letters import Letters, SendCode, SendWelcome, VerificationCodeSent, WelcomeSent
+from .identity import EmailConfirmed
+from .letters import CodeWritten, Letters, WelcomeWritten, WriteCode, WriteWelcome
+from .post import Outbox, Post
 from .process import UserOnboarding
 from .workspaces import ProvisioningFailed, ProvisionWorkspace, Workspace, WorkspaceProvisioned
 
 onboarding = Domain("onboarding")
-onboarding.register(Account, Letters, Workspace, UserOnboarding)
+onboarding.register(EmailConfirmed, Account, Letters, Workspace, UserOnboarding, Post)
 
 __all__ = [
     "Account",
     "AccountClosed",
     "AccountRegistered",
     "CloseAccount",
+    "CodeWritten",
+    "EmailConfirmed",
     "EmailVerified",
     "Letters",
+    "Outbox",
+    "Post",
     "ProvisionWorkspace",
     "ProvisioningFailed",
     "RegisterAccount",
     "RegistrationWithdrawn",
-    "SendCode",
-    "SendWelcome",
     "UserOnboarding",
-    "VerificationCodeSent",
     "VerifyEmail",
-    "WelcomeSent",
+    "WelcomeWritten",
     "WithdrawRegistration",
     "Workspace",
     "WorkspaceProvisioned",
+    "WriteCode",
+    "WriteWelcome",
     "onboarding",
 ]

@@ -1,45 +1,48 @@
-"""The letters to one user: a code to verify the email with, and a welcome."""
+"""The letters to one user: a code to verify the email with, and a welcome.
+
+They are written here, so that they are in the log with everything else; `post` sends them.
+"""
 
 from actors import Aggregate, Command, Event, apply, handle
 
 
-class SendCode(Command):
+class WriteCode(Command):
     account_id: str
     email: str
     code: str
 
 
-class SendWelcome(Command):
+class WriteWelcome(Command):
     account_id: str
     email: str
     url: str
 
 
-class VerificationCodeSent(Event):
+class CodeWritten(Event):
     account_id: str
     email: str
     code: str
 
 
-class WelcomeSent(Event):
+class WelcomeWritten(Event):
     account_id: str
     email: str
     url: str
 
 
 class Letters(Aggregate, identity="account_id"):
-    sent: int = 0
+    written: int = 0
 
-    @handle(SendCode)
-    def send_code(self, command: SendCode) -> VerificationCodeSent:
-        return VerificationCodeSent(account_id=self.id, email=command.email, code=command.code)
+    @handle(WriteCode)
+    def write_code(self, command: WriteCode) -> CodeWritten:
+        return CodeWritten(account_id=self.id, email=command.email, code=command.code)
 
-    @handle(SendWelcome)
-    def send_welcome(self, command: SendWelcome) -> WelcomeSent:
-        return WelcomeSent(account_id=self.id, email=command.email, url=command.url)
+    @handle(WriteWelcome)
+    def write_welcome(self, command: WriteWelcome) -> WelcomeWritten:
+        return WelcomeWritten(account_id=self.id, email=command.email, url=command.url)
 
     # One method may apply several events that change the state in the same way.
-    @apply(VerificationCodeSent)
-    @apply(WelcomeSent)
-    def _sent(self, event: VerificationCodeSent | WelcomeSent) -> None:
-        self.sent += 1
+    @apply(CodeWritten)
+    @apply(WelcomeWritten)
+    def _written(self, event: CodeWritten | WelcomeWritten) -> None:
+        self.written += 1

@@ -1,14 +1,18 @@
 """The process: from a registered account to a welcomed user.
 
-    AccountRegistered -> VerificationCodeSent
-                         EmailVerified -> WorkspaceProvisioned -> WelcomeSent
+    AccountRegistered -> CodeWritten
+                         EmailConfirmed -.
+                         EmailVerified <-' -> WorkspaceProvisioned -> WelcomeWritten
                          RegistrationWithdrawn    ProvisioningFailed -> AccountClosed
 
-The process asks for the code to be sent, and then waits for a person, who verifies the email or
-withdraws. That the code was sent leads to nothing, so the process does not listen for it.
+The process asks for the code to be written, and then waits for a person, who verifies the email or
+withdraws. That the code was written leads to nothing here; the post sends it.
+
+An identity provider may confirm the email instead, and its word may be here before the account is
+registered. `early="hold"` keeps it until there is a process that it can be for.
 """
 
-from actors import ProcessManager, handle
+from actors import ProcessManager, handle, rejected
 
 from .accounts import (
     AccountClosed,
@@ -16,15 +20,18 @@ from .accounts import (
     CloseAccount,
     EmailVerified,
     RegistrationWithdrawn,
+    VerifyEmail,
 )
-from .letters import SendCode, SendWelcome, WelcomeSent
+from .identity import EmailConfirmed
+from .letters import WelcomeWritten, WriteCode, WriteWelcome
 from .workspaces import ProvisioningFailed, ProvisionWorkspace, WorkspaceProvisioned
 
 
-class UserOnboarding(ProcessManager, correlate="account_id"):
+class UserOnboarding(ProcessManager, correlate="account_id", early="hold"):
     account_id: str = ""
     email: str = ""
     seats: int = 0
+    code: str = ""
     status: str = "new"
 
     @handle(AccountRegistered, start=True)
@@ -32,7 +39,17 @@ class UserOnboarding(ProcessManager, correlate="account_id"):
         self.status = "awaiting_verification"
         self.email = event.email
         self.seats = event.seats
-        self.issue(SendCode(account_id=event.account_id, email=event.email, code=event.code))
+        self.code = event.code
+        self.issue(WriteCode(account_id=event.account_id, email=event.email, code=event.code))
+
+    @handle(EmailConfirmed)
+    def on_email_confirmed(self, event: EmailConfirmed) -> None:
+        # The account decides, as it does for a person who types the code.
+        self.issue(VerifyEmail(account_id=self.account_id, code=self.code))
+
+    @rejected(VerifyEmail)
+    def on_verification_refused(self, command: VerifyEmail, reason: str) -> None:
+        """The person was quicker, who verified or withdrew: that goes on from here."""
 
     @handle(EmailVerified)
     def on_email_verified(self, event: EmailVerified) -> None:
@@ -47,15 +64,15 @@ class UserOnboarding(ProcessManager, correlate="account_id"):
     @handle(WorkspaceProvisioned, correlate={"account_id": "owner_id"})
     def on_workspace_provisioned(self, event: WorkspaceProvisioned) -> None:
         self.status = "welcoming"
-        self.issue(SendWelcome(account_id=self.account_id, email=self.email, url=event.url))
+        self.issue(WriteWelcome(account_id=self.account_id, email=self.email, url=event.url))
 
     @handle(ProvisioningFailed, correlate={"account_id": "owner_id"})
     def on_provisioning_failed(self, event: ProvisioningFailed) -> None:
         self.status = "closing"
         self.issue(CloseAccount(account_id=self.account_id, reason=event.reason))
 
-    @handle(WelcomeSent, end=True)
-    def on_welcome_sent(self, event: WelcomeSent) -> None:
+    @handle(WelcomeWritten, end=True)
+    def on_welcome_written(self, event: WelcomeWritten) -> None:
         self.status = "onboarded"
 
     @handle(AccountClosed, end=True)

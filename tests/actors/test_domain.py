@@ -268,7 +268,7 @@ def test_a_correlation_that_is_none_is_refused(shop: Domain, wrong: Any) -> None
         @handle(Paid, correlate=wrong)
         def on_paid(self, event: Paid) -> None: ...
 
-    refuse(shop, Lost, "Lost.on_paid", "is no field name, mapping or function")
+    refuse(shop, Lost, "Lost.on_paid", "is no field name, mapping, function or ALL")
 
 
 def test_a_field_without_annotation_is_refused(shop: Domain) -> None:

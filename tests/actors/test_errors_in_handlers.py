@@ -25,6 +25,7 @@ from actors import (
     timeout,
 )
 from actors.testing import VirtualClock
+from store import Besides, LmdbStore, Step
 
 works = Domain("works")
 
@@ -401,3 +402,24 @@ def test_waits_do_not_grow_beyond_the_maximum() -> None:
     assert retry.wait(3) == timedelta(seconds=4)
     assert retry.wait(1_999) == timedelta(minutes=1)
     assert retry.wait(2_000) is None
+
+
+def test_a_crash_while_what_waited_is_taken_up_is_made_good_without_another_event(
+    tmp_path: Path,
+) -> None:
+    Job.failing = {("a", 2): 1}
+    with Runtime(tmp_path / "store", hasty) as runtime:
+        feed(runtime, "a", 0, 1, 2, 3, 4)
+        (parked,) = runtime.parked()
+    # As if the process had died right after the decision was on disk.
+    with LmdbStore(tmp_path / "store") as store:
+        decided = Besides(
+            unpark=parked.id,
+            decision=("retry", 0, None),
+            unblock=True,
+            waits=[("hasty.Job", "a", 3)],
+        )
+        store.commit([Step(process="hasty.Job", instance="a", besides=decided)])
+    with Runtime(tmp_path / "store", hasty) as runtime:
+        runtime.settle(timeout=10)
+        assert parts_of(runtime, "a", Job) == [1, 2, 3, 4]

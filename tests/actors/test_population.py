@@ -23,6 +23,7 @@ class Sleeper(DurableActor):
         """Be done with every errand."""
         self.envelopes.clear()
         self.finished = self.sent
+        self.scheduled = False
 
 
 class World:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from actors import Command, Event
-from actors.references import classes_named_in
+from actors.references import classes_named_in, first_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -164,3 +164,134 @@ def test_a_return_annotation_that_is_no_text_is_read_too() -> None:
 
 def test_what_is_no_plain_function_is_passed_over() -> None:
     assert classes_named_in([print, types.SimpleNamespace, Paid], Event) == set()
+
+
+class Base:
+    def make(self) -> Event:
+        return Paid("o1")
+
+    def refuse(self) -> Event:
+        return Failed("o1")
+
+
+class Child(Base):
+    def make(self) -> Event:
+        return self._ship()
+
+    def _ship(self) -> Event:
+        return Shipped("o1")
+
+    def from_parent(self) -> Event:
+        return super().make()
+
+    def from_parent_by_name(self) -> Event:
+        return Base.refuse(self)
+
+    def from_another(self, other: Base) -> Event:
+        return other.make()
+
+    def from_a_function(self) -> Event:
+        return asks(self)
+
+    def kept(self) -> Any:
+        refuse = self.refuse
+        return [refuse for _ in "ab"]
+
+
+def asks(maker: Base) -> Event:
+    return maker.make()
+
+
+@pytest.mark.parametrize(
+    ("function", "found"),
+    [
+        (Child.make, {Shipped}),
+        (Child.from_parent, {Paid, Shipped}),
+        (Child.from_parent_by_name, {Failed}),
+        (Child.from_another, set()),
+        (Child.from_a_function, {Shipped}),
+        (Child.kept, {Failed}),
+    ],
+)
+def test_methods_of_the_class_are_followed_where_it_is_asked_for(
+    function: Callable[..., Any], found: set[type[Event]]
+) -> None:
+    assert classes_named_in([function], Event, of=Child) == found
+    assert classes_named_in([function], Event) == set()
+
+
+LATE = "late"
+
+
+def literal(self: Any) -> None:
+    self.wait("payment", 1)
+    self.wait(LATE, f"{self.days}")
+    self.wait(name="shipment", days=2 * self.days)
+
+
+def in_a_branch_and_a_loop(self: Any) -> None:
+    if self.days:
+        for days in self.days:
+            self.wait("payment", min(days, 3))
+
+
+def worked_out(self: Any) -> None:
+    self.wait(f"late-{self.days}", 1)
+
+
+def added(self: Any) -> None:
+    self.wait(LATE + self.days, 1)
+
+
+def formatted(self: Any) -> None:
+    self.wait("late-{}".format(self.days), 1)  # noqa: UP032 - this is what is tested
+
+
+def field(self: Any) -> None:
+    self.wait(self.days, 1)
+
+
+def number(self: Any) -> None:
+    self.wait(1)
+
+
+def not_called(self: Any) -> Any:
+    return self.days
+
+
+def calls_literal(self: Any) -> None:
+    literal(self)
+
+
+def in_a_closure(self: Any) -> Any:
+    return lambda: self.wait("payment", 1)
+
+
+@pytest.mark.parametrize(
+    ("function", "found"),
+    [
+        (literal, {"payment", "late", "shipment"}),
+        (in_a_branch_and_a_loop, {"payment"}),
+        (worked_out, {None}),
+        (added, {None}),
+        (formatted, {None}),
+        (field, {None}),
+        (number, {None}),
+        (not_called, set()),
+        (calls_literal, {"payment", "late", "shipment"}),
+        (in_a_closure, {"payment"}),
+    ],
+)
+def test_the_first_argument_of_a_call_is_read_where_it_is_a_text(
+    function: Callable[..., Any], found: set[str | None]
+) -> None:
+    assert first_arguments([function], "wait") == found
+
+
+def test_the_first_argument_may_be_a_text_that_a_closure_holds() -> None:
+    late = "late"
+
+    def waits(self: Any) -> None:
+        self.wait(late, 1)
+
+    assert first_arguments([waits], "wait") == {"late"}

@@ -1,0 +1,11 @@
+"""What an identity provider tells us: that an email belongs to whoever it says.
+
+People of a company that has such a provider need no code. The provider reports when it likes, also
+before the account is registered here.
+"""
+
+from actors import Event
+
+
+class EmailConfirmed(Event):
+    account_id: str
