@@ -10,7 +10,7 @@ from store import check_name
 
 from .codec import codec_of
 from .errors import DefinitionError, InvalidMessage, UnknownMessage
-from .handlers import Handler, handlers_of, methods_of
+from .handlers import Handler, check_method, handlers_of, methods_of, refuse_keywords
 from .messages import Command, Event
 from .names import SURELY_SHORT, id_of
 from .references import classes_named_in
@@ -66,8 +66,12 @@ class Aggregate:
         snapshot_every: int | None = None,
         **keywords: Any,
     ) -> None:
-        super().__init_subclass__(**keywords)
         given = {"identity": identity, "category": category, "snapshot_every": snapshot_every}
+        try:
+            super().__init_subclass__(**keywords)
+        except TypeError:
+            refuse_keywords(cls, keywords, given)
+            raise
         cls.__procession_options__ = cls.__procession_options__ | {
             name: value for name, value in given.items() if value is not None
         }
@@ -234,6 +238,7 @@ class AggregateDefinition:
                     f"{command.__name__} is an event; use @apply for an event it made, or a "
                     f"process manager for others"
                 )
+            check_method(self.cls, handler, "command")
             if self._identity not in command.__struct_fields__:
                 raise DefinitionError(
                     f"{where}.{handler.name}: identity={self._identity!r}, but "
@@ -247,6 +252,7 @@ class AggregateDefinition:
 
     def _check_appliers(self) -> None:
         for event, applier in handlers_of(self.cls, Aggregate, "apply").items():
+            check_method(self.cls, applier, "event")
             if event not in self.events:
                 made = ", ".join(sorted(one.__name__ for one in self.events)) or "none"
                 raise DefinitionError(

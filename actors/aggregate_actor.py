@@ -20,7 +20,7 @@ from store import (
 
 from .durable import DurableActor, Errand
 from .errors import Rejected, UnknownMessage
-from .messages import UnknownEvent
+from .messages import UnknownCommand, UnknownEvent
 from .parking import parked_command
 
 if TYPE_CHECKING:
@@ -135,6 +135,11 @@ class AggregateActor(DurableActor):
             )
         record = request.command
         command = self.courier.catalog.load_command(record.type, record.data)
+        if type(command) is UnknownCommand:
+            raise UnknownMessage(
+                f"{self._definition.cls.__qualname__} cannot carry out a {record.type}, which "
+                f"nothing here can read; {self.courier.catalog.mend_for(record.type)}"
+            )
         version = aggregate.version
         made = self._definition.decide(aggregate, command)
         step = Step(take=record.ticket)

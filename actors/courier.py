@@ -181,6 +181,12 @@ class Courier(PooledActor):
         if len(lane.fresh) < self._max_in_flight:
             lane.fresh.extend(commands)
 
+    def published(self, stream: str) -> None:
+        """Somebody else wrote to a stream: its aggregate reads it before it decides again."""
+        category = stream.partition("-")[0]
+        if category in self._wakers:
+            self.population.make_stale(category, stream)
+
     # In its turn
 
     def has_work(self) -> bool:

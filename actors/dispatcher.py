@@ -183,6 +183,8 @@ class Dispatcher:
         is_due: whether `on_idle` should be called even though actors are waiting for their turn
         on_error: called with the actor and the exception when a turn raises, which no user's
             code should be able to cause
+        has_more: whether `on_idle` has something to do, so that it is called even while the
+            leader is blocked and no actor waits for its turn
 
     """
 
@@ -192,11 +194,13 @@ class Dispatcher:
         on_idle: Callable[[], bool],
         is_due: Callable[[], bool],
         on_error: Callable[[PooledActor, BaseException], None],
+        has_more: Callable[[], bool] = bool,
     ) -> None:
         self.lock = threading.Lock()
         self._on_idle = on_idle
         self._is_due = is_due
         self._on_error = on_error
+        self._has_more = has_more
         self._ready: deque[PooledActor] = deque()
         self._condition = threading.Condition(threading.Lock())
         self._quiet = threading.Condition(self._condition._lock)  # type: ignore[attr-defined] # noqa: SLF001
@@ -338,8 +342,9 @@ class Dispatcher:
             # The leader has all there is; whoever adds to it calls. The flag comes before the
             # look, so that nothing can be added unseen between the two.
             self._unwatched = True
-            if not self._ready:
-                self._condition.wait()
+            if not (self._ready or self._has_more()):
+                # What the leader adds by itself calls nobody, and then it may be blocked.
+                self._condition.wait(PATIENCE)
                 self._unwatched = False
                 return False
             self._unwatched = False
@@ -350,7 +355,7 @@ class Dispatcher:
             self._leader is not None
             and not self._stopping
             and self._turns == turns
-            and bool(self._ready)
+            and (bool(self._ready) or self._has_more())
             and not self._is_idling
         )
 

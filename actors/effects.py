@@ -153,6 +153,10 @@ class Effects:
             self._alarm = self._clock.alarm(self._ring)
             self.look()
 
+    def has_work(self) -> bool:
+        """Whether some feed has work and is not at it."""
+        return any(not feed.scheduled and feed.has_work() for feed in self._feeds.values())
+
     def look(self) -> bool:
         """Wake the feeds for which there is work; returns whether any was."""
         found = False

@@ -85,6 +85,7 @@ class Engine:
             on_idle=self._flush,
             is_due=self._is_due,
             on_error=self._report,
+            has_more=self._has_more,
         )
         self.journal = Journal(
             store,
@@ -207,6 +208,9 @@ class Engine:
 
     def _is_due(self) -> bool:
         return self.journal.is_full()
+
+    def _has_more(self) -> bool:
+        return bool(self.journal.pending) or self.effects.has_work()
 
     def _flush(self) -> bool:
         # Looked at last, when the routers have noted what the last commit finished.

@@ -70,6 +70,7 @@ class Delivery(InstanceErrand, kw_only=True, gc=False):
         return step
 
     def done(self, router: Router) -> None:
+        del router
         if not self.is_waiting:
             self.actor.report(self.record.position)
 

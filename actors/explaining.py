@@ -198,7 +198,7 @@ class Explainer:
         waits = self._waits(definition, instance, record, parked)
         transition, before = transition_of(self._store, definition.name, instance, record)
         if transition is not None:
-            return _made(definition, transition, before)
+            return self._made(definition, instance, transition)
         if waits is not None:
             return waits
         aside = parked.find(definition.name, instance)
@@ -215,6 +215,20 @@ class Explainer:
         if before.is_complete:
             return "skipped: complete", f"since version {before.version}"
         return "skipped", "its error was passed over, or its learnt key was another by then"
+
+    def _made(
+        self, definition: ProcessDefinition, instance: str, transition: TransitionRecord
+    ) -> tuple[CameOf, str]:
+        """What a transition was to its instance."""
+        detail = f"version {transition.version} by {transition.handler}"
+        if definition.stateless:
+            return "stepped", detail
+        before = transition.version - 1
+        is_first = (
+            not before
+            or self._store.read_transitions(definition.name, instance, before - 1, 1)[0].is_complete
+        )
+        return ("started" if is_first else "stepped"), detail
 
     def _waits(
         self,
@@ -312,14 +326,6 @@ class _Parked:
                 if one.position == self._position and not one.effect:
                     yield one
             after = page[-1].number
-
-
-def _made(
-    definition: ProcessDefinition, transition: TransitionRecord, before: TransitionRecord | None
-) -> tuple[CameOf, str]:
-    detail = f"version {transition.version} by {transition.handler}"
-    starts = before is None or before.is_complete
-    return ("started" if starts and not definition.stateless else "stepped"), detail
 
 
 def _told(parked: ParkedRecord) -> str:

@@ -21,6 +21,7 @@ __all__ = [
     "handle",
     "handlers_of",
     "methods_of",
+    "refuse_keywords",
     "rejected",
     "timeout",
     "upcast",
@@ -219,6 +220,20 @@ def methods_of(cls: type, base: type) -> dict[str, Callable[..., Any]]:
     return found
 
 
+def refuse_keywords(cls: type, unknown: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse class keywords that no class takes.
+
+    Raises:
+        DefinitionError: there are some
+
+    """
+    for keyword in unknown:
+        raise DefinitionError(
+            f"{cls.__qualname__} has the class keyword {keyword!r}, which nothing takes; "
+            f"there are {', '.join(known)}"
+        )
+
+
 def check_method(cls: type, handler: Handler, *arguments: str) -> None:
     """Refuse a method that cannot be called with these arguments, or that waits.
 
@@ -235,15 +250,18 @@ def check_method(cls: type, handler: Handler, *arguments: str) -> None:
     function = inspect.unwrap(handler.function)
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise DefinitionError(
-            f"{where} is `async def`, and nothing would await it; write a plain `def`, and do what "
-            f"has to wait in an @after method or outside"
+            f"{where} is `async def`, and nothing would await it; write a plain `def`. An @after "
+            f"method of a process manager may block"
         )
     try:
         inspect.signature(handler.function).bind(None, *arguments)
     except TypeError as error:
         wanted = ", ".join(("self", *arguments))
+        given = inspect.signature(handler.function).replace(
+            return_annotation=inspect.Signature.empty
+        )
         raise DefinitionError(
-            f"{where}{inspect.signature(handler.function)} is called as {handler.name}({wanted}): "
+            f"{where}{given} is called as {handler.name}({wanted}): "
             f"{error}; write `def {handler.name}({wanted})`"
         ) from None
 

@@ -86,6 +86,7 @@ class Receipt(Struct, gc=False):
             self.position = outcome.position
         elif self.step.append is not None:
             self.position = self.step.append.events[0].position
+            self.receipts.courier.published(self.step.append.stream)
         elif self.step.enqueue:
             self.receipts.courier.queued(self.step.enqueue)
         self.receipts.count()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from store import Besides, Block, RefusalRecord, Step, StoreError, TimerRecord
@@ -192,9 +193,7 @@ class InstanceActor(DurableActor):
             return self._step(besides=Besides(cancel=[timer]))
         return self._time_out(errand, timer, Besides(due=timer), 1)
 
-    def _time_out(
-        self, errand: TimerDue, timer: TimerRecord, taken: Besides, attempt: int
-    ) -> Step:
+    def _time_out(self, errand: TimerDue, timer: TimerRecord, taken: Besides, attempt: int) -> Step:
         self._cause = cause = Cause.of_timer(timer, self.correlation_id)
         handler = self.router.definition.timeouts.get(timer.name)
         if handler is None:
@@ -259,7 +258,7 @@ class InstanceActor(DurableActor):
             self._process = process
         desk = process._desk  # noqa: SLF001 - a friend: it gives the object its event
         desk.now = self.router.now()
-        desk.context = cause.context(attempt)
+        desk.context = partial(cause.context, attempt)
         try:
             with suppress(SkippedWhileRefreshing):
                 handler.function(process, *arguments)
@@ -432,10 +431,11 @@ class InstanceActor(DurableActor):
                 failed = TimerRecord(due, definition.name, self.instance, block.name, "timeout")
                 taken.cancel = [failed]
                 return self._time_out(errand, failed, taken, attempt)
-        elif page := router.store.read_refusals(block.ticket - 1, 1):
-            if page[0].ticket == block.ticket:
+        else:
+            refusals = router.store.read_refusals(block.ticket - 1, 1)
+            if refusals and refusals[0].ticket == block.ticket:
                 taken.told = block.ticket
-                return self._refuse(errand, page[0], taken, attempt)
+                return self._refuse(errand, refusals[0], taken, attempt)
         # Somebody cancelled it, or moved it: then it comes by itself.
         return self._step(besides=taken)
 

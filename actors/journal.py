@@ -6,6 +6,7 @@ commands and events go on their way, and it runs after the data is on disk.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from store import EventRecord, Outcome, Step, Store
 
 __all__ = ["Journal", "Work"]
+
+logger = logging.getLogger("procession")
 
 FIRST_RETRY = 0.05
 LAST_RETRY = 1.0
@@ -113,6 +116,9 @@ class Journal:
                 outcomes = self._commit(batch)
             except StoreError as error:
                 self._fail(batch, error)
+            except Exception as error:  # noqa: BLE001 - whoever waits must be told all the same
+                logger.critical("a commit failed with an error of our own", exc_info=error)
+                self._fail(batch, StoreError(f"a commit failed: {error!r}"))
             else:
                 self._tell(batch, outcomes)
             return True

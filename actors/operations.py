@@ -63,9 +63,7 @@ class Operations:
             block, _ = self._store.read_waiting(parked.process, parked.instance, 0, 1)
             if parked.name and block is not None:
                 besides.cancel.append(
-                    TimerRecord(
-                        block.due, parked.process, parked.instance, parked.name, "timeout"
-                    )
+                    TimerRecord(block.due, parked.process, parked.instance, parked.name, "timeout")
                 )
         self._write(Step(process=parked.process, instance=parked.instance, besides=besides))
         if parked.blocks:

@@ -88,6 +88,20 @@ class Population:
             actor.envelopes.append(errand)
             self._dispatcher.schedule_locked(actor)
 
+    def make_stale(self, kind: str, name: str) -> None:
+        """Have an actor that is awake forget its state, since its log was written elsewhere.
+
+        Args:
+            kind: the process manager or category
+            name: the id within it
+
+        """
+        with self._lock:
+            actor = self._awake.get((kind, name))
+            if actor is not None:
+                actor.is_stale = True
+                self._dispatcher.schedule_locked(actor)
+
     def sweep(self) -> None:
         """Passivate what has been idle for its time."""
         with self._lock:

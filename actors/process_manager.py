@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from .clock import to_micros
 from .codec import dump
+from .context import Context
 from .errors import DefinitionError, InvalidMessage
+from .handlers import handlers_of, refuse_keywords
 from .messages import Command
 from .state import StateType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from .context import Context
     from .handlers import Correlate
     from .retry import Decision, Retry
 
-__all__ = ["Desk", "ProcessManager", "SkippedWhileRefreshing", "state_type_of"]
+__all__ = ["Desk", "ProcessManager", "SkippedWhileRefreshing", "due_time", "state_type_of"]
 
 
 class SkippedWhileRefreshing(Exception):
@@ -52,7 +53,8 @@ class Desk:
         self.now = 0
         self.effect = ""
         self.complete = False
-        self.context: Context | None = None
+        # Made when it is asked for, which most handlers never do.
+        self.context: Context | Callable[[], Context] | None = None
         self.issued: list[tuple[Command, bytes, int]] = []
         self.timers: dict[str, int | None] | None = None
 
@@ -125,13 +127,9 @@ class ProcessManager:
         }
         try:
             super().__init_subclass__(**keywords)
-        except TypeError as error:
-            if not keywords:
-                raise
-            raise DefinitionError(
-                f"{cls.__qualname__} has the class keyword {next(iter(keywords))!r}, which nothing "
-                f"takes; there are {', '.join(given)}"
-            ) from error
+        except TypeError:
+            refuse_keywords(cls, keywords, given)
+            raise
         cls.__procession_options__ = cls.__procession_options__ | {
             name: value for name, value in given.items() if value is not None
         }
@@ -165,6 +163,8 @@ class ProcessManager:
         context = self._desk.context
         if context is None:
             raise RuntimeError("self.context is there only while an event is being handled")
+        if not isinstance(context, Context):
+            context = self._desk.context = context()
         return context
 
     @property
@@ -200,7 +200,7 @@ class ProcessManager:
         if after is not None or at is not None:
             if after is not None and at is not None:
                 raise ValueError("issue takes `after` or `at`, not both")
-            due = _due(desk.now, after if after is not None else at)
+            due = due_time(desk.now, after if after is not None else at)
         for command in commands:
             if not isinstance(command, Command):
                 raise InvalidMessage(
@@ -239,7 +239,7 @@ class ProcessManager:
                 f"{type(self).__qualname__} has no @timeout({name!r}) method, so nothing would "
                 f"happen when it is due; write one"
             )
-        self._set_timer(name, _due(self._desk.now, when))
+        self._set_timer(name, due_time(self._desk.now, when))
 
     def cancel_timeout(self, name: str) -> None:
         """Have that timeout not run; one that is not set is no error."""
@@ -253,8 +253,7 @@ class ProcessManager:
 
     def skip_refreshing(self) -> None:
         """Leave the handler at once if state is being rebuilt."""
-        context = self._desk.context
-        if context is not None and context.refreshing:
+        if self._desk.context is not None and self.context.refreshing:
             raise SkippedWhileRefreshing
 
     def on_error(self, error: Exception, context: Context) -> Retry | Decision | None:
@@ -278,9 +277,7 @@ class ProcessManager:
         desk.timers[name] = due
 
 
-def _listed(
-    cls: type, streams: Iterable[str | type] | None
-) -> tuple[str | type, ...] | None:
+def _listed(cls: type, streams: Iterable[str | type] | None) -> tuple[str | type, ...] | None:
     if streams is None:
         return None
     if isinstance(streams, str) or not isinstance(streams, Iterable):
@@ -293,7 +290,8 @@ def _listed(
 _LATEST = to_micros(datetime(9999, 12, 31, tzinfo=UTC))
 
 
-def _due(now: int, when: timedelta | datetime | None) -> int:
+def due_time(now: int, when: timedelta | datetime | None) -> int:
+    """When something is due, in microseconds: a delay from `now`, or a moment with a zone."""
     if isinstance(when, timedelta):
         due = now + when // timedelta(microseconds=1)
     elif isinstance(when, datetime):
@@ -309,8 +307,6 @@ def _due(now: int, when: timedelta | datetime | None) -> int:
 
 
 def _timeouts_of(cls: type[ProcessManager]) -> Mapping[str, Any]:
-    from .handlers import handlers_of  # noqa: PLC0415
-
     found = cls.__dict__.get("__procession_timeouts__")
     if found is None:
         found = handlers_of(cls, ProcessManager, "timeout")

@@ -63,9 +63,7 @@ def adjust(actor: InstanceActor, name: str, due: int, by: str | None) -> Step:
         return Step()
     besides = Besides(due=old, timers=[])
     if due:
-        besides.timers = [
-            TimerRecord(due, definition.name, actor.instance, name, kind, command)
-        ]
+        besides.timers = [TimerRecord(due, definition.name, actor.instance, name, kind, command)]
     timers = {other: when for other, when in actor.timers.items() if other != name}
     actor.timers = timers | ({name: due} if due else {})
     note = f"{name} {'moved' if due else 'cancelled'} by {by or 'an operator'}"
@@ -109,9 +107,11 @@ def _handled_again(actor: InstanceActor) -> ProcessManager:
     definition = actor.router.definition
     process: ProcessManager | None = None
     was_complete = False
-    issued: dict[str, tuple[str, bytes]] = {}
+    issued: dict[str, tuple[str, bytes, TransitionRecord]] = {}
     for transition in _history(actor):
-        issued |= {command_id: (kind, data) for command_id, kind, data in transition.commands}
+        issued |= {
+            command_id: (kind, data, transition) for command_id, kind, data in transition.commands
+        }
         found = _again(actor, transition, issued)
         if found is None:
             continue
@@ -135,7 +135,9 @@ def _handled_again(actor: InstanceActor) -> ProcessManager:
 
 
 def _again(
-    actor: InstanceActor, transition: TransitionRecord, issued: dict[str, tuple[str, bytes]]
+    actor: InstanceActor,
+    transition: TransitionRecord,
+    issued: dict[str, tuple[str, bytes, TransitionRecord]],
 ) -> tuple[Cause, Callable[..., Any], tuple[Any, ...]] | None:
     """What made a transition, its handler and arguments; None if there is none any more."""
     router = actor.router
@@ -149,12 +151,19 @@ def _again(
         timer = TimerRecord(transition.time, definition.name, actor.instance, name, "timeout")
         return Cause.of_timer(timer, transition.correlation_id), handler.function, ()
     if cause in issued:
-        kind, data = issued[cause]
+        kind, data, issuer = issued[cause]
         command = router.catalog.load_command(kind, data)
         handler = definition.rejections.get(type(command))
         if handler is None:
             return None
-        made = Cause(cause, kind, transition.correlation_id, note=transition.note)
+        made = Cause(
+            cause,
+            kind,
+            transition.correlation_id,
+            note=transition.note,
+            time=issuer.time,
+            causation_id=issuer.cause,
+        )
         return made, handler.function, (command, transition.note or "")
     position = router.store.position_of(cause)
     if not position:

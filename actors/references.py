@@ -66,9 +66,7 @@ def first_arguments(
     }
 
 
-def may_assign(
-    functions: Iterable[Callable[..., Any]], names: Iterable[str], *, of: type
-) -> bool:
+def may_assign(functions: Iterable[Callable[..., Any]], names: Iterable[str], *, of: type) -> bool:
     """Whether the functions, or those that these call, assign attributes of these names.
 
     Args:
@@ -110,9 +108,7 @@ def _reached(
             todo += _methods_called(function, of)
 
 
-def code_reached(
-    functions: Iterable[Callable[..., Any]], of: type
-) -> Iterator[types.FunctionType]:
+def code_reached(functions: Iterable[Callable[..., Any]], of: type) -> Iterator[types.FunctionType]:
     """The functions and all that they call, in other modules as well, each once.
 
     Args:

@@ -12,13 +12,14 @@ from store import ClosedError, Durability, LmdbStore, ReadOnlyStore, Step
 
 from .aggregate_actor import Request
 from .catalog import Catalog
-from .clock import Clock, SystemClock, stopwatch, to_micros
+from .clock import Clock, SystemClock, stopwatch
 from .engine import Engine, Options
 from .errors import TimedOut, WaitingInHandler
 from .explaining import Explainer
 from .ingress import Ingress, Receipt, Receipts
 from .names import id_of
 from .operations import Operations
+from .process_manager import due_time
 from .reading import Reader
 from .tracing import Tracer
 
@@ -494,6 +495,8 @@ class Runtime:
 
         """
         self._refuse_closed()
+        if before is not None and before.tzinfo is None:
+            raise ValueError(f"before={before!r} has no time zone; add tzinfo=UTC")
         return self._reader.timeouts(cls, id, before)
 
     def parked(self, *, decided: bool = False) -> Iterator[Parked]:
@@ -539,7 +542,7 @@ class Runtime:
         cls: type[ProcessManager],
         id: object,  # noqa: A002
         name: str,
-        when: datetime,
+        when: timedelta | datetime,
         *,
         by: str | None = None,
     ) -> bool:
@@ -551,16 +554,15 @@ class Runtime:
             cls: the process manager
             id: of the instance
             name: as `timeouts` tells it
-            when: a moment with a zone
+            when: a delay from now, or a moment with a zone
             by: who asks
 
         Returns:
             whether it was set
 
         """
-        if when.tzinfo is None:
-            raise ValueError(f"{when!r} has no time zone; add tzinfo=UTC")
-        return self._adjust("move_timeout", cls, id, name, max(to_micros(when), 1), by)
+        now = self._engine("move_timeout").courier.now()
+        return self._adjust("move_timeout", cls, id, name, due_time(now, when), by)
 
     def cancel_timeout(
         self,

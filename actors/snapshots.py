@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from hashlib import blake2b
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -83,7 +84,7 @@ class Snapshots:
 
 def _fingerprint(cls: type, state: StateType, appliers: Mapping[type, Callable[..., Any]]) -> bytes:
     parts = [f"{name}: {hint!r}" for name, hint in state.fields.items()]
-    parts += [f"{name} = {value!r}" for name, value in state.fresh().items()]
+    parts += [f"{name} = {_told(value)}" for name, value in state.fresh().items()]
     parts += [f"{event.__qualname__} by {one.__name__}" for event, one in appliers.items()]
     properties = [
         value.fget
@@ -110,7 +111,16 @@ def _code(code: CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _code(constant)
-        elif isinstance(constant, frozenset):
-            yield repr(sorted(map(repr, constant)))
         else:
-            yield repr(constant)
+            yield _told(constant)
+
+
+def _told(value: object) -> str:
+    """A value in words that are the same in each run."""
+    if isinstance(value, (set, frozenset)):
+        return f"set {sorted(map(_told, value))}"
+    if isinstance(value, (list, tuple)):
+        return f"{type(value).__name__} {[_told(one) for one in value]}"
+    if isinstance(value, dict):
+        return f"dict {[(_told(key), _told(one)) for key, one in value.items()]}"
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))

@@ -231,9 +231,7 @@ def _set_timers(
     return timers
 
 
-def learn(
-    actor: InstanceActor, process: ProcessManager, besides: Besides | None
-) -> Besides | None:
+def learn(actor: InstanceActor, process: ProcessManager, besides: Besides | None) -> Besides | None:
     """Note which learnt keys changed."""
     if not actor.router.definition.state.indexed:
         return besides

@@ -86,7 +86,8 @@ class BesidesWriter:
         if besides.unblock:
             self._txn.delete(prefix + BLOCKED, db=self._tables["waiting"])
         if besides.block is not None:
-            besides.block.parked = besides.block.parked or self._counters.parked
+            if step.park is not None:
+                besides.block.parked = step.park.number
             self._put("waiting", prefix + BLOCKED, block_to_row(besides.block))
             self._counters.any_waiting = True
         for field, old, new in besides.index:

@@ -98,9 +98,7 @@ class LmdbStore:
                     position=self._last_number(txn, "log"),
                     ticket=self._last_number(txn, "queue", below=FROM_OUTSIDE),
                     ticket_from_outside=max(FROM_OUTSIDE, self._last_number(txn, "queue")),
-                    parked=max(
-                        self._last_number(txn, "parked"), self._last_number(txn, "decided")
-                    ),
+                    parked=max(self._last_number(txn, "parked"), self._last_number(txn, "decided")),
                     refusal=self._last_number(txn, "refusals"),
                     any_waiting=self._has_rows(txn, "waiting"),
                 )
@@ -335,9 +333,7 @@ class LmdbStore:
         block = None if raw is None else Block(*unframe(raw, "waiting", prefix + BLOCKED))
         return block, [numbered(key) for key, _ in rows]
 
-    def read_waiting_instances(
-        self, after: tuple[str, str], limit: int
-    ) -> list[tuple[str, str]]:
+    def read_waiting_instances(self, after: tuple[str, str], limit: int) -> list[tuple[str, str]]:
         start = instance_key(*after) + LAST + b"\0" if any(after) else b"\0"
         found: list[tuple[str, str]] = []
         with (

@@ -118,9 +118,7 @@ class Store(Protocol):
         """Why an instance takes nothing, if so, and the positions that wait, in order."""
         ...
 
-    def read_waiting_instances(
-        self, after: tuple[str, str], limit: int
-    ) -> list[tuple[str, str]]:
+    def read_waiting_instances(self, after: tuple[str, str], limit: int) -> list[tuple[str, str]]:
         """Instances for which events wait and nothing blocks, by process and id."""
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from .encoding import NUMBER, number
+from .encoding import NUMBER
 from .records import (
     Block,
     CommandRecord,
@@ -247,7 +247,7 @@ def refusal_to_row(refusal: RefusalRecord) -> list[Any]:
 
 def refusal_from_row(row: list[Any], ticket: int) -> RefusalRecord:
     command, reason = row
-    return RefusalRecord(command_from_row(command, ticket), reason, ticket)
+    return RefusalRecord(command_from_row(command, 0), reason, ticket)
 
 
 def block_to_row(block: Block) -> list[Any]:

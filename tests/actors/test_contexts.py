@@ -329,7 +329,7 @@ def test_a_name_that_is_none_and_a_class_that_is_taken_are_refused() -> None:
         sales.register_external_event(Placed, "PaymentReceived")
     with pytest.raises(DefinitionError, match="MoneyCame stands for Billing"):
         sales.register_external_event(MoneyCame, "Billing.Other.v1")
-    with pytest.raises(DefinitionError, match="MoneyCame stands for Billing.*; use that class"):
+    with pytest.raises(DefinitionError, match=r"MoneyCame stands for Billing.*; use that class"):
         sales.register_external_event(Placed, "Billing.PaymentReceived.v1")
     with pytest.raises(DefinitionError, match="is no Event"):
         sales.register_external_event(Bill, "Billing.Bill.v1")  # type: ignore[arg-type]

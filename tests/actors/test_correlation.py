@@ -596,5 +596,3 @@ def test_an_async_function_cannot_correlate() -> None:
 
     with pytest.raises(DefinitionError, match=r"Wrong\.on_ordered: .* is `async def`"):
         Domain("shop").register(Wrong)
-
-

@@ -596,3 +596,41 @@ def test_stopping_twice_is_no_error() -> None:
     pool = Pool(2)
     with pool.running() as dispatcher:
         dispatcher.stop()
+
+
+def test_what_one_actor_left_to_commit_is_committed_while_the_next_one_is_blocked() -> None:
+    pending: list[str] = []
+    committed, release = threading.Event(), threading.Event()
+
+    def commit() -> bool:
+        if not pending:
+            return False
+        pending.clear()
+        committed.set()
+        return True
+
+    class Actor(PooledActor):
+        def on_receive(self, message: Any) -> Any:
+            if message == "make":
+                # Made in the leader's own turn, as steps are: nobody is called for it.
+                pending.append("step")
+                blocker = Actor(self.dispatcher)
+                blocker.envelopes.append("block")
+                self.dispatcher.schedule_locked(blocker)
+            else:
+                assert release.wait(PATIENCE)
+
+    def fail(actor: PooledActor, error: BaseException) -> None:
+        raise error
+
+    dispatcher = Dispatcher(2, commit, nothing, fail, has_more=lambda: bool(pending))
+    dispatcher.start()
+    try:
+        Actor(dispatcher).post("make")
+        assert committed.wait(PATIENCE), "it waited until the blocked actor was through"
+        assert not release.is_set()
+        release.set()
+        assert dispatcher.wait_quiet(PATIENCE)
+    finally:
+        release.set()
+        dispatcher.stop()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+import types
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -14,8 +16,11 @@ from actors import (
     Event,
     ProcessionError,
     ProcessManager,
+    after,
     apply,
     handle,
+    rejected,
+    timeout,
 )
 
 if TYPE_CHECKING:
@@ -269,6 +274,168 @@ def test_a_correlation_that_is_none_is_refused(shop: Domain, wrong: Any) -> None
         def on_paid(self, event: Paid) -> None: ...
 
     refuse(shop, Lost, "Lost.on_paid", "is no field name, mapping, function or ALL")
+
+
+def test_an_async_handler_is_refused(shop: Domain) -> None:
+    class Later(Fulfilment):
+        @handle(Paid)
+        async def on_paid(self, event: Paid) -> None: ...
+
+    refuse(shop, Later, "Later.on_paid is `async def`", "nothing would await it", "plain `def`")
+
+
+def test_an_async_handler_behind_another_decorator_is_refused_too(shop: Domain) -> None:
+    async def on_paid(self: Fulfilment, event: Paid) -> None: ...
+
+    @functools.wraps(on_paid)
+    def logged(self: Fulfilment, event: Paid) -> Any:
+        return on_paid(self, event)
+
+    later = type("Later", (Fulfilment,), {"on_paid": handle(Paid)(logged)})
+    refuse(shop, later, "Later.on_paid is `async def`")
+
+
+def test_a_handler_of_a_process_manager_that_yields_is_refused(shop: Domain) -> None:
+    class Lazy(Fulfilment):
+        @handle(Paid)
+        def on_paid(self, event: Paid) -> Iterator[Pay]:
+            yield Pay(event.order_id)
+
+    refuse(shop, Lazy, "Lazy.on_paid has a `yield`", "would do nothing", "self.issue(...)")
+
+
+def test_a_timeout_or_rejection_that_yields_is_refused_too(shop: Domain) -> None:
+    class Lazy(Fulfilment):
+        @timeout("late")
+        def on_late(self) -> Iterator[Pay]:
+            yield Pay("o1")
+
+    refuse(shop, Lazy, "Lazy.on_late has a `yield`")
+
+    class Lazier(Fulfilment):
+        @rejected(Pay)
+        def on_refused(self, command: Pay, reason: str) -> Iterator[Pay]:
+            yield command
+
+    refuse(shop, Lazier, "Lazier.on_refused has a `yield`")
+
+
+def nothing() -> None: ...
+def only_self(self: Any) -> None: ...
+def self_and_two(self: Any, one: Any, two: Any) -> None: ...
+def self_and_three(self: Any, one: Any, two: Any, three: Any) -> None: ...
+def self_and_one(self: Any, one: Any) -> None: ...
+def by_keyword(self: Any, *, event: Any, command: Any = None, reason: Any = None) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("mark", "function", "call"),
+    [
+        (handle(Paid), nothing, "nothing(self, event)"),
+        (handle(Paid), only_self, "only_self(self, event)"),
+        (handle(Paid), self_and_two, "self_and_two(self, event)"),
+        (handle(Paid), by_keyword, "by_keyword(self, event)"),
+        (timeout("late"), nothing, "nothing(self)"),
+        (timeout("late"), self_and_one, "self_and_one(self)"),
+        (rejected(Pay), self_and_one, "self_and_one(self, command, reason)"),
+        (rejected(Pay), self_and_three, "self_and_three(self, command, reason)"),
+        (after(Paid), self_and_two, "self_and_two(self, event)"),
+    ],
+)
+def test_a_method_that_cannot_be_called_with_what_it_is_given_is_refused(
+    shop: Domain, mark: Any, function: Any, call: str
+) -> None:
+    odd = type("Odd", (Fulfilment,), {function.__name__: mark(_copy(function))})
+    refuse(shop, odd, f"Odd.{function.__name__}", f"is called as {call}", f"write `def {call}")
+
+
+@pytest.mark.parametrize(
+    ("mark", "function"),
+    [
+        (handle(Paid), lambda self, event, more=1: None),
+        (handle(Paid), lambda *arguments: None),
+        (timeout("late"), lambda self, *rest, **named: None),
+        (rejected(Pay), lambda self, command, reason, *, more=None: None),
+    ],
+)
+def test_a_method_that_could_take_more_is_accepted(mark: Any, function: Any) -> None:
+    function.__name__ = "method"
+    Domain("shop").register(type("Odd", (Fulfilment,), {"method": mark(function)}))
+
+
+def _copy(function: Any) -> Any:
+    """Marks stay on a function, and each case needs one without."""
+    return types.FunctionType(
+        function.__code__,
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["issue", "cancel", "set_timeout", "cancel_timeout", "context", "mark_as_complete", "id"],
+)
+def test_a_method_in_the_place_of_one_of_ours_is_refused(shop: Domain, name: str) -> None:
+    for body in (lambda self: None, property(lambda self: "x"), staticmethod(len)):
+        refuse(shop, type("Own", (Fulfilment,), {name: body}), f"Own.{name}", "choose another name")
+
+
+def test_a_mixin_is_looked_at_as_the_class_itself(shop: Domain) -> None:
+    mixin = type("Mixin", (), {"issue": lambda self: None})
+    refuse(shop, type("Own", (mixin, Fulfilment), {}), "Own.issue", "choose another name")
+
+
+def test_an_init_is_refused_since_it_would_not_run_when_state_is_read(shop: Domain) -> None:
+    own = type("Own", (Fulfilment,), {"__init__": lambda self, *rest: None})
+    refuse(shop, own, "Own.__init__ would not run", "defaults in the class body")
+
+
+def test_on_error_is_meant_to_be_overridden() -> None:
+    domain = Domain("shop")
+    domain.register(type("Own", (Fulfilment,), {"on_error": lambda self, error, context: None}))
+    assert len(domain.processes) == 1
+
+
+@pytest.mark.parametrize("keyword", ["stream", "idle", "corelate"])
+def test_an_unknown_class_keyword_is_refused_by_name(keyword: str) -> None:
+    options: Any = {keyword: "x"}
+    with pytest.raises(DefinitionError, match=rf"Odd has the class keyword '{keyword}'.* streams"):
+
+        class Odd(ProcessManager, **options): ...
+
+    with pytest.raises(DefinitionError, match=rf"Odd has the class keyword '{keyword}'.*identity"):
+
+        class Odd(Aggregate, **options): ...  # type: ignore[no-redef]
+
+
+def test_a_class_keyword_that_a_parent_of_the_users_takes_is_its_own() -> None:
+    class Tagged:
+        tag: ClassVar[str]
+
+        def __init_subclass__(cls, *, tag: str = "", **keywords: Any) -> None:
+            super().__init_subclass__(**keywords)
+            cls.tag = tag
+
+    class Both(ProcessManager, Tagged, correlate="order_id", tag="x"): ...
+
+    assert Both.tag == "x"
+
+
+def test_a_method_of_an_aggregate_is_checked_as_well(shop: Domain) -> None:
+    class Later(Aggregate, identity="order_id"):
+        @handle(Refund)
+        async def refund(self, command: Refund) -> None: ...
+
+    refuse(shop, Later, "Later.refund is `async def`")
+
+    class Odd(Aggregate, identity="order_id"):
+        @handle(Refund)
+        def refund(self) -> None: ...
+
+    refuse(shop, Odd, "Odd.refund(self) is called as refund(self, command)")
 
 
 def test_a_field_without_annotation_is_refused(shop: Domain) -> None:

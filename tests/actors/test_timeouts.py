@@ -242,7 +242,7 @@ def test_they_fire_in_order_of_time_within_an_instance_and_across_many(
         expected = []
         for number in range(60):
             # 37 shares no factor with 180, so that every time is another one.
-            times = {name: 1 + (number * 3 + k) * 37 % 180 for k, name in enumerate("abc")}
+            times = {name: 1.0 + (number * 3 + k) * 37 % 180 for k, name in enumerate("abc")}
             runtime.publish(Wished(f"p{number}", set=times), stream="feed::pot-1")
             expected += [(due, f"p{number}", name) for name, due in times.items()]
         runtime.settle(timeout=10)

@@ -112,7 +112,7 @@ def letters(event: Opened) -> list[str]:
 def by_initials(event: Added) -> Any:
     if event.case == "?":
         raise LookupError("who is that?")
-    return None if event.case == "nobody" else [event.case[:1], event.case[1:2]]
+    return None if event.case == "nobody" else list(event.case)
 
 
 @desk.register

@@ -4,6 +4,7 @@ A new store is put through it by adding a line to `OPENERS`.
 """
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from store import (
     FROM_OUTSIDE,
     MAX_NAME_BYTES,
     Append,
+    Besides,
+    Block,
     ClosedError,
     CommandRecord,
     CommandResult,
@@ -22,8 +25,10 @@ from store import (
     EventRecord,
     LmdbStore,
     ParkedRecord,
+    RefusalRecord,
     Step,
     Store,
+    TimerRecord,
     TransitionRecord,
     event_id_at,
 )
@@ -64,6 +69,11 @@ class Place:
         self.store.close()
         self.store = self._opener(self._folder)
         return self.store
+
+    def before_and_after(self) -> Iterator[Store]:
+        """The store as it is open now, then opened again."""
+        yield self.store
+        yield self.reopen()
 
 
 @pytest.fixture(params=list(OPENERS.values()), ids=list(OPENERS))
@@ -112,6 +122,16 @@ def transition(version: int, state: str = "", *, seen: int = 0) -> TransitionRec
     )
 
 
+def timer(
+    due: int, name: str = "too late", instance: str = "o1", *, process: str = ORDERS
+) -> TimerRecord:
+    return TimerRecord(due, process, instance, name, "timeout")
+
+
+def refusal(command_id: str = "c1") -> RefusalRecord:
+    return RefusalRecord(command(command_id, process=ORDERS), "out of stock")
+
+
 def move(instance: str, version: int = 1, state: str = "", *, process: str = ORDERS) -> Step:
     return Step(process=process, instance=instance, transition=transition(version, state))
 
@@ -134,6 +154,22 @@ def park(position: int, instance: str = "o1") -> Step:
     return Step(process=ORDERS, instance=instance, park=parked(position, instance))
 
 
+def wait(position: int, instance: str = "o1", *, process: str = ORDERS) -> Step:
+    return Step(process=process, instance=instance, wait=position)
+
+
+def besides(instance: str = "o1", *, process: str = ORDERS, **parts: Any) -> Step:
+    return Step(process=process, instance=instance, besides=Besides(**parts))
+
+
+def decide(number: int, what: str = "skip", instance: str = "o1") -> Step:
+    return besides(instance, unpark=number, decision=(what, 1_700_004, "ann"))
+
+
+def timers(store: Store, until: int = 1 << 60) -> list[TimerRecord]:
+    return [record for _, record in store.read_timers(b"", until, ALL)]
+
+
 def commit(store: Store, *steps: Step) -> None:
     """Commit steps that all must be taken."""
     assert store.commit(steps) == [Committed()] * len(steps)
@@ -154,12 +190,33 @@ def everything(store: Store) -> dict[str, Any]:
         "results": {name: store.result_of(name) for name in ("c1", "c2", "c3")},
         "checkpoints": {name: store.checkpoint(name) for name in (ORDERS, "Returns")},
         "parked": store.read_parked(0, ALL),
-        "waiting": {name: store.last_waiting(ORDERS, name) for name in ("o1", "o2")},
+        "decided": store.read_parked(0, ALL, decided=True),
+        "last waiting": {name: store.last_waiting(ORDERS, name) for name in ("o1", "o2")},
+        "waiting": {name: store.read_waiting(ORDERS, name, 0, ALL) for name in ("o1", "o2")},
+        "waiting instances": store.read_waiting_instances(("", ""), ALL),
+        "timers": store.read_timers(b"", 1 << 60, ALL),
+        "index": {name: store.read_index(ORDERS, "email", name) for name in ("old", "new")},
+        "refusals": store.read_refusals(0, ALL),
+        "snapshots": {name: store.read_snapshot(name) for name in ("s", "t", "u")},
     }
 
 
+def prepared() -> list[Step]:
+    """What `of_all_kinds` takes away."""
+    return [
+        Step(enqueue=[command("c1")]),
+        park(6),
+        besides(
+            timers=[timer(5), timer(6, "later")],
+            waits=[(ORDERS, "o1", 3)],
+            index=[("email", None, "old")],
+            refusal=refusal(),
+        ),
+    ]
+
+
 def of_all_kinds() -> Step:
-    """A step that writes everything a step can write."""
+    """A step that writes everything a step can write, and takes what `prepared` wrote."""
     return Step(
         append=Append("s", 0, [event("one"), event("two")]),
         process=ORDERS,
@@ -171,6 +228,20 @@ def of_all_kinds() -> Step:
         result=CommandResult(),
         park=parked(7),
         wait=9,
+        besides=Besides(
+            due=timer(5),
+            timers=[timer(8, "new")],
+            cancel=[timer(6, "later")],
+            unwait=3,
+            waits=[(ORDERS, "o2", 4)],
+            block=Block("parked", 7, attempts=3),
+            unpark=1,
+            decision=("skip", 1_700_004, "ann"),
+            index=[("email", "old", "new")],
+            refusal=refusal("c8"),
+            told=1,
+            snapshot=(2, b"snapshot"),
+        ),
     )
 
 
@@ -190,7 +261,14 @@ def test_a_new_store_is_empty(store: Store) -> None:
     assert store.result_of("c1") is None
     assert store.checkpoint(ORDERS) == 0
     assert store.read_parked(0, ALL) == []
+    assert store.read_parked(0, ALL, decided=True) == []
     assert store.last_waiting(ORDERS, "o1") == 0
+    assert store.read_waiting(ORDERS, "o1", 0, ALL) == (None, [])
+    assert store.read_waiting_instances(("", ""), ALL) == []
+    assert store.read_timers(b"", 1 << 60, ALL) == []
+    assert store.read_index(ORDERS, "email", "old") == []
+    assert store.read_refusals(0, ALL) == []
+    assert store.read_snapshot("s") is None
 
 
 def test_positions_are_1_2_3_without_gaps_whatever_the_stream(store: Store) -> None:
@@ -212,7 +290,7 @@ def test_the_commit_sets_positions_and_versions_in_the_records_it_was_given(stor
 
 def test_an_event_comes_back_as_it_was_given(place: Place) -> None:
     given = EventRecord(
-        "Shop.Happened.v2", "café", 0, 1_700_000, b"\x00\xff", "id 1", "corr", "cause", b"\x80"
+        "Shop.Happened.v2", "café", 0, 1_700_000, b"\x00\xff", "id 1", "corr", "cause", b"\x80", 4
     )
     commit(place.store, Step(append=Append("café", 0, [given])))
     assert (given.position, given.version) == (1, 1)
@@ -310,20 +388,30 @@ def test_of_two_appends_that_expect_the_same_version_the_first_wins(store: Store
 
 
 def test_a_step_writes_all_its_parts_together(place: Place) -> None:
-    commit(place.store, Step(enqueue=[command("c1")]))
+    commit(place.store, *prepared())
     step = of_all_kinds()
     commit(place.store, step)
+    assert step.besides is not None
     store = place.reopen()
     assert [record.data for record in store.read_stream("s", 0, ALL)] == [b"one", b"two"]
     assert store.last_transition(ORDERS, "o1") == step.transition
     assert [record.command_id for record in store.read_queue(0, ALL)] == ["c2", "c3"]
     assert store.result_of("c1") == CommandResult(1, 2, None)
     assert store.read_parked(0, ALL) == [step.park]
-    assert store.last_waiting(ORDERS, "o1") == 9
+    assert [record.number for record in store.read_parked(0, ALL, decided=True)] == [1]
+    block = Block("parked", 7, attempts=3, parked=2)
+    assert store.read_waiting(ORDERS, "o1", 0, ALL) == (block, [9])
+    assert store.read_waiting(ORDERS, "o2", 0, ALL) == (None, [4])
+    assert timers(store) == [timer(8, "new")]
+    assert store.read_index(ORDERS, "email", "old") == []
+    assert store.read_index(ORDERS, "email", "new") == ["o1"]
+    assert store.read_refusals(0, ALL) == [step.besides.refusal]
+    assert store.read_snapshot("s") == (2, b"snapshot")
 
 
 def spoiled(how: str) -> Step:
     step = of_all_kinds()
+    assert step.besides is not None
     if how == "stream":
         step.append = Append("s", 4, [event()])
     elif how == "transition":
@@ -334,8 +422,16 @@ def spoiled(how: str) -> Step:
         step.append = Append("t", None, [event("", "e1", stream="t")], True)
     elif how == "command":
         step.command_id = "c3"
-    else:
+    elif how == "park":
         step.park = parked(5)
+    elif how == "timer":
+        step.besides.due = timer(7)
+    elif how == "waiting":
+        step.besides.unwait = 4
+    elif how == "decision":
+        step.besides.unpark = 9
+    else:
+        step.besides.told = 9
     return step
 
 
@@ -348,6 +444,10 @@ def spoiled(how: str) -> Step:
         ("event", Duplicate),
         ("command", Duplicate),
         ("park", Duplicate),
+        ("timer", Duplicate),
+        ("waiting", Duplicate),
+        ("decision", Duplicate),
+        ("refusal", Duplicate),
     ],
 )
 def test_a_step_that_is_refused_leaves_no_trace_and_spoils_no_other(
@@ -357,7 +457,7 @@ def test_a_step_that_is_refused_leaves_no_trace_and_spoils_no_other(
     commit(
         store,
         publish("e1", "u"),
-        Step(enqueue=[command("c1")]),
+        *prepared(),
         Step(command_id="c3", result=CommandResult()),
         park(5),
     )
@@ -508,7 +608,7 @@ def test_accepting_a_command_gives_it_no_result_yet(store: Store) -> None:
 
 def test_a_queued_command_comes_back_as_it_was_given(place: Place) -> None:
     issued, told = command("c1", process=ORDERS), command("c2")
-    issued.causation_id = "s@1"
+    issued.causation_id, issued.depth = "s@1", 3
     commit(place.store, Step(enqueue=[issued, told]))
     assert place.reopen().read_queue(0, ALL) == [issued, told]
 
@@ -592,6 +692,25 @@ def test_the_last_transition_holds_the_state(place: Place) -> None:
     assert store.last_transition(ORDERS, "o2") == transition(1)
     assert store.last_transition(ORDERS, "o3") is None
     assert store.last_transition("Returns", "o1") is None
+
+
+def test_a_transition_comes_back_as_it_was_given(place: Place) -> None:
+    given = TransitionRecord(
+        1,
+        1_700_002,
+        "on_happened",
+        True,
+        "s@1",
+        "corr",
+        7,
+        b"\x80",
+        [("c1", "Shop.Do.v1", b"do"), ("c2", "Shop.Do.v1", b"")],
+        {"too late": 1_800_000, "c9": 1_900_000},
+        "out of stock",
+        3,
+    )
+    commit(place.store, Step(process=ORDERS, instance="o1", transition=given))
+    assert place.reopen().last_transition(ORDERS, "o1") == given
 
 
 def test_transitions_are_read_in_pages_of_versions(store: Store) -> None:
@@ -721,28 +840,479 @@ def test_an_event_parked_twice_in_one_commit_is_parked_once(store: Store) -> Non
     assert len(store.read_parked(0, ALL)) == 1
 
 
-def test_commands_are_parked_without_suspending_anyone(store: Store) -> None:
-    commit(store, Step(park=parked()), Step(park=parked()))
-    assert len(store.read_parked(0, ALL)) == 2
-    assert store.last_waiting(ORDERS, "o1") == 0
+def test_what_was_parked_comes_back_with_all_its_fields(place: Place) -> None:
+    given = parked(3)
+    given.command, given.name, given.ticket = command("c7"), "too late", 4
+    given.blocks, given.effect = True, "send_letter"
+    commit(place.store, Step(park=given))
+    assert place.reopen().read_parked(0, ALL) == [given]
 
 
-def test_an_instance_waits_for_the_highest_position_parked_or_waiting(place: Place) -> None:
-    commit(place.store, park(3), Step(process=ORDERS, instance="o1", wait=5))
-    assert place.store.last_waiting(ORDERS, "o1") == 5
-    commit(place.store, park(260, "o2"), park(9))
+def test_commands_timeouts_and_refusals_are_parked_as_often_as_they_fail(store: Store) -> None:
+    late, told = parked(), parked()
+    late.name, told.ticket = "too late", 4
+    commit(store, *(Step(park=record) for record in (parked(), parked(), late, late, told, told)))
+    assert [record.number for record in store.read_parked(0, ALL)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_an_event_is_parked_once_for_the_handlers_and_once_for_each_effect(place: Place) -> None:
+    def failed(effect: str, position: int = 3) -> Step:
+        step = park(position)
+        assert step.park is not None
+        step.park.effect = effect
+        return step
+
+    commit(place.store, *(failed(effect) for effect in ("", "send_letter", "print")))
+    commit(place.store, failed("print", 4))
+    for effect in ("", "send_letter", "print"):
+        assert place.reopen().commit([failed(effect)]) == [Duplicate(position=3)]
+
+
+def test_parking_alone_lets_nobody_wait(place: Place) -> None:
+    commit(place.store, park(3), Step(process=ORDERS, instance="o1", park=parked()))
+    for store in place.before_and_after():
+        assert store.last_waiting(ORDERS, "o1") == 0
+        assert store.read_waiting(ORDERS, "o1", 0, ALL) == (None, [])
+        assert store.read_waiting_instances(("", ""), ALL) == []
+
+
+# Decisions
+
+
+def test_what_was_decided_moves_there_with_what_when_and_who(place: Place) -> None:
+    first, second = park(3), park(4)
+    commit(place.store, first, second)
+    commit(place.store, decide(1, "retry"))
+    commit(place.store, besides(unpark=2, decision=("skip", 1_700_005, None)))
     store = place.reopen()
-    assert store.last_waiting(ORDERS, "o1") == 9
-    assert store.last_waiting(ORDERS, "o2") == 260
-    assert store.last_waiting(ORDERS, "o") == 0
-    assert store.last_waiting("Returns", "o1") == 0
+    assert first.park is not None
+    assert second.park is not None
+    first.park.decision = ("retry", 1_700_004, "ann")
+    second.park.decision = ("skip", 1_700_005, None)
+    assert store.read_parked(0, ALL) == []
+    assert store.read_parked(0, ALL, decided=True) == [first.park, second.park]
+
+
+def test_a_parked_command_is_there_again_after_a_decision(place: Place) -> None:
+    commit(place.store, Step(park=parked()), decide(1))
+    (record,) = place.reopen().read_parked(0, ALL, decided=True)
+    assert record.command == command()
+
+
+def test_what_was_decided_is_read_in_pages(store: Store) -> None:
+    commit(store, *(park(position) for position in range(1, 6)))
+    commit(store, *(decide(number) for number in (5, 1, 3, 4)))
+
+    def numbers(after: int, limit: int) -> list[int]:
+        return [record.number for record in store.read_parked(after, limit, decided=True)]
+
+    assert numbers(0, 2) == [1, 3]
+    assert numbers(3, 2) == [4, 5]
+    assert numbers(5, 2) == []
+    assert numbers(0, 0) == []
+    assert [record.number for record in store.read_parked(0, ALL)] == [2]
+
+
+def test_of_two_decisions_the_first_counts(place: Place) -> None:
+    commit(place.store, park(3))
+    assert place.store.commit([decide(1, "skip"), decide(1, "retry")]) == [
+        Committed(),
+        Duplicate(),
+    ]
+    before = everything(place.store)
+    assert place.store.commit([decide(1, "retry")]) == [Duplicate()]
+    assert place.reopen().commit([decide(1, "retry"), decide(2)]) == [Duplicate(), Duplicate()]
+    assert everything(place.store) == before
+
+
+def test_an_event_may_be_parked_again_after_the_decision(place: Place) -> None:
+    commit(place.store, park(3), decide(1))
+    commit(place.reopen(), park(3))
+    assert place.store.commit([park(3)]) == [Duplicate(position=3)]
+    commit(place.store, decide(2), park(3))
+    assert [record.number for record in place.store.read_parked(0, ALL)] == [3]
+    assert [record.number for record in place.store.read_parked(0, ALL, decided=True)] == [1, 2]
+
+
+def test_an_event_may_be_parked_again_in_the_step_of_the_decision(place: Place) -> None:
+    def again(number: int) -> Step:
+        step = decide(number, "retry")
+        step.park = parked(3)
+        return step
+
+    commit(place.store, park(3), again(1), again(2))
+    assert place.store.commit([park(3), again(1)]) == [Duplicate(position=3)] * 2
+    assert place.reopen().commit([park(3)]) == [Duplicate(position=3)]
+    assert [record.number for record in place.store.read_parked(0, ALL)] == [3]
+    commit(place.store, decide(3), park(3))
+
+
+def test_numbers_go_on_after_a_reopen_when_everything_was_decided(place: Place) -> None:
+    commit(place.store, park(3), park(4), decide(2), decide(1))
+    commit(place.reopen(), park(5))
+    assert [record.number for record in place.store.read_parked(0, ALL)] == [3]
+
+
+# Waiting
+
+
+def test_an_instance_waits_for_the_highest_position_that_waits(place: Place) -> None:
+    commit(place.store, wait(3), wait(260), wait(5), wait(300, "o2"), park(900))
+    for store in place.before_and_after():
+        assert store.last_waiting(ORDERS, "o1") == 260
+        assert store.last_waiting(ORDERS, "o2") == 300
+        assert store.last_waiting(ORDERS, "o") == 0
+        assert store.last_waiting("Returns", "o1") == 0
+
+
+def test_positions_that_wait_are_read_in_pages(store: Store) -> None:
+    commit(store, *(wait(position) for position in (260, 3, 9, 5)), wait(4, "o"), wait(6, "o12"))
+    assert store.read_waiting(ORDERS, "o1", 0, 2) == (None, [3, 5])
+    assert store.read_waiting(ORDERS, "o1", 5, 2) == (None, [9, 260])
+    assert store.read_waiting(ORDERS, "o1", 260, 2) == (None, [])
+    assert store.read_waiting(ORDERS, "o1", 0, 0) == (None, [])
+
+
+def test_one_step_may_let_several_instances_wait(place: Place) -> None:
+    waits = [(ORDERS, "o1", 3), (ORDERS, "o2", 4), ("Returns", "o1", 5)]
+    commit(place.store, Step(besides=Besides(waits=waits)))
+    store = place.reopen()
+    for process, instance, position in waits:
+        assert store.read_waiting(process, instance, 0, ALL) == (None, [position])
+    assert store.read_waiting_instances(("", ""), ALL) == [waits[0][:2], waits[1][:2], waits[2][:2]]
+
+
+def test_an_event_waits_once_however_often_it_is_put_there(store: Store) -> None:
+    commit(store, wait(3), wait(3), besides(waits=[(ORDERS, "o1", 3)] * 2))
+    assert store.read_waiting(ORDERS, "o1", 0, ALL) == (None, [3])
+    commit(store, besides(unwait=3))
+    assert store.read_waiting(ORDERS, "o1", 0, ALL) == (None, [])
+
+
+def test_a_waiting_event_is_taken_up_once(place: Place) -> None:
+    commit(place.store, wait(3), wait(5), wait(3, "o2"))
+    taking = besides(unwait=3)
+    assert place.store.commit([taking, taking]) == [Committed(), Duplicate()]
+    before = everything(place.store)
+    assert place.reopen().commit([taking]) == [Duplicate()]
+    assert everything(place.store) == before
+    assert place.store.read_waiting(ORDERS, "o1", 0, ALL) == (None, [5])
+    assert place.store.read_waiting(ORDERS, "o2", 0, ALL) == (None, [3])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        Block("retry", 7, attempts=2, due=1_800_000),
+        Block("retry", name="too late", attempts=1, due=1_800_000),
+        Block("parked", ticket=4, attempts=3, parked=9),
+    ],
+    ids=["an event", "a timeout", "a refusal"],
+)
+def test_a_block_comes_back_as_it_was_given(place: Place, given: Block) -> None:
+    expected = deepcopy(given)
+    commit(place.store, park(3, "o2"), besides(block=given), wait(8))
+    assert place.reopen().read_waiting(ORDERS, "o1", 0, ALL) == (expected, [8])
+    assert place.store.read_waiting(ORDERS, "o1", 8, 0) == (expected, [])
+    assert place.store.read_waiting(ORDERS, "o2", 0, ALL) == (None, [])
+
+
+def test_a_block_has_the_number_of_what_its_step_parked(place: Place) -> None:
+    first = besides(block=Block("parked", 3))
+    first.park = parked(3)
+    commit(place.store, park(2, "o2"), first, park(4, "o3"))
+    block, _ = place.reopen().read_waiting(ORDERS, "o1", 0, ALL)
+    assert block == Block("parked", 3, parked=2)
+
+
+def test_a_block_is_no_position_that_waits(place: Place) -> None:
+    commit(place.store, besides(block=Block("retry", 7)))
+    for store in place.before_and_after():
+        assert store.last_waiting(ORDERS, "o1") == 0
+        assert store.read_waiting(ORDERS, "o1", 0, ALL) == (Block("retry", 7), [])
+
+
+def test_a_new_block_replaces_the_old_one_even_in_the_step_that_ends_it(store: Store) -> None:
+    commit(store, besides(block=Block("retry", 7, attempts=1)))
+    commit(store, besides(block=Block("retry", 7, attempts=2)))
+    assert store.read_waiting(ORDERS, "o1", 0, ALL)[0] == Block("retry", 7, attempts=2)
+    commit(store, besides(block=Block("retry", 7, attempts=3), unblock=True))
+    assert store.read_waiting(ORDERS, "o1", 0, ALL)[0] == Block("retry", 7, attempts=3)
+
+
+def test_an_instance_that_goes_on_keeps_what_waits(place: Place) -> None:
+    commit(place.store, besides(block=Block("retry", 7)), wait(8), wait(9))
+    commit(place.store, besides("o2", block=Block("retry", 7)))
+    commit(place.store, besides(unblock=True), besides("o3", unblock=True))
+    store = place.reopen()
+    assert store.read_waiting(ORDERS, "o1", 0, ALL) == (None, [8, 9])
+    assert store.read_waiting(ORDERS, "o2", 0, ALL) == (Block("retry", 7), [])
+
+
+def test_instances_wait_to_be_taken_up_where_events_wait_and_nothing_blocks(place: Place) -> None:
+    blocked = besides("o1", block=Block("retry", 7))
+    commit(
+        place.store,
+        *(wait(position, instance) for instance in ("o1", "o2", "o3") for position in (8, 9)),
+        besides("o0", block=Block("retry", 7)),
+        blocked,
+    )
+    assert place.reopen().read_waiting_instances(("", ""), ALL) == [(ORDERS, "o2"), (ORDERS, "o3")]
+    commit(place.store, besides("o1", unblock=True), besides("o2", unwait=8))
+    commit(place.store, besides("o3", unwait=8), besides("o3", unwait=9))
+    assert place.reopen().read_waiting_instances(("", ""), ALL) == [(ORDERS, "o1"), (ORDERS, "o2")]
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, ALL])
+def test_waiting_instances_are_read_in_pages(store: Store, size: int) -> None:
+    others = [("Order", "z"), ("Orders2", "a"), ("Return", "o1"), ("é", "é")]
+    wanted = sorted([*((ORDERS, name) for name in TRICKY_IDS), *others])
+    commit(store, *(wait(7, instance, process=process) for process, instance in reversed(wanted)))
+    commit(store, *(wait(8, instance, process=process) for process, instance in wanted))
+    commit(store, besides("o3", block=Block("retry", 7)), wait(8, "o3"))
+    found: list[tuple[str, str]] = []
+    while page := store.read_waiting_instances(found[-1] if found else ("", ""), size):
+        assert len(page) <= size
+        found += page
+    assert found == wanted
+
+
+def test_waiting_instances_after_one_that_does_not_wait_are_those_behind_it(store: Store) -> None:
+    commit(store, wait(1, "a"), wait(1, "c"), wait(1, "ca"))
+    assert store.read_waiting_instances((ORDERS, "b"), ALL) == [(ORDERS, "c"), (ORDERS, "ca")]
+    assert store.read_waiting_instances((ORDERS, "c"), ALL) == [(ORDERS, "ca")]
+    assert store.read_waiting_instances((ORDERS, "ca"), ALL) == []
+    assert store.read_waiting_instances(("", ""), 0) == []
+
+
+# Timers
+
+
+def test_timers_come_in_order_of_time_as_they_were_given(place: Place) -> None:
+    delayed = TimerRecord(300, ORDERS, "o1", "c9", "command", command=command("c9", process=ORDERS))
+    given = [
+        timer(1_700_000_000_000_000),
+        timer(2),
+        delayed,
+        TimerRecord(256, ORDERS, "o1", "retry", "retry"),
+    ]
+    commit(place.store, besides(timers=given))
+    assert timers(place.reopen()) == [given[1], given[3], delayed, given[0]]
+
+
+def test_timers_are_read_up_to_a_time(store: Store) -> None:
+    commit(store, besides(timers=[timer(due) for due in (10, 20, 30)]))
+    assert timers(store, 9) == []
+    assert timers(store, 10) == [timer(10)]
+    assert timers(store, 29) == [timer(10), timer(20)]
+    assert timers(store, 30) == [timer(10), timer(20), timer(30)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_timers_are_read_in_pages_with_the_key_to_go_on_after(place: Place, size: int) -> None:
+    given = [timer(20, name) for name in "abcde"] + [timer(10), timer(30), timer(40)]
+    commit(place.store, besides(timers=given))
+    store = place.reopen()
+    found: list[TimerRecord] = []
+    after = b""
+    while page := store.read_timers(after, 30, size):
+        assert len(page) <= size
+        found += [record for _, record in page]
+        after = page[-1][0]
+    assert [record.due for record in found] == [10, 20, 20, 20, 20, 20, 30]
+    assert {record.name for record in found} == {*"abcde", "too late"}
+    assert store.read_timers(b"", 30, 0) == []
+    assert store.read_timers(after, 39, ALL) == []
+
+
+def test_timers_go_on_after_one_that_has_gone(store: Store) -> None:
+    commit(store, besides(timers=[timer(10), timer(20), timer(30)]))
+    ((after, _),) = store.read_timers(b"", 15, ALL)
+    commit(store, besides(due=timer(10)))
+    assert [record.due for _, record in store.read_timers(after, 30, ALL)] == [20, 30]
+
+
+def test_timers_at_one_time_differ_by_process_instance_kind_and_name(store: Store) -> None:
+    others = [
+        timer(10),
+        timer(10, "other"),
+        timer(10, instance="o2"),
+        timer(10, process="Returns"),
+        TimerRecord(10, ORDERS, "o1", "too late", "retry"),
+    ]
+    commit(store, besides(timers=others))
+    assert len(timers(store)) == len(others)
+    commit(store, besides(due=others[0]), besides(cancel=[others[4]]))
+    left = timers(store)
+    assert len(left) == 3
+    assert all(record in left for record in others[1:4])
+
+
+def test_a_timer_that_is_set_again_for_the_same_time_is_one_timer(store: Store) -> None:
+    commit(store, besides(timers=[timer(10)]), besides(timers=[timer(10), timer(10)]))
+    assert timers(store) == [timer(10)]
+
+
+def test_a_timer_is_moved_by_cancelling_and_setting_it_in_one_step(place: Place) -> None:
+    commit(place.store, besides(timers=[timer(10)]))
+    commit(place.store, besides(cancel=[timer(10)], timers=[timer(20)]))
+    assert timers(place.store) == [timer(20)]
+    commit(place.store, besides(cancel=[timer(20)], timers=[timer(20)]))
+    commit(place.store, besides(due=timer(20), timers=[timer(20)]))
+    assert timers(place.reopen()) == [timer(20)]
+
+
+def test_cancelling_what_is_not_set_is_no_error(place: Place) -> None:
+    commit(place.store, besides(timers=[timer(10)]))
+    commit(place.store, besides(cancel=[timer(10), timer(11)]), besides(cancel=[timer(10)]))
+    assert timers(place.reopen()) == []
+
+
+def test_a_timer_fires_once(place: Place) -> None:
+    commit(place.store, besides(timers=[timer(10), timer(20)]))
+
+    def firing() -> Step:
+        step = move("o1")
+        step.besides = Besides(due=timer(10), timers=[timer(30)])
+        return step
+
+    assert place.store.commit([firing(), firing()]) == [Committed(), Duplicate()]
+    before = everything(place.store)
+    assert place.reopen().commit([firing()]) == [Duplicate()]
+    assert everything(place.store) == before
+    assert timers(place.store) == [timer(20), timer(30)]
+
+
+def test_a_timer_that_was_cancelled_or_moved_does_not_fire(store: Store) -> None:
+    commit(store, besides(timers=[timer(10), timer(20)]))
+    commit(store, besides(cancel=[timer(10), timer(20)], timers=[timer(21)]))
+    before = everything(store)
+    assert store.commit([besides(due=timer(10)), besides(due=timer(20))]) == [Duplicate()] * 2
+    assert everything(store) == before
+
+
+# Learnt keys
+
+
+def learn(instance: str, old: str | None, new: str | None, *, field: str = "email") -> Step:
+    return besides(instance, index=[(field, old, new)])
+
+
+def test_a_learnt_key_finds_its_instance_until_it_changes(place: Place) -> None:
+    commit(place.store, learn("o1", None, "old"))
+    assert place.reopen().read_index(ORDERS, "email", "old") == ["o1"]
+    commit(place.store, learn("o1", "old", "new"))
+    assert place.reopen().read_index(ORDERS, "email", "old") == []
+    assert place.store.read_index(ORDERS, "email", "new") == ["o1"]
+    commit(place.store, learn("o1", "new", None))
+    assert place.reopen().read_index(ORDERS, "email", "new") == []
+
+
+def test_several_instances_may_learn_the_same_value(place: Place) -> None:
+    commit(place.store, *(learn(name, None, "same") for name in reversed(TRICKY_IDS)))
+    assert place.reopen().read_index(ORDERS, "email", "same") == sorted(TRICKY_IDS)
+    commit(place.store, learn("o1", "same", "other"), learn("日本", "same", None))
+    gone = {"o1", "日本"}
+    assert place.store.read_index(ORDERS, "email", "same") == sorted({*TRICKY_IDS} - gone)
+    assert place.store.read_index(ORDERS, "email", "other") == ["o1"]
+
+
+def test_values_of_other_fields_and_processes_are_not_mixed_up(store: Store) -> None:
+    values = ["", "a", "ab", "é", "a" * 10_000]
+    commit(store, *(learn(f"i{n}", None, value) for n, value in enumerate(values)))
+    commit(store, learn("phone", None, "a", field="phone"))
+    commit(store, besides("other", process="Order", index=[("email", None, "a")]))
+    for n, value in enumerate(values):
+        assert store.read_index(ORDERS, "email", value) == [f"i{n}"]
+    assert store.read_index(ORDERS, "phone", "a") == ["phone"]
+    assert store.read_index("Order", "email", "a") == ["other"]
+    assert store.read_index("Order", "phone", "a") == []
+
+
+def test_a_step_may_learn_several_keys_and_the_same_value_again(store: Store) -> None:
+    commit(store, besides(index=[("email", None, "a"), ("phone", None, "1")]))
+    commit(store, besides(index=[("email", "a", "a"), ("phone", "1", "2")]))
+    assert store.read_index(ORDERS, "email", "a") == ["o1"]
+    assert store.read_index(ORDERS, "phone", "1") == []
+    assert store.read_index(ORDERS, "phone", "2") == ["o1"]
+
+
+# Refusals
+
+
+def test_a_refusal_gets_a_number_and_comes_back_as_it_was_given(place: Place) -> None:
+    steps = [besides(refusal=refusal(name)) for name in ("c1", "c2")]
+    commit(place.store, *steps)
+    given = [step.besides.refusal for step in steps if step.besides is not None]
+    assert [record.ticket for record in given if record is not None] == [1, 2]
+    assert place.reopen().read_refusals(0, ALL) == given
+
+
+def test_a_refusal_is_told_once(place: Place) -> None:
+    commit(place.store, besides(refusal=refusal("c1")), besides(refusal=refusal("c2")))
+
+    def telling() -> Step:
+        step = move("o1")
+        step.besides = Besides(told=1)
+        return step
+
+    assert place.store.commit([telling(), telling()]) == [Committed(), Duplicate()]
+    before = everything(place.store)
+    assert place.reopen().commit([telling()]) == [Duplicate()]
+    assert everything(place.store) == before
+    assert [record.ticket for record in place.store.read_refusals(0, ALL)] == [2]
+
+
+def test_refusals_are_read_in_pages(store: Store) -> None:
+    commit(store, *(besides(refusal=refusal(f"c{n}")) for n in range(1, 6)), besides(told=2))
+
+    def tickets(after: int, limit: int) -> list[int]:
+        return [record.ticket for record in store.read_refusals(after, limit)]
+
+    assert tickets(0, 2) == [1, 3]
+    assert tickets(3, 2) == [4, 5]
+    assert tickets(5, 2) == []
+    assert tickets(0, 0) == []
+
+
+def test_new_refusals_follow_those_that_are_not_told(place: Place) -> None:
+    commit(place.store, besides(refusal=refusal("c1")), besides(refusal=refusal("c2")))
+    commit(place.store, besides(told=2), besides(refusal=refusal("c3")))
+    assert [record.ticket for record in place.store.read_refusals(0, ALL)] == [1, 3]
+    commit(place.reopen(), besides(refusal=refusal("c4")))
+    assert [record.ticket for record in place.store.read_refusals(0, ALL)] == [1, 3, 4]
+
+
+# Snapshots
+
+
+def test_the_newest_snapshot_of_a_stream_is_kept(place: Place) -> None:
+    def snapshot(stream: str, version: int, state: bytes) -> Step:
+        step = append(stream)
+        step.besides = Besides(snapshot=(version, state))
+        return step
+
+    commit(place.store, snapshot("s", 1, b"one"), snapshot("s", 2, b"\x00\xff"))
+    commit(place.store, snapshot("s1", 1, b"other"), append("s"))
+    store = place.reopen()
+    assert store.read_snapshot("s") == (2, b"\x00\xff")
+    assert store.read_snapshot("s1") == (1, b"other")
+    assert store.read_snapshot("t") is None
+
+
+def test_a_step_that_conflicts_leaves_the_snapshot_as_it_is(store: Store) -> None:
+    first, second = append("s", expected=0), append("s", expected=0)
+    first.besides, second.besides = Besides(snapshot=(1, b"one")), Besides(snapshot=(1, b"two"))
+    outcomes = store.commit([first, second])
+    assert [type(outcome) for outcome in outcomes] == [Committed, Conflict]
+    assert store.read_snapshot("s") == (1, b"one")
 
 
 # Closing
 
 
 def test_everything_is_there_after_closing_and_opening_again(place: Place) -> None:
-    commit(place.store, Step(enqueue=[command("c1")]), publish("e1", "t"))
+    commit(place.store, *prepared(), publish("e1", "t"))
     place.store.commit([of_all_kinds(), move("o2"), move("o2", 2)], {ORDERS: 3})
     before = everything(place.store)
     assert everything(place.reopen()) == before
@@ -771,6 +1341,12 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "checkpoint": lambda store: store.checkpoint(ORDERS),
     "read_parked": lambda store: store.read_parked(0, 1),
     "last_waiting": lambda store: store.last_waiting(ORDERS, "o1"),
+    "read_waiting": lambda store: store.read_waiting(ORDERS, "o1", 0, 1),
+    "read_waiting_instances": lambda store: store.read_waiting_instances(("", ""), 1),
+    "read_timers": lambda store: store.read_timers(b"", 1, 1),
+    "read_index": lambda store: store.read_index(ORDERS, "email", "old"),
+    "read_refusals": lambda store: store.read_refusals(0, 1),
+    "read_snapshot": lambda store: store.read_snapshot("s"),
 }
 
 

@@ -3,6 +3,7 @@
 import re
 import struct
 import zlib
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,23 @@ from store import (
     FROM_OUTSIDE,
     MAX_NAME_BYTES,
     Append,
+    Besides,
+    Block,
     CommandRecord,
     CommandResult,
     Committed,
     EventRecord,
     LmdbStore,
     ParkedRecord,
+    RefusalRecord,
     Step,
+    TimerRecord,
     TransitionRecord,
 )
 from store.tables import TABLES
 
 DOC = (Path(__file__).parents[2] / "docs" / "store-format.md").read_text(encoding="utf-8")
-ONE = bytes(7) + b"\x01"
+ZERO, ONE, TWO, THREE = (bytes(7) + bytes([n]) for n in range(4))
 
 
 def dumps() -> list[bytes]:
@@ -44,6 +49,15 @@ def fields_of(heading: str) -> int:
     return len(re.findall(r"^\| \d+ \|", section, re.MULTILINE))
 
 
+WORDS = "two three four five six seven eight nine ten eleven twelve thirteen fourteen".split()
+
+
+def said_fields_of(heading: str) -> int:
+    """How many fields the section's heading speaks of."""
+    (word,) = re.findall(rf"^### {heading}: (\w+) fields$", DOC, re.MULTILINE)
+    return WORDS.index(word) + 2
+
+
 def read_with_lmdb_alone(folder: Path) -> dict[str, dict[bytes, bytes]]:
     found: dict[str, dict[bytes, bytes]] = {}
     with lmdb.Environment(str(folder), max_dbs=32, readonly=True) as env:
@@ -59,6 +73,10 @@ def value(raw: bytes) -> Any:
     (checksum,) = struct.unpack("<I", raw[:4])
     assert checksum == zlib.crc32(raw[4:])
     return msgpack.unpackb(raw[4:])
+
+
+def digest(*names: str) -> bytes:
+    return blake2b("\0".join(names).encode(), digest_size=16).digest()
 
 
 def write(folder: Path, *steps: Step, checkpoints: dict[str, int] | None = None) -> None:
@@ -92,9 +110,12 @@ def test_the_files_are_those_of_the_page(tmp_path: Path) -> None:
 
 
 def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
-    given = EventRecord("E", "s", 0, 5, b"data", "e1", "corr", "cause", b"headers")
-    issued = CommandRecord("c1", "C", "t", 6, b"c", "corr", "e1", "P", "i", 1)
+    given = EventRecord("E", "s", 0, 5, b"data", "e1", "corr", "cause", b"headers", 4)
+    issued = CommandRecord("c1", "C", "t", 6, b"c", "corr", "e1", "P", "i", 1, 5)
     told = CommandRecord("c2", "C", "t", 7, b"c", "c2")
+    delayed = CommandRecord("c3", "C", "t", 8, b"c", "corr", "e1", "P", "i", 1)
+    failed = ParkedRecord("P", "i", "e1", "E", "text", 3, 9, 1, None, "late", 2, True)
+    effect = ParkedRecord("P", "i", "e1", "E", "text", 1, 9, 1, effect="print")
     write(
         tmp_path,
         Step(
@@ -102,15 +123,38 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
             process="P",
             instance="i",
             transition=TransitionRecord(
-                1, 8, "on_e", True, "e1", "corr", 1, b"state", [("c1", "C", b"c")]
+                version=1,
+                time=8,
+                handler="on_e",
+                is_complete=True,
+                cause="e1",
+                correlation_id="corr",
+                seen=1,
+                state=b"state",
+                commands=[("c1", "C", b"c")],
+                timers={"late": 10},
+                note="note",
+                state_version=2,
             ),
             enqueue=[issued, told],
             command_id="c0",
             result=CommandResult(),
-            park=ParkedRecord("P", "i", "e1", "E", "text", 3, 9, 1),
+            park=failed,
             wait=2,
+            besides=Besides(
+                timers=[
+                    TimerRecord(10, "P", "i", "late", "timeout"),
+                    TimerRecord(11, "P", "i", "c3", "command", delayed),
+                ],
+                block=Block("parked", 1, "late", 2, 3, 4),
+                index=[("email", None, "a@b")],
+                refusal=RefusalRecord(issued, "no"),
+                snapshot=(1, b"snapshot"),
+            ),
         ),
         Step(park=ParkedRecord("", "t", "c2", "E", "text", 1, 9, 0, told)),
+        Step(park=effect),
+        Step(besides=Besides(unpark=2, decision=("skip", 12, "ann"))),
         checkpoints={"P": 1},
     )
     found = read_with_lmdb_alone(tmp_path)
@@ -119,33 +163,54 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
         for table in TABLES
         if table != "meta"
     }
-    issued_row = ["c1", "C", "t", 6, b"c", "corr", "e1", "P", "i", 1]
-    told_row = ["c2", "C", "t", 7, b"c", "c2", None, None, None, 0]
+    issued_row = ["c1", "C", "t", 6, b"c", "corr", "e1", "P", "i", 1, 5]
+    told_row = ["c2", "C", "t", 7, b"c", "c2", None, None, None, 0, 0]
+    delayed_row = ["c3", "C", "t", 8, b"c", "corr", "e1", "P", "i", 1, 0]
+    event_row = ["E", "s", 1, 5, b"data", "e1", "corr", "cause", b"headers", 4]
+    moved = [8, "on_e", True, "e1", "corr", 1, b"state", [["c1", "C", b"c"]]]
+    moved += [{"late": 10}, "note", 2]
+    failed_row = ["P", "i", "e1", "E", "text", 3, 9, 1, None, "late", 2, True, "", None]
+    effect_row = ["P", "i", "e1", "E", "text", 1, 9, 1, None, "", 0, False, "print", None]
+    skipped = ["", "t", "c2", "E", "text", 1, 9, 0, told_row, "", 0, False, "", ["skip", 12, "ann"]]
+    block = ["parked", 1, "late", 2, 3, 4, 1]
+    timeout = ["P", "i", "late", "timeout", None]
     assert rows == {
-        "log": {ONE: ["E", "s", 1, 5, b"data", "e1", "corr", "cause", b"headers"]},
+        "log": {ONE: event_row},
         "streams": {b"s\0" + ONE: 1},
-        "transitions": {
-            b"P\0i\0" + ONE: [8, "on_e", True, "e1", "corr", 1, b"state", [["c1", "C", b"c"]]]
-        },
+        "transitions": {b"P\0i\0" + ONE: moved},
         "queue": {ONE: issued_row, b"\x40" + bytes(6) + b"\x01": told_row},
         "event_ids": {b"e1": 1},
         "command_ids": {b"c0": [1, 1, None]},
         "checkpoints": {b"P": 1},
-        "parked": {
-            ONE: ["P", "i", "e1", "E", "text", 3, 9, 1, None],
-            bytes(7) + b"\x02": ["", "t", "c2", "E", "text", 1, 9, 0, told_row],
+        "parked": {ONE: failed_row, THREE: effect_row},
+        "parked_at": {b"P\0i\0" + ONE: 1, digest("P", "i", "print") + ONE: 3},
+        "decided": {TWO: skipped},
+        "waiting": {b"P\0i\0" + ZERO: block, b"P\0i\0" + TWO: 0},
+        "timers": {
+            bytes(7) + b"\x0a" + digest("P", "i", "timeout", "late"): timeout,
+            bytes(7) + b"\x0b" + digest("P", "i", "command", "c3"): [
+                *("P", "i", "c3", "command"),
+                delayed_row,
+            ],
         },
-        "waiting": {b"P\0i\0" + ONE: 1, b"P\0i\0" + bytes(7) + b"\x02": 0},
+        "index": {digest("P", "email", "a@b") + b"i": 0},
+        "refusals": {ONE: [issued_row, "no"]},
+        "snapshots": {b"s": [1, b"snapshot"]},
     }
     assert FROM_OUTSIDE == 1 << 62
     for heading, row in {
-        "An event": rows["log"][ONE],
-        "A transition": rows["transitions"][b"P\0i\0" + ONE],
+        "An event": event_row,
+        "A transition": moved,
         "A command": issued_row,
         "A result": rows["command_ids"][b"c0"],
-        "What was parked": rows["parked"][ONE],
+        "What was parked": failed_row,
+        "A block": block,
+        "A timer": timeout,
+        "A refusal": rows["refusals"][ONE],
+        "A snapshot": rows["snapshots"][b"s"],
     }.items():
         assert fields_of(heading) == len(row)
+        assert said_fields_of(heading) == len(row)
 
 
 def test_meta_holds_the_format_and_an_id_of_the_store(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from store import (
     FROM_OUTSIDE,
     Append,
+    Besides,
+    Block,
     CommandRecord,
     CommandResult,
     Committed,
@@ -22,8 +24,10 @@ from store import (
     LmdbStore,
     Outcome,
     ParkedRecord,
+    RefusalRecord,
     Step,
     Store,
+    TimerRecord,
     TransitionRecord,
     event_id_at,
 )
@@ -34,6 +38,9 @@ PROCESSES = ["P", "PQ"]
 INSTANCES = ["a", "ab", "b", "é"]
 EVENT_IDS = ["e1", "e2", "e3"]
 COMMAND_IDS = ["c1", "c2", "c3"]
+VALUES = ["x", "y"]
+EFFECTS = ["", "print"]
+NAMES = [(process, instance) for process in PROCESSES for instance in INSTANCES]
 
 numbers = st.integers(min_value=0, max_value=4)
 
@@ -65,12 +72,59 @@ def transitions(draw: st.DrawFn) -> TransitionRecord:
     )
 
 
+timers = st.builds(
+    TimerRecord,
+    numbers,
+    st.sampled_from(PROCESSES),
+    st.sampled_from(INSTANCES),
+    st.sampled_from(["late", "later"]),
+    st.sampled_from(["timeout", "retry"]),
+)
+
+
+@st.composite
+def rarities(draw: st.DrawFn) -> Besides:
+    """What few steps write, and what they are for: that is there, or not."""
+    made = Besides()
+    parts = draw(
+        st.sets(
+            st.sampled_from(["timers", "waits", "block", "index", "refusal", "decide", "take"]),
+            max_size=3,
+        )
+    )
+    if "timers" in parts:
+        made.timers = draw(st.lists(timers, max_size=3))
+        made.cancel = draw(st.lists(timers, max_size=2))
+    if "waits" in parts:
+        who = st.sampled_from(NAMES)
+        waits = draw(st.lists(st.tuples(who, st.integers(1, 4)), max_size=3))
+        made.waits = [(*name, position) for name, position in waits]
+    if "block" in parts:
+        made.block = draw(st.none() | st.builds(Block, st.just("retry"), numbers))
+        made.unblock = draw(st.booleans())
+    if "index" in parts:
+        values = st.none() | st.sampled_from(VALUES)
+        made.index = [("key", draw(values), draw(values))]
+    if "refusal" in parts:
+        made.refusal = RefusalRecord(draw(commands()), "no")
+    if "decide" in parts:
+        made.unpark = draw(st.integers(1, 6))
+        made.decision = ("skip", draw(numbers), draw(st.sampled_from(["ann", None])))
+    if "take" in parts:
+        made.due = draw(st.none() | timers)
+        made.unwait = draw(numbers)
+        made.told = draw(numbers)
+    return made
+
+
 @st.composite
 def steps(draw: st.DrawFn) -> Step:
     """A step whose parts are there or not, and fit what is stored or do not."""
     step = Step(process=draw(st.sampled_from(PROCESSES)), instance=draw(st.sampled_from(INSTANCES)))
     parts = draw(
-        st.sets(st.sampled_from(["append", "move", "queue", "take", "id", "park", "wait"]))
+        st.sets(
+            st.sampled_from(["append", "move", "queue", "take", "id", "park", "wait", "besides"])
+        )
     )
     if "append" in parts:
         step.append = draw(appends())
@@ -85,9 +139,22 @@ def steps(draw: st.DrawFn) -> Step:
         step.result = draw(st.none() | st.builds(CommandResult))
     if "park" in parts:
         step.park = ParkedRecord(step.process, step.instance, "e", "E", "text", 1, 8, draw(numbers))
+        step.park.effect = draw(st.sampled_from(EFFECTS))
     if "wait" in parts:
         step.wait = draw(numbers)
+    if "besides" in parts:
+        step.besides = draw(rarities())
+        if step.append is not None:
+            step.besides.snapshot = draw(st.none() | st.tuples(numbers, st.binary(max_size=3)))
     return step
+
+
+def timer_id(timer: TimerRecord) -> tuple[int, str, str, str, str]:
+    return timer.due, timer.process, timer.instance, timer.kind, timer.name
+
+
+def parked_id(parked: ParkedRecord) -> tuple[str, str, str, int]:
+    return parked.process, parked.instance, parked.effect, parked.position
 
 
 class Model:
@@ -100,7 +167,14 @@ class Model:
         self.transitions: dict[tuple[str, str], list[TransitionRecord]] = defaultdict(list)
         self.queue: dict[int, CommandRecord] = {}
         self.results: dict[str, CommandResult] = {}
-        self.parked: list[ParkedRecord] = []
+        self.parked: dict[int, ParkedRecord] = {}
+        self.decided: dict[int, ParkedRecord] = {}
+        self.parked_at: dict[tuple[str, str, str, int], int] = {}
+        self.blocks: dict[tuple[str, str], Block] = {}
+        self.timers: dict[tuple[int, str, str, str, str], TimerRecord] = {}
+        self.index: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self.refusals: dict[int, RefusalRecord] = {}
+        self.snapshots: dict[str, tuple[int, bytes]] = {}
         self.waiting: dict[tuple[str, str], set[int]] = defaultdict(set)
         self.checkpoints: dict[str, int] = {}
 
@@ -116,8 +190,18 @@ class Model:
             if append.expected not in {None, len(self.streams[append.stream])}:
                 return Conflict("")
         who = (step.process, step.instance)
-        if step.park is not None and step.park.position in self.waiting[who]:
-            return Duplicate(position=step.park.position)
+        besides = step.besides or Besides()
+        if step.park is not None:
+            number = self.parked_at.get(parked_id(step.park))
+            if number is not None and number != besides.unpark:
+                return Duplicate(position=step.park.position)
+        if (
+            (besides.due is not None and timer_id(besides.due) not in self.timers)
+            or (besides.unwait and besides.unwait not in self.waiting[who])
+            or (besides.unpark and besides.unpark not in self.parked)
+            or (besides.told and besides.told not in self.refusals)
+        ):
+            return Duplicate()
         if step.transition and step.transition.version != len(self.transitions[who]) + 1:
             return Conflict("")
         return None
@@ -147,11 +231,50 @@ class Model:
                 first = step.append.events[0].position
                 assert step.result == CommandResult(first, len(step.append.events))
             self.results[step.command_id] = step.result
+        if step.besides is not None and step.besides.unpark:
+            decided = self.parked.pop(step.besides.unpark)
+            decided.decision = step.besides.decision
+            self.decided[decided.number] = decided
+            self.parked_at.pop(parked_id(decided), None)
         if step.park is not None:
-            self.parked.append(step.park)
-            assert step.park.number == len(self.parked)
-            self.waiting[who] |= {step.park.position} - {0}
+            number = step.park.number
+            assert number == len(self.parked) + len(self.decided) + 1
+            self.parked[number] = step.park
+            if step.park.position:
+                self.parked_at[parked_id(step.park)] = number
+        if step.besides is not None:
+            self.write_besides(step, step.besides)
         self.waiting[who] |= {step.wait} - {0}
+
+    def write_besides(self, step: Step, besides: Besides) -> None:
+        who = (step.process, step.instance)
+        if besides.due is not None:
+            del self.timers[timer_id(besides.due)]
+        for timer in besides.cancel:
+            self.timers.pop(timer_id(timer), None)
+        self.timers.update({timer_id(timer): timer for timer in besides.timers})
+        self.waiting[who].discard(besides.unwait)
+        for process, instance, position in besides.waits:
+            self.waiting[process, instance].add(position)
+        if besides.unblock:
+            self.blocks.pop(who, None)
+        if besides.block is not None:
+            assert besides.block.parked == (step.park.number if step.park else 0)
+            self.blocks[who] = besides.block
+        for _, old, new in besides.index:
+            self.index[step.process, old or ""].discard(step.instance)
+            if new is not None:
+                self.index[step.process, new].add(step.instance)
+        self.refusals.pop(besides.told, None)
+        if besides.refusal is not None:
+            assert besides.refusal.ticket > max(self.refusals, default=0)
+            self.refusals[besides.refusal.ticket] = besides.refusal
+        if besides.snapshot is not None:
+            assert step.append is not None
+            self.snapshots[step.append.stream] = besides.snapshot
+
+    def unblocked(self) -> list[tuple[str, str]]:
+        return [who for who in sorted(NAMES) if self.waiting[who] and who not in self.blocks]
 
     def position_of(self, event_id: str) -> int:
         return next((e.position for e in self.log if e.event_id == event_id), 0)
@@ -199,7 +322,17 @@ class StoreAndModel(RuleBasedStateMachine):
     def read_pages(self, after: int, limit: int) -> None:
         store, model, end = self.store, self.model, after + limit
         assert store.read_log(after, limit) == model.log[after:end]
-        assert store.read_parked(after, limit) == model.parked[after:end]
+        for decided, parked in ((False, model.parked), (True, model.decided)):
+            page = store.read_parked(after, limit, decided=decided)
+            assert page == [parked[n] for n in sorted(parked) if n > after][:limit]
+        refusals = [model.refusals[n] for n in sorted(model.refusals) if n > after]
+        assert store.read_refusals(after, limit) == refusals[:limit]
+        for who in NAMES:
+            waiting = sorted(position for position in model.waiting[who] if position > after)
+            assert store.read_waiting(*who, after, limit) == (
+                model.blocks.get(who),
+                waiting[:limit],
+            )
         for stream in STREAMS:
             assert store.read_stream(stream, after, limit) == model.streams[stream][after:end]
         for who, transitions in model.transitions.items():
@@ -218,15 +351,36 @@ class StoreAndModel(RuleBasedStateMachine):
             )
             assert self.store.read_instances(process, after, limit) == expected[:limit]
 
+    @rule(after=st.sampled_from([("", ""), ("P", "aa"), *NAMES]), limit=numbers)
+    def list_waiting_instances(self, after: tuple[str, str], limit: int) -> None:
+        expected = [who for who in self.model.unblocked() if who > after][:limit]
+        assert self.store.read_waiting_instances(after, limit) == expected
+
+    @rule(until=numbers, limit=st.integers(1, 3))
+    def read_timers_in_pages(self, until: int, limit: int) -> None:
+        found: list[TimerRecord] = []
+        after = b""
+        while page := self.store.read_timers(after, until, limit):
+            found += [timer for _, timer in page]
+            after = page[-1][0]
+        assert [timer.due for timer in found] == sorted(timer.due for timer in found)
+        expected = {key: timer for key, timer in self.model.timers.items() if key[0] <= until}
+        assert len(found) == len(expected)
+        assert {timer_id(timer): timer for timer in found} == expected
+
     @invariant()
     def they_agree(self) -> None:
         store, model = self.store, self.model
         assert store.last_position() == len(model.log)
         assert store.read_log(0, ALL) == model.log
         assert store.read_queue(0, ALL) == [model.queue[t] for t in sorted(model.queue)]
-        assert store.read_parked(0, ALL) == model.parked
+        for decided, parked in ((False, model.parked), (True, model.decided)):
+            assert store.read_parked(0, ALL, decided=decided) == [parked[n] for n in sorted(parked)]
+        assert store.read_refusals(0, ALL) == [model.refusals[n] for n in sorted(model.refusals)]
+        assert store.read_waiting_instances(("", ""), ALL) == model.unblocked()
         for stream in STREAMS:
             assert store.read_stream(stream, 0, ALL) == model.streams[stream]
+            assert store.read_snapshot(stream) == model.snapshots.get(stream)
             for version in range(1, 4):
                 named = event_id_at(stream, version)
                 assert store.position_of(named) == model.position_of(named)
@@ -236,6 +390,10 @@ class StoreAndModel(RuleBasedStateMachine):
             assert store.result_of(command_id) == model.results.get(command_id)
         for process in PROCESSES:
             assert store.checkpoint(process) == model.checkpoints.get(process, 0)
+            for value in VALUES:
+                assert store.read_index(process, "key", value) == sorted(
+                    model.index[process, value]
+                )
             for instance in INSTANCES:
                 who = (process, instance)
                 transitions = model.transitions[who]

@@ -1,0 +1,311 @@
+"""Aggregates in a runtime: one command after another, its events together."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from actors import (
+    Aggregate,
+    Command,
+    Domain,
+    Event,
+    ProcessManager,
+    Rejected,
+    Runtime,
+    StoreError,
+    apply,
+    handle,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from store import Outcome, Step
+
+wait_for = 10
+
+
+class Fill(Command):
+    box: str
+    items: list[str]
+
+
+class Take(Command):
+    box: str
+    item: str
+
+
+class Look(Command):
+    box: str
+
+
+class Put(Event):
+    box: str
+    item: str
+    place: int
+
+
+class Filled(Event):
+    box: str
+    items: int
+
+
+class Taken(Event):
+    box: str
+    item: str
+
+
+class Box(Aggregate, identity="box"):
+    items: list[str] = []
+
+    @handle(Fill)
+    def fill(self, command: Fill) -> Iterator[Event]:
+        for item in command.items:
+            if item in self.items:
+                raise Rejected(f"{item} is in there already")
+            yield Put(self.id, item, len(self.items))
+        yield Filled(self.id, len(self.items))
+
+    @handle(Take)
+    def take(self, command: Take) -> Taken:
+        if command.item not in self.items:
+            raise Rejected(f"there is no {command.item}")
+        return Taken(self.id, command.item)
+
+    @handle(Look)
+    def look(self, command: Look) -> None: ...
+
+    @apply(Put)
+    def _put(self, event: Put) -> None:
+        self.items.append(event.item)
+
+    @apply(Taken)
+    def _taken(self, event: Taken) -> None:
+        self.items.remove(event.item)
+
+
+def depot(*more: type) -> Domain:
+    domain = Domain("depot")
+    for one in (Box, *more):
+        domain.register(one)
+    return domain
+
+
+class Commits:
+    """Stands before the store's commit, notes the steps, and holds them up or refuses them."""
+
+    def __init__(self, runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._commit = runtime._store.commit
+        self.steps: list[Step] = []
+        self.may_go = threading.Event()
+        self.may_go.set()
+        self.error: StoreError | None = None
+        monkeypatch.setattr(runtime._store, "commit", self)
+
+    def __call__(self, steps: Sequence[Step], *rest: Any) -> list[Outcome]:
+        assert self.may_go.wait(wait_for)
+        if self.error is not None:
+            raise self.error
+        self.steps += steps
+        return self._commit(steps, *rest)
+
+
+def test_the_events_of_one_command_commit_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Runtime(tmp_path, depot(), durability="none") as runtime:
+        commits = Commits(runtime, monkeypatch)
+        made = runtime.ask(Fill("b1", ["a", "b"]), timeout=wait_for)
+        assert made == [Put("b1", "a", 0), Put("b1", "b", 1), Filled("b1", 2)]
+        [step] = commits.steps
+        assert step.append is not None
+        assert [event.version for event in step.append.events] == [1, 2, 3]
+        assert [event.position for event in step.append.events] == [1, 2, 3]
+
+
+def test_when_their_commit_fails_none_of_the_events_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Runtime(tmp_path, depot(), durability="none") as runtime:
+        commits = Commits(runtime, monkeypatch)
+        commits.error = StoreError("the disk is full")
+        with pytest.raises(StoreError, match="the disk is full"):
+            runtime.ask(Fill("b1", ["a", "b"]), timeout=wait_for)
+        commits.error = None
+        assert list(runtime.events()) == []
+        assert runtime.get(Box, "b1") is None
+        assert len(runtime.ask(Fill("b1", ["a"]), timeout=wait_for)) == 2
+
+
+def test_a_refusal_after_some_events_leaves_none_of_them() -> None:
+    with Runtime.ephemeral(depot()) as runtime:
+        runtime.ask(Fill("b1", ["a"]), timeout=wait_for)
+        with pytest.raises(Rejected, match="a is in there already"):
+            runtime.ask(Fill("b1", ["b", "a"]), timeout=wait_for)
+        view = runtime.get(Box, "b1")
+        assert view is not None
+        assert (view.state, view.version) == ({"items": ["a"]}, 2)
+        # Memory went back as well.
+        assert runtime.ask(Fill("b1", ["b"]), timeout=wait_for)[0] == Put("b1", "b", 1)
+
+
+def test_a_yielded_event_is_applied_before_the_next_line_runs() -> None:
+    with Runtime.ephemeral(depot()) as runtime:
+        made = runtime.ask(Fill("b1", ["a", "b", "c"]), timeout=wait_for)
+        assert [event.place for event in made if isinstance(event, Put)] == [0, 1, 2]
+        with pytest.raises(Rejected, match="d is in there already"):
+            runtime.ask(Fill("b1", ["d", "d"]), timeout=wait_for)
+
+
+def test_a_command_without_events_writes_none_and_replies() -> None:
+    with Runtime.ephemeral(depot()) as runtime:
+        assert runtime.ask(Look("b1"), timeout=wait_for) == []
+        assert runtime.get(Box, "b1") is None
+
+
+def test_asks_from_many_threads_are_carried_out_one_after_another() -> None:
+    threads, each = 8, 20
+    replies: dict[str, list[Event]] = {}
+    begin = threading.Barrier(threads)
+
+    with Runtime.ephemeral(depot()) as runtime:
+
+        def ask(number: int) -> None:
+            begin.wait(wait_for)
+            for turn in range(each):
+                item = f"{number}-{turn}"
+                replies[item] = runtime.ask(Fill("b1", [item]), timeout=wait_for)
+
+        workers = [threading.Thread(target=ask, args=(number,)) for number in range(threads)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(30)
+        stored = [one.event for one in runtime.events("depot::box-b1")]
+    puts = [event for event in stored if isinstance(event, Put)]
+    assert [event.place for event in puts] == list(range(threads * each))
+    assert {event.item for event in puts} == set(replies)
+    for first, second in zip(stored[::2], stored[1::2], strict=True):
+        # The events of one ask stand side by side, and are what its caller was told.
+        assert isinstance(first, Put)
+        assert replies[first.item] == [first, second]
+
+
+def test_of_many_who_want_the_same_one_gets_it() -> None:
+    with Runtime.ephemeral(depot()) as runtime:
+        runtime.ask(Fill("b1", ["ring"]), timeout=wait_for)
+        futures = [runtime.ask(Take("b1", "ring"), block=False) for _ in range(20)]
+        answers: list[object] = []
+        for future in futures:
+            try:
+                answers.append(future.get(timeout=wait_for))
+            except Rejected as error:
+                answers.append(error.reason)
+    assert answers[0] == [Taken("b1", "ring")]
+    assert answers[1:] == ["there is no ring"] * 19
+
+
+def test_a_handler_never_runs_twice_at_once_in_one_aggregate() -> None:
+    inside = threading.Semaphore(0)
+    go_on = threading.Event()
+    running: list[str] = []
+    overlaps: list[str] = []
+
+    class Slow(Aggregate, identity="box", category="slow"):
+        @handle(Take)
+        def take(self, command: Take) -> None:
+            if self.id in running:
+                overlaps.append(self.id)
+            running.append(self.id)
+            inside.release()
+            assert go_on.wait(wait_for)
+            running.remove(self.id)
+
+    domain = Domain("depot")
+    domain.register(Slow)
+    with Runtime.ephemeral(domain, workers=4) as runtime:
+        futures = [
+            runtime.ask(Take(box, item), block=False) for item in "123" for box in ("b1", "b2")
+        ]
+        # Both aggregates are in a handler at once; each has two commands more to come.
+        assert inside.acquire(timeout=wait_for)
+        assert inside.acquire(timeout=wait_for)
+        assert sorted(running) == ["b1", "b2"]
+        go_on.set()
+        for future in futures:
+            assert future.get(timeout=wait_for) == []
+    assert overlaps == []
+
+
+def test_an_aggregate_goes_on_while_its_steps_are_on_their_way_and_replies_when_they_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Runtime(tmp_path, depot(), durability="none") as runtime:
+        commits = Commits(runtime, monkeypatch)
+        commits.may_go.clear()
+        futures = [runtime.ask(Fill("b1", [item]), block=False) for item in "abc"]
+        assert runtime.get(Box, "b1") is None
+        commits.may_go.set()
+        places = [future.get(timeout=wait_for)[0] for future in futures]
+        assert places == [Put("b1", item, place) for place, item in enumerate("abc")]
+
+
+def test_a_commit_that_fails_is_no_harm_to_the_commands_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Runtime(tmp_path, depot(), durability="none") as runtime:
+        runtime.ask(Fill("b1", ["a"]), timeout=wait_for)
+        commits = Commits(runtime, monkeypatch)
+        commits.error = StoreError("the disk is full")
+        with pytest.raises(StoreError):
+            runtime.ask(Fill("b1", ["b"]), timeout=wait_for)
+        commits.error = None
+        assert runtime.ask(Fill("b1", ["c"]), timeout=wait_for)[0] == Put("b1", "c", 1)
+        view = runtime.get(Box, "b1")
+        assert view is not None
+        assert view.state == {"items": ["a", "c"]}
+
+
+def test_a_command_that_was_told_waits_for_no_other_aggregate_and_keeps_its_place() -> None:
+    with Runtime.ephemeral(depot()) as runtime:
+        runtime.tell_many(Fill(f"b{number % 3}", [f"{number}"]) for number in range(30))
+        runtime.settle(timeout=wait_for)
+        for box in range(3):
+            view = runtime.get(Box, f"b{box}")
+            assert view is not None
+            assert view.state == {"items": [f"{number}" for number in range(box, 30, 3)]}
+
+
+def test_process_managers_see_the_events_of_one_command_in_their_order() -> None:
+    class Watch(ProcessManager, correlate="box"):
+        box: str = ""
+        seen: list[str] = []
+
+        @handle(Put, start=True)
+        def on_put(self, event: Put) -> None:
+            self.seen.append(event.item)
+
+        @handle(Filled)
+        def on_filled(self, event: Filled) -> None:
+            self.seen.append(f"{event.items} in all")
+
+    with Runtime.ephemeral(depot(Watch)) as runtime:
+        runtime.ask(Fill("b1", ["a", "b"]), timeout=wait_for)
+        runtime.settle(timeout=wait_for)
+        view = runtime.get(Watch, "b1")
+        assert view is not None
+        assert view.state["seen"] == ["a", "b", "2 in all"]
+
+
+def test_events_published_to_its_stream_from_outside_are_taken_into_account() -> None:
+    with Runtime.ephemeral(depot()) as runtime:
+        runtime.ask(Fill("b1", ["a"]), timeout=wait_for)
+        runtime.publish(Put("b1", "z", 1), stream="depot::box-b1")
+        assert runtime.ask(Take("b1", "z"), timeout=wait_for) == [Taken("b1", "z")]
+        view = runtime.get(Box, "b1")
+        assert view is not None
+        assert (view.state, view.version) == ({"items": ["a"]}, 4)
