@@ -181,7 +181,7 @@ class Engine:
         """Counters since the start, and gauges."""
         counts = self.courier.counts.copy()
         for router in self.routers:
-            counts.update(router.counts)
+            counts.update(dict(router.counts))
         counts.update(self.effects.counts)
         return {
             "transitions": counts["transitions"],

@@ -357,7 +357,12 @@ class InstanceActor(DurableActor):
             # No handler ran: what cannot be read now cannot be read in a minute.
             return PARK
         if process is not None:
-            decision = process.on_error(error, cause.context(attempt))
+            try:
+                decision = process.on_error(error, cause.context(attempt))
+            except Exception:
+                # It was to say what becomes of the first error; that one is parked all the same.
+                logger.exception("%s.on_error failed", definition.name)
+                return PARK
             if decision is not None:
                 return decision
         return definition.retry or PARK

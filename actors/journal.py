@@ -116,7 +116,7 @@ class Journal:
                 outcomes = self._commit(batch)
             except StoreError as error:
                 self._fail(batch, error)
-            except Exception as error:  # noqa: BLE001 - whoever waits must be told all the same
+            except Exception as error:
                 logger.critical("a commit failed with an error of our own", exc_info=error)
                 self._fail(batch, StoreError(f"a commit failed: {error!r}"))
             else:
@@ -139,8 +139,13 @@ class Journal:
     def abandon(self) -> None:
         """Answer what is still queued, once no worker runs any more."""
         error = ClosedError("the runtime was closed before this could be written")
+        told: dict[int, Work] = {}
         while self.pending:
-            self.pending.popleft().failed(error)
+            work = self.pending.popleft()
+            # Some hand their step over again for as long as somebody takes it.
+            if id(work) not in told:
+                told[id(work)] = work
+                work.failed(error)
 
     def _next_batch(self) -> list[Work]:
         pending = self.pending

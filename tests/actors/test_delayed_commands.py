@@ -147,8 +147,7 @@ def test_a_step_that_fails_issues_nothing(clock: VirtualClock) -> None:
 )
 def test_waiting_in_a_handler_is_refused_with_what_to_do_instead(call: Any) -> None:
     caught: list[str] = []
-    runtime = Runtime.ephemeral(post)
-    with runtime:
+    with Runtime.ephemeral(post) as runtime:
 
         def wait(letter: Letter, event: Asked) -> None:
             with pytest.raises(WaitingInHandler) as error:
@@ -164,8 +163,8 @@ def test_waiting_in_a_handler_is_refused_with_what_to_do_instead(call: Any) -> N
 
 
 def test_waiting_in_a_handler_that_does_not_catch_it_parks_the_event() -> None:
-    Letter.hook = lambda letter, event: runtime.settle()
     with Runtime.ephemeral(post) as runtime:
+        Letter.hook = lambda letter, event: runtime.settle()
         ask(runtime)
         (parked,) = runtime.parked()
         assert parked.error.startswith("actors.errors.WaitingInHandler: settle() was called")

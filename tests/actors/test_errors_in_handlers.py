@@ -423,3 +423,16 @@ def test_a_crash_while_what_waited_is_taken_up_is_made_good_without_another_even
     with Runtime(tmp_path / "store", hasty) as runtime:
         runtime.settle(timeout=10)
         assert parts_of(runtime, "a", Job) == [1, 2, 3, 4]
+
+
+def test_an_on_error_that_fails_itself_parks_the_first_error(clock: VirtualClock) -> None:
+    Job.failing = {("a", 1): 1}
+
+    def decide(process: Job, error: Exception, context: Context) -> Any:
+        raise RuntimeError("no idea")
+
+    Job.decide = decide
+    with Runtime.ephemeral(works, clock=clock) as runtime:
+        feed(runtime, "a", 0, 1)
+        (parked,) = runtime.parked()
+        assert parked.error == "ValueError: part 1 of a"

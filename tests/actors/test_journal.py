@@ -333,6 +333,15 @@ def test_abandoned_steps_are_told_that_it_was_closed(bench: Bench) -> None:
     assert bench.journal.flush() is False
 
 
+def test_abandoning_ends_though_a_step_is_handed_over_again_each_time(bench: Bench) -> None:
+    first, _ = bench.add("a", "b")
+    first.again = bench.journal
+    bench.happened.clear()
+    bench.journal.abandon()
+    assert bench.happened == ["a failed", "wake", "b failed"]
+    assert not bench.journal.pending
+
+
 # Checkpoints
 
 

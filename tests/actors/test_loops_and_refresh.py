@@ -1,4 +1,4 @@
-"""Chains that come back to themselves are stopped; state is rebuilt without letting anything out."""
+"""Chains that come back to themselves are stopped; state is rebuilt, letting nothing out."""
 
 from datetime import timedelta
 from pathlib import Path

@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 import pytest
 
 from actors import (
+    SKIP,
     Aggregate,
     Command,
+    Context,
     Domain,
     Event,
     ProcessManager,
@@ -352,6 +354,31 @@ def test_a_refusal_whose_handler_fails_is_tried_again_and_attempts_are_counted(
         assert refusals(runtime) == 0
         last = list(runtime.history(Patient, "g"))[-1]
         assert last.note == FULL
+
+
+def test_a_retried_refusal_that_is_skipped_is_gone(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts: list[int] = []
+
+    def fail(stay: Stay, command: Book, reason: str) -> None:
+        attempts.append(stay.context.attempt)
+        raise ValueError("never")
+
+    def decide(stay: Stay, error: Exception, context: Context) -> Any:
+        return SKIP if context.attempt == 2 else None
+
+    Stay.on_refusal = fail
+    monkeypatch.setattr(Patient, "on_error", decide)
+    with Runtime.ephemeral(inn, clock=clock) as runtime:
+        want(runtime, "full")
+        for _ in range(3):
+            clock.advance(timedelta(seconds=1))
+            runtime.settle(timeout=10)
+        assert attempts == [1, 2]
+        assert refusals(runtime) == 0
+        want(runtime)
+        assert notes(runtime, cls=Patient) == ["wanted", "wanted"]
 
 
 # Nobody listens

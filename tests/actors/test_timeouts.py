@@ -235,10 +235,11 @@ def test_a_step_that_fails_sets_moves_and_cancels_nothing(clock: VirtualClock) -
         assert sorted(rang(runtime, "p")) == ["a", "b"]
 
 
+@pytest.mark.parametrize("room", [1, 16, 1_024])
 def test_they_fire_in_order_of_time_within_an_instance_and_across_many(
-    clock: VirtualClock,
+    clock: VirtualClock, room: int
 ) -> None:
-    with Runtime.ephemeral(kitchen, clock=clock, max_in_flight=16, max_awake=8) as runtime:
+    with Runtime.ephemeral(kitchen, clock=clock, max_in_flight=room, max_awake=8) as runtime:
         expected = []
         for number in range(60):
             # 37 shares no factor with 180, so that every time is another one.

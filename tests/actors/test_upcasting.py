@@ -795,8 +795,7 @@ def test_wrong_upcasters_of_states_are_refused() -> None:
     def process(version: int, *functions: Callable[..., Any]) -> type:
         body: dict[str, Any] = {f"from_{n}": staticmethod(one) for n, one in enumerate(functions)}
         body["on_started"] = handle(Started, start=True)(lambda self, event: None)
-        made = type("Trip", (ProcessManager,), body, correlate="order_id", version=version)
-        return made
+        return type("Trip", (ProcessManager,), body, correlate="order_id", version=version)
 
     for version, functions, mend in (
         (1, [of("", 1)], "the state of Trip has version 1 here, so .*`version=2`"),

@@ -49,7 +49,21 @@ def fields_of(heading: str) -> int:
     return len(re.findall(r"^\| \d+ \|", section, re.MULTILINE))
 
 
-WORDS = "two three four five six seven eight nine ten eleven twelve thirteen fourteen".split()
+WORDS = [
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+]
 
 
 def said_fields_of(heading: str) -> int:
