@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from store import CommandRecord
+
     from .aggregate import Aggregate
     from .domain import Domain
     from .explaining import Explanation, StuckInstance
@@ -249,17 +251,25 @@ class Runtime:
         """
         engine = self._engine("tell_many")
         told: list[str] = []
-        works: list[Receipt] = []
+        records: list[CommandRecord] = []
         for command in commands:
             given = command_id(command) if command_id is not None else None
             record = self._ingress.command(command, given)
             told.append(record.command_id)
-            works.append(Receipt(Step(enqueue=[record], command_id=given)))
-            if len(works) == TOGETHER:
-                self._write(engine, works)
-                works = []
-        self._write(engine, works)
+            records.append(record)
+            if len(records) == TOGETHER:
+                self._enqueue(engine, records, are_named=command_id is not None)
+                records = []
+        self._enqueue(engine, records, are_named=command_id is not None)
         return told
+
+    def _enqueue(self, engine: Engine, records: list[CommandRecord], *, are_named: bool) -> None:
+        if are_named:
+            # Each may turn out to be there already, and has a step of its own to say so.
+            steps = [Step(enqueue=[one], command_id=one.command_id) for one in records]
+        else:
+            steps = [Step(enqueue=records)] if records else []
+        self._write(engine, [Receipt(step) for step in steps])
 
     def publish(
         self,

@@ -1,9 +1,9 @@
 """The bare loop: what one Python thread can do with the same records and no actors.
 
 It plays the three-step order with plain dictionaries as state, builds the same event, transition
-and command records, packs them with the same frames into the same tables, and commits with fsync
-every 2,048 messages. What is left out is everything the runtime adds: validation, typed messages,
-actors, routing, correlation, rehydration, recovery.
+and command records (`tests/bench` compares rows and bytes), packs them with the same frames into
+the same tables, and commits with fsync every 2,048 messages. What is left out is everything the
+runtime adds: validation, typed messages, actors, routing, correlation, rehydration, recovery.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import lmdb
+import msgpack
 
 from store.encoding import Framer, number
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 MESSAGES_PER_COMMIT = 2_048
 TABLES = ("log", "streams", "transitions", "queue", "command_ids")
+
+HANDLERS = {1: "on_order_placed", 2: "on_payment_confirmed", 3: "on_shipment_delivered"}
 
 # One message: what to do, for which order, with which id, because of what.
 Message = tuple[str, str, str, str, int]
@@ -37,6 +40,7 @@ class BareLoop:
         self._ticket = 0
         self._states: dict[str, dict[str, Any]] = {}
         self._versions: dict[str, int] = {}
+        self._roots: dict[str, str] = {}
 
     def run(self, orders: int) -> float:
         """Carry out that many orders; returns orders a second."""
@@ -52,7 +56,7 @@ class BareLoop:
                     exhausted = True
                     break
                 name = f"o{number_of_order:07d}"
-                todo.append(("PlaceOrder", name, f"{number_of_order:032x}", "", 0))
+                todo.append(("PlaceOrder", name, f"{number_of_order:034x}", "", 0))
             batch, todo = todo[:MESSAGES_PER_COMMIT], todo[MESSAGES_PER_COMMIT:]
             with self._env.begin(write=True) as txn:
                 for message in batch:
@@ -67,7 +71,8 @@ class BareLoop:
     ) -> list[Message]:
         if kind == "PlaceOrder":
             data = {"order_id": order, "customer_id": "c1", "total": "99"}
-            ticket = self._enqueue(txn, order, kind, message_id, "ecommerce::order", data, None)
+            self._roots[order] = message_id
+            ticket = self._enqueue(txn, order, "order", kind, message_id, None, data, None)
             txn.put(
                 message_id.encode(),
                 self._frame([self._position + 1, 1, None]),
@@ -112,11 +117,12 @@ class BareLoop:
             stream,
             1,
             time.time_ns() // 1000,
-            data,
+            msgpack.packb(data),
             None,
-            order,
+            self._roots[order],
             cause,
             None,
+            0 if kind == "OrderPlaced" else self._versions[order],
         ]
         txn.put(position, self._frame(row), db=self._db["log"], append=True)
         key = stream.encode() + b"\0" + number(1)
@@ -136,31 +142,37 @@ class BareLoop:
         state["status"] = status
         version = self._versions[order] = self._versions.get(order, 0) + 1
         command_id = f"ecommerce.OrderFulfillment-{order}@{version}.0"
-        commands = [] if command is None else [[command_id, command, data]]
+        packed = msgpack.packb(data)
+        commands = [] if command is None else [[command_id, f"ecommerce.{command}.v1", packed]]
         row = [
             time.time_ns() // 1000,
-            f"on_{version}",
+            HANDLERS[version],
             command is None,
             cause,
-            order,
+            self._roots[order],
             self._position,
-            state,
+            msgpack.packb(state),
             commands,
+            None,
+            None,
+            1,
         ]
         key = f"ecommerce.OrderFulfillment\0{order}\0".encode() + number(version)
         txn.put(key, self._frame(row), db=self._db["transitions"])
         if command is None:
             return []
-        ticket = self._enqueue(txn, order, command, command_id, cause, data, version)
+        category = "payment" if version == 1 else "shipment"
+        ticket = self._enqueue(txn, order, category, command, command_id, cause, data, version)
         return [(command, order, command_id, command_id, ticket)]
 
     def _enqueue(
         self,
         txn: Any,
         order: str,
+        category: str,
         kind: str,
         command_id: str,
-        cause: str,
+        cause: str | None,
         data: Any,
         version: int | None,
     ) -> int:
@@ -168,14 +180,15 @@ class BareLoop:
         row = [
             command_id,
             f"ecommerce.{kind}.v1",
-            f"ecommerce::order-{order}",
+            f"ecommerce::{category}-{order}",
             time.time_ns() // 1000,
-            data,
-            order,
+            msgpack.packb(data),
+            self._roots[order],
             cause,
-            "ecommerce.OrderFulfillment",
-            order,
-            version,
+            None if version is None else "ecommerce.OrderFulfillment",
+            None if version is None else order,
+            version or 0,
+            0,
         ]
         txn.put(number(self._ticket), self._frame(row), db=self._db["queue"], append=True)
         return self._ticket

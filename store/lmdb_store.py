@@ -59,6 +59,10 @@ FORMAT_VERSION = 1
 """Stamped into every store; a store with another number is refused."""
 
 
+PER_STEP = 1 << 12
+"""Bytes that one step may put into the queue and have taken off again in the same commit."""
+
+
 class LmdbStore:
     """Durable state in one LMDB file. Satisfies `store.Store`.
 
@@ -181,9 +185,7 @@ class LmdbStore:
     ) -> list[Outcome]:
         self._environment.check_usable()
         with self._write_lock:
-            # Only what is queued may be taken off again in the same commit.
-            queued = (command for step in steps for command in step.enqueue or ())
-            self._environment.make_room(sum(len(command.data) for command in queued))
+            self._environment.make_room(PER_STEP * len(steps))
             while True:
                 counters = copy(self._counters)
                 try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from actors import (
     InvalidMessage,
     ProcessManager,
     Rejected,
+    Retry,
     Runtime,
     UnknownCommand,
     UnknownEvent,
@@ -24,6 +26,7 @@ from actors import (
     apply,
     handle,
     rejected,
+    timeout,
     upcast,
 )
 from actors.testing import VirtualClock
@@ -513,9 +516,18 @@ def older_process() -> Any:
         def on_started(self, event: Started) -> None:
             self.notes = "started"
 
+            self.set_timeout("rest", timedelta(days=1))
+            self.set_timeout("end", timedelta(days=2))
+
         @handle(Went)
         def on_went(self, event: Went) -> None:
             self.steps += 1
+
+        @timeout("rest")
+        def rest(self) -> None: ...
+
+        @timeout("end")
+        def end(self) -> None: ...
 
     return Journey
 
@@ -541,6 +553,12 @@ class Journey(ProcessManager, correlate="order_id", version=3):
     @handle(Went)
     def on_went(self, event: Went) -> None:
         self.path.append(f"step {len(self.path)}")
+
+    @timeout("rest")
+    def rest(self) -> None: ...
+
+    @timeout("end")
+    def end(self) -> None: ...
 
 
 def walk(folder: Path, cls: Any, *events: Event) -> None:
@@ -579,6 +597,32 @@ def test_a_state_that_was_written_today_is_not_turned_into_anything(tmp_path: Pa
     with opened(tmp_path, Journey) as runtime:
         states = [one.state["path"] for one in runtime.history(Journey, "o1")]
         assert states == [[], ["step 0"], ["step 0", "step 1"]]
+
+
+def test_an_operator_s_step_keeps_the_version_of_the_state(tmp_path: Path) -> None:
+    walk(tmp_path, older_process(), Started("o1"), Went("o1"))
+    with opened(tmp_path, Journey) as runtime:
+        assert runtime.cancel_timeout(Journey, "o1", "rest")
+        states = [one.state["path"] for one in runtime.history(Journey, "o1")]
+        assert states == [[], ["?"], ["?"]]
+        runtime.publish(Went("o1"), stream="walk-1")
+        runtime.settle(timeout=10)
+        # The object in memory is made anew from the state of today.
+        assert runtime.cancel_timeout(Journey, "o1", "end")
+        runtime.publish(Went("o1"), stream="walk-1")
+        assert parked(runtime) == []
+        states = [one.state["path"] for one in runtime.history(Journey, "o1")]
+        assert states[3:] == [["?", "step 1"], ["?", "step 1"], ["?", "step 1", "step 2"]]
+
+
+def test_a_state_that_is_rebuilt_is_one_of_todays(tmp_path: Path) -> None:
+    walk(tmp_path, older_process(), Started("o1"), Went("o1"))
+    with opened(tmp_path, Journey) as runtime:
+        assert runtime.refresh(Journey, "o1") == 1
+        runtime.publish(Went("o1"), stream="walk-1")
+        assert parked(runtime) == []
+        states = [one.state["path"] for one in runtime.history(Journey, "o1")]
+        assert states == [[], ["?"], ["step 0"], ["step 0", "step 1"]]
 
 
 def test_without_a_new_version_new_fields_have_their_defaults_and_gone_ones_are_dropped(
@@ -694,6 +738,126 @@ def test_a_learnt_key_that_an_upcaster_renames_is_found_after_the_next_step(
         view = runtime.get(Journey, "o1")
         assert view is not None
         assert view.state["looked"] == 1
+
+
+def test_a_learnt_key_may_be_of_another_type_in_todays_state(tmp_path: Path) -> None:
+    def older() -> Any:
+        class Journey(ProcessManager, correlate="order_id"):
+            order_id: str = ""
+            payment: Indexed[int] = 0
+
+            @handle(Started, start=True)
+            def on_started(self, event: Started) -> None:
+                self.payment = 7
+
+        return Journey
+
+    class Journey(ProcessManager, correlate="order_id", version=2):
+        order_id: str = ""
+        payment: Indexed[str] = ""
+        looked: int = 0
+
+        @staticmethod
+        @upcast(from_version=1)
+        def as_text(old: dict[str, Any]) -> dict[str, Any]:
+            return old | {"payment": f"payment {old['payment']}"}
+
+        @handle(Started, start=True)
+        def on_started(self, event: Started) -> None: ...
+
+        @handle(Looked, correlate={"payment": "payment"})
+        def on_looked(self, event: Looked) -> None:
+            self.looked += 1
+
+    walk(tmp_path, older(), Started("o1"))
+    walk(tmp_path, Journey, Started("o1"), Looked("payment 7"))
+    with opened(tmp_path, Journey) as runtime:
+        assert parked(runtime) == []
+        view = runtime.get(Journey, "o1")
+        assert view is not None
+        assert view.state["looked"] == 1
+
+
+# What cannot be read is not tried again
+
+
+def failing(started: type[Event]) -> Any:
+    class Journey(ProcessManager, correlate="order_id", retry=Retry(first=timedelta(minutes=1))):
+        order_id: str = ""
+
+        @handle(started, start=True)
+        def on_started(self, event: Any) -> None:
+            raise ConnectionError("not now")
+
+    return Journey
+
+
+def test_a_state_that_cannot_be_read_is_parked_without_a_retry(tmp_path: Path) -> None:
+    class Journey(ProcessManager, correlate="order_id", version=2, retry=Retry(attempts=5)):
+        order_id: str = ""
+
+        @handle(Started, start=True)
+        def on_started(self, event: Started) -> None: ...
+
+    walk(tmp_path, older_process(), Started("o1"))
+    with opened(tmp_path, Journey) as runtime:
+        runtime.publish(Started("o1"), stream="walk-1")
+        [one] = parked(runtime)
+        assert one.attempts == 1
+        assert runtime.stats()["retries"] == 0
+
+
+def test_an_event_that_waits_for_its_retry_and_cannot_be_read_any_more_is_parked(
+    tmp_path: Path,
+) -> None:
+    class NewStarted(Event, name="Shop.Started.v2"):
+        order_id: str
+
+    clock = VirtualClock()
+    older = shop(failing(Started))
+    with Runtime(tmp_path, older, durability="none", clock=clock) as runtime:
+        runtime.publish(Started("o1"), stream="walk-1")
+        runtime.settle(timeout=10)
+        assert runtime.stats()["retries"] == 1
+    newer = shop(failing(NewStarted))
+    with Runtime(tmp_path, newer, durability="none", clock=clock) as runtime:
+        clock.advance(timedelta(minutes=1))
+        [one] = parked(runtime)
+        assert (one.process, one.instance, one.cause) == ("Shop.Journey", "o1", "walk-1@1")
+        assert "Shop.Started is of version 1" in one.error
+
+
+def test_an_event_that_waits_behind_a_parked_one_and_cannot_be_read_any_more_is_parked(
+    tmp_path: Path,
+) -> None:
+    class NewWent(Event, name="Shop.Went.v2"):
+        order_id: str
+
+    def process(went: type[Event], error: Exception | None = None) -> Any:
+        class Journey(ProcessManager, correlate="order_id"):
+            order_id: str = ""
+
+            @handle(Started, start=True)
+            def on_started(self, event: Any) -> None:
+                if error is not None:
+                    raise error
+
+            @handle(went)
+            def on_went(self, event: Any) -> None: ...
+
+        return Journey
+
+    with opened(tmp_path, process(Went, ConnectionError("no"))) as runtime:
+        runtime.publish(Started("o1"), stream="walk-1")
+        runtime.publish(Went("o1"), stream="walk-1")
+        [first] = parked(runtime)
+    with opened(tmp_path, process(NewWent)) as runtime:
+        runtime.retry(first.id)
+        [second] = parked(runtime)
+        assert (second.cause, second.instance) == ("walk-1@2", "o1")
+        assert "Shop.Went is of version 1" in second.error
+        runtime.skip(second.id)
+        assert parked(runtime) == []
 
 
 # What is refused when it is registered
