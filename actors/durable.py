@@ -44,7 +44,7 @@ class Errand(Struct, gc=False):
     def committed(self, outcome: Outcome) -> None:
         """The step was answered; called by the journal, in order."""
         actor = self.actor
-        if actor.is_stale and actor.must_repeat(self, outcome):
+        if (actor.is_stale or not outcome.is_committed) and actor.must_repeat(self, outcome):
             return
         if not self.is_own:
             actor.finished += 1
@@ -157,6 +157,7 @@ class DurableActor(PooledActor):
         if not isinstance(outcome, Conflict) and not (self._undone and not _writes(errand.step)):
             return False
         self._undone += (errand,)
+        self.is_stale = True
         self.answered += 1
         self.wake()
         return True
