@@ -92,7 +92,9 @@ class DurableActor(PooledActor):
     _undone: tuple[Errand, ...] = ()
 
     def __init__(self, dispatcher: Dispatcher, journal: Journal) -> None:
-        super().__init__(dispatcher)
+        # As the parent's, which is not called: an actor is made for every order and more.
+        self.dispatcher = dispatcher
+        self.envelopes = []
         self._pending = journal.pending
 
     @property

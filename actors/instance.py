@@ -73,7 +73,8 @@ class InstanceActor(DurableActor):
         super().__init__(router.dispatcher, router.journal)
         self.router = router
         self.instance = instance
-        self.idle_timeout = router.definition.idle_timeout
+        if router.definition.idle_timeout is not None:
+            self.idle_timeout = router.definition.idle_timeout
 
     # Turns
 

@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from store import ClosedError, Committed, StoreError
+from store import ClosedError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -173,7 +173,7 @@ class Journal:
         events: list[EventRecord] = []
         for work, outcome in zip(batch, outcomes, strict=True):
             append = work.step.append
-            if append is not None and isinstance(outcome, Committed):
+            if append is not None and outcome.is_committed:
                 events += append.events
         if events:
             self._published(events)

@@ -43,6 +43,7 @@ class Population:
     ) -> None:
         self._dispatcher = dispatcher
         self._lock = dispatcher.lock
+        self._schedule = dispatcher.schedule_locked
         self._clock = clock
         self._max_awake = max_awake
         # How many more may wake before some are looked for that may sleep.
