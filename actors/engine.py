@@ -71,7 +71,8 @@ class Options:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name}={value!r}; give a whole number from 1")
-        if not isinstance(self.idle_timeout, timedelta) or self.idle_timeout <= timedelta(0):
+        idle: object = self.idle_timeout
+        if not isinstance(idle, timedelta) or idle <= timedelta(0):
             raise ValueError(f"idle_timeout={self.idle_timeout!r}; give a timedelta above 0")
 
 
