@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from .codec import Codec, codec_of
 from .errors import DefinitionError, UnknownMessage
 from .messages import Command, Event, Message, UnknownCommand, UnknownEvent
-from .names import category_of
 from .upcasting import Chain, OldCodec, Readers, check_chain, split
 
 if TYPE_CHECKING:
@@ -76,9 +75,6 @@ class Catalog:
         self._add_upcasters()
         for process in self.processes.values():
             self.categories_of(process)
-        self._by_category = {
-            definition.category: definition for definition in self.aggregates.values()
-        }
 
     # Looking things up
 
@@ -205,10 +201,6 @@ class Catalog:
                 f"@handle({command.__name__}), and register it in a domain of this runtime"
             )
         return taker
-
-    def aggregate_of(self, stream: str) -> AggregateDefinition | None:
-        """The aggregate whose stream that is."""
-        return self._by_category.get(category_of(stream))
 
     def process(self, cls: type[ProcessManager]) -> ProcessDefinition:
         """The definition of a process manager.

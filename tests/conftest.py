@@ -1,12 +1,16 @@
 """What all tests share."""
 
 import os
+import shutil
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from actors.testing import VirtualClock
+from store import LmdbStore
 
 settings.register_profile(
     "procession", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -18,3 +22,31 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "procession"))
 @pytest.fixture
 def clock() -> VirtualClock:
     return VirtualClock(datetime(2024, 2, 29, 12, tzinfo=UTC))
+
+
+class Recorded(LmdbStore):
+    """A store that, once it has a folder for them, keeps a copy of the disk after every commit."""
+
+    copies: ClassVar[list[Path]] = []
+    folder: ClassVar[Path | None] = None
+
+    def __init__(self, path: Any, **options: Any) -> None:
+        super().__init__(path, **options)
+        self.path = path
+
+    def commit(self, steps: Any, checkpoints: Any = None) -> Any:
+        outcomes = super().commit(steps, checkpoints)
+        if Recorded.folder is not None:
+            copy = Recorded.folder / str(len(Recorded.copies))
+            shutil.copytree(self.path, copy)
+            Recorded.copies.append(copy)
+        return outcomes
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> type[Recorded]:
+    """What a runtime opens from now on is a `Recorded`."""
+    monkeypatch.setattr("actors.runtime.LmdbStore", Recorded)
+    monkeypatch.setattr(Recorded, "copies", [])
+    monkeypatch.setattr(Recorded, "folder", None)
+    return Recorded

@@ -169,8 +169,6 @@ def test_a_stored_command_is_read_as_its_class_or_as_plain_values() -> None:
 def test_a_commands_taker_is_found() -> None:
     catalog = Catalog([domain("shop", Payment)])
     assert catalog.taker_of(Pay).cls is Payment
-    assert catalog.aggregate_of("shop::payment-o-1") is catalog.aggregate(Payment)
-    assert catalog.aggregate_of("shop::other-o1") is None
 
 
 def test_a_command_that_nobody_takes_is_unknown_with_the_mend() -> None:

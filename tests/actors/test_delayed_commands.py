@@ -1,6 +1,5 @@
 """Commands are queued; some are held back until their time, and may be cancelled until then."""
 
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +18,6 @@ from actors import (
     handle,
 )
 from actors.testing import VirtualClock
-from store import LmdbStore
 
 post = Domain("post")
 
@@ -365,37 +363,17 @@ def test_those_that_left_do_not_pile_up_in_the_instance(clock: VirtualClock) -> 
         assert len(sent(runtime)) == 20
 
 
-class Recorded(LmdbStore):
-    """A store that keeps a copy of what is on disk after every commit."""
-
-    copies: ClassVar[list[Path]] = []
-    folder: ClassVar[Path | None] = None
-
-    def __init__(self, path: Any, **options: Any) -> None:
-        super().__init__(path, **options)
-        self.path = path
-
-    def commit(self, steps: Any, checkpoints: Any = None) -> Any:
-        outcomes = super().commit(steps, checkpoints)
-        if Recorded.folder is not None:
-            copy = Recorded.folder / str(len(Recorded.copies))
-            shutil.copytree(self.path, copy)
-            Recorded.copies.append(copy)
-        return outcomes
-
-
 def test_wherever_the_program_is_cut_off_each_leaves_once(
-    tmp_path: Path, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: VirtualClock, recorded: Any
 ) -> None:
-    monkeypatch.setattr("actors.runtime.LmdbStore", Recorded)
     with Runtime(tmp_path / "source", post, clock=clock, largest_commit=1) as runtime:
         for number in range(4):
             ask(runtime, str(number), letter=f"l{number}", after=60 + number)
-        Recorded.copies, Recorded.folder = [], tmp_path
+        recorded.copies, recorded.folder = [], tmp_path
         go(runtime, clock, 100)
-        Recorded.folder = None
-    assert len(Recorded.copies) >= 8
-    for copy in Recorded.copies:
+        recorded.folder = None
+    assert len(recorded.copies) >= 8
+    for copy in recorded.copies:
         with Runtime(copy, post, clock=clock, durability="none") as runtime:
             runtime.settle(timeout=10)
             assert sent(runtime) == ["0", "1", "2", "3"]

@@ -27,7 +27,6 @@ from actors import (
     timeout,
 )
 from actors.testing import VirtualClock
-from store import LmdbStore
 
 kitchen = Domain("kitchen")
 
@@ -545,38 +544,18 @@ def test_a_retried_timeout_that_is_skipped_is_gone(clock: VirtualClock) -> None:
         del Impatient.on_error
 
 
-class Recorded(LmdbStore):
-    """A store that keeps a copy of what is on disk after every commit."""
-
-    copies: ClassVar[list[Path]] = []
-    folder: ClassVar[Path | None] = None
-
-    def __init__(self, path: Any, **options: Any) -> None:
-        super().__init__(path, **options)
-        self.path = path
-
-    def commit(self, steps: Any, checkpoints: Any = None) -> Any:
-        outcomes = super().commit(steps, checkpoints)
-        if Recorded.folder is not None:
-            copy = Recorded.folder / str(len(Recorded.copies))
-            shutil.copytree(self.path, copy)
-            Recorded.copies.append(copy)
-        return outcomes
-
-
 def test_wherever_the_program_is_cut_off_each_fires_once_and_none_after_completion(
-    tmp_path: Path, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: VirtualClock, recorded: Any
 ) -> None:
-    monkeypatch.setattr("actors.runtime.LmdbStore", Recorded)
     Pot.on_ring = lambda pot, name: pot.id == "p2" and pot.mark_as_complete()
     with Runtime(tmp_path / "source", kitchen, clock=clock, largest_commit=1) as runtime:
         for number in range(4):
             wish(runtime, f"p{number}", set={"a": 60 + number, "b": 70 + number})
-        Recorded.copies, Recorded.folder = [], tmp_path
+        recorded.copies, recorded.folder = [], tmp_path
         go(runtime, clock, 100)
-        Recorded.folder = None
-    assert len(Recorded.copies) >= 7
-    for copy in Recorded.copies:
+        recorded.folder = None
+    assert len(recorded.copies) >= 7
+    for copy in recorded.copies:
         with Runtime(copy, kitchen, clock=clock, durability="none") as runtime:
             runtime.settle(timeout=10)
             found = {f"p{number}": rang(runtime, f"p{number}") for number in range(4)}
