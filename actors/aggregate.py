@@ -160,8 +160,8 @@ class AggregateDefinition:
             check_name("stream", stream)
         return stream
 
-    def decide(self, aggregate: Aggregate, command: Command) -> list[tuple[Event, bytes]]:
-        """Run the command's handler; the events are applied, and returned with their bytes.
+    def decide(self, aggregate: Aggregate, command: Command) -> list[tuple[Event, bytes, Any]]:
+        """Run the command's handler; the events are applied, and returned with what `dump` says.
 
         Raises:
             Rejected: the aggregate refuses
@@ -176,12 +176,13 @@ class AggregateDefinition:
                 f"was renamed or removed, or the command has a newer version"
             )
         answer = handler.function(aggregate, command)
-        made: list[tuple[Event, bytes]] = []
+        made: list[tuple[Event, bytes, Any]] = []
         for event in (answer,) if isinstance(answer, Event) else _events(answer, aggregate):
-            packed, own = codec_of(type(event)).exchange(event)
+            codec = codec_of(type(event))
+            packed, own = codec.exchange(event)
             # What is read back: memory holds what the log says, and shares nothing with it.
             self.evolve(aggregate, own)
-            made.append((event, packed))
+            made.append((event, packed, own if codec.is_immutable else None))
         return made
 
     def evolve(self, aggregate: Aggregate, event: Event) -> None:

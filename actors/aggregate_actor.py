@@ -84,7 +84,7 @@ class Request(Errand, kw_only=True, gc=False):
         if append is None:
             return []
         catalog = self.actor.courier.catalog
-        return [catalog.load_event(record) for record in append.events]
+        return [record.message or catalog.load_event(record) for record in append.events]
 
     def refuse(self, error: StoreError) -> bool:
         """The disk refused; whoever asked is told, and may ask again."""
@@ -134,7 +134,9 @@ class AggregateActor(DurableActor):
                 self._definition, self._stream, self.courier.store, self.courier.catalog
             )
         record = request.command
-        command = self.courier.catalog.load_command(record.type, record.data)
+        command = record.message
+        if command is None:
+            command = self.courier.catalog.load_command(record.type, record.data)
         if type(command) is UnknownCommand:
             raise UnknownMessage(
                 f"{self._definition.cls.__qualname__} cannot carry out a {record.type}, which "
@@ -161,8 +163,9 @@ class AggregateActor(DurableActor):
                         record.correlation_id,
                         record.command_id,
                         depth=record.depth + 1 if record.process else 0,
+                        message=shared,
                     )
-                    for number, (event, packed) in enumerate(made, version + 1)
+                    for number, (event, packed, shared) in enumerate(made, version + 1)
                 ],
             )
             snapshot = self._definition.snapshot(aggregate)

@@ -118,7 +118,7 @@ class Ingress:
         if not isinstance(command, Command):
             raise InvalidMessage(f"{command!r} is no command; publish events, ask or tell commands")
         taker = self._catalog.taker_of(type(command))
-        data = dump(command)
+        data, shared = dump(command)
         if command_id is None:
             command_id = self._new_id()
         else:
@@ -130,6 +130,7 @@ class Ingress:
             self._now(),
             data,
             correlation_id=command_id,
+            message=shared,
         )
 
     def publication(
@@ -151,15 +152,17 @@ class Ingress:
         check_stream(stream)
         if event_id is not None:
             _check_id("event_id", event_id)
+        data, shared = dump(event)
         record = EventRecord(
             self._catalog.name_of(type(event)),
             stream,
             0,
             self._now(),
-            dump(event),
+            data,
             event_id or "",
             "",
             headers=dump_headers(headers),
+            message=shared,
         )
         return Receipt(Step(append=Append(stream, None, [record], unique=event_id is not None)))
 

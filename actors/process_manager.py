@@ -30,7 +30,7 @@ class SkippedWhileRefreshing(Exception):
 class Desk:
     """What an instance has besides its state: who it is, and what the step in hand made.
 
-    `issued` holds commands with the time they are due, 0 for at once; `timers` what is set, by
+    `issued` holds commands with what `dump` says and the time they are due, 0 for at once; `timers` what is set, by
     name, with None for what is cancelled. `effect` names the after-effect that runs, if one does.
     """
 
@@ -55,7 +55,7 @@ class Desk:
         self.complete = False
         # Made when it is asked for, which most handlers never do.
         self.context: Context | Callable[[], Context] | None = None
-        self.issued: list[tuple[Command, bytes, int]] = []
+        self.issued: list[tuple[Command, bytes, Any, int]] = []
         self.timers: dict[str, int | None] | None = None
 
     def clear(self) -> None:
@@ -170,7 +170,7 @@ class ProcessManager:
     @property
     def issued(self) -> tuple[Command, ...]:
         """The commands that the step in hand issued so far."""
-        return tuple(command for command, _, _ in self._desk.issued)
+        return tuple(command for command, *_ in self._desk.issued)
 
     def issue(
         self,
@@ -206,7 +206,8 @@ class ProcessManager:
                 raise InvalidMessage(
                     f"issue takes commands, not {command!r}; events come from aggregates"
                 )
-            desk.issued.append((command, dump(command), due))
+            data, shared = dump(command)
+            desk.issued.append((command, data, shared, due))
         if not commands:
             return ""
         return f"{desk.name}-{desk.id}@{desk.version + 1}.{len(desk.issued) - 1}"

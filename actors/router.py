@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from store import Step
 
+from .codec import codec_of
 from .dispatcher import PooledActor
 from .errands import Delivery, InstanceErrand
 from .errors import UnknownMessage
@@ -144,6 +145,9 @@ class Router(PooledActor):
                 f"{self.definition.name} has no handler for {record.type} any more; write one, "
                 f"or skip the event"
             )
+        message: Event | None = record.message
+        if message is not None and reader is codec_of(type(message)):
+            return message
         return reader.load(record.data)
 
     def handler_of(self, record: EventRecord) -> Handler | None:

@@ -115,7 +115,7 @@ def make_step(
     commands: list[tuple[str, str, bytes]] = []
     queued: list[CommandRecord] = []
     besides: Besides | None = None
-    for number, (command, data, due) in enumerate(desk.issued):
+    for number, (command, data, shared, due) in enumerate(desk.issued):
         kind = router.catalog.name_of(type(command))
         command_id = f"{definition.name}-{actor.instance}@{version}.{number}"
         commands.append((command_id, kind, data))
@@ -131,6 +131,7 @@ def make_step(
             actor.instance,
             version,
             cause.depth,
+            message=shared,
         )
         if due:
             besides = besides or Besides(timers=[], cancel=[])

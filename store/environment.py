@@ -140,6 +140,7 @@ class Environment:
         self._closed = False
         self._writer_fd = -1
         self._length = 0
+        self.latest = _Latest(self)
         if read_only:
             self._refuse_missing()
         else:
@@ -322,7 +323,7 @@ class Environment:
             StoreFull: there are no more addresses to map
 
         """
-        with self._shared.gate.alone():
+        with self.latest.held_off(), self._shared.gate.alone():
             size = self.env.info()["map_size"]
             try:
                 self.env.set_mapsize(size + min(size, LARGEST_GROWTH))
@@ -367,6 +368,7 @@ class Environment:
         self._closed = True
         if self.is_inherited:
             return
+        self.latest.forget()
         if not self.read_only:
             self._give_back_room()
             if self._durability == "os":
@@ -426,6 +428,58 @@ class _Reading:
     def __exit__(self, *_: object) -> None:
         self._txn.abort()
         self._gate.leave()
+
+
+class _Latest:
+    """One read transaction for many short looks, until the next commit makes it old.
+
+    Beginning and ending one for each look costs five times as much as the look. It is for the
+    store's only writer: what another process commits would not be seen.
+    """
+
+    __slots__ = ("_environment", "_lock", "_reading", "_txn")
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._lock = threading.Lock()
+        self._reading: _Reading | None = None
+        self._txn: lmdb.Transaction[bytes] | None = None
+
+    def __enter__(self) -> lmdb.Transaction[bytes]:
+        self._lock.acquire()
+        try:
+            self._environment.check_usable()
+            txn = self._txn
+            if txn is None:
+                reading = self._environment.read()
+                txn = self._txn = reading.__enter__()
+                self._reading = reading
+        except BaseException:
+            self._lock.release()
+            raise
+        return txn
+
+    def __exit__(self, *_: object) -> None:
+        if self._environment.read_only:
+            self._end()
+        self._lock.release()
+
+    def forget(self) -> None:
+        """Look at the store anew from the next time on."""
+        with self._lock:
+            self._end()
+
+    @contextlib.contextmanager
+    def held_off(self) -> Iterator[None]:
+        """Keep everyone from looking, while the map changes."""
+        with self._lock:
+            self._end()
+            yield
+
+    def _end(self) -> None:
+        reading, self._reading, self._txn = self._reading, None, None
+        if reading is not None:
+            reading.__exit__()
 
 
 def _size(file: Path) -> int:

@@ -200,6 +200,7 @@ class LmdbStore:
                 except lmdb.Error as error:
                     raise self._environment.error(error, "committing") from error
                 self._counters = counters
+                self._environment.latest.forget()
                 return outcomes
 
     # Reading
@@ -220,10 +221,11 @@ class LmdbStore:
         events: list[EventRecord] = []
         log = self._db["log"]
         prefix = stream.encode() + b"\0"
-        with self._environment.read() as txn:
+        with self._environment.latest as txn:
             if txn.get(prefix + number(after + 1), db=self._db["streams"]) is None:
                 # Most streams that are asked for are new ones.
                 return events
+        with self._environment.read() as txn:
             for key, raw in self._page(txn, "streams", prefix, after, limit):
                 position = unframe(raw, "streams", key)
                 event = txn.get(number(position), db=log)
@@ -236,13 +238,13 @@ class LmdbStore:
         return events
 
     def position_of(self, event_id: str) -> int:
-        with self._environment.read() as txn:
+        with self._environment.latest as txn:
             return find_position(txn, self._db, event_id)
 
     def last_transition(self, process: str, instance: str) -> TransitionRecord | None:
         prefix = instance_key(process, instance)
         transitions = self._db["transitions"]
-        with self._environment.read() as txn:
+        with self._environment.latest as txn:
             if txn.get(prefix + number(1), db=transitions) is None:
                 # Most instances that are asked for are new ones.
                 return None
@@ -294,7 +296,7 @@ class LmdbStore:
         return self._counters.ticket, self._counters.ticket_from_outside
 
     def result_of(self, command_id: str) -> CommandResult | None:
-        with self._environment.read() as txn:
+        with self._environment.latest as txn:
             raw = txn.get(command_id.encode(), db=self._db["command_ids"])
         if raw is None:
             return None
@@ -329,7 +331,7 @@ class LmdbStore:
         if not self._may_wait():
             return None, []
         prefix = instance_key(process, instance)
-        with self._environment.read() as txn:
+        with self._environment.latest as txn:
             raw = txn.get(prefix + BLOCKED, db=self._db["waiting"])
             rows = self._page(txn, "waiting", prefix, after, limit)
         block = None if raw is None else Block(*unframe(raw, "waiting", prefix + BLOCKED))

@@ -11,7 +11,7 @@ of them are alive at a time, which would keep it busy for a sixth of the time.
 
 from __future__ import annotations
 
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from msgspec import Struct
 
@@ -94,6 +94,8 @@ class EventRecord(Struct, gc=False):
     depth: int = 0
     """How many events came before it in its chain."""
     position: int = 0
+    message: Any = None
+    """What `data` reads as, for readers who may share it; it is not stored."""
 
 
 class CommandRecord(Struct, gc=False):
@@ -116,6 +118,8 @@ class CommandRecord(Struct, gc=False):
     depth: int = 0
     """As that of the event that caused it."""
     ticket: int = 0
+    message: Any = None
+    """As that of an event."""
 
 
 class CommandResult(Struct, gc=False):

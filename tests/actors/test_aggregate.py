@@ -91,7 +91,7 @@ definition = AggregateDefinition(Account, "bank")
 
 
 def decide(account: Account, command: Command) -> list[Event]:
-    return [event for event, _ in definition.decide(account, command)]
+    return [event for event, *_ in definition.decide(account, command)]
 
 
 def test_an_aggregate_begins_with_the_defaults() -> None:
@@ -130,7 +130,7 @@ def test_an_event_that_nothing_applies_counts_all_the_same() -> None:
 
 def test_events_come_with_the_bytes_that_are_stored() -> None:
     assert definition.decide(Account("a1"), Open("a1", "Ann")) == [
-        (Opened("Ann"), dump(Opened("Ann")))
+        (Opened("Ann"), *dump(Opened("Ann")))
     ]
 
 

@@ -68,7 +68,7 @@ definition = ProcessDefinition(Fulfilment, "shop")
 
 
 def packed_commands_of(process: ProcessManager) -> list[bytes]:
-    return [packed for _, packed, _ in process._desk.issued]
+    return [packed for _, packed, *_ in process._desk.issued]
 
 
 def is_complete(process: ProcessManager) -> bool:
