@@ -55,7 +55,7 @@ class Request(Errand, kw_only=True, gc=False):
     def finish(self, outcome: Outcome) -> None:
         """Reply, and tell the courier that a queued command is done."""
         actor = self.actor
-        if isinstance(outcome, Duplicate):
+        if type(outcome) is Duplicate:
             # Memory ran ahead with something that took effect before; the log knows better.
             actor.is_stale = True
             if self.command.ticket:
@@ -104,13 +104,12 @@ class AggregateActor(DurableActor):
 
     """
 
-    _aggregate: Aggregate | None = None
-
     def __init__(self, courier: Courier, definition: AggregateDefinition, stream: str) -> None:
         super().__init__(courier.dispatcher, courier.journal)
         self.courier = courier
         self._definition = definition
         self._stream = stream
+        self._aggregate: Aggregate | None = None
 
     def forget(self) -> None:
         """Drop the state in memory; the next errand reads it from the log."""

@@ -17,7 +17,7 @@ from .errors import Rejected, UnknownMessage
 from .parking import parked_command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import pykka
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .dispatcher import Dispatcher
     from .journal import Journal
     from .messages import Event
-    from .population import Population
+    from .population import Population, Sending
     from .router import Router
 
 __all__ = ["Courier"]
@@ -135,9 +135,12 @@ class Courier(PooledActor):
 
     def send(self, request: Request) -> None:
         """Bring one command to its aggregate; any thread may call this."""
+        self.population.send([self._addressed(request)])
+
+    def _addressed(self, request: Request) -> Sending:
         stream = request.command.stream
         category = stream.partition("-")[0]
-        self.population.send(category, stream, self._wakers[category], request)
+        return category, stream, self._wakers[category], request
 
     def _replay(self, result: CommandResult) -> list[Event]:
         if result.refusal is not None:
@@ -206,16 +209,20 @@ class Courier(PooledActor):
                 if not commands:
                     commands = self.store.read_queue(lane.taken, room)
                     lane.look_beyond(commands)
-                for command in commands:
-                    self._take(command)
+                self._sent += len(commands)
+                self.population.send(list(self._take(commands)))
                 room -= len(commands)
 
-    def _take(self, command: CommandRecord) -> None:
-        self._sent += 1
-        if command.stream.partition("-")[0] in self._wakers:
-            self.send(Request(command=command, is_from_outside=command.process is None))
-        else:
-            self.journal.add(_Stray(self, command))
+    def _take(self, commands: list[CommandRecord]) -> Iterator[Sending]:
+        for command in commands:
+            stream = command.stream
+            category = stream.partition("-")[0]
+            wake = self._wakers.get(category)
+            if wake is None:
+                self.journal.add(_Stray(self, command))
+            else:
+                request = Request(command=command, is_from_outside=command.process is None)
+                yield category, stream, wake, request
 
 
 class _Discard:

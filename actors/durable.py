@@ -12,8 +12,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
+from pykka._envelope import Envelope
 
-from store import Conflict, Step
+from store import Committed, Conflict, Step
 
 from .dispatcher import TURN, PooledActor
 
@@ -44,7 +45,7 @@ class Errand(Struct, gc=False):
     def committed(self, outcome: Outcome) -> None:
         """The step was answered; called by the journal, in order."""
         actor = self.actor
-        if (actor.is_stale or not outcome.is_committed) and actor.must_repeat(self, outcome):
+        if (actor.is_stale or type(outcome) is not Committed) and actor.must_repeat(self, outcome):
             return
         if not self.is_own:
             actor.finished += 1
@@ -80,22 +81,20 @@ class DurableActor(PooledActor):
     population, `handed` to the actor, `answered` and `finished` to the journal.
     """
 
-    # Initial values are the class's: an actor is made for every order and more, and most of
-    # these change once or never.
-    idle_timeout: timedelta | None = None
-    touched = 0
-    sent = 0
-    handed = 0
-    answered = 0
-    finished = 0
-    is_stale = False
-    _undone: tuple[Errand, ...] = ()
-
     def __init__(self, dispatcher: Dispatcher, journal: Journal) -> None:
         # As the parent's, which is not called: an actor is made for every order and more.
         self.dispatcher = dispatcher
         self.envelopes = []
+        self.scheduled = False
         self._pending = journal.pending
+        self.idle_timeout: timedelta | None = None
+        self.touched = 0
+        self.sent = 0
+        self.handed = 0
+        self.answered = 0
+        self.finished = 0
+        self.is_stale = False
+        self._undone: tuple[Errand, ...] = ()
 
     @property
     def is_done(self) -> bool:
@@ -111,7 +110,16 @@ class DurableActor(PooledActor):
     def take_turn(self) -> None:
         """Handle what is in the inbox, after going back to what the log says if need be."""
         if not self.is_stale or self._go_back():
-            self.work()
+            envelopes = self.envelopes
+            left = TURN
+            # Until memory is no longer what the log will say.
+            while envelopes and left and not self.is_stale:
+                left -= 1
+                message = envelopes.pop(0)
+                if type(message) is Envelope:
+                    self._open(message)
+                else:
+                    self.on_receive(message)
         self.scheduled = False
         # Something may have come after `work` looked and before the flag was cleared.
         if self.envelopes or self.is_stale:
@@ -128,18 +136,6 @@ class DurableActor(PooledActor):
         self._undone = ()
         self.forget()
         return True
-
-    def work(self) -> None:
-        """Handle messages until memory is no longer what the log will say."""
-        envelopes = self.envelopes
-        left = TURN
-        while envelopes and left and not self.is_stale:
-            left -= 1
-            message = envelopes.pop(0)
-            if isinstance(message, Errand):
-                self.on_receive(message)
-            else:
-                self._open(message)
 
     def forget(self) -> None:
         """Drop the state in memory; the next errand reads it from the log."""

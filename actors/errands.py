@@ -35,7 +35,7 @@ class InstanceErrand(Errand, kw_only=True, gc=False):
     def finish(self, outcome: Outcome) -> None:
         """Let out what the step made. It is durable."""
         router: Router = self.actor.router
-        if isinstance(outcome, Committed):
+        if type(outcome) is Committed:
             router.counts[self.came_of] += 1
             step = self.step
             if step.enqueue:

@@ -79,10 +79,10 @@ class Receipt(Struct, gc=False):
 
     def committed(self, outcome: Outcome) -> None:
         """It is on disk, or was before."""
-        if isinstance(outcome, Conflict):
+        if type(outcome) is Conflict:
             self.receipts.count(StoreError(outcome.reason))
             return
-        if isinstance(outcome, Duplicate):
+        if type(outcome) is Duplicate:
             self.position = outcome.position
         elif self.step.append is not None:
             self.position = self.step.append.events[0].position

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from store import Besides, Block, RefusalRecord, Step, StoreError, TimerRecord
@@ -26,6 +24,8 @@ __all__ = ["InstanceActor"]
 
 logger = logging.getLogger("procession")
 
+NOTHING: dict[str, Any] = {}
+
 PAGE = 64
 """Waiting events that are taken up at a time."""
 
@@ -39,42 +39,41 @@ class InstanceActor(DurableActor):
 
     """
 
-    # None until the process is started, and while it must be made anew from `state`.
-    _process: ProcessManager | None = None
-    _is_loaded = False
-    is_complete = False
-    # Why it takes no events, if it does not.
-    _block: Block | None = None
-    # How many events that waited in the store are still to be taken up before any other.
-    _to_take_up = 0
-    # Whether events that came before the start are kept in the store.
-    _holds_early = False
-    # Whether to look at what waits in the store when everything handed over is answered.
-    _looks_again = False
-    # The highest position that this instance has handled or put aside.
-    seen = 0
-    # The newest transition's state, to return to when a handler fails.
-    state = b""
-    state_version = 1
-    version = 0
-    # What is due later, by name, with its time.
-    timers: dict[str, int] = {}
-    # The learnt keys as the index has them.
-    indexed: dict[str, str | None] = {}
-    # Tells whether an event of a chain is the same as the one before.
-    _content = 0
-    # Positions that count as handled only when what waits in the store has been taken up: a
-    # crash must not leave it there with nobody to look at it.
-    _unreported: tuple[int, ...] = ()
-    # Of the newest transition; what a timeout makes belongs to the same chain.
-    correlation_id = ""
-
     def __init__(self, router: Router, instance: str) -> None:
         super().__init__(router.dispatcher, router.journal)
         self.router = router
         self.instance = instance
-        if router.definition.idle_timeout is not None:
-            self.idle_timeout = router.definition.idle_timeout
+        self.idle_timeout = router.definition.idle_timeout
+        # None until the process is started, and while it must be made anew from `state`.
+        self._process: ProcessManager | None = None
+        self._cause: Cause | None = None
+        self._is_loaded = False
+        self.is_complete = False
+        # Why it takes no events, if it does not.
+        self._block: Block | None = None
+        # How many events that waited in the store are still to be taken up before any other.
+        self._to_take_up = 0
+        # Whether events that came before the start are kept in the store.
+        self._holds_early = False
+        # Whether to look at what waits in the store when everything handed over is answered.
+        self._looks_again = False
+        # The highest position that this instance has handled or put aside.
+        self.seen = 0
+        # The newest transition's state, to return to when a handler fails.
+        self.state = b""
+        self.state_version = 1
+        self.version = 0
+        # What is due later, by name, with its time; replaced and never changed.
+        self.timers: dict[str, int] = NOTHING
+        # The learnt keys as the index has them; replaced and never changed.
+        self.indexed: dict[str, Any] = NOTHING
+        # Tells whether an event of a chain is the same as the one before.
+        self._content = 0
+        # Positions that count as handled only when what waits in the store has been taken up: a
+        # crash must not leave it there with nobody to look at it.
+        self._unreported: tuple[int, ...] = ()
+        # Of the newest transition; what a timeout makes belongs to the same chain.
+        self.correlation_id = ""
 
     # Turns
 
@@ -238,8 +237,6 @@ class InstanceActor(DurableActor):
 
     # What comes of them
 
-    _cause: Cause | None = None
-
     def _run(
         self,
         errand: InstanceErrand,
@@ -259,10 +256,12 @@ class InstanceActor(DurableActor):
             self._process = process
         desk = process._desk  # noqa: SLF001 - a friend: it gives the object its event
         desk.now = self.router.now()
-        desk.context = partial(cause.context, attempt)
+        desk.cause, desk.attempt = cause, attempt
         try:
-            with suppress(SkippedWhileRefreshing):
+            try:
                 handler.function(process, *arguments)
+            except SkippedWhileRefreshing:
+                pass  # it did what it wanted done in a refresh
             step = make_step(self, process, cause, handler)
         except BaseException as error:  # noqa: BLE001 - the class, or a person, decides
             self._process = None
@@ -451,21 +450,22 @@ class InstanceActor(DurableActor):
         """Rehydrate from the newest transition."""
         # Marked first: an instance whose log cannot be read is suspended, not read for ever.
         self._is_loaded = True
-        # These are still in the store, and are read again from there.
-        self.envelopes[:] = [one for one in self.envelopes if not _is_own_waiting(one)]
+        if self.envelopes:
+            # These are still in the store, and are read again from there.
+            self.envelopes[:] = [one for one in self.envelopes if not _is_own_waiting(one)]
         definition, store = self.router.definition, self.router.store
         last = store.last_transition(definition.name, self.instance)
         self._process = None
         if last is None:
             self.version, self.state, self.seen, self.is_complete = 0, b"", 0, False
-            self.timers, self.indexed = {}, {}
+            self.timers, self.indexed = NOTHING, NOTHING
         else:
             self.version, self.state, self.seen = last.version, last.state, last.seen
             self.is_complete = last.is_complete
-            self.timers = last.timers or {}
+            self.timers = last.timers or NOTHING
             self.correlation_id = last.correlation_id
             self.state_version = last.state_version
-            self.indexed = {}
+            self.indexed = NOTHING
             if definition.state.indexed and last.state_version == definition.state_version:
                 # Of another version, the index has other fields; the next step adds today's.
                 self.indexed = definition.state.keys_of(definition.state.load(last.state))

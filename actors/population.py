@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from .clock import to_micros
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import timedelta
 
     from .clock import Clock
     from .dispatcher import Dispatcher
     from .durable import DurableActor, Errand
+
+    Sending: TypeAlias = tuple[str, str, Callable[[str], DurableActor], Errand]
 
 __all__ = ["Population"]
 
@@ -43,7 +45,6 @@ class Population:
     ) -> None:
         self._dispatcher = dispatcher
         self._lock = dispatcher.lock
-        self._schedule = dispatcher.schedule_locked
         self._clock = clock
         self._max_awake = max_awake
         # How many more may wake before some are looked for that may sleep.
@@ -60,34 +61,34 @@ class Population:
     def __len__(self) -> int:
         return len(self._awake)
 
-    def send(
-        self, kind: str, name: str, wake: Callable[[str], DurableActor], errand: Errand
-    ) -> None:
-        """Give an errand to an actor; it is woken first if it sleeps.
+    def send(self, errands: Iterable[Sending]) -> None:
+        """Give errands to actors, in this order; those that sleep are woken first.
 
         Whoever is no worker calls the dispatcher's `nudge` afterwards.
 
         Args:
-            kind: the process manager or category
-            name: the id within it
-            wake: makes the actor
-            errand: what to do
+            errands: each with the process manager or category, the id within it, and what makes
+                the actor
 
         """
-        key = kind, name
+        awake = self._awake
+        schedule = self._dispatcher.schedule_locked
         with self._lock:
-            actor = self._awake.pop(key, None)
-            if actor is None:
-                if self._room <= 0:
-                    self._make_room()
-                self._room -= 1
-                actor = wake(name)
-            self._awake[key] = actor
-            actor.touched = self._now
-            actor.sent += 1
-            errand.actor = actor
-            actor.envelopes.append(errand)
-            self._dispatcher.schedule_locked(actor)
+            for kind, name, wake, errand in errands:
+                key = kind, name
+                actor = awake.pop(key, None)
+                if actor is None:
+                    if self._room <= 0:
+                        self._make_room()
+                    self._room -= 1
+                    actor = wake(name)
+                awake[key] = actor
+                actor.touched = self._now
+                actor.sent += 1
+                errand.actor = actor
+                actor.envelopes.append(errand)
+                if not actor.scheduled:
+                    schedule(actor)
 
     def make_stale(self, kind: str, name: str) -> None:
         """Have an actor that is awake forget its state, since its log was written elsewhere.

@@ -89,8 +89,9 @@ class ProcessDefinition:
 
     def begin(self, instance: str, event: Event) -> ProcessManager:
         """A new instance, whose field that `correlate` names is set."""
-        made = self.cls(instance)
-        made._desk.name = self.name  # noqa: SLF001 - a friend
+        made = self.cls.__new__(self.cls)
+        made._desk = Desk(instance, 0, self.name)  # noqa: SLF001 - a friend
+        made.__dict__.update(self.state.fresh())
         if not self.stateless:
             own, value = self.correlations[type(event)].own_field(event, instance)
             if own in self.state.fields:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .handlers import Correlate
+    from .stepping import Cause
     from .retry import Decision, Retry
 
 __all__ = ["Desk", "ProcessManager", "SkippedWhileRefreshing", "due_time", "state_type_of"]
@@ -30,11 +31,14 @@ class SkippedWhileRefreshing(Exception):
 class Desk:
     """What an instance has besides its state: who it is, and what the step in hand made.
 
-    `issued` holds commands with what `dump` says and the time they are due, 0 for at once; `timers` what is set, by
-    name, with None for what is cancelled. `effect` names the after-effect that runs, if one does.
+    `issued` holds commands with what `dump` says and the time they are due, 0 for at once;
+    `timers` what is set, by name, with None for what is cancelled. `effect` names the after-effect
+    that runs, if one does.
     """
 
     __slots__ = (
+        "attempt",
+        "cause",
         "complete",
         "context",
         "effect",
@@ -53,8 +57,10 @@ class Desk:
         self.now = 0
         self.effect = ""
         self.complete = False
-        # Made when it is asked for, which most handlers never do.
-        self.context: Context | Callable[[], Context] | None = None
+        # What is handled, and the context that is made of it when a handler asks for one.
+        self.cause: Cause | None = None
+        self.attempt = 1
+        self.context: Context | None = None
         self.issued: list[tuple[Command, bytes, Any, int]] = []
         self.timers: dict[str, int | None] | None = None
 
@@ -62,7 +68,7 @@ class Desk:
         """Forget what a step made."""
         self.issued = []
         self.timers = None
-        self.context = None
+        self.cause = self.context = None
         self.complete = False
 
     def refuse_in_effect(self, call: str) -> None:
@@ -160,12 +166,12 @@ class ProcessManager:
             RuntimeError: no event is being handled
 
         """
-        context = self._desk.context
-        if context is None:
-            raise RuntimeError("self.context is there only while an event is being handled")
-        if not isinstance(context, Context):
-            context = self._desk.context = context()
-        return context
+        desk = self._desk
+        if desk.context is None:
+            if desk.cause is None:
+                raise RuntimeError("self.context is there only while an event is being handled")
+            desk.context = desk.cause.context(desk.attempt)
+        return desk.context
 
     @property
     def issued(self) -> tuple[Command, ...]:
@@ -254,7 +260,7 @@ class ProcessManager:
 
     def skip_refreshing(self) -> None:
         """Leave the handler at once if state is being rebuilt."""
-        if self._desk.context is not None and self.context.refreshing:
+        if (self._desk.context or self._desk.cause) and self.context.refreshing:
             raise SkippedWhileRefreshing
 
     def on_error(self, error: Exception, context: Context) -> Retry | Decision | None:

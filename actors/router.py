@@ -117,18 +117,21 @@ class Router(PooledActor):
             return
         room = min(PAGE, self._max_in_flight - len(self._under_way))
         if room > 0:
+            routed: list[Delivery] = []
             for record in self._tail.after(self._position, room):
                 if self._readers[record.type] is not None and self._listens_to(record):
-                    if self._must_wait(record):
+                    if self._learns and self._must_wait(record):
                         self._waits = True
                         break
-                    self._route(record)
+                    routed += self._route(record)
                 self._position = record.position
+            name, wake = self.definition.name, self._wake_instance
+            self._population.send([(name, one.actor, wake, one) for one in routed])
         self._note_done()
 
     def send(self, instance: str, errand: InstanceErrand) -> None:
         """Give an errand to an instance; any thread may call this, and nudges afterwards."""
-        self._population.send(self.definition.name, instance, self._wake_instance, errand)
+        self._population.send([(self.definition.name, instance, self._wake_instance, errand)])
 
     def load(self, record: EventRecord) -> Event:
         """A copy of a stored event, as this process manager's class for it.
@@ -166,14 +169,17 @@ class Router(PooledActor):
         event = self.load(record)
         if self.definition.stateless:
             return [Delivery(record=record, event=event, actor=record.event_id)]
-        found: list[Delivery] = []
-        learnt = self.learnt_of(event)
-        if learnt is None:
-            named = self.definition.correlations[type(event)].ids(event)
+        correlation = self.definition.correlations[type(event)]
+        named = correlation.ids(event)
+        if not correlation.learnt:
+            if len(named) == 1:
+                return [Delivery(record=record, event=event, actor=named[0])]
+            learnt = None
         else:
-            field, values = learnt
+            field, values = learnt = correlation.learnt, named
             read = partial(self.store.read_index, self.definition.name, field)
             named = list(dict.fromkeys(one for value in values for one in read(value)))
+        found: list[Delivery] = []
         for instance in named:
             # One instance may change what is inside its copy; the others have their own.
             own = event if instance is named[-1] else self.load(record)
@@ -203,7 +209,7 @@ class Router(PooledActor):
         teach one are done. One that finds nobody waits for all: not every way of setting a field
         can be seen in the code.
         """
-        if not self._under_way or not self._learns:
+        if not self._under_way:
             return False
         try:
             event = self.load(record)
@@ -232,7 +238,7 @@ class Router(PooledActor):
             self._asked_for = self.done
             self.journal.nudge_checkpoints()
 
-    def _route(self, record: EventRecord) -> None:
+    def _route(self, record: EventRecord) -> list[Delivery]:
         try:
             deliveries = self.instances_of(record)
         except BaseException as error:
@@ -242,15 +248,14 @@ class Router(PooledActor):
             self._under_way[record.position] = 1
             self.counts["parked"] += 1
             self.journal.add(_Unroutable(self, record, error))
-            return
+            return []
         if not deliveries:
             self.counts["not_for_us"] += 1
-            return
+            return []
         self._under_way[record.position] = len(deliveries)
         if type(deliveries[0].event) in self.definition.teachers:
             self._teaching.add(record.position)
-        for delivery in deliveries:
-            self.send(delivery.actor, delivery)
+        return deliveries
 
 
 class _Unroutable:

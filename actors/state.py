@@ -84,18 +84,29 @@ class StateType:
             InvalidMessage: a value does not fit its annotation, or is no declared field
 
         """
-        if values.keys() != self._defaults.keys():
-            extra = next((name for name in values if name not in self._defaults), None)
-            if extra is not None:
-                raise InvalidMessage(
-                    f"self.{extra} is no declared field of {self._name}, so it would be forgotten; "
-                    f"declare it in the class body: `{extra}: <type> = <default>`"
-                )
-            gone = next(name for name in self._defaults if name not in values)
-            raise InvalidMessage(f"self.{gone} of {self._name} was deleted; assign a value instead")
-        packed, back = self._codec.exchange(values)
+        if len(values) != len(self._defaults):
+            self._refuse_names(values)
+        try:
+            packed, back = self._codec.exchange(values)
+        except InvalidMessage:
+            # A field that is not declared would not be read back.
+            self._refuse_names(values)
+            raise
         values.update(back)
         return packed
+
+    def _refuse_names(self, values: dict[str, Any]) -> None:
+        for name in values:
+            if name not in self._defaults:
+                raise InvalidMessage(
+                    f"self.{name} is no declared field of {self._name}, so it would be forgotten; "
+                    f"declare it in the class body: `{name}: <type> = <default>`"
+                )
+        for name in self._defaults:
+            if name not in values:
+                raise InvalidMessage(
+                    f"self.{name} of {self._name} was deleted; assign a value instead"
+                )
 
     def keys_of(self, values: dict[str, Any]) -> dict[str, str | None]:
         """The learnt keys: what instances are found by; None for one that is not set."""

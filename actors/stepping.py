@@ -147,7 +147,8 @@ def make_step(
         timers = _set_timers(actor, timers, asked, besides, is_complete=is_complete)
     if cause.name and cause.name not in asked and timers.get(cause.name) == cause.due:
         timers = {name: due for name, due in timers.items() if name != cause.name}
-    besides = learn(actor, process, besides)
+    if definition.state.indexed:
+        besides = learn(actor, process, besides)
     desk.clear()
     desk.version = actor.version = version
     actor.seen = max(actor.seen, cause.position)
@@ -234,8 +235,6 @@ def _set_timers(
 
 def learn(actor: InstanceActor, process: ProcessManager, besides: Besides | None) -> Besides | None:
     """Note which learnt keys changed."""
-    if not actor.router.definition.state.indexed:
-        return besides
     keys = actor.router.definition.state.keys_of(process.__dict__)
     before = actor.indexed
     changed = [

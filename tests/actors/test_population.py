@@ -42,7 +42,7 @@ class World:
     def send(self, name: str, *, finish: bool = True) -> Sleeper:
         """Give an errand to an actor, which is done with it at once unless told otherwise."""
         errand = Errand()
-        self.population.send("kind", name, self._wake, errand)
+        self.population.send([("kind", name, self._wake, errand)])
         actor: Sleeper = errand.actor
         if finish:
             actor.finish()
@@ -72,7 +72,7 @@ def world() -> World:
 def test_an_errand_wakes_its_actor_and_stands_in_the_inbox(world: World) -> None:
     first, second = Errand(), Errand()
     for errand in (first, second):
-        world.population.send("kind", "a", world._wake, errand)
+        world.population.send([("kind", "a", world._wake, errand)])
     actor = cast("Sleeper", first.actor)
     assert actor.envelopes == [first, second]
     assert second.actor is actor
@@ -83,8 +83,8 @@ def test_an_errand_wakes_its_actor_and_stands_in_the_inbox(world: World) -> None
 
 def test_one_name_under_two_kinds_is_two_actors(world: World) -> None:
     one, other = Errand(), Errand()
-    world.population.send("order", "a", world._wake, one)
-    world.population.send("payment", "a", world._wake, other)
+    world.population.send([("order", "a", world._wake, one)])
+    world.population.send([("payment", "a", world._wake, other)])
     assert one.actor is not other.actor
     assert len(world.population) == 2
 
