@@ -15,7 +15,6 @@ from store import (
     Outcome,
     RefusalRecord,
     Step,
-    event_id_at,
 )
 
 from .durable import DurableActor, Errand
@@ -158,7 +157,7 @@ class AggregateActor(DurableActor):
                         number,
                         now,
                         packed,
-                        event_id_at(self._stream, number),
+                        "",
                         record.correlation_id,
                         record.command_id,
                         depth=record.depth + 1 if record.process else 0,
@@ -209,7 +208,7 @@ def load_aggregate(
         InvalidMessage: an event does not fit its class
 
     """
-    aggregate = definition.cls(stream.removeprefix(f"{definition.category}-"))
+    aggregate = definition.begin(stream)
     if definition.snapshots.every:
         # Most streams that are asked for are new ones, which have no snapshot to look for.
         if not store.read_stream(stream, 0, 1):

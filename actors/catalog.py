@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .codec import Codec, codec_of
+from .codec import Codec, codecs
 from .errors import DefinitionError, UnknownMessage
 from .messages import Command, Event, Message, UnknownCommand, UnknownEvent
 from .upcasting import Chain, OldCodec, Readers, check_chain, split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from store import EventRecord
 
@@ -61,6 +61,7 @@ class Catalog:
         self._classes: dict[str, type[Message]] = {}
         self._event_codecs: dict[str, Loads[Event]] = {}
         self._command_codecs: dict[str, Loads[Command]] = {}
+        self._addresses: dict[type, tuple[str, Callable[[Command], str]]] = {}
         self._today: dict[str, str] = {}
         # By wire names without versions, then by the versions that they take.
         self._upcasters: dict[str, dict[int, Handler]] = {}
@@ -70,7 +71,7 @@ class Catalog:
         for domain in self.domains:
             for cls, name in domain.externals.items():
                 # Read with this class only where the domain that makes the event is not here.
-                self._event_codecs.setdefault(name, codec_of(cls))
+                self._event_codecs.setdefault(name, codecs[cls])
                 self._names.setdefault(cls, name)
         self._add_upcasters()
         for process in self.processes.values():
@@ -143,7 +144,7 @@ class Catalog:
         """
         codec = self._event_codecs.get(record.type)
         if codec is None:
-            return UnknownEvent(record.type, codec_of(dict).load(record.data))
+            return UnknownEvent(record.type, codecs[dict].load(record.data))
         return codec.load(record.data)
 
     def readers_of(self, definition: ProcessDefinition, events: Iterable[type]) -> Readers[Event]:
@@ -158,7 +159,7 @@ class Catalog:
         for cls in events:
             name = self.name_of(cls, definition)
             is_external = cls in definition.externals
-            readers.add(name, codec_of(cls), self._chain(name), is_external=is_external)
+            readers.add(name, codecs[cls], self._chain(name), is_external=is_external)
         return readers
 
     def mend_for(self, name: str) -> str:
@@ -184,7 +185,7 @@ class Catalog:
         """
         codec = self._command_codecs.get(name)
         if codec is None:
-            return UnknownCommand(name, codec_of(dict).load(packed))
+            return UnknownCommand(name, codecs[dict].load(packed))
         return codec.load(packed)
 
     def taker_of(self, command: type) -> AggregateDefinition:
@@ -201,6 +202,22 @@ class Catalog:
                 f"@handle({command.__name__}), and register it in a domain of this runtime"
             )
         return taker
+
+    def address(self, command: Command) -> tuple[str, str]:
+        """The wire name of a command, and the stream of the aggregate that takes it.
+
+        Raises:
+            UnknownMessage: no aggregate takes it
+            InvalidName: the aggregate's id is empty or too long
+
+        """
+        cls = type(command)
+        found = self._addresses.get(cls)
+        if found is None:
+            taker = self.taker_of(cls)
+            found = self._addresses[cls] = self.name_of(cls), taker.stream_of
+        name, stream_of = found
+        return name, stream_of(command)
 
     def process(self, cls: type[ProcessManager]) -> ProcessDefinition:
         """The definition of a process manager.
@@ -333,10 +350,10 @@ class Catalog:
         for base, upcasters in self._upcasters.items():
             self._check_upcasters(base, current.get(base, set()), upcasters)
         for name, cls in self._classes.items():
-            self._read_older(name, codec_of(cls), self._codecs_for(cls))
+            self._read_older(name, codecs[cls], self._codecs_for(cls))
         for domain in self.domains:
             for cls, name in domain.externals.items():
-                self._read_older(name, codec_of(cls), self._event_codecs)
+                self._read_older(name, codecs[cls], self._event_codecs)
 
     def _check_upcasters(self, base: str, current: set[int], upcasters: dict[int, Handler]) -> None:
         if not current:
@@ -386,7 +403,7 @@ class Catalog:
                 f"version"
             )
         try:
-            codec: Codec[Any] = codec_of(cls)
+            codec: Codec[Any] = codecs[cls]
         except Exception as error:
             raise DefinitionError(
                 f"{cls.__module__}.{cls.__qualname__}: an annotation cannot be used: {error}"

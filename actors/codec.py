@@ -19,7 +19,7 @@ from .errors import InvalidMessage
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Codec", "codec_of", "dump", "dump_headers", "load_headers"]
+__all__ = ["Codec", "codecs", "dump", "dump_headers", "load_headers"]
 
 T = TypeVar("T")
 
@@ -188,15 +188,14 @@ def _first_difference(value: Any, back: Any) -> str:
     return "it would not read back equal"
 
 
-_codecs: dict[type, Codec[Any]] = {}
+class _Codecs(dict[type, Codec[Any]]):
+    def __missing__(self, cls: type) -> Codec[Any]:
+        codec = self[cls] = Codec(cls, cls.__name__)
+        return codec
 
 
-def codec_of(cls: type[T]) -> Codec[T]:
-    """The codec of a message class; made once."""
-    codec = _codecs.get(cls)
-    if codec is None:
-        codec = _codecs[cls] = Codec(cls, cls.__name__)
-    return codec
+codecs = _Codecs()
+"""The codecs of message classes, each made when it is first asked for."""
 
 
 def dump(message: Any) -> tuple[bytes, Any]:
@@ -210,7 +209,7 @@ def dump(message: Any) -> tuple[bytes, Any]:
         InvalidMessage: a field does not fit its annotation
 
     """
-    codec = codec_of(type(message))
+    codec = codecs[type(message)]
     packed, back = codec.exchange(message)
     return packed, back if codec.is_immutable else None
 

@@ -40,8 +40,9 @@ class InstanceErrand(Errand, kw_only=True, gc=False):
             step = self.step
             if step.enqueue:
                 router.courier.queued(step.enqueue)
-            if step.besides is not None and step.besides.timers:
-                router.timekeeper.notice(step.besides.timers)
+            besides = step.besides
+            if besides is not None and besides.timers:
+                router.timekeeper.notice(besides.timers)
         else:
             # What it was for is gone, so memory ran ahead with something that was done before.
             self.actor.is_stale = True

@@ -117,7 +117,7 @@ class Ingress:
         """
         if not isinstance(command, Command):
             raise InvalidMessage(f"{command!r} is no command; publish events, ask or tell commands")
-        taker = self._catalog.taker_of(type(command))
+        name, stream = self._catalog.address(command)
         data, shared = dump(command)
         if command_id is None:
             command_id = self._new_id()
@@ -125,8 +125,8 @@ class Ingress:
             _check_id("command_id", command_id)
         return CommandRecord(
             command_id,
-            self._catalog.name_of(type(command)),
-            taker.stream_of(command),
+            name,
+            stream,
             self._now(),
             data,
             correlation_id=command_id,

@@ -258,16 +258,17 @@ class InstanceActor(DurableActor):
         desk.now = self.router.now()
         desk.cause, desk.attempt = cause, attempt
         try:
-            try:
+            try:  # noqa: SIM105 - `suppress` costs as much as a small handler
                 handler.function(process, *arguments)
             except SkippedWhileRefreshing:
-                pass  # it did what it wanted done in a refresh
+                pass
             step = make_step(self, process, cause, handler)
         except BaseException as error:  # noqa: BLE001 - the class, or a person, decides
             self._process = None
             desk.clear()
             return self._fail(errand, error, cause, attempt, process)
-        step.besides = merged(taken, step.besides)
+        if taken is not None:
+            step.besides = merged(taken, step.besides)
         errand.came_of = "transitions"
         if self._holds_early:
             self._look_again()

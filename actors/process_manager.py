@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from .clock import to_micros
 from .codec import dump
-from .context import Context
 from .errors import DefinitionError, InvalidMessage
 from .handlers import handlers_of, refuse_keywords
 from .messages import Command
 from .state import StateType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
+    from .context import Context
     from .handlers import Correlate
-    from .stepping import Cause
     from .retry import Decision, Retry
+    from .stepping import Cause
 
 __all__ = ["Desk", "ProcessManager", "SkippedWhileRefreshing", "due_time", "state_type_of"]
 

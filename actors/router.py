@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from store import Step
 
-from .codec import codec_of
+from .codec import codecs
 from .dispatcher import PooledActor
 from .errands import Delivery, InstanceErrand
 from .errors import UnknownMessage
@@ -149,7 +149,7 @@ class Router(PooledActor):
                 f"or skip the event"
             )
         message: Event | None = record.message
-        if message is not None and reader is codec_of(type(message)):
+        if message is not None and reader is codecs[type(message)]:
             return message
         return reader.load(record.data)
 

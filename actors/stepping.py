@@ -108,6 +108,7 @@ def make_step(
     router = actor.router
     definition = router.definition
     desk = process._desk  # noqa: SLF001 - a friend
+    instance, correlation_id = actor.instance, cause.correlation_id
     is_complete = handler.end or desk.complete or definition.stateless
     version = actor.version + 1
     state = definition.state.dump(process.__dict__)
@@ -116,27 +117,28 @@ def make_step(
     queued: list[CommandRecord] = []
     besides: Besides | None = None
     for number, (command, data, shared, due) in enumerate(desk.issued):
-        kind = router.catalog.name_of(type(command))
-        command_id = f"{definition.name}-{actor.instance}@{version}.{number}"
+        kind, stream = router.catalog.address(command)
+        command_id = f"{definition.name}-{instance}@{version}.{number}"
         commands.append((command_id, kind, data))
         record = CommandRecord(
             command_id,
             kind,
-            router.catalog.taker_of(type(command)).stream_of(command),
+            stream,
             now,
             data,
-            cause.correlation_id,
+            correlation_id,
             cause.id,
             definition.name,
-            actor.instance,
+            instance,
             version,
             cause.depth,
-            message=shared,
+            0,
+            shared,
         )
         if due:
             besides = besides or Besides(timers=[], cancel=[])
             besides.timers.append(
-                TimerRecord(due, definition.name, actor.instance, command_id, "command", record)
+                TimerRecord(due, definition.name, instance, command_id, "command", record)
             )
         else:
             queued.append(record)
@@ -155,27 +157,22 @@ def make_step(
     actor.state, actor.state_version = state, definition.state_version
     actor.is_complete = is_complete
     actor.timers = timers
-    actor.correlation_id = cause.correlation_id
-    return Step(
-        process=definition.name,
-        instance=actor.instance,
-        transition=TransitionRecord(
-            version,
-            now,
-            handler.name,
-            is_complete,
-            cause.id,
-            cause.correlation_id,
-            actor.seen,
-            state,
-            commands,
-            timers or None,
-            cause.note,
-            definition.state_version,
-        ),
-        enqueue=queued,
-        besides=besides,
+    actor.correlation_id = correlation_id
+    transition = TransitionRecord(
+        version,
+        now,
+        handler.name,
+        is_complete,
+        cause.id,
+        correlation_id,
+        actor.seen,
+        state,
+        commands,
+        timers or None,
+        cause.note,
+        definition.state_version,
     )
+    return Step(None, definition.name, instance, transition, queued, besides=besides)
 
 
 def _without_left(actor: InstanceActor, now: int) -> dict[str, int]:

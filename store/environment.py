@@ -437,26 +437,26 @@ class _Latest:
     store's only writer: what another process commits would not be seen.
     """
 
-    __slots__ = ("_environment", "_lock", "_reading", "_txn")
+    __slots__ = ("_environment", "_generation", "_lock", "_reading", "_txn")
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
+        self._generation = _generation
         self._lock = threading.Lock()
         self._reading: _Reading | None = None
         self._txn: lmdb.Transaction[bytes] | None = None
 
     def __enter__(self) -> lmdb.Transaction[bytes]:
         self._lock.acquire()
-        try:
-            self._environment.check_usable()
-            txn = self._txn
-            if txn is None:
-                reading = self._environment.read()
+        txn = self._txn
+        if txn is None or self._generation != _generation:
+            try:
+                self._environment.check_usable()
+                self._reading = reading = self._environment.read()
                 txn = self._txn = reading.__enter__()
-                self._reading = reading
-        except BaseException:
-            self._lock.release()
-            raise
+            except BaseException:
+                self._lock.release()
+                raise
         return txn
 
     def __exit__(self, *_: object) -> None:

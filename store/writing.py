@@ -28,7 +28,15 @@ if TYPE_CHECKING:
     from lmdb import _Database
 
     from .besides import Counters
-    from .records import Append, Besides, CommandRecord, Outcome, ParkedRecord, Step
+    from .records import (
+        Append,
+        Besides,
+        CommandRecord,
+        Outcome,
+        ParkedRecord,
+        Step,
+        TransitionRecord,
+    )
 
     Txn: TypeAlias = lmdb.Transaction[bytes]
     Tables: TypeAlias = Mapping[str, _Database]
@@ -72,25 +80,26 @@ class Writer:
                 return Duplicate(result=CommandResult(*unframe(raw, "command_ids", key)))
         if step.take and self._get(number(step.take), db=self._queue) is None:
             return Duplicate()
+        append, besides = step.append, step.besides
         refusal = None
-        if step.append is not None:
-            refusal = self._refuse_append(step.append)
+        if append is not None:
+            refusal = self._refuse_append(append)
         if step.park is not None and refusal is None:
-            refusal = self._refuse_park(step.park, step.besides)
-        if step.besides is not None and refusal is None:
+            refusal = self._refuse_park(step.park, besides)
+        if besides is not None and refusal is None:
             refusal = self._rare.refuse(step)
         if refusal is not None:
             return refusal
         # The checks above wrote nothing; a transition's is its own first put.
-        if step.transition is not None and not self._write_transition(step):
+        if step.transition is not None and not self._write_transition(step, step.transition):
             return Conflict(
                 f"instance {step.instance!r} of {step.process} is not at version "
                 f"{step.transition.version - 1}"
             )
         if step.take:
             self._txn.delete(number(step.take), db=self._queue)
-        if step.append is not None:
-            self._write_events(step.append)
+        if append is not None:
+            self._write_events(append)
         if step.enqueue:
             self._write_commands(step.enqueue)
         if step.result is not None:
@@ -101,7 +110,7 @@ class Writer:
             key = instance_key(step.process, step.instance) + number(step.wait)
             self._put(key, self._frame(0), db=self._tables["waiting"])
             self._counters.any_waiting = True
-        if step.besides is not None:
+        if besides is not None:
             self._rare.write(step)
         return _COMMITTED
 
@@ -137,9 +146,7 @@ class Writer:
                 return Duplicate(position=parked.position)
         return None
 
-    def _write_transition(self, step: Step) -> bool:
-        record = step.transition
-        assert record is not None
+    def _write_transition(self, step: Step, record: TransitionRecord) -> bool:
         prefix = instance_key(step.process, step.instance)
         version = record.version
         if version > 1 and self._get(prefix + number(version - 1), db=self._transitions) is None:
@@ -152,29 +159,28 @@ class Writer:
         )
 
     def _write_events(self, append: Append) -> None:
-        prefix = append.stream.encode() + b"\0"
+        stream = append.stream
+        prefix = stream.encode() + b"\0"
         version = append.expected
         if version is None:
             version = self._last_version(prefix)
+        position = self._counters.position
         for event in append.events:
             version += 1
-            self._counters.position += 1
-            event.version, event.position = version, self._counters.position
-            named = event_id_at(append.stream, version)
+            position += 1
+            event.version, event.position = version, position
+            named = event_id_at(stream, version)
             if not event.event_id:
                 event.event_id = named
             if not event.correlation_id:
                 event.correlation_id = event.event_id
-            position = self._frame(event.position)
-            self._put(
-                number(event.position),
-                self._frame(event_to_row(event, named)),
-                db=self._log,
-                append=True,
-            )
-            self._put(prefix + number(version), position, db=self._streams)
+            framed = self._frame(position)
+            row = self._frame(event_to_row(event, named))
+            self._put(number(position), row, db=self._log, append=True)
+            self._put(prefix + number(version), framed, db=self._streams)
             if append.unique:
-                self._put(event.event_id.encode(), position, db=self._tables["event_ids"])
+                self._put(event.event_id.encode(), framed, db=self._tables["event_ids"])
+        self._counters.position = position
 
     def _last_version(self, prefix: bytes) -> int:
         with self._txn.cursor(self._streams) as cursor:

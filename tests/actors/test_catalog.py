@@ -22,7 +22,7 @@ from actors import (
     handle,
 )
 from actors.catalog import Catalog
-from actors.codec import codec_of
+from actors.codec import codecs
 from store import EventRecord
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def packed(message: Event | Command) -> bytes:
-    return codec_of(type(message)).dump(message)
+    return codecs[type(message)].dump(message)
 
 
 class Placed(Event):

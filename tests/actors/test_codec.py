@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors import Command, Event, InvalidMessage
-from actors.codec import codec_of, dump_headers, load_headers
+from actors.codec import codecs, dump_headers, load_headers
 
 
 def packed(message: Event | Command) -> bytes:
-    return codec_of(type(message)).dump(message)
+    return codecs[type(message)].dump(message)
 
 
 class Colour(Enum):
@@ -167,7 +167,7 @@ everything = st.builds(
 @settings(derandomize=True, deadline=None, max_examples=150)
 @given(everything)
 def test_every_type_of_field_reads_back_equal_and_of_the_same_type(event: Everything) -> None:
-    back = codec_of(Everything).load(packed(event))
+    back = codecs[Everything].load(packed(event))
     assert back == event
     assert back is not event
     for name in Everything.__struct_fields__:
@@ -187,7 +187,7 @@ def test_packing_the_same_value_again_gives_the_same_bytes(event: Everything) ->
 def test_a_naive_time_stays_naive_and_an_aware_one_keeps_its_offset(
     naive: datetime, with_zone: datetime
 ) -> None:
-    load = codec_of(Loose).load
+    load = codecs[Loose].load
     back = load(packed(Loose(moment=naive))).moment
     assert back is not None
     assert back.tzinfo is None
@@ -199,13 +199,13 @@ def test_a_naive_time_stays_naive_and_an_aware_one_keeps_its_offset(
 @settings(derandomize=True, deadline=None)
 @given(decimals)
 def test_a_decimal_keeps_its_digits(total: Decimal) -> None:
-    back = codec_of(Loose).load(packed(Loose(total=total))).total
+    back = codecs[Loose].load(packed(Loose(total=total))).total
     assert str(back) == str(total)
 
 
 def test_a_command_reads_back_equal() -> None:
     command = Ask("o1", Decimal("9.50"))
-    assert codec_of(Ask).load(packed(command)) == command
+    assert codecs[Ask].load(packed(command)) == command
 
 
 @settings(derandomize=True, deadline=None)
@@ -308,11 +308,11 @@ def test_refusing_a_value_leaves_it_as_it_was() -> None:
 
 def test_stored_fields_that_the_class_lacks_are_dropped() -> None:
     packed = msgpack.packb({"order_id": "o1", "amount": "9", "colour": "red"})
-    assert codec_of(Ask).load(packed) == Ask("o1", Decimal(9))
+    assert codecs[Ask].load(packed) == Ask("o1", Decimal(9))
 
 
 def test_fields_that_were_not_stored_have_their_defaults() -> None:
-    assert codec_of(Loose).load(msgpack.packb({"count": 3})) == Loose(count=3)
+    assert codecs[Loose].load(msgpack.packb({"count": 3})) == Loose(count=3)
 
 
 @pytest.mark.parametrize(
@@ -330,14 +330,14 @@ def test_fields_that_were_not_stored_have_their_defaults() -> None:
 )
 def test_stored_bytes_that_do_not_fit_the_class_are_refused_with_its_name(packed: bytes) -> None:
     with pytest.raises(InvalidMessage, match=r"^stored Ask does not fit its class: "):
-        codec_of(Ask).load(packed)
+        codecs[Ask].load(packed)
 
 
 @settings(derandomize=True, deadline=None)
 @given(st.binary(max_size=40))
 def test_no_bytes_whatever_make_loading_raise_anything_else(packed: bytes) -> None:
     try:
-        loaded = codec_of(Loose).load(packed)
+        loaded = codecs[Loose].load(packed)
     except InvalidMessage:
         return
     assert isinstance(loaded, Loose)

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import pytest
 
 from actors import Command, DefinitionError, Event
-from actors.codec import codec_of
+from actors.codec import codecs
 
 
 def packed(message: Event | Command) -> bytes:
-    return codec_of(type(message)).dump(message)
+    return codecs[type(message)].dump(message)
 
 
 class OrderPlaced(Event):
@@ -148,7 +148,7 @@ def test_a_message_class_may_have_methods_properties_and_class_variables() -> No
     assert Rated.best().is_best
     assert Rated.worst() == 1
     assert Rated(3).half() == 1.5
-    assert codec_of(Rated).load(packed(Rated(3))) == Rated(3)
+    assert codecs[Rated].load(packed(Rated(3))) == Rated(3)
 
 
 def test_a_message_class_has_no_wire_name_of_its_own_unless_it_says_so() -> None:
@@ -237,5 +237,5 @@ def test_the_name_of_a_field_may_be_name_version_or_type() -> None:
         type: str
 
     odd = Odd("n", 7, "t")
-    assert codec_of(Odd).load(packed(odd)) == odd
+    assert codecs[Odd].load(packed(odd)) == odd
     assert (Odd.__wire_name__, Odd.__wire_version__) == (None, 1)
