@@ -1,0 +1,179 @@
+"""The three-step order here and in other Python libraries: orders a second, one after the other.
+
+    python -m bench.peers --json
+
+Each library gets an environment of its own, with pinned packages, and checks its own result. All
+stores are in the temporary folder (`TMPDIR` sets another), so all are on one disk. Ours always
+writes to disk with fsync, also when it is compared with a library that keeps all in memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+from .environments import DEFAULT_FOLDER, HERE, NotMade, environment, last_line
+
+OUR_ORDERS = 20_000
+TIME_LIMIT = 300.0
+"""Seconds for one run; at the usual number of orders it takes up to 30."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One library with one store, and as many orders as it carries out in 10 to 30 seconds."""
+
+    name: str
+    library: str
+    store: str
+    orders: int
+
+    @property
+    def script(self) -> Path:
+        return HERE / f"{self.library}_orders.py"
+
+
+# What slows down as its store grows is better off with fewer orders: that is in the peers' favour.
+PEERS = (
+    Peer("eventsourcing-sqlite", "eventsourcing", "SQLite", 6_000),
+    Peer("eventsourcing-memory", "eventsourcing", "memory", 30_000),
+    Peer("dbos-sqlite", "dbos", "SQLite", 2_000),
+    Peer("dbos-sqlite-wal", "dbos", "SQLite (WAL)", 3_000),
+    Peer("protean-memory", "protean", "memory", 80),
+)
+
+
+class Row(TypedDict):
+    system: str
+    version: str
+    store: str
+    orders: int
+    orders_per_s: float
+    ratio_of_ours: float
+    """How many times as fast ours is."""
+
+
+class Failed(Exception):
+    """A run ended without a result."""
+
+
+def run(command: list[str]) -> dict[str, Any]:
+    """The JSON object that a program prints last."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=TIME_LIMIT
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Failed(f"did not end within {TIME_LIMIT:.0f} s") from error
+    if done.returncode != 0:
+        raise Failed(last_line(done.stderr))
+    try:
+        result: dict[str, Any] = json.loads(last_line(done.stdout))
+    except ValueError as error:
+        raise Failed(f"printed no JSON: {last_line(done.stdout)}") from error
+    return result
+
+
+def run_ours(orders: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "bench.three_step_order", "--orders", str(orders), "--json"]
+    result = run(command)
+    if result["complete"] != orders:
+        raise Failed(f"{result['complete']} of {orders} orders are complete")
+    return {key: result[key] for key in ("orders", "complete", "orders_per_s")}
+
+
+def run_peer(peer: Peer, envs: Path, scale: float) -> dict[str, Any]:
+    interpreter = environment(peer.library, envs)
+    # Isolated (-I): nothing of ours, and nothing from the caller's Python, is on its path.
+    command = [str(interpreter), "-I", str(peer.script), "--store", peer.store]
+    return run([*command, "--orders", str(scaled(peer.orders, scale))])
+
+
+def scaled(orders: int, scale: float) -> int:
+    return max(1, round(orders * scale))
+
+
+def row(peer: Peer, result: dict[str, Any], ours: dict[str, Any]) -> Row:
+    return {
+        "system": peer.library,
+        "version": result["version"],
+        "store": peer.store,
+        "orders": result["orders"],
+        "orders_per_s": result["orders_per_s"],
+        "ratio_of_ours": round(ours["orders_per_s"] / result["orders_per_s"], 1),
+    }
+
+
+def table(rows: list[Row], ours: dict[str, Any]) -> str:
+    line = "{:<14} {:<10} {:<14} {:>8} {:>10} {:>12}".format
+    lines = [line("system", "version", "store", "orders", "orders/s", "ours is")]
+    speed = f"{ours['orders_per_s']:,.0f}"
+    lines.append(line("procession", "this tree", "LMDB, fsync", f"{ours['orders']:,}", speed, ""))
+    lines.extend(
+        line(
+            each["system"],
+            each["version"],
+            each["store"],
+            f"{each['orders']:,}",
+            f"{each['orders_per_s']:,.1f}",
+            f"{each['ratio_of_ours']:,.1f} times",
+        )
+        for each in rows
+    )
+    lines.append("Ours wrote to disk with fsync, also beside those that keep all in memory.")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.peers",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--orders-scale", type=float, default=1.0, help="times the usual number of orders, of all"
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=[peer.name for peer in PEERS],
+        help="this one; may be given several times; all by default",
+    )
+    parser.add_argument(
+        "--envs", type=Path, default=DEFAULT_FOLDER, help="where the environments are or go"
+    )
+    options = parser.parse_args()
+    chosen = [peer for peer in PEERS if not options.only or peer.name in options.only]
+
+    say("procession")
+    try:
+        ours = run_ours(scaled(OUR_ORDERS, options.orders_scale))
+    except Failed as error:
+        say(f"  {error}")
+        return 1
+    rows: list[Row] = []
+    for peer in chosen:
+        say(peer.name)
+        try:
+            result = run_peer(peer, options.envs.absolute(), options.orders_scale)
+        except (NotMade, Failed) as error:
+            say(f"  not measured: {error}")
+            continue
+        rows.append(row(peer, result, ours))
+    print(json.dumps({"rows": rows, "ours": ours}) if options.json else table(rows, ours))
+    return 0 if rows else 1
+
+
+def say(text: str) -> None:
+    """Progress, apart from the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
