@@ -41,7 +41,9 @@ check: $(DEV)
 	$(BIN)/mypy
 
 bench: $(TEST)
-	$(BIN)/python -m bench.three_step_order --orders 20000
+	$(BIN)/python -m pip install --quiet --editable ".[test,bench]"
+	$(BIN)/python -m bench
+	$(BIN)/python -m bench.plots
 
 docs: $(TEST)
 	$(BIN)/python -m pytest tests/docs

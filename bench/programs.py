@@ -1,0 +1,51 @@
+"""The programs that measure: which figure each is for, how large, and how long it may take."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["PROGRAMS", "Program"]
+
+
+class Program(NamedTuple):
+    """One program.
+
+    Attributes:
+        row: the number of its figure
+        module: in this folder
+        full: its options at full size; what is not here is the program's own default
+        quick: its options when it is only to be seen to work
+        limit: most seconds it may take
+
+    """
+
+    row: int
+    module: str
+    full: tuple[str, ...]
+    quick: tuple[str, ...]
+    limit: float
+
+
+PROGRAMS = (
+    Program(1, "three_step_order", ("--orders", "50000"), ("--orders", "1000"), 120),
+    Program(2, "three_step_order", ("--orders", "500000"), ("--orders", "1000"), 900),
+    Program(3, "awake", (), ("--instances", "2000"), 120),
+    Program(
+        4,
+        "bounded_memory",
+        (),
+        ("--instances", "6000", "--first", "2000", "--max-awake", "500"),
+        600,
+    ),
+    Program(5, "backlog", (), ("--events", "6000", "--first", "2000", "--max-awake", "500"), 600),
+    Program(6, "resuming", (), ("--instances", "4000", "--max-awake", "100"), 120),
+    Program(7, "opening", (), ("--instances", "1000", "--tries", "1"), 600),
+    Program(8, "ask_latency", (), ("--asks", "200"), 120),
+    Program(9, "many_callers", (), ("--threads", "1", "8", "--seconds", "0.1"), 120),
+    Program(10, "isolation", (), ("--instances", "2000", "--seconds", "0.05"), 120),
+    Program(11, "timeouts", (), ("--pending", "9000", "--each", "3000"), 900),
+    Program(12, "real_log", (), ("--events", "2000"), 300),
+    Program(13, "hot_instance", (), ("--events", "2000", "--instances", "100"), 120),
+    Program(14, "history", (), ("--transitions", "500", "--tries", "20"), 120),
+    Program(15, "disk", (), ("--orders", "500"), 300),
+)
