@@ -103,6 +103,8 @@ class AggregateActor(DurableActor):
 
     """
 
+    __slots__ = ("_aggregate", "_definition", "_stream", "courier")
+
     def __init__(self, courier: Courier, definition: AggregateDefinition, stream: str) -> None:
         super().__init__(courier.dispatcher, courier.journal)
         self.courier = courier

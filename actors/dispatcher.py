@@ -30,6 +30,12 @@ TURN = 64
 PATIENCE = 0.01
 """Seconds without progress after which the leader counts as blocked."""
 
+ALERT = 0.001
+"""The same while handlers have been blocking: where one did, more will."""
+
+ALERT_LOOKS = 250
+"""How often the shorter time is kept to after a handler has blocked."""
+
 LOOK = 64
 """Turns after which the leader looks whether a commit is due."""
 
@@ -209,6 +215,7 @@ class Dispatcher:
         self._busy = 0
         self._is_busy_outside = False
         self._watching = False
+        self._alert = 0
         self._unwatched = False
         self._benched = 0
         self._work_waits = False
@@ -348,16 +355,21 @@ class Dispatcher:
                 self._unwatched = False
                 return False
             self._unwatched = False
-            self._condition.wait(PATIENCE)
+            if self._alert:
+                self._alert -= 1
+            self._condition.wait(ALERT if self._alert else PATIENCE)
         finally:
             self._watching = False
-        return (
+        is_blocked = (
             self._leader is not None
             and not self._stopping
             and self._turns == turns
             and (bool(self._ready) or self._has_more())
             and not self._is_idling
         )
+        if is_blocked:
+            self._alert = ALERT_LOOKS
+        return is_blocked
 
     def _lead(self, me: int) -> None:
         """Give actors their turns for as long as this thread has the lead."""

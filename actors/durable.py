@@ -81,6 +81,23 @@ class DurableActor(PooledActor):
     population, `handed` to the actor, `answered` and `finished` to the journal.
     """
 
+    # Slots, since with as many attributes as an instance has, each would have a dictionary of
+    # 1.5 KB of its own, instead of 8 bytes for each attribute.
+    __slots__ = (
+        "_pending",
+        "_undone",
+        "answered",
+        "dispatcher",
+        "envelopes",
+        "finished",
+        "handed",
+        "idle_timeout",
+        "is_stale",
+        "scheduled",
+        "sent",
+        "touched",
+    )
+
     def __init__(self, dispatcher: Dispatcher, journal: Journal) -> None:
         # As the parent's, which is not called: an actor is made for every order and more.
         self.dispatcher = dispatcher

@@ -39,6 +39,28 @@ class InstanceActor(DurableActor):
 
     """
 
+    __slots__ = (
+        "_block",
+        "_cause",
+        "_content",
+        "_holds_early",
+        "_is_loaded",
+        "_looks_again",
+        "_process",
+        "_to_take_up",
+        "_unreported",
+        "correlation_id",
+        "indexed",
+        "instance",
+        "is_complete",
+        "router",
+        "seen",
+        "state",
+        "state_version",
+        "timers",
+        "version",
+    )
+
     def __init__(self, router: Router, instance: str) -> None:
         super().__init__(router.dispatcher, router.journal)
         self.router = router

@@ -178,16 +178,15 @@ def make_step(
 def _without_left(actor: InstanceActor, now: int) -> dict[str, int]:
     """What is due later, without the commands that were held back and have left since."""
     timers = actor.timers
-    name, timekeeper = actor.router.definition.name, actor.router.timekeeper
-    late = {
-        what: due
-        for what, due in timers.items()
-        if due <= now and what.startswith(f"{name}-{actor.instance}@")
-    }
+    late = [(what, due) for what, due in timers.items() if due <= now]
     if not late or actor.handed != actor.answered:
         # Nothing, or some of it is not on disk yet; then it is looked for another time.
         return timers
-    for what, due in late.items():
+    name, timekeeper = actor.router.definition.name, actor.router.timekeeper
+    for what, due in late:
+        if not what.startswith(f"{name}-{actor.instance}@"):
+            # A timeout: it goes when it fires.
+            continue
         if timekeeper.held_back(TimerRecord(due, name, actor.instance, what, "command")) is None:
             timers = {other: when for other, when in timers.items() if other != what}
     return timers
@@ -202,31 +201,29 @@ def _set_timers(
     is_complete: bool,
 ) -> dict[str, int]:
     """Note what is set and cancelled; returns all that is due later."""
-    name = actor.router.definition.name
-    timers = dict(before)
+    process, instance = actor.router.definition.name, actor.instance
     timeouts = actor.router.definition.timeouts
-    made = {timer.name: timer for timer in besides.timers}
-
-    def cancel(what: str) -> None:
-        due = timers.pop(what, None)
-        if what in made:
-            besides.timers.remove(made.pop(what))
-        elif due is not None:
-            kind = "timeout" if what in timeouts else "command"
-            besides.cancel.append(TimerRecord(due, name, actor.instance, what, kind))
-
-    for timer in list(besides.timers):
-        timers[timer.name] = timer.due
+    timers = dict(before)
+    for held in besides.timers:
+        timers[held.name] = held.due
     for what, due in asked.items():
-        cancel(what)
-        if due is not None:
+        if due is None:
+            timers.pop(what, None)
+        else:
             timers[what] = due
-            besides.timers.append(TimerRecord(due, name, actor.instance, what, "timeout"))
     if is_complete:
         # A timeout of a completed instance never fires; commands held back still leave.
-        for what in [one for one in timers if one in timeouts]:
-            cancel(what)
-            besides.timers = [timer for timer in besides.timers if timer.name != what]
+        timers = {what: due for what, due in timers.items() if what not in timeouts}
+    if besides.timers:
+        # Without the commands that were taken back in the step that issued them.
+        besides.timers = [held for held in besides.timers if held.name in timers]
+    for what, due in asked.items():
+        if due is not None and what in timers:
+            besides.timers.append(TimerRecord(due, process, instance, what, "timeout"))
+    for what, due in before.items():
+        if timers.get(what) != due:
+            kind = "timeout" if what in timeouts else "command"
+            besides.cancel.append(TimerRecord(due, process, instance, what, kind))
     return timers
 
 

@@ -59,6 +59,9 @@ FORMAT_VERSION = 1
 """Stamped into every store; a store with another number is refused."""
 
 
+FEW = 4
+"""Transitions of an instance that are looked for one by one."""
+
 PER_STEP = 1 << 12
 """Bytes that one step may put into the queue and have taken off again in the same commit."""
 
@@ -244,14 +247,21 @@ class LmdbStore:
     def last_transition(self, process: str, instance: str) -> TransitionRecord | None:
         prefix = instance_key(process, instance)
         transitions = self._db["transitions"]
+        version, key, raw = 0, b"", None
         with self._environment.latest as txn:
-            if txn.get(prefix + number(1), db=transitions) is None:
-                # Most instances that are asked for are new ones.
-                return None
-            with txn.cursor(transitions) as cursor:
-                seek_last(cursor, prefix)
-                key, raw = cursor.item()
-        return transition_from_row(unframe(raw, "transitions", key), numbered(key))
+            # Most are new, or at their beginning: a few looks cost less than a cursor.
+            while version < FEW:
+                next_key = prefix + number(version + 1)
+                next_raw = txn.get(next_key, db=transitions)
+                if next_raw is None:
+                    break
+                version, key, raw = version + 1, next_key, next_raw
+            else:
+                with txn.cursor(transitions) as cursor:
+                    seek_last(cursor, prefix)
+                    key, raw = cursor.item()
+                version = numbered(key)
+        return transition_from_row(unframe(raw, "transitions", key), version) if raw else None
 
     def read_transitions(
         self, process: str, instance: str, after: int, limit: int
