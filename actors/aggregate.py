@@ -136,7 +136,7 @@ class AggregateDefinition:
             event: handler.function
             for event, handler in handlers_of(cls, Aggregate, "apply").items()
         }
-        self._identity: str = options.get("identity", "")
+        self.identity: str = options.get("identity", "")
         self._check_handlers()
         appliers = {handler.name for handler in handlers_of(cls, Aggregate, "apply").values()}
         deciding = [f for name, f in methods_of(cls, Aggregate).items() if name not in appliers]
@@ -154,7 +154,7 @@ class AggregateDefinition:
             InvalidName: the id is empty or too long
 
         """
-        name = id_of(getattr(command, self._identity), self._identity)
+        name = id_of(getattr(command, self.identity), self.identity)
         stream = f"{self.category}-{name}"
         if len(stream) > SURELY_SHORT:
             check_name("stream", stream)
@@ -234,7 +234,7 @@ class AggregateDefinition:
 
     def _check_handlers(self) -> None:
         where = self.cls.__qualname__
-        if not self._identity:
+        if not self.identity:
             raise DefinitionError(
                 f"{where} does not say which field of its commands names it; write for example "
                 f'`class {where}(Aggregate, identity="order_id")`'
@@ -249,9 +249,9 @@ class AggregateDefinition:
                     f"process manager for others"
                 )
             check_method(self.cls, handler, "command")
-            if self._identity not in command.__struct_fields__:
+            if self.identity not in command.__struct_fields__:
                 raise DefinitionError(
-                    f"{where}.{handler.name}: identity={self._identity!r}, but "
+                    f"{where}.{handler.name}: identity={self.identity!r}, but "
                     f"{command.__name__} has no such field; add it, or name another"
                 )
             if handler.start or handler.end or handler.correlate is not None:

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Alarm", "Clock", "SystemClock", "from_micros", "stopwatch", "to_micros"]
+__all__ = ["LATEST", "Alarm", "Clock", "SystemClock", "from_micros", "stopwatch", "to_micros"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+
+LATEST = (datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // _MICROSECOND
+"""The last time that is stored, in microseconds."""
 
 
 def to_micros(moment: datetime) -> int:
@@ -60,6 +63,20 @@ class Clock(Protocol):
         """An alarm that calls `ring`, from a thread of the clock's choosing."""
         ...
 
+    def attach(self, settle: Callable[[float], bool]) -> None:
+        """Something runs by this clock from now on.
+
+        Args:
+            settle: waits at most so many seconds until it has nothing to do before time goes on,
+                and returns whether that is so; a clock that people move calls it when it moves
+
+        """
+        ...
+
+    def detach(self, settle: Callable[[float], bool]) -> None:
+        """It runs no more."""
+        ...
+
 
 class SystemClock:
     """The machine's clock."""
@@ -71,6 +88,12 @@ class SystemClock:
     def alarm(self, ring: Callable[[], None]) -> Alarm:
         """An alarm with a thread of its own."""
         return _ThreadAlarm(self, ring)
+
+    def attach(self, settle: Callable[[float], bool]) -> None:
+        """Nothing: real time waits for nobody."""
+
+    def detach(self, settle: Callable[[float], bool]) -> None:
+        """Nothing, as `attach`."""
 
 
 class _ThreadAlarm:

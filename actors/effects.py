@@ -24,7 +24,7 @@ from .parking import parked_effect
 from .upcasting import split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import TypeAlias
 
     from store import EventRecord, Outcome, ParkedRecord, StoreError
@@ -273,20 +273,40 @@ class Effects:
                     self._condition.wait()
                 if self.is_closed:
                     return
-                job = self._lines[self._ready.popleft()][0]
-                self._free -= 1
-                self._running += 1
-            error: BaseException | None = None
-            is_there = False
-            try:
-                is_there = job.feed.run(job)
-            except BaseException as raised:  # noqa: BLE001 - a person must see it, whatever it is
-                error = raised
-            with self._condition:
-                self._running -= 1
-                self._free += 1
-                self._answer(job, error, is_there=is_there)
-                self._note_busy()
+                job = self._take()
+            self._carry_out(job)
+
+    def run_next(self, run: Callable[[_Job], bool]) -> _Job:
+        """Run one effect that is ready on the caller's thread; for simulations.
+
+        Args:
+            run: carries it out; false if the instance does not exist
+
+        """
+        with self._condition:
+            job = self._take()
+        self._carry_out(job, run)
+        return job
+
+    def _take(self) -> _Job:
+        """The next one that is ready; called with the lock held."""
+        job = self._lines[self._ready.popleft()][0]
+        self._free -= 1
+        self._running += 1
+        return job
+
+    def _carry_out(self, job: _Job, run: Callable[[_Job], bool] | None = None) -> None:
+        error: BaseException | None = None
+        is_there = False
+        try:
+            is_there = job.feed.run(job) if run is None else run(job)
+        except BaseException as raised:  # noqa: BLE001 - a person must see it, whatever it is
+            error = raised
+        with self._condition:
+            self._running -= 1
+            self._free += 1
+            self._answer(job, error, is_there=is_there)
+            self._note_busy()
 
     def _answer(self, job: _Job, error: BaseException | None, *, is_there: bool) -> None:
         """An attempt is over; called with the lock held, before it counts as quiet."""

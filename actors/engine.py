@@ -77,11 +77,28 @@ class Options:
 
 
 class Engine:
-    """Everything that runs while a runtime is open for writing."""
+    """Everything that runs while a runtime is open for writing.
 
-    def __init__(self, store: Store, catalog: Catalog, clock: Clock, options: Options) -> None:
+    Args:
+        store: durable state
+        catalog: all classes
+        clock: where the time comes from
+        options: how much it may use
+        dispatcher: gives actors their turns; simulations have one of their own
+
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        catalog: Catalog,
+        clock: Clock,
+        options: Options,
+        dispatcher: type[Dispatcher] = Dispatcher,
+    ) -> None:
         self._store = store
-        self.dispatcher = Dispatcher(
+        self._clock = clock
+        self.dispatcher = dispatcher(
             options.workers,
             on_idle=self._flush,
             is_due=self._is_due,
@@ -145,6 +162,7 @@ class Engine:
         for router in self.routers:
             router.wake()
         self.timekeeper.wake()
+        self._clock.attach(self.catch_up)
 
     def _take_up_what_waits(self) -> None:
         """Let instances go on that were cut off in the middle of what had waited for them."""
@@ -160,8 +178,15 @@ class Engine:
         """Wait until nothing is undelivered and nothing in flight; False if time ran out."""
         return self.dispatcher.wait_quiet(timeout)
 
+    def catch_up(self, timeout: float) -> bool:
+        """As `settle`, for the clock; a handler that moves the clock does not wait for itself."""
+        if self.dispatcher.is_worker or self.effects.is_inside:
+            return True
+        return self.dispatcher.wait_quiet(timeout)
+
     def close(self) -> None:
         """Finish what is in hand, write how far it got, and stop all threads."""
+        self._clock.detach(self.catch_up)
         self.population.close()
         self.timekeeper.close()
         self.effects.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, overload
 
 from .errors import DefinitionError
 from .messages import WIRE_NAME, Command, Event
@@ -13,7 +13,9 @@ from .messages import WIRE_NAME, Command, Event
 __all__ = [
     "ALL",
     "Correlate",
+    "Due",
     "Handler",
+    "Refused",
     "Upcast",
     "after",
     "apply",
@@ -106,22 +108,66 @@ def apply(event: type[Event]) -> Callable[[F], F]:
     return _marker("apply", event)
 
 
-def timeout(name: str) -> Callable[[F], F]:
-    """Mark the method of a process manager that runs when the timeout of that name is due."""
+@dataclass(frozen=True, slots=True, repr=False)
+class Due:
+    """What `timeout(name)` returns: it marks a method; in a test, the timeout is due."""
+
+    name: str
+
+    def __call__(self, function: F) -> F:
+        return _marker("timeout", self.name)(function)
+
+    def __repr__(self) -> str:
+        return f"timeout({self.name!r})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Refused:
+    """What `rejected(command, reason=...)` returns: in a test, an aggregate refused it."""
+
+    command: Command
+    reason: str
+
+    def __call__(self, function: F) -> F:
+        raise DefinitionError(
+            f"@rejected on {function.__qualname__} has a command; give its class: "
+            f"`@rejected({type(self.command).__name__})`"
+        )
+
+    def __repr__(self) -> str:
+        return f"rejected({self.command!r}, reason={self.reason!r})"
+
+
+def timeout(name: str) -> Due:
+    """Mark the method of a process manager that runs when the timeout of that name is due.
+
+    In a scenario, what it returns stands for the timeout being due.
+    """
     given: object = name
     if not isinstance(given, str) or not given or "\0" in given or len(given) > 80:
         raise DefinitionError(
             f"@timeout takes the name that set_timeout is given, of at most 80 characters, "
             f'not {name!r}; write for example `@timeout("payment")`'
         )
-    return _marker("timeout", name)
+    return Due(name)
 
 
-def rejected(command: type[Command]) -> Callable[[F], F]:
+@overload
+def rejected(command: type[Command]) -> Callable[[F], F]: ...
+
+
+@overload
+def rejected(command: Command, *, reason: str = "") -> Refused: ...
+
+
+def rejected(command: type[Command] | Command, *, reason: str = "") -> Callable[[F], F] | Refused:
     """Mark the method that runs when an aggregate refused a command that this instance issued.
 
-    The method takes the command and the reason.
+    The method takes the command and the reason. Of a command itself, and not its class, it stands
+    for that refusal in a scenario.
     """
+    if isinstance(command, Command):
+        return Refused(command, reason)
     _check_message("rejected", command, Command)
     return _marker("rejected", command)
 

@@ -97,13 +97,20 @@ class Receipt(Struct, gc=False):
 
 
 class Ingress:
-    """Makes records of messages, and refuses what must not be stored."""
+    """Makes records of messages, and refuses what must not be stored.
 
-    def __init__(self, catalog: Catalog, clock: Clock) -> None:
+    Args:
+        catalog: all classes
+        clock: where the time comes from
+        run: what tells this run's ids from those of others; random when it is not given
+
+    """
+
+    def __init__(self, catalog: Catalog, clock: Clock, run: str | None = None) -> None:
         self._catalog = catalog
         self._now = stopwatch(clock)
         # Ids ascend, so that they are written side by side; the random part is this run's.
-        self._run = secrets.token_hex(6)
+        self._run = run or secrets.token_hex(6)
         self._numbers = itertools.count(1)
         self._started = self._now() // 1000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
-from .clock import to_micros
+from .clock import LATEST, from_micros, to_micros
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -53,10 +53,11 @@ class Population:
         # In order of the last errand, or of the last look at one that was busy; oldest first.
         self._awake: dict[tuple[str, str], DurableActor] = {}
         self._now = to_micros(clock.now())
-        self._period = idle_timeout / SWEEPS
+        self._period = max(1, _micros(idle_timeout / SWEEPS))
         self.passivated = 0
         self._alarm = clock.alarm(self._ring)
-        self._alarm.set(clock.now() + self._period)
+        # Whether no sweep comes before somebody can have been idle for long enough.
+        self._rests = True
 
     def __len__(self) -> int:
         return len(self._awake)
@@ -74,6 +75,10 @@ class Population:
         awake = self._awake
         schedule = self._dispatcher.schedule_locked
         with self._lock:
+            if self._rests:
+                self._rests = False
+                self._now = to_micros(self._clock.now())
+                self._set_alarm(self._now + self._period)
             for kind, name, wake, errand in errands:
                 key = kind, name
                 actor = awake.pop(key, None)
@@ -125,7 +130,18 @@ class Population:
 
     def _ring(self) -> None:
         self.sweep()
-        self._alarm.set(self._clock.now() + self._period)
+        with self._lock:
+            # A clock that is moved by a year need not stop for sweeps that would find nobody.
+            self._rests = True
+            if self._awake:
+                ends = (
+                    one.touched + _micros(one.idle_timeout or self._idle)
+                    for one in self._awake.values()
+                )
+                self._set_alarm(max(self._now + self._period, min(ends)))
+
+    def _set_alarm(self, micros: int) -> None:
+        self._alarm.set(from_micros(min(micros, LATEST)))
 
     def _make_room(self) -> None:
         """Passivate the actors that have been idle longest; called with the lock held."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from .clock import to_micros
+from .clock import LATEST, to_micros
 from .codec import dump
 from .errors import DefinitionError, InvalidMessage
 from .handlers import handlers_of, refuse_keywords
@@ -294,9 +294,6 @@ def _listed(cls: type, streams: Iterable[str | type] | None) -> tuple[str | type
     return tuple(streams)
 
 
-_LATEST = to_micros(datetime(9999, 12, 31, tzinfo=UTC))
-
-
 def due_time(now: int, when: timedelta | datetime | None) -> int:
     """When something is due, in microseconds: a delay from `now`, or a moment with a zone."""
     if isinstance(when, timedelta):
@@ -307,7 +304,7 @@ def due_time(now: int, when: timedelta | datetime | None) -> int:
         due = to_micros(when)
     else:
         raise TypeError(f"{when!r} is no timedelta or datetime")
-    if due > _LATEST:
+    if due > LATEST:
         raise ValueError(f"{when!r} is beyond the year 9999, where times end; give one before")
     # What should have been before 1970 is due at once, like all that is past.
     return max(due, 1)

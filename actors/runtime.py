@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 import pykka
 
-from store import ClosedError, Durability, LmdbStore, ReadOnlyStore, Step
+from store import (
+    ClosedError,
+    Durability,
+    LmdbStore,
+    ReadOnlyStore,
+    Step,
+    backup_open,
+    verify_open,
+)
 
 from .aggregate_actor import Request
 from .catalog import Catalog
@@ -27,7 +35,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from store import CommandRecord
+    from store import CommandRecord, Finding
 
     from .aggregate import Aggregate
     from .domain import Domain
@@ -67,6 +75,9 @@ class Runtime:
         max_chain: the longest chain of events that make one another by commands
         effect_threads: most after-effects that run at once
 
+    Attributes:
+        clock: the clock it runs by; a `VirtualClock` has `advance`
+
     Raises:
         DefinitionError: the domains do not fit together
         LockedStore: the store is open for writing elsewhere
@@ -101,6 +112,8 @@ class Runtime:
             effect_threads=effect_threads,
         )
         clock = clock or SystemClock()
+        # Whatever was given: who gave a `VirtualClock` calls its `advance` here.
+        self.clock: Any = clock
         self._catalog = catalog = Catalog(domains)
         self._path = path
         self._is_closed = False
@@ -625,6 +638,40 @@ class Runtime:
 
     def _operations(self, call: str) -> Operations:
         return Operations(self._engine(call), self._store)
+
+    # The file
+
+    def backup(self, target: str | os.PathLike[str]) -> None:
+        """Copy the store as it is at one moment, while everything goes on.
+
+        The copy is a store like any other: to restore it, open a runtime on it.
+
+        Args:
+            target: the copy's folder, which is missing or empty
+
+        Raises:
+            StoreError: the target holds something, or the disk refused; nothing is left there
+
+        """
+        self._refuse_closed()
+        backup_open(self._store, target)
+
+    def verify(self) -> list[Finding]:
+        """Check the whole store as it is at one moment, while everything goes on.
+
+        As `store.verify`, and by the classes of this runtime, whose learnt keys are looked for.
+
+        Returns:
+            all that is wrong; nothing in a sound store
+
+        """
+        self._refuse_closed()
+        learnt = [
+            (one.name, one.state_version, field)
+            for one in self._catalog.processes.values()
+            for field in one.state.indexed
+        ]
+        return verify_open(self._store, now=self._now(), learnt=learnt).findings
 
     def stats(self) -> dict[str, int]:
         """Counters since this runtime was opened, and gauges, by name."""

@@ -1,5 +1,6 @@
 """Durable state for Procession: the port, its records, and the LMDB store behind it."""
 
+from .copying import Sizes, backup, backup_open, compact
 from .environment import Durability
 from .errors import (
     ClosedError,
@@ -13,6 +14,7 @@ from .errors import (
     StoreFull,
     UnknownFormat,
 )
+from .inspecting import Finding
 from .lmdb_store import FORMAT_VERSION, LmdbStore
 from .port import Store
 from .records import (
@@ -36,6 +38,7 @@ from .records import (
     check_name,
 )
 from .tables import event_id_at
+from .verifying import verify, verify_open
 
 __all__ = [
     "FORMAT_VERSION",
@@ -54,6 +57,7 @@ __all__ = [
     "Duplicate",
     "Durability",
     "EventRecord",
+    "Finding",
     "InvalidName",
     "LmdbStore",
     "LockedStore",
@@ -62,6 +66,7 @@ __all__ = [
     "ProcessionError",
     "ReadOnlyStore",
     "RefusalRecord",
+    "Sizes",
     "Step",
     "Store",
     "StoreError",
@@ -69,6 +74,11 @@ __all__ = [
     "TimerRecord",
     "TransitionRecord",
     "UnknownFormat",
+    "backup",
+    "backup_open",
     "check_name",
+    "compact",
     "event_id_at",
+    "verify",
+    "verify_open",
 ]

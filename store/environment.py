@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import mmap
 import os
 import resource
 import threading
@@ -25,9 +26,12 @@ from .errors import (
     StoreError,
     StoreFull,
 )
+from .replacing import alone, opening, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from lmdb import _Database
 
 __all__ = ["DATA_FILE", "Durability", "Environment"]
 
@@ -43,6 +47,8 @@ MAX_TABLES = 32
 ROOM = 1 << 22
 # The map doubles while it is small, and then grows by this much.
 LARGEST_GROWTH = 16 << 30
+# Addresses beyond what is used, while somebody reads for long.
+SPARE = 1 << 30
 # With less than this left, a disk is full.
 SCARCE = 1 << 20
 
@@ -97,6 +103,8 @@ class _Shared:
         self.sync = sync
         self.gate = _ReadGate()
         self.users = 1
+        self.tables: dict[str, _Database] = {}
+        self.tables_lock = threading.Lock()
 
 
 _open: dict[str, _Shared] = {}
@@ -166,7 +174,7 @@ class Environment:
             existed = self.path.exists()
             self.path.mkdir(parents=True, exist_ok=True)
             if not existed and self._durability == "fsync":
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
         except OSError as error:
             raise StoreError(f"the folder {self.path} cannot be made: {error}") from error
 
@@ -237,16 +245,17 @@ class Environment:
         is_new = not data.exists()
         sync = self._durability == "fsync"
         try:
-            env = lmdb.Environment(
-                str(self.path),
-                map_size=0 if self.read_only else max(map_size, _size(data)),
-                readonly=self.read_only,
-                max_readers=MAX_READERS,
-                max_dbs=MAX_TABLES,
-                sync=sync,
-                # Reads of instances and streams are scattered; reading ahead would waste them.
-                readahead=False,
-            )
+            with opening(data):
+                env = lmdb.Environment(
+                    str(self.path),
+                    map_size=0 if self.read_only else max(map_size, _size(data)),
+                    readonly=self.read_only,
+                    max_readers=MAX_READERS,
+                    max_dbs=MAX_TABLES,
+                    sync=sync,
+                    # Reads of instances and streams are scattered; reading ahead would waste them.
+                    readahead=False,
+                )
             env.reader_check()
         except lmdb.Error as error:
             if _generation and "already open in this process" in str(error):
@@ -260,7 +269,7 @@ class Environment:
                 f"written by another version of LMDB"
             ) from error
         if is_new and sync:
-            _sync_folder(self.path)
+            sync_folder(self.path)
         return env
 
     def _refuse_truncated(self, env: lmdb.Environment) -> None:
@@ -307,6 +316,12 @@ class Environment:
                 f"that one's alone; start a new process instead of forking one, or fork first"
             )
 
+    @contextlib.contextmanager
+    def tables(self) -> Iterator[dict[str, _Database]]:
+        """The tables by name, once for all who share the environment; to be filled by the first."""
+        with self._shared.tables_lock:
+            yield self._shared.tables
+
     def read(self) -> _Reading:
         """A short read transaction, for a `with` block that yields to nobody."""
         return _Reading(self.env, self._shared.gate)
@@ -325,12 +340,27 @@ class Environment:
         """
         with self.latest.held_off(), self._shared.gate.alone():
             size = self.env.info()["map_size"]
+            more = min(size, LARGEST_GROWTH)
             try:
-                self.env.set_mapsize(size + min(size, LARGEST_GROWTH))
-            except (lmdb.Error, OverflowError) as error:
+                # LMDB lets go of its map first, and would have to close if it got no other one.
+                mmap.mmap(-1, more, prot=mmap.PROT_READ).close()
+                self.env.set_mapsize(size + more)
+            except (lmdb.Error, OverflowError, OSError) as error:
                 raise StoreFull(
                     f"the store at {self.path} cannot grow beyond {size} bytes: {error}"
                 ) from error
+
+    def make_spare(self) -> None:
+        """Make the map so large that it need not grow while somebody reads for long.
+
+        No write transaction may be open.
+        """
+        # Addresses cost nothing, except where they are limited: then growth waits for the reader.
+        if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+            return
+        with contextlib.suppress(StoreFull):
+            while self.env.info()["map_size"] < 4 * self._used() + SPARE:
+                self.grow()
 
     def make_room(self, size: int) -> None:
         """Make the file long enough for a commit, before the commit.
@@ -374,11 +404,42 @@ class Environment:
             if self._durability == "os":
                 self._shared.env.sync(True)
         with _open_lock:
-            self._shared.users -= 1
-            if not self._shared.users:
-                del _open[self._key]
-                self._shared.env.close()
+            self._detach()
         self._unlock()
+
+    def _detach(self) -> None:
+        self._shared.users -= 1
+        if not self._shared.users:
+            del _open[self._key]
+            self._shared.env.close()
+
+    def replace(self, file: Path) -> None:
+        """Close it, and put another file in the place of its own; only for the writer.
+
+        Args:
+            file: whole, on disk, and in the same folder
+
+        Raises:
+            LockedStore: somebody reads the store, here or in another process; it stays as it is
+
+        """
+        self.check_usable()
+        self._closed = True
+        data = self.path / DATA_FILE
+        try:
+            # Nobody here opens it meanwhile, and by the other locks nobody else does.
+            with _open_lock:
+                self._detach()
+                if self._key in _open:
+                    raise LockedStore(
+                        f"the store at {self.path} is open for reading in this process: close "
+                        f"that first, or write the compacted store to another folder"
+                    )
+                with alone(data):
+                    file.replace(data)
+                    sync_folder(self.path)
+        finally:
+            self._unlock()
 
     def _is_full(self) -> bool:
         file_system = os.statvfs(self.path)
@@ -487,11 +548,3 @@ def _size(file: Path) -> int:
         return file.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

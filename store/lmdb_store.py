@@ -6,9 +6,11 @@ The layout is documented in `docs/store-format.md`; change both together.
 from __future__ import annotations
 
 import secrets
+import struct
 import threading
+from contextlib import contextmanager
 from copy import copy
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import lmdb
 
@@ -35,7 +37,8 @@ from .writing import Writer, find_position
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
     from typing import TypeAlias
 
     from lmdb import _Database
@@ -53,7 +56,7 @@ if TYPE_CHECKING:
 
     Txn: TypeAlias = lmdb.Transaction[bytes]
 
-__all__ = ["FORMAT_VERSION", "LmdbStore"]
+__all__ = ["FORMAT_VERSION", "LmdbStore", "Snapshot"]
 
 FORMAT_VERSION = 1
 """Stamped into every store; a store with another number is refused."""
@@ -66,6 +69,14 @@ PER_STEP = 1 << 12
 """Bytes that one step may put into the queue and have taken off again in the same commit."""
 
 
+class Snapshot(NamedTuple):
+    """The whole store at one moment."""
+
+    env: lmdb.Environment
+    txn: Txn
+    tables: dict[str, _Database]
+
+
 class LmdbStore:
     """Durable state in one LMDB file. Satisfies `store.Store`.
 
@@ -75,6 +86,7 @@ class LmdbStore:
             and is synced when it is closed; ``"none"`` is never synced
         read_only: read beside a writer, in this process or another
         map_size: bytes of the first memory map; it grows by itself
+        store_id: what a new store is called; random when it is not given
 
     Raises:
         LockedStore: it is open for writing elsewhere
@@ -90,6 +102,7 @@ class LmdbStore:
         durability: Durability = "fsync",
         read_only: bool = False,
         map_size: int = 1 << 28,
+        store_id: str | None = None,
     ) -> None:
         if durability not in {"fsync", "os", "none"}:
             raise StoreError(f'durability is "fsync", "os" or "none", not {durability!r}')
@@ -97,7 +110,9 @@ class LmdbStore:
             path, read_only=read_only, durability=durability, map_size=map_size
         )
         self._write_lock = threading.Lock()
+        self._snapshot_lock = threading.Lock()
         self._framer = Framer()
+        self._new_id = store_id or secrets.token_hex(16)
         try:
             self._db = self._open_tables()
             with self._environment.read() as txn:
@@ -111,7 +126,8 @@ class LmdbStore:
                 )
         except BaseException as error:
             self._environment.close()
-            if isinstance(error, lmdb.Error):
+            # The latter: a key of another length than a number's.
+            if isinstance(error, lmdb.Error | struct.error):
                 raise DamagedStore(
                     f"{self._environment.path / DATA_FILE} cannot be read: {error}"
                 ) from error
@@ -128,12 +144,43 @@ class LmdbStore:
         if self._environment.is_inherited:
             # A lock that some thread of the parent held at the fork is never released here.
             return
-        with self._write_lock:
+        with self._snapshot_lock, self._write_lock:
             self._environment.close()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """The whole store as it is now, for as long as the block lasts; one at a time.
+
+        Commits go on, and `close` waits. Pages that are freed meanwhile are not used again.
+        """
+        # First, since a lock that a parent held at a fork is never released here.
+        self._environment.check_usable()
+        with self._snapshot_lock:
+            self._environment.check_usable()
+            if not self._environment.read_only:
+                with self._write_lock:
+                    self._environment.make_spare()
+            with self._environment.read() as txn:
+                yield Snapshot(self._environment.env, txn, self._db)
+
+    def replace(self, file: Path) -> None:
+        """Put another file in the place of the store's own, and close; see `Environment`."""
+        with self._snapshot_lock, self._write_lock:
+            self._environment.replace(file)
 
     # Opening
 
     def _open_tables(self) -> dict[str, _Database]:
+        # Those of the writer are taken where there is one in this process: to open a table, LMDB
+        # waits for the writer with the interpreter's lock held, and that one may wait for this.
+        with self._environment.tables() as tables:
+            if not tables:
+                tables.update(self._tables_of_file())
+            elif self._environment.read_only:
+                self._check_format(tables["meta"])
+        return tables
+
+    def _tables_of_file(self) -> dict[str, _Database]:
         env, read_only = self._environment.env, self._environment.read_only
         try:
             if not read_only:
@@ -163,7 +210,7 @@ class LmdbStore:
                 raise DamagedStore(f"{self._environment.path} is no Procession store")
             with self._environment.begin_write() as txn:
                 txn.put(b"format", frame(FORMAT_VERSION), db=meta)
-                txn.put(b"store_id", frame(secrets.token_hex(16)), db=meta)
+                txn.put(b"store_id", frame(self._new_id), db=meta)
             return
         found = unframe(raw, "meta", b"format")
         if found != FORMAT_VERSION:

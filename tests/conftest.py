@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,14 +10,34 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import HealthCheck, settings
 
+from actors import Runtime
 from actors.testing import VirtualClock
-from store import LmdbStore
+from store import Finding, LmdbStore
 
 settings.register_profile(
     "procession", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("long", parent=settings.get_profile("procession"), max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "procession"))
+
+
+@pytest.fixture(autouse=True)
+def findings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Finding]]:
+    """Whatever a test does with a runtime, its store is found sound when it is closed.
+
+    A test that damages one clears this at its end.
+    """
+    found: list[Finding] = []
+    close = Runtime.close
+
+    def check_and_close(runtime: Runtime) -> None:
+        if not runtime._is_closed:
+            found.extend(runtime.verify())
+        close(runtime)
+
+    monkeypatch.setattr(Runtime, "close", check_and_close)
+    yield found
+    assert not found, "\n".join(map(str, found))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""For tests of what people build: a clock that only moves when told."""
+"""A clock that only moves when told, and lets everything happen on the way."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from ..errors import TimedOut
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .clock import Alarm
+    from ..clock import Alarm
 
 __all__ = ["VirtualClock"]
+
+PATIENCE = 60.0
+"""Real seconds that whatever runs by a clock has to settle."""
 
 
 class VirtualClock:
@@ -19,35 +24,53 @@ class VirtualClock:
 
     Args:
         start: its first time, with a zone; without one, the start of the year 2000
+        patience: most seconds, real ones, that `advance` waits for anything to settle
 
     """
 
-    def __init__(self, start: datetime | None = None) -> None:
+    def __init__(self, start: datetime | None = None, *, patience: float = PATIENCE) -> None:
         start = start or datetime(2000, 1, 1, tzinfo=UTC)
         if start.tzinfo is None:
             raise ValueError(f"start={start!r} has no time zone; add tzinfo=UTC")
         self._now = start
+        self._patience = patience
         self._lock = threading.Lock()
         self._alarms: list[_VirtualAlarm] = []
+        self._settles: list[Callable[[float], bool]] = []
 
     def now(self) -> datetime:
         """The time, as far as it was advanced."""
         return self._now
 
-    def advance(self, by: timedelta) -> None:
-        """Move forward, and ring the alarms whose moment has come, before returning.
+    def advance(self, by: timedelta, *, settle: bool = True) -> None:
+        """Move forward, stopping wherever something is due, and return when all is settled.
+
+        What falls due happens in order of time, and each finds the clock at its own moment; what
+        it sets for a moment within `by` happens as well. Every runtime that uses the clock is
+        settled before the first move and after each stop. Called from a handler or an
+        after-effect, which would wait for itself, it moves and rings without settling.
+
+        Args:
+            by: how far
+            settle: False moves and rings without waiting for anything, for a test in which time
+                goes on while a handler is held up
 
         Raises:
             ValueError: `by` is negative; time does not run backwards
+            TimedOut: something did not settle; the clock stands where that happened
 
         """
         if by < timedelta(0):
             raise ValueError(f"by={by!r} is negative; a clock only goes forward")
-        with self._lock:
-            self._now += by
-            alarms = list(self._alarms)
-        for alarm in alarms:
-            alarm.ring_if_due()
+        if settle:
+            self._settle()
+        left, due = self._move(by)
+        while due:
+            for alarm in due:
+                alarm.ring_if_due()
+            if settle:
+                self._settle()
+            left, due = self._move(left)
 
     def alarm(self, ring: Callable[[], None]) -> Alarm:
         """An alarm that rings inside `advance`."""
@@ -56,27 +79,63 @@ class VirtualClock:
             self._alarms.append(alarm)
         return alarm
 
+    def attach(self, settle: Callable[[float], bool]) -> None:
+        """Have `advance` wait for this as well."""
+        with self._lock:
+            self._settles.append(settle)
+
+    def detach(self, settle: Callable[[float], bool]) -> None:
+        """Wait for it no more."""
+        with self._lock:
+            self._settles.remove(settle)
+
     def remove(self, alarm: _VirtualAlarm) -> None:
         """Forget an alarm; called by the alarm when it is closed."""
         with self._lock:
             self._alarms.remove(alarm)
+
+    def _move(self, left: timedelta) -> tuple[timedelta, list[_VirtualAlarm]]:
+        """Go to the next moment at which something is due; returns what is left, and what is."""
+        with self._lock:
+            end = self._now + left
+            moments = [one.moment for one in self._alarms if one.moment is not None]
+            stop = max(self._now, min([end, *moments]))
+            left -= stop - self._now
+            self._now = stop
+            due = [one for one in self._alarms if one.moment is not None and one.moment <= stop]
+        return left, due
+
+    def _settle(self) -> None:
+        settles = list(self._settles)
+        while True:
+            for settle in settles:
+                if not settle(self._patience):
+                    raise TimedOut(
+                        f"the clock stopped at {self._now}: what is under way there did not settle "
+                        f"within {self._patience} seconds. A handler is still running, or messages "
+                        f"keep coming; see stats()"
+                    )
+            # Several may give one another something to do, as after-effects that publish.
+            if len(settles) < 2 or all(settle(0) for settle in settles):
+                return
 
 
 class _VirtualAlarm:
     def __init__(self, clock: VirtualClock, ring: Callable[[], None]) -> None:
         self._clock = clock
         self._ring = ring
-        self._moment: datetime | None = None
+        self.moment: datetime | None = None
 
     def set(self, moment: datetime) -> None:
-        self._moment = moment
+        self.moment = moment
 
     def ring_if_due(self) -> None:
-        if self._moment is not None and self._moment <= self._clock.now():
-            self._moment = None
+        # Another that rang before it may have closed it, or set it anew.
+        if self.moment is not None and self.moment <= self._clock.now():
+            self.moment = None
             self._ring()
 
     def close(self) -> None:
         # `advance` may have it in hand already.
-        self._moment = None
+        self.moment = None
         self._clock.remove(self)

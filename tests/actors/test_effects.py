@@ -456,7 +456,7 @@ def test_blocked_effects_hold_up_no_handler_no_caller_and_no_timeout(clock: Virt
         runtime.tell(Pay("x", 3))
         while runtime.stats()["transitions"] < 6:
             threading.Event().wait(0.005)
-        clock.advance(timedelta(hours=2))
+        clock.advance(timedelta(hours=2), settle=False)
         while len(rang) < 3:
             threading.Event().wait(0.005)
         release.set()

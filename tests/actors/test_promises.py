@@ -37,7 +37,7 @@ from actors import (
     handle,
 )
 from actors.testing import VirtualClock
-from store import LmdbStore, Outcome
+from store import Finding, LmdbStore, Outcome
 from store.encoding import frame
 
 bank = Domain("bank")
@@ -519,7 +519,7 @@ def test_5_an_event_that_comes_while_the_instance_passivates_is_not_lost(
 
         def advance() -> None:
             while not stop.is_set():
-                clock.advance(timedelta(seconds=9))
+                clock.advance(timedelta(seconds=9), settle=False)
 
         sweeper = threading.Thread(target=advance)
         sweeper.start()
@@ -699,7 +699,9 @@ def test_11_a_truncated_file_is_refused(tmp_path: Path, left: int) -> None:
     assert file.stat().st_size == left
 
 
-def test_11_a_damaged_record_is_reported_and_harms_no_other(tmp_path: Path) -> None:
+def test_11_a_damaged_record_is_reported_and_harms_no_other(
+    tmp_path: Path, findings: list[Finding]
+) -> None:
     with Runtime(tmp_path, bank) as runtime:
         runtime.ask(Open("damaged-account"))
         runtime.ask(Open("good"))
@@ -711,6 +713,8 @@ def test_11_a_damaged_record_is_reported_and_harms_no_other(tmp_path: Path) -> N
             list(runtime.events())
         assert runtime.get(Book, "good") is not None
     assert issubclass(CorruptRecord, StoreError)
+    assert [one.table for one in findings] == ["log", "transitions"]
+    findings.clear()
 
 
 def test_11_options_out_of_range_are_refused_before_a_store_is_made(tmp_path: Path) -> None:

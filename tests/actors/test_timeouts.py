@@ -135,7 +135,7 @@ def test_what_a_timeout_did_is_in_the_history_with_its_name_as_cause(clock: Virt
         go(runtime, clock, 61)
         first, second = runtime.history(Pot, "p")
         assert (second.version, second.handler, second.cause) == (2, "on_a", "timeout:a")
-        assert second.time == clock.now()
+        assert second.time == due
         assert second.correlation_id == first.correlation_id
         (context,) = seen
         assert (context.event_id, context.time, context.attempt) == ("timeout:a", due, 1)

@@ -341,7 +341,7 @@ def test_a_clerk_who_is_quicker_than_the_withdrawal_wins(clock: VirtualClock) ->
     with Runtime.ephemeral(slow_shop, clock=clock) as runtime:
         runtime.ask(TO_CHECK)
         runtime.settle(timeout=10)
-        clock.advance(PATIENCE)
+        clock.advance(PATIENCE, settle=False)
         assert is_due.wait(10)
         runtime.ask(ConfirmPayment(order_id="o5"), timeout=10)
         may_go_on.set()

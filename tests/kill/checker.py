@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from store import EventRecord, LmdbStore, Store, TransitionRecord
+from store import EventRecord, LmdbStore, Store, TransitionRecord, verify
 
 PAGE = 1_000
 PROCESS = "killed.Fulfilment"
@@ -55,7 +55,7 @@ class Findings:
     """Everything that is wrong with one store."""
 
     def __init__(self, path: str, acknowledged: set[str]) -> None:
-        self.wrong: list[str] = []
+        self.wrong: list[str] = [str(finding) for finding in verify(path)]
         self.orders: set[str] = set()
         self.complete: set[str] = set()
         self.happened: set[str] = set()

@@ -17,7 +17,7 @@ from checker import Findings  # noqa: E402 - the path comes first
 from shop import Fulfilment, PlaceOrder, shop  # noqa: E402
 
 from actors import Runtime  # noqa: E402
-from store import LmdbStore, Step  # noqa: E402
+from store import LmdbStore, Step, backup, compact  # noqa: E402
 
 KILLS = 32
 
@@ -99,6 +99,26 @@ def test_a_worker_killed_at_random_moments_loses_nothing_and_does_nothing_twice(
     assert after.orders <= told, "an after-effect was lost"
     # All that can happen did, or this run has shown nothing about it.
     assert {"gift", "refused", "failed", "delivered", "timeout"} <= after.happened
+
+
+def test_a_copy_made_while_another_process_writes_is_whole_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EFFECTS", str(tmp_path / "effects"))
+    worker = start(tmp_path / "store", 0)
+    assert worker.stdout is not None
+    try:
+        acknowledged = read_some(worker.stdout, 50) - {"open"}
+        backup(tmp_path / "store", tmp_path / "copy")
+        compact(tmp_path / "store", tmp_path / "small")
+    finally:
+        kill(worker)
+    for copy in (tmp_path / "copy", tmp_path / "small"):
+        assert Findings(str(copy), acknowledged).wrong == []
+        with Runtime(copy, shop) as runtime:
+            runtime.settle(timeout=60)
+            finish(runtime, acknowledged)
+        assert Findings(str(copy), acknowledged).wrong == []
 
 
 def test_the_checker_finds_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

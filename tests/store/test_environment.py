@@ -449,3 +449,29 @@ os._exit(9)
     )
     with LmdbStore(tmp_path) as store:
         assert store.read_queue(0, 10) == []
+
+
+def test_a_store_whose_map_cannot_grow_says_so_and_goes_on_as_far_as_it_can(tmp_path: Path) -> None:
+    code = """
+store = LmdbStore(folder, durability="none", map_size=1 << 20)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (40 << 20), resource.RLIM_INFINITY))
+# Who reads for long asks for more than there is, and gets along without.
+with store.snapshot():
+    store.commit([append(b"first")])
+committed = 1
+try:
+    while True:
+        store.commit([append(bytes(500_000))])
+        committed += 1
+except StoreFull as error:
+    assert "cannot grow beyond" in str(error), error
+assert committed > 10
+assert len(store.read_log(committed - 2, 9)) == 2
+assert store.last_position() == committed
+store.commit([append(b"last")])
+say(committed)
+"""
+    last = int(in_another_process(tmp_path, code))
+    with fast(tmp_path) as store:
+        assert store.last_position() == last + 1

@@ -1,6 +1,7 @@
 """What is particular to the LMDB store: its format, damage, growth, readers, and counters."""
 
 import struct
+import threading
 import zlib
 from pathlib import Path
 
@@ -307,3 +308,21 @@ def test_the_process_may_change_its_folder_while_a_store_is_open(
         assert store.read_log(0, ALL)[0].data == b"1"
     with fast(tmp_path / "store") as store:
         assert store.last_position() == 1
+
+
+def test_a_store_is_opened_for_reading_while_another_thread_commits(tmp_path: Path) -> None:
+    ended = threading.Event()
+    with fast(tmp_path) as store:
+
+        def write() -> None:
+            while not ended.is_set():
+                store.commit([append("s", b"data")])
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            for _ in range(100):
+                LmdbStore(tmp_path, read_only=True).close()
+        finally:
+            ended.set()
+            writer.join()

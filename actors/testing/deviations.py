@@ -1,0 +1,190 @@
+"""What makes a simulated run another than the ordinary one, and how that is written down.
+
+The ordinary run gives every actor its turn in order of arrival, lets everything settle before the
+next thing comes from outside, and has no accident. Any other run is the ordinary one with a few
+deviations. So a short list of them says exactly how a run goes, and a shorter list is a simpler
+run.
+"""
+
+from __future__ import annotations
+
+import base64
+import random
+import zlib
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+import msgpack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = [
+    "FAULTS",
+    "KINDS",
+    "Deviation",
+    "Deviations",
+    "Fault",
+    "Planned",
+    "Seeded",
+    "kinds_of",
+    "seed_of",
+    "unpacked",
+]
+
+Fault: TypeAlias = Literal["order", "time", "crash", "commit", "handler", "duplicate", "sleep"]
+
+FAULTS: tuple[Fault, ...] = (
+    "order",
+    "time",
+    "crash",
+    "commit",
+    "handler",
+    "duplicate",
+    "sleep",
+)
+"""All that can be let happen, by the names that `faults=` takes."""
+
+KINDS: tuple[tuple[str, Fault], ...] = (
+    ("turn", "order"),
+    ("hold", "order"),
+    ("time", "time"),
+    ("crash", "crash"),
+    ("crash_before_commit", "crash"),
+    ("crash_after_commit", "crash"),
+    ("commit_fails", "commit"),
+    ("fails_before", "handler"),
+    ("fails_after", "handler"),
+    ("repeat_event", "duplicate"),
+    ("repeat_command", "duplicate"),
+    ("repeat_outside", "duplicate"),
+    ("sleep", "sleep"),
+)
+"""The kinds of deviations and what they belong to. Seeds hold their numbers: only add at the end."""
+
+SEEDED_GAP = 6
+"""Turns between two deviations of a run that a number seeds, on average."""
+
+
+class Deviation(NamedTuple):
+    """At the first chance from that turn on, something else happens than the ordinary.
+
+    `kind` is a place in `KINDS`; `which` chooses where there are several.
+    """
+
+    at: int
+    kind: int
+    which: int
+
+    @property
+    def name(self) -> str:
+        """The kind's name."""
+        return KINDS[self.kind][0]
+
+
+class Deviations:
+    """Where a run's deviations come from. This one has none."""
+
+    def __init__(self) -> None:
+        self.armed: list[Deviation] = []
+        """Those whose turn has come, and that wait for their chance."""
+
+    def arm(self, turn: int) -> None:
+        """It is that turn now."""
+
+    def take(self, *kinds: str) -> Deviation | None:
+        """The first of these kinds that is armed; it is no more afterwards."""
+        for deviation in self.armed:
+            if deviation.name in kinds:
+                self.armed.remove(deviation)
+                return deviation
+        return None
+
+    def stop(self) -> None:
+        """No more of them."""
+        self.armed.clear()
+
+
+class Planned(Deviations):
+    """A list of them."""
+
+    def __init__(self, deviations: Iterable[Deviation]) -> None:
+        super().__init__()
+        self._left = sorted(deviations, reverse=True)
+
+    def arm(self, turn: int) -> None:
+        while self._left and self._left[-1].at <= turn:
+            self.armed.append(self._left.pop())
+
+    def stop(self) -> None:
+        """They are to happen as planned, wherever that is."""
+
+
+class Seeded(Deviations):
+    """As many as there are turns for, all from one number."""
+
+    def __init__(self, seed: int, kinds: Sequence[int]) -> None:
+        super().__init__()
+        self._random = random.Random(seed)  # noqa: S311 - the same again is what it is for
+        self._kinds = list(kinds)
+        self._next = self._after(0) if kinds else None
+
+    def arm(self, turn: int) -> None:
+        while self._next is not None and self._next.at <= turn:
+            one = self._next
+            # What never gets a chance does not pile up.
+            if all(other.kind != one.kind for other in self.armed):
+                self.armed.append(one)
+            self._next = self._after(turn)
+
+    def stop(self) -> None:
+        super().stop()
+        self._next = None
+
+    def _after(self, turn: int) -> Deviation:
+        chance = self._random
+        return Deviation(
+            turn + chance.randrange(1, 2 * SEEDED_GAP),
+            self._kinds[chance.randrange(len(self._kinds))],
+            chance.randrange(8),
+        )
+
+
+def kinds_of(faults: Iterable[str]) -> list[int]:
+    """The kinds of deviations that belong to faults.
+
+    Raises:
+        ValueError: there is no such fault
+
+    """
+    chosen = (faults,) if isinstance(faults, str) else tuple(faults)
+    for fault in chosen:
+        if fault not in FAULTS:
+            raise ValueError(f"faults={chosen!r}: there is no {fault!r}; there are {FAULTS}")
+    return [number for number, (_, fault) in enumerate(KINDS) if fault in chosen]
+
+
+def seed_of(deviations: Iterable[Deviation], program: Any = None) -> str:
+    """One word that says how a run went."""
+    packed = msgpack.packb([[list(one) for one in sorted(deviations)], program])
+    # Its checksum tells a word that was not copied whole.
+    return base64.urlsafe_b64encode(zlib.compress(packed, 9)).decode().rstrip("=")
+
+
+def unpacked(seed: str) -> tuple[list[Deviation], Any]:
+    """What `seed_of` was given.
+
+    Raises:
+        ValueError: it is no such word, or one of a later version
+
+    """
+    try:
+        packed = zlib.decompress(base64.urlsafe_b64decode(seed + "=" * (-len(seed) % 4)))
+        rows, program = msgpack.unpackb(packed, strict_map_key=False)
+        deviations = [Deviation(*row) for row in rows]
+        for one in deviations:
+            KINDS[one.kind]
+    except Exception as error:
+        raise ValueError(
+            f"seed={seed!r} was not made by this version of explore, or not copied whole"
+        ) from error
+    return deviations, program

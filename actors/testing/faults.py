@@ -1,0 +1,224 @@
+"""Where a simulated run goes wrong: handlers and commits that fail, crashes, things brought again.
+
+These stand where the runtime's own instance actor, aggregate actor and store stand, do the same,
+and ask first whether something is to go wrong this time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from store import Duplicate, LmdbStore, StoreError
+
+from ..aggregate_actor import AggregateActor, Request
+from ..errands import Delivery, InstanceErrand
+from ..instance import InstanceActor
+from .telling import carried_out, handled, short
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping, Sequence
+
+    from store import Outcome, Step
+
+    from ..aggregate import AggregateDefinition
+    from ..courier import Courier
+    from ..durable import Errand
+    from ..handlers import Handler
+    from ..router import Router
+    from ..stepping import Cause
+
+__all__ = [
+    "Crash",
+    "InjectedFailure",
+    "InjectedStoreError",
+    "RepeatedDelivery",
+    "RepeatedRequest",
+    "RuntimeBroke",
+    "SimulatedAggregate",
+    "SimulatedInstance",
+    "SimulatedStore",
+    "Watch",
+]
+
+
+class InjectedFailure(Exception):
+    """A handler failed because the simulation had it fail."""
+
+
+class Crash(BaseException):
+    """The simulated process is gone. No handler can catch it as an error of its own."""
+
+
+class InjectedStoreError(StoreError):
+    """A commit failed because the simulation had it fail."""
+
+
+class RuntimeBroke(BaseException):
+    """The runtime itself failed, not what runs on it."""
+
+
+class Watch(Protocol):
+    """What the parts ask and tell of the simulation."""
+
+    def accident(self, *kinds: str) -> str:
+        """The accident of one of these kinds that is to happen now, or nothing."""
+        ...
+
+    def note(self, text: str, *, is_detail: bool = False) -> None:
+        """Note in words what happened."""
+        ...
+
+    def brought(self, kind: str, what: str, again: Callable[[], None]) -> None:
+        """Note what can be brought again, and how."""
+        ...
+
+
+class SimulatedStore(LmdbStore):
+    """A store whose commits can fail, before or after they are durable."""
+
+    def __init__(self, path: str | os.PathLike[str], watch: Watch) -> None:
+        super().__init__(path, durability="none", store_id="simulated")
+        self._watch = watch
+
+    def commit(
+        self, steps: Sequence[Step], checkpoints: Mapping[str, int] | None = None
+    ) -> list[Outcome]:
+        size = f"{len(steps)} step{'' if len(steps) == 1 else 's'}"
+        accident = self._watch.accident(
+            "crash_before_commit", "crash_after_commit", "commit_fails"
+        )
+        if accident == "commit_fails":
+            self._watch.note(f"a commit of {size} fails: nothing of it is kept")
+            raise InjectedStoreError("the disk refused, as the simulation had it do")
+        if accident == "crash_before_commit":
+            self._watch.note(f"crash inside a commit of {size}: nothing of it is kept")
+            raise Crash
+        try:
+            outcomes = super().commit(steps, checkpoints)
+        except StoreError:
+            raise
+        except Exception as error:
+            raise RuntimeBroke(f"a commit failed: {error!r}") from error
+        if accident == "crash_after_commit":
+            self._watch.note(
+                f"crash inside a commit of {size}: all of it is kept, and nobody was told"
+            )
+            raise Crash
+        done = sum(outcome.is_committed for outcome in outcomes)
+        beside = f", {len(steps) - done} of them done before" if done < len(steps) else ""
+        self._watch.note(f"commit of {size}{beside}", is_detail=True)
+        return outcomes
+
+
+class SimulatedInstance(InstanceActor):
+    """An instance whose handlers can fail."""
+
+    def __init__(self, router: Router, watch: Watch, instance: str) -> None:
+        super().__init__(router, instance)
+        self._watch = watch
+
+    def on_receive(self, message: InstanceErrand) -> None:
+        if type(message) is Delivery:
+            record, router = message.record, self.router
+            event = None if message.event is None else router.load(record)
+            again = RepeatedDelivery(record=record, event=event, learnt=message.learnt)
+            self._watch.brought(
+                "repeat_event",
+                f"{short(record.type)} to {router.definition.cls.__name__} {self.instance}",
+                lambda: router.send(self.instance, again),
+            )
+        super().on_receive(message)
+
+    def hand(self, errand: Errand, step: Step) -> None:
+        if isinstance(errand, InstanceErrand):
+            text, is_detail = handled(self, errand, step)
+            self._watch.note(text, is_detail=is_detail)
+        super().hand(errand, step)
+
+    def _run(
+        self,
+        errand: InstanceErrand,
+        cause: Cause,
+        handler: Handler,
+        arguments: tuple[Any, ...],
+        *rest: Any,
+    ) -> Step:
+        handler = self._faulty(handler)
+        return super()._run(errand, cause, handler, arguments, *rest)
+
+    def _faulty(self, handler: Handler) -> Handler:
+        accident = self._watch.accident("fails_before", "fails_after")
+        return replace(handler, function=failing(handler, accident)) if accident else handler
+
+
+def failing(handler: Handler, accident: str) -> Callable[..., Any]:
+    """A handler that raises before or after it has run."""
+
+    def fail(*arguments: Any) -> None:
+        if accident == "fails_after":
+            handler.function(*arguments)
+        raise InjectedFailure(
+            f"{handler.name} failed {'after' if accident == 'fails_after' else 'before'} it ran"
+        )
+
+    return fail
+
+
+class SimulatedAggregate(AggregateActor):
+    """An aggregate whose handlers can fail."""
+
+    def __init__(
+        self, courier: Courier, definition: AggregateDefinition, watch: Watch, stream: str
+    ) -> None:
+        super().__init__(courier, definition, stream)
+        self._watch = watch
+
+    def on_receive(self, message: Request) -> None:
+        if type(message) is Request and message.command.ticket:
+            again = RepeatedRequest(
+                command=message.command, is_from_outside=message.is_from_outside
+            )
+            courier, command = self.courier, message.command
+            name = self._definition.cls.__name__
+            self._watch.brought(
+                "repeat_command",
+                f"{short(command.type)} to {name} {command.stream.partition('-')[2]}",
+                lambda: courier.send(again),
+            )
+        super().on_receive(message)
+
+    def hand(self, errand: Errand, step: Step) -> None:
+        if isinstance(errand, Request):
+            text, is_detail = carried_out(errand, self._definition.cls.__name__, step)
+            self._watch.note(text, is_detail=is_detail)
+        super().hand(errand, step)
+
+    def _step(self, request: Request) -> Step:
+        accident = self._watch.accident("fails_before", "fails_after")
+        if accident == "fails_before":
+            raise InjectedFailure("the aggregate failed before its handler ran")
+        step = super()._step(request)
+        if accident:
+            raise InjectedFailure("the aggregate failed after its handler ran")
+        return step
+
+
+class RepeatedDelivery(Delivery, kw_only=True, gc=False):
+    """An event that is brought to its instance again; nobody waits for it."""
+
+    def done(self, router: Router) -> None:
+        """The router knows of one only."""
+
+
+class RepeatedRequest(Request, kw_only=True, gc=False):
+    """A queued command that is brought to its aggregate again."""
+
+    def finish(self, outcome: Outcome) -> None:
+        if type(outcome) is Duplicate:
+            self.actor.is_stale = True
+            return
+        super().finish(outcome)
+        # The courier counts the one it sent, which will find that there is nothing left to do.
+        self.actor.courier.finished -= 1

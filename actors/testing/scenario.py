@@ -1,0 +1,303 @@
+"""Scenarios: given what happened, when something happens, then this comes of it."""
+
+from __future__ import annotations
+
+from copy import copy
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeAlias, overload
+
+from ..aggregate import Aggregate, AggregateDefinition
+from ..catalog import Catalog
+from ..clock import to_micros
+from ..codec import codecs, dump
+from ..domain import Domain
+from ..errors import Rejected, UnknownMessage
+from ..handlers import Due, Refused
+from ..messages import Command, Event
+from ..process_manager import ProcessManager
+from .outcomes import AggregateOutcome, ProcessOutcome
+from .solo import Solo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..errands import InstanceErrand
+    from ..process_definition import ProcessDefinition
+
+__all__ = ["Scenario"]
+
+START = datetime(2000, 1, 1, tzinfo=UTC)
+
+_What: TypeAlias = Event | Command | Due | Refused
+
+
+class Scenario:
+    """One process manager or aggregate, without a store, without threads, in microseconds.
+
+    It runs the real code: what the runtime would refuse, raises here, and so does whatever a
+    handler raises. A scenario never changes, so that one can be the beginning of many. Only what
+    is said happens: nothing is carried out, tried again or due by itself.
+
+    Args:
+        what: domains, and the class if what happens does not tell which one is meant
+        now: the time, with a zone, before any timeout
+
+    Raises:
+        DefinitionError: the domains do not fit together
+
+    """
+
+    def __init__(
+        self, *what: Domain | type[ProcessManager | Aggregate], now: datetime = START
+    ) -> None:
+        if now.tzinfo is None:
+            raise ValueError(f"now={now!r} has no time zone; add tzinfo=UTC")
+        domains = [one for one in what if isinstance(one, Domain)]
+        classes = [one for one in what if not isinstance(one, Domain)]
+        if not domains or len(classes) > 1:
+            raise TypeError("Scenario takes domains, and at most one class that is meant")
+        registered = tuple(
+            (
+                len(d.aggregates),
+                len(d.processes),
+                len(d.messages),
+                len(d.externals),
+                len(d.upcasters),
+            )
+            for d in domains
+        )
+        self._catalog = _catalog_of(tuple(domains), registered)
+        self._now = to_micros(now)
+        self._happened: tuple[_What, ...] = ()
+        self._cls = classes[0] if classes else None
+
+    def given(self, *happened: Event | Command | Due | Refused) -> Scenario:
+        """A scenario in which this happened as well, after what happened already.
+
+        Args:
+            happened: for a process manager, what `when` takes; for an aggregate, the events of
+                its stream, or commands that it carried out
+
+        """
+        for one in happened:
+            _check(one)
+        longer = copy(self)
+        longer._happened = (*self._happened, *happened)  # noqa: SLF001 - its own kind
+        return longer
+
+    @overload
+    def when(self, what: Command) -> AggregateOutcome: ...
+
+    @overload
+    def when(self, what: Event | Due | Refused) -> ProcessOutcome: ...
+
+    def when(self, what: _What) -> AggregateOutcome | ProcessOutcome:
+        """Have something happen.
+
+        Args:
+            what: a command for an aggregate; an event for a process manager, or
+                ``timeout("payment")``, or ``rejected(CreateShipment(...), reason="...")``
+
+        Returns:
+            what came of it
+
+        Raises:
+            UnknownMessage: nothing here takes it
+            ValueError: several process managers take it, and none is named
+            InvalidMessage: a message or the state does not fit its annotations
+            Exception: what a handler raised; a `Rejected` of an aggregate is an outcome
+
+        """
+        _check(what)
+        if isinstance(what, Command):
+            return self._decided(what)
+        return self._handled(what)
+
+    @property
+    def timeouts(self) -> Iterable[str]:
+        """The timeouts that there are."""
+        return [
+            name
+            for cls, definition in self._catalog.processes.items()
+            if self._cls in {None, cls}
+            for name in definition.timeouts
+        ]
+
+    # A process manager
+
+    def _handled(self, what: Event | Due | Refused) -> ProcessOutcome:
+        definition = self._process_for(what)
+        solo = Solo(definition, self._catalog, self._now)
+        for one in self._happened:
+            if not self._happen(solo, definition, one) and isinstance(one, Due):
+                raise ValueError(f"given {one!r}: no instance has set that timeout")
+        before = len(solo.changes)
+        errands = self._happen(solo, definition, what)
+        changes = solo.changes[before:]
+        reasons = [
+            (one.came_of, _REASONS[one.came_of].format(one.actor.instance))
+            for one in errands
+            if one.came_of != "transitions"
+        ]
+        if not errands:
+            is_due = isinstance(what, Due)
+            reasons = [("nothing", _NOT_SET if is_due else _REASONS["not_for_us"])]
+        reached = [one.actor.instance for one in errands] or list(solo.instances)
+        states = {
+            name: definition.state.load(actor.state) if actor.version else None
+            for name in dict.fromkeys(reached)
+            for actor in (solo.instances[name],)
+        }
+        return ProcessOutcome(
+            self.given(what), definition.cls.__name__, what, solo.time, changes, states, reasons
+        )
+
+    def _happen(
+        self, solo: Solo, definition: ProcessDefinition, what: _What
+    ) -> list[InstanceErrand]:
+        if not _handles(definition, what):
+            raise UnknownMessage(
+                f"{definition.cls.__qualname__} does not handle {_called(what)}, so nothing would "
+                f"come of {what!r}; leave it out, or write a method for it"
+            )
+        if isinstance(what, Event):
+            return solo.publish(what, self._stream_of(definition, what))
+        if isinstance(what, Due):
+            return solo.fall_due(what.name)
+        assert isinstance(what, Refused)
+        return solo.refuse(what.command, what.reason)
+
+    def _process_for(self, what: _What) -> ProcessDefinition:
+        if self._cls is not None:
+            if not issubclass(self._cls, ProcessManager):
+                raise UnknownMessage(
+                    f"{self._cls.__qualname__} is an aggregate, and takes commands, not {what!r}"
+                )
+            return self._catalog.process(self._cls)
+        handling = [one for one in self._catalog.processes.values() if _handles(one, what)]
+        if not handling:
+            raise UnknownMessage(
+                f"no process manager here handles {_called(what)}; write one, and register it"
+            )
+        # What happened before may tell more.
+        fitting = [one for one in handling if all(_handles(one, given) for given in self._happened)]
+        found = fitting or handling
+        if len(found) > 1:
+            names = [one.cls.__qualname__ for one in found]
+            raise ValueError(
+                f"{_called(what)} is handled by {', '.join(names)}; name the one that is meant: "
+                f"Scenario(..., {names[0]})"
+            )
+        return found[0]
+
+    def _stream_of(self, definition: ProcessDefinition, event: Event) -> str:
+        """A stream in which such an event might be, for `self.context`."""
+        categories = self._catalog.categories_of(definition)
+        for maker in self._catalog.aggregates.values():
+            is_listened_to = categories is None or maker.category in categories
+            if is_listened_to and type(event) in maker.events:
+                given = getattr(event, maker.identity, None)
+                return f"{maker.category}-{given or 1}"
+        return f"{min(categories) if categories else 'outside'}-1"
+
+    # An aggregate
+
+    def _decided(self, command: Command) -> AggregateOutcome:
+        definition = self._aggregate_for(command)
+        command = self._checked(command)
+        stream = definition.stream_of(command)
+        aggregate = self._loaded(definition, stream)
+        made: list[Event] = []
+        refusal: Rejected | None = None
+        try:
+            made = [event for event, *_ in definition.decide(aggregate, command)]
+        except Rejected as error:
+            # It may have applied some of what it was about to make.
+            refusal, aggregate = error, self._loaded(definition, stream)
+        return AggregateOutcome(
+            self.given(command),
+            definition.cls.__name__,
+            command,
+            made,
+            refusal,
+            aggregate.__dict__,
+        )
+
+    def _aggregate_for(self, command: Command) -> AggregateDefinition:
+        if self._cls is None:
+            return self._catalog.taker_of(type(command))
+        if not issubclass(self._cls, Aggregate):
+            raise UnknownMessage(
+                f"{self._cls.__qualname__} is a process manager, and handles events, not "
+                f"{command!r}"
+            )
+        return self._catalog.aggregate(self._cls)
+
+    def _loaded(self, definition: AggregateDefinition, stream: str) -> Aggregate:
+        aggregate = definition.begin(stream)
+        name = definition.cls.__qualname__
+        for one in self._happened:
+            if isinstance(one, Command):
+                command = self._checked(one)
+                if definition.stream_of(command) != stream:
+                    raise ValueError(
+                        f"given {one!r}: that is for {definition.stream_of(command)!r}, and this "
+                        f"scenario is about {stream!r}"
+                    )
+                definition.decide(aggregate, command)
+            elif isinstance(one, Event) and type(one) in definition.events:
+                definition.evolve(aggregate, codecs[type(one)].exchange(one)[1])
+            else:
+                raise UnknownMessage(
+                    f"given {one!r}: no handler of {name} makes that, so it is not in its stream; "
+                    f"leave it out"
+                )
+        return aggregate
+
+    def _checked(self, command: Command) -> Command:
+        """As the aggregate would get it."""
+        name, _ = self._catalog.address(command)
+        data, shared = dump(command)
+        return shared or self._catalog.load_command(name, data)
+
+
+@lru_cache(maxsize=32)
+def _catalog_of(domains: tuple[Domain, ...], registered: object) -> Catalog:
+    # Put together once for many scenarios, and again when more was registered.
+    del registered
+    return Catalog(domains)
+
+
+def _check(what: object) -> None:
+    if not isinstance(what, Event | Command | Due | Refused):
+        raise TypeError(
+            f"{what!r} cannot happen in a scenario; give an event, a command, timeout(name), or "
+            f"rejected(command, reason=...)"
+        )
+
+
+def _handles(definition: ProcessDefinition, what: _What) -> bool:
+    if isinstance(what, Due):
+        return what.name in definition.timeouts
+    if isinstance(what, Refused):
+        return type(what.command) in definition.rejections
+    return type(what) in definition.handlers
+
+
+def _called(what: _What) -> str:
+    if isinstance(what, Due):
+        return repr(what)
+    if isinstance(what, Refused):
+        return f"a rejected {type(what.command).__name__}"
+    return type(what).__name__
+
+
+_NOT_SET = "no instance has set that timeout"
+
+_REASONS = {
+    "skipped_early": "{!r} has not started",
+    "held": "{!r} has not started, and it is held until then",
+    "skipped_complete": "{!r} is complete",
+    "not_for_us": "it names no instance",
+}

@@ -1,0 +1,165 @@
+"""What happened in a simulated run, in words: one line for each turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple, overload
+
+from ..errands import Delivery, Look, TimerDue, Told
+
+if TYPE_CHECKING:
+    from store import CommandRecord, EventRecord, Step
+
+    from ..aggregate_actor import Request
+    from ..errands import InstanceErrand
+    from ..instance import InstanceActor
+
+__all__ = ["Line", "Trace", "carried_out", "elapsed", "handled", "short", "when"]
+
+OUTCOMES = {
+    "skipped_early": "skipped {what}, which came before its start",
+    "skipped_complete": "skipped {what}, since it has ended",
+    "seen_again": "passed over {what}, which it has seen",
+    "waiting": "lets {what} wait, since it is held up",
+    "held": "holds {what} until its start",
+    "not_for_us": "skipped {what}, which is not for it",
+    "skipped_error": "failed at {what}, and goes on without it",
+    "parked": "failed at {what}: parked",
+    "retries": "failed at {what}, and will try again",
+}
+
+DETAILS = {"seen_again", "nothing", "not_for_us", "failed"}
+"""Outcomes that changed nothing anywhere."""
+
+
+class Line(NamedTuple):
+    """One turn.
+
+    `after` is the time since the start of the run in microseconds; `is_detail` says that it only
+    moved something within the runtime.
+    """
+
+    turn: int
+    after: int
+    text: str
+    is_detail: bool
+
+    def __str__(self) -> str:
+        return f"{self.turn:>4}  {elapsed(self.after)}  {self.text}"
+
+
+class Trace(Sequence[Line]):
+    """The turns of one run. As text, those that only moved something within are left out."""
+
+    def __init__(self, lines: Sequence[Line] = ()) -> None:
+        self._lines = list(lines)
+
+    def add(self, line: Line) -> None:
+        self._lines.append(line)
+
+    @property
+    def essential(self) -> Trace:
+        """Without the turns that only moved something within."""
+        return Trace([line for line in self._lines if not line.is_detail])
+
+    @overload
+    def __getitem__(self, index: int) -> Line: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Trace: ...
+
+    def __getitem__(self, index: int | slice) -> Line | Trace:
+        if isinstance(index, slice):
+            return Trace(self._lines[index])
+        return self._lines[index]
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __str__(self) -> str:
+        return "\n".join(str(line) for line in self._lines if not line.is_detail)
+
+
+def elapsed(micros: int) -> str:
+    """A time as people read it: ``2d 00:30:00``."""
+    seconds, rest = divmod(micros, 1_000_000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    told = f"{hours:02}:{minutes:02}:{seconds:02}"
+    if rest:
+        told += f".{rest:06}".rstrip("0")
+    return f"{days}d {told}" if days else told
+
+
+def when(delay: timedelta) -> str:
+    return elapsed(delay // timedelta(microseconds=1))
+
+
+def short(wire_name: str) -> str:
+    """The class's name in a wire name."""
+    return wire_name.split(".")[1] if "." in wire_name else wire_name
+
+
+def handled(actor: InstanceActor, errand: InstanceErrand, step: Step) -> tuple[str, bool]:
+    """What an instance made of an errand, and whether that is a detail."""
+    who = f"{actor.router.definition.cls.__name__} {actor.instance}"
+    what, came_of = _subject(errand), errand.came_of
+    if came_of == "transitions" or (step.transition is not None and came_of not in OUTCOMES):
+        made = _made(step)
+        return f"{who} handled {what}" + (f" → {', '.join(made)}" if made else ""), False
+    told = OUTCOMES.get(came_of, "had nothing to do for {what}").format(what=what)
+    if step.park is not None:
+        told += f" ({step.park.error_type.rpartition('.')[2]}: {step.park.error_text})"
+    return f"{who} {told}", came_of in DETAILS or isinstance(errand, Look) or came_of == ""
+
+
+def _subject(errand: InstanceErrand) -> str:
+    if isinstance(errand, Delivery):
+        return short(errand.record.type)
+    if isinstance(errand, TimerDue):
+        if errand.timer.kind == "retry":
+            return "what failed before"
+        return f"timeout {errand.timer.name}"
+    if isinstance(errand, Told):
+        return f"the refusal of {short(errand.refusal.command.type)} ({errand.refusal.reason})"
+    return type(errand).__name__.lower()
+
+
+def _made(step: Step) -> list[str]:
+    """What a transition brought with it."""
+    transition, besides = step.transition, step.besides
+    assert transition is not None
+    made: list[str] = []
+    if step.enqueue:
+        made.append("issued " + ", ".join(short(one.type) for one in step.enqueue))
+    for timer in besides.timers if besides is not None else ():
+        after = elapsed(timer.due - transition.time)
+        if timer.command is not None:
+            made.append(f"issued {short(timer.command.type)} for in {after}")
+        else:
+            made.append(f"set timeout {timer.name} for in {after}")
+    moved = {timer.name for timer in besides.timers} if besides is not None else set()
+    for timer in besides.cancel if besides is not None else ():
+        if timer.name not in moved:
+            what = "timeout " if timer.kind == "timeout" else "the command "
+            made.append(f"cancelled {what}{timer.name}")
+    if transition.is_complete:
+        made.append("ended")
+    return made
+
+
+def carried_out(request: Request, name: str, step: Step) -> tuple[str, bool]:
+    """What an aggregate made of a command, and whether that is a detail."""
+    record: CommandRecord = request.command
+    who = f"{name} {record.stream.partition('-')[2]}"
+    what = short(record.type)
+    if request.refusal is not None:
+        reason = f"{type(request.refusal).__name__}: {request.refusal}"
+        if step.park is not None:
+            return f"{who} failed at {what}: parked ({reason})", False
+        return f"{who} refused {what} ({request.refusal})", False
+    events: list[EventRecord] = step.append.events if step.append is not None else []
+    made = ", ".join(short(event.type) for event in events)
+    return f"{who} carried out {what}" + (f" → {made}" if made else ""), False

@@ -1,0 +1,147 @@
+"""Checks what is about events and commands from outside: the log, its indexes, the checkpoints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .shapes import number, readable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .inspecting import Inspection
+    from .shapes import EventRow, ResultRow, SnapshotRow, Streamed
+
+__all__ = ["check_events"]
+
+
+def check_events(inspection: Inspection, format_version: int) -> None:
+    """Go through all tables whose rows come of events."""
+    _check_meta(inspection, format_version)
+    _check_log(inspection)
+    _check_streams(inspection)
+    for key, event_id, position in inspection.rows("event_ids"):
+        inspection.say_all("event_ids", key, _of_event_id(inspection, event_id, position))
+    for key, command_id, result in inspection.rows("command_ids"):
+        inspection.say_all("command_ids", key, _of_result(inspection, command_id, result))
+    for key, stream, snapshot in inspection.rows("snapshots"):
+        inspection.say_all("snapshots", key, _of_snapshot(inspection, stream, snapshot))
+    for key, router, position in inspection.rows("checkpoints"):
+        # What begins at a position may begin behind the newest event.
+        beyond = inspection.last_position + router.startswith("since:")
+        if position > beyond:
+            inspection.say(
+                "checkpoints",
+                key,
+                f"is at position {position}, and the log ends at {inspection.last_position}",
+            )
+
+
+def _check_meta(inspection: Inspection, format_version: int) -> None:
+    found = {name: row for _, name, row in inspection.rows("meta")}
+    if found.get("format", format_version) != format_version:
+        inspection.say("meta", b"format", f"is {found['format']}, and {format_version} is known")
+    store_id = found.get("store_id", "0" * 32)
+    if not (isinstance(store_id, str) and len(store_id) == 32):
+        inspection.say("meta", b"store_id", f"is {store_id!r}, and not 32 hexadecimal digits")
+    for name in ("format", "store_id"):
+        if not inspection.has("meta", name.encode()):
+            inspection.say("meta", name.encode(), "is missing")
+    for name in found.keys() - {"format", "store_id"}:
+        inspection.say("meta", name.encode(), "is no name of the format")
+
+
+def _check_log(inspection: Inspection) -> None:
+    before = 0
+    for key, position, event in inspection.rows("log"):
+        inspection.say_gap("log", key, b"", before, position)
+        before = position
+        inspection.say_all("log", key, _of_event(inspection, position, event))
+
+
+def _of_event(inspection: Inspection, position: int, event: EventRow) -> Iterator[str]:
+    there = inspection.look("streams", event.stream.encode() + b"\0" + number(event.version))
+    if there != position:
+        yield (
+            f"is version {event.version} of {event.stream}, and streams has "
+            f"{there or 'nothing'} there"
+        )
+    given = inspection.look("event_ids", event.id.encode())
+    if event.event_id is None and given not in {None, position}:
+        yield f"has the id {event.id}, which event_ids has for position {given}"
+    elif event.event_id is not None and given != position:
+        yield f"has the id {event.id}, and event_ids has {given or 'nothing'} for it"
+    if event.causation_id is None:
+        return
+    if event.depth and not inspection.is_issued(event.causation_id):
+        yield f"was caused by command {event.causation_id}, which no transition issued"
+    result: ResultRow | None = None
+    if not event.depth:
+        result = inspection.look("command_ids", event.causation_id.encode())
+    if result is not None and not (
+        0 <= position - result.first_position < result.events and result.first_position
+    ):
+        yield f"is no result of command {event.causation_id}, which is said to have caused it"
+
+
+def _check_streams(inspection: Inspection) -> None:
+    stream, version, position = "", 0, 0
+    for key, name, at in inspection.rows("streams"):
+        if name.stream != stream:
+            stream, version, position = name.stream, 0, 0
+        inspection.say_gap("streams", key, key[:-8], version, name.version)
+        if at <= position:
+            inspection.say("streams", key, f"is at position {at}, before the version before it")
+        version, position = name.version, at
+        inspection.say_all("streams", key, _of_stream(inspection, name, at))
+
+
+def _of_stream(inspection: Inspection, name: Streamed, position: int) -> Iterator[str]:
+    event = inspection.event(position)
+    if event is None:
+        yield f"is at position {position}, which the log does not have"
+    elif (event.stream, event.version) != name:
+        yield (
+            f"is at position {position}, where the log has version {event.version} "
+            f"of {event.stream}"
+        )
+
+
+def _of_event_id(inspection: Inspection, event_id: str, position: int) -> Iterator[str]:
+    event = inspection.event(position)
+    if event is None:
+        yield f"is at position {position}, which the log does not have"
+    elif event.id != event_id:
+        yield f"is at position {position}, where the log has {event.id}"
+
+
+def _of_result(inspection: Inspection, command_id: str, result: ResultRow) -> Iterator[str]:
+    first, count = result.first_position, result.events
+    if bool(first) != bool(count) or (count and result.refusal is not None):
+        yield f"says {count} events from position {first}, and the refusal {result.refusal!r}"
+        return
+    stream = ""
+    for position in range(first, first + count):
+        event = inspection.event(position)
+        if event is None:
+            yield f"made the event at position {position}, which the log does not have"
+            return
+        if event.causation_id != command_id:
+            yield f"made the event at position {position}, which {event.causation_id} caused"
+            return
+        if stream and event.stream != stream:
+            yield f"made events of {stream} and of {event.stream}"
+            return
+        stream = event.stream
+    # Events of one command follow each other, so these would be its own as well. What refers
+    # to it from farther away is found there.
+    for position in (first - 1, first + count) if count else ():
+        event = inspection.event(position)
+        if event is not None and event.causation_id == command_id and not event.depth:
+            yield f"made the event at position {position}, too, and says only {count}"
+
+
+def _of_snapshot(inspection: Inspection, stream: str, snapshot: SnapshotRow) -> Iterator[str]:
+    key = stream.encode() + b"\0" + number(snapshot.version)
+    if not inspection.has("streams", key):
+        yield f"was made after {readable('streams', key)}, which is not there"

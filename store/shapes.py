@@ -1,0 +1,351 @@
+"""The rows and keys as `docs/store-format.md` has them, for whoever checks what was written.
+
+Not made with what writes them, so that a mistake there is noticed here.
+"""
+
+from __future__ import annotations
+
+import zlib
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta, Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = [
+    "OWN_TICKETS_END",
+    "BlockRow",
+    "CommandRow",
+    "EventRow",
+    "Misshapen",
+    "Owned",
+    "ParkedRow",
+    "RefusalRow",
+    "ResultRow",
+    "SnapshotRow",
+    "Streamed",
+    "TimerRow",
+    "TransitionRow",
+    "digest",
+    "key_of",
+    "named",
+    "number",
+    "own_prefix",
+    "readable",
+    "row_of",
+]
+
+Number = Annotated[int, Meta(ge=1)]
+OrNone = Annotated[int, Meta(ge=0)]
+Name = Annotated[str, Meta(min_length=1)]
+
+OWN_TICKETS_END = 1 << 62
+
+
+class Misshapen(ValueError):
+    """A key or a value that is not as the format has it."""
+
+
+# Rows
+
+
+class _Row(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    pass
+
+
+class EventRow(_Row):
+    """In `log`."""
+
+    type: Name
+    stream: Name
+    version: Number
+    time: int
+    data: bytes
+    event_id: Name | None
+    correlation_id: Name
+    causation_id: Name | None
+    headers: bytes | None
+    depth: OrNone
+
+    @property
+    def id(self) -> str:
+        return self.event_id or named(self.stream, self.version)
+
+
+class TransitionRow(_Row):
+    """In `transitions`."""
+
+    time: int
+    handler: Name
+    is_complete: bool
+    cause: Name
+    correlation_id: Name
+    seen: OrNone
+    state: bytes
+    commands: list[tuple[Name, Name, bytes]]
+    timers: dict[str, int] | None
+    note: str | None
+    state_version: Number
+
+
+class CommandRow(_Row):
+    """In `queue`, and inside of others."""
+
+    command_id: Name
+    type: Name
+    stream: Name
+    time: int
+    data: bytes
+    correlation_id: Name
+    causation_id: Name | None
+    process: Name | None
+    instance: Name | None
+    version: OrNone
+    depth: OrNone
+
+
+class ResultRow(_Row):
+    """In `command_ids`."""
+
+    first_position: OrNone
+    events: OrNone
+    refusal: str | None
+
+
+class ParkedRow(_Row):
+    """In `parked` and `decided`."""
+
+    process: str
+    instance: str
+    cause: Name
+    error_type: Name
+    error_text: str
+    attempts: Number
+    time: int
+    position: OrNone
+    command: CommandRow | None
+    name: str
+    ticket: OrNone
+    blocks: bool
+    effect: str
+    decision: tuple[Literal["retry", "skip"], int, str | None] | None
+
+
+class BlockRow(_Row):
+    """In `waiting`, in the place of position 0."""
+
+    kind: Literal["retry", "parked"]
+    position: OrNone
+    name: str
+    ticket: OrNone
+    attempts: Number
+    due: OrNone
+    parked: OrNone
+
+
+class TimerRow(_Row):
+    """In `timers`."""
+
+    process: Name
+    instance: Name
+    name: Name
+    kind: Literal["timeout", "retry", "command"]
+    command: CommandRow | None
+
+
+class RefusalRow(_Row):
+    """In `refusals`."""
+
+    command: CommandRow
+    reason: str
+
+
+class SnapshotRow(_Row):
+    """In `snapshots`."""
+
+    version: Number
+    state: bytes
+
+
+_zero: Callable[[bytes], Any] = msgspec.msgpack.Decoder(Literal[0]).decode
+_block: Callable[[bytes], Any] = msgspec.msgpack.Decoder(BlockRow).decode
+_DECODERS: Mapping[str, Callable[[bytes], Any]] = {
+    "meta": msgspec.msgpack.Decoder(int | str).decode,
+    "log": msgspec.msgpack.Decoder(EventRow).decode,
+    "streams": msgspec.msgpack.Decoder(Number).decode,
+    "transitions": msgspec.msgpack.Decoder(TransitionRow).decode,
+    "queue": msgspec.msgpack.Decoder(CommandRow).decode,
+    "event_ids": msgspec.msgpack.Decoder(Number).decode,
+    "command_ids": msgspec.msgpack.Decoder(ResultRow).decode,
+    "checkpoints": msgspec.msgpack.Decoder(OrNone).decode,
+    "parked": msgspec.msgpack.Decoder(ParkedRow).decode,
+    "parked_at": msgspec.msgpack.Decoder(Number).decode,
+    "decided": msgspec.msgpack.Decoder(ParkedRow).decode,
+    "timers": msgspec.msgpack.Decoder(TimerRow).decode,
+    "index": _zero,
+    "waiting": _zero,
+    "refusals": msgspec.msgpack.Decoder(RefusalRow).decode,
+    "snapshots": msgspec.msgpack.Decoder(SnapshotRow).decode,
+}
+
+
+def row_of(table: str, key: bytes, raw: bytes) -> Any:
+    """The row in a frame.
+
+    Raises:
+        Misshapen: the checksum does not match, or the row is not as the format has it
+
+    """
+    packed = raw[4:]
+    if len(raw) < 5 or zlib.crc32(packed) != int.from_bytes(raw[:4], "little"):
+        raise Misshapen("does not match its checksum: it was changed after it was written")
+    decode = _DECODERS[table]
+    if table == "waiting" and key[-8:] == bytes(8):
+        decode = _block
+    try:
+        return decode(packed)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Misshapen(f"is not as the format has it: {error}") from error
+
+
+# Keys
+
+
+class Streamed(NamedTuple):
+    """A key of `streams`."""
+
+    stream: str
+    version: int
+
+
+class Owned(NamedTuple):
+    """A key that begins with an instance."""
+
+    process: str
+    instance: str
+    number: int
+
+
+def number(value: int) -> bytes:
+    """Eight bytes, the highest first."""
+    return value.to_bytes(8, "big")
+
+
+def named(stream: str, version: int) -> str:
+    """The id of an event that was given none."""
+    return f"{stream}@{version}"
+
+
+def own_prefix(process: str, instance: str) -> bytes:
+    """What the keys of an instance begin with."""
+    return process.encode() + b"\0" + instance.encode() + b"\0"
+
+
+def digest(*parts: str) -> bytes:
+    """What stands for several names in a key."""
+    return blake2b(b"\0".join(part.encode() for part in parts), digest_size=16).digest()
+
+
+def key_of(table: str, key: bytes) -> Any:
+    """What a key says: a number, a text, a `Streamed`, an `Owned`; bytes where it has a digest.
+
+    Raises:
+        Misshapen: it is not as the format has it
+
+    """
+    try:
+        return _PARSERS[table](key)
+    except Misshapen:
+        raise
+    except ValueError as error:
+        raise Misshapen(f"has a key that is not as the format has it: {error}") from error
+
+
+def _number(key: bytes, least: int = 1) -> int:
+    value = int.from_bytes(key, "big")
+    if len(key) != 8 or value < least:
+        raise Misshapen("has a key that is no number")
+    return value
+
+
+def _text(key: bytes) -> str:
+    if not key or b"\0" in key:
+        raise Misshapen("has a key that is no name")
+    return key.decode()
+
+
+def _streamed(key: bytes) -> Streamed:
+    if key[-9:-8] != b"\0":
+        raise Misshapen("has a key without an end of the name")
+    return Streamed(_text(key[:-9]), _number(key[-8:]))
+
+
+def _owned(key: bytes, least: int = 1) -> Owned:
+    process, instance, nothing = key[:-8].decode().split("\0")
+    if not process or not instance or nothing:
+        raise Misshapen("has a key that names no instance")
+    return Owned(process, instance, _number(key[-8:], least))
+
+
+def _timer(key: bytes) -> bytes:
+    if len(key) != 24:
+        raise Misshapen("has a key of another length than 24 bytes")
+    return key
+
+
+def _learnt(key: bytes) -> bytes:
+    _text(key[16:])
+    return key
+
+
+_PARSERS: Mapping[str, Callable[[bytes], Any]] = {
+    "meta": _text,
+    "log": _number,
+    "streams": _streamed,
+    "transitions": _owned,
+    "queue": _number,
+    "event_ids": _text,
+    "command_ids": _text,
+    "checkpoints": _text,
+    "parked": _number,
+    # An instance or a digest; what it should be is told by the row that it leads to.
+    "parked_at": bytes,
+    "decided": _number,
+    "waiting": lambda key: _owned(key, 0),
+    "timers": _timer,
+    "index": _learnt,
+    "refusals": _number,
+    "snapshots": _text,
+}
+
+
+def readable(table: str, key: bytes) -> str:
+    """A key for people; bytes that are no text are in hexadecimal digits."""
+    if table == "timers" and len(key) == 24:
+        return f"{int.from_bytes(key[:8], 'big')} {key[8:].hex()}"
+    if table == "index" and len(key) > 16:
+        return f"{key[:16].hex()} {key[16:].decode(errors='backslashreplace')}"
+    if table == "parked_at":
+        return _readable_owner(key)
+    try:
+        found = key_of(table, key)
+    except Misshapen:
+        return key.decode("ascii", "backslashreplace")
+    if isinstance(found, Owned):
+        last = f"version {found.number}" if table == "transitions" else f"position {found.number}"
+        return f"{found.process} {found.instance} {last}"
+    if isinstance(found, Streamed):
+        return f"{found.stream} version {found.version}"
+    return str(found)
+
+
+def _readable_owner(key: bytes) -> str:
+    position = int.from_bytes(key[-8:], "big")
+    try:
+        process, instance, _ = key[:-8].decode().split("\0")
+    except ValueError:
+        return f"{key[:-8].hex()} position {position}"
+    return f"{process} {instance} position {position}"

@@ -1,0 +1,738 @@
+"""A sound store is found sound, and whatever is wrong with one is found and named."""
+
+import shutil
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import lmdb
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store import (
+    Append,
+    Besides,
+    Block,
+    CommandRecord,
+    CommandResult,
+    DamagedStore,
+    EventRecord,
+    Finding,
+    LmdbStore,
+    ParkedRecord,
+    RefusalRecord,
+    Step,
+    StoreError,
+    TimerRecord,
+    TransitionRecord,
+    UnknownFormat,
+    verify,
+    verify_open,
+)
+from store.tables import TABLES, digest
+
+ORDERS = "Shop.Orders"
+LATER = 1 << 60
+T = 1_700_000_000_000_000
+
+
+def number(value: int) -> bytes:
+    return value.to_bytes(8, "big")
+
+
+def own(instance: str, last: int, process: str = ORDERS) -> bytes:
+    return f"{process}\0{instance}\0".encode() + number(last)
+
+
+def event(stream: str, event_id: str = "", *, by: str | None = None, depth: int = 0) -> EventRecord:
+    return EventRecord("Shop.Happened.v1", stream, 0, T, b"\x80", event_id, "root", by, depth=depth)
+
+
+def issued(instance: str, version: int, place: int) -> CommandRecord:
+    command_id = f"{ORDERS}-{instance}@{version}.{place}"
+    return CommandRecord(
+        command_id,
+        "Shop.Do.v1",
+        "shop::x-1",
+        T,
+        b"\x80",
+        "root",
+        "given",
+        ORDERS,
+        instance,
+        version,
+    )
+
+
+def moved(
+    instance: str,
+    version: int,
+    cause: str,
+    seen: int,
+    *commands: CommandRecord,
+    key: str = "",
+    timers: dict[str, int] | None = None,
+    **also: Any,
+) -> Step:
+    transition = TransitionRecord(
+        version,
+        T,
+        "on_happened",
+        False,
+        cause,
+        "root",
+        seen,
+        msgpack.packb({"key": key, "count": version}),
+        [(one.command_id, one.type, one.data) for one in commands],
+        timers,
+    )
+    return Step(process=ORDERS, instance=instance, transition=transition, **also)
+
+
+def parked(
+    instance: str, cause: str, position: int = 0, *, process: str = ORDERS, **also: Any
+) -> ParkedRecord:
+    return ParkedRecord(process, instance, cause, "ValueError", "no", 1, T, position, **also)
+
+
+def fill(store: LmdbStore) -> None:
+    """Rows in every table, as the runtime would write them."""
+    queued, refused, held, stray = (issued("o1", 1, place) for place in range(4))
+    retry = TimerRecord(LATER, ORDERS, "o3", "retry", "retry")
+    steps = [
+        Step(append=Append("shop::feed-1", None, [event("shop::feed-1", "given")], unique=True)),
+        moved(
+            "o1",
+            1,
+            "given",
+            1,
+            queued,
+            refused,
+            held,
+            stray,
+            key="k1",
+            timers={"late": LATER, held.command_id: LATER + 1},
+            enqueue=[queued, refused, stray],
+            besides=Besides(
+                timers=[
+                    TimerRecord(LATER, ORDERS, "o1", "late", "timeout"),
+                    TimerRecord(LATER + 1, ORDERS, "o1", held.command_id, "command", held),
+                ],
+                index=[("key", None, "k1")],
+            ),
+        ),
+        Step(
+            process=ORDERS,
+            instance="o1",
+            take=2,
+            besides=Besides(refusal=RefusalRecord(refused, "out of stock")),
+        ),
+        Step(take=3, park=parked("o1", stray.command_id, command=stray)),
+        Step(
+            command_id="told",
+            result=CommandResult(),
+            append=Append(
+                "shop::x-1", 0, [event("shop::x-1", by="told"), event("shop::x-1", by="told")]
+            ),
+            besides=Besides(snapshot=(2, b"state")),
+        ),
+        moved(
+            "o1", 2, "shop::x-1@1", 2, key="k1", timers={"late": LATER, held.command_id: LATER + 1}
+        ),
+        moved("o2", 1, "shop::x-1@2", 3, key="k2", besides=Besides(index=[("key", None, "k2")])),
+        moved("o2", 2, "shop::x-1@1", 3, key="k2"),
+        Step(
+            process=ORDERS,
+            instance="o2",
+            park=parked("o2", "given", 1, blocks=True),
+            besides=Besides(block=Block("parked", 1, attempts=1)),
+        ),
+        Step(process=ORDERS, instance="o2", wait=2),
+        moved("o3", 1, "shop::x-1@1", 2),
+        Step(
+            process=ORDERS,
+            instance="o3",
+            besides=Besides(block=Block("retry", 3, attempts=1, due=LATER), timers=[retry]),
+        ),
+        Step(park=parked("o1", "given", 1, effect="tell_the_world")),
+        Step(park=parked("", "shop::x-1@2", 3)),
+        Step(besides=Besides(unpark=4, decision=("skip", T, "ann"))),
+        Step(enqueue=[CommandRecord("out", "Shop.Do.v1", "shop::x-1", T, b"\x80", "out")]),
+        Step(
+            take=1,
+            append=Append("shop::x-1", 2, [event("shop::x-1", by=queued.command_id, depth=1)]),
+        ),
+        moved("o4", 1, "shop::x-1@3", 4, issued("o4", 1, 0), enqueue=[issued("o4", 1, 0)]),
+    ]
+    outcomes = store.commit(steps, {ORDERS: 3, f"after:{ORDERS}": 2, f"since:{ORDERS}": 5})
+    assert all(outcome.is_committed for outcome in outcomes), outcomes
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("filled")
+    with LmdbStore(path, durability="none", map_size=1 << 20) as store:
+        fill(store)
+    return path
+
+
+@pytest.fixture
+def sound(filled: Path, tmp_path: Path) -> Path:
+    """A store with rows in every table, to be damaged."""
+    path = tmp_path / "store"
+    path.mkdir()
+    shutil.copy(filled / "data.mdb", path)
+    return path
+
+
+class Damage:
+    """Changes rows with LMDB alone."""
+
+    def __init__(self, path: Path) -> None:
+        self._env = lmdb.Environment(str(path), max_dbs=32, sync=False)
+        self._tables = {name: self._env.open_db(name.encode()) for name in TABLES}
+
+    def __enter__(self) -> Self:
+        self._txn = self._env.begin(write=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._txn.commit()
+        self._env.close()
+
+    def rows(self, table: str) -> list[tuple[bytes, bytes]]:
+        with self._txn.cursor(self._tables[table]) as cursor:
+            return [(bytes(key), bytes(value)) for key, value in cursor]
+
+    def key(self, table: str, index: int = 0) -> bytes:
+        return self.rows(table)[index][0]
+
+    def raw(self, table: str, key: bytes, value: bytes) -> None:
+        self._txn.put(key, value, db=self._tables[table])
+
+    def put(self, table: str, key: bytes, row: object) -> None:
+        packed: bytes = msgpack.packb(row)
+        self.raw(table, key, struct.pack("<I", zlib.crc32(packed)) + packed)
+
+    def get(self, table: str, key: bytes) -> Any:
+        value = self._txn.get(key, db=self._tables[table])
+        assert value is not None
+        return msgpack.unpackb(value[4:])
+
+    def change(self, table: str, key: bytes, place: int, value: object) -> None:
+        row = self.get(table, key)
+        assert row[place] != value
+        row[place] = value
+        self.put(table, key, row)
+
+    def delete(self, table: str, key: bytes) -> None:
+        assert self._txn.delete(key, db=self._tables[table])
+
+    def move(self, table: str, key: bytes, to: bytes) -> None:
+        value = self._txn.get(key, db=self._tables[table])
+        assert value is not None
+        self.delete(table, key)
+        self.raw(table, to, value)
+
+
+def told(findings: list[Finding]) -> str:
+    return "\n".join(map(str, findings))
+
+
+def test_a_sound_store_with_rows_in_every_table_has_no_findings(sound: Path) -> None:
+    with Damage(sound) as damage:
+        assert [table for table in TABLES if not damage.rows(table)] == []
+    assert told(verify(sound)) == ""
+
+
+def test_an_empty_store_has_no_findings(tmp_path: Path) -> None:
+    LmdbStore(tmp_path, durability="none").close()
+    assert verify(tmp_path) == []
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_damaged_record_of_any_table_is_named(sound: Path, table: str) -> None:
+    with Damage(sound) as damage:
+        key, value = damage.rows(table)[-1]
+        damage.raw(table, key, value[:-1] + bytes([value[-1] ^ 0x20]))
+    findings = verify(sound)
+    assert findings[0].table == table
+    assert "checksum" in findings[0].problem
+
+
+@pytest.mark.parametrize("table", [table for table in TABLES if table != "meta"])
+def test_a_row_of_another_shape_is_named_though_its_checksum_matches(
+    sound: Path, table: str
+) -> None:
+    with Damage(sound) as damage:
+        damage.put(table, damage.key(table), ["neither", None])
+    assert any(one.table == table and "format" in one.problem for one in verify(sound))
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_key_that_cannot_be_one_is_named(sound: Path, table: str) -> None:
+    with Damage(sound) as damage:
+        damage.raw(table, b"\0\0", damage.rows(table)[0][1])
+    assert table in {one.table for one in verify(sound)}
+
+
+@pytest.mark.parametrize("table", ["log", "queue", "parked", "decided", "refusals"])
+def test_a_last_key_that_is_no_number_has_the_store_refused(sound: Path, table: str) -> None:
+    with Damage(sound) as damage:
+        damage.move(table, damage.key(table, -1), b"\xff\xff")
+    with pytest.raises(DamagedStore, match="cannot be read"):
+        verify(sound)
+
+
+@given(st.data())
+def test_whatever_byte_of_whatever_record_is_changed_is_noticed_and_named(
+    filled: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("flipped")
+    shutil.copy(filled / "data.mdb", path)
+    with Damage(path) as damage:
+        table = data.draw(st.sampled_from(TABLES))
+        key, value = data.draw(st.sampled_from(damage.rows(table)))
+        place = data.draw(st.integers(0, len(value) - 1))
+        changed = bytearray(value)
+        changed[place] ^= data.draw(st.integers(1, 255))
+        damage.raw(table, key, bytes(changed))
+    findings = verify(path)
+    shutil.rmtree(path)
+    assert table in {one.table for one in findings}
+    assert "does not match its checksum" in told(findings)
+
+
+X1 = b"shop::x-1\0"
+HELD = f"{ORDERS}-o1@1.2"
+
+
+def timeout_key(name: str, kind: str = "timeout", due: int = LATER, instance: str = "o1") -> bytes:
+    return number(due) + digest(ORDERS, instance, kind, name)
+
+
+def misplace_decision(damage: Damage) -> None:
+    damage.change("parked", number(3), 13, ["skip", T, None])
+
+
+def stray_timer(damage: Damage) -> None:
+    damage.put("timers", timeout_key("never"), [ORDERS, "o1", "never", "timeout", None])
+
+
+def timer_of_another_time(damage: Damage) -> None:
+    damage.move("timers", timeout_key("late"), timeout_key("late", due=LATER + 9))
+
+
+def timer_under_another_key(damage: Damage) -> None:
+    damage.move("timers", timeout_key("late"), timeout_key("never"))
+
+
+def stray_retry(damage: Damage) -> None:
+    key = timeout_key("retry", "retry", LATER + 5, "o3")
+    damage.put("timers", key, [ORDERS, "o3", "retry", "retry", None])
+
+
+def stray_parked_at(damage: Damage) -> None:
+    damage.put("parked_at", own("o1", 2), 3)
+
+
+def stray_transition(damage: Damage) -> None:
+    row = damage.get("transitions", own("o1", 2))
+    damage.put("transitions", own("o1", 3), row)
+
+
+def renumbered_parked(damage: Damage) -> None:
+    damage.move("parked", number(1), number(9))
+
+
+def swapped_events(damage: Damage) -> None:
+    first, second = damage.get("log", number(2)), damage.get("log", number(3))
+    damage.put("log", number(2), second)
+    damage.put("log", number(3), first)
+
+
+DAMAGES: list[tuple[str, Callable[[Damage], None], str]] = [
+    # Numbers without gaps
+    ("a position is gone", lambda d: d.delete("log", number(2)), "log 3: comes where 2 is missing"),
+    (
+        "a position is moved",
+        lambda d: d.move("log", number(4), number(6)),
+        "log 6: comes where 4 is missing",
+    ),
+    (
+        "a version of a stream is moved",
+        lambda d: d.move("streams", X1 + number(3), X1 + number(4)),
+        "streams shop::x-1 version 4: comes where 3 is missing",
+    ),
+    (
+        "a version of an instance is gone",
+        lambda d: d.delete("transitions", own("o1", 1)),
+        f"transitions {ORDERS} o1 version 2: comes where 1 is missing",
+    ),
+    (
+        "a version of an instance is moved",
+        lambda d: d.move("transitions", own("o2", 2), own("o2", 7)),
+        f"transitions {ORDERS} o2 version 7: comes where 2 is missing",
+    ),
+    ("a parking number is moved", renumbered_parked, "parked 9: comes where 8 is missing"),
+    # The log and its indexes
+    (
+        "a stream's row is gone",
+        lambda d: d.delete("streams", X1 + number(3)),
+        "log 4: is version 3 of shop::x-1, and streams has nothing there",
+    ),
+    (
+        "a stream has a row too many",
+        lambda d: d.put("streams", X1 + number(4), 9),
+        "streams shop::x-1 version 4: is at position 9, which the log does not have",
+    ),
+    (
+        "a stream's row leads elsewhere",
+        lambda d: d.put("streams", X1 + number(3), 1),
+        "streams shop::x-1 version 3: is at position 1, where the log has version 1 of shop::feed",
+    ),
+    ("two events change places", swapped_events, "log 2: is version 2 of shop::x-1, and streams"),
+    (
+        "an event's id is gone",
+        lambda d: d.delete("event_ids", b"given"),
+        "log 1: has the id given, and event_ids has nothing for it",
+    ),
+    (
+        "an id leads to another event",
+        lambda d: d.put("event_ids", b"given", 2),
+        "event_ids given: is at position 2, where the log has shop::x-1@1",
+    ),
+    (
+        "an id leads nowhere",
+        lambda d: d.put("event_ids", b"other", 9),
+        "event_ids other: is at position 9, which the log does not have",
+    ),
+    (
+        "an id is another event's as well",
+        lambda d: d.put("event_ids", b"shop::x-1@3", 1),
+        "log 4: has the id shop::x-1@3, which event_ids has for position 1",
+    ),
+    (
+        "a command's result is another's",
+        lambda d: d.put("command_ids", b"told", [4, 1, None]),
+        "command_ids told: made the event at position 4, which Shop.Orders-o1@1.0 caused",
+    ),
+    (
+        "a command's result is too short",
+        lambda d: d.put("command_ids", b"told", [2, 1, None]),
+        "command_ids told: made the event at position 3, too, and says only 1",
+    ),
+    (
+        "an event is no result of its command",
+        lambda d: d.put("command_ids", b"told", [0, 0, "no"]),
+        "log 2: is no result of command told",
+    ),
+    (
+        "a command made nothing, and did",
+        lambda d: d.put("command_ids", b"told", [2, 2, "no"]),
+        "command_ids told: says 2 events from position 2, and the refusal 'no'",
+    ),
+    (
+        "an event's command was issued by nobody",
+        lambda d: d.change("log", number(4), 7, f"{ORDERS}-o1@1.7"),
+        "log 4: was caused by command Shop.Orders-o1@1.7, which no transition issued",
+    ),
+    (
+        "a snapshot is of what never was",
+        lambda d: d.put("snapshots", b"shop::x-1", [9, b""]),
+        "snapshots shop::x-1: was made after shop::x-1 version 9, which is not there",
+    ),
+    (
+        "a checkpoint is beyond the log",
+        lambda d: d.put("checkpoints", ORDERS.encode(), 5),
+        f"checkpoints {ORDERS}: is at position 5, and the log ends at 4",
+    ),
+    (
+        "the store's id is no id",
+        lambda d: d.put("meta", b"store_id", "abc"),
+        "meta store_id: is 'abc', and not 32 hexadecimal digits",
+    ),
+    (
+        "the store's id is gone",
+        lambda d: d.delete("meta", b"store_id"),
+        "meta store_id: is missing",
+    ),
+    ("an unknown name", lambda d: d.put("meta", b"colour", 1), "meta colour: is no name"),
+    # Transitions and their causes
+    (
+        "a transition's cause never was",
+        lambda d: d.change("transitions", own("o2", 1), 3, "nothing"),
+        "o2 version 1: was caused by nothing, which is no event",
+    ),
+    (
+        "a timeout was not set",
+        lambda d: d.change("transitions", own("o1", 2), 3, "timeout:early"),
+        "o1 version 2: was caused by timeout 'early', which was not set",
+    ),
+    (
+        "a refused command was not issued",
+        lambda d: d.change("transitions", own("o1", 2), 3, f"{ORDERS}-o1@1.8"),
+        "o1 version 2: was caused by the refusal of Shop.Orders-o1@1.8, which no transition",
+    ),
+    (
+        "an event is handled twice in a row",
+        stray_transition,
+        "o1 version 3: or one before it handled shop::x-1@1 a second time",
+    ),
+    (
+        "an event is handled late and twice",
+        lambda d: d.change("transitions", own("o2", 2), 3, "shop::x-1@2"),
+        "o2 version 2: or one before it handled shop::x-1@2 a second time",
+    ),
+    (
+        "what was seen goes back",
+        lambda d: d.change("transitions", own("o1", 1), 5, 3),
+        "o1 version 2: has seen up to 2, and the one before it up to 3",
+    ),
+    (
+        "what was seen is not there yet",
+        lambda d: d.change("transitions", own("o3", 1), 5, 8),
+        "o3 version 1: has seen up to 8, and the log ends at 4",
+    ),
+    (
+        "what was handled was not seen",
+        lambda d: d.change("transitions", own("o3", 1), 5, 1),
+        "o3 version 1: handled position 2, and says that it has seen up to 1",
+    ),
+    (
+        "another chain",
+        lambda d: d.change("transitions", own("o3", 1), 4, "another"),
+        "o3 version 1: has correlation id another, and its event has root",
+    ),
+    (
+        "a command has another's id",
+        lambda d: d.change("transitions", own("o4", 1), 7, [["c", "Shop.Do.v1", b""]]),
+        "o4 version 1: issued command c, whose id would be Shop.Orders-o4@1.0",
+    ),
+    # What is under way
+    (
+        "a queued command was never issued",
+        lambda d: d.change("queue", number(4), 0, f"{ORDERS}-o4@1.1"),
+        "queue 4: no transition issued command Shop.Orders-o4@1.1",
+    ),
+    (
+        "a queued command names another issuer",
+        lambda d: d.change("queue", number(4), 8, "o1"),
+        "queue 4: says that another transition issued command Shop.Orders-o4@1.0",
+    ),
+    (
+        "a queued command is in the wrong lane",
+        lambda d: d.move("queue", d.key("queue", -1), number(8)),
+        "queue 8: is in the wrong lane for a command of somebody outside",
+    ),
+    (
+        "a refused command was never issued",
+        lambda d: d.put("refusals", number(2), [d.get("queue", d.key("queue", -1)), "no"]),
+        "refusals 2: is of a command that no instance issued",
+    ),
+    (
+        "an event that is parked is not there",
+        lambda d: d.change("parked", number(2), 7, 9),
+        "parked 2: is about position 9, which the log does not have",
+    ),
+    (
+        "what is parked is another event",
+        lambda d: d.change("parked", number(2), 2, "other"),
+        "parked 2: is about other, and position 1 is given",
+    ),
+    ("a parked row has a decision", misplace_decision, "parked 3: has a decision"),
+    (
+        "a decided row has none",
+        lambda d: d.change("decided", number(4), 13, None),
+        "decided 4: has no decision",
+    ),
+    (
+        "a decided row is parked as well",
+        lambda d: d.put("parked", number(4), [*d.get("decided", number(4))[:13], None]),
+        "decided 4: was decided, and is parked as well",
+    ),
+    (
+        "a row of parked_at is gone",
+        lambda d: d.delete("parked_at", own("o2", 1)),
+        "parked 2: is for a position for which parked_at has nothing",
+    ),
+    (
+        "a row of parked_at too many",
+        stray_parked_at,
+        f"parked_at {ORDERS} o1 position 2: is for parked 3, which is about something else",
+    ),
+    (
+        "a row of parked_at leads nowhere",
+        lambda d: d.put("parked_at", own("o2", 1), 8),
+        f"parked_at {ORDERS} o2 position 1: is for parked 8, which is not there",
+    ),
+    (
+        "what is parked does not block",
+        lambda d: d.delete("waiting", own("o2", 0)),
+        "parked 2: is to block Shop.Orders o2, which is not blocked by it",
+    ),
+    (
+        "a parked refusal is gone",
+        lambda d: d.change("parked", number(1), 10, 6),
+        "parked 1: is about refusal 6, which is not there",
+    ),
+    # What waits
+    (
+        "what blocks is gone",
+        lambda d: d.delete("parked", number(2)),
+        "o2 position 0: is blocked by parked 2, which is not there",
+    ),
+    (
+        "what blocks is of another",
+        lambda d: d.change("waiting", own("o2", 0), 6, 3),
+        "o2 position 0: is blocked by parked 3, which does not block it",
+    ),
+    (
+        "the next attempt is gone",
+        lambda d: d.delete("timers", timeout_key("retry", "retry", LATER, "o3")),
+        f"o3 position 0: waits for another attempt at {LATER}, and no timer is set for it",
+    ),
+    (
+        "a block is for nothing",
+        lambda d: d.change("waiting", own("o3", 0), 1, 0),
+        "o3 position 0: is a block for anything but one event, timeout or refusal",
+    ),
+    (
+        "a block is for what never was",
+        lambda d: d.change("waiting", own("o3", 0), 1, 9),
+        "o3 position 0: is blocked by position 9, which the log does not have",
+    ),
+    (
+        "an event that waits never was",
+        lambda d: d.put("waiting", own("o2", 9), 0),
+        "o2 position 9: waits for an event that the log does not have",
+    ),
+    # What is due
+    (
+        "a timeout is gone",
+        lambda d: d.delete("timers", timeout_key("late")),
+        "late of Shop.Orders o1 is",
+    ),
+    (
+        "a held back command is gone",
+        lambda d: d.delete("timers", timeout_key(HELD, "command", LATER + 1)),
+        f"{HELD} of Shop.Orders o1 is missing",
+    ),
+    ("a timeout too many", stray_timer, "is never of Shop.Orders o1, whose newest transition"),
+    ("a timeout of another time", timer_of_another_time, "is late of Shop.Orders o1, whose newest"),
+    ("a timeout under another key", timer_under_another_key, "has the key of another than timeout"),
+    ("an attempt too many", stray_retry, "Shop.Orders o3 does not wait for that"),
+    (
+        "a timer of nobody",
+        lambda d: d.put(
+            "timers",
+            timeout_key("late", instance="o9"),
+            [ORDERS, "o9", "late", "timeout", None],
+        ),
+        "is of Shop.Orders o9, which has no transitions",
+    ),
+    (
+        "a held back command that is gone",
+        lambda d: d.change("timers", timeout_key(HELD, "command", LATER + 1), 4, None),
+        "is a command without a command",
+    ),
+    # Learnt keys
+    (
+        "a learnt key is gone",
+        lambda d: d.delete("index", digest(ORDERS, "key", "k1") + b"o1"),
+        "o1 version 2: has key='k1', and the index does not find it by that",
+    ),
+    (
+        "a learnt key too many",
+        lambda d: d.put("index", digest(ORDERS, "key", "k3") + b"o1", 0),
+        " o1: is for a value that no state of o1 has",
+    ),
+    (
+        "a learnt key of another instance",
+        lambda d: d.put("index", digest(ORDERS, "key", "k1") + b"o2", 0),
+        " o2: is for a value that no state of o2 has",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [one[1:] for one in DAMAGES],
+    ids=[one[0].replace(" ", "-") for one in DAMAGES],
+)
+def test_what_two_tables_do_not_agree_about_is_named(
+    sound: Path, damage: Callable[[Damage], None], expected: str
+) -> None:
+    with Damage(sound) as changed:
+        damage(changed)
+    assert expected in told(verify(sound))
+
+
+def test_a_record_that_leads_to_a_damaged_one_is_no_finding_of_its_own(sound: Path) -> None:
+    with Damage(sound) as damage:
+        damage.raw("log", number(2), b"\0\0\0\0damaged")
+    assert told(verify(sound)) == (
+        "log 2: does not match its checksum: it was changed after it was written"
+    )
+
+
+def test_what_was_due_when_the_file_was_last_written_to_may_have_gone(tmp_path: Path) -> None:
+    with LmdbStore(tmp_path, durability="none") as store:
+        publish = Append("shop::feed-1", None, [event("shop::feed-1", "given")], unique=True)
+        store.commit([Step(append=publish), moved("o1", 1, "given", 1, timers={"late": T + 1})])
+        assert verify_open(store).findings == []
+        assert "late" in told(verify_open(store, now=T).findings)
+
+
+def test_a_key_that_an_older_class_left_in_the_index_is_no_finding(tmp_path: Path) -> None:
+    with LmdbStore(tmp_path, durability="none") as store:
+        publish = Append("shop::feed-1", None, [event("shop::feed-1", "given")], unique=True)
+        old = moved("o1", 1, "given", 1, key="k1", besides=Besides(index=[("key", None, "k1")]))
+        new = moved("o1", 2, "refresh", 1, key="k2", besides=Besides(index=[("key", None, "k2")]))
+        assert new.transition is not None
+        new.transition.state_version = 2
+        store.commit([Step(append=publish), old, new])
+        assert verify_open(store).findings == []
+        new.transition.version, new.besides = 3, None
+        store.commit([new])
+        assert verify_open(store).findings == []
+
+
+def test_learnt_keys_that_are_known_are_looked_for_though_the_index_has_none(
+    tmp_path: Path,
+) -> None:
+    with LmdbStore(tmp_path, durability="none") as store:
+        publish = Append("shop::feed-1", None, [event("shop::feed-1", "given")], unique=True)
+        store.commit([Step(append=publish), moved("o1", 1, "given", 1, key="k1")])
+        assert verify_open(store).findings == []
+        found = verify_open(store, learnt=[(ORDERS, 1, "key")]).findings
+        assert "has key='k1', and the index does not find it by that" in told(found)
+
+
+def test_a_check_ends_when_as_much_was_found_as_was_asked_for(sound: Path) -> None:
+    with Damage(sound) as damage:
+        for key, _ in damage.rows("transitions"):
+            damage.raw("transitions", key, b"damaged")
+    assert len(verify(sound)) > 2
+    assert len(verify(sound, limit=2)) == 2
+
+
+def test_a_store_is_checked_while_its_writer_has_it_open_and_goes_on(sound: Path) -> None:
+    with LmdbStore(sound, durability="none") as store:
+        assert verify(sound) == []
+        with store.snapshot():
+            store.commit([Step(append=Append("shop::y-1", 0, [event("shop::y-1")]))])
+        assert verify(sound) == []
+
+
+def test_a_store_that_cannot_be_opened_is_refused(tmp_path: Path, sound: Path) -> None:
+    with pytest.raises(StoreError, match="there is no store"):
+        verify(tmp_path / "nowhere")
+    with Damage(sound) as damage:
+        damage.put("meta", b"format", 2)
+    with pytest.raises(UnknownFormat):
+        verify(sound)
