@@ -73,11 +73,9 @@ class BareLoop:
             data = {"order_id": order, "customer_id": "c1", "total": "99"}
             self._roots[order] = message_id
             ticket = self._enqueue(txn, order, "order", kind, message_id, None, data, None)
-            txn.put(
-                message_id.encode(),
-                self._frame([self._position + 1, 1, None]),
-                db=self._db["command_ids"],
-            )
+            key = message_id.encode()
+            result = [self._position + 1, 1, None]
+            txn.put(key, self._frame(key, result), db=self._db["command_ids"])
             self._take(txn, ticket)
             return self._append(txn, order, "order", "OrderPlaced", data, message_id)
         if kind == "RequestPayment":
@@ -124,9 +122,9 @@ class BareLoop:
             None,
             0 if kind == "OrderPlaced" else self._versions[order],
         ]
-        txn.put(position, self._frame(row), db=self._db["log"], append=True)
+        txn.put(position, self._frame(position, row), db=self._db["log"], append=True)
         key = stream.encode() + b"\0" + number(1)
-        txn.put(key, self._frame(self._position), db=self._db["streams"])
+        txn.put(key, self._frame(key, self._position), db=self._db["streams"])
         return [(kind, order, f"{stream}@1", cause, 0)]
 
     def _step(
@@ -158,7 +156,7 @@ class BareLoop:
             1,
         ]
         key = f"ecommerce.OrderFulfillment\0{order}\0".encode() + number(version)
-        txn.put(key, self._frame(row), db=self._db["transitions"])
+        txn.put(key, self._frame(key, row), db=self._db["transitions"])
         if command is None:
             return []
         category = "payment" if version == 1 else "shipment"
@@ -190,5 +188,6 @@ class BareLoop:
             version or 0,
             0,
         ]
-        txn.put(number(self._ticket), self._frame(row), db=self._db["queue"], append=True)
+        key = number(self._ticket)
+        txn.put(key, self._frame(key, row), db=self._db["queue"], append=True)
         return self._ticket

@@ -100,10 +100,12 @@ class BareAppender:
             None,
             0,
         ]
-        position = self._frame(self._position)
-        txn.put(number(self._position), self._frame(row), db=log, append=True)
-        txn.put(stream.encode() + b"\0" + number(version), position, db=streams)
-        txn.put(event_id.encode(), position, db=ids)
+        key = number(self._position)
+        txn.put(key, self._frame(key, row), db=log, append=True)
+        key = stream.encode() + b"\0" + number(version)
+        txn.put(key, self._frame(key, self._position), db=streams)
+        key = event_id.encode()
+        txn.put(key, self._frame(key, self._position), db=ids)
 
     def close(self) -> None:
         self._env.close()

@@ -139,4 +139,4 @@ class BesidesWriter:
             self._put("index", digest(step.process, field, new) + instance, 0)
 
     def _put(self, table: str, key: bytes, row: object) -> None:
-        self._txn.put(key, self._frame(row), db=self._tables[table])
+        self._txn.put(key, self._frame(key, row), db=self._tables[table])

@@ -35,15 +35,18 @@ class Framer:
     def __init__(self) -> None:
         self._pack: Callable[[Any], bytes] = msgpack.Packer().pack
 
-    def frame(self, value: Any) -> bytes:
-        """CRC-32 of the packed value, four bytes, the lowest first; then the packed value."""
+    def frame(self, key: bytes, value: Any) -> bytes:
+        """CRC-32 of the key and the packed value, four bytes, the lowest first; then the latter.
+
+        With the key, a row that came to stand under another key is noticed as well.
+        """
         packed = self._pack(value)
-        return _pack_checksum(_crc32(packed)) + packed
+        return _pack_checksum(_crc32(packed, _crc32(key))) + packed
 
 
-def frame(value: Any) -> bytes:
+def frame(key: bytes, value: Any) -> bytes:
     """One frame, for any thread."""
-    return Framer().frame(value)
+    return Framer().frame(key, value)
 
 
 def unframe(raw: bytes, table: str, key: bytes) -> Any:
@@ -54,7 +57,7 @@ def unframe(raw: bytes, table: str, key: bytes) -> Any:
 
     """
     packed = raw[4:]
-    if _pack_checksum(_crc32(packed)) != raw[:4]:
+    if _pack_checksum(_crc32(packed, _crc32(key))) != raw[:4]:
         raise CorruptRecord(
             f"the record {key!r} of table {table!r} does not match its checksum: the file was "
             f"changed or damaged after it was written"

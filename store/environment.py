@@ -1,4 +1,4 @@
-"""The LMDB file itself: opening, locking, growing, and reading without holding on.
+"""The LMDB file itself: opening, locking, and growing.
 
 Everything about LMDB that is not about our records is here. `docs/store-format.md` names the
 files in a store's folder.
@@ -27,6 +27,7 @@ from .errors import (
     StoreFull,
 )
 from .replacing import alone, opening, sync_folder
+from .short_reads import Latest, ReadGate, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,44 +54,6 @@ SPARE = 1 << 30
 SCARCE = 1 << 20
 
 
-class _ReadGate:
-    """Lets many read, or one change the map; LMDB forbids both at once in a process."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._condition = threading.Condition(self._lock)
-        self._changing = threading.Lock()
-        self._readers = 0
-        self._closed = False
-
-    def enter(self) -> None:
-        # The bare lock: its condition costs three times as much, and is rarely needed.
-        with self._lock:
-            while self._closed:
-                self._condition.wait()
-            self._readers += 1
-
-    def leave(self) -> None:
-        with self._lock:
-            self._readers -= 1
-            if self._closed and not self._readers:
-                self._condition.notify_all()
-
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        with self._changing:
-            with self._condition:
-                self._closed = True
-                while self._readers:
-                    self._condition.wait()
-            try:
-                yield
-            finally:
-                with self._condition:
-                    self._closed = False
-                    self._condition.notify_all()
-
-
 class _Shared:
     """One LMDB environment of this process.
 
@@ -101,7 +64,7 @@ class _Shared:
         self.env = env
         self.read_only = read_only
         self.sync = sync
-        self.gate = _ReadGate()
+        self.gate = ReadGate()
         self.users = 1
         self.tables: dict[str, _Database] = {}
         self.tables_lock = threading.Lock()
@@ -148,7 +111,7 @@ class Environment:
         self._closed = False
         self._writer_fd = -1
         self._length = 0
-        self.latest = _Latest(self)
+        self.latest = Latest(self)
         if read_only:
             self._refuse_missing()
         else:
@@ -322,9 +285,9 @@ class Environment:
         with self._shared.tables_lock:
             yield self._shared.tables
 
-    def read(self) -> _Reading:
+    def read(self) -> Reading:
         """A short read transaction, for a `with` block that yields to nobody."""
-        return _Reading(self.env, self._shared.gate)
+        return Reading(self.env, self._shared.gate)
 
     def begin_write(self) -> lmdb.Transaction[bytes]:
         if self.read_only:
@@ -425,6 +388,7 @@ class Environment:
         """
         self.check_usable()
         self._closed = True
+        self.latest.forget()
         data = self.path / DATA_FILE
         try:
             # Nobody here opens it meanwhile, and by the other locks nobody else does.
@@ -460,87 +424,6 @@ class Environment:
                 f"free some space and try again ({error})"
             )
         return StoreError(f"LMDB failed while {doing} at {self.path}: {error}")
-
-
-class _Reading:
-    """A read transaction while the map stays as it is."""
-
-    __slots__ = ("_env", "_gate", "_txn")
-
-    def __init__(self, env: lmdb.Environment, gate: _ReadGate) -> None:
-        self._env = env
-        self._gate = gate
-
-    def __enter__(self) -> lmdb.Transaction[bytes]:
-        self._gate.enter()
-        try:
-            self._txn = self._env.begin()
-        except lmdb.MapResizedError:
-            # Another process, the writer, has grown the map.
-            self._gate.leave()
-            with self._gate.alone():
-                self._env.set_mapsize(0)
-            return self.__enter__()
-        except BaseException:
-            self._gate.leave()
-            raise
-        return self._txn
-
-    def __exit__(self, *_: object) -> None:
-        self._txn.abort()
-        self._gate.leave()
-
-
-class _Latest:
-    """One read transaction for many short looks, until the next commit makes it old.
-
-    Beginning and ending one for each look costs five times as much as the look. It is for the
-    store's only writer: what another process commits would not be seen.
-    """
-
-    __slots__ = ("_environment", "_generation", "_lock", "_reading", "_txn")
-
-    def __init__(self, environment: Environment) -> None:
-        self._environment = environment
-        self._generation = _generation
-        self._lock = threading.Lock()
-        self._reading: _Reading | None = None
-        self._txn: lmdb.Transaction[bytes] | None = None
-
-    def __enter__(self) -> lmdb.Transaction[bytes]:
-        self._lock.acquire()
-        txn = self._txn
-        if txn is None or self._generation != _generation:
-            try:
-                self._environment.check_usable()
-                self._reading = reading = self._environment.read()
-                txn = self._txn = reading.__enter__()
-            except BaseException:
-                self._lock.release()
-                raise
-        return txn
-
-    def __exit__(self, *_: object) -> None:
-        if self._environment.read_only:
-            self._end()
-        self._lock.release()
-
-    def forget(self) -> None:
-        """Look at the store anew from the next time on."""
-        with self._lock:
-            self._end()
-
-    @contextlib.contextmanager
-    def held_off(self) -> Iterator[None]:
-        """Keep everyone from looking, while the map changes."""
-        with self._lock:
-            self._end()
-            yield
-
-    def _end(self) -> None:
-        reading, self._reading, self._txn = self._reading, None, None
-        if reading is not None:
-            reading.__exit__()
 
 
 def _size(file: Path) -> int:

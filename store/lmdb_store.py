@@ -209,8 +209,8 @@ class LmdbStore:
             if self._environment.read_only:
                 raise DamagedStore(f"{self._environment.path} is no Procession store")
             with self._environment.begin_write() as txn:
-                txn.put(b"format", frame(FORMAT_VERSION), db=meta)
-                txn.put(b"store_id", frame(self._new_id), db=meta)
+                txn.put(b"format", frame(b"format", FORMAT_VERSION), db=meta)
+                txn.put(b"store_id", frame(b"store_id", self._new_id), db=meta)
             return
         found = unframe(raw, "meta", b"format")
         if found != FORMAT_VERSION:

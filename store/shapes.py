@@ -200,7 +200,7 @@ def row_of(table: str, key: bytes, raw: bytes) -> Any:
 
     """
     packed = raw[4:]
-    if len(raw) < 5 or zlib.crc32(packed) != int.from_bytes(raw[:4], "little"):
+    if len(raw) < 5 or zlib.crc32(key + packed) != int.from_bytes(raw[:4], "little"):
         raise Misshapen("does not match its checksum: it was changed after it was written")
     decode = _DECODERS[table]
     if table == "waiting" and key[-8:] == bytes(8):

@@ -108,7 +108,7 @@ class Writer:
             self._write_parked(step.park)
         if step.wait:
             key = instance_key(step.process, step.instance) + number(step.wait)
-            self._put(key, self._frame(0), db=self._tables["waiting"])
+            self._put(key, self._frame(key, 0), db=self._tables["waiting"])
             self._counters.any_waiting = True
         if besides is not None:
             self._rare.write(step)
@@ -117,7 +117,8 @@ class Writer:
     def write_checkpoints(self, checkpoints: Mapping[str, int]) -> None:
         table = self._tables["checkpoints"]
         for router, position in checkpoints.items():
-            self._put(router.encode(), self._frame(position), db=table)
+            key = router.encode()
+            self._put(key, self._frame(key, position), db=table)
 
     def _refuse_append(self, append: Append) -> Conflict | Duplicate | None:
         if append.unique:
@@ -151,12 +152,9 @@ class Writer:
         version = record.version
         if version > 1 and self._get(prefix + number(version - 1), db=self._transitions) is None:
             return False
-        return self._put(
-            prefix + number(version),
-            self._frame(transition_to_row(record)),
-            overwrite=False,
-            db=self._transitions,
-        )
+        key = prefix + number(version)
+        row = self._frame(key, transition_to_row(record))
+        return self._put(key, row, overwrite=False, db=self._transitions)
 
     def _write_events(self, append: Append) -> None:
         stream = append.stream
@@ -174,12 +172,13 @@ class Writer:
                 event.event_id = named
             if not event.correlation_id:
                 event.correlation_id = event.event_id
-            framed = self._frame(position)
-            row = self._frame(event_to_row(event, named))
-            self._put(number(position), row, db=self._log, append=True)
-            self._put(prefix + number(version), framed, db=self._streams)
+            key = number(position)
+            self._put(key, self._frame(key, event_to_row(event, named)), db=self._log, append=True)
+            key = prefix + number(version)
+            self._put(key, self._frame(key, position), db=self._streams)
             if append.unique:
-                self._put(event.event_id.encode(), framed, db=self._tables["event_ids"])
+                key = event.event_id.encode()
+                self._put(key, self._frame(key, position), db=self._tables["event_ids"])
         self._counters.position = position
 
     def _last_version(self, prefix: bytes) -> int:
@@ -195,7 +194,8 @@ class Writer:
             else:
                 counters.ticket += 1
                 command.ticket = counters.ticket
-            self._put(number(command.ticket), self._frame(command_to_row(command)), db=self._queue)
+            key = number(command.ticket)
+            self._put(key, self._frame(key, command_to_row(command)), db=self._queue)
 
     def _write_result(self, step: Step) -> None:
         result, append = step.result, step.append
@@ -205,17 +205,17 @@ class Writer:
             result.first_position = append.events[0].position
             result.events = len(append.events)
         row = (result.first_position, result.events, result.refusal)
-        self._put(step.command_id.encode(), self._frame(row), db=self._command_ids)
+        key = step.command_id.encode()
+        self._put(key, self._frame(key, row), db=self._command_ids)
 
     def _write_parked(self, parked: ParkedRecord) -> None:
         self._counters.parked += 1
         parked.number = self._counters.parked
-        self._put(
-            number(parked.number), self._frame(parked_to_row(parked)), db=self._tables["parked"]
-        )
+        key = number(parked.number)
+        self._put(key, self._frame(key, parked_to_row(parked)), db=self._tables["parked"])
         if parked.position:
             key = parked_at_key(parked)
-            self._put(key, self._frame(parked.number), db=self._tables["parked_at"])
+            self._put(key, self._frame(key, parked.number), db=self._tables["parked_at"])
 
 
 def find_position(txn: Txn, tables: Tables, event_id: str) -> int:

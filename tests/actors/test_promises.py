@@ -679,7 +679,7 @@ def test_11_a_store_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     with lmdb.open(str(tmp_path), max_dbs=32) as env:
         meta = env.open_db(b"meta")
         with env.begin(write=True) as txn:
-            txn.put(b"format", frame(99), db=meta)
+            txn.put(b"format", frame(b"format", 99), db=meta)
     before = (tmp_path / "data.mdb").read_bytes()
     with pytest.raises(UnknownFormat, match="format 99"):
         Runtime(tmp_path, bank)
@@ -713,7 +713,7 @@ def test_11_a_damaged_record_is_reported_and_harms_no_other(
             list(runtime.events())
         assert runtime.get(Book, "good") is not None
     assert issubclass(CorruptRecord, StoreError)
-    assert [one.table for one in findings] == ["log", "transitions"]
+    assert [one.table for one in findings] == ["log", "streams", "transitions"]
     findings.clear()
 
 

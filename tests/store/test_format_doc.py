@@ -82,10 +82,10 @@ def read_with_lmdb_alone(folder: Path) -> dict[str, dict[bytes, bytes]]:
     return found
 
 
-def value(raw: bytes) -> Any:
+def value(key: bytes, raw: bytes) -> Any:
     """A frame taken apart as the page says."""
     (checksum,) = struct.unpack("<I", raw[:4])
-    assert checksum == zlib.crc32(raw[4:])
+    assert checksum == zlib.crc32(key + raw[4:])
     return msgpack.unpackb(raw[4:])
 
 
@@ -173,7 +173,7 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
     )
     found = read_with_lmdb_alone(tmp_path)
     rows = {
-        table: {key: value(raw) for key, raw in found[table].items()}
+        table: {key: value(key, raw) for key, raw in found[table].items()}
         for table in TABLES
         if table != "meta"
     }
@@ -229,7 +229,7 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
 
 def test_meta_holds_the_format_and_an_id_of_the_store(tmp_path: Path) -> None:
     write(tmp_path)
-    meta = {key: value(raw) for key, raw in read_with_lmdb_alone(tmp_path)["meta"].items()}
+    meta = {key: value(key, raw) for key, raw in read_with_lmdb_alone(tmp_path)["meta"].items()}
     assert meta.keys() == {b"format", b"store_id"}
     assert meta[b"format"] == FORMAT_VERSION
     assert re.fullmatch(r"[0-9a-f]{32}", meta[b"store_id"])
@@ -241,5 +241,5 @@ def test_an_id_in_the_form_of_its_place_is_left_out_of_the_event_even_when_given
     given = EventRecord("E", "s", 0, 5, b"", "s@1", "")
     write(tmp_path, Step(append=Append("s", None, [given], unique=True)))
     found = read_with_lmdb_alone(tmp_path)
-    assert value(found["log"][ONE])[5] is None
-    assert value(found["event_ids"][b"s@1"]) == 1
+    assert value(ONE, found["log"][ONE])[5] is None
+    assert value(b"s@1", found["event_ids"][b"s@1"]) == 1

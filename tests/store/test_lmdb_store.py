@@ -47,7 +47,7 @@ def put_raw(folder: Path, table: bytes, key: bytes, value: object) -> None:
     with lmdb.Environment(str(folder), max_dbs=32) as env:
         db = env.open_db(table)
         with env.begin(write=True) as txn:
-            txn.put(key, struct.pack("<I", zlib.crc32(packed)) + packed, db=db)
+            txn.put(key, struct.pack("<I", zlib.crc32(key + packed)) + packed, db=db)
 
 
 def flip(file: Path, marker: bytes) -> None:
@@ -118,6 +118,19 @@ def test_a_durability_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 
 
 # Damaged records
+
+
+def test_a_record_that_stands_under_another_key_is_found(tmp_path: Path) -> None:
+    with fast(tmp_path) as store:
+        store.commit([append("s", b"event-one", b"event-two")])
+    with lmdb.Environment(str(tmp_path), max_dbs=32) as env:
+        db = env.open_db(b"log")
+        with env.begin(write=True) as txn:
+            first = txn.get(bytes(7) + b"\x01", db=db)
+            assert first is not None
+            txn.put(bytes(7) + b"\x02", first, db=db)
+    with fast(tmp_path) as store, pytest.raises(CorruptRecord, match=r"x02' of table 'log'"):
+        store.read_log(1, ALL)
 
 
 def test_a_flipped_byte_in_an_event_is_found_and_the_others_stay_readable(tmp_path: Path) -> None:

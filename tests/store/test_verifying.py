@@ -216,7 +216,7 @@ class Damage:
 
     def put(self, table: str, key: bytes, row: object) -> None:
         packed: bytes = msgpack.packb(row)
-        self.raw(table, key, struct.pack("<I", zlib.crc32(packed)) + packed)
+        self.raw(table, key, struct.pack("<I", zlib.crc32(key + packed)) + packed)
 
     def get(self, table: str, key: bytes) -> Any:
         value = self._txn.get(key, db=self._tables[table])
@@ -236,7 +236,9 @@ class Damage:
         value = self._txn.get(key, db=self._tables[table])
         assert value is not None
         self.delete(table, key)
-        self.raw(table, to, value)
+        # With the checksum that it would have there: what else is wrong is to be found.
+        packed = value[4:]
+        self.raw(table, to, struct.pack("<I", zlib.crc32(to + packed)) + packed)
 
 
 def told(findings: list[Finding]) -> str:
