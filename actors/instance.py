@@ -292,6 +292,9 @@ class InstanceActor(DurableActor):
         if taken is not None:
             step.besides = merged(taken, step.besides)
         errand.came_of = "transitions"
+        if self.is_complete:
+            # Most will never go on; what they hold is let go while it is still at hand.
+            self._process = None
         if self._holds_early:
             self._look_again()
         return step
