@@ -1,4 +1,4 @@
-"""Typed values to bytes and back: msgspec checks and converts, msgpack packs.
+"""Typed values to bytes and back, as MessagePack; msgspec checks, converts and packs.
 
 A value is accepted when what was packed reads back equal to it under its annotations. That one
 rule refuses a wrong type, a `"99"` where a `Decimal` belongs, and whatever would come back as
@@ -10,7 +10,6 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import msgpack
 import msgspec
 from msgspec import inspect
 
@@ -23,17 +22,15 @@ __all__ = ["Codec", "codecs", "dump", "dump_headers", "load_headers"]
 
 T = TypeVar("T")
 
-_packb: Callable[[Any], bytes] = msgpack.packb
+_encode: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
 _to_builtins = msgspec.to_builtins
 # MessagePack has bytes; JSON, which msgspec assumes, has not.
 _NATIVE = (bytes,)
 
-_pack_directly: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
-
 
 def _pack(value: Any) -> bytes:
     """Times as text with their zone; msgspec by itself would write them without it."""
-    return _packb(_to_builtins(value, builtin_types=_NATIVE))
+    return _encode(_to_builtins(value, builtin_types=_NATIVE))
 
 
 _MISFITS = (TypeError, ValueError, ArithmeticError, RecursionError)
@@ -54,7 +51,7 @@ class Codec(Generic[T]):
         self._decode: Callable[[bytes], T] = msgspec.msgpack.Decoder(kind).decode
         parts = _parts_of(kind)
         # The same bytes in a third of the time, where there is no time among the fields.
-        self._pack = _pack_directly if parts <= _DIRECT else _pack
+        self._pack = _encode if parts <= _DIRECT else _pack
         self.is_immutable = parts <= _IMMUTABLE
         """Whether a value can be given to several readers, because none can change it."""
 

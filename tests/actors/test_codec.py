@@ -211,7 +211,7 @@ def test_a_command_reads_back_equal() -> None:
 @settings(derandomize=True, deadline=None)
 @given(st.integers(min_value=2**64) | st.integers(max_value=-(2**63) - 1))
 def test_a_number_of_more_than_64_bits_is_refused_by_field(number: int) -> None:
-    with pytest.raises(InvalidMessage, match=r"Loose is not valid: .*out of range.*`\$\.count`"):
+    with pytest.raises(InvalidMessage, match=r"Loose is not valid: .*2\*\*64.*`\$\.count`"):
         packed(Loose(count=number))
     with pytest.raises(InvalidMessage, match=r"Loose is not valid: .*`\$\.plain`"):
         packed(Loose(plain=[{"deep": number}]))
