@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from store import check_name
 
 from .codec import codecs
-from .errors import DefinitionError, InvalidMessage, UnknownMessage
+from .errors import DefinitionError, InvalidMessage, UnknownMessage, shown
 from .handlers import Handler, check_method, handlers_of, methods_of, refuse_keywords
 from .messages import Command, Event
 from .names import SURELY_SHORT, id_of
@@ -179,8 +179,8 @@ class AggregateDefinition:
         handler = self.handlers.get(type(command))
         if handler is None:
             raise UnknownMessage(
-                f"{self.cls.__qualname__} has no handler for {command!r}; the class that took it "
-                f"was renamed or removed, or the command has a newer version"
+                f"{self.cls.__qualname__} has no handler for {shown(command)}; the class that took "
+                f"it was renamed or removed, or the command has a newer version"
             )
         answer = handler.function(aggregate, command)
         made: list[tuple[Event, bytes, Any]] = []
@@ -285,7 +285,7 @@ def _events(answer: object, aggregate: Aggregate) -> Iterator[Event]:
 
 def _no_event(value: object, aggregate: Aggregate) -> str:
     return (
-        f"a handler of {type(aggregate).__qualname__} returned {value!r}; "
+        f"a handler of {type(aggregate).__qualname__} returned {shown(value)}; "
         f"return or yield events, or None"
     )
 

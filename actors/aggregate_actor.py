@@ -50,6 +50,8 @@ class Request(Errand, kw_only=True, gc=False):
     reply_to: Any = None
     is_from_outside: bool = False
     refusal: BaseException | None = None
+    decided_at: int | None = None
+    """The version of the aggregate that decided; None before one did."""
 
     def finish(self, outcome: Outcome) -> None:
         """Reply, and tell the courier that a queued command is done."""
@@ -67,6 +69,9 @@ class Request(Errand, kw_only=True, gc=False):
             actor.courier.tell_refusal(besides.refusal)
         if self.reply_to is not None:
             self._reply(self.reply_to, outcome)
+        # An error knows the frames it came through, and these know this request. Nobody would ever
+        # find such a circle, since requests are not looked at by Python's cycle collector.
+        self.refusal = self.reply_to = None
 
     def _reply(self, future: pykka.Future[list[Event]], outcome: Outcome) -> None:
         if isinstance(outcome, Duplicate):
@@ -90,6 +95,7 @@ class Request(Errand, kw_only=True, gc=False):
         if self.reply_to is None:
             return False
         self.reply_to.set_exception((type(error), error, error.__traceback__))
+        self.refusal = self.reply_to = None
         return True
 
 
@@ -118,7 +124,7 @@ class AggregateActor(DurableActor):
 
     def on_receive(self, message: Request) -> None:
         """Carry out one command."""
-        message.refusal = None
+        message.refusal = message.decided_at = None
         try:
             step = self._step(message)
         except BaseException as error:  # noqa: BLE001 - it goes to whoever asked, or is parked
@@ -142,32 +148,29 @@ class AggregateActor(DurableActor):
                 f"{self._definition.cls.__qualname__} cannot carry out a {record.type}, which "
                 f"nothing here can read; {self.courier.catalog.mend_for(record.type)}"
             )
-        version = aggregate.version
+        request.decided_at = version = aggregate.version
         made = self._definition.decide(aggregate, command)
-        step = Step(take=record.ticket)
+        append = Append(self._stream, version, [])
+        step = Step(append, take=record.ticket)
         if request.is_from_outside:
             step.command_id, step.result = record.command_id, CommandResult()
         if made:
             now = self.courier.now()
-            step.append = Append(
-                self._stream,
-                version,
-                [
-                    EventRecord(
-                        self.courier.catalog.name_of(type(event)),
-                        self._stream,
-                        number,
-                        now,
-                        packed,
-                        "",
-                        record.correlation_id,
-                        record.command_id,
-                        depth=record.depth + 1 if record.process else 0,
-                        message=shared,
-                    )
-                    for number, (event, packed, shared) in enumerate(made, version + 1)
-                ],
-            )
+            append.events = [
+                EventRecord(
+                    self.courier.catalog.name_of(type(event)),
+                    self._stream,
+                    number,
+                    now,
+                    packed,
+                    "",
+                    record.correlation_id,
+                    record.command_id,
+                    depth=record.depth + 1 if record.process else 0,
+                    message=shared,
+                )
+                for number, (event, packed, shared) in enumerate(made, version + 1)
+            ]
             snapshot = self._definition.snapshot(aggregate)
             if snapshot is not None:
                 step.besides = Besides(snapshot=snapshot)
@@ -177,6 +180,10 @@ class AggregateActor(DurableActor):
         record = request.command
         request.refusal = error
         step = Step(take=record.ticket)
+        if request.decided_at is not None:
+            # It may have been decided by events that are not on disk after all, and then it is
+            # decided again.
+            step.append = Append(self._stream, request.decided_at, [])
         if isinstance(error, Rejected) and request.is_from_outside:
             step.command_id = record.command_id
             step.result = CommandResult(refusal=error.reason)

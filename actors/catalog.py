@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .codec import Codec, codecs
-from .errors import DefinitionError, UnknownMessage
+from .errors import DefinitionError, UnknownMessage, shown
 from .messages import Command, Event, Message, UnknownCommand, UnknownEvent
 from .upcasting import Chain, OldCodec, Readers, check_chain, split
 
@@ -226,7 +226,7 @@ class Catalog:
             UnknownMessage: no domain here has it
 
         """
-        definition = self.processes.get(cls)
+        definition = self.processes.get(cls) if issubclass(type(cls), type) else None
         if definition is None:
             raise UnknownMessage(f"{self._unregistered(cls)}")
         return definition
@@ -238,12 +238,15 @@ class Catalog:
             UnknownMessage: no domain here has it
 
         """
-        definition = self.aggregates.get(cls)
+        definition = self.aggregates.get(cls) if issubclass(type(cls), type) else None
         if definition is None:
             raise UnknownMessage(f"{self._unregistered(cls)}")
         return definition
 
-    def _unregistered(self, cls: type) -> str:
+    def _unregistered(self, cls: object) -> str:
+        if not issubclass(type(cls), type):
+            return f"{shown(cls)} is no class; give a process manager or an aggregate"
+        assert isinstance(cls, type)
         return (
             f"{cls.__qualname__} is in no domain of this runtime; "
             f"register it: `{self._some_domain()}.register({cls.__name__})`"

@@ -86,7 +86,7 @@ class SystemClock:
         return datetime.now(UTC)
 
     def alarm(self, ring: Callable[[], None]) -> Alarm:
-        """An alarm with a thread of its own."""
+        """An alarm with a thread of its own, from when it is first set."""
         return _ThreadAlarm(self, ring)
 
     def attach(self, settle: Callable[[float], bool]) -> None:
@@ -103,19 +103,25 @@ class _ThreadAlarm:
         self._condition = threading.Condition()
         self._moment: datetime | None = None
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="procession-alarm", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
 
     def set(self, moment: datetime) -> None:
         with self._condition:
             self._moment = moment
+            if self._thread is None and not self._closed:
+                # Not before, so that one that is never set need not be closed.
+                self._thread = threading.Thread(
+                    target=self._run, name="procession-alarm", daemon=True
+                )
+                self._thread.start()
             self._condition.notify()
 
     def close(self) -> None:
         with self._condition:
             self._closed = True
             self._condition.notify()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         while self._wait():

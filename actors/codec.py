@@ -8,17 +8,18 @@ something else.
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 from msgspec import inspect
 
-from .errors import InvalidMessage
+from .errors import InvalidMessage, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-__all__ = ["Codec", "codecs", "dump", "dump_headers", "load_headers"]
+__all__ = ["Codec", "codecs", "differ", "dump", "dump_headers", "load_headers"]
 
 T = TypeVar("T")
 
@@ -31,10 +32,6 @@ _NATIVE = (bytes,)
 def _pack(value: Any) -> bytes:
     """Times as text with their zone; msgspec by itself would write them without it."""
     return _encode(_to_builtins(value, builtin_types=_NATIVE))
-
-
-_MISFITS = (TypeError, ValueError, ArithmeticError, RecursionError)
-"""What packing and comparing raise for values that are no data; they do not say where."""
 
 
 class Codec(Generic[T]):
@@ -77,9 +74,10 @@ class Codec(Generic[T]):
             is_same = back == value
         except msgspec.ValidationError as error:
             raise InvalidMessage(f"{self._name} is not valid: {error}") from error
-        except _MISFITS as error:
+        except Exception as error:
+            # Anything: comparing may have run code of the value's own.
             where = _first_misfit(value)
-            raise InvalidMessage(f"{self._name} is not valid: {error}{where}") from error
+            raise InvalidMessage(f"{self._name} is not valid: {_said(error)}{where}") from error
         if not is_same:
             raise InvalidMessage(f"{self._name} is not valid: {_first_difference(value, back)}")
         return packed, back
@@ -93,7 +91,7 @@ class Codec(Generic[T]):
         """
         try:
             return self._decode(packed)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
             raise InvalidMessage(f"stored {self._name} does not fit its class: {error}") from error
 
 
@@ -168,7 +166,7 @@ def _first_misfit(value: Any) -> str:
         try:
             _pack(given)
             operator.eq(given, given)
-        except _MISFITS:
+        except Exception:  # noqa: BLE001 - as above
             return f" - at `$.{name}`"
     return ""
 
@@ -177,12 +175,27 @@ def _first_difference(value: Any, back: Any) -> str:
     read_back = _fields(back)
     for name, given in _fields(value).items():
         read = read_back.get(name)
-        if given != read:
+        if differ(given, read):
             return (
-                f"{name}={given!r} would be read back as {read!r}; "
+                f"{name}={shown(given)} would be read back as {shown(read)}; "
                 f"give a value of the annotated type"
             )
     return "it would not read back equal"
+
+
+def differ(one: Any, other: Any) -> bool:
+    """Whether two values differ, as far as their own code can tell."""
+    try:
+        return bool(one != other)
+    except Exception:  # noqa: BLE001 - what cannot be compared is not the same
+        return True
+
+
+def _said(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - the value's own error, and its own code
+        return type(error).__name__
 
 
 class _Codecs(dict[type, Codec[Any]]):
@@ -215,8 +228,21 @@ _headers: Codec[dict[str, Any]] = Codec(dict[str, Any], "headers")
 
 
 def dump_headers(headers: Mapping[str, Any] | None) -> bytes | None:
-    """Pack headers: names and plain values."""
-    return _headers.dump(dict(headers)) if headers else None
+    """Pack headers: names and plain values.
+
+    Raises:
+        InvalidMessage: they are no mapping, or hold something else
+
+    """
+    if headers is None:
+        return None
+    try:
+        plain = dict(headers) if issubclass(type(headers), Mapping) else None
+    except Exception as error:
+        raise InvalidMessage(f"headers cannot be read: {_said(error)}") from error
+    if plain is None:
+        raise InvalidMessage(f"headers={shown(headers)} are no mapping; give names and values")
+    return _headers.dump(plain) if plain else None
 
 
 def load_headers(packed: bytes | None) -> dict[str, Any]:

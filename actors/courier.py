@@ -7,14 +7,15 @@ from collections import Counter, deque
 from functools import partial
 from typing import TYPE_CHECKING
 
-from store import FROM_OUTSIDE, Step
+from store import FROM_OUTSIDE, CorruptRecord, Step
 
 from .aggregate_actor import AggregateActor, Request
 from .clock import stopwatch
 from .dispatcher import PooledActor
 from .errands import Told
 from .errors import Rejected, UnknownMessage
-from .parking import parked_command
+from .parking import parked_command, parked_ticket
+from .waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -119,6 +120,7 @@ class Courier(PooledActor):
         self._sent = 0
         self.finished = 0
         self.is_closed = False
+        self.waiting = Waiting()
         self.counts: Counter[str] = Counter()
 
     # Called by the runtime
@@ -207,11 +209,30 @@ class Courier(PooledActor):
             while room > 0 and lane.has_more and not self.is_closed:
                 commands = lane.next_fresh(room)
                 if not commands:
-                    commands = self.store.read_queue(lane.taken, room)
+                    commands = self._read_queue(lane, room)
                     lane.look_beyond(commands)
                 self._sent += len(commands)
                 self.population.send(list(self._take(commands)))
                 room -= len(commands)
+
+    def _read_queue(self, lane: _Lane, room: int) -> list[CommandRecord]:
+        """The next commands of a lane; one that cannot be read is set aside on the way."""
+        limit = room
+        while True:
+            try:
+                return self.store.read_queue(lane.taken, limit)
+            except CorruptRecord as error:
+                ticket = int.from_bytes(error.key, "big")
+                if limit > 1:
+                    # One by one, up to the one that is damaged.
+                    limit = 1
+                elif ticket > lane.newest:
+                    # Of the other lane, or of this one's next look.
+                    return []
+                else:
+                    limit, lane.taken = room, ticket
+                    self._sent += 1
+                    self.journal.add(_Stray(self, None, ticket, error))
 
     def _take(self, commands: list[CommandRecord]) -> Iterator[Sending]:
         for command in commands:
@@ -219,7 +240,11 @@ class Courier(PooledActor):
             category = stream.partition("-")[0]
             wake = self._wakers.get(category)
             if wake is None:
-                self.journal.add(_Stray(self, command))
+                error = UnknownMessage(
+                    f"no aggregate of this runtime has the stream {command.stream!r}; register "
+                    f"the one that takes {command.type}, and retry"
+                )
+                self.journal.add(_Stray(self, command, command.ticket, error))
             else:
                 request = Request(command=command, is_from_outside=command.process is None)
                 yield category, stream, wake, request
@@ -241,16 +266,19 @@ class _Discard:
 
 
 class _Stray:
-    """A queued command whose aggregate is in no domain of this runtime: it is parked."""
+    """A queued command that is parked, since no aggregate here takes it, or nobody can read it."""
 
-    def __init__(self, courier: Courier, command: CommandRecord) -> None:
+    def __init__(
+        self, courier: Courier, command: CommandRecord | None, ticket: int, error: Exception
+    ) -> None:
         self._courier = courier
-        error = UnknownMessage(
-            f"no aggregate of this runtime has the stream {command.stream!r}; register the one "
-            f"that takes {command.type}, and retry"
-        )
-        logger.warning("command %s was parked: %s", command.command_id, error)
-        self.step = Step(take=command.ticket, park=parked_command(error, command, courier.now()))
+        now = courier.now()
+        if command is None:
+            parked = parked_ticket(error, ticket, now)
+        else:
+            parked = parked_command(error, command, now)
+        logger.warning("command %s was parked: %s", parked.cause, error)
+        self.step = Step(take=ticket, park=parked)
 
     def committed(self, outcome: Outcome) -> None:
         del outcome

@@ -144,11 +144,17 @@ class PooledActor(pykka.Actor):
         """Called by a worker when the actor has come to the head of the run queue."""
         try:
             self.work()
-        finally:
+        except BaseException:
             self.scheduled = False
-            # Something may have come after `work` looked and before the flag was cleared.
-            if self.has_work():
+            # The message that failed is gone. What is looked for in the store is still there, and
+            # would fail again at once; whoever has something new wakes it.
+            if self.envelopes:
                 self.wake()
+            raise
+        self.scheduled = False
+        # Something may have come after `work` looked and before the flag was cleared.
+        if self.has_work():
+            self.wake()
 
     def work(self) -> None:
         """Handle what is in the inbox, at most `TURN` messages."""
@@ -221,9 +227,12 @@ class Dispatcher:
         self._work_waits = False
         self._is_idling = False
         self._stopping = False
+        self._nobody_waits = False
+        self._is_abandoned = False
         self._first = workers
         self._most = workers if workers == 1 else workers * SPARE
         self._threads: list[threading.Thread] = []
+        self._alive: set[threading.Thread] = set()
         self._handling = threading.local()
 
     # For actors
@@ -288,15 +297,40 @@ class Dispatcher:
 
         """
         with self._condition:
+            self._quiet.wait_for(lambda: self._nobody_waits or self._is_quiet(), timeout)
+            return self._is_quiet()
+
+    def send_away(self) -> None:
+        """Have `wait_quiet` return at once from now on; for those who wait while it is closed."""
+        with self._condition:
+            self._nobody_waits = True
+            self._quiet.notify_all()
+
+    def drain(self, timeout: float | None) -> bool:
+        """As `wait_quiet`, for whoever closes it."""
+        with self._condition:
             return self._quiet.wait_for(self._is_quiet, timeout)
 
-    def stop(self) -> None:
-        """End the threads after the turns in hand. Messages left in inboxes are not handled."""
+    def stop(self, timeout: float | None = None) -> list[threading.Thread]:
+        """End the threads after the turns in hand. Messages left in inboxes are not handled.
+
+        Args:
+            timeout: most seconds to wait for the turns in hand, or None for as long as it takes
+
+        Returns:
+            the threads whose turns are not over; each ends when its turn is
+
+        """
         with self._condition:
             self._stopping = True
             self._condition.notify_all()
+            self._quiet.wait_for(lambda: not self._alive, timeout)
+            late = [thread for thread in self._threads if thread in self._alive]
+            self._is_abandoned = bool(late)
         for thread in self._threads:
-            thread.join()
+            if thread not in late:
+                thread.join()
+        return late
 
     def _is_quiet(self) -> bool:
         return not (self._work_waits or self._ready or self._busy or self._is_busy_outside)
@@ -308,14 +342,23 @@ class Dispatcher:
             target=self._work, name=f"procession-worker-{len(self._threads)}", daemon=True
         )
         self._threads.append(thread)
+        self._alive.add(thread)
         self._benched += 1
         thread.start()
 
     def _work(self) -> None:
         self._handling.worker = True
         me = threading.get_ident()
-        while self._sit_on_bench(me):
-            self._lead(me)
+        try:
+            while self._sit_on_bench(me):
+                self._lead(me)
+        finally:
+            if self._is_abandoned:
+                # Nobody waits for this thread any more; what its turn left is refused.
+                self._on_idle()
+            with self._condition:
+                self._alive.discard(threading.current_thread())
+                self._quiet.notify_all()
 
     def _sit_on_bench(self, me: int) -> bool:
         """Wait until this thread has the lead; False when it is time to end."""

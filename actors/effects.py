@@ -21,6 +21,7 @@ from .dispatcher import PooledActor
 from .errors import UnknownMessage
 from .names import category_of
 from .parking import parked_effect
+from .tail import UNREADABLE
 from .upcasting import split
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ class Effects:
         self._alarm: Alarm | None = None
         self._most = threads
         self._threads: list[threading.Thread] = []
+        self._alive: set[threading.Thread] = set()
         self._inside = threading.local()
         # Everything below is guarded by this. It may be held when one of the dispatcher's locks
         # is taken, never the other way round.
@@ -217,19 +219,33 @@ class Effects:
 
     def close(self) -> None:
         """Start no more effects; those that run are finished."""
-        if self._alarm is not None:
-            self._alarm.close()
         with self._condition:
             self.is_closed = True
             self._ready.clear()
             self._waiting.clear()
             self._condition.notify_all()
             self._note_busy()
+        alarm, self._alarm = self._alarm, None
+        if alarm is not None:
+            alarm.close()
 
-    def stop(self) -> None:
-        """Wait until the threads have ended."""
+    def stop(self, timeout: float | None = None) -> list[threading.Thread]:
+        """Wait until the threads have ended.
+
+        Args:
+            timeout: most seconds to wait, or None for as long as it takes
+
+        Returns:
+            the threads whose effects are not over; each ends when its effect is
+
+        """
+        with self._condition:
+            self._condition.wait_for(lambda: not self._alive, timeout)
+            late = [thread for thread in self._threads if thread in self._alive]
         for thread in self._threads:
-            thread.join()
+            if thread not in late:
+                thread.join()
+        return late
 
     # For feeds
 
@@ -254,6 +270,7 @@ class Effects:
             name = f"procession-effects-{len(self._threads)}"
             thread = threading.Thread(target=self._work, name=name, daemon=True)
             self._threads.append(thread)
+            self._alive.add(thread)
             self._free += 1
             thread.start()
         self._condition.notify(len(self._ready))
@@ -272,6 +289,8 @@ class Effects:
                 while not self._ready and not self.is_closed:
                     self._condition.wait()
                 if self.is_closed:
+                    self._alive.discard(threading.current_thread())
+                    self._condition.notify_all()
                     return
                 job = self._take()
             self._carry_out(job)
@@ -553,7 +572,8 @@ class _Feed(PooledActor):
             return
         jobs: list[_Job] = []
         for record in self._tail.after(self._position, room):
-            if self.acts_after(record):
+            # The router has parked what cannot be read.
+            if record.type != UNREADABLE and self.acts_after(record):
                 jobs += self._jobs_of(record)
             self._position = record.position
         if jobs:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from store import ClosedError
+from store import ClosedError, StoreError
 
 from .courier import Courier
 from .dispatcher import Dispatcher
 from .effects import Effects
 from .errands import Look
 from .journal import Journal
+from .lagging import whereabouts
 from .population import Population
 from .router import Router
 from .tail import Tail
 from .timekeeper import Timekeeper
 
 if TYPE_CHECKING:
+    import threading
+
     from store import EventRecord, Store
 
     from .catalog import Catalog
@@ -31,6 +35,12 @@ __all__ = ["Engine", "Options"]
 logger = logging.getLogger("procession")
 
 PAGE = 256
+
+LOOK = 0.1
+"""Seconds between looks whether the disk refuses, while somebody closes it."""
+
+GRACE = 1.0
+"""Seconds that threads have to end when nobody waits for handlers any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +108,9 @@ class Engine:
     ) -> None:
         self._store = store
         self._clock = clock
+        self._is_attached = False
+        self._stopped: BaseException | None = None
+        self.is_closing = False
         self.dispatcher = dispatcher(
             options.workers,
             on_idle=self._flush,
@@ -163,6 +176,7 @@ class Engine:
             router.wake()
         self.timekeeper.wake()
         self._clock.attach(self.catch_up)
+        self._is_attached = True
 
     def _take_up_what_waits(self) -> None:
         """Let instances go on that were cut off in the middle of what had waited for them."""
@@ -175,18 +189,53 @@ class Engine:
             after = page[-1]
 
     def settle(self, timeout: float | None) -> bool:
-        """Wait until nothing is undelivered and nothing in flight; False if time ran out."""
-        return self.dispatcher.wait_quiet(timeout)
+        """Wait until nothing is undelivered and nothing in flight; False if time ran out.
+
+        Raises:
+            ClosedError: it was closed meanwhile
+            StoreError: something stopped, since the store cannot be read
+
+        """
+        is_quiet = self.dispatcher.wait_quiet(timeout)
+        if self.is_closing:
+            raise ClosedError(
+                "the runtime was closed while settle() waited; what is undelivered is taken up "
+                "when it is opened again"
+            )
+        stopped, self._stopped = self._stopped, None
+        if stopped is not None:
+            raise StoreError(
+                f"not everything could be delivered: {stopped}. The log of the process says more"
+            ) from stopped
+        return is_quiet
 
     def catch_up(self, timeout: float) -> bool:
         """As `settle`, for the clock; a handler that moves the clock does not wait for itself."""
         if self.dispatcher.is_worker or self.effects.is_inside:
             return True
-        return self.dispatcher.wait_quiet(timeout)
+        return self.dispatcher.wait_quiet(timeout) or self.is_closing
 
-    def close(self) -> None:
-        """Finish what is in hand, write how far it got, and stop all threads."""
-        self._clock.detach(self.catch_up)
+    def close(self, timeout: float | None) -> None:
+        """Finish what is in hand, write how far it got, and stop all threads.
+
+        Whatever interrupts it, nothing is written and nobody waits when it is over.
+
+        Args:
+            timeout: most seconds to wait for handlers and after-effects that run, or None for
+                as long as they take
+
+        """
+        left: float | None = 0.0
+        try:
+            self._take_no_more()
+            left = self._drain(timeout)
+        finally:
+            self._end(left if left is None else max(left, GRACE), timeout)
+
+    def _take_no_more(self) -> None:
+        self.is_closing = True
+        if self._is_attached:
+            self._clock.detach(self.catch_up)
         self.population.close()
         self.timekeeper.close()
         self.effects.close()
@@ -194,14 +243,41 @@ class Engine:
         for router in self.routers:
             router.is_closed = True
         self.journal.hurry()
-        while not self.dispatcher.wait_quiet(0.1):
+        self.dispatcher.send_away()
+        # Somebody may have been interrupted who had something to do and was about to say so.
+        self.dispatcher.nudge()
+
+    def _drain(self, timeout: float | None) -> float | None:
+        """Wait for what is in hand; returns how many of the seconds are left."""
+        looks = math.inf if timeout is None else math.ceil(timeout / LOOK)
+        while looks > 0 and not self.dispatcher.drain(LOOK):
             if self.journal.has_given_up:
                 break
-        self.dispatcher.stop()
+            looks -= 1
+        return None if timeout is None else looks * LOOK
+
+    def _end(self, patience: float | None, timeout: float | None) -> None:
+        # It may have been interrupted before.
+        self.effects.close()
+        late = self.dispatcher.stop(patience)
+        late += self.effects.stop(GRACE if late else patience)
+        if late:
+            self.population.abandon()
+            self._tell_late(late, timeout)
         self.journal.abandon()
-        if not self.journal.has_given_up:
-            self.effects.stop()
+        self.courier.waiting.close()
+        if not (late or self.journal.has_given_up):
             self.journal.write_checkpoints()
+
+    @staticmethod
+    def _tell_late(late: list[threading.Thread], timeout: float | None) -> None:
+        for thread in late:
+            logger.error(
+                "closed without waiting any longer (timeout=%s) for %s. What that makes from here "
+                "on is not kept; it is done again when the store is opened next",
+                timeout,
+                whereabouts(thread),
+            )
 
     def stats(self) -> dict[str, int]:
         """Counters since the start, and gauges."""
@@ -261,4 +337,5 @@ class Engine:
 
     def _report(self, actor: PooledActor, error: BaseException) -> None:
         if not isinstance(error, ClosedError):
+            self._stopped = error
             logger.critical("%s stopped in the middle of its turn", actor, exc_info=error)

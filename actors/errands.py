@@ -84,7 +84,8 @@ class TimerDue(InstanceErrand, kw_only=True, gc=False):
     is_put_off: bool = False
 
     def carry_out(self) -> Step:
-        self.is_put_off = False
+        # What an attempt before came to, whose step was not committed, counts no more.
+        self.is_put_off, self.came_of = False, ""
         step: Step = self.actor.ring(self)
         return step
 
@@ -113,7 +114,7 @@ class Look(InstanceErrand, kw_only=True, gc=False):
         return step
 
 
-class Refresh(InstanceErrand, kw_only=True, gc=False):
+class Refresh(InstanceErrand, kw_only=True, gc=True):
     """Rebuild the state from the events; `reply_to` gets whether there was anything."""
 
     needs_disk: ClassVar[bool] = True
@@ -129,7 +130,7 @@ class Refresh(InstanceErrand, kw_only=True, gc=False):
             self.reply_to.set(self.came_of == "refreshed")
 
 
-class Adjust(InstanceErrand, kw_only=True, gc=False):
+class Adjust(InstanceErrand, kw_only=True, gc=True):
     """An operator moves what is due to another time, or cancels it with 0."""
 
     name: str

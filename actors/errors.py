@@ -16,7 +16,20 @@ __all__ = [
     "TimedOut",
     "UnknownMessage",
     "WaitingInHandler",
+    "shown",
 ]
+
+
+LONGEST_SHOWN = 200
+
+
+def shown(value: object) -> str:
+    """A value as an error shows it: cut short, and whatever its own code does, without failing."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - it is the value that is refused, for another reason
+        text = object.__repr__(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 class Rejected(ProcessionError):
@@ -32,7 +45,7 @@ class Rejected(ProcessionError):
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason)
         # It may quote anything, and what is stored must be text in UTF-8.
-        self.reason = str(reason).encode("utf-8", "backslashreplace").decode()
+        self.reason = str.encode(str(reason), "utf-8", "backslashreplace").decode()
 
 
 class DefinitionError(ProcessionError, TypeError):
@@ -56,7 +69,11 @@ class AlreadyStarted(ProcessionError):
 
 
 class EarlyEvent(ProcessionError):
-    """An event came before its instance's start, and the class says `early="park"`."""
+    """An event came too early.
+
+    Before its instance's start, where the class says `early="park"`; or before a learnt key by
+    which it would find its instance, while one that may learn it is held up.
+    """
 
 
 class InfiniteLoopError(ProcessionError):

@@ -22,14 +22,14 @@ from store import (
 
 from .clock import stopwatch
 from .codec import dump, dump_headers
-from .errors import InvalidMessage
+from .errors import InvalidMessage, shown
 from .messages import Command, Event
-from .names import check_stream
+from .names import check_stream, plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from store import Outcome
+    from store import ClosedError, Outcome
 
     from .catalog import Catalog
     from .clock import Clock
@@ -46,6 +46,7 @@ class Receipts:
         self._left = len(works)
         self._done = threading.Event()
         self.error: StoreError | None = None
+        courier.waiting.add(self)
         for work in works:
             work.receipts = self
         if not works:
@@ -63,15 +64,28 @@ class Receipts:
 
         Raises:
             StoreError: the disk refused one of them
+            ClosedError: the runtime was closed before that
 
         """
-        self._done.wait()
+        try:
+            self._done.wait()
+        finally:
+            self.courier.waiting.remove(self)
         if self.error is not None:
             raise self.error
 
+    def give_up(self, error: ClosedError) -> None:
+        """There will be no answer."""
+        self.error = self.error or error
+        self._done.set()
+
 
 class Receipt(Struct, gc=False):
-    """One message from outside on its way to disk."""
+    """One message from outside on its way to disk.
+
+    It forgets who waits before these hear of an error: an error knows the frames it came through,
+    and these know this, which Python's cycle collector does not look at.
+    """
 
     step: Step
     receipts: Any = None
@@ -80,7 +94,7 @@ class Receipt(Struct, gc=False):
     def committed(self, outcome: Outcome) -> None:
         """It is on disk, or was before."""
         if type(outcome) is Conflict:
-            self.receipts.count(StoreError(outcome.reason))
+            self.failed(StoreError(outcome.reason))
             return
         if type(outcome) is Duplicate:
             self.position = outcome.position
@@ -93,7 +107,8 @@ class Receipt(Struct, gc=False):
 
     def failed(self, error: StoreError) -> None:
         """The disk refused."""
-        self.receipts.count(error)
+        receipts, self.receipts = self.receipts, None
+        receipts.count(error)
 
 
 class Ingress:
@@ -122,14 +137,13 @@ class Ingress:
             UnknownMessage: no aggregate takes it
 
         """
-        if not isinstance(command, Command):
-            raise InvalidMessage(f"{command!r} is no command; publish events, ask or tell commands")
+        if not issubclass(type(command), Command):
+            raise InvalidMessage(
+                f"{shown(command)} is no command; publish events, ask or tell commands"
+            )
         name, stream = self._catalog.address(command)
         data, shared = dump(command)
-        if command_id is None:
-            command_id = self._new_id()
-        else:
-            _check_id("command_id", command_id)
+        command_id = self._new_id() if command_id is None else _check_id("command_id", command_id)
         return CommandRecord(
             command_id,
             name,
@@ -154,11 +168,13 @@ class Ingress:
             UnknownMessage: no domain knows the event
 
         """
-        if not isinstance(event, Event):
-            raise InvalidMessage(f"{event!r} is no event; publish events, ask or tell commands")
-        check_stream(stream)
+        if not issubclass(type(event), Event):
+            raise InvalidMessage(
+                f"{shown(event)} is no event; publish events, ask or tell commands"
+            )
+        stream = check_stream(stream)
         if event_id is not None:
-            _check_id("event_id", event_id)
+            event_id = _check_id("event_id", event_id)
         data, shared = dump(event)
         record = EventRecord(
             self._catalog.name_of(type(event)),
@@ -177,7 +193,9 @@ class Ingress:
         return f"{self._started:012x}-{self._run}-{next(self._numbers):08x}"
 
 
-def _check_id(kind: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise InvalidMessage(f"{kind}={value!r} is no text; give a str")
-    check_name(kind, value)
+def _check_id(kind: str, value: object) -> str:
+    name = plain_text(value)
+    if name is None:
+        raise InvalidMessage(f"{kind}={shown(value)} is no text; give a str")
+    check_name(kind, name)
+    return name

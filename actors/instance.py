@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from store import Besides, Block, RefusalRecord, Step, StoreError, TimerRecord
+from store import Besides, Block, CorruptRecord, RefusalRecord, Step, StoreError, TimerRecord
 
 from .durable import DurableActor
 from .errands import Delivery, InstanceErrand, TimerDue, Told, merged
@@ -14,6 +15,7 @@ from .parking import parked_work
 from .process_manager import SkippedWhileRefreshing
 from .retry import PARK, SKIP, Retry
 from .stepping import Cause, make_step, refuse_loop
+from .tail import UNREADABLE, event_at
 
 if TYPE_CHECKING:
     from .handlers import Handler
@@ -25,6 +27,8 @@ __all__ = ["InstanceActor"]
 logger = logging.getLogger("procession")
 
 NOTHING: dict[str, Any] = {}
+
+_UNREADABLE = (InvalidMessage, UnknownMessage, CorruptRecord)
 
 PAGE = 64
 """Waiting events that are taken up at a time."""
@@ -106,12 +110,14 @@ class InstanceActor(DurableActor):
             self.is_stale = True
             return
         self._cause = None
+        was_read = False
         try:
-            if not self._is_loaded:
+            if not self._is_loaded or (message.reply_to is not None and not self.version):
                 self._load()
                 if _is_own_waiting(message):
                     # It is among those that were just read.
                     return
+            was_read = True
             step = message.carry_out()
         except BaseException as error:  # noqa: BLE001 - whatever it is, a person must see it
             # What the handler did to the object is undone by making it anew.
@@ -119,9 +125,37 @@ class InstanceActor(DurableActor):
             if message.reply_to is not None:
                 message.reply_to.set_exception()
                 step = _nothing(message, "failed")
-            else:
+            elif was_read:
                 step = self._fail(message, error, self._cause, 1)
+            elif self._block is not None:
+                # It is suspended, and needs no state until somebody decides.
+                step = message.carry_out()
+            else:
+                step = self._fail(message, error, self._cause_of(message), 1)
+            if not was_read:
+                # Unless it is suspended, it must not go on as if it had no state.
+                self._is_loaded = self._block is not None
         self.hand(message, step)
+
+    def _cause_of(self, errand: InstanceErrand) -> Cause | None:
+        """What an errand is about, when the instance cannot be read."""
+        if isinstance(errand, Told):
+            return Cause.of_refusal(errand.refusal)
+        if not isinstance(errand, TimerDue):
+            return None
+        if errand.timer.kind != "retry":
+            return Cause.of_timer(errand.timer, self.correlation_id)
+        name, store = self.router.definition.name, self.router.store
+        with suppress(StoreError):
+            block, _ = store.read_waiting(name, self.instance, 0, 1)
+            if block is not None and block.position:
+                return Cause.of_event(event_at(store, block.position))
+            if block is not None and block.name:
+                failed = TimerRecord(block.due, name, self.instance, block.name, "timeout")
+                return Cause.of_timer(failed, self.correlation_id)
+            if block is not None:
+                return Cause.of_refusal(store.read_refusals(block.ticket - 1, 1)[0])
+        return None
 
     def forget(self) -> None:
         """Drop the state in memory; the next errand reads it from the log."""
@@ -138,8 +172,17 @@ class InstanceActor(DurableActor):
             # The next errand reads again, and fails where a person sees it.
             self._is_loaded = False
             logger.exception("%s %r cannot be read", self.router.definition.name, self.instance)
+            self._give_what_waits()
         if not self._to_take_up:
             self._report_all()
+
+    def _give_what_waits(self) -> None:
+        """Let the first event that waits fail, if there is one, so that it is parked again."""
+        with suppress(StoreError):
+            name, store = self.router.definition.name, self.router.store
+            block, positions = store.read_waiting(name, self.instance, 0, 1)
+            if block is None and positions:
+                self.envelopes.insert(0, self._waiting(positions[0]))
 
     def report(self, position: int) -> None:
         """An event is done with; called by the journal."""
@@ -172,6 +215,8 @@ class InstanceActor(DurableActor):
                 self.seen = record.position
                 delivery.came_of = "waiting"
                 return self._step(wait=record.position)
+        if record.type == UNREADABLE:
+            raise record.message
         definition = self.router.definition
         event = delivery.event
         if event is None:
@@ -379,7 +424,7 @@ class InstanceActor(DurableActor):
         definition = self.router.definition
         if not isinstance(error, Exception):
             return PARK
-        if process is None and isinstance(error, (InvalidMessage, UnknownMessage)):
+        if process is None and isinstance(error, _UNREADABLE):
             # No handler ran: what cannot be read now cannot be read in a minute.
             return PARK
         if process is not None:
@@ -448,8 +493,10 @@ class InstanceActor(DurableActor):
         self._block = None
         self._look_again()
         if block.position:
-            record = router.store.read_log(block.position - 1, 1)[0]
+            record = event_at(router.store, block.position)
             self._cause = cause = Cause.of_event(record)
+            if record.type == UNREADABLE:
+                raise record.message
             event = router.load(record)
             handler = definition.handlers[type(event)]
             if not self.version or self.is_complete:
@@ -480,8 +527,15 @@ class InstanceActor(DurableActor):
             # These are still in the store, and are read again from there.
             self.envelopes[:] = [one for one in self.envelopes if not _is_own_waiting(one)]
         definition, store = self.router.definition, self.router.store
-        last = store.last_transition(definition.name, self.instance)
-        self._process = None
+        self._process = self._block = None
+        try:
+            last = store.last_transition(definition.name, self.instance)
+        except StoreError:
+            self.version = 0
+            block, _ = store.read_waiting(definition.name, self.instance, 0, 1)
+            if block is not None and block.kind == "parked":
+                self._block = block
+            raise
         if last is None:
             self.version, self.state, self.seen, self.is_complete = 0, b"", 0, False
             self.timers, self.indexed = NOTHING, NOTHING
@@ -536,7 +590,7 @@ class InstanceActor(DurableActor):
         return handler is not None and bool(handler.start)
 
     def _waiting(self, position: int) -> Delivery:
-        record = self.router.store.read_log(position - 1, 1)[0]
+        record = event_at(self.router.store, position)
         # Read when it is handled: one that cannot be must not stop the others.
         errand = Delivery(record=record, event=None, is_waiting=True)
         errand.actor = self

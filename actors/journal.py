@@ -77,6 +77,11 @@ class Journal:
         self._retry_after = 0.0
         self._may_retry = threading.Event()
         self._closing = False
+        self._is_over = False
+        # Guards the refusing of what comes when it is over, and says which thread is at it.
+        self._refusing = threading.Lock()
+        self._refuser = 0
+        self._refused: dict[int, Work] = {}
         self.has_given_up = False
         self.commits = 0
         self.steps = 0
@@ -85,16 +90,26 @@ class Journal:
         """Queue one step; steps of one actor are committed in the order they were added."""
         self.pending.append(work)
         self._wake()
+        # Looked at last, so that either `abandon` finds the step, or this finds it abandoned.
+        if self._is_over:
+            self.abandon()
 
     def add_all(self, works: Sequence[Work]) -> None:
         """Queue steps that came together; a commit may still fall between them."""
         self.pending.extend(works)
         self._wake()
+        if self._is_over:
+            self.abandon()
 
     def nudge_checkpoints(self) -> None:
         """Have the routers' positions written even if no step comes."""
         self._wants_checkpoints = True
         self._wake()
+
+    @property
+    def is_committing(self) -> bool:
+        """Whether a commit is on its way, or its outcome is being told."""
+        return self._flushing.locked()
 
     def is_full(self) -> bool:
         """Whether there is enough for the largest commit."""
@@ -103,6 +118,9 @@ class Journal:
     def flush(self) -> bool:
         """Commit what is queued, once. Returns whether there was anything."""
         if not (self.pending or self._wants_checkpoints):
+            return False
+        if self._is_over:
+            self.abandon()
             return False
         with self._flushing:
             batch = self._next_batch()
@@ -137,14 +155,27 @@ class Journal:
         self._may_retry.set()
 
     def abandon(self) -> None:
-        """Answer what is still queued, once no worker runs any more."""
+        """Answer what is still queued, and all that comes from now on: nothing is written."""
+        self._is_over = True
+        me = threading.get_ident()
+        if self._refuser == me:
+            # A step that was just refused was handed over again; the loop below finds it.
+            return
+        with self._refusing:
+            self._refuser = me
+            try:
+                self._refuse_all()
+            finally:
+                self._refuser = 0
+
+    def _refuse_all(self) -> None:
         error = ClosedError("the runtime was closed before this could be written")
-        told: dict[int, Work] = {}
         while self.pending:
             work = self.pending.popleft()
-            # Some hand their step over again for as long as somebody takes it.
-            if id(work) not in told:
-                told[id(work)] = work
+            # Some hand their step over again for as long as somebody takes it. They are kept, so
+            # that no other one gets the same id.
+            if id(work) not in self._refused:
+                self._refused[id(work)] = work
                 work.failed(error)
 
     def _next_batch(self) -> list[Work]:
@@ -189,3 +220,7 @@ class Journal:
         self.has_given_up = self._closing
         for work in batch:
             work.failed(error)
+        # The error knows the frames it came through, which know the batch, whose steps may know
+        # the error: such a circle would stay for ever, since steps are not looked at by Python's
+        # cycle collector.
+        batch.clear()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pykka
-
 from store import Besides, Step, TimerRecord
 
 from .errands import Adjust, Look, Refresh
-from .errors import UnknownMessage
+from .errors import InvalidMessage, UnknownMessage, shown
 from .ingress import Receipt, Receipts
+from .names import plain_text
+from .waiting import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +35,7 @@ class Operations:
 
     def retry(self, number: int, by: str | None) -> None:
         """Handle what was parked, then what waited behind it, in order."""
+        by = _person(by)
         parked = self._parked(number)
         besides = Besides(unpark=number, decision=("retry", self._now(), by), waits=[])
         step = Step(process=parked.process, instance=parked.instance, besides=besides)
@@ -55,6 +56,7 @@ class Operations:
 
     def skip(self, number: int, by: str | None) -> None:
         """Go on without what was parked."""
+        by = _person(by)
         parked = self._parked(number)
         besides = Besides(unpark=number, decision=("skip", self._now(), by), cancel=[])
         if parked.blocks:
@@ -73,16 +75,20 @@ class Operations:
         self, definition: ProcessDefinition, instance: str, name: str, due: int, by: str | None
     ) -> bool:
         """Move what is due to another time, or cancel it with 0; False if it is not set."""
-        reply: pykka.Future[bool] = pykka.ThreadingFuture()
+        if plain_text(name) is None:
+            raise InvalidMessage(f"{shown(name)} is no name of a timeout; give a str")
+        by = _person(by)
+        reply: Reply[bool] = Reply.within(self._engine.courier.waiting)
         errand = Adjust(name=name, due=due, by=by, reply_to=reply)
         self._send(definition.name, instance, errand)
-        return reply.get()
+        was_set: bool = reply.get()
+        return was_set
 
     def refresh(self, definition: ProcessDefinition, instance: str | None) -> int:
         """Rebuild the state of one instance or of all; returns of how many."""
         count = 0
         for one in self._names(definition) if instance is None else (instance,):
-            reply: pykka.Future[bool] = pykka.ThreadingFuture()
+            reply: Reply[bool] = Reply.within(self._engine.courier.waiting)
             self._send(definition.name, one, Refresh(reply_to=reply))
             count += reply.get()
         return count
@@ -95,10 +101,12 @@ class Operations:
             after = page[-1][0]
 
     def _parked(self, number: int) -> ParkedRecord:
-        page = self._store.read_parked(number - 1, 1) if number > 0 else []
+        page = []
+        if issubclass(type(number), int) and 0 < number < 1 << 63:
+            page = self._store.read_parked(number - 1, 1)
         if not page or page[0].number != number:
             raise UnknownMessage(
-                f"nothing is parked under {number!r}; parked() lists what is, "
+                f"nothing is parked under {shown(number)}; parked() lists what is, "
                 f"and parked(decided=True) what was"
             )
         return page[0]
@@ -107,6 +115,11 @@ class Operations:
         """Whose step it is; for an event that could not be correlated, that is tried again."""
         if parked.instance:
             return [(parked.process, parked.instance)]
+        if not parked.process:
+            raise UnknownMessage(
+                f"what is parked under {parked.number} was a command that cannot be read, so it "
+                f"cannot be carried out; skip it, and send the command again"
+            )
         router = self._engine.router_of.get(parked.process)
         if router is None:
             raise UnknownMessage(
@@ -130,3 +143,26 @@ class Operations:
         receipts = Receipts([work], self._engine.courier)
         self._engine.journal.add(work)
         receipts.wait()
+
+
+LONGEST_PERSON = 1_000
+
+
+def _person(by: object) -> str | None:
+    """Who asks, as it is recorded."""
+    if by is None:
+        return None
+    name = plain_text(by)
+    if name is None or len(name) > LONGEST_PERSON or not _is_utf8(name):
+        raise InvalidMessage(
+            f"by={shown(by)} says nobody; give text of at most {LONGEST_PERSON} characters"
+        )
+    return name
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

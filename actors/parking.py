@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
     from .stepping import Cause
 
-__all__ = ["parked_command", "parked_effect", "parked_event", "parked_work"]
+__all__ = ["parked_command", "parked_effect", "parked_event", "parked_ticket", "parked_work"]
+
+LONGEST_TEXT = 10_000
+"""Characters that are kept of an error's text, which may quote a whole payload."""
 
 
 def parked_event(
@@ -93,13 +96,26 @@ def parked_command(error: BaseException, command: CommandRecord, now: int) -> Pa
     )
 
 
-def _type(error: BaseException) -> str:
-    cls = type(error)
-    return (
-        cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+def parked_ticket(error: BaseException, ticket: int, now: int) -> ParkedRecord:
+    """A queued command that cannot be read; nobody can tell whose it was."""
+    return ParkedRecord(
+        "", "", f"ticket {ticket}", _type(error), _text(error), attempts=1, time=now
     )
 
 
+def _type(error: BaseException) -> str:
+    cls = type(error)
+    is_builtin = cls.__module__ == "builtins"
+    return _utf8(cls.__qualname__ if is_builtin else f"{cls.__module__}.{cls.__qualname__}")
+
+
 def _text(error: BaseException) -> str:
-    # An error's text may quote anything, and what is stored must be UTF-8.
-    return str(error).encode("utf-8", "backslashreplace").decode()
+    try:
+        return _utf8(str(error)[:LONGEST_TEXT])
+    except Exception:  # noqa: BLE001 - an error of the user's may be broken itself
+        return "its text cannot be read, since its __str__ fails"
+
+
+def _utf8(text: str) -> str:
+    # It may quote anything, and what is stored must be UTF-8.
+    return str.encode(text, "utf-8", "backslashreplace").decode()

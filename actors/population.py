@@ -128,6 +128,12 @@ class Population:
         """Sweep no more."""
         self._alarm.close()
 
+    def abandon(self) -> None:
+        """Have actors that are still in their turns end them after the errand in hand."""
+        with self._lock:
+            for actor in self._awake.values():
+                actor.is_stale = True
+
     def _ring(self) -> None:
         self.sweep()
         with self._lock:

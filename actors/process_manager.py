@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from .clock import LATEST, to_micros
 from .codec import dump
-from .errors import DefinitionError, InvalidMessage
+from .errors import DefinitionError, InvalidMessage, shown
 from .handlers import handlers_of, refuse_keywords
 from .messages import Command
 from .state import StateType
@@ -210,7 +210,7 @@ class ProcessManager:
         for command in commands:
             if not isinstance(command, Command):
                 raise InvalidMessage(
-                    f"issue takes commands, not {command!r}; events come from aggregates"
+                    f"issue takes commands, not {shown(command)}; events come from aggregates"
                 )
             data, shared = dump(command)
             desk.issued.append((command, data, shared, due))
@@ -296,14 +296,16 @@ def _listed(cls: type, streams: Iterable[str | type] | None) -> tuple[str | type
 
 def due_time(now: int, when: timedelta | datetime | None) -> int:
     """When something is due, in microseconds: a delay from `now`, or a moment with a zone."""
+    kind = type(when)
+    if not issubclass(kind, timedelta | datetime):
+        raise TypeError(f"{shown(when)} is no timedelta or datetime")
     if isinstance(when, timedelta):
         due = now + when // timedelta(microseconds=1)
-    elif isinstance(when, datetime):
+    else:
+        assert isinstance(when, datetime)
         if when.tzinfo is None:
             raise ValueError(f"{when!r} has no time zone; add tzinfo=UTC")
         due = to_micros(when)
-    else:
-        raise TypeError(f"{when!r} is no timedelta or datetime")
     if due > LATEST:
         raise ValueError(f"{when!r} is beyond the year 9999, where times end; give one before")
     # What should have been before 1970 is due at once, like all that is past.

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import heapq
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from store import InvalidName
+from store import InvalidName, check_name
 
 from .aggregate_actor import load_aggregate
 from .clock import from_micros, to_micros
-from .codec import load_headers
-from .errors import InvalidMessage
-from .names import category_of, id_of
+from .codec import differ, load_headers
+from .errors import InvalidMessage, shown
+from .names import category_of, id_of, plain_text
 from .process_manager import ProcessManager
 from .views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from store import EventRecord, Store, TransitionRecord
 
-    from .aggregate import Aggregate
+    from .aggregate import Aggregate, AggregateDefinition
     from .catalog import Catalog
     from .process_definition import ProcessDefinition
 
@@ -45,10 +45,11 @@ class Reader:
         self, cls: type[ProcessManager | Aggregate], name: object
     ) -> InstanceView | AggregateView | None:
         """One instance or aggregate, or None if nothing ever happened to it."""
-        found = id_of(name, f"for {cls.__name__}")
-        if issubclass(cls, ProcessManager):
-            return self._instance(self._catalog.process(cls), found)
-        return self._aggregate(cls, found)
+        if issubclass(type(cls), type) and issubclass(cls, ProcessManager):
+            process = self._catalog.process(cls)
+            return self._instance(process, id_of(name, f"for {cls.__name__}"))
+        aggregate = self._catalog.aggregate(cast("type[Aggregate]", cls))
+        return self._aggregate(aggregate, id_of(name, f"for {cls.__name__}"))
 
     def history(self, cls: type[ProcessManager], name: object) -> Iterator[Transition]:
         """The transitions of one instance, oldest first."""
@@ -57,9 +58,17 @@ class Reader:
 
     def events(self, stream_or_category: str | None, after: int) -> Iterator[StoredEvent]:
         """Events of the log, of a category, or of a stream, in order of position."""
-        if stream_or_category is not None and "-" in stream_or_category:
-            return self._stream(stream_or_category, after)
-        return self._log(stream_or_category, after)
+        if not issubclass(type(after), int) or not 0 <= after <= NEVER:
+            raise InvalidMessage(f"after={shown(after)} is no position; give a whole number from 0")
+        if stream_or_category is None:
+            return self._log(None, after)
+        name = plain_text(stream_or_category)
+        if name is None:
+            raise InvalidMessage(
+                f"{shown(stream_or_category)} is no stream or category; give a str"
+            )
+        check_name("stream or category", name)
+        return self._stream(name, after) if "-" in name else self._log(name, after)
 
     def find(
         self,
@@ -70,6 +79,8 @@ class Reader:
         suspended: bool | None,
     ) -> Iterator[InstanceView]:
         """Instances by completion, suspension and the values of fields, in order of id."""
+        if not issubclass(type(cls), type):
+            raise TypeError(f"find: {shown(cls)} is no class; give a process manager")
         if not issubclass(cls, ProcessManager):
             raise TypeError(
                 f"find lists the instances of process managers, and {cls.__qualname__} is none; "
@@ -97,7 +108,7 @@ class Reader:
             if complete is not None and complete is not (last is not None and last.is_complete):
                 continue
             state = definition.state.fresh() if last is None else definition.state_of(last)
-            if any(state[field] != value for field, value in fields.items()):
+            if any(differ(state[field], value) for field, value in fields.items()):
                 continue
             view = self._view(definition, name, last, state)
             if view is not None and suspended in {None, view.status == "suspended"}:
@@ -169,8 +180,7 @@ class Reader:
         status = "suspended" if is_suspended else "complete" if last.is_complete else "running"
         return InstanceView(name, state, last.version, last.is_complete, status)
 
-    def _aggregate(self, cls: type[Aggregate], name: str) -> AggregateView | None:
-        definition = self._catalog.aggregate(cls)
+    def _aggregate(self, definition: AggregateDefinition, name: str) -> AggregateView | None:
         aggregate = load_aggregate(
             definition, f"{definition.category}-{name}", self._store, self._catalog
         )

@@ -12,10 +12,11 @@ from store import Step
 from .codec import codecs
 from .dispatcher import PooledActor
 from .errands import Delivery, InstanceErrand
-from .errors import UnknownMessage
+from .errors import EarlyEvent, UnknownMessage
 from .instance import InstanceActor
-from .names import category_of
+from .names import category_of, id_of
 from .parking import parked_event
+from .tail import UNREADABLE
 from .upcasting import split
 
 if TYPE_CHECKING:
@@ -119,7 +120,10 @@ class Router(PooledActor):
         if room > 0:
             routed: list[Delivery] = []
             for record in self._tail.after(self._position, room):
-                if self._readers[record.type] is not None and self._listens_to(record):
+                if record.type == UNREADABLE:
+                    # Nobody can tell for whom it is.
+                    self._set_aside(record, record.message)
+                elif self._readers[record.type] is not None and self._listens_to(record):
                     if self._learns and self._must_wait(record):
                         self._waits = True
                         break
@@ -168,7 +172,9 @@ class Router(PooledActor):
         """Everything that an event is to be delivered as."""
         event = self.load(record)
         if self.definition.stateless:
-            return [Delivery(record=record, event=event, actor=record.event_id)]
+            # The id of an event in a stream with a long name may be too long for an instance.
+            name = id_of(record.event_id, self.definition.name)
+            return [Delivery(record=record, event=event, actor=name)]
         correlation = self.definition.correlations[type(event)]
         named = correlation.ids(event)
         if not correlation.learnt:
@@ -179,6 +185,13 @@ class Router(PooledActor):
             field, values = learnt = correlation.learnt, named
             read = partial(self.store.read_index, self.definition.name, field)
             named = list(dict.fromkeys(one for value in values for one in read(value)))
+            if not named and values and self.store.any_blocked(self.definition.name):
+                raise EarlyEvent(
+                    f"no instance of {self.definition.name} has {field!r} = "
+                    f"{' or '.join(map(repr, values))}, but one that is suspended or waits to try "
+                    f"again may come to know it; retry this {record.type} when it has gone on, or "
+                    f"skip it"
+                )
         found: list[Delivery] = []
         for instance in named:
             # One instance may change what is inside its copy; the others have their own.
@@ -241,13 +254,8 @@ class Router(PooledActor):
     def _route(self, record: EventRecord) -> list[Delivery]:
         try:
             deliveries = self.instances_of(record)
-        except BaseException as error:
-            logger.warning(
-                "%s: event %s was parked", self.definition.name, record.event_id, exc_info=error
-            )
-            self._under_way[record.position] = 1
-            self.counts["parked"] += 1
-            self.journal.add(_Unroutable(self, record, error))
+        except BaseException as error:  # noqa: BLE001 - a person must see it, whatever it is
+            self._set_aside(record, error)
             return []
         if not deliveries:
             self.counts["not_for_us"] += 1
@@ -256,6 +264,14 @@ class Router(PooledActor):
         if type(deliveries[0].event) in self.definition.teachers:
             self._teaching.add(record.position)
         return deliveries
+
+    def _set_aside(self, record: EventRecord, error: BaseException) -> None:
+        logger.warning(
+            "%s: event %s was parked", self.definition.name, record.event_id, exc_info=error
+        )
+        self._under_way[record.position] = 1
+        self.counts["parked"] += 1
+        self.journal.add(_Unroutable(self, record, error))
 
 
 class _Unroutable:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import shutil
 import tempfile
+import threading
+import weakref
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
@@ -22,17 +27,17 @@ from .aggregate_actor import Request
 from .catalog import Catalog
 from .clock import Clock, SystemClock, stopwatch
 from .engine import Engine, Options
-from .errors import TimedOut, WaitingInHandler
+from .errors import TimedOut, WaitingInHandler, shown
 from .explaining import Explainer
 from .ingress import Ingress, Receipt, Receipts
-from .names import id_of
+from .names import id_of, looked_for
 from .operations import Operations
 from .process_manager import due_time
 from .reading import Reader
 from .tracing import Tracer
+from .waiting import Reply
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from store import CommandRecord, Finding
@@ -46,6 +51,11 @@ if TYPE_CHECKING:
     from .views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
 
 __all__ = ["Runtime"]
+
+logger = logging.getLogger("procession")
+
+PATIENCE = 30.0
+"""Seconds that `close` waits for handlers."""
 
 TOGETHER = 1_024
 """Messages of one `tell_many` or `publish_many` that are on their way to disk at once."""
@@ -117,7 +127,10 @@ class Runtime:
         self._catalog = catalog = Catalog(domains)
         self._path = path
         self._is_closed = False
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        # Removes the folder of one that is ephemeral.
+        self._folder: Callable[[], object] | None = None
+        # Whoever closes it a second time waits for the first.
+        self._closing = threading.RLock()
         self._store = LmdbStore(path, durability=durability, read_only=read_only)
         self._reader = Reader(self._store, catalog)
         self._now = stopwatch(clock)
@@ -128,7 +141,8 @@ class Runtime:
                 self._running = Engine(self._store, catalog, clock, options)
                 self._running.start()
             except BaseException:
-                self._store.close()
+                self._is_closed = True
+                self._end(PATIENCE)
                 raise
 
     @classmethod
@@ -140,13 +154,13 @@ class Runtime:
             options: as for `Runtime`
 
         """
-        folder = tempfile.TemporaryDirectory(prefix="procession-")
+        folder = tempfile.mkdtemp(prefix="procession-")
         try:
-            runtime = cls(folder.name, *domains, **{"durability": "none", **options})
+            runtime = cls(folder, *domains, **{"durability": "none", **options})
         except BaseException:
-            folder.cleanup()
+            _remove_folder(folder, os.getpid())
             raise
-        runtime._folder = folder
+        runtime._folder = weakref.finalize(runtime, _remove_folder, folder, os.getpid())
         return runtime
 
     def __enter__(self) -> Self:
@@ -202,12 +216,14 @@ class Runtime:
             UnknownMessage: no aggregate takes the command
             TimedOut: time ran out; the command may still be carried out
             WaitingInHandler: called from a handler
+            ClosedError: the runtime is closed, or was before there was a reply
 
         """
         engine = self._engine("ask")
+        timeout = _seconds("ask", timeout)
         record = self._ingress.command(command, command_id)
-        future: pykka.Future[list[Event]] = pykka.ThreadingFuture()
-        before = None if command_id is None else self._store.result_of(command_id)
+        future: Reply[list[Event]] = Reply.within(engine.courier.waiting)
+        before = None if command_id is None else self._store.result_of(record.command_id)
         if before is None:
             engine.courier.send(
                 Request(command=record, reply_to=future, is_from_outside=command_id is not None)
@@ -218,12 +234,13 @@ class Runtime:
         if not block:
             return future
         try:
-            return future.get(timeout=timeout)
+            events: list[Event] = future.get(timeout=timeout)
         except pykka.Timeout:
             raise TimedOut(
                 f"no reply to {type(command).__name__} within {timeout} seconds; it may still be "
                 f"carried out. Ask again with the same command_id to learn what came of it"
             ) from None
+        return events
 
     def tell(self, command: Command, *, command_id: str | None = None) -> str:
         """Have a command carried out later, whatever happens to this process.
@@ -370,9 +387,11 @@ class Runtime:
         Raises:
             TimedOut: time ran out
             WaitingInHandler: called from a handler
+            ClosedError: the runtime is closed, or was meanwhile
 
         """
         engine = self._engine("settle")
+        timeout = _seconds("settle", timeout)
         self._refuse_in_effect(engine, "settle")
         if not engine.settle(timeout):
             raise TimedOut(
@@ -455,7 +474,7 @@ class Runtime:
 
         """
         self._refuse_closed()
-        return Tracer(self._store, self._catalog).trace(event_id)
+        return Tracer(self._store, self._catalog).trace(looked_for(event_id))
 
     def why(self, event_id: str) -> list[Explanation]:
         """What came of an event, for every process manager that listens to it.
@@ -472,7 +491,7 @@ class Runtime:
 
         """
         self._refuse_closed()
-        return self._explainer().why(event_id)
+        return self._explainer().why(looked_for(event_id))
 
     def stuck(self, cls: type[ProcessManager], since: timedelta) -> Iterator[StuckInstance]:
         """Instances that have not ended and have not moved for a time, in order of id.
@@ -486,6 +505,8 @@ class Runtime:
 
         """
         self._refuse_closed()
+        if not issubclass(type(since), timedelta):
+            raise TypeError(f"since={shown(since)} is no timedelta")
         return self._explainer().stuck(self._catalog.process(cls), since)
 
     def events(
@@ -518,6 +539,8 @@ class Runtime:
 
         """
         self._refuse_closed()
+        if before is not None and not issubclass(type(before), datetime):
+            raise TypeError(f"before={shown(before)} is no datetime")
         if before is not None and before.tzinfo is None:
             raise ValueError(f"before={before!r} has no time zone; add tzinfo=UTC")
         return self._reader.timeouts(cls, id, before)
@@ -677,22 +700,51 @@ class Runtime:
         """Counters since this runtime was opened, and gauges, by name."""
         return self._engine("stats", waits=False).stats()
 
-    def close(self) -> None:
-        """Finish what is in hand, stop every actor and thread, and let go of the store."""
-        if self._is_closed:
-            return
-        if self._running is not None:
+    def close(self, *, timeout: float | None = PATIENCE) -> None:
+        """Finish what is in hand, stop every actor and thread, and let go of the store.
+
+        Whoever still waits for something gets a `ClosedError`. Closing again does nothing; from
+        another thread it waits until all is closed.
+
+        Args:
+            timeout: most seconds to wait for handlers and after-effects that run. The log then
+                says which ones did not return; what they make is not kept, and is done again
+                when the store is opened next. None waits for as long as they take
+
+        Raises:
+            WaitingInHandler: called from a handler or an after-effect
+            ReadOnlyStore: called in a process that was forked from the one that opened it
+
+        """
+        if not self._is_closed:
+            self._store.check_owner()
+        if self._running is not None and not self._is_closed:
             if self._running.dispatcher.is_worker:
                 raise WaitingInHandler(_waiting("close"))
             self._refuse_in_effect(self._running, "close")
-        self._is_closed = True
+        with self._closing:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            self._end(timeout)
+
+    def _end(self, timeout: float | None) -> None:
+        engine = self._running
         try:
-            if self._running is not None:
-                self._running.close()
+            if engine is not None:
+                engine.close(timeout)
         finally:
-            self._store.close()
+            if engine is not None and engine.journal.is_committing:
+                # Somebody must see this, and nobody may wait for it.
+                logger.critical(
+                    "the disk has not answered a commit to %s; the store is let go of when it does",
+                    self._path,
+                )
+                threading.Thread(target=self._store.close, daemon=True).start()
+            else:
+                self._store.close()
             if self._folder is not None:
-                self._folder.cleanup()
+                self._folder()
 
     # Guards
 
@@ -716,6 +768,8 @@ class Runtime:
             )
 
     def _refuse_closed(self) -> None:
+        # Before anything waits for a lock or a thread, which a forked child does not have.
+        self._store.check_owner()
         if self._is_closed:
             raise ClosedError(f"the runtime of {self._path} is closed")
 
@@ -734,6 +788,23 @@ class Runtime:
         receipts = Receipts(works, engine.courier)
         engine.journal.add_all(works)
         receipts.wait()
+
+
+def _seconds(call: str, timeout: float | None) -> float | None:
+    """How long to wait; seen to before anything is sent."""
+    if timeout is None:
+        return None
+    # What is no number is not from 0 either.
+    if not (issubclass(type(timeout), int | float) and timeout >= 0):
+        raise ValueError(f"{call}: timeout={shown(timeout)}; give seconds from 0, or None")
+    # Threads cannot wait for longer, and need not.
+    return min(timeout, threading.TIMEOUT_MAX)
+
+
+def _remove_folder(folder: str, owner: int) -> None:
+    # A child that was forked ends as well, and the folder is not its own.
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _waiting(call: str) -> str:

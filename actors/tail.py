@@ -5,10 +5,15 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from store import EventRecord, Store
+from store import CorruptRecord, EventRecord, StoreError
 
-__all__ = ["Tail"]
+if TYPE_CHECKING:
+    from store import Store
+
+__all__ = ["UNREADABLE", "Tail", "event_at"]
+
+UNREADABLE = ""
+"""The type of what stands for an event that cannot be read; its message is the error."""
 
 
 class Tail:
@@ -37,7 +42,10 @@ class Tail:
                 self._events = self._events[-self._size :]
 
     def after(self, position: int, limit: int) -> list[EventRecord]:
-        """Events behind a position, in order, at most `limit`."""
+        """Events behind a position, in order, at most `limit`.
+
+        In the place of one that is damaged stands a record of the type `UNREADABLE`.
+        """
         with self._lock:
             if position >= self.last:
                 return []
@@ -45,4 +53,28 @@ class Tail:
             if position >= first:
                 start = position - first
                 return self._events[start : start + limit]
-        return self._store.read_log(position, limit)
+        try:
+            return self._store.read_log(position, limit)
+        except CorruptRecord:
+            # One of them, and the others must not suffer from it.
+            end = min(position + limit, self.last)
+            return [event_at(self._store, each) for each in range(position + 1, end + 1)]
+
+
+def event_at(store: Store, position: int) -> EventRecord:
+    """The event at a position; one of the type `UNREADABLE` if it is damaged or missing."""
+    error: StoreError
+    try:
+        page = store.read_log(position - 1, 1)
+    except CorruptRecord as damage:
+        error = damage
+    else:
+        if page and page[0].position == position:
+            return page[0]
+        error = StoreError(f"the log has no event at position {position}; go back to a backup")
+    # Without its frames, which would know the record in turn, and a record is never looked at by
+    # Python's cycle collector.
+    error.__traceback__ = None
+    return EventRecord(
+        UNREADABLE, "", 0, 0, b"", f"position {position}", "", position=position, message=error
+    )

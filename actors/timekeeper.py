@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
-from store import Besides, Step
+from store import Besides, CorruptRecord, Step
 
 from .clock import from_micros
 from .dispatcher import PooledActor
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from .router import Router
 
 __all__ = ["Timekeeper"]
+
+logger = logging.getLogger("procession")
 
 PAGE = 256
 
@@ -54,6 +57,8 @@ class Timekeeper(PooledActor):
         self._in_hand: set[bytes] = set()
         # Keys that instances put off until they go on. They take no room from the others.
         self._put_off: dict[tuple[str, str], set[bytes]] = {}
+        # What is damaged, so that it is told of once.
+        self._unreadable: set[bytes] = set()
         self._next = NEVER
         self._looks = True
         self.is_closed = False
@@ -84,15 +89,10 @@ class Timekeeper(PooledActor):
     def held_back(self, timer: TimerRecord) -> CommandRecord | None:
         """The command that a timer holds back."""
         after = (timer.due).to_bytes(8, "big")
-        while page := self._courier.store.read_timers(after, timer.due, PAGE):
-            for key, found in page:
-                after = key
-                if (found.process, found.instance, found.name) == (
-                    timer.process,
-                    timer.instance,
-                    timer.name,
-                ):
-                    return found.command
+        name = (timer.process, timer.instance, timer.name)
+        for _, found in self._timers(after, timer.due, PAGE):
+            if (found.process, found.instance, found.name) == name:
+                return found.command
         return None
 
     def close(self) -> None:
@@ -114,13 +114,13 @@ class Timekeeper(PooledActor):
         now = self._now()
         self._bring_all(now)
         beyond = (now + 1).to_bytes(8, "big")
-        upcoming = self._courier.store.read_timers(beyond, NEVER, 1)
-        if upcoming:
-            self._next = upcoming[0][1].due
+        for _, upcoming in self._timers(beyond, NEVER, 1):
+            self._next = upcoming.due
             self._alarm.set(from_micros(self._next))
             if self._next <= self._now():
                 # The clock moved on before the alarm was set.
                 self._looks = True
+            break
 
     def _bring_all(self, now: int) -> None:
         commands: list[tuple[bytes, TimerRecord]] = []
@@ -148,20 +148,39 @@ class Timekeeper(PooledActor):
 
     def _due(self, now: int) -> Iterator[tuple[bytes, TimerRecord]]:
         """What is due and in nobody's hand, as long as there is room."""
-        after = b""
-        while len(self._in_hand) < self._max_in_flight:
-            page = self._courier.store.read_timers(after, now, PAGE)
-            for key, timer in page:
-                if key in self._in_hand:
-                    continue
-                if key in self._put_off.get((timer.process, timer.instance), ()):
-                    continue
-                yield key, timer
-                if len(self._in_hand) >= self._max_in_flight:
-                    return
-            if len(page) < PAGE:
+        for key, timer in self._timers(b"", now, PAGE):
+            if len(self._in_hand) >= self._max_in_flight:
+                return
+            if key in self._in_hand:
+                continue
+            if key in self._put_off.get((timer.process, timer.instance), ()):
+                continue
+            yield key, timer
+
+    def _timers(self, after: bytes, until: int, limit: int) -> Iterator[tuple[bytes, TimerRecord]]:
+        """All in order of time, read in pages; one that cannot be read is told of and left out."""
+        most = limit
+        while True:
+            try:
+                page = self._courier.store.read_timers(after, until, limit)
+            except CorruptRecord as error:
+                if limit == 1:
+                    after = error.key
+                    self._tell_of(error)
+                # One by one, up to the one that is damaged.
+                limit = most if limit == 1 else 1
+                continue
+            yield from page
+            if len(page) < limit:
                 return
             after = page[-1][0]
+
+    def _tell_of(self, error: CorruptRecord) -> None:
+        if error.key not in self._unreadable:
+            self._unreadable.add(error.key)
+            logger.critical(
+                "what is due then is left out, since nobody knows whose it is: %s", error
+            )
 
     def _ring(self) -> None:
         self._looks = True

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from store import CorruptRecord
 
 from .clock import from_micros
 from .errors import UnknownMessage
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from store import EventRecord, Store, TransitionRecord
 
     from .catalog import Catalog
+    from .listening import Listener
 
 __all__ = ["TraceNode", "Tracer"]
 
@@ -237,17 +239,23 @@ class _Chain:
         found = dict(self._known.get(record.event_id, {}))
         for listener in self._listeners.of(record):
             name = listener.definition.name
-            # What cannot be correlated was parked, and `why` tells so.
-            with suppress(Exception):
-                for instance in listener.instances(self._store, record):
-                    transition, _ = transition_of(self._store, name, instance, record)
-                    if transition is not None:
-                        found[name, instance] = transition
+            for instance in self._instances(listener, record):
+                transition, _ = transition_of(self._store, name, instance, record)
+                if transition is not None:
+                    found[name, instance] = transition
         for (process, instance), transition in found.items():
             made = self._transition(process, instance, transition)
             if made is not None:
                 node.children.append(made)
                 self._follow_timeouts(made, process, instance, transition)
+
+    def _instances(self, listener: Listener, record: EventRecord) -> list[str]:
+        try:
+            return listener.instances(self._store, record)
+        except CorruptRecord:
+            raise
+        except Exception:  # noqa: BLE001 - whatever it is, the event was parked; `why` tells so
+            return []
 
     def _transition(
         self, process: str, instance: str, transition: TransitionRecord

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 PEERS = Program(0, "peers", (), ("--orders-scale", "0.02"), 1_200)
+STEPS = Program(0, "step_by_step", ("--orders", "20000"), ("--orders", "500"), 120)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,24 +45,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.results.mkdir(parents=True, exist_ok=True)
     folder = options.folder or tempfile.gettempdir()
     results: dict[str, Any] = {
-        "machine": describe(Path(folder)),
-        "quick": options.quick,
         "rows": {},
         "peers": [],
-        "failed": {},
+        "ours": {},
+        "microseconds": {},
     }
+    file = options.results / "results.json"
+    if options.only and file.exists():
+        # Some figures anew, beside what is there.
+        results = json.loads(file.read_text(encoding="utf-8"))
+    results |= {"machine": describe(Path(folder)), "quick": options.quick, "failed": {}}
     chosen = [one for one in PROGRAMS if not options.only or one.row in options.only]
     for program in chosen:
         found = _run(program, results, quick=options.quick, folder=folder)
         if found is not None:
             results["rows"][str(program.row)] = found
             _write(options.results / f"{program.row}.json", found)
+    results["rows"] = dict(sorted(results["rows"].items(), key=lambda row: int(row[0])))
     if not (options.only or options.no_peers):
         found = _run(PEERS, results, quick=options.quick, folder=folder)
         if found is not None:
-            results["peers"] = found["rows"]
+            results["peers"], results["ours"] = found["rows"], found["ours"]
             _write(options.results / "peers.json", found)
-    _write(options.results / "results.json", results)
+    if not options.only:
+        found = _run(STEPS, results, quick=options.quick, folder=folder)
+        if found is not None:
+            results["microseconds"] = found["microseconds"]
+            _write(options.results / "step_by_step.json", found)
+    _write(file, results)
     for line in lines_of(results):
         print(line)
     return 1 if results["failed"] else 0

@@ -129,7 +129,7 @@ def work(store: Path, pending: int, each: int) -> Found:
         at_rest = settled().anonymous
         first = steps()
         began = time.perf_counter()
-        clock.advance(timedelta(seconds=each))
+        clock.advance(timedelta(seconds=each), settle=False)
         ((last, ended),) = passing(steps, [first + each])
         readings.append(resident().anonymous)
     set_, move, cancel = (

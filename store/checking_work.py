@@ -53,7 +53,7 @@ def _of_parked(
         event = inspection.event(parked.position)
         if event is None:
             yield f"is about position {parked.position}, which the log does not have"
-        elif event.id != parked.cause:
+        elif parked.cause not in {event.id, f"position {parked.position}"}:
             yield f"is about {parked.cause}, and position {parked.position} is {event.id}"
     if parked.command is not None:
         if parked.command.command_id != parked.cause:

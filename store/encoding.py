@@ -58,13 +58,21 @@ def unframe(raw: bytes, table: str, key: bytes) -> Any:
     """
     packed = raw[4:]
     if _pack_checksum(_crc32(packed, _crc32(key))) != raw[:4]:
-        raise CorruptRecord(
-            f"the record {key!r} of table {table!r} does not match its checksum: the file was "
-            f"changed or damaged after it was written"
+        raise _corrupt(
+            table,
+            key,
+            "does not match its checksum: the file was changed or damaged after it was written",
         )
     try:
         return _unpackb(packed, strict_map_key=False)
     except Exception as error:
-        raise CorruptRecord(
-            f"the record {key!r} of table {table!r} is no MessagePack value: {error}"
-        ) from error
+        raise _corrupt(table, key, f"is no MessagePack value: {error}") from error
+
+
+def _corrupt(table: str, key: bytes, what: str) -> CorruptRecord:
+    error = CorruptRecord(
+        f"the record {key!r} of table {table!r} {what}; go back to a backup, or look with "
+        f"`python -m store verify` what else is damaged"
+    )
+    error.table, error.key = table, key
+    return error

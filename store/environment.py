@@ -104,7 +104,10 @@ class Environment:
     ) -> None:
         # Absolute, since the process may change its folder while the store is open.
         self.path = Path(path).absolute()
-        self._key = os.path.realpath(self.path)
+        try:
+            self._key = os.path.realpath(self.path)
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path!r} cannot be a folder: {error}") from error
         self.read_only = read_only
         self._durability = durability
         self._generation = _generation
@@ -374,7 +377,10 @@ class Environment:
         self._shared.users -= 1
         if not self._shared.users:
             del _open[self._key]
-            self._shared.env.close()
+            # Other threads may be reading; to close it under them would end the process.
+            with self._shared.gate.alone():
+                self._shared.gate.is_over = True
+                self._shared.env.close()
 
     def replace(self, file: Path) -> None:
         """Close it, and put another file in the place of its own; only for the writer.

@@ -45,7 +45,16 @@ class DamagedStore(StoreError):
 
 
 class CorruptRecord(StoreError):
-    """A record's checksum or shape does not match what was written."""
+    """A record's checksum or shape does not match what was written.
+
+    Attributes:
+        table: where it is
+        key: its key there
+
+    """
+
+    table: str = ""
+    key: bytes = b""
 
 
 class StoreFull(StoreError):

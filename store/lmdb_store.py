@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import lmdb
 
 from .besides import BLOCKED, Counters
-from .encoding import Framer, frame, number, unframe
+from .encoding import NUMBER, Framer, frame, number, unframe
 from .environment import DATA_FILE, Durability, Environment
 from .errors import DamagedStore, StoreError, UnknownFormat
 from .records import FROM_OUTSIDE, Block, CommandResult
@@ -147,6 +147,16 @@ class LmdbStore:
         with self._snapshot_lock, self._write_lock:
             self._environment.close()
 
+    def check_owner(self) -> None:
+        """Refuse to go on in a process that was forked from the one that opened it.
+
+        Raises:
+            ReadOnlyStore: this is such a one
+
+        """
+        if self._environment.is_inherited:
+            self._environment.check_usable()
+
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """The whole store as it is now, for as long as the block lasts; one at a time.
@@ -235,6 +245,8 @@ class LmdbStore:
     ) -> list[Outcome]:
         self._environment.check_usable()
         with self._write_lock:
+            # Once more: it may have been closed while this waited.
+            self._environment.check_usable()
             self._environment.make_room(PER_STEP * len(steps))
             while True:
                 counters = copy(self._counters)
@@ -392,6 +404,8 @@ class LmdbStore:
             raw = txn.get(prefix + BLOCKED, db=self._db["waiting"])
             rows = self._page(txn, "waiting", prefix, after, limit)
         block = None if raw is None else Block(*unframe(raw, "waiting", prefix + BLOCKED))
+        for key, row in rows:
+            unframe(row, "waiting", key)
         return block, [numbered(key) for key, _ in rows]
 
     def read_waiting_instances(self, after: tuple[str, str], limit: int) -> list[tuple[str, str]]:
@@ -410,6 +424,21 @@ class LmdbStore:
                 start = key[:-8] + LAST + b"\0"
         return found
 
+    def any_blocked(self, process: str) -> bool:
+        if not self._may_wait():
+            return False
+        prefix = start = process.encode() + b"\0"
+        with (
+            self._environment.read() as txn,
+            txn.cursor(self._db["waiting"]) as cursor,
+        ):
+            while cursor.set_range(start) and cursor.key().startswith(prefix):
+                # The block, if there is one, comes before what waits behind it.
+                if not numbered(cursor.key()):
+                    return True
+                start = cursor.key()[:-8] + LAST + b"\0"
+        return False
+
     def _may_wait(self) -> bool:
         """Whether anything is in the table at all, which is asked for with every instance."""
         self._environment.check_usable()
@@ -424,10 +453,9 @@ class LmdbStore:
             if not cursor.set_range(after + b"\0" if after else b"\0"):
                 return found
             for key, raw in cursor.iternext():
-                timer = timer_from_row(unframe(raw, "timers", key), key)
-                if timer.due > until or len(found) == limit:
+                if len(found) == limit or NUMBER.unpack_from(key)[0] > until:
                     break
-                found.append((key, timer))
+                found.append((key, timer_from_row(unframe(raw, "timers", key), key)))
         return found
 
     def read_index(self, process: str, field: str, value: str) -> list[str]:
@@ -438,9 +466,11 @@ class LmdbStore:
             txn.cursor(self._db["index"]) as cursor,
         ):
             if cursor.set_range(prefix):
-                for key in cursor.iternext(keys=True, values=False):
+                for key, raw in cursor.iternext():
                     if not key.startswith(prefix):
                         break
+                    # It says nothing, and its checksum speaks for the key.
+                    unframe(raw, "index", key)
                     found.append(key[len(prefix) :].decode())
         return found
 

@@ -122,6 +122,10 @@ class Store(Protocol):
         """Instances for which events wait and nothing blocks, by process and id."""
         ...
 
+    def any_blocked(self, process: str) -> bool:
+        """Whether an instance of that process manager takes nothing, since something failed."""
+        ...
+
     def read_timers(self, after: bytes, until: int, limit: int) -> list[tuple[bytes, TimerRecord]]:
         """Timers due at or before `until`, in order of time, each with the key to go on after."""
         ...

@@ -61,13 +61,17 @@ def check_name(kind: str, name: str) -> None:
         InvalidName: it is empty, holds a NUL, is not valid Unicode, or is too long
 
     """
+    if type(name) is not str:
+        raise InvalidName(f"a {kind} is a str, and this is a {type(name).__name__}")
     if name.isascii():
         size = len(name)
     else:
         try:
             size = len(name.encode())
         except UnicodeEncodeError as error:
-            raise InvalidName(f"{kind} {name!r} is not valid Unicode: {error}") from None
+            raise InvalidName(
+                f"{kind} {name[:40]!r}… is not valid Unicode: {error.reason} at {error.start}"
+            ) from None
     if not size:
         raise InvalidName(f"the {kind} is empty; give it at least one character")
     if size > MAX_NAME_BYTES:
@@ -225,7 +229,7 @@ class Append(Struct, gc=False):
 
     `expected` is the version the stream must have, or None for "whatever it is", in which case
     the commit numbers the events. `unique` makes the commit look for events with the same id
-    first, and remember these ids.
+    first, and remember these ids. Without events, the step only expects the version.
     """
 
     stream: str

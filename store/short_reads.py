@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import lmdb
 
+from .errors import ClosedError, DamagedStore, InvalidName
+
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
 
     from .environment import Environment
@@ -25,6 +30,7 @@ class ReadGate:
         self._changing = threading.Lock()
         self._readers = 0
         self._closed = False
+        self.is_over = False
 
     def enter(self) -> None:
         # The bare lock: its condition costs three times as much, and is rarely needed.
@@ -73,14 +79,20 @@ class Reading:
             with self._gate.alone():
                 self._env.set_mapsize(0)
             return self.__enter__()
-        except BaseException:
+        except BaseException as error:
             self._gate.leave()
+            if type(error) is lmdb.Error and self._gate.is_over:
+                raise ClosedError("the store was closed just before it was read") from error
             raise
         return self._txn
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: object = None, error: BaseException | None = None, trace: object = None
+    ) -> None:
         self._txn.abort()
         self._gate.leave()
+        if error is not None:
+            _raise_ours(error, self._env.path())
 
 
 class Latest:
@@ -114,10 +126,14 @@ class Latest:
                 raise
         return txn
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: object = None, error: BaseException | None = None, trace: object = None
+    ) -> None:
         if self._environment.read_only:
             self._end()
         self._lock.release()
+        if error is not None:
+            _raise_ours(error, self._environment.path)
 
     def forget(self) -> None:
         """Look at the store anew from the next time on."""
@@ -135,3 +151,21 @@ class Latest:
         reading, self._reading, self._txn = self._reading, None, None
         if reading is not None:
             reading.__exit__()
+
+
+def _raise_ours(error: BaseException, path: str | os.PathLike[str]) -> None:
+    """Our error for one of LMDB's, or of what makes keys; any other one goes on as it is."""
+    if isinstance(error, lmdb.BadValsizeError):
+        raise InvalidName(
+            f"the store at {path} cannot look for a name that is empty or too long: {error}"
+        ) from error
+    # The other way round it is a key that is too short, which is damage.
+    if isinstance(error, struct.error) and "unpack" not in str(error):
+        raise InvalidName(
+            f"the store at {path} has numbers from 0 to 2**64 - 1 only: {error}"
+        ) from error
+    if isinstance(error, lmdb.Error | struct.error):
+        raise DamagedStore(
+            f"{Path(path, 'data.mdb')} cannot be read: {error}. It was changed or damaged, or the "
+            f"disk fails; go back to a backup"
+        ) from error

@@ -201,7 +201,7 @@ class Writer:
         result, append = step.result, step.append
         assert result is not None
         assert step.command_id is not None
-        if append is not None:
+        if append is not None and append.events:
             result.first_position = append.events[0].position
             result.events = len(append.events)
         row = (result.first_position, result.events, result.refusal)

@@ -30,10 +30,10 @@ def findings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Finding]]:
     found: list[Finding] = []
     close = Runtime.close
 
-    def check_and_close(runtime: Runtime) -> None:
+    def check_and_close(runtime: Runtime, **options: Any) -> None:
         if not runtime._is_closed:
             found.extend(runtime.verify())
-        close(runtime)
+        close(runtime, **options)
 
     monkeypatch.setattr(Runtime, "close", check_and_close)
     yield found

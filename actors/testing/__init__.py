@@ -1,7 +1,43 @@
 """For tests of what people build on `actors`."""
 
-from .clock import VirtualClock
-from .outcomes import AggregateOutcome, ProcessOutcome, delayed
-from .scenario import Scenario
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["AggregateOutcome", "ProcessOutcome", "Scenario", "VirtualClock", "delayed"]
+from .clock import VirtualClock
+from .counterexample import CounterExample
+from .deviations import FAULTS
+from .exploring import NEEDED, at_end, explore
+from .outcomes import AggregateOutcome, ProcessOutcome, delayed
+from .outside import Publish
+from .scenario import Scenario
+from .simulation import Simulation
+
+if TYPE_CHECKING:
+    from .machine import ProcessMachine
+
+__all__ = [
+    "FAULTS",
+    "AggregateOutcome",
+    "CounterExample",
+    "ProcessMachine",
+    "ProcessOutcome",
+    "Publish",
+    "Scenario",
+    "Simulation",
+    "VirtualClock",
+    "at_end",
+    "delayed",
+    "explore",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Its base class is Hypothesis's, which whoever does not use it need not have.
+    if name != "ProcessMachine":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from .machine import ProcessMachine  # noqa: PLC0415
+    except ImportError as error:
+        if error.name != "hypothesis":
+            raise
+        raise ImportError(NEEDED) from error
+    return ProcessMachine

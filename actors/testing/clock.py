@@ -18,6 +18,9 @@ __all__ = ["VirtualClock"]
 PATIENCE = 60.0
 """Real seconds that whatever runs by a clock has to settle."""
 
+ROUNDS = 1_000
+"""How often several that run by one clock may give one another something to do at one moment."""
+
 
 class VirtualClock:
     """A clock that stands still until `advance` moves it.
@@ -107,17 +110,17 @@ class VirtualClock:
 
     def _settle(self) -> None:
         settles = list(self._settles)
-        while True:
-            for settle in settles:
-                if not settle(self._patience):
-                    raise TimedOut(
-                        f"the clock stopped at {self._now}: what is under way there did not settle "
-                        f"within {self._patience} seconds. A handler is still running, or messages "
-                        f"keep coming; see stats()"
-                    )
+        for _ in range(ROUNDS):
+            if not all(settle(self._patience) for settle in settles):
+                break
             # Several may give one another something to do, as after-effects that publish.
             if len(settles) < 2 or all(settle(0) for settle in settles):
                 return
+        raise TimedOut(
+            f"the clock stopped at {self._now}: what is under way there did not settle within "
+            f"{self._patience} seconds. A handler is still running, or messages keep coming; see "
+            f"stats()"
+        )
 
 
 class _VirtualAlarm:

@@ -26,6 +26,7 @@ __all__ = [
     "Fault",
     "Planned",
     "Seeded",
+    "deviation",
     "kinds_of",
     "seed_of",
     "unpacked",
@@ -58,8 +59,12 @@ KINDS: tuple[tuple[str, Fault], ...] = (
     ("repeat_command", "duplicate"),
     ("repeat_outside", "duplicate"),
     ("sleep", "sleep"),
+    ("arrival", "order"),
 )
-"""The kinds of deviations and what they belong to. Seeds hold their numbers: only add at the end."""
+"""The kinds of deviations, and what they belong to. Seeds hold their places: add at the end."""
+
+WEIGHTS = {"turn": 4, "hold": 2, "time": 2, "arrival": 3}
+"""How often a kind is tried, if more than once: most flaws are about the order of things."""
 
 SEEDED_GAP = 6
 """Turns between two deviations of a run that a number seeds, on average."""
@@ -149,8 +154,21 @@ class Seeded(Deviations):
         )
 
 
+def deviation(name: str, which: int) -> Deviation:
+    """One for now.
+
+    Raises:
+        ValueError: there is no such kind
+
+    """
+    names = [kind for kind, _ in KINDS]
+    if name not in names:
+        raise ValueError(f"there is no {name!r}; there are {', '.join(names)}")
+    return Deviation(0, names.index(name), which)
+
+
 def kinds_of(faults: Iterable[str]) -> list[int]:
-    """The kinds of deviations that belong to faults.
+    """The kinds of deviations that belong to faults, each as often as it is to be tried.
 
     Raises:
         ValueError: there is no such fault
@@ -160,7 +178,12 @@ def kinds_of(faults: Iterable[str]) -> list[int]:
     for fault in chosen:
         if fault not in FAULTS:
             raise ValueError(f"faults={chosen!r}: there is no {fault!r}; there are {FAULTS}")
-    return [number for number, (_, fault) in enumerate(KINDS) if fault in chosen]
+    return [
+        number
+        for number, (name, fault) in enumerate(KINDS)
+        if fault in chosen
+        for _ in range(WEIGHTS.get(name, 1))
+    ]
 
 
 def seed_of(deviations: Iterable[Deviation], program: Any = None) -> str:

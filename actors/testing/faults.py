@@ -6,6 +6,7 @@ and ask first whether something is to go wrong this time.
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -66,7 +67,7 @@ class Watch(Protocol):
         """The accident of one of these kinds that is to happen now, or nothing."""
         ...
 
-    def note(self, text: str, *, is_detail: bool = False) -> None:
+    def note(self, text: str, is_detail: bool = False) -> None:
         """Note in words what happened."""
         ...
 
@@ -79,16 +80,15 @@ class SimulatedStore(LmdbStore):
     """A store whose commits can fail, before or after they are durable."""
 
     def __init__(self, path: str | os.PathLike[str], watch: Watch) -> None:
-        super().__init__(path, durability="none", store_id="simulated")
-        self._watch = watch
+        super().__init__(path, durability="none", store_id="0" * 32)
+        # Whoever forgets to close a simulation leaves nothing behind, if nobody holds on to it.
+        self._watch: Watch = weakref.proxy(watch)
 
     def commit(
         self, steps: Sequence[Step], checkpoints: Mapping[str, int] | None = None
     ) -> list[Outcome]:
         size = f"{len(steps)} step{'' if len(steps) == 1 else 's'}"
-        accident = self._watch.accident(
-            "crash_before_commit", "crash_after_commit", "commit_fails"
-        )
+        accident = self._watch.accident("crash_before_commit", "crash_after_commit", "commit_fails")
         if accident == "commit_fails":
             self._watch.note(f"a commit of {size} fails: nothing of it is kept")
             raise InjectedStoreError("the disk refused, as the simulation had it do")
@@ -108,7 +108,7 @@ class SimulatedStore(LmdbStore):
             raise Crash
         done = sum(outcome.is_committed for outcome in outcomes)
         beside = f", {len(steps) - done} of them done before" if done < len(steps) else ""
-        self._watch.note(f"commit of {size}{beside}", is_detail=True)
+        self._watch.note(f"commit of {size}{beside}", True)
         return outcomes
 
 
@@ -133,8 +133,7 @@ class SimulatedInstance(InstanceActor):
 
     def hand(self, errand: Errand, step: Step) -> None:
         if isinstance(errand, InstanceErrand):
-            text, is_detail = handled(self, errand, step)
-            self._watch.note(text, is_detail=is_detail)
+            self._watch.note(*handled(self, errand, step))
         super().hand(errand, step)
 
     def _run(
@@ -178,7 +177,9 @@ class SimulatedAggregate(AggregateActor):
     def on_receive(self, message: Request) -> None:
         if type(message) is Request and message.command.ticket:
             again = RepeatedRequest(
-                command=message.command, is_from_outside=message.is_from_outside
+                command=message.command,
+                is_from_outside=message.is_from_outside,
+                watch=self._watch,
             )
             courier, command = self.courier, message.command
             name = self._definition.cls.__name__
@@ -191,8 +192,9 @@ class SimulatedAggregate(AggregateActor):
 
     def hand(self, errand: Errand, step: Step) -> None:
         if isinstance(errand, Request):
-            text, is_detail = carried_out(errand, self._definition.cls.__name__, step)
-            self._watch.note(text, is_detail=is_detail)
+            text = carried_out(errand, self._definition.cls.__name__, step)
+            # What was brought again mostly finds that there is nothing left to do.
+            self._watch.note(text, is_detail=isinstance(errand, RepeatedRequest))
         super().hand(errand, step)
 
     def _step(self, request: Request) -> Step:
@@ -215,10 +217,13 @@ class RepeatedDelivery(Delivery, kw_only=True, gc=False):
 class RepeatedRequest(Request, kw_only=True, gc=False):
     """A queued command that is brought to its aggregate again."""
 
+    watch: Any
+
     def finish(self, outcome: Outcome) -> None:
         if type(outcome) is Duplicate:
             self.actor.is_stale = True
             return
+        self.watch.note(f"what was brought again came first: {short(self.command.type)}")
         super().finish(outcome)
         # The courier counts the one it sent, which will find that there is nothing left to do.
         self.actor.courier.finished -= 1

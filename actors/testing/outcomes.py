@@ -256,9 +256,9 @@ class ProcessOutcome(_Outcome):
     def _check_end(self, *, is_complete: bool) -> None:
         __tracebackhide__ = True
         last = {one.instance: one for one in self._changes}
-        wanted = "ended" if is_complete else "not ended"
         if not last:
-            self._fail(f"the process was expected to have {wanted} with this", self._why())
+            wanted = "end" if is_complete else "go on"
+            self._fail(f"the process was expected to {wanted} with this", self._why())
         for instance, change in last.items():
             if change.transition.is_complete is not is_complete:
                 isnt = "has not ended" if is_complete else "has ended"
@@ -283,7 +283,8 @@ class ProcessOutcome(_Outcome):
         return f"timeout({name!r}, {self._delay(due or 0)})"
 
     def _delay(self, due: int) -> str:
-        return str(from_micros(due) - from_micros(self._now))
+        # As one would write it.
+        return repr(from_micros(due) - from_micros(self._now)).removeprefix("datetime.")
 
     def _check_timeout(self, name: str) -> None:
         known = self._scenario.timeouts

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..courier import Courier
 
-__all__ = ["Answer", "Client", "Item", "Program", "Publish", "clients_of", "told_of"]
+__all__ = ["Answer", "Client", "Item", "Message", "Program", "Publish", "clients_of", "told_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,10 @@ class Publish:
     headers: Mapping[str, Any] | None = None
 
 
-Item: TypeAlias = Command | Event | Publish | timedelta
-Program: TypeAlias = Sequence[Item] | Sequence[Sequence[Item]]
+Message: TypeAlias = Command | Event | Publish
+Item: TypeAlias = Message | timedelta
+Program: TypeAlias = Sequence[object]
+"""Items, or lists of items. Of a list that holds several kinds, a type checker knows no more."""
 
 
 class Answer:
@@ -115,7 +117,7 @@ class Client:
         self.has_tried = False
 
 
-def clients_of(program: Program) -> list[Client]:
+def clients_of(program: Any) -> list[Client]:
     """A client for each list of the program, or one if it is a plain list.
 
     Raises:
@@ -140,7 +142,7 @@ def clients_of(program: Program) -> list[Client]:
     return clients
 
 
-def told_of(item: Command | Event | Publish) -> str:
+def told_of(item: Message) -> str:
     """What comes, in words."""
     if isinstance(item, Command):
         return f"tell {item!r}"

@@ -215,6 +215,9 @@ class Scenario:
         except Rejected as error:
             # It may have applied some of what it was about to make.
             refusal, aggregate = error, self._loaded(definition, stream)
+        for event in made:
+            # It could not be stored without a name.
+            self._catalog.name_of(type(event))
         return AggregateOutcome(
             self.given(command),
             definition.cls.__name__,

@@ -10,6 +10,7 @@ from ..dispatcher import Dispatcher
 from ..population import Population
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
     from ..clock import Alarm
@@ -48,8 +49,10 @@ class SeededScheduler(Dispatcher):
         del timeout
         return not self._ready
 
-    def stop(self) -> None:
+    def stop(self, timeout: float | None = None) -> list[threading.Thread]:
         """No threads."""
+        del timeout
+        return []
 
     # For the simulation
 

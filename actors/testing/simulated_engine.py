@@ -31,7 +31,8 @@ class SimulatedEngine(Engine):
         super().__init__(store, catalog, clock, options, dispatcher=SeededScheduler)
         # Whoever makes actors makes those that can fail.
         for router in self.routers:
-            router._wake_instance = partial(SimulatedInstance, router, watch)  # noqa: SLF001
+            waker = partial(SimulatedInstance, router, watch)
+            router._wake_instance = waker  # type: ignore[assignment] # noqa: SLF001
         self.courier._wakers = {  # noqa: SLF001
             definition.category: partial(SimulatedAggregate, self.courier, definition, watch)
             for definition in catalog.aggregates.values()

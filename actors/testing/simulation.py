@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self
 
 from ..aggregate_actor import Request
 from ..catalog import Catalog
@@ -12,21 +12,18 @@ from ..engine import Options
 from ..names import id_of
 from ..operations import Operations
 from ..process_manager import due_time
-from .deviations import Deviations, Planned, Seeded, kinds_of, unpacked
+from .deviations import Deviation, Deviations, Planned, Seeded, deviation, kinds_of, unpacked
 from .faults import InjectedStoreError
+from .looking import Looking
 from .outside import Answer, Publish
-from .turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from ..aggregate import Aggregate
     from ..domain import Domain
     from ..messages import Command, Event
     from ..process_manager import ProcessManager
-    from ..views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
     from .outside import Program
-    from .telling import Trace
 
 __all__ = ["Simulation"]
 
@@ -34,7 +31,7 @@ MAX_STEPS = 10_000
 """Turns after which a run counts as endless."""
 
 
-class Simulation(Turns):
+class Simulation(Looking):
     """Runs domains as a `Runtime` does, on one thread, and the same for the same seed.
 
     The routers, the actors, the journal, the timekeeper, the after-effects and the store are the
@@ -81,7 +78,30 @@ class Simulation(Turns):
             stream=stream,
             options=Options(**options),
         )
-        self._told = 0
+
+    @classmethod
+    def planned(
+        cls,
+        catalog: Catalog,
+        program: Program,
+        deviations: Iterable[Deviation],
+        *,
+        start: datetime | None = None,
+        stream: str | None = None,
+        **options: Any,
+    ) -> Self:
+        """A run with just these deviations, by a catalog that many runs may share."""
+        made = cls.__new__(cls)
+        Looking.__init__(
+            made,
+            catalog,
+            program,
+            Planned(deviations),
+            start=start,
+            stream=stream,
+            options=Options(**options),
+        )
+        return made
 
     def __enter__(self) -> Self:
         return self
@@ -160,20 +180,23 @@ class Simulation(Turns):
         self.note("crash: what was not committed is gone")
         self._restart()
 
-    @property
-    def now(self) -> datetime:
-        """The simulated time."""
-        return self._clock.now()
+    def provoke(self, accident: str, which: int = 0) -> None:
+        """Have something go wrong at the first chance.
 
-    @property
-    def trace(self) -> Trace:
-        """What happened so far, a line for each turn. As text, it is for people to read."""
-        return self._trace
+        Args:
+            accident: ``"crash"``; ``"crash_before_commit"`` or ``"crash_after_commit"``, inside
+                the next one; ``"commit_fails"``; ``"fails_before"`` or ``"fails_after"``, the next
+                handler; ``"repeat_event"``, ``"repeat_command"`` or ``"repeat_outside"``, one
+                that came of late; ``"turn"``, ``"hold"``, ``"arrival"``: another one's turn;
+                ``"time"``: the clock moves to what is due next; ``"sleep"``: idle actors leave
+                memory
+            which: where there are several
 
-    @property
-    def is_through(self) -> bool:
-        """Whether everything in the program was brought."""
-        return all(client.is_through for client in self._clients)
+        Raises:
+            ValueError: there is no such accident
+
+        """
+        self._deviations.armed.append(deviation(accident, which))
 
     # Asking for something
 
@@ -246,63 +269,8 @@ class Simulation(Turns):
         return answer.value
 
     def _new_id(self) -> str:
-        self._told += 1
-        return f"outside.{self._told}"
-
-    # Looking
-
-    @overload
-    def get(self, cls: type[ProcessManager], id: object) -> InstanceView | None: ...
-
-    @overload
-    def get(self, cls: type[Aggregate], id: object) -> AggregateView | None: ...
-
-    def get(
-        self,
-        cls: type[ProcessManager | Aggregate],
-        id: object,  # noqa: A002 - the public word
-    ) -> InstanceView | AggregateView | None:
-        """One instance or aggregate as it is on disk, or None if nothing happened to it yet."""
-        return self._reader.get(cls, id)
-
-    def history(self, cls: type[ProcessManager], id: object) -> Iterator[Transition]:  # noqa: A002
-        """The transitions of one instance, oldest first."""
-        return self._reader.history(cls, id)
-
-    def find(
-        self,
-        cls: type[ProcessManager],
-        *,
-        complete: bool | None = None,
-        suspended: bool | None = None,
-        **fields: Any,
-    ) -> Iterator[InstanceView]:
-        """The instances of a process manager, in order of id."""
-        return self._reader.find(cls, fields, complete=complete, suspended=suspended)
-
-    def events(
-        self, stream_or_category: str | None = None, *, after: int = 0
-    ) -> Iterator[StoredEvent]:
-        """Stored events in order of position."""
-        return self._reader.events(stream_or_category, after)
-
-    def timeouts(
-        self,
-        cls: type[ProcessManager] | None = None,
-        id: object = None,  # noqa: A002
-        *,
-        before: datetime | None = None,
-    ) -> Iterator[Timeout]:
-        """What is due later, in order of time."""
-        return self._reader.timeouts(cls, id, before)
-
-    def parked(self, *, decided: bool = False) -> Iterator[Parked]:
-        """What could not be handled, the oldest first."""
-        return self._reader.parked(decided=decided)
-
-    def stats(self) -> dict[str, int]:
-        """Counters since the last crash, and gauges."""
-        return self._engine.stats()
+        self._asked += 1
+        return f"outside.{self._asked}"
 
     # Deciding
 
@@ -357,9 +325,7 @@ class Simulation(Turns):
             )
         )
 
-    def _decide(
-        self, call: str, do: Callable[[Operations], Any], *, fully: bool = False
-    ) -> Any:
+    def _decide(self, call: str, do: Callable[[Operations], Any], *, fully: bool = False) -> Any:
         self._refuse_in_turn(call)
         self.note(f"outside: {call}")
         found: list[Any] = []

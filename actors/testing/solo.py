@@ -283,6 +283,10 @@ class Solo:
     def read_log(self, after: int, limit: int) -> list[EventRecord]:
         return self._log[after : after + limit]
 
+    def any_blocked(self, process: str) -> bool:
+        del process
+        return False
+
     def read_index(self, process: str, field: str, value: str) -> list[str]:
         del process
         return sorted(self._keys.get((field, value), ()))

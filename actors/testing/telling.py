@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, overload
 from ..errands import Delivery, Look, TimerDue, Told
 
 if TYPE_CHECKING:
-    from store import CommandRecord, EventRecord, Step
+    from store import CommandRecord, EventRecord, Step, TransitionRecord
 
     from ..aggregate_actor import Request
     from ..errands import InstanceErrand
@@ -106,8 +106,8 @@ def handled(actor: InstanceActor, errand: InstanceErrand, step: Step) -> tuple[s
     """What an instance made of an errand, and whether that is a detail."""
     who = f"{actor.router.definition.cls.__name__} {actor.instance}"
     what, came_of = _subject(errand), errand.came_of
-    if came_of == "transitions" or (step.transition is not None and came_of not in OUTCOMES):
-        made = _made(step)
+    if step.transition is not None:
+        made = _made(step.transition, step)
         return f"{who} handled {what}" + (f" → {', '.join(made)}" if made else ""), False
     told = OUTCOMES.get(came_of, "had nothing to do for {what}").format(what=what)
     if step.park is not None:
@@ -127,20 +127,21 @@ def _subject(errand: InstanceErrand) -> str:
     return type(errand).__name__.lower()
 
 
-def _made(step: Step) -> list[str]:
+def _made(transition: TransitionRecord, step: Step) -> list[str]:
     """What a transition brought with it."""
-    transition, besides = step.transition, step.besides
-    assert transition is not None
+    besides = step.besides
     made: list[str] = []
     if step.enqueue:
         made.append("issued " + ", ".join(short(one.type) for one in step.enqueue))
     for timer in besides.timers if besides is not None else ():
         after = elapsed(timer.due - transition.time)
         if timer.command is not None:
-            made.append(f"issued {short(timer.command.type)} for in {after}")
+            made.append(f"issued {short(timer.command.type)} (in {after})")
         else:
-            made.append(f"set timeout {timer.name} for in {after}")
+            made.append(f"set timeout {timer.name} (in {after})")
+    # One that was moved is not cancelled, nor is one that has just come.
     moved = {timer.name for timer in besides.timers} if besides is not None else set()
+    moved.add(transition.cause.removeprefix("timeout:"))
     for timer in besides.cancel if besides is not None else ():
         if timer.name not in moved:
             what = "timeout " if timer.kind == "timeout" else "the command "
@@ -150,16 +151,16 @@ def _made(step: Step) -> list[str]:
     return made
 
 
-def carried_out(request: Request, name: str, step: Step) -> tuple[str, bool]:
-    """What an aggregate made of a command, and whether that is a detail."""
+def carried_out(request: Request, name: str, step: Step) -> str:
+    """What an aggregate made of a command."""
     record: CommandRecord = request.command
     who = f"{name} {record.stream.partition('-')[2]}"
     what = short(record.type)
     if request.refusal is not None:
         reason = f"{type(request.refusal).__name__}: {request.refusal}"
         if step.park is not None:
-            return f"{who} failed at {what}: parked ({reason})", False
-        return f"{who} refused {what} ({request.refusal})", False
+            return f"{who} failed at {what}: parked ({reason})"
+        return f"{who} refused {what} ({request.refusal})"
     events: list[EventRecord] = step.append.events if step.append is not None else []
     made = ", ".join(short(event.type) for event in events)
-    return f"{who} carried out {what}" + (f" → {made}" if made else ""), False
+    return f"{who} carried out {what}" + (f" → {made}" if made else "")

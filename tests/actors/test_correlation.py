@@ -8,7 +8,16 @@ from uuid import UUID
 
 import pytest
 
-from actors import DefinitionError, Domain, Event, Indexed, ProcessManager, Runtime, handle
+from actors import (
+    DefinitionError,
+    Domain,
+    EarlyEvent,
+    Event,
+    Indexed,
+    ProcessManager,
+    Runtime,
+    handle,
+)
 from store import LmdbStore
 
 if TYPE_CHECKING:
@@ -499,13 +508,15 @@ def test_an_event_that_waits_for_an_instance_which_then_drops_the_key_is_not_giv
         assert state(runtime, Careful, "o1")["settled"] == 1
 
 
-def test_a_failed_step_teaches_nothing() -> None:
+def failing_until(works: list[bool]) -> tuple[Domain, type[ProcessManager]]:
+    """A process manager whose step that teaches a key fails until it works."""
     domain = Domain("shop")
 
     @domain.register
     class Failing(ProcessManager, correlate="order_id"):
         order_id: str = ""
         payment_id: Indexed[str] = ""
+        is_settled: bool = False
 
         @handle(Ordered, start=True)
         def on_ordered(self, event: Ordered) -> None: ...
@@ -513,13 +524,44 @@ def test_a_failed_step_teaches_nothing() -> None:
         @handle(PaymentStarted)
         def on_payment_started(self, event: PaymentStarted) -> None:
             self.payment_id = event.payment_id
-            raise ValueError("no")
+            if not works:
+                raise ValueError("no")
 
         @handle(PaymentSettled, correlate={"payment_id": "payment_ref"})
-        def on_payment_settled(self, event: PaymentSettled) -> None: ...
+        def on_payment_settled(self, event: PaymentSettled) -> None:
+            self.is_settled = True
 
+    return domain, Failing
+
+
+def test_what_a_step_that_failed_would_have_taught_is_not_lost(tmp_path: Path) -> None:
+    works: list[bool] = []
+    domain, failing = failing_until(works)
+    with Runtime(tmp_path, domain) as runtime:
+        go(runtime, Ordered("o1"), PaymentStarted("o1", "p1"))
+    # Also after a restart, since the store says who is held up.
+    with Runtime(tmp_path, domain) as runtime:
+        go(runtime, PaymentSettled("p1"))
+        failed, early = runtime.parked()
+        assert early.error.startswith("actors.errors.EarlyEvent: no instance of shop.Failing has 'payment_id'")
+        with pytest.raises(EarlyEvent):
+            runtime.retry(early.id)
+        works.append(True)
+        runtime.retry(failed.id)
+        runtime.settle(timeout=10)
+        runtime.retry(early.id)
+        runtime.settle(timeout=10)
+        assert state(runtime, failing, "o1")["is_settled"]
+        assert list(runtime.parked()) == []
+
+
+def test_a_failed_step_teaches_nothing() -> None:
+    domain, _ = failing_until([])
     with Runtime.ephemeral(domain) as runtime:
-        go(runtime, Ordered("o1"), PaymentStarted("o1", "p1"), PaymentSettled("p1"))
+        go(runtime, Ordered("o1"), PaymentStarted("o1", "p1"))
+        (failed,) = runtime.parked()
+        runtime.skip(failed.id)
+        go(runtime, PaymentSettled("p1"))
         assert runtime.stats()["not_for_us"] == 1
 
 

@@ -146,6 +146,47 @@ def test_a_closed_population_passivates_nobody_and_lets_go_of_the_clock(world: W
     assert world.awake == {"a"}
 
 
+def test_an_actor_woken_after_a_rest_stays_for_its_whole_idle_time(world: World) -> None:
+    world.clock.advance(100 * MINUTE)
+    world.send("a")
+    world.clock.advance(MINUTE - timedelta(seconds=1))
+    assert world.awake == {"a"}
+    world.clock.advance(timedelta(seconds=1))
+    assert world.awake == set()
+
+
+def test_the_clock_stops_for_no_sweep_that_would_find_nobody(world: World) -> None:
+    stops: list[object] = []
+
+    def note(seconds: float) -> bool:
+        stops.append(world.clock.now())
+        return True
+
+    world.clock.attach(note)
+    world.own_timeout = timedelta(days=365)
+    world.send("a")
+    world.clock.advance(timedelta(days=3_650))
+    assert world.awake == set()
+    assert len(stops) < 10
+
+
+def test_an_errand_that_comes_in_a_rest_ends_it(world: World) -> None:
+    world.own_timeout = 100 * MINUTE
+    world.send("long")
+    world.clock.advance(10 * MINUTE)
+    world.own_timeout = None
+    world.send("short")
+    world.clock.advance(MINUTE)
+    assert world.awake == {"long"}
+
+
+def test_an_idle_time_beyond_the_end_of_all_times_is_for_ever() -> None:
+    world = World(idle_timeout=timedelta.max)
+    world.send("a")
+    world.clock.advance(timedelta(days=9_999))
+    assert world.awake == {"a"}
+
+
 # Passivation because there are too many
 
 

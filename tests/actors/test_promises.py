@@ -36,7 +36,7 @@ from actors import (
     apply,
     handle,
 )
-from actors.testing import VirtualClock
+from actors.testing import FAULTS, CounterExample, Simulation, VirtualClock, explore
 from store import Finding, LmdbStore, Outcome
 from store.encoding import frame
 
@@ -605,6 +605,31 @@ def test_9_nothing_but_the_clock_module_reads_the_clock() -> None:
                 assert not (
                     node.value.id in {"time", "datetime", "date"} and node.attr in reading
                 ), f"{file.name}:{node.lineno} reads the clock"
+
+
+# 10. Replayable
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_10_one_seed_is_one_order_and_any_failing_order_can_be_had_again(seed: int) -> None:
+    program = [[Open("a"), Deposit("a", 5)], [Open("b"), Deposit("b", 6), Deposit("a", 7)]]
+    runs = []
+    for _ in range(2):
+        with Simulation(bank, program=program, seed=seed, faults=FAULTS) as simulation:
+            simulation.run()
+            stored = [(one.event_id, one.position, one.time) for one in simulation.events()]
+            runs.append((list(simulation.trace), stored))
+    assert runs[0] == runs[1]
+
+    def nobody_is_overtaken(simulation: Simulation) -> None:
+        first = next((one.event for one in simulation.events()), Opened("a"))
+        assert first == Opened("a")
+
+    with pytest.raises(CounterExample) as raised:
+        explore(bank, program, [nobody_is_overtaken], seed=seed)
+    with pytest.raises(CounterExample) as again:
+        explore(bank, program, [nobody_is_overtaken], seed=raised.value.seed)
+    assert list(again.value.trace) == list(raised.value.trace)
 
 
 # 11. Clear refusals

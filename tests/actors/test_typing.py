@@ -27,7 +27,8 @@ import pykka
 from actors import (
     Aggregate, Command, Context, Domain, Event, ProcessManager, Rejected, Runtime, apply, handle
 )
-from actors.testing import VirtualClock
+from actors import rejected, timeout
+from actors.testing import Scenario, VirtualClock, delayed
 
 shop = Domain("shop")
 
@@ -118,7 +119,16 @@ def main() -> None:
     reveal_type(Fulfilment("o1").context)  # = Context
     reveal_type(Placed("o1", Decimal(9)).total)  # = Decimal
     reveal_type(shop.register(Paid))  # = def (order_id: str) -> Paid
+    paid = Scenario(shop).given(Placed("o1", Decimal(9)), timeout("late")).when(Paid("o1"))
+    reveal_type(paid)  # = ProcessOutcome
+    reveal_type(paid.issues(Pay("o1", Decimal(9))).completes())  # = ProcessOutcome
+    reveal_type(paid.issues(delayed(Pay("o1", Decimal(9)), timedelta(days=1))))  # = ProcessOutcome
+    reveal_type(paid.when(timeout("late")))  # = ProcessOutcome
+    reveal_type(paid.when(rejected(Pay("o1", Decimal(9)), reason="no")))  # = ProcessOutcome
+    reveal_type(Scenario(shop, Payment).when(Pay("o1", Decimal(9))))  # = AggregateOutcome
+    Scenario(shop).when(Pay("o1", Decimal(9))).emits(Paid("o1")).state(status="paid")
     with Runtime.ephemeral(shop) as small:
+        small.clock.advance(timedelta(days=1))
         reveal_type(small)  # = Runtime
 """
 
@@ -147,6 +157,11 @@ def wrong(runtime: Runtime, process: Fulfilment) -> None:
     process.status = "paid"  # ! attr-defined
     process.order_id = 7  # ! assignment
     runtime.ask(Pay("o1", Decimal(9)), block=False).reason  # ! attr-defined
+    Scenario(shop).when(Pay)  # ! call-overload
+    Scenario(shop).given(rejected(Pay))  # ! arg-type
+    Scenario(shop).when(Paid("o1")).emits(Paid("o1"))  # ! attr-defined
+    Scenario(shop).when(Paid("o1")).issues(Paid("o1"))  # ! arg-type
+    Scenario(shop).when(Pay("o1", Decimal(9))).emits(Pay("o1", Decimal(9)))  # ! arg-type
 
 
 class Misspelt(ProcessManager, corelate="order_id"):

@@ -39,6 +39,6 @@ def test_the_links_of_a_document_lead_somewhere(document: str) -> None:
 def test_the_architecture_page_names_every_module() -> None:
     page = (ROOT / "docs/architecture.md").read_text()
     for package in ("actors", "store"):
-        for module in ROOT.glob(f"{package}/*.py"):
+        for module in ROOT.glob(f"{package}/**/*.py"):
             if module.stem != "__init__":
-                assert f"`{module.stem}`" in page, f"{package}/{module.name} is not on the page"
+                assert f"`{module.stem}`" in page, f"{module.relative_to(ROOT)} is not on the page"

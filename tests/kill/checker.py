@@ -1,7 +1,10 @@
-"""Looks at a store, and at nothing else, for what must never be found there."""
+"""Looks at a store, and at nothing else, for what must never be found there.
+
+Of the runtime's own code it uses what reads records, and nothing of what writes them.
+"""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -38,37 +41,64 @@ def transitions_of(store: Store, instance: str, process: str = PROCESS) -> list[
     return store.read_transitions(process, instance, 0, PAGE)
 
 
-def queued_orders(store: Store) -> set[str]:
-    queued: set[str] = set()
-    after = 0
-    while page := store.read_queue(after, PAGE):
-        queued |= {plain(one.data)["order_id"] for one in page if ".PlaceOrder." in one.type}
-        after = page[-1].ticket
-    return queued
-
-
 def plain(packed: bytes) -> dict[str, Any]:
     return msgspec.msgpack.decode(packed, type=dict[str, Any])
 
 
-class Findings:
-    """Everything that is wrong with one store."""
+class Acknowledged:
+    """What a worker said was done, in the lines that `worker.py` writes."""
 
-    def __init__(self, path: str, acknowledged: set[str]) -> None:
+    def __init__(self, lines: Iterable[str] = ()) -> None:
+        self.asked: set[str] = set()
+        self.told: set[str] = set()
+        self.published: dict[str, int] = {}
+        self.noted: set[str] = set()
+        self.add(lines)
+
+    def add(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            kind, _, rest = line.partition(" ")
+            if kind == "asked":
+                self.asked.add(rest)
+            elif kind == "told":
+                self.told.add(rest)
+            elif kind == "noted":
+                self.noted.add(rest)
+            elif kind == "published":
+                name, _, position = rest.partition(" ")
+                self.published[name] = int(position)
+
+    def __len__(self) -> int:
+        return len(self.asked) + len(self.told) + len(self.published) + len(self.noted)
+
+    @property
+    def orders(self) -> set[str]:
+        return self.asked | self.told
+
+
+class Findings:
+    """Everything that is wrong with one store; what is lost or doubled is counted apart too."""
+
+    def __init__(self, path: str, acknowledged: Acknowledged) -> None:
+        self.lost = 0
+        self.doubled = 0
         self.wrong: list[str] = [str(finding) for finding in verify(path)]
         self.orders: set[str] = set()
         self.complete: set[str] = set()
         self.happened: set[str] = set()
         with LmdbStore(path, read_only=True) as store:
-            self._read_log(store, acknowledged)
+            self._read_log(store)
+            self._look_for(store, acknowledged)
             self._read_instances(store)
 
-    def _read_log(self, store: Store, acknowledged: set[str]) -> None:
+    def _read_log(self, store: Store) -> None:
         versions: Counter[str] = Counter()
         made: Counter[str] = Counter()
+        ids: Counter[str] = Counter()
         self._events: dict[str, EventRecord] = {}
         for position, event in enumerate(log_of(store), 1):
             versions[event.stream] += 1
+            ids[event.event_id] += 1
             if event.causation_id is not None:
                 made[event.causation_id] += 1
             self._events[event.event_id] = event
@@ -81,18 +111,39 @@ class Findings:
                 self.orders.add(plain(event.data)["order_id"])
         # Every command of this domain makes one event.
         for command, count in made.items():
-            self._expect(count == 1, f"command {command} took effect {count} times")
+            self._once(count, f"command {command} took effect {count} times")
+        for event_id, count in ids.items():
+            self._once(count, f"event {event_id} is there {count} times")
         for stream, count in versions.items():
             most = 2 if "::order-" in stream else 1
-            self._expect(count <= most, f"{stream} has {count} events")
-        lost = acknowledged - self.orders - queued_orders(store)
-        self._expect(not lost, f"acknowledged and lost: {sorted(lost)[:5]}")
+            self._once(count - most + 1, f"{stream} has {count} events")
+
+    def _look_for(self, store: Store, acknowledged: Acknowledged) -> None:
+        queued_orders: set[str] = set()
+        queued: set[str] = set()
+        after = 0
+        while page := store.read_queue(after, PAGE):
+            for one in page:
+                queued.add(one.command_id)
+                if ".PlaceOrder." in one.type:
+                    queued_orders.add(plain(one.data)["order_id"])
+            after = page[-1].ticket
+        self._lose("asked", acknowledged.asked - self.orders)
+        self._lose("told", acknowledged.told - self.orders - queued_orders)
+        carried_out = {event.causation_id for event in self._events.values()}
+        self._lose("told under an id", acknowledged.noted - carried_out - queued)
+        for event_id, position in acknowledged.published.items():
+            event = self._events.get(event_id)
+            if event is None or event.position != position:
+                self._lose("published", {event_id})
 
     def _read_instances(self, store: Store) -> None:
         for instance, last in instances_of(store):
             history = transitions_of(store, instance)
             causes = Counter(one.cause for one in history)
-            self._expect(max(causes.values()) == 1, f"{instance} took an event twice")
+            self._once(max(causes.values()), f"{instance} took an event twice")
+            issued = Counter(command for step in history for command, _, _ in step.commands)
+            self._once(max(issued.values(), default=1), f"{instance} issued a command twice")
             self._expect(
                 [one.version for one in history] == list(range(1, len(history) + 1)),
                 f"{instance} has a gap in its versions",
@@ -129,3 +180,13 @@ class Findings:
     def _expect(self, holds: bool, otherwise: str) -> None:
         if not holds:
             self.wrong.append(otherwise)
+
+    def _once(self, count: int, otherwise: str) -> None:
+        if count > 1:
+            self.doubled += 1
+            self.wrong.append(otherwise)
+
+    def _lose(self, how: str, lost: set[str]) -> None:
+        if lost:
+            self.lost += len(lost)
+            self.wrong.append(f"acknowledged ({how}) and lost: {sorted(lost)[:5]}")

@@ -38,6 +38,16 @@ class GiftNoted(Event):
     order_id: str
 
 
+class AddNote(Command):
+    """Told under an id of its own, several times; each time it took effect can be counted."""
+
+    order_id: str
+
+
+class NoteAdded(Event):
+    order_id: str
+
+
 class CancelOrder(Command):
     order_id: str
 
@@ -90,6 +100,19 @@ class Order(Aggregate, identity="order_id"):
     @apply(OrderCancelled)
     def _cancelled(self, event: OrderCancelled) -> None:
         self.status = "cancelled"
+
+
+@shop.register
+class Notebook(Aggregate, identity="order_id"):
+    notes: int = 0
+
+    @handle(AddNote)
+    def add(self, command: AddNote) -> NoteAdded:
+        return NoteAdded(self.id)
+
+    @apply(NoteAdded)
+    def _added(self, event: NoteAdded) -> None:
+        self.notes += 1
 
 
 @shop.register
@@ -146,7 +169,8 @@ class Fulfilment(
         self.seen.append("confirmed")
         if self.order_id.endswith("3") and self.context.attempt == 1:
             raise ConnectionError("try again")
-        self.issue(CreateShipment(self.order_id))
+        held_back = timedelta(milliseconds=2) if self.order_id.endswith(("2", "4")) else None
+        self.issue(CreateShipment(self.order_id), after=held_back)
 
     @handle(PaymentFailed)
     def on_failed(self, event: PaymentFailed) -> None:

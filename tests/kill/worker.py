@@ -1,70 +1,114 @@
-"""Places orders until it is killed, and prints the id of each one that was acknowledged.
+"""Places orders until it is killed, and says which of them were acknowledged.
 
-    python worker.py STORE RUN
+    python worker.py STORE RUN [POINT COUNT]
 
-`ask`, `tell` and `tell_many` are in turn, from several threads, so that commits hold all kinds.
+Every way in is taken in turn, from several threads, so that commits hold all kinds, are large and
+small, and come while others are on their way. What the run before told and published under ids of
+its own is told and published again. With a point, it kills itself there; it closes after a while,
+so that the points of closing come too.
 """
 
 import itertools
+import os
 import sys
 import threading
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
-from shop import GiftNoted, PlaceOrder, shop  # noqa: E402 - the path comes first
+from points import CLOSING, arm  # noqa: E402 - the path comes first
+from shop import AddNote, GiftNoted, PlaceOrder, shop  # noqa: E402
 
 from actors import Runtime  # noqa: E402
+from store import LmdbStore  # noqa: E402
 
 THREADS = 4
+ROUNDS = 40
+FEW_ROUNDS = 2
+LARGEST = (4_096, 3, 40)
 
 
-def order(run: str, thread: int, number: int) -> PlaceOrder:
+def order(run: int, thread: int, number: int) -> PlaceOrder:
     total = Decimal(2_000) if number % 5 == 0 else Decimal(number % 900)
-    return PlaceOrder(f"{run}-{thread}-{number:05d}", total)
+    return PlaceOrder(f"r{run:02d}-{thread}-{number:05d}", total)
 
 
-def acknowledge(*orders: PlaceOrder) -> None:
-    # One write for each line, so that a line is whole or not there when the process is killed.
-    for one in orders:
-        sys.stdout.write(f"{one.order_id}\n")
-        sys.stdout.flush()
+def say(line: str) -> None:
+    # One write for each line, so that it is whole or not there when the process is killed.
+    os.write(1, f"{line}\n".encode())
 
 
-def place(runtime: Runtime, run: str, thread: int) -> None:
-    numbers = itertools.count()
-    while True:
-        gift = f"{run}-{thread}-{next(numbers):05d}"
+class Customer(threading.Thread):
+    def __init__(self, runtime: Runtime, run: int, number: int, rounds: int) -> None:
+        super().__init__(daemon=True)
+        self.runtime, self.run_number, self.number, self.rounds = runtime, run, number, rounds
+        self.numbers = itertools.count()
+
+    def run(self) -> None:
+        if self.run_number:
+            # Whether they were acknowledged or not, before the kill: they take effect once.
+            self.gift(f"r{self.run_number - 1:02d}-{self.number}-00000")
+            self.note(f"r{self.run_number - 1:02d}-{self.number}-00000")
+        for number in range(self.rounds):
+            self.round(is_large=number % 3 == 2)
+
+    def round(self, *, is_large: bool) -> None:
         # Before its order, so that it is held.
-        runtime.publish(GiftNoted(gift), stream=f"killed::gift-{gift}", event_id=f"gift-{gift}")
-        late = PlaceOrder(gift, Decimal(8))
-        runtime.ask(late)
-        acknowledge(late)
-        first = order(run, thread, next(numbers))
-        runtime.ask(first)
-        acknowledge(first)
-        second = order(run, thread, next(numbers))
-        runtime.tell(second)
-        acknowledge(second)
-        several = [order(run, thread, next(numbers)) for _ in range(7)]
-        runtime.tell_many(several)
-        acknowledge(*several)
+        first = order(self.run_number, self.number, next(self.numbers))
+        self.gift(first.order_id)
+        self.note(first.order_id)
+        self.runtime.ask(first)
+        say(f"asked {first.order_id}")
+        second = order(self.run_number, self.number, next(self.numbers))
+        self.runtime.tell(second)
+        say(f"told {second.order_id}")
+        several = [
+            order(self.run_number, self.number, next(self.numbers))
+            for _ in range(40 if is_large else 5)
+        ]
+        self.runtime.tell_many(several)
+        for one in several:
+            say(f"told {one.order_id}")
+
+    def gift(self, name: str) -> None:
+        position = self.runtime.publish(
+            GiftNoted(name), stream=f"killed::gift-{name}", event_id=f"gift-{name}"
+        )
+        say(f"published gift-{name} {position}")
+
+    def note(self, name: str) -> None:
+        for _ in range(2):
+            self.runtime.tell(AddNote(name), command_id=f"note-{name}")
+        say(f"noted note-{name}")
 
 
 def main() -> None:
-    store, run = sys.argv[1:]
+    store, run, *point = sys.argv[1:]
+    number = int(run)
+    # A small map, so that it grows in the middle of things.
+    defaults = LmdbStore.__init__.__kwdefaults__
+    defaults["map_size"] = 1 << 18
+    if point:
+        arm(point[0], int(point[1]))
+    say("ready")
     # Few awake and few in flight, so that passivation and reading behind are part of it.
-    with Runtime(store, shop, max_awake=50, max_in_flight=40) as runtime:
-        sys.stdout.write("open\n")
-        sys.stdout.flush()
-        threads = [
-            threading.Thread(target=place, args=(runtime, run, number)) for number in range(THREADS)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    with Runtime(
+        store,
+        shop,
+        max_awake=50,
+        idle_timeout=timedelta(milliseconds=40),
+        max_in_flight=40,
+        largest_commit=LARGEST[number % len(LARGEST)],
+    ) as runtime:
+        say("open")
+        rounds = FEW_ROUNDS if point and point[0] in CLOSING else ROUNDS
+        customers = [Customer(runtime, number, one, rounds) for one in range(THREADS)]
+        for customer in customers:
+            customer.start()
+        for customer in customers:
+            customer.join()
 
 
 if __name__ == "__main__":

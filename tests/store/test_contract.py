@@ -1063,6 +1063,21 @@ def test_instances_wait_to_be_taken_up_where_events_wait_and_nothing_blocks(plac
     assert place.reopen().read_waiting_instances(("", ""), ALL) == [(ORDERS, "o1"), (ORDERS, "o2")]
 
 
+def test_whether_anything_is_blocked_is_told_by_process_manager(place: Place) -> None:
+    assert not place.store.any_blocked(ORDERS)
+    commit(
+        place.store,
+        *(wait(position, instance) for instance in ("o1", "o2") for position in (8, 9)),
+    )
+    assert not place.reopen().any_blocked(ORDERS)
+    commit(place.store, besides("o2", block=Block("retry", 7)))
+    assert place.reopen().any_blocked(ORDERS)
+    assert not place.store.any_blocked(ORDERS[:-1])
+    assert not place.store.any_blocked(f"{ORDERS}X")
+    commit(place.store, besides("o2", unblock=True))
+    assert not place.reopen().any_blocked(ORDERS)
+
+
 @pytest.mark.parametrize("size", [1, 2, 5, ALL])
 def test_waiting_instances_are_read_in_pages(store: Store, size: int) -> None:
     others = [("Order", "z"), ("Orders2", "a"), ("Return", "o1"), ("é", "é")]
@@ -1343,6 +1358,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "last_waiting": lambda store: store.last_waiting(ORDERS, "o1"),
     "read_waiting": lambda store: store.read_waiting(ORDERS, "o1", 0, 1),
     "read_waiting_instances": lambda store: store.read_waiting_instances(("", ""), 1),
+    "any_blocked": lambda store: store.any_blocked(ORDERS),
     "read_timers": lambda store: store.read_timers(b"", 1, 1),
     "read_index": lambda store: store.read_index(ORDERS, "email", "old"),
     "read_refusals": lambda store: store.read_refusals(0, 1),

@@ -204,7 +204,7 @@ def test_with_several_attached_all_are_quiet_at_once_in_the_end() -> None:
                 return not work[one]
             while work[one]:
                 work[one] -= 1
-                work[other] += work[one]
+                work[other] += work[one] // 2
             return True
 
         return settle
@@ -213,6 +213,14 @@ def test_with_several_attached_all_are_quiet_at_once_in_the_end() -> None:
     clock.attach(settling("b", "a"))
     clock.advance(MINUTE)
     assert work == {"a": 0, "b": 0}
+
+
+def test_those_that_give_one_another_something_to_do_for_ever_are_reported() -> None:
+    clock = VirtualClock()
+    for _ in range(2):
+        clock.attach(bool)
+    with pytest.raises(TimedOut, match="messages keep coming"):
+        clock.advance(MINUTE)
 
 
 def test_without_settling_it_only_moves_and_rings() -> None:
@@ -333,7 +341,12 @@ def test_a_long_way_with_nothing_on_it_is_short(clock: VirtualClock) -> None:
     with Runtime.ephemeral(garden, clock=clock, idle_timeout=timedelta(seconds=8)) as runtime:
         sow(runtime, "rose")
         stops: list[datetime] = []
-        clock.attach(lambda seconds: stops.append(clock.now()) or True)  # type: ignore[func-returns-value]
+
+        def note(seconds: float) -> bool:
+            stops.append(clock.now())
+            return True
+
+        clock.attach(note)
         clock.advance(FOR_EVER)
         assert runtime.stats()["awake"] == 0
         # Three timeouts, and who woke for them fell asleep again.

@@ -1,0 +1,99 @@
+"""Hypothesis: it makes up runs, and shortens one that fails. Imported when it is needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import hypothesis
+from hypothesis import HealthCheck, Phase, Verbosity, strategies
+
+from .deviations import Deviation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hypothesis.strategies import SearchStrategy
+
+    from .counterexample import Failure
+
+__all__ = ["Found", "search"]
+
+MOST = 6
+"""Deviations of one run. Hardly any flaw takes more than two or three."""
+
+
+FEW = 12
+"""Turns that count as the start."""
+
+
+class Found(NamedTuple):
+    """The shortest run that fails."""
+
+    program: Any
+    deviations: list[Deviation]
+    failure: Failure
+
+
+class _Failed(Exception):
+    """Ends a run for Hypothesis."""
+
+
+def search(
+    run: Callable[[Any, list[Deviation]], Failure | None],
+    programs: SearchStrategy[Any],
+    kinds: Sequence[int],
+    *,
+    turns: int,
+    max_examples: int,
+    seed: int,
+) -> Found | None:
+    """Try runs until one fails, then shorter ones that fail in the same way.
+
+    Args:
+        run: carries one out, and tells what went wrong
+        programs: what comes from outside
+        kinds: of deviations that are allowed
+        turns: how many the ordinary run has, about
+        max_examples: how many runs to try
+        seed: of the search
+
+    Returns:
+        the shortest run that fails; None if none does
+
+    """
+    anywhere = strategies.integers(1, turns + turns // 4)
+    deviations = strategies.builds(
+        Deviation,
+        # Near the start, where things come from outside, every turn is another case.
+        strategies.integers(1, FEW) | anywhere | anywhere,
+        strategies.sampled_from(kinds or [0]),
+        strategies.integers(0, 7),
+    )
+    found: list[Found] = []
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(
+        database=None,
+        deadline=None,
+        derandomize=False,
+        max_examples=max_examples,
+        # Explaining runs a failing example many times more, and has nothing to explain here.
+        phases=[Phase.generate, Phase.shrink],
+        print_blob=False,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+        verbosity=Verbosity.quiet,
+    )
+    @hypothesis.given(programs, strategies.lists(deviations, max_size=MOST if kinds else 0))
+    def attempt(program: Any, deviations: list[Deviation]) -> None:
+        failure = run(program, deviations)
+        # Of two flaws the one that was found first is made short, and does not turn into the other.
+        if failure is not None and (not found or found[0].failure.name == failure.name):
+            found[:] = [Found(program, deviations, failure)]
+            raise _Failed
+
+    try:
+        attempt()
+    except _Failed:
+        return found[0]
+    return None

@@ -1,0 +1,134 @@
+"""Reminds somebody who has paid: a command that is held back is not cancelled on one path.
+
+The flawed one takes the reminder back only from an open invoice, and forgets that a promise to pay
+makes it another.
+"""
+
+from datetime import timedelta
+
+from actors import Aggregate, Command, Domain, Event, ProcessManager, Rejected, apply, handle
+from actors.testing import Simulation
+
+WEEK = timedelta(days=7)
+
+
+class SendInvoice(Command):
+    invoice_id: str
+
+
+class PromiseToPay(Command):
+    invoice_id: str
+
+
+class Pay(Command):
+    invoice_id: str
+
+
+class Remind(Command):
+    invoice_id: str
+
+
+class InvoiceSent(Event):
+    invoice_id: str
+
+
+class PaymentPromised(Event):
+    invoice_id: str
+
+
+class Paid(Event):
+    invoice_id: str
+
+
+class Reminded(Event):
+    invoice_id: str
+
+
+class Invoice(Aggregate, identity="invoice_id"):
+    is_sent: bool = False
+
+    @handle(SendInvoice)
+    def send(self, command: SendInvoice) -> InvoiceSent:
+        return InvoiceSent(self.id)
+
+    @handle(PromiseToPay)
+    def promise(self, command: PromiseToPay) -> PaymentPromised:
+        self._refuse_unless_sent()
+        return PaymentPromised(self.id)
+
+    @handle(Pay)
+    def pay(self, command: Pay) -> Paid:
+        self._refuse_unless_sent()
+        return Paid(self.id)
+
+    @handle(Remind)
+    def remind(self, command: Remind) -> Reminded:
+        return Reminded(self.id)
+
+    @apply(InvoiceSent)
+    def _sent(self, event: InvoiceSent) -> None:
+        self.is_sent = True
+
+    def _refuse_unless_sent(self) -> None:
+        if not self.is_sent:
+            raise Rejected("there is no such invoice")
+
+
+class Nagging(ProcessManager, correlate="invoice_id"):
+    invoice_id: str = ""
+    status: str = "open"
+    reminder: str = ""
+
+    @handle(InvoiceSent, start=True)
+    def on_sent(self, event: InvoiceSent) -> None:
+        self.reminder = self.issue(Remind(self.invoice_id), after=WEEK)
+
+    @handle(PaymentPromised)
+    def on_promised(self, event: PaymentPromised) -> None:
+        self.status = "promised"
+
+    @handle(Paid, end=True)
+    def on_paid(self, event: Paid) -> None:
+        if self.status == "open":
+            self.cancel(self.reminder)
+
+
+class Polite(ProcessManager, correlate="invoice_id"):
+    invoice_id: str = ""
+    reminder: str = ""
+
+    @handle(InvoiceSent, start=True)
+    def on_sent(self, event: InvoiceSent) -> None:
+        self.reminder = self.issue(Remind(self.invoice_id), after=WEEK)
+
+    @handle(PaymentPromised)
+    def on_promised(self, event: PaymentPromised) -> None:
+        pass
+
+    @handle(Paid, end=True)
+    def on_paid(self, event: Paid) -> None:
+        # One that has left already stays: taking it back is no error then.
+        self.cancel(self.reminder)
+
+
+flawed = Domain("billing")
+flawed.register(Invoice, Nagging)
+
+correct = Domain("billing")
+correct.register(Invoice, Polite)
+
+program = [
+    [SendInvoice("i1"), timedelta(days=1), Pay("i1")],
+    [timedelta(days=2), PromiseToPay("i1")],
+]
+
+
+def nobody_is_reminded_once_it_is_known_that_they_paid(simulation: Simulation) -> None:
+    manager = Nagging if simulation.knows(Nagging) else Polite
+    known = [one.time for one in simulation.history(manager, "i1") if one.handler == "on_paid"]
+    for one in simulation.events("billing::invoice-i1"):
+        if known and isinstance(one.event, Reminded):
+            assert one.time <= known[0], f"reminded on {one.time}, paid on {known[0]}"
+
+
+invariants = [nobody_is_reminded_once_it_is_known_that_they_paid]

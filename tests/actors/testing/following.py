@@ -1,0 +1,154 @@
+"""One run of a random domain, followed turn by turn: the disk, the memory, and the bounds."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from actors.aggregate_actor import AggregateActor, load_aggregate
+from actors.instance import InstanceActor
+from actors.testing.faults import InjectedStoreError
+from tests.actors.testing.checking import Checker
+from tests.actors.testing.stored import plain
+
+if TYPE_CHECKING:
+    from actors.testing import Simulation
+    from tests.actors.testing.descriptions import DomainMade
+
+__all__ = ["Ran", "bounds_hold", "follow", "memory_is_the_log", "skip_all", "states"]
+
+MAX_STEPS = 5_000
+
+
+class Ran(NamedTuple):
+    """How much happened in a run."""
+
+    turns: int
+    events: int
+    transitions: int
+    crashes: int
+
+
+def follow(
+    made: DomainMade, simulation: Simulation, items: list[list[Any]], *, faults: bool
+) -> Ran:
+    """Run to the end, then have an operator skip what is parked; check all of it on the way.
+
+    Args:
+        made: the description of what runs
+        simulation: that runs it
+        items: what clients bring, as the simulation was given it
+        faults: whether handlers are made to fail
+
+    """
+    checker = Checker(made, simulation, items, faults=faults)
+    for _ in simulation.steps(max_steps=MAX_STEPS):
+        bounds_hold(simulation)
+        if simulation.has_changed:
+            simulation.has_changed = False
+            checker.look()
+            memory_is_the_log(simulation)
+    checker.check_quiet()
+    skip_all(simulation, checker)
+    findings = simulation.verify()
+    assert not findings, "; ".join(map(str, findings))
+    # Forgetting everything changes nothing, and whoever reads all of it again sees the same.
+    before = states(simulation)
+    simulation.crash()
+    simulation.settle()
+    assert states(simulation) == before
+    Checker(made, simulation, items, faults=faults).check_quiet()
+    return Ran(
+        simulation.turns,
+        len(checker.disk.events),
+        sum(map(len, checker.disk.steps.values())),
+        simulation._crashes,
+    )
+
+
+def skip_all(simulation: Simulation, checker: Checker) -> None:
+    """An operator goes on without what is parked, until nothing is."""
+    while parked := list(simulation.parked()):
+        for one in parked:
+            # When the disk refuses, there is another time.
+            with suppress(InjectedStoreError):
+                simulation.skip(one.id)
+        simulation.run(max_steps=MAX_STEPS)
+        checker.check_quiet()
+    memory_is_the_log(simulation)
+    for process, instance in checker.disk.steps:
+        block, waiting = checker.disk.waiting(process, instance)
+        assert block is None, f"{process} {instance} is suspended by nothing that is parked"
+        assert not waiting, f"{process} {instance} leaves {waiting} waiting"
+
+
+def memory_is_the_log(simulation: Simulation) -> None:
+    """What is in memory, as far as it is on disk, is what reading it again would give."""
+    engine = simulation._engine
+    for (kind, name), actor in engine.population._awake.items():
+        if actor.is_stale or actor.handed != actor.answered:
+            # It runs ahead of the disk, or is about to read it.
+            continue
+        if isinstance(actor, InstanceActor) and actor._is_loaded:
+            _instance_is_its_log(simulation, actor, kind, name)
+        elif isinstance(actor, AggregateActor) and actor._aggregate is not None:
+            definition = actor._definition
+            read = load_aggregate(
+                definition, name, simulation._store, simulation._catalog
+            )
+            found = actor._aggregate
+            assert found.version == read.version, name
+            assert found.__dict__ == read.__dict__, name
+
+
+def _instance_is_its_log(
+    simulation: Simulation, actor: InstanceActor, kind: str, name: str
+) -> None:
+    last = simulation._store.last_transition(kind, name)
+    assert actor.version == (0 if last is None else last.version), f"{kind} {name}"
+    if last is None:
+        return
+    definition = actor.router.definition
+    assert actor.is_complete == last.is_complete, f"{kind} {name}"
+    assert actor.timers == (last.timers or {}), f"{kind} {name}"
+    assert actor.seen >= last.seen, f"{kind} {name}"
+    read = definition.state_of(last)
+    assert definition.state.load(actor.state) == read, f"{kind} {name}"
+    if actor._process is not None and not actor.is_complete:
+        assert actor._process.__dict__ == read, f"{kind} {name}"
+
+
+def bounds_hold(simulation: Simulation, names: int = 3) -> None:
+    """What is in hand is bounded by the options, whatever there is to do.
+
+    Args:
+        simulation: that runs
+        names: how many instances one event may be for
+
+    """
+    engine, options = simulation._engine, simulation._options
+    most = options.max_in_flight
+    for router in engine.routers:
+        assert len(router._under_way) <= most, router.definition.name
+    assert engine.courier._sent - engine.courier.finished <= most
+    assert len(engine.timekeeper._in_hand) <= most
+    assert len(engine._tail._events) <= 2 * most + options.largest_commit
+    # Those with work, and those that had some when it was last looked who may sleep.
+    working = most * (names * len(engine.routers) + 2)
+    assert len(engine.population) <= options.max_awake + working + 1
+
+
+def states(simulation: Simulation) -> dict[tuple[str, str], Any]:
+    """Every instance and aggregate as the runtime shows it."""
+    found: dict[tuple[str, str], Any] = {}
+    for cls, definition in simulation._catalog.processes.items():
+        for view in simulation.find(cls):
+            found[definition.name, view.id] = (plain(view.state), view.version, view.status)
+    streams = {event.stream for event in simulation.events()}
+    for cls, made in simulation._catalog.aggregates.items():
+        for stream in streams:
+            category, _, name = stream.partition("-")
+            if category == made.category:
+                seen = simulation.get(cls, name)
+                found[category, name] = seen
+    return found

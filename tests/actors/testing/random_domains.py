@@ -1,0 +1,269 @@
+"""Domains, programs and schedules that Hypothesis makes up."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hypothesis import strategies as st
+
+from actors.testing import Publish
+from actors.testing.deviations import FAULTS, KINDS, Deviation
+from tests.actors.testing.descriptions import (
+    Action,
+    AggregateMade,
+    Correlating,
+    Decision,
+    DomainMade,
+    ManagerMade,
+    OnEvent,
+    OnRefusal,
+    OnTimeout,
+)
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import DrawFn, SearchStrategy
+
+__all__ = ["Brought", "deviations", "domains", "items_of", "options", "programs"]
+
+WHOS = ("a", "b", "c")
+KEYS = ("", "k", "l")
+AMOUNTS = (Decimal(0), Decimal("0.25"), Decimal("1.50"))
+PLAIN = ("count", "total", "tag", "tally", "time", "stage", "pair")
+
+
+class Brought(NamedTuple):
+    """One thing that comes from outside: a command or event by its number, or a wait."""
+
+    kind: str
+    number: int = 0
+    who: str = ""
+    n: int = 0
+    others: tuple[str, ...] = ()
+    key: str = ""
+    amount: Decimal = Decimal(0)
+    stream: str = ""
+    event_id: str | None = None
+    minutes: int = 0
+
+
+@st.composite
+def domains(draw: DrawFn, *, may_fail: bool = True, may_hold: bool = True) -> DomainMade:
+    """A domain of up to three aggregates and three process managers."""
+    events = draw(st.integers(2, 4))
+    aggregates: list[AggregateMade] = []
+    commands = 0
+    for number in range(draw(st.integers(1, 3))):
+        decisions = []
+        for _ in range(draw(st.integers(1, 2))):
+            decisions.append(draw(_decisions(commands, events)))
+            commands += 1
+        every = draw(st.sampled_from([0, 1, 2]))
+        aggregates.append(AggregateMade(number, every, tuple(decisions)))
+    managers = tuple(
+        draw(_managers(number, events, commands, len(aggregates), may_fail, may_hold))
+        for number in range(draw(st.integers(1, 3)))
+    )
+    return DomainMade(events, tuple(aggregates), managers)
+
+
+@cache
+def _decisions(command: int, events: int) -> SearchStrategy[Decision]:
+    return st.builds(
+        Decision,
+        st.just(command),
+        st.sampled_from([None, None, 1, 2, 4]),
+        st.sampled_from([None, None, None, 0, 1]),
+        st.booleans(),
+        # One that makes nothing is dull, and comes as the last choice.
+        st.lists(st.integers(0, events - 1), min_size=1, max_size=3).map(tuple) | st.just(()),
+    )
+
+
+@st.composite
+def _managers(
+    draw: DrawFn,
+    number: int,
+    events: int,
+    commands: int,
+    aggregates: int,
+    may_fail: bool,
+    may_hold: bool,
+) -> ManagerMade:
+    stateless = draw(st.sampled_from([False, False, False, False, True]))
+    is_indexed = not stateless and draw(st.booleans())
+    timeouts = 0 if stateless else draw(st.integers(0, 2))
+    attempts = draw(st.sampled_from([0, 0, 2, 3]))
+    kinds = _kinds(stateless, is_indexed, timeouts, may_fail)
+    early = draw(st.sampled_from(["skip", "hold", "park"] if may_hold else ["skip", "park"]))
+    listened = draw(st.sampled_from([None, None, None, "some"]))
+    streams = None
+    if listened is not None:
+        streams = tuple(
+            sorted(draw(st.sets(st.integers(0, aggregates - 1), min_size=1, max_size=2)))
+        )
+    handled = draw(st.lists(st.integers(0, events - 1), min_size=1, max_size=4, unique=True))
+    starts = [True, True, False, "only"]
+    on_events = []
+    for place, event in enumerate(handled):
+        # The first one starts, or nothing would ever begin.
+        start: Any = False
+        if not stateless:
+            start = draw(st.sampled_from(starts[: 2 if not place else 4]))
+            start = start if place else start or True
+        ways: list[Correlating] = ["who", "who", "others", "odd", "ALL"]
+        if is_indexed and not start:
+            ways += ["key", "key"]
+        on_events.append(
+            OnEvent(
+                event,
+                start,
+                not stateless and draw(st.sampled_from([False, False, False, True])),
+                draw(st.sampled_from(ways)) if not stateless else "who",
+                draw(_actions(kinds, commands, timeouts)),
+            )
+        )
+    # What is learnt is learnt from events: when a timeout comes is a matter of the schedule.
+    others = tuple(kind for kind in kinds if kind != "learn")
+    on_timeouts = tuple(
+        OnTimeout(one, draw(_actions(others, commands, timeouts))) for one in range(timeouts)
+    )
+    refused: list[int] = []
+    if not stateless:
+        refused = sorted(draw(st.sets(st.integers(0, commands - 1), max_size=2)))
+    on_refusals = tuple(
+        OnRefusal(one, draw(_actions(others, commands, timeouts))) for one in refused
+    )
+    return ManagerMade(
+        number,
+        early,
+        draw(st.booleans()),
+        attempts,
+        stateless,
+        streams,
+        is_indexed,
+        tuple(on_events),
+        on_timeouts,
+        on_refusals,
+    )
+
+
+def _kinds(stateless: bool, is_indexed: bool, timeouts: int, may_fail: bool) -> tuple[str, ...]:
+    kinds = ["issue", "issue", "issue"]
+    if not stateless:
+        kinds += [*PLAIN, "complete", "take back"]
+    if is_indexed:
+        kinds += ["learn", "learn"]
+    if timeouts:
+        kinds += ["set", "set", "set", "cancel"]
+    return (*kinds, "fail") if may_fail else tuple(kinds)
+
+
+@cache
+def _actions(
+    kinds: tuple[str, ...], commands: int, timeouts: int
+) -> SearchStrategy[tuple[Action, ...]]:
+    @cache
+    def one(kind: str) -> SearchStrategy[Action]:
+        if kind == "issue":
+            return st.builds(
+                Action,
+                st.just(kind),
+                st.integers(0, commands - 1),
+                st.sampled_from(["own", "said", "fixed"]),
+                st.sampled_from([0, 0, 0, 5, 20]),
+                # Without state, nobody remembers what could be taken back.
+                st.integers(0, 1 if "take back" in kinds else 0),
+            )
+        if kind in {"set", "cancel"}:
+            return st.builds(
+                Action,
+                st.just(kind),
+                st.integers(0, timeouts - 1),
+                minutes=st.sampled_from([1, 10, 30]),
+            )
+        if kind in {"complete", "fail"}:
+            return st.builds(Action, st.just(kind), times=st.integers(1, 3))
+        return st.just(Action(kind))
+
+    return st.lists(st.sampled_from(kinds).flatmap(one), max_size=5).map(tuple)
+
+
+def programs(made: DomainMade, *, waits: bool = True) -> SearchStrategy[list[list[Brought]]]:
+    """What up to three clients bring."""
+    commands = sum(len(one.decisions) for one in made.aggregates)
+    return _programs(made.events, commands, len(made.aggregates), waits=waits)
+
+
+@cache
+def _programs(
+    events: int, commands: int, aggregates: int, *, waits: bool
+) -> SearchStrategy[list[list[Brought]]]:
+    # Some are written beside an aggregate's own events.
+    streams = [f"wild::aggregate{one}-a" for one in range(aggregates)] + ["wild::outside-1"]
+    message = (
+        st.sampled_from(WHOS),
+        st.sampled_from([2, 2, 1, 0]),
+        st.lists(st.sampled_from(WHOS), max_size=3).map(tuple),
+        st.sampled_from(KEYS),
+        st.sampled_from(AMOUNTS),
+    )
+    tells = st.tuples(st.just("tell"), st.integers(0, commands - 1), *message)
+    publishes = st.tuples(
+        st.just("publish"),
+        st.integers(0, events - 1),
+        *message,
+        st.sampled_from(streams),
+        st.sampled_from([None, None, None, "twice"]),
+    )
+    items = (tells | publishes | tells).map(lambda made: Brought(*made))
+    if waits:
+        items |= st.sampled_from([Brought("wait", minutes=minutes) for minutes in (1, 7, 25)])
+    return st.lists(st.lists(items, min_size=1, max_size=4), min_size=1, max_size=3)
+
+
+def items_of(classes: dict[str, Any], program: list[list[Brought]]) -> list[list[Any]]:
+    """A program of the classes that were made."""
+    return [[_item_of(classes, one) for one in client] for client in program]
+
+
+def _item_of(classes: dict[str, Any], one: Brought) -> Any:
+    if one.kind == "wait":
+        return timedelta(minutes=one.minutes)
+    name = "Event" if one.kind == "publish" else "Command"
+    message = classes[f"{name}{one.number}"](
+        one.who, one.n, list(one.others), one.key, one.amount
+    )
+    if one.kind == "tell":
+        return message
+    return Publish(message, one.stream, one.event_id)
+
+
+@cache
+def deviations(faults: tuple[str, ...] = FAULTS) -> SearchStrategy[list[Deviation]]:
+    """What goes another way than the ordinary."""
+    kinds = [number for number, (_, fault) in enumerate(KINDS) if fault in faults]
+    return st.lists(
+        st.builds(
+            Deviation,
+            st.integers(1, 12) | st.integers(1, 150),
+            st.sampled_from(kinds or [0]),
+            st.integers(0, 7),
+        ),
+        max_size=10 if kinds else 0,
+    )
+
+
+def options() -> SearchStrategy[dict[str, int]]:
+    """Bounds of a run, often tight ones."""
+    return st.sampled_from(
+        [
+            {},
+            {"max_in_flight": 1},
+            {"max_in_flight": 2, "largest_commit": 3},
+            {"max_awake": 1},
+            {"max_awake": 2, "largest_commit": 1},
+        ]
+    )

@@ -1,0 +1,209 @@
+"""Workers are killed one after the other, and what they leave on disk is checked each time."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from checker import Acknowledged, Findings
+from points import NEW, POINTS
+from shop import Fulfilment, shop
+
+from actors import Runtime
+
+HERE = Path(__file__).parent
+
+PER_STORE = 12
+"""Kills before a store is worked off and another one is begun, so that checks stay short."""
+
+AT_MOST = {
+    "before the transaction": 60,
+    "some steps written": 400,
+    "before LMDB's commit": 60,
+    "committed, nobody told": 60,
+    "in the middle of telling": 60,
+    "instance rehydrated": 60,
+}
+"""The points that are reached often die there at a random time up to this one."""
+
+RANDOM = "at random"
+
+CAN_HAPPEN = {"placed", "gift", "confirmed", "refused", "failed", "delivered", "timeout"}
+
+
+@dataclass
+class Tally:
+    """What came of it all."""
+
+    kills: Counter[str] = field(default_factory=Counter)
+    not_reached: Counter[str] = field(default_factory=Counter)
+    acknowledged: int = 0
+    lost: int = 0
+    doubled: int = 0
+    effects_missing: int = 0
+    wrong: list[str] = field(default_factory=list)
+    happened: set[str] = field(default_factory=set)
+
+    @property
+    def is_well(self) -> bool:
+        return not (self.wrong or self.lost or self.doubled or self.effects_missing)
+
+
+def start(store: Path, run: int, *point: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(HERE / "worker.py"), str(store), str(run), *point],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def read_some(lines: IO[str], count: int) -> list[str]:
+    """At most so many lines; fewer if the process ends by itself."""
+    found: list[str] = []
+    while len(found) < count:
+        line = lines.readline()
+        if not line.endswith("\n"):
+            break
+        found.append(line.strip())
+    return found
+
+
+def rest(worker: subprocess.Popen[str]) -> list[str]:
+    """What it says until it ends."""
+    assert worker.stdout is not None
+    with worker.stdout:
+        lines = [line.strip() for line in worker.stdout if line.endswith("\n")]
+    worker.wait()
+    return lines
+
+
+def kill(worker: subprocess.Popen[str]) -> list[str]:
+    """Kill it, and take what it said before it died."""
+    worker.kill()
+    return rest(worker)
+
+
+def finish(runtime: Runtime, orders: set[str]) -> None:
+    """Wait for the retries and held back commands that are due in a few milliseconds."""
+    pending = threading.Event()
+    left = set(orders)
+    for _ in range(1_000):
+        runtime.settle(timeout=60)
+        views = {order: runtime.get(Fulfilment, order) for order in left}
+        left = {one for one, view in views.items() if view is None or not view.is_complete}
+        if not left:
+            return
+        pending.wait(0.02)
+
+
+def plan(kills: int, moments: random.Random) -> Iterator[str]:
+    """Where each worker dies: everywhere at least once if there is room, and half at random."""
+    chosen = list(POINTS[:kills])
+    while len(chosen) < kills:
+        chosen.append(RANDOM if moments.random() < 0.5 else moments.choice(POINTS))
+    moments.shuffle(chosen)
+    yield from chosen
+
+
+class Campaign:
+    """Kills workers, on one store after the other.
+
+    Args:
+        folder: for stores and effects
+        kills: how many
+        seed: of the moments
+        tell: called with the number of kills after each one
+
+    """
+
+    def __init__(
+        self, folder: Path, kills: int, seed: int, tell: Callable[[int], None] = lambda _: None
+    ) -> None:
+        self.tally = Tally()
+        self._folder = folder
+        self._moments = random.Random(seed)
+        # What happens only in a new store is for the first worker of one.
+        self._first: list[str] = []
+        self._others: list[str] = []
+        for point in plan(kills, self._moments):
+            (self._first if point in NEW else self._others).append(point)
+        self._tell = tell
+
+    def run(self) -> Tally:
+        stores = 0
+        while self._first or self._others:
+            self._one_store(self._folder / f"store-{stores}")
+            stores += 1
+        return self.tally
+
+    def _one_store(self, store: Path) -> None:
+        effects = store.with_name(f"{store.name}.effects")
+        effects.touch()
+        os.environ["EFFECTS"] = str(effects)
+        acknowledged = Acknowledged()
+        was_opened = False
+        for run in range(PER_STORE):
+            source = self._first if self._first and not run else self._others
+            if not source:
+                break
+            lines = self._one_kill(store, run, source.pop())
+            was_opened = was_opened or "open" in lines
+            acknowledged.add(lines)
+            # A store whose making was cut off is none yet, and nobody was told that it is.
+            if was_opened and not self._check(store, acknowledged):
+                return
+            self._tell(self.tally.kills.total())
+        self.tally.acknowledged += len(acknowledged)
+        self._work_off(store, acknowledged, effects)
+
+    def _one_kill(self, store: Path, run: int, point: str) -> list[str]:
+        if point == RANDOM:
+            worker = start(store, run)
+            assert worker.stdout is not None
+            # From the middle of opening and recovery to well into the flow of orders.
+            count = self._moments.choice((1, 2, 3, 10, 30, 80)) + self._moments.randrange(10)
+            lines = read_some(worker.stdout, count)
+            lines += kill(worker)
+        else:
+            count = self._moments.randint(1, AT_MOST.get(point, 1))
+            worker = start(store, run, point, str(count))
+            lines = rest(worker)
+        if worker.returncode == -signal.SIGKILL:
+            self.tally.kills[point] += 1
+        elif worker.returncode == 0:
+            self.tally.not_reached[point] += 1
+        else:
+            self.tally.wrong.append(f"a worker ended with {worker.returncode}, at {point}")
+        return lines
+
+    def _check(self, store: Path, acknowledged: Acknowledged) -> bool:
+        return self._note(Findings(str(store), acknowledged), store)
+
+    def _note(self, findings: Findings, store: Path) -> bool:
+        self.tally.lost += findings.lost
+        self.tally.doubled += findings.doubled
+        self.tally.wrong += [f"{store.name}: {one}" for one in findings.wrong]
+        self.tally.happened |= findings.happened
+        return not findings.wrong
+
+    def _work_off(self, store: Path, acknowledged: Acknowledged, effects: Path) -> None:
+        """The last run is not killed: everything comes to its end, once."""
+        with Runtime(store, shop) as runtime:
+            runtime.settle(timeout=60)
+            finish(runtime, acknowledged.orders)
+            if runtime.stats()["parked"]:
+                self.tally.wrong.append(f"{store.name}: something was parked")
+        after = Findings(str(store), acknowledged)
+        self._note(after, store)
+        unfinished = (after.orders | acknowledged.orders) - after.complete
+        if unfinished:
+            self.tally.wrong.append(f"{store.name}: never finished: {sorted(unfinished)[:5]}")
+        missing = after.orders - set(effects.read_text(encoding="utf-8").split())
+        self.tally.effects_missing += len(missing)
