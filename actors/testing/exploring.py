@@ -11,6 +11,7 @@ from ..domain import Domain
 from .counterexample import CounterExample, Failure, reason
 from .deviations import FAULTS, Deviation, kinds_of, seed_of, unpacked
 from .faults import InjectedFailure
+from .shortening import shortened
 from .simulation import MAX_STEPS, Simulation
 from .writing_down import program_from, program_to
 
@@ -156,9 +157,22 @@ class _Search:
             seed=seed,
         )
         if found is not None:
+            deviations, failure = self._shortened(found.program, found.deviations, found.failure)
             packed = None if is_list else program_to(self._catalog, found.program)
-            word = seed_of(found.deviations, packed)
-            raise CounterExample(found.failure, word) from found.failure.error
+            raise CounterExample(failure, seed_of(deviations, packed)) from failure.error
+
+    def _shortened(
+        self, program: Program, deviations: list[Deviation], failure: Failure
+    ) -> tuple[list[Deviation], Failure]:
+        """The same flaw with fewer deviations, if there is such a run."""
+        _, turns = self.run(program, deviations)
+
+        def attempt(fewer: list[Deviation]) -> Failure | None:
+            other, _ = self.run(program, fewer)
+            return other if other is not None and other.name == failure.name else None
+
+        fewer, shorter = shortened(attempt, deviations, turns)
+        return fewer, shorter or failure
 
     def run(self, program: Program, deviations: Iterable[Deviation]) -> tuple[Failure | None, int]:
         """One run: what went wrong, if anything, and how many turns it took."""
