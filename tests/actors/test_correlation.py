@@ -543,7 +543,9 @@ def test_what_a_step_that_failed_would_have_taught_is_not_lost(tmp_path: Path) -
     with Runtime(tmp_path, domain) as runtime:
         go(runtime, PaymentSettled("p1"))
         failed, early = runtime.parked()
-        assert early.error.startswith("actors.errors.EarlyEvent: no instance of shop.Failing has 'payment_id'")
+        assert early.error.startswith(
+            "actors.errors.EarlyEvent: no instance of shop.Failing has 'payment_id'"
+        )
         with pytest.raises(EarlyEvent):
             runtime.retry(early.id)
         works.append(True)
