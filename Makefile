@@ -44,6 +44,7 @@ bench: $(TEST)
 	$(BIN)/python -m pip install --quiet --editable ".[test,bench]"
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.plots
+	$(BIN)/python -m bench.page
 
 docs: $(TEST)
 	$(BIN)/python -m pytest tests/docs

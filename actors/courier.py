@@ -192,19 +192,24 @@ class Courier(PooledActor):
         if category in self._wakers:
             self.population.make_stale(category, stream)
 
+    @property
+    def in_flight(self) -> int:
+        """Commands from the queue that are under way."""
+        return self._sent - self.finished
+
     # In its turn
 
     def has_work(self) -> bool:
         """Whether there is a command to take and room for it."""
         return (
             (self._issued.has_more or self._told.has_more)
-            and self._sent - self.finished < self._max_in_flight
+            and self.in_flight < self._max_in_flight
             and not self.is_closed
         )
 
     def work(self) -> None:
         """Take as many commands as may be under way, those of running processes first."""
-        room = min(PAGE, self._max_in_flight - (self._sent - self.finished))
+        room = min(PAGE, self._max_in_flight - self.in_flight)
         for lane in (self._issued, self._told):
             while room > 0 and lane.has_more and not self.is_closed:
                 commands = lane.next_fresh(room)

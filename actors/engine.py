@@ -306,6 +306,7 @@ class Engine:
             "steps": self.journal.steps,
             "events": self._tail.last,
             "awake": len(self.population),
+            "in_flight": self.courier.in_flight + sum(one.in_flight for one in self.routers),
         }
 
     def _is_due(self) -> bool:

@@ -133,6 +133,11 @@ class Router(PooledActor):
             self._population.send([(name, one.actor, wake, one) for one in routed])
         self._note_done()
 
+    @property
+    def in_flight(self) -> int:
+        """Events that are under way."""
+        return len(self._under_way)
+
     def send(self, instance: str, errand: InstanceErrand) -> None:
         """Give an errand to an instance; any thread may call this, and nudges afterwards."""
         self._population.send([(self.definition.name, instance, self._wake_instance, errand)])

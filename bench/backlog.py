@@ -40,11 +40,13 @@ def measure(folder: Path, events: int, first: int, max_awake: int) -> list[Figur
     apart(fill, store, events)
     stride = max(1, (events - first) // READINGS)
     series: list[tuple[int, int, int]] = []
+    in_flight = 0
     began = time.perf_counter()
     with Runtime(store, cases, max_awake=max_awake) as runtime:
         for steps, _ in passing(steps_of(runtime), [*range(first, events, stride), events]):
             now = resident()
             series.append((steps, now.anonymous, now.mapped))
+            in_flight = max(in_flight, runtime.stats()["in_flight"])
         seconds = time.perf_counter() - began
     _, at_first, _ = series[0]
     highest = max(anonymous for _, anonymous, _ in series)
@@ -64,7 +66,7 @@ def measure(folder: Path, events: int, first: int, max_awake: int) -> list[Figur
                 "last_bytes": series[-1][1],
                 "mapped_bytes": series[-1][2],
                 "steps_per_s": round(events / seconds),
-                "largest_in_flight": "not told by stats()",
+                "largest_in_flight": in_flight,
                 SERIES: {
                     "columns": ["steps", "anonymous_bytes", "mapped_bytes"],
                     "points": series,

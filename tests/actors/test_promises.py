@@ -533,6 +533,40 @@ def test_5_an_event_that_comes_while_the_instance_passivates_is_not_lost(
         assert runtime.stats()["passivated"] > 0
 
 
+# 6. Isolation
+
+
+def test_6_an_instance_that_waits_and_one_that_fails_delay_no_other() -> None:
+    domain = Domain("line")
+    others = [f"o{number}" for number in range(50)]
+    done: set[str] = set()
+    all_done = threading.Event()
+
+    @domain.register
+    class Line(ProcessManager, correlate="account"):
+        account: str = ""
+
+        @handle(Opened, start=True)
+        def on_opened(self, event: Opened) -> None:
+            if event.account == "fails":
+                raise ValueError("no")
+            if event.account == "waits":
+                # Only the others can end this.
+                assert all_done.wait(30)
+                return
+            done.add(event.account)
+            if len(done) == len(others):
+                all_done.set()
+
+    with Runtime.ephemeral(domain, workers=2) as runtime:
+        events = [Opened(name) for name in ("waits", "fails", *others)]
+        runtime.publish_many(events, stream=lambda event: f"line-{event.account}")
+        runtime.settle(timeout=30)
+        assert done == set(others)
+        assert [one.instance for one in runtime.parked()] == ["fails"]
+        assert runtime.get(Line, "waits") is not None
+
+
 # 7. State is the log
 
 
@@ -576,6 +610,37 @@ def test_7_one_handlers_changes_to_an_event_are_nobody_elses() -> None:
         runtime.settle(timeout=10)
         notes = [e.event.notes for e in runtime.events() if isinstance(e.event, Deposited)]
         assert notes == [[]]
+
+
+# 8. Bounded
+
+
+def test_8_a_backlog_waits_on_disk_and_not_in_memory(tmp_path: Path) -> None:
+    outside, inside = Domain("line"), Domain("line")
+    outside.register(Opened)
+    gauges: list[dict[str, int]] = []
+    running: list[Runtime] = []
+
+    @inside.register
+    class Line(ProcessManager, correlate="account"):
+        account: str = ""
+
+        @handle(Opened, start=True)
+        def on_opened(self, event: Opened) -> None:
+            gauges.extend(runtime.stats() for runtime in running)
+
+    with Runtime(tmp_path, outside) as runtime:
+        events = [Opened(f"a{number}") for number in range(300)]
+        runtime.publish_many(events, stream=lambda event: f"line-{event.account}")
+    with Runtime(tmp_path, inside, max_in_flight=8, max_awake=16) as runtime:
+        running.append(runtime)
+        runtime.settle(timeout=30)
+        assert runtime.stats()["transitions"] == 300
+        assert runtime.stats()["in_flight"] == 0
+    assert gauges
+    assert max(one["in_flight"] for one in gauges) <= 8
+    # Those that have work may be more than those that may be awake.
+    assert max(one["awake"] for one in gauges) <= 16 + 8
 
 
 # 9. Time is a parameter
