@@ -122,9 +122,7 @@ class Checker:
         named = instances_named(handler, event.said)
         return named is not None and (handler.correlate == "key" or model.instance in named)
 
-    def _justify(
-        self, model: InstanceModel, event: StoredEvent, since: int, upto: int
-    ) -> None:
+    def _justify(self, model: InstanceModel, event: StoredEvent, since: int, upto: int) -> None:
         """There is a reason why an event made no transition."""
         handler = handler_of(self.made, model.manager, event)
         assert handler is not None
@@ -145,8 +143,7 @@ class Checker:
 
     def _is_exact(self, manager: ManagerMade) -> bool:
         """Whether no instance learns a key later than by the order of events."""
-        handlers = (*manager.events, *manager.timeouts, *manager.refusals)
-        fails = any(action.kind == "fail" for one in handlers for action in one.actions)
+        fails = any(action.kind == "fail" for one in manager.handlers for action in one.actions)
         return not (self.faults or fails or manager.early == "hold")
 
     def _is_parked(self, model: InstanceModel, position: int) -> bool:
@@ -188,9 +185,7 @@ class Checker:
         if not place:
             decided = decide(decision, command.said, stream.state["count"])
             assert decided.events, f"{command} should have been refused at {stream.state}: {event}"
-            positions = [
-                one.position for one in self.disk.events if one.causation_id == command_id
-            ]
+            positions = [one.position for one in self.disk.events if one.causation_id == command_id]
             expected = list(range(event.position, event.position + len(decided.events)))
             assert positions == expected, f"{command} took effect at {positions}"
         assert event.number == decision.emits[place], f"{event} is not what {command} makes"
@@ -238,7 +233,7 @@ class Checker:
         for command in self.issued.values():
             places = self.places(command)
             if command.manager is None:
-                # Whoever brings it twice may find it parked twice; it takes effect once all the same.
+                # Whoever brings it twice may find it parked twice; it takes effect once anyway.
                 continue
             assert len(places) <= 1, f"{command} is in {places}"
             if places:
@@ -249,25 +244,17 @@ class Checker:
 
     def _check_timers(self) -> None:
         now = self.simulation._engine.courier.now()
-        rows: dict[tuple[str, str], dict[str, int]] = {}
+        rows: dict[tuple[str, str], set[tuple[str, int]]] = {}
         held: set[str] = set()
         for timer in self.disk.timers:
             if timer.kind == "timeout":
-                rows.setdefault((timer.process, timer.instance), {})[timer.name] = timer.due
+                rows.setdefault((timer.process, timer.instance), set()).add((timer.name, timer.due))
             elif timer.kind == "command":
                 held.add(timer.name)
-        skipped = {
-            (one.process, one.instance, one.name) for one in self.disk.decided if one.name
-        }
+        skipped = {(one.process, one.instance, one.name) for one in self.disk.decided if one.name}
         for key, model in self.instances.items():
-            expected = {
-                name: due for name, due in model.timers.items() if (*key, name) not in skipped
-            }
-            found = {
-                name: due
-                for name, due in rows.pop(key, {}).items()
-                if (*key, name) not in skipped
-            }
+            expected = {one for one in model.timers.items() if (*key, one[0]) not in skipped}
+            found = {one for one in rows.pop(key, ()) if (*key, one[0]) not in skipped}
             assert found == expected, f"{model.who} has {found} due and not {expected}"
             for name, command in model.held.items():
                 is_over = command.taken_back_at is not None or command.due <= now
@@ -281,13 +268,14 @@ class Checker:
 
     def _check_parked(self) -> None:
         seen: Counter[tuple[Any, ...]] = Counter()
-        for one in (*self.disk.parked, *self.disk.decided):
-            if one.decision is None or one.decision[0] == "skip":
-                if one.command is None or one.command.process is not None:
-                    seen[one.process, one.instance, one.cause, one.position, one.name] += 1
-            self._check_one_parked(one)
-        again = [key for key, times in seen.items() if times > 1 and not key[4]]
+        for one in self.disk.parked:
+            # A command that came twice from outside may be parked twice.
+            if one.command is None or one.command.process is not None:
+                seen[one.process, one.instance, one.cause, one.position, one.name] += 1
+        again = [key for key, times in seen.items() if times > 1]
         assert not again, f"parked twice: {again}"
+        for one in (*self.disk.parked, *self.disk.decided):
+            self._check_one_parked(one)
 
     def _check_one_parked(self, one: ParkedRecord) -> None:
         kind = one.error_type.rpartition(".")[2]
@@ -354,8 +342,8 @@ class Checker:
         now = self.simulation._engine.courier.now()
         assert self.disk.queued == [], f"nobody takes {self.disk.queued}"
         for refusal in self.disk.refusals:
-            command = refusal.command
-            block, _ = self.disk.waiting(command.process or "", command.instance or "")
+            record = refusal.command
+            block, _ = self.disk.waiting(record.process or "", record.instance or "")
             assert block is not None, f"nobody was told of {refusal}"
         for timer in self.disk.timers:
             if timer.due <= now:
@@ -385,9 +373,9 @@ class Checker:
             model = self.instances[f"wild.{command.manager.name}", command.instance]
             # Who has ended is not told any more, and what failed at it was skipped.
             ended = any(point.is_complete for point in model.points)
-            skipped = any(one.cause == command.command_id for one in (
-                *self.disk.parked, *self.disk.decided
-            ))
+            skipped = any(
+                one.cause == command.command_id for one in (*self.disk.parked, *self.disk.decided)
+            )
             if command.number in handled and (ended or skipped):
                 quiet.add("refused")
         assert quiet, f"{command} is lost; it could have been {outcomes}"

@@ -132,6 +132,11 @@ class ManagerMade:
     def name(self) -> str:
         return f"Manager{self.number}"
 
+    @property
+    def handlers(self) -> tuple[OnEvent | OnTimeout | OnRefusal, ...]:
+        """All of them."""
+        return (*self.events, *self.timeouts, *self.refusals)
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -177,16 +182,6 @@ class DomainMade:
     events: int
     aggregates: tuple[AggregateMade, ...]
     managers: tuple[ManagerMade, ...]
-
-    @property
-    def may_fail(self) -> bool:
-        """Whether a handler of a process manager fails by itself."""
-        return any(
-            action.kind == "fail"
-            for manager in self.managers
-            for handler in (*manager.events, *manager.timeouts, *manager.refusals)
-            for action in handler.actions
-        )
 
     def decision(self, command: int) -> tuple[AggregateMade, Decision]:
         """Who takes a command, and what it does."""

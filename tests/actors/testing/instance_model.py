@@ -109,6 +109,8 @@ class InstanceModel:
 
         """
         assert step.version == self.version + 1, f"{self.who} has a gap before {step}"
+        handler: OnEvent | OnTimeout | OnRefusal
+        said: Said | None
         if event is not None:
             handler, said, time = self._of_event(step, event)
             correlation_id = event.correlation_id
@@ -153,9 +155,7 @@ class InstanceModel:
                 step.time,
                 due,
             )
-            for (command_id, number, fields), (_, _, due) in zip(
-                expected, made.issued, strict=True
-            )
+            for (command_id, number, fields), (_, _, due) in zip(expected, made.issued, strict=True)
         ]
         self._move_timers(step, issued, made.timers)
         key = "" if self.manager.stateless else made.state["key"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from hypothesis import strategies as st
 
@@ -26,12 +26,24 @@ from tests.actors.testing.descriptions import (
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy
 
-__all__ = ["Brought", "deviations", "domains", "items_of", "options", "programs"]
+__all__ = ["Brought", "Example", "deviations", "domains", "examples", "items_of", "programs"]
 
-WHOS = ("a", "b", "c")
-KEYS = ("", "k", "l")
+WHOS = ("a", "a", "b")
+KEYS = ("k", "k", "l", "")
 AMOUNTS = (Decimal(0), Decimal("0.25"), Decimal("1.50"))
+EARLY: tuple[Literal["skip", "hold", "park"], ...] = ("skip", "hold", "park")
+STARTS: tuple[bool | Literal["only"], ...] = (True, True, False, "only")
+WAYS: tuple[Correlating, ...] = ("who", "who", "others", "odd", "ALL")
 PLAIN = ("count", "total", "tag", "tally", "time", "stage", "pair")
+
+
+class Example(NamedTuple):
+    """A domain, what comes from outside, how its run differs from the ordinary, its bounds."""
+
+    made: DomainMade
+    program: list[list[Brought]]
+    deviations: list[Deviation]
+    options: dict[str, Any]
 
 
 class Brought(NamedTuple):
@@ -50,7 +62,7 @@ class Brought(NamedTuple):
 
 
 @st.composite
-def domains(draw: DrawFn, *, may_fail: bool = True, may_hold: bool = True) -> DomainMade:
+def domains(draw: DrawFn) -> DomainMade:
     """A domain of up to three aggregates and three process managers."""
     events = draw(st.integers(2, 4))
     aggregates: list[AggregateMade] = []
@@ -63,7 +75,7 @@ def domains(draw: DrawFn, *, may_fail: bool = True, may_hold: bool = True) -> Do
         every = draw(st.sampled_from([0, 1, 2]))
         aggregates.append(AggregateMade(number, every, tuple(decisions)))
     managers = tuple(
-        draw(_managers(number, events, commands, len(aggregates), may_fail, may_hold))
+        draw(_managers(number, events, commands, len(aggregates)))
         for number in range(draw(st.integers(1, 3)))
     )
     return DomainMade(events, tuple(aggregates), managers)
@@ -89,15 +101,13 @@ def _managers(
     events: int,
     commands: int,
     aggregates: int,
-    may_fail: bool,
-    may_hold: bool,
 ) -> ManagerMade:
     stateless = draw(st.sampled_from([False, False, False, False, True]))
     is_indexed = not stateless and draw(st.booleans())
     timeouts = 0 if stateless else draw(st.integers(0, 2))
     attempts = draw(st.sampled_from([0, 0, 2, 3]))
-    kinds = _kinds(stateless, is_indexed, timeouts, may_fail)
-    early = draw(st.sampled_from(["skip", "hold", "park"] if may_hold else ["skip", "park"]))
+    kinds = _kinds(stateless, is_indexed, timeouts)
+    early = draw(st.sampled_from(EARLY))
     listened = draw(st.sampled_from([None, None, None, "some"]))
     streams = None
     if listened is not None:
@@ -105,26 +115,10 @@ def _managers(
             sorted(draw(st.sets(st.integers(0, aggregates - 1), min_size=1, max_size=2)))
         )
     handled = draw(st.lists(st.integers(0, events - 1), min_size=1, max_size=4, unique=True))
-    starts = [True, True, False, "only"]
-    on_events = []
-    for place, event in enumerate(handled):
-        # The first one starts, or nothing would ever begin.
-        start: Any = False
-        if not stateless:
-            start = draw(st.sampled_from(starts[: 2 if not place else 4]))
-            start = start if place else start or True
-        ways: list[Correlating] = ["who", "who", "others", "odd", "ALL"]
-        if is_indexed and not start:
-            ways += ["key", "key"]
-        on_events.append(
-            OnEvent(
-                event,
-                start,
-                not stateless and draw(st.sampled_from([False, False, False, True])),
-                draw(st.sampled_from(ways)) if not stateless else "who",
-                draw(_actions(kinds, commands, timeouts)),
-            )
-        )
+    on_events = [
+        draw(_on_event(event, place, len(handled), kinds, commands, timeouts))
+        for place, event in enumerate(handled)
+    ]
     # What is learnt is learnt from events: when a timeout comes is a matter of the schedule.
     others = tuple(kind for kind in kinds if kind != "learn")
     on_timeouts = tuple(
@@ -150,7 +144,31 @@ def _managers(
     )
 
 
-def _kinds(stateless: bool, is_indexed: bool, timeouts: int, may_fail: bool) -> tuple[str, ...]:
+@st.composite
+def _on_event(
+    draw: DrawFn,
+    event: int,
+    place: int,
+    handlers: int,
+    kinds: tuple[str, ...],
+    commands: int,
+    timeouts: int,
+) -> OnEvent:
+    actions = draw(_actions(kinds, commands, timeouts))
+    if "count" not in kinds:
+        # Of a stateless one.
+        return OnEvent(event, False, False, "who", actions)
+    end = draw(st.sampled_from([False, False, False, True]))
+    if "learn" in kinds and place and place == handlers - 1:
+        return OnEvent(event, False, end, "key", actions)
+    # The first one starts, or nothing would ever begin.
+    start = draw(st.sampled_from(STARTS[:1] if not place else STARTS))
+    if "learn" in kinds and not place:
+        actions = (Action("learn"), *actions)
+    return OnEvent(event, start, end, draw(st.sampled_from(WAYS)), actions)
+
+
+def _kinds(stateless: bool, is_indexed: bool, timeouts: int) -> tuple[str, ...]:
     kinds = ["issue", "issue", "issue"]
     if not stateless:
         kinds += [*PLAIN, "complete", "take back"]
@@ -158,7 +176,7 @@ def _kinds(stateless: bool, is_indexed: bool, timeouts: int, may_fail: bool) -> 
         kinds += ["learn", "learn"]
     if timeouts:
         kinds += ["set", "set", "set", "cancel"]
-    return (*kinds, "fail") if may_fail else tuple(kinds)
+    return (*kinds, "fail")
 
 
 @cache
@@ -188,7 +206,7 @@ def _actions(
             return st.builds(Action, st.just(kind), times=st.integers(1, 3))
         return st.just(Action(kind))
 
-    return st.lists(st.sampled_from(kinds).flatmap(one), max_size=5).map(tuple)
+    return st.lists(st.sampled_from(kinds).flatmap(one), min_size=1, max_size=6).map(tuple)
 
 
 def programs(made: DomainMade, *, waits: bool = True) -> SearchStrategy[list[list[Brought]]]:
@@ -221,7 +239,7 @@ def _programs(
     items = (tells | publishes | tells).map(lambda made: Brought(*made))
     if waits:
         items |= st.sampled_from([Brought("wait", minutes=minutes) for minutes in (1, 7, 25)])
-    return st.lists(st.lists(items, min_size=1, max_size=4), min_size=1, max_size=3)
+    return st.lists(st.lists(items, min_size=2, max_size=5), min_size=1, max_size=3)
 
 
 def items_of(classes: dict[str, Any], program: list[list[Brought]]) -> list[list[Any]]:
@@ -233,9 +251,7 @@ def _item_of(classes: dict[str, Any], one: Brought) -> Any:
     if one.kind == "wait":
         return timedelta(minutes=one.minutes)
     name = "Event" if one.kind == "publish" else "Command"
-    message = classes[f"{name}{one.number}"](
-        one.who, one.n, list(one.others), one.key, one.amount
-    )
+    message = classes[f"{name}{one.number}"](one.who, one.n, list(one.others), one.key, one.amount)
     if one.kind == "tell":
         return message
     return Publish(message, one.stream, one.event_id)
@@ -256,14 +272,23 @@ def deviations(faults: tuple[str, ...] = FAULTS) -> SearchStrategy[list[Deviatio
     )
 
 
-def options() -> SearchStrategy[dict[str, int]]:
-    """Bounds of a run, often tight ones."""
-    return st.sampled_from(
-        [
-            {},
-            {"max_in_flight": 1},
-            {"max_in_flight": 2, "largest_commit": 3},
-            {"max_awake": 1},
-            {"max_awake": 2, "largest_commit": 1},
-        ]
+OPTIONS: tuple[dict[str, Any], ...] = (
+    {},
+    {"max_in_flight": 1},
+    {"max_in_flight": 2, "largest_commit": 3},
+    {"max_awake": 1},
+    {"max_awake": 2, "largest_commit": 1},
+)
+"""Bounds of a run, often tight ones."""
+
+
+@st.composite
+def examples(draw: DrawFn, faults: tuple[str, ...] = FAULTS, *, waits: bool = True) -> Example:
+    """All that makes a run."""
+    made = draw(domains())
+    return Example(
+        made,
+        draw(programs(made, waits=waits)),
+        draw(deviations(faults)),
+        draw(st.sampled_from(OPTIONS)),
     )

@@ -4,7 +4,6 @@ from textwrap import indent
 from typing import Any, NamedTuple
 
 from actors import Domain
-
 from tests.actors.testing.descriptions import (
     Action,
     AggregateMade,
@@ -45,6 +44,13 @@ class {name}({base}):
     key: str = ""
     amount: Decimal = Decimal(0)
 """
+
+APPLY = """
+@apply(Event{event})
+def apply{event}(self, event):
+    self.count += 1
+    self.names.append(f"{event} {{event.n}}")
+    self.total += event.amount"""
 
 STATE = """\
 who: str = ""
@@ -91,15 +97,8 @@ def _aggregate(made: AggregateMade) -> str:
         "total: Decimal = Decimal(0)",
         *(_decision(one) for one in made.decisions),
     ]
-    for event in sorted({event for one in made.decisions for event in one.emits}):
-        lines.append(
-            f"""
-@apply(Event{event})
-def apply{event}(self, event):
-    self.count += 1
-    self.names.append(f"{event} {{event.n}}")
-    self.total += event.amount"""
-        )
+    applied = sorted({event for one in made.decisions for event in one.emits})
+    lines += [APPLY.format(event=event) for event in applied]
     keywords = f'identity="who", category="aggregate{made.number}"'
     if made.snapshot_every:
         keywords += f", snapshot_every={made.snapshot_every}"
@@ -109,9 +108,7 @@ def apply{event}(self, event):
 def _decision(made: Decision) -> str:
     checks = []
     if made.limit is not None:
-        checks.append(
-            f'if before >= {made.limit}:\n    raise Rejected(f"{{before}} are enough")'
-        )
+        checks.append(f'if before >= {made.limit}:\n    raise Rejected(f"{{before}} are enough")')
     if made.fails_at is not None:
         checks.append(f'if command.n == {made.fails_at}:\n    raise ValueError("it is meant to")')
     makes = [
@@ -141,7 +138,7 @@ def _manager(made: ManagerMade) -> str:
         keywords += ['correlate="who"', f'early="{made.early}"', f"restart={made.restart}"]
         kind = "Indexed[str]" if made.is_indexed else "str"
         lines = [STATE + f'key: {kind} = ""']
-    for one in (*made.events, *made.timeouts, *made.refusals):
+    for one in made.handlers:
         lines.append(_handler(made, one))
     return _class(made.name, ", ".join(keywords), lines)
 
