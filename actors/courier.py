@@ -128,11 +128,6 @@ class Courier(PooledActor):
     def resume(self) -> None:
         """Take up what an earlier run left in the queue."""
         self._issued.newest, self._told.newest = self.store.last_tickets()
-        after = 0
-        while page := self.store.read_refusals(after, PAGE):
-            for refusal in page:
-                self.tell_refusal(refusal)
-            after = page[-1].ticket
         self.wake()
 
     def send(self, request: Request) -> None:

@@ -13,12 +13,12 @@ from store import ClosedError, StoreError
 from .courier import Courier
 from .dispatcher import Dispatcher
 from .effects import Effects
-from .errands import Look
 from .journal import Journal
 from .lagging import whereabouts
 from .population import Population
 from .router import Router
 from .tail import Tail
+from .taking_up import TakingUp
 from .timekeeper import Timekeeper
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["Engine", "Options"]
 
 logger = logging.getLogger("procession")
-
-PAGE = 256
 
 LOOK = 0.1
 """Seconds between looks whether the disk refuses, while somebody closes it."""
@@ -157,6 +155,7 @@ class Engine:
         )
         for router in self.routers:
             router.timekeeper = self.timekeeper
+        self.taking_up = TakingUp(self.courier, self.router_of, max_in_flight=options.max_in_flight)
         self.effects = Effects(
             self.courier,
             self._tail,
@@ -171,22 +170,12 @@ class Engine:
         self.effects.start()
         self.dispatcher.start()
         self.courier.resume()
-        self._take_up_what_waits()
+        self.taking_up.wake()
         for router in self.routers:
             router.wake()
         self.timekeeper.wake()
         self._clock.attach(self.catch_up)
         self._is_attached = True
-
-    def _take_up_what_waits(self) -> None:
-        """Let instances go on that were cut off in the middle of what had waited for them."""
-        after = ("", "")
-        while page := self._store.read_waiting_instances(after, PAGE):
-            for process, instance in page:
-                router = self.router_of.get(process)
-                if router is not None:
-                    router.send(instance, Look())
-            after = page[-1]
 
     def settle(self, timeout: float | None) -> bool:
         """Wait until nothing is undelivered and nothing in flight; False if time ran out.
@@ -239,7 +228,7 @@ class Engine:
         self.population.close()
         self.timekeeper.close()
         self.effects.close()
-        self.courier.is_closed = True
+        self.courier.is_closed = self.taking_up.is_closed = True
         for router in self.routers:
             router.is_closed = True
         self.journal.hurry()
@@ -329,6 +318,8 @@ class Engine:
                 router.wake()
         if self.courier.has_work():
             self.courier.wake()
+        if self.taking_up.has_work():
+            self.taking_up.wake()
         self.effects.look()
 
     def _checkpoints(self) -> dict[str, int]:

@@ -97,21 +97,40 @@ class TimerDue(InstanceErrand, kw_only=True, gc=False):
 
 
 class Told(InstanceErrand, kw_only=True, gc=False):
-    """An aggregate refused a command that the instance issued."""
+    """An aggregate refused a command that the instance issued.
+
+    `taking_up` is who counts it, if it was left by an earlier run.
+    """
 
     refusal: RefusalRecord
+    taking_up: Any = None
 
     def carry_out(self) -> Step:
         step: Step = self.actor.tell_refusal(self)
         return step
 
+    def done(self, router: Router) -> None:
+        del router
+        if self.taking_up is not None:
+            self.taking_up.finished += 1
+
 
 class Look(InstanceErrand, kw_only=True, gc=False):
-    """Something was changed in the store for this instance: read it."""
+    """Something was changed in the store for this instance: read it.
+
+    `taking_up` is who counts it, if an earlier run left it to do.
+    """
+
+    taking_up: Any = None
 
     def carry_out(self) -> Step:
         step: Step = self.actor.look()
         return step
+
+    def done(self, router: Router) -> None:
+        del router
+        if self.taking_up is not None:
+            self.taking_up.finished += 1
 
 
 class Refresh(InstanceErrand, kw_only=True, gc=True):

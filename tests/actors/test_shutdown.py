@@ -664,7 +664,7 @@ def test_an_opening_that_fails_leaves_no_thread_and_no_lock(
 
     with monkeypatch.context() as patches:
         # After the threads were started.
-        patches.setattr(LmdbStore, "read_refusals", fail)
+        patches.setattr(LmdbStore, "last_tickets", fail)
         with pytest.raises((KeyboardInterrupt, StoreError)):
             Runtime(path, shop)
     assert ours() == set()

@@ -262,10 +262,6 @@ def lonely(early: Literal["skip", "hold"], actions: tuple[Action, ...]) -> Domai
     )
 
 
-@pytest.mark.xfail(
-    reason="whoever has an event held, or a refusal to be told of, is woken at once when the "
-    "store is opened, however many these are"
-)
 @pytest.mark.parametrize(
     ("made", "event"),
     [(lonely("hold", ()), "Event1"), (lonely("skip", (Action("issue"),)), "Event0")],
