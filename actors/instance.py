@@ -553,6 +553,8 @@ class InstanceActor(DurableActor):
 
     def _read_waiting(self) -> None:
         name, store = self.router.definition.name, self.router.store
+        # What was skipped is not in any transition.
+        self.seen = max(self.seen, store.last_parked(name, self.instance))
         self._block, positions = store.read_waiting(name, self.instance, 0, PAGE)
         self._to_take_up = 0
         self._holds_early = False

@@ -123,7 +123,9 @@ class BesidesWriter:
         parked = parked_from_row(unframe(raw, "parked", key), besides.unpark)
         parked.decision = besides.decision
         self._put("decided", key, parked_to_row(parked))
-        if parked.position:
+        is_skipped = besides.decision is not None and besides.decision[0] == "skip"
+        # That an event was skipped is kept where it is looked for when it is brought again.
+        if parked.position and (parked.effect or not is_skipped):
             key = parked_at_key(parked)
             raw = self._txn.get(key, db=self._tables["parked_at"])
             # This step may have parked it again already.

@@ -82,6 +82,10 @@ def _of_undecided(inspection: Inspection, parking_number: int, parked: ParkedRow
 def _of_parked_at(inspection: Inspection, key: bytes, parking_number: int) -> Iterator[str]:
     parked: ParkedRow | None = inspection.look("parked", number(parking_number))
     if parked is None:
+        decided: ParkedRow | None = inspection.look("decided", number(parking_number))
+        if decided is not None and decided.decision is not None and decided.decision[0] == "skip":
+            parked = decided
+    if parked is None:
         yield f"is for parked {parking_number}, which is not there"
     elif key != _parked_at_key(parked):
         yield f"is for parked {parking_number}, which is about something else"

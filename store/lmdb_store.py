@@ -424,6 +424,17 @@ class LmdbStore:
                 start = key[:-8] + LAST + b"\0"
         return found
 
+    def last_parked(self, process: str, instance: str) -> int:
+        self._environment.check_usable()
+        if not (self._counters.parked or self._environment.read_only):
+            return 0
+        with (
+            self._environment.read() as txn,
+            txn.cursor(self._db["parked_at"]) as cursor,
+        ):
+            found = seek_last(cursor, instance_key(process, instance))
+            return numbered(cursor.key()) if found else 0
+
     def any_blocked(self, process: str) -> bool:
         if not self._may_wait():
             return False

@@ -122,6 +122,10 @@ class Store(Protocol):
         """Instances for which events wait and nothing blocks, by process and id."""
         ...
 
+    def last_parked(self, process: str, instance: str) -> int:
+        """The highest position that is parked at an instance, or was skipped, or 0."""
+        ...
+
     def any_blocked(self, process: str) -> bool:
         """Whether an instance of that process manager takes nothing, since something failed."""
         ...

@@ -283,6 +283,10 @@ class Solo:
     def read_log(self, after: int, limit: int) -> list[EventRecord]:
         return self._log[after : after + limit]
 
+    def last_parked(self, process: str, instance: str) -> int:
+        del process, instance
+        return 0
+
     def any_blocked(self, process: str) -> bool:
         del process
         return False

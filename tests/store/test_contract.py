@@ -926,10 +926,10 @@ def test_of_two_decisions_the_first_counts(place: Place) -> None:
 
 
 def test_an_event_may_be_parked_again_after_the_decision(place: Place) -> None:
-    commit(place.store, park(3), decide(1))
+    commit(place.store, park(3), decide(1, "retry"))
     commit(place.reopen(), park(3))
     assert place.store.commit([park(3)]) == [Duplicate(position=3)]
-    commit(place.store, decide(2), park(3))
+    commit(place.store, decide(2, "retry"), park(3))
     assert [record.number for record in place.store.read_parked(0, ALL)] == [3]
     assert [record.number for record in place.store.read_parked(0, ALL, decided=True)] == [1, 2]
 
@@ -944,7 +944,17 @@ def test_an_event_may_be_parked_again_in_the_step_of_the_decision(place: Place) 
     assert place.store.commit([park(3), again(1)]) == [Duplicate(position=3)] * 2
     assert place.reopen().commit([park(3)]) == [Duplicate(position=3)]
     assert [record.number for record in place.store.read_parked(0, ALL)] == [3]
-    commit(place.store, decide(3), park(3))
+    commit(place.store, decide(3, "retry"), park(3))
+
+
+def test_what_was_skipped_is_not_parked_again_and_is_known_at_its_instance(place: Place) -> None:
+    assert place.store.last_parked(ORDERS, "o1") == 0
+    commit(place.store, park(3), park(5), decide(1))
+    assert place.reopen().last_parked(ORDERS, "o1") == 5
+    commit(place.store, decide(2, "retry"))
+    assert place.reopen().last_parked(ORDERS, "o1") == 3
+    assert place.store.last_parked(ORDERS, "o") == 0
+    assert place.store.commit([park(3)]) == [Duplicate(position=3)]
 
 
 def test_numbers_go_on_after_a_reopen_when_everything_was_decided(place: Place) -> None:
@@ -1358,6 +1368,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "last_waiting": lambda store: store.last_waiting(ORDERS, "o1"),
     "read_waiting": lambda store: store.read_waiting(ORDERS, "o1", 0, 1),
     "read_waiting_instances": lambda store: store.read_waiting_instances(("", ""), 1),
+    "last_parked": lambda store: store.last_parked(ORDERS, "o1"),
     "any_blocked": lambda store: store.any_blocked(ORDERS),
     "read_timers": lambda store: store.read_timers(b"", 1, 1),
     "read_index": lambda store: store.read_index(ORDERS, "email", "old"),

@@ -139,10 +139,6 @@ def test_5_nobody_is_refused_for_an_event_that_was_never_stored() -> None:
             assert len(list(runtime.events(f"packing::box-{number}"))) == 2
 
 
-@pytest.mark.xfail(
-    reason="that an event was skipped is not kept where the instance looks, so one that is brought "
-    "again after a crash is handled all the same"
-)
 def test_4_an_event_that_an_operator_skipped_is_not_handled_when_it_comes_again() -> None:
     """Found by the exploration."""
     failing = lonely("skip", (Action("fail", times=9),))
