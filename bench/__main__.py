@@ -1,6 +1,6 @@
 """All figures: each program in a process of its own, one table, and the results as JSON.
 
-    python -m bench                  # everything, at full size: about half an hour
+    python -m bench                  # everything, at full size: about ten minutes
     python -m bench --quick          # everything, small: shows that it works, measures little
     python -m bench --only 3,4       # some figures
 

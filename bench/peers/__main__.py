@@ -29,13 +29,13 @@ class Peer:
     """One library with one store, and as many orders as it carries out in 10 to 30 seconds."""
 
     name: str
-    library: str
+    package: str
     store: str
     orders: int
 
     @property
     def script(self) -> Path:
-        return HERE / f"{self.library}_orders.py"
+        return HERE / f"{self.package}_orders.py"
 
 
 # What slows down as its store grows is better off with fewer orders: that is in the peers' favour.
@@ -88,7 +88,7 @@ def run_ours(orders: int) -> dict[str, Any]:
 
 
 def run_peer(peer: Peer, envs: Path, scale: float) -> dict[str, Any]:
-    interpreter = environment(peer.library, envs)
+    interpreter = environment(peer.package, envs)
     # Isolated (-I): nothing of ours, and nothing from the caller's Python, is on its path.
     command = [str(interpreter), "-I", str(peer.script), "--store", peer.store]
     return run([*command, "--orders", str(scaled(peer.orders, scale))])
@@ -100,7 +100,7 @@ def scaled(orders: int, scale: float) -> int:
 
 def row(peer: Peer, result: dict[str, Any], ours: dict[str, Any]) -> Row:
     return {
-        "system": peer.library,
+        "system": peer.package,
         "version": result["version"],
         "store": peer.store,
         "orders": result["orders"],

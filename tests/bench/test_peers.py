@@ -38,7 +38,7 @@ def test_the_table_has_a_line_for_ours_and_for_each_peer() -> None:
     heading, ours, *lines, note = peers.table(rows, OURS).splitlines()
     assert heading.split() == ["system", "version", "store", "orders", "orders/s", "ours", "is"]
     assert ours.split()[-2:] == ["20,000", "12,000"]
-    assert [line.split()[0] for line in lines] == [peer.library for peer in peers.PEERS]
+    assert [line.split()[0] for line in lines] == [peer.package for peer in peers.PEERS]
     assert all(line.split()[-2:] == ["2,500.0", "times"] for line in lines)
     assert "fsync" in note
 
@@ -69,7 +69,7 @@ def test_a_peers_script_compiles_and_imports_nothing_of_ours(peer: peers.Peer) -
     )
 
 
-@pytest.mark.parametrize("library", sorted({peer.library for peer in peers.PEERS}))
+@pytest.mark.parametrize("library", sorted({peer.package for peer in peers.PEERS}))
 def test_every_requirement_is_pinned_and_the_library_is_one(library: str) -> None:
     lines = environments.requirements(library).read_text().splitlines()
     assert all(line.count("==") == 1 for line in lines)
@@ -128,7 +128,7 @@ def test_a_peer_without_packages_is_named_and_the_others_go_on(
 
 
 def test_when_all_peers_fail_so_does_the_program(without_packages: set[str]) -> None:
-    without_packages.update(peer.library for peer in peers.PEERS)
+    without_packages.update(peer.package for peer in peers.PEERS)
     assert peers.main() == 1
 
 
