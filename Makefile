@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 TEST := $(VENV)/.test
 DEV := $(VENV)/.dev
+# In strict mode an editable install links each file, which is what type checkers and editors
+# follow; a file that came or went is linked anew.
+SOURCES := pyproject.toml $(shell find actors store -type d -not -name __pycache__)
 
 .PHONY: help demo test check bench docs format profile clean
 
@@ -21,12 +24,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
-$(TEST): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable ".[test]"
+$(TEST): $(SOURCES) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --config-settings editable_mode=strict --editable ".[test]"
 	@touch $@
 
-$(DEV): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable ".[test,dev]"
+$(DEV): $(SOURCES) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --config-settings editable_mode=strict --editable ".[test,dev]"
 	@touch $@ $(TEST)
 
 demo: $(TEST)
@@ -38,10 +41,11 @@ test: $(TEST)
 check: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p procession
 	$(BIN)/mypy
 
 bench: $(TEST)
-	$(BIN)/python -m pip install --quiet --editable ".[test,bench]"
+	$(BIN)/python -m pip install --quiet --config-settings editable_mode=strict --editable ".[test,bench]"
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.plots
 	$(BIN)/python -m bench.page

@@ -1,9 +1,15 @@
 """Procession: durable process managers, one actor for each instance.
 
-What people write with is here; `actors.testing` has what their tests need.
+What people write with is here; `procession.testing` has what their tests need, and
+`procession.store` the store as a part of its own.
 """
 
-from store import (
+if __name__ == "actors":  # the folder's own name, by which it is found in a checkout
+    from ._checkout import share_modules
+
+    share_modules("actors")
+
+from .store import (
     ClosedError,
     CorruptRecord,
     DamagedStore,
@@ -16,11 +22,11 @@ from store import (
     UnknownFormat,
 )
 
-from .aggregate import Aggregate
+from .authoring.aggregate import Aggregate
 from .clock import Alarm, Clock, SystemClock
-from .context import Context
-from .design import Finding
-from .domain import Domain
+from .authoring.context import Context
+from .model.design_rules import Finding
+from .model.domain import Domain
 from .errors import (
     AlreadyStarted,
     DefinitionError,
@@ -32,15 +38,17 @@ from .errors import (
     UnknownMessage,
     WaitingInHandler,
 )
-from .explaining import Explanation, StuckInstance
-from .handlers import ALL, after, apply, handle, rejected, timeout, upcast
-from .messages import Command, Event, UnknownCommand, UnknownEvent
-from .process_manager import ProcessManager
-from .retry import PARK, SKIP, Retry
+from .queries.diagnostics import Explanation, StuckInstance
+from .authoring.decorators import ALL, after, apply, handle, rejected, timeout, upcast
+from .messages.types import Command, Event, UnknownCommand, UnknownEvent
+from .authoring.process_manager import ProcessManager
+from .authoring.retry import PARK, SKIP, Retry
 from .runtime import Runtime
-from .state import Indexed
-from .tracing import TraceNode
-from .views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
+from .authoring.state import Indexed
+from .queries.trace import TraceNode
+from .queries.views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
+
+__version__ = "0.2.0"
 
 __all__ = [
     "ALL",
@@ -89,6 +97,7 @@ __all__ = [
     "UnknownFormat",
     "UnknownMessage",
     "WaitingInHandler",
+    "__version__",
     "after",
     "apply",
     "handle",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pykka
 
-from store import ProcessionError
+from .store import ProcessionError
 
 __all__ = [
     "AlreadyStarted",

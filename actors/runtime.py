@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 import pykka
 
-from store import (
+from .store import (
     ClosedError,
     Durability,
     LmdbStore,
@@ -23,32 +23,32 @@ from store import (
     verify_open,
 )
 
-from .aggregate_actor import Request
-from .catalog import Catalog
+from .engine.aggregate_actor import Request
+from .model.registry import Catalog
 from .clock import Clock, SystemClock, stopwatch
-from .engine import Engine, Options
+from .engine.engine import Engine, Options
 from .errors import TimedOut, WaitingInHandler, shown
-from .explaining import Explainer
-from .ingress import Ingress, Receipt, Receipts
-from .names import id_of, looked_for
-from .operations import Operations
-from .process_manager import due_time
-from .reading import Reader
-from .tracing import Tracer
-from .waiting import Reply
+from .queries.diagnostics import Explainer
+from .engine.ingress import Ingress, Receipt, Receipts
+from .messages.identifiers import id_of, looked_for
+from .engine.admin import Operations
+from .authoring.process_manager import due_time
+from .queries.reader import Reader
+from .queries.trace import Tracer
+from .engine.pending_replies import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from store import CommandRecord, Finding
+    from .store import CommandRecord, Finding
 
-    from .aggregate import Aggregate
-    from .domain import Domain
-    from .explaining import Explanation, StuckInstance
-    from .messages import Command, Event
-    from .process_manager import ProcessManager
-    from .tracing import TraceNode
-    from .views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
+    from .authoring.aggregate import Aggregate
+    from .model.domain import Domain
+    from .queries.diagnostics import Explanation, StuckInstance
+    from .messages.types import Command, Event
+    from .authoring.process_manager import ProcessManager
+    from .queries.trace import TraceNode
+    from .queries.views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
 
 __all__ = ["Runtime"]
 

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 import lmdb
 
-from actors import Runtime
-from store.encoding import number
+from procession import Runtime
+from procession.store.lmdb.frames import number
 
 from .cases import Count, counters
 from .measure import SERIES, Figure, percentile, program, run

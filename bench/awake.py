@@ -17,7 +17,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from actors import Runtime
+from procession import Runtime
 
 from .cases import Opened, case_id, cases, stream_of
 from .feeding import feed

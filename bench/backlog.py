@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from actors import Runtime
+from procession import Runtime
 
 from .apart import apart
 from .cases import Opened, case_id, cases, outside, stream_of

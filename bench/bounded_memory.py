@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors import Runtime
+from procession import Runtime
 
 from .cases import Opened, case_id, cases, stream_of
 from .feeding import feed

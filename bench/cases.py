@@ -4,7 +4,7 @@ A case is opened by one event and noted upon by others. `outside` has the same e
 same names and nobody who handles them: what is published with it is a backlog for `cases`.
 """
 
-from actors import Aggregate, Command, Domain, Event, ProcessManager, handle
+from procession import Aggregate, Command, Domain, Event, ProcessManager, handle
 
 
 class Opened(Event):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import lmdb
 import msgpack
 
-from store.encoding import Framer, number
+from procession.store.lmdb.frames import Framer, number
 
 if TYPE_CHECKING:
     from pathlib import Path

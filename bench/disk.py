@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from store import compact
+from procession.store import compact
 
 from .measure import Figure, program, run
 from .rows import rows_of

@@ -14,13 +14,13 @@ import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from actors import Runtime
+from procession import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from actors import Domain, Event
+    from procession import Domain, Event
 
 __all__ = ["batched", "feed", "lay_up", "passing", "steps_of"]
 

@@ -18,7 +18,7 @@ import time
 from statistics import median
 from typing import TYPE_CHECKING
 
-from actors import Runtime
+from procession import Runtime
 
 from .cases import Noted, Opened, cases, outside, stream_of
 from .feeding import lay_up

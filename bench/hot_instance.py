@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors import Runtime
+from procession import Runtime
 
 from .cases import Noted, Opened, case_id, cases, outside, stream_of
 from .feeding import lay_up, passing, steps_of

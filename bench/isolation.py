@@ -20,7 +20,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from actors import Domain, Event, ProcessManager, Runtime, handle
+from procession import Domain, Event, ProcessManager, Runtime, handle
 
 from .feeding import lay_up, passing
 from .measure import Figure, program, run

@@ -19,7 +19,7 @@ import time
 from statistics import median
 from typing import TYPE_CHECKING
 
-from actors import Runtime
+from procession import Runtime
 
 from .cases import Count, counters
 from .measure import SERIES, Figure, percentile, program, run

@@ -18,7 +18,7 @@ import time
 from statistics import median
 from typing import TYPE_CHECKING
 
-from actors import Runtime
+from procession import Runtime
 
 from .apart import apart
 from .cases import Count, Opened, case_id, cases, counters, stream_of

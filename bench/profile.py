@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pyinstrument import Profiler
 
-from actors import Runtime
-from actors.dispatcher import Dispatcher
+from procession import Runtime
+from procession.engine.dispatcher import Dispatcher
 
 from .workload import PlaceOrder, shop
 

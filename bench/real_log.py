@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING, Any
 import lmdb
 import msgpack
 
-from actors import Runtime
+from procession import Runtime
 from domain_examples.loan_application.log_file import open_log
 from domain_examples.loan_application.process import CATEGORY, bank
-from store.encoding import Framer, number
+from procession.store.lmdb.frames import Framer, number
 
 from .feeding import TOGETHER, batched
 from .measure import Figure, present, program, run

@@ -19,7 +19,7 @@ import shutil
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from actors import Runtime
+from procession import Runtime
 
 from .apart import apart
 from .cases import Noted, Opened, case_id, cases, outside, stream_of

@@ -21,17 +21,17 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from actors import Runtime, aggregate_actor, instance
-from actors.aggregate import AggregateDefinition
-from actors.aggregate_actor import AggregateActor
-from actors.courier import Courier
-from actors.ingress import Ingress
-from actors.instance import InstanceActor
-from actors.journal import Journal
-from actors.population import Population
-from actors.router import Router
-from store import LmdbStore
-from store.writing import Writer
+from procession import Runtime, aggregate_actor, instance
+from procession.authoring.aggregate import AggregateDefinition
+from procession.engine.aggregate_actor import AggregateActor
+from procession.engine.command_queue import Courier
+from procession.engine.ingress import Ingress
+from procession.engine.process_actor import InstanceActor
+from procession.engine.journal import Journal
+from procession.engine.residency import Population
+from procession.engine.router import Router
+from procession.store import LmdbStore
+from procession.store.lmdb.step_writer import Writer
 
 from .measure import program
 from .workload import PlaceOrder, shop

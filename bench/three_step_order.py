@@ -22,7 +22,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actors import Runtime
+from procession import Runtime
 
 from .ceiling import BareLoop
 from .feeding import passing

@@ -24,8 +24,8 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from actors import Domain, Event, ProcessManager, Runtime, handle, timeout
-from actors.testing import VirtualClock
+from procession import Domain, Event, ProcessManager, Runtime, handle, timeout
+from procession.testing import VirtualClock
 
 from .apart import apart
 from .ceiling import BareLoop

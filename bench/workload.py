@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from actors import Aggregate, Command, Domain, Event, ProcessManager, apply, handle
+from procession import Aggregate, Command, Domain, Event, ProcessManager, apply, handle
 
 shop = Domain("ecommerce")
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
-from actors import Runtime
+from procession import Runtime
 
 from .order_fulfilment import OrderFulfilment, PlaceOrder, shop
 

@@ -1,7 +1,12 @@
 """Durable state for Procession: the port, its records, and the LMDB store behind it."""
 
-from .copying import Sizes, backup, backup_open, compact
-from .environment import Durability
+if __name__ == "store":  # the folder's own name, by which it is found in a checkout
+    from importlib import import_module
+
+    import_module("actors._checkout").share_modules("store")
+
+from .maintenance.copying import Sizes, backup, backup_open, compact
+from .lmdb.environment import Durability
 from .errors import (
     ClosedError,
     CorruptRecord,
@@ -14,8 +19,8 @@ from .errors import (
     StoreFull,
     UnknownFormat,
 )
-from .inspecting import Finding
-from .lmdb_store import FORMAT_VERSION, LmdbStore
+from .verify.inspecting import Finding
+from .lmdb.store import FORMAT_VERSION, LmdbStore
 from .port import Store
 from .records import (
     FROM_OUTSIDE,
@@ -37,8 +42,8 @@ from .records import (
     TransitionRecord,
     check_name,
 )
-from .tables import event_id_at
-from .verifying import verify, verify_open
+from .lmdb.schema import event_id_at
+from .verify.verify import verify, verify_open
 
 __all__ = [
     "FORMAT_VERSION",

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import HealthCheck, settings
 
-from actors import Runtime
-from actors.testing import VirtualClock
-from store import Finding, LmdbStore
+from procession import Runtime
+from procession.testing import VirtualClock
+from procession.store import Finding, LmdbStore
 
 settings.register_profile(
     "procession", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -67,7 +67,7 @@ class Recorded(LmdbStore):
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> type[Recorded]:
     """What a runtime opens from now on is a `Recorded`."""
-    monkeypatch.setattr("actors.runtime.LmdbStore", Recorded)
+    monkeypatch.setattr("procession.runtime.LmdbStore", Recorded)
     monkeypatch.setattr(Recorded, "copies", [])
     monkeypatch.setattr(Recorded, "folder", None)
     return Recorded

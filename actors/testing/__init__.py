@@ -1,4 +1,4 @@
-"""For tests of what people build on `actors`."""
+"""For tests of what people build on `procession`."""
 
 from typing import TYPE_CHECKING, Any
 

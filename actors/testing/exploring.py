@@ -6,8 +6,8 @@ import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from ..catalog import Catalog
-from ..domain import Domain
+from ..model.registry import Catalog
+from ..model.domain import Domain
 from .counterexample import CounterExample, Failure, reason
 from .deviations import FAULTS, Deviation, kinds_of, seed_of, unpacked
 from .faults import InjectedFailure

@@ -10,25 +10,25 @@ import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from store import Duplicate, LmdbStore, StoreError
+from ..store import Duplicate, LmdbStore, StoreError
 
-from ..aggregate_actor import AggregateActor, Request
-from ..errands import Delivery, InstanceErrand
-from ..instance import InstanceActor
+from ..engine.aggregate_actor import AggregateActor, Request
+from ..core.stimuli import Delivery, InstanceErrand
+from ..engine.process_actor import InstanceActor
 from .telling import carried_out, handled, short
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
 
-    from store import Outcome, Step
+    from ..store import Outcome, Step
 
-    from ..aggregate import AggregateDefinition
-    from ..courier import Courier
-    from ..durable import Errand
-    from ..handlers import Handler
-    from ..router import Router
-    from ..stepping import Cause
+    from ..authoring.aggregate import AggregateDefinition
+    from ..engine.command_queue import Courier
+    from ..engine.durable_actor import Errand
+    from ..authoring.decorators import Handler
+    from ..engine.router import Router
+    from ..core.decide import Cause
 
 __all__ = [
     "Crash",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, overload
 
-from store import verify_open
+from ..store import verify_open
 
 from ..clock import to_micros
 from .turns import Turns
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from store import Finding
+    from ..store import Finding
 
-    from ..aggregate import Aggregate
-    from ..process_manager import ProcessManager
-    from ..views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
+    from ..authoring.aggregate import Aggregate
+    from ..authoring.process_manager import ProcessManager
+    from ..queries.views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
     from .telling import Trace
 
 __all__ = ["Looking"]

@@ -8,7 +8,7 @@ import hypothesis
 from hypothesis import strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from ..domain import Domain
+from ..model.domain import Domain
 from .deviations import FAULTS, KINDS, kinds_of
 from .exploring import nothing_unexpected_is_parked
 from .simulation import Simulation

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
 
 from ..clock import from_micros
 from ..errors import InvalidMessage
-from ..messages import Command, Event
-from ..process_manager import due_time
-from .differences import fields, sequences
+from ..messages.types import Command, Event
+from ..authoring.process_manager import due_time
+from .diff import fields, sequences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime, timedelta
 
     from ..errors import Rejected
-    from ..handlers import Due, Refused
+    from ..authoring.decorators import Due, Refused
     from .scenario import Scenario
     from .solo import Change
 

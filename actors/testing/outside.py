@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..messages import Command, Event
+from ..messages.types import Command, Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from store import StoreError
+    from ..store import StoreError
 
-    from ..courier import Courier
+    from ..engine.command_queue import Courier
 
 __all__ = ["Answer", "Client", "Item", "Message", "Program", "Publish", "clients_of", "told_of"]
 

@@ -10,14 +10,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from store import Step
+from ..store import Step
 
 from ..clock import from_micros, to_micros
 from ..errors import WaitingInHandler
-from ..ingress import Ingress, Receipt
-from ..messages import Command, Event
-from ..operations import Operations
-from ..reading import Reader
+from ..engine.ingress import Ingress, Receipt
+from ..messages.types import Command, Event
+from ..engine.admin import Operations
+from ..queries.reader import Reader
 from .faults import SimulatedStore
 from .outside import Answer, Publish, clients_of, told_of
 from .scheduler import SimulatedClock
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from store import TimerRecord
+    from ..store import TimerRecord
 
-    from ..catalog import Catalog
-    from ..engine import Options
+    from ..model.registry import Catalog
+    from ..engine.engine import Options
     from .deviations import Deviations
     from .outside import Client, Message, Program
 

@@ -7,23 +7,23 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias, overload
 
-from ..aggregate import Aggregate, AggregateDefinition
-from ..catalog import Catalog
+from ..authoring.aggregate import Aggregate, AggregateDefinition
+from ..model.registry import Catalog
 from ..clock import to_micros
-from ..codec import codecs, dump
-from ..domain import Domain
+from ..messages.codec import codecs, dump
+from ..model.domain import Domain
 from ..errors import Rejected, UnknownMessage
-from ..handlers import Due, Refused
-from ..messages import Command, Event
-from ..process_manager import ProcessManager
+from ..authoring.decorators import Due, Refused
+from ..messages.types import Command, Event
+from ..authoring.process_manager import ProcessManager
 from .outcomes import AggregateOutcome, ProcessOutcome
 from .solo import Solo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..errands import InstanceErrand
-    from ..process_definition import ProcessDefinition
+    from ..core.stimuli import InstanceErrand
+    from ..model.process_definition import ProcessDefinition
 
 __all__ = ["Scenario"]
 

@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ..clock import to_micros
-from ..dispatcher import Dispatcher
-from ..population import Population
+from ..engine.dispatcher import Dispatcher
+from ..engine.residency import Population
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
     from ..clock import Alarm
-    from ..dispatcher import PooledActor
+    from ..engine.dispatcher import PooledActor
 
 __all__ = ["SeededScheduler", "SimulatedClock"]
 

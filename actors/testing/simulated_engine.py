@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..engine import Engine, Options
+from ..engine.engine import Engine, Options
 from .faults import SimulatedAggregate, SimulatedInstance
 from .scheduler import SeededScheduler
 
 if TYPE_CHECKING:
-    from ..catalog import Catalog
+    from ..model.registry import Catalog
     from .faults import SimulatedStore, Watch
     from .scheduler import SimulatedClock
 

@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from ..aggregate_actor import Request
-from ..catalog import Catalog
-from ..engine import Options
-from ..names import id_of
-from ..operations import Operations
-from ..process_manager import due_time
+from ..engine.aggregate_actor import Request
+from ..model.registry import Catalog
+from ..engine.engine import Options
+from ..messages.identifiers import id_of
+from ..engine.admin import Operations
+from ..authoring.process_manager import due_time
 from .deviations import Deviation, Deviations, Planned, Seeded, deviation, kinds_of, unpacked
 from .faults import InjectedStoreError
 from .looking import Looking
@@ -20,9 +20,9 @@ from .outside import Answer, Publish
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from ..domain import Domain
-    from ..messages import Command, Event
-    from ..process_manager import ProcessManager
+    from ..model.domain import Domain
+    from ..messages.types import Command, Event
+    from ..authoring.process_manager import ProcessManager
     from .outside import Program
 
 __all__ = ["Simulation"]

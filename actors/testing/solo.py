@@ -12,20 +12,20 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from store import Committed, EventRecord, RefusalRecord, TimerRecord
+from ..store import Committed, EventRecord, RefusalRecord, TimerRecord
 
-from ..codec import dump
-from ..errands import InstanceErrand, TimerDue, Told
+from ..messages.codec import dump
+from ..core.stimuli import InstanceErrand, TimerDue, Told
 from ..errors import UnknownMessage
-from ..instance import InstanceActor
-from ..router import Router
+from ..engine.process_actor import InstanceActor
+from ..engine.router import Router
 
 if TYPE_CHECKING:
-    from store import Besides, Block, CommandRecord, Step, TransitionRecord
+    from ..store import Besides, Block, CommandRecord, Step, TransitionRecord
 
-    from ..catalog import Catalog
-    from ..messages import Command, Event
-    from ..process_definition import ProcessDefinition
+    from ..model.registry import Catalog
+    from ..messages.types import Command, Event
+    from ..model.process_definition import ProcessDefinition
 
 __all__ = ["Change", "Solo"]
 

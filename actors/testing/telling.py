@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, overload
 
-from ..errands import Delivery, Look, TimerDue, Told
+from ..core.stimuli import Delivery, Look, TimerDue, Told
 
 if TYPE_CHECKING:
-    from store import CommandRecord, EventRecord, Step, TransitionRecord
+    from ..store import CommandRecord, EventRecord, Step, TransitionRecord
 
-    from ..aggregate_actor import Request
-    from ..errands import InstanceErrand
-    from ..instance import InstanceActor
+    from ..engine.aggregate_actor import Request
+    from ..core.stimuli import InstanceErrand
+    from ..engine.process_actor import InstanceActor
 
 __all__ = ["Line", "Trace", "carried_out", "elapsed", "handled", "short", "when"]
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..operations import Operations
+from ..engine.admin import Operations
 from .faults import Crash, InjectedFailure, InjectedStoreError, RuntimeBroke
 from .outside import Answer, told_of
 from .parts import Parts

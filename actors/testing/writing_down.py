@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from store import EventRecord
+from ..store import EventRecord
 
-from ..codec import dump, dump_headers, load_headers
-from ..messages import Command
+from ..messages.codec import dump, dump_headers, load_headers
+from ..messages.types import Command
 from .outside import Publish
 
 if TYPE_CHECKING:
-    from ..catalog import Catalog
+    from ..model.registry import Catalog
     from .outside import Item, Program
 
 __all__ = ["program_from", "program_to"]

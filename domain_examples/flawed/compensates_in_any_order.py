@@ -5,8 +5,8 @@ to there is a fee. The flawed one issues both commands in that order, and takes 
 which they are carried out.
 """
 
-from actors import Aggregate, Command, Domain, Event, ProcessManager, handle
-from actors.testing import Simulation
+from procession import Aggregate, Command, Domain, Event, ProcessManager, handle
+from procession.testing import Simulation
 
 
 class BookTrip(Command):

@@ -5,8 +5,8 @@ runtime forgets what the attempt before did to the instance. It cannot know of a
 it.
 """
 
-from actors import Aggregate, Command, Domain, Event, ProcessManager, apply, handle
-from actors.testing import Simulation, at_end
+from procession import Aggregate, Command, Domain, Event, ProcessManager, apply, handle
+from procession.testing import Simulation, at_end
 
 
 class Buy(Command):

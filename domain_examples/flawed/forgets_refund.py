@@ -4,8 +4,8 @@ The flawed one ends with the cancellation. When the payment was asked for but no
 taken afterwards, and the process that would give it back has ended.
 """
 
-from actors import Aggregate, Command, Domain, Event, ProcessManager, Rejected, apply, handle
-from actors.testing import Simulation, at_end
+from procession import Aggregate, Command, Domain, Event, ProcessManager, Rejected, apply, handle
+from procession.testing import Simulation, at_end
 
 
 class PlaceOrder(Command):

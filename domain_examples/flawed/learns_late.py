@@ -4,8 +4,8 @@ The bank says at once under which number a transfer runs, and later that it is s
 the number. The flawed one notes the number when the invoice was found.
 """
 
-from actors import Aggregate, Command, Domain, Event, Indexed, ProcessManager, handle
-from actors.testing import Publish, Simulation, at_end
+from procession import Aggregate, Command, Domain, Event, Indexed, ProcessManager, handle
+from procession.testing import Publish, Simulation, at_end
 
 
 class FindInvoice(Command):

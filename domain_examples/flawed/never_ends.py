@@ -4,8 +4,8 @@ The stock is asked for first, and in every quick test its answer is there first.
 looks only at the payment whether all is there.
 """
 
-from actors import Aggregate, Command, Domain, Event, ProcessManager, handle
-from actors.testing import Simulation, at_end
+from procession import Aggregate, Command, Domain, Event, ProcessManager, handle
+from procession.testing import Simulation, at_end
 
 
 class PlaceOrder(Command):

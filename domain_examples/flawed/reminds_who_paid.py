@@ -6,8 +6,8 @@ makes it another.
 
 from datetime import timedelta
 
-from actors import Aggregate, Command, Domain, Event, ProcessManager, Rejected, apply, handle
-from actors.testing import Simulation
+from procession import Aggregate, Command, Domain, Event, ProcessManager, Rejected, apply, handle
+from procession.testing import Simulation
 
 WEEK = timedelta(days=7)
 

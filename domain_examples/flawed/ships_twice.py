@@ -6,8 +6,8 @@ does not think of the confirmation that is on its way at that moment.
 
 from datetime import timedelta
 
-from actors import Aggregate, Command, Domain, Event, ProcessManager, handle, timeout
-from actors.testing import Simulation
+from procession import Aggregate, Command, Domain, Event, ProcessManager, handle, timeout
+from procession.testing import Simulation
 
 PATIENCE = timedelta(minutes=30)
 

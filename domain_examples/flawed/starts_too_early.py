@@ -4,8 +4,8 @@ A customer's transfer may arrive before the order has been taken in. The flawed 
 the two start the process, and ships to an address that it does not have yet.
 """
 
-from actors import Aggregate, Command, Domain, Event, ProcessManager, handle
-from actors.testing import Publish, Simulation
+from procession import Aggregate, Command, Domain, Event, ProcessManager, handle
+from procession.testing import Publish, Simulation
 
 
 class PlaceOrder(Command):

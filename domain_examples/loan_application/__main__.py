@@ -8,7 +8,7 @@ import sys
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from actors import ProcessionError, Runtime
+from procession import ProcessionError, Runtime
 
 from .log_file import BrokenLog, open_log
 from .process import bank

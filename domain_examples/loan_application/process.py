@@ -7,7 +7,7 @@ what comes late.
 
 from datetime import datetime
 
-from actors import Domain, Event, ProcessManager, handle
+from procession import Domain, Event, ProcessManager, handle
 
 CATEGORY = "bank::application"
 

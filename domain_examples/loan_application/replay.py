@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from actors import TimedOut
+from procession import TimedOut
 
 from .process import CATEGORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from actors import Runtime
+    from procession import Runtime
 
     from .process import Activity
     from .progress import Progress

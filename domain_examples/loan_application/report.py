@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .process import CATEGORY, ApplicationSubmitted, LoanApplication
 
 if TYPE_CHECKING:
-    from actors import Runtime
+    from procession import Runtime
 
 __all__ = ["figures"]
 

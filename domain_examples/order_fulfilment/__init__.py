@@ -5,7 +5,7 @@ are undone, the newest first, and the order ends cancelled.
 Each module holds one aggregate with its commands and events; `process` ties them together.
 """
 
-from actors import Domain
+from procession import Domain
 
 from .inventory import (
     OutOfStock,

@@ -6,7 +6,7 @@ product would queue up at it. Here each order has a `Reservation` of its own, an
 promises to any single order. So orders never wait for one another.
 """
 
-from actors import Aggregate, Command, Event, Rejected, apply, handle
+from procession import Aggregate, Command, Event, Rejected, apply, handle
 
 MOST_PER_ORDER = 100
 

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from actors import Aggregate, Command, Event, Rejected, apply, handle
+from procession import Aggregate, Command, Event, Rejected, apply, handle
 
 LIMIT = Decimal(1_000)
 """The customer's bank declines anything above."""

@@ -18,7 +18,7 @@ then the order refuses to be completed, which undoes everything.
 from datetime import timedelta
 from decimal import Decimal
 
-from actors import ProcessManager, handle, rejected, timeout
+from procession import ProcessManager, handle, rejected, timeout
 
 from .inventory import (
     OutOfStock,

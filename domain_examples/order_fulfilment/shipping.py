@@ -1,6 +1,6 @@
 """The shipment of one order."""
 
-from actors import Aggregate, Command, Event, Rejected, apply, handle
+from procession import Aggregate, Command, Event, Rejected, apply, handle
 
 SERVED = frozenset({"AT", "BE", "DE", "FR", "NL"})
 """The countries that the carrier goes to."""

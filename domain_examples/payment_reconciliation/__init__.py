@@ -5,7 +5,7 @@ bank. Each module holds one aggregate with its commands and events; `bank` has w
 bank's events, and `process` ties them together.
 """
 
-from actors import Domain
+from procession import Domain
 
 from .bank import PaymentReceived, PaymentSettled
 from .holding import HeldPayment, HoldPayment, PaymentHeld

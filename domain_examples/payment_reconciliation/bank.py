@@ -6,7 +6,7 @@ their wire names, and have only the fields that matter here; the domain says whi
 
 from decimal import Decimal
 
-from actors import Event
+from procession import Event
 
 
 class PaymentReceived(Event):

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from actors import Aggregate, Command, Event, Rejected, apply, handle
+from procession import Aggregate, Command, Event, Rejected, apply, handle
 
 
 class HoldPayment(Command):

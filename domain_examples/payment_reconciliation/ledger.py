@@ -7,7 +7,7 @@ what it is about: ``payment:p1``, ``fee:7``.
 
 from decimal import Decimal
 
-from actors import Aggregate, Command, Event, Rejected, apply, handle
+from procession import Aggregate, Command, Event, Rejected, apply, handle
 
 
 class PostEntry(Command):

@@ -10,7 +10,7 @@ either order, and days apart.
 
 from decimal import Decimal
 
-from actors import Indexed, ProcessManager, handle
+from procession import Indexed, ProcessManager, handle
 
 from .bank import PaymentReceived, PaymentSettled
 from .holding import HoldPayment, PaymentHeld

@@ -5,7 +5,7 @@ disk, for as long as that takes. Each module holds one aggregate with its comman
 `process` ties them together, `post` sends the letters, and `identity` is an event from outside.
 """
 
-from actors import Domain
+from procession import Domain
 
 from .accounts import (
     Account,

@@ -1,6 +1,6 @@
 """The account: who registered, and whether the email is theirs."""
 
-from actors import Aggregate, Command, Event, Rejected, apply, handle
+from procession import Aggregate, Command, Event, Rejected, apply, handle
 
 
 class RegisterAccount(Command):

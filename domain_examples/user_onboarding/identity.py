@@ -4,7 +4,7 @@ People of a company that has such a provider need no code. The provider reports 
 before the account is registered here.
 """
 
-from actors import Event
+from procession import Event
 
 
 class EmailConfirmed(Event):

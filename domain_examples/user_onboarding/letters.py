@@ -3,7 +3,7 @@
 They are written here, so that they are in the log with everything else; `post` sends them.
 """
 
-from actors import Aggregate, Command, Event, apply, handle
+from procession import Aggregate, Command, Event, apply, handle
 
 
 class WriteCode(Command):

@@ -7,7 +7,7 @@ it sends again, under the same key: whoever takes the letters sees by it that it
 
 from datetime import timedelta
 
-from actors import ProcessManager, Retry, after
+from procession import ProcessManager, Retry, after
 
 from .letters import CodeWritten, WelcomeWritten
 

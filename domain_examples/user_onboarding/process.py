@@ -12,7 +12,7 @@ An identity provider may confirm the email instead, and its word may be here bef
 registered. `early="hold"` keeps it until there is a process that it can be for.
 """
 
-from actors import ProcessManager, handle, rejected
+from procession import ProcessManager, handle, rejected
 
 from .accounts import (
     AccountClosed,

@@ -4,7 +4,7 @@ Workspaces belong to another team, and it calls the user an owner: nothing here 
 The process knows that the owner of a workspace is the account it works for.
 """
 
-from actors import Aggregate, Command, Event, Rejected, apply, handle
+from procession import Aggregate, Command, Event, Rejected, apply, handle
 
 MOST_SEATS = 50
 """What is provisioned without a contract."""

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
-from actors import Aggregate, Command, Domain, Event, ProcessManager, Runtime, apply, handle
+from procession import Aggregate, Command, Domain, Event, ProcessManager, Runtime, apply, handle
 
 shop = Domain("shop")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actors import (
+from procession import (
     Aggregate,
     Command,
     Event,
@@ -18,8 +18,8 @@ from actors import (
     apply,
     handle,
 )
-from actors.aggregate import AggregateDefinition
-from actors.codec import dump
+from procession.authoring.aggregate import AggregateDefinition
+from procession.messages.codec import dump
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actors import (
+from procession import (
     Aggregate,
     Command,
     Domain,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from store import Outcome, Step
+    from procession.store import Outcome, Step
 
 wait_for = 10
 

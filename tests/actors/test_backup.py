@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from actors import (
+from procession import (
     Aggregate,
     ClosedError,
     Command,
@@ -23,8 +23,8 @@ from actors import (
     rejected,
     timeout,
 )
-from actors.testing import VirtualClock
-from store import Finding, StoreError, verify
+from procession.testing import VirtualClock
+from procession.store import Finding, StoreError, verify
 
 shop = Domain("backup")
 

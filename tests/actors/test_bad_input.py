@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from actors import ProcessionError, Runtime, TimedOut
+from procession import ProcessionError, Runtime, TimedOut
 from tests.actors.bad_input import (
     Basket,
     Moved,

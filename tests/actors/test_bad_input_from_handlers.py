@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import given, settings
 
-from actors import (
+from procession import (
     Aggregate,
     Command,
     Domain,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from actors import DamagedStore, LockedStore, Runtime, StoreError
+from procession import DamagedStore, LockedStore, Runtime, StoreError
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +22,7 @@ SHOP = """
 import os, resource, signal, sys, threading
 from datetime import timedelta
 from pathlib import Path
-from actors import *
+from procession import *
 folder = sys.argv[1]
 shop = Domain("shop")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actors import (
+from procession import (
     Aggregate,
     Command,
     DefinitionError,
@@ -21,9 +21,9 @@ from actors import (
     apply,
     handle,
 )
-from actors.catalog import Catalog
-from actors.codec import codecs
-from store import EventRecord
+from procession.model.registry import Catalog
+from procession.messages.codec import codecs
+from procession.store import EventRecord
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors import Alarm, Clock, SystemClock
-from actors.clock import from_micros, stopwatch, to_micros
-from actors.testing import VirtualClock
+from procession import Alarm, Clock, SystemClock
+from procession.clock import from_micros, stopwatch, to_micros
+from procession.testing import VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors import Command, Event, InvalidMessage
-from actors.codec import codecs, dump_headers, load_headers
+from procession import Command, Event, InvalidMessage
+from procession.messages.codec import codecs, dump_headers, load_headers
 
 
 def packed(message: Event | Command) -> bytes:

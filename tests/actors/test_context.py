@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from actors import Context
-from actors.clock import to_micros
-from actors.codec import dump_headers
-from store import EventRecord
+from procession import Context
+from procession.clock import to_micros
+from procession.messages.codec import dump_headers
+from procession.store import EventRecord
 
 NOON = datetime(2024, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
 

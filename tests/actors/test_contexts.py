@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from actors import (
+from procession import (
     ALL,
     Aggregate,
     Command,
@@ -18,7 +18,7 @@ from actors import (
     UnknownEvent,
     handle,
 )
-from store import LmdbStore
+from procession.store import LmdbStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -271,7 +271,7 @@ def test_a_missing_field_parks_the_event_and_names_the_field(tmp_path: Path) -> 
         [parked] = runtime.parked()
         assert parked.process == "sales.Selling"
         assert parked.error == (
-            "actors.errors.InvalidMessage: stored MoneyCame does not fit its class: "
+            "procession.errors.InvalidMessage: stored MoneyCame does not fit its class: "
             "Object missing required field `amount`"
         )
         runtime.publish(MoneyCame("i1", 7), stream="feed-1")

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from actors import (
+from procession import (
     DefinitionError,
     Domain,
     EarlyEvent,
@@ -18,13 +18,13 @@ from actors import (
     Runtime,
     handle,
 )
-from store import LmdbStore
+from procession.store import LmdbStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from actors.testing import VirtualClock
+    from procession.testing import VirtualClock
 
 
 def state(runtime: Runtime, cls: type[ProcessManager], name: object) -> dict[str, Any]:
@@ -544,7 +544,7 @@ def test_what_a_step_that_failed_would_have_taught_is_not_lost(tmp_path: Path) -
         go(runtime, PaymentSettled("p1"))
         failed, early = runtime.parked()
         assert early.error.startswith(
-            "actors.errors.EarlyEvent: no instance of shop.Failing has 'payment_id'"
+            "procession.errors.EarlyEvent: no instance of shop.Failing has 'payment_id'"
         )
         with pytest.raises(EarlyEvent):
             runtime.retry(early.id)

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from actors import (
+from procession import (
     Aggregate,
     Command,
     CorruptRecord,
@@ -33,10 +33,10 @@ from actors import (
     rejected,
     timeout,
 )
-from actors.codec import dump
-from actors.testing import VirtualClock
-from store import Append, CommandRecord, EventRecord, Finding, LmdbStore, Step
-from store.tables import TABLES
+from procession.messages.codec import dump
+from procession.testing import VirtualClock
+from procession.store import Append, CommandRecord, EventRecord, Finding, LmdbStore, Step
+from procession.store.lmdb.schema import TABLES
 
 shop = Domain("shop")
 

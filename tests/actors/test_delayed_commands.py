@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from actors import (
+from procession import (
     Aggregate,
     Command,
     Domain,
@@ -17,7 +17,7 @@ from actors import (
     WaitingInHandler,
     handle,
 )
-from actors.testing import VirtualClock
+from procession.testing import VirtualClock
 
 post = Domain("post")
 
@@ -165,7 +165,7 @@ def test_waiting_in_a_handler_that_does_not_catch_it_parks_the_event() -> None:
         Letter.hook = lambda letter, event: runtime.settle()
         ask(runtime)
         (parked,) = runtime.parked()
-        assert parked.error.startswith("actors.errors.WaitingInHandler: settle() was called")
+        assert parked.error.startswith("procession.errors.WaitingInHandler: settle() was called")
 
 
 def test_issue_takes_after_or_at_and_only_times_that_are_some() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actors import (
+from procession import (
     ALL,
     Aggregate,
     Command,

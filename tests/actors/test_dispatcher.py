@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import pytest
 
-from actors.dispatcher import SPARE, TURN, Dispatcher, PooledActor
+from procession.engine.dispatcher import SPARE, TURN, Dispatcher, PooledActor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from actors import (
+from procession import (
     Aggregate,
     Command,
     DefinitionError,

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-import actors
-from actors import (
+import procession
+from procession import (
     Aggregate,
     Command,
     DefinitionError,
@@ -29,8 +29,8 @@ from actors import (
     handle,
     timeout,
 )
-from actors.testing import VirtualClock
-from store import LmdbStore, Outcome, ParkedRecord
+from procession.testing import VirtualClock
+from procession.store import LmdbStore, Outcome, ParkedRecord
 
 WAIT = 20
 
@@ -196,7 +196,7 @@ class Held(LmdbStore):
 def test_an_effect_never_runs_before_its_handlers_step_is_on_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.runtime.LmdbStore", Held)
+    monkeypatch.setattr("procession.runtime.LmdbStore", Held)
     decided = threading.Event()
 
     def hold(process: Any, event: Paid) -> None:
@@ -261,7 +261,7 @@ def test_settling_waits_for_effects_and_for_what_they_ask_for() -> None:
         runtime.ask(Place("a"))
         pay(runtime, "a", 5)
         assert entered.wait(WAIT)
-        with pytest.raises(actors.TimedOut):
+        with pytest.raises(procession.TimedOut):
             runtime.settle(timeout=0.05)
         release.set()
         runtime.settle(timeout=WAIT)
@@ -572,7 +572,7 @@ def test_an_effect_that_fails_since_the_runtime_is_closing_is_not_parked(tmp_pat
         assert release.wait(WAIT)
         try:
             runtime.ask(Place("a"))
-        except actors.ClosedError as error:
+        except procession.ClosedError as error:
             errors.append(error)
             raise
 
@@ -858,7 +858,7 @@ class Full(LmdbStore):
 def test_an_effect_is_parked_even_if_the_disk_refuses_at_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.runtime.LmdbStore", Full)
+    monkeypatch.setattr("procession.runtime.LmdbStore", Full)
     Full.refused.clear()
 
     def fail(process: Any, event: Noted) -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from actors import (
+from procession import (
     PARK,
     SKIP,
     Aggregate,
@@ -24,8 +24,8 @@ from actors import (
     handle,
     timeout,
 )
-from actors.testing import VirtualClock
-from store import Besides, LmdbStore, Step
+from procession.testing import VirtualClock
+from procession.store import Besides, LmdbStore, Step
 
 works = Domain("works")
 

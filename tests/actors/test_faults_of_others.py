@@ -20,8 +20,8 @@ from uuid import UUID
 
 import pytest
 
-import actors
-from actors import (
+import procession
+from procession import (
     Aggregate,
     Command,
     DefinitionError,
@@ -33,7 +33,7 @@ from actors import (
     handle,
     rejected,
 )
-from store import LmdbStore
+from procession.store import LmdbStore
 
 
 class Ordered(Event):
@@ -289,7 +289,7 @@ def test_one_process_manager_that_fails_drops_no_event_of_another_whichever_come
 
 
 PROGRAM = """
-from actors import ALL, Aggregate, Command, Domain, Event, ProcessManager, Runtime, handle
+from procession import ALL, Aggregate, Command, Domain, Event, ProcessManager, Runtime, handle
 class Happened(Event):
     key: str
 class Do(Command):
@@ -328,7 +328,7 @@ def test_what_happens_does_not_depend_on_the_hash_seed() -> None:
             env=os.environ | {"PYTHONHASHSEED": seed},
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            cwd=Path(actors.__file__).parents[1],
+            cwd=Path(__file__).parents[2],
             text=True,
         )
         for seed in ("0", "1", "2")

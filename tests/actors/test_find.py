@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from actors import (
+from procession import (
     Aggregate,
     ClosedError,
     Command,
@@ -22,8 +22,8 @@ from actors import (
     UnknownMessage,
     handle,
 )
-from actors.reading import PAGE, Reader
-from actors.testing import VirtualClock
+from procession.queries.reader import PAGE, Reader
+from procession.testing import VirtualClock
 
 desk = Domain("desk")
 

@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 import domain_examples.loan_application.process as loan_application
-from actors import (
+from procession import (
     Aggregate,
     Command,
     Domain,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from actors import Aggregate, Command, DefinitionError, Event, ProcessManager, apply, handle
-from actors.handlers import after, handlers_of, methods_of, rejected, timeout
+from procession import Aggregate, Command, DefinitionError, Event, ProcessManager, apply, handle
+from procession.authoring.decorators import after, handlers_of, methods_of, rejected, timeout
 
 
 class Placed(Event):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from actors.journal import Journal
-from store import (
+from procession.engine.journal import Journal
+from procession.store import (
     Append,
     ClosedError,
     Committed,

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import actors
-from actors import Domain, InvalidMessage, InvalidName, ProcessManager, Runtime, handle
-from store.records import MAX_NAME_BYTES
+import procession
+from procession import Domain, InvalidMessage, InvalidName, ProcessManager, Runtime, handle
+from procession.store.records import MAX_NAME_BYTES
 from tests.actors.bad_input import (
     Basket,
     Liar,
@@ -192,7 +192,7 @@ MODULES = {"pickle", "_pickle", "marshal", "shelve", "copyreg", "dill", "yaml", 
 
 
 def test_nothing_that_is_read_is_ever_run() -> None:
-    root = Path(actors.__file__).parents[1]
+    root = Path(__file__).parents[2]
     for file in [*root.glob("actors/**/*.py"), *root.glob("store/**/*.py")]:
         for node in ast.walk(ast.parse(file.read_text())):
             where = f"{file.relative_to(root)}:{getattr(node, 'lineno', 0)}"

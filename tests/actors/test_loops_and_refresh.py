@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from actors import (
+from procession import (
     Aggregate,
     Command,
     Domain,
@@ -20,7 +20,7 @@ from actors import (
     rejected,
     timeout,
 )
-from actors.testing import VirtualClock
+from procession.testing import VirtualClock
 
 # Loops
 
@@ -108,7 +108,7 @@ def test_a_command_that_makes_the_very_event_that_caused_it_is_stopped_at_once()
         assert view.state["hits"] == 1
         (parked,) = runtime.parked()
         assert parked.error == (
-            "actors.errors.InfiniteLoopError: loops.Echo.on_ping: the chain makes the very event "
+            "procession.errors.InfiniteLoopError: loops.Echo.on_ping: the chain makes the very event "
             "that caused it: Ping (loops::table-b@2) <- Ping (loops::table-b@1). End it in the "
             "handler, or raise max_chain if it is meant to be this long"
         )

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from actors import Command, DefinitionError, Event
-from actors.codec import codecs
+from procession import Command, DefinitionError, Event
+from procession.messages.codec import codecs
 
 
 def packed(message: Event | Command) -> bytes:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors import InvalidMessage, InvalidName
-from actors.names import category_of, check_stream, id_of
-from store import MAX_NAME_BYTES
+from procession import InvalidMessage, InvalidName
+from procession.messages.identifiers import category_of, check_stream, id_of
+from procession.store import MAX_NAME_BYTES
 
 
 class Desk(Enum):

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from actors import Aggregate, Command, Domain, Event, ProcessManager, Rejected, Runtime, handle
-from store import StoreError
+from procession import Aggregate, Command, Domain, Event, ProcessManager, Rejected, Runtime, handle
+from procession.store import StoreError
 
 WAIT = 30
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from actors import Aggregate, Command, Domain, Event, ProcessManager, Runtime, apply, handle
-from actors.testing import VirtualClock
-from store import Conflict, LmdbStore, Outcome
+from procession import Aggregate, Command, Domain, Event, ProcessManager, Runtime, apply, handle
+from procession.testing import VirtualClock
+from procession.store import Conflict, LmdbStore, Outcome
 
 till = Domain("till")
 
@@ -104,7 +104,7 @@ class Racing(LmdbStore):
 def test_a_lost_race_and_its_repetition_issue_commands_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.runtime.LmdbStore", Racing)
+    monkeypatch.setattr("procession.runtime.LmdbStore", Racing)
     Racing.lost, Racing.what = 0, "transition"
     with Runtime(tmp_path, till) as runtime:
         runtime.tell_many([Sell("a", n) for n in range(1, 6)])
@@ -121,7 +121,7 @@ def test_a_lost_race_and_its_repetition_issue_commands_once(
 def test_an_aggregate_that_loses_a_race_decides_again_and_replies_with_what_was_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.runtime.LmdbStore", Racing)
+    monkeypatch.setattr("procession.runtime.LmdbStore", Racing)
     Racing.lost, Racing.what = 0, "append"
     with Runtime(tmp_path, till) as runtime:
         replies = [runtime.ask(Sell("a", n), block=False) for n in range(1, 6)]

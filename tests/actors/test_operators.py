@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from actors import (
+from procession import (
     Aggregate,
     ClosedError,
     Command,
@@ -22,8 +22,8 @@ from actors import (
     handle,
     timeout,
 )
-from actors.testing import VirtualClock
-from store import LmdbStore
+from procession.testing import VirtualClock
+from procession.store import LmdbStore
 
 library = Domain("library")
 
@@ -177,7 +177,7 @@ class Counted(LmdbStore):
 def test_a_long_list_is_read_in_pages_as_it_is_looked_at(
     clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.runtime.LmdbStore", Counted)
+    monkeypatch.setattr("procession.runtime.LmdbStore", Counted)
     with Runtime.ephemeral(library, clock=clock) as runtime:
         runtime.publish_many(
             [Lent(f"b{number:04}", days=1 + number) for number in range(1_500)],

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from actors.dispatcher import Dispatcher
-from actors.durable import DurableActor, Errand
-from actors.population import Population
-from actors.testing import VirtualClock
+from procession.engine.dispatcher import Dispatcher
+from procession.engine.durable_actor import DurableActor, Errand
+from procession.engine.residency import Population
+from procession.testing import VirtualClock
 
 MINUTE = timedelta(minutes=1)
 

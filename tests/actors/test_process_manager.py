@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from actors import (
+from procession import (
     Command,
     Context,
     Event,
@@ -18,8 +18,8 @@ from actors import (
     ProcessManager,
     handle,
 )
-from actors.process_definition import ProcessDefinition
-from store import EventRecord
+from procession.model.process_definition import ProcessDefinition
+from procession.store import EventRecord
 
 
 class Placed(Event):

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import lmdb
 import pytest
 
-import actors
-from actors import (
+import procession
+from procession import (
     Aggregate,
     ClosedError,
     Command,
@@ -36,9 +36,9 @@ from actors import (
     apply,
     handle,
 )
-from actors.testing import FAULTS, CounterExample, Simulation, VirtualClock, explore
-from store import Finding, LmdbStore, Outcome
-from store.encoding import frame
+from procession.testing import FAULTS, CounterExample, Simulation, VirtualClock, explore
+from procession.store import Finding, LmdbStore, Outcome
+from procession.store.lmdb.frames import frame
 
 bank = Domain("bank")
 
@@ -174,7 +174,7 @@ def test_1_another_process_is_refused_too_and_reading_beside_the_writer_works(
             capture_output=True,
             text=True,
             check=True,
-            cwd=Path(actors.__file__).parents[1],
+            cwd=Path(__file__).parents[2],
         )
         assert out.stdout.split() == ["refused", "1"]
         with Runtime(tmp_path, bank, read_only=True) as reader:
@@ -238,7 +238,7 @@ class Faulty(LmdbStore):
 
 @pytest.fixture
 def faulty(monkeypatch: pytest.MonkeyPatch) -> type[Faulty]:
-    monkeypatch.setattr("actors.runtime.LmdbStore", Faulty)
+    monkeypatch.setattr("procession.runtime.LmdbStore", Faulty)
     Faulty.broken = False
     return Faulty
 
@@ -431,7 +431,7 @@ class Watching(LmdbStore):
 def test_5_nothing_is_seen_outside_before_its_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actors.runtime.LmdbStore", Watching)
+    monkeypatch.setattr("procession.runtime.LmdbStore", Watching)
     handled = threading.Event()
     Watching.held.set()
     with Runtime(tmp_path, bank) as runtime:
@@ -440,7 +440,7 @@ def test_5_nothing_is_seen_outside_before_its_commit(
         Book.on_deposit = lambda process, event: handled.set()
         Watching.held.clear()
         reply = runtime.ask(Deposit("a", 5), block=False)
-        with pytest.raises(actors.TimedOut):
+        with pytest.raises(procession.TimedOut):
             runtime.ask(Open("other"), timeout=0.05)
         # Decided, not on disk: no reply, no event, and no process manager has heard of it.
         assert not handled.is_set()
@@ -661,8 +661,8 @@ def test_9_every_time_that_is_stored_comes_from_the_clock(clock: VirtualClock) -
 
 def test_9_nothing_but_the_clock_module_reads_the_clock() -> None:
     reading = {"now", "utcnow", "today", "time", "time_ns", "monotonic", "perf_counter", "sleep"}
-    root = Path(actors.__file__).parents[1]
-    for file in [*root.glob("actors/*.py"), *root.glob("store/*.py")]:
+    root = Path(__file__).parents[2]
+    for file in [*root.glob("actors/**/*.py"), *root.glob("store/**/*.py")]:
         if file.name == "clock.py":
             continue
         for node in ast.walk(ast.parse(file.read_text())):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actors import Command, Event
-from actors.references import classes_named_in, first_arguments
+from procession import Command, Event
+from procession.model.code_scan import classes_named_in, first_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

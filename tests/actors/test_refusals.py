@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from actors import (
+from procession import (
     SKIP,
     Aggregate,
     Command,
@@ -22,8 +22,8 @@ from actors import (
     handle,
     rejected,
 )
-from actors.testing import VirtualClock
-from store import LmdbStore
+from procession.testing import VirtualClock
+from procession.store import LmdbStore
 
 hotel = Domain("hotel")
 
@@ -257,7 +257,7 @@ def test_a_refusal_outlives_a_restart_wherever_the_program_is_cut_off(
             return outcomes
 
     with monkeypatch.context() as patch:
-        patch.setattr("actors.runtime.LmdbStore", Recorded)
+        patch.setattr("procession.runtime.LmdbStore", Recorded)
         with Runtime(tmp_path / "source", hotel, largest_commit=1) as runtime:
             want(runtime, "full1", "full2")
     waited = 0
@@ -390,7 +390,7 @@ def test_without_a_handler_the_refusal_is_parked_and_suspends_nobody() -> None:
         (parked,) = runtime.parked()
         assert (parked.process, parked.instance) == ("hotel.Stay", "g")
         assert parked.cause == "hotel.Stay-g@1.0"
-        assert parked.error == "actors.errors.Rejected: nobody is warned"
+        assert parked.error == "procession.errors.Rejected: nobody is warned"
         want(runtime)
         assert notes(runtime) == ["wanted", "wanted"]
 

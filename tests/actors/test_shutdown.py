@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-import actors
-from actors import (
+import procession
+from procession import (
     Aggregate,
     Command,
     Domain,
@@ -24,8 +24,8 @@ from actors import (
     handle,
     timeout,
 )
-from actors.testing import VirtualClock
-from store import ClosedError, LmdbStore, StoreError, verify
+from procession.testing import VirtualClock
+from procession.store import ClosedError, LmdbStore, StoreError, verify
 
 WAIT = 60
 """Seconds after which a test has failed; nothing waits for so long."""
@@ -141,7 +141,7 @@ def ours() -> set[threading.Thread]:
 @pytest.fixture(autouse=True)
 def let_go(findings: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nobody is held any more, and every thread ends by itself, late ones too."""
-    monkeypatch.setattr("actors.engine.GRACE", 0.3)
+    monkeypatch.setattr("procession.engine.engine.GRACE", 0.3)
     holds.clear()
     yield
     for hold in holds.values():
@@ -461,7 +461,7 @@ def test_a_commit_that_the_disk_never_answers_holds_nobody_up(
         ended(teller)
         assert isinstance(errors[0], ClosedError)
         assert "has not answered a commit" in caplog.text
-        with pytest.raises(actors.LockedStore):
+        with pytest.raises(procession.LockedStore):
             Runtime(path, shop)
         go_on.set()
         until(lambda: not ours() and environment._closed)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from store import LmdbStore, verify
+from procession.store import LmdbStore, verify
 
 WAIT = 60
 
 SHOP = '''
 import os, signal, sys, threading
 
-from actors import Aggregate, ClosedError, Command, Domain, Event, ProcessManager, Runtime, handle
+from procession import Aggregate, ClosedError, Command, Domain, Event, ProcessManager, Runtime, handle
 
 shop = Domain("signalled")
 entered, release = threading.Event(), threading.Event()

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors import (
+from procession import (
     Aggregate,
     Command,
     DefinitionError,
@@ -26,15 +26,15 @@ from actors import (
     apply,
     handle,
 )
-from actors.aggregate import AggregateDefinition
-from actors.aggregate_actor import load_aggregate
-from actors.catalog import Catalog
-from store import LmdbStore, StoreError
+from procession.authoring.aggregate import AggregateDefinition
+from procession.engine.aggregate_actor import load_aggregate
+from procession.model.registry import Catalog
+from procession.store import LmdbStore, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from store import EventRecord
+    from procession.store import EventRecord
 
 
 ROOT = Path(__file__).parents[2]
@@ -421,8 +421,8 @@ def test_the_same_code_has_the_same_fingerprint_in_another_class_object() -> Non
 
 
 PRINTS_ITS_FINGERPRINT = """
-from actors import Aggregate, Command, Event, apply, handle
-from actors.aggregate import AggregateDefinition
+from procession import Aggregate, Command, Event, apply, handle
+from procession.authoring.aggregate import AggregateDefinition
 
 
 class Do(Command):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from actors import (
+from procession import (
     Aggregate,
     Command,
     Domain,
@@ -18,14 +18,14 @@ from actors import (
     handle,
     timeout,
 )
-from store import LmdbStore
+from procession.store import LmdbStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from actors.testing import VirtualClock
-    from actors.views import InstanceView
+    from procession.testing import VirtualClock
+    from procession.queries.views import InstanceView
 
 
 class Ordered(Event):
@@ -158,7 +158,7 @@ def test_a_second_start_only_of_a_live_instance_is_parked_and_does_not_suspend_i
         [parked] = runtime.parked()
         assert parked.instance == "o1"
         assert parked.error == (
-            "actors.errors.AlreadyStarted: strict.Once 'o1' is running, and on_ordered only "
+            "procession.errors.AlreadyStarted: strict.Once 'o1' is running, and on_ordered only "
             "starts: this strict.Ordered.v1 would start it a second time; skip it, or write "
             "start=True"
         )
@@ -402,7 +402,7 @@ def test_an_early_event_is_parked_if_that_is_said_and_does_not_suspend() -> None
         go(runtime, Paid("o1", 7))
         [parked] = runtime.parked()
         assert parked.error == (
-            "actors.errors.EarlyEvent: early.Order 'o1' has not started: this early.Paid.v1 came "
+            "procession.errors.EarlyEvent: early.Order 'o1' has not started: this early.Paid.v1 came "
             "before its start; retry it when it has, or skip it"
         )
         go(runtime, Ordered("o1"), Shipped("o1"))

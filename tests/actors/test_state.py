@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors import Aggregate, DefinitionError, InvalidMessage, ProcessManager
-from actors.state import StateType
+from procession import Aggregate, DefinitionError, InvalidMessage, ProcessManager
+from procession.authoring.state import StateType
 
 if TYPE_CHECKING:
     from fractions import Fraction  # noqa: TC004 - a mistake on purpose

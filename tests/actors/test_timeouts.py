@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from actors import (
+from procession import (
     SKIP,
     Context,
     Domain,
@@ -26,7 +26,7 @@ from actors import (
     handle,
     timeout,
 )
-from actors.testing import VirtualClock
+from procession.testing import VirtualClock
 
 kitchen = Domain("kitchen")
 

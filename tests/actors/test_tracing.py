@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from actors import (
+from procession import (
     Aggregate,
     Command,
     Context,
@@ -23,8 +23,8 @@ from actors import (
     rejected,
     timeout,
 )
-from actors.testing import VirtualClock
-from store import LmdbStore
+from procession.testing import VirtualClock
+from procession.store import LmdbStore
 
 shop = Domain("shop")
 

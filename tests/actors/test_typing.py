@@ -11,11 +11,11 @@ from textwrap import dedent
 
 import pytest
 
-import actors
+import procession
 
 pytest.importorskip("mypy")
 
-ROOT = Path(actors.__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 DOMAIN = """
 from collections.abc import Iterator
@@ -24,11 +24,11 @@ from decimal import Decimal
 
 import pykka
 
-from actors import (
+from procession import (
     Aggregate, Command, Context, Domain, Event, ProcessManager, Rejected, Runtime, apply, handle
 )
-from actors import rejected, timeout
-from actors.testing import Scenario, VirtualClock, delayed
+from procession import rejected, timeout
+from procession.testing import Scenario, VirtualClock, delayed
 
 shop = Domain("shop")
 

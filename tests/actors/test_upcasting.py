@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from actors import (
+from procession import (
     Aggregate,
     Command,
     DefinitionError,
@@ -29,13 +29,13 @@ from actors import (
     timeout,
     upcast,
 )
-from actors.testing import VirtualClock
+from procession.testing import VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from actors import Parked
+    from procession import Parked
 
 
 # What an older version of the service wrote

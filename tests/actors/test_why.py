@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from actors import (
+from procession import (
     SKIP,
     Aggregate,
     Command,
@@ -23,8 +23,8 @@ from actors import (
     handle,
     timeout,
 )
-from actors.testing import VirtualClock
-from store import LmdbStore
+from procession.testing import VirtualClock
+from procession.store import LmdbStore
 
 desk = Domain("desk")
 

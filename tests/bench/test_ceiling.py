@@ -5,7 +5,7 @@ from pathlib import Path
 
 import lmdb
 
-from actors import Runtime
+from procession import Runtime
 from bench.ceiling import TABLES, BareLoop
 from bench.workload import PlaceOrder, shop
 

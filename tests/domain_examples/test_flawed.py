@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from actors.testing import FAULTS, CounterExample, explore
+from procession.testing import FAULTS, CounterExample, explore
 from domain_examples.flawed import ALL
 
 ESSENTIAL: dict[str, tuple[int, tuple[str, ...]]] = {

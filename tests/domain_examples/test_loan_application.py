@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from actors import Runtime
+from procession import Runtime
 from domain_examples.loan_application.__main__ import main
 from domain_examples.loan_application.process import CATEGORY, LoanApplication, bank
 from domain_examples.loan_application.progress import Progress

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from actors import Command, Domain, Event, Rejected, Runtime
+from procession import Command, Domain, Event, Rejected, Runtime
 from domain_examples.payment_reconciliation import (
     CustomerNotified,
     EntryPosted,

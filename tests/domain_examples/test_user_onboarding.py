@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from actors import Command, Event, Rejected, Runtime
-from actors.testing import VirtualClock
+from procession import Command, Event, Rejected, Runtime
+from procession.testing import VirtualClock
 from domain_examples.user_onboarding import (
     Account,
     AccountClosed,

@@ -16,7 +16,7 @@ from checker import Acknowledged, Findings
 from points import NEW, POINTS
 from shop import Fulfilment, shop
 
-from actors import Runtime
+from procession import Runtime
 
 HERE = Path(__file__).parent
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from store import EventRecord, LmdbStore, Store, TransitionRecord, verify
+from procession.store import EventRecord, LmdbStore, Store, TransitionRecord, verify
 
 PAGE = 1_000
 PROCESS = "killed.Fulfilment"

@@ -10,13 +10,13 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from actors.courier import Courier
-from actors.engine import Engine
-from actors.instance import InstanceActor
-from actors.journal import Journal
-from store import LmdbStore
-from store.environment import Environment
-from store.writing import Writer
+from procession.engine.command_queue import Courier
+from procession.engine.engine import Engine
+from procession.engine.process_actor import InstanceActor
+from procession.engine.journal import Journal
+from procession.store import LmdbStore
+from procession.store.lmdb.environment import Environment
+from procession.store.lmdb.step_writer import Writer
 
 BEFORE, AFTER = "before", "after"
 

@@ -4,7 +4,7 @@ import os
 from datetime import timedelta
 from decimal import Decimal
 
-from actors import (
+from procession import (
     Aggregate,
     Command,
     Domain,

@@ -21,8 +21,8 @@ from checker import Acknowledged, Findings  # noqa: E402
 from points import POINTS  # noqa: E402
 from shop import AddNote, GiftNoted, PlaceOrder, shop  # noqa: E402
 
-from actors import Runtime  # noqa: E402
-from store import Append, EventRecord, LmdbStore, Step, backup, compact  # noqa: E402
+from procession import Runtime  # noqa: E402
+from procession.store import Append, EventRecord, LmdbStore, Step, backup, compact  # noqa: E402
 
 KILLS = len(POINTS) + 8
 

@@ -21,8 +21,8 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 from points import CLOSING, arm  # noqa: E402 - the path comes first
 from shop import AddNote, GiftNoted, PlaceOrder, shop  # noqa: E402
 
-from actors import Runtime  # noqa: E402
-from store import LmdbStore  # noqa: E402
+from procession import Runtime  # noqa: E402
+from procession.store import LmdbStore  # noqa: E402
 
 THREADS = 4
 ROUNDS = 40

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-from actors import Rejected, Runtime
-from store import Finding
+from procession import Rejected, Runtime
+from procession.store import Finding
 from tests.soak.measuring import Held
 from tests.soak.reader import look
 from tests.soak.shop import Handling, Place, Sent, mended, soaked

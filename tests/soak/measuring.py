@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from store import LmdbStore
+from procession.store import LmdbStore
 
 MEGABYTE = 1 << 20
 

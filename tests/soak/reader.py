@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from actors import Runtime
+from procession import Runtime
 from tests.soak.measuring import held
 from tests.soak.shop import Handling, soaked
 

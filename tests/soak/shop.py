@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from actors import (
+from procession import (
     Aggregate,
     Command,
     Domain,

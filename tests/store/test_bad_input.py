@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store import (
+from procession.store import (
     Append,
     Besides,
     Block,
@@ -30,7 +30,7 @@ from store import (
     check_name,
     verify_open,
 )
-from store.encoding import Framer, unframe
+from procession.store.lmdb.frames import Framer, unframe
 
 # The codec
 

@@ -1,4 +1,4 @@
-"""`python -m store`: what it prints, and how it ends."""
+"""`procession`: what it prints, and how it ends."""
 
 import subprocess
 import sys
@@ -7,8 +7,8 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from store import Append, EventRecord, LmdbStore, Step
-from store.__main__ import main
+from procession.store import Append, EventRecord, LmdbStore, Step
+from procession.cli import main
 
 
 @pytest.fixture

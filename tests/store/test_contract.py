@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from store import (
+from procession.store import (
     FROM_OUTSIDE,
     MAX_NAME_BYTES,
     Append,

@@ -13,9 +13,9 @@ from typing import Any
 import lmdb
 import pytest
 
-import store.copying
-import store.replacing
-from store import (
+import procession.store.maintenance.copying
+import procession.store.maintenance.file_swap
+from procession.store import (
     Append,
     Besides,
     CorruptRecord,
@@ -32,9 +32,9 @@ from store import (
     compact,
     verify,
 )
-from store.copying import PARTIAL
-from store.replacing import alone
-from store.tables import TABLES
+from procession.store.maintenance.copying import PARTIAL
+from procession.store.maintenance.file_swap import alone
+from procession.store.lmdb.schema import TABLES
 
 ALL = 1_000_000
 
@@ -122,7 +122,7 @@ def test_an_empty_store_and_large_records_can_be_compacted(
     LmdbStore(tmp_path / "empty").close()
     compact(tmp_path / "empty")
     assert verify(tmp_path / "empty") == []
-    monkeypatch.setattr(store.copying, "AT_ONCE", 10_000)
+    monkeypatch.setattr(procession.store.maintenance.copying, "AT_ONCE", 10_000)
     with LmdbStore(tmp_path / "large", durability="none") as made:
         made.commit([publish(f"shop::order-o{n}", b"x" * 9_000 * (n % 3)) for n in range(50)])
     before = rows(tmp_path / "large")
@@ -153,7 +153,7 @@ def test_a_store_that_is_open_here_is_not_replaced(path: Path, *, read_only: boo
 
 ELSEWHERE = """
 import sys
-from store import LmdbStore
+from procession.store import LmdbStore
 with LmdbStore(sys.argv[1], read_only=sys.argv[2] == "read"):
     print("open", flush=True)
     sys.stdin.readline()
@@ -195,7 +195,7 @@ def test_whoever_opens_a_store_while_it_is_replaced_gets_the_new_one(
                 (tmp_path / "new" / "data.mdb").replace(path / "data.mdb")
         fcntl.flock(fd, how)
 
-    monkeypatch.setattr(store.replacing, "fcntl", _With(fcntl, flock=flock))
+    monkeypatch.setattr(procession.store.maintenance.file_swap, "fcntl", _With(fcntl, flock=flock))
     with LmdbStore(path, read_only=True) as opened:
         assert opened.last_position() == newest
 
@@ -209,7 +209,8 @@ class _With:
 
 CRASH = """
 import os, pathlib, sys
-import store.copying as copying, store.environment as environment
+import procession.store.maintenance.copying as copying
+import procession.store.lmdb.environment as environment
 
 def crash_at(owner, name, count, after=False):
     real, calls = getattr(owner, name), []
@@ -280,7 +281,7 @@ def test_a_damaged_record_is_not_carried_over(path: Path, tmp_path: Path) -> Non
 def test_a_copy_in_which_something_is_missing_is_noticed(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = store.copying._some
+    real = procession.store.maintenance.copying._some
 
     def all_but_the_first(rows: Any, table: str) -> Any:
         some = real(rows, table)
@@ -288,7 +289,7 @@ def test_a_copy_in_which_something_is_missing_is_noticed(
             next(some, None)
         return some
 
-    monkeypatch.setattr(store.copying, "_some", all_but_the_first)
+    monkeypatch.setattr(procession.store.maintenance.copying, "_some", all_but_the_first)
     content = (path / "data.mdb").read_bytes()
     with pytest.raises(DamagedStore, match="'streams' could not be copied whole"):
         compact(path)
@@ -376,7 +377,7 @@ def test_a_disk_that_refuses_leaves_nothing_of_a_copy(
     def fsync(fd: int) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(store.copying, "os", _With(os, fsync=fsync))
+    monkeypatch.setattr(procession.store.maintenance.copying, "os", _With(os, fsync=fsync))
     (tmp_path / "empty").mkdir()
     for target in (tmp_path / "new", tmp_path / "empty"):
         with pytest.raises(raised, match="was removed"):
@@ -396,7 +397,7 @@ def test_what_is_there_of_a_copy_that_is_not_whole_is_no_store(
         with pytest.raises(StoreError, match="there is no store"):
             LmdbStore(target, read_only=True)
 
-    monkeypatch.setattr(store.copying, "_sync", sync)
+    monkeypatch.setattr(procession.store.maintenance.copying, "_sync", sync)
     backup(path, target)
     assert found == [PARTIAL]
 

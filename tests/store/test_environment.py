@@ -10,7 +10,7 @@ from typing import IO
 
 import pytest
 
-from store import (
+from procession.store import (
     Append,
     Committed,
     DamagedStore,
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 PREAMBLE = """
 import os, resource, sys
-from store import *
+from procession.store import *
 folder = sys.argv[1]
 
 def append(*data):
@@ -436,7 +436,7 @@ def test_a_kill_in_a_commit_that_frees_pages_at_the_end_leaves_a_store_that_open
 ) -> None:
     program = """
 import os, sys
-from store import CommandRecord, LmdbStore, Step
+from procession.store import CommandRecord, LmdbStore, Step
 store = LmdbStore(sys.argv[1])
 several = [
     CommandRecord("c", "t", "s-1", 1, b"x" * 5_000, "c", None, "p", "i", 1) for _ in range(5)

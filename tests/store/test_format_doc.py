@@ -10,7 +10,7 @@ from typing import Any
 import lmdb
 import msgpack
 
-from store import (
+from procession.store import (
     FORMAT_VERSION,
     FROM_OUTSIDE,
     MAX_NAME_BYTES,
@@ -28,7 +28,7 @@ from store import (
     TimerRecord,
     TransitionRecord,
 )
-from store.tables import TABLES
+from procession.store.lmdb.schema import TABLES
 
 DOC = (Path(__file__).parents[2] / "docs" / "store-format.md").read_text(encoding="utf-8")
 ZERO, ONE, TWO, THREE = (bytes(7) + bytes([n]) for n in range(4))

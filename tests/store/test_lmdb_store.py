@@ -9,7 +9,7 @@ import lmdb
 import msgpack
 import pytest
 
-from store import (
+from procession.store import (
     FORMAT_VERSION,
     MAX_NAME_BYTES,
     Append,

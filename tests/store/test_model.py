@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from store import (
+from procession.store import (
     FROM_OUTSIDE,
     Append,
     Besides,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store import (
+from procession.store import (
     Append,
     Besides,
     Block,
@@ -33,7 +33,7 @@ from store import (
     verify,
     verify_open,
 )
-from store.tables import TABLES, digest
+from procession.store.lmdb.schema import TABLES, digest
 
 ORDERS = "Shop.Orders"
 LATER = 1 << 60

@@ -10,8 +10,8 @@ from tests.actors.testing.model import StreamModel, decide, fails_for_good, inst
 from tests.actors.testing.stored import Disk, StoredEvent, StoredStep, number_of, said_of
 
 if TYPE_CHECKING:
-    from actors.testing import Simulation
-    from store import ParkedRecord
+    from procession.testing import Simulation
+    from procession.store import ParkedRecord
     from tests.actors.testing.descriptions import DomainMade, ManagerMade
 
 __all__ = ["Checker"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from actors.aggregate_actor import AggregateActor, load_aggregate
-from actors.instance import InstanceActor
-from actors.testing.faults import InjectedStoreError
+from procession.engine.aggregate_actor import AggregateActor, load_aggregate
+from procession.engine.process_actor import InstanceActor
+from procession.testing.faults import InjectedStoreError
 from tests.actors.testing.checking import Checker
 from tests.actors.testing.stored import plain
 
 if TYPE_CHECKING:
-    from actors.testing import Simulation
+    from procession.testing import Simulation
     from tests.actors.testing.descriptions import DomainMade
 
 __all__ = ["Ran", "bounds_hold", "follow", "memory_is_the_log", "skip_all", "states"]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from hypothesis import strategies as st
 
-from actors.testing import Publish
-from actors.testing.deviations import FAULTS, KINDS, Deviation
+from procession.testing import Publish
+from procession.testing.deviations import FAULTS, KINDS, Deviation
 from tests.actors.testing.descriptions import (
     Action,
     AggregateMade,

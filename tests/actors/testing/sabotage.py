@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import actors.instance
-import actors.stepping
-from actors.aggregate_actor import AggregateActor
-from actors.courier import Courier
-from actors.ingress import Receipt
-from actors.instance import InstanceActor
-from actors.journal import Journal
-from actors.population import Population
-from actors.router import Router
-from store import LmdbStore, Step
+import procession.engine.process_actor
+import procession.core.decide
+from procession.engine.aggregate_actor import AggregateActor
+from procession.engine.command_queue import Courier
+from procession.engine.ingress import Receipt
+from procession.engine.process_actor import InstanceActor
+from procession.engine.journal import Journal
+from procession.engine.residency import Population
+from procession.engine.router import Router
+from procession.store import LmdbStore, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,14 +35,14 @@ def breaks(what: str) -> Callable[[Callable[[pytest.MonkeyPatch], None]], None]:
 
 def changed_step(patch: pytest.MonkeyPatch, change: Callable[[Step], None]) -> None:
     """Have every step of an instance's handler changed before it is handed over."""
-    make = actors.stepping.make_step
+    make = procession.core.decide.make_step
 
     def broken(*arguments: Any) -> Step:
         step = make(*arguments)
         change(step)
         return step
 
-    patch.setattr(actors.instance, "make_step", broken)
+    patch.setattr(procession.engine.process_actor, "make_step", broken)
 
 
 @breaks("2: the commands of a step are not written")
@@ -197,7 +197,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @breaks("5: a learnt key is not written")
 def _(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(actors.stepping, "learn", lambda actor, process, besides: besides)
+    patch.setattr(procession.core.decide, "learn", lambda actor, process, besides: besides)
 
 
 @breaks("5: nobody is told of a refusal")

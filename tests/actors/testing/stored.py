@@ -6,8 +6,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from actors.testing import Simulation
-    from store import Block, CommandResult, ParkedRecord, TimerRecord
+    from procession.testing import Simulation
+    from procession.store import Block, CommandResult, ParkedRecord, TimerRecord
 
 __all__ = ["Disk", "StoredEvent", "StoredStep", "all_rows", "number_of", "plain", "said_of"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from actors import (
+from procession import (
     Aggregate,
     Command,
     Domain,
@@ -21,7 +21,7 @@ from actors import (
     handle,
     timeout,
 )
-from actors.testing import VirtualClock
+from procession.testing import VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

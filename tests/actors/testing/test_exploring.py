@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from actors import (
+from procession import (
     Aggregate,
     Command,
     Domain,
@@ -18,7 +18,7 @@ from actors import (
     handle,
     timeout,
 )
-from actors.testing import CounterExample, Publish, Simulation, at_end, explore
+from procession.testing import CounterExample, Publish, Simulation, at_end, explore
 
 shop = Domain("shop")
 
@@ -275,12 +275,12 @@ def test_without_hypothesis_the_rest_can_be_used_and_the_error_says_what_to_inst
 ) -> None:
     for name in [one for one in sys.modules if one.partition(".")[0] == "hypothesis"]:
         monkeypatch.delitem(sys.modules, name)
-    for name in ("actors.testing.searching", "actors.testing.machine"):
+    for name in ("procession.testing.searching", "procession.testing.machine"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "hypothesis", None)
     with pytest.raises(ImportError, match=r"pip install procession\[testing\]"):
         explore(shop, [Place("o1")])
-    testing: Any = sys.modules["actors.testing"]
+    testing: Any = sys.modules["procession.testing"]
     with pytest.raises(ImportError, match=r"pip install procession\[testing\]"):
         _ = testing.ProcessMachine
     with Simulation(shop, program=[Place("o1")]) as simulation:

@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
-from actors import Aggregate, Command, Domain, Event, ProcessManager, handle, testing
-from actors.testing import ProcessMachine
+from procession import Aggregate, Command, Domain, Event, ProcessManager, handle, testing
+from procession.testing import ProcessMachine
 
 till = Domain("till")
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from actors import (
+from procession import (
     Aggregate,
     Command,
     Domain,
@@ -31,9 +31,9 @@ from actors import (
     apply,
     handle,
 )
-from actors.catalog import Catalog
-from actors.testing import FAULTS, Publish, Simulation
-from store import LmdbStore
+from procession.model.registry import Catalog
+from procession.testing import FAULTS, Publish, Simulation
+from procession.store import LmdbStore
 from tests.actors.testing.checking import Checker
 from tests.actors.testing.descriptions import (
     Action,

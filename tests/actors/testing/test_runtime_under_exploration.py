@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from actors import (
+from procession import (
     Aggregate,
     Command,
     Domain,
@@ -22,7 +22,7 @@ from actors import (
     rejected,
     timeout,
 )
-from actors.testing import Publish, Simulation, at_end, explore
+from procession.testing import Publish, Simulation, at_end, explore
 
 EXAMPLES = 5_000 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 50
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors import (
+from procession import (
     ALL,
     Aggregate,
     AlreadyStarted,
@@ -35,7 +35,7 @@ from actors import (
     rejected,
     timeout,
 )
-from actors.testing import ProcessOutcome, Scenario, VirtualClock, delayed
+from procession.testing import ProcessOutcome, Scenario, VirtualClock, delayed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from actors.testing.deviations import Deviation
-from actors.testing.shortening import shortened
+from procession.testing.deviations import Deviation
+from procession.testing.shortening import shortened
 
 CRASH, TIME, FAILS = 3, 2, 7
 

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import lmdb
 import pytest
 
-import actors
-from actors import (
+import procession
+from procession import (
     Aggregate,
     Command,
     Domain,
@@ -30,8 +30,8 @@ from actors import (
     rejected,
     timeout,
 )
-from actors.testing import FAULTS, Publish, Simulation
-from store.tables import TABLES
+from procession.testing import FAULTS, Publish, Simulation
+from procession.store.lmdb.schema import TABLES
 
 shop = Domain("shop")
 
@@ -200,7 +200,7 @@ def test_the_same_seed_gives_the_same_run_in_another_process() -> None:
             capture_output=True,
             text=True,
             check=True,
-            cwd=Path(actors.__file__).parents[1],
+            cwd=Path(__file__).parents[3],
         ).stdout
         for number in ("1", "2")
     }

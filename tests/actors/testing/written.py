@@ -3,7 +3,7 @@
 from textwrap import indent
 from typing import Any, NamedTuple
 
-from actors import Domain
+from procession import Domain
 from tests.actors.testing.descriptions import (
     Action,
     AggregateMade,
@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 
-from actors import (
+from procession import (
     ALL, Aggregate, Command, Domain, Event, Indexed, ProcessManager, Rejected, Retry, apply, handle,
     rejected, timeout,
 )

@@ -1,0 +1,1 @@
+"""What people write with: base classes, decorators, state, context, retry."""

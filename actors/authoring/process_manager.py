@@ -1,0 +1,331 @@
+"""What people subclass to coordinate a process: no thread, no store, a plain object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from ..clock import LATEST, to_micros
+from ..messages.codec import dump
+from ..errors import DefinitionError, InvalidMessage, shown
+from .decorators import handlers_of, refuse_keywords
+from ..messages.types import Command
+from .state import StateType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .context import Context
+    from .decorators import Correlate
+    from .retry import Decision, Retry
+    from ..core.decide import Cause
+
+__all__ = ["Desk", "ProcessManager", "SkippedWhileRefreshing", "due_time", "state_type_of"]
+
+
+class SkippedWhileRefreshing(Exception):
+    """Leaves a handler; raised by `skip_refreshing`."""
+
+
+class Desk:
+    """What an instance has besides its state: who it is, and what the step in hand made.
+
+    `issued` holds commands with what `dump` says and the time they are due, 0 for at once;
+    `timers` what is set, by name, with None for what is cancelled. `effect` names the after-effect
+    that runs, if one does.
+    """
+
+    __slots__ = (
+        "attempt",
+        "cause",
+        "complete",
+        "context",
+        "effect",
+        "id",
+        "issued",
+        "name",
+        "now",
+        "timers",
+        "version",
+    )
+
+    def __init__(self, id: str, version: int = 0, name: str = "") -> None:  # noqa: A002
+        self.id = id
+        self.version = version
+        self.name = name
+        self.now = 0
+        self.effect = ""
+        self.complete = False
+        # What is handled, and the context that is made of it when a handler asks for one.
+        self.cause: Cause | None = None
+        self.attempt = 1
+        self.context: Context | None = None
+        self.issued: list[tuple[Command, bytes, Any, int]] = []
+        self.timers: dict[str, int | None] | None = None
+
+    def clear(self) -> None:
+        """Forget what a step made."""
+        self.issued = []
+        self.timers = None
+        self.cause = self.context = None
+        self.complete = False
+
+    def refuse_in_effect(self, call: str) -> None:
+        """An after-effect makes no transition, so nothing could leave with it."""
+        if self.effect:
+            raise RuntimeError(
+                f"{self.name}.{self.effect}: self.{call} cannot be called in an @after method: it "
+                f"runs when the step is on disk already, so nothing would be kept. Call it in a "
+                f"@handle method; a command can be sent with the runtime's own tell or ask"
+            )
+
+
+class ProcessManager:
+    """Listens to events, remembers where its process is, and issues commands.
+
+    Its annotated fields are its state; a list, set or mapping as a default is each instance's
+    own. Methods marked with `handle`, `timeout` and `rejected` run one at a time for each
+    instance.
+
+    Class keywords:
+        correlate: how an event names its instance: the name of its field, a mapping from the
+            field of this class to the event's, a function of the event, or `ALL`
+        streams: only events of these categories and aggregate classes
+        early: what to do with an event before its start: ``"skip"``, ``"hold"`` it until then, or
+            ``"park"`` it
+        restart: a start event after completion begins a new run
+        retry: a `Retry` for handlers that fail; without it they are parked at once
+        idle_timeout: how long an instance that nothing happens to stays in memory; the runtime's
+            own when it is not given
+        stateless: each event is handled once by itself; no start, no correlation, no state
+        version: of its fields, from 1; raise it with a method that `upcast` marks when states
+            that are stored do not fit any more
+
+    """
+
+    __slots__ = ("_desk",)
+
+    __procession_options__: ClassVar[dict[str, Any]] = {}
+
+    def __init_subclass__(
+        cls,
+        *,
+        correlate: Correlate | None = None,
+        streams: Iterable[str | type] | None = None,
+        early: Literal["skip", "hold", "park"] | None = None,
+        restart: bool | None = None,
+        retry: Retry | None = None,
+        idle_timeout: timedelta | None = None,
+        stateless: bool | None = None,
+        version: int | None = None,
+        **keywords: Any,
+    ) -> None:
+        given = {
+            "correlate": correlate,
+            "streams": _listed(cls, streams),
+            "early": early,
+            "restart": restart,
+            "retry": retry,
+            "idle_timeout": idle_timeout,
+            "stateless": stateless,
+            "version": version,
+        }
+        try:
+            super().__init_subclass__(**keywords)
+        except TypeError:
+            refuse_keywords(cls, keywords, given)
+            raise
+        cls.__procession_options__ = cls.__procession_options__ | {
+            name: value for name, value in given.items() if value is not None
+        }
+
+    def __init__(self, id: str = "", **fields: Any) -> None:  # noqa: A002 - the public word
+        state = state_type_of(type(self))
+        unknown = fields.keys() - state.fields.keys()
+        if unknown:
+            raise TypeError(f"{type(self).__qualname__} has no field {min(unknown)!r}")
+        self._desk = Desk(id)
+        self.__dict__.update(state.fresh() | fields)
+
+    @property
+    def id(self) -> str:
+        """The correlation id of this instance."""
+        return self._desk.id
+
+    @property
+    def version(self) -> int:
+        """How many transitions this instance had before the step in hand."""
+        return self._desk.version
+
+    @property
+    def context(self) -> Context:
+        """Where the event in hand came from.
+
+        Raises:
+            RuntimeError: no event is being handled
+
+        """
+        desk = self._desk
+        if desk.context is None:
+            if desk.cause is None:
+                raise RuntimeError("self.context is there only while an event is being handled")
+            desk.context = desk.cause.context(desk.attempt)
+        return desk.context
+
+    @property
+    def issued(self) -> tuple[Command, ...]:
+        """The commands that the step in hand issued so far."""
+        return tuple(command for command, *_ in self._desk.issued)
+
+    def issue(
+        self,
+        *commands: Command,
+        after: timedelta | None = None,
+        at: datetime | None = None,
+    ) -> str:
+        """Queue commands; they leave once this step is on disk.
+
+        Args:
+            commands: what to ask of aggregates, in this order
+            after: how long to hold them back
+            at: until when to hold them back, with a zone
+
+        Returns:
+            the last command's id, which `cancel` takes while it is held back
+
+        Raises:
+            InvalidMessage: a command does not fit its annotations
+            ValueError: the time has no zone, or is beyond the year 9999
+
+        """
+        desk = self._desk
+        if desk.effect:
+            desk.refuse_in_effect("issue")
+        due = 0
+        if after is not None or at is not None:
+            if after is not None and at is not None:
+                raise ValueError("issue takes `after` or `at`, not both")
+            due = due_time(desk.now, after if after is not None else at)
+        for command in commands:
+            if not isinstance(command, Command):
+                raise InvalidMessage(
+                    f"issue takes commands, not {shown(command)}; events come from aggregates"
+                )
+            data, shared = dump(command)
+            desk.issued.append((command, data, shared, due))
+        if not commands:
+            return ""
+        return f"{desk.name}-{desk.id}@{desk.version + 1}.{len(desk.issued) - 1}"
+
+    def cancel(self, command_id: str) -> None:
+        """Take back a command that is held back; one that has left already stays.
+
+        Args:
+            command_id: what `issue` returned
+
+        """
+        self._desk.refuse_in_effect("cancel")
+        self._set_timer(command_id, None)
+
+    def set_timeout(self, name: str, when: timedelta | datetime) -> None:
+        """Have the `timeout(name)` method run once, at or after a time; set again, it moves.
+
+        Args:
+            name: of the timeout
+            when: a delay from now, or a moment with a zone
+
+        Raises:
+            InvalidMessage: no method is marked with this timeout
+            ValueError: the time has no zone, or is beyond the year 9999
+
+        """
+        self._desk.refuse_in_effect("set_timeout")
+        if name not in _timeouts_of(type(self)):
+            raise InvalidMessage(
+                f"{type(self).__qualname__} has no @timeout({name!r}) method, so nothing would "
+                f"happen when it is due; write one"
+            )
+        self._set_timer(name, due_time(self._desk.now, when))
+
+    def cancel_timeout(self, name: str) -> None:
+        """Have that timeout not run; one that is not set is no error."""
+        self._desk.refuse_in_effect("cancel_timeout")
+        self._set_timer(name, None)
+
+    def mark_as_complete(self) -> None:
+        """End this process with the step in hand; later events are skipped."""
+        self._desk.refuse_in_effect("mark_as_complete")
+        self._desk.complete = True
+
+    def skip_refreshing(self) -> None:
+        """Leave the handler at once if state is being rebuilt."""
+        if (self._desk.context or self._desk.cause) and self.context.refreshing:
+            raise SkippedWhileRefreshing
+
+    def on_error(self, error: Exception, context: Context) -> Retry | Decision | None:
+        """What to do about an error in a handler; override it to decide for yourself.
+
+        Args:
+            error: what the handler raised
+            context: of the event in hand, with the number of the attempt
+
+        Returns:
+            a `Retry`, `SKIP`, `PARK`, or None for the class's own `retry`
+
+        """
+        del error, context
+        return None
+
+    def _set_timer(self, name: str, due: int | None) -> None:
+        desk = self._desk
+        if desk.timers is None:
+            desk.timers = {}
+        desk.timers[name] = due
+
+
+def _listed(cls: type, streams: Iterable[str | type] | None) -> tuple[str | type, ...] | None:
+    if streams is None:
+        return None
+    if isinstance(streams, str) or not isinstance(streams, Iterable):
+        raise DefinitionError(
+            f"{cls.__qualname__}: streams={streams!r}; give a list, such as [{streams!r}]"
+        )
+    return tuple(streams)
+
+
+def due_time(now: int, when: timedelta | datetime | None) -> int:
+    """When something is due, in microseconds: a delay from `now`, or a moment with a zone."""
+    kind = type(when)
+    if not issubclass(kind, timedelta | datetime):
+        raise TypeError(f"{shown(when)} is no timedelta or datetime")
+    if isinstance(when, timedelta):
+        due = now + when // timedelta(microseconds=1)
+    else:
+        assert isinstance(when, datetime)
+        if when.tzinfo is None:
+            raise ValueError(f"{when!r} has no time zone; add tzinfo=UTC")
+        due = to_micros(when)
+    if due > LATEST:
+        raise ValueError(f"{when!r} is beyond the year 9999, where times end; give one before")
+    # What should have been before 1970 is due at once, like all that is past.
+    return max(due, 1)
+
+
+def _timeouts_of(cls: type[ProcessManager]) -> Mapping[str, Any]:
+    found = cls.__dict__.get("__procession_timeouts__")
+    if found is None:
+        found = handlers_of(cls, ProcessManager, "timeout")
+        cls.__procession_timeouts__ = found  # type: ignore[attr-defined]
+    return found
+
+
+_state_types: dict[type, StateType] = {}
+
+
+def state_type_of(cls: type[ProcessManager]) -> StateType:
+    """The fields of a process manager; read once."""
+    state = _state_types.get(cls)
+    if state is None:
+        state = _state_types[cls] = StateType(cls, ProcessManager)
+    return state

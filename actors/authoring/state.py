@@ -1,0 +1,194 @@
+"""The annotated fields of a process manager or an aggregate: their defaults, and their bytes."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import types
+import typing
+from enum import Enum
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    TypedDict,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+)
+from uuid import UUID
+
+from ..messages.codec import Codec
+from ..errors import DefinitionError, InvalidMessage
+from ..messages.identifiers import id_of
+
+__all__ = ["Indexed", "StateType"]
+
+T = TypeVar("T")
+
+_INDEXED = "procession.indexed"
+
+Indexed = Annotated[T, _INDEXED]
+"""A field by whose value an instance can be found: ``payment_id: Indexed[str] = ""``."""
+
+_ATOMS = (str, int, float, bool, bytes, type(None))
+
+
+class StateType:
+    """The fields of one class.
+
+    Args:
+        cls: the class that a user wrote
+        base: our class below it, whose attributes are not state
+
+    Raises:
+        DefinitionError: a field lacks an annotation or a default, or takes a name of ours
+
+    """
+
+    def __init__(self, cls: type, base: type) -> None:
+        self._name = cls.__qualname__
+        self.fields = _fields(cls, base)
+        self.indexed = [
+            name for name, hint in self.fields.items() if _INDEXED in get_args(hint)[1:]
+        ]
+        self._refuse_unfit_keys()
+        self._defaults = {name: getattr(cls, name) for name in self.fields}
+        self._copied = [
+            name for name, value in self._defaults.items() if not isinstance(value, _ATOMS)
+        ]
+        try:
+            self._codec: Codec[dict[str, Any]] = Codec(
+                TypedDict(f"{cls.__name__}State", self.fields, total=False),  # type: ignore[operator]
+                f"state of {cls.__qualname__}",
+            )
+        except TypeError as error:
+            raise DefinitionError(f"{cls.__qualname__}: {error}") from error
+        self._check_defaults(cls)
+
+    def fresh(self) -> dict[str, Any]:
+        """The declared initial values; lists, sets and mappings are the caller's own."""
+        values = self._defaults.copy()
+        for name in self._copied:
+            values[name] = copy.deepcopy(values[name])
+        return values
+
+    def dump(self, values: dict[str, Any]) -> bytes:
+        """Pack an object's fields, and put what is read back in their place.
+
+        So memory holds what the log says to the type: a `Decimal` field that was assigned an
+        `int` is a `Decimal` now, and not only after the next restart.
+
+        Raises:
+            InvalidMessage: a value does not fit its annotation, or is no declared field
+
+        """
+        if len(values) != len(self._defaults):
+            self._refuse_names(values)
+        try:
+            packed, back = self._codec.exchange(values)
+        except InvalidMessage:
+            # A field that is not declared would not be read back.
+            self._refuse_names(values)
+            raise
+        values.update(back)
+        return packed
+
+    def _refuse_names(self, values: dict[str, Any]) -> None:
+        for name in values:
+            if name not in self._defaults:
+                raise InvalidMessage(
+                    f"self.{name} is no declared field of {self._name}, so it would be forgotten; "
+                    f"declare it in the class body: `{name}: <type> = <default>`"
+                )
+        for name in self._defaults:
+            if name not in values:
+                raise InvalidMessage(
+                    f"self.{name} of {self._name} was deleted; assign a value instead"
+                )
+
+    def keys_of(self, values: dict[str, Any]) -> dict[str, str | None]:
+        """The learnt keys: what instances are found by; None for one that is not set."""
+        return {
+            name: id_of(values[name], name) if values[name] not in {None, ""} else None
+            for name in self.indexed
+        }
+
+    def load(self, packed: bytes) -> dict[str, Any]:
+        """Unpack fields; a field that was not stored has its default, one that is gone is dropped.
+
+        Raises:
+            InvalidMessage: what is stored does not fit the annotations
+
+        """
+        values = self._codec.load(packed)
+        if len(values) < len(self._defaults):
+            return self.fresh() | values
+        return values
+
+    def _refuse_unfit_keys(self) -> None:
+        for name in self.indexed:
+            hint = get_args(self.fields[name])[0]
+            every = get_args(hint) if get_origin(hint) in {Union, types.UnionType} else (hint,)
+            for one in every:
+                if one is bool or not (isinstance(one, type) and issubclass(one, _KEYS)):
+                    raise DefinitionError(
+                        f"{self._name}.{name}: Indexed[{_called(hint)}] can hold a value that "
+                        f"names nothing; use text, whole numbers, UUIDs or enums, or None"
+                    )
+
+    def _check_defaults(self, cls: type) -> None:
+        try:
+            self.dump(self.fresh())
+        except InvalidMessage as error:
+            raise DefinitionError(f"{cls.__qualname__}: a default does not fit: {error}") from error
+
+
+_KEYS = (str, int, UUID, Enum, type(None))
+
+
+def _called(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
+
+
+def _fields(cls: type, base: type) -> dict[str, Any]:
+    bodies = [c for c in reversed(cls.__mro__) if c not in base.__mro__]
+    try:
+        hints = typing.get_type_hints(cls, include_extras=True)
+    except NameError as error:
+        raise DefinitionError(
+            f"{cls.__qualname__}: an annotation names {error.name!r}, which is not known in its "
+            f"module; import it there, outside `if TYPE_CHECKING`"
+        ) from error
+    except Exception as error:
+        raise DefinitionError(
+            f"{cls.__qualname__}: an annotation cannot be read: {error}"
+        ) from error
+    fields: dict[str, Any] = {}
+    for body in bodies:
+        for name in inspect.get_annotations(body):
+            if get_origin(hints[name]) is ClassVar or hints[name] is ClassVar:
+                continue
+            if name in base.__dict__:
+                raise DefinitionError(
+                    f"{cls.__qualname__}.{name}: {base.__name__} has a {name!r} of its own; "
+                    f"choose another name for the field"
+                )
+            if not hasattr(cls, name):
+                raise DefinitionError(
+                    f"{cls.__qualname__}.{name} has no default; "
+                    f"write `{name}: ... = <its value before the first event>`"
+                )
+            fields[name] = hints[name]
+        for name, value in body.__dict__.items():
+            if not (name.startswith("_") or name in fields or _is_code(value) or name in hints):
+                raise DefinitionError(
+                    f"{cls.__qualname__}.{name} has no annotation, so it would not be state; "
+                    f"write `{name}: {type(value).__name__} = {value!r}`"
+                )
+    return fields
+
+
+def _is_code(value: object) -> bool:
+    return callable(value) or isinstance(value, (property, classmethod, staticmethod))

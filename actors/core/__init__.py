@@ -1,0 +1,1 @@
+"""What is decided: plain values in, plain values out."""

@@ -1,0 +1,1 @@
+"""What runs: actors, the journal, the router, the queue of commands, timers."""

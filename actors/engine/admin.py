@@ -1,0 +1,168 @@
+"""What an operator decides: about what was parked, about timeouts, and to rebuild state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..store import Besides, Step, TimerRecord
+
+from ..core.stimuli import Adjust, Look, Refresh
+from ..errors import InvalidMessage, UnknownMessage, shown
+from .ingress import Receipt, Receipts
+from ..messages.identifiers import plain_text
+from .pending_replies import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..store import ParkedRecord, Store
+
+    from .engine import Engine
+    from ..model.process_definition import ProcessDefinition
+
+__all__ = ["Operations"]
+
+PAGE = 256
+
+
+class Operations:
+    """Carries out decisions while the engine runs."""
+
+    def __init__(self, engine: Engine, store: Store) -> None:
+        self._engine = engine
+        self._store = store
+        self._now = engine.courier.now
+
+    def retry(self, number: int, by: str | None) -> None:
+        """Handle what was parked, then what waited behind it, in order."""
+        by = _person(by)
+        parked = self._parked(number)
+        besides = Besides(unpark=number, decision=("retry", self._now(), by), waits=[])
+        step = Step(process=parked.process, instance=parked.instance, besides=besides)
+        looks: list[tuple[str, str]] = []
+        if parked.command is not None:
+            step.enqueue = [parked.command]
+        elif parked.effect:
+            # It stays parked until it is known what came of it.
+            self._engine.effects.retry(parked, besides.decision)
+            return
+        else:
+            looks = self._instances(parked)
+            besides.unblock = parked.blocks
+            if parked.position:
+                besides.waits = [(*one, parked.position) for one in looks]
+        self._write(step)
+        self._look(looks)
+
+    def skip(self, number: int, by: str | None) -> None:
+        """Go on without what was parked."""
+        by = _person(by)
+        parked = self._parked(number)
+        besides = Besides(unpark=number, decision=("skip", self._now(), by), cancel=[])
+        if parked.blocks:
+            besides.unblock = True
+            besides.told = parked.ticket
+            block, _ = self._store.read_waiting(parked.process, parked.instance, 0, 1)
+            if parked.name and block is not None:
+                besides.cancel.append(
+                    TimerRecord(block.due, parked.process, parked.instance, parked.name, "timeout")
+                )
+        self._write(Step(process=parked.process, instance=parked.instance, besides=besides))
+        if parked.blocks:
+            self._look([(parked.process, parked.instance)])
+
+    def adjust(
+        self, definition: ProcessDefinition, instance: str, name: str, due: int, by: str | None
+    ) -> bool:
+        """Move what is due to another time, or cancel it with 0; False if it is not set."""
+        if plain_text(name) is None:
+            raise InvalidMessage(f"{shown(name)} is no name of a timeout; give a str")
+        by = _person(by)
+        reply: Reply[bool] = Reply.within(self._engine.courier.waiting)
+        errand = Adjust(name=name, due=due, by=by, reply_to=reply)
+        self._send(definition.name, instance, errand)
+        was_set: bool = reply.get()
+        return was_set
+
+    def refresh(self, definition: ProcessDefinition, instance: str | None) -> int:
+        """Rebuild the state of one instance or of all; returns of how many."""
+        count = 0
+        for one in self._names(definition) if instance is None else (instance,):
+            reply: Reply[bool] = Reply.within(self._engine.courier.waiting)
+            self._send(definition.name, one, Refresh(reply_to=reply))
+            count += reply.get()
+        return count
+
+    def _names(self, definition: ProcessDefinition) -> Iterator[str]:
+        after = ""
+        while page := self._store.read_instances(definition.name, after, PAGE):
+            for name, _ in page:
+                yield name
+            after = page[-1][0]
+
+    def _parked(self, number: int) -> ParkedRecord:
+        page = []
+        if issubclass(type(number), int) and 0 < number < 1 << 63:
+            page = self._store.read_parked(number - 1, 1)
+        if not page or page[0].number != number:
+            raise UnknownMessage(
+                f"nothing is parked under {shown(number)}; parked() lists what is, "
+                f"and parked(decided=True) what was"
+            )
+        return page[0]
+
+    def _instances(self, parked: ParkedRecord) -> list[tuple[str, str]]:
+        """Whose step it is; for an event that could not be correlated, that is tried again."""
+        if parked.instance:
+            return [(parked.process, parked.instance)]
+        if not parked.process:
+            raise UnknownMessage(
+                f"what is parked under {parked.number} was a command that cannot be read, so it "
+                f"cannot be carried out; skip it, and send the command again"
+            )
+        router = self._engine.router_of.get(parked.process)
+        if router is None:
+            raise UnknownMessage(
+                f"{parked.process} is in no domain of this runtime; register it, or skip this"
+            )
+        record = self._store.read_log(parked.position - 1, 1)[0]
+        return [(parked.process, delivery.actor) for delivery in router.instances_of(record)]
+
+    def _look(self, instances: list[tuple[str, str]]) -> None:
+        for process, instance in instances:
+            self._send(process, instance, Look())
+
+    def _send(self, process: str, instance: str, errand: Any) -> None:
+        router = self._engine.router_of.get(process)
+        if router is not None:
+            router.send(instance, errand)
+            self._engine.dispatcher.nudge()
+
+    def _write(self, step: Step) -> None:
+        work = Receipt(step)
+        receipts = Receipts([work], self._engine.courier)
+        self._engine.journal.add(work)
+        receipts.wait()
+
+
+LONGEST_PERSON = 1_000
+
+
+def _person(by: object) -> str | None:
+    """Who asks, as it is recorded."""
+    if by is None:
+        return None
+    name = plain_text(by)
+    if name is None or len(name) > LONGEST_PERSON or not _is_utf8(name):
+        raise InvalidMessage(
+            f"by={shown(by)} says nobody; give text of at most {LONGEST_PERSON} characters"
+        )
+    return name
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

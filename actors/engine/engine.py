@@ -1,0 +1,333 @@
+"""The running parts, put together: dispatcher, journal, courier, routers, population."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from ..store import ClosedError, StoreError
+
+from .command_queue import Courier
+from .dispatcher import Dispatcher
+from .effects import Effects
+from .journal import Journal
+from .watchdog import whereabouts
+from .residency import Population
+from .router import Router
+from .event_buffer import Tail
+from .recovery import TakingUp
+from .timers import Timekeeper
+
+if TYPE_CHECKING:
+    import threading
+
+    from ..store import EventRecord, Store
+
+    from ..model.registry import Catalog
+    from ..clock import Clock
+    from .dispatcher import PooledActor
+
+__all__ = ["Engine", "Options"]
+
+logger = logging.getLogger("procession")
+
+LOOK = 0.1
+"""Seconds between looks whether the disk refuses, while somebody closes it."""
+
+GRACE = 1.0
+"""Seconds that threads have to end when nobody waits for handlers any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How much an engine may use.
+
+    Attributes:
+        workers: threads that may be in a handler at once; while these are blocked in handlers,
+            up to sixteen times as many help out. With 1 there is only ever one
+        max_awake: most instances and aggregates kept in memory; more are for as long as they
+            have work
+        idle_timeout: how long one stays in memory when nothing happens to it
+        max_in_flight: most events that one process manager, and most queued commands that all
+            aggregates together, have in hand at once; the rest wait on disk
+        largest_commit: most steps in one transaction
+        max_chain: the longest chain of events that make one another by commands
+        effect_threads: most after-effects that run at once
+
+    """
+
+    workers: int = 4
+    max_awake: int = 10_000
+    idle_timeout: timedelta = timedelta(minutes=1)
+    max_in_flight: int = 1_024
+    largest_commit: int = 4_096
+    max_chain: int = 1_000
+    effect_threads: int = 4
+
+    def __post_init__(self) -> None:
+        for name in (
+            "workers",
+            "max_awake",
+            "max_in_flight",
+            "largest_commit",
+            "max_chain",
+            "effect_threads",
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}={value!r}; give a whole number from 1")
+        idle: object = self.idle_timeout
+        if not isinstance(idle, timedelta) or idle <= timedelta(0):
+            raise ValueError(f"idle_timeout={self.idle_timeout!r}; give a timedelta above 0")
+
+
+class Engine:
+    """Everything that runs while a runtime is open for writing.
+
+    Args:
+        store: durable state
+        catalog: all classes
+        clock: where the time comes from
+        options: how much it may use
+        dispatcher: gives actors their turns; simulations have one of their own
+
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        catalog: Catalog,
+        clock: Clock,
+        options: Options,
+        dispatcher: type[Dispatcher] = Dispatcher,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._is_attached = False
+        self._stopped: BaseException | None = None
+        self.is_closing = False
+        self.dispatcher = dispatcher(
+            options.workers,
+            on_idle=self._flush,
+            is_due=self._is_due,
+            on_error=self._report,
+            has_more=self._has_more,
+        )
+        self.journal = Journal(
+            store,
+            largest_commit=options.largest_commit,
+            wake=self.dispatcher.nudge,
+            published=self._tail_extend,
+            told=self._wake_all,
+            checkpoints=self._checkpoints,
+        )
+        self.population = Population(
+            self.dispatcher, clock, max_awake=options.max_awake, idle_timeout=options.idle_timeout
+        )
+        self._tail = Tail(store, options.max_in_flight)
+        self.courier = Courier(
+            self.dispatcher,
+            self.journal,
+            store,
+            catalog,
+            clock,
+            self.population,
+            max_in_flight=options.max_in_flight,
+        )
+        self.routers = [
+            Router(
+                definition,
+                self.courier,
+                self._tail,
+                catalog.categories_of(definition),
+                max_in_flight=options.max_in_flight,
+                max_chain=options.max_chain,
+            )
+            for definition in catalog.processes.values()
+        ]
+        self.router_of = {router.definition.name: router for router in self.routers}
+        self.courier.router_of = self.router_of
+        self.timekeeper = Timekeeper(
+            self.courier, clock, self.router_of, max_in_flight=options.max_in_flight
+        )
+        for router in self.routers:
+            router.timekeeper = self.timekeeper
+        self.taking_up = TakingUp(self.courier, self.router_of, max_in_flight=options.max_in_flight)
+        self.effects = Effects(
+            self.courier,
+            self._tail,
+            clock,
+            self.routers,
+            threads=options.effect_threads,
+            max_in_flight=options.max_in_flight,
+        )
+
+    def start(self) -> None:
+        """Take up where the last run stopped."""
+        self.effects.start()
+        self.dispatcher.start()
+        self.courier.resume()
+        self.taking_up.wake()
+        for router in self.routers:
+            router.wake()
+        self.timekeeper.wake()
+        self._clock.attach(self.catch_up)
+        self._is_attached = True
+
+    def settle(self, timeout: float | None) -> bool:
+        """Wait until nothing is undelivered and nothing in flight; False if time ran out.
+
+        Raises:
+            ClosedError: it was closed meanwhile
+            StoreError: something stopped, since the store cannot be read
+
+        """
+        is_quiet = self.dispatcher.wait_quiet(timeout)
+        if self.is_closing:
+            raise ClosedError(
+                "the runtime was closed while settle() waited; what is undelivered is taken up "
+                "when it is opened again"
+            )
+        stopped, self._stopped = self._stopped, None
+        if stopped is not None:
+            raise StoreError(
+                f"not everything could be delivered: {stopped}. The log of the process says more"
+            ) from stopped
+        return is_quiet
+
+    def catch_up(self, timeout: float) -> bool:
+        """As `settle`, for the clock; a handler that moves the clock does not wait for itself."""
+        if self.dispatcher.is_worker or self.effects.is_inside:
+            return True
+        return self.dispatcher.wait_quiet(timeout) or self.is_closing
+
+    def close(self, timeout: float | None) -> None:
+        """Finish what is in hand, write how far it got, and stop all threads.
+
+        Whatever interrupts it, nothing is written and nobody waits when it is over.
+
+        Args:
+            timeout: most seconds to wait for handlers and after-effects that run, or None for
+                as long as they take
+
+        """
+        left: float | None = 0.0
+        try:
+            self._take_no_more()
+            left = self._drain(timeout)
+        finally:
+            self._end(left if left is None else max(left, GRACE), timeout)
+
+    def _take_no_more(self) -> None:
+        self.is_closing = True
+        if self._is_attached:
+            self._clock.detach(self.catch_up)
+        self.population.close()
+        self.timekeeper.close()
+        self.effects.close()
+        self.courier.is_closed = self.taking_up.is_closed = True
+        for router in self.routers:
+            router.is_closed = True
+        self.journal.hurry()
+        self.dispatcher.send_away()
+        # Somebody may have been interrupted who had something to do and was about to say so.
+        self.dispatcher.nudge()
+
+    def _drain(self, timeout: float | None) -> float | None:
+        """Wait for what is in hand; returns how many of the seconds are left."""
+        looks = math.inf if timeout is None else math.ceil(timeout / LOOK)
+        while looks > 0 and not self.dispatcher.drain(LOOK):
+            if self.journal.has_given_up:
+                break
+            looks -= 1
+        return None if timeout is None else looks * LOOK
+
+    def _end(self, patience: float | None, timeout: float | None) -> None:
+        # It may have been interrupted before.
+        self.effects.close()
+        late = self.dispatcher.stop(patience)
+        late += self.effects.stop(GRACE if late else patience)
+        if late:
+            self.population.abandon()
+            self._tell_late(late, timeout)
+        self.journal.abandon()
+        self.courier.waiting.close()
+        if not (late or self.journal.has_given_up):
+            self.journal.write_checkpoints()
+
+    @staticmethod
+    def _tell_late(late: list[threading.Thread], timeout: float | None) -> None:
+        for thread in late:
+            logger.error(
+                "closed without waiting any longer (timeout=%s) for %s. What that makes from here "
+                "on is not kept; it is done again when the store is opened next",
+                timeout,
+                whereabouts(thread),
+            )
+
+    def stats(self) -> dict[str, int]:
+        """Counters since the start, and gauges."""
+        counts = self.courier.counts.copy()
+        for router in self.routers:
+            counts.update(dict(router.counts))
+        counts.update(self.effects.counts)
+        return {
+            "transitions": counts["transitions"],
+            "skipped_early": counts["skipped_early"],
+            "skipped_complete": counts["skipped_complete"],
+            "not_for_us": counts["not_for_us"],
+            "seen_again": counts["seen_again"],
+            "parked": counts["parked"],
+            "waiting": counts["waiting"],
+            "held": counts["held"],
+            "retries": counts["retries"],
+            "skipped_error": counts["skipped_error"],
+            "effects": counts["effects"],
+            "effects_retried": counts["effects_retried"],
+            "effects_parked": counts["effects_parked"],
+            "commands": self.courier.finished,
+            "rejected": counts["rejected"],
+            "passivated": self.population.passivated,
+            "commits": self.journal.commits,
+            "steps": self.journal.steps,
+            "events": self._tail.last,
+            "awake": len(self.population),
+            "in_flight": self.courier.in_flight + sum(one.in_flight for one in self.routers),
+        }
+
+    def _is_due(self) -> bool:
+        return self.journal.is_full()
+
+    def _has_more(self) -> bool:
+        return bool(self.journal.pending) or self.effects.has_work()
+
+    def _flush(self) -> bool:
+        # Looked at last, when the routers have noted what the last commit finished.
+        return self.journal.flush() or self.effects.look()
+
+    def _tail_extend(self, events: list[EventRecord]) -> None:
+        self._tail.extend(events)
+
+    def _wake_all(self) -> None:
+        """After a commit there may be events, commands, and room for more of both."""
+        for router in self.routers:
+            if router.has_work():
+                router.wake()
+        if self.courier.has_work():
+            self.courier.wake()
+        if self.taking_up.has_work():
+            self.taking_up.wake()
+        self.effects.look()
+
+    def _checkpoints(self) -> dict[str, int]:
+        found = {router.definition.name: router.done for router in self.routers}
+        found |= self.effects.checkpoints()
+        return found
+
+    def _report(self, actor: PooledActor, error: BaseException) -> None:
+        if not isinstance(error, ClosedError):
+            self._stopped = error
+            logger.critical("%s stopped in the middle of its turn", actor, exc_info=error)

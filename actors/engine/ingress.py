@@ -1,0 +1,201 @@
+"""What comes from outside: messages are checked, written, and only then acknowledged."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import threading
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from ..store import (
+    Append,
+    CommandRecord,
+    Conflict,
+    Duplicate,
+    EventRecord,
+    Step,
+    StoreError,
+    check_name,
+)
+
+from ..clock import stopwatch
+from ..messages.codec import dump, dump_headers
+from ..errors import InvalidMessage, shown
+from ..messages.types import Command, Event
+from ..messages.identifiers import check_stream, plain_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..store import ClosedError, Outcome
+
+    from ..model.registry import Catalog
+    from ..clock import Clock
+    from .command_queue import Courier
+
+__all__ = ["Ingress", "Receipt", "Receipts"]
+
+
+class Receipts:
+    """Waits for several steps that came in together."""
+
+    def __init__(self, works: list[Receipt], courier: Courier) -> None:
+        self.courier = courier
+        self._left = len(works)
+        self._done = threading.Event()
+        self.error: StoreError | None = None
+        courier.waiting.add(self)
+        for work in works:
+            work.receipts = self
+        if not works:
+            self._done.set()
+
+    def count(self, error: StoreError | None = None) -> None:
+        """One of them was answered; called by the journal."""
+        self.error = self.error or error
+        self._left -= 1
+        if not self._left:
+            self._done.set()
+
+    def wait(self) -> None:
+        """Return when all are on disk.
+
+        Raises:
+            StoreError: the disk refused one of them
+            ClosedError: the runtime was closed before that
+
+        """
+        try:
+            self._done.wait()
+        finally:
+            self.courier.waiting.remove(self)
+        if self.error is not None:
+            raise self.error
+
+    def give_up(self, error: ClosedError) -> None:
+        """There will be no answer."""
+        self.error = self.error or error
+        self._done.set()
+
+
+class Receipt(Struct, gc=False):
+    """One message from outside on its way to disk.
+
+    It forgets who waits before these hear of an error: an error knows the frames it came through,
+    and these know this, which Python's cycle collector does not look at.
+    """
+
+    step: Step
+    receipts: Any = None
+    position: int = 0
+
+    def committed(self, outcome: Outcome) -> None:
+        """It is on disk, or was before."""
+        if type(outcome) is Conflict:
+            self.failed(StoreError(outcome.reason))
+            return
+        if type(outcome) is Duplicate:
+            self.position = outcome.position
+        elif self.step.append is not None:
+            self.position = self.step.append.events[0].position
+            self.receipts.courier.published(self.step.append.stream)
+        elif self.step.enqueue:
+            self.receipts.courier.queued(self.step.enqueue)
+        self.receipts.count()
+
+    def failed(self, error: StoreError) -> None:
+        """The disk refused."""
+        receipts, self.receipts = self.receipts, None
+        receipts.count(error)
+
+
+class Ingress:
+    """Makes records of messages, and refuses what must not be stored.
+
+    Args:
+        catalog: all classes
+        clock: where the time comes from
+        run: what tells this run's ids from those of others; random when it is not given
+
+    """
+
+    def __init__(self, catalog: Catalog, clock: Clock, run: str | None = None) -> None:
+        self._catalog = catalog
+        self._now = stopwatch(clock)
+        # Ids ascend, so that they are written side by side; the random part is this run's.
+        self._run = run or secrets.token_hex(6)
+        self._numbers = itertools.count(1)
+        self._started = self._now() // 1000
+
+    def command(self, command: Command, command_id: str | None) -> CommandRecord:
+        """The record of a command from outside.
+
+        Raises:
+            InvalidMessage: a field does not fit its annotation
+            UnknownMessage: no aggregate takes it
+
+        """
+        if not issubclass(type(command), Command):
+            raise InvalidMessage(
+                f"{shown(command)} is no command; publish events, ask or tell commands"
+            )
+        name, stream = self._catalog.address(command)
+        data, shared = dump(command)
+        command_id = self._new_id() if command_id is None else _check_id("command_id", command_id)
+        return CommandRecord(
+            command_id,
+            name,
+            stream,
+            self._now(),
+            data,
+            correlation_id=command_id,
+            message=shared,
+        )
+
+    def publication(
+        self,
+        event: Event,
+        stream: str,
+        event_id: str | None,
+        headers: Mapping[str, Any] | None,
+    ) -> Receipt:
+        """The step that stores an event from outside.
+
+        Raises:
+            InvalidMessage: a field does not fit its annotation, or the stream is no stream's name
+            UnknownMessage: no domain knows the event
+
+        """
+        if not issubclass(type(event), Event):
+            raise InvalidMessage(
+                f"{shown(event)} is no event; publish events, ask or tell commands"
+            )
+        stream = check_stream(stream)
+        if event_id is not None:
+            event_id = _check_id("event_id", event_id)
+        data, shared = dump(event)
+        record = EventRecord(
+            self._catalog.name_of(type(event)),
+            stream,
+            0,
+            self._now(),
+            data,
+            event_id or "",
+            "",
+            headers=dump_headers(headers),
+            message=shared,
+        )
+        return Receipt(Step(append=Append(stream, None, [record], unique=event_id is not None)))
+
+    def _new_id(self) -> str:
+        return f"{self._started:012x}-{self._run}-{next(self._numbers):08x}"
+
+
+def _check_id(kind: str, value: object) -> str:
+    name = plain_text(value)
+    if name is None:
+        raise InvalidMessage(f"{kind}={shown(value)} is no text; give a str")
+    check_name(kind, name)
+    return name

@@ -1,0 +1,172 @@
+"""The instances and aggregates that are awake, and which of them may sleep again."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, TypeAlias
+
+from ..clock import LATEST, from_micros, to_micros
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import timedelta
+
+    from ..clock import Clock
+    from .dispatcher import Dispatcher
+    from .durable_actor import DurableActor, Errand
+
+    Sending: TypeAlias = tuple[str, str, Callable[[str], DurableActor], Errand]
+
+__all__ = ["Population"]
+
+SHARE = 16
+"""One part in so many is passivated at once when there are too many."""
+
+SWEEPS = 8
+"""Sweeps in one idle time: how exactly an idle actor's time is kept."""
+
+
+class Population:
+    """Wakes actors, gives them errands, and passivates them when nothing happens to them.
+
+    An actor is passivated only when it has finished every errand it was given. Errands are given
+    and actors are dropped under one lock, so none can arrive at an actor on its way out.
+
+    Args:
+        dispatcher: runs the actors
+        clock: tells how long an actor has been idle
+        max_awake: how many actors may be awake; more may be for as long as they have work
+        idle_timeout: how long an idle actor stays, if its class does not say
+
+    """
+
+    def __init__(
+        self, dispatcher: Dispatcher, clock: Clock, *, max_awake: int, idle_timeout: timedelta
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._lock = dispatcher.lock
+        self._clock = clock
+        self._max_awake = max_awake
+        # How many more may wake before some are looked for that may sleep.
+        self._room = max_awake
+        self._idle = idle_timeout
+        # In order of the last errand, or of the last look at one that was busy; oldest first.
+        self._awake: dict[tuple[str, str], DurableActor] = {}
+        self._now = to_micros(clock.now())
+        self._period = max(1, _micros(idle_timeout / SWEEPS))
+        self.passivated = 0
+        self._alarm = clock.alarm(self._ring)
+        # Whether no sweep comes before somebody can have been idle for long enough.
+        self._rests = True
+
+    def __len__(self) -> int:
+        return len(self._awake)
+
+    def send(self, errands: Iterable[Sending]) -> None:
+        """Give errands to actors, in this order; those that sleep are woken first.
+
+        Whoever is no worker calls the dispatcher's `nudge` afterwards.
+
+        Args:
+            errands: each with the process manager or category, the id within it, and what makes
+                the actor
+
+        """
+        awake = self._awake
+        schedule = self._dispatcher.schedule_locked
+        with self._lock:
+            if self._rests:
+                self._rests = False
+                self._now = to_micros(self._clock.now())
+                self._set_alarm(self._now + self._period)
+            for kind, name, wake, errand in errands:
+                key = kind, name
+                actor = awake.pop(key, None)
+                if actor is None:
+                    if self._room <= 0:
+                        self._make_room()
+                    self._room -= 1
+                    actor = wake(name)
+                awake[key] = actor
+                actor.touched = self._now
+                actor.sent += 1
+                errand.actor = actor
+                actor.envelopes.append(errand)
+                if not actor.scheduled:
+                    schedule(actor)
+
+    def make_stale(self, kind: str, name: str) -> None:
+        """Have an actor that is awake forget its state, since its log was written elsewhere.
+
+        Args:
+            kind: the process manager or category
+            name: the id within it
+
+        """
+        with self._lock:
+            actor = self._awake.get((kind, name))
+            if actor is not None:
+                actor.is_stale = True
+                self._dispatcher.schedule_locked(actor)
+
+    def sweep(self) -> None:
+        """Passivate what has been idle for its time."""
+        with self._lock:
+            self._now = now = to_micros(self._clock.now())
+            idle = [
+                key
+                for key, actor in self._awake.items()
+                if actor.is_done
+                and now - actor.touched >= _micros(actor.idle_timeout or self._idle)
+            ]
+            for key in idle:
+                del self._awake[key]
+            self._room += len(idle)
+            self.passivated += len(idle)
+
+    def close(self) -> None:
+        """Sweep no more."""
+        self._alarm.close()
+
+    def abandon(self) -> None:
+        """Have actors that are still in their turns end them after the errand in hand."""
+        with self._lock:
+            for actor in self._awake.values():
+                actor.is_stale = True
+
+    def _ring(self) -> None:
+        self.sweep()
+        with self._lock:
+            # A clock that is moved by a year need not stop for sweeps that would find nobody.
+            self._rests = True
+            if self._awake:
+                ends = (
+                    one.touched + _micros(one.idle_timeout or self._idle)
+                    for one in self._awake.values()
+                )
+                self._set_alarm(max(self._now + self._period, min(ends)))
+
+    def _set_alarm(self, micros: int) -> None:
+        self._alarm.set(from_micros(min(micros, LATEST)))
+
+    def _make_room(self) -> None:
+        """Passivate the actors that have been idle longest; called with the lock held."""
+        share = max(1, self._max_awake // SHARE)
+        oldest = list(islice(self._awake.items(), 2 * share))
+        idle = [key for key, actor in oldest if actor.is_done]
+        if len(self._awake) <= self._max_awake:
+            # Only when work has kept more awake are more dropped than have to be.
+            del idle[share:]
+        for key in idle:
+            del self._awake[key]
+        for key, actor in oldest:
+            if key in self._awake and not actor.is_done:
+                # At the end, so that it does not hide the idle ones for as long as it is busy.
+                self._awake[key] = self._awake.pop(key)
+        self.passivated += len(idle)
+        # When all of these are busy, it is not asked again for every one that comes.
+        self._room = self._max_awake + (0 if idle else share) - len(self._awake)
+
+
+def _micros(time: timedelta) -> int:
+    return int(time.total_seconds() * 1_000_000)

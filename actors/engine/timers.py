@@ -1,0 +1,225 @@
+"""The timekeeper: brings what is due to instances, and held back commands to the queue."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from ..store import Besides, CorruptRecord, Step
+
+from ..clock import from_micros
+from .dispatcher import PooledActor
+from ..core.stimuli import TimerDue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from ..store import CommandRecord, Outcome, StoreError, TimerRecord
+
+    from ..clock import Clock
+    from .command_queue import Courier
+    from .router import Router
+
+__all__ = ["Timekeeper"]
+
+logger = logging.getLogger("procession")
+
+PAGE = 256
+
+NEVER = (1 << 63) - 1
+
+
+class Timekeeper(PooledActor):
+    """Reads timers from the store when they are due, so that any number may be pending.
+
+    Args:
+        courier: has what is shared
+        clock: rings when the next one is due
+        router_of: finds the router of a process manager, by name
+        max_in_flight: most timers in hand at once
+
+    """
+
+    def __init__(
+        self,
+        courier: Courier,
+        clock: Clock,
+        router_of: Mapping[str, Router],
+        *,
+        max_in_flight: int,
+    ) -> None:
+        super().__init__(courier.dispatcher)
+        self._courier = courier
+        self._now: Callable[[], int] = courier.now
+        self._router_of = router_of
+        self._max_in_flight = max_in_flight
+        # The keys in hand, so that none is brought twice.
+        self._in_hand: set[bytes] = set()
+        # Keys that instances put off until they go on. They take no room from the others.
+        self._put_off: dict[tuple[str, str], set[bytes]] = {}
+        # What is damaged, so that it is told of once.
+        self._unreadable: set[bytes] = set()
+        self._next = NEVER
+        self._looks = True
+        self.is_closed = False
+        self._alarm = clock.alarm(self._ring)
+
+    def notice(self, timers: list[TimerRecord]) -> None:
+        """Timers that were just set; called by the journal."""
+        if min(timer.due for timer in timers) < self._next:
+            self._ring()
+
+    def finished(self, key: bytes) -> None:
+        """One is done with; called by the journal."""
+        was_full = len(self._in_hand) >= self._max_in_flight
+        self._in_hand.discard(key)
+        if was_full:
+            self._ring()
+
+    def put_off(self, key: bytes, timer: TimerRecord) -> None:
+        """Its instance is suspended; called by the journal."""
+        self._put_off.setdefault((timer.process, timer.instance), set()).add(key)
+        self.finished(key)
+
+    def release(self, process: str, instance: str) -> None:
+        """An instance goes on: what it put off comes again."""
+        if self._put_off.pop((process, instance), None):
+            self._ring()
+
+    def held_back(self, timer: TimerRecord) -> CommandRecord | None:
+        """The command that a timer holds back."""
+        after = (timer.due).to_bytes(8, "big")
+        name = (timer.process, timer.instance, timer.name)
+        for _, found in self._timers(after, timer.due, PAGE):
+            if (found.process, found.instance, found.name) == name:
+                return found.command
+        return None
+
+    def close(self) -> None:
+        """Ring no more."""
+        self.is_closed = True
+        self._alarm.close()
+
+    def has_work(self) -> bool:
+        """Whether something may be due."""
+        return self._looks and not self.is_closed
+
+    def work(self) -> None:
+        """Bring what is due, and set the alarm for what comes next."""
+        self._looks = False
+        if self.is_closed:
+            return
+        # Before the look, so that whatever is set meanwhile rings.
+        self._next = NEVER
+        now = self._now()
+        self._bring_all(now)
+        beyond = (now + 1).to_bytes(8, "big")
+        for _, upcoming in self._timers(beyond, NEVER, 1):
+            self._next = upcoming.due
+            self._alarm.set(from_micros(self._next))
+            if self._next <= self._now():
+                # The clock moved on before the alarm was set.
+                self._looks = True
+            break
+
+    def _bring_all(self, now: int) -> None:
+        commands: list[tuple[bytes, TimerRecord]] = []
+        brought: set[tuple[str, str]] = set()
+        for key, timer in self._due(now):
+            owner = (timer.process, timer.instance)
+            router = self._router_of.get(timer.process)
+            if timer.kind == "command":
+                self._in_hand.add(key)
+                commands.append((key, timer))
+            elif router is None:
+                # That of a process manager that is not registered stays until it is.
+                self._put_off.setdefault(owner, set()).add(key)
+            elif owner in brought:
+                # The next one of an instance waits for the others to have their turns, so that
+                # all go by time, and not instance by instance.
+                self._looks = True
+                break
+            else:
+                brought.add(owner)
+                self._in_hand.add(key)
+                router.send(timer.instance, TimerDue(timer=timer, key=key))
+        for key, timer in sorted(commands, key=_in_order):
+            self._courier.journal.add(_Released(self, key, timer))
+
+    def _due(self, now: int) -> Iterator[tuple[bytes, TimerRecord]]:
+        """What is due and in nobody's hand, as long as there is room."""
+        for key, timer in self._timers(b"", now, PAGE):
+            if len(self._in_hand) >= self._max_in_flight:
+                return
+            if key in self._in_hand:
+                continue
+            if key in self._put_off.get((timer.process, timer.instance), ()):
+                continue
+            yield key, timer
+
+    def _timers(self, after: bytes, until: int, limit: int) -> Iterator[tuple[bytes, TimerRecord]]:
+        """All in order of time, read in pages; one that cannot be read is told of and left out."""
+        most = limit
+        while True:
+            try:
+                page = self._courier.store.read_timers(after, until, limit)
+            except CorruptRecord as error:
+                if limit == 1:
+                    after = error.key
+                    self._tell_of(error)
+                # One by one, up to the one that is damaged.
+                limit = most if limit == 1 else 1
+                continue
+            yield from page
+            if len(page) < limit:
+                return
+            after = page[-1][0]
+
+    def _tell_of(self, error: CorruptRecord) -> None:
+        if error.key not in self._unreadable:
+            self._unreadable.add(error.key)
+            logger.critical(
+                "what is due then is left out, since nobody knows whose it is: %s", error
+            )
+
+    def _ring(self) -> None:
+        self._looks = True
+        self.wake()
+
+    def released(self, key: bytes, step: Step) -> None:
+        """A held back command is in the queue; called by the journal."""
+        assert step.enqueue is not None
+        self._courier.queued(step.enqueue)
+        self.finished(key)
+
+    def try_again(self, work: _Released) -> None:
+        """The disk refused."""
+        self._courier.journal.add(work)
+
+
+def _in_order(due: tuple[bytes, TimerRecord]) -> tuple[int, str, str, int, int]:
+    """By time; what one step issued for the same time, as it was issued."""
+    _, timer = due
+    assert timer.command is not None
+    number = int(timer.name.rpartition(".")[2])
+    return timer.due, timer.process, timer.instance, timer.command.version, number
+
+
+class _Released:
+    """A command that was held back goes into the queue."""
+
+    def __init__(self, timekeeper: Timekeeper, key: bytes, timer: TimerRecord) -> None:
+        assert timer.command is not None
+        self._timekeeper = timekeeper
+        self._key = key
+        self.step = Step(enqueue=[timer.command], besides=Besides(due=timer))
+
+    def committed(self, outcome: Outcome) -> None:
+        if outcome.is_committed:
+            self._timekeeper.released(self._key, self.step)
+        else:
+            self._timekeeper.finished(self._key)
+
+    def failed(self, error: StoreError) -> None:
+        del error
+        self._timekeeper.try_again(self)

@@ -1,0 +1,1 @@
+"""Events and commands: their classes, their bytes, their ids."""

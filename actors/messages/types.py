@@ -1,0 +1,113 @@
+"""Events and commands: plain, typed, immutable."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any, ClassVar, dataclass_transform
+
+import msgspec
+
+from ..errors import DefinitionError
+
+__all__ = ["WIRE_NAME", "Command", "Event", "Message", "UnknownCommand", "UnknownEvent"]
+
+WIRE_NAME = re.compile(r"[^\s.]+\.[^\s.]+\.v(\d+)")
+
+
+class MessageMeta(msgspec.StructMeta):
+    """Takes the class keywords `name` and `version`, and refuses fields that would be lost."""
+
+    __wire_name__: str | None
+    __wire_version__: int
+
+    def __new__(
+        mcls,
+        class_name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        *,
+        name: str | None = None,
+        version: int | None = None,
+        **options: Any,
+    ) -> Any:
+        where = f"{namespace.get('__module__')}.{namespace.get('__qualname__', class_name)}"
+        if name is not None:
+            match = WIRE_NAME.fullmatch(name)
+            if match is None:
+                raise DefinitionError(
+                    f"{where}: name={name!r} is no wire name; write it as "
+                    f'"<Domain>.<Class>.v<version>", such as "Billing.{class_name}.v1"'
+                )
+            if version not in {None, int(match[1])}:
+                raise DefinitionError(
+                    f"{where}: name={name!r} and version={version} disagree; give one of them"
+                )
+            version = int(match[1])
+        if version is not None and version < 1:
+            raise DefinitionError(f"{where}: version={version}; versions start at 1")
+        try:
+            cls = super().__new__(mcls, class_name, bases, namespace, **options)
+        except TypeError as error:
+            raise DefinitionError(f"{where}: {error}") from error
+        for attribute, value in namespace.items():
+            if (
+                attribute.startswith("_")
+                or _is_code(value)
+                or attribute in cls.__struct_fields__
+                or attribute in inspect.get_annotations(cls)
+            ):
+                continue
+            raise DefinitionError(
+                f"{where}.{attribute} has no annotation, so it would not be a field; "
+                f"write `{attribute}: {type(value).__name__} = {value!r}`"
+            )
+        cls.__wire_name__ = name
+        cls.__wire_version__ = version or 1
+        return cls
+
+
+def _is_code(value: object) -> bool:
+    return callable(value) or isinstance(value, (property, classmethod, staticmethod))
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
+class Message(msgspec.Struct, metaclass=MessageMeta, frozen=True):
+    """Base of `Event` and `Command`."""
+
+    __wire_name__: ClassVar[str | None]
+    __wire_version__: ClassVar[int]
+
+
+class Event(Message, frozen=True):
+    """A fact, named in the past tense.
+
+    A subclass is a plain annotated class; it is built by keyword or in field order, is immutable
+    and compares by value. Class keywords: `name`, the whole wire name, or `version`, a whole
+    number from 1; without them the wire name is ``<Domain>.<Class>.v1``.
+
+    Raises:
+        DefinitionError: a field has no annotation, or the name or version is malformed
+
+    """
+
+
+class Command(Message, frozen=True):
+    """A request to one aggregate, named in the imperative. Defined as an `Event` is."""
+
+
+class UnknownEvent(Event, frozen=True):
+    """An event whose class is not here: what is read in its place.
+
+    Its `type` is the wire name, its `data` the fields as plain values.
+    """
+
+    type: str
+    data: dict[str, Any]
+
+
+class UnknownCommand(Command, frozen=True):
+    """A command whose class is not here: what is read in its place. As `UnknownEvent`."""
+
+    type: str
+    data: dict[str, Any]

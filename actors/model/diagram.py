@@ -1,0 +1,148 @@
+"""A design as a picture: who listens to what, and who issues what."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from .design_rules import ends_in, timeouts_set_in
+from ..messages.types import Command, Event, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from ..authoring.aggregate import AggregateDefinition
+    from ..authoring.decorators import Handler
+    from .process_definition import ProcessDefinition
+
+__all__ = ["mermaid_of"]
+
+_SHAPES = {
+    "aggregate": '[("{}")]',
+    "command": '["{}"]',
+    "event": '("{}")',
+    "process": '{{{{"{}"}}}}',
+    "timeout": '(["{}"])',
+}
+_ELSEWHERE = ":::elsewhere"
+
+
+def mermaid_of(
+    aggregates: Collection[AggregateDefinition],
+    processes: Collection[ProcessDefinition],
+    messages: Collection[type[Message]],
+) -> str:
+    """A Mermaid flowchart; the same design gives the same text.
+
+    Args:
+        aggregates: to draw
+        processes: to draw
+        messages: more events and commands to draw, whoever uses them
+
+    """
+    picture = _Picture()
+    made = {event for aggregate in aggregates for event in aggregate.events}
+    taken = {command for aggregate in aggregates for command in aggregate.handlers}
+    picture.add("aggregate", (one.cls for one in aggregates))
+    picture.add("process", (one.cls for one in processes))
+    commands = {message for message in messages if issubclass(message, Command)}
+    events = {message for message in messages if issubclass(message, Event)}
+    for process in processes:
+        commands.update(process.commands, process.rejections)
+        events.update(process.events())
+    picture.add("command", commands | taken, taken)
+    picture.add("event", events | made, made)
+    for aggregate in aggregates:
+        for command in aggregate.handlers:
+            picture.link(command, "-->", aggregate.cls)
+        for event in aggregate.events:
+            picture.link(aggregate.cls, "-->", event)
+    for process in processes:
+        _draw_process(picture, process)
+    return picture.text()
+
+
+def _draw_process(picture: _Picture, process: ProcessDefinition) -> None:
+    cls = process.cls
+    for event, handler in process.handlers.items():
+        picture.link(event, "-->", cls, _label(process, handler))
+    for event in process.effects:
+        picture.link(event, "-.->", cls, "after")
+    for command in process.commands:
+        picture.link(cls, "-->", command)
+    for command in process.rejections:
+        picture.link(command, "-.->", cls, "rejected")
+    is_set = timeouts_set_in(cls)
+    for name in sorted({name for name in is_set if name is not None} | process.timeouts.keys()):
+        node = picture.add_timeout(cls, name)
+        if name in is_set or None in is_set:
+            picture.link(cls, "-.->", node)
+        if name in process.timeouts:
+            picture.link(node, "-->", cls, _label(process, process.timeouts[name]))
+
+
+def _label(process: ProcessDefinition, handler: Handler) -> str:
+    words = ["start"] if handler.start else []
+    if handler.end:
+        words.append("end")
+    elif ends_in(handler, process.cls):
+        words.append("may end")
+    return ", ".join(words)
+
+
+class _Picture:
+    """The nodes and links of a flowchart."""
+
+    def __init__(self) -> None:
+        self._ids: dict[type | str, str] = {}
+        self._taken: set[str] = set()
+        self._nodes: dict[str, str] = {}
+        self._links: set[str] = set()
+
+    def add(self, kind: str, classes: Iterable[type], ours: Collection[type] | None = None) -> None:
+        """Draw classes; those that are not ours look as if from elsewhere."""
+        for cls in sorted(classes, key=_place):
+            version = getattr(cls, "__wire_version__", 1)
+            text = cls.__name__ if version == 1 else f"{cls.__name__} v{version}"
+            shape = _SHAPES[kind].format(_safe(text))
+            node = self._new_id(f"{kind}_{text}")
+            self._ids.setdefault(cls, node)
+            self._nodes[node] = shape if ours is None or cls in ours else shape + _ELSEWHERE
+
+    def add_timeout(self, cls: type, name: str) -> str:
+        """Draw a timeout of a process manager."""
+        node = self._new_id(f"timeout_{cls.__name__}_{name}")
+        self._ids[node] = node
+        self._nodes[node] = _SHAPES["timeout"].format(_safe(f"timeout {name}"))
+        return node
+
+    def link(self, start: type | str, arrow: str, end: type | str, label: str = "") -> None:
+        """Draw an arrow."""
+        text = f'|"{label}"|' if label else ""
+        self._links.add(f"{self._ids[start]} {arrow}{text} {self._ids[end]}")
+
+    def text(self) -> str:
+        """All of it."""
+        nodes = [f"{node}{shape}" for node, shape in sorted(self._nodes.items())]
+        lines = ["flowchart LR", *(f"    {line}" for line in [*nodes, *sorted(self._links)])]
+        if any(node.endswith(_ELSEWHERE) for node in nodes):
+            lines.append("    classDef elsewhere stroke-dasharray: 5 5")
+        return "\n".join(lines) + "\n"
+
+    def _new_id(self, text: str) -> str:
+        wanted = node = re.sub(r"[^A-Za-z0-9_]", "_", text)
+        number = 1
+        while node in self._taken:
+            number += 1
+            node = f"{wanted}_{number}"
+        self._taken.add(node)
+        return node
+
+
+def _place(cls: type) -> tuple[str, str, str]:
+    return cls.__name__, cls.__module__, cls.__qualname__
+
+
+def _safe(text: str) -> str:
+    """A text as it may stand between quotes: what could mean something is written as a number."""
+    return re.sub(r"[^\w .:-]", lambda found: f"#{ord(found[0])};", text)

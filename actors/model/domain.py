@@ -1,0 +1,226 @@
+"""A bounded context: which classes belong to it, and whether they fit together."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from ..authoring.aggregate import Aggregate, AggregateDefinition
+from .design_rules import Finding, findings_in
+from ..errors import DefinitionError
+from .diagram import mermaid_of
+from ..authoring.decorators import Handler, upcasters_of
+from ..messages.types import WIRE_NAME, Command, Event, Message
+from .process_definition import ProcessDefinition
+from ..authoring.process_manager import ProcessManager
+from .upcasting import check_upcaster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Domain"]
+
+C = TypeVar("C", bound="Callable[..., Any]")
+
+_NAME = re.compile(r"\w+")
+
+
+class Domain:
+    """A bounded context, and the aggregates, process managers and messages registered in it.
+
+    Registering does nothing to a class, so one class may be registered in several domains, and
+    several runtimes may use one domain.
+
+    Args:
+        name: letters, digits and ``_``; the part of wire names before the first dot
+
+    Raises:
+        DefinitionError: the name cannot be part of a wire name
+
+    """
+
+    def __init__(self, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise DefinitionError(
+                f"{name!r} is no name for a domain; use letters, digits and _ only"
+            )
+        self.name = name
+        self.aggregates: dict[type[Aggregate], AggregateDefinition] = {}
+        self.processes: dict[type[ProcessManager], ProcessDefinition] = {}
+        self.messages: set[type[Message]] = set()
+        """Events and commands that were registered by name, not found in handlers."""
+        self.externals: dict[type[Event], str] = {}
+        """Classes that stand for events of other domains, and those events' wire names."""
+        self.upcasters: dict[str, Handler] = {}
+        """What turns old payloads into those of the next version, by the old wire names."""
+
+    def __repr__(self) -> str:
+        return f"Domain({self.name!r})"
+
+    @overload
+    def register(self, cls: C, /) -> C: ...
+
+    @overload
+    def register(self, cls: Callable[..., Any], /, *classes: Callable[..., Any]) -> None: ...
+
+    def register(self, cls: C, /, *classes: Callable[..., Any]) -> C | None:
+        """Add aggregates, process managers, messages that no handler mentions, and upcasters.
+
+        Also a decorator. Registering a class again changes nothing.
+
+        Args:
+            cls: a subclass of `Aggregate`, `ProcessManager`, `Event` or `Command`, or a function
+                that `upcast` marks
+            classes: more of them
+
+        Returns:
+            the class, when it is one
+
+        Raises:
+            DefinitionError: a class cannot work as it is written; none of them was registered
+
+        """
+        before = (
+            self.aggregates.copy(),
+            self.processes.copy(),
+            self.messages.copy(),
+            self.upcasters.copy(),
+        )
+        try:
+            every: tuple[object, ...] = (cls, *classes)
+            for one in every:
+                self._register(one)
+        except BaseException:
+            self.aggregates, self.processes, self.messages, self.upcasters = before
+            raise
+        return None if classes else cls
+
+    def register_external_event(self, cls: type[Event], name: str) -> None:
+        """Use a class of this domain for an event that another domain makes.
+
+        Fields that the class does not have are ignored; one that the event does not have parks
+        it. Call it before the process managers that handle the class are registered.
+
+        Args:
+            cls: our class for the event, with the fields that are of interest here
+            name: the event's wire name, such as ``"Billing.PaymentReceived.v1"``
+
+        Raises:
+            DefinitionError: the name is no wire name, or one of the two is taken
+
+        """
+        given: object = cls
+        if not (isinstance(given, type) and issubclass(given, Event)):
+            raise DefinitionError(f"{cls!r} is no Event; derive it from Event")
+        if not WIRE_NAME.fullmatch(name):
+            raise DefinitionError(
+                f'{name!r} is no wire name; write it as "<Domain>.<Class>.v<version>"'
+            )
+        if self.externals.get(cls, name) != name:
+            raise DefinitionError(
+                f"{cls.__qualname__} stands for {self.externals[cls]} already; "
+                f"use another class for {name}"
+            )
+        for other, taken in self.externals.items():
+            if taken == name and other is not cls:
+                raise DefinitionError(
+                    f"{other.__qualname__} stands for {name} already; use that class"
+                )
+        self.externals[cls] = name
+
+    def check(self) -> list[Finding]:
+        """Look for what is wrong or doubtful in the design, though it can be registered.
+
+        Call it once everything is registered, as a test does: ``assert shop.check() == []``.
+
+        Returns:
+            the findings, by place; each says where it is, what is there and what to do
+
+        """
+        from_outside = self.messages | self.externals.keys()
+        return findings_in(
+            self.name, self.aggregates.values(), self.processes.values(), from_outside
+        )
+
+    def graph(self) -> str:
+        """Draw who listens to what and issues what.
+
+        Returns:
+            a Mermaid flowchart; the same design gives the same text
+
+        """
+        return mermaid_of(self.aggregates.values(), self.processes.values(), self.messages)
+
+    def commands(self) -> Iterator[tuple[type, AggregateDefinition]]:
+        """Every command that an aggregate of this domain takes."""
+        for definition in self.aggregates.values():
+            for command in definition.handlers:
+                yield command, definition
+
+    def _register(self, cls: object) -> None:
+        if not isinstance(cls, type):
+            upcasters = upcasters_of(cls)
+            if not upcasters:
+                raise DefinitionError(
+                    f"{cls!r} is no class; register the class itself, or a function below @upcast"
+                )
+            for upcaster in upcasters:
+                self._add_upcaster(upcaster)
+            return
+        if issubclass(cls, Aggregate):
+            if cls not in self.aggregates:
+                self._add_aggregate(AggregateDefinition(cls, self.name))
+        elif issubclass(cls, ProcessManager):
+            if cls not in self.processes:
+                self._add_process(ProcessDefinition(cls, self.name, self.externals))
+        elif issubclass(cls, (Event, Command)):
+            self.messages.add(cls)
+        else:
+            raise DefinitionError(
+                f"{cls.__qualname__} is no Aggregate, ProcessManager, Event or Command; "
+                f"derive it from one of these"
+            )
+
+    def _add_upcaster(self, new: Handler) -> None:
+        subject = new.subject
+        where = new.function.__qualname__
+        if not subject.name:
+            raise DefinitionError(
+                f"{where}: @upcast({subject}) does not say whose payloads it takes; write for "
+                f'example `@upcast("OrderPlaced", {subject})`'
+            )
+        check_upcaster("", new)
+        name = subject.name
+        if not WIRE_NAME.fullmatch(name):
+            name = f"{self.name}.{name}.v{subject.from_version}"
+        other = self.upcasters.setdefault(name, new)
+        if other.function is not new.function:
+            raise DefinitionError(
+                f"{other.function.__qualname__} and {where} both upcast {name}; remove one"
+            )
+
+    def _add_aggregate(self, new: AggregateDefinition) -> None:
+        for command, other in self.commands():
+            if command in new.handlers:
+                raise DefinitionError(
+                    f"{command.__name__} is taken by {other.cls.__qualname__}."
+                    f"{other.handlers[command].name} and by {new.cls.__qualname__}."
+                    f"{new.handlers[command].name}; a command goes to one aggregate, "
+                    f"so give one of them a command of its own"
+                )
+        for other in self.aggregates.values():
+            if other.category == new.category:
+                raise DefinitionError(
+                    f"{new.cls.__qualname__} and {other.cls.__qualname__} both have the category "
+                    f"{new.category!r}; give one of them `category=`"
+                )
+        self.aggregates[new.cls] = new
+
+    def _add_process(self, new: ProcessDefinition) -> None:
+        for other in self.processes.values():
+            if other.name == new.name:
+                raise DefinitionError(
+                    f"two process managers are called {new.name}; rename one, "
+                    f"since its instances are stored under that name"
+                )
+        self.processes[new.cls] = new

@@ -1,0 +1,286 @@
+"""A process manager class, read once and checked."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from ..store import InvalidName, check_name
+
+from ..authoring.aggregate import Aggregate
+from .correlation import Correlation
+from ..errors import DefinitionError
+from ..authoring.decorators import Handler, check_method, handlers_of, methods_of
+from ..messages.types import Command, Event
+from ..authoring.process_manager import Desk, ProcessManager, state_type_of
+from .code_scan import classes_named_in, may_assign
+from ..authoring.retry import Retry
+from .upcasting import Chain, check_chain, check_upcaster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import timedelta
+
+    from ..store import TransitionRecord
+
+__all__ = ["ProcessDefinition"]
+
+LONGEST_NAME = 100
+"""Bytes of a process manager's name, which is part of its instances' keys."""
+
+
+class ProcessDefinition:
+    """What a process manager class says.
+
+    Args:
+        cls: the class
+        domain: the name of the domain it is registered in
+        externals: event classes that stand for events of other domains, with their wire names
+
+    Raises:
+        DefinitionError: it cannot work as it is written
+
+    """
+
+    def __init__(
+        self, cls: type[ProcessManager], domain: str, externals: Mapping[type, str] | None = None
+    ) -> None:
+        self.cls = cls
+        self.name = f"{domain}.{cls.__name__}"
+        self.externals = externals if externals is not None else {}
+        options = cls.__procession_options__
+        self.idle_timeout: timedelta | None = options.get("idle_timeout")
+        self.early: str = options.get("early", "skip")
+        self.restart: bool = options.get("restart", False)
+        self.stateless: bool = options.get("stateless", False)
+        self.retry: Retry | None = options.get("retry")
+        self.streams: list[str | type[Aggregate]] = list(options.get("streams", ()))
+        self.state = state_type_of(cls)
+        self.state_version: int = options.get("version", 1)
+        self.handlers: dict[type, Handler] = dict(handlers_of(cls, ProcessManager, "handle"))
+        self.timeouts: dict[str, Handler] = handlers_of(cls, ProcessManager, "timeout")
+        self.rejections: dict[type, Handler] = handlers_of(cls, ProcessManager, "rejected")
+        self.effects: dict[type, Handler] = handlers_of(cls, ProcessManager, "after")
+        if len(self.name.encode()) > LONGEST_NAME:
+            raise InvalidName(f"{self.name}: a name has at most {LONGEST_NAME} bytes; shorten it")
+        check_name("process name", self.name)
+        self._check_options(options)
+        self._chain = self._chain_of_states()
+        self._check_names()
+        self._check_handlers()
+        self._check_methods()
+        if self.stateless:
+            self._check_stateless(options)
+        else:
+            self._check_starts()
+        default = options.get("correlate")
+        self.correlations: dict[type, Correlation] = {}
+        if not self.stateless:
+            for event, handler in {**self.effects, **self.handlers}.items():
+                self.correlations[event] = Correlation(cls, self.state, handler, default)
+        methods = methods_of(cls, ProcessManager).values()
+        self.commands = classes_named_in(methods, Command, of=cls)
+        self.teachers = frozenset(
+            event
+            for event, handler in self.handlers.items()
+            if self.state.indexed and self._may_teach(event, handler)
+        )
+        """The events whose handlers may set a learnt key."""
+
+    def begin(self, instance: str, event: Event) -> ProcessManager:
+        """A new instance, whose field that `correlate` names is set."""
+        made = self.cls.__new__(self.cls)
+        made._desk = Desk(instance, 0, self.name)  # noqa: SLF001 - a friend
+        made.__dict__.update(self.state.fresh())
+        if not self.stateless:
+            own, value = self.correlations[type(event)].own_field(event, instance)
+            if own in self.state.fields:
+                setattr(made, own, value)
+        return made
+
+    def restore(
+        self, instance: str, version: int, state: bytes, state_version: int
+    ) -> ProcessManager:
+        """An instance as its newest transition left it.
+
+        Args:
+            instance: its id
+            version: of that transition
+            state: its fields
+            state_version: the version of the class that wrote them
+
+        Raises:
+            UnknownMessage: nothing turns a state of that version into one of today's
+            InvalidMessage: the state does not fit the class
+
+        """
+        made = self.cls.__new__(self.cls)
+        made._desk = Desk(instance, version, self.name)  # noqa: SLF001 - a friend
+        made.__dict__.update(self._load(state, state_version))
+        return made
+
+    def state_of(self, record: TransitionRecord) -> dict[str, Any]:
+        """The fields that a transition left, as the class has them today.
+
+        Raises:
+            UnknownMessage: nothing turns a state of that version into one of today's
+            InvalidMessage: the state does not fit the class
+
+        """
+        return self._load(record.state, record.state_version)
+
+    def _load(self, state: bytes, version: int) -> dict[str, Any]:
+        if version != self.state_version:
+            state = self._chain.lift(state, version)
+        return self.state.load(state)
+
+    def events(self) -> Iterable[type]:
+        """Every event class that it handles or acts after."""
+        return dict.fromkeys((*self.handlers, *self.effects))
+
+    def _may_teach(self, event: type, handler: Handler) -> bool:
+        own = self.correlations[event].own
+        if handler.start and (self.early == "hold" or own in self.state.indexed):
+            # What was held is handled with it, or it sets the key itself.
+            return True
+        return may_assign([handler.function], self.state.indexed, of=self.cls)
+
+    def _check_options(self, options: dict[str, Any]) -> None:
+        where = self.cls.__qualname__
+        if self.early not in {"skip", "hold", "park"}:
+            raise DefinitionError(f'{where}: early={self.early!r}; give "skip", "hold" or "park"')
+        if self.retry is not None and not isinstance(self.retry, Retry):
+            raise DefinitionError(
+                f"{where}: retry={self.retry!r}; give a Retry, such as `retry=Retry(attempts=3)`"
+            )
+        version: object = self.state_version
+        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+            raise DefinitionError(
+                f"{where}: version={version!r}; give the version of its fields, a whole number "
+                f"from 1"
+            )
+        if "streams" in options and not self.streams:
+            raise DefinitionError(
+                f"{where}: streams is empty, so nothing would be listened to; name a category or "
+                f"an aggregate class, or remove it to listen to all"
+            )
+        for stream in self.streams:
+            is_class = isinstance(stream, type) and issubclass(stream, Aggregate)
+            if not is_class and not isinstance(stream, str):
+                raise DefinitionError(
+                    f"{where}: streams has {stream!r}; give categories such as "
+                    f'"ecommerce::order", or aggregate classes'
+                )
+            if isinstance(stream, str) and "-" in stream:
+                raise DefinitionError(
+                    f"{where}: streams has {stream!r}, which is one stream; give its category, "
+                    f"{stream.partition('-')[0]!r}"
+                )
+
+    def _check_names(self) -> None:
+        """No method of the user's stands in the place of one of ours."""
+        for body in self.cls.__mro__:
+            if body in ProcessManager.__mro__:
+                continue
+            for name in body.__dict__:
+                is_ours = name in ProcessManager.__dict__ and not name.startswith("__")
+                if name == "__init__":
+                    raise DefinitionError(
+                        f"{self.cls.__qualname__}.__init__ would not run when an instance is read "
+                        f"from its log; give fields their defaults in the class body"
+                    )
+                if is_ours and name != "on_error":
+                    raise DefinitionError(
+                        f"{self.cls.__qualname__}.{name}: ProcessManager has a {name!r} of its "
+                        f"own, which would be gone; choose another name for the method"
+                    )
+
+    def _check_methods(self) -> None:
+        """Every marked method can be called, and has done its work when it returns."""
+        for arguments, handlers in (
+            (("event",), self.handlers.values()),
+            (("event",), self.effects.values()),
+            ((), self.timeouts.values()),
+            (("command", "reason"), self.rejections.values()),
+        ):
+            for handler in handlers:
+                check_method(self.cls, handler, *arguments)
+                if inspect.isgeneratorfunction(inspect.unwrap(handler.function)):
+                    raise DefinitionError(
+                        f"{self.cls.__qualname__}.{handler.name} has a `yield`, so calling it "
+                        f"would do nothing; call self.issue(...) for each command instead"
+                    )
+
+    def _chain_of_states(self) -> Chain:
+        """What turns states of older versions into today's."""
+        where = self.cls.__qualname__
+        upcasters: dict[int, Handler] = {}
+        for subject, upcaster in handlers_of(self.cls, ProcessManager, "upcast").items():
+            if subject.name:
+                raise DefinitionError(
+                    f"{where}.{upcaster.name}: @upcast({subject}) names a message; in a class, "
+                    f"write `@upcast(from_version={subject.from_version})` for its state, or "
+                    f"move the function out and register it in a domain"
+                )
+            check_upcaster(f"{where}.", upcaster)
+            upcasters[subject.from_version] = upcaster
+        add = f"`@upcast(from_version={{}})` in {where}"
+        check_chain(f"the state of {where}", {self.state_version}, upcasters, add)
+        return Chain(f"the state of {where}", self.state_version, upcasters, f"write {add}")
+
+    def _check_handlers(self) -> None:
+        where = self.cls.__qualname__
+        if not self.handlers and not self.effects:
+            raise DefinitionError(
+                f"{where} handles nothing; mark a method with @handle(SomeEvent, start=True)"
+            )
+        for event, handler in self.handlers.items():
+            if not issubclass(event, Event):
+                raise DefinitionError(
+                    f"{where}.{handler.name}: a process manager handles events, and "
+                    f"{event.__name__} is a command; handle it in an aggregate"
+                )
+        for handler in handlers_of(self.cls, ProcessManager, "apply").values():
+            raise DefinitionError(
+                f"{where}.{handler.name}: @apply belongs to aggregates; "
+                f"use @handle({handler.subject.__name__}) here"
+            )
+
+    def _check_starts(self) -> None:
+        if not self.handlers:
+            first = next(iter(self.effects.values()))
+            raise DefinitionError(
+                f"{self.cls.__qualname__} has no @handle method, so no instance would ever begin, "
+                f"and {first.name} would never run; give it `stateless=True`, or write "
+                f"`@handle({first.subject.__name__}, start=True)`"
+            )
+        if self.handlers and not any(handler.start for handler in self.handlers.values()):
+            first = next(iter(self.handlers.values()))
+            raise DefinitionError(
+                f"{self.cls.__qualname__} has no handler with start=True, so no instance would "
+                f"ever begin; write for example `@handle({first.subject.__name__}, start=True)` "
+                f"on {first.name}"
+            )
+
+    def _check_stateless(self, options: dict[str, Any]) -> None:
+        where = self.cls.__qualname__
+        for handler in self.handlers.values():
+            if handler.start or handler.end or handler.correlate is not None:
+                raise DefinitionError(
+                    f"{where}.{handler.name}: a stateless process manager handles each event by "
+                    f"itself; remove start, end and correlate"
+                )
+        wrong = (
+            ("correlate=", "correlate" in options),
+            (f"the field {next(iter(self.state.fields), '')!r}", bool(self.state.fields)),
+            ("@timeout", bool(self.timeouts)),
+            ("@rejected", bool(self.rejections)),
+            ("early=", "early" in options),
+            ("restart=", self.restart),
+            ("version=", "version" in options),
+        )
+        for what, is_there in wrong:
+            if is_there:
+                raise DefinitionError(
+                    f"{where} is stateless, and has {what}; remove it, or `stateless=True`"
+                )

@@ -1,0 +1,424 @@
+"""All that one runtime knows: its domains' classes, and the wire names of their messages.
+
+Names live here and not on the classes, so that a class can be in several runtimes and domains.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..messages.codec import Codec, codecs
+from ..errors import DefinitionError, UnknownMessage, shown
+from ..messages.types import Command, Event, Message, UnknownCommand, UnknownEvent
+from .upcasting import Chain, OldCodec, Readers, check_chain, split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ..store import EventRecord
+
+    from ..authoring.aggregate import Aggregate, AggregateDefinition
+    from .domain import Domain
+    from ..authoring.decorators import Handler
+    from .process_definition import ProcessDefinition
+    from ..authoring.process_manager import ProcessManager
+    from .upcasting import Loads
+
+__all__ = ["Catalog"]
+
+
+class Catalog:
+    """Finds definitions and classes for the runtime.
+
+    Args:
+        domains: in any order
+
+    Raises:
+        DefinitionError: the domains do not fit together
+
+    """
+
+    def __init__(self, domains: Iterable[Domain]) -> None:
+        self.domains = tuple(dict.fromkeys(domains))
+        self._refuse_namesakes()
+        self.processes: dict[type[ProcessManager], ProcessDefinition] = {
+            cls: definition
+            for domain in self.domains
+            for cls, definition in domain.processes.items()
+        }
+        self._refuse_shared_classes()
+        self.aggregates: dict[type[Aggregate], AggregateDefinition] = {
+            cls: definition
+            for domain in self.domains
+            for cls, definition in domain.aggregates.items()
+        }
+        self._takers: dict[type, AggregateDefinition] = {}
+        for domain in self.domains:
+            for command, definition in domain.commands():
+                self._add_taker(command, definition)
+        self._refuse_untaken()
+        self._names: dict[type, str] = {}
+        self._classes: dict[str, type[Message]] = {}
+        self._event_codecs: dict[str, Loads[Event]] = {}
+        self._command_codecs: dict[str, Loads[Command]] = {}
+        self._addresses: dict[type, tuple[str, Callable[[Command], str]]] = {}
+        self._today: dict[str, str] = {}
+        # By wire names without versions, then by the versions that they take.
+        self._upcasters: dict[str, dict[int, Handler]] = {}
+        for cls, owner in self._owners().items():
+            self._add_name(cls, owner)
+        self._by_name = {one.name: one for one in self.processes.values()}
+        for domain in self.domains:
+            for cls, name in domain.externals.items():
+                # Read with this class only where the domain that makes the event is not here.
+                self._event_codecs.setdefault(name, codecs[cls])
+                self._names.setdefault(cls, name)
+        self._add_upcasters()
+        for process in self.processes.values():
+            self.categories_of(process)
+
+    # Looking things up
+
+    def name_of(self, cls: type[Message], definition: ProcessDefinition | None = None) -> str:
+        """The wire name of a message class.
+
+        Args:
+            cls: the class
+            definition: of the process manager that uses it, if it is one that may know it as an
+                event of another domain
+
+        Raises:
+            UnknownMessage: no domain knows it
+
+        """
+        if definition is not None and cls in definition.externals:
+            return definition.externals[cls]
+        name = self._names.get(cls)
+        if (
+            name is None
+            and issubclass(cls, Event)
+            and (cls.__wire_name__ or len(self.domains) == 1)
+        ):
+            # An event that nobody here handles or makes can still be published and read.
+            self._add_name(cls, self.domains[0].name)
+            name = self._names[cls]
+        if name is None:
+            raise UnknownMessage(
+                f"{cls.__qualname__} is not known here; register it in its domain: "
+                f"`{self._some_domain()}.register({cls.__name__})`"
+            )
+        return name
+
+    def process_named(self, name: str) -> ProcessDefinition | None:
+        """The process manager of that name."""
+        return self._by_name.get(name)
+
+    def categories_of(self, definition: ProcessDefinition) -> frozenset[str] | None:
+        """The categories that a process manager listens to; None for all.
+
+        Raises:
+            DefinitionError: it names an aggregate that is in no domain here
+
+        """
+        if not definition.streams:
+            return None
+        found: set[str] = set()
+        for stream in definition.streams:
+            if isinstance(stream, str):
+                found.add(stream)
+            elif stream in self.aggregates:
+                found.add(self.aggregates[stream].category)
+            else:
+                raise DefinitionError(
+                    f"{definition.cls.__qualname__}: streams names {stream.__qualname__}, which is "
+                    f"in no domain of this runtime; register it"
+                )
+        return frozenset(found)
+
+    def load_event(self, record: EventRecord) -> Event:
+        """A copy of a stored event for one reader, to do with as it likes.
+
+        Raises:
+            InvalidMessage: what is stored does not fit the class
+
+        """
+        codec = self._event_codecs.get(record.type)
+        if codec is None:
+            return UnknownEvent(record.type, codecs[dict].load(record.data))
+        return codec.load(record.data)
+
+    def readers_of(self, definition: ProcessDefinition, events: Iterable[type]) -> Readers[Event]:
+        """How a process manager reads those events; its classes may be others than the makers'.
+
+        Args:
+            definition: of the process manager
+            events: the classes
+
+        """
+        readers: Readers[Event] = Readers(self._classes.__contains__)
+        for cls in events:
+            name = self.name_of(cls, definition)
+            is_external = cls in definition.externals
+            readers.add(name, codecs[cls], self._chain(name), is_external=is_external)
+        return readers
+
+    def mend_for(self, name: str) -> str:
+        """What to do about a stored message whose wire name has no class here."""
+        base, version = split(name)
+        versions = [split(known)[1] for known in self._classes if split(known)[0] == base]
+        if not versions:
+            return f"register a class that has the wire name {name}"
+        if max(versions) < version:
+            return f"run the version of the service that knows it, or register a class {name}"
+        return upcast_it(base).format(version)
+
+    def name_today(self, name: str) -> str:
+        """The wire name of the class as which a stored message of that name is read."""
+        return self._today.get(name, name)
+
+    def load_command(self, name: str, packed: bytes) -> Command:
+        """A copy of a stored command.
+
+        Raises:
+            InvalidMessage: what is stored does not fit the class
+
+        """
+        codec = self._command_codecs.get(name)
+        if codec is None:
+            return UnknownCommand(name, codecs[dict].load(packed))
+        return codec.load(packed)
+
+    def taker_of(self, command: type) -> AggregateDefinition:
+        """The aggregate that takes a command.
+
+        Raises:
+            UnknownMessage: none does
+
+        """
+        taker = self._takers.get(command)
+        if taker is None:
+            raise UnknownMessage(
+                f"no aggregate takes {command.__qualname__}; write an aggregate with "
+                f"@handle({command.__name__}), and register it in a domain of this runtime"
+            )
+        return taker
+
+    def address(self, command: Command) -> tuple[str, str]:
+        """The wire name of a command, and the stream of the aggregate that takes it.
+
+        Raises:
+            UnknownMessage: no aggregate takes it
+            InvalidName: the aggregate's id is empty or too long
+
+        """
+        cls = type(command)
+        found = self._addresses.get(cls)
+        if found is None:
+            taker = self.taker_of(cls)
+            found = self._addresses[cls] = self.name_of(cls), taker.stream_of
+        name, stream_of = found
+        return name, stream_of(command)
+
+    def process(self, cls: type[ProcessManager]) -> ProcessDefinition:
+        """The definition of a process manager.
+
+        Raises:
+            UnknownMessage: no domain here has it
+
+        """
+        definition = self.processes.get(cls) if issubclass(type(cls), type) else None
+        if definition is None:
+            raise UnknownMessage(f"{self._unregistered(cls)}")
+        return definition
+
+    def aggregate(self, cls: type[Aggregate]) -> AggregateDefinition:
+        """The definition of an aggregate.
+
+        Raises:
+            UnknownMessage: no domain here has it
+
+        """
+        definition = self.aggregates.get(cls) if issubclass(type(cls), type) else None
+        if definition is None:
+            raise UnknownMessage(f"{self._unregistered(cls)}")
+        return definition
+
+    def _unregistered(self, cls: object) -> str:
+        if not issubclass(type(cls), type):
+            return f"{shown(cls)} is no class; give a process manager or an aggregate"
+        assert isinstance(cls, type)
+        return (
+            f"{cls.__qualname__} is in no domain of this runtime; "
+            f"register it: `{self._some_domain()}.register({cls.__name__})`"
+        )
+
+    def _some_domain(self) -> str:
+        return self.domains[0].name if self.domains else "domain"
+
+    # Putting it together
+
+    def _refuse_namesakes(self) -> None:
+        names: set[str] = set()
+        for domain in self.domains:
+            if domain.name in names:
+                raise DefinitionError(
+                    f"two domains are called {domain.name!r}; their streams would be mixed, "
+                    f"so rename one"
+                )
+            names.add(domain.name)
+
+    def _refuse_shared_classes(self) -> None:
+        for domain in self.domains:
+            for cls in (*domain.processes, *domain.aggregates):
+                homes = [d.name for d in self.domains if cls in d.processes or cls in d.aggregates]
+                if len(homes) > 1:
+                    raise DefinitionError(
+                        f"{cls.__qualname__} is in the domains {' and '.join(homes)} of one "
+                        f"runtime; every event would be handled twice, so register it in one"
+                    )
+
+    def _add_taker(self, command: type, definition: AggregateDefinition) -> None:
+        other = self._takers.setdefault(command, definition)
+        if other is not definition:
+            raise DefinitionError(
+                f"{command.__name__} is taken by {other.cls.__qualname__}."
+                f"{other.handlers[command].name} and by {definition.cls.__qualname__}."
+                f"{definition.handlers[command].name}; a command goes to one aggregate, "
+                f"so give one of them a command of its own"
+            )
+
+    def _refuse_untaken(self) -> None:
+        for definition in self.processes.values():
+            for command in definition.commands:
+                if command not in self._takers:
+                    raise DefinitionError(
+                        f"{definition.cls.__qualname__} issues {command.__name__}, which no "
+                        f"aggregate takes; write an aggregate with @handle({command.__name__}), "
+                        f"and register it in a domain of this runtime"
+                    )
+
+    def _owners(self) -> dict[type[Message], str]:
+        """Which domain each message belongs to.
+
+        A command belongs to the aggregate that takes it, an event to the one that makes it. What
+        nobody makes belongs where it was registered, or to the only domain that handles it.
+        """
+        owners: dict[type[Message], str] = {}
+        for domain in self.domains:
+            for message in domain.messages:
+                self._own(owners, message, domain.name, "registered")
+        made: dict[type[Message], str] = {}
+        for domain in self.domains:
+            for aggregate in domain.aggregates.values():
+                for event in aggregate.events:
+                    if event not in owners:
+                        self._own(made, event, domain.name, "made")
+                for command in aggregate.handlers:
+                    made.setdefault(command, domain.name)
+        owners = made | owners
+        handled: dict[type[Message], str] = {}
+        for domain in self.domains:
+            for process in domain.processes.values():
+                for event in process.events():
+                    if event not in owners and event not in process.externals:
+                        self._own(handled, event, domain.name, "handled")
+        return handled | owners
+
+    def _own(
+        self, owners: dict[type[Message], str], cls: type[Message], domain: str, how: str
+    ) -> None:
+        other = owners.setdefault(cls, domain)
+        if other != domain and cls.__wire_name__ is None:
+            raise DefinitionError(
+                f"{cls.__qualname__} is {how} in the domains {other} and {domain}, so its wire "
+                f"name is not clear; say whose it is with `{other}.register({cls.__name__})`, or "
+                f'give it `name="{other}.{cls.__name__}.v{cls.__wire_version__}"`'
+            )
+
+    def _add_upcasters(self) -> None:
+        for domain in self.domains:
+            for name, upcaster in domain.upcasters.items():
+                base, version = split(name)
+                others = self._upcasters.setdefault(base, {})
+                other = others.setdefault(version, upcaster)
+                if other.function is not upcaster.function:
+                    raise DefinitionError(
+                        f"{other.function.__qualname__} and {upcaster.function.__qualname__} both "
+                        f"upcast {name}, in two domains of this runtime; remove one"
+                    )
+        current: dict[str, set[int]] = {}
+        for name in (*self._classes, *(n for d in self.domains for n in d.externals.values())):
+            base, version = split(name)
+            current.setdefault(base, set()).add(version)
+        for base, upcasters in self._upcasters.items():
+            self._check_upcasters(base, current.get(base, set()), upcasters)
+        for name, cls in self._classes.items():
+            self._read_older(name, codecs[cls], self._codecs_for(cls))
+        for domain in self.domains:
+            for cls, name in domain.externals.items():
+                self._read_older(name, codecs[cls], self._event_codecs)
+
+    def _check_upcasters(self, base: str, current: set[int], upcasters: dict[int, Handler]) -> None:
+        if not current:
+            first = next(iter(upcasters.values()))
+            raise DefinitionError(
+                f"{first.function.__qualname__} upcasts {base}, which no class here is called; "
+                f"correct the name, or register the class in its domain"
+            )
+        short = base.partition(".")[2]
+        check_chain(base, current, upcasters, f'`@upcast("{short}", from_version={{}})`')
+        for version, upcaster in upcasters.items():
+            cls = self._classes.get(f"{base}.v{version}")
+            if cls is not None:
+                raise DefinitionError(
+                    f"{upcaster.function.__qualname__} upcasts {base} from version {version}, "
+                    f"which {cls.__qualname__} is the class of; remove one of them"
+                )
+
+    def _chain(self, name: str) -> Chain:
+        """What leads to the version in a wire name."""
+        base, version = split(name)
+        found: dict[int, Handler] = {}
+        upcasters = self._upcasters.get(base, {})
+        older = version - 1
+        while older in upcasters:
+            found[older] = upcasters[older]
+            older -= 1
+        return Chain(base, version, found, upcast_it(base))
+
+    def _read_older(self, name: str, codec: Codec[Any], codecs: dict[str, Loads[Any]]) -> None:
+        chain = self._chain(name)
+        base, version = split(name)
+        for older in range(chain.oldest, version):
+            codecs.setdefault(f"{base}.v{older}", OldCodec(codec, chain, older))
+            self._today.setdefault(f"{base}.v{older}", name)
+
+    def _codecs_for(self, cls: type[Message]) -> dict[str, Any]:
+        return self._event_codecs if issubclass(cls, Event) else self._command_codecs
+
+    def _add_name(self, cls: type[Message], domain: str) -> None:
+        name = cls.__wire_name__ or f"{domain}.{cls.__name__}.v{cls.__wire_version__}"
+        other = self._classes.setdefault(name, cls)
+        if other is not cls:
+            raise DefinitionError(
+                f"{cls.__module__}.{cls.__qualname__} and {other.__module__}."
+                f"{other.__qualname__} have the same wire name {name}; rename one, or give it a "
+                f"version"
+            )
+        try:
+            codec: Codec[Any] = codecs[cls]
+        except Exception as error:
+            raise DefinitionError(
+                f"{cls.__module__}.{cls.__qualname__}: an annotation cannot be used: {error}"
+            ) from error
+        self._names[cls] = name
+        self._codecs_for(cls)[name] = codec
+
+
+def upcast_it(base: str) -> str:
+    """What to do about a version that no upcaster takes; ``{}`` stands for the version."""
+    domain, _, short = base.partition(".")
+    return (
+        f'write `@upcast("{short}", from_version={{}})`, register the function in the domain '
+        f"{domain}, then retry"
+    )

@@ -1,0 +1,342 @@
+"""Why: what came of an event for everyone who listens to it, and what instances wait for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from ..clock import from_micros
+from ..errors import UnknownMessage
+from ..model.subscriptions import PAGE, Listener, Listeners, transition_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime, timedelta
+
+    from ..store import Block, EventRecord, ParkedRecord, Store, TransitionRecord
+
+    from ..model.registry import Catalog
+    from ..model.process_definition import ProcessDefinition
+
+__all__ = ["Explainer", "Explanation", "StuckInstance"]
+
+CameOf: TypeAlias = Literal[
+    "started",
+    "stepped",
+    "skipped: no instance",
+    "skipped: complete",
+    "skipped: by decision",
+    "skipped",
+    "held",
+    "parked",
+    "waiting behind a parked one",
+    "waiting behind a retry",
+    "waiting",
+    "retrying",
+    "not delivered yet",
+    "not for us",
+    "failed to correlate",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What came of one event for one instance. Its `str` says it in a line.
+
+    Attributes:
+        process: the process manager's name
+        instance: the id that the event correlated to; None if it correlated to none
+        how: by what, such as ``"event.order_id"``
+        outcome: what came of it
+        detail: more about that: the transition, the error, the number to retry or skip
+
+    """
+
+    process: str
+    instance: str | None
+    how: str
+    outcome: CameOf
+    detail: str = ""
+
+    def __str__(self) -> str:
+        who = self.process if self.instance is None else f"{self.process} {self.instance!r}"
+        told = f" ({self.detail})" if self.detail else ""
+        return f"{who}, by {self.how}: {self.outcome}{told}"
+
+
+@dataclass(frozen=True, slots=True)
+class StuckInstance:
+    """An instance that has not moved for a while, and what it waits for. Its `str` is a line.
+
+    Attributes:
+        id: of the instance
+        version: of its newest transition
+        handler: that made it
+        time: when
+        timeouts: what is due, by name, with its time
+        commands: commands that are held back, by id, with their times
+        parked: the number of the parked event, timeout or refusal that suspends it
+        error: of what is parked
+        retry: when what failed is tried again
+
+    """
+
+    id: str
+    version: int
+    handler: str
+    time: datetime
+    timeouts: dict[str, datetime]
+    commands: dict[str, datetime]
+    parked: int | None = None
+    error: str | None = None
+    retry: datetime | None = None
+
+    @property
+    def waits_for_nothing(self) -> bool:
+        """Whether nothing but a new event can move it."""
+        return not (self.timeouts or self.commands or self.retry) and self.parked is None
+
+    def __str__(self) -> str:
+        reasons = []
+        if self.parked is not None:
+            reasons.append(f"somebody to retry or skip {self.parked} ({self.error})")
+        if self.retry is not None:
+            reasons.append(f"another attempt at {self.retry:%Y-%m-%d %H:%M:%S}")
+        reasons += [
+            f"the timeout {name!r} at {due:%Y-%m-%d %H:%M:%S}"
+            for name, due in self.timeouts.items()
+        ]
+        reasons += [
+            f"the command {command_id} to leave at {due:%Y-%m-%d %H:%M:%S}"
+            for command_id, due in self.commands.items()
+        ]
+        return (
+            f"{self.id}: at version {self.version} ({self.handler}) since "
+            f"{self.time:%Y-%m-%d %H:%M:%S}; waits for {', '.join(reasons) or 'events only'}"
+        )
+
+
+class Explainer:
+    """Answers from the store what became of things.
+
+    Args:
+        store: where to look
+        catalog: who there is
+        done: the position up to which a process manager's router is done
+        now: the time, in microseconds
+
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        catalog: Catalog,
+        done: Callable[[str], int],
+        now: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._done = done
+        self._now = now
+
+    def why(self, event_id: str) -> list[Explanation]:
+        """What came of an event for everyone who listens to it.
+
+        Raises:
+            UnknownMessage: there is no event of that id
+
+        """
+        position = self._store.position_of(event_id)
+        if not position:
+            raise UnknownMessage(
+                f"no event has the id {event_id!r}; events() lists what there is, with the ids"
+            )
+        record = self._store.read_log(position - 1, 1)[0]
+        parked = _Parked(self._store, record)
+        return [
+            row
+            for listener in Listeners(self._catalog).of(record)
+            for row in self._rows(listener, record, parked)
+        ]
+
+    def _rows(
+        self, listener: Listener, record: EventRecord, parked: _Parked
+    ) -> Iterator[Explanation]:
+        name, how = listener.definition.name, listener.how
+        # Read first: what is done later is not taken for missing.
+        is_done = self._done(name) >= record.position
+        unrouted = parked.find(name, "")
+        if unrouted is not None:
+            yield Explanation(name, None, how, "failed to correlate", _told(unrouted))
+            return
+        try:
+            instances = listener.instances(self._store, record)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+            outcome: CameOf = "failed to correlate" if is_done else "not delivered yet"
+            yield Explanation(name, None, how, outcome, f"{type(error).__name__}: {error}")
+            return
+        if not instances:
+            outcome = "not for us" if is_done else "not delivered yet"
+            detail = "no instance has learnt that key" if listener.learnt and is_done else ""
+            yield Explanation(name, None, how, outcome, detail)
+        for instance in instances:
+            outcome, detail = self._came_of(listener, instance, record, parked, is_done=is_done)
+            yield Explanation(name, instance, how, outcome, detail)
+
+    def _came_of(
+        self,
+        listener: Listener,
+        instance: str,
+        record: EventRecord,
+        parked: _Parked,
+        *,
+        is_done: bool,
+    ) -> tuple[CameOf, str]:
+        definition = listener.definition
+        # What still waits is looked at before what was done, so that an event on its way from
+        # the one to the other is seen in the second.
+        waits = self._waits(definition, instance, record, parked)
+        transition, before = transition_of(self._store, definition.name, instance, record)
+        if transition is not None:
+            return self._made(definition, instance, transition)
+        if waits is not None:
+            return waits
+        aside = parked.find(definition.name, instance)
+        if aside is not None:
+            return "parked", _told(aside)
+        if not is_done:
+            return "not delivered yet", ""
+        decided = parked.find(definition.name, instance, decided=True)
+        if decided is not None and decided.decision is not None and decided.decision[0] == "skip":
+            by = decided.decision[2] or "an operator"
+            return "skipped: by decision", f"by {by}, of what was parked as {decided.number}"
+        if before is None:
+            return "skipped: no instance", "it had not started"
+        if before.is_complete:
+            return "skipped: complete", f"since version {before.version}"
+        return "skipped", "its error was passed over, or its learnt key was another by then"
+
+    def _made(
+        self, definition: ProcessDefinition, instance: str, transition: TransitionRecord
+    ) -> tuple[CameOf, str]:
+        """What a transition was to its instance."""
+        detail = f"version {transition.version} by {transition.handler}"
+        if definition.stateless:
+            return "stepped", detail
+        before = transition.version - 1
+        is_first = (
+            not before
+            or self._store.read_transitions(definition.name, instance, before - 1, 1)[0].is_complete
+        )
+        return ("started" if is_first else "stepped"), detail
+
+    def _waits(
+        self,
+        definition: ProcessDefinition,
+        instance: str,
+        record: EventRecord,
+        parked: _Parked,
+    ) -> tuple[CameOf, str] | None:
+        """What is known of an event that an instance has neither handled nor passed over."""
+        block, positions = self._store.read_waiting(
+            definition.name, instance, record.position - 1, 1
+        )
+        if block is not None and block.position == record.position:
+            if block.kind == "retry":
+                return "retrying", f"attempt {block.attempts + 1} at {_moment(block.due)}"
+            aside = parked.find(definition.name, instance)
+            return "parked", str(block.parked) if aside is None else _told(aside)
+        if record.position not in positions:
+            return None
+        if block is None:
+            last = self._store.last_transition(definition.name, instance)
+            if last is None and definition.early == "hold":
+                return "held", "until the instance starts"
+            return "waiting", "it is about to be taken up"
+        if block.kind == "retry":
+            return "waiting behind a retry", f"of {_of(block)} at {_moment(block.due)}"
+        return "waiting behind a parked one", f"{_of(block)}, parked as {block.parked}"
+
+    def stuck(self, definition: ProcessDefinition, since: timedelta) -> Iterator[StuckInstance]:
+        """Instances that are not complete and have not moved for a time, in order of id."""
+        after = ""
+        before = self._now() - round(since.total_seconds() * 1_000_000)
+        while page := self._store.read_instances(definition.name, after, PAGE):
+            for name, last in page:
+                if not last.is_complete and last.time <= before:
+                    yield self._stuck(definition, name, last)
+            after = page[-1][0]
+
+    def _stuck(
+        self, definition: ProcessDefinition, name: str, last: TransitionRecord
+    ) -> StuckInstance:
+        block, _ = self._store.read_waiting(definition.name, name, 0, 1)
+        parked = error = retry = None
+        if block is not None and block.kind == "retry":
+            retry = from_micros(block.due)
+        elif block is not None:
+            parked = block.parked
+            page = self._store.read_parked(parked - 1, 1)
+            if page and page[0].number == parked:
+                error = f"{page[0].error_type}: {page[0].error_text}"
+        timers = last.timers or {}
+        now = self._now()
+        return StuckInstance(
+            id=name,
+            version=last.version,
+            handler=last.handler,
+            time=from_micros(last.time),
+            timeouts={
+                what: from_micros(due)
+                for what, due in timers.items()
+                if what in definition.timeouts
+            },
+            # One whose time has come has left.
+            commands={
+                what: from_micros(due)
+                for what, due in timers.items()
+                if what not in definition.timeouts and due > now
+            },
+            parked=parked,
+            error=error,
+            retry=retry,
+        )
+
+
+class _Parked:
+    """What was parked of one event; looked for when somebody asks, and then once."""
+
+    def __init__(self, store: Store, record: EventRecord) -> None:
+        self._store = store
+        self._position = record.position
+        self._found: dict[bool, dict[tuple[str, str], ParkedRecord]] = {}
+
+    def find(self, process: str, instance: str, *, decided: bool = False) -> ParkedRecord | None:
+        """The newest record for an instance; ``""`` for an event that found none."""
+        if decided not in self._found:
+            self._found[decided] = {
+                (one.process, one.instance): one for one in self._read(decided=decided)
+            }
+        return self._found[decided].get((process, instance))
+
+    def _read(self, *, decided: bool) -> Iterator[ParkedRecord]:
+        after = 0
+        while page := self._store.read_parked(after, PAGE, decided=decided):
+            for one in page:
+                if one.position == self._position and not one.effect:
+                    yield one
+            after = page[-1].number
+
+
+def _told(parked: ParkedRecord) -> str:
+    return f"{parked.number}: {parked.error_type}: {parked.error_text}"
+
+
+def _of(block: Block) -> str:
+    if block.position:
+        return f"the event at {block.position}"
+    return f"the timeout {block.name!r}" if block.name else "a refusal"
+
+
+def _moment(micros: int) -> str:
+    return f"{from_micros(micros):%Y-%m-%d %H:%M:%S}"

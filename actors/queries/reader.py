@@ -1,0 +1,305 @@
+"""Looking at a store: what `get`, `history` and `events` answer, beside a writer or without one."""
+
+from __future__ import annotations
+
+import heapq
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from ..store import InvalidName, check_name
+
+from ..engine.aggregate_actor import load_aggregate
+from ..clock import from_micros, to_micros
+from ..messages.codec import differ, load_headers
+from ..errors import InvalidMessage, shown
+from ..messages.identifiers import category_of, id_of, plain_text
+from ..authoring.process_manager import ProcessManager
+from .views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from ..store import EventRecord, Store, TransitionRecord
+
+    from ..authoring.aggregate import Aggregate, AggregateDefinition
+    from ..model.registry import Catalog
+    from ..model.process_definition import ProcessDefinition
+
+__all__ = ["Reader"]
+
+NEVER = (1 << 63) - 1
+
+PAGE = 256
+"""Rows read at a time; no read transaction is kept while the caller looks at them."""
+
+
+class Reader:
+    """Answers questions from the store alone, so that only what is on disk is seen."""
+
+    def __init__(self, store: Store, catalog: Catalog) -> None:
+        self._store = store
+        self._catalog = catalog
+
+    def get(
+        self, cls: type[ProcessManager | Aggregate], name: object
+    ) -> InstanceView | AggregateView | None:
+        """One instance or aggregate, or None if nothing ever happened to it."""
+        if issubclass(type(cls), type) and issubclass(cls, ProcessManager):
+            process = self._catalog.process(cls)
+            return self._instance(process, id_of(name, f"for {cls.__name__}"))
+        aggregate = self._catalog.aggregate(cast("type[Aggregate]", cls))
+        return self._aggregate(aggregate, id_of(name, f"for {cls.__name__}"))
+
+    def history(self, cls: type[ProcessManager], name: object) -> Iterator[Transition]:
+        """The transitions of one instance, oldest first."""
+        definition = self._catalog.process(cls)
+        return self._transitions(definition, id_of(name, f"for {cls.__name__}"))
+
+    def events(self, stream_or_category: str | None, after: int) -> Iterator[StoredEvent]:
+        """Events of the log, of a category, or of a stream, in order of position."""
+        if not issubclass(type(after), int) or not 0 <= after <= NEVER:
+            raise InvalidMessage(f"after={shown(after)} is no position; give a whole number from 0")
+        if stream_or_category is None:
+            return self._log(None, after)
+        name = plain_text(stream_or_category)
+        if name is None:
+            raise InvalidMessage(
+                f"{shown(stream_or_category)} is no stream or category; give a str"
+            )
+        check_name("stream or category", name)
+        return self._stream(name, after) if "-" in name else self._log(name, after)
+
+    def find(
+        self,
+        cls: type[ProcessManager],
+        fields: Mapping[str, Any],
+        *,
+        complete: bool | None,
+        suspended: bool | None,
+    ) -> Iterator[InstanceView]:
+        """Instances by completion, suspension and the values of fields, in order of id."""
+        if not issubclass(type(cls), type):
+            raise TypeError(f"find: {shown(cls)} is no class; give a process manager")
+        if not issubclass(cls, ProcessManager):
+            raise TypeError(
+                f"find lists the instances of process managers, and {cls.__qualname__} is none; "
+                f"use events() with its category to see which aggregates there are"
+            )
+        definition = self._catalog.process(cls)
+        unknown = fields.keys() - definition.state.fields.keys()
+        if unknown:
+            raise TypeError(
+                f"find: {cls.__qualname__} has no field {min(unknown)!r}; "
+                f"it has {', '.join(definition.state.fields) or 'none'}"
+            )
+        return self._found(definition, fields, complete=complete, suspended=suspended)
+
+    def _found(
+        self,
+        definition: ProcessDefinition,
+        fields: Mapping[str, Any],
+        *,
+        complete: bool | None,
+        suspended: bool | None,
+    ) -> Iterator[InstanceView]:
+        for name, record in self._candidates(definition, fields, complete, suspended):
+            last = record or self._store.last_transition(definition.name, name)
+            if complete is not None and complete is not (last is not None and last.is_complete):
+                continue
+            state = definition.state.fresh() if last is None else definition.state_of(last)
+            if any(differ(state[field], value) for field, value in fields.items()):
+                continue
+            view = self._view(definition, name, last, state)
+            if view is not None and suspended in {None, view.status == "suspended"}:
+                yield view
+
+    def _candidates(
+        self,
+        definition: ProcessDefinition,
+        fields: Mapping[str, Any],
+        complete: bool | None,
+        suspended: bool | None,
+    ) -> Iterator[tuple[str, TransitionRecord | None]]:
+        """The instances to look at, by the shortest way, with what was read of them already."""
+        for field in definition.state.indexed:
+            # A key that is not set, or no id, is not in the index: then all are looked at.
+            with suppress(InvalidMessage, InvalidName):
+                if field in fields:
+                    key = id_of(fields[field], field)
+                    found = self._store.read_index(definition.name, field, key)
+                    return ((name, None) for name in found)
+        if suspended:
+            return ((name, None) for name in sorted(self._suspended(definition)))
+        started = self._instances(definition)
+        if complete or suspended is False:
+            return started
+        # What is parked is short, and rarely has an instance that never started.
+        others = (
+            name
+            for name in sorted(self._suspended(definition))
+            if self._store.last_transition(definition.name, name) is None
+        )
+        return _without_twins(
+            heapq.merge(started, ((name, None) for name in others), key=lambda one: one[0])
+        )
+
+    def _instances(
+        self, definition: ProcessDefinition
+    ) -> Iterator[tuple[str, TransitionRecord | None]]:
+        after = ""
+        while page := self._store.read_instances(definition.name, after, PAGE):
+            yield from page
+            after = page[-1][0]
+
+    def _suspended(self, definition: ProcessDefinition) -> set[str]:
+        """The instances that something parked suspends."""
+        after, found = 0, set()
+        while page := self._store.read_parked(after, PAGE):
+            found |= {one.instance for one in page if one.blocks and one.process == definition.name}
+            after = page[-1].number
+        return found
+
+    def _instance(self, definition: ProcessDefinition, name: str) -> InstanceView | None:
+        last = self._store.last_transition(definition.name, name)
+        state = definition.state.fresh() if last is None else definition.state_of(last)
+        return self._view(definition, name, last, state)
+
+    def _view(
+        self,
+        definition: ProcessDefinition,
+        name: str,
+        last: TransitionRecord | None,
+        state: dict[str, Any],
+    ) -> InstanceView | None:
+        block, _ = self._store.read_waiting(definition.name, name, 0, 1)
+        is_suspended = block is not None and block.kind == "parked"
+        if last is None:
+            return InstanceView(name, state, 0, False, "suspended") if is_suspended else None
+        status: Literal["running", "complete", "suspended"]
+        status = "suspended" if is_suspended else "complete" if last.is_complete else "running"
+        return InstanceView(name, state, last.version, last.is_complete, status)
+
+    def _aggregate(self, definition: AggregateDefinition, name: str) -> AggregateView | None:
+        aggregate = load_aggregate(
+            definition, f"{definition.category}-{name}", self._store, self._catalog
+        )
+        if not aggregate.version:
+            return None
+        return AggregateView(name, dict(aggregate.__dict__), aggregate.version)
+
+    def parked(self, *, decided: bool) -> Iterator[Parked]:
+        """What is parked, or was until somebody decided."""
+        after = 0
+        while page := self._store.read_parked(after, PAGE, decided=decided):
+            for record in page:
+                action, time, by = record.decision or (None, None, None)
+                yield Parked(
+                    id=record.number,
+                    process=record.process,
+                    instance=record.instance,
+                    cause=record.cause,
+                    error=f"{record.error_type}: {record.error_text}",
+                    attempts=record.attempts,
+                    time=from_micros(record.time),
+                    decision=action,
+                    decided_at=None if time is None else from_micros(time),
+                    decided_by=by,
+                )
+            after = page[-1].number
+
+    def timeouts(
+        self, cls: type[ProcessManager] | None, name: object, before: datetime | None
+    ) -> Iterator[Timeout]:
+        """What is due later, in order of time."""
+        process = None if cls is None else self._catalog.process(cls).name
+        instance = None if name is None else id_of(name, "of the instance")
+        until = NEVER if before is None else to_micros(before)
+        after = b""
+        while page := self._store.read_timers(after, until, PAGE):
+            for key, timer in page:
+                after = key
+                if process not in {None, timer.process} or instance not in {None, timer.instance}:
+                    continue
+                held = timer.command
+                yield Timeout(
+                    process=timer.process,
+                    instance=timer.instance,
+                    name=timer.name,
+                    kind=timer.kind,
+                    due=from_micros(timer.due),
+                    command=None
+                    if held is None
+                    else self._catalog.load_command(held.type, held.data),
+                )
+
+    def _transitions(self, definition: ProcessDefinition, name: str) -> Iterator[Transition]:
+        after = 0
+        while True:
+            page = self._store.read_transitions(definition.name, name, after, PAGE)
+            for record in page:
+                yield self._transition(definition, record)
+            if len(page) < PAGE:
+                return
+            after = page[-1].version
+
+    def _transition(self, definition: ProcessDefinition, record: TransitionRecord) -> Transition:
+        return Transition(
+            version=record.version,
+            handler=record.handler,
+            state=definition.state_of(record),
+            is_complete=record.is_complete,
+            cause=record.cause,
+            commands=tuple(
+                self._catalog.load_command(kind, data) for _, kind, data in record.commands
+            ),
+            time=from_micros(record.time),
+            correlation_id=record.correlation_id,
+            note=record.note,
+        )
+
+    def _stream(self, stream: str, after: int) -> Iterator[StoredEvent]:
+        version = 0
+        while True:
+            page = self._store.read_stream(stream, version, PAGE)
+            for record in page:
+                if record.position > after:
+                    yield self._event(record)
+            if len(page) < PAGE:
+                return
+            version = page[-1].version
+
+    def _log(self, category: str | None, after: int) -> Iterator[StoredEvent]:
+        while True:
+            page = self._store.read_log(after, PAGE)
+            for record in page:
+                if category is None or category_of(record.stream) == category:
+                    yield self._event(record)
+            if len(page) < PAGE:
+                return
+            after = page[-1].position
+
+    def _event(self, record: EventRecord) -> StoredEvent:
+        return StoredEvent(
+            event=self._catalog.load_event(record),
+            event_id=record.event_id,
+            type=record.type,
+            stream=record.stream,
+            version=record.version,
+            position=record.position,
+            time=from_micros(record.time),
+            correlation_id=record.correlation_id,
+            causation_id=record.causation_id,
+            headers=load_headers(record.headers),
+        )
+
+
+def _without_twins(
+    found: Iterator[tuple[str, TransitionRecord | None]],
+) -> Iterator[tuple[str, TransitionRecord | None]]:
+    """Leave out the second of two with one id: it started while others were listed."""
+    newest = ""
+    for name, record in found:
+        if name != newest:
+            yield name, record
+        newest = name

@@ -1,0 +1,436 @@
+"""What an event belongs to: all that one beginning led to, as a tree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from ..store import CorruptRecord
+
+from ..clock import from_micros
+from ..errors import UnknownMessage
+from ..model.subscriptions import PAGE, Listeners, first_where, transition_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from ..store import EventRecord, Store, TransitionRecord
+
+    from ..model.registry import Catalog
+    from ..model.subscriptions import Listener
+
+__all__ = ["TraceNode", "Tracer"]
+
+BY_PEOPLE = frozenset({"refresh", "operator"})
+"""Causes of transitions that belong to no chain, although they continue one's correlation."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class TraceNode:
+    """One link of a chain. Its `str` is the whole tree from here, one line for each node.
+
+    Attributes:
+        kind: ``"command"``, ``"event"`` or ``"transition"``
+        id: its id; of a transition, ``<process>-<instance>@<version>``
+        type: the wire name, or the handler of a transition; empty for a command from outside,
+            of which the store keeps only the id once it is carried out
+        process: of a transition, or of the one that issued a command
+        instance: the same
+        position: of an event
+        time: when it was stored or issued; None for a command from outside
+        children: what it led to
+        note: why a command was refused, or which timeout was due
+
+    """
+
+    kind: Literal["command", "event", "transition"]
+    id: str
+    type: str
+    process: str | None = None
+    instance: str | None = None
+    position: int | None = None
+    time: datetime | None = None
+    children: tuple[TraceNode, ...] = ()
+    note: str = ""
+
+    def walk(self) -> Iterator[tuple[int, TraceNode]]:
+        """This node and all below it, each before its children, with its depth from 0."""
+        todo = [(0, self)]
+        while todo:
+            depth, node = todo.pop()
+            yield depth, node
+            todo += [(depth + 1, child) for child in reversed(node.children)]
+
+    def __str__(self) -> str:
+        return "\n".join("  " * depth + node.line for depth, node in self.walk())
+
+    def __repr__(self) -> str:
+        # Not with the children: a chain may be longer than Python can nest.
+        return f"<TraceNode {self.line}, {len(self.children)} children>"
+
+    @property
+    def line(self) -> str:
+        """This node alone, in words."""
+        parts: list[str] = [self.kind]
+        if self.kind == "transition":
+            parts += [self.id, f"({self.type})"]
+        elif self.type:
+            parts += [self.type, f"({self.id})"]
+        else:
+            parts.append(self.id)
+        if self.position is not None:
+            parts.append(f"at {self.position}")
+        if self.note:
+            parts.append(f"- {self.note}")
+        return " ".join(parts)
+
+
+class Tracer:
+    """Puts a chain together from the store.
+
+    Nothing is indexed by correlation id. The way up follows causation ids. The way down asks, of
+    each event, the process managers that listen to it now, and, of each command, the stream of its
+    aggregate from the moment it was issued; so a chain costs about what it is long, wherever it is
+    in the log. Only for a command that no aggregate of this runtime takes is the log itself
+    searched, from where the command was issued to where its first event is, or to the end.
+    """
+
+    def __init__(self, store: Store, catalog: Catalog) -> None:
+        self._store = store
+        self._catalog = catalog
+
+    def trace(self, wanted: str) -> TraceNode:
+        """The chain that an event is in, or that a command from outside began.
+
+        Raises:
+            UnknownMessage: nothing has that id
+
+        """
+        record = self._record(wanted)
+        if record is not None:
+            return _Chain(self._store, self._catalog).around(record)
+        result = self._store.result_of(wanted)
+        if result is not None and result.first_position:
+            first = self._store.read_log(result.first_position - 1, 1)[0]
+            return _Chain(self._store, self._catalog).around(first)
+        if result is not None:
+            refused = "" if result.refusal is None else f"refused: {result.refusal}"
+            return TraceNode("command", wanted, "", note=refused)
+        raise UnknownMessage(
+            f"no event has the id {wanted!r}, and no command of that id was carried out; "
+            f"events() lists what there is, with the ids"
+        )
+
+    def _record(self, event_id: str) -> EventRecord | None:
+        position = self._store.position_of(event_id)
+        return self._store.read_log(position - 1, 1)[0] if position else None
+
+
+class _Node:
+    """A node while its children are being gathered."""
+
+    def __init__(self, made: Callable[[tuple[TraceNode, ...]], TraceNode]) -> None:
+        self.made = made
+        self.children: list[_Node] = []
+
+
+class _Chain:
+    """One chain while it is being put together."""
+
+    def __init__(self, store: Store, catalog: Catalog) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._listeners = Listeners(catalog)
+        self._correlation_id = ""
+        # The transitions on the way up from what was asked for, by their causes. They belong to
+        # the tree even where classes have changed and the way down would miss them.
+        self._known: dict[str, dict[tuple[str, str], TransitionRecord]] = {}
+        self._transitions: dict[tuple[str, str, int], _Node] = {}
+        self._todo: list[Callable[[], None]] = []
+
+    def around(self, record: EventRecord) -> TraceNode:
+        self._correlation_id = record.correlation_id
+        first = self._climb(record)
+        if first.causation_id is None:
+            root = self._event(first)
+        else:
+            command_id = first.causation_id
+            root = _Node(lambda made: TraceNode("command", command_id, "", children=made))
+            root.children += [self._event(one) for one in self._siblings(first)]
+        while self._todo:
+            self._todo.pop()()
+        return _frozen(root)
+
+    # Up
+
+    def _climb(self, record: EventRecord) -> EventRecord:
+        """The first event of the chain; what was passed on the way is noted."""
+        while record.causation_id is not None:
+            cause = self._cause_of_command(record.causation_id)
+            if cause is None:
+                break
+            record = cause
+        return record
+
+    def _cause_of_command(self, command_id: str) -> EventRecord | None:
+        """The event before an issued command; None if the command came from outside."""
+        issuer = self._issuer(command_id)
+        while issuer is not None:
+            process, instance, transition = issuer
+            self._known.setdefault(transition.cause, {})[process, instance] = transition
+            record = self._event_that_caused(transition)
+            if record is not None:
+                return record
+            if transition.cause.startswith("timeout:") or transition.cause in BY_PEOPLE:
+                # It shares its correlation with the transition before it.
+                page = self._store.read_transitions(process, instance, transition.version - 2, 1)
+                issuer = (process, instance, page[0]) if transition.version > 1 else None
+            else:
+                issuer = self._issuer(transition.cause)
+        return None
+
+    def _event_that_caused(self, transition: TransitionRecord) -> EventRecord | None:
+        position = self._store.position_of(transition.cause)
+        if not position:
+            return None
+        record = self._store.read_log(position - 1, 1)[0]
+        return record if record.correlation_id == transition.correlation_id else None
+
+    def _issuer(self, command_id: str) -> tuple[str, str, TransitionRecord] | None:
+        """The transition that issued a command, as its id says, if it really did."""
+        process, _, rest = command_id.partition("-")
+        instance, _, number = rest.rpartition("@")
+        version = number.partition(".")[0]
+        if not (instance and version.isdecimal() and 0 < int(version) < 1 << 63):
+            return None
+        page = self._store.read_transitions(process, instance, int(version) - 1, 1)
+        if page and any(one[0] == command_id for one in page[0].commands):
+            return process, instance, page[0]
+        return None
+
+    def _siblings(self, first: EventRecord) -> Iterator[EventRecord]:
+        """All events of the command that made this one."""
+        version = first.version
+        while version > 1:
+            before = self._store.read_stream(first.stream, version - 2, 1)[0]
+            if before.causation_id != first.causation_id:
+                break
+            version -= 1
+        yield from self._run(self._stream(first.stream, version - 1), str(first.causation_id))
+
+    # Down
+
+    def _event(self, record: EventRecord) -> _Node:
+        node = _Node(
+            lambda made: TraceNode(
+                "event",
+                record.event_id,
+                record.type,
+                position=record.position,
+                time=from_micros(record.time),
+                children=made,
+            )
+        )
+        self._todo.append(lambda: self._follow_event(node, record))
+        return node
+
+    def _follow_event(self, node: _Node, record: EventRecord) -> None:
+        found = dict(self._known.get(record.event_id, {}))
+        for listener in self._listeners.of(record):
+            name = listener.definition.name
+            for instance in self._instances(listener, record):
+                transition, _ = transition_of(self._store, name, instance, record)
+                if transition is not None:
+                    found[name, instance] = transition
+        for (process, instance), transition in found.items():
+            made = self._transition(process, instance, transition)
+            if made is not None:
+                node.children.append(made)
+                self._follow_timeouts(made, process, instance, transition)
+
+    def _instances(self, listener: Listener, record: EventRecord) -> list[str]:
+        try:
+            return listener.instances(self._store, record)
+        except CorruptRecord:
+            raise
+        except Exception:  # noqa: BLE001 - whatever it is, the event was parked; `why` tells so
+            return []
+
+    def _transition(
+        self, process: str, instance: str, transition: TransitionRecord
+    ) -> _Node | None:
+        """A node for a transition with all that it issued; None if it is in the tree already."""
+        key = (process, instance, transition.version)
+        if key in self._transitions or transition.correlation_id != self._correlation_id:
+            return None
+        note = transition.note or ""
+        if transition.cause.startswith("timeout:"):
+            note = transition.cause.replace(":", " ", 1)
+        node = _Node(
+            lambda made: TraceNode(
+                "transition",
+                f"{process}-{instance}@{transition.version}",
+                transition.handler,
+                process,
+                instance,
+                time=from_micros(transition.time),
+                children=made,
+                note=note,
+            )
+        )
+        self._transitions[key] = node
+        for command_id, kind, data in transition.commands:
+            node.children.append(
+                self._command(process, instance, transition, (command_id, kind, data))
+            )
+        return node
+
+    def _follow_timeouts(
+        self, node: _Node, process: str, instance: str, transition: TransitionRecord
+    ) -> None:
+        """Timeouts continue the chain of the transition before them, so they follow it."""
+        newest = node
+        for later in self._history(process, instance, transition.version):
+            is_timeout = later.cause.startswith("timeout:")
+            if not (is_timeout or later.cause in BY_PEOPLE) or (
+                later.correlation_id != self._correlation_id
+            ):
+                return
+            if not is_timeout:
+                continue
+            made = self._transition(process, instance, later)
+            if made is None:
+                return
+            setter = self._transitions.get(
+                (process, instance, self._setter(later, process, instance))
+            )
+            (setter or newest).children.append(made)
+            newest = made
+
+    def _setter(self, transition: TransitionRecord, process: str, instance: str) -> int:
+        """The version of the transition that set the timeout which made this one."""
+        name = transition.cause.removeprefix("timeout:")
+        due: int | None = None
+        for version in range(transition.version - 1, 0, -1):
+            before = self._store.read_transitions(process, instance, version - 1, 1)[0]
+            found = (before.timers or {}).get(name)
+            if found is None or (due is not None and found != due):
+                return version + 1
+            # An operator may have moved it, which is not setting it.
+            due = None if before.cause in BY_PEOPLE else found
+        return 1
+
+    def _command(
+        self,
+        process: str,
+        instance: str,
+        transition: TransitionRecord,
+        command: tuple[str, str, bytes],
+    ) -> _Node:
+        command_id, kind, data = command
+        refused: list[str] = []
+        node = _Node(
+            lambda made: TraceNode(
+                "command",
+                command_id,
+                kind,
+                process,
+                instance,
+                time=from_micros(transition.time),
+                children=made,
+                note="".join(refused),
+            )
+        )
+
+        def follow() -> None:
+            made = list(self._run(self._events_after(transition.seen, kind, data), command_id))
+            node.children += [self._event(one) for one in made]
+            if made:
+                return
+            refusal = self._refusal(process, instance, transition.version, kind, command_id)
+            told = None if refusal is None else self._transition(process, instance, refusal)
+            if refusal is not None and told is not None:
+                refused.append(f"refused: {refusal.note or ''}")
+                node.children.append(told)
+                self._follow_timeouts(told, process, instance, refusal)
+
+        self._todo.append(follow)
+        return node
+
+    def _refusal(
+        self, process: str, instance: str, version: int, kind: str, command_id: str
+    ) -> TransitionRecord | None:
+        """What the refusal of a command did to the instance that issued it."""
+        definition = self._catalog.process_named(process)
+        if definition is not None and kind not in {
+            self._catalog.name_of(one) for one in definition.rejections
+        }:
+            return None
+        for later in self._history(process, instance, version):
+            if later.cause == command_id:
+                return later
+        return None
+
+    # Reading
+
+    def _events_after(self, position: int, kind: str, data: bytes) -> Iterator[EventRecord]:
+        """Where the events of a command are: in its aggregate's stream, or in the log."""
+        try:
+            command = self._catalog.load_command(kind, data)
+            stream = self._catalog.taker_of(type(command)).stream_of(command)
+        except Exception:  # noqa: BLE001 - its classes are not here, or are other ones by now
+            return self._log(position)
+        return self._stream(stream, self._version_after(stream, position))
+
+    def _version_after(self, stream: str, position: int) -> int:
+        """The last version of a stream that is not behind a position."""
+
+        def is_behind(version: int) -> bool:
+            page = self._store.read_stream(stream, version - 1, 1)
+            return not page or page[0].position > position
+
+        last = 1
+        while not is_behind(last):
+            last *= 2
+        return first_where(is_behind, last) - 1
+
+    @staticmethod
+    def _run(records: Iterator[EventRecord], command_id: str) -> Iterator[EventRecord]:
+        """The events that a command made; they are next to each other."""
+        has_begun = False
+        for record in records:
+            if record.causation_id == command_id:
+                has_begun = True
+                yield record
+            elif has_begun:
+                return
+
+    def _stream(self, stream: str, after: int) -> Iterator[EventRecord]:
+        # Few at first: what is looked for is nearly always the next one.
+        limit = 4
+        while page := self._store.read_stream(stream, after, limit):
+            yield from page
+            after, limit = page[-1].version, PAGE
+
+    def _log(self, after: int) -> Iterator[EventRecord]:
+        while page := self._store.read_log(after, PAGE):
+            yield from page
+            after = page[-1].position
+
+    def _history(self, process: str, instance: str, after: int) -> Iterator[TransitionRecord]:
+        limit = 4
+        while page := self._store.read_transitions(process, instance, after, limit):
+            yield from page
+            after, limit = page[-1].version, PAGE
+
+
+def _frozen(root: _Node) -> TraceNode:
+    """The tree, from its leaves up; a chain may be longer than Python can nest calls."""
+    order = [root]
+    for node in order:
+        order += node.children
+    made: dict[int, TraceNode] = {}
+    for node in reversed(order):
+        made[id(node)] = node.made(tuple(made[id(child)] for child in node.children))
+    return made[id(root)]

@@ -1,0 +1,160 @@
+"""What the runtime shows of what is stored. Views are copies: changing one changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ..messages.types import Command, Event
+
+__all__ = ["AggregateView", "InstanceView", "Parked", "StoredEvent", "Timeout", "Transition"]
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceView:
+    """A process instance as its newest transition left it.
+
+    Attributes:
+        id: its correlation id
+        state: its fields
+        version: how many transitions it had
+        is_complete: whether the process has ended
+        status: ``"suspended"`` while something is parked and the rest waits behind it, but not
+            while what failed is to be tried again by itself
+
+    """
+
+    id: str
+    state: dict[str, Any]
+    version: int
+    is_complete: bool
+    status: Literal["running", "complete", "suspended"]
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateView:
+    """An aggregate as its events left it.
+
+    Attributes:
+        id: what names it within its category
+        state: its fields
+        version: how many events it made
+
+    """
+
+    id: str
+    state: dict[str, Any]
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """What one event did to one instance.
+
+    Attributes:
+        version: 1 for the first of the instance
+        handler: the method's name
+        state: the fields after it
+        is_complete: whether the process ended with it
+        cause: the id of the event
+        commands: what it issued
+        time: when it was made
+        correlation_id: the id that everything in its chain shares
+        note: the reason of a refusal, or what an operator changed and who asked
+
+    """
+
+    version: int
+    handler: str
+    state: dict[str, Any]
+    is_complete: bool
+    cause: str
+    commands: tuple[Command, ...]
+    time: datetime
+    correlation_id: str
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event, and where it is.
+
+    Attributes:
+        event: the event itself; an `UnknownEvent` if its class is not here
+        event_id: its id
+        type: its wire name
+        stream: its stream
+        version: its place in the stream, from 1
+        position: its place in the global log, from 1
+        time: when it was stored
+        correlation_id: the id that everything in its chain shares
+        causation_id: the id of the command or event that caused it, if one did
+        headers: what its publisher said about it
+
+    """
+
+    event: Event
+    event_id: str
+    type: str
+    stream: str
+    version: int
+    position: int
+    time: datetime
+    correlation_id: str
+    causation_id: str | None = None
+    headers: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """What could not be handled, and waits for a person, or was decided by one.
+
+    Attributes:
+        id: what `retry` and `skip` take
+        process: the process manager's name; empty for a command from outside
+        instance: whose step it would have been; empty if the event could not be correlated
+        cause: the id of the event or command, or ``timeout:<name>``
+        error: the exception's type and text
+        attempts: how often it was tried
+        time: when it was parked
+        decision: ``"retry"`` or ``"skip"``, once somebody decided
+        decided_at: when
+        decided_by: who asked, if that was said
+
+    """
+
+    id: int
+    process: str
+    instance: str
+    cause: str
+    error: str
+    attempts: int
+    time: datetime
+    decision: str | None = None
+    decided_at: datetime | None = None
+    decided_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """Something that is due later: a timeout, another attempt, or a command that is held back.
+
+    Attributes:
+        process: the process manager's name
+        instance: whose it is
+        name: of the timeout, ``"retry"``, or the command's id
+        kind: ``"timeout"``, ``"retry"`` or ``"command"``
+        due: when
+        command: the command that is held back
+
+    """
+
+    process: str
+    instance: str
+    name: str
+    kind: str
+    due: datetime
+    command: Command | None = None

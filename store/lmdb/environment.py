@@ -1,0 +1,439 @@
+"""The LMDB file itself: opening, locking, and growing.
+
+Everything about LMDB that is not about our records is here. `docs/store-format.md` names the
+files in a store's folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import mmap
+import os
+import resource
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import lmdb
+
+from ..errors import (
+    ClosedError,
+    DamagedStore,
+    LockedStore,
+    ReadOnlyStore,
+    StoreError,
+    StoreFull,
+)
+from ..maintenance.file_swap import alone, opening, sync_folder
+from .read_txn import Latest, ReadGate, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lmdb import _Database
+
+__all__ = ["DATA_FILE", "Durability", "Environment"]
+
+Durability: TypeAlias = Literal["fsync", "os", "none"]
+
+DATA_FILE = "data.mdb"
+WRITER_FILE = "writer.lock"
+
+# A reader takes a slot for as long as one of its short transactions lasts.
+MAX_READERS = 1024
+MAX_TABLES = 32
+# The file is kept longer than what is used by so much, or more.
+ROOM = 1 << 22
+# The map doubles while it is small, and then grows by this much.
+LARGEST_GROWTH = 16 << 30
+# Addresses beyond what is used, while somebody reads for long.
+SPARE = 1 << 30
+# With less than this left, a disk is full.
+SCARCE = 1 << 20
+
+
+class _Shared:
+    """One LMDB environment of this process.
+
+    LMDB forbids a second one on the same file, so a reader beside a writer shares it.
+    """
+
+    def __init__(self, env: lmdb.Environment, *, read_only: bool, sync: bool) -> None:
+        self.env = env
+        self.read_only = read_only
+        self.sync = sync
+        self.gate = ReadGate()
+        self.users = 1
+        self.tables: dict[str, _Database] = {}
+        self.tables_lock = threading.Lock()
+
+
+_open: dict[str, _Shared] = {}
+_open_lock = threading.Lock()
+# Counts forks, so that a child can tell that what it holds is its parent's.
+_generation = 0
+_writer_fds: set[int] = set()
+
+
+def _forget_parent() -> None:
+    global _generation, _open_lock  # noqa: PLW0603 - a fork changes the whole process
+    _generation += 1
+    _open_lock = threading.Lock()
+    _open.clear()
+    # A lock lives as long as any copy of its descriptor; ours must not outlive the parent.
+    for fd in _writer_fds:
+        os.close(fd)
+    _writer_fds.clear()
+
+
+os.register_at_fork(after_in_child=_forget_parent)
+
+
+class Environment:
+    """One store's folder, open for reading or as its only writer."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        read_only: bool,
+        durability: Durability,
+        map_size: int,
+    ) -> None:
+        # Absolute, since the process may change its folder while the store is open.
+        self.path = Path(path).absolute()
+        try:
+            self._key = os.path.realpath(self.path)
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path!r} cannot be a folder: {error}") from error
+        self.read_only = read_only
+        self._durability = durability
+        self._generation = _generation
+        self._closed = False
+        self._writer_fd = -1
+        self._length = 0
+        self.latest = Latest(self)
+        if read_only:
+            self._refuse_missing()
+        else:
+            self._create_folder()
+            self._lock_for_writing()
+        try:
+            self._refuse_empty_file()
+            self._shared = self._attach(map_size)
+        except BaseException:
+            self._unlock()
+            raise
+
+    # Opening
+
+    def _refuse_missing(self) -> None:
+        if not (self.path / DATA_FILE).is_file():
+            raise StoreError(
+                f"there is no store at {self.path}; a store is made by opening it for writing"
+            )
+
+    def _create_folder(self) -> None:
+        try:
+            existed = self.path.exists()
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not existed and self._durability == "fsync":
+                sync_folder(self.path.parent)
+        except OSError as error:
+            raise StoreError(f"the folder {self.path} cannot be made: {error}") from error
+
+    def _lock_for_writing(self) -> None:
+        lock_file = self.path / WRITER_FILE
+        try:
+            fd = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StoreError(f"{lock_file} cannot be opened: {error}") from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.read(fd, 64).decode(errors="replace").strip() or "unknown"
+            os.close(fd)
+            raise LockedStore(
+                f"the store at {self.path} is already open for writing, by process {owner}; "
+                f"close that one first, or open this one with read_only=True"
+            ) from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, str(os.getpid()).encode(), 0)
+        self._writer_fd = fd
+        _writer_fds.add(fd)
+
+    def _unlock(self) -> None:
+        if self._writer_fd >= 0:
+            if self._writer_fd in _writer_fds:
+                _writer_fds.discard(self._writer_fd)
+                os.close(self._writer_fd)
+            self._writer_fd = -1
+
+    def _refuse_empty_file(self) -> None:
+        # LMDB takes an empty file for a new one, and would start over without a word.
+        data = self.path / DATA_FILE
+        if data.exists() and data.stat().st_size == 0:
+            raise DamagedStore(f"{data} is empty: it was truncated; restore it from a copy")
+
+    def _attach(self, map_size: int) -> _Shared:
+        with _open_lock:
+            shared = _open.get(self._key)
+            if shared is not None:
+                if not self.read_only and shared.read_only:
+                    raise LockedStore(
+                        f"the store at {self.path} is open for reading in this process; open it "
+                        f"for writing first, and for reading beside that"
+                    )
+                if not self.read_only and shared.sync != (self._durability == "fsync"):
+                    raise LockedStore(
+                        f"the store at {self.path} is still open for reading in this process, "
+                        f"since it was open for writing with another durability; close that first"
+                    )
+                shared.users += 1
+                return shared
+            shared = _Shared(
+                self._open_lmdb(map_size),
+                read_only=self.read_only,
+                sync=self._durability == "fsync",
+            )
+            try:
+                self._refuse_truncated(shared.env)
+            except BaseException:
+                shared.env.close()
+                raise
+            _open[self._key] = shared
+            return shared
+
+    def _open_lmdb(self, map_size: int) -> lmdb.Environment:
+        data = self.path / DATA_FILE
+        is_new = not data.exists()
+        sync = self._durability == "fsync"
+        try:
+            with opening(data):
+                env = lmdb.Environment(
+                    str(self.path),
+                    map_size=0 if self.read_only else max(map_size, _size(data)),
+                    readonly=self.read_only,
+                    max_readers=MAX_READERS,
+                    max_dbs=MAX_TABLES,
+                    sync=sync,
+                    # Reads of instances and streams are scattered; reading ahead would waste them.
+                    readahead=False,
+                )
+            env.reader_check()
+        except lmdb.Error as error:
+            if _generation and "already open in this process" in str(error):
+                raise LockedStore(
+                    f"the store at {self.path} was open when this process was forked, and LMDB "
+                    f"forbids a second opening: start a new process instead of forking one, or "
+                    f"fork before the store is opened"
+                ) from error
+            raise DamagedStore(
+                f"{data} cannot be opened: {error}. It is truncated, or no LMDB file, or was "
+                f"written by another version of LMDB"
+            ) from error
+        if is_new and sync:
+            sync_folder(self.path)
+        return env
+
+    def _refuse_truncated(self, env: lmdb.Environment) -> None:
+        # Beyond the end of the file the map has no pages: touching one would kill the process.
+        data = self.path / DATA_FILE
+        needed = (env.info()["last_pgno"] + 1) * self._page_size(env)
+        size = _size(data)
+        if size < needed:
+            raise DamagedStore(
+                f"{data} is truncated: it has {size} bytes where its header says {needed}; "
+                f"restore it from a copy"
+            )
+
+    @staticmethod
+    def _page_size(env: lmdb.Environment) -> int:
+        return env.stat()["psize"]
+
+    # Use
+
+    @property
+    def env(self) -> lmdb.Environment:
+        """The LMDB environment, if it may be used here and now."""
+        self.check_usable()
+        return self._shared.env
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether it was opened by the process that this one was forked from."""
+        return self._generation != _generation
+
+    def check_usable(self) -> None:
+        """Refuse to go on with a closed store, or with that of a parent process.
+
+        Raises:
+            ClosedError: it is closed
+            ReadOnlyStore: it was opened before a fork, by the parent
+
+        """
+        if self._closed:
+            raise ClosedError(f"the store at {self.path} is closed")
+        if self.is_inherited:
+            raise ReadOnlyStore(
+                f"the store at {self.path} was opened by another process before a fork, and is "
+                f"that one's alone; start a new process instead of forking one, or fork first"
+            )
+
+    @contextlib.contextmanager
+    def tables(self) -> Iterator[dict[str, _Database]]:
+        """The tables by name, once for all who share the environment; to be filled by the first."""
+        with self._shared.tables_lock:
+            yield self._shared.tables
+
+    def read(self) -> Reading:
+        """A short read transaction, for a `with` block that yields to nobody."""
+        return Reading(self.env, self._shared.gate)
+
+    def begin_write(self) -> lmdb.Transaction[bytes]:
+        if self.read_only:
+            raise ReadOnlyStore(f"the store at {self.path} is open for reading only")
+        return self.env.begin(write=True)
+
+    def grow(self) -> None:
+        """Make the map larger; no write transaction may be open.
+
+        Raises:
+            StoreFull: there are no more addresses to map
+
+        """
+        with self.latest.held_off(), self._shared.gate.alone():
+            size = self.env.info()["map_size"]
+            more = min(size, LARGEST_GROWTH)
+            try:
+                # LMDB lets go of its map first, and would have to close if it got no other one.
+                mmap.mmap(-1, more, prot=mmap.PROT_READ).close()
+                self.env.set_mapsize(size + more)
+            except (lmdb.Error, OverflowError, OSError) as error:
+                raise StoreFull(
+                    f"the store at {self.path} cannot grow beyond {size} bytes: {error}"
+                ) from error
+
+    def make_spare(self) -> None:
+        """Make the map so large that it need not grow while somebody reads for long.
+
+        No write transaction may be open.
+        """
+        # Addresses cost nothing, except where they are limited: then growth waits for the reader.
+        if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+            return
+        with contextlib.suppress(StoreFull):
+            while self.env.info()["map_size"] < 4 * self._used() + SPARE:
+                self.grow()
+
+    def make_room(self, size: int) -> None:
+        """Make the file long enough for a commit, before the commit.
+
+        Pages at the end that a transaction takes and frees again are never written, and without
+        this the header would then speak of more than the file has, which is how a truncated one
+        is told. The room costs no disk; `close` takes it away.
+
+        Args:
+            size: bytes of records that the commit may write and delete again
+
+        """
+        used = self._used()
+        if self._length < used + size + ROOM:
+            self._length = used + 2 * (size + ROOM)
+            # A limit on file sizes may allow the commit all the same; it will tell.
+            with contextlib.suppress(OSError):
+                os.truncate(self.path / DATA_FILE, self._length)
+
+    def _used(self) -> int:
+        env = self._shared.env
+        return (env.info()["last_pgno"] + 1) * self._page_size(env)
+
+    def _give_back_room(self) -> None:
+        used = self._used()
+        if _size(self.path / DATA_FILE) > used:
+            os.truncate(self.path / DATA_FILE, used)
+
+    def sync(self) -> None:
+        self.env.sync(True)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self.is_inherited:
+            return
+        self.latest.forget()
+        if not self.read_only:
+            self._give_back_room()
+            if self._durability == "os":
+                self._shared.env.sync(True)
+        with _open_lock:
+            self._detach()
+        self._unlock()
+
+    def _detach(self) -> None:
+        self._shared.users -= 1
+        if not self._shared.users:
+            del _open[self._key]
+            # Other threads may be reading; to close it under them would end the process.
+            with self._shared.gate.alone():
+                self._shared.gate.is_over = True
+                self._shared.env.close()
+
+    def replace(self, file: Path) -> None:
+        """Close it, and put another file in the place of its own; only for the writer.
+
+        Args:
+            file: whole, on disk, and in the same folder
+
+        Raises:
+            LockedStore: somebody reads the store, here or in another process; it stays as it is
+
+        """
+        self.check_usable()
+        self._closed = True
+        self.latest.forget()
+        data = self.path / DATA_FILE
+        try:
+            # Nobody here opens it meanwhile, and by the other locks nobody else does.
+            with _open_lock:
+                self._detach()
+                if self._key in _open:
+                    raise LockedStore(
+                        f"the store at {self.path} is open for reading in this process: close "
+                        f"that first, or write the compacted store to another folder"
+                    )
+                with alone(data):
+                    file.replace(data)
+                    sync_folder(self.path)
+        finally:
+            self._unlock()
+
+    def _is_full(self) -> bool:
+        file_system = os.statvfs(self.path)
+        largest, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+        return file_system.f_bavail * file_system.f_frsize < SCARCE or (
+            largest != resource.RLIM_INFINITY and _size(self.path / DATA_FILE) >= largest
+        )
+
+    def error(self, error: lmdb.Error, doing: str) -> StoreError:
+        """Our error for one of LMDB's."""
+        code = getattr(error, "code", 0)
+        # A write that only a part found room for is an input/output error to LMDB.
+        if code in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} or (
+            code == errno.EIO and self._is_full()
+        ):
+            return StoreFull(
+                f"no room on the disk while {doing} at {self.path}; nothing of it was kept: "
+                f"free some space and try again ({error})"
+            )
+        return StoreError(f"LMDB failed while {doing} at {self.path}: {error}")
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,144 @@
+"""The parts of a step that few steps have: timers, blocks, refusals, learnt keys, snapshots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from .frames import Framer, number, unframe
+from ..records import FROM_OUTSIDE, Besides, Duplicate
+from .schema import (
+    block_to_row,
+    digest,
+    instance_key,
+    parked_at_key,
+    parked_from_row,
+    parked_to_row,
+    refusal_to_row,
+    timer_key,
+    timer_to_row,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import TypeAlias
+
+    import lmdb
+    from lmdb import _Database
+
+    from ..records import Step
+
+    Txn: TypeAlias = lmdb.Transaction[bytes]
+    Tables: TypeAlias = Mapping[str, _Database]
+
+__all__ = ["BLOCKED", "BesidesWriter", "Counters"]
+
+BLOCKED = number(0)
+"""Sorts before the positions of the events that wait behind a block."""
+
+
+class Counters(Struct):
+    """The newest numbers in the store."""
+
+    position: int = 0
+    ticket: int = 0
+    ticket_from_outside: int = FROM_OUTSIDE
+    parked: int = 0
+    refusal: int = 0
+    any_waiting: bool = False
+    """Whether some instance may be suspended. Rare, and asked for whenever one is loaded."""
+
+
+class BesidesWriter:
+    """Writes a step's `besides` within one transaction."""
+
+    def __init__(self, txn: Txn, tables: Tables, counters: Counters, framer: Framer) -> None:
+        self._txn = txn
+        self._tables = tables
+        self._counters = counters
+        self._frame = framer.frame
+
+    def refuse(self, step: Step) -> Duplicate | None:
+        """Whether what the step is for is gone: then it was done before."""
+        besides = step.besides
+        assert besides is not None
+        for table, key in self._taken(step, besides):
+            if self._txn.get(key, db=self._tables[table]) is None:
+                return Duplicate()
+        return None
+
+    def write(self, step: Step) -> None:
+        besides = step.besides
+        assert besides is not None
+        if besides.unpark:
+            self._decide(besides)
+        for table, key in self._taken(step, besides):
+            self._txn.delete(key, db=self._tables[table])
+        for timer in besides.cancel:
+            self._txn.delete(timer_key(timer), db=self._tables["timers"])
+        for timer in besides.timers:
+            self._put("timers", timer_key(timer), timer_to_row(timer))
+        for process, instance, position in besides.waits:
+            self._put("waiting", instance_key(process, instance) + number(position), 0)
+            self._counters.any_waiting = True
+        prefix = instance_key(step.process, step.instance)
+        if besides.unblock:
+            self._txn.delete(prefix + BLOCKED, db=self._tables["waiting"])
+        if besides.block is not None:
+            if step.park is not None:
+                besides.block.parked = step.park.number
+            self._put("waiting", prefix + BLOCKED, block_to_row(besides.block))
+            self._counters.any_waiting = True
+        for field, old, new in besides.index:
+            self._learn(step, field, old, new)
+        if besides.refusal is not None:
+            refusal = besides.refusal
+            self._counters.refusal += 1
+            refusal.ticket = self._counters.refusal
+            self._put("refusals", number(refusal.ticket), refusal_to_row(refusal))
+        if besides.snapshot is not None:
+            assert step.append is not None
+            self._put("snapshots", step.append.stream.encode(), list(besides.snapshot))
+
+    def _taken(self, step: Step, besides: Besides) -> list[tuple[str, bytes]]:
+        """What the step is for, by table and key."""
+        taken = []
+        if besides.due is not None:
+            taken.append(("timers", timer_key(besides.due)))
+        if besides.unwait:
+            key = instance_key(step.process, step.instance) + number(besides.unwait)
+            taken.append(("waiting", key))
+        if besides.unpark:
+            taken.append(("parked", number(besides.unpark)))
+        if besides.told:
+            taken.append(("refusals", number(besides.told)))
+        return taken
+
+    def _decide(self, besides: Besides) -> None:
+        """Move what was parked to what was decided; it may be parked again from now on."""
+        key = number(besides.unpark)
+        raw = self._txn.get(key, db=self._tables["parked"])
+        assert raw is not None
+        parked = parked_from_row(unframe(raw, "parked", key), besides.unpark)
+        parked.decision = besides.decision
+        self._put("decided", key, parked_to_row(parked))
+        is_skipped = besides.decision is not None and besides.decision[0] == "skip"
+        # That an event was skipped is kept where it is looked for when it is brought again.
+        if parked.position and (parked.effect or not is_skipped):
+            key = parked_at_key(parked)
+            raw = self._txn.get(key, db=self._tables["parked_at"])
+            # This step may have parked it again already.
+            if raw is not None and unframe(raw, "parked_at", key) == besides.unpark:
+                self._txn.delete(key, db=self._tables["parked_at"])
+
+    def _learn(self, step: Step, field: str, old: str | None, new: str | None) -> None:
+        table = self._tables["index"]
+        instance = step.instance.encode()
+        if old is not None:
+            self._txn.delete(digest(step.process, field, old) + instance, db=table)
+        if new is not None:
+            self._put("index", digest(step.process, field, new) + instance, 0)
+
+    def _put(self, table: str, key: bytes, row: object) -> None:
+        self._txn.put(key, self._frame(key, row), db=self._tables[table])

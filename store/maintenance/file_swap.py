@@ -1,0 +1,84 @@
+"""Putting another file in the place of `data.mdb`, while nobody has it open or opens it.
+
+A process that had the old file and LMDB's table of readers of the new one would ruin both. So
+whoever opens a store shares a lock on the file meanwhile, and a replacement has that lock alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from ..errors import LockedStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["alone", "opening", "sync_folder"]
+
+READERS_FILE = "lock.mdb"
+
+
+@contextlib.contextmanager
+def opening(data: Path) -> Iterator[None]:
+    """Until the block ends, the file stays the one that its name stands for."""
+    while True:
+        try:
+            fd = os.open(data, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            # There is none yet, or LMDB will say better what is the matter with it.
+            yield
+            return
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH)
+            # It may have been replaced while we waited.
+            if _is_still(fd, data):
+                yield
+                return
+        finally:
+            os.close(fd)
+
+
+def _is_still(fd: int, data: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), data.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def alone(data: Path) -> Iterator[None]:
+    """Until the block ends, no process has the file open; this one must have closed it.
+
+    Raises:
+        LockedStore: a process has it open, or is opening it
+
+    """
+    with contextlib.ExitStack() as held:
+        file = os.open(data, os.O_RDONLY | os.O_CLOEXEC)
+        held.callback(os.close, file)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # LMDB holds a shared lock on the first byte of its table for as long as it is open.
+            with contextlib.suppress(FileNotFoundError):
+                readers = os.open(data.with_name(READERS_FILE), os.O_RDWR | os.O_CLOEXEC)
+                held.callback(os.close, readers)
+                fcntl.lockf(readers, fcntl.LOCK_EX | fcntl.LOCK_NB, 1)
+        except BlockingIOError:
+            raise LockedStore(
+                f"the store at {data.parent} is open for reading in another process: end that "
+                f"one first, or write the compacted store to another folder"
+            ) from None
+        yield
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,1 @@
+"""Checks all that is in a store."""

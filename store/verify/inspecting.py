@@ -1,0 +1,232 @@
+"""Going through the tables of one snapshot, with look-ups; what was found on the way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import lmdb
+
+from .shapes import CommandRow, EventRow, Misshapen, TransitionRow, key_of, number, readable, row_of
+from .shapes import own_prefix as prefix_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..lmdb.store import Snapshot
+
+__all__ = ["DamagedRow", "Enough", "Finding", "Inspection"]
+
+LAST = b"\xff" * 8
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong with a store."""
+
+    table: str
+    key: str
+    """As people read it; empty if it is about the table."""
+    problem: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.table} {self.key}: {self.problem}"
+            if self.key
+            else (f"{self.table}: {self.problem}")
+        )
+
+
+class DamagedRow(Exception):
+    """A row that another one leads to cannot be read, so nothing can be said about the two."""
+
+
+class Enough(Exception):
+    """As much was found as was asked for."""
+
+
+class Inspection:
+    """One snapshot, and what was found in it so far.
+
+    Args:
+        snapshot: what is looked at
+        now: what was due before this time, in microseconds, may have gone
+        limit: most findings
+
+    """
+
+    def __init__(self, snapshot: Snapshot, now: int, limit: int) -> None:
+        self._limit = limit
+        self.txn = snapshot.txn
+        self._get = snapshot.txn.get
+        self._tables = snapshot.tables
+        self.now = now
+        self.checked: Counter[str] = Counter()
+        self.findings: list[Finding] = []
+        self.last_position = self._last_number("log")
+        # A virtual clock may be ahead; the newest event shows how far at least.
+        with suppress(DamagedRow):
+            newest = self.event(self.last_position)
+            self.now = now if newest is None else max(now, newest.time)
+
+    def say(self, table: str, key: bytes, problem: str) -> None:
+        """Note what is wrong with a row."""
+        self.findings.append(Finding(table, readable(table, key), problem))
+        if len(self.findings) >= self._limit:
+            raise Enough
+
+    def say_all(self, table: str, key: bytes, problems: Iterator[str]) -> None:
+        """Note all that is wrong with a row, as far as that can be told."""
+        # What is damaged where it leads to is reported there.
+        with suppress(DamagedRow):
+            for problem in problems:
+                self.say(table, key, problem)
+
+    def say_gap(self, table: str, key: bytes, prefix: bytes, before: int, found: int) -> None:
+        """Note if a number does not follow that of the last row that could be read."""
+        expected = before + 1
+        # Rows that could not be read are reported, and are no gap.
+        while expected < found and self.has(table, prefix + number(expected)):
+            expected += 1
+        if expected != found:
+            self.say(table, key, f"comes where {expected} is missing")
+
+    # Going through
+
+    def rows(self, table: str) -> Iterator[tuple[bytes, Any, Any]]:
+        """Each row that can be read, in order, as its key, what the key says, and the row."""
+        before = b""
+        count = 0
+        self.checked[table] = 0
+        try:
+            with self.txn.cursor(self._tables[table]) as cursor:
+                for key, raw in cursor:
+                    count += 1
+                    self.checked[table] = count
+                    if key <= before:
+                        self.say(table, key, "comes after a key that is not below it")
+                    before = key
+                    try:
+                        found = key_of(table, key), row_of(table, key, raw)
+                    except Misshapen as error:
+                        self.say(table, key, str(error))
+                    else:
+                        yield key, *found
+            said = self.txn.stat(self._tables[table])["entries"]
+            if said != count:
+                self.say(table, b"", f"LMDB counts {said} rows, and {count} are there")
+        except lmdb.Error as error:
+            self.say(table, b"", f"LMDB cannot read on: {error}")
+
+    def keys(self, table: str, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The raw rows whose keys are the prefix and eight bytes."""
+        with self.txn.cursor(self._tables[table]) as cursor:
+            if not cursor.set_range(prefix):
+                return
+            for key, raw in cursor:
+                if not key.startswith(prefix):
+                    return
+                if len(key) == len(prefix) + 8:
+                    yield key, raw
+
+    # Looking up
+
+    def has(self, table: str, key: bytes) -> bool:
+        """Whether there is a row, whatever it holds."""
+        return self._raw(table, key) is not None
+
+    def look(self, table: str, key: bytes) -> Any:
+        """The row with that key, or None.
+
+        Raises:
+            DamagedRow: there is one, and it cannot be read
+
+        """
+        raw = self._raw(table, key)
+        return None if raw is None else self.read(table, key, raw)
+
+    def _raw(self, table: str, key: bytes) -> bytes | None:
+        # LMDB refuses to look for keys that it could not hold.
+        return self._get(key, db=self._tables[table]) if 0 < len(key) <= 511 else None
+
+    @staticmethod
+    def read(table: str, key: bytes, raw: bytes) -> Any:
+        """The row in a frame.
+
+        Raises:
+            DamagedRow: it cannot be read
+
+        """
+        try:
+            return row_of(table, key, raw)
+        except Misshapen:
+            raise DamagedRow from None
+
+    def event(self, position: int) -> EventRow | None:
+        """The event at a position."""
+        found: EventRow | None = (
+            self.look("log", number(position)) if 0 < position < 1 << 63 else None
+        )
+        return found
+
+    def position_of(self, event_id: str) -> int:
+        """Where the event with an id is, or 0."""
+        given: int | None = self.look("event_ids", event_id.encode())
+        if given is not None:
+            return given
+        stream, _, version = event_id.rpartition("@")
+        if not (stream and version.isascii() and version.isdecimal()) or len(version) > 18:
+            return 0
+        position: int = self.look("streams", stream.encode() + b"\0" + number(int(version))) or 0
+        event = self.event(position)
+        return position if event is not None and event.id == event_id else 0
+
+    def last_transition(self, process: str, instance: str) -> TransitionRow | None:
+        """The newest transition of an instance."""
+        prefix = prefix_of(process, instance)
+        with self.txn.cursor(self._tables["transitions"]) as cursor:
+            found = cursor.prev() if cursor.set_range(prefix + LAST) else cursor.last()
+            if not found or cursor.key()[:-8] != prefix:
+                return None
+            row: TransitionRow = self.read("transitions", *cursor.item())
+            return row
+
+    def is_issued(self, command_id: str) -> bool:
+        """Whether the transition that a command's id names issued it."""
+        process, _, rest = command_id.partition("-")
+        instance, _, place = rest.rpartition("@")
+        version, _, _ = place.partition(".")
+        if not (process and instance and version.isdecimal() and 0 < len(version) < 19):
+            return False
+        row: TransitionRow | None = self.look(
+            "transitions", prefix_of(process, instance) + number(int(version))
+        )
+        return row is not None and any(one[0] == command_id for one in row.commands)
+
+    def problems_of_command(self, command: CommandRow) -> Iterator[str]:
+        """What is wrong with a command that is somewhere on its way."""
+        if command.process is None:
+            if command.instance is not None or command.version:
+                yield "names an instance, and no process"
+        elif not self.is_issued(command.command_id):
+            yield f"no transition issued command {command.command_id}"
+        elif not command.command_id.startswith(
+            f"{command.process}-{command.instance}@{command.version}."
+        ):
+            yield f"says that another transition issued command {command.command_id}"
+
+    def processes(self) -> list[str]:
+        """The process managers that have instances."""
+        found: list[str] = []
+        start = b"\0"
+        with self.txn.cursor(self._tables["transitions"]) as cursor:
+            while cursor.set_range(start):
+                name = cursor.key().partition(b"\0")[0]
+                found.append(name.decode(errors="replace"))
+                # Behind all that begin with the name and its end.
+                start = name + b"\x01"
+        return found
+
+    def _last_number(self, table: str) -> int:
+        with self.txn.cursor(self._tables[table]) as cursor:
+            return int.from_bytes(cursor.key(), "big") if cursor.last() else 0
