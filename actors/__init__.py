@@ -9,6 +9,31 @@ if __name__ == "actors":  # the folder's own name, by which it is found in a che
 
     share_modules("actors")
 
+from .authoring.aggregate import Aggregate
+from .authoring.context import Context
+from .authoring.decorators import ALL, after, apply, handle, rejected, timeout, upcast
+from .authoring.process_manager import ProcessManager
+from .authoring.retry import PARK, SKIP, Retry
+from .authoring.state import Indexed
+from .clock import Alarm, Clock, SystemClock
+from .errors import (
+    AlreadyStarted,
+    DefinitionError,
+    EarlyEvent,
+    InfiniteLoopError,
+    InvalidMessage,
+    Rejected,
+    TimedOut,
+    UnknownMessage,
+    WaitingInHandler,
+)
+from .messages.types import Command, Event, UnknownCommand, UnknownEvent
+from .model.design_rules import DesignFinding
+from .model.domain import Domain
+from .queries.diagnostics import Explanation, StuckInstance
+from .queries.trace import TraceNode
+from .queries.views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
+from .runtime import Runtime
 from .store import (
     ClosedError,
     CorruptRecord,
@@ -21,32 +46,6 @@ from .store import (
     StoreFull,
     UnknownFormat,
 )
-
-from .authoring.aggregate import Aggregate
-from .clock import Alarm, Clock, SystemClock
-from .authoring.context import Context
-from .model.design_rules import Finding
-from .model.domain import Domain
-from .errors import (
-    AlreadyStarted,
-    DefinitionError,
-    EarlyEvent,
-    InfiniteLoopError,
-    InvalidMessage,
-    Rejected,
-    TimedOut,
-    UnknownMessage,
-    WaitingInHandler,
-)
-from .queries.diagnostics import Explanation, StuckInstance
-from .authoring.decorators import ALL, after, apply, handle, rejected, timeout, upcast
-from .messages.types import Command, Event, UnknownCommand, UnknownEvent
-from .authoring.process_manager import ProcessManager
-from .authoring.retry import PARK, SKIP, Retry
-from .runtime import Runtime
-from .authoring.state import Indexed
-from .queries.trace import TraceNode
-from .queries.views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
 
 __version__ = "0.2.0"
 
@@ -65,11 +64,11 @@ __all__ = [
     "CorruptRecord",
     "DamagedStore",
     "DefinitionError",
+    "DesignFinding",
     "Domain",
     "EarlyEvent",
     "Event",
     "Explanation",
-    "Finding",
     "Indexed",
     "InfiniteLoopError",
     "InstanceView",

@@ -10,7 +10,6 @@ from . import __version__
 from .store import StoreError, backup, compact
 from .store.verify.verify import LIMIT, verify_path
 
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -86,4 +85,3 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _say(line: str, to: TextIO) -> None:
     to.write(f"{line}\n")
-

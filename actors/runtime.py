@@ -13,6 +13,19 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 import pykka
 
+from .authoring.process_manager import due_time
+from .clock import Clock, SystemClock, stopwatch
+from .engine.admin import Admin
+from .engine.aggregate_actor import Request
+from .engine.engine import Engine, Options
+from .engine.ingress import Ingress, Receipt, Receipts
+from .engine.pending_replies import Reply
+from .errors import TimedOut, WaitingInHandler, shown
+from .messages.identifiers import id_of, looked_for
+from .model.registry import Registry
+from .queries.diagnostics import Explainer
+from .queries.reader import Reader
+from .queries.trace import Tracer
 from .store import (
     ClosedError,
     Durability,
@@ -23,32 +36,17 @@ from .store import (
     verify_open,
 )
 
-from .engine.aggregate_actor import Request
-from .model.registry import Catalog
-from .clock import Clock, SystemClock, stopwatch
-from .engine.engine import Engine, Options
-from .errors import TimedOut, WaitingInHandler, shown
-from .queries.diagnostics import Explainer
-from .engine.ingress import Ingress, Receipt, Receipts
-from .messages.identifiers import id_of, looked_for
-from .engine.admin import Operations
-from .authoring.process_manager import due_time
-from .queries.reader import Reader
-from .queries.trace import Tracer
-from .engine.pending_replies import Reply
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from .store import CommandRecord, Finding
-
     from .authoring.aggregate import Aggregate
+    from .authoring.process_manager import ProcessManager
+    from .messages.types import Command, Event
     from .model.domain import Domain
     from .queries.diagnostics import Explanation, StuckInstance
-    from .messages.types import Command, Event
-    from .authoring.process_manager import ProcessManager
     from .queries.trace import TraceNode
     from .queries.views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
+    from .store import CommandRecord, StoreFinding
 
 __all__ = ["Runtime"]
 
@@ -124,7 +122,7 @@ class Runtime:
         clock = clock or SystemClock()
         # Whatever was given: who gave a `VirtualClock` calls its `advance` here.
         self.clock: Any = clock
-        self._catalog = catalog = Catalog(domains)
+        self._registry = registry = Registry(domains)
         self._path = path
         self._is_closed = False
         # Removes the folder of one that is ephemeral.
@@ -132,13 +130,13 @@ class Runtime:
         # Whoever closes it a second time waits for the first.
         self._closing = threading.RLock()
         self._store = LmdbStore(path, durability=durability, read_only=read_only)
-        self._reader = Reader(self._store, catalog)
+        self._reader = Reader(self._store, registry)
         self._now = stopwatch(clock)
-        self._ingress = Ingress(catalog, clock)
+        self._ingress = Ingress(registry, clock)
         self._running: Engine | None = None
         if not read_only:
             try:
-                self._running = Engine(self._store, catalog, clock, options)
+                self._running = Engine(self._store, registry, clock, options)
                 self._running.start()
             except BaseException:
                 self._is_closed = True
@@ -222,15 +220,15 @@ class Runtime:
         engine = self._engine("ask")
         timeout = _seconds("ask", timeout)
         record = self._ingress.command(command, command_id)
-        future: Reply[list[Event]] = Reply.within(engine.courier.waiting)
+        future: Reply[list[Event]] = Reply.within(engine.command_queue.waiting)
         before = None if command_id is None else self._store.result_of(record.command_id)
         if before is None:
-            engine.courier.send(
+            engine.command_queue.send(
                 Request(command=record, reply_to=future, is_from_outside=command_id is not None)
             )
             engine.dispatcher.nudge()
         else:
-            engine.courier.answer(future, before)
+            engine.command_queue.answer(future, before)
         if not block:
             return future
         try:
@@ -474,7 +472,7 @@ class Runtime:
 
         """
         self._refuse_closed()
-        return Tracer(self._store, self._catalog).trace(looked_for(event_id))
+        return Tracer(self._store, self._registry).trace(looked_for(event_id))
 
     def why(self, event_id: str) -> list[Explanation]:
         """What came of an event, for every process manager that listens to it.
@@ -507,7 +505,7 @@ class Runtime:
         self._refuse_closed()
         if not issubclass(type(since), timedelta):
             raise TypeError(f"since={shown(since)} is no timedelta")
-        return self._explainer().stuck(self._catalog.process(cls), since)
+        return self._explainer().stuck(self._registry.process(cls), since)
 
     def events(
         self, stream_or_category: str | None = None, *, after: int = 0
@@ -607,7 +605,7 @@ class Runtime:
             whether it was set
 
         """
-        now = self._engine("move_timeout").courier.now()
+        now = self._engine("move_timeout").command_queue.now()
         return self._adjust("move_timeout", cls, id, name, due_time(now, when), by)
 
     def cancel_timeout(
@@ -642,7 +640,7 @@ class Runtime:
 
         """
         operations = self._operations("refresh")
-        definition = self._catalog.process(cls)
+        definition = self._registry.process(cls)
         name = None if id is None else id_of(id, f"for {cls.__name__}")
         return operations.refresh(definition, name)
 
@@ -656,11 +654,11 @@ class Runtime:
         by: str | None,
     ) -> bool:
         operations = self._operations(call)
-        definition = self._catalog.process(cls)
+        definition = self._registry.process(cls)
         return operations.adjust(definition, id_of(name, f"for {cls.__name__}"), timeout, due, by)
 
-    def _operations(self, call: str) -> Operations:
-        return Operations(self._engine(call), self._store)
+    def _operations(self, call: str) -> Admin:
+        return Admin(self._engine(call), self._store)
 
     # The file
 
@@ -679,7 +677,7 @@ class Runtime:
         self._refuse_closed()
         backup_open(self._store, target)
 
-    def verify(self) -> list[Finding]:
+    def verify(self) -> list[StoreFinding]:
         """Check the whole store as it is at one moment, while everything goes on.
 
         As `store.verify`, and by the classes of this runtime, whose learnt keys are looked for.
@@ -691,7 +689,7 @@ class Runtime:
         self._refuse_closed()
         learnt = [
             (one.name, one.state_version, field)
-            for one in self._catalog.processes.values()
+            for one in self._registry.processes.values()
             for field in one.state.indexed
         ]
         return verify_open(self._store, now=self._now(), learnt=learnt).findings
@@ -774,7 +772,7 @@ class Runtime:
             raise ClosedError(f"the runtime of {self._path} is closed")
 
     def _explainer(self) -> Explainer:
-        return Explainer(self._store, self._catalog, self._done, self._now)
+        return Explainer(self._store, self._registry, self._done, self._now)
 
     def _done(self, process: str) -> int:
         """How far a process manager's router is; what is stored of it may be behind a little."""
@@ -785,7 +783,7 @@ class Runtime:
 
     @staticmethod
     def _write(engine: Engine, works: list[Receipt]) -> None:
-        receipts = Receipts(works, engine.courier)
+        receipts = Receipts(works, engine.command_queue)
         engine.journal.add_all(works)
         receipts.wait()
 

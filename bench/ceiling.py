@@ -37,7 +37,7 @@ class BareLoop:
         self._db = {name: self._env.open_db(name.encode()) for name in TABLES}
         self._frame = Framer().frame
         self._position = 0
-        self._ticket = 0
+        self._sequence = 0
         self._states: dict[str, dict[str, Any]] = {}
         self._versions: dict[str, int] = {}
         self._roots: dict[str, str] = {}
@@ -67,19 +67,19 @@ class BareLoop:
         self._env.close()
 
     def _handle(
-        self, txn: Any, kind: str, order: str, message_id: str, cause: str, ticket: int
+        self, txn: Any, kind: str, order: str, message_id: str, cause: str, sequence: int
     ) -> list[Message]:
         if kind == "PlaceOrder":
             data = {"order_id": order, "customer_id": "c1", "total": "99"}
             self._roots[order] = message_id
-            ticket = self._enqueue(txn, order, "order", kind, message_id, None, data, None)
+            sequence = self._enqueue(txn, order, "order", kind, message_id, None, data, None)
             key = message_id.encode()
             result = [self._position + 1, 1, None]
             txn.put(key, self._frame(key, result), db=self._db["command_ids"])
-            self._take(txn, ticket)
+            self._take(txn, sequence)
             return self._append(txn, order, "order", "OrderPlaced", data, message_id)
         if kind == "RequestPayment":
-            self._take(txn, ticket)
+            self._take(txn, sequence)
             return self._append(
                 txn,
                 order,
@@ -89,7 +89,7 @@ class BareLoop:
                 cause,
             )
         if kind == "CreateShipment":
-            self._take(txn, ticket)
+            self._take(txn, sequence)
             return self._append(
                 txn, order, "shipment", "ShipmentDelivered", {"order_id": order}, cause
             )
@@ -101,8 +101,8 @@ class BareLoop:
             return self._step(txn, order, message_id, "awaiting_shipment", "CreateShipment", data)
         return self._step(txn, order, message_id, "completed", None, {})
 
-    def _take(self, txn: Any, ticket: int) -> None:
-        txn.delete(number(ticket), db=self._db["queue"])
+    def _take(self, txn: Any, sequence: int) -> None:
+        txn.delete(number(sequence), db=self._db["queue"])
 
     def _append(
         self, txn: Any, order: str, category: str, kind: str, data: dict[str, Any], cause: str
@@ -160,8 +160,8 @@ class BareLoop:
         if command is None:
             return []
         category = "payment" if version == 1 else "shipment"
-        ticket = self._enqueue(txn, order, category, command, command_id, cause, data, version)
-        return [(command, order, command_id, command_id, ticket)]
+        sequence = self._enqueue(txn, order, category, command, command_id, cause, data, version)
+        return [(command, order, command_id, command_id, sequence)]
 
     def _enqueue(
         self,
@@ -174,7 +174,7 @@ class BareLoop:
         data: Any,
         version: int | None,
     ) -> int:
-        self._ticket += 1
+        self._sequence += 1
         row = [
             command_id,
             f"ecommerce.{kind}.v1",
@@ -188,6 +188,6 @@ class BareLoop:
             version or 0,
             0,
         ]
-        key = number(self._ticket)
+        key = number(self._sequence)
         txn.put(key, self._frame(key, row), db=self._db["queue"], append=True)
-        return self._ticket
+        return self._sequence

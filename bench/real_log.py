@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any
 import lmdb
 import msgpack
 
-from procession import Runtime
 from domain_examples.loan_application.log_file import open_log
 from domain_examples.loan_application.process import CATEGORY, bank
+from procession import Runtime
 from procession.store.lmdb.frames import Framer, number
 
 from .feeding import TOGETHER, batched

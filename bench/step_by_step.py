@@ -21,15 +21,17 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from procession import Runtime, aggregate_actor, instance
-from procession.authoring.aggregate import AggregateDefinition
+from procession import Runtime
+from procession.core import decide
+from procession.engine import aggregate_actor
 from procession.engine.aggregate_actor import AggregateActor
-from procession.engine.command_queue import Courier
+from procession.engine.command_queue import CommandQueue
 from procession.engine.ingress import Ingress
-from procession.engine.process_actor import InstanceActor
+from procession.engine.instance_actor import InstanceActor
 from procession.engine.journal import Journal
-from procession.engine.residency import Population
+from procession.engine.residency import Residency
 from procession.engine.router import Router
+from procession.model.aggregate_definition import AggregateDefinition
 from procession.store import LmdbStore
 from procession.store.lmdb.step_writer import Writer
 
@@ -43,14 +45,14 @@ TOGETHER = 2_000
 
 PARTS: tuple[tuple[str, Any, str], ...] = (
     ("the caller: checks, packs, gives ids", Ingress, "command"),
-    ("courier: takes commands, finds aggregates", Courier, "work"),
+    ("command queue: takes commands, finds aggregates", CommandQueue, "work"),
     ("router: takes events, correlates", Router, "work"),
-    ("waking actors, giving them errands", Population, "send"),
+    ("waking actors, giving them stimuli", Residency, "send"),
     ("aggregate: reads its stream", aggregate_actor, "load_aggregate"),
     ("aggregate: handler, applying, packing", AggregateDefinition, "decide"),
     ("aggregate: the rest of its turns", AggregateActor, "on_receive"),
     ("instance: reads its log", InstanceActor, "_load"),
-    ("instance: transition and commands, packing", instance, "make_step"),
+    ("instance: transition and commands, packing", decide, "make_step"),
     ("instance: handler, the rest of its turns", InstanceActor, "on_receive"),
     ("commit: rows to LMDB", Writer, "write"),
     ("commit: LMDB writes pages and syncs", LmdbStore, "commit"),

@@ -5,8 +5,6 @@ if __name__ == "store":  # the folder's own name, by which it is found in a chec
 
     import_module("actors._checkout").share_modules("store")
 
-from .maintenance.copying import Sizes, backup, backup_open, compact
-from .lmdb.environment import Durability
 from .errors import (
     ClosedError,
     CorruptRecord,
@@ -19,14 +17,15 @@ from .errors import (
     StoreFull,
     UnknownFormat,
 )
-from .verify.inspecting import Finding
+from .lmdb.environment import Durability
+from .lmdb.schema import event_id_at
 from .lmdb.store import FORMAT_VERSION, LmdbStore
+from .maintenance.copying import Sizes, backup, backup_open, compact
 from .port import Store
 from .records import (
     FROM_OUTSIDE,
     MAX_NAME_BYTES,
     Append,
-    Besides,
     Block,
     CommandRecord,
     CommandResult,
@@ -38,11 +37,12 @@ from .records import (
     ParkedRecord,
     RefusalRecord,
     Step,
+    StepExtras,
     TimerRecord,
     TransitionRecord,
     check_name,
 )
-from .lmdb.schema import event_id_at
+from .verify.inspecting import StoreFinding
 from .verify.verify import verify, verify_open
 
 __all__ = [
@@ -50,7 +50,6 @@ __all__ = [
     "FROM_OUTSIDE",
     "MAX_NAME_BYTES",
     "Append",
-    "Besides",
     "Block",
     "ClosedError",
     "CommandRecord",
@@ -62,7 +61,6 @@ __all__ = [
     "Duplicate",
     "Durability",
     "EventRecord",
-    "Finding",
     "InvalidName",
     "LmdbStore",
     "LockedStore",
@@ -73,8 +71,10 @@ __all__ = [
     "RefusalRecord",
     "Sizes",
     "Step",
+    "StepExtras",
     "Store",
     "StoreError",
+    "StoreFinding",
     "StoreFull",
     "TimerRecord",
     "TransitionRecord",

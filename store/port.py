@@ -40,7 +40,7 @@ class Store(Protocol):
         """Write steps in one durable transaction, in order; each whole or not at all.
 
         Args:
-            steps: what to write; their records get their positions and tickets
+            steps: what to write; their records get their positions and sequences
             checkpoints: routers' names and the position up to which each is done
 
         Returns:
@@ -85,15 +85,15 @@ class Store(Protocol):
         ...
 
     def read_queue(self, after: int, limit: int) -> list[CommandRecord]:
-        """Commands not yet carried out, in order of ticket.
+        """Commands not yet carried out, in order of sequence.
 
-        Commands that instances issued have tickets from 1; those from outside have tickets above
-        `FROM_OUTSIDE`.
+        Commands that instances issued have sequences from 1; those from outside have sequences
+        above `FROM_OUTSIDE`.
         """
         ...
 
-    def last_tickets(self) -> tuple[int, int]:
-        """The newest ticket of an issued command, and of one from outside."""
+    def last_sequences(self) -> tuple[int, int]:
+        """The newest sequence of an issued command, and of one from outside."""
         ...
 
     def result_of(self, command_id: str) -> CommandResult | None:
@@ -139,7 +139,7 @@ class Store(Protocol):
         ...
 
     def read_refusals(self, after: int, limit: int) -> list[RefusalRecord]:
-        """Refusals that their instances were not yet told of, in order of ticket."""
+        """Refusals that their instances were not yet told of, in order of sequence."""
         ...
 
     def read_snapshot(self, stream: str) -> tuple[int, bytes] | None:

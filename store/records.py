@@ -2,7 +2,7 @@
 
 Messages, states and headers are packed MessagePack maps already: whoever hands them over has seen
 that they can be packed, so that one bad value cannot spoil a commit of many steps. Times are whole
-microseconds since 1970 in UTC. Positions, versions and ticket numbers start at 1; 0 means "none
+microseconds since 1970 in UTC. Positions, versions and sequence numbers start at 1; 0 means "none
 yet".
 
 Records are Structs out of sight of Python's cycle collector: they refer to no cycle, and thousands
@@ -21,7 +21,6 @@ __all__ = [
     "FROM_OUTSIDE",
     "MAX_NAME_BYTES",
     "Append",
-    "Besides",
     "Block",
     "CommandRecord",
     "CommandResult",
@@ -33,6 +32,7 @@ __all__ = [
     "ParkedRecord",
     "RefusalRecord",
     "Step",
+    "StepExtras",
     "TimerRecord",
     "TransitionRecord",
     "check_name",
@@ -105,7 +105,7 @@ class EventRecord(Struct, gc=False):
 class CommandRecord(Struct, gc=False):
     """A command that was accepted and is not yet carried out.
 
-    `ticket` is its place in the queue, set by the commit. `process`, `instance` and `version`
+    `sequence` is its place in the queue, set by the commit. `process`, `instance` and `version`
     name the transition that issued it, if one did.
     """
 
@@ -121,7 +121,7 @@ class CommandRecord(Struct, gc=False):
     version: int = 0
     depth: int = 0
     """As that of the event that caused it."""
-    ticket: int = 0
+    sequence: int = 0
     message: Any = None
     """As that of an event."""
 
@@ -178,7 +178,7 @@ class RefusalRecord(Struct, gc=False):
 
     command: CommandRecord
     reason: str
-    ticket: int = 0
+    sequence: int = 0
     """Its own number, set by the commit."""
 
 
@@ -186,13 +186,13 @@ class Block(Struct, gc=False):
     """Why an instance takes no events: one failed, and is tried again, or was parked.
 
     `kind` is ``"retry"`` or ``"parked"``. The failed one is the event at `position`, the timeout
-    `name`, or the refusal `ticket`. `parked` is the number under which it was parked.
+    `name`, or the refusal `sequence`. `parked` is the number under which it was parked.
     """
 
     kind: str
     position: int = 0
     name: str = ""
-    ticket: int = 0
+    sequence: int = 0
     attempts: int = 0
     due: int = 0
     parked: int = 0
@@ -201,7 +201,7 @@ class Block(Struct, gc=False):
 class ParkedRecord(Struct, gc=False):
     """What could not be handled, set aside for a person.
 
-    An event (`position`), a timeout (`name`) or a refusal (`ticket`) at an instance, or a command
+    An event (`position`), a timeout (`name`) or a refusal (`sequence`) at an instance, or a command
     (`command`) at its aggregate. `blocks` says that the instance is suspended until somebody
     decides. `effect` names the method, if an after-effect failed. `decision` is what was decided,
     when, and who asked. `number` is set by the commit.
@@ -217,7 +217,7 @@ class ParkedRecord(Struct, gc=False):
     position: int = 0
     command: CommandRecord | None = None
     name: str = ""
-    ticket: int = 0
+    sequence: int = 0
     blocks: bool = False
     effect: str = ""
     decision: tuple[str, int, str | None] | None = None
@@ -238,7 +238,7 @@ class Append(Struct, gc=False):
     unique: bool = False
 
 
-class Besides(Struct, gc=False):
+class StepExtras(Struct, gc=False):
     """What few steps write."""
 
     due: TimerRecord | None = None
@@ -264,7 +264,7 @@ class Besides(Struct, gc=False):
     refusal: RefusalRecord | None = None
     """A refusal for `process` and `instance` to be told of."""
     told: int = 0
-    """The ticket of the refusal that this step is for; it must be there, and goes."""
+    """The sequence of the refusal that this step is for; it must be there, and goes."""
     snapshot: tuple[int, bytes] | None = None
     """The aggregate's version after this step, and its state."""
 
@@ -282,7 +282,7 @@ class Step(Struct, gc=False):
     transition: TransitionRecord | None = None
     enqueue: list[CommandRecord] | None = None
     take: int = 0
-    """The ticket of the queued command that this step carries out."""
+    """The sequence of the queued command that this step carries out."""
     command_id: str | None = None
     """The id, given from outside, of the command that this step accepts or carries out."""
     result: CommandResult | None = None
@@ -290,11 +290,11 @@ class Step(Struct, gc=False):
     park: ParkedRecord | None = None
     wait: int = 0
     """The position of an event that `instance` cannot take yet, because it is suspended."""
-    besides: Besides | None = None
+    extras: StepExtras | None = None
 
 
 class Committed(Struct, gc=False):
-    """The step is in the store. Positions and tickets have been set in its records."""
+    """The step is in the store. Positions and sequences have been set in its records."""
 
     is_committed: ClassVar[bool] = True
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from procession import Runtime
+from procession.store import LmdbStore, StoreFinding
 from procession.testing import VirtualClock
-from procession.store import Finding, LmdbStore
 
 settings.register_profile(
     "procession", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -22,12 +22,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "procession"))
 
 
 @pytest.fixture(autouse=True)
-def findings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Finding]]:
+def findings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[StoreFinding]]:
     """Whatever a test does with a runtime, its store is found sound when it is closed.
 
     A test that damages one clears this at its end.
     """
-    found: list[Finding] = []
+    found: list[StoreFinding] = []
     close = Runtime.close
 
     def check_and_close(runtime: Runtime, **options: Any) -> None:

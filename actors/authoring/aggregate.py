@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from ..store import check_name
-
-from ..messages.codec import codecs
-from ..errors import DefinitionError, InvalidMessage, UnknownMessage, shown
-from .decorators import Handler, check_method, handlers_of, methods_of, refuse_keywords
-from ..messages.types import Command, Event
-from ..messages.identifiers import SURELY_SHORT, id_of
-from ..model.code_scan import classes_named_in
-from ..model.snapshots import EVERY, Snapshots
+from .decorators import refuse_keywords
 from .state import StateType
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["Aggregate", "AggregateDefinition"]
+__all__ = ["Aggregate", "Own", "state_type_of"]
 
 
-class _Own:
+class Own:
     """What an aggregate has besides its state."""
 
     __slots__ = ("applying", "id", "snapshot", "version")
@@ -54,7 +41,7 @@ class Aggregate:
 
     __slots__ = ("_own",)
 
-    _own: _Own
+    _own: Own
 
     __procession_options__: ClassVar[dict[str, Any]] = {}
 
@@ -77,8 +64,8 @@ class Aggregate:
         }
 
     def __init__(self, id: str = "") -> None:  # noqa: A002 - the public word
-        object.__setattr__(self, "_own", _Own(id))
-        self.__dict__.update(_state_type(type(self)).fresh())
+        object.__setattr__(self, "_own", Own(id))
+        self.__dict__.update(state_type_of(type(self)).fresh())
 
     @property
     def id(self) -> str:
@@ -102,193 +89,9 @@ class Aggregate:
 _state_types: dict[type, StateType] = {}
 
 
-def _state_type(cls: type[Aggregate]) -> StateType:
+def state_type_of(cls: type[Aggregate]) -> StateType:
+    """The fields of an aggregate; read once."""
     state = _state_types.get(cls)
     if state is None:
         state = _state_types[cls] = StateType(cls, Aggregate)
     return state
-
-
-class AggregateDefinition:
-    """An aggregate class, read once and checked.
-
-    Args:
-        cls: the class
-        domain: the name of the domain it is registered in
-
-    Raises:
-        DefinitionError: it cannot work as it is written
-
-    """
-
-    def __init__(self, cls: type[Aggregate], domain: str) -> None:
-        self.cls = cls
-        options = cls.__procession_options__
-        self.category = f"{domain}::{options.get('category') or _snake_case(cls.__name__)}"
-        if "-" in self.category:
-            raise DefinitionError(
-                f"{cls.__qualname__}: category {self.category!r} has a dash, which is where the "
-                f"id begins in a stream's name; write it with _ instead"
-            )
-        self.state = _state_type(cls)
-        self.handlers: dict[type, Handler] = dict(handlers_of(cls, Aggregate, "handle"))
-        self._appliers: dict[type, Callable[[Any, Any], None]] = {
-            event: handler.function
-            for event, handler in handlers_of(cls, Aggregate, "apply").items()
-        }
-        self.identity: str = options.get("identity", "")
-        self._check_handlers()
-        appliers = {handler.name for handler in handlers_of(cls, Aggregate, "apply").values()}
-        deciding = [f for name, f in methods_of(cls, Aggregate).items() if name not in appliers]
-        self.events = classes_named_in(deciding, Event, of=cls)
-        self._check_appliers()
-        self._refuse_upcasters()
-        self.snapshots = Snapshots(
-            cls, self.state, self._appliers, options.get("snapshot_every", EVERY)
-        )
-
-    def stream_of(self, command: Command) -> str:
-        """The stream of the aggregate that a command is for.
-
-        Raises:
-            InvalidName: the id is empty or too long
-
-        """
-        name = id_of(getattr(command, self.identity), self.identity)
-        stream = f"{self.category}-{name}"
-        if len(stream) > SURELY_SHORT:
-            check_name("stream", stream)
-        return stream
-
-    def begin(self, stream: str) -> Aggregate:
-        """An aggregate before its first event."""
-        made = self.cls.__new__(self.cls)
-        object.__setattr__(made, "_own", _Own(stream[len(self.category) + 1 :]))
-        made.__dict__.update(self.state.fresh())
-        return made
-
-    def decide(self, aggregate: Aggregate, command: Command) -> list[tuple[Event, bytes, Any]]:
-        """Run the command's handler; the events are applied, and returned with what `dump` says.
-
-        Raises:
-            Rejected: the aggregate refuses
-            InvalidMessage: an event does not fit its annotations
-            UnknownMessage: there is no handler for the command
-
-        """
-        handler = self.handlers.get(type(command))
-        if handler is None:
-            raise UnknownMessage(
-                f"{self.cls.__qualname__} has no handler for {shown(command)}; the class that took "
-                f"it was renamed or removed, or the command has a newer version"
-            )
-        answer = handler.function(aggregate, command)
-        made: list[tuple[Event, bytes, Any]] = []
-        # What it is known to make is told faster than what is an event.
-        is_one = type(answer) in self.events or isinstance(answer, Event)
-        for event in (answer,) if is_one else _events(answer, aggregate):
-            codec = codecs[type(event)]
-            packed, own = codec.exchange(event)
-            # What is read back: memory holds what the log says, and shares nothing with it.
-            self.evolve(aggregate, own)
-            made.append((event, packed, own if codec.is_immutable else None))
-        return made
-
-    def evolve(self, aggregate: Aggregate, event: Event) -> None:
-        """Apply one event, made now or read from the stream."""
-        own = aggregate._own  # noqa: SLF001 - a friend: it lets the object change
-        applier = self._appliers.get(type(event))
-        if applier is not None:
-            own.applying = True
-            try:
-                applier(aggregate, event)
-            finally:
-                own.applying = False
-        own.version += 1
-
-    def snapshot(self, aggregate: Aggregate) -> tuple[int, bytes] | None:
-        """A snapshot of the aggregate as it is now, with its version, if one is due."""
-        own = aggregate._own  # noqa: SLF001 - a friend
-        every = self.snapshots.every
-        if not every or own.version < own.snapshot + every:
-            return None
-        # A state that cannot be packed is tried again later, and not after each event.
-        own.snapshot = own.version
-        packed = self.snapshots.pack(aggregate.__dict__)
-        return None if packed is None else (own.version, packed)
-
-    def recall(self, aggregate: Aggregate, version: int, packed: bytes) -> None:
-        """Begin from a snapshot, if it fits the class as it is now."""
-        values = self.snapshots.unpack(packed)
-        if values is not None:
-            aggregate.__dict__.update(values)
-            own = aggregate._own  # noqa: SLF001 - a friend
-            own.version = own.snapshot = version
-
-    def _refuse_upcasters(self) -> None:
-        for upcaster in handlers_of(self.cls, Aggregate, "upcast").values():
-            raise DefinitionError(
-                f"{self.cls.__qualname__}.{upcaster.name}: an aggregate's state comes from its "
-                f"events, so there is no old state to turn into a new one; upcast its events"
-            )
-
-    def _check_handlers(self) -> None:
-        where = self.cls.__qualname__
-        if not self.identity:
-            raise DefinitionError(
-                f"{where} does not say which field of its commands names it; write for example "
-                f'`class {where}(Aggregate, identity="order_id")`'
-            )
-        if not self.handlers:
-            raise DefinitionError(f"{where} takes no command; mark a method with @handle(SomeCmd)")
-        for command, handler in self.handlers.items():
-            if not issubclass(command, Command):
-                raise DefinitionError(
-                    f"{where}.{handler.name}: an aggregate handles commands, and "
-                    f"{command.__name__} is an event; use @apply for an event it made, or a "
-                    f"process manager for others"
-                )
-            check_method(self.cls, handler, "command")
-            if self.identity not in command.__struct_fields__:
-                raise DefinitionError(
-                    f"{where}.{handler.name}: identity={self.identity!r}, but "
-                    f"{command.__name__} has no such field; add it, or name another"
-                )
-            if handler.start or handler.end or handler.correlate is not None:
-                raise DefinitionError(
-                    f"{where}.{handler.name}: start, end and correlate are for process managers; "
-                    f"an aggregate is found by its identity"
-                )
-
-    def _check_appliers(self) -> None:
-        for event, applier in handlers_of(self.cls, Aggregate, "apply").items():
-            check_method(self.cls, applier, "event")
-            if event not in self.events:
-                made = ", ".join(sorted(one.__name__ for one in self.events)) or "none"
-                raise DefinitionError(
-                    f"{self.cls.__qualname__}.{applier.name} applies {event.__name__}, which no "
-                    f"handler of the class makes (it makes: {made}); make it in a handler, name "
-                    f"it in a handler's return annotation, or remove the method"
-                )
-
-
-def _events(answer: object, aggregate: Aggregate) -> Iterator[Event]:
-    if answer is None:
-        return
-    if not isinstance(answer, Iterable):
-        raise InvalidMessage(_no_event(answer, aggregate))
-    for event in answer:
-        if not isinstance(event, Event):
-            raise InvalidMessage(_no_event(event, aggregate))
-        yield event
-
-
-def _no_event(value: object, aggregate: Aggregate) -> str:
-    return (
-        f"a handler of {type(aggregate).__qualname__} returned {shown(value)}; "
-        f"return or yield events, or None"
-    )
-
-
-def _snake_case(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

@@ -7,28 +7,28 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..clock import LATEST, to_micros
-from ..messages.codec import dump
 from ..errors import DefinitionError, InvalidMessage, shown
-from .decorators import handlers_of, refuse_keywords
+from ..messages.codec import dump
 from ..messages.types import Command
+from .decorators import handlers_of, refuse_keywords
 from .state import StateType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .cause import Cause
     from .context import Context
     from .decorators import Correlate
     from .retry import Decision, Retry
-    from ..core.decide import Cause
 
-__all__ = ["Desk", "ProcessManager", "SkippedWhileRefreshing", "due_time", "state_type_of"]
+__all__ = ["ProcessManager", "SkippedWhileRefreshing", "UnitOfWork", "due_time", "state_type_of"]
 
 
 class SkippedWhileRefreshing(Exception):
     """Leaves a handler; raised by `skip_refreshing`."""
 
 
-class Desk:
+class UnitOfWork:
     """What an instance has besides its state: who it is, and what the step in hand made.
 
     `issued` holds commands with what `dump` says and the time they are due, 0 for at once;
@@ -104,7 +104,7 @@ class ProcessManager:
 
     """
 
-    __slots__ = ("_desk",)
+    __slots__ = ("_unit",)
 
     __procession_options__: ClassVar[dict[str, Any]] = {}
 
@@ -145,18 +145,18 @@ class ProcessManager:
         unknown = fields.keys() - state.fields.keys()
         if unknown:
             raise TypeError(f"{type(self).__qualname__} has no field {min(unknown)!r}")
-        self._desk = Desk(id)
+        self._unit = UnitOfWork(id)
         self.__dict__.update(state.fresh() | fields)
 
     @property
     def id(self) -> str:
         """The correlation id of this instance."""
-        return self._desk.id
+        return self._unit.id
 
     @property
     def version(self) -> int:
         """How many transitions this instance had before the step in hand."""
-        return self._desk.version
+        return self._unit.version
 
     @property
     def context(self) -> Context:
@@ -166,17 +166,17 @@ class ProcessManager:
             RuntimeError: no event is being handled
 
         """
-        desk = self._desk
-        if desk.context is None:
-            if desk.cause is None:
+        unit = self._unit
+        if unit.context is None:
+            if unit.cause is None:
                 raise RuntimeError("self.context is there only while an event is being handled")
-            desk.context = desk.cause.context(desk.attempt)
-        return desk.context
+            unit.context = unit.cause.context(unit.attempt)
+        return unit.context
 
     @property
     def issued(self) -> tuple[Command, ...]:
         """The commands that the step in hand issued so far."""
-        return tuple(command for command, *_ in self._desk.issued)
+        return tuple(command for command, *_ in self._unit.issued)
 
     def issue(
         self,
@@ -199,24 +199,24 @@ class ProcessManager:
             ValueError: the time has no zone, or is beyond the year 9999
 
         """
-        desk = self._desk
-        if desk.effect:
-            desk.refuse_in_effect("issue")
+        unit = self._unit
+        if unit.effect:
+            unit.refuse_in_effect("issue")
         due = 0
         if after is not None or at is not None:
             if after is not None and at is not None:
                 raise ValueError("issue takes `after` or `at`, not both")
-            due = due_time(desk.now, after if after is not None else at)
+            due = due_time(unit.now, after if after is not None else at)
         for command in commands:
             if not isinstance(command, Command):
                 raise InvalidMessage(
                     f"issue takes commands, not {shown(command)}; events come from aggregates"
                 )
             data, shared = dump(command)
-            desk.issued.append((command, data, shared, due))
+            unit.issued.append((command, data, shared, due))
         if not commands:
             return ""
-        return f"{desk.name}-{desk.id}@{desk.version + 1}.{len(desk.issued) - 1}"
+        return f"{unit.name}-{unit.id}@{unit.version + 1}.{len(unit.issued) - 1}"
 
     def cancel(self, command_id: str) -> None:
         """Take back a command that is held back; one that has left already stays.
@@ -225,7 +225,7 @@ class ProcessManager:
             command_id: what `issue` returned
 
         """
-        self._desk.refuse_in_effect("cancel")
+        self._unit.refuse_in_effect("cancel")
         self._set_timer(command_id, None)
 
     def set_timeout(self, name: str, when: timedelta | datetime) -> None:
@@ -240,27 +240,27 @@ class ProcessManager:
             ValueError: the time has no zone, or is beyond the year 9999
 
         """
-        self._desk.refuse_in_effect("set_timeout")
+        self._unit.refuse_in_effect("set_timeout")
         if name not in _timeouts_of(type(self)):
             raise InvalidMessage(
                 f"{type(self).__qualname__} has no @timeout({name!r}) method, so nothing would "
                 f"happen when it is due; write one"
             )
-        self._set_timer(name, due_time(self._desk.now, when))
+        self._set_timer(name, due_time(self._unit.now, when))
 
     def cancel_timeout(self, name: str) -> None:
         """Have that timeout not run; one that is not set is no error."""
-        self._desk.refuse_in_effect("cancel_timeout")
+        self._unit.refuse_in_effect("cancel_timeout")
         self._set_timer(name, None)
 
     def mark_as_complete(self) -> None:
         """End this process with the step in hand; later events are skipped."""
-        self._desk.refuse_in_effect("mark_as_complete")
-        self._desk.complete = True
+        self._unit.refuse_in_effect("mark_as_complete")
+        self._unit.complete = True
 
     def skip_refreshing(self) -> None:
         """Leave the handler at once if state is being rebuilt."""
-        if (self._desk.context or self._desk.cause) and self.context.refreshing:
+        if (self._unit.context or self._unit.cause) and self.context.refreshing:
             raise SkippedWhileRefreshing
 
     def on_error(self, error: Exception, context: Context) -> Retry | Decision | None:
@@ -278,10 +278,10 @@ class ProcessManager:
         return None
 
     def _set_timer(self, name: str, due: int | None) -> None:
-        desk = self._desk
-        if desk.timers is None:
-            desk.timers = {}
-        desk.timers[name] = due
+        unit = self._unit
+        if unit.timers is None:
+            unit.timers = {}
+        unit.timers[name] = due
 
 
 def _listed(cls: type, streams: Iterable[str | type] | None) -> tuple[str | type, ...] | None:

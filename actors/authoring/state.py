@@ -19,8 +19,8 @@ from typing import (
 )
 from uuid import UUID
 
-from ..messages.codec import Codec
 from ..errors import DefinitionError, InvalidMessage
+from ..messages.codec import Codec
 from ..messages.identifiers import id_of
 
 __all__ = ["Indexed", "StateType"]

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from ..store import ParkedRecord
 
 if TYPE_CHECKING:
+    from ..authoring.cause import Cause
     from ..store import CommandRecord, EventRecord
 
-    from .decide import Cause
-
-__all__ = ["parked_command", "parked_effect", "parked_event", "parked_ticket", "parked_work"]
+__all__ = ["parked_command", "parked_effect", "parked_event", "parked_sequence", "parked_work"]
 
 LONGEST_TEXT = 10_000
 """Characters that are kept of an error's text, which may quote a whole payload."""
@@ -54,7 +53,7 @@ def parked_work(
         now,
         position=cause.position,
         name=cause.name,
-        ticket=cause.ticket,
+        sequence=cause.sequence,
         blocks=blocks,
     )
 
@@ -96,10 +95,10 @@ def parked_command(error: BaseException, command: CommandRecord, now: int) -> Pa
     )
 
 
-def parked_ticket(error: BaseException, ticket: int, now: int) -> ParkedRecord:
+def parked_sequence(error: BaseException, sequence: int, now: int) -> ParkedRecord:
     """A queued command that cannot be read; nobody can tell whose it was."""
     return ParkedRecord(
-        "", "", f"ticket {ticket}", _type(error), _text(error), attempts=1, time=now
+        "", "", f"sequence {sequence}", _type(error), _text(error), attempts=1, time=now
     )
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..store import Besides, Step, TimerRecord, TransitionRecord
-
+from ..authoring.cause import Cause
 from ..authoring.process_manager import ProcessManager, SkippedWhileRefreshing
-from .decide import Cause, learn
+from ..store import Step, StepExtras, TimerRecord, TransitionRecord
+from .decide import learn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..engine.process_actor import InstanceActor
+    from ..engine.instance_actor import InstanceActor
 
 __all__ = ["adjust", "refresh"]
 
@@ -57,18 +57,18 @@ def adjust(actor: InstanceActor, name: str, due: int, by: str | None) -> Step:
     definition = actor.router.definition
     kind = "timeout" if name in definition.timeouts else "command"
     old = TimerRecord(before, definition.name, actor.instance, name, kind)
-    command = actor.router.timekeeper.held_back(old) if kind == "command" else None
+    command = actor.router.timer_service.held_back(old) if kind == "command" else None
     if kind == "command" and command is None:
         # It has left already.
         return Step()
-    besides = Besides(due=old, timers=[])
+    extras = StepExtras(due=old, timers=[])
     if due:
-        besides.timers = [TimerRecord(due, definition.name, actor.instance, name, kind, command)]
+        extras.timers = [TimerRecord(due, definition.name, actor.instance, name, kind, command)]
     timers = {other: when for other, when in actor.timers.items() if other != name}
     actor.timers = timers | ({name: due} if due else {})
     note = f"{name} {'moved' if due else 'cancelled'} by {by or 'an operator'}"
     handler = "move_timeout" if due else "cancel_timeout"
-    return _record(actor, handler, "operator", actor.state, note, besides)
+    return _record(actor, handler, "operator", actor.state, note, extras)
 
 
 def _record(
@@ -77,7 +77,7 @@ def _record(
     cause: str,
     state: bytes,
     note: str | None,
-    besides: Besides | None,
+    extras: StepExtras | None,
 ) -> Step:
     actor.version += 1
     actor.state = state
@@ -99,7 +99,7 @@ def _record(
             note,
             actor.state_version,
         ),
-        besides=besides,
+        extras=extras,
     )
 
 
@@ -121,13 +121,13 @@ def _handled_again(actor: InstanceActor) -> ProcessManager:
                 process = definition.begin(actor.instance, arguments[0])
             elif process is None:
                 continue
-        desk = process._desk  # noqa: SLF001 - a friend
-        desk.version = transition.version - 1
-        desk.now = transition.time
-        desk.context = cause.context(1, refreshing=True)
+        unit = process._unit  # noqa: SLF001 - a friend
+        unit.version = transition.version - 1
+        unit.now = transition.time
+        unit.context = cause.context(1, refreshing=True)
         with suppress(SkippedWhileRefreshing):
             function(process, *arguments)
-        desk.clear()
+        unit.clear()
         was_complete = transition.is_complete
     if process is None:
         return definition.restore(actor.instance, actor.version, actor.state, actor.state_version)
@@ -152,7 +152,7 @@ def _again(
         return Cause.of_timer(timer, transition.correlation_id), handler.function, ()
     if cause in issued:
         kind, data, issuer = issued[cause]
-        command = router.catalog.load_command(kind, data)
+        command = router.registry.load_command(kind, data)
         handler = definition.rejections.get(type(command))
         if handler is None:
             return None

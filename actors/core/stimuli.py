@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..store import Besides, Committed, EventRecord, RefusalRecord, TimerRecord
-
-from ..engine.durable_actor import Errand
+from ..engine.durable_actor import Stimulus
+from ..store import Committed, EventRecord, RefusalRecord, StepExtras, TimerRecord
 from .replay import adjust, refresh
 
 if TYPE_CHECKING:
+    from ..engine.router import Router
+    from ..messages.types import Event
     from ..store import Outcome, Step
 
-    from ..messages.types import Event
-    from ..engine.router import Router
-
-__all__ = ["Delivery", "InstanceErrand", "Look", "Refresh", "TimerDue", "Told"]
+__all__ = ["CommandRefused", "Delivery", "InstanceStimulus", "Refresh", "Reload", "TimerDue"]
 
 
-class InstanceErrand(Errand, kw_only=True, gc=False):
+class InstanceStimulus(Stimulus, kw_only=True, gc=False):
     """Base of them all. `came_of` is what happened: a key of the router's counters."""
 
-    came_of: str = ""
+    outcome: str = ""
     reply_to: Any = None
     """The future of an operator who waits, if one does."""
 
@@ -36,24 +34,24 @@ class InstanceErrand(Errand, kw_only=True, gc=False):
         """Let out what the step made. It is durable."""
         router: Router = self.actor.router
         if type(outcome) is Committed:
-            router.counts[self.came_of] += 1
+            router.counts[self.outcome] += 1
             step = self.step
             if step.enqueue:
-                router.courier.queued(step.enqueue)
-            besides = step.besides
-            if besides is not None and besides.timers:
-                router.timekeeper.notice(besides.timers)
+                router.command_queue.queued(step.enqueue)
+            extras = step.extras
+            if extras is not None and extras.timers:
+                router.timer_service.notice(extras.timers)
         else:
             # What it was for is gone, so memory ran ahead with something that was done before.
             self.actor.is_stale = True
-            self.came_of = "nothing"
+            self.outcome = "nothing"
         self.done(router)
 
     def done(self, router: Router) -> None:
-        """Tell whoever gave the errand."""
+        """Tell whoever gave the stimulus."""
 
 
-class Delivery(InstanceErrand, kw_only=True, gc=False):
+class Delivery(InstanceStimulus, kw_only=True, gc=False):
     """An event for one instance.
 
     `event` is this instance's own copy, None while it is still to be read. `learnt` is the field
@@ -76,7 +74,7 @@ class Delivery(InstanceErrand, kw_only=True, gc=False):
             self.actor.report(self.record.position)
 
 
-class TimerDue(InstanceErrand, kw_only=True, gc=False):
+class TimerDue(InstanceStimulus, kw_only=True, gc=False):
     """A timeout is due, or a failed event is to be tried again."""
 
     timer: TimerRecord
@@ -85,25 +83,25 @@ class TimerDue(InstanceErrand, kw_only=True, gc=False):
 
     def carry_out(self) -> Step:
         # What an attempt before came to, whose step was not committed, counts no more.
-        self.is_put_off, self.came_of = False, ""
+        self.is_put_off, self.outcome = False, ""
         step: Step = self.actor.ring(self)
         return step
 
     def done(self, router: Router) -> None:
         if self.is_put_off:
-            router.timekeeper.put_off(self.key, self.timer)
+            router.timer_service.put_off(self.key, self.timer)
         else:
-            router.timekeeper.finished(self.key)
+            router.timer_service.finished(self.key)
 
 
-class Told(InstanceErrand, kw_only=True, gc=False):
+class CommandRefused(InstanceStimulus, kw_only=True, gc=False):
     """An aggregate refused a command that the instance issued.
 
     `taking_up` is who counts it, if it was left by an earlier run.
     """
 
     refusal: RefusalRecord
-    taking_up: Any = None
+    recovery: Any = None
 
     def carry_out(self) -> Step:
         step: Step = self.actor.tell_refusal(self)
@@ -111,17 +109,17 @@ class Told(InstanceErrand, kw_only=True, gc=False):
 
     def done(self, router: Router) -> None:
         del router
-        if self.taking_up is not None:
-            self.taking_up.finished += 1
+        if self.recovery is not None:
+            self.recovery.finished += 1
 
 
-class Look(InstanceErrand, kw_only=True, gc=False):
+class Reload(InstanceStimulus, kw_only=True, gc=False):
     """Something was changed in the store for this instance: read it.
 
     `taking_up` is who counts it, if an earlier run left it to do.
     """
 
-    taking_up: Any = None
+    recovery: Any = None
 
     def carry_out(self) -> Step:
         step: Step = self.actor.look()
@@ -129,27 +127,27 @@ class Look(InstanceErrand, kw_only=True, gc=False):
 
     def done(self, router: Router) -> None:
         del router
-        if self.taking_up is not None:
-            self.taking_up.finished += 1
+        if self.recovery is not None:
+            self.recovery.finished += 1
 
 
-class Refresh(InstanceErrand, kw_only=True, gc=True):
+class Refresh(InstanceStimulus, kw_only=True, gc=True):
     """Rebuild the state from the events; `reply_to` gets whether there was anything."""
 
     needs_disk: ClassVar[bool] = True
 
     def carry_out(self) -> Step:
         step: Step = refresh(self.actor)
-        self.came_of = "nothing" if step.transition is None else "refreshed"
+        self.outcome = "nothing" if step.transition is None else "refreshed"
         return step
 
     def done(self, router: Router) -> None:
         del router
-        if self.came_of != "failed":
-            self.reply_to.set(self.came_of == "refreshed")
+        if self.outcome != "failed":
+            self.reply_to.set(self.outcome == "refreshed")
 
 
-class Adjust(InstanceErrand, kw_only=True, gc=True):
+class Adjust(InstanceStimulus, kw_only=True, gc=True):
     """An operator moves what is due to another time, or cancels it with 0."""
 
     name: str
@@ -159,16 +157,16 @@ class Adjust(InstanceErrand, kw_only=True, gc=True):
 
     def carry_out(self) -> Step:
         step: Step = adjust(self.actor, self.name, self.due, self.by)
-        self.came_of = "nothing" if step.transition is None else "adjusted"
+        self.outcome = "nothing" if step.transition is None else "adjusted"
         return step
 
     def done(self, router: Router) -> None:
         del router
-        if self.came_of != "failed":
-            self.reply_to.set(self.came_of == "adjusted")
+        if self.outcome != "failed":
+            self.reply_to.set(self.outcome == "adjusted")
 
 
-def merged(taken: Besides | None, made: Besides | None) -> Besides | None:
+def merged(taken: StepExtras | None, made: StepExtras | None) -> StepExtras | None:
     """What a step takes and what it makes, in one."""
     if taken is None or made is None:
         return taken or made

@@ -4,53 +4,51 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..store import Besides, Step, TimerRecord
-
-from ..core.stimuli import Adjust, Look, Refresh
+from ..core.stimuli import Adjust, Refresh, Reload
 from ..errors import InvalidMessage, UnknownMessage, shown
-from .ingress import Receipt, Receipts
 from ..messages.identifiers import plain_text
+from ..store import Step, StepExtras, TimerRecord
+from .ingress import Receipt, Receipts
 from .pending_replies import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..store import ParkedRecord, Store
-
-    from .engine import Engine
     from ..model.process_definition import ProcessDefinition
+    from ..store import ParkedRecord, Store
+    from .engine import Engine
 
-__all__ = ["Operations"]
+__all__ = ["Admin"]
 
 PAGE = 256
 
 
-class Operations:
+class Admin:
     """Carries out decisions while the engine runs."""
 
     def __init__(self, engine: Engine, store: Store) -> None:
         self._engine = engine
         self._store = store
-        self._now = engine.courier.now
+        self._now = engine.command_queue.now
 
     def retry(self, number: int, by: str | None) -> None:
         """Handle what was parked, then what waited behind it, in order."""
         by = _person(by)
         parked = self._parked(number)
-        besides = Besides(unpark=number, decision=("retry", self._now(), by), waits=[])
-        step = Step(process=parked.process, instance=parked.instance, besides=besides)
+        extras = StepExtras(unpark=number, decision=("retry", self._now(), by), waits=[])
+        step = Step(process=parked.process, instance=parked.instance, extras=extras)
         looks: list[tuple[str, str]] = []
         if parked.command is not None:
             step.enqueue = [parked.command]
         elif parked.effect:
             # It stays parked until it is known what came of it.
-            self._engine.effects.retry(parked, besides.decision)
+            self._engine.effects.retry(parked, extras.decision)
             return
         else:
             looks = self._instances(parked)
-            besides.unblock = parked.blocks
+            extras.unblock = parked.blocks
             if parked.position:
-                besides.waits = [(*one, parked.position) for one in looks]
+                extras.waits = [(*one, parked.position) for one in looks]
         self._write(step)
         self._look(looks)
 
@@ -58,16 +56,16 @@ class Operations:
         """Go on without what was parked."""
         by = _person(by)
         parked = self._parked(number)
-        besides = Besides(unpark=number, decision=("skip", self._now(), by), cancel=[])
+        extras = StepExtras(unpark=number, decision=("skip", self._now(), by), cancel=[])
         if parked.blocks:
-            besides.unblock = True
-            besides.told = parked.ticket
+            extras.unblock = True
+            extras.told = parked.sequence
             block, _ = self._store.read_waiting(parked.process, parked.instance, 0, 1)
             if parked.name and block is not None:
-                besides.cancel.append(
+                extras.cancel.append(
                     TimerRecord(block.due, parked.process, parked.instance, parked.name, "timeout")
                 )
-        self._write(Step(process=parked.process, instance=parked.instance, besides=besides))
+        self._write(Step(process=parked.process, instance=parked.instance, extras=extras))
         if parked.blocks:
             self._look([(parked.process, parked.instance)])
 
@@ -78,9 +76,9 @@ class Operations:
         if plain_text(name) is None:
             raise InvalidMessage(f"{shown(name)} is no name of a timeout; give a str")
         by = _person(by)
-        reply: Reply[bool] = Reply.within(self._engine.courier.waiting)
-        errand = Adjust(name=name, due=due, by=by, reply_to=reply)
-        self._send(definition.name, instance, errand)
+        reply: Reply[bool] = Reply.within(self._engine.command_queue.waiting)
+        stimulus = Adjust(name=name, due=due, by=by, reply_to=reply)
+        self._send(definition.name, instance, stimulus)
         was_set: bool = reply.get()
         return was_set
 
@@ -88,7 +86,7 @@ class Operations:
         """Rebuild the state of one instance or of all; returns of how many."""
         count = 0
         for one in self._names(definition) if instance is None else (instance,):
-            reply: Reply[bool] = Reply.within(self._engine.courier.waiting)
+            reply: Reply[bool] = Reply.within(self._engine.command_queue.waiting)
             self._send(definition.name, one, Refresh(reply_to=reply))
             count += reply.get()
         return count
@@ -130,17 +128,17 @@ class Operations:
 
     def _look(self, instances: list[tuple[str, str]]) -> None:
         for process, instance in instances:
-            self._send(process, instance, Look())
+            self._send(process, instance, Reload())
 
-    def _send(self, process: str, instance: str, errand: Any) -> None:
+    def _send(self, process: str, instance: str, stimulus: Any) -> None:
         router = self._engine.router_of.get(process)
         if router is not None:
-            router.send(instance, errand)
+            router.send(instance, stimulus)
             self._engine.dispatcher.nudge()
 
     def _write(self, step: Step) -> None:
         work = Receipt(step)
-        receipts = Receipts([work], self._engine.courier)
+        receipts = Receipts([work], self._engine.command_queue)
         self._engine.journal.add(work)
         receipts.wait()
 

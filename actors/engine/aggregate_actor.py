@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from ..core.failures import parked_command
+from ..errors import Rejected, UnknownMessage
+from ..messages.types import UnknownCommand, UnknownEvent
 from ..store import (
     Append,
-    Besides,
     CommandRecord,
     CommandResult,
     Duplicate,
@@ -15,22 +17,19 @@ from ..store import (
     Outcome,
     RefusalRecord,
     Step,
+    StepExtras,
 )
-
-from .durable_actor import DurableActor, Errand
-from ..errors import Rejected, UnknownMessage
-from ..messages.types import UnknownCommand, UnknownEvent
-from ..core.failures import parked_command
+from .durable_actor import DurableActor, Stimulus
 
 if TYPE_CHECKING:
     import pykka
 
-    from ..store import Store, StoreError
-
-    from ..authoring.aggregate import Aggregate, AggregateDefinition
-    from ..model.registry import Catalog
-    from .command_queue import Courier
+    from ..authoring.aggregate import Aggregate
     from ..messages.types import Event
+    from ..model.aggregate_definition import AggregateDefinition
+    from ..model.registry import Registry
+    from ..store import Store, StoreError
+    from .command_queue import CommandQueue
 
 __all__ = ["AggregateActor", "Request"]
 
@@ -39,7 +38,7 @@ logger = logging.getLogger("procession")
 PAGE = 256
 
 
-class Request(Errand, kw_only=True, gc=False):
+class Request(Stimulus, kw_only=True, gc=False):
     """A command on its way to its aggregate.
 
     `reply_to` is the future of whoever asked. `is_from_outside` says that the command's id was
@@ -54,19 +53,19 @@ class Request(Errand, kw_only=True, gc=False):
     """The version of the aggregate that decided; None before one did."""
 
     def finish(self, outcome: Outcome) -> None:
-        """Reply, and tell the courier that a queued command is done."""
+        """Reply, and tell the command queue that a queued command is done."""
         actor = self.actor
         if type(outcome) is Duplicate:
             # Memory ran ahead with something that took effect before; the log knows better.
             actor.is_stale = True
-            if self.command.ticket:
+            if self.command.sequence:
                 # It came in several times under one id; the others are still in the queue.
-                actor.courier.discard(self.command)
-        if self.command.ticket:
-            actor.courier.finished += 1
-        besides = self.step.besides
-        if besides is not None and besides.refusal is not None:
-            actor.courier.tell_refusal(besides.refusal)
+                actor.command_queue.discard(self.command)
+        if self.command.sequence:
+            actor.command_queue.finished += 1
+        extras = self.step.extras
+        if extras is not None and extras.refusal is not None:
+            actor.command_queue.tell_refusal(extras.refusal)
         if self.reply_to is not None:
             self._reply(self.reply_to, outcome)
         # An error knows the frames it came through, and these know this request. Nobody would ever
@@ -75,7 +74,7 @@ class Request(Errand, kw_only=True, gc=False):
 
     def _reply(self, future: pykka.Future[list[Event]], outcome: Outcome) -> None:
         if isinstance(outcome, Duplicate):
-            self.actor.courier.answer(future, outcome.result or CommandResult())
+            self.actor.command_queue.answer(future, outcome.result or CommandResult())
             return
         refusal = self.refusal
         if refusal is not None:
@@ -87,8 +86,8 @@ class Request(Errand, kw_only=True, gc=False):
         append = self.step.append
         if append is None:
             return []
-        catalog = self.actor.courier.catalog
-        return [record.message or catalog.load_event(record) for record in append.events]
+        registry = self.actor.command_queue.registry
+        return [record.message or registry.load_event(record) for record in append.events]
 
     def refuse(self, error: StoreError) -> bool:
         """The disk refused; whoever asked is told, and may ask again."""
@@ -103,23 +102,25 @@ class AggregateActor(DurableActor):
     """Holds one aggregate's state, and makes a step of each command.
 
     Args:
-        courier: has what all aggregates share
+        command queue: has what all aggregates share
         definition: of the aggregate
         stream: its stream
 
     """
 
-    __slots__ = ("_aggregate", "_definition", "_stream", "courier")
+    __slots__ = ("_aggregate", "_definition", "_stream", "command_queue")
 
-    def __init__(self, courier: Courier, definition: AggregateDefinition, stream: str) -> None:
-        super().__init__(courier.dispatcher, courier.journal)
-        self.courier = courier
+    def __init__(
+        self, command_queue: CommandQueue, definition: AggregateDefinition, stream: str
+    ) -> None:
+        super().__init__(command_queue.dispatcher, command_queue.journal)
+        self.command_queue = command_queue
         self._definition = definition
         self._stream = stream
         self._aggregate: Aggregate | None = None
 
     def forget(self) -> None:
-        """Drop the state in memory; the next errand reads it from the log."""
+        """Drop the state in memory; the next stimulus reads it from the log."""
         self._aggregate = None
 
     def on_receive(self, message: Request) -> None:
@@ -137,28 +138,31 @@ class AggregateActor(DurableActor):
         aggregate = self._aggregate
         if aggregate is None:
             aggregate = self._aggregate = load_aggregate(
-                self._definition, self._stream, self.courier.store, self.courier.catalog
+                self._definition,
+                self._stream,
+                self.command_queue.store,
+                self.command_queue.registry,
             )
         record = request.command
         command = record.message
         if command is None:
-            command = self.courier.catalog.load_command(record.type, record.data)
+            command = self.command_queue.registry.load_command(record.type, record.data)
         if type(command) is UnknownCommand:
             raise UnknownMessage(
                 f"{self._definition.cls.__qualname__} cannot carry out a {record.type}, which "
-                f"nothing here can read; {self.courier.catalog.mend_for(record.type)}"
+                f"nothing here can read; {self.command_queue.registry.mend_for(record.type)}"
             )
         request.decided_at = version = aggregate.version
         made = self._definition.decide(aggregate, command)
         append = Append(self._stream, version, [])
-        step = Step(append, take=record.ticket)
+        step = Step(append, take=record.sequence)
         if request.is_from_outside:
             step.command_id, step.result = record.command_id, CommandResult()
         if made:
-            now = self.courier.now()
+            now = self.command_queue.now()
             append.events = [
                 EventRecord(
-                    self.courier.catalog.name_of(type(event)),
+                    self.command_queue.registry.name_of(type(event)),
                     self._stream,
                     number,
                     now,
@@ -173,13 +177,13 @@ class AggregateActor(DurableActor):
             ]
             snapshot = self._definition.snapshot(aggregate)
             if snapshot is not None:
-                step.besides = Besides(snapshot=snapshot)
+                step.extras = StepExtras(snapshot=snapshot)
         return step
 
     def _refused(self, request: Request, error: BaseException) -> Step:
         record = request.command
         request.refusal = error
-        step = Step(take=record.ticket)
+        step = Step(take=record.sequence)
         if request.decided_at is not None:
             # It may have been decided by events that are not on disk after all, and then it is
             # decided again.
@@ -189,20 +193,20 @@ class AggregateActor(DurableActor):
             step.result = CommandResult(refusal=error.reason)
         if isinstance(error, Rejected) and record.process is None:
             # Refusing is an answer; whoever sent the command from outside may look it up.
-            self.courier.counts["rejected"] += 1
-        elif isinstance(error, Rejected) and self.courier.listens_to_refusal(record):
-            self.courier.counts["rejected"] += 1
+            self.command_queue.counts["rejected"] += 1
+        elif isinstance(error, Rejected) and self.command_queue.listens_to_refusal(record):
+            self.command_queue.counts["rejected"] += 1
             step.process, step.instance = record.process or "", record.instance or ""
-            step.besides = Besides(refusal=RefusalRecord(record, error.reason))
+            step.extras = StepExtras(refusal=RefusalRecord(record, error.reason))
         elif request.reply_to is None:
-            self.courier.counts["parked"] += 1
+            self.command_queue.counts["parked"] += 1
             logger.warning("command %s was parked", record.command_id, exc_info=error)
-            step.park = parked_command(error, record, self.courier.now())
+            step.park = parked_command(error, record, self.command_queue.now())
         return step
 
 
 def load_aggregate(
-    definition: AggregateDefinition, stream: str, store: Store, catalog: Catalog
+    definition: AggregateDefinition, stream: str, store: Store, registry: Registry
 ) -> Aggregate:
     """An aggregate as its stream left it, from its newest snapshot and the events behind that.
 
@@ -210,7 +214,7 @@ def load_aggregate(
         definition: of its class
         stream: its stream, which may be empty
         store: where the stream is
-        catalog: knows the events' classes
+        registry: knows the events' classes
 
     Raises:
         UnknownMessage: the stream holds an event that no class here can be read as
@@ -228,12 +232,12 @@ def load_aggregate(
     while True:
         page = store.read_stream(stream, aggregate.version, PAGE)
         for record in page:
-            event = catalog.load_event(record)
+            event = registry.load_event(record)
             if type(event) is UnknownEvent:
                 raise UnknownMessage(
                     f"{definition.cls.__qualname__} cannot be loaded: version {record.version} of "
                     f"{stream!r} is a {record.type}, which nothing here can read; "
-                    f"{catalog.mend_for(record.type)}"
+                    f"{registry.mend_for(record.type)}"
                 )
             definition.evolve(aggregate, event)
         if len(page) < PAGE:

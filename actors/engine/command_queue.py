@@ -1,4 +1,4 @@
-"""The courier: brings commands to their aggregates, from callers and from the queue on disk."""
+"""The command queue: brings commands to their aggregates, from callers and from disk."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from collections import Counter, deque
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..store import FROM_OUTSIDE, CorruptRecord, Step
-
-from .aggregate_actor import AggregateActor, Request
 from ..clock import stopwatch
-from .dispatcher import PooledActor
-from ..core.stimuli import Told
+from ..core.failures import parked_command, parked_sequence
+from ..core.stimuli import CommandRefused
 from ..errors import Rejected, UnknownMessage
-from ..core.failures import parked_command, parked_ticket
-from .pending_replies import Waiting
+from ..store import FROM_OUTSIDE, CorruptRecord, Step
+from .aggregate_actor import AggregateActor, Request
+from .dispatcher import PooledActor
+from .pending_replies import PendingReplies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import pykka
 
+    from ..clock import Clock
+    from ..messages.types import Event
+    from ..model.registry import Registry
     from ..store import (
         CommandRecord,
         CommandResult,
@@ -30,16 +32,12 @@ if TYPE_CHECKING:
         Store,
         StoreError,
     )
-
-    from ..model.registry import Catalog
-    from ..clock import Clock
     from .dispatcher import Dispatcher
     from .journal import Journal
-    from ..messages.types import Event
-    from .residency import Population, Sending
+    from .residency import Residency, Sending
     from .router import Router
 
-__all__ = ["Courier"]
+__all__ = ["CommandQueue"]
 
 logger = logging.getLogger("procession")
 
@@ -63,11 +61,11 @@ class _Lane:
         fresh = self.fresh
         found: list[CommandRecord] = []
         while fresh and len(found) < limit:
-            ticket = fresh[0].ticket
-            if ticket <= self.taken:
+            sequence = fresh[0].sequence
+            if sequence <= self.taken:
                 fresh.popleft()
-            elif ticket == self.taken + 1:
-                self.taken = ticket
+            elif sequence == self.taken + 1:
+                self.taken = sequence
                 found.append(fresh.popleft())
             else:
                 break
@@ -75,15 +73,15 @@ class _Lane:
 
     def look_beyond(self, commands: list[CommandRecord]) -> None:
         """Note what was read; where there was nothing, there is nothing up to the newest."""
-        beyond = [command for command in commands if command.ticket > self.newest]
+        beyond = [command for command in commands if command.sequence > self.newest]
         del commands[len(commands) - len(beyond) :]
-        self.taken = commands[-1].ticket if commands else self.newest
+        self.taken = commands[-1].sequence if commands else self.newest
 
 
-class Courier(PooledActor):
+class CommandQueue(PooledActor):
     """Takes commands from the queue in order, so that a backlog waits on disk.
 
-    A command that was just committed is handed over in memory while the courier keeps up; it
+    A command that was just committed is handed over in memory while the command queue keeps up; it
     reads the queue only when it is behind.
 
     Args:
@@ -96,21 +94,21 @@ class Courier(PooledActor):
         dispatcher: Dispatcher,
         journal: Journal,
         store: Store,
-        catalog: Catalog,
+        registry: Registry,
         clock: Clock,
-        population: Population,
+        residency: Residency,
         *,
         max_in_flight: int,
     ) -> None:
         super().__init__(dispatcher)
         self.journal = journal
         self.store = store
-        self.catalog = catalog
+        self.registry = registry
         self.now = stopwatch(clock)
-        self.population = population
+        self.residency = residency
         self._wakers: dict[str, Callable[[str], AggregateActor]] = {
             definition.category: partial(AggregateActor, self, definition)
-            for definition in catalog.aggregates.values()
+            for definition in registry.aggregates.values()
         }
         self._max_in_flight = max_in_flight
         self.router_of: dict[str, Router] = {}
@@ -120,19 +118,19 @@ class Courier(PooledActor):
         self._sent = 0
         self.finished = 0
         self.is_closed = False
-        self.waiting = Waiting()
+        self.waiting = PendingReplies()
         self.counts: Counter[str] = Counter()
 
     # Called by the runtime
 
     def resume(self) -> None:
         """Take up what an earlier run left in the queue."""
-        self._issued.newest, self._told.newest = self.store.last_tickets()
+        self._issued.newest, self._told.newest = self.store.last_sequences()
         self.wake()
 
     def send(self, request: Request) -> None:
         """Bring one command to its aggregate; any thread may call this."""
-        self.population.send([self._addressed(request)])
+        self.residency.send([self._addressed(request)])
 
     def _addressed(self, request: Request) -> Sending:
         stream = request.command.stream
@@ -145,7 +143,7 @@ class Courier(PooledActor):
         if not result.events:
             return []
         page = self.store.read_log(result.first_position - 1, result.events)
-        return [self.catalog.load_event(record) for record in page]
+        return [self.registry.load_event(record) for record in page]
 
     def answer(self, future: pykka.Future[list[Event]], result: CommandResult) -> None:
         """Reply with what came of a command when it was carried out before."""
@@ -156,17 +154,17 @@ class Courier(PooledActor):
 
     def listens_to_refusal(self, command: CommandRecord) -> bool:
         """Whether the instance that issued a command wants to know that it was refused."""
-        definition = self.catalog.process_named(command.process or "")
+        definition = self.registry.process_named(command.process or "")
         if definition is None:
             return False
-        name = self.catalog.name_today(command.type)
-        return any(self.catalog.name_of(one) == name for one in definition.rejections)
+        name = self.registry.name_today(command.type)
+        return any(self.registry.name_of(one) == name for one in definition.rejections)
 
     def tell_refusal(self, refusal: RefusalRecord) -> None:
         """Tell the instance that issued a command that it was refused."""
         router = self.router_of.get(refusal.command.process or "")
         if router is not None:
-            router.send(refusal.command.instance or "", Told(refusal=refusal))
+            router.send(refusal.command.instance or "", CommandRefused(refusal=refusal))
 
     def discard(self, command: CommandRecord) -> None:
         """Take a command off the queue that was carried out under its id before."""
@@ -177,7 +175,7 @@ class Courier(PooledActor):
     def queued(self, commands: list[CommandRecord]) -> None:
         """Commands that were just committed to the queue."""
         lane = self._told if commands[0].process is None else self._issued
-        lane.newest = commands[-1].ticket
+        lane.newest = commands[-1].sequence
         if len(lane.fresh) < self._max_in_flight:
             lane.fresh.extend(commands)
 
@@ -185,7 +183,7 @@ class Courier(PooledActor):
         """Somebody else wrote to a stream: its aggregate reads it before it decides again."""
         category = stream.partition("-")[0]
         if category in self._wakers:
-            self.population.make_stale(category, stream)
+            self.residency.make_stale(category, stream)
 
     @property
     def in_flight(self) -> int:
@@ -212,7 +210,7 @@ class Courier(PooledActor):
                     commands = self._read_queue(lane, room)
                     lane.look_beyond(commands)
                 self._sent += len(commands)
-                self.population.send(list(self._take(commands)))
+                self.residency.send(list(self._take(commands)))
                 room -= len(commands)
 
     def _read_queue(self, lane: _Lane, room: int) -> list[CommandRecord]:
@@ -222,17 +220,17 @@ class Courier(PooledActor):
             try:
                 return self.store.read_queue(lane.taken, limit)
             except CorruptRecord as error:
-                ticket = int.from_bytes(error.key, "big")
+                sequence = int.from_bytes(error.key, "big")
                 if limit > 1:
                     # One by one, up to the one that is damaged.
                     limit = 1
-                elif ticket > lane.newest:
+                elif sequence > lane.newest:
                     # Of the other lane, or of this one's next look.
                     return []
                 else:
-                    limit, lane.taken = room, ticket
+                    limit, lane.taken = room, sequence
                     self._sent += 1
-                    self.journal.add(_Stray(self, None, ticket, error))
+                    self.journal.add(_Stray(self, None, sequence, error))
 
     def _take(self, commands: list[CommandRecord]) -> Iterator[Sending]:
         for command in commands:
@@ -244,7 +242,7 @@ class Courier(PooledActor):
                     f"no aggregate of this runtime has the stream {command.stream!r}; register "
                     f"the one that takes {command.type}, and retry"
                 )
-                self.journal.add(_Stray(self, command, command.ticket, error))
+                self.journal.add(_Stray(self, command, command.sequence, error))
             else:
                 request = Request(command=command, is_from_outside=command.process is None)
                 yield category, stream, wake, request
@@ -255,7 +253,7 @@ class _Discard:
 
     def __init__(self, journal: Journal, command: CommandRecord) -> None:
         self._journal = journal
-        self.step = Step(take=command.ticket)
+        self.step = Step(take=command.sequence)
 
     def committed(self, outcome: Outcome) -> None:
         """Nobody waits for it."""
@@ -269,21 +267,25 @@ class _Stray:
     """A queued command that is parked, since no aggregate here takes it, or nobody can read it."""
 
     def __init__(
-        self, courier: Courier, command: CommandRecord | None, ticket: int, error: Exception
+        self,
+        command_queue: CommandQueue,
+        command: CommandRecord | None,
+        sequence: int,
+        error: Exception,
     ) -> None:
-        self._courier = courier
-        now = courier.now()
+        self._command_queue = command_queue
+        now = command_queue.now()
         if command is None:
-            parked = parked_ticket(error, ticket, now)
+            parked = parked_sequence(error, sequence, now)
         else:
             parked = parked_command(error, command, now)
         logger.warning("command %s was parked: %s", parked.cause, error)
-        self.step = Step(take=ticket, park=parked)
+        self.step = Step(take=sequence, park=parked)
 
     def committed(self, outcome: Outcome) -> None:
         del outcome
-        self._courier.finished += 1
+        self._command_queue.finished += 1
 
     def failed(self, error: StoreError) -> None:
         del error
-        self._courier.journal.add(self)
+        self._command_queue.journal.add(self)

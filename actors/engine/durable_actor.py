@@ -1,8 +1,8 @@
 """What instance actors and aggregate actors share: running ahead of the disk, and going back.
 
-An actor hands a step to the journal and goes on with its next errand; what it lets out waits for
+An actor hands a step to the journal and goes on with its next stimulus; what it lets out waits for
 the commit. When a step is not committed after all, what is in memory is stale: the actor waits
-until everything it handed over has been answered, forgets its state, and does the undone errands
+until everything it handed over has been answered, forgets its state, and does the undone stimuli
 again, in order, before any other.
 """
 
@@ -15,32 +15,30 @@ from msgspec import Struct
 from pykka._envelope import Envelope
 
 from ..store import Committed, Conflict, Step
-
 from .dispatcher import TURN, PooledActor
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     from ..store import Outcome, StoreError
-
     from .dispatcher import Dispatcher
     from .journal import Journal
 
-__all__ = ["DurableActor", "Errand"]
+__all__ = ["DurableActor", "Stimulus"]
 
 logger = logging.getLogger("procession")
 
 
-class Errand(Struct, gc=False):
+class Stimulus(Struct, gc=False):
     """One message to a durable actor, and the step that comes of it.
 
-    The population sets `actor`, the actor sets `step`.
+    The residency sets `actor`, the actor sets `step`.
     """
 
     actor: Any = None
     step: Any = None
     is_own: bool = False
-    """Whether the actor gave it to itself, so that the population does not count it."""
+    """Whether the actor gave it to itself, so that the residency does not count it."""
 
     def committed(self, outcome: Outcome) -> None:
         """The step was answered; called by the journal, in order."""
@@ -78,7 +76,7 @@ class DurableActor(PooledActor):
     """An actor whose state is a log in the store.
 
     Its counters have one writer each, so that they need no lock: `sent` belongs to the
-    population, `handed` to the actor, `answered` and `finished` to the journal.
+    residency, `handed` to the actor, `answered` and `finished` to the journal.
     """
 
     # Slots, since with as many attributes as an instance has, each would have a dictionary of
@@ -111,11 +109,11 @@ class DurableActor(PooledActor):
         self.answered = 0
         self.finished = 0
         self.is_stale = False
-        self._undone: tuple[Errand, ...] = ()
+        self._undone: tuple[Stimulus, ...] = ()
 
     @property
     def is_done(self) -> bool:
-        """Whether every errand it was given is finished, so that it may be dropped."""
+        """Whether every stimulus it was given is finished, so that it may be dropped."""
         return (
             self.sent == self.finished
             and self.handed == self.answered
@@ -155,23 +153,23 @@ class DurableActor(PooledActor):
         return True
 
     def forget(self) -> None:
-        """Drop the state in memory; the next errand reads it from the log."""
+        """Drop the state in memory; the next stimulus reads it from the log."""
         raise NotImplementedError
 
-    def hand(self, errand: Errand, step: Step) -> None:
+    def hand(self, stimulus: Stimulus, step: Step) -> None:
         """Give a step to the journal."""
-        errand.step = step
+        stimulus.step = step
         self.handed += 1
         # The worker looks after the journal when the actors have had their turns.
-        self._pending.append(errand)
+        self._pending.append(stimulus)
 
     # Called by the journal
 
-    def must_repeat(self, errand: Errand, outcome: Outcome) -> bool:
+    def must_repeat(self, stimulus: Stimulus, outcome: Outcome) -> bool:
         """Whether a step that was answered must be made again from what the log says."""
-        if not isinstance(outcome, Conflict) and not (self._undone and not _writes(errand.step)):
+        if not isinstance(outcome, Conflict) and not (self._undone and not _writes(stimulus.step)):
             return False
-        self._undone += (errand,)
+        self._undone += (stimulus,)
         self.is_stale = True
         self.answered += 1
         self.wake()
@@ -183,5 +181,5 @@ def _writes(step: Step) -> bool:
         step.append is not None
         or step.transition is not None
         or step.park is not None
-        or step.besides is not None
+        or step.extras is not None
     )

@@ -13,31 +13,29 @@ import threading
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from ..store import Besides, Committed, Step
-
-from ..clock import from_micros
 from ..authoring.context import Context
-from .dispatcher import PooledActor
+from ..clock import from_micros
+from ..core.failures import parked_effect
 from ..errors import UnknownMessage
 from ..messages.identifiers import category_of
-from ..core.failures import parked_effect
-from .event_buffer import UNREADABLE
 from ..model.upcasting import split
+from ..store import Committed, Step, StepExtras
+from .dispatcher import PooledActor
+from .event_buffer import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import TypeAlias
 
-    from ..store import EventRecord, Outcome, ParkedRecord, StoreError
-
-    from ..clock import Alarm, Clock
-    from .command_queue import Courier
     from ..authoring.decorators import Handler
+    from ..authoring.process_manager import ProcessManager
+    from ..clock import Alarm, Clock
     from ..messages.types import Event
     from ..model.process_definition import ProcessDefinition
-    from ..authoring.process_manager import ProcessManager
+    from ..store import EventRecord, Outcome, ParkedRecord, StoreError
+    from .command_queue import CommandQueue
+    from .event_buffer import EventBuffer
     from .router import Router
-    from .event_buffer import Tail
 
     Decision: TypeAlias = tuple[str, int, str | None]
 
@@ -91,7 +89,7 @@ class Effects:
     """Runs the effects of all process managers, never two of one instance at once.
 
     Args:
-        courier: has what is shared
+        command queue: has what is shared
         tail: where events come from
         clock: tells when to try again
         routers: an event's effects run when all of these are done with it
@@ -102,16 +100,16 @@ class Effects:
 
     def __init__(
         self,
-        courier: Courier,
-        tail: Tail,
+        command_queue: CommandQueue,
+        event_buffer: EventBuffer,
         clock: Clock,
         routers: Sequence[Router],
         *,
         threads: int,
         max_in_flight: int,
     ) -> None:
-        self.courier = courier
-        self.tail = tail
+        self.command_queue = command_queue
+        self.event_buffer = event_buffer
         self.max_in_flight = max_in_flight
         # All keys from the start, since others look at it from their threads.
         self.counts: Counter[str] = Counter(effects=0, effects_retried=0, effects_parked=0)
@@ -197,7 +195,7 @@ class Effects:
 
         """
         feed = self._feeds.get(record.process)
-        page = self.courier.store.read_log(record.position - 1, 1)
+        page = self.command_queue.store.read_log(record.position - 1, 1)
         if feed is None or not page or not feed.acts_after(page[0]):
             raise UnknownMessage(
                 f"{record.process} has no @after method for event {record.cause} in this runtime, "
@@ -280,7 +278,7 @@ class Effects:
         is_busy = bool(self._ready or self._running)
         if is_busy != self._is_busy:
             self._is_busy = is_busy
-            self.courier.dispatcher.note_outside(is_busy=is_busy)
+            self.command_queue.dispatcher.note_outside(is_busy=is_busy)
 
     def _work(self) -> None:
         self._inside.is_inside = True
@@ -363,15 +361,15 @@ class Effects:
                 self._again.discard(again.number)
                 if again.decision is not None:
                     step = step or Step()
-                    step.besides = Besides(unpark=again.number, decision=again.decision)
+                    step.extras = StepExtras(unpark=again.number, decision=again.decision)
         if step is not None:
-            self.courier.journal.add(_Ended(self, job, step))
+            self.command_queue.journal.add(_Ended(self, job, step))
         elif again is None:
             job.feed.finish(job)
 
     def _try_later(self, job: _Job, wait: int) -> None:
         job.attempt += 1
-        due = self.courier.now() + wait
+        due = self.command_queue.now() + wait
         self._numbers += 1
         heapq.heappush(self._waiting, (due, self._numbers, job.line))
         self._set_alarm()
@@ -384,14 +382,14 @@ class Effects:
     def _set_alarm(self) -> None:
         """Take up what is due, and have it ring for what is not; called with the lock held."""
         while self._waiting:
-            if self._waiting[0][0] <= self.courier.now():
+            if self._waiting[0][0] <= self.command_queue.now():
                 self._ready.append(heapq.heappop(self._waiting)[-1])
                 continue
             assert self._alarm is not None
             due = self._waiting[0][0]
             self._alarm.set(from_micros(due))
             # A clock that was moved before the alarm was set does not ring for it.
-            if due > self.courier.now():
+            if due > self.command_queue.now():
                 break
         self._call()
 
@@ -414,7 +412,7 @@ class _Ended:
     def failed(self, error: StoreError) -> None:
         del error
         if not self._effects.is_closed:
-            self._effects.courier.journal.add(self)
+            self._effects.command_queue.journal.add(self)
 
 
 class _Feed(PooledActor):
@@ -425,20 +423,20 @@ class _Feed(PooledActor):
     """
 
     def __init__(self, effects: Effects, definition: ProcessDefinition) -> None:
-        super().__init__(effects.courier.dispatcher)
+        super().__init__(effects.command_queue.dispatcher)
         self.definition = definition
         self._effects = effects
-        self._tail = effects.tail
-        self._journal = effects.courier.journal
-        self._store = effects.courier.store
-        self._now = effects.courier.now
-        catalog = effects.courier.catalog
-        self._categories = catalog.categories_of(definition)
-        self._readers = catalog.readers_of(definition, definition.effects)
+        self._event_buffer = effects.event_buffer
+        self._journal = effects.command_queue.journal
+        self._store = effects.command_queue.store
+        self._now = effects.command_queue.now
+        registry = effects.command_queue.registry
+        self._categories = registry.categories_of(definition)
+        self._readers = registry.readers_of(definition, definition.effects)
         # By wire names, and by wire names without their versions.
         self._handlers: dict[str, Handler] = {}
         for event, handler in definition.effects.items():
-            name = catalog.name_of(event, definition)
+            name = registry.name_of(event, definition)
             self._handlers[name] = self._handlers[split(name)[0]] = handler
         self._ended: deque[_Job] = deque()
         # Positions under way, in order, and how many effects each still has in hand.
@@ -506,10 +504,10 @@ class _Feed(PooledActor):
         process = self._restored(job.instance)
         if process is None:
             return False
-        desk = process._desk  # noqa: SLF001 - a friend: it gives the object its event
-        desk.effect = handler.name
-        desk.now = self._now()
-        desk.context = Context.of(job.record, job.attempt)
+        unit = process._unit  # noqa: SLF001 - a friend: it gives the object its event
+        unit.effect = handler.name
+        unit.now = self._now()
+        unit.context = Context.of(job.record, job.attempt)
         handler.function(process, self._load(job.record))
         return True
 
@@ -517,7 +515,7 @@ class _Feed(PooledActor):
         definition = self.definition
         if definition.stateless:
             made: ProcessManager = definition.cls(instance)
-            made._desk.name = definition.name  # noqa: SLF001 - a friend
+            made._unit.name = definition.name  # noqa: SLF001 - a friend
             return made
         last = self._store.last_transition(definition.name, instance)
         if last is None:
@@ -571,7 +569,7 @@ class _Feed(PooledActor):
         if room <= 0:
             return
         jobs: list[_Job] = []
-        for record in self._tail.after(self._position, room):
+        for record in self._event_buffer.after(self._position, room):
             # The router has parked what cannot be read.
             if record.type != UNREADABLE and self.acts_after(record):
                 jobs += self._jobs_of(record)

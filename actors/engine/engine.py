@@ -1,4 +1,4 @@
-"""The running parts, put together: dispatcher, journal, courier, routers, population."""
+"""The running parts, put together: dispatcher, journal, command queue, routers, residency."""
 
 from __future__ import annotations
 
@@ -9,25 +9,23 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ..store import ClosedError, StoreError
-
-from .command_queue import Courier
+from .command_queue import CommandQueue
 from .dispatcher import Dispatcher
 from .effects import Effects
+from .event_buffer import EventBuffer
 from .journal import Journal
-from .watchdog import whereabouts
-from .residency import Population
+from .recovery import Recovery
+from .residency import Residency
 from .router import Router
-from .event_buffer import Tail
-from .recovery import TakingUp
-from .timers import Timekeeper
+from .timers import TimerService
+from .watchdog import whereabouts
 
 if TYPE_CHECKING:
     import threading
 
-    from ..store import EventRecord, Store
-
-    from ..model.registry import Catalog
     from ..clock import Clock
+    from ..model.registry import Registry
+    from ..store import EventRecord, Store
     from .dispatcher import PooledActor
 
 __all__ = ["Engine", "Options"]
@@ -89,7 +87,7 @@ class Engine:
 
     Args:
         store: durable state
-        catalog: all classes
+        registry: all classes
         clock: where the time comes from
         options: how much it may use
         dispatcher: gives actors their turns; simulations have one of their own
@@ -99,7 +97,7 @@ class Engine:
     def __init__(
         self,
         store: Store,
-        catalog: Catalog,
+        registry: Registry,
         clock: Clock,
         options: Options,
         dispatcher: type[Dispatcher] = Dispatcher,
@@ -120,45 +118,47 @@ class Engine:
             store,
             largest_commit=options.largest_commit,
             wake=self.dispatcher.nudge,
-            published=self._tail_extend,
+            published=self._extend_event_buffer,
             told=self._wake_all,
             checkpoints=self._checkpoints,
         )
-        self.population = Population(
+        self.residency = Residency(
             self.dispatcher, clock, max_awake=options.max_awake, idle_timeout=options.idle_timeout
         )
-        self._tail = Tail(store, options.max_in_flight)
-        self.courier = Courier(
+        self._event_buffer = EventBuffer(store, options.max_in_flight)
+        self.command_queue = CommandQueue(
             self.dispatcher,
             self.journal,
             store,
-            catalog,
+            registry,
             clock,
-            self.population,
+            self.residency,
             max_in_flight=options.max_in_flight,
         )
         self.routers = [
             Router(
                 definition,
-                self.courier,
-                self._tail,
-                catalog.categories_of(definition),
+                self.command_queue,
+                self._event_buffer,
+                registry.categories_of(definition),
                 max_in_flight=options.max_in_flight,
                 max_chain=options.max_chain,
             )
-            for definition in catalog.processes.values()
+            for definition in registry.processes.values()
         ]
         self.router_of = {router.definition.name: router for router in self.routers}
-        self.courier.router_of = self.router_of
-        self.timekeeper = Timekeeper(
-            self.courier, clock, self.router_of, max_in_flight=options.max_in_flight
+        self.command_queue.router_of = self.router_of
+        self.timer_service = TimerService(
+            self.command_queue, clock, self.router_of, max_in_flight=options.max_in_flight
         )
         for router in self.routers:
-            router.timekeeper = self.timekeeper
-        self.taking_up = TakingUp(self.courier, self.router_of, max_in_flight=options.max_in_flight)
+            router.timer_service = self.timer_service
+        self.recovery = Recovery(
+            self.command_queue, self.router_of, max_in_flight=options.max_in_flight
+        )
         self.effects = Effects(
-            self.courier,
-            self._tail,
+            self.command_queue,
+            self._event_buffer,
             clock,
             self.routers,
             threads=options.effect_threads,
@@ -169,11 +169,11 @@ class Engine:
         """Take up where the last run stopped."""
         self.effects.start()
         self.dispatcher.start()
-        self.courier.resume()
-        self.taking_up.wake()
+        self.command_queue.resume()
+        self.recovery.wake()
         for router in self.routers:
             router.wake()
-        self.timekeeper.wake()
+        self.timer_service.wake()
         self._clock.attach(self.catch_up)
         self._is_attached = True
 
@@ -225,10 +225,10 @@ class Engine:
         self.is_closing = True
         if self._is_attached:
             self._clock.detach(self.catch_up)
-        self.population.close()
-        self.timekeeper.close()
+        self.residency.close()
+        self.timer_service.close()
         self.effects.close()
-        self.courier.is_closed = self.taking_up.is_closed = True
+        self.command_queue.is_closed = self.recovery.is_closed = True
         for router in self.routers:
             router.is_closed = True
         self.journal.hurry()
@@ -251,10 +251,10 @@ class Engine:
         late = self.dispatcher.stop(patience)
         late += self.effects.stop(GRACE if late else patience)
         if late:
-            self.population.abandon()
+            self.residency.abandon()
             self._tell_late(late, timeout)
         self.journal.abandon()
-        self.courier.waiting.close()
+        self.command_queue.waiting.close()
         if not (late or self.journal.has_given_up):
             self.journal.write_checkpoints()
 
@@ -270,7 +270,7 @@ class Engine:
 
     def stats(self) -> dict[str, int]:
         """Counters since the start, and gauges."""
-        counts = self.courier.counts.copy()
+        counts = self.command_queue.counts.copy()
         for router in self.routers:
             counts.update(dict(router.counts))
         counts.update(self.effects.counts)
@@ -288,14 +288,14 @@ class Engine:
             "effects": counts["effects"],
             "effects_retried": counts["effects_retried"],
             "effects_parked": counts["effects_parked"],
-            "commands": self.courier.finished,
+            "commands": self.command_queue.finished,
             "rejected": counts["rejected"],
-            "passivated": self.population.passivated,
+            "passivated": self.residency.passivated,
             "commits": self.journal.commits,
             "steps": self.journal.steps,
-            "events": self._tail.last,
-            "awake": len(self.population),
-            "in_flight": self.courier.in_flight + sum(one.in_flight for one in self.routers),
+            "events": self._event_buffer.last,
+            "awake": len(self.residency),
+            "in_flight": self.command_queue.in_flight + sum(one.in_flight for one in self.routers),
         }
 
     def _is_due(self) -> bool:
@@ -308,18 +308,18 @@ class Engine:
         # Looked at last, when the routers have noted what the last commit finished.
         return self.journal.flush() or self.effects.look()
 
-    def _tail_extend(self, events: list[EventRecord]) -> None:
-        self._tail.extend(events)
+    def _extend_event_buffer(self, events: list[EventRecord]) -> None:
+        self._event_buffer.extend(events)
 
     def _wake_all(self) -> None:
         """After a commit there may be events, commands, and room for more of both."""
         for router in self.routers:
             if router.has_work():
                 router.wake()
-        if self.courier.has_work():
-            self.courier.wake()
-        if self.taking_up.has_work():
-            self.taking_up.wake()
+        if self.command_queue.has_work():
+            self.command_queue.wake()
+        if self.recovery.has_work():
+            self.recovery.wake()
         self.effects.look()
 
     def _checkpoints(self) -> dict[str, int]:

@@ -10,13 +10,13 @@ from ..store import CorruptRecord, EventRecord, StoreError
 if TYPE_CHECKING:
     from ..store import Store
 
-__all__ = ["UNREADABLE", "Tail", "event_at"]
+__all__ = ["UNREADABLE", "EventBuffer", "event_at"]
 
 UNREADABLE = ""
 """The type of what stands for an event that cannot be read; its message is the error."""
 
 
-class Tail:
+class EventBuffer:
     """Reads the log for routers: from memory near its end, from the store elsewhere.
 
     Args:

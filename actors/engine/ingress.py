@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from ..clock import stopwatch
+from ..errors import InvalidMessage, shown
+from ..messages.codec import dump, dump_headers
+from ..messages.identifiers import check_stream, plain_text
+from ..messages.types import Command, Event
 from ..store import (
     Append,
     CommandRecord,
@@ -20,20 +25,13 @@ from ..store import (
     check_name,
 )
 
-from ..clock import stopwatch
-from ..messages.codec import dump, dump_headers
-from ..errors import InvalidMessage, shown
-from ..messages.types import Command, Event
-from ..messages.identifiers import check_stream, plain_text
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..store import ClosedError, Outcome
-
-    from ..model.registry import Catalog
     from ..clock import Clock
-    from .command_queue import Courier
+    from ..model.registry import Registry
+    from ..store import ClosedError, Outcome
+    from .command_queue import CommandQueue
 
 __all__ = ["Ingress", "Receipt", "Receipts"]
 
@@ -41,12 +39,12 @@ __all__ = ["Ingress", "Receipt", "Receipts"]
 class Receipts:
     """Waits for several steps that came in together."""
 
-    def __init__(self, works: list[Receipt], courier: Courier) -> None:
-        self.courier = courier
+    def __init__(self, works: list[Receipt], command_queue: CommandQueue) -> None:
+        self.command_queue = command_queue
         self._left = len(works)
         self._done = threading.Event()
         self.error: StoreError | None = None
-        courier.waiting.add(self)
+        command_queue.waiting.add(self)
         for work in works:
             work.receipts = self
         if not works:
@@ -70,7 +68,7 @@ class Receipts:
         try:
             self._done.wait()
         finally:
-            self.courier.waiting.remove(self)
+            self.command_queue.waiting.remove(self)
         if self.error is not None:
             raise self.error
 
@@ -100,9 +98,9 @@ class Receipt(Struct, gc=False):
             self.position = outcome.position
         elif self.step.append is not None:
             self.position = self.step.append.events[0].position
-            self.receipts.courier.published(self.step.append.stream)
+            self.receipts.command_queue.published(self.step.append.stream)
         elif self.step.enqueue:
-            self.receipts.courier.queued(self.step.enqueue)
+            self.receipts.command_queue.queued(self.step.enqueue)
         self.receipts.count()
 
     def failed(self, error: StoreError) -> None:
@@ -115,14 +113,14 @@ class Ingress:
     """Makes records of messages, and refuses what must not be stored.
 
     Args:
-        catalog: all classes
+        registry: all classes
         clock: where the time comes from
         run: what tells this run's ids from those of others; random when it is not given
 
     """
 
-    def __init__(self, catalog: Catalog, clock: Clock, run: str | None = None) -> None:
-        self._catalog = catalog
+    def __init__(self, registry: Registry, clock: Clock, run: str | None = None) -> None:
+        self._registry = registry
         self._now = stopwatch(clock)
         # Ids ascend, so that they are written side by side; the random part is this run's.
         self._run = run or secrets.token_hex(6)
@@ -141,7 +139,7 @@ class Ingress:
             raise InvalidMessage(
                 f"{shown(command)} is no command; publish events, ask or tell commands"
             )
-        name, stream = self._catalog.address(command)
+        name, stream = self._registry.address(command)
         data, shared = dump(command)
         command_id = self._new_id() if command_id is None else _check_id("command_id", command_id)
         return CommandRecord(
@@ -177,7 +175,7 @@ class Ingress:
             event_id = _check_id("event_id", event_id)
         data, shared = dump(event)
         record = EventRecord(
-            self._catalog.name_of(type(event)),
+            self._registry.name_of(type(event)),
             stream,
             0,
             self._now(),

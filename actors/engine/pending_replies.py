@@ -11,7 +11,7 @@ from ..store import ClosedError
 if TYPE_CHECKING:
     from pykka._types import OptExcInfo
 
-__all__ = ["Reply", "Waiting"]
+__all__ = ["PendingReplies", "Reply"]
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ class _Waiter(Protocol):
         ...
 
 
-class Waiting:
+class PendingReplies:
     """Those who wait; any thread may come and go."""
 
     def __init__(self) -> None:
@@ -70,10 +70,10 @@ class Reply(pykka.ThreadingFuture[T]):
     """A Pykka future of an answer, which is an error if the runtime is closed before it."""
 
     # Pykka makes further futures of the same class, without arguments; they wait for this one.
-    _waiting: Waiting | None = None
+    _waiting: PendingReplies | None = None
 
     @classmethod
-    def within(cls, waiting: Waiting) -> Reply[T]:
+    def within(cls, waiting: PendingReplies) -> Reply[T]:
         """A future that somebody is going to wait for."""
         reply = cls()
         reply._waiting = waiting

@@ -5,41 +5,41 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from ..core.stimuli import CommandRefused, Reload
 from .dispatcher import PooledActor
-from ..core.stimuli import Look, Told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from .command_queue import Courier
-    from ..core.stimuli import InstanceErrand
+    from ..core.stimuli import InstanceStimulus
+    from .command_queue import CommandQueue
     from .router import Router
 
-__all__ = ["TakingUp"]
+__all__ = ["Recovery"]
 
 PAGE = 256
 
 
-class TakingUp(PooledActor):
+class Recovery(PooledActor):
     """Wakes instances that were cut off in what had waited for them, or know nothing of a refusal.
 
     There may be any number of them, so no more are under way at once than of anything else.
 
     Args:
-        courier: has what is shared
+        command queue: has what is shared
         router_of: finds the router of a process manager, by name
         max_in_flight: most of them at once
 
     """
 
     def __init__(
-        self, courier: Courier, router_of: Mapping[str, Router], *, max_in_flight: int
+        self, command_queue: CommandQueue, router_of: Mapping[str, Router], *, max_in_flight: int
     ) -> None:
-        super().__init__(courier.dispatcher)
-        self._store = courier.store
+        super().__init__(command_queue.dispatcher)
+        self._store = command_queue.store
         self._router_of = router_of
         self._max_in_flight = max_in_flight
-        self._left = self._errands()
+        self._left = self._stimuli()
         self._sent = 0
         self.finished = 0
         """How many are done; counted by the journal."""
@@ -58,26 +58,26 @@ class TakingUp(PooledActor):
         some = list(islice(self._left, room))
         self._sent += len(some)
         self._is_over = len(some) < room
-        for router, instance, errand in some:
-            router.send(instance, errand)
+        for router, instance, stimulus in some:
+            router.send(instance, stimulus)
 
     @property
     def _room(self) -> int:
         return self._max_in_flight - (self._sent - self.finished)
 
-    def _errands(self) -> Iterator[tuple[Router, str, InstanceErrand]]:
+    def _stimuli(self) -> Iterator[tuple[Router, str, InstanceStimulus]]:
         after = ("", "")
         while page := self._store.read_waiting_instances(after, PAGE):
             for process, instance in page:
                 router = self._router_of.get(process)
                 if router is not None:
-                    yield router, instance, Look(taking_up=self)
+                    yield router, instance, Reload(recovery=self)
             after = page[-1]
-        ticket = 0
-        while refusals := self._store.read_refusals(ticket, PAGE):
+        sequence = 0
+        while refusals := self._store.read_refusals(sequence, PAGE):
             for refusal in refusals:
                 router = self._router_of.get(refusal.command.process or "")
                 if router is not None:
-                    told = Told(refusal=refusal, taking_up=self)
+                    told = CommandRefused(refusal=refusal, recovery=self)
                     yield router, refusal.command.instance or "", told
-            ticket = refusals[-1].ticket
+            sequence = refusals[-1].sequence

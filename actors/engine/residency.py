@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     from ..clock import Clock
     from .dispatcher import Dispatcher
-    from .durable_actor import DurableActor, Errand
+    from .durable_actor import DurableActor, Stimulus
 
-    Sending: TypeAlias = tuple[str, str, Callable[[str], DurableActor], Errand]
+    Sending: TypeAlias = tuple[str, str, Callable[[str], DurableActor], Stimulus]
 
-__all__ = ["Population"]
+__all__ = ["Residency"]
 
 SHARE = 16
 """One part in so many is passivated at once when there are too many."""
@@ -26,10 +26,10 @@ SWEEPS = 8
 """Sweeps in one idle time: how exactly an idle actor's time is kept."""
 
 
-class Population:
-    """Wakes actors, gives them errands, and passivates them when nothing happens to them.
+class Residency:
+    """Wakes actors, gives them stimuli, and passivates them when nothing happens to them.
 
-    An actor is passivated only when it has finished every errand it was given. Errands are given
+    An actor is passivated only when it has finished every stimulus it was given. Errands are given
     and actors are dropped under one lock, so none can arrive at an actor on its way out.
 
     Args:
@@ -50,7 +50,7 @@ class Population:
         # How many more may wake before some are looked for that may sleep.
         self._room = max_awake
         self._idle = idle_timeout
-        # In order of the last errand, or of the last look at one that was busy; oldest first.
+        # In order of the last stimulus, or of the last look at one that was busy; oldest first.
         self._awake: dict[tuple[str, str], DurableActor] = {}
         self._now = to_micros(clock.now())
         self._period = max(1, _micros(idle_timeout / SWEEPS))
@@ -62,13 +62,13 @@ class Population:
     def __len__(self) -> int:
         return len(self._awake)
 
-    def send(self, errands: Iterable[Sending]) -> None:
-        """Give errands to actors, in this order; those that sleep are woken first.
+    def send(self, stimuli: Iterable[Sending]) -> None:
+        """Give stimuli to actors, in this order; those that sleep are woken first.
 
         Whoever is no worker calls the dispatcher's `nudge` afterwards.
 
         Args:
-            errands: each with the process manager or category, the id within it, and what makes
+            stimuli: each with the process manager or category, the id within it, and what makes
                 the actor
 
         """
@@ -79,7 +79,7 @@ class Population:
                 self._rests = False
                 self._now = to_micros(self._clock.now())
                 self._set_alarm(self._now + self._period)
-            for kind, name, wake, errand in errands:
+            for kind, name, wake, stimulus in stimuli:
                 key = kind, name
                 actor = awake.pop(key, None)
                 if actor is None:
@@ -90,8 +90,8 @@ class Population:
                 awake[key] = actor
                 actor.touched = self._now
                 actor.sent += 1
-                errand.actor = actor
-                actor.envelopes.append(errand)
+                stimulus.actor = actor
+                actor.envelopes.append(stimulus)
                 if not actor.scheduled:
                     schedule(actor)
 
@@ -129,7 +129,7 @@ class Population:
         self._alarm.close()
 
     def abandon(self) -> None:
-        """Have actors that are still in their turns end them after the errand in hand."""
+        """Have actors that are still in their turns end them after the stimulus in hand."""
         with self._lock:
             for actor in self._awake.values():
                 actor.is_stale = True

@@ -7,27 +7,25 @@ from collections import Counter, deque
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..store import Step
-
-from ..messages.codec import codecs
-from .dispatcher import PooledActor
-from ..core.stimuli import Delivery, InstanceErrand
-from ..errors import EarlyEvent, UnknownMessage
-from .process_actor import InstanceActor
-from ..messages.identifiers import category_of, id_of
 from ..core.failures import parked_event
-from .event_buffer import UNREADABLE
+from ..core.stimuli import Delivery, InstanceStimulus
+from ..errors import EarlyEvent, UnknownMessage
+from ..messages.codec import codecs
+from ..messages.identifiers import category_of, id_of
 from ..model.upcasting import split
+from ..store import Step
+from .dispatcher import PooledActor
+from .event_buffer import UNREADABLE
+from .instance_actor import InstanceActor
 
 if TYPE_CHECKING:
-    from ..store import EventRecord, Outcome, StoreError
-
-    from .command_queue import Courier
     from ..authoring.decorators import Handler
     from ..messages.types import Event
     from ..model.process_definition import ProcessDefinition
-    from .event_buffer import Tail
-    from .timers import Timekeeper
+    from ..store import EventRecord, Outcome, StoreError
+    from .command_queue import CommandQueue
+    from .event_buffer import EventBuffer
+    from .timers import TimerService
 
 __all__ = ["Router"]
 
@@ -47,7 +45,7 @@ class Router(PooledActor):
 
     Args:
         definition: of the process manager
-        courier: takes the commands that instances issue
+        command queue: takes the commands that instances issue
         tail: where events come from
         categories: of the streams that are listened to; None for all
         max_in_flight: most events that are under way at once
@@ -58,33 +56,33 @@ class Router(PooledActor):
     def __init__(
         self,
         definition: ProcessDefinition,
-        courier: Courier,
-        tail: Tail,
+        command_queue: CommandQueue,
+        event_buffer: EventBuffer,
         categories: frozenset[str] | None,
         *,
         max_in_flight: int,
         max_chain: int,
     ) -> None:
-        super().__init__(courier.dispatcher)
+        super().__init__(command_queue.dispatcher)
         self.definition = definition
-        self.courier = courier
-        self.journal = courier.journal
-        self.store = courier.store
-        self.catalog = courier.catalog
-        self.now = courier.now
+        self.command_queue = command_queue
+        self.journal = command_queue.journal
+        self.store = command_queue.store
+        self.registry = command_queue.registry
+        self.now = command_queue.now
         self.max_chain = max_chain
-        self.timekeeper: Timekeeper
+        self.timer_service: TimerService
         self._categories = categories
-        self._population = courier.population
-        self._tail = tail
+        self._residency = command_queue.residency
+        self._event_buffer = event_buffer
         self._max_in_flight = max_in_flight
         self._wake_instance = partial(InstanceActor, self)
         # How each event that is handled here is read: other domains' classes may differ.
-        self._readers = self.catalog.readers_of(definition, definition.handlers)
+        self._readers = self.registry.readers_of(definition, definition.handlers)
         # By wire names, and by wire names without their versions.
         self._handlers: dict[str, Handler] = {}
         for event, handler in definition.handlers.items():
-            name = self.catalog.name_of(event, definition)
+            name = self.registry.name_of(event, definition)
             self._handlers[name] = self._handlers[split(name)[0]] = handler
         self._learns = any(one.learnt for one in definition.correlations.values())
         # Positions under way whose handlers may teach an instance a key.
@@ -104,7 +102,7 @@ class Router(PooledActor):
     def has_work(self) -> bool:
         """Whether events were handled, or there are new ones and room for them."""
         return bool(self.handled) or (
-            self._position < self._tail.last
+            self._position < self._event_buffer.last
             and len(self._under_way) < self._max_in_flight
             and not (self._waits and self._under_way)
             and not self.is_closed
@@ -119,7 +117,7 @@ class Router(PooledActor):
         room = min(PAGE, self._max_in_flight - len(self._under_way))
         if room > 0:
             routed: list[Delivery] = []
-            for record in self._tail.after(self._position, room):
+            for record in self._event_buffer.after(self._position, room):
                 if record.type == UNREADABLE:
                     # Nobody can tell for whom it is.
                     self._set_aside(record, record.message)
@@ -130,7 +128,7 @@ class Router(PooledActor):
                     routed += self._route(record)
                 self._position = record.position
             name, wake = self.definition.name, self._wake_instance
-            self._population.send([(name, one.actor, wake, one) for one in routed])
+            self._residency.send([(name, one.actor, wake, one) for one in routed])
         self._note_done()
 
     @property
@@ -138,9 +136,9 @@ class Router(PooledActor):
         """Events that are under way."""
         return len(self._under_way)
 
-    def send(self, instance: str, errand: InstanceErrand) -> None:
-        """Give an errand to an instance; any thread may call this, and nudges afterwards."""
-        self._population.send([(self.definition.name, instance, self._wake_instance, errand)])
+    def send(self, instance: str, stimulus: InstanceStimulus) -> None:
+        """Give a stimulus to an instance; any thread may call this, and nudges afterwards."""
+        self._residency.send([(self.definition.name, instance, self._wake_instance, stimulus)])
 
     def load(self, record: EventRecord) -> Event:
         """A copy of a stored event, as this process manager's class for it.

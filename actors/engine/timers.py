@@ -1,26 +1,24 @@
-"""The timekeeper: brings what is due to instances, and held back commands to the queue."""
+"""The timer service: brings what is due to instances, and held back commands to the queue."""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
 
-from ..store import Besides, CorruptRecord, Step
-
 from ..clock import from_micros
-from .dispatcher import PooledActor
 from ..core.stimuli import TimerDue
+from ..store import CorruptRecord, Step, StepExtras
+from .dispatcher import PooledActor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from ..store import CommandRecord, Outcome, StoreError, TimerRecord
-
     from ..clock import Clock
-    from .command_queue import Courier
+    from ..store import CommandRecord, Outcome, StoreError, TimerRecord
+    from .command_queue import CommandQueue
     from .router import Router
 
-__all__ = ["Timekeeper"]
+__all__ = ["TimerService"]
 
 logger = logging.getLogger("procession")
 
@@ -29,11 +27,11 @@ PAGE = 256
 NEVER = (1 << 63) - 1
 
 
-class Timekeeper(PooledActor):
+class TimerService(PooledActor):
     """Reads timers from the store when they are due, so that any number may be pending.
 
     Args:
-        courier: has what is shared
+        command queue: has what is shared
         clock: rings when the next one is due
         router_of: finds the router of a process manager, by name
         max_in_flight: most timers in hand at once
@@ -42,15 +40,15 @@ class Timekeeper(PooledActor):
 
     def __init__(
         self,
-        courier: Courier,
+        command_queue: CommandQueue,
         clock: Clock,
         router_of: Mapping[str, Router],
         *,
         max_in_flight: int,
     ) -> None:
-        super().__init__(courier.dispatcher)
-        self._courier = courier
-        self._now: Callable[[], int] = courier.now
+        super().__init__(command_queue.dispatcher)
+        self._command_queue = command_queue
+        self._now: Callable[[], int] = command_queue.now
         self._router_of = router_of
         self._max_in_flight = max_in_flight
         # The keys in hand, so that none is brought twice.
@@ -144,7 +142,7 @@ class Timekeeper(PooledActor):
                 self._in_hand.add(key)
                 router.send(timer.instance, TimerDue(timer=timer, key=key))
         for key, timer in sorted(commands, key=_in_order):
-            self._courier.journal.add(_Released(self, key, timer))
+            self._command_queue.journal.add(_Released(self, key, timer))
 
     def _due(self, now: int) -> Iterator[tuple[bytes, TimerRecord]]:
         """What is due and in nobody's hand, as long as there is room."""
@@ -162,7 +160,7 @@ class Timekeeper(PooledActor):
         most = limit
         while True:
             try:
-                page = self._courier.store.read_timers(after, until, limit)
+                page = self._command_queue.store.read_timers(after, until, limit)
             except CorruptRecord as error:
                 if limit == 1:
                     after = error.key
@@ -189,12 +187,12 @@ class Timekeeper(PooledActor):
     def released(self, key: bytes, step: Step) -> None:
         """A held back command is in the queue; called by the journal."""
         assert step.enqueue is not None
-        self._courier.queued(step.enqueue)
+        self._command_queue.queued(step.enqueue)
         self.finished(key)
 
     def try_again(self, work: _Released) -> None:
         """The disk refused."""
-        self._courier.journal.add(work)
+        self._command_queue.journal.add(work)
 
 
 def _in_order(due: tuple[bytes, TimerRecord]) -> tuple[int, str, str, int, int]:
@@ -208,18 +206,18 @@ def _in_order(due: tuple[bytes, TimerRecord]) -> tuple[int, str, str, int, int]:
 class _Released:
     """A command that was held back goes into the queue."""
 
-    def __init__(self, timekeeper: Timekeeper, key: bytes, timer: TimerRecord) -> None:
+    def __init__(self, timer_service: TimerService, key: bytes, timer: TimerRecord) -> None:
         assert timer.command is not None
-        self._timekeeper = timekeeper
+        self._timer_service = timer_service
         self._key = key
-        self.step = Step(enqueue=[timer.command], besides=Besides(due=timer))
+        self.step = Step(enqueue=[timer.command], extras=StepExtras(due=timer))
 
     def committed(self, outcome: Outcome) -> None:
         if outcome.is_committed:
-            self._timekeeper.released(self._key, self.step)
+            self._timer_service.released(self._key, self.step)
         else:
-            self._timekeeper.finished(self._key)
+            self._timer_service.finished(self._key)
 
     def failed(self, error: StoreError) -> None:
         del error
-        self._timekeeper.try_again(self)
+        self._timer_service.try_again(self)

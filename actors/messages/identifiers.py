@@ -5,9 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from uuid import UUID
 
-from ..store import check_name
-
 from ..errors import InvalidMessage, UnknownMessage, shown
+from ..store import check_name
 
 __all__ = ["category_of", "check_stream", "id_of", "looked_for", "plain_text"]
 

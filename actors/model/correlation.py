@@ -6,13 +6,13 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from ..errors import DefinitionError
 from ..authoring.decorators import ALL, Correlate, Handler
+from ..errors import DefinitionError
 from ..messages.identifiers import id_of
 
 if TYPE_CHECKING:
-    from ..messages.types import Event
     from ..authoring.state import StateType
+    from ..messages.types import Event
 
 __all__ = ["Correlation"]
 

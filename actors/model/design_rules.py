@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..authoring.decorators import ALL, Handler, methods_of
-from ..messages.types import Command, Event
 from ..authoring.process_manager import ProcessManager
+from ..messages.types import Command, Event
 from .code_scan import classes_named_in, first_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from ..authoring.aggregate import AggregateDefinition
+    from .aggregate_definition import AggregateDefinition
     from .process_definition import ProcessDefinition
 
-__all__ = ["Finding", "ends_in", "findings_in", "timeouts_set_in"]
+__all__ = ["DesignFinding", "ends_in", "findings_in", "timeouts_set_in"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DesignFinding:
     """One thing that is wrong or doubtful in a design.
 
     `code` says what kind of thing, such as ``"no-end"``; `place` is the class or the
@@ -45,7 +45,7 @@ def findings_in(
     aggregates: Collection[AggregateDefinition],
     processes: Iterable[ProcessDefinition],
     from_outside: Collection[type],
-) -> list[Finding]:
+) -> list[DesignFinding]:
     """What is wrong or doubtful in the design of one domain.
 
     Args:
@@ -61,7 +61,7 @@ def findings_in(
     """
     takers = {command: taker for taker in aggregates for command in taker.handlers}
     made = {event for aggregate in aggregates for event in aggregate.events}
-    found: list[Finding] = []
+    found: list[DesignFinding] = []
     for process in processes:
         found += _unmade_events(domain, process, made.union(from_outside))
         found += _timeouts(process)
@@ -88,14 +88,14 @@ def timeouts_set_in(cls: type[ProcessManager]) -> dict[str | None, list[str]]:
 
 def _unmade_events(
     domain: str, process: ProcessDefinition, made: Collection[type]
-) -> Iterator[Finding]:
+) -> Iterator[DesignFinding]:
     for event in process.events():
         wire_name = getattr(event, "__wire_name__", None) or f"{domain}."
         if event in made or not wire_name.startswith(f"{domain}."):
             continue
         version = getattr(event, "__wire_version__", 1)
         handler = process.handlers.get(event) or process.effects[event]
-        yield Finding(
+        yield DesignFinding(
             "unmade-event",
             f"{process.cls.__name__}.{handler.name}",
             f"handles {event.__name__}, which no aggregate of {domain} makes",
@@ -106,14 +106,14 @@ def _unmade_events(
         )
 
 
-def _timeouts(process: ProcessDefinition) -> Iterator[Finding]:
+def _timeouts(process: ProcessDefinition) -> Iterator[DesignFinding]:
     cls = process.cls
     is_set = timeouts_set_in(cls)
     for name, methods in is_set.items():
         if name is None or name in process.timeouts:
             continue
         for method in methods:
-            yield Finding(
+            yield DesignFinding(
                 "timeout-not-handled",
                 f"{cls.__name__}.{method}",
                 f"sets the timeout {name!r}, which no method handles, so the step will fail",
@@ -123,7 +123,7 @@ def _timeouts(process: ProcessDefinition) -> Iterator[Finding]:
         return  # Any of them may be the one that is meant.
     for name, handler in process.timeouts.items():
         if name not in is_set:
-            yield Finding(
+            yield DesignFinding(
                 "timeout-never-set",
                 f"{cls.__name__}.{handler.name}",
                 f"handles the timeout {name!r}, which no method sets",
@@ -168,7 +168,7 @@ class _Course:
         }
         self.answered = {event for events in self.answers.values() for event in events}
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[DesignFinding]:
         """What is wrong or doubtful about the course of the process."""
         yield from self._ignored_outcomes()
         # One that handles each event by itself, or all of them for ever, waits for nothing.
@@ -176,21 +176,21 @@ class _Course:
             yield from self._no_end()
             yield from self._unanswered_commands()
 
-    def _no_end(self) -> Iterator[Finding]:
+    def _no_end(self) -> Iterator[DesignFinding]:
         cls = self.process.cls
         methods = methods_of(cls, ProcessManager).values()
         if any(step.handler.end for step in self.steps) or first_arguments(
             methods, "mark_as_complete"
         ):
             return
-        yield Finding(
+        yield DesignFinding(
             "no-end",
             cls.__name__,
             "nothing ends this process, so each instance stays open for ever",
             "give `end=True` to the handler of the last event, or call `self.mark_as_complete()`",
         )
 
-    def _unanswered_commands(self) -> Iterator[Finding]:
+    def _unanswered_commands(self) -> Iterator[DesignFinding]:
         for step in self.steps:
             if step.ends or step.sets_timeout or not self._is_deaf(step):
                 continue
@@ -199,7 +199,7 @@ class _Course:
             for command in sorted(step.issued, key=_name):
                 events = self.answers[command]
                 answers = _either(events)
-                yield Finding(
+                yield DesignFinding(
                     "unanswered-command",
                     f"{self.process.cls.__name__}.{step.handler.name}",
                     f"issues {command.__name__}, and then nothing goes on: "
@@ -216,7 +216,7 @@ class _Course:
                     + "; or end the process in this step, or set a timeout",
                 )
 
-    def _ignored_outcomes(self) -> Iterator[Finding]:
+    def _ignored_outcomes(self) -> Iterator[DesignFinding]:
         cls = self.process.cls
         heard = set(self.process.events())
         for command, events in self.answers.items():
@@ -224,7 +224,7 @@ class _Course:
             if not handled or all(step.ends for step in self.steps if command in step.issued):
                 continue
             for event in sorted(events - heard, key=_name):
-                yield Finding(
+                yield DesignFinding(
                     "ignored-outcome",
                     cls.__name__,
                     f"issues {command.__name__} and handles {_either(handled)}, but not "

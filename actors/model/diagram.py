@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from .design_rules import ends_in, timeouts_set_in
 from ..messages.types import Command, Event, Message
+from .design_rules import ends_in, timeouts_set_in
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from ..authoring.aggregate import AggregateDefinition
     from ..authoring.decorators import Handler
+    from .aggregate_definition import AggregateDefinition
     from .process_definition import ProcessDefinition
 
 __all__ = ["mermaid_of"]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from ..authoring.aggregate import Aggregate, AggregateDefinition
-from .design_rules import Finding, findings_in
-from ..errors import DefinitionError
-from .diagram import mermaid_of
+from ..authoring.aggregate import Aggregate
 from ..authoring.decorators import Handler, upcasters_of
-from ..messages.types import WIRE_NAME, Command, Event, Message
-from .process_definition import ProcessDefinition
 from ..authoring.process_manager import ProcessManager
+from ..errors import DefinitionError
+from ..messages.types import WIRE_NAME, Command, Event, Message
+from .aggregate_definition import AggregateDefinition
+from .design_rules import DesignFinding, findings_in
+from .diagram import mermaid_of
+from .process_definition import ProcessDefinition
 from .upcasting import check_upcaster
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Domain:
                 )
         self.externals[cls] = name
 
-    def check(self) -> list[Finding]:
+    def check(self) -> list[DesignFinding]:
         """Look for what is wrong or doubtful in the design, though it can be registered.
 
         Call it once everything is registered, as a test does: ``assert shop.check() == []``.

@@ -5,16 +5,15 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from ..store import InvalidName, check_name
-
 from ..authoring.aggregate import Aggregate
-from .correlation import Correlation
-from ..errors import DefinitionError
 from ..authoring.decorators import Handler, check_method, handlers_of, methods_of
-from ..messages.types import Command, Event
-from ..authoring.process_manager import Desk, ProcessManager, state_type_of
-from .code_scan import classes_named_in, may_assign
+from ..authoring.process_manager import ProcessManager, UnitOfWork, state_type_of
 from ..authoring.retry import Retry
+from ..errors import DefinitionError
+from ..messages.types import Command, Event
+from ..store import InvalidName, check_name
+from .code_scan import classes_named_in, may_assign
+from .correlation import Correlation
 from .upcasting import Chain, check_chain, check_upcaster
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ class ProcessDefinition:
     def begin(self, instance: str, event: Event) -> ProcessManager:
         """A new instance, whose field that `correlate` names is set."""
         made = self.cls.__new__(self.cls)
-        made._desk = Desk(instance, 0, self.name)  # noqa: SLF001 - a friend
+        made._unit = UnitOfWork(instance, 0, self.name)  # noqa: SLF001 - a friend
         made.__dict__.update(self.state.fresh())
         if not self.stateless:
             own, value = self.correlations[type(event)].own_field(event, instance)
@@ -115,7 +114,7 @@ class ProcessDefinition:
 
         """
         made = self.cls.__new__(self.cls)
-        made._desk = Desk(instance, version, self.name)  # noqa: SLF001 - a friend
+        made._unit = UnitOfWork(instance, version, self.name)  # noqa: SLF001 - a friend
         made.__dict__.update(self._load(state, state_version))
         return made
 

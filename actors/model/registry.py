@@ -7,27 +7,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..messages.codec import Codec, codecs
 from ..errors import DefinitionError, UnknownMessage, shown
+from ..messages.codec import Codec, codecs
 from ..messages.types import Command, Event, Message, UnknownCommand, UnknownEvent
 from .upcasting import Chain, OldCodec, Readers, check_chain, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from ..store import EventRecord
-
-    from ..authoring.aggregate import Aggregate, AggregateDefinition
-    from .domain import Domain
+    from ..authoring.aggregate import Aggregate
     from ..authoring.decorators import Handler
-    from .process_definition import ProcessDefinition
     from ..authoring.process_manager import ProcessManager
+    from ..store import EventRecord
+    from .aggregate_definition import AggregateDefinition
+    from .domain import Domain
+    from .process_definition import ProcessDefinition
     from .upcasting import Loads
 
-__all__ = ["Catalog"]
+__all__ = ["Registry"]
 
 
-class Catalog:
+class Registry:
     """Finds definitions and classes for the runtime.
 
     Args:

@@ -11,11 +11,10 @@ from .upcasting import split
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..store import EventRecord, Store, TransitionRecord
-
-    from .registry import Catalog
     from ..messages.types import Event
+    from ..store import EventRecord, Store, TransitionRecord
     from .process_definition import ProcessDefinition
+    from .registry import Registry
     from .upcasting import Loads
 
 __all__ = ["PAGE", "Listener", "Listeners", "first_where", "transition_of"]
@@ -77,10 +76,10 @@ class Listener:
 class Listeners:
     """Finds the process managers that listen to events."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, registry: Registry) -> None:
         self._all = [
-            _Ears(catalog, definition, catalog.categories_of(definition))
-            for definition in catalog.processes.values()
+            _Ears(registry, definition, registry.categories_of(definition))
+            for definition in registry.processes.values()
         ]
 
     def of(self, record: EventRecord) -> Iterator[Listener]:
@@ -95,13 +94,13 @@ class _Ears:
     """What one process manager listens to."""
 
     def __init__(
-        self, catalog: Catalog, definition: ProcessDefinition, categories: frozenset[str] | None
+        self, registry: Registry, definition: ProcessDefinition, categories: frozenset[str] | None
     ) -> None:
         self._definition = definition
         self._categories = categories
-        self._readers = catalog.readers_of(definition, definition.handlers)
+        self._readers = registry.readers_of(definition, definition.handlers)
         # The newest version of a class is what older events are read as.
-        names = {catalog.name_of(event, definition): event for event in definition.handlers}
+        names = {registry.name_of(event, definition): event for event in definition.handlers}
         newest = sorted(names, key=lambda name: split(name)[1])
         self._classes: dict[str, type] = {split(name)[0]: names[name] for name in newest} | names
 

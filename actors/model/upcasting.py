@@ -13,8 +13,8 @@ from ..errors import DefinitionError, InvalidMessage, UnknownMessage
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from ..messages.codec import Codec
     from ..authoring.decorators import Handler
+    from ..messages.codec import Codec
 
 __all__ = ["Chain", "Loads", "OldCodec", "Readers", "check_chain", "check_upcaster", "split"]
 

@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime, timedelta
 
-    from ..store import Block, EventRecord, ParkedRecord, Store, TransitionRecord
-
-    from ..model.registry import Catalog
     from ..model.process_definition import ProcessDefinition
+    from ..model.registry import Registry
+    from ..store import Block, EventRecord, ParkedRecord, Store, TransitionRecord
 
 __all__ = ["Explainer", "Explanation", "StuckInstance"]
 
@@ -121,7 +120,7 @@ class Explainer:
 
     Args:
         store: where to look
-        catalog: who there is
+        registry: who there is
         done: the position up to which a process manager's router is done
         now: the time, in microseconds
 
@@ -130,12 +129,12 @@ class Explainer:
     def __init__(
         self,
         store: Store,
-        catalog: Catalog,
+        registry: Registry,
         done: Callable[[str], int],
         now: Callable[[], int],
     ) -> None:
         self._store = store
-        self._catalog = catalog
+        self._registry = registry
         self._done = done
         self._now = now
 
@@ -155,7 +154,7 @@ class Explainer:
         parked = _Parked(self._store, record)
         return [
             row
-            for listener in Listeners(self._catalog).of(record)
+            for listener in Listeners(self._registry).of(record)
             for row in self._rows(listener, record, parked)
         ]
 

@@ -6,25 +6,24 @@ import heapq
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from ..store import InvalidName, check_name
-
-from ..engine.aggregate_actor import load_aggregate
-from ..clock import from_micros, to_micros
-from ..messages.codec import differ, load_headers
-from ..errors import InvalidMessage, shown
-from ..messages.identifiers import category_of, id_of, plain_text
 from ..authoring.process_manager import ProcessManager
+from ..clock import from_micros, to_micros
+from ..engine.aggregate_actor import load_aggregate
+from ..errors import InvalidMessage, shown
+from ..messages.codec import differ, load_headers
+from ..messages.identifiers import category_of, id_of, plain_text
+from ..store import InvalidName, check_name
 from .views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-    from ..store import EventRecord, Store, TransitionRecord
-
-    from ..authoring.aggregate import Aggregate, AggregateDefinition
-    from ..model.registry import Catalog
+    from ..authoring.aggregate import Aggregate
+    from ..model.aggregate_definition import AggregateDefinition
     from ..model.process_definition import ProcessDefinition
+    from ..model.registry import Registry
+    from ..store import EventRecord, Store, TransitionRecord
 
 __all__ = ["Reader"]
 
@@ -37,23 +36,23 @@ PAGE = 256
 class Reader:
     """Answers questions from the store alone, so that only what is on disk is seen."""
 
-    def __init__(self, store: Store, catalog: Catalog) -> None:
+    def __init__(self, store: Store, registry: Registry) -> None:
         self._store = store
-        self._catalog = catalog
+        self._registry = registry
 
     def get(
         self, cls: type[ProcessManager | Aggregate], name: object
     ) -> InstanceView | AggregateView | None:
         """One instance or aggregate, or None if nothing ever happened to it."""
         if issubclass(type(cls), type) and issubclass(cls, ProcessManager):
-            process = self._catalog.process(cls)
+            process = self._registry.process(cls)
             return self._instance(process, id_of(name, f"for {cls.__name__}"))
-        aggregate = self._catalog.aggregate(cast("type[Aggregate]", cls))
+        aggregate = self._registry.aggregate(cast("type[Aggregate]", cls))
         return self._aggregate(aggregate, id_of(name, f"for {cls.__name__}"))
 
     def history(self, cls: type[ProcessManager], name: object) -> Iterator[Transition]:
         """The transitions of one instance, oldest first."""
-        definition = self._catalog.process(cls)
+        definition = self._registry.process(cls)
         return self._transitions(definition, id_of(name, f"for {cls.__name__}"))
 
     def events(self, stream_or_category: str | None, after: int) -> Iterator[StoredEvent]:
@@ -86,7 +85,7 @@ class Reader:
                 f"find lists the instances of process managers, and {cls.__qualname__} is none; "
                 f"use events() with its category to see which aggregates there are"
             )
-        definition = self._catalog.process(cls)
+        definition = self._registry.process(cls)
         unknown = fields.keys() - definition.state.fields.keys()
         if unknown:
             raise TypeError(
@@ -182,7 +181,7 @@ class Reader:
 
     def _aggregate(self, definition: AggregateDefinition, name: str) -> AggregateView | None:
         aggregate = load_aggregate(
-            definition, f"{definition.category}-{name}", self._store, self._catalog
+            definition, f"{definition.category}-{name}", self._store, self._registry
         )
         if not aggregate.version:
             return None
@@ -212,7 +211,7 @@ class Reader:
         self, cls: type[ProcessManager] | None, name: object, before: datetime | None
     ) -> Iterator[Timeout]:
         """What is due later, in order of time."""
-        process = None if cls is None else self._catalog.process(cls).name
+        process = None if cls is None else self._registry.process(cls).name
         instance = None if name is None else id_of(name, "of the instance")
         until = NEVER if before is None else to_micros(before)
         after = b""
@@ -230,7 +229,7 @@ class Reader:
                     due=from_micros(timer.due),
                     command=None
                     if held is None
-                    else self._catalog.load_command(held.type, held.data),
+                    else self._registry.load_command(held.type, held.data),
                 )
 
     def _transitions(self, definition: ProcessDefinition, name: str) -> Iterator[Transition]:
@@ -251,7 +250,7 @@ class Reader:
             is_complete=record.is_complete,
             cause=record.cause,
             commands=tuple(
-                self._catalog.load_command(kind, data) for _, kind, data in record.commands
+                self._registry.load_command(kind, data) for _, kind, data in record.commands
             ),
             time=from_micros(record.time),
             correlation_id=record.correlation_id,
@@ -281,7 +280,7 @@ class Reader:
 
     def _event(self, record: EventRecord) -> StoredEvent:
         return StoredEvent(
-            event=self._catalog.load_event(record),
+            event=self._registry.load_event(record),
             event_id=record.event_id,
             type=record.type,
             stream=record.stream,

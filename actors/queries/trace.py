@@ -5,20 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ..store import CorruptRecord
-
 from ..clock import from_micros
 from ..errors import UnknownMessage
 from ..model.subscriptions import PAGE, Listeners, first_where, transition_of
+from ..store import CorruptRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from ..store import EventRecord, Store, TransitionRecord
-
-    from ..model.registry import Catalog
+    from ..model.registry import Registry
     from ..model.subscriptions import Listener
+    from ..store import EventRecord, Store, TransitionRecord
 
 __all__ = ["TraceNode", "Tracer"]
 
@@ -96,9 +94,9 @@ class Tracer:
     searched, from where the command was issued to where its first event is, or to the end.
     """
 
-    def __init__(self, store: Store, catalog: Catalog) -> None:
+    def __init__(self, store: Store, registry: Registry) -> None:
         self._store = store
-        self._catalog = catalog
+        self._registry = registry
 
     def trace(self, wanted: str) -> TraceNode:
         """The chain that an event is in, or that a command from outside began.
@@ -109,11 +107,11 @@ class Tracer:
         """
         record = self._record(wanted)
         if record is not None:
-            return _Chain(self._store, self._catalog).around(record)
+            return _Chain(self._store, self._registry).around(record)
         result = self._store.result_of(wanted)
         if result is not None and result.first_position:
             first = self._store.read_log(result.first_position - 1, 1)[0]
-            return _Chain(self._store, self._catalog).around(first)
+            return _Chain(self._store, self._registry).around(first)
         if result is not None:
             refused = "" if result.refusal is None else f"refused: {result.refusal}"
             return TraceNode("command", wanted, "", note=refused)
@@ -138,10 +136,10 @@ class _Node:
 class _Chain:
     """One chain while it is being put together."""
 
-    def __init__(self, store: Store, catalog: Catalog) -> None:
+    def __init__(self, store: Store, registry: Registry) -> None:
         self._store = store
-        self._catalog = catalog
-        self._listeners = Listeners(catalog)
+        self._registry = registry
+        self._listeners = Listeners(registry)
         self._correlation_id = ""
         # The transitions on the way up from what was asked for, by their causes. They belong to
         # the tree even where classes have changed and the way down would miss them.
@@ -362,9 +360,9 @@ class _Chain:
         self, process: str, instance: str, version: int, kind: str, command_id: str
     ) -> TransitionRecord | None:
         """What the refusal of a command did to the instance that issued it."""
-        definition = self._catalog.process_named(process)
+        definition = self._registry.process_named(process)
         if definition is not None and kind not in {
-            self._catalog.name_of(one) for one in definition.rejections
+            self._registry.name_of(one) for one in definition.rejections
         }:
             return None
         for later in self._history(process, instance, version):
@@ -377,8 +375,8 @@ class _Chain:
     def _events_after(self, position: int, kind: str, data: bytes) -> Iterator[EventRecord]:
         """Where the events of a command are: in its aggregate's stream, or in the log."""
         try:
-            command = self._catalog.load_command(kind, data)
-            stream = self._catalog.taker_of(type(command)).stream_of(command)
+            command = self._registry.load_command(kind, data)
+            stream = self._registry.taker_of(type(command)).stream_of(command)
         except Exception:  # noqa: BLE001 - its classes are not here, or are other ones by now
             return self._log(position)
         return self._stream(stream, self._version_after(stream, position))

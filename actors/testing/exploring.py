@@ -6,8 +6,8 @@ import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from ..model.registry import Catalog
 from ..model.domain import Domain
+from ..model.registry import Registry
 from .counterexample import CounterExample, Failure, reason
 from .deviations import FAULTS, Deviation, kinds_of, seed_of, unpacked
 from .faults import InjectedFailure
@@ -91,7 +91,7 @@ def explore(
     chosen = [domains] if isinstance(domains, Domain) else list(domains)
     checks = list(invariants)
     search = _Search(
-        Catalog(chosen),
+        Registry(chosen),
         [one for one in checks if not hasattr(one, "__procession_at_end__")],
         [*checks, *at_end],
         before_each,
@@ -110,7 +110,7 @@ class _Search:
 
     def __init__(
         self,
-        catalog: Catalog,
+        registry: Registry,
         always: list[Invariant],
         finally_: list[Invariant],
         before_each: Callable[[], object] | None,
@@ -118,7 +118,7 @@ class _Search:
         limits: dict[str, Any],
         options: dict[str, Any],
     ) -> None:
-        self._catalog = catalog
+        self._registry = registry
         self._always = always
         self._finally = finally_
         self._before_each = before_each
@@ -130,7 +130,7 @@ class _Search:
         """One run, as a failure told it."""
         deviations, packed = unpacked(seed)
         if packed is not None:
-            program = program_from(self._catalog, packed)
+            program = program_from(self._registry, packed)
         elif not isinstance(program, Sequence):
             raise TypeError(f"seed={seed!r} was made for a program that is a list; give that list")
         failure, _ = self.run(program, deviations)
@@ -158,7 +158,7 @@ class _Search:
         )
         if found is not None:
             deviations, failure = self._shortened(found.program, found.deviations, found.failure)
-            packed = None if is_list else program_to(self._catalog, found.program)
+            packed = None if is_list else program_to(self._registry, found.program)
             raise CounterExample(failure, seed_of(deviations, packed)) from failure.error
 
     def _shortened(
@@ -178,7 +178,7 @@ class _Search:
         """One run: what went wrong, if anything, and how many turns it took."""
         if self._before_each is not None:
             self._before_each()
-        with Simulation.planned(self._catalog, program, deviations, **self._options) as simulation:
+        with Simulation.planned(self._registry, program, deviations, **self._options) as simulation:
             failure = self._failure(simulation)
             return failure, simulation.turns
 

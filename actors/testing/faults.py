@@ -10,25 +10,23 @@ import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..store import Duplicate, LmdbStore, StoreError
-
+from ..core.stimuli import Delivery, InstanceStimulus
 from ..engine.aggregate_actor import AggregateActor, Request
-from ..core.stimuli import Delivery, InstanceErrand
-from ..engine.process_actor import InstanceActor
+from ..engine.instance_actor import InstanceActor
+from ..store import Duplicate, LmdbStore, StoreError
 from .telling import carried_out, handled, short
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
 
-    from ..store import Outcome, Step
-
-    from ..authoring.aggregate import AggregateDefinition
-    from ..engine.command_queue import Courier
-    from ..engine.durable_actor import Errand
+    from ..authoring.cause import Cause
     from ..authoring.decorators import Handler
+    from ..engine.command_queue import CommandQueue
+    from ..engine.durable_actor import Stimulus
     from ..engine.router import Router
-    from ..core.decide import Cause
+    from ..model.aggregate_definition import AggregateDefinition
+    from ..store import Outcome, Step
 
 __all__ = [
     "Crash",
@@ -119,7 +117,7 @@ class SimulatedInstance(InstanceActor):
         super().__init__(router, instance)
         self._watch = watch
 
-    def on_receive(self, message: InstanceErrand) -> None:
+    def on_receive(self, message: InstanceStimulus) -> None:
         if type(message) is Delivery:
             record, router = message.record, self.router
             event = None if message.event is None else router.load(record)
@@ -131,21 +129,21 @@ class SimulatedInstance(InstanceActor):
             )
         super().on_receive(message)
 
-    def hand(self, errand: Errand, step: Step) -> None:
-        if isinstance(errand, InstanceErrand):
-            self._watch.note(*handled(self, errand, step))
-        super().hand(errand, step)
+    def hand(self, stimulus: Stimulus, step: Step) -> None:
+        if isinstance(stimulus, InstanceStimulus):
+            self._watch.note(*handled(self, stimulus, step))
+        super().hand(stimulus, step)
 
     def _run(
         self,
-        errand: InstanceErrand,
+        stimulus: InstanceStimulus,
         cause: Cause,
         handler: Handler,
         arguments: tuple[Any, ...],
         *rest: Any,
     ) -> Step:
         handler = self._faulty(handler)
-        return super()._run(errand, cause, handler, arguments, *rest)
+        return super()._run(stimulus, cause, handler, arguments, *rest)
 
     def _faulty(self, handler: Handler) -> Handler:
         accident = self._watch.accident("fails_before", "fails_after")
@@ -169,33 +167,37 @@ class SimulatedAggregate(AggregateActor):
     """An aggregate whose handlers can fail."""
 
     def __init__(
-        self, courier: Courier, definition: AggregateDefinition, watch: Watch, stream: str
+        self,
+        command_queue: CommandQueue,
+        definition: AggregateDefinition,
+        watch: Watch,
+        stream: str,
     ) -> None:
-        super().__init__(courier, definition, stream)
+        super().__init__(command_queue, definition, stream)
         self._watch = watch
 
     def on_receive(self, message: Request) -> None:
-        if type(message) is Request and message.command.ticket:
+        if type(message) is Request and message.command.sequence:
             again = RepeatedRequest(
                 command=message.command,
                 is_from_outside=message.is_from_outside,
                 watch=self._watch,
             )
-            courier, command = self.courier, message.command
+            command_queue, command = self.command_queue, message.command
             name = self._definition.cls.__name__
             self._watch.brought(
                 "repeat_command",
                 f"{short(command.type)} to {name} {command.stream.partition('-')[2]}",
-                lambda: courier.send(again),
+                lambda: command_queue.send(again),
             )
         super().on_receive(message)
 
-    def hand(self, errand: Errand, step: Step) -> None:
-        if isinstance(errand, Request):
-            text = carried_out(errand, self._definition.cls.__name__, step)
+    def hand(self, stimulus: Stimulus, step: Step) -> None:
+        if isinstance(stimulus, Request):
+            text = carried_out(stimulus, self._definition.cls.__name__, step)
             # What was brought again mostly finds that there is nothing left to do.
-            self._watch.note(text, is_detail=isinstance(errand, RepeatedRequest))
-        super().hand(errand, step)
+            self._watch.note(text, is_detail=isinstance(stimulus, RepeatedRequest))
+        super().hand(stimulus, step)
 
     def _step(self, request: Request) -> Step:
         accident = self._watch.accident("fails_before", "fails_after")
@@ -225,5 +227,5 @@ class RepeatedRequest(Request, kw_only=True, gc=False):
             return
         self.watch.note(f"what was brought again came first: {short(self.command.type)}")
         super().finish(outcome)
-        # The courier counts the one it sent, which will find that there is nothing left to do.
-        self.actor.courier.finished -= 1
+        # The command queue counts the one it sent, which will find nothing left to do.
+        self.actor.command_queue.finished -= 1

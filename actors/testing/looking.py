@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, overload
 
-from ..store import verify_open
-
 from ..clock import to_micros
+from ..store import verify_open
 from .turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from ..store import Finding
-
     from ..authoring.aggregate import Aggregate
     from ..authoring.process_manager import ProcessManager
-    from ..queries.views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
+    from ..queries.views import (
+        AggregateView,
+        InstanceView,
+        Parked,
+        StoredEvent,
+        Timeout,
+        Transition,
+    )
+    from ..store import StoreFinding
     from .telling import Trace
 
 __all__ = ["Looking"]
@@ -48,7 +53,7 @@ class Looking(Turns):
 
     def knows(self, cls: type[ProcessManager]) -> bool:
         """Whether the process manager is in one of the domains."""
-        return cls in self._catalog.processes
+        return cls in self._registry.processes
 
     @overload
     def get(self, cls: type[ProcessManager], id: object) -> InstanceView | None: ...
@@ -99,7 +104,7 @@ class Looking(Turns):
         """What could not be handled, the oldest first."""
         return self._reader.parked(decided=decided)
 
-    def verify(self) -> list[Finding]:
+    def verify(self) -> list[StoreFinding]:
         """Check the whole store; returns all that is wrong."""
         return verify_open(self._store, now=to_micros(self.now)).findings
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
 
+from ..authoring.process_manager import due_time
 from ..clock import from_micros
 from ..errors import InvalidMessage
 from ..messages.types import Command, Event
-from ..authoring.process_manager import due_time
 from .diff import fields, sequences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime, timedelta
 
-    from ..errors import Rejected
     from ..authoring.decorators import Due, Refused
+    from ..errors import Rejected
     from .scenario import Scenario
     from .solo import Change
 

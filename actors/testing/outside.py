@@ -13,9 +13,8 @@ from ..messages.types import Command, Event
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ..engine.command_queue import CommandQueue
     from ..store import StoreError
-
-    from ..engine.command_queue import Courier
 
 __all__ = ["Answer", "Client", "Item", "Message", "Program", "Publish", "clients_of", "told_of"]
 
@@ -48,13 +47,15 @@ class Answer:
     """What one waits for who gave the journal, or an aggregate, something to do.
 
     Args:
-        courier: as receipts have it
+        command queue: as receipts have it
         then: called when it is there
 
     """
 
-    def __init__(self, courier: Courier, then: Callable[[Answer], None] | None = None) -> None:
-        self.courier = courier
+    def __init__(
+        self, command_queue: CommandQueue, then: Callable[[Answer], None] | None = None
+    ) -> None:
+        self.command_queue = command_queue
         self._then = then
         self.is_there = False
         self.error: BaseException | None = None

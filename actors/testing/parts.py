@@ -10,14 +10,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..store import Step
-
 from ..clock import from_micros, to_micros
-from ..errors import WaitingInHandler
+from ..engine.admin import Admin
 from ..engine.ingress import Ingress, Receipt
+from ..errors import WaitingInHandler
 from ..messages.types import Command, Event
-from ..engine.admin import Operations
 from ..queries.reader import Reader
+from ..store import Step
 from .faults import SimulatedStore
 from .outside import Answer, Publish, clients_of, told_of
 from .scheduler import SimulatedClock
@@ -28,10 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from ..store import TimerRecord
-
-    from ..model.registry import Catalog
     from ..engine.engine import Options
+    from ..model.registry import Registry
+    from ..store import TimerRecord
     from .deviations import Deviations
     from .outside import Client, Message, Program
 
@@ -48,7 +46,7 @@ class Parts:
     """The runtime's parts, the clients that bring a program, and what is noted of it all.
 
     Args:
-        catalog: all classes
+        registry: all classes
         program: what comes from outside
         deviations: from the ordinary run
         start: the clock's first time
@@ -59,7 +57,7 @@ class Parts:
 
     def __init__(
         self,
-        catalog: Catalog,
+        registry: Registry,
         program: Program,
         deviations: Deviations,
         *,
@@ -67,7 +65,7 @@ class Parts:
         stream: str | None,
         options: Options,
     ) -> None:
-        self._catalog = catalog
+        self._registry = registry
         self._options = options
         self._stream = stream
         self._deviations = deviations
@@ -94,14 +92,16 @@ class Parts:
             for item in client.items:
                 if not isinstance(item, timedelta):
                     # What does not fit is refused before anything runs.
-                    self._receipt(item, "checked", Answer(self._engine.courier))
+                    self._receipt(item, "checked", Answer(self._engine.command_queue))
 
     def _open(self) -> None:
         self._store = SimulatedStore(self._folder, self)
         self._end = weakref.finalize(self, _clean_up, self._store, self._folder)
-        self._reader = Reader(self._store, self._catalog)
-        self._ingress = Ingress(self._catalog, self._clock, run=f"{self._crashes:012x}")
-        self._engine = SimulatedEngine(self._store, self._catalog, self._clock, self._options, self)
+        self._reader = Reader(self._store, self._registry)
+        self._ingress = Ingress(self._registry, self._clock, run=f"{self._crashes:012x}")
+        self._engine = SimulatedEngine(
+            self._store, self._registry, self._clock, self._options, self
+        )
         self._engine.start()
 
     def _restart(self) -> None:
@@ -158,7 +158,7 @@ class Parts:
             self._outside.append((message, name))
             client.done()
 
-        client.answer = Answer(self._engine.courier, then)
+        client.answer = Answer(self._engine.command_queue, then)
         self._engine.journal.add(self._receipt(item, name, client.answer))
 
     def _receipt(self, item: Message, name: str, answer: Answer) -> Receipt:
@@ -170,13 +170,13 @@ class Parts:
             item = Publish(item)
         stream = item.stream or self._stream
         if stream is None:
-            domain = self._catalog.name_of(type(item.event)).partition(".")[0]
+            domain = self._registry.name_of(type(item.event)).partition(".")[0]
             stream = f"{domain}::outside-1"
         work = self._ingress.publication(item.event, stream, item.event_id or name, item.headers)
         work.receipts = answer
         return work
 
-    def _operate(self, do: Callable[[Operations], Any], *, fully: bool = False) -> Any:
+    def _operate(self, do: Callable[[Admin], Any], *, fully: bool = False) -> Any:
         """Carry out an operator's decision, who waits for it.
 
         Args:
@@ -195,7 +195,7 @@ class Parts:
 
         scheduler.drive = drive
         try:
-            return do(Operations(self._engine, self._store))
+            return do(Admin(self._engine, self._store))
         finally:
             scheduler.drive = None
             self.has_changed = True

@@ -7,22 +7,23 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias, overload
 
-from ..authoring.aggregate import Aggregate, AggregateDefinition
-from ..model.registry import Catalog
-from ..clock import to_micros
-from ..messages.codec import codecs, dump
-from ..model.domain import Domain
-from ..errors import Rejected, UnknownMessage
+from ..authoring.aggregate import Aggregate
 from ..authoring.decorators import Due, Refused
-from ..messages.types import Command, Event
 from ..authoring.process_manager import ProcessManager
+from ..clock import to_micros
+from ..errors import Rejected, UnknownMessage
+from ..messages.codec import codecs, dump
+from ..messages.types import Command, Event
+from ..model.aggregate_definition import AggregateDefinition
+from ..model.domain import Domain
+from ..model.registry import Registry
 from .outcomes import AggregateOutcome, ProcessOutcome
 from .solo import Solo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..core.stimuli import InstanceErrand
+    from ..core.stimuli import InstanceStimulus
     from ..model.process_definition import ProcessDefinition
 
 __all__ = ["Scenario"]
@@ -67,7 +68,7 @@ class Scenario:
             )
             for d in domains
         )
-        self._catalog = _catalog_of(tuple(domains), registered)
+        self._registry = _registry_of(tuple(domains), registered)
         self._now = to_micros(now)
         self._happened: tuple[_What, ...] = ()
         self._cls = classes[0] if classes else None
@@ -119,7 +120,7 @@ class Scenario:
         """The timeouts that there are."""
         return [
             name
-            for cls, definition in self._catalog.processes.items()
+            for cls, definition in self._registry.processes.items()
             if self._cls in {None, cls}
             for name in definition.timeouts
         ]
@@ -128,22 +129,22 @@ class Scenario:
 
     def _handled(self, what: Event | Due | Refused) -> ProcessOutcome:
         definition = self._process_for(what)
-        solo = Solo(definition, self._catalog, self._now)
+        solo = Solo(definition, self._registry, self._now)
         for one in self._happened:
             if not self._happen(solo, definition, one) and isinstance(one, Due):
                 raise ValueError(f"given {one!r}: no instance has set that timeout")
         before = len(solo.changes)
-        errands = self._happen(solo, definition, what)
+        stimuli = self._happen(solo, definition, what)
         changes = solo.changes[before:]
         reasons = [
-            (one.came_of, _REASONS[one.came_of].format(one.actor.instance))
-            for one in errands
-            if one.came_of != "transitions"
+            (one.outcome, _REASONS[one.outcome].format(one.actor.instance))
+            for one in stimuli
+            if one.outcome != "transitions"
         ]
-        if not errands:
+        if not stimuli:
             is_due = isinstance(what, Due)
             reasons = [("nothing", _NOT_SET if is_due else _REASONS["not_for_us"])]
-        reached = [one.actor.instance for one in errands] or list(solo.instances)
+        reached = [one.actor.instance for one in stimuli] or list(solo.instances)
         states = {
             name: definition.state.load(actor.state) if actor.version else None
             for name in dict.fromkeys(reached)
@@ -155,7 +156,7 @@ class Scenario:
 
     def _happen(
         self, solo: Solo, definition: ProcessDefinition, what: _What
-    ) -> list[InstanceErrand]:
+    ) -> list[InstanceStimulus]:
         if not _handles(definition, what):
             raise UnknownMessage(
                 f"{definition.cls.__qualname__} does not handle {_called(what)}, so nothing would "
@@ -174,8 +175,8 @@ class Scenario:
                 raise UnknownMessage(
                     f"{self._cls.__qualname__} is an aggregate, and takes commands, not {what!r}"
                 )
-            return self._catalog.process(self._cls)
-        handling = [one for one in self._catalog.processes.values() if _handles(one, what)]
+            return self._registry.process(self._cls)
+        handling = [one for one in self._registry.processes.values() if _handles(one, what)]
         if not handling:
             raise UnknownMessage(
                 f"no process manager here handles {_called(what)}; write one, and register it"
@@ -193,8 +194,8 @@ class Scenario:
 
     def _stream_of(self, definition: ProcessDefinition, event: Event) -> str:
         """A stream in which such an event might be, for `self.context`."""
-        categories = self._catalog.categories_of(definition)
-        for maker in self._catalog.aggregates.values():
+        categories = self._registry.categories_of(definition)
+        for maker in self._registry.aggregates.values():
             is_listened_to = categories is None or maker.category in categories
             if is_listened_to and type(event) in maker.events:
                 given = getattr(event, maker.identity, None)
@@ -217,7 +218,7 @@ class Scenario:
             refusal, aggregate = error, self._loaded(definition, stream)
         for event in made:
             # It could not be stored without a name.
-            self._catalog.name_of(type(event))
+            self._registry.name_of(type(event))
         return AggregateOutcome(
             self.given(command),
             definition.cls.__name__,
@@ -229,13 +230,13 @@ class Scenario:
 
     def _aggregate_for(self, command: Command) -> AggregateDefinition:
         if self._cls is None:
-            return self._catalog.taker_of(type(command))
+            return self._registry.taker_of(type(command))
         if not issubclass(self._cls, Aggregate):
             raise UnknownMessage(
                 f"{self._cls.__qualname__} is a process manager, and handles events, not "
                 f"{command!r}"
             )
-        return self._catalog.aggregate(self._cls)
+        return self._registry.aggregate(self._cls)
 
     def _loaded(self, definition: AggregateDefinition, stream: str) -> Aggregate:
         aggregate = definition.begin(stream)
@@ -260,16 +261,16 @@ class Scenario:
 
     def _checked(self, command: Command) -> Command:
         """As the aggregate would get it."""
-        name, _ = self._catalog.address(command)
+        name, _ = self._registry.address(command)
         data, shared = dump(command)
-        return shared or self._catalog.load_command(name, data)
+        return shared or self._registry.load_command(name, data)
 
 
 @lru_cache(maxsize=32)
-def _catalog_of(domains: tuple[Domain, ...], registered: object) -> Catalog:
+def _registry_of(domains: tuple[Domain, ...], registered: object) -> Registry:
     # Put together once for many scenarios, and again when more was registered.
     del registered
-    return Catalog(domains)
+    return Registry(domains)
 
 
 def _check(what: object) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..clock import to_micros
 from ..engine.dispatcher import Dispatcher
-from ..engine.residency import Population
+from ..engine.residency import Residency
 
 if TYPE_CHECKING:
     import threading
@@ -131,7 +131,7 @@ class _SimulatedAlarm:
     def __init__(self, clock: SimulatedClock, ring: Callable[[], None]) -> None:
         self._clock = clock
         self._ring = ring
-        self.is_sweep = isinstance(getattr(ring, "__self__", None), Population)
+        self.is_sweep = isinstance(getattr(ring, "__self__", None), Residency)
         self.moment: datetime | None = None
 
     def set(self, moment: datetime) -> None:

@@ -10,7 +10,7 @@ from .faults import SimulatedAggregate, SimulatedInstance
 from .scheduler import SeededScheduler
 
 if TYPE_CHECKING:
-    from ..model.registry import Catalog
+    from ..model.registry import Registry
     from .faults import SimulatedStore, Watch
     from .scheduler import SimulatedClock
 
@@ -23,19 +23,19 @@ class SimulatedEngine(Engine):
     def __init__(
         self,
         store: SimulatedStore,
-        catalog: Catalog,
+        registry: Registry,
         clock: SimulatedClock,
         options: Options,
         watch: Watch,
     ) -> None:
-        super().__init__(store, catalog, clock, options, dispatcher=SeededScheduler)
+        super().__init__(store, registry, clock, options, dispatcher=SeededScheduler)
         # Whoever makes actors makes those that can fail.
         for router in self.routers:
             waker = partial(SimulatedInstance, router, watch)
             router._wake_instance = waker  # type: ignore[assignment] # noqa: SLF001
-        self.courier._wakers = {  # noqa: SLF001
-            definition.category: partial(SimulatedAggregate, self.courier, definition, watch)
-            for definition in catalog.aggregates.values()
+        self.command_queue._wakers = {  # noqa: SLF001
+            definition.category: partial(SimulatedAggregate, self.command_queue, definition, watch)
+            for definition in registry.aggregates.values()
         }
         # No threads for after-effects, and no waiting before a commit is tried again.
         self.effects._most = 0  # noqa: SLF001
@@ -59,11 +59,11 @@ class SimulatedEngine(Engine):
 
     def put_to_sleep(self) -> int:
         """Passivate whoever has nothing to do; returns how many that were."""
-        population = self.population
-        awake = population._awake  # noqa: SLF001
+        residency = self.residency
+        awake = residency._awake  # noqa: SLF001
         idle = [key for key, actor in awake.items() if actor.is_done]
         for key in idle:
             del awake[key]
-        population._room += len(idle)  # noqa: SLF001
-        population.passivated += len(idle)
+        residency._room += len(idle)  # noqa: SLF001
+        residency.passivated += len(idle)
         return len(idle)

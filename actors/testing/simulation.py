@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+from ..authoring.process_manager import due_time
+from ..engine.admin import Admin
 from ..engine.aggregate_actor import Request
-from ..model.registry import Catalog
 from ..engine.engine import Options
 from ..messages.identifiers import id_of
-from ..engine.admin import Operations
-from ..authoring.process_manager import due_time
+from ..model.registry import Registry
 from .deviations import Deviation, Deviations, Planned, Seeded, deviation, kinds_of, unpacked
 from .faults import InjectedStoreError
 from .looking import Looking
@@ -20,9 +20,9 @@ from .outside import Answer, Publish
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from ..model.domain import Domain
-    from ..messages.types import Command, Event
     from ..authoring.process_manager import ProcessManager
+    from ..messages.types import Command, Event
+    from ..model.domain import Domain
     from .outside import Program
 
 __all__ = ["Simulation"]
@@ -34,7 +34,7 @@ MAX_STEPS = 10_000
 class Simulation(Looking):
     """Runs domains as a `Runtime` does, on one thread, and the same for the same seed.
 
-    The routers, the actors, the journal, the timekeeper, the after-effects and the store are the
+    The routers, the actors, the journal, the timer service, the after-effects and the store are the
     real ones. What is simulated is who has the next turn, the clock, and what goes wrong. Nothing
     happens by itself: `step` lets one thing happen, and whatever waits lets things happen until
     it has what it waits for. A context manager; leaving the `with` block removes the store.
@@ -71,7 +71,7 @@ class Simulation(Looking):
         elif seed is not None:
             deviations = Seeded(seed, kinds_of(faults))
         super().__init__(
-            Catalog(domains),
+            Registry(domains),
             program,
             deviations,
             start=start,
@@ -82,7 +82,7 @@ class Simulation(Looking):
     @classmethod
     def planned(
         cls,
-        catalog: Catalog,
+        registry: Registry,
         program: Program,
         deviations: Iterable[Deviation],
         *,
@@ -90,11 +90,11 @@ class Simulation(Looking):
         stream: str | None = None,
         **options: Any,
     ) -> Self:
-        """A run with just these deviations, by a catalog that many runs may share."""
+        """A run with just these deviations, by a registry that many runs may share."""
         made = cls.__new__(cls)
         Looking.__init__(
             made,
-            catalog,
+            registry,
             program,
             Planned(deviations),
             start=start,
@@ -233,13 +233,13 @@ class Simulation(Looking):
         name = command_id or self._new_id()
 
         def begin(answer: Answer) -> None:
-            courier = self._engine.courier
+            command_queue = self._engine.command_queue
             record = self._ingress.command(command, name)
             before = self._store.result_of(name)
             if before is None:
-                courier.send(Request(command=record, reply_to=answer, is_from_outside=True))
+                command_queue.send(Request(command=record, reply_to=answer, is_from_outside=True))
             else:
-                courier.answer(answer, before)  # type: ignore[arg-type] # as much of a future
+                command_queue.answer(answer, before)  # type: ignore[arg-type] # as much of a future
 
         self.note(f"outside: ask {command!r}")
         events: list[Event] = self._wait("ask", begin)
@@ -257,7 +257,7 @@ class Simulation(Looking):
         """Let things happen until an answer is there."""
         self._refuse_in_turn(call)
         while True:
-            answer, crashes = Answer(self._engine.courier), self._crashes
+            answer, crashes = Answer(self._engine.command_queue), self._crashes
             begin(answer)
             while not answer.is_there and self._crashes == crashes:
                 if not self._next(brings=True, waits=False) and not answer.is_there:
@@ -276,11 +276,11 @@ class Simulation(Looking):
 
     def retry(self, parked_id: int, *, by: str | None = None) -> None:
         """Handle what was parked, then what waited behind it, in order."""
-        self._decide("retry", partial(Operations.retry, number=parked_id, by=by))
+        self._decide("retry", partial(Admin.retry, number=parked_id, by=by))
 
     def skip(self, parked_id: int, *, by: str | None = None) -> None:
         """Go on without what was parked."""
-        self._decide("skip", partial(Operations.skip, number=parked_id, by=by))
+        self._decide("skip", partial(Admin.skip, number=parked_id, by=by))
 
     def cancel_timeout(
         self,
@@ -303,7 +303,7 @@ class Simulation(Looking):
         by: str | None = None,
     ) -> bool:
         """Have a timeout, or a command that is held back, come at another time."""
-        due = due_time(self._engine.courier.now(), when)
+        due = due_time(self._engine.command_queue.now(), when)
         return self._adjust("move_timeout", cls, id, name, due, by)
 
     def _adjust(
@@ -316,7 +316,7 @@ class Simulation(Looking):
         by: str | None,
     ) -> bool:
         instance = id_of(name, f"for {cls.__name__}")
-        definition = self._catalog.process(cls)
+        definition = self._registry.process(cls)
         return bool(
             self._decide(
                 call,
@@ -325,7 +325,7 @@ class Simulation(Looking):
             )
         )
 
-    def _decide(self, call: str, do: Callable[[Operations], Any], *, fully: bool = False) -> Any:
+    def _decide(self, call: str, do: Callable[[Admin], Any], *, fully: bool = False) -> Any:
         self._refuse_in_turn(call)
         self.note(f"outside: {call}")
         found: list[Any] = []

@@ -1,8 +1,8 @@
 """One process manager by itself: the real router and instances, on plain dictionaries.
 
 What an event does to an instance is decided in `InstanceActor` and nowhere else. Here it runs with
-one object in the places of the dispatcher, the journal, the store, the courier and the timekeeper,
-which does at once what these do in time; nothing is awaited and nothing is on disk.
+one object in the places of the dispatcher, the journal, the store, the command queue and the
+timer service, which does at once what these do in time; nothing is awaited and nothing is on disk.
 """
 
 from __future__ import annotations
@@ -12,20 +12,18 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from ..core.stimuli import CommandRefused, InstanceStimulus, TimerDue
+from ..engine.instance_actor import InstanceActor
+from ..engine.router import Router
+from ..errors import UnknownMessage
+from ..messages.codec import dump
 from ..store import Committed, EventRecord, RefusalRecord, TimerRecord
 
-from ..messages.codec import dump
-from ..core.stimuli import InstanceErrand, TimerDue, Told
-from ..errors import UnknownMessage
-from ..engine.process_actor import InstanceActor
-from ..engine.router import Router
-
 if TYPE_CHECKING:
-    from ..store import Besides, Block, CommandRecord, Step, TransitionRecord
-
-    from ..model.registry import Catalog
     from ..messages.types import Command, Event
     from ..model.process_definition import ProcessDefinition
+    from ..model.registry import Registry
+    from ..store import Block, CommandRecord, Step, StepExtras, TransitionRecord
 
 __all__ = ["Change", "Solo"]
 
@@ -49,12 +47,12 @@ class Change:
 class _Instance(InstanceActor):
     """An instance whose errors reach the test instead of being tried again or parked."""
 
-    def _fail(self, errand: InstanceErrand, error: BaseException, *_: Any) -> Step:
-        del errand
+    def _fail(self, stimulus: InstanceStimulus, error: BaseException, *_: Any) -> Step:
+        del stimulus
         raise error
 
-    def _park(self, errand: InstanceErrand, error: BaseException, *_: Any, **__: Any) -> Step:
-        del errand
+    def _park(self, stimulus: InstanceStimulus, error: BaseException, *_: Any, **__: Any) -> Step:
+        del stimulus
         raise error
 
 
@@ -63,13 +61,13 @@ class Solo:
 
     Args:
         definition: of the process manager
-        catalog: of the domains
+        registry: of the domains
         now: the time, in microseconds
 
     """
 
-    def __init__(self, definition: ProcessDefinition, catalog: Catalog, now: int) -> None:
-        self.catalog = catalog
+    def __init__(self, definition: ProcessDefinition, registry: Registry, now: int) -> None:
+        self.registry = registry
         self.time = now
         self.changes: list[Change] = []
         """Every transition there was."""
@@ -86,15 +84,15 @@ class Solo:
         self._issued: list[tuple[Command, CommandRecord]] = []
         # Whatever the router asks of its surroundings, it asks here.
         everything: Any = self
-        self.dispatcher = self.journal = self.store = self.population = everything
+        self.dispatcher = self.journal = self.store = self.residency = everything
         self._router = Router(
             definition, everything, everything, None, max_in_flight=1, max_chain=1
         )
-        self._router.timekeeper = everything
+        self._router.timer_service = everything
 
     # What happens
 
-    def publish(self, event: Event, stream: str) -> list[InstanceErrand]:
+    def publish(self, event: Event, stream: str) -> list[InstanceStimulus]:
         """An event comes; returns what it was delivered as.
 
         Raises:
@@ -106,7 +104,7 @@ class Solo:
         version = 1 + sum(one.stream == stream for one in self._log)
         event_id = f"{stream}@{version}"
         record = EventRecord(
-            self.catalog.name_of(type(event), self._definition),
+            self.registry.name_of(type(event), self._definition),
             stream,
             version,
             self.time,
@@ -119,7 +117,7 @@ class Solo:
         self._log.append(record)
         return self._carry_out(self._router.instances_of(record))
 
-    def fall_due(self, name: str) -> list[InstanceErrand]:
+    def fall_due(self, name: str) -> list[InstanceStimulus]:
         """A timeout's time has come; nothing is delivered if no instance has set it.
 
         Raises:
@@ -140,7 +138,7 @@ class Solo:
             return self._carry_out([TimerDue(timer=timer, key=b"", actor=one.instance)])
         return []
 
-    def refuse(self, command: Command, reason: str) -> list[InstanceErrand]:
+    def refuse(self, command: Command, reason: str) -> list[InstanceStimulus]:
         """An aggregate refuses a command that was issued before.
 
         Raises:
@@ -149,31 +147,31 @@ class Solo:
         """
         for issued, record in reversed(self._issued):
             if issued == command:
-                refusal = RefusalRecord(record, reason, ticket=1)
-                return self._carry_out([Told(refusal=refusal, actor=record.instance)])
+                refusal = RefusalRecord(record, reason, sequence=1)
+                return self._carry_out([CommandRefused(refusal=refusal, actor=record.instance)])
         raise UnknownMessage(
             f"{self._definition.cls.__qualname__} has not issued {command!r}, so nobody can have "
             f"refused it; give first what makes it issue that"
         )
 
-    def _carry_out(self, errands: list[Any]) -> list[InstanceErrand]:
-        for errand in errands:
-            name = errand.actor
+    def _carry_out(self, stimuli: list[Any]) -> list[InstanceStimulus]:
+        for stimulus in stimuli:
+            name = stimulus.actor
             actor = self.instances.get(name)
             if actor is None:
                 actor = self.instances[name] = _Instance(self._router, name)
-            errand.actor = actor
+            stimulus.actor = actor
             actor.sent += 1
-            actor.post(errand)
+            actor.post(stimulus)
         while self._ready or self.pending:
             while self._ready:
                 self._ready.popleft().take_turn()
             handed = self.pending.copy()
             self.pending.clear()
-            for errand in handed:
-                self._write(errand.step)
-                errand.committed(Committed())
-        return errands
+            for stimulus in handed:
+                self._write(stimulus.step)
+                stimulus.committed(Committed())
+        return stimuli
 
     def _let_leave(self) -> None:
         for name in [name for name, one in self._held_back.items() if one.due <= self.time]:
@@ -181,38 +179,38 @@ class Solo:
 
     def _write(self, step: Step) -> None:
         """What a commit does."""
-        besides = step.besides
+        extras = step.extras
         if step.wait:
             self._waiting.setdefault(step.instance, []).append(step.wait)
-        if besides is not None and besides.unwait:
-            self._waiting[step.instance].remove(besides.unwait)
+        if extras is not None and extras.unwait:
+            self._waiting[step.instance].remove(extras.unwait)
         if step.transition is None:
             return
         self._transitions[step.instance] = step.transition
         change = Change(step.instance, step.transition)
         self.changes.append(change)
         records = {one.command_id: (one, 0) for one in step.enqueue or ()}
-        if besides is not None:
-            records |= self._write_besides(step.instance, besides, change)
+        if extras is not None:
+            records |= self._write_extras(step.instance, extras, change)
         # In the order in which they were issued, whether held back or not.
         for command_id, kind, data in step.transition.commands:
             if command_id in records:
                 record, due = records[command_id]
-                command = self.catalog.load_command(kind, data)
+                command = self.registry.load_command(kind, data)
                 change.issued.append((command, due))
                 self._issued.append((command, record))
 
-    def _write_besides(
-        self, instance: str, besides: Besides, change: Change
+    def _write_extras(
+        self, instance: str, extras: StepExtras, change: Change
     ) -> dict[str, tuple[CommandRecord, int]]:
         """Note what is due later; returns the commands among it."""
-        for timer in besides.cancel:
+        for timer in extras.cancel:
             held = self._held_back.pop(timer.name, None)
             if held is not None and held.command is not None:
-                command = self.catalog.load_command(held.command.type, held.command.data)
+                command = self.registry.load_command(held.command.type, held.command.data)
                 change.withdrawn.append(command)
         commands: dict[str, tuple[CommandRecord, int]] = {}
-        for timer in besides.timers:
+        for timer in extras.timers:
             if timer.command is None:
                 change.set[timer.name] = timer.due
             else:
@@ -220,17 +218,17 @@ class Solo:
                 commands[timer.name] = timer.command, timer.due
         change.cancelled = [
             one.name
-            for one in besides.cancel
+            for one in extras.cancel
             if one.name in self._definition.timeouts and one.name not in change.set
         ]
-        for key, before, after in besides.index:
+        for key, before, after in extras.index:
             if before is not None:
                 self._keys[key, before].discard(instance)
             if after is not None:
                 self._keys.setdefault((key, after), set()).add(instance)
         return commands
 
-    # In the place of the dispatcher and the courier
+    # In the place of the dispatcher and the command queue
 
     def schedule(self, actor: object) -> None:
         # The router would look for more events; here they are brought to it.
@@ -244,7 +242,7 @@ class Solo:
     def queued(self, commands: list[CommandRecord]) -> None:
         """Nobody carries them out."""
 
-    # In the place of the timekeeper
+    # In the place of the timer service
 
     def notice(self, timers: list[TimerRecord]) -> None:
         """Nothing rings by itself."""

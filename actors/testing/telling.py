@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, overload
 
-from ..core.stimuli import Delivery, Look, TimerDue, Told
+from ..core.stimuli import CommandRefused, Delivery, Reload, TimerDue
 
 if TYPE_CHECKING:
-    from ..store import CommandRecord, EventRecord, Step, TransitionRecord
-
+    from ..core.stimuli import InstanceStimulus
     from ..engine.aggregate_actor import Request
-    from ..core.stimuli import InstanceErrand
-    from ..engine.process_actor import InstanceActor
+    from ..engine.instance_actor import InstanceActor
+    from ..store import CommandRecord, EventRecord, Step, TransitionRecord
 
 __all__ = ["Line", "Trace", "carried_out", "elapsed", "handled", "short", "when"]
 
@@ -102,47 +101,47 @@ def short(wire_name: str) -> str:
     return wire_name.split(".")[1] if "." in wire_name else wire_name
 
 
-def handled(actor: InstanceActor, errand: InstanceErrand, step: Step) -> tuple[str, bool]:
-    """What an instance made of an errand, and whether that is a detail."""
+def handled(actor: InstanceActor, stimulus: InstanceStimulus, step: Step) -> tuple[str, bool]:
+    """What an instance made of a stimulus, and whether that is a detail."""
     who = f"{actor.router.definition.cls.__name__} {actor.instance}"
-    what, came_of = _subject(errand), errand.came_of
+    what, outcome = _subject(stimulus), stimulus.outcome
     if step.transition is not None:
         made = _made(step.transition, step)
         return f"{who} handled {what}" + (f" → {', '.join(made)}" if made else ""), False
-    told = OUTCOMES.get(came_of, "had nothing to do for {what}").format(what=what)
+    told = OUTCOMES.get(outcome, "had nothing to do for {what}").format(what=what)
     if step.park is not None:
         told += f" ({step.park.error_type.rpartition('.')[2]}: {step.park.error_text})"
-    return f"{who} {told}", came_of in DETAILS or isinstance(errand, Look) or came_of == ""
+    return f"{who} {told}", outcome in DETAILS or isinstance(stimulus, Reload) or outcome == ""
 
 
-def _subject(errand: InstanceErrand) -> str:
-    if isinstance(errand, Delivery):
-        return short(errand.record.type)
-    if isinstance(errand, TimerDue):
-        if errand.timer.kind == "retry":
+def _subject(stimulus: InstanceStimulus) -> str:
+    if isinstance(stimulus, Delivery):
+        return short(stimulus.record.type)
+    if isinstance(stimulus, TimerDue):
+        if stimulus.timer.kind == "retry":
             return "what failed before"
-        return f"timeout {errand.timer.name}"
-    if isinstance(errand, Told):
-        return f"the refusal of {short(errand.refusal.command.type)} ({errand.refusal.reason})"
-    return type(errand).__name__.lower()
+        return f"timeout {stimulus.timer.name}"
+    if isinstance(stimulus, CommandRefused):
+        return f"the refusal of {short(stimulus.refusal.command.type)} ({stimulus.refusal.reason})"
+    return type(stimulus).__name__.lower()
 
 
 def _made(transition: TransitionRecord, step: Step) -> list[str]:
     """What a transition brought with it."""
-    besides = step.besides
+    extras = step.extras
     made: list[str] = []
     if step.enqueue:
         made.append("issued " + ", ".join(short(one.type) for one in step.enqueue))
-    for timer in besides.timers if besides is not None else ():
+    for timer in extras.timers if extras is not None else ():
         after = elapsed(timer.due - transition.time)
         if timer.command is not None:
             made.append(f"issued {short(timer.command.type)} (in {after})")
         else:
             made.append(f"set timeout {timer.name} (in {after})")
     # One that was moved is not cancelled, nor is one that has just come.
-    moved = {timer.name for timer in besides.timers} if besides is not None else set()
+    moved = {timer.name for timer in extras.timers} if extras is not None else set()
     moved.add(transition.cause.removeprefix("timeout:"))
-    for timer in besides.cancel if besides is not None else ():
+    for timer in extras.cancel if extras is not None else ():
         if timer.name not in moved:
             what = "timeout " if timer.kind == "timeout" else "the command "
             made.append(f"cancelled {what}{timer.name}")

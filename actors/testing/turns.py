@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..engine.admin import Operations
+from ..engine.admin import Admin
 from .faults import Crash, InjectedFailure, InjectedStoreError, RuntimeBroke
 from .outside import Answer, told_of
 from .parts import Parts
@@ -154,9 +154,9 @@ class Turns(Parts):
         if self._outside and (one := take("repeat_outside")) is not None:
             item, name = self._outside[-1 - one.which % len(self._outside)]
             self.note(f"outside: {told_of(item)} comes again, under the same id")
-            self._engine.journal.add(self._receipt(item, name, Answer(self._engine.courier)))
+            self._engine.journal.add(self._receipt(item, name, Answer(self._engine.command_queue)))
             return True
-        if len(self._engine.population) and take("sleep") is not None:
+        if len(self._engine.residency) and take("sleep") is not None:
             count = self._engine.put_to_sleep()
             self.note(f"{count} idle actors leave memory", not count)
             return True
@@ -193,4 +193,4 @@ class Turns(Parts):
             self.note("somebody has what was made to fail tried again")
             # When the disk refuses, there is another time.
             with suppress(InjectedStoreError):
-                self._operate(partial(Operations.retry, number=number, by=None))
+                self._operate(partial(Admin.retry, number=number, by=None))

@@ -27,7 +27,7 @@ from ..errors import (
     StoreFull,
 )
 from ..maintenance.file_swap import alone, opening, sync_folder
-from .read_txn import Latest, ReadGate, Reading
+from .read_txn import Reading, RWLock, SharedReadTxn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ class _Shared:
         self.env = env
         self.read_only = read_only
         self.sync = sync
-        self.gate = ReadGate()
+        self.gate = RWLock()
         self.users = 1
         self.tables: dict[str, _Database] = {}
         self.tables_lock = threading.Lock()
@@ -114,7 +114,7 @@ class Environment:
         self._closed = False
         self._writer_fd = -1
         self._length = 0
-        self.latest = Latest(self)
+        self.shared_read = SharedReadTxn(self)
         if read_only:
             self._refuse_missing()
         else:
@@ -304,7 +304,7 @@ class Environment:
             StoreFull: there are no more addresses to map
 
         """
-        with self.latest.held_off(), self._shared.gate.alone():
+        with self.shared_read.held_off(), self._shared.gate.alone():
             size = self.env.info()["map_size"]
             more = min(size, LARGEST_GROWTH)
             try:
@@ -364,7 +364,7 @@ class Environment:
         self._closed = True
         if self.is_inherited:
             return
-        self.latest.forget()
+        self.shared_read.forget()
         if not self.read_only:
             self._give_back_room()
             if self._durability == "os":
@@ -394,7 +394,7 @@ class Environment:
         """
         self.check_usable()
         self._closed = True
-        self.latest.forget()
+        self.shared_read.forget()
         data = self.path / DATA_FILE
         try:
             # Nobody here opens it meanwhile, and by the other locks nobody else does.

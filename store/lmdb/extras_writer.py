@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from ..records import FROM_OUTSIDE, Duplicate, StepExtras
 from .frames import Framer, number, unframe
-from ..records import FROM_OUTSIDE, Besides, Duplicate
 from .schema import (
     block_to_row,
     digest,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Txn: TypeAlias = lmdb.Transaction[bytes]
     Tables: TypeAlias = Mapping[str, _Database]
 
-__all__ = ["BLOCKED", "BesidesWriter", "Counters"]
+__all__ = ["BLOCKED", "Counters", "ExtrasWriter"]
 
 BLOCKED = number(0)
 """Sorts before the positions of the events that wait behind a block."""
@@ -42,16 +42,16 @@ class Counters(Struct):
     """The newest numbers in the store."""
 
     position: int = 0
-    ticket: int = 0
-    ticket_from_outside: int = FROM_OUTSIDE
+    sequence: int = 0
+    sequence_from_outside: int = FROM_OUTSIDE
     parked: int = 0
     refusal: int = 0
     any_waiting: bool = False
     """Whether some instance may be suspended. Rare, and asked for whenever one is loaded."""
 
 
-class BesidesWriter:
-    """Writes a step's `besides` within one transaction."""
+class ExtrasWriter:
+    """Writes a step's `extras` within one transaction."""
 
     def __init__(self, txn: Txn, tables: Tables, counters: Counters, framer: Framer) -> None:
         self._txn = txn
@@ -61,75 +61,75 @@ class BesidesWriter:
 
     def refuse(self, step: Step) -> Duplicate | None:
         """Whether what the step is for is gone: then it was done before."""
-        besides = step.besides
-        assert besides is not None
-        for table, key in self._taken(step, besides):
+        extras = step.extras
+        assert extras is not None
+        for table, key in self._taken(step, extras):
             if self._txn.get(key, db=self._tables[table]) is None:
                 return Duplicate()
         return None
 
     def write(self, step: Step) -> None:
-        besides = step.besides
-        assert besides is not None
-        if besides.unpark:
-            self._decide(besides)
-        for table, key in self._taken(step, besides):
+        extras = step.extras
+        assert extras is not None
+        if extras.unpark:
+            self._decide(extras)
+        for table, key in self._taken(step, extras):
             self._txn.delete(key, db=self._tables[table])
-        for timer in besides.cancel:
+        for timer in extras.cancel:
             self._txn.delete(timer_key(timer), db=self._tables["timers"])
-        for timer in besides.timers:
+        for timer in extras.timers:
             self._put("timers", timer_key(timer), timer_to_row(timer))
-        for process, instance, position in besides.waits:
+        for process, instance, position in extras.waits:
             self._put("waiting", instance_key(process, instance) + number(position), 0)
             self._counters.any_waiting = True
         prefix = instance_key(step.process, step.instance)
-        if besides.unblock:
+        if extras.unblock:
             self._txn.delete(prefix + BLOCKED, db=self._tables["waiting"])
-        if besides.block is not None:
+        if extras.block is not None:
             if step.park is not None:
-                besides.block.parked = step.park.number
-            self._put("waiting", prefix + BLOCKED, block_to_row(besides.block))
+                extras.block.parked = step.park.number
+            self._put("waiting", prefix + BLOCKED, block_to_row(extras.block))
             self._counters.any_waiting = True
-        for field, old, new in besides.index:
+        for field, old, new in extras.index:
             self._learn(step, field, old, new)
-        if besides.refusal is not None:
-            refusal = besides.refusal
+        if extras.refusal is not None:
+            refusal = extras.refusal
             self._counters.refusal += 1
-            refusal.ticket = self._counters.refusal
-            self._put("refusals", number(refusal.ticket), refusal_to_row(refusal))
-        if besides.snapshot is not None:
+            refusal.sequence = self._counters.refusal
+            self._put("refusals", number(refusal.sequence), refusal_to_row(refusal))
+        if extras.snapshot is not None:
             assert step.append is not None
-            self._put("snapshots", step.append.stream.encode(), list(besides.snapshot))
+            self._put("snapshots", step.append.stream.encode(), list(extras.snapshot))
 
-    def _taken(self, step: Step, besides: Besides) -> list[tuple[str, bytes]]:
+    def _taken(self, step: Step, extras: StepExtras) -> list[tuple[str, bytes]]:
         """What the step is for, by table and key."""
         taken = []
-        if besides.due is not None:
-            taken.append(("timers", timer_key(besides.due)))
-        if besides.unwait:
-            key = instance_key(step.process, step.instance) + number(besides.unwait)
+        if extras.due is not None:
+            taken.append(("timers", timer_key(extras.due)))
+        if extras.unwait:
+            key = instance_key(step.process, step.instance) + number(extras.unwait)
             taken.append(("waiting", key))
-        if besides.unpark:
-            taken.append(("parked", number(besides.unpark)))
-        if besides.told:
-            taken.append(("refusals", number(besides.told)))
+        if extras.unpark:
+            taken.append(("parked", number(extras.unpark)))
+        if extras.told:
+            taken.append(("refusals", number(extras.told)))
         return taken
 
-    def _decide(self, besides: Besides) -> None:
+    def _decide(self, extras: StepExtras) -> None:
         """Move what was parked to what was decided; it may be parked again from now on."""
-        key = number(besides.unpark)
+        key = number(extras.unpark)
         raw = self._txn.get(key, db=self._tables["parked"])
         assert raw is not None
-        parked = parked_from_row(unframe(raw, "parked", key), besides.unpark)
-        parked.decision = besides.decision
+        parked = parked_from_row(unframe(raw, "parked", key), extras.unpark)
+        parked.decision = extras.decision
         self._put("decided", key, parked_to_row(parked))
-        is_skipped = besides.decision is not None and besides.decision[0] == "skip"
+        is_skipped = extras.decision is not None and extras.decision[0] == "skip"
         # That an event was skipped is kept where it is looked for when it is brought again.
         if parked.position and (parked.effect or not is_skipped):
             key = parked_at_key(parked)
             raw = self._txn.get(key, db=self._tables["parked_at"])
             # This step may have parked it again already.
-            if raw is not None and unframe(raw, "parked_at", key) == besides.unpark:
+            if raw is not None and unframe(raw, "parked_at", key) == extras.unpark:
                 self._txn.delete(key, db=self._tables["parked_at"])
 
     def _learn(self, step: Step, field: str, old: str | None, new: str | None) -> None:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from .environment import Environment
 
-__all__ = ["Latest", "ReadGate", "Reading"]
+__all__ = ["RWLock", "Reading", "SharedReadTxn"]
 
 
-class ReadGate:
+class RWLock:
     """Lets many read, or one change the map; LMDB forbids both at once in a process."""
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Reading:
 
     __slots__ = ("_env", "_gate", "_txn")
 
-    def __init__(self, env: lmdb.Environment, gate: ReadGate) -> None:
+    def __init__(self, env: lmdb.Environment, gate: RWLock) -> None:
         self._env = env
         self._gate = gate
 
@@ -95,7 +95,7 @@ class Reading:
             _raise_ours(error, self._env.path())
 
 
-class Latest:
+class SharedReadTxn:
     """One read transaction for many short looks, until the next commit makes it old.
 
     Beginning and ending one for each look costs five times as much as the look. It is for the

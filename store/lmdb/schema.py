@@ -5,7 +5,6 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from .frames import NUMBER
 from ..records import (
     Block,
     CommandRecord,
@@ -15,6 +14,7 @@ from ..records import (
     TimerRecord,
     TransitionRecord,
 )
+from .frames import NUMBER
 
 if TYPE_CHECKING:
     import lmdb
@@ -181,7 +181,7 @@ def command_to_row(command: CommandRecord) -> list[Any]:
     ]
 
 
-def command_from_row(row: list[Any], ticket: int) -> CommandRecord:
+def command_from_row(row: list[Any], sequence: int) -> CommandRecord:
     command_id, kind, stream, time, data, correlation_id, causation_id, *issuer = row
     process, instance, version, depth = issuer
     return CommandRecord(
@@ -196,7 +196,7 @@ def command_from_row(row: list[Any], ticket: int) -> CommandRecord:
         instance,
         version,
         depth,
-        ticket,
+        sequence,
     )
 
 
@@ -212,7 +212,7 @@ def parked_to_row(parked: ParkedRecord) -> list[Any]:
         parked.position,
         None if parked.command is None else command_to_row(parked.command),
         parked.name,
-        parked.ticket,
+        parked.sequence,
         parked.blocks,
         parked.effect,
         parked.decision,
@@ -220,10 +220,10 @@ def parked_to_row(parked: ParkedRecord) -> list[Any]:
 
 
 def parked_from_row(row: list[Any], parked_number: int) -> ParkedRecord:
-    *values, command, name, ticket, blocks, effect, decision = row
+    *values, command, name, sequence, blocks, effect, decision = row
     parked = ParkedRecord(*values)
     parked.command = None if command is None else command_from_row(command, 0)
-    parked.name, parked.ticket, parked.blocks, parked.effect = name, ticket, blocks, effect
+    parked.name, parked.sequence, parked.blocks, parked.effect = name, sequence, blocks, effect
     parked.decision = None if decision is None else tuple(decision)
     parked.number = parked_number
     return parked
@@ -245,9 +245,9 @@ def refusal_to_row(refusal: RefusalRecord) -> list[Any]:
     return [command_to_row(refusal.command), refusal.reason]
 
 
-def refusal_from_row(row: list[Any], ticket: int) -> RefusalRecord:
+def refusal_from_row(row: list[Any], sequence: int) -> RefusalRecord:
     command, reason = row
-    return RefusalRecord(command_from_row(command, 0), reason, ticket)
+    return RefusalRecord(command_from_row(command, 0), reason, sequence)
 
 
 def block_to_row(block: Block) -> list[Any]:
@@ -255,7 +255,7 @@ def block_to_row(block: Block) -> list[Any]:
         block.kind,
         block.position,
         block.name,
-        block.ticket,
+        block.sequence,
         block.attempts,
         block.due,
         block.parked,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .extras_writer import BesidesWriter
-from .frames import Framer, number, unframe
 from ..records import CommandResult, Committed, Conflict, Duplicate
+from .extras_writer import ExtrasWriter
+from .frames import Framer, number, unframe
 from .schema import (
     command_to_row,
     event_from_row,
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     import lmdb
     from lmdb import _Database
 
-    from .extras_writer import Counters
     from ..records import (
         Append,
-        Besides,
         CommandRecord,
         Outcome,
         ParkedRecord,
         Step,
+        StepExtras,
         TransitionRecord,
     )
+    from .extras_writer import Counters
 
     Txn: TypeAlias = lmdb.Transaction[bytes]
     Tables: TypeAlias = Mapping[str, _Database]
@@ -69,7 +69,7 @@ class Writer:
         self._queue = tables["queue"]
         self._command_ids = tables["command_ids"]
         self._counters = counters
-        self._rare = BesidesWriter(txn, tables, counters, framer)
+        self._rare = ExtrasWriter(txn, tables, counters, framer)
 
     def write(self, step: Step) -> Outcome:
         """Check what the step expects, then write it whole."""
@@ -80,13 +80,13 @@ class Writer:
                 return Duplicate(result=CommandResult(*unframe(raw, "command_ids", key)))
         if step.take and self._get(number(step.take), db=self._queue) is None:
             return Duplicate()
-        append, besides = step.append, step.besides
+        append, extras = step.append, step.extras
         refusal = None
         if append is not None:
             refusal = self._refuse_append(append)
         if step.park is not None and refusal is None:
-            refusal = self._refuse_park(step.park, besides)
-        if besides is not None and refusal is None:
+            refusal = self._refuse_park(step.park, extras)
+        if extras is not None and refusal is None:
             refusal = self._rare.refuse(step)
         if refusal is not None:
             return refusal
@@ -110,7 +110,7 @@ class Writer:
             key = instance_key(step.process, step.instance) + number(step.wait)
             self._put(key, self._frame(key, 0), db=self._tables["waiting"])
             self._counters.any_waiting = True
-        if besides is not None:
+        if extras is not None:
             self._rare.write(step)
         return _COMMITTED
 
@@ -136,13 +136,13 @@ class Writer:
             return None
         return Conflict(f"stream {append.stream!r} is not at version {version}")
 
-    def _refuse_park(self, parked: ParkedRecord, besides: Besides | None) -> Duplicate | None:
+    def _refuse_park(self, parked: ParkedRecord, extras: StepExtras | None) -> Duplicate | None:
         if parked.position:
             key = parked_at_key(parked)
             raw = self._get(key, db=self._tables["parked_at"])
             # What this step takes away is not in its way.
             if raw is not None and not (
-                besides is not None and besides.unpark == unframe(raw, "parked_at", key)
+                extras is not None and extras.unpark == unframe(raw, "parked_at", key)
             ):
                 return Duplicate(position=parked.position)
         return None
@@ -189,12 +189,12 @@ class Writer:
         counters = self._counters
         for command in commands:
             if command.process is None:
-                counters.ticket_from_outside += 1
-                command.ticket = counters.ticket_from_outside
+                counters.sequence_from_outside += 1
+                command.sequence = counters.sequence_from_outside
             else:
-                counters.ticket += 1
-                command.ticket = counters.ticket
-            key = number(command.ticket)
+                counters.sequence += 1
+                command.sequence = counters.sequence
+            key = number(command.sequence)
             self._put(key, self._frame(key, command_to_row(command)), db=self._queue)
 
     def _write_result(self, step: Step) -> None:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import lmdb
 
-from .extras_writer import BLOCKED, Counters
-from .frames import NUMBER, Framer, frame, number, unframe
-from .environment import DATA_FILE, Durability, Environment
 from ..errors import DamagedStore, StoreError, UnknownFormat
 from ..records import FROM_OUTSIDE, Block, CommandResult
+from .environment import DATA_FILE, Durability, Environment
+from .extras_writer import BLOCKED, Counters
+from .frames import NUMBER, Framer, frame, number, unframe
 from .schema import (
     LAST,
     TABLES,
@@ -118,8 +118,8 @@ class LmdbStore:
             with self._environment.read() as txn:
                 self._counters = Counters(
                     position=self._last_number(txn, "log"),
-                    ticket=self._last_number(txn, "queue", below=FROM_OUTSIDE),
-                    ticket_from_outside=max(FROM_OUTSIDE, self._last_number(txn, "queue")),
+                    sequence=self._last_number(txn, "queue", below=FROM_OUTSIDE),
+                    sequence_from_outside=max(FROM_OUTSIDE, self._last_number(txn, "queue")),
                     parked=max(self._last_number(txn, "parked"), self._last_number(txn, "decided")),
                     refusal=self._last_number(txn, "refusals"),
                     any_waiting=self._has_rows(txn, "waiting"),
@@ -262,7 +262,7 @@ class LmdbStore:
                 except lmdb.Error as error:
                     raise self._environment.error(error, "committing") from error
                 self._counters = counters
-                self._environment.latest.forget()
+                self._environment.shared_read.forget()
                 return outcomes
 
     # Reading
@@ -283,7 +283,7 @@ class LmdbStore:
         events: list[EventRecord] = []
         log = self._db["log"]
         prefix = stream.encode() + b"\0"
-        with self._environment.latest as txn:
+        with self._environment.shared_read as txn:
             if txn.get(prefix + number(after + 1), db=self._db["streams"]) is None:
                 # Most streams that are asked for are new ones.
                 return events
@@ -300,14 +300,14 @@ class LmdbStore:
         return events
 
     def position_of(self, event_id: str) -> int:
-        with self._environment.latest as txn:
+        with self._environment.shared_read as txn:
             return find_position(txn, self._db, event_id)
 
     def last_transition(self, process: str, instance: str) -> TransitionRecord | None:
         prefix = instance_key(process, instance)
         transitions = self._db["transitions"]
         version, key, raw = 0, b"", None
-        with self._environment.latest as txn:
+        with self._environment.shared_read as txn:
             # Most are new, or at their beginning: a few looks cost less than a cursor.
             while version < FEW:
                 next_key = prefix + number(version + 1)
@@ -360,12 +360,12 @@ class LmdbStore:
             rows = self._page(txn, "queue", b"", after, limit)
         return [command_from_row(unframe(raw, "queue", key), numbered(key)) for key, raw in rows]
 
-    def last_tickets(self) -> tuple[int, int]:
+    def last_sequences(self) -> tuple[int, int]:
         self._environment.check_usable()
-        return self._counters.ticket, self._counters.ticket_from_outside
+        return self._counters.sequence, self._counters.sequence_from_outside
 
     def result_of(self, command_id: str) -> CommandResult | None:
-        with self._environment.latest as txn:
+        with self._environment.shared_read as txn:
             raw = txn.get(command_id.encode(), db=self._db["command_ids"])
         if raw is None:
             return None
@@ -400,7 +400,7 @@ class LmdbStore:
         if not self._may_wait():
             return None, []
         prefix = instance_key(process, instance)
-        with self._environment.latest as txn:
+        with self._environment.shared_read as txn:
             raw = txn.get(prefix + BLOCKED, db=self._db["waiting"])
             rows = self._page(txn, "waiting", prefix, after, limit)
         block = None if raw is None else Block(*unframe(raw, "waiting", prefix + BLOCKED))

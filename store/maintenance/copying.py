@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import lmdb
 
-from ..lmdb.frames import unframe
-from ..lmdb.environment import DATA_FILE, MAX_TABLES
 from ..errors import DamagedStore, StoreError, StoreFull
+from ..lmdb.environment import DATA_FILE, MAX_TABLES
+from ..lmdb.frames import unframe
+from ..lmdb.schema import TABLES
 from ..lmdb.store import LmdbStore
 from .file_swap import sync_folder
-from ..lmdb.schema import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

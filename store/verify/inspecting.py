@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from ..lmdb.store import Snapshot
 
-__all__ = ["DamagedRow", "Enough", "Finding", "Inspection"]
+__all__ = ["DamagedRow", "Enough", "Inspection", "StoreFinding"]
 
 LAST = b"\xff" * 8
 
 
-class Finding(NamedTuple):
+class StoreFinding(NamedTuple):
     """One thing that is wrong with a store."""
 
     table: str
@@ -62,7 +62,7 @@ class Inspection:
         self._tables = snapshot.tables
         self.now = now
         self.checked: Counter[str] = Counter()
-        self.findings: list[Finding] = []
+        self.findings: list[StoreFinding] = []
         self.last_position = self._last_number("log")
         # A virtual clock may be ahead; the newest event shows how far at least.
         with suppress(DamagedRow):
@@ -71,7 +71,7 @@ class Inspection:
 
     def say(self, table: str, key: bytes, problem: str) -> None:
         """Note what is wrong with a row."""
-        self.findings.append(Finding(table, readable(table, key), problem))
+        self.findings.append(StoreFinding(table, readable(table, key), problem))
         if len(self.findings) >= self._limit:
             raise Enough
 

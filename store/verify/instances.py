@@ -212,12 +212,12 @@ def _of_waiting(inspection: Inspection, owner: Owned, row: BlockRow | int) -> It
         if inspection.event(owner.number) is None:
             yield "waits for an event that the log does not have"
         return
-    if (bool(row.position), bool(row.name), bool(row.ticket)).count(True) != 1:
+    if (bool(row.position), bool(row.name), bool(row.sequence)).count(True) != 1:
         yield "is a block for anything but one event, timeout or refusal"
     if row.position and inspection.event(row.position) is None:
         yield f"is blocked by position {row.position}, which the log does not have"
-    if row.ticket and inspection.look("refusals", number(row.ticket)) is None:
-        yield f"is blocked by refusal {row.ticket}, which is not there"
+    if row.sequence and inspection.look("refusals", number(row.sequence)) is None:
+        yield f"is blocked by refusal {row.sequence}, which is not there"
     if row.kind == "retry":
         key = _timer_key(row.due, owner.process, owner.instance, "retry", "retry")
         if not inspection.has("timers", key):

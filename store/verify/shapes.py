@@ -128,7 +128,7 @@ class ParkedRow(_Row):
     position: OrNone
     command: CommandRow | None
     name: str
-    ticket: OrNone
+    sequence: OrNone
     blocks: bool
     effect: str
     decision: tuple[Literal["retry", "skip"], int, str | None] | None
@@ -140,7 +140,7 @@ class BlockRow(_Row):
     kind: Literal["retry", "parked"]
     position: OrNone
     name: str
-    ticket: OrNone
+    sequence: OrNone
     attempts: Number
     due: OrNone
     parked: OrNone

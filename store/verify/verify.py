@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import lmdb
 
+from ..errors import CorruptRecord
+from ..lmdb.environment import DATA_FILE
+from ..lmdb.store import FORMAT_VERSION, LmdbStore
 from .events import check_events
+from .inspecting import Enough, Inspection, StoreFinding
 from .instances import check_instances
 from .work import check_work
-from ..lmdb.environment import DATA_FILE
-from ..errors import CorruptRecord
-from .inspecting import Enough, Finding, Inspection
-from ..lmdb.store import FORMAT_VERSION, LmdbStore
 
 if TYPE_CHECKING:
     import os
@@ -28,11 +28,11 @@ LIMIT = 10_000
 class Verification(NamedTuple):
     """What was found, and how many records of each table were looked at."""
 
-    findings: list[Finding]
+    findings: list[StoreFinding]
     checked: Mapping[str, int]
 
 
-def verify(path: str | os.PathLike[str], *, limit: int = LIMIT) -> list[Finding]:
+def verify(path: str | os.PathLike[str], *, limit: int = LIMIT) -> list[StoreFinding]:
     """Check a store as it is at one moment, beside its writer or without one.
 
     Every record is looked at: its checksum and shape, numbers without gaps, and whether what it
@@ -58,7 +58,7 @@ def verify_path(path: str | os.PathLike[str], *, limit: int = LIMIT) -> Verifica
         store = LmdbStore(path, read_only=True)
     except CorruptRecord as error:
         # The only record that is read at opening.
-        return Verification([Finding("meta", "format", str(error))], {"meta": 1})
+        return Verification([StoreFinding("meta", "format", str(error))], {"meta": 1})
     with store:
         return verify_open(store, limit=limit)
 
@@ -91,5 +91,7 @@ def verify_open(
         except Enough:
             pass
         except lmdb.Error as error:
-            inspection.findings.append(Finding("data.mdb", "", f"LMDB cannot read on: {error}"))
+            inspection.findings.append(
+                StoreFinding("data.mdb", "", f"LMDB cannot read on: {error}")
+            )
         return Verification(inspection.findings, inspection.checked)

@@ -17,8 +17,8 @@ __all__ = ["check_work"]
 
 def check_work(inspection: Inspection) -> None:
     """Go through all tables of work that is not done."""
-    for key, ticket, command in inspection.rows("queue"):
-        inspection.say_all("queue", key, _of_queued(inspection, ticket, command))
+    for key, sequence, command in inspection.rows("queue"):
+        inspection.say_all("queue", key, _of_queued(inspection, sequence, command))
     for key, _, refusal in inspection.rows("refusals"):
         inspection.say_all("refusals", key, _of_refusal(inspection, refusal))
     for table in ("parked", "decided"):
@@ -28,8 +28,8 @@ def check_work(inspection: Inspection) -> None:
         inspection.say_all("parked_at", key, _of_parked_at(inspection, key, parking_number))
 
 
-def _of_queued(inspection: Inspection, ticket: int, command: CommandRow) -> Iterator[str]:
-    if (ticket > OWN_TICKETS_END) != (command.process is None):
+def _of_queued(inspection: Inspection, sequence: int, command: CommandRow) -> Iterator[str]:
+    if (sequence > OWN_TICKETS_END) != (command.process is None):
         yield f"is in the wrong lane for a command of {command.process or 'somebody outside'}"
     yield from inspection.problems_of_command(command)
 
@@ -70,8 +70,8 @@ def _of_undecided(inspection: Inspection, parking_number: int, parked: ParkedRow
         there = inspection.look("parked_at", _parked_at_key(parked))
         if there != parking_number:
             yield f"is for a position for which parked_at has {there or 'nothing'}"
-    if parked.ticket and inspection.look("refusals", number(parked.ticket)) is None:
-        yield f"is about refusal {parked.ticket}, which is not there"
+    if parked.sequence and inspection.look("refusals", number(parked.sequence)) is None:
+        yield f"is about refusal {parked.sequence}, which is not there"
     if parked.blocks:
         key = own_prefix(parked.process, parked.instance) + bytes(8)
         block = inspection.look("waiting", key)

@@ -18,8 +18,8 @@ from procession import (
     apply,
     handle,
 )
-from procession.authoring.aggregate import AggregateDefinition
 from procession.messages.codec import dump
+from procession.model.aggregate_definition import AggregateDefinition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,8 +23,8 @@ from procession import (
     rejected,
     timeout,
 )
+from procession.store import StoreError, StoreFinding, verify
 from procession.testing import VirtualClock
-from procession.store import Finding, StoreError, verify
 
 shop = Domain("backup")
 
@@ -163,7 +163,7 @@ def test_a_store_of_all_kinds_of_work_is_found_sound_at_every_stage(
 
 
 def test_a_learnt_key_that_the_index_lost_is_found_by_the_classes_of_the_runtime(
-    tmp_path: Path, clock: VirtualClock, findings: list[Finding]
+    tmp_path: Path, clock: VirtualClock, findings: list[StoreFinding]
 ) -> None:
     loose = Domain("loose")
 

@@ -21,8 +21,8 @@ from procession import (
     apply,
     handle,
 )
-from procession.model.registry import Catalog
 from procession.messages.codec import codecs
+from procession.model.registry import Registry
 from procession.store import EventRecord
 
 if TYPE_CHECKING:
@@ -91,102 +91,102 @@ def record(kind: str, data: bytes) -> EventRecord:
 
 
 def test_the_wire_name_is_domain_class_and_version() -> None:
-    catalog = Catalog([domain("shop", Payment, Fulfilment)])
-    assert catalog.name_of(Paid) == "shop.Paid.v1"
-    assert catalog.name_of(PaidTwice) == "shop.PaidTwice.v2"
-    assert catalog.name_of(Imported) == "Legacy.Invoice.v7"
-    assert catalog.name_of(Pay) == "shop.Pay.v1"
-    assert catalog.name_of(Placed) == "shop.Placed.v1"
+    registry = Registry([domain("shop", Payment, Fulfilment)])
+    assert registry.name_of(Paid) == "shop.Paid.v1"
+    assert registry.name_of(PaidTwice) == "shop.PaidTwice.v2"
+    assert registry.name_of(Imported) == "Legacy.Invoice.v7"
+    assert registry.name_of(Pay) == "shop.Pay.v1"
+    assert registry.name_of(Placed) == "shop.Placed.v1"
 
 
 def test_an_event_belongs_to_the_domain_that_makes_it_not_to_those_that_handle_it() -> None:
     orders, money = domain("orders", Fulfilment, Placed), domain("money", Payment)
     for domains in ([orders, money], [money, orders]):
-        catalog = Catalog(domains)
-        assert catalog.name_of(Paid) == "money.Paid.v1"
-        assert catalog.name_of(Pay) == "money.Pay.v1"
-        assert catalog.name_of(Placed) == "orders.Placed.v1"
+        registry = Registry(domains)
+        assert registry.name_of(Paid) == "money.Paid.v1"
+        assert registry.name_of(Pay) == "money.Pay.v1"
+        assert registry.name_of(Placed) == "orders.Placed.v1"
 
 
 def test_an_event_belongs_first_of_all_where_it_was_registered() -> None:
-    catalog = Catalog([domain("orders", Fulfilment), domain("money", Payment), domain("x", Paid)])
-    assert catalog.name_of(Paid) == "x.Paid.v1"
+    registry = Registry([domain("orders", Fulfilment), domain("money", Payment), domain("x", Paid)])
+    assert registry.name_of(Paid) == "x.Paid.v1"
 
 
 def test_one_class_may_have_other_names_in_other_runtimes() -> None:
-    assert Catalog([domain("a", Payment)]).name_of(Paid) == "a.Paid.v1"
-    assert Catalog([domain("b", Payment)]).name_of(Paid) == "b.Paid.v1"
+    assert Registry([domain("a", Payment)]).name_of(Paid) == "a.Paid.v1"
+    assert Registry([domain("b", Payment)]).name_of(Paid) == "b.Paid.v1"
 
 
 def test_an_event_that_nobody_mentions_belongs_to_the_only_domain() -> None:
-    assert Catalog([domain("shop", Payment)]).name_of(Unheard) == "shop.Unheard.v1"
+    assert Registry([domain("shop", Payment)]).name_of(Unheard) == "shop.Unheard.v1"
 
 
 def test_an_event_that_nobody_mentions_is_unknown_among_several_domains() -> None:
-    catalog = Catalog([domain("shop", Payment), domain("other")])
+    registry = Registry([domain("shop", Payment), domain("other")])
     with pytest.raises(UnknownMessage, match=r"Unheard is not known.*shop\.register\(Unheard\)"):
-        catalog.name_of(Unheard)
+        registry.name_of(Unheard)
 
 
 def test_the_same_domain_given_twice_counts_once() -> None:
     shop = domain("shop", Payment)
-    assert Catalog([shop, shop]).domains == (shop,)
+    assert Registry([shop, shop]).domains == (shop,)
 
 
 def test_a_stored_event_is_read_as_its_class() -> None:
-    catalog = Catalog([domain("shop", Payment)])
-    assert catalog.load_event(record("shop.Paid.v1", packed(Paid("o1")))) == Paid("o1")
+    registry = Registry([domain("shop", Payment)])
+    assert registry.load_event(record("shop.Paid.v1", packed(Paid("o1")))) == Paid("o1")
 
 
 def test_each_reader_of_a_stored_event_has_a_copy() -> None:
-    catalog = Catalog([domain("shop", Payment)])
+    registry = Registry([domain("shop", Payment)])
     stored = record("shop.Paid.v1", packed(Paid("o1")))
-    assert catalog.load_event(stored) is not catalog.load_event(stored)
+    assert registry.load_event(stored) is not registry.load_event(stored)
 
 
 def test_a_stored_event_of_an_unknown_class_is_read_as_its_name_and_plain_values() -> None:
-    catalog = Catalog([domain("shop", Payment)])
-    event = catalog.load_event(record("gone.Lost.v4", packed(Paid("o1"))))
+    registry = Registry([domain("shop", Payment)])
+    event = registry.load_event(record("gone.Lost.v4", packed(Paid("o1"))))
     assert event == UnknownEvent("gone.Lost.v4", {"order_id": "o1"})
 
 
 def test_a_stored_event_of_another_version_is_unknown() -> None:
-    catalog = Catalog([domain("shop", Payment)])
-    event = catalog.load_event(record("shop.Paid.v2", packed(Paid("o1"))))
+    registry = Registry([domain("shop", Payment)])
+    event = registry.load_event(record("shop.Paid.v2", packed(Paid("o1"))))
     assert isinstance(event, UnknownEvent)
 
 
 def test_a_stored_event_that_does_not_fit_its_class_is_refused_with_its_name() -> None:
-    catalog = Catalog([domain("shop", Payment)])
+    registry = Registry([domain("shop", Payment)])
     with pytest.raises(InvalidMessage, match=r"stored Paid does not fit.*order_id"):
-        catalog.load_event(record("shop.Paid.v1", b"\x80"))
+        registry.load_event(record("shop.Paid.v1", b"\x80"))
 
 
 def test_a_stored_command_is_read_as_its_class_or_as_plain_values() -> None:
-    catalog = Catalog([domain("shop", Payment)])
-    assert catalog.load_command("shop.Pay.v1", packed(Pay("o1"))) == Pay("o1")
-    assert catalog.load_command("shop.Gone.v1", packed(Pay("o1"))) == UnknownCommand(
+    registry = Registry([domain("shop", Payment)])
+    assert registry.load_command("shop.Pay.v1", packed(Pay("o1"))) == Pay("o1")
+    assert registry.load_command("shop.Gone.v1", packed(Pay("o1"))) == UnknownCommand(
         "shop.Gone.v1", {"order_id": "o1"}
     )
 
 
 def test_a_commands_taker_is_found() -> None:
-    catalog = Catalog([domain("shop", Payment)])
-    assert catalog.taker_of(Pay).cls is Payment
+    registry = Registry([domain("shop", Payment)])
+    assert registry.taker_of(Pay).cls is Payment
 
 
 def test_a_command_that_nobody_takes_is_unknown_with_the_mend() -> None:
-    catalog = Catalog([domain("shop", Payment)])
+    registry = Registry([domain("shop", Payment)])
     with pytest.raises(UnknownMessage, match=r"no aggregate takes Ship;.*@handle\(Ship\)"):
-        catalog.taker_of(Ship)
+        registry.taker_of(Ship)
 
 
 def test_a_class_that_is_in_no_domain_is_unknown_with_the_mend() -> None:
-    catalog = Catalog([domain("shop")])
+    registry = Registry([domain("shop")])
     with pytest.raises(UnknownMessage, match=r"Payment is in no .*shop\.register\(Payment\)"):
-        catalog.aggregate(Payment)
+        registry.aggregate(Payment)
     with pytest.raises(UnknownMessage, match=r"Fulfilment is in no .*\.register\(Fulfilment\)"):
-        catalog.process(Fulfilment)
+        registry.process(Fulfilment)
 
 
 # Domains that do not fit together
@@ -194,7 +194,7 @@ def test_a_class_that_is_in_no_domain_is_unknown_with_the_mend() -> None:
 
 def test_two_domains_of_one_name_are_refused() -> None:
     with pytest.raises(DefinitionError, match=r"two domains are called 'shop'.*rename one"):
-        Catalog([domain("shop"), domain("shop")])
+        Registry([domain("shop"), domain("shop")])
 
 
 @pytest.mark.parametrize("cls", [Payment, Fulfilment])
@@ -202,7 +202,7 @@ def test_one_class_in_two_domains_of_one_runtime_is_refused(cls: type) -> None:
     with pytest.raises(
         DefinitionError, match=rf"{cls.__name__} is in the domains a and b .*register it in one"
     ):
-        Catalog([domain("a", cls), domain("b", cls)])
+        Registry([domain("a", cls), domain("b", cls)])
 
 
 def test_a_command_that_aggregates_of_two_domains_take_is_refused() -> None:
@@ -213,14 +213,14 @@ def test_a_command_that_aggregates_of_two_domains_take_is_refused() -> None:
     with pytest.raises(
         DefinitionError, match=r"Pay is taken by Payment\.pay and by .*Rival\.snatch; .*of its own"
     ):
-        Catalog([domain("a", Payment), domain("b", Rival)])
+        Registry([domain("a", Payment), domain("b", Rival)])
 
 
 def test_an_issued_command_that_no_aggregate_takes_is_refused() -> None:
     with pytest.raises(
         DefinitionError, match=r"Fulfilment issues Pay, which no aggregate.*@handle\(Pay\)"
     ):
-        Catalog([domain("shop", Fulfilment)])
+        Registry([domain("shop", Fulfilment)])
 
 
 def test_a_command_issued_through_a_function_must_have_a_taker_too() -> None:
@@ -233,7 +233,7 @@ def test_a_command_issued_through_a_function_must_have_a_taker_too() -> None:
             self.issue(shipping(event.order_id))
 
     with pytest.raises(DefinitionError, match="Sender issues Ship"):
-        Catalog([domain("shop", Sender, Payment)])
+        Registry([domain("shop", Sender, Payment)])
 
 
 def test_an_event_made_in_two_domains_is_refused_until_one_of_them_owns_it() -> None:
@@ -244,9 +244,9 @@ def test_an_event_made_in_two_domains_is_refused_until_one_of_them_owns_it() -> 
 
     a, b = domain("a", Payment), domain("b", Shipping)
     with pytest.raises(DefinitionError, match=r"Paid is made in the domains a and b.*a\.register"):
-        Catalog([a, b])
+        Registry([a, b])
     b.register(Paid)
-    assert Catalog([a, b]).name_of(Paid) == "b.Paid.v1"
+    assert Registry([a, b]).name_of(Paid) == "b.Paid.v1"
 
 
 def test_an_event_that_only_two_domains_handle_is_refused_until_one_of_them_owns_it() -> None:
@@ -256,13 +256,13 @@ def test_an_event_that_only_two_domains_handle_is_refused_until_one_of_them_owns
 
     a, b = domain("a", Payment, Fulfilment), domain("b", Watcher)
     with pytest.raises(DefinitionError, match="Placed is handled in the domains a and b"):
-        Catalog([a, b])
+        Registry([a, b])
     a.register(Placed)
-    assert Catalog([a, b]).name_of(Placed) == "a.Placed.v1"
+    assert Registry([a, b]).name_of(Placed) == "a.Placed.v1"
 
 
 def test_an_event_with_a_whole_wire_name_may_be_registered_anywhere() -> None:
-    assert Catalog([domain("a", Imported), domain("b", Imported)]).name_of(Imported) == (
+    assert Registry([domain("a", Imported), domain("b", Imported)]).name_of(Imported) == (
         "Legacy.Invoice.v7"
     )
 
@@ -276,7 +276,7 @@ def test_two_messages_of_one_wire_name_are_refused_with_both_classes() -> None:
         match=r"Paid and .*Other .*shop\.Paid\.v1; rename one|"
         r"Other and .*Paid .*shop\.Paid\.v1; rename one",
     ):
-        Catalog([domain("shop", Payment, Other)])
+        Registry([domain("shop", Payment, Other)])
 
 
 def test_a_message_with_an_annotation_that_cannot_be_used_is_refused_with_its_class() -> None:
@@ -288,7 +288,7 @@ def test_a_message_with_an_annotation_that_cannot_be_used_is_refused_with_its_cl
 
     for cls in (Muddled, Unresolved):
         with pytest.raises(DefinitionError, match=rf"{cls.__name__}: an annotation cannot be used"):
-            Catalog([domain("shop", cls)])
+            Registry([domain("shop", cls)])
 
 
 # The same, where users meet it
@@ -310,7 +310,7 @@ def test_a_runtime_refuses_domains_that_do_not_fit_together_before_it_makes_a_fi
 def test_classes_registered_after_a_runtime_was_refused_mend_it() -> None:
     shop = domain("shop", Fulfilment)
     with pytest.raises(DefinitionError, match="issues Pay"):
-        Catalog([shop])
+        Registry([shop])
     shop.register(Payment)
-    found: Any = Catalog([shop]).taker_of(Pay)
+    found: Any = Registry([shop]).taker_of(Pay)
     assert found.cls is Payment

@@ -34,9 +34,9 @@ from procession import (
     timeout,
 )
 from procession.messages.codec import dump
-from procession.testing import VirtualClock
-from procession.store import Append, CommandRecord, EventRecord, Finding, LmdbStore, Step
+from procession.store import Append, CommandRecord, EventRecord, LmdbStore, Step, StoreFinding
 from procession.store.lmdb.schema import TABLES
+from procession.testing import VirtualClock
 
 shop = Domain("shop")
 
@@ -241,7 +241,7 @@ def finished(folder: Path, clock: VirtualClock) -> tuple[dict[str, list[str]], b
 def test_whatever_byte_is_flipped_no_answer_is_wrong_and_no_instance_goes_on_from_a_wrong_state(
     filled: Path,
     tmp_path_factory: pytest.TempPathFactory,
-    findings: list[Finding],
+    findings: list[StoreFinding],
     data: st.DataObject,
 ) -> None:
     table = data.draw(st.sampled_from([one for one in TABLES if rows(filled, one)]), "table")
@@ -296,7 +296,7 @@ def worn(tmp_path: Path, clock: VirtualClock) -> Path:
 
 
 def test_an_instance_whose_newest_transition_is_damaged_is_suspended_and_delays_no_other(
-    worn: Path, clock: VirtualClock, findings: list[Finding]
+    worn: Path, clock: VirtualClock, findings: list[StoreFinding]
 ) -> None:
     damage(worn, "transitions", key_of("o0", 2))
     with Runtime(worn, shop, clock=clock) as runtime:
@@ -331,7 +331,7 @@ def test_an_instance_whose_newest_transition_is_damaged_is_suspended_and_delays_
 
 
 def test_a_timeout_of_an_instance_that_cannot_be_read_is_parked_and_stays_set(
-    worn: Path, clock: VirtualClock, findings: list[Finding]
+    worn: Path, clock: VirtualClock, findings: list[StoreFinding]
 ) -> None:
     damage(worn, "transitions", key_of("o0", 2))
     before = [key for key, _ in rows(worn, "timers")]
@@ -351,7 +351,7 @@ def test_a_timeout_of_an_instance_that_cannot_be_read_is_parked_and_stays_set(
 
 
 def test_a_refusal_for_an_instance_that_cannot_be_read_is_parked_and_told_after_a_repair(
-    tmp_path: Path, clock: VirtualClock, findings: list[Finding]
+    tmp_path: Path, clock: VirtualClock, findings: list[StoreFinding]
 ) -> None:
     with Runtime(tmp_path, shop, clock=clock) as runtime:
         runtime.publish(Placed("o2"), stream="feed::x-1")
@@ -374,7 +374,7 @@ def test_a_refusal_for_an_instance_that_cannot_be_read_is_parked_and_told_after_
 
 
 def test_a_damaged_event_is_parked_at_every_process_manager_and_the_others_are_handled(
-    tmp_path: Path, findings: list[Finding]
+    tmp_path: Path, findings: list[StoreFinding]
 ) -> None:
     with Runtime(tmp_path, Domain("shop")) as nobody:
         nobody.publish_many([Counted(number) for number in range(3)], stream="feed::x-1")
@@ -412,7 +412,7 @@ def test_a_damaged_event_is_parked_at_every_process_manager_and_the_others_are_h
 
 
 def test_a_damaged_event_that_an_instance_waits_with_is_parked_and_the_others_are_taken_up(
-    tmp_path: Path, findings: list[Finding]
+    tmp_path: Path, findings: list[StoreFinding]
 ) -> None:
     Order.fails_at |= {("o1", 1)}
     with Runtime(tmp_path, shop) as runtime:

@@ -7,23 +7,23 @@ from typing import Any
 
 import pytest
 
+from domain_examples.loan_application.process import bank
+from domain_examples.order_fulfilment import shop as order_fulfilment
+from domain_examples.payment_reconciliation import reconciliation
+from domain_examples.user_onboarding import onboarding
 from procession import (
     ALL,
     Aggregate,
     Command,
+    DesignFinding,
     Domain,
     Event,
-    Finding,
     ProcessManager,
     after,
     handle,
     rejected,
     timeout,
 )
-from domain_examples.loan_application.process import bank
-from domain_examples.order_fulfilment import shop as order_fulfilment
-from domain_examples.payment_reconciliation import reconciliation
-from domain_examples.user_onboarding import onboarding
 
 
 class Place(Command):
@@ -106,7 +106,7 @@ DAY = timedelta(days=1)
 LATE = "late"
 
 
-def check(*classes: type) -> list[Finding]:
+def check(*classes: type) -> list[DesignFinding]:
     domain = Domain("shop")
     domain.register(Order, Payment, Printer, *classes)
     return domain.check()
@@ -148,8 +148,8 @@ def test_a_domain_without_process_managers_has_no_findings() -> None:
 
 
 def test_a_finding_is_a_value_that_says_all_of_itself() -> None:
-    finding = Finding("no-end", "Sound", "nothing ends it", "end it")
-    assert finding == Finding("no-end", "Sound", "nothing ends it", "end it")
+    finding = DesignFinding("no-end", "Sound", "nothing ends it", "end it")
+    assert finding == DesignFinding("no-end", "Sound", "nothing ends it", "end it")
     assert str(finding) == "Sound: nothing ends it; end it [no-end]"
     with pytest.raises(dataclasses.FrozenInstanceError):
         finding.code = "other"  # type: ignore[misc]
@@ -326,7 +326,7 @@ def test_a_step_that_sets_a_timeout_goes_on_by_it() -> None:
     assert check(Reminder) == []
 
 
-class Waiting(ProcessManager, correlate="order_id"):
+class PendingReplies(ProcessManager, correlate="order_id"):
     """Waits for a person, who cancels; what it prints first leads to nothing."""
 
     @handle(Placed, start=True)
@@ -345,11 +345,11 @@ class Waiting(ProcessManager, correlate="order_id"):
 
 
 def test_a_step_after_which_others_must_act_needs_no_answer() -> None:
-    assert check(Waiting) == []
+    assert check(PendingReplies) == []
 
 
 def test_what_others_did_already_is_not_waited_for_again() -> None:
-    class Deaf(Waiting):
+    class Deaf(PendingReplies):
         @handle(Paid)
         def on_paid(self, event: Paid) -> None:
             self.issue(Print(self.id))
@@ -358,7 +358,7 @@ def test_what_others_did_already_is_not_waited_for_again() -> None:
 
 
 def test_what_a_timeout_or_a_refusal_leads_to_can_come_before_others_act() -> None:
-    class Patient(Waiting):
+    class Patient(PendingReplies):
         @handle(Placed, start=True)
         def on_placed(self, event: Placed) -> None:
             self.issue(Print(self.id))

@@ -29,8 +29,8 @@ from procession import (
     handle,
     timeout,
 )
-from procession.testing import VirtualClock
 from procession.store import LmdbStore, Outcome, ParkedRecord
+from procession.testing import VirtualClock
 
 WAIT = 20
 

@@ -24,8 +24,8 @@ from procession import (
     handle,
     timeout,
 )
+from procession.store import LmdbStore, Step, StepExtras
 from procession.testing import VirtualClock
-from procession.store import Besides, LmdbStore, Step
 
 works = Domain("works")
 
@@ -413,13 +413,13 @@ def test_a_crash_while_what_waited_is_taken_up_is_made_good_without_another_even
         (parked,) = runtime.parked()
     # As if the process had died right after the decision was on disk.
     with LmdbStore(tmp_path / "store") as store:
-        decided = Besides(
+        decided = StepExtras(
             unpark=parked.id,
             decision=("retry", 0, None),
             unblock=True,
             waits=[("hasty.Job", "a", 3)],
         )
-        store.commit([Step(process="hasty.Job", instance="a", besides=decided)])
+        store.commit([Step(process="hasty.Job", instance="a", extras=decided)])
     with Runtime(tmp_path / "store", hasty) as runtime:
         runtime.settle(timeout=10)
         assert parts_of(runtime, "a", Job) == [1, 2, 3, 4]

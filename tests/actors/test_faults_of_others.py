@@ -20,7 +20,6 @@ from uuid import UUID
 
 import pytest
 
-import procession
 from procession import (
     Aggregate,
     Command,
@@ -397,7 +396,7 @@ def holding(payment: type[Event] | None) -> tuple[Domain, type[ProcessManager]]:
     }
     if payment is not None:
         body["on_payment"] = handle(payment)(on_payment)
-    cls = make("Waiting", body, early="hold")
+    cls = make("PendingReplies", body, early="hold")
     domain = Domain("shop")
     domain.register(cls)
     return domain, cls

@@ -25,7 +25,7 @@ from procession import (
 from procession.queries.reader import PAGE, Reader
 from procession.testing import VirtualClock
 
-desk = Domain("desk")
+unit = Domain("unit")
 
 
 class Opened(Event):
@@ -46,7 +46,7 @@ class Other(Command):
     case: str
 
 
-@desk.register
+@unit.register
 class Case(ProcessManager, correlate="case"):
     case: str = ""
     city: str = ""
@@ -72,7 +72,7 @@ class Case(ProcessManager, correlate="case"):
         pass
 
 
-@desk.register
+@unit.register
 class Patient(ProcessManager, correlate="case", retry=Retry(attempts=3), early="hold"):
     case: str = ""
 
@@ -89,7 +89,7 @@ class Patient(ProcessManager, correlate="case", retry=Retry(attempts=3), early="
             raise ValueError("no")
 
 
-@desk.register
+@unit.register
 class Clerk(Aggregate, identity="case"):
     @handle(Other)
     def other(self, command: Other) -> None:
@@ -107,7 +107,7 @@ def nothing_fails() -> Iterator[None]:
 
 @pytest.fixture
 def runtime(clock: VirtualClock) -> Iterator[Runtime]:
-    with Runtime.ephemeral(desk, clock=clock) as runtime:
+    with Runtime.ephemeral(unit, clock=clock) as runtime:
         yield runtime
 
 
@@ -145,7 +145,7 @@ class CountingStore:
 
 def counting(runtime: Runtime) -> tuple[Reader, CountingStore]:
     store: Any = CountingStore(runtime._store)
-    return Reader(store, runtime._catalog), store
+    return Reader(store, runtime._registry), store
 
 
 def test_instances_are_found_in_order_of_their_ids_by_completion_and_values(
@@ -289,10 +289,10 @@ def test_held_events_alone_are_no_instance(runtime: Runtime) -> None:
 
 
 def test_instances_are_found_beside_the_writer(tmp_path: Path) -> None:
-    with Runtime(tmp_path, desk, durability="none") as runtime:
+    with Runtime(tmp_path, unit, durability="none") as runtime:
         Case.fails = {"b"}
         publish(runtime, Opened("a"), Opened("b"))
-        with Runtime(tmp_path, desk, read_only=True) as reader:
+        with Runtime(tmp_path, unit, read_only=True) as reader:
             assert ids(reader.find(Case)) == ["a", "b"]
             assert ids(reader.find(Case, suspended=True)) == ["b"]
 

@@ -7,6 +7,7 @@ from types import ModuleType
 import pytest
 
 import domain_examples.loan_application.process as loan_application
+from domain_examples import order_fulfilment, payment_reconciliation, user_onboarding
 from procession import (
     Aggregate,
     Command,
@@ -18,7 +19,6 @@ from procession import (
     rejected,
     timeout,
 )
-from domain_examples import order_fulfilment, payment_reconciliation, user_onboarding
 
 
 class Placed(Event):

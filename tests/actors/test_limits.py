@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import procession
 from procession import Domain, InvalidMessage, InvalidName, ProcessManager, Runtime, handle
 from procession.store.records import MAX_NAME_BYTES
 from tests.actors.bad_input import (

@@ -1,6 +1,6 @@
 """Promise 8: what was refused or failed is gone from memory when its answer was looked at.
 
-Requests and errands are not looked at by Python's cycle collector, so no circle may go through one.
+Requests and stimuli are not looked at by Python's cycle collector, so no circle may go through one.
 """
 
 import gc

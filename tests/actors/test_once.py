@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from procession import Aggregate, Command, Domain, Event, ProcessManager, Runtime, apply, handle
-from procession.testing import VirtualClock
 from procession.store import Conflict, LmdbStore, Outcome
+from procession.testing import VirtualClock
 
 till = Domain("till")
 

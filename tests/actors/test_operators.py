@@ -22,8 +22,8 @@ from procession import (
     handle,
     timeout,
 )
-from procession.testing import VirtualClock
 from procession.store import LmdbStore
+from procession.testing import VirtualClock
 
 library = Domain("library")
 
@@ -47,7 +47,7 @@ class Written(Event):
 
 
 @library.register
-class Desk(Aggregate, identity="book"):
+class UnitOfWork(Aggregate, identity="book"):
     @handle(Write)
     def write(self, command: Write) -> Written:
         return Written(self.id)
@@ -93,7 +93,7 @@ class Visit(ProcessManager, correlate="book"):
 
 
 both = Domain("both")
-both.register(Loan, Visit, Desk)
+both.register(Loan, Visit, UnitOfWork)
 
 
 def lend(runtime: Runtime, book: str, **more: Any) -> None:

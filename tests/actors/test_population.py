@@ -1,4 +1,4 @@
-"""Who is awake: woken by an errand, passivated when idle or too many, never with work in hand."""
+"""Who is awake: woken by a stimulus, passivated when idle or too many, never with work in hand."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from procession.engine.dispatcher import Dispatcher
-from procession.engine.durable_actor import DurableActor, Errand
-from procession.engine.residency import Population
+from procession.engine.durable_actor import DurableActor, Stimulus
+from procession.engine.residency import Residency
 from procession.testing import VirtualClock
 
 MINUTE = timedelta(minutes=1)
@@ -20,19 +20,19 @@ class Sleeper(DurableActor):
     """Does nothing until the test says that it has."""
 
     def finish(self) -> None:
-        """Be done with every errand."""
+        """Be done with every stimulus."""
         self.envelopes.clear()
         self.finished = self.sent
         self.scheduled = False
 
 
 class World:
-    """A population on a dispatcher that never starts, so that nothing happens by itself."""
+    """A residency on a dispatcher that never starts, so that nothing happens by itself."""
 
     def __init__(self, *, max_awake: int = 1_000, idle_timeout: timedelta = MINUTE) -> None:
         self.clock = VirtualClock()
         self.dispatcher = Dispatcher(1, lambda: False, lambda: False, lambda actor, error: None)
-        self.population = Population(
+        self.residency = Residency(
             self.dispatcher, self.clock, max_awake=max_awake, idle_timeout=idle_timeout
         )
         self.made: list[str] = []
@@ -40,10 +40,10 @@ class World:
         self._awake: dict[str, Sleeper] = {}
 
     def send(self, name: str, *, finish: bool = True) -> Sleeper:
-        """Give an errand to an actor, which is done with it at once unless told otherwise."""
-        errand = Errand()
-        self.population.send([("kind", name, self._wake, errand)])
-        actor: Sleeper = errand.actor
+        """Give a stimulus to an actor, which is done with it at once unless told otherwise."""
+        stimulus = Stimulus()
+        self.residency.send([("kind", name, self._wake, stimulus)])
+        actor: Sleeper = stimulus.actor
         if finish:
             actor.finish()
         return actor
@@ -58,7 +58,7 @@ class World:
     @property
     def awake(self) -> set[str]:
         """Who is awake."""
-        return {name for _, name in self.population._awake}
+        return {name for _, name in self.residency._awake}
 
 
 @pytest.fixture
@@ -70,23 +70,23 @@ def world() -> World:
 
 
 def test_an_errand_wakes_its_actor_and_stands_in_the_inbox(world: World) -> None:
-    first, second = Errand(), Errand()
-    for errand in (first, second):
-        world.population.send([("kind", "a", world._wake, errand)])
+    first, second = Stimulus(), Stimulus()
+    for stimulus in (first, second):
+        world.residency.send([("kind", "a", world._wake, stimulus)])
     actor = cast("Sleeper", first.actor)
     assert actor.envelopes == [first, second]
     assert second.actor is actor
     assert actor.scheduled
     assert world.made == ["a"]
-    assert len(world.population) == 1
+    assert len(world.residency) == 1
 
 
 def test_one_name_under_two_kinds_is_two_actors(world: World) -> None:
-    one, other = Errand(), Errand()
-    world.population.send([("order", "a", world._wake, one)])
-    world.population.send([("payment", "a", world._wake, other)])
+    one, other = Stimulus(), Stimulus()
+    world.residency.send([("order", "a", world._wake, one)])
+    world.residency.send([("payment", "a", world._wake, other)])
     assert one.actor is not other.actor
-    assert len(world.population) == 2
+    assert len(world.residency) == 2
 
 
 def test_a_passivated_actor_is_woken_anew_by_its_next_errand(world: World) -> None:
@@ -107,7 +107,7 @@ def test_an_actor_is_passivated_after_its_idle_time(world: World) -> None:
     world.clock.advance(timedelta(seconds=1))
     world.clock.advance(MINUTE / 8)
     assert world.awake == set()
-    assert world.population.passivated == 1
+    assert world.residency.passivated == 1
 
 
 def test_an_errand_starts_the_idle_time_anew(world: World) -> None:
@@ -141,7 +141,7 @@ def test_an_actor_with_work_in_hand_is_never_passivated_for_being_idle(world: Wo
 
 def test_a_closed_population_passivates_nobody_and_lets_go_of_the_clock(world: World) -> None:
     world.send("a")
-    world.population.close()
+    world.residency.close()
     world.clock.advance(100 * MINUTE)
     assert world.awake == {"a"}
 
@@ -194,8 +194,8 @@ def test_no_more_are_awake_than_was_said() -> None:
     world = World(max_awake=32)
     for number in range(1_000):
         world.send(f"a{number}")
-        assert len(world.population) <= 32
-    assert world.population.passivated == 1_000 - len(world.population)
+        assert len(world.residency) <= 32
+    assert world.residency.passivated == 1_000 - len(world.residency)
 
 
 def test_one_may_be_the_most(world: World) -> None:
@@ -229,12 +229,12 @@ def test_an_actor_with_work_in_hand_is_never_passivated_to_make_room() -> None:
 def test_busy_actors_may_be_more_than_was_said_until_they_are_done() -> None:
     world = World(max_awake=16)
     busy = [world.send(f"busy{number}", finish=False) for number in range(100)]
-    assert len(world.population) == 100
+    assert len(world.residency) == 100
     for actor in busy:
         actor.finish()
     for number in range(1_000):
         world.send(f"a{number}")
-    assert len(world.population) <= 32
+    assert len(world.residency) <= 32
 
 
 @pytest.mark.parametrize("stuck", [1, 2, 8, 15])
@@ -244,7 +244,7 @@ def test_a_few_stuck_actors_do_not_keep_all_others_awake(stuck: int) -> None:
         world.send(f"stuck{number}", finish=False)
     for number in range(2_000):
         world.send(f"a{number}")
-    assert len(world.population) <= 2 * 16
+    assert len(world.residency) <= 2 * 16
 
 
 def test_actors_passivated_for_idleness_make_room_too() -> None:
@@ -255,5 +255,5 @@ def test_actors_passivated_for_idleness_make_room_too() -> None:
     assert world.awake == set()
     for number in range(16):
         world.send(f"b{number}")
-    assert len(world.population) == 16
-    assert world.population.passivated == 16
+    assert len(world.residency) == 16
+    assert world.residency.passivated == 16

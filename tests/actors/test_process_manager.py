@@ -68,15 +68,15 @@ definition = ProcessDefinition(Fulfilment, "shop")
 
 
 def packed_commands_of(process: ProcessManager) -> list[bytes]:
-    return [packed for _, packed, *_ in process._desk.issued]
+    return [packed for _, packed, *_ in process._unit.issued]
 
 
 def is_complete(process: ProcessManager) -> bool:
-    return process._desk.complete
+    return process._unit.complete
 
 
 def hand_over(process: ProcessManager, record: EventRecord) -> None:
-    process._desk.context = Context.of(record, 1)
+    process._unit.context = Context.of(record, 1)
 
 
 def ids_of(definition: ProcessDefinition, event: Event) -> list[str]:
@@ -333,10 +333,10 @@ def test_a_new_instance_of_a_function_has_only_its_id() -> None:
 
 
 def test_an_id_from_an_enum_member_is_its_value() -> None:
-    class Desk(Enum):
+    class UnitOfWork(Enum):
         NORTH = "north"
 
     class Moved(Event):
-        desk: Desk
+        unit: UnitOfWork
 
-    assert ids_of(correlating("desk", Moved), Moved(Desk.NORTH)) == ["north"]
+    assert ids_of(correlating("unit", Moved), Moved(UnitOfWork.NORTH)) == ["north"]

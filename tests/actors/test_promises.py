@@ -36,9 +36,9 @@ from procession import (
     apply,
     handle,
 )
-from procession.testing import FAULTS, CounterExample, Simulation, VirtualClock, explore
-from procession.store import Finding, LmdbStore, Outcome
+from procession.store import LmdbStore, Outcome, StoreFinding
 from procession.store.lmdb.frames import frame
+from procession.testing import FAULTS, CounterExample, Simulation, VirtualClock, explore
 
 bank = Domain("bank")
 
@@ -790,7 +790,7 @@ def test_11_a_truncated_file_is_refused(tmp_path: Path, left: int) -> None:
 
 
 def test_11_a_damaged_record_is_reported_and_harms_no_other(
-    tmp_path: Path, findings: list[Finding]
+    tmp_path: Path, findings: list[StoreFinding]
 ) -> None:
     with Runtime(tmp_path, bank) as runtime:
         runtime.ask(Open("damaged-account"))

@@ -22,8 +22,8 @@ from procession import (
     handle,
     rejected,
 )
-from procession.testing import VirtualClock
 from procession.store import LmdbStore
+from procession.testing import VirtualClock
 
 hotel = Domain("hotel")
 

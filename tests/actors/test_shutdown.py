@@ -24,8 +24,8 @@ from procession import (
     handle,
     timeout,
 )
-from procession.testing import VirtualClock
 from procession.store import ClosedError, LmdbStore, StoreError, verify
+from procession.testing import VirtualClock
 
 WAIT = 60
 """Seconds after which a test has failed; nothing waits for so long."""
@@ -510,7 +510,7 @@ def test_who_waits_for_a_handler_that_never_returns_is_told_that_it_was_closed(
     waiter, errors = in_thread(lambda: call(runtime))
     engine = runtime._running
     assert engine is not None
-    until(lambda: bool(len(engine.courier.waiting) or engine.dispatcher._quiet._waiters))  # type: ignore[attr-defined]
+    until(lambda: bool(len(engine.command_queue.waiting) or engine.dispatcher._quiet._waiters))  # type: ignore[attr-defined]
     runtime.close(timeout=AT_ONCE)
     ended(waiter)
     assert isinstance(errors[0], ClosedError)
@@ -570,7 +570,7 @@ def test_who_waits_for_a_disk_that_never_answers_is_told_that_it_was_closed(
         waiter, errors = in_thread(lambda: call(runtime))
         engine = runtime._running
         assert engine is not None
-        until(lambda: bool(len(engine.courier.waiting)))
+        until(lambda: bool(len(engine.command_queue.waiting)))
         runtime.close(timeout=AT_ONCE)
         ended(waiter)
         assert isinstance(errors[0], ClosedError)
@@ -664,7 +664,7 @@ def test_an_opening_that_fails_leaves_no_thread_and_no_lock(
 
     with monkeypatch.context() as patches:
         # After the threads were started.
-        patches.setattr(LmdbStore, "last_tickets", fail)
+        patches.setattr(LmdbStore, "last_sequences", fail)
         with pytest.raises((KeyboardInterrupt, StoreError)):
             Runtime(path, shop)
     assert ours() == set()

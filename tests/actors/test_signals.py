@@ -14,7 +14,8 @@ WAIT = 60
 SHOP = '''
 import os, signal, sys, threading
 
-from procession import Aggregate, ClosedError, Command, Domain, Event, ProcessManager, Runtime, handle
+from procession import Aggregate, ClosedError, Command, Domain, Event, ProcessManager, Runtime
+from procession import handle
 
 shop = Domain("signalled")
 entered, release = threading.Event(), threading.Event()
@@ -51,7 +52,7 @@ def say(line):
 def waits(runtime):
     """Whether somebody waits in a call, for whom there is nothing else to look at."""
     engine = runtime._running
-    return len(engine.courier.waiting) or engine.dispatcher._quiet._waiters
+    return len(engine.command queue.waiting) or engine.dispatcher._quiet._waiters
 
 
 def until(holds):

@@ -26,9 +26,9 @@ from procession import (
     apply,
     handle,
 )
-from procession.authoring.aggregate import AggregateDefinition
 from procession.engine.aggregate_actor import load_aggregate
-from procession.model.registry import Catalog
+from procession.model.aggregate_definition import AggregateDefinition
+from procession.model.registry import Registry
 from procession.store import LmdbStore, StoreError
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def load(folder: Path, cls: type[Aggregate], name: str = "a1") -> tuple[Aggregat
     with LmdbStore(folder, read_only=True) as store:
         counting = CountingStore(store)
         stream = f"{definition.category}-{name}"
-        loaded = load_aggregate(definition, stream, counting, Catalog([domain]))
+        loaded = load_aggregate(definition, stream, counting, Registry([domain]))
     return loaded, counting.rows
 
 
@@ -212,7 +212,7 @@ def test_a_refused_command_makes_no_snapshot(tmp_path: Path) -> None:
         add(runtime, 1)
         with pytest.raises(Rejected):
             runtime.ask(Add("a1", [1, 1, -1]), timeout=10)
-        view = runtime.get(next(iter(runtime._reader._catalog.aggregates)), "a1")
+        view = runtime.get(next(iter(runtime._reader._registry.aggregates)), "a1")
         assert view is not None
         assert view.version == 1
     assert snapshot(tmp_path) == 0
@@ -274,7 +274,7 @@ def test_a_new_aggregate_costs_one_look(tmp_path: Path) -> None:
             calls.append(name)
             return lambda *_: []
 
-    loaded = load_aggregate(definition, "bank::account-a1", Recording(), Catalog([domain]))  # type: ignore[arg-type]
+    loaded = load_aggregate(definition, "bank::account-a1", Recording(), Registry([domain]))  # type: ignore[arg-type]
     assert loaded.version == 0
     assert calls == ["read_stream"]
 
@@ -422,7 +422,7 @@ def test_the_same_code_has_the_same_fingerprint_in_another_class_object() -> Non
 
 PRINTS_ITS_FINGERPRINT = """
 from procession import Aggregate, Command, Event, apply, handle
-from procession.authoring.aggregate import AggregateDefinition
+from procession.model.aggregate_definition import AggregateDefinition
 
 
 class Do(Command):

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from procession.testing import VirtualClock
     from procession.queries.views import InstanceView
+    from procession.testing import VirtualClock
 
 
 class Ordered(Event):
@@ -402,8 +402,8 @@ def test_an_early_event_is_parked_if_that_is_said_and_does_not_suspend() -> None
         go(runtime, Paid("o1", 7))
         [parked] = runtime.parked()
         assert parked.error == (
-            "procession.errors.EarlyEvent: early.Order 'o1' has not started: this early.Paid.v1 came "
-            "before its start; retry it when it has, or skip it"
+            "procession.errors.EarlyEvent: early.Order 'o1' has not started: this early.Paid.v1 "
+            "came before its start; retry it when it has, or skip it"
         )
         go(runtime, Ordered("o1"), Shipped("o1"))
         assert look(runtime, order).state["log"] == ["ordered", "shipped"]

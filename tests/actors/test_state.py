@@ -235,7 +235,7 @@ def test_a_name_with_an_underscore_in_front_needs_no_annotation() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["id", "version", "context", "issue", "mark_as_complete", "set_timeout", "_desk"]
+    "name", ["id", "version", "context", "issue", "mark_as_complete", "set_timeout", "_unit"]
 )
 def test_a_field_with_a_name_of_ours_is_refused(name: str) -> None:
     bad = type("Bad", (ProcessManager,), {"__annotations__": {name: "str"}, name: ""})

@@ -23,8 +23,8 @@ from procession import (
     rejected,
     timeout,
 )
-from procession.testing import VirtualClock
 from procession.store import LmdbStore
+from procession.testing import VirtualClock
 
 shop = Domain("shop")
 

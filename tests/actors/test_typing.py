@@ -11,8 +11,6 @@ from textwrap import dedent
 
 import pytest
 
-import procession
-
 pytest.importorskip("mypy")
 
 ROOT = Path(__file__).parents[2]

@@ -385,7 +385,7 @@ def leave_in_the_queue(folder: Path, cents: int) -> None:
     old_pay, old_payment, _ = older_payments()
     with Runtime(folder, shop(old_payment), durability="none") as runtime:
         assert runtime._running is not None
-        runtime._running.courier.is_closed = True
+        runtime._running.command_queue.is_closed = True
         runtime.tell(old_pay(order_id="o1", cents=cents))
 
 
@@ -413,7 +413,7 @@ def test_the_refusal_of_an_old_command_reaches_the_instance_that_issued_it(
     _, old_payment, old_billing = older_payments()
     with Runtime(tmp_path, shop(old_payment, old_billing), durability="none") as runtime:
         assert runtime._running is not None
-        runtime._running.courier.is_closed = True
+        runtime._running.command_queue.is_closed = True
         runtime.publish(Noted("o1"), stream="order-o1")
         runtime.settle(timeout=10)
 

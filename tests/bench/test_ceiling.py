@@ -5,9 +5,9 @@ from pathlib import Path
 
 import lmdb
 
-from procession import Runtime
 from bench.ceiling import TABLES, BareLoop
 from bench.workload import PlaceOrder, shop
+from procession import Runtime
 
 ORDERS = 40
 

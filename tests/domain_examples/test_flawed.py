@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from procession.testing import FAULTS, CounterExample, explore
 from domain_examples.flawed import ALL
+from procession.testing import FAULTS, CounterExample, explore
 
 ESSENTIAL: dict[str, tuple[int, tuple[str, ...]]] = {
     "ships_twice": (11, ("timeout payment → issued Ship", "PaymentConfirmed → issued Ship")),

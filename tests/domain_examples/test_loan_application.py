@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from procession import Runtime
 from domain_examples.loan_application.__main__ import main
 from domain_examples.loan_application.process import CATEGORY, LoanApplication, bank
 from domain_examples.loan_application.progress import Progress
+from procession import Runtime
 
 ROOT = Path(__file__).parents[2]
 REAL_LOGS = ROOT.parent / "shared" / "eventlogs"

@@ -13,8 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procession import Command, Domain, Event, Rejected, Runtime, timeout
-from procession.testing import VirtualClock
 from domain_examples.order_fulfilment import (
     PATIENCE,
     CancelOrder,
@@ -45,7 +43,9 @@ from domain_examples.order_fulfilment import (
     StockReserved,
     shop,
 )
+from procession import Command, Domain, Event, Rejected, Runtime, timeout
 from procession.store import LmdbStore, Outcome, Step
+from procession.testing import VirtualClock
 
 FINE = PlaceOrder(order_id="o1", sku="tea", quantity=2, total=Decimal(20), country="NL")
 TOO_MANY = PlaceOrder(order_id="o2", sku="tea", quantity=101, total=Decimal(20), country="NL")

@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from procession import Command, Domain, Event, Rejected, Runtime
 from domain_examples.payment_reconciliation import (
     CustomerNotified,
     EntryPosted,
@@ -25,6 +24,7 @@ from domain_examples.payment_reconciliation import (
     PostEntry,
     reconciliation,
 )
+from procession import Command, Domain, Event, Rejected, Runtime
 
 INVOICE = IssueInvoice(invoice_id="i1", customer_id="ada", amount=Decimal("99.50"))
 PAYMENT = PaymentReceived(

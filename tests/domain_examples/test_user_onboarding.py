@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from procession import Command, Event, Rejected, Runtime
-from procession.testing import VirtualClock
 from domain_examples.user_onboarding import (
     Account,
     AccountClosed,
@@ -31,6 +29,8 @@ from domain_examples.user_onboarding import (
     onboarding,
     post,
 )
+from procession import Command, Event, Rejected, Runtime
+from procession.testing import VirtualClock
 
 REGISTER = RegisterAccount(account_id="ada", email="ada@example.org", seats=3, code="1843")
 VERIFY = VerifyEmail(account_id="ada", code="1843")

@@ -127,7 +127,7 @@ class Findings:
                 queued.add(one.command_id)
                 if ".PlaceOrder." in one.type:
                     queued_orders.add(plain(one.data)["order_id"])
-            after = page[-1].ticket
+            after = page[-1].sequence
         self._lose("asked", acknowledged.asked - self.orders)
         self._lose("told", acknowledged.told - self.orders - queued_orders)
         carried_out = {event.causation_id for event in self._events.values()}

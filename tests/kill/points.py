@@ -10,9 +10,9 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from procession.engine.command_queue import Courier
+from procession.engine.command_queue import CommandQueue
 from procession.engine.engine import Engine
-from procession.engine.process_actor import InstanceActor
+from procession.engine.instance_actor import InstanceActor
 from procession.engine.journal import Journal
 from procession.store import LmdbStore
 from procession.store.lmdb.environment import Environment
@@ -30,7 +30,7 @@ METHODS: dict[str, tuple[type, str, str]] = {
     "making the store": (LmdbStore, "_check_format", AFTER),
     "store opened": (LmdbStore, "__init__", AFTER),
     "starting": (Engine, "start", BEFORE),
-    "queue taken up": (Courier, "resume", AFTER),
+    "queue taken up": (CommandQueue, "resume", AFTER),
     "instance rehydrated": (InstanceActor, "_load", AFTER),
     # Closing
     "closing": (Engine, "close", BEFORE),

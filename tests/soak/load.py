@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from procession import Rejected, Runtime
-from procession.store import Finding
+from procession.store import StoreFinding
 from tests.soak.measuring import Held
 from tests.soak.reader import look
 from tests.soak.shop import Handling, Place, Sent, mended, soaked
@@ -74,7 +74,7 @@ class Load:
         self._reader.stdin.flush()
         return Held(*json.loads(self._reader.stdout.readline()))
 
-    def stop(self) -> list[Finding]:
+    def stop(self) -> list[StoreFinding]:
         """End all work, and check the store."""
         self._ends.set()
         for thread in self._threads:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from procession.store import (
     Append,
-    Besides,
     Block,
     CommandRecord,
     CommandResult,
@@ -24,6 +23,7 @@ from procession.store import (
     ParkedRecord,
     RefusalRecord,
     Step,
+    StepExtras,
     StoreError,
     TimerRecord,
     TransitionRecord,
@@ -286,24 +286,24 @@ BAD: dict[str, Callable[[], Step]] = {
     "what is parked has too long a name": lambda: parked(instance=LONG, position=1),
     "a wait is below nothing": lambda: Step(process="P", instance="i", wait=-1),
     "a timer is due too late": lambda: Step(
-        besides=Besides(timers=[TimerRecord(2**64, "P", "i", "late", "timeout")])
+        extras=StepExtras(timers=[TimerRecord(2**64, "P", "i", "late", "timeout")])
     ),
     "a block is of nothing known": lambda: Step(
-        process="P", instance="i", besides=Besides(block=Block("parked", name="\ud800"))
+        process="P", instance="i", extras=StepExtras(block=Block("parked", name="\ud800"))
     ),
     "a learnt key is no Unicode": lambda: Step(
-        process="P", instance="i", besides=Besides(index=[("f", None, "\ud800")])
+        process="P", instance="i", extras=StepExtras(index=[("f", None, "\ud800")])
     ),
     "an instance that learnt is too long": lambda: Step(
-        process="P", instance=LONG, besides=Besides(index=[("f", None, "a")])
+        process="P", instance=LONG, extras=StepExtras(index=[("f", None, "a")])
     ),
     "a reason is nothing known": lambda: Step(
-        besides=Besides(refusal=RefusalRecord(command(), object()))  # type: ignore[arg-type]
+        extras=StepExtras(refusal=RefusalRecord(command(), object()))  # type: ignore[arg-type]
     ),
     "who decided is no Unicode": lambda: Step(
-        besides=Besides(unpark=1, decision=("skip", 0, "\ud800"))
+        extras=StepExtras(unpark=1, decision=("skip", 0, "\ud800"))
     ),
-    "a ticket is too large": lambda: Step(take=2**64),
+    "a sequence is too large": lambda: Step(take=2**64),
 }
 
 

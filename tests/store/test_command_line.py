@@ -7,8 +7,8 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from procession.store import Append, EventRecord, LmdbStore, Step
 from procession.cli import main
+from procession.store import Append, EventRecord, LmdbStore, Step
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from procession.store import (
     FROM_OUTSIDE,
     MAX_NAME_BYTES,
     Append,
-    Besides,
     Block,
     ClosedError,
     CommandRecord,
@@ -27,6 +26,7 @@ from procession.store import (
     ParkedRecord,
     RefusalRecord,
     Step,
+    StepExtras,
     Store,
     TimerRecord,
     TransitionRecord,
@@ -158,12 +158,12 @@ def wait(position: int, instance: str = "o1", *, process: str = ORDERS) -> Step:
     return Step(process=process, instance=instance, wait=position)
 
 
-def besides(instance: str = "o1", *, process: str = ORDERS, **parts: Any) -> Step:
-    return Step(process=process, instance=instance, besides=Besides(**parts))
+def extras(instance: str = "o1", *, process: str = ORDERS, **parts: Any) -> Step:
+    return Step(process=process, instance=instance, extras=StepExtras(**parts))
 
 
 def decide(number: int, what: str = "skip", instance: str = "o1") -> Step:
-    return besides(instance, unpark=number, decision=(what, 1_700_004, "ann"))
+    return extras(instance, unpark=number, decision=(what, 1_700_004, "ann"))
 
 
 def timers(store: Store, until: int = 1 << 60) -> list[TimerRecord]:
@@ -206,7 +206,7 @@ def prepared() -> list[Step]:
     return [
         Step(enqueue=[command("c1")]),
         park(6),
-        besides(
+        extras(
             timers=[timer(5), timer(6, "later")],
             waits=[(ORDERS, "o1", 3)],
             index=[("email", None, "old")],
@@ -228,7 +228,7 @@ def of_all_kinds() -> Step:
         result=CommandResult(),
         park=parked(7),
         wait=9,
-        besides=Besides(
+        extras=StepExtras(
             due=timer(5),
             timers=[timer(8, "new")],
             cancel=[timer(6, "later")],
@@ -257,7 +257,7 @@ def test_a_new_store_is_empty(store: Store) -> None:
     assert store.read_transitions(ORDERS, "o1", 0, ALL) == []
     assert store.read_instances(ORDERS, "", ALL) == []
     assert store.read_queue(0, ALL) == []
-    assert store.last_tickets() == (0, FROM_OUTSIDE)
+    assert store.last_sequences() == (0, FROM_OUTSIDE)
     assert store.result_of("c1") is None
     assert store.checkpoint(ORDERS) == 0
     assert store.read_parked(0, ALL) == []
@@ -391,7 +391,7 @@ def test_a_step_writes_all_its_parts_together(place: Place) -> None:
     commit(place.store, *prepared())
     step = of_all_kinds()
     commit(place.store, step)
-    assert step.besides is not None
+    assert step.extras is not None
     store = place.reopen()
     assert [record.data for record in store.read_stream("s", 0, ALL)] == [b"one", b"two"]
     assert store.last_transition(ORDERS, "o1") == step.transition
@@ -405,18 +405,18 @@ def test_a_step_writes_all_its_parts_together(place: Place) -> None:
     assert timers(store) == [timer(8, "new")]
     assert store.read_index(ORDERS, "email", "old") == []
     assert store.read_index(ORDERS, "email", "new") == ["o1"]
-    assert store.read_refusals(0, ALL) == [step.besides.refusal]
+    assert store.read_refusals(0, ALL) == [step.extras.refusal]
     assert store.read_snapshot("s") == (2, b"snapshot")
 
 
 def spoiled(how: str) -> Step:
     step = of_all_kinds()
-    assert step.besides is not None
+    assert step.extras is not None
     if how == "stream":
         step.append = Append("s", 4, [event()])
     elif how == "transition":
         step.transition = transition(3)
-    elif how == "ticket":
+    elif how == "sequence":
         step.take = FROM_OUTSIDE + 99
     elif how == "event":
         step.append = Append("t", None, [event("", "e1", stream="t")], True)
@@ -425,13 +425,13 @@ def spoiled(how: str) -> Step:
     elif how == "park":
         step.park = parked(5)
     elif how == "timer":
-        step.besides.due = timer(7)
+        step.extras.due = timer(7)
     elif how == "waiting":
-        step.besides.unwait = 4
+        step.extras.unwait = 4
     elif how == "decision":
-        step.besides.unpark = 9
+        step.extras.unpark = 9
     else:
-        step.besides.told = 9
+        step.extras.told = 9
     return step
 
 
@@ -440,7 +440,7 @@ def spoiled(how: str) -> Step:
     [
         ("stream", Conflict),
         ("transition", Conflict),
-        ("ticket", Duplicate),
+        ("sequence", Duplicate),
         ("event", Duplicate),
         ("command", Duplicate),
         ("park", Duplicate),
@@ -618,13 +618,13 @@ def test_the_queue_has_two_lanes_and_issued_commands_come_first(store: Store) ->
     commit(store, Step(enqueue=[command("issued 2", process=ORDERS)]))
     commit(store, Step(enqueue=[command("told 2")]))
     queue = store.read_queue(0, ALL)
-    assert [(record.ticket, record.command_id) for record in queue] == [
+    assert [(record.sequence, record.command_id) for record in queue] == [
         (1, "issued 1"),
         (2, "issued 2"),
         (FROM_OUTSIDE + 1, "told 1"),
         (FROM_OUTSIDE + 2, "told 2"),
     ]
-    assert store.last_tickets() == (2, FROM_OUTSIDE + 2)
+    assert store.last_sequences() == (2, FROM_OUTSIDE + 2)
 
 
 def test_the_queue_is_read_in_pages_of_either_lane(store: Store) -> None:
@@ -642,14 +642,14 @@ def test_the_queue_is_read_in_pages_of_either_lane(store: Store) -> None:
 def test_a_taken_command_leaves_the_queue(store: Store) -> None:
     commit(store, Step(enqueue=[command(f"c{n}", process=ORDERS) for n in range(3)]))
     commit(store, Step(take=2))
-    assert [record.ticket for record in store.read_queue(0, ALL)] == [1, 3]
+    assert [record.sequence for record in store.read_queue(0, ALL)] == [1, 3]
 
 
 @pytest.mark.parametrize("lane", ["issued", "from outside"])
 def test_a_ticket_can_be_taken_once(place: Place, lane: str) -> None:
     record = command("c9", process=ORDERS if lane == "issued" else None)
     commit(place.store, Step(enqueue=[record]))
-    take = Step(take=record.ticket)
+    take = Step(take=record.sequence)
     assert place.store.commit([take, take]) == [Committed(), Duplicate()]
     assert place.store.commit([take]) == [Duplicate()]
     assert place.reopen().commit([take]) == [Duplicate()]
@@ -660,7 +660,7 @@ def test_a_ticket_taken_again_answers_the_result_of_its_command(store: Store) ->
     commit(store, Step(enqueue=[record], command_id="c1"))
 
     def refusing() -> Step:
-        return Step(take=record.ticket, command_id="c1", result=CommandResult(refusal="no"))
+        return Step(take=record.sequence, command_id="c1", result=CommandResult(refusal="no"))
 
     assert store.commit([refusing(), refusing()]) == [
         Committed(),
@@ -671,13 +671,13 @@ def test_a_ticket_taken_again_answers_the_result_of_its_command(store: Store) ->
 def test_a_ticket_is_not_given_out_again_while_the_store_is_open(store: Store) -> None:
     first, second = command("c1", process=ORDERS), command("c2", process=ORDERS)
     commit(store, Step(enqueue=[first]), Step(take=1), Step(enqueue=[second]))
-    assert (first.ticket, second.ticket) == (1, 2)
+    assert (first.sequence, second.sequence) == (1, 2)
 
 
 def test_new_tickets_follow_those_that_were_queued_before_a_reopen(place: Place) -> None:
     commit(place.store, Step(enqueue=[command("a", process=ORDERS), command("b")]))
     store = place.reopen()
-    assert store.last_tickets() == (1, FROM_OUTSIDE + 1)
+    assert store.last_sequences() == (1, FROM_OUTSIDE + 1)
     commit(store, Step(enqueue=[command("c", process=ORDERS), command("d")]))
     assert [record.command_id for record in store.read_queue(0, ALL)] == ["a", "c", "b", "d"]
 
@@ -842,7 +842,7 @@ def test_an_event_parked_twice_in_one_commit_is_parked_once(store: Store) -> Non
 
 def test_what_was_parked_comes_back_with_all_its_fields(place: Place) -> None:
     given = parked(3)
-    given.command, given.name, given.ticket = command("c7"), "too late", 4
+    given.command, given.name, given.sequence = command("c7"), "too late", 4
     given.blocks, given.effect = True, "send_letter"
     commit(place.store, Step(park=given))
     assert place.reopen().read_parked(0, ALL) == [given]
@@ -850,7 +850,7 @@ def test_what_was_parked_comes_back_with_all_its_fields(place: Place) -> None:
 
 def test_commands_timeouts_and_refusals_are_parked_as_often_as_they_fail(store: Store) -> None:
     late, told = parked(), parked()
-    late.name, told.ticket = "too late", 4
+    late.name, told.sequence = "too late", 4
     commit(store, *(Step(park=record) for record in (parked(), parked(), late, late, told, told)))
     assert [record.number for record in store.read_parked(0, ALL)] == [1, 2, 3, 4, 5, 6]
 
@@ -883,7 +883,7 @@ def test_what_was_decided_moves_there_with_what_when_and_who(place: Place) -> No
     first, second = park(3), park(4)
     commit(place.store, first, second)
     commit(place.store, decide(1, "retry"))
-    commit(place.store, besides(unpark=2, decision=("skip", 1_700_005, None)))
+    commit(place.store, extras(unpark=2, decision=("skip", 1_700_005, None)))
     store = place.reopen()
     assert first.park is not None
     assert second.park is not None
@@ -985,7 +985,7 @@ def test_positions_that_wait_are_read_in_pages(store: Store) -> None:
 
 def test_one_step_may_let_several_instances_wait(place: Place) -> None:
     waits = [(ORDERS, "o1", 3), (ORDERS, "o2", 4), ("Returns", "o1", 5)]
-    commit(place.store, Step(besides=Besides(waits=waits)))
+    commit(place.store, Step(extras=StepExtras(waits=waits)))
     store = place.reopen()
     for process, instance, position in waits:
         assert store.read_waiting(process, instance, 0, ALL) == (None, [position])
@@ -993,15 +993,15 @@ def test_one_step_may_let_several_instances_wait(place: Place) -> None:
 
 
 def test_an_event_waits_once_however_often_it_is_put_there(store: Store) -> None:
-    commit(store, wait(3), wait(3), besides(waits=[(ORDERS, "o1", 3)] * 2))
+    commit(store, wait(3), wait(3), extras(waits=[(ORDERS, "o1", 3)] * 2))
     assert store.read_waiting(ORDERS, "o1", 0, ALL) == (None, [3])
-    commit(store, besides(unwait=3))
+    commit(store, extras(unwait=3))
     assert store.read_waiting(ORDERS, "o1", 0, ALL) == (None, [])
 
 
 def test_a_waiting_event_is_taken_up_once(place: Place) -> None:
     commit(place.store, wait(3), wait(5), wait(3, "o2"))
-    taking = besides(unwait=3)
+    taking = extras(unwait=3)
     assert place.store.commit([taking, taking]) == [Committed(), Duplicate()]
     before = everything(place.store)
     assert place.reopen().commit([taking]) == [Duplicate()]
@@ -1015,20 +1015,20 @@ def test_a_waiting_event_is_taken_up_once(place: Place) -> None:
     [
         Block("retry", 7, attempts=2, due=1_800_000),
         Block("retry", name="too late", attempts=1, due=1_800_000),
-        Block("parked", ticket=4, attempts=3, parked=9),
+        Block("parked", sequence=4, attempts=3, parked=9),
     ],
     ids=["an event", "a timeout", "a refusal"],
 )
 def test_a_block_comes_back_as_it_was_given(place: Place, given: Block) -> None:
     expected = deepcopy(given)
-    commit(place.store, park(3, "o2"), besides(block=given), wait(8))
+    commit(place.store, park(3, "o2"), extras(block=given), wait(8))
     assert place.reopen().read_waiting(ORDERS, "o1", 0, ALL) == (expected, [8])
     assert place.store.read_waiting(ORDERS, "o1", 8, 0) == (expected, [])
     assert place.store.read_waiting(ORDERS, "o2", 0, ALL) == (None, [])
 
 
 def test_a_block_has_the_number_of_what_its_step_parked(place: Place) -> None:
-    first = besides(block=Block("parked", 3))
+    first = extras(block=Block("parked", 3))
     first.park = parked(3)
     commit(place.store, park(2, "o2"), first, park(4, "o3"))
     block, _ = place.reopen().read_waiting(ORDERS, "o1", 0, ALL)
@@ -1036,40 +1036,40 @@ def test_a_block_has_the_number_of_what_its_step_parked(place: Place) -> None:
 
 
 def test_a_block_is_no_position_that_waits(place: Place) -> None:
-    commit(place.store, besides(block=Block("retry", 7)))
+    commit(place.store, extras(block=Block("retry", 7)))
     for store in place.before_and_after():
         assert store.last_waiting(ORDERS, "o1") == 0
         assert store.read_waiting(ORDERS, "o1", 0, ALL) == (Block("retry", 7), [])
 
 
 def test_a_new_block_replaces_the_old_one_even_in_the_step_that_ends_it(store: Store) -> None:
-    commit(store, besides(block=Block("retry", 7, attempts=1)))
-    commit(store, besides(block=Block("retry", 7, attempts=2)))
+    commit(store, extras(block=Block("retry", 7, attempts=1)))
+    commit(store, extras(block=Block("retry", 7, attempts=2)))
     assert store.read_waiting(ORDERS, "o1", 0, ALL)[0] == Block("retry", 7, attempts=2)
-    commit(store, besides(block=Block("retry", 7, attempts=3), unblock=True))
+    commit(store, extras(block=Block("retry", 7, attempts=3), unblock=True))
     assert store.read_waiting(ORDERS, "o1", 0, ALL)[0] == Block("retry", 7, attempts=3)
 
 
 def test_an_instance_that_goes_on_keeps_what_waits(place: Place) -> None:
-    commit(place.store, besides(block=Block("retry", 7)), wait(8), wait(9))
-    commit(place.store, besides("o2", block=Block("retry", 7)))
-    commit(place.store, besides(unblock=True), besides("o3", unblock=True))
+    commit(place.store, extras(block=Block("retry", 7)), wait(8), wait(9))
+    commit(place.store, extras("o2", block=Block("retry", 7)))
+    commit(place.store, extras(unblock=True), extras("o3", unblock=True))
     store = place.reopen()
     assert store.read_waiting(ORDERS, "o1", 0, ALL) == (None, [8, 9])
     assert store.read_waiting(ORDERS, "o2", 0, ALL) == (Block("retry", 7), [])
 
 
 def test_instances_wait_to_be_taken_up_where_events_wait_and_nothing_blocks(place: Place) -> None:
-    blocked = besides("o1", block=Block("retry", 7))
+    blocked = extras("o1", block=Block("retry", 7))
     commit(
         place.store,
         *(wait(position, instance) for instance in ("o1", "o2", "o3") for position in (8, 9)),
-        besides("o0", block=Block("retry", 7)),
+        extras("o0", block=Block("retry", 7)),
         blocked,
     )
     assert place.reopen().read_waiting_instances(("", ""), ALL) == [(ORDERS, "o2"), (ORDERS, "o3")]
-    commit(place.store, besides("o1", unblock=True), besides("o2", unwait=8))
-    commit(place.store, besides("o3", unwait=8), besides("o3", unwait=9))
+    commit(place.store, extras("o1", unblock=True), extras("o2", unwait=8))
+    commit(place.store, extras("o3", unwait=8), extras("o3", unwait=9))
     assert place.reopen().read_waiting_instances(("", ""), ALL) == [(ORDERS, "o1"), (ORDERS, "o2")]
 
 
@@ -1080,11 +1080,11 @@ def test_whether_anything_is_blocked_is_told_by_process_manager(place: Place) ->
         *(wait(position, instance) for instance in ("o1", "o2") for position in (8, 9)),
     )
     assert not place.reopen().any_blocked(ORDERS)
-    commit(place.store, besides("o2", block=Block("retry", 7)))
+    commit(place.store, extras("o2", block=Block("retry", 7)))
     assert place.reopen().any_blocked(ORDERS)
     assert not place.store.any_blocked(ORDERS[:-1])
     assert not place.store.any_blocked(f"{ORDERS}X")
-    commit(place.store, besides("o2", unblock=True))
+    commit(place.store, extras("o2", unblock=True))
     assert not place.reopen().any_blocked(ORDERS)
 
 
@@ -1094,7 +1094,7 @@ def test_waiting_instances_are_read_in_pages(store: Store, size: int) -> None:
     wanted = sorted([*((ORDERS, name) for name in TRICKY_IDS), *others])
     commit(store, *(wait(7, instance, process=process) for process, instance in reversed(wanted)))
     commit(store, *(wait(8, instance, process=process) for process, instance in wanted))
-    commit(store, besides("o3", block=Block("retry", 7)), wait(8, "o3"))
+    commit(store, extras("o3", block=Block("retry", 7)), wait(8, "o3"))
     found: list[tuple[str, str]] = []
     while page := store.read_waiting_instances(found[-1] if found else ("", ""), size):
         assert len(page) <= size
@@ -1121,12 +1121,12 @@ def test_timers_come_in_order_of_time_as_they_were_given(place: Place) -> None:
         delayed,
         TimerRecord(256, ORDERS, "o1", "retry", "retry"),
     ]
-    commit(place.store, besides(timers=given))
+    commit(place.store, extras(timers=given))
     assert timers(place.reopen()) == [given[1], given[3], delayed, given[0]]
 
 
 def test_timers_are_read_up_to_a_time(store: Store) -> None:
-    commit(store, besides(timers=[timer(due) for due in (10, 20, 30)]))
+    commit(store, extras(timers=[timer(due) for due in (10, 20, 30)]))
     assert timers(store, 9) == []
     assert timers(store, 10) == [timer(10)]
     assert timers(store, 29) == [timer(10), timer(20)]
@@ -1136,7 +1136,7 @@ def test_timers_are_read_up_to_a_time(store: Store) -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 def test_timers_are_read_in_pages_with_the_key_to_go_on_after(place: Place, size: int) -> None:
     given = [timer(20, name) for name in "abcde"] + [timer(10), timer(30), timer(40)]
-    commit(place.store, besides(timers=given))
+    commit(place.store, extras(timers=given))
     store = place.reopen()
     found: list[TimerRecord] = []
     after = b""
@@ -1151,9 +1151,9 @@ def test_timers_are_read_in_pages_with_the_key_to_go_on_after(place: Place, size
 
 
 def test_timers_go_on_after_one_that_has_gone(store: Store) -> None:
-    commit(store, besides(timers=[timer(10), timer(20), timer(30)]))
+    commit(store, extras(timers=[timer(10), timer(20), timer(30)]))
     ((after, _),) = store.read_timers(b"", 15, ALL)
-    commit(store, besides(due=timer(10)))
+    commit(store, extras(due=timer(10)))
     assert [record.due for _, record in store.read_timers(after, 30, ALL)] == [20, 30]
 
 
@@ -1165,40 +1165,40 @@ def test_timers_at_one_time_differ_by_process_instance_kind_and_name(store: Stor
         timer(10, process="Returns"),
         TimerRecord(10, ORDERS, "o1", "too late", "retry"),
     ]
-    commit(store, besides(timers=others))
+    commit(store, extras(timers=others))
     assert len(timers(store)) == len(others)
-    commit(store, besides(due=others[0]), besides(cancel=[others[4]]))
+    commit(store, extras(due=others[0]), extras(cancel=[others[4]]))
     left = timers(store)
     assert len(left) == 3
     assert all(record in left for record in others[1:4])
 
 
 def test_a_timer_that_is_set_again_for_the_same_time_is_one_timer(store: Store) -> None:
-    commit(store, besides(timers=[timer(10)]), besides(timers=[timer(10), timer(10)]))
+    commit(store, extras(timers=[timer(10)]), extras(timers=[timer(10), timer(10)]))
     assert timers(store) == [timer(10)]
 
 
 def test_a_timer_is_moved_by_cancelling_and_setting_it_in_one_step(place: Place) -> None:
-    commit(place.store, besides(timers=[timer(10)]))
-    commit(place.store, besides(cancel=[timer(10)], timers=[timer(20)]))
+    commit(place.store, extras(timers=[timer(10)]))
+    commit(place.store, extras(cancel=[timer(10)], timers=[timer(20)]))
     assert timers(place.store) == [timer(20)]
-    commit(place.store, besides(cancel=[timer(20)], timers=[timer(20)]))
-    commit(place.store, besides(due=timer(20), timers=[timer(20)]))
+    commit(place.store, extras(cancel=[timer(20)], timers=[timer(20)]))
+    commit(place.store, extras(due=timer(20), timers=[timer(20)]))
     assert timers(place.reopen()) == [timer(20)]
 
 
 def test_cancelling_what_is_not_set_is_no_error(place: Place) -> None:
-    commit(place.store, besides(timers=[timer(10)]))
-    commit(place.store, besides(cancel=[timer(10), timer(11)]), besides(cancel=[timer(10)]))
+    commit(place.store, extras(timers=[timer(10)]))
+    commit(place.store, extras(cancel=[timer(10), timer(11)]), extras(cancel=[timer(10)]))
     assert timers(place.reopen()) == []
 
 
 def test_a_timer_fires_once(place: Place) -> None:
-    commit(place.store, besides(timers=[timer(10), timer(20)]))
+    commit(place.store, extras(timers=[timer(10), timer(20)]))
 
     def firing() -> Step:
         step = move("o1")
-        step.besides = Besides(due=timer(10), timers=[timer(30)])
+        step.extras = StepExtras(due=timer(10), timers=[timer(30)])
         return step
 
     assert place.store.commit([firing(), firing()]) == [Committed(), Duplicate()]
@@ -1209,10 +1209,10 @@ def test_a_timer_fires_once(place: Place) -> None:
 
 
 def test_a_timer_that_was_cancelled_or_moved_does_not_fire(store: Store) -> None:
-    commit(store, besides(timers=[timer(10), timer(20)]))
-    commit(store, besides(cancel=[timer(10), timer(20)], timers=[timer(21)]))
+    commit(store, extras(timers=[timer(10), timer(20)]))
+    commit(store, extras(cancel=[timer(10), timer(20)], timers=[timer(21)]))
     before = everything(store)
-    assert store.commit([besides(due=timer(10)), besides(due=timer(20))]) == [Duplicate()] * 2
+    assert store.commit([extras(due=timer(10)), extras(due=timer(20))]) == [Duplicate()] * 2
     assert everything(store) == before
 
 
@@ -1220,7 +1220,7 @@ def test_a_timer_that_was_cancelled_or_moved_does_not_fire(store: Store) -> None
 
 
 def learn(instance: str, old: str | None, new: str | None, *, field: str = "email") -> Step:
-    return besides(instance, index=[(field, old, new)])
+    return extras(instance, index=[(field, old, new)])
 
 
 def test_a_learnt_key_finds_its_instance_until_it_changes(place: Place) -> None:
@@ -1246,7 +1246,7 @@ def test_values_of_other_fields_and_processes_are_not_mixed_up(store: Store) -> 
     values = ["", "a", "ab", "é", "a" * 10_000]
     commit(store, *(learn(f"i{n}", None, value) for n, value in enumerate(values)))
     commit(store, learn("phone", None, "a", field="phone"))
-    commit(store, besides("other", process="Order", index=[("email", None, "a")]))
+    commit(store, extras("other", process="Order", index=[("email", None, "a")]))
     for n, value in enumerate(values):
         assert store.read_index(ORDERS, "email", value) == [f"i{n}"]
     assert store.read_index(ORDERS, "phone", "a") == ["phone"]
@@ -1255,8 +1255,8 @@ def test_values_of_other_fields_and_processes_are_not_mixed_up(store: Store) -> 
 
 
 def test_a_step_may_learn_several_keys_and_the_same_value_again(store: Store) -> None:
-    commit(store, besides(index=[("email", None, "a"), ("phone", None, "1")]))
-    commit(store, besides(index=[("email", "a", "a"), ("phone", "1", "2")]))
+    commit(store, extras(index=[("email", None, "a"), ("phone", None, "1")]))
+    commit(store, extras(index=[("email", "a", "a"), ("phone", "1", "2")]))
     assert store.read_index(ORDERS, "email", "a") == ["o1"]
     assert store.read_index(ORDERS, "phone", "1") == []
     assert store.read_index(ORDERS, "phone", "2") == ["o1"]
@@ -1266,46 +1266,46 @@ def test_a_step_may_learn_several_keys_and_the_same_value_again(store: Store) ->
 
 
 def test_a_refusal_gets_a_number_and_comes_back_as_it_was_given(place: Place) -> None:
-    steps = [besides(refusal=refusal(name)) for name in ("c1", "c2")]
+    steps = [extras(refusal=refusal(name)) for name in ("c1", "c2")]
     commit(place.store, *steps)
-    given = [step.besides.refusal for step in steps if step.besides is not None]
-    assert [record.ticket for record in given if record is not None] == [1, 2]
+    given = [step.extras.refusal for step in steps if step.extras is not None]
+    assert [record.sequence for record in given if record is not None] == [1, 2]
     assert place.reopen().read_refusals(0, ALL) == given
 
 
 def test_a_refusal_is_told_once(place: Place) -> None:
-    commit(place.store, besides(refusal=refusal("c1")), besides(refusal=refusal("c2")))
+    commit(place.store, extras(refusal=refusal("c1")), extras(refusal=refusal("c2")))
 
     def telling() -> Step:
         step = move("o1")
-        step.besides = Besides(told=1)
+        step.extras = StepExtras(told=1)
         return step
 
     assert place.store.commit([telling(), telling()]) == [Committed(), Duplicate()]
     before = everything(place.store)
     assert place.reopen().commit([telling()]) == [Duplicate()]
     assert everything(place.store) == before
-    assert [record.ticket for record in place.store.read_refusals(0, ALL)] == [2]
+    assert [record.sequence for record in place.store.read_refusals(0, ALL)] == [2]
 
 
 def test_refusals_are_read_in_pages(store: Store) -> None:
-    commit(store, *(besides(refusal=refusal(f"c{n}")) for n in range(1, 6)), besides(told=2))
+    commit(store, *(extras(refusal=refusal(f"c{n}")) for n in range(1, 6)), extras(told=2))
 
-    def tickets(after: int, limit: int) -> list[int]:
-        return [record.ticket for record in store.read_refusals(after, limit)]
+    def sequences(after: int, limit: int) -> list[int]:
+        return [record.sequence for record in store.read_refusals(after, limit)]
 
-    assert tickets(0, 2) == [1, 3]
-    assert tickets(3, 2) == [4, 5]
-    assert tickets(5, 2) == []
-    assert tickets(0, 0) == []
+    assert sequences(0, 2) == [1, 3]
+    assert sequences(3, 2) == [4, 5]
+    assert sequences(5, 2) == []
+    assert sequences(0, 0) == []
 
 
 def test_new_refusals_follow_those_that_are_not_told(place: Place) -> None:
-    commit(place.store, besides(refusal=refusal("c1")), besides(refusal=refusal("c2")))
-    commit(place.store, besides(told=2), besides(refusal=refusal("c3")))
-    assert [record.ticket for record in place.store.read_refusals(0, ALL)] == [1, 3]
-    commit(place.reopen(), besides(refusal=refusal("c4")))
-    assert [record.ticket for record in place.store.read_refusals(0, ALL)] == [1, 3, 4]
+    commit(place.store, extras(refusal=refusal("c1")), extras(refusal=refusal("c2")))
+    commit(place.store, extras(told=2), extras(refusal=refusal("c3")))
+    assert [record.sequence for record in place.store.read_refusals(0, ALL)] == [1, 3]
+    commit(place.reopen(), extras(refusal=refusal("c4")))
+    assert [record.sequence for record in place.store.read_refusals(0, ALL)] == [1, 3, 4]
 
 
 # Snapshots
@@ -1314,7 +1314,7 @@ def test_new_refusals_follow_those_that_are_not_told(place: Place) -> None:
 def test_the_newest_snapshot_of_a_stream_is_kept(place: Place) -> None:
     def snapshot(stream: str, version: int, state: bytes) -> Step:
         step = append(stream)
-        step.besides = Besides(snapshot=(version, state))
+        step.extras = StepExtras(snapshot=(version, state))
         return step
 
     commit(place.store, snapshot("s", 1, b"one"), snapshot("s", 2, b"\x00\xff"))
@@ -1327,7 +1327,7 @@ def test_the_newest_snapshot_of_a_stream_is_kept(place: Place) -> None:
 
 def test_a_step_that_conflicts_leaves_the_snapshot_as_it_is(store: Store) -> None:
     first, second = append("s", expected=0), append("s", expected=0)
-    first.besides, second.besides = Besides(snapshot=(1, b"one")), Besides(snapshot=(1, b"two"))
+    first.extras, second.extras = StepExtras(snapshot=(1, b"one")), StepExtras(snapshot=(1, b"two"))
     outcomes = store.commit([first, second])
     assert [type(outcome) for outcome in outcomes] == [Committed, Conflict]
     assert store.read_snapshot("s") == (1, b"one")
@@ -1361,7 +1361,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "read_transitions": lambda store: store.read_transitions(ORDERS, "o1", 0, 1),
     "read_instances": lambda store: store.read_instances(ORDERS, "", 1),
     "read_queue": lambda store: store.read_queue(0, 1),
-    "last_tickets": lambda store: store.last_tickets(),
+    "last_sequences": lambda store: store.last_sequences(),
     "result_of": lambda store: store.result_of("c1"),
     "checkpoint": lambda store: store.checkpoint(ORDERS),
     "read_parked": lambda store: store.read_parked(0, 1),

@@ -17,13 +17,13 @@ import procession.store.maintenance.copying
 import procession.store.maintenance.file_swap
 from procession.store import (
     Append,
-    Besides,
     CorruptRecord,
     DamagedStore,
     EventRecord,
     LmdbStore,
     LockedStore,
     Step,
+    StepExtras,
     StoreError,
     StoreFull,
     TransitionRecord,
@@ -32,9 +32,9 @@ from procession.store import (
     compact,
     verify,
 )
+from procession.store.lmdb.schema import TABLES
 from procession.store.maintenance.copying import PARTIAL
 from procession.store.maintenance.file_swap import alone
-from procession.store.lmdb.schema import TABLES
 
 ALL = 1_000_000
 
@@ -434,7 +434,7 @@ def test_a_store_may_outgrow_its_map_while_all_of_it_is_read(tmp_path: Path) -> 
 def test_a_snapshot_of_an_aggregate_is_in_a_copy(path: Path, tmp_path: Path) -> None:
     with LmdbStore(path) as made:
         step = publish("shop::order-new")
-        step.besides = Besides(snapshot=(1, b"state"))
+        step.extras = StepExtras(snapshot=(1, b"state"))
         made.commit([step])
         backup_open(made, tmp_path / "copy")
     with LmdbStore(tmp_path / "copy") as restored:

@@ -15,7 +15,6 @@ from procession.store import (
     FROM_OUTSIDE,
     MAX_NAME_BYTES,
     Append,
-    Besides,
     Block,
     CommandRecord,
     CommandResult,
@@ -25,6 +24,7 @@ from procession.store import (
     ParkedRecord,
     RefusalRecord,
     Step,
+    StepExtras,
     TimerRecord,
     TransitionRecord,
 )
@@ -155,7 +155,7 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
             result=CommandResult(),
             park=failed,
             wait=2,
-            besides=Besides(
+            extras=StepExtras(
                 timers=[
                     TimerRecord(10, "P", "i", "late", "timeout"),
                     TimerRecord(11, "P", "i", "c3", "command", delayed),
@@ -168,7 +168,7 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
         ),
         Step(park=ParkedRecord("", "t", "c2", "E", "text", 1, 9, 0, told)),
         Step(park=effect),
-        Step(besides=Besides(unpark=2, decision=("skip", 12, "ann"))),
+        Step(extras=StepExtras(unpark=2, decision=("skip", 12, "ann"))),
         checkpoints={"P": 1},
     )
     found = read_with_lmdb_alone(tmp_path)

@@ -13,7 +13,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from procession.store import (
     FROM_OUTSIDE,
     Append,
-    Besides,
     Block,
     CommandRecord,
     CommandResult,
@@ -26,6 +25,7 @@ from procession.store import (
     ParkedRecord,
     RefusalRecord,
     Step,
+    StepExtras,
     Store,
     TimerRecord,
     TransitionRecord,
@@ -83,9 +83,9 @@ timers = st.builds(
 
 
 @st.composite
-def rarities(draw: st.DrawFn) -> Besides:
+def rarities(draw: st.DrawFn) -> StepExtras:
     """What few steps write, and what they are for: that is there, or not."""
-    made = Besides()
+    made = StepExtras()
     parts = draw(
         st.sets(
             st.sampled_from(["timers", "waits", "block", "index", "refusal", "decide", "take"]),
@@ -123,7 +123,7 @@ def steps(draw: st.DrawFn) -> Step:
     step = Step(process=draw(st.sampled_from(PROCESSES)), instance=draw(st.sampled_from(INSTANCES)))
     parts = draw(
         st.sets(
-            st.sampled_from(["append", "move", "queue", "take", "id", "park", "wait", "besides"])
+            st.sampled_from(["append", "move", "queue", "take", "id", "park", "wait", "extras"])
         )
     )
     if "append" in parts:
@@ -142,10 +142,10 @@ def steps(draw: st.DrawFn) -> Step:
         step.park.effect = draw(st.sampled_from(EFFECTS))
     if "wait" in parts:
         step.wait = draw(numbers)
-    if "besides" in parts:
-        step.besides = draw(rarities())
+    if "extras" in parts:
+        step.extras = draw(rarities())
         if step.append is not None:
-            step.besides.snapshot = draw(st.none() | st.tuples(numbers, st.binary(max_size=3)))
+            step.extras.snapshot = draw(st.none() | st.tuples(numbers, st.binary(max_size=3)))
     return step
 
 
@@ -190,16 +190,16 @@ class Model:
             if append.expected not in {None, len(self.streams[append.stream])}:
                 return Conflict("")
         who = (step.process, step.instance)
-        besides = step.besides or Besides()
+        extras = step.extras or StepExtras()
         if step.park is not None:
             number = self.parked_at.get(parked_id(step.park))
-            if number is not None and number != besides.unpark:
+            if number is not None and number != extras.unpark:
                 return Duplicate(position=step.park.position)
         if (
-            (besides.due is not None and timer_id(besides.due) not in self.timers)
-            or (besides.unwait and besides.unwait not in self.waiting[who])
-            or (besides.unpark and besides.unpark not in self.parked)
-            or (besides.told and besides.told not in self.refusals)
+            (extras.due is not None and timer_id(extras.due) not in self.timers)
+            or (extras.unwait and extras.unwait not in self.waiting[who])
+            or (extras.unpark and extras.unpark not in self.parked)
+            or (extras.told and extras.told not in self.refusals)
         ):
             return Duplicate()
         if step.transition and step.transition.version != len(self.transitions[who]) + 1:
@@ -224,16 +224,16 @@ class Model:
                 assert event.event_id == event_id_at(event.stream, event.version)
         for command in step.enqueue or []:
             lane = [t for t in self.queue if (t > FROM_OUTSIDE) == (command.process is None)]
-            assert command.ticket > max(lane, default=0 if command.process else FROM_OUTSIDE)
-            self.queue[command.ticket] = command
+            assert command.sequence > max(lane, default=0 if command.process else FROM_OUTSIDE)
+            self.queue[command.sequence] = command
         if step.result is not None and step.command_id is not None:
             if step.append is not None:
                 first = step.append.events[0].position
                 assert step.result == CommandResult(first, len(step.append.events))
             self.results[step.command_id] = step.result
-        if step.besides is not None and step.besides.unpark:
-            decided = self.parked.pop(step.besides.unpark)
-            decided.decision = step.besides.decision
+        if step.extras is not None and step.extras.unpark:
+            decided = self.parked.pop(step.extras.unpark)
+            decided.decision = step.extras.decision
             self.decided[decided.number] = decided
             self.parked_at.pop(parked_id(decided), None)
         if step.park is not None:
@@ -242,36 +242,36 @@ class Model:
             self.parked[number] = step.park
             if step.park.position:
                 self.parked_at[parked_id(step.park)] = number
-        if step.besides is not None:
-            self.write_besides(step, step.besides)
+        if step.extras is not None:
+            self.write_besides(step, step.extras)
         self.waiting[who] |= {step.wait} - {0}
 
-    def write_besides(self, step: Step, besides: Besides) -> None:
+    def write_besides(self, step: Step, extras: StepExtras) -> None:
         who = (step.process, step.instance)
-        if besides.due is not None:
-            del self.timers[timer_id(besides.due)]
-        for timer in besides.cancel:
+        if extras.due is not None:
+            del self.timers[timer_id(extras.due)]
+        for timer in extras.cancel:
             self.timers.pop(timer_id(timer), None)
-        self.timers.update({timer_id(timer): timer for timer in besides.timers})
-        self.waiting[who].discard(besides.unwait)
-        for process, instance, position in besides.waits:
+        self.timers.update({timer_id(timer): timer for timer in extras.timers})
+        self.waiting[who].discard(extras.unwait)
+        for process, instance, position in extras.waits:
             self.waiting[process, instance].add(position)
-        if besides.unblock:
+        if extras.unblock:
             self.blocks.pop(who, None)
-        if besides.block is not None:
-            assert besides.block.parked == (step.park.number if step.park else 0)
-            self.blocks[who] = besides.block
-        for _, old, new in besides.index:
+        if extras.block is not None:
+            assert extras.block.parked == (step.park.number if step.park else 0)
+            self.blocks[who] = extras.block
+        for _, old, new in extras.index:
             self.index[step.process, old or ""].discard(step.instance)
             if new is not None:
                 self.index[step.process, new].add(step.instance)
-        self.refusals.pop(besides.told, None)
-        if besides.refusal is not None:
-            assert besides.refusal.ticket > max(self.refusals, default=0)
-            self.refusals[besides.refusal.ticket] = besides.refusal
-        if besides.snapshot is not None:
+        self.refusals.pop(extras.told, None)
+        if extras.refusal is not None:
+            assert extras.refusal.sequence > max(self.refusals, default=0)
+            self.refusals[extras.refusal.sequence] = extras.refusal
+        if extras.snapshot is not None:
             assert step.append is not None
-            self.snapshots[step.append.stream] = besides.snapshot
+            self.snapshots[step.append.stream] = extras.snapshot
 
     def unblocked(self) -> list[tuple[str, str]]:
         return [who for who in sorted(NAMES) if self.waiting[who] and who not in self.blocks]
@@ -338,8 +338,8 @@ class StoreAndModel(RuleBasedStateMachine):
         for who, transitions in model.transitions.items():
             assert store.read_transitions(*who, after, limit) == transitions[after:end]
         for lane in (0, FROM_OUTSIDE):
-            tickets = sorted(t for t in model.queue if t > lane + after)[:limit]
-            assert store.read_queue(lane + after, limit) == [model.queue[t] for t in tickets]
+            sequences = sorted(t for t in model.queue if t > lane + after)[:limit]
+            assert store.read_queue(lane + after, limit) == [model.queue[t] for t in sequences]
 
     @rule(after=st.sampled_from(["", "a", "aa", "b", "z", "é"]), limit=numbers)
     def list_instances(self, after: str, limit: int) -> None:

@@ -15,18 +15,18 @@ from hypothesis import strategies as st
 
 from procession.store import (
     Append,
-    Besides,
     Block,
     CommandRecord,
     CommandResult,
     DamagedStore,
     EventRecord,
-    Finding,
     LmdbStore,
     ParkedRecord,
     RefusalRecord,
     Step,
+    StepExtras,
     StoreError,
+    StoreFinding,
     TimerRecord,
     TransitionRecord,
     UnknownFormat,
@@ -117,7 +117,7 @@ def fill(store: LmdbStore) -> None:
             key="k1",
             timers={"late": LATER, held.command_id: LATER + 1},
             enqueue=[queued, refused, stray],
-            besides=Besides(
+            extras=StepExtras(
                 timers=[
                     TimerRecord(LATER, ORDERS, "o1", "late", "timeout"),
                     TimerRecord(LATER + 1, ORDERS, "o1", held.command_id, "command", held),
@@ -129,7 +129,7 @@ def fill(store: LmdbStore) -> None:
             process=ORDERS,
             instance="o1",
             take=2,
-            besides=Besides(refusal=RefusalRecord(refused, "out of stock")),
+            extras=StepExtras(refusal=RefusalRecord(refused, "out of stock")),
         ),
         Step(take=3, park=parked("o1", stray.command_id, command=stray)),
         Step(
@@ -138,29 +138,29 @@ def fill(store: LmdbStore) -> None:
             append=Append(
                 "shop::x-1", 0, [event("shop::x-1", by="told"), event("shop::x-1", by="told")]
             ),
-            besides=Besides(snapshot=(2, b"state")),
+            extras=StepExtras(snapshot=(2, b"state")),
         ),
         moved(
             "o1", 2, "shop::x-1@1", 2, key="k1", timers={"late": LATER, held.command_id: LATER + 1}
         ),
-        moved("o2", 1, "shop::x-1@2", 3, key="k2", besides=Besides(index=[("key", None, "k2")])),
+        moved("o2", 1, "shop::x-1@2", 3, key="k2", extras=StepExtras(index=[("key", None, "k2")])),
         moved("o2", 2, "shop::x-1@1", 3, key="k2"),
         Step(
             process=ORDERS,
             instance="o2",
             park=parked("o2", "given", 1, blocks=True),
-            besides=Besides(block=Block("parked", 1, attempts=1)),
+            extras=StepExtras(block=Block("parked", 1, attempts=1)),
         ),
         Step(process=ORDERS, instance="o2", wait=2),
         moved("o3", 1, "shop::x-1@1", 2),
         Step(
             process=ORDERS,
             instance="o3",
-            besides=Besides(block=Block("retry", 3, attempts=1, due=LATER), timers=[retry]),
+            extras=StepExtras(block=Block("retry", 3, attempts=1, due=LATER), timers=[retry]),
         ),
         Step(park=parked("o1", "given", 1, effect="tell_the_world")),
         Step(park=parked("", "shop::x-1@2", 3)),
-        Step(besides=Besides(unpark=4, decision=("skip", T, "ann"))),
+        Step(extras=StepExtras(unpark=4, decision=("skip", T, "ann"))),
         Step(enqueue=[CommandRecord("out", "Shop.Do.v1", "shop::x-1", T, b"\x80", "out")]),
         Step(
             take=1,
@@ -241,7 +241,7 @@ class Damage:
         self.raw(table, to, struct.pack("<I", zlib.crc32(to + packed)) + packed)
 
 
-def told(findings: list[Finding]) -> str:
+def told(findings: list[StoreFinding]) -> str:
     return "\n".join(map(str, findings))
 
 
@@ -693,13 +693,13 @@ def test_what_was_due_when_the_file_was_last_written_to_may_have_gone(tmp_path: 
 def test_a_key_that_an_older_class_left_in_the_index_is_no_finding(tmp_path: Path) -> None:
     with LmdbStore(tmp_path, durability="none") as store:
         publish = Append("shop::feed-1", None, [event("shop::feed-1", "given")], unique=True)
-        old = moved("o1", 1, "given", 1, key="k1", besides=Besides(index=[("key", None, "k1")]))
-        new = moved("o1", 2, "refresh", 1, key="k2", besides=Besides(index=[("key", None, "k2")]))
+        old = moved("o1", 1, "given", 1, key="k1", extras=StepExtras(index=[("key", None, "k1")]))
+        new = moved("o1", 2, "refresh", 1, key="k2", extras=StepExtras(index=[("key", None, "k2")]))
         assert new.transition is not None
         new.transition.state_version = 2
         store.commit([Step(append=publish), old, new])
         assert verify_open(store).findings == []
-        new.transition.version, new.besides = 3, None
+        new.transition.version, new.extras = 3, None
         store.commit([new])
         assert verify_open(store).findings == []
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from procession.engine.aggregate_actor import AggregateActor, load_aggregate
-from procession.engine.process_actor import InstanceActor
+from procession.engine.instance_actor import InstanceActor
 from procession.testing.faults import InjectedStoreError
 from tests.actors.testing.checking import Checker
 from tests.actors.testing.stored import plain
@@ -90,7 +90,7 @@ def skip_all(simulation: Simulation, checker: Checker) -> None:
 def memory_is_the_log(simulation: Simulation) -> None:
     """What is in memory, as far as it is on disk, is what reading it again would give."""
     engine = simulation._engine
-    for (kind, name), actor in engine.population._awake.items():
+    for (kind, name), actor in engine.residency._awake.items():
         if actor.is_stale or actor.handed != actor.answered:
             # It runs ahead of the disk, or is about to read it.
             continue
@@ -98,7 +98,7 @@ def memory_is_the_log(simulation: Simulation) -> None:
             _instance_is_its_log(simulation, actor, kind, name)
         elif isinstance(actor, AggregateActor) and actor._aggregate is not None:
             definition = actor._definition
-            read = load_aggregate(definition, name, simulation._store, simulation._catalog)
+            read = load_aggregate(definition, name, simulation._store, simulation._registry)
             found = actor._aggregate
             assert found.version == read.version, name
             assert found.__dict__ == read.__dict__, name
@@ -133,23 +133,23 @@ def bounds_hold(simulation: Simulation, names: int = 3) -> None:
     most = options.max_in_flight
     for router in engine.routers:
         assert len(router._under_way) <= most, router.definition.name
-    assert engine.courier._sent - engine.courier.finished <= most
-    assert len(engine.timekeeper._in_hand) <= most
-    assert len(engine._tail._events) <= 2 * most + options.largest_commit
+    assert engine.command_queue._sent - engine.command_queue.finished <= most
+    assert len(engine.timer_service._in_hand) <= most
+    assert len(engine._event_buffer._events) <= 2 * most + options.largest_commit
     # Those with work, and those that had some when it was last looked who may sleep.
     working = most * (names * len(engine.routers) + 2) + min(options.largest_commit, 8)
-    awake = len(engine.population)
+    awake = len(engine.residency)
     assert awake <= options.max_awake + working + 1, f"{awake} are awake"
 
 
 def states(simulation: Simulation) -> dict[tuple[str, str], Any]:
     """Every instance and aggregate as the runtime shows it."""
     found: dict[tuple[str, str], Any] = {}
-    for cls, definition in simulation._catalog.processes.items():
+    for cls, definition in simulation._registry.processes.items():
         for view in simulation.find(cls):
             found[definition.name, view.id] = (plain(view.state), view.version, view.status)
     streams = {event.stream for event in simulation.events()}
-    for kind, made in simulation._catalog.aggregates.items():
+    for kind, made in simulation._registry.aggregates.items():
         for stream in streams:
             category, _, name = stream.partition("-")
             if category == made.category:

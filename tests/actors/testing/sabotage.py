@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import procession.engine.process_actor
 import procession.core.decide
+import procession.engine.instance_actor
 from procession.engine.aggregate_actor import AggregateActor
-from procession.engine.command_queue import Courier
+from procession.engine.command_queue import CommandQueue
 from procession.engine.ingress import Receipt
-from procession.engine.process_actor import InstanceActor
+from procession.engine.instance_actor import InstanceActor
 from procession.engine.journal import Journal
-from procession.engine.residency import Population
+from procession.engine.residency import Residency
 from procession.engine.router import Router
 from procession.store import LmdbStore, Step
 
@@ -42,7 +42,7 @@ def changed_step(patch: pytest.MonkeyPatch, change: Callable[[Step], None]) -> N
         change(step)
         return step
 
-    patch.setattr(procession.engine.process_actor, "make_step", broken)
+    patch.setattr(procession.engine.instance_actor, "make_step", broken)
 
 
 @breaks("2: the commands of a step are not written")
@@ -73,8 +73,8 @@ def _(patch: pytest.MonkeyPatch) -> None:
 @breaks("2: the timeouts of a step are not written")
 def _(patch: pytest.MonkeyPatch) -> None:
     def change(step: Step) -> None:
-        if step.besides is not None:
-            step.besides.timers = [one for one in step.besides.timers if one.kind == "command"]
+        if step.extras is not None:
+            step.extras.timers = [one for one in step.extras.timers if one.kind == "command"]
 
     changed_step(patch, change)
 
@@ -82,8 +82,8 @@ def _(patch: pytest.MonkeyPatch) -> None:
 @breaks("2: a timeout that was cancelled stays")
 def _(patch: pytest.MonkeyPatch) -> None:
     def change(step: Step) -> None:
-        if step.besides is not None:
-            step.besides.cancel = []
+        if step.extras is not None:
+            step.extras.cancel = []
 
     changed_step(patch, change)
 
@@ -92,8 +92,8 @@ def _(patch: pytest.MonkeyPatch) -> None:
 def _(patch: pytest.MonkeyPatch) -> None:
     fail = InstanceActor._fail
 
-    def broken(self: Any, errand: Any, error: Any, cause: Any, attempt: Any, *rest: Any) -> Step:
-        step = fail(self, errand, error, cause, attempt, *rest)
+    def broken(self: Any, stimulus: Any, error: Any, cause: Any, attempt: Any, *rest: Any) -> Step:
+        step = fail(self, stimulus, error, cause, attempt, *rest)
         self._process = rest[0] if rest else None
         return step
 
@@ -102,12 +102,12 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @breaks("3: events are given out in the wrong order")
 def _(patch: pytest.MonkeyPatch) -> None:
-    send = Population.send
+    send = Residency.send
 
-    def broken(self: Population, errands: Any) -> None:
-        send(self, list(errands)[::-1])
+    def broken(self: Residency, stimuli: Any) -> None:
+        send(self, list(stimuli)[::-1])
 
-    patch.setattr(Population, "send", broken)
+    patch.setattr(Residency, "send", broken)
 
 
 @breaks("4: that an event was handled is not written")
@@ -144,14 +144,14 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @breaks("5: what was in the queue is forgotten in a crash")
 def _(patch: pytest.MonkeyPatch) -> None:
-    resume = Courier.resume
+    resume = CommandQueue.resume
 
-    def broken(self: Courier) -> None:
+    def broken(self: CommandQueue) -> None:
         resume(self)
         for lane in (self._issued, self._told):
             lane.taken = lane.newest
 
-    patch.setattr(Courier, "resume", broken)
+    patch.setattr(CommandQueue, "resume", broken)
 
 
 @breaks("5: a router notes events as done that are still under way")
@@ -177,7 +177,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
         if not hasattr(self.receipts, "is_there"):
             committed(self, outcome)
         elif self.step.enqueue and outcome.is_committed:
-            self.receipts.courier.queued(self.step.enqueue)
+            self.receipts.command_queue.queued(self.step.enqueue)
 
     patch.setattr(Journal, "add", broken)
     patch.setattr(Receipt, "committed", silent)
@@ -197,12 +197,12 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @breaks("5: a learnt key is not written")
 def _(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(procession.core.decide, "learn", lambda actor, process, besides: besides)
+    patch.setattr(procession.core.decide, "learn", lambda actor, process, extras: extras)
 
 
 @breaks("5: nobody is told of a refusal")
 def _(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Courier, "tell_refusal", lambda self, refusal: None)
+    patch.setattr(CommandQueue, "tell_refusal", lambda self, refusal: None)
 
 
 @breaks("5: nobody sees what is parked")

@@ -6,8 +6,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from procession.testing import Simulation
     from procession.store import Block, CommandResult, ParkedRecord, TimerRecord
+    from procession.testing import Simulation
 
 __all__ = ["Disk", "StoredEvent", "StoredStep", "all_rows", "number_of", "plain", "said_of"]
 
@@ -75,7 +75,7 @@ class Disk:
         store = self.simulation._store
         new = self._new_events()
         self.events += new
-        for definition in self.simulation._catalog.processes.values():
+        for definition in self.simulation._registry.processes.values():
             for instance, last in store.read_instances(definition.name, "", MANY):
                 steps = self.steps.setdefault((definition.name, instance), [])
                 if len(steps) < last.version:
@@ -96,10 +96,10 @@ class Disk:
         return self.simulation._store.result_of(command_id)
 
     def _new_events(self) -> list[StoredEvent]:
-        catalog = self.simulation._catalog
+        registry = self.simulation._registry
         found = []
         for record in self.simulation._store.read_log(len(self.events), MANY):
-            event = catalog.load_event(record)
+            event = registry.load_event(record)
             found.append(
                 StoredEvent(
                     record.position,
@@ -116,13 +116,13 @@ class Disk:
         return found
 
     def _new_steps(self, definition: Any, instance: str, after: int) -> list[StoredStep]:
-        catalog = self.simulation._catalog
+        registry = self.simulation._registry
         found = []
         store = self.simulation._store
         for record in store.read_transitions(definition.name, instance, after, MANY):
             commands = []
             for command_id, kind, data in record.commands:
-                command = catalog.load_command(kind, data)
+                command = registry.load_command(kind, data)
                 commands.append((command_id, number_of(command), said_of(command)))
             found.append(
                 StoredStep(

@@ -31,9 +31,9 @@ from procession import (
     apply,
     handle,
 )
-from procession.model.registry import Catalog
-from procession.testing import FAULTS, Publish, Simulation
+from procession.model.registry import Registry
 from procession.store import LmdbStore
+from procession.testing import FAULTS, Publish, Simulation
 from tests.actors.testing.checking import Checker
 from tests.actors.testing.descriptions import (
     Action,
@@ -69,7 +69,7 @@ seeds = st.integers(0, 1_000_000)
 
 def planned(one: Example, code: Written) -> tuple[Simulation, list[list[Any]]]:
     items = items_of(code.classes, one.program)
-    run = Simulation.planned(Catalog([code.domain]), items, one.deviations, **one.options)
+    run = Simulation.planned(Registry([code.domain]), items, one.deviations, **one.options)
     return run, items
 
 
@@ -289,7 +289,7 @@ def test_9_times_depend_on_nothing_but_the_clock_that_is_given(one: Example, see
                     [event.time - start for event in run.events()],
                     [
                         step.time - start
-                        for cls in run._catalog.processes
+                        for cls in run._registry.processes
                         for view in run.find(cls)
                         for step in run.history(cls, view.id)
                     ],

@@ -251,9 +251,9 @@ def nothing_is_left_in_hand(simulation: Simulation) -> None:
     for router in engine.routers:
         assert router._under_way == {}
         assert router.done == store.last_position()
-    assert engine.courier._sent == engine.courier.finished
-    assert engine.timekeeper._in_hand == set()
-    assert all(actor.is_done for actor in engine.population._awake.values())
+    assert engine.command_queue._sent == engine.command_queue.finished
+    assert engine.timer_service._in_hand == set()
+    assert all(actor.is_done for actor in engine.residency._awake.values())
     assert not engine.scheduler.ready
     assert not engine.journal.pending
 
@@ -262,7 +262,7 @@ def nothing_is_left_in_hand(simulation: Simulation) -> None:
 def memory_is_what_the_log_says(simulation: Simulation) -> None:
     """Promise 7."""
     store = simulation._store
-    for (kind, name), actor in simulation._engine.population._awake.items():
+    for (kind, name), actor in simulation._engine.residency._awake.items():
         if kind == "mill.Sack" and actor._is_loaded:  # type: ignore[attr-defined]
             last = store.last_transition(kind, name)
             version = 0 if last is None else last.version

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import lmdb
 import pytest
 
-import procession
 from procession import (
     Aggregate,
     Command,
@@ -30,8 +29,8 @@ from procession import (
     rejected,
     timeout,
 )
-from procession.testing import FAULTS, Publish, Simulation
 from procession.store.lmdb.schema import TABLES
+from procession.testing import FAULTS, Publish, Simulation
 
 shop = Domain("shop")
 
@@ -352,7 +351,7 @@ def test_a_timeout_may_be_moved_and_cancelled() -> None:
         simulation.tell(Place("o1"))
         simulation.settle()
         (one,) = simulation.timeouts(Selling, "o1")
-        assert simulation.move_timeout(Selling, "o1", one.name, timedelta(days=3), by="desk")
+        assert simulation.move_timeout(Selling, "o1", one.name, timedelta(days=3), by="unit")
         assert simulation.cancel_timeout(Selling, "o1", one.name)
         assert not simulation.cancel_timeout(Selling, "o1", one.name)
         simulation.advance(timedelta(days=9))
@@ -371,11 +370,11 @@ def test_what_is_parked_is_retried_or_skipped_by_whoever_decides() -> None:
         simulation.settle()
         (one,) = simulation.parked()
         assert one.error == "ValueError: not today"
-        simulation.skip(one.id, by="desk")
+        simulation.skip(one.id, by="unit")
         simulation.settle()
         (one,) = simulation.parked()
         Selling.on_return = None
-        simulation.retry(one.id, by="desk")
+        simulation.retry(one.id, by="unit")
         simulation.settle()
         assert not list(simulation.parked())
         view = simulation.get(Selling, "o1")

@@ -6,15 +6,15 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..store import Besides, Block, CorruptRecord, RefusalRecord, Step, StoreError, TimerRecord
-
-from .durable_actor import DurableActor
-from ..core.stimuli import Delivery, InstanceErrand, TimerDue, Told, merged
-from ..errors import AlreadyStarted, EarlyEvent, InvalidMessage, UnknownMessage
-from ..core.failures import parked_work
+from ..authoring.cause import Cause
 from ..authoring.process_manager import SkippedWhileRefreshing
 from ..authoring.retry import PARK, SKIP, Retry
-from ..core.decide import Cause, make_step, refuse_loop
+from ..core.decide import make_step, refuse_loop
+from ..core.failures import parked_work
+from ..core.stimuli import CommandRefused, Delivery, InstanceStimulus, TimerDue, merged
+from ..errors import AlreadyStarted, EarlyEvent, InvalidMessage, UnknownMessage
+from ..store import Block, CorruptRecord, RefusalRecord, Step, StepExtras, StoreError, TimerRecord
+from .durable_actor import DurableActor
 from .event_buffer import UNREADABLE, event_at
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ class InstanceActor(DurableActor):
 
     # Turns
 
-    def on_receive(self, message: InstanceErrand) -> None:
-        """Carry out one errand."""
+    def on_receive(self, message: InstanceStimulus) -> None:
+        """Carry out one stimulus."""
         if message.needs_disk and self.handed != self.answered:
             self.envelopes.insert(0, message)
             self.is_stale = True
@@ -137,14 +137,14 @@ class InstanceActor(DurableActor):
                 self._is_loaded = self._block is not None
         self.hand(message, step)
 
-    def _cause_of(self, errand: InstanceErrand) -> Cause | None:
-        """What an errand is about, when the instance cannot be read."""
-        if isinstance(errand, Told):
-            return Cause.of_refusal(errand.refusal)
-        if not isinstance(errand, TimerDue):
+    def _cause_of(self, stimulus: InstanceStimulus) -> Cause | None:
+        """What a stimulus is about, when the instance cannot be read."""
+        if isinstance(stimulus, CommandRefused):
+            return Cause.of_refusal(stimulus.refusal)
+        if not isinstance(stimulus, TimerDue):
             return None
-        if errand.timer.kind != "retry":
-            return Cause.of_timer(errand.timer, self.correlation_id)
+        if stimulus.timer.kind != "retry":
+            return Cause.of_timer(stimulus.timer, self.correlation_id)
         name, store = self.router.definition.name, self.router.store
         with suppress(StoreError):
             block, _ = store.read_waiting(name, self.instance, 0, 1)
@@ -154,11 +154,11 @@ class InstanceActor(DurableActor):
                 failed = TimerRecord(block.due, name, self.instance, block.name, "timeout")
                 return Cause.of_timer(failed, self.correlation_id)
             if block is not None:
-                return Cause.of_refusal(store.read_refusals(block.ticket - 1, 1)[0])
+                return Cause.of_refusal(store.read_refusals(block.sequence - 1, 1)[0])
         return None
 
     def forget(self) -> None:
-        """Drop the state in memory; the next errand reads it from the log."""
+        """Drop the state in memory; the next stimulus reads it from the log."""
         self._is_loaded = False
         self._process = None
         if not (self._looks_again or self._unreported):
@@ -169,7 +169,7 @@ class InstanceActor(DurableActor):
             if self._block is None and not self._to_take_up:
                 self._resume()
         except StoreError:
-            # The next errand reads again, and fails where a person sees it.
+            # The next stimulus reads again, and fails where a person sees it.
             self._is_loaded = False
             logger.exception("%s %r cannot be read", self.router.definition.name, self.instance)
             self._give_what_waits()
@@ -202,18 +202,18 @@ class InstanceActor(DurableActor):
     def deliver(self, delivery: Delivery) -> Step:
         """An event came."""
         record = delivery.record
-        taken: Besides | None = None
+        taken: StepExtras | None = None
         if delivery.is_waiting:
             self._count_down()
             if self._block is not None:
                 return _nothing(delivery)
-            taken = Besides(unwait=record.position)
+            taken = StepExtras(unwait=record.position)
         else:
             if record.position <= self.seen:
                 return _nothing(delivery, "seen_again")
             if self._block is not None or self._to_take_up:
                 self.seen = record.position
-                delivery.came_of = "waiting"
+                delivery.outcome = "waiting"
                 return self._step(wait=record.position)
         if record.type == UNREADABLE:
             raise record.message
@@ -232,7 +232,7 @@ class InstanceActor(DurableActor):
             if not (handler.start or definition.stateless):
                 return self._early(delivery, taken)
             self._process = definition.begin(self.instance, event)
-            self._process._desk.version = self.version  # noqa: SLF001 - a friend
+            self._process._unit.version = self.version  # noqa: SLF001 - a friend
         elif handler.start == "only":
             raise AlreadyStarted(
                 f"{definition.name} {self.instance!r} is running, and {handler.name} only starts: "
@@ -247,20 +247,22 @@ class InstanceActor(DurableActor):
             refuse_loop(self.router, record, handler, is_suspicious=same)
         return self._run(delivery, cause, handler, (event,), taken)
 
-    def ring(self, errand: TimerDue) -> Step:
+    def ring(self, stimulus: TimerDue) -> Step:
         """A timer is due."""
-        timer = errand.timer
+        timer = stimulus.timer
         if timer.kind == "retry":
-            return self._try_again(errand)
+            return self._try_again(stimulus)
         if self._block is not None or self._to_take_up:
-            errand.is_put_off = True
-            return _nothing(errand)
+            stimulus.is_put_off = True
+            return _nothing(stimulus)
         if self.is_complete or self.timers.get(timer.name) != timer.due:
             # It was moved or cancelled, or the process has ended, since it was read.
-            return self._step(besides=Besides(cancel=[timer]))
-        return self._time_out(errand, timer, Besides(due=timer), 1)
+            return self._step(extras=StepExtras(cancel=[timer]))
+        return self._time_out(stimulus, timer, StepExtras(due=timer), 1)
 
-    def _time_out(self, errand: TimerDue, timer: TimerRecord, taken: Besides, attempt: int) -> Step:
+    def _time_out(
+        self, stimulus: TimerDue, timer: TimerRecord, taken: StepExtras, attempt: int
+    ) -> Step:
         self._cause = cause = Cause.of_timer(timer, self.correlation_id)
         handler = self.router.definition.timeouts.get(timer.name)
         if handler is None:
@@ -268,30 +270,30 @@ class InstanceActor(DurableActor):
                 f"{self.router.definition.name} has no @timeout({timer.name!r}) method any more; "
                 f"write one and retry, or skip this"
             )
-        return self._run(errand, cause, handler, (), taken, attempt)
+        return self._run(stimulus, cause, handler, (), taken, attempt)
 
-    def tell_refusal(self, errand: Told) -> Step:
+    def tell_refusal(self, stimulus: CommandRefused) -> Step:
         """A command was refused."""
-        refusal = errand.refusal
+        refusal = stimulus.refusal
         if self._block is not None or self._to_take_up:
             # The refusal stays where it is; it is looked for when the instance goes on.
-            return _nothing(errand)
+            return _nothing(stimulus)
         if self.is_complete:
-            return self._skip(errand, "skipped_complete", Besides(told=refusal.ticket))
-        return self._refuse(errand, refusal, Besides(told=refusal.ticket), 1)
+            return self._skip(stimulus, "skipped_complete", StepExtras(told=refusal.sequence))
+        return self._refuse(stimulus, refusal, StepExtras(told=refusal.sequence), 1)
 
     def _refuse(
-        self, errand: InstanceErrand, refusal: RefusalRecord, taken: Besides, attempt: int
+        self, stimulus: InstanceStimulus, refusal: RefusalRecord, taken: StepExtras, attempt: int
     ) -> Step:
         self._cause = cause = Cause.of_refusal(refusal)
-        command = self.router.catalog.load_command(refusal.command.type, refusal.command.data)
+        command = self.router.registry.load_command(refusal.command.type, refusal.command.data)
         handler = self.router.definition.rejections.get(type(command))
         if handler is None:
             raise LookupError(
                 f"{self.router.definition.name} has no @rejected({type(command).__name__}) method "
                 f"any more; write one and retry, or skip this"
             )
-        return self._run(errand, cause, handler, (command, refusal.reason), taken, attempt)
+        return self._run(stimulus, cause, handler, (command, refusal.reason), taken, attempt)
 
     def look(self) -> Step:
         """Something changed in the store."""
@@ -306,11 +308,11 @@ class InstanceActor(DurableActor):
 
     def _run(
         self,
-        errand: InstanceErrand,
+        stimulus: InstanceStimulus,
         cause: Cause,
         handler: Handler,
         arguments: tuple[Any, ...],
-        taken: Besides | None,
+        taken: StepExtras | None,
         attempt: int = 1,
     ) -> Step:
         """Run a handler; the step is what it did."""
@@ -321,9 +323,9 @@ class InstanceActor(DurableActor):
                 self.instance, self.version, self.state, self.state_version
             )
             self._process = process
-        desk = process._desk  # noqa: SLF001 - a friend: it gives the object its event
-        desk.now = self.router.now()
-        desk.cause, desk.attempt = cause, attempt
+        unit = process._unit  # noqa: SLF001 - a friend: it gives the object its event
+        unit.now = self.router.now()
+        unit.cause, unit.attempt = cause, attempt
         try:
             try:  # noqa: SIM105 - `suppress` costs as much as a small handler
                 handler.function(process, *arguments)
@@ -332,11 +334,11 @@ class InstanceActor(DurableActor):
             step = make_step(self, process, cause, handler)
         except BaseException as error:  # noqa: BLE001 - the class, or a person, decides
             self._process = None
-            desk.clear()
-            return self._fail(errand, error, cause, attempt, process)
+            unit.clear()
+            return self._fail(stimulus, error, cause, attempt, process)
         if taken is not None:
-            step.besides = merged(taken, step.besides)
-        errand.came_of = "transitions"
+            step.extras = merged(taken, step.extras)
+        stimulus.outcome = "transitions"
         if self.is_complete:
             # Most will never go on; what they hold is let go while it is still at hand.
             self._process = None
@@ -344,13 +346,13 @@ class InstanceActor(DurableActor):
             self._look_again()
         return step
 
-    def _early(self, delivery: Delivery, taken: Besides | None) -> Step:
+    def _early(self, delivery: Delivery, taken: StepExtras | None) -> Step:
         """The event came before the start."""
         definition, record = self.router.definition, delivery.record
         if definition.early == "hold":
             self.seen = max(self.seen, record.position)
             self._holds_early = True
-            delivery.came_of = "held"
+            delivery.outcome = "held"
             # One that waited already stays where it is.
             return Step() if taken is not None else self._step(wait=record.position)
         if definition.early == "park":
@@ -361,47 +363,47 @@ class InstanceActor(DurableActor):
             return self._park(delivery, error, Cause.of_event(record), 1, taken, blocks=False)
         return self._skip(delivery, "skipped_early", taken)
 
-    def _skip(self, errand: InstanceErrand, why: str, taken: Besides | None) -> Step:
+    def _skip(self, stimulus: InstanceStimulus, why: str, taken: StepExtras | None) -> Step:
         # An empty step still goes through the journal: what it was decided by may not be on
         # disk yet, and the router must not be told before it is.
-        errand.came_of = why
-        return Step() if taken is None else self._step(besides=taken)
+        stimulus.outcome = why
+        return Step() if taken is None else self._step(extras=taken)
 
-    def _step(self, *, wait: int = 0, besides: Besides | None = None) -> Step:
+    def _step(self, *, wait: int = 0, extras: StepExtras | None = None) -> Step:
         name = self.router.definition.name
-        return Step(process=name, instance=self.instance, wait=wait, besides=besides)
+        return Step(process=name, instance=self.instance, wait=wait, extras=extras)
 
     def _fail(
         self,
-        errand: InstanceErrand,
+        stimulus: InstanceStimulus,
         error: BaseException,
         cause: Cause | None,
         attempt: int,
         process: ProcessManager | None = None,
     ) -> Step:
         """Something went wrong: try again later, go on without it, or set it aside."""
-        taken: Besides | None = None
-        if isinstance(errand, Delivery):
-            cause = Cause.of_event(errand.record)
-            if errand.is_waiting:
-                taken = Besides(unwait=errand.record.position)
-        elif isinstance(errand, TimerDue) and errand.timer.kind == "retry":
-            taken = Besides(due=errand.timer, unblock=True)
+        taken: StepExtras | None = None
+        if isinstance(stimulus, Delivery):
+            cause = Cause.of_event(stimulus.record)
+            if stimulus.is_waiting:
+                taken = StepExtras(unwait=stimulus.record.position)
+        elif isinstance(stimulus, TimerDue) and stimulus.timer.kind == "retry":
+            taken = StepExtras(due=stimulus.timer, unblock=True)
         if cause is None:
             # Not a handler's doing: it is said, and there is nothing to set aside.
             logger.error("%s %r failed", self.router.definition.name, self.instance, exc_info=error)
             return Step()
         if isinstance(error, AlreadyStarted):
-            return self._park(errand, error, cause, attempt, taken, blocks=False)
+            return self._park(stimulus, error, cause, attempt, taken, blocks=False)
         decision = self._decide(error, cause, attempt, process)
         if decision is SKIP:
-            if isinstance(errand, TimerDue) and taken is None:
-                taken = Besides(due=errand.timer)
-            elif isinstance(errand, Told):
-                taken = Besides(told=errand.refusal.ticket)
+            if isinstance(stimulus, TimerDue) and taken is None:
+                taken = StepExtras(due=stimulus.timer)
+            elif isinstance(stimulus, CommandRefused):
+                taken = StepExtras(told=stimulus.refusal.sequence)
             elif taken is not None:
                 # What is tried again may be a timeout or a refusal, and goes with its retry.
-                taken.told = cause.ticket
+                taken.told = cause.sequence
                 if cause.name:
                     name = self.router.definition.name
                     taken.cancel = [
@@ -409,14 +411,14 @@ class InstanceActor(DurableActor):
                     ]
             self.seen = max(self.seen, cause.position)
             self._look_again()
-            return self._skip(errand, "skipped_error", taken)
+            return self._skip(stimulus, "skipped_error", taken)
         if isinstance(decision, Retry):
             wait = decision.wait(attempt)
             if wait is not None:
                 now = self.router.now()
                 due = now + round(wait.total_seconds() * 1_000_000)
-                return self._try_later(errand, cause, attempt, due, taken)
-        return self._park(errand, error, cause, attempt, taken, blocks=True)
+                return self._try_later(stimulus, cause, attempt, due, taken)
+        return self._park(stimulus, error, cause, attempt, taken, blocks=True)
 
     def _decide(
         self, error: BaseException, cause: Cause, attempt: int, process: ProcessManager | None
@@ -439,56 +441,61 @@ class InstanceActor(DurableActor):
         return definition.retry or PARK
 
     def _try_later(
-        self, errand: InstanceErrand, cause: Cause, attempt: int, due: int, taken: Besides | None
+        self,
+        stimulus: InstanceStimulus,
+        cause: Cause,
+        attempt: int,
+        due: int,
+        taken: StepExtras | None,
     ) -> Step:
         name = self.router.definition.name
         timer = TimerRecord(due, name, self.instance, "retry", "retry")
         self._block = cause.block("retry", attempt, due)
         self.seen = max(self.seen, cause.position)
-        errand.came_of = "retries"
-        if isinstance(errand, TimerDue) and errand.timer.kind != "retry":
-            errand.is_put_off = True
-        made = Besides(timers=[timer], block=self._block)
-        besides = merged(taken, made)
-        assert besides is not None
-        besides.unblock = False
-        return self._step(besides=besides)
+        stimulus.outcome = "retries"
+        if isinstance(stimulus, TimerDue) and stimulus.timer.kind != "retry":
+            stimulus.is_put_off = True
+        made = StepExtras(timers=[timer], block=self._block)
+        extras = merged(taken, made)
+        assert extras is not None
+        extras.unblock = False
+        return self._step(extras=extras)
 
     def _park(
         self,
-        errand: InstanceErrand,
+        stimulus: InstanceStimulus,
         error: BaseException,
         cause: Cause,
         attempt: int,
-        taken: Besides | None,
+        taken: StepExtras | None,
         *,
         blocks: bool,
     ) -> Step:
         name = self.router.definition.name
         logger.warning("%s %r: %s was parked", name, self.instance, cause.id, exc_info=error)
         self.seen = max(self.seen, cause.position)
-        errand.came_of = "parked"
-        if isinstance(errand, TimerDue) and errand.timer.kind != "retry":
-            errand.is_put_off = True
-        made: Besides | None = None
+        stimulus.outcome = "parked"
+        if isinstance(stimulus, TimerDue) and stimulus.timer.kind != "retry":
+            stimulus.is_put_off = True
+        made: StepExtras | None = None
         if blocks:
             self._block = cause.block("parked", attempt, cause.due)
-            made = Besides(block=self._block)
-        besides = merged(taken, made)
-        if besides is not None and blocks:
-            besides.unblock = False
+            made = StepExtras(block=self._block)
+        extras = merged(taken, made)
+        if extras is not None and blocks:
+            extras.unblock = False
         now = self.router.now()
-        step = self._step(besides=besides)
+        step = self._step(extras=extras)
         step.park = parked_work(error, name, self.instance, cause, attempt, now, blocks=blocks)
         return step
 
-    def _try_again(self, errand: TimerDue) -> Step:
+    def _try_again(self, stimulus: TimerDue) -> Step:
         """The wait before another attempt is over."""
-        block, timer = self._block, errand.timer
+        block, timer = self._block, stimulus.timer
         if block is None or block.kind != "retry" or block.due != timer.due:
-            return self._step(besides=Besides(cancel=[timer]))
+            return self._step(extras=StepExtras(cancel=[timer]))
         attempt = block.attempts + 1
-        taken = Besides(due=timer, unblock=True)
+        taken = StepExtras(due=timer, unblock=True)
         definition, router = self.router.definition, self.router
         self._block = None
         self._look_again()
@@ -501,21 +508,21 @@ class InstanceActor(DurableActor):
             handler = definition.handlers[type(event)]
             if not self.version or self.is_complete:
                 self._process = definition.begin(self.instance, event)
-                self._process._desk.version = self.version  # noqa: SLF001 - a friend
-            return self._run(errand, cause, handler, (event,), taken, attempt)
+                self._process._unit.version = self.version  # noqa: SLF001 - a friend
+            return self._run(stimulus, cause, handler, (event,), taken, attempt)
         if block.name:
             due = self.timers.get(block.name, 0)
             if 0 < due <= router.now():
                 failed = TimerRecord(due, definition.name, self.instance, block.name, "timeout")
                 taken.cancel = [failed]
-                return self._time_out(errand, failed, taken, attempt)
+                return self._time_out(stimulus, failed, taken, attempt)
         else:
-            refusals = router.store.read_refusals(block.ticket - 1, 1)
-            if refusals and refusals[0].ticket == block.ticket:
-                taken.told = block.ticket
-                return self._refuse(errand, refusals[0], taken, attempt)
+            refusals = router.store.read_refusals(block.sequence - 1, 1)
+            if refusals and refusals[0].sequence == block.sequence:
+                taken.told = block.sequence
+                return self._refuse(stimulus, refusals[0], taken, attempt)
         # Somebody cancelled it, or moved it: then it comes by itself.
-        return self._step(besides=taken)
+        return self._step(extras=taken)
 
     # What waits in the store
 
@@ -594,10 +601,10 @@ class InstanceActor(DurableActor):
     def _waiting(self, position: int) -> Delivery:
         record = event_at(self.router.store, position)
         # Read when it is handled: one that cannot be must not stop the others.
-        errand = Delivery(record=record, event=None, is_waiting=True)
-        errand.actor = self
-        errand.is_own = True
-        return errand
+        stimulus = Delivery(record=record, event=None, is_waiting=True)
+        stimulus.actor = self
+        stimulus.is_own = True
+        return stimulus
 
     def _count_down(self) -> None:
         self._to_take_up -= 1
@@ -612,19 +619,19 @@ class InstanceActor(DurableActor):
     def _resume(self) -> None:
         """Nothing holds it up any more: timeouts and refusals may have been put off."""
         name, store = self.router.definition.name, self.router.store
-        self.router.timekeeper.release(name, self.instance)
+        self.router.timer_service.release(name, self.instance)
         after = 0
         while page := store.read_refusals(after, PAGE):
             for refusal in page:
                 if (refusal.command.process, refusal.command.instance) == (name, self.instance):
                     self._take_up_refusal(refusal)
-            after = page[-1].ticket
+            after = page[-1].sequence
 
     def _take_up_refusal(self, refusal: RefusalRecord) -> None:
-        errand = Told(refusal=refusal)
-        errand.actor = self
-        errand.is_own = True
-        self.envelopes.append(errand)
+        stimulus = CommandRefused(refusal=refusal)
+        stimulus.actor = self
+        stimulus.is_own = True
+        self.envelopes.append(stimulus)
 
     def _has_learnt(self, field: str, values: list[str]) -> bool:
         definition = self.router.definition
@@ -635,10 +642,10 @@ class InstanceActor(DurableActor):
         return definition.state.keys_of(self._process.__dict__)[field] in values
 
 
-def _is_own_waiting(errand: object) -> bool:
-    return isinstance(errand, Delivery) and errand.is_waiting
+def _is_own_waiting(stimulus: object) -> bool:
+    return isinstance(stimulus, Delivery) and stimulus.is_waiting
 
 
-def _nothing(errand: InstanceErrand, why: str = "nothing") -> Step:
-    errand.came_of = why
+def _nothing(stimulus: InstanceStimulus, why: str = "nothing") -> Step:
+    stimulus.outcome = why
     return Step()

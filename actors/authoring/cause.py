@@ -1,0 +1,87 @@
+"""What made an instance do something: an event, a timeout, or a refusal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from ..clock import from_micros
+from ..store import Block, EventRecord
+from .context import Context
+
+if TYPE_CHECKING:
+    from ..store import RefusalRecord, TimerRecord
+
+__all__ = ["Cause"]
+
+
+class Cause(Struct, gc=False):
+    """What made an instance do something: an event, a timeout, or a refusal.
+
+    `id` is the event's id, ``timeout:<name>``, or the refused command's id.
+    """
+
+    id: str
+    type: str
+    correlation_id: str
+    depth: int = 0
+    position: int = 0
+    event: EventRecord | None = None
+    name: str = ""
+    due: int = 0
+    sequence: int = 0
+    note: str | None = None
+    time: int = 0
+    causation_id: str | None = None
+
+    @classmethod
+    def of_event(cls, record: EventRecord) -> Cause:
+        return cls(
+            record.event_id,
+            record.type,
+            record.correlation_id,
+            record.depth,
+            record.position,
+            record,
+        )
+
+    @classmethod
+    def of_timer(cls, timer: TimerRecord, correlation_id: str) -> Cause:
+        cause = f"timeout:{timer.name}"
+        due = timer.due
+        return cls(cause, "timeout", correlation_id, name=timer.name, due=due, time=due)
+
+    @classmethod
+    def of_refusal(cls, refusal: RefusalRecord) -> Cause:
+        command = refusal.command
+        return cls(
+            command.command_id,
+            command.type,
+            command.correlation_id,
+            command.depth,
+            sequence=refusal.sequence,
+            note=refusal.reason,
+            time=command.time,
+            causation_id=command.causation_id,
+        )
+
+    def context(self, attempt: int, *, refreshing: bool = False) -> Context:
+        """What the handler may know of it."""
+        if self.event is not None:
+            return Context.of(self.event, attempt, refreshing=refreshing)
+        return Context(
+            event_id=self.id,
+            type=self.type,
+            stream="",
+            position=0,
+            time=from_micros(self.time),
+            correlation_id=self.correlation_id,
+            causation_id=self.causation_id,
+            attempt=attempt,
+            refreshing=refreshing,
+        )
+
+    def block(self, kind: str, attempts: int, due: int) -> Block:
+        """Why the instance goes no further, when this failed."""
+        return Block(kind, self.position, self.name, self.sequence, attempts, due)
