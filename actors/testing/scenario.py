@@ -14,7 +14,6 @@ from ..clock import to_micros
 from ..errors import Rejected, UnknownMessage
 from ..messages.codec import codecs, dump
 from ..messages.types import Command, Event
-from ..model.aggregate_definition import AggregateDefinition
 from ..model.domain import Domain
 from ..model.registry import Registry
 from .outcomes import AggregateOutcome, ProcessOutcome
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..core.stimuli import InstanceStimulus
+    from ..model.aggregate_definition import AggregateDefinition
     from ..model.process_definition import ProcessDefinition
 
 __all__ = ["Scenario"]

@@ -109,8 +109,8 @@ def test_a_command_that_makes_the_very_event_that_caused_it_is_stopped_at_once()
         (parked,) = runtime.parked()
         assert parked.error == (
             "procession.errors.InfiniteLoopError: loops.Echo.on_ping: the chain makes the very "
-            "event that caused it: Ping (loops::table-b@2) <- Ping (loops::table-b@1). End it in the "
-            "handler, or raise max_chain if it is meant to be this long"
+            "event that caused it: Ping (loops::table-b@2) <- Ping (loops::table-b@1). End it in "
+            "the handler, or raise max_chain if it is meant to be this long"
         )
 
 
