@@ -65,7 +65,7 @@ def fields(expected: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         _row("both", f"{name} = {one!r}") for name, one in expected.items() if found[name] == one
     )
     lines += (
-        _row("extras", f"{name} = {one!r}") for name, one in found.items() if name not in expected
+        _row("besides", f"{name} = {one!r}") for name, one in found.items() if name not in expected
     )
     return "\n".join(lines)
 

@@ -39,7 +39,7 @@ class Take(Command):
     item: str
 
 
-class Reload(Command):
+class Look(Command):
     box: str
 
 
@@ -76,8 +76,8 @@ class Box(Aggregate, identity="box"):
             raise Rejected(f"there is no {command.item}")
         return Taken(self.id, command.item)
 
-    @handle(Reload)
-    def look(self, command: Reload) -> None: ...
+    @handle(Look)
+    def look(self, command: Look) -> None: ...
 
     @apply(Put)
     def _put(self, event: Put) -> None:
@@ -163,7 +163,7 @@ def test_a_yielded_event_is_applied_before_the_next_line_runs() -> None:
 
 def test_a_command_without_events_writes_none_and_replies() -> None:
     with Runtime.ephemeral(depot()) as runtime:
-        assert runtime.ask(Reload("b1"), timeout=wait_for) == []
+        assert runtime.ask(Look("b1"), timeout=wait_for) == []
         assert runtime.get(Box, "b1") is None
 
 

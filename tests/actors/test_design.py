@@ -326,7 +326,7 @@ def test_a_step_that_sets_a_timeout_goes_on_by_it() -> None:
     assert check(Reminder) == []
 
 
-class PendingReplies(ProcessManager, correlate="order_id"):
+class Waiting(ProcessManager, correlate="order_id"):
     """Waits for a person, who cancels; what it prints first leads to nothing."""
 
     @handle(Placed, start=True)
@@ -345,11 +345,11 @@ class PendingReplies(ProcessManager, correlate="order_id"):
 
 
 def test_a_step_after_which_others_must_act_needs_no_answer() -> None:
-    assert check(PendingReplies) == []
+    assert check(Waiting) == []
 
 
 def test_what_others_did_already_is_not_waited_for_again() -> None:
-    class Deaf(PendingReplies):
+    class Deaf(Waiting):
         @handle(Paid)
         def on_paid(self, event: Paid) -> None:
             self.issue(Print(self.id))
@@ -358,7 +358,7 @@ def test_what_others_did_already_is_not_waited_for_again() -> None:
 
 
 def test_what_a_timeout_or_a_refusal_leads_to_can_come_before_others_act() -> None:
-    class Patient(PendingReplies):
+    class Patient(Waiting):
         @handle(Placed, start=True)
         def on_placed(self, event: Placed) -> None:
             self.issue(Print(self.id))

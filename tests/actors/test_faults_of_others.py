@@ -396,7 +396,7 @@ def holding(payment: type[Event] | None) -> tuple[Domain, type[ProcessManager]]:
     }
     if payment is not None:
         body["on_payment"] = handle(payment)(on_payment)
-    cls = make("PendingReplies", body, early="hold")
+    cls = make("Waiting", body, early="hold")
     domain = Domain("shop")
     domain.register(cls)
     return domain, cls

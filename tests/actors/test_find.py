@@ -25,7 +25,7 @@ from procession import (
 from procession.queries.reader import PAGE, Reader
 from procession.testing import VirtualClock
 
-unit = Domain("unit")
+desk = Domain("desk")
 
 
 class Opened(Event):
@@ -46,7 +46,7 @@ class Other(Command):
     case: str
 
 
-@unit.register
+@desk.register
 class Case(ProcessManager, correlate="case"):
     case: str = ""
     city: str = ""
@@ -72,7 +72,7 @@ class Case(ProcessManager, correlate="case"):
         pass
 
 
-@unit.register
+@desk.register
 class Patient(ProcessManager, correlate="case", retry=Retry(attempts=3), early="hold"):
     case: str = ""
 
@@ -89,7 +89,7 @@ class Patient(ProcessManager, correlate="case", retry=Retry(attempts=3), early="
             raise ValueError("no")
 
 
-@unit.register
+@desk.register
 class Clerk(Aggregate, identity="case"):
     @handle(Other)
     def other(self, command: Other) -> None:
@@ -107,7 +107,7 @@ def nothing_fails() -> Iterator[None]:
 
 @pytest.fixture
 def runtime(clock: VirtualClock) -> Iterator[Runtime]:
-    with Runtime.ephemeral(unit, clock=clock) as runtime:
+    with Runtime.ephemeral(desk, clock=clock) as runtime:
         yield runtime
 
 
@@ -289,10 +289,10 @@ def test_held_events_alone_are_no_instance(runtime: Runtime) -> None:
 
 
 def test_instances_are_found_beside_the_writer(tmp_path: Path) -> None:
-    with Runtime(tmp_path, unit, durability="none") as runtime:
+    with Runtime(tmp_path, desk, durability="none") as runtime:
         Case.fails = {"b"}
         publish(runtime, Opened("a"), Opened("b"))
-        with Runtime(tmp_path, unit, read_only=True) as reader:
+        with Runtime(tmp_path, desk, read_only=True) as reader:
             assert ids(reader.find(Case)) == ["a", "b"]
             assert ids(reader.find(Case, suspended=True)) == ["b"]
 

@@ -15,7 +15,7 @@ from procession.messages.identifiers import category_of, check_stream, id_of
 from procession.store import MAX_NAME_BYTES
 
 
-class UnitOfWork(Enum):
+class Desk(Enum):
     NORTH = "north"
     SOUTH = 2
     NOWHERE = None
@@ -41,8 +41,8 @@ class Room(StrEnum):
         (-7, "-7"),
         (2**70, str(2**70)),
         (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
-        (UnitOfWork.NORTH, "north"),
-        (UnitOfWork.SOUTH, "2"),
+        (Desk.NORTH, "north"),
+        (Desk.SOUTH, "2"),
         (Floor.FIRST, "1"),
         (Room.HALL, "hall"),
     ],
@@ -53,7 +53,7 @@ def test_text_whole_numbers_uuids_and_members_of_these_are_ids(value: object, te
     assert type(found) is str
 
 
-@pytest.mark.parametrize("value", [None, True, 1.0, b"o1", ["o1"], object(), UnitOfWork.NOWHERE])
+@pytest.mark.parametrize("value", [None, True, 1.0, b"o1", ["o1"], object(), Desk.NOWHERE])
 def test_anything_else_is_no_id_and_the_message_says_whose(value: object) -> None:
     with pytest.raises(InvalidMessage, match=r"order_id: .* is no id; ids are text, whole numbers"):
         id_of(value, "order_id")

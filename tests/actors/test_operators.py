@@ -47,7 +47,7 @@ class Written(Event):
 
 
 @library.register
-class UnitOfWork(Aggregate, identity="book"):
+class Desk(Aggregate, identity="book"):
     @handle(Write)
     def write(self, command: Write) -> Written:
         return Written(self.id)
@@ -93,7 +93,7 @@ class Visit(ProcessManager, correlate="book"):
 
 
 both = Domain("both")
-both.register(Loan, Visit, UnitOfWork)
+both.register(Loan, Visit, Desk)
 
 
 def lend(runtime: Runtime, book: str, **more: Any) -> None:

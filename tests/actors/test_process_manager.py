@@ -333,10 +333,10 @@ def test_a_new_instance_of_a_function_has_only_its_id() -> None:
 
 
 def test_an_id_from_an_enum_member_is_its_value() -> None:
-    class UnitOfWork(Enum):
+    class Desk(Enum):
         NORTH = "north"
 
     class Moved(Event):
-        unit: UnitOfWork
+        desk: Desk
 
-    assert ids_of(correlating("unit", Moved), Moved(UnitOfWork.NORTH)) == ["north"]
+    assert ids_of(correlating("desk", Moved), Moved(Desk.NORTH)) == ["north"]

@@ -26,7 +26,7 @@ from procession import (
 from procession.store import LmdbStore
 from procession.testing import VirtualClock
 
-unit = Domain("unit")
+desk = Domain("desk")
 
 
 class Opened(Event):
@@ -53,7 +53,7 @@ class Remind(Command):
     case: str
 
 
-@unit.register
+@desk.register
 class Clerk(Aggregate, identity="case"):
     @handle(Remind)
     def remind(self, command: Remind) -> Nudged:
@@ -71,7 +71,7 @@ class Faulty(ProcessManager):
             raise error(f"no {type(event).__name__}")
 
 
-@unit.register
+@desk.register
 class Case(Faulty, correlate="case"):
     case: str = ""
     invoice: Indexed[str] = ""
@@ -115,7 +115,7 @@ def by_initials(event: Added) -> Any:
     return None if event.case == "nobody" else list(event.case)
 
 
-@unit.register
+@desk.register
 class Board(Faulty, streams=["board"], early="hold"):
     @handle(Opened, start=True, correlate=letters)
     def opened(self, event: Opened) -> None:
@@ -135,7 +135,7 @@ def nothing_fails() -> Iterator[None]:
 
 @pytest.fixture
 def runtime(clock: VirtualClock) -> Iterator[Runtime]:
-    with Runtime.ephemeral(unit, clock=clock) as runtime:
+    with Runtime.ephemeral(desk, clock=clock) as runtime:
         yield runtime
 
 
@@ -275,17 +275,17 @@ def test_an_event_that_cannot_be_correlated_is_parked_without_an_instance(
 
 
 def test_what_no_router_has_come_to_is_not_delivered_yet(tmp_path: Path) -> None:
-    with Runtime(tmp_path, Domain("unit"), durability="none") as runtime:
+    with Runtime(tmp_path, Domain("desk"), durability="none") as runtime:
         for event_id, event in {"e1": Opened("a"), "e2": Paid("i-a")}.items():
             runtime.publish(event, stream="outside-1", event_id=event_id)
-    with Runtime(tmp_path, unit, read_only=True) as reader:
+    with Runtime(tmp_path, desk, read_only=True) as reader:
         assert why(reader, "e1") == ("not delivered yet", "")
         (row,) = reader.why("e2")
         assert (row.instance, row.outcome) == (None, "not delivered yet")
-    with Runtime(tmp_path, unit, durability="none") as runtime:
+    with Runtime(tmp_path, desk, durability="none") as runtime:
         runtime.settle(timeout=10)
         assert why(runtime, "e1")[0] == "started"
-    with Runtime(tmp_path, unit, read_only=True) as reader:
+    with Runtime(tmp_path, desk, read_only=True) as reader:
         assert why(reader, "e1")[0] == "started"
         assert why(reader, "e2")[0] == "not for us"
 
@@ -360,10 +360,10 @@ def test_stuck_tells_who_has_not_moved_and_what_for(runtime: Runtime, clock: Vir
 
 
 def test_stuck_goes_by_the_clock_of_whoever_looks(tmp_path: Path, clock: VirtualClock) -> None:
-    with Runtime(tmp_path, unit, clock=clock, durability="none") as runtime:
+    with Runtime(tmp_path, desk, clock=clock, durability="none") as runtime:
         publish(runtime, e1=Opened("a"))
     clock.advance(timedelta(hours=1))
-    with Runtime(tmp_path, unit, clock=clock, read_only=True) as reader:
+    with Runtime(tmp_path, desk, clock=clock, read_only=True) as reader:
         assert [one.id for one in reader.stuck(Case, timedelta(hours=1))] == ["a"]
         assert list(reader.stuck(Case, timedelta(hours=2))) == []
 

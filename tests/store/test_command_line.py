@@ -70,7 +70,7 @@ def test_an_error_is_one_line_and_it_ends_with_2(
 
 def test_it_runs_as_a_module(path: Path) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "store", "verify", str(path)],
+        [sys.executable, "-m", "procession", "verify", str(path)],
         capture_output=True,
         text=True,
         check=False,

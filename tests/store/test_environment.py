@@ -342,7 +342,7 @@ def in_child(work):
         "commit([append(b'2')])",
         "read_log(0, 1)",
         "last_position()",
-        "last_tickets()",
+        "last_sequences()",
         "last_waiting('P', 'a')",
     ],
 )

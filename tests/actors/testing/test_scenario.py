@@ -122,7 +122,7 @@ class Order(Aggregate, identity="order_id"):
 
 
 @shop.register
-class UnitOfWork(Aggregate, identity="order_id"):
+class Desk(Aggregate, identity="order_id"):
     @handle(Pay)
     def pay(self, command: Pay) -> Paid | PaymentFailed:
         return Paid(self.id)
