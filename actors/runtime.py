@@ -15,8 +15,9 @@ import pykka
 
 from .authoring.process_manager import due_time
 from .clock import Clock, SystemClock, stopwatch
+from .core.carry_out import CommandDelivered
 from .engine.admin import Admin
-from .engine.aggregate_actor import Request
+from .engine.aggregate_actor import CommandMessage
 from .engine.engine import Engine, Options
 from .engine.ingress import Ingress, Receipt, Receipts
 from .engine.pending_replies import Reply
@@ -52,7 +53,7 @@ __all__ = ["Runtime"]
 
 logger = logging.getLogger("procession")
 
-PATIENCE = 30.0
+CLOSE_TIMEOUT = 30.0
 """Seconds that `close` waits for handlers."""
 
 TOGETHER = 1_024
@@ -140,7 +141,7 @@ class Runtime:
                 self._running.start()
             except BaseException:
                 self._is_closed = True
-                self._end(PATIENCE)
+                self._end(CLOSE_TIMEOUT)
                 raise
 
     @classmethod
@@ -220,11 +221,11 @@ class Runtime:
         engine = self._engine("ask")
         timeout = _seconds("ask", timeout)
         record = self._ingress.command(command, command_id)
-        future: Reply[list[Event]] = Reply.within(engine.command_queue.waiting)
+        future: Reply[list[Event]] = Reply.within(engine.services.replies)
         before = None if command_id is None else self._store.result_of(record.command_id)
         if before is None:
             engine.command_queue.send(
-                Request(command=record, reply_to=future, is_from_outside=command_id is not None)
+                CommandMessage(CommandDelivered(record, command_id is not None), future)
             )
             engine.dispatcher.nudge()
         else:
@@ -605,7 +606,7 @@ class Runtime:
             whether it was set
 
         """
-        now = self._engine("move_timeout").command_queue.now()
+        now = self._engine("move_timeout").services.now()
         return self._adjust("move_timeout", cls, id, name, due_time(now, when), by)
 
     def cancel_timeout(
@@ -698,7 +699,7 @@ class Runtime:
         """Counters since this runtime was opened, and gauges, by name."""
         return self._engine("stats", waits=False).stats()
 
-    def close(self, *, timeout: float | None = PATIENCE) -> None:
+    def close(self, *, timeout: float | None = CLOSE_TIMEOUT) -> None:
         """Finish what is in hand, stop every actor and thread, and let go of the store.
 
         Whoever still waits for something gets a `ClosedError`. Closing again does nothing; from
@@ -779,11 +780,11 @@ class Runtime:
         stored = self._store.checkpoint(process)
         if self._running is None:
             return stored
-        return max(stored, self._running.router_of[process].done)
+        return max(stored, self._running.router_of[process].done_up_to)
 
     @staticmethod
     def _write(engine: Engine, works: list[Receipt]) -> None:
-        receipts = Receipts(works, engine.command_queue)
+        receipts = Receipts(works, engine.command_queue, engine.services.replies)
         engine.journal.add_all(works)
         receipts.wait()
 

@@ -1,47 +1,336 @@
-"""From what a handler did to what is written: causes, transitions, commands, timers, keys."""
+"""What one stimulus does to one instance: plain values in, plain values out.
+
+No actor, thread, store or clock is known here. A running instance, a rebuilt one and one in a
+scenario are decided by the same function, each with surroundings of its own.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import InfiniteLoopError
+from msgspec.structs import replace
+
+from ..authoring.cause import Cause
+from ..authoring.process_manager import ProcessManager, SkippedWhileRefreshing
+from ..errors import AlreadyStarted, EarlyEvent
 from ..store import (
     CommandRecord,
-    EventRecord,
+    RefusalRecord,
     Step,
     StepExtras,
     TimerRecord,
     TransitionRecord,
 )
+from .cycles import refuse_cycle
+from .decision import Decision
+from .failures import fail
+from .ports import UNREADABLE
+from .process_state import ProcessState
+from .stimuli import CommandRefused, EventDelivered, Reload, RetryDue, TimeoutDue
 
 if TYPE_CHECKING:
-    from ..authoring.cause import Cause
     from ..authoring.decorators import Handler
-    from ..authoring.process_manager import ProcessManager
-    from ..engine.instance_actor import InstanceActor
-    from ..engine.router import Router
+    from ..model.plans import ProcessPlan
+    from .ports import Reads
+    from .stimuli import Stimulus
 
-__all__ = ["learn", "make_step", "refuse_loop"]
+__all__ = ["EMPTY", "changed_keys", "decide", "take"]
+
+EMPTY = Step()
+"""The step of a decision that is still being made."""
 
 
-def make_step(
-    actor: InstanceActor, process: ProcessManager, cause: Cause, handler: Handler
+def decide(plan: ProcessPlan, state: ProcessState, stimulus: Stimulus, reads: Reads) -> Decision:
+    """Decide what comes of a stimulus; a failure is an outcome as well.
+
+    Args:
+        plan: what is known of the process manager
+        state: the instance before it, which is left as it is
+        stimulus: what happens
+        reads: answers what is asked of the log
+
+    Returns:
+        what is to be written, and the instance as it is from then on
+
+    """
+    decision = Decision(state, EMPTY)
+    try:
+        decision.step = take(plan, decision, stimulus, reads)
+    except BaseException as error:  # noqa: BLE001 - the class, or a person, decides about it
+        decision.step = fail(plan, decision, stimulus, error)
+    return decision
+
+
+def take(plan: ProcessPlan, decision: Decision, stimulus: Stimulus, reads: Reads) -> Step:
+    """As `decide`, with failures raised: fills in the decision and returns its step.
+
+    Raises:
+        BaseException: what a handler raised, or why there was none to run
+
+    """
+    if type(stimulus) is EventDelivered:
+        return _take_event(plan, decision, stimulus, reads)
+    if type(stimulus) is TimeoutDue:
+        return _take_timeout(plan, decision, stimulus, reads)
+    if type(stimulus) is CommandRefused:
+        return _take_refusal(plan, decision, stimulus, reads)
+    if type(stimulus) is RetryDue:
+        return _try_again(plan, decision, stimulus, reads)
+    assert type(stimulus) is Reload
+    decision.reload = True
+    return _nothing(decision)
+
+
+# What happens
+
+
+def _take_event(
+    plan: ProcessPlan, decision: Decision, stimulus: EventDelivered, reads: Reads
 ) -> Step:
-    """The transition that a handler made, with all that follows; the actor moves on to it."""
-    router = actor.router
-    definition = router.definition
+    state, record = decision.state, stimulus.record
+    if stimulus.was_held:
+        state = decision.state = replace(state, to_take_up=state.to_take_up - 1)
+        decision.reload = not state.to_take_up
+        if state.block is not None:
+            return _nothing(decision)
+        decision.taken = StepExtras(unwait=record.position)
+    elif record.position <= state.seen and not stimulus.refreshing:
+        return _nothing(decision, "seen_again")
+    elif state.block is not None or state.to_take_up:
+        decision.state = replace(state, seen=record.position)
+        decision.outcome = "waiting"
+        return Step(process=plan.name, instance=state.instance, wait=record.position)
+    decision.cause = Cause.of_event(record)
+    if record.type == UNREADABLE:
+        raise record.message
+    event, learnt = stimulus.event, stimulus.learnt
+    if event is None:
+        if plan.subscription.handler_of(record) is None:
+            # It waited for a handler that was removed since.
+            return _skip(plan, decision, "not_for_us")
+        event = plan.subscription.load(record)
+        learnt = plan.subscription.learnt_of(event)
+    definition = plan.definition
+    handler = definition.handlers[type(event)]
+    process = state.process
+    if state.is_complete and not (definition.restart and handler.start):
+        return _skip(plan, decision, "skipped_complete")
+    if state.is_complete or not state.version:
+        if not (handler.start or definition.stateless or stimulus.refreshing):
+            return _come_early(plan, decision, stimulus)
+        process = definition.begin(state.instance, event)
+        process._unit.version = state.version  # noqa: SLF001 - a friend
+    elif handler.start == "only" and not stimulus.refreshing:
+        raise AlreadyStarted(
+            f"{plan.name} {state.instance!r} is running, and {handler.name} only starts: "
+            f"this {record.type} would start it a second time; skip it, or write start=True"
+        )
+    if learnt is not None:
+        process = process or state.restore(definition)
+        field, values = learnt
+        if definition.state.keys_of(process.__dict__)[field] not in values:
+            return _skip(plan, decision, "not_for_us")
+    content = hash((record.type, record.stream, record.data))
+    if record.depth and not stimulus.refreshing:
+        refuse_cycle(plan, record, handler, reads, is_suspicious=content == state.content)
+    return _run(plan, decision, stimulus, reads, handler, (event,), process, content)
+
+
+def _come_early(plan: ProcessPlan, decision: Decision, stimulus: EventDelivered) -> Step:
+    """The event came before the start."""
+    state, record = decision.state, stimulus.record
+    if plan.definition.early == "hold":
+        decision.state = replace(state, seen=max(state.seen, record.position), holds_early=True)
+        decision.outcome = "held"
+        if stimulus.was_held:
+            # It stays where it is.
+            return Step()
+        return Step(process=plan.name, instance=state.instance, wait=record.position)
+    if plan.definition.early == "park":
+        raise EarlyEvent(
+            f"{plan.name} {state.instance!r} has not started: this {record.type} came "
+            f"before its start; retry it when it has, or skip it"
+        )
+    return _skip(plan, decision, "skipped_early")
+
+
+def _take_timeout(
+    plan: ProcessPlan, decision: Decision, stimulus: TimeoutDue, reads: Reads
+) -> Step:
+    state, timer = decision.state, stimulus.timer
+    if state.block is not None or state.to_take_up:
+        decision.is_put_off = True
+        return _nothing(decision)
+    if state.is_complete or (state.timers or {}).get(timer.name) != timer.due:
+        # It was moved or cancelled, or the process has ended, since it was read.
+        return _only(plan, decision, StepExtras(cancel=[timer]))
+    decision.taken = StepExtras(due=timer)
+    return _time_out(plan, decision, stimulus, reads, timer)
+
+
+def _time_out(
+    plan: ProcessPlan,
+    decision: Decision,
+    stimulus: TimeoutDue | RetryDue,
+    reads: Reads,
+    timer: TimerRecord,
+) -> Step:
+    decision.cause = Cause.of_timer(timer, decision.state.correlation_id)
+    handler = plan.definition.timeouts.get(timer.name)
+    if handler is None:
+        raise LookupError(
+            f"{plan.name} has no @timeout({timer.name!r}) method any more; "
+            f"write one and retry, or skip this"
+        )
+    return _run(plan, decision, stimulus, reads, handler, ())
+
+
+def _take_refusal(
+    plan: ProcessPlan, decision: Decision, stimulus: CommandRefused, reads: Reads
+) -> Step:
+    state, refusal = decision.state, stimulus.refusal
+    if state.block is not None or state.to_take_up:
+        # The refusal stays where it is; the instance looks for it when it goes on.
+        return _nothing(decision)
+    decision.taken = StepExtras(told=refusal.sequence)
+    if state.is_complete:
+        return _skip(plan, decision, "skipped_complete")
+    return _refuse(plan, decision, stimulus, reads, refusal)
+
+
+def _refuse(
+    plan: ProcessPlan,
+    decision: Decision,
+    stimulus: CommandRefused | RetryDue,
+    reads: Reads,
+    refusal: RefusalRecord,
+) -> Step:
+    decision.cause = Cause.of_refusal(refusal)
+    command = plan.registry.load_command(refusal.command.type, refusal.command.data)
+    handler = plan.definition.rejections.get(type(command))
+    if handler is None:
+        raise LookupError(
+            f"{plan.name} has no @rejected({type(command).__name__}) method "
+            f"any more; write one and retry, or skip this"
+        )
+    return _run(plan, decision, stimulus, reads, handler, (command, refusal.reason))
+
+
+def _try_again(plan: ProcessPlan, decision: Decision, stimulus: RetryDue, reads: Reads) -> Step:
+    """Another attempt at what failed."""
+    state, timer = decision.state, stimulus.timer
+    block = state.block
+    if block is None or block.kind != "retry" or block.due != timer.due:
+        return _only(plan, decision, StepExtras(cancel=[timer]))
+    decision.attempt = block.attempts + 1
+    decision.taken = taken = StepExtras(due=timer, unblock=True)
+    state = decision.state = replace(state, block=None)
+    decision.reload = True
+    if block.position:
+        record = reads.event_at(block.position)
+        decision.cause = Cause.of_event(record)
+        if record.type == UNREADABLE:
+            raise record.message
+        event = plan.subscription.load(record)
+        process = state.process
+        if not state.version or state.is_complete:
+            process = plan.definition.begin(state.instance, event)
+            process._unit.version = state.version  # noqa: SLF001 - a friend
+        handler = plan.definition.handlers[type(event)]
+        return _run(plan, decision, stimulus, reads, handler, (event,), process)
+    if block.name:
+        due = (state.timers or {}).get(block.name, 0)
+        if 0 < due <= stimulus.now:
+            failed = TimerRecord(due, plan.name, state.instance, block.name, "timeout")
+            taken.cancel = [failed]
+            return _time_out(plan, decision, stimulus, reads, failed)
+    else:
+        refusal = reads.refusal(block.sequence)
+        if refusal is not None:
+            taken.told = block.sequence
+            return _refuse(plan, decision, stimulus, reads, refusal)
+    # An operator cancelled it, or moved it: then it comes by itself.
+    return _only(plan, decision, taken)
+
+
+# What comes of it
+
+
+def _nothing(decision: Decision, why: str = "nothing") -> Step:
+    # An empty step still goes through the journal: what it was decided by may not be on disk
+    # yet, and the router must not be told before it is.
+    decision.outcome = why
+    return Step()
+
+
+def _only(plan: ProcessPlan, decision: Decision, extras: StepExtras) -> Step:
+    return Step(process=plan.name, instance=decision.state.instance, extras=extras)
+
+
+def _skip(plan: ProcessPlan, decision: Decision, why: str) -> Step:
+    decision.outcome = why
+    return Step() if decision.taken is None else _only(plan, decision, decision.taken)
+
+
+def _run(
+    plan: ProcessPlan,
+    decision: Decision,
+    stimulus: EventDelivered | TimeoutDue | CommandRefused | RetryDue,
+    reads: Reads,
+    handler: Handler,
+    arguments: tuple[object, ...],
+    process: ProcessManager | None = None,
+    content: int | None = None,
+) -> Step:
+    """Run a handler; the step is what it did."""
+    before = decision.state
+    if process is None:
+        process = before.restore(plan.definition)
+    cause = decision.cause
+    assert cause is not None
+    unit = process._unit  # noqa: SLF001 - a friend: it gives the object its event
+    unit.now = stimulus.now
+    unit.cause, unit.attempt = cause, decision.attempt
+    if stimulus.refreshing:
+        unit.context = cause.context(1, refreshing=True)
+    decision.process = process
+    try:  # noqa: SIM105 - `suppress` costs as much as a small handler
+        handler.function(process, *arguments)
+    except SkippedWhileRefreshing:
+        pass
+    step = _transition(plan, decision, stimulus, reads, handler, process, content)
+    if decision.taken is not None:
+        step.extras = _merged(decision.taken, step.extras)
+    decision.outcome = "transitions"
+    if before.holds_early:
+        decision.reload = True
+    return step
+
+
+def _transition(
+    plan: ProcessPlan,
+    decision: Decision,
+    stimulus: EventDelivered | TimeoutDue | CommandRefused | RetryDue,
+    reads: Reads,
+    handler: Handler,
+    process: ProcessManager,
+    content: int | None,
+) -> Step:
+    """The transition that a handler made, with all that follows; the state moves on to it."""
+    before, cause = decision.state, decision.cause
+    assert cause is not None
+    definition, name = plan.definition, plan.name
     unit = process._unit  # noqa: SLF001 - a friend
-    instance, correlation_id = actor.instance, cause.correlation_id
+    instance, correlation_id, now = before.instance, cause.correlation_id, stimulus.now
     is_complete = handler.end or unit.complete or definition.stateless
-    version = actor.version + 1
-    state = definition.state.dump(process.__dict__)
-    now = unit.now
+    version = before.version + 1
+    fields = definition.state.dump(process.__dict__)
     commands: list[tuple[str, str, bytes]] = []
     queued: list[CommandRecord] = []
     extras: StepExtras | None = None
     for number, (command, data, shared, due) in enumerate(unit.issued):
-        kind, stream = router.registry.address(command)
-        command_id = f"{definition.name}-{instance}@{version}.{number}"
+        kind, stream = plan.registry.address(command)
+        command_id = f"{name}-{instance}@{version}.{number}"
         commands.append((command_id, kind, data))
         record = CommandRecord(
             command_id,
@@ -51,7 +340,7 @@ def make_step(
             data,
             correlation_id,
             cause.id,
-            definition.name,
+            name,
             instance,
             version,
             cause.depth,
@@ -60,27 +349,50 @@ def make_step(
         )
         if due:
             extras = extras or StepExtras(timers=[], cancel=[])
-            extras.timers.append(
-                TimerRecord(due, definition.name, instance, command_id, "command", record)
-            )
+            extras.timers.append(TimerRecord(due, name, instance, command_id, "command", record))
         else:
             queued.append(record)
-    timers = _without_left(actor, now) if actor.timers else actor.timers
-    asked = unit.timers or {}
+    timers = before.timers
+    if timers and not stimulus.is_ahead:
+        timers = _still_held(plan, before, reads, now)
+    asked = unit.timers
     if extras is not None or asked or (is_complete and timers):
         extras = extras or StepExtras(timers=[], cancel=[])
-        timers = _set_timers(actor, timers, asked, extras, is_complete=is_complete)
-    if cause.name and cause.name not in asked and timers.get(cause.name) == cause.due:
-        timers = {name: due for name, due in timers.items() if name != cause.name}
-    if definition.state.indexed:
-        extras = learn(actor, process, extras)
+        timers = _set_timers(plan, instance, timers or {}, asked or {}, extras, is_complete)
+    if (
+        cause.name
+        and timers
+        and cause.name not in (asked or ())
+        and timers.get(cause.name) == cause.due
+    ):
+        timers = {what: when for what, when in timers.items() if what != cause.name}
     unit.clear()
-    unit.version = actor.version = version
-    actor.seen = max(actor.seen, cause.position)
-    actor.state, actor.state_version = state, definition.state_version
-    actor.is_complete = is_complete
-    actor.timers = timers
-    actor.correlation_id = correlation_id
+    unit.version = version
+    seen = max(before.seen, cause.position)
+    state = ProcessState(
+        instance,
+        version,
+        seen,
+        is_complete,
+        fields,
+        definition.state_version,
+        timers,
+        before.indexed,
+        correlation_id,
+        before.block,
+        before.to_take_up,
+        before.holds_early,
+        before.content if content is None else content,
+        # Most that are complete never go on; what they hold is let go.
+        None if is_complete else process,
+    )
+    if definition.state.indexed:
+        state.indexed = definition.state.keys_of(process.__dict__)
+        changed = changed_keys(before.indexed, state.indexed)
+        if changed:
+            extras = extras or StepExtras()
+            extras.index = changed
+    decision.state = state
     transition = TransitionRecord(
         version,
         now,
@@ -88,44 +400,42 @@ def make_step(
         is_complete,
         cause.id,
         correlation_id,
-        actor.seen,
-        state,
+        seen,
+        fields,
         commands,
         timers or None,
         cause.note,
         definition.state_version,
     )
-    return Step(None, definition.name, instance, transition, queued, extras=extras)
+    return Step(None, name, instance, transition, queued, extras=extras)
 
 
-def _without_left(actor: InstanceActor, now: int) -> dict[str, int]:
+def _still_held(
+    plan: ProcessPlan, state: ProcessState, reads: Reads, now: int
+) -> dict[str, int] | None:
     """What is due later, without the commands that were held back and have left since."""
-    timers = actor.timers
-    late = [(what, due) for what, due in timers.items() if due <= now]
-    if not late or actor.handed != actor.answered:
-        # Nothing, or some of it is not on disk yet; then it is looked for another time.
-        return timers
-    name, timer_service = actor.router.definition.name, actor.router.timer_service
-    for what, due in late:
-        if not what.startswith(f"{name}-{actor.instance}@"):
-            # A timeout: it goes when it fires.
-            continue
-        if timer_service.held_back(TimerRecord(due, name, actor.instance, what, "command")) is None:
-            timers = {other: when for other, when in timers.items() if other != what}
-    return timers
+    timers = state.timers or {}
+    left = {
+        what
+        for what, due in timers.items()
+        # A timeout goes when it fires.
+        if due <= now
+        and what.startswith(f"{plan.name}-{state.instance}@")
+        and reads.held_back(TimerRecord(due, plan.name, state.instance, what, "command")) is None
+    }
+    return {what: due for what, due in timers.items() if what not in left} if left else timers
 
 
 def _set_timers(
-    actor: InstanceActor,
+    plan: ProcessPlan,
+    instance: str,
     before: dict[str, int],
     asked: dict[str, int | None],
     extras: StepExtras,
-    *,
     is_complete: bool,
 ) -> dict[str, int]:
     """Note what is set and cancelled; returns all that is due later."""
-    process, instance = actor.router.definition.name, actor.instance
-    timeouts = actor.router.definition.timeouts
+    timeouts = plan.definition.timeouts
     timers = dict(before)
     for held in extras.timers:
         timers[held.name] = held.due
@@ -142,70 +452,33 @@ def _set_timers(
         extras.timers = [held for held in extras.timers if held.name in timers]
     for what, due in asked.items():
         if due is not None and what in timers:
-            extras.timers.append(TimerRecord(due, process, instance, what, "timeout"))
+            extras.timers.append(TimerRecord(due, plan.name, instance, what, "timeout"))
     for what, due in before.items():
         if timers.get(what) != due:
             kind = "timeout" if what in timeouts else "command"
-            extras.cancel.append(TimerRecord(due, process, instance, what, kind))
+            extras.cancel.append(TimerRecord(due, plan.name, instance, what, kind))
     return timers
 
 
-def learn(
-    actor: InstanceActor, process: ProcessManager, extras: StepExtras | None
-) -> StepExtras | None:
-    """Note which learnt keys changed."""
-    keys = actor.router.definition.state.keys_of(process.__dict__)
-    before = actor.indexed
-    changed = [
-        (field, before.get(field), value)
+def changed_keys(
+    before: dict[str, str | None] | None, keys: dict[str, str | None]
+) -> list[tuple[str, str | None, str | None]]:
+    """The learnt keys that differ: the field, the value that it had, the value that it has."""
+    known = before or {}
+    return [
+        (field, known.get(field), value)
         for field, value in keys.items()
-        if before.get(field) != value
+        if known.get(field) != value
     ]
-    if changed:
-        extras = extras or StepExtras()
-        extras.index = changed
-        actor.indexed = keys
-    return extras
 
 
-SAMPLE = 8
-"""Every so many links, a chain is looked at for coming back to itself."""
-
-
-def refuse_loop(
-    router: Router, record: EventRecord, handler: Handler, *, is_suspicious: bool
-) -> None:
-    """Stop a chain that is too long, or that made the very same event before.
-
-    Args:
-        router: of the process manager
-        record: the event
-        handler: that would run
-        is_suspicious: whether the instance's last event was just the same
-
-    Raises:
-        InfiniteLoopError: with the chain
-
-    """
-    depth = record.depth
-    if not is_suspicious and depth < router.max_chain and depth % SAMPLE:
-        return
-    chain = [record]
-    seen = record
-    while seen.causation_id is not None and len(chain) <= SAMPLE:
-        cause = router.cause_of(seen.causation_id)
-        if cause is None:
-            break
-        chain.append(cause)
-        seen = cause
-    same = any(
-        (one.type, one.stream, one.data) == (record.type, record.stream, record.data)
-        for one in chain[1:]
-    )
-    if same or depth >= router.max_chain:
-        told = " <- ".join(f"{one.type.split('.')[1]} ({one.event_id})" for one in chain)
-        why = "makes the very event that caused it" if same else f"is {depth} events long"
-        raise InfiniteLoopError(
-            f"{router.definition.name}.{handler.name}: the chain {why}: {told}. End it in the "
-            f"handler, or raise max_chain if it is meant to be this long"
-        )
+def _merged(taken: StepExtras, made: StepExtras | None) -> StepExtras:
+    """What a step takes and what it makes, in one."""
+    if made is None:
+        return taken
+    made.due = taken.due
+    made.cancel = [*taken.cancel, *made.cancel]
+    made.unwait = taken.unwait
+    made.told = taken.told
+    made.unblock = taken.unblock
+    return made

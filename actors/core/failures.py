@@ -1,19 +1,207 @@
-"""What is set aside for a person: how an error and its cause become a record."""
+"""What becomes of an error: another attempt later, going on without it, or setting it aside."""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
-from ..store import ParkedRecord
+from msgspec.structs import replace
+
+from ..authoring.cause import Cause
+from ..authoring.retry import PARK, SKIP, Retry
+from ..errors import AlreadyStarted, EarlyEvent, InvalidMessage, UnknownMessage
+from ..store import CorruptRecord, ParkedRecord, Step, StepExtras, TimerRecord
+from .stimuli import CommandRefused, EventDelivered, RetryDue, TimeoutDue
 
 if TYPE_CHECKING:
-    from ..authoring.cause import Cause
-    from ..store import CommandRecord, EventRecord
+    from ..model.plans import ProcessPlan
+    from ..store import Block, CommandRecord, EventRecord
+    from .decision import Decision
+    from .ports import Reads
+    from .stimuli import Stimulus
 
-__all__ = ["parked_command", "parked_effect", "parked_event", "parked_sequence", "parked_work"]
+__all__ = [
+    "cause_unread",
+    "fail",
+    "parked_command",
+    "parked_effect",
+    "parked_event",
+    "parked_sequence",
+]
+
+logger = logging.getLogger("procession")
 
 LONGEST_TEXT = 10_000
 """Characters that are kept of an error's text, which may quote a whole payload."""
+
+_UNREADABLE = (InvalidMessage, UnknownMessage, CorruptRecord)
+
+
+def fail(plan: ProcessPlan, decision: Decision, stimulus: Stimulus, error: BaseException) -> Step:
+    """What an instance does about an error, by its class or by `on_error`.
+
+    Args:
+        plan: of the process manager
+        decision: as far as it came; its state moves on
+        stimulus: at which the instance failed
+        error: what was raised
+
+    Returns:
+        the step that has it tried again, skipped or parked
+
+    """
+    cause, process = decision.cause, decision.process
+    # What the handler did to the object is undone by making it anew.
+    decision.state = replace(decision.state, process=None)
+    if process is not None:
+        process._unit.clear()  # noqa: SLF001 - a friend
+    decision.error = error
+    if cause is None:
+        # Not a handler's doing: the actor logs it, and there is nothing to set aside.
+        decision.outcome = "failed"
+        return Step()
+    if isinstance(error, AlreadyStarted) or (isinstance(error, EarlyEvent) and process is None):
+        return _park(plan, decision, stimulus, error, cause, blocks=False)
+    verdict = _verdict(plan, decision, error, cause)
+    if verdict is SKIP:
+        return _pass_over(plan, decision, stimulus, cause)
+    if isinstance(verdict, Retry):
+        wait = verdict.wait(decision.attempt)
+        if wait is not None:
+            due = stimulus.now + round(wait.total_seconds() * 1_000_000)
+            return _try_later(plan, decision, stimulus, cause, due)
+    return _park(plan, decision, stimulus, error, cause, blocks=True)
+
+
+def cause_unread(stimulus: Stimulus, block: Block | None, reads: Reads) -> Cause | None:
+    """What a stimulus is about, when its instance cannot be read.
+
+    Args:
+        stimulus: what the instance should have taken
+        block: why it took no events, if that could be read
+        reads: finds what is to be tried again
+
+    """
+    if isinstance(stimulus, EventDelivered):
+        return Cause.of_event(stimulus.record)
+    if isinstance(stimulus, CommandRefused):
+        return Cause.of_refusal(stimulus.refusal)
+    if isinstance(stimulus, TimeoutDue):
+        return Cause.of_timer(stimulus.timer, "")
+    if not isinstance(stimulus, RetryDue) or block is None:
+        return None
+    if block.position:
+        return Cause.of_event(reads.event_at(block.position))
+    if block.name:
+        timer = stimulus.timer
+        failed = TimerRecord(block.due, timer.process, timer.instance, block.name, "timeout")
+        return Cause.of_timer(failed, "")
+    refusal = reads.refusal(block.sequence)
+    return None if refusal is None else Cause.of_refusal(refusal)
+
+
+def _verdict(plan: ProcessPlan, decision: Decision, error: BaseException, cause: Cause) -> object:
+    process = decision.process
+    if not isinstance(error, Exception):
+        return PARK
+    if process is None and isinstance(error, _UNREADABLE):
+        # No handler ran: what cannot be read now cannot be read in a minute.
+        return PARK
+    if process is not None:
+        try:
+            verdict = process.on_error(error, cause.context(decision.attempt))
+        except Exception:
+            # It was to say what becomes of the first error; that one is parked all the same.
+            logger.exception("%s.on_error failed", plan.name)
+            return PARK
+        if verdict is not None:
+            return verdict
+    return plan.definition.retry or PARK
+
+
+def _taken(stimulus: Stimulus) -> StepExtras | None:
+    """What goes from the store whatever becomes of the error."""
+    if isinstance(stimulus, EventDelivered) and stimulus.was_held:
+        return StepExtras(unwait=stimulus.record.position)
+    if isinstance(stimulus, RetryDue):
+        return StepExtras(due=stimulus.timer, unblock=True)
+    return None
+
+
+def _step(plan: ProcessPlan, decision: Decision, extras: StepExtras | None) -> Step:
+    return Step(process=plan.name, instance=decision.state.instance, extras=extras)
+
+
+def _pass_over(plan: ProcessPlan, decision: Decision, stimulus: Stimulus, cause: Cause) -> Step:
+    """Go on as if it had not come."""
+    taken = _taken(stimulus)
+    if isinstance(stimulus, TimeoutDue):
+        taken = StepExtras(due=stimulus.timer)
+    elif isinstance(stimulus, CommandRefused):
+        taken = StepExtras(told=stimulus.refusal.sequence)
+    elif taken is not None:
+        # What is tried again may be a timeout or a refusal, and goes with its retry.
+        taken.told = cause.sequence
+        if cause.name:
+            name, instance = plan.name, decision.state.instance
+            taken.cancel = [TimerRecord(cause.due, name, instance, cause.name, "timeout")]
+    state = decision.state
+    decision.state = replace(state, seen=max(state.seen, cause.position))
+    decision.reload = True
+    decision.outcome = "skipped_error"
+    return Step() if taken is None else _step(plan, decision, taken)
+
+
+def _try_later(
+    plan: ProcessPlan, decision: Decision, stimulus: Stimulus, cause: Cause, due: int
+) -> Step:
+    state = decision.state
+    block = cause.block("retry", decision.attempt, due)
+    decision.state = replace(state, block=block, seen=max(state.seen, cause.position))
+    decision.outcome = "retries"
+    decision.is_put_off = isinstance(stimulus, TimeoutDue)
+    extras = _taken(stimulus) or StepExtras()
+    extras.timers = [TimerRecord(due, plan.name, state.instance, "retry", "retry")]
+    extras.block = block
+    extras.unblock = False
+    return _step(plan, decision, extras)
+
+
+def _park(
+    plan: ProcessPlan,
+    decision: Decision,
+    stimulus: Stimulus,
+    error: BaseException,
+    cause: Cause,
+    *,
+    blocks: bool,
+) -> Step:
+    """Set it aside for a person; `blocks` if the instance is suspended by it."""
+    state = decision.state
+    block = cause.block("parked", decision.attempt, cause.due) if blocks else state.block
+    decision.state = replace(state, block=block, seen=max(state.seen, cause.position))
+    decision.outcome = "parked"
+    decision.is_put_off = isinstance(stimulus, TimeoutDue)
+    extras = _taken(stimulus)
+    if blocks:
+        extras = extras or StepExtras()
+        extras.block = block
+        extras.unblock = False
+    step = _step(plan, decision, extras)
+    step.park = ParkedRecord(
+        plan.name,
+        state.instance,
+        cause.id,
+        _type(error),
+        _text(error),
+        decision.attempt,
+        stimulus.now,
+        position=cause.position,
+        name=cause.name,
+        sequence=cause.sequence,
+        blocks=blocks,
+    )
+    return step
 
 
 def parked_event(
@@ -29,32 +217,6 @@ def parked_event(
         attempts=1,
         time=now,
         position=event.position,
-    )
-
-
-def parked_work(
-    error: BaseException,
-    process: str,
-    instance: str,
-    cause: Cause,
-    attempts: int,
-    now: int,
-    *,
-    blocks: bool,
-) -> ParkedRecord:
-    """What an instance failed at; `blocks` if it is suspended by it."""
-    return ParkedRecord(
-        process,
-        instance,
-        cause.id,
-        _type(error),
-        _text(error),
-        attempts,
-        now,
-        position=cause.position,
-        name=cause.name,
-        sequence=cause.sequence,
-        blocks=blocks,
     )
 
 

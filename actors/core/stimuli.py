@@ -1,178 +1,103 @@
-"""What instance actors are asked to do."""
+"""What can happen to an instance, as plain data. Each carries the time at which it is decided."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TypeAlias
 
-from ..engine.durable_actor import Stimulus
-from ..store import Committed, EventRecord, RefusalRecord, StepExtras, TimerRecord
-from .replay import adjust, refresh
+from msgspec import Struct
 
-if TYPE_CHECKING:
-    from ..engine.router import Router
-    from ..messages.types import Event
-    from ..store import Outcome, Step
+from ..messages.types import Event
+from ..store import EventRecord, RefusalRecord, TimerRecord
 
-__all__ = ["CommandRefused", "Delivery", "InstanceStimulus", "Refresh", "Reload", "TimerDue"]
-
-
-class InstanceStimulus(Stimulus, kw_only=True, gc=False):
-    """Base of them all. `came_of` is what happened: a key of the router's counters."""
-
-    outcome: str = ""
-    reply_to: Any = None
-    """The future of an operator who waits, if one does."""
-
-    needs_disk: ClassVar[bool] = False
-    """Whether everything that the actor handed over must be on disk first."""
-
-    def carry_out(self) -> Step:
-        """Make the step; in the actor's turn."""
-        raise NotImplementedError
-
-    def finish(self, outcome: Outcome) -> None:
-        """Let out what the step made. It is durable."""
-        router: Router = self.actor.router
-        if type(outcome) is Committed:
-            router.counts[self.outcome] += 1
-            step = self.step
-            if step.enqueue:
-                router.command_queue.queued(step.enqueue)
-            extras = step.extras
-            if extras is not None and extras.timers:
-                router.timer_service.notice(extras.timers)
-        else:
-            # What it was for is gone, so memory ran ahead with something that was done before.
-            self.actor.is_stale = True
-            self.outcome = "nothing"
-        self.done(router)
-
-    def done(self, router: Router) -> None:
-        """Tell whoever gave the stimulus."""
+__all__ = [
+    "Adjust",
+    "CommandRefused",
+    "EventDelivered",
+    "Operation",
+    "Refresh",
+    "Reload",
+    "RetryDue",
+    "Stimulus",
+    "TimeoutDue",
+]
 
 
-class Delivery(InstanceStimulus, kw_only=True, gc=False):
+class EventDelivered(Struct, gc=False):
     """An event for one instance.
 
-    `event` is this instance's own copy, None while it is still to be read. `learnt` is the field
-    and the values by which the instance was found, if so. `is_waiting` says that it waited in the
-    store, and not with the router.
+    Attributes:
+        record: as it is stored
+        event: this instance's own copy; None while it is still to be read
+        learnt: the field, and the values of it, by which the instance was found, if so
+        was_held: whether it waited in the store for this instance
+        now: the time, in microseconds
+        is_ahead: whether some of what the instance made is not on disk yet
+        refreshing: whether state is being rebuilt, so that nothing comes of it but state
+
     """
 
     record: EventRecord
-    event: Event | None
+    event: Event | None = None
     learnt: tuple[str, list[str]] | None = None
-    is_waiting: bool = False
-
-    def carry_out(self) -> Step:
-        step: Step = self.actor.deliver(self)
-        return step
-
-    def done(self, router: Router) -> None:
-        del router
-        if not self.is_waiting:
-            self.actor.report(self.record.position)
+    was_held: bool = False
+    now: int = 0
+    is_ahead: bool = False
+    refreshing: bool = False
 
 
-class TimerDue(InstanceStimulus, kw_only=True, gc=False):
-    """A timeout is due, or a failed event is to be tried again."""
+class TimeoutDue(Struct, gc=False):
+    """The time of a timeout has come."""
 
     timer: TimerRecord
-    key: bytes
-    is_put_off: bool = False
-
-    def carry_out(self) -> Step:
-        # What an attempt before came to, whose step was not committed, counts no more.
-        self.is_put_off, self.outcome = False, ""
-        step: Step = self.actor.ring(self)
-        return step
-
-    def done(self, router: Router) -> None:
-        if self.is_put_off:
-            router.timer_service.put_off(self.key, self.timer)
-        else:
-            router.timer_service.finished(self.key)
+    now: int = 0
+    is_ahead: bool = False
+    refreshing: bool = False
 
 
-class CommandRefused(InstanceStimulus, kw_only=True, gc=False):
-    """An aggregate refused a command that the instance issued.
+class RetryDue(Struct, gc=False):
+    """The wait before another attempt at what failed is over."""
 
-    `taking_up` is who counts it, if it was left by an earlier run.
-    """
+    timer: TimerRecord
+    now: int = 0
+    is_ahead: bool = False
+    refreshing: bool = False
+
+
+class CommandRefused(Struct, gc=False):
+    """An aggregate refused a command that the instance issued."""
 
     refusal: RefusalRecord
-    recovery: Any = None
-
-    def carry_out(self) -> Step:
-        step: Step = self.actor.tell_refusal(self)
-        return step
-
-    def done(self, router: Router) -> None:
-        del router
-        if self.recovery is not None:
-            self.recovery.finished += 1
+    now: int = 0
+    is_ahead: bool = False
+    refreshing: bool = False
 
 
-class Reload(InstanceStimulus, kw_only=True, gc=False):
-    """Something was changed in the store for this instance: read it.
+class Reload(Struct, gc=False):
+    """Something was changed in the store for this instance: it is to be read again."""
 
-    `taking_up` is who counts it, if an earlier run left it to do.
-    """
-
-    recovery: Any = None
-
-    def carry_out(self) -> Step:
-        step: Step = self.actor.look()
-        return step
-
-    def done(self, router: Router) -> None:
-        del router
-        if self.recovery is not None:
-            self.recovery.finished += 1
+    now: int = 0
+    is_ahead: bool = False
 
 
-class Refresh(InstanceStimulus, kw_only=True, gc=True):
-    """Rebuild the state from the events; `reply_to` gets whether there was anything."""
+class Refresh(Struct, gc=False):
+    """An operator has the state rebuilt from the events."""
 
-    needs_disk: ClassVar[bool] = True
-
-    def carry_out(self) -> Step:
-        step: Step = refresh(self.actor)
-        self.outcome = "nothing" if step.transition is None else "refreshed"
-        return step
-
-    def done(self, router: Router) -> None:
-        del router
-        if self.outcome != "failed":
-            self.reply_to.set(self.outcome == "refreshed")
+    now: int = 0
+    is_ahead: bool = False
 
 
-class Adjust(InstanceStimulus, kw_only=True, gc=True):
+class Adjust(Struct, gc=False):
     """An operator moves what is due to another time, or cancels it with 0."""
 
     name: str
     due: int
     by: str | None
-    needs_disk: ClassVar[bool] = True
-
-    def carry_out(self) -> Step:
-        step: Step = adjust(self.actor, self.name, self.due, self.by)
-        self.outcome = "nothing" if step.transition is None else "adjusted"
-        return step
-
-    def done(self, router: Router) -> None:
-        del router
-        if self.outcome != "failed":
-            self.reply_to.set(self.outcome == "adjusted")
+    now: int = 0
+    is_ahead: bool = False
 
 
-def merged(taken: StepExtras | None, made: StepExtras | None) -> StepExtras | None:
-    """What a step takes and what it makes, in one."""
-    if taken is None or made is None:
-        return taken or made
-    made.due = taken.due
-    made.cancel = [*taken.cancel, *made.cancel]
-    made.unwait = taken.unwait
-    made.told = taken.told
-    made.unblock = taken.unblock
-    return made
+Stimulus: TypeAlias = EventDelivered | TimeoutDue | RetryDue | CommandRefused | Reload
+"""What happens by itself; an instance that fails at it tries again, skips it or parks it."""
+
+Operation: TypeAlias = Refresh | Adjust
+"""What an operator asks for, who waits for the answer and hears of an error."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core.stimuli import Adjust, Refresh, Reload
 from ..errors import InvalidMessage, UnknownMessage, shown
 from ..messages.identifiers import plain_text
 from ..store import Step, StepExtras, TimerRecord
 from .ingress import Receipt, Receipts
+from .instance_actor import InstanceMessage
 from .pending_replies import Reply
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Admin:
     def __init__(self, engine: Engine, store: Store) -> None:
         self._engine = engine
         self._store = store
-        self._now = engine.command_queue.now
+        self._now = engine.services.now
 
     def retry(self, number: int, by: str | None) -> None:
         """Handle what was parked, then what waited behind it, in order."""
@@ -42,7 +43,7 @@ class Admin:
             step.enqueue = [parked.command]
         elif parked.effect:
             # It stays parked until it is known what came of it.
-            self._engine.effects.retry(parked, extras.decision)
+            self._engine.effect_feeds.retry(parked, extras.decision)
             return
         else:
             looks = self._instances(parked)
@@ -76,9 +77,9 @@ class Admin:
         if plain_text(name) is None:
             raise InvalidMessage(f"{shown(name)} is no name of a timeout; give a str")
         by = _person(by)
-        reply: Reply[bool] = Reply.within(self._engine.command_queue.waiting)
-        stimulus = Adjust(name=name, due=due, by=by, reply_to=reply)
-        self._send(definition.name, instance, stimulus)
+        reply: Reply[bool] = Reply.within(self._engine.services.replies)
+        message = InstanceMessage(Adjust(name, due, by), reply=reply)
+        self._send(definition.name, instance, message)
         was_set: bool = reply.get()
         return was_set
 
@@ -86,8 +87,8 @@ class Admin:
         """Rebuild the state of one instance or of all; returns of how many."""
         count = 0
         for one in self._names(definition) if instance is None else (instance,):
-            reply: Reply[bool] = Reply.within(self._engine.command_queue.waiting)
-            self._send(definition.name, one, Refresh(reply_to=reply))
+            reply: Reply[bool] = Reply.within(self._engine.services.replies)
+            self._send(definition.name, one, InstanceMessage(Refresh(), reply=reply))
             count += reply.get()
         return count
 
@@ -124,21 +125,19 @@ class Admin:
                 f"{parked.process} is in no domain of this runtime; register it, or skip this"
             )
         record = self._store.read_log(parked.position - 1, 1)[0]
-        return [(parked.process, delivery.actor) for delivery in router.instances_of(record)]
+        return [(parked.process, instance) for instance, _ in router.deliveries(record)]
 
     def _look(self, instances: list[tuple[str, str]]) -> None:
         for process, instance in instances:
-            self._send(process, instance, Reload())
+            self._send(process, instance, InstanceMessage(Reload()))
 
-    def _send(self, process: str, instance: str, stimulus: Any) -> None:
-        router = self._engine.router_of.get(process)
-        if router is not None:
-            router.send(instance, stimulus)
+    def _send(self, process: str, instance: str, message: InstanceMessage) -> None:
+        if self._engine.deliver(process, instance, message):
             self._engine.dispatcher.nudge()
 
     def _write(self, step: Step) -> None:
         work = Receipt(step)
-        receipts = Receipts([work], self._engine.command_queue)
+        receipts = Receipts([work], self._engine.command_queue, self._engine.services.replies)
         self._engine.journal.add(work)
         receipts.wait()
 

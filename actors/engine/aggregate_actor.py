@@ -3,224 +3,169 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-from ..core.failures import parked_command
-from ..errors import Rejected, UnknownMessage
-from ..messages.types import UnknownCommand, UnknownEvent
-from ..store import (
-    Append,
-    CommandRecord,
-    CommandResult,
-    Duplicate,
-    EventRecord,
-    Outcome,
-    RefusalRecord,
-    Step,
-    StepExtras,
-)
-from .durable_actor import DurableActor, Stimulus
+import pykka
+from msgspec import Struct
+
+from ..core.carry_out import CommandDecision, CommandDelivered, carry_out, refuse_command
+from ..errors import UnknownMessage
+from ..messages.types import Event, UnknownEvent
+from ..store import CommandResult, Duplicate
+from .durable_actor import DurableActor
 
 if TYPE_CHECKING:
-    import pykka
-
     from ..authoring.aggregate import Aggregate
-    from ..messages.types import Event
-    from ..model.aggregate_definition import AggregateDefinition
-    from ..model.registry import Registry
-    from ..store import Store, StoreError
-    from .command_queue import CommandQueue
+    from ..model.plans import AggregatePlan
+    from ..store import Outcome, Store, StoreError
+    from .services import Services
 
-__all__ = ["AggregateActor", "Request"]
+__all__ = ["AggregateActor", "AggregateShare", "CommandGiver", "CommandMessage", "load_aggregate"]
 
 logger = logging.getLogger("procession")
 
 PAGE = 256
 
 
-class Request(Stimulus, kw_only=True, gc=False):
-    """A command on its way to its aggregate.
+class CommandMessage(Struct, gc=False):
+    """A command on its way to its aggregate; `reply` is the future of the caller who asked."""
 
-    `reply_to` is the future of whoever asked. `is_from_outside` says that the command's id was
-    given to whoever sent it, or by them, and must be remembered.
+    stimulus: CommandDelivered
+    reply: pykka.Future[list[Event]] | None = None
+
+
+class CommandGiver(Protocol):
+    """What an aggregate tells the command queue; called by the journal, in order."""
+
+    def done(self, delivered: CommandDelivered, decision: CommandDecision) -> None:
+        """A command is carried out, refused or parked, and that is durable."""
+        ...
+
+    def answer(self, future: pykka.Future[list[Event]], result: CommandResult) -> None:
+        """Reply with what came of a command when it was carried out before."""
+        ...
+
+    def discard(self, delivered: CommandDelivered) -> None:
+        """Take a command off the queue that was carried out under its id before."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateShare:
+    """What all aggregates of one class share.
+
+    Attributes:
+        services: of the engine
+        plan: of the class
+        giver: the command queue, which counts the commands that it took from disk
+
     """
 
-    command: CommandRecord
-    reply_to: Any = None
-    is_from_outside: bool = False
-    refusal: BaseException | None = None
-    decided_at: int | None = None
-    """The version of the aggregate that decided; None before one did."""
-
-    def finish(self, outcome: Outcome) -> None:
-        """Reply, and tell the command queue that a queued command is done."""
-        actor = self.actor
-        if type(outcome) is Duplicate:
-            # Memory ran ahead with something that took effect before; the log knows better.
-            actor.is_stale = True
-            if self.command.sequence:
-                # It came in several times under one id; the others are still in the queue.
-                actor.command_queue.discard(self.command)
-        if self.command.sequence:
-            actor.command_queue.finished += 1
-        extras = self.step.extras
-        if extras is not None and extras.refusal is not None:
-            actor.command_queue.tell_refusal(extras.refusal)
-        if self.reply_to is not None:
-            self._reply(self.reply_to, outcome)
-        # An error knows the frames it came through, and these know this request. Nobody would ever
-        # find such a circle, since requests are not looked at by Python's cycle collector.
-        self.refusal = self.reply_to = None
-
-    def _reply(self, future: pykka.Future[list[Event]], outcome: Outcome) -> None:
-        if isinstance(outcome, Duplicate):
-            self.actor.command_queue.answer(future, outcome.result or CommandResult())
-            return
-        refusal = self.refusal
-        if refusal is not None:
-            future.set_exception((type(refusal), refusal, refusal.__traceback__))
-        else:
-            future.set(self._copies())
-
-    def _copies(self) -> list[Event]:
-        append = self.step.append
-        if append is None:
-            return []
-        registry = self.actor.command_queue.registry
-        return [record.message or registry.load_event(record) for record in append.events]
-
-    def refuse(self, error: StoreError) -> bool:
-        """The disk refused; whoever asked is told, and may ask again."""
-        if self.reply_to is None:
-            return False
-        self.reply_to.set_exception((type(error), error, error.__traceback__))
-        self.refusal = self.reply_to = None
-        return True
+    services: Services
+    plan: AggregatePlan
+    giver: CommandGiver
 
 
-class AggregateActor(DurableActor):
-    """Holds one aggregate's state, and makes a step of each command.
+class AggregateActor(DurableActor[CommandMessage, CommandDecision]):
+    """Holds one aggregate's state, and has a step decided for each command.
 
     Args:
-        command queue: has what all aggregates share
-        definition: of the aggregate
+        share: what all aggregates of its class share
         stream: its stream
 
     """
 
-    __slots__ = ("_aggregate", "_definition", "_stream", "command_queue")
+    __slots__ = ("_aggregate", "_share", "stream")
 
-    def __init__(
-        self, command_queue: CommandQueue, definition: AggregateDefinition, stream: str
-    ) -> None:
-        super().__init__(command_queue.dispatcher, command_queue.journal)
-        self.command_queue = command_queue
-        self._definition = definition
-        self._stream = stream
+    def __init__(self, share: AggregateShare, stream: str) -> None:
+        super().__init__(share.services)
+        self._share = share
+        self.stream = stream
         self._aggregate: Aggregate | None = None
 
     def forget(self) -> None:
-        """Drop the state in memory; the next stimulus reads it from the log."""
+        """Drop the state in memory; the next command has it read from the log."""
         self._aggregate = None
 
-    def on_receive(self, message: Request) -> None:
-        """Carry out one command."""
-        message.refusal = message.decided_at = None
+    def on_receive(self, message: CommandMessage) -> None:
+        """Have one command decided, and hand its step over."""
+        share, delivered = self._share, message.stimulus
+        services, plan = share.services, share.plan
+        aggregate, version = self._aggregate, None
         try:
-            step = self._step(message)
-        except BaseException as error:  # noqa: BLE001 - it goes to whoever asked, or is parked
+            if aggregate is None:
+                aggregate = self._aggregate = load_aggregate(plan, self.stream, services.store)
+            version = aggregate.version
+            delivered.now = services.now()
+            decision = carry_out(plan, aggregate, delivered)
+        except BaseException as error:
             # Some events may have been applied before the refusal; the log has none of them.
             self.is_stale = True
-            step = self._refused(message, error)
-        self.hand(message, step)
+            delivered.now = services.now()
+            delivered.is_awaited = message.reply is not None
+            decision = refuse_command(plan, delivered, error, version)
+            if decision.outcome == "parked":
+                logger.warning("command %s was parked", delivered.record.command_id, exc_info=error)
+        self.hand(message, decision, decision.step)
 
-    def _step(self, request: Request) -> Step:
-        aggregate = self._aggregate
-        if aggregate is None:
-            aggregate = self._aggregate = load_aggregate(
-                self._definition,
-                self._stream,
-                self.command_queue.store,
-                self.command_queue.registry,
-            )
-        record = request.command
-        command = record.message
-        if command is None:
-            command = self.command_queue.registry.load_command(record.type, record.data)
-        if type(command) is UnknownCommand:
-            raise UnknownMessage(
-                f"{self._definition.cls.__qualname__} cannot carry out a {record.type}, which "
-                f"nothing here can read; {self.command_queue.registry.mend_for(record.type)}"
-            )
-        request.decided_at = version = aggregate.version
-        made = self._definition.decide(aggregate, command)
-        append = Append(self._stream, version, [])
-        step = Step(append, take=record.sequence)
-        if request.is_from_outside:
-            step.command_id, step.result = record.command_id, CommandResult()
-        if made:
-            now = self.command_queue.now()
-            append.events = [
-                EventRecord(
-                    self.command_queue.registry.name_of(type(event)),
-                    self._stream,
-                    number,
-                    now,
-                    packed,
-                    "",
-                    record.correlation_id,
-                    record.command_id,
-                    depth=record.depth + 1 if record.process else 0,
-                    message=shared,
-                )
-                for number, (event, packed, shared) in enumerate(made, version + 1)
-            ]
-            snapshot = self._definition.snapshot(aggregate)
-            if snapshot is not None:
-                step.extras = StepExtras(snapshot=snapshot)
-        return step
+    # Called by the journal
 
-    def _refused(self, request: Request, error: BaseException) -> Step:
-        record = request.command
-        request.refusal = error
-        step = Step(take=record.sequence)
-        if request.decided_at is not None:
-            # It may have been decided by events that are not on disk after all, and then it is
-            # decided again.
-            step.append = Append(self._stream, request.decided_at, [])
-        if isinstance(error, Rejected) and request.is_from_outside:
-            step.command_id = record.command_id
-            step.result = CommandResult(refusal=error.reason)
-        if isinstance(error, Rejected) and record.process is None:
-            # Refusing is an answer; whoever sent the command from outside may look it up.
-            self.command_queue.counts["rejected"] += 1
-        elif isinstance(error, Rejected) and self.command_queue.listens_to_refusal(record):
-            self.command_queue.counts["rejected"] += 1
-            step.process, step.instance = record.process or "", record.instance or ""
-            step.extras = StepExtras(refusal=RefusalRecord(record, error.reason))
-        elif request.reply_to is None:
-            self.command_queue.counts["parked"] += 1
-            logger.warning("command %s was parked", record.command_id, exc_info=error)
-            step.park = parked_command(error, record, self.command_queue.now())
-        return step
+    def finish(self, message: CommandMessage, decision: CommandDecision, outcome: Outcome) -> None:
+        """Reply, and tell the command queue that the command is done."""
+        self.finished += 1
+        delivered, giver = message.stimulus, self._share.giver
+        if type(outcome) is Duplicate:
+            # Memory ran ahead with something that took effect before; the log knows better.
+            self.is_stale = True
+            if delivered.record.sequence:
+                # It came in several times under one id; the others are still in the queue.
+                giver.discard(delivered)
+        giver.done(delivered, decision)
+        if message.reply is not None:
+            self._reply(message.reply, decision, outcome)
+        # An error knows the frames that it came through, and these know the decision. Such a
+        # circle would stay, since decisions are not looked at by Python's cycle collector.
+        decision.refusal = message.reply = None
+
+    def tell_failure(self, message: CommandMessage, error: StoreError) -> bool:
+        """The disk refused; a caller who waits is told, and may ask again."""
+        if message.reply is None:
+            return False
+        self.finished += 1
+        message.reply.set_exception((type(error), error, error.__traceback__))
+        message.reply = None
+        return True
+
+    def _reply(
+        self, future: pykka.Future[list[Event]], decision: CommandDecision, outcome: Outcome
+    ) -> None:
+        refusal, append = decision.refusal, decision.step.append
+        if isinstance(outcome, Duplicate):
+            self._share.giver.answer(future, outcome.result or CommandResult())
+        elif refusal is not None:
+            future.set_exception((type(refusal), refusal, refusal.__traceback__))
+        elif append is None:
+            future.set([])
+        else:
+            registry = self._share.plan.registry
+            future.set([one.message or registry.load_event(one) for one in append.events])
 
 
-def load_aggregate(
-    definition: AggregateDefinition, stream: str, store: Store, registry: Registry
-) -> Aggregate:
+def load_aggregate(plan: AggregatePlan, stream: str, store: Store) -> Aggregate:
     """An aggregate as its stream left it, from its newest snapshot and the events behind that.
 
     Args:
-        definition: of its class
+        plan: of its class
         stream: its stream, which may be empty
         store: where the stream is
-        registry: knows the events' classes
 
     Raises:
         UnknownMessage: the stream holds an event that no class here can be read as
         InvalidMessage: an event does not fit its class
 
     """
+    definition, registry = plan.definition, plan.registry
     aggregate = definition.begin(stream)
     if definition.snapshots.every:
         # Most streams that are asked for are new ones, which have no snapshot to look for.

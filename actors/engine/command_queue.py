@@ -7,35 +7,28 @@ from collections import Counter, deque
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..clock import stopwatch
+from ..core.carry_out import CommandDelivered
 from ..core.failures import parked_command, parked_sequence
 from ..core.stimuli import CommandRefused
 from ..errors import Rejected, UnknownMessage
+from ..messages.identifiers import category_of
+from ..model.plans import AggregatePlan
 from ..store import FROM_OUTSIDE, CorruptRecord, Step
-from .aggregate_actor import AggregateActor, Request
-from .dispatcher import PooledActor
-from .pending_replies import PendingReplies
+from .aggregate_actor import AggregateActor, AggregateShare, CommandMessage
+from .instance_actor import InstanceMessage
+from .journal import PendingWrite
+from .pooled_actor import PooledActor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import pykka
 
-    from ..clock import Clock
+    from ..core.carry_out import CommandDecision
     from ..messages.types import Event
-    from ..model.registry import Registry
-    from ..store import (
-        CommandRecord,
-        CommandResult,
-        Outcome,
-        RefusalRecord,
-        Store,
-        StoreError,
-    )
-    from .dispatcher import Dispatcher
-    from .journal import Journal
-    from .residency import Residency, Sending
-    from .router import Router
+    from ..store import CommandRecord, CommandResult, Outcome
+    from .residency import Sending
+    from .services import Deliver, Services
 
 __all__ = ["CommandQueue"]
 
@@ -81,69 +74,64 @@ class _Lane:
 class CommandQueue(PooledActor):
     """Takes commands from the queue in order, so that a backlog waits on disk.
 
-    A command that was just committed is handed over in memory while the command queue keeps up; it
-    reads the queue only when it is behind.
+    A command that was just committed is handed over in memory while the command queue keeps up;
+    it reads the disk only when it is behind.
 
     Args:
+        services: of the engine
+        deliver: gives an instance a message
+        make_actor: of an aggregate
         max_in_flight: most commands from the queue that are under way at once
 
     """
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
-        journal: Journal,
-        store: Store,
-        registry: Registry,
-        clock: Clock,
-        residency: Residency,
+        services: Services,
+        deliver: Deliver,
+        make_actor: Callable[[AggregateShare, str], AggregateActor],
         *,
         max_in_flight: int,
     ) -> None:
-        super().__init__(dispatcher)
-        self.journal = journal
-        self.store = store
-        self.registry = registry
-        self.now = stopwatch(clock)
-        self.residency = residency
-        self._wakers: dict[str, Callable[[str], AggregateActor]] = {
-            definition.category: partial(AggregateActor, self, definition)
-            for definition in registry.aggregates.values()
+        super().__init__(services.dispatcher)
+        self._services = services
+        self._store = services.store
+        self._deliver = deliver
+        self.wakers: dict[str, Callable[[str], AggregateActor]] = {
+            definition.category: partial(
+                make_actor,
+                AggregateShare(services, AggregatePlan(definition, services.registry), self),
+            )
+            for definition in services.registry.aggregates.values()
         }
         self._max_in_flight = max_in_flight
-        self.router_of: dict[str, Router] = {}
-        """The routers by the names of their process managers."""
         self._issued = _Lane(0)
         self._told = _Lane(FROM_OUTSIDE)
         self._sent = 0
         self.finished = 0
         self.is_closed = False
-        self.waiting = PendingReplies()
         self.counts: Counter[str] = Counter()
 
     # Called by the runtime
 
     def resume(self) -> None:
         """Take up what an earlier run left in the queue."""
-        self._issued.newest, self._told.newest = self.store.last_sequences()
+        self._issued.newest, self._told.newest = self._store.last_sequences()
         self.wake()
 
-    def send(self, request: Request) -> None:
+    def send(self, message: CommandMessage) -> None:
         """Bring one command to its aggregate; any thread may call this."""
-        self.residency.send([self._addressed(request)])
-
-    def _addressed(self, request: Request) -> Sending:
-        stream = request.command.stream
-        category = stream.partition("-")[0]
-        return category, stream, self._wakers[category], request
+        stream = message.stimulus.record.stream
+        category = category_of(stream)
+        self._services.residency.send([(category, stream, self.wakers[category], message)])
 
     def _replay(self, result: CommandResult) -> list[Event]:
         if result.refusal is not None:
             raise Rejected(result.refusal)
         if not result.events:
             return []
-        page = self.store.read_log(result.first_position - 1, result.events)
-        return [self.registry.load_event(record) for record in page]
+        page = self._store.read_log(result.first_position - 1, result.events)
+        return [self._services.registry.load_event(record) for record in page]
 
     def answer(self, future: pykka.Future[list[Event]], result: CommandResult) -> None:
         """Reply with what came of a command when it was carried out before."""
@@ -152,25 +140,24 @@ class CommandQueue(PooledActor):
         except Exception:  # noqa: BLE001 - it is raised where the reply is awaited
             future.set_exception()
 
-    def listens_to_refusal(self, command: CommandRecord) -> bool:
-        """Whether the instance that issued a command wants to know that it was refused."""
-        definition = self.registry.process_named(command.process or "")
-        if definition is None:
-            return False
-        name = self.registry.name_today(command.type)
-        return any(self.registry.name_of(one) == name for one in definition.rejections)
-
-    def tell_refusal(self, refusal: RefusalRecord) -> None:
-        """Tell the instance that issued a command that it was refused."""
-        router = self.router_of.get(refusal.command.process or "")
-        if router is not None:
-            router.send(refusal.command.instance or "", CommandRefused(refusal=refusal))
-
-    def discard(self, command: CommandRecord) -> None:
-        """Take a command off the queue that was carried out under its id before."""
-        self.journal.add(_Discard(self.journal, command))
-
     # Called by the journal
+
+    def done(self, delivered: CommandDelivered, decision: CommandDecision) -> None:
+        """A command is carried out, refused or parked, and that is durable."""
+        if delivered.record.sequence:
+            self.finished += 1
+        if decision.outcome:
+            self.counts[decision.outcome] += 1
+        extras = decision.step.extras
+        if extras is not None and extras.refusal is not None:
+            refusal = extras.refusal
+            issuer = refusal.command
+            message = InstanceMessage(CommandRefused(refusal))
+            self._deliver(issuer.process or "", issuer.instance or "", message)
+
+    def discard(self, delivered: CommandDelivered) -> None:
+        """Take a command off the queue that was carried out under its id before."""
+        self._services.journal.add(PendingWrite(Step(take=delivered.record.sequence)))
 
     def queued(self, commands: list[CommandRecord]) -> None:
         """Commands that were just committed to the queue."""
@@ -180,10 +167,10 @@ class CommandQueue(PooledActor):
             lane.fresh.extend(commands)
 
     def published(self, stream: str) -> None:
-        """Somebody else wrote to a stream: its aggregate reads it before it decides again."""
-        category = stream.partition("-")[0]
-        if category in self._wakers:
-            self.residency.make_stale(category, stream)
+        """A caller wrote to a stream: its aggregate reads it before it decides again."""
+        category = category_of(stream)
+        if category in self.wakers:
+            self._services.residency.make_stale(category, stream)
 
     @property
     def in_flight(self) -> int:
@@ -210,7 +197,7 @@ class CommandQueue(PooledActor):
                     commands = self._read_queue(lane, room)
                     lane.look_beyond(commands)
                 self._sent += len(commands)
-                self.residency.send(list(self._take(commands)))
+                self._services.residency.send(list(self._take(commands)))
                 room -= len(commands)
 
     def _read_queue(self, lane: _Lane, room: int) -> list[CommandRecord]:
@@ -218,7 +205,7 @@ class CommandQueue(PooledActor):
         limit = room
         while True:
             try:
-                return self.store.read_queue(lane.taken, limit)
+                return self._store.read_queue(lane.taken, limit)
             except CorruptRecord as error:
                 sequence = int.from_bytes(error.key, "big")
                 if limit > 1:
@@ -230,62 +217,34 @@ class CommandQueue(PooledActor):
                 else:
                     limit, lane.taken = room, sequence
                     self._sent += 1
-                    self.journal.add(_Stray(self, None, sequence, error))
+                    self._park(None, sequence, error)
 
     def _take(self, commands: list[CommandRecord]) -> Iterator[Sending]:
         for command in commands:
             stream = command.stream
-            category = stream.partition("-")[0]
-            wake = self._wakers.get(category)
+            category = category_of(stream)
+            wake = self.wakers.get(category)
             if wake is None:
                 error = UnknownMessage(
                     f"no aggregate of this runtime has the stream {command.stream!r}; register "
                     f"the one that takes {command.type}, and retry"
                 )
-                self.journal.add(_Stray(self, command, command.sequence, error))
+                self._park(command, command.sequence, error)
             else:
-                request = Request(command=command, is_from_outside=command.process is None)
-                yield category, stream, wake, request
+                delivered = CommandDelivered(command, command.process is None)
+                yield category, stream, wake, CommandMessage(delivered)
 
-
-class _Discard:
-    """A queued command that has nothing left to do."""
-
-    def __init__(self, journal: Journal, command: CommandRecord) -> None:
-        self._journal = journal
-        self.step = Step(take=command.sequence)
-
-    def committed(self, outcome: Outcome) -> None:
-        """Nobody waits for it."""
-
-    def failed(self, error: StoreError) -> None:
-        del error
-        self._journal.add(self)
-
-
-class _Stray:
-    """A queued command that is parked, since no aggregate here takes it, or nobody can read it."""
-
-    def __init__(
-        self,
-        command_queue: CommandQueue,
-        command: CommandRecord | None,
-        sequence: int,
-        error: Exception,
-    ) -> None:
-        self._command_queue = command_queue
-        now = command_queue.now()
+    def _park(self, command: CommandRecord | None, sequence: int, error: Exception) -> None:
+        """Set a queued command aside that no aggregate here takes, or that cannot be read."""
+        now = self._services.now()
         if command is None:
             parked = parked_sequence(error, sequence, now)
         else:
             parked = parked_command(error, command, now)
         logger.warning("command %s was parked: %s", parked.cause, error)
-        self.step = Step(take=sequence, park=parked)
 
-    def committed(self, outcome: Outcome) -> None:
-        del outcome
-        self._command_queue.finished += 1
+        def note(outcome: Outcome) -> None:
+            del outcome
+            self.finished += 1
 
-    def failed(self, error: StoreError) -> None:
-        del error
-        self._command_queue.journal.add(self)
+        self._services.journal.add(PendingWrite(Step(take=sequence, park=parked), note))

@@ -14,20 +14,16 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any
-
-import pykka
-from pykka._envelope import Envelope
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Dispatcher", "PooledActor"]
+    from .pooled_actor import PooledActor
 
-TURN = 64
-"""Messages that an actor handles before the next one has its turn."""
+__all__ = ["Dispatcher"]
 
-PATIENCE = 0.01
+STALLED = 0.01
 """Seconds without progress after which the leader counts as blocked."""
 
 ALERT = 0.001
@@ -41,148 +37,6 @@ LOOK = 64
 
 SPARE = 16
 """Threads for each worker asked for, when those are all blocked in handlers."""
-
-
-class _Flag:
-    """The part of `threading.Event` that Pykka uses, at a tenth of its size."""
-
-    __slots__ = ("_set",)
-
-    def __init__(self) -> None:
-        self._set = False
-
-    def is_set(self) -> bool:
-        return self._set
-
-    def set(self) -> None:
-        self._set = True
-
-
-class PooledActor(pykka.Actor):
-    """A Pykka actor that runs on a dispatcher's threads and is in no global registry.
-
-    It is its own inbox: one object less for each of many thousands, and no reference cycle.
-    """
-
-    scheduled = False
-    """Whether it stands in the run queue or is having its turn."""
-
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        # Pykka's own __init__ makes a UUID and a threading.Event, 20 µs and 1 KB for each actor.
-        # A list, since most hold one message at a time, and an empty deque is 600 bytes.
-        self.dispatcher = dispatcher
-        self.envelopes: list[Any] = []
-
-    # What Pykka asks of an actor
-
-    @property
-    def actor_inbox(self) -> PooledActor:  # type: ignore[override]
-        """The actor itself."""
-        return self
-
-    @property
-    def actor_urn(self) -> str:  # type: ignore[override]
-        """Names the actor in logs."""
-        return f"urn:procession:{id(self):x}"
-
-    @property
-    def actor_ref(self) -> pykka.ActorRef[Any]:
-        """A reference, made when it is asked for; most actors are never sent any."""
-        if "actor_stopped" not in self.__dict__:
-            self.actor_stopped = _Flag()  # type: ignore[assignment]
-        return pykka.ActorRef(self)
-
-    @classmethod
-    def start(cls, *args: Any, **kwargs: Any) -> pykka.ActorRef[Any]:
-        """Make an actor; nothing else is needed, it runs when it has messages."""
-        return cls(*args, **kwargs).actor_ref
-
-    @staticmethod
-    def _create_actor_inbox() -> PooledActor:
-        raise NotImplementedError("a pooled actor is its own inbox")
-
-    @staticmethod
-    def _create_future() -> pykka.Future[Any]:
-        return pykka.ThreadingFuture()
-
-    def _start_actor_loop(self) -> None:
-        raise NotImplementedError("a pooled actor has no loop of its own")
-
-    def _stop(self) -> None:
-        self.actor_stopped.set()
-        self.on_stop()
-
-    # The inbox
-
-    def put(self, envelope: Envelope[Any], /) -> None:
-        """Add a message; the actor then stands in the run queue."""
-        self.envelopes.append(envelope)
-        self.wake()
-
-    def get(self) -> Envelope[Any]:
-        """Take the oldest message."""
-        envelope: Envelope[Any] = self.envelopes.pop(0)
-        return envelope
-
-    def empty(self) -> bool:
-        """Whether there is no message."""
-        return not self.envelopes
-
-    def post(self, message: Any) -> None:
-        """Add a message as `ActorRef.tell` does, without a reference and an envelope."""
-        self.envelopes.append(message)
-        self.wake()
-
-    def wake(self) -> None:
-        """Stand in the run queue, unless it stands there already or is having its turn."""
-        if not self.scheduled:
-            self.dispatcher.schedule(self)
-
-    # Its turn
-
-    def take_turn(self) -> None:
-        """Called by a worker when the actor has come to the head of the run queue."""
-        try:
-            self.work()
-        except BaseException:
-            self.scheduled = False
-            # The message that failed is gone. What is looked for in the store is still there, and
-            # would fail again at once; whoever has something new wakes it.
-            if self.envelopes:
-                self.wake()
-            raise
-        self.scheduled = False
-        # Something may have come after `work` looked and before the flag was cleared.
-        if self.has_work():
-            self.wake()
-
-    def work(self) -> None:
-        """Handle what is in the inbox, at most `TURN` messages."""
-        envelopes = self.envelopes
-        left = TURN
-        while envelopes and left:
-            left -= 1
-            message = envelopes.pop(0)
-            if isinstance(message, Envelope):
-                self._open(message)
-            else:
-                self.on_receive(message)
-
-    def has_work(self) -> bool:
-        """Whether another turn is needed; changes nothing."""
-        return bool(self.envelopes)
-
-    def _open(self, envelope: Envelope[Any]) -> None:
-        """Handle what came through a reference, as Pykka's own actors do."""
-        try:
-            answer = self._handle_receive(envelope.message)
-        except BaseException:
-            if envelope.reply_to is None:
-                raise
-            envelope.reply_to.set_exception()
-        else:
-            if envelope.reply_to is not None:
-                envelope.reply_to.set(answer)
 
 
 class Dispatcher:
@@ -394,13 +248,13 @@ class Dispatcher:
             self._unwatched = True
             if not (self._ready or self._has_more()):
                 # What the leader adds by itself calls nobody, and then it may be blocked.
-                self._condition.wait(PATIENCE)
+                self._condition.wait(STALLED)
                 self._unwatched = False
                 return False
             self._unwatched = False
             if self._alert:
                 self._alert -= 1
-            self._condition.wait(ALERT if self._alert else PATIENCE)
+            self._condition.wait(ALERT if self._alert else STALLED)
         finally:
             self._watching = False
         is_blocked = (

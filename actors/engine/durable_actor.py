@@ -1,78 +1,64 @@
 """What instance actors and aggregate actors share: running ahead of the disk, and going back.
 
-An actor hands a step to the journal and goes on with its next stimulus; what it lets out waits for
+An actor hands a step to the journal and goes on with its next message; what it lets out waits for
 the commit. When a step is not committed after all, what is in memory is stale: the actor waits
-until everything it handed over has been answered, forgets its state, and does the undone stimuli
+until everything it handed over has been answered, forgets its state, and takes the undone messages
 again, in order, before any other.
 """
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from msgspec import Struct
-from pykka._envelope import Envelope
-
-from ..store import Committed, Conflict, Step
-from .dispatcher import TURN, PooledActor
+from ..store import Committed, Conflict, Outcome, Step
+from .journal import PendingWrite
+from .pooled_actor import TURN, PooledActor
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from ..store import Outcome, StoreError
-    from .dispatcher import Dispatcher
-    from .journal import Journal
+    from ..store import StoreError
+    from .services import Services
 
-__all__ = ["DurableActor", "Stimulus"]
+__all__ = ["DurableActor", "PendingStep"]
 
-logger = logging.getLogger("procession")
+M = TypeVar("M")
+"""What the actor is sent."""
+
+D = TypeVar("D")
+"""What it decides about that."""
 
 
-class Stimulus(Struct, gc=False):
-    """One message to a durable actor, and the step that comes of it.
+class PendingStep(PendingWrite, Generic[M, D], gc=False, kw_only=True):
+    """The step that an actor made of a message, on its way to disk."""
 
-    The residency sets `actor`, the actor sets `step`.
-    """
-
-    actor: Any = None
-    step: Any = None
-    is_own: bool = False
-    """Whether the actor gave it to itself, so that the residency does not count it."""
+    actor: DurableActor[M, D]
+    message: M
+    decision: D
 
     def committed(self, outcome: Outcome) -> None:
         """The step was answered; called by the journal, in order."""
         actor = self.actor
         if (actor.is_stale or type(outcome) is not Committed) and actor.must_repeat(self, outcome):
             return
-        if not self.is_own:
-            actor.finished += 1
-        self.finish(outcome)
+        actor.finish(self.message, self.decision, outcome)
         actor.answered += 1
         if actor.is_stale:
             actor.wake()
 
-    def failed(self, error: StoreError) -> None:
-        """The disk refused; called by the journal, in order."""
+    def failed(self, error: StoreError) -> bool:
+        """The disk refused: the actor makes the step anew, unless a caller was told instead."""
         actor = self.actor
         actor.is_stale = True
-        if self.refuse(error):
-            actor.finished += 1
+        if actor.tell_failure(self.message, error):
             actor.answered += 1
             actor.wake()
         else:
             actor.must_repeat(self, Conflict(str(error)))
-
-    def refuse(self, error: StoreError) -> bool:
-        """Tell whoever waits that the disk refused; False if nobody waits, to try again."""
-        del error
         return False
 
-    def finish(self, outcome: Outcome) -> None:
-        """Let out what the step made. It is durable."""
 
-
-class DurableActor(PooledActor):
+class DurableActor(PooledActor, Generic[M, D]):
     """An actor whose state is a log in the store.
 
     Its counters have one writer each, so that they need no lock: `sent` belongs to the
@@ -96,12 +82,12 @@ class DurableActor(PooledActor):
         "touched",
     )
 
-    def __init__(self, dispatcher: Dispatcher, journal: Journal) -> None:
+    def __init__(self, services: Services) -> None:
         # As the parent's, which is not called: an actor is made for every order and more.
-        self.dispatcher = dispatcher
+        self.dispatcher = services.dispatcher
         self.envelopes = []
         self.scheduled = False
-        self._pending = journal.pending
+        self._pending = services.journal.pending
         self.idle_timeout: timedelta | None = None
         self.touched = 0
         self.sent = 0
@@ -109,11 +95,11 @@ class DurableActor(PooledActor):
         self.answered = 0
         self.finished = 0
         self.is_stale = False
-        self._undone: tuple[Stimulus, ...] = ()
+        self._undone: tuple[M, ...] = ()
 
     @property
     def is_done(self) -> bool:
-        """Whether every stimulus it was given is finished, so that it may be dropped."""
+        """Whether every message it was sent is finished, so that it may be dropped."""
         return (
             self.sent == self.finished
             and self.handed == self.answered
@@ -130,11 +116,7 @@ class DurableActor(PooledActor):
             # Until memory is no longer what the log will say.
             while envelopes and left and not self.is_stale:
                 left -= 1
-                message = envelopes.pop(0)
-                if type(message) is Envelope:
-                    self._open(message)
-                else:
-                    self.on_receive(message)
+                self.on_receive(envelopes.pop(0))
         self.scheduled = False
         # Something may have come after `work` looked and before the flag was cleared.
         if self.envelopes or self.is_stale:
@@ -153,23 +135,31 @@ class DurableActor(PooledActor):
         return True
 
     def forget(self) -> None:
-        """Drop the state in memory; the next stimulus reads it from the log."""
+        """Drop the state in memory; the next message has it read from the log."""
         raise NotImplementedError
 
-    def hand(self, stimulus: Stimulus, step: Step) -> None:
+    def hand(self, message: M, decision: D, step: Step) -> None:
         """Give a step to the journal."""
-        stimulus.step = step
         self.handed += 1
         # The worker looks after the journal when the actors have had their turns.
-        self._pending.append(stimulus)
+        self._pending.append(PendingStep(step=step, actor=self, message=message, decision=decision))
 
     # Called by the journal
 
-    def must_repeat(self, stimulus: Stimulus, outcome: Outcome) -> bool:
+    def finish(self, message: M, decision: D, outcome: Outcome) -> None:
+        """Let out what the step made. It is durable."""
+        raise NotImplementedError
+
+    def tell_failure(self, message: M, error: StoreError) -> bool:
+        """Tell the caller who waits that the disk refused; False if none waits, to try again."""
+        del message, error
+        return False
+
+    def must_repeat(self, work: PendingStep[M, D], outcome: Outcome) -> bool:
         """Whether a step that was answered must be made again from what the log says."""
-        if not isinstance(outcome, Conflict) and not (self._undone and not _writes(stimulus.step)):
+        if not isinstance(outcome, Conflict) and not (self._undone and not _writes(work.step)):
             return False
-        self._undone += (stimulus,)
+        self._undone += (work.message,)
         self.is_stale = True
         self.answered += 1
         self.wake()

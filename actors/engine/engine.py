@@ -8,27 +8,37 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from ..clock import stopwatch
+from ..model.plans import ProcessPlan
 from ..store import ClosedError, StoreError
+from .aggregate_actor import AggregateActor, AggregateShare
 from .command_queue import CommandQueue
 from .dispatcher import Dispatcher
-from .effects import Effects
+from .effect_executor import EffectExecutor
+from .effect_feed import EffectFeeds
 from .event_buffer import EventBuffer
+from .instance_actor import InstanceActor, InstanceShare
 from .journal import Journal
+from .pending_replies import PendingReplies
 from .recovery import Recovery
 from .residency import Residency
 from .router import Router
+from .services import Services
+from .store_reads import StoreReads
 from .timers import TimerService
 from .watchdog import whereabouts
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
 
     from ..clock import Clock
     from ..model.registry import Registry
     from ..store import EventRecord, Store
-    from .dispatcher import PooledActor
+    from .instance_actor import InstanceMessage
+    from .pooled_actor import PooledActor
 
-__all__ = ["Engine", "Options"]
+__all__ = ["Engine", "Options", "Parts"]
 
 logger = logging.getLogger("procession")
 
@@ -82,6 +92,25 @@ class Options:
             raise ValueError(f"idle_timeout={self.idle_timeout!r}; give a timedelta above 0")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a simulation puts in the place of the engine's own.
+
+    Attributes:
+        dispatcher: gives actors their turns
+        instance_actor: makes the actor of an instance
+        aggregate_actor: makes the actor of an aggregate
+        has_threads: whether after-effects have threads, and the journal waits before it tries
+            again what the disk refused
+
+    """
+
+    dispatcher: type[Dispatcher] = Dispatcher
+    instance_actor: Callable[[InstanceShare, str], InstanceActor] = InstanceActor
+    aggregate_actor: Callable[[AggregateShare, str], AggregateActor] = AggregateActor
+    has_threads: bool = True
+
+
 class Engine:
     """Everything that runs while a runtime is open for writing.
 
@@ -90,7 +119,7 @@ class Engine:
         registry: all classes
         clock: where the time comes from
         options: how much it may use
-        dispatcher: gives actors their turns; simulations have one of their own
+        parts: what a simulation puts in the place of the engine's own
 
     """
 
@@ -100,14 +129,14 @@ class Engine:
         registry: Registry,
         clock: Clock,
         options: Options,
-        dispatcher: type[Dispatcher] = Dispatcher,
+        parts: Parts | None = None,
     ) -> None:
-        self._store = store
+        parts = parts or Parts()
         self._clock = clock
         self._is_attached = False
         self._stopped: BaseException | None = None
         self.is_closing = False
-        self.dispatcher = dispatcher(
+        self.dispatcher = parts.dispatcher(
             options.workers,
             on_idle=self._flush,
             is_due=self._is_due,
@@ -117,6 +146,7 @@ class Engine:
         self.journal = Journal(
             store,
             largest_commit=options.largest_commit,
+            waits=parts.has_threads,
             wake=self.dispatcher.nudge,
             published=self._extend_event_buffer,
             told=self._wake_all,
@@ -125,55 +155,70 @@ class Engine:
         self.residency = Residency(
             self.dispatcher, clock, max_awake=options.max_awake, idle_timeout=options.idle_timeout
         )
-        self._event_buffer = EventBuffer(store, options.max_in_flight)
-        self.command_queue = CommandQueue(
+        self.services = services = Services(
+            registry,
+            store,
             self.dispatcher,
             self.journal,
-            store,
-            registry,
-            clock,
             self.residency,
-            max_in_flight=options.max_in_flight,
+            EventBuffer(store, options.max_in_flight),
+            PendingReplies(),
+            stopwatch(clock),
         )
-        self.routers = [
-            Router(
-                definition,
-                self.command_queue,
-                self._event_buffer,
-                registry.categories_of(definition),
-                max_in_flight=options.max_in_flight,
-                max_chain=options.max_chain,
-            )
+        most = options.max_in_flight
+        self.command_queue = CommandQueue(
+            services, self.deliver, parts.aggregate_actor, max_in_flight=most
+        )
+        enqueue = self.command_queue.queued
+        self.timers = TimerService(services, clock, self.deliver, enqueue, max_in_flight=most)
+        reads = StoreReads(store, self.timers.held_back)
+        plans = [
+            ProcessPlan(definition, registry, max_chain=options.max_chain)
             for definition in registry.processes.values()
         ]
-        self.router_of = {router.definition.name: router for router in self.routers}
-        self.command_queue.router_of = self.router_of
-        self.timer_service = TimerService(
-            self.command_queue, clock, self.router_of, max_in_flight=options.max_in_flight
+        self.routers = [
+            Router(
+                plan,
+                services,
+                reads,
+                self.timers,
+                enqueue,
+                parts.instance_actor,
+                max_in_flight=most,
+            )
+            for plan in plans
+        ]
+        self.router_of = {router.plan.name: router for router in self.routers}
+        self.recovery = Recovery(services, self.deliver, max_in_flight=most)
+        self.effects = EffectExecutor(
+            services, clock, threads=options.effect_threads if parts.has_threads else 0
         )
-        for router in self.routers:
-            router.timer_service = self.timer_service
-        self.recovery = Recovery(
-            self.command_queue, self.router_of, max_in_flight=options.max_in_flight
+        self.effect_feeds = EffectFeeds(
+            plans, services, self.effects, self._gate, max_in_flight=most
         )
-        self.effects = Effects(
-            self.command_queue,
-            self._event_buffer,
-            clock,
-            self.routers,
-            threads=options.effect_threads,
-            max_in_flight=options.max_in_flight,
-        )
+
+    def deliver(self, process: str, instance: str, message: InstanceMessage) -> bool:
+        """Give a message to an instance; any thread may call this, and nudges afterwards.
+
+        Returns:
+            whether a process manager of that name runs here
+
+        """
+        router = self.router_of.get(process)
+        if router is None:
+            return False
+        router.send(instance, message)
+        return True
 
     def start(self) -> None:
         """Take up where the last run stopped."""
-        self.effects.start()
+        self.effect_feeds.start()
         self.dispatcher.start()
         self.command_queue.resume()
         self.recovery.wake()
         for router in self.routers:
             router.wake()
-        self.timer_service.wake()
+        self.timers.wake()
         self._clock.attach(self.catch_up)
         self._is_attached = True
 
@@ -226,7 +271,7 @@ class Engine:
         if self._is_attached:
             self._clock.detach(self.catch_up)
         self.residency.close()
-        self.timer_service.close()
+        self.timers.close()
         self.effects.close()
         self.command_queue.is_closed = self.recovery.is_closed = True
         for router in self.routers:
@@ -254,7 +299,7 @@ class Engine:
             self.residency.abandon()
             self._tell_late(late, timeout)
         self.journal.abandon()
-        self.command_queue.waiting.close()
+        self.services.replies.close()
         if not (late or self.journal.has_given_up):
             self.journal.write_checkpoints()
 
@@ -293,7 +338,7 @@ class Engine:
             "passivated": self.residency.passivated,
             "commits": self.journal.commits,
             "steps": self.journal.steps,
-            "events": self._event_buffer.last,
+            "events": self.services.event_buffer.last,
             "awake": len(self.residency),
             "in_flight": self.command_queue.in_flight + sum(one.in_flight for one in self.routers),
         }
@@ -301,15 +346,20 @@ class Engine:
     def _is_due(self) -> bool:
         return self.journal.is_full()
 
+    @property
+    def wants_commit(self) -> bool:
+        """Whether a worker with nothing else to do would find something."""
+        return self.journal.has_work or self.effect_feeds.has_work()
+
     def _has_more(self) -> bool:
-        return bool(self.journal.pending) or self.effects.has_work()
+        return bool(self.journal.pending) or self.effect_feeds.has_work()
 
     def _flush(self) -> bool:
         # Looked at last, when the routers have noted what the last commit finished.
-        return self.journal.flush() or self.effects.look()
+        return self.journal.flush() or self.effect_feeds.look()
 
     def _extend_event_buffer(self, events: list[EventRecord]) -> None:
-        self._event_buffer.extend(events)
+        self.services.event_buffer.extend(events)
 
     def _wake_all(self) -> None:
         """After a commit there may be events, commands, and room for more of both."""
@@ -320,14 +370,19 @@ class Engine:
             self.command_queue.wake()
         if self.recovery.has_work():
             self.recovery.wake()
-        self.effects.look()
+        self.effect_feeds.look()
+
+    def _gate(self) -> int:
+        """The position up to which every process manager is done."""
+        return min(router.done_up_to for router in self.routers)
 
     def _checkpoints(self) -> dict[str, int]:
-        found = {router.definition.name: router.done for router in self.routers}
-        found |= self.effects.checkpoints()
+        found = {router.plan.name: router.done_up_to for router in self.routers}
+        found |= self.effect_feeds.checkpoints()
         return found
 
     def _report(self, actor: PooledActor, error: BaseException) -> None:
         if not isinstance(error, ClosedError):
             self._stopped = error
+            actor.on_failure(type(error), error, error.__traceback__)
             logger.critical("%s stopped in the middle of its turn", actor, exc_info=error)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from ..store import CorruptRecord, EventRecord, StoreError
+from ..store import CorruptRecord, EventRecord
+from .store_reads import event_at
 
 if TYPE_CHECKING:
     from ..store import Store
 
-__all__ = ["UNREADABLE", "EventBuffer", "event_at"]
-
-UNREADABLE = ""
-"""The type of what stands for an event that cannot be read; its message is the error."""
+__all__ = ["EventBuffer"]
 
 
 class EventBuffer:
@@ -59,22 +57,3 @@ class EventBuffer:
             # One of them, and the others must not suffer from it.
             end = min(position + limit, self.last)
             return [event_at(self._store, each) for each in range(position + 1, end + 1)]
-
-
-def event_at(store: Store, position: int) -> EventRecord:
-    """The event at a position; one of the type `UNREADABLE` if it is damaged or missing."""
-    error: StoreError
-    try:
-        page = store.read_log(position - 1, 1)
-    except CorruptRecord as damage:
-        error = damage
-    else:
-        if page and page[0].position == position:
-            return page[0]
-        error = StoreError(f"the log has no event at position {position}; go back to a backup")
-    # Without its frames, which would know the record in turn, and a record is never looked at by
-    # Python's cycle collector.
-    error.__traceback__ = None
-    return EventRecord(
-        UNREADABLE, "", 0, 0, b"", f"position {position}", "", position=position, message=error
-    )

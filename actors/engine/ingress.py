@@ -5,9 +5,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import threading
-from typing import TYPE_CHECKING, Any
-
-from msgspec import Struct
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..clock import stopwatch
 from ..errors import InvalidMessage, shown
@@ -24,6 +22,7 @@ from ..store import (
     StoreError,
     check_name,
 )
+from .journal import PendingWrite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,19 +31,30 @@ if TYPE_CHECKING:
     from ..model.registry import Registry
     from ..store import ClosedError, Outcome
     from .command_queue import CommandQueue
+    from .pending_replies import PendingReplies
 
 __all__ = ["Ingress", "Receipt", "Receipts"]
 
 
 class Receipts:
-    """Waits for several steps that came in together."""
+    """Waits for several steps that came in together.
 
-    def __init__(self, works: list[Receipt], command_queue: CommandQueue) -> None:
+    Args:
+        works: the steps
+        command_queue: hears of commands and of events that callers wrote
+        replies: what the runtime answers for when it is closed
+
+    """
+
+    def __init__(
+        self, works: list[Receipt], command_queue: CommandQueue, replies: PendingReplies
+    ) -> None:
         self.command_queue = command_queue
+        self._replies = replies
         self._left = len(works)
         self._done = threading.Event()
         self.error: StoreError | None = None
-        command_queue.waiting.add(self)
+        replies.add(self)
         for work in works:
             work.receipts = self
         if not works:
@@ -68,7 +78,7 @@ class Receipts:
         try:
             self._done.wait()
         finally:
-            self.command_queue.waiting.remove(self)
+            self._replies.remove(self)
         if self.error is not None:
             raise self.error
 
@@ -78,35 +88,51 @@ class Receipts:
         self._done.set()
 
 
-class Receipt(Struct, gc=False):
+class Counting(Protocol):
+    """What a receipt tells when it is answered."""
+
+    @property
+    def command_queue(self) -> CommandQueue:
+        """Hears of commands and of events that callers wrote."""
+        ...
+
+    def count(self, error: StoreError | None = None) -> None:
+        """The step was answered."""
+        ...
+
+
+class Receipt(PendingWrite, gc=False):
     """One message from outside on its way to disk.
 
-    It forgets who waits before these hear of an error: an error knows the frames it came through,
-    and these know this, which Python's cycle collector does not look at.
+    It forgets the callers who wait before these hear of an error: an error knows the frames it
+    came through, and these know this, which Python's cycle collector does not look at.
     """
 
-    step: Step
-    receipts: Any = None
+    receipts: Counting | None = None
     position: int = 0
 
     def committed(self, outcome: Outcome) -> None:
         """It is on disk, or was before."""
+        receipts, step = self.receipts, self.step
+        assert receipts is not None
         if type(outcome) is Conflict:
             self.failed(StoreError(outcome.reason))
             return
         if type(outcome) is Duplicate:
             self.position = outcome.position
-        elif self.step.append is not None:
-            self.position = self.step.append.events[0].position
-            self.receipts.command_queue.published(self.step.append.stream)
-        elif self.step.enqueue:
-            self.receipts.command_queue.queued(self.step.enqueue)
-        self.receipts.count()
+        elif step.append is not None:
+            self.position = step.append.events[0].position
+            receipts.command_queue.published(step.append.stream)
+        elif step.enqueue:
+            receipts.command_queue.queued(step.enqueue)
+        receipts.count()
 
-    def failed(self, error: StoreError) -> None:
-        """The disk refused."""
+    def failed(self, error: StoreError) -> bool:
+        """The disk refused; the caller is told, and may try again."""
         receipts, self.receipts = self.receipts, None
+        assert receipts is not None
         receipts.count(error)
+        return False
 
 
 class Ingress:

@@ -1,7 +1,7 @@
 """The journal: the one writer. It gathers steps, commits them together, then tells the actors.
 
-Nothing that a step made is let out before its commit: `Work.committed` is where replies, issued
-commands and events go on their way, and it runs after the data is on disk.
+Nothing that a step made is let out before its commit: `PendingWrite.committed` is where replies,
+issued commands and events go on their way, and it runs after the data is on disk.
 """
 
 from __future__ import annotations
@@ -9,16 +9,19 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from ..store import ClosedError, StoreError
+from msgspec import Struct
+
+from ..store import ClosedError, Outcome, Step, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from ..store import EventRecord, Outcome, Step, Store
+    from ..store import EventRecord, Store
 
-__all__ = ["Journal", "Work"]
+__all__ = ["Journal", "PendingWrite"]
 
 logger = logging.getLogger("procession")
 
@@ -26,18 +29,32 @@ FIRST_RETRY = 0.05
 LAST_RETRY = 1.0
 
 
-class Work(Protocol):
-    """A step on its way to disk, and who wants to know what came of it."""
+class PendingWrite(Struct, gc=False):
+    """A step on its way to disk, and what follows once it is there.
+
+    Attributes:
+        step: what is to be written
+        then: called with the outcome once the transaction is durable, if anything is to follow
+
+    """
 
     step: Step
+    then: Callable[[Outcome], None] | None = None
 
     def committed(self, outcome: Outcome) -> None:
         """The transaction is durable; `outcome` says whether this step is part of it."""
-        ...
+        if self.then is not None:
+            self.then(outcome)
 
-    def failed(self, error: StoreError) -> None:
-        """The transaction failed as a whole; the store is as before."""
-        ...
+    def failed(self, error: StoreError) -> bool:
+        """The transaction failed as a whole, and the store is as before.
+
+        Returns:
+            whether the journal is to write the step again
+
+        """
+        del error
+        return True
 
 
 class Journal:
@@ -46,6 +63,7 @@ class Journal:
     Args:
         store: where to
         largest_commit: most steps in one transaction
+        waits: whether it waits a while before it tries again what the disk refused
         wake: makes a worker call `flush` soon
         published: called after each commit with the events it holds, in order of position
         told: called after each commit, when all its steps have been answered
@@ -58,6 +76,7 @@ class Journal:
         store: Store,
         *,
         largest_commit: int,
+        waits: bool = True,
         wake: Callable[[], None],
         published: Callable[[list[EventRecord]], None],
         told: Callable[[], None],
@@ -70,23 +89,24 @@ class Journal:
         self._told = told
         self._checkpoints = checkpoints
         self._written_checkpoints: dict[str, int] = {}
-        self.pending: deque[Work] = deque()
+        self.pending: deque[PendingWrite] = deque()
         """Steps to be committed. A worker may add to it; anyone else calls `add`."""
         self._wants_checkpoints = False
         self._flushing = threading.Lock()
         self._retry_after = 0.0
         self._may_retry = threading.Event()
+        if not waits:
+            self._may_retry.set()
         self._closing = False
         self._is_over = False
         # Guards the refusing of what comes when it is over, and says which thread is at it.
         self._refusing = threading.Lock()
         self._refuser = 0
-        self._refused: dict[int, Work] = {}
         self.has_given_up = False
         self.commits = 0
         self.steps = 0
 
-    def add(self, work: Work) -> None:
+    def add(self, work: PendingWrite) -> None:
         """Queue one step; steps of one actor are committed in the order they were added."""
         self.pending.append(work)
         self._wake()
@@ -94,7 +114,7 @@ class Journal:
         if self._is_over:
             self.abandon()
 
-    def add_all(self, works: Sequence[Work]) -> None:
+    def add_all(self, works: Sequence[PendingWrite]) -> None:
         """Queue steps that came together; a commit may still fall between them."""
         self.pending.extend(works)
         self._wake()
@@ -111,13 +131,18 @@ class Journal:
         """Whether a commit is on its way, or its outcome is being told."""
         return self._flushing.locked()
 
+    @property
+    def has_work(self) -> bool:
+        """Whether there is something to commit."""
+        return bool(self.pending) or self._wants_checkpoints
+
     def is_full(self) -> bool:
         """Whether there is enough for the largest commit."""
         return len(self.pending) >= self._largest_commit
 
     def flush(self) -> bool:
         """Commit what is queued, once. Returns whether there was anything."""
-        if not (self.pending or self._wants_checkpoints):
+        if not self.has_work:
             return False
         if self._is_over:
             self.abandon()
@@ -159,7 +184,7 @@ class Journal:
         self._is_over = True
         me = threading.get_ident()
         if self._refuser == me:
-            # A step that was just refused was handed over again; the loop below finds it.
+            # What was just refused led to another step; the loop below finds it.
             return
         with self._refusing:
             self._refuser = me
@@ -171,14 +196,9 @@ class Journal:
     def _refuse_all(self) -> None:
         error = ClosedError("the runtime was closed before this could be written")
         while self.pending:
-            work = self.pending.popleft()
-            # Some hand their step over again for as long as somebody takes it. They are kept, so
-            # that no other one gets the same id.
-            if id(work) not in self._refused:
-                self._refused[id(work)] = work
-                work.failed(error)
+            self.pending.popleft().failed(error)
 
-    def _next_batch(self) -> list[Work]:
+    def _next_batch(self) -> list[PendingWrite]:
         pending = self.pending
         size = min(len(pending), self._largest_commit)
         return [pending.popleft() for _ in range(size)]
@@ -191,7 +211,7 @@ class Journal:
             if written.get(router) != position
         }
 
-    def _commit(self, batch: list[Work]) -> list[Outcome]:
+    def _commit(self, batch: list[PendingWrite]) -> list[Outcome]:
         checkpoints = self._changed_checkpoints()
         outcomes = self._store.commit([work.step for work in batch], checkpoints)
         self._retry_after = 0.0
@@ -200,7 +220,7 @@ class Journal:
         self.steps += len(batch)
         return outcomes
 
-    def _tell(self, batch: list[Work], outcomes: list[Outcome]) -> None:
+    def _tell(self, batch: list[PendingWrite], outcomes: list[Outcome]) -> None:
         events: list[EventRecord] = []
         for work, outcome in zip(batch, outcomes, strict=True):
             append = work.step.append
@@ -212,14 +232,13 @@ class Journal:
             work.committed(outcome)
         self._told()
 
-    def _fail(self, batch: list[Work], error: StoreError) -> None:
+    def _fail(self, batch: list[PendingWrite], error: StoreError) -> None:
         self._retry_after = min(max(FIRST_RETRY, self._retry_after * 2), LAST_RETRY)
         # Steps behind the failed ones stand on them, so they fail too.
         while self.pending:
             batch.append(self.pending.popleft())
         self.has_given_up = self._closing
-        for work in batch:
-            work.failed(error)
+        self.pending.extend([work for work in batch if work.failed(error)])
         # The error knows the frames it came through, which know the batch, whose steps may know
         # the error: such a circle would stay for ever, since steps are not looked at by Python's
         # cycle collector.

@@ -1,4 +1,4 @@
-"""Everybody who waits for an answer, so that a runtime that closes leaves nobody waiting."""
+"""The callers who wait for an answer, so that a runtime that closes leaves none waiting."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ import pykka
 from ..store import ClosedError
 
 if TYPE_CHECKING:
-    from pykka._types import OptExcInfo
+    from types import TracebackType
+    from typing import TypeAlias
+
+    ExcInfo: TypeAlias = tuple[
+        type[BaseException] | None, BaseException | None, TracebackType | None
+    ]
 
 __all__ = ["PendingReplies", "Reply"]
 
@@ -70,24 +75,24 @@ class Reply(pykka.ThreadingFuture[T]):
     """A Pykka future of an answer, which is an error if the runtime is closed before it."""
 
     # Pykka makes further futures of the same class, without arguments; they wait for this one.
-    _waiting: PendingReplies | None = None
+    _pending: PendingReplies | None = None
 
     @classmethod
-    def within(cls, waiting: PendingReplies) -> Reply[T]:
+    def within(cls, pending: PendingReplies) -> Reply[T]:
         """A future that somebody is going to wait for."""
         reply = cls()
-        reply._waiting = waiting
-        waiting.add(reply)
+        reply._pending = pending
+        pending.add(reply)
         return reply
 
     def set(self, value: Any = None) -> None:
         """Answer, unless it was too late."""
-        if self._waiting is None or self._waiting.remove(self):
+        if self._pending is None or self._pending.remove(self):
             super().set(value)
 
-    def set_exception(self, exc_info: OptExcInfo | None = None) -> None:
+    def set_exception(self, exc_info: ExcInfo | None = None) -> None:
         """Answer with an error, unless it was too late."""
-        if self._waiting is None or self._waiting.remove(self):
+        if self._pending is None or self._pending.remove(self):
             super().set_exception(exc_info)
 
     def give_up(self, error: ClosedError) -> None:

@@ -6,14 +6,17 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..core.stimuli import CommandRefused, Reload
-from .dispatcher import PooledActor
+from .instance_actor import InstanceMessage
+from .pooled_actor import PooledActor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
+    from typing import TypeAlias
 
-    from ..core.stimuli import InstanceStimulus
-    from .command_queue import CommandQueue
-    from .router import Router
+    from ..core.decision import Decision
+    from .services import Deliver, Services
+
+    Left: TypeAlias = tuple[str, str, InstanceMessage]
 
 __all__ = ["Recovery"]
 
@@ -26,23 +29,20 @@ class Recovery(PooledActor):
     There may be any number of them, so no more are under way at once than of anything else.
 
     Args:
-        command queue: has what is shared
-        router_of: finds the router of a process manager, by name
+        services: of the engine
+        deliver: gives an instance a message
         max_in_flight: most of them at once
 
     """
 
-    def __init__(
-        self, command_queue: CommandQueue, router_of: Mapping[str, Router], *, max_in_flight: int
-    ) -> None:
-        super().__init__(command_queue.dispatcher)
-        self._store = command_queue.store
-        self._router_of = router_of
+    def __init__(self, services: Services, deliver: Deliver, *, max_in_flight: int) -> None:
+        super().__init__(services.dispatcher)
+        self._store = services.store
+        self._deliver = deliver
         self._max_in_flight = max_in_flight
-        self._left = self._stimuli()
+        self._left = self._messages()
         self._sent = 0
-        self.finished = 0
-        """How many are done; counted by the journal."""
+        self._finished = 0
         self._is_over = False
         self.is_closed = False
 
@@ -56,28 +56,31 @@ class Recovery(PooledActor):
             return
         room = self._room
         some = list(islice(self._left, room))
-        self._sent += len(some)
         self._is_over = len(some) < room
-        for router, instance, stimulus in some:
-            router.send(instance, stimulus)
+        for process, instance, message in some:
+            # What is left to a process manager that is not registered stays until it is.
+            if self._deliver(process, instance, message):
+                self._sent += 1
+
+    def done(self, message: InstanceMessage, decision: Decision) -> None:
+        """An instance has taken up what was left to it; called by the journal."""
+        del message, decision
+        self._finished += 1
 
     @property
     def _room(self) -> int:
-        return self._max_in_flight - (self._sent - self.finished)
+        return self._max_in_flight - (self._sent - self._finished)
 
-    def _stimuli(self) -> Iterator[tuple[Router, str, InstanceStimulus]]:
+    def _messages(self) -> Iterator[Left]:
         after = ("", "")
         while page := self._store.read_waiting_instances(after, PAGE):
             for process, instance in page:
-                router = self._router_of.get(process)
-                if router is not None:
-                    yield router, instance, Reload(recovery=self)
+                yield process, instance, InstanceMessage(Reload(), self)
             after = page[-1]
         sequence = 0
         while refusals := self._store.read_refusals(sequence, PAGE):
             for refusal in refusals:
-                router = self._router_of.get(refusal.command.process or "")
-                if router is not None:
-                    told = CommandRefused(refusal=refusal, recovery=self)
-                    yield router, refusal.command.instance or "", told
+                issuer = refusal.command
+                message = InstanceMessage(CommandRefused(refusal), self)
+                yield issuer.process or "", issuer.instance or "", message
             sequence = refusals[-1].sequence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..clock import LATEST, from_micros, to_micros
 
@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
     from ..clock import Clock
     from .dispatcher import Dispatcher
-    from .durable_actor import DurableActor, Stimulus
+    from .durable_actor import DurableActor
 
-    Sending: TypeAlias = tuple[str, str, Callable[[str], DurableActor], Stimulus]
+    # What an actor is sent differs from one kind to the other; those who send know it.
+    AnyActor: TypeAlias = DurableActor[Any, Any]
+    Sending: TypeAlias = tuple[str, str, Callable[[str], AnyActor], object]
 
 __all__ = ["Residency"]
 
@@ -27,9 +29,9 @@ SWEEPS = 8
 
 
 class Residency:
-    """Wakes actors, gives them stimuli, and passivates them when nothing happens to them.
+    """Wakes actors, sends them messages, and passivates them when nothing happens to them.
 
-    An actor is passivated only when it has finished every stimulus it was given. Errands are given
+    An actor is passivated only when it has finished every message it was sent. Messages are sent
     and actors are dropped under one lock, so none can arrive at an actor on its way out.
 
     Args:
@@ -51,7 +53,7 @@ class Residency:
         self._room = max_awake
         self._idle = idle_timeout
         # In order of the last stimulus, or of the last look at one that was busy; oldest first.
-        self._awake: dict[tuple[str, str], DurableActor] = {}
+        self._awake: dict[tuple[str, str], AnyActor] = {}
         self._now = to_micros(clock.now())
         self._period = max(1, _micros(idle_timeout / SWEEPS))
         self.passivated = 0
@@ -62,13 +64,13 @@ class Residency:
     def __len__(self) -> int:
         return len(self._awake)
 
-    def send(self, stimuli: Iterable[Sending]) -> None:
-        """Give stimuli to actors, in this order; those that sleep are woken first.
+    def send(self, messages: Iterable[Sending]) -> None:
+        """Send messages to actors, in this order; those that sleep are woken first.
 
-        Whoever is no worker calls the dispatcher's `nudge` afterwards.
+        A caller that is no worker calls the dispatcher's `nudge` afterwards.
 
         Args:
-            stimuli: each with the process manager or category, the id within it, and what makes
+            messages: each with the process manager or category, the id within it, and what makes
                 the actor
 
         """
@@ -79,7 +81,7 @@ class Residency:
                 self._rests = False
                 self._now = to_micros(self._clock.now())
                 self._set_alarm(self._now + self._period)
-            for kind, name, wake, stimulus in stimuli:
+            for kind, name, wake, message in messages:
                 key = kind, name
                 actor = awake.pop(key, None)
                 if actor is None:
@@ -87,11 +89,11 @@ class Residency:
                         self._make_room()
                     self._room -= 1
                     actor = wake(name)
+                    actor.on_start()
                 awake[key] = actor
                 actor.touched = self._now
                 actor.sent += 1
-                stimulus.actor = actor
-                actor.envelopes.append(stimulus)
+                actor.envelopes.append(message)
                 if not actor.scheduled:
                     schedule(actor)
 
@@ -119,10 +121,8 @@ class Residency:
                 if actor.is_done
                 and now - actor.touched >= _micros(actor.idle_timeout or self._idle)
             ]
-            for key in idle:
-                del self._awake[key]
+            self._passivate(idle)
             self._room += len(idle)
-            self.passivated += len(idle)
 
     def close(self) -> None:
         """Sweep no more."""
@@ -133,6 +133,41 @@ class Residency:
         with self._lock:
             for actor in self._awake.values():
                 actor.is_stale = True
+
+    def is_awake(self, kind: str, name: str) -> bool:
+        """Whether an actor is in memory."""
+        return (kind, name) in self._awake
+
+    def passivate(self, kind: str, name: str) -> bool | None:
+        """Drop an actor from memory; its log stays.
+
+        Returns:
+            whether it was dropped: False if it has work in hand, None if it was not awake
+
+        """
+        with self._lock:
+            actor = self._awake.get((kind, name))
+            if actor is None:
+                return None
+            if not actor.is_done:
+                return False
+            self._passivate([(kind, name)])
+            self._room += 1
+            return True
+
+    def passivate_idle(self) -> int:
+        """Drop all actors that have nothing to do; returns how many that were."""
+        with self._lock:
+            idle = [key for key, actor in self._awake.items() if actor.is_done]
+            self._passivate(idle)
+            self._room += len(idle)
+            return len(idle)
+
+    def _passivate(self, keys: list[tuple[str, str]]) -> None:
+        """Let go of actors; called with the lock held."""
+        for key in keys:
+            self._awake.pop(key).on_stop()
+        self.passivated += len(keys)
 
     def _ring(self) -> None:
         self.sweep()
@@ -157,13 +192,11 @@ class Residency:
         if len(self._awake) <= self._max_awake:
             # Only when work has kept more awake are more dropped than have to be.
             del idle[share:]
-        for key in idle:
-            del self._awake[key]
+        self._passivate(idle)
         for key, actor in oldest:
             if key in self._awake and not actor.is_done:
                 # At the end, so that it does not hide the idle ones for as long as it is busy.
                 self._awake[key] = self._awake.pop(key)
-        self.passivated += len(idle)
         # When all of these are busy, it is not asked again for every one that comes.
         self._room = self._max_awake + (0 if idle else share) - len(self._awake)
 

@@ -8,23 +8,22 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..core.failures import parked_event
-from ..core.stimuli import Delivery, InstanceStimulus
-from ..errors import EarlyEvent, UnknownMessage
-from ..messages.codec import codecs
-from ..messages.identifiers import category_of, id_of
-from ..model.upcasting import split
-from ..store import Step
-from .dispatcher import PooledActor
-from .event_buffer import UNREADABLE
-from .instance_actor import InstanceActor
+from ..core.ports import UNREADABLE
+from ..core.stimuli import EventDelivered
+from ..errors import EarlyEvent
+from ..store import EventRecord, Step
+from .instance_actor import InstanceActor, InstanceMessage, InstanceShare
+from .journal import PendingWrite
+from .pooled_actor import PooledActor
 
 if TYPE_CHECKING:
-    from ..authoring.decorators import Handler
-    from ..messages.types import Event
-    from ..model.process_definition import ProcessDefinition
-    from ..store import EventRecord, Outcome, StoreError
-    from .command_queue import CommandQueue
-    from .event_buffer import EventBuffer
+    from collections.abc import Callable
+
+    from ..core.decision import Decision
+    from ..core.ports import Reads
+    from ..model.plans import ProcessPlan
+    from ..store import CommandRecord, Outcome
+    from .services import Services
     from .timers import TimerService
 
 __all__ = ["Router"]
@@ -44,65 +43,56 @@ class Router(PooledActor):
     Events finish in any order; `done` is the position up to which all are, and is what is stored.
 
     Args:
-        definition: of the process manager
-        command queue: takes the commands that instances issue
-        tail: where events come from
-        categories: of the streams that are listened to; None for all
+        plan: of the process manager
+        services: of the engine
+        reads: what decisions ask of the log
+        timers: brings timeouts to the instances
+        enqueue: takes the commands that instances issue
+        make_actor: of an instance
         max_in_flight: most events that are under way at once
-        max_chain: the longest chain of events and commands
 
     """
 
     def __init__(
         self,
-        definition: ProcessDefinition,
-        command_queue: CommandQueue,
-        event_buffer: EventBuffer,
-        categories: frozenset[str] | None,
+        plan: ProcessPlan,
+        services: Services,
+        reads: Reads,
+        timers: TimerService,
+        enqueue: Callable[[list[CommandRecord]], None],
+        make_actor: Callable[[InstanceShare, str], InstanceActor],
         *,
         max_in_flight: int,
-        max_chain: int,
     ) -> None:
-        super().__init__(command_queue.dispatcher)
-        self.definition = definition
-        self.command_queue = command_queue
-        self.journal = command_queue.journal
-        self.store = command_queue.store
-        self.registry = command_queue.registry
-        self.now = command_queue.now
-        self.max_chain = max_chain
-        self.timer_service: TimerService
-        self._categories = categories
-        self._residency = command_queue.residency
-        self._event_buffer = event_buffer
+        super().__init__(services.dispatcher)
+        self.plan = plan
+        self.counts: Counter[str] = Counter()
+        self._services = services
+        self._store = services.store
+        self._events = services.event_buffer
         self._max_in_flight = max_in_flight
-        self._wake_instance = partial(InstanceActor, self)
-        # How each event that is handled here is read: other domains' classes may differ.
-        self._readers = self.registry.readers_of(definition, definition.handlers)
-        # By wire names, and by wire names without their versions.
-        self._handlers: dict[str, Handler] = {}
-        for event, handler in definition.handlers.items():
-            name = self.registry.name_of(event, definition)
-            self._handlers[name] = self._handlers[split(name)[0]] = handler
+        share = InstanceShare(services, plan, reads, timers, enqueue, self.wake, self.counts)
+        self.wake_instance: Callable[[str], InstanceActor] = partial(make_actor, share)
+        definition = plan.definition
         self._learns = any(one.learnt for one in definition.correlations.values())
         # Positions under way whose handlers may teach an instance a key.
         self._teaching: set[int] = set()
-        self.handled: deque[int] = deque()
-        """Positions that an instance is done with; the journal adds them."""
+        # Positions that an instance is done with; the journal adds them.
+        self._handled: deque[int] = deque()
         # Positions under way, in order, and how many instances still have each in hand.
         self._under_way: dict[int, int] = {}
-        self._position = self.store.checkpoint(definition.name)
+        self._position = self._store.checkpoint(plan.name)
         self._asked_for = 0
         # Whether the next event waits until those before it are done.
         self._waits = False
-        self.done = self._position
+        self.done_up_to = self._position
+        """The position up to which everything is handled."""
         self.is_closed = False
-        self.counts: Counter[str] = Counter()
 
     def has_work(self) -> bool:
         """Whether events were handled, or there are new ones and room for them."""
-        return bool(self.handled) or (
-            self._position < self._event_buffer.last
+        return bool(self._handled) or (
+            self._position < self._events.last
             and len(self._under_way) < self._max_in_flight
             and not (self._waits and self._under_way)
             and not self.is_closed
@@ -116,19 +106,25 @@ class Router(PooledActor):
             return
         room = min(PAGE, self._max_in_flight - len(self._under_way))
         if room > 0:
-            routed: list[Delivery] = []
-            for record in self._event_buffer.after(self._position, room):
+            routed: list[tuple[str, EventDelivered]] = []
+            listens_to = self.plan.subscription.listens_to
+            for record in self._events.after(self._position, room):
                 if record.type == UNREADABLE:
-                    # Nobody can tell for whom it is.
+                    # The router cannot tell for whom it is.
                     self._set_aside(record, record.message)
-                elif self._readers[record.type] is not None and self._listens_to(record):
+                elif listens_to(record):
                     if self._learns and self._must_wait(record):
                         self._waits = True
                         break
                     routed += self._route(record)
                 self._position = record.position
-            name, wake = self.definition.name, self._wake_instance
-            self._residency.send([(name, one.actor, wake, one) for one in routed])
+            name, wake = self.plan.name, self.wake_instance
+            self._services.residency.send(
+                [
+                    (name, instance, wake, InstanceMessage(delivered, self))
+                    for instance, delivered in routed
+                ]
+            )
         self._note_done()
 
     @property
@@ -136,108 +132,79 @@ class Router(PooledActor):
         """Events that are under way."""
         return len(self._under_way)
 
-    def send(self, instance: str, stimulus: InstanceStimulus) -> None:
-        """Give a stimulus to an instance; any thread may call this, and nudges afterwards."""
-        self._residency.send([(self.definition.name, instance, self._wake_instance, stimulus)])
+    def send(self, instance: str, message: InstanceMessage) -> None:
+        """Give a message to an instance; any thread may call this, and nudges afterwards."""
+        self._services.residency.send([(self.plan.name, instance, self.wake_instance, message)])
 
-    def load(self, record: EventRecord) -> Event:
-        """A copy of a stored event, as this process manager's class for it.
+    def deliveries(self, record: EventRecord) -> list[tuple[str, EventDelivered]]:
+        """Everything that an event is to be delivered as, with the instances that it is for.
 
         Raises:
-            InvalidMessage: what is stored does not fit the class
-            UnknownMessage: it is of a version that nothing turns into that of the class, or is
-                not handled any more
+            EarlyEvent: it names a learnt key that an instance which is held up may come to know
+            Exception: it cannot be read or correlated
 
         """
-        reader = self._readers[record.type]
-        if reader is None:
-            raise UnknownMessage(
-                f"{self.definition.name} has no handler for {record.type} any more; write one, "
-                f"or skip the event"
+        subscription = self.plan.subscription
+        event = subscription.load(record)
+        named, learnt = subscription.route(record, event, self._store.read_index)
+        if len(named) == 1:
+            return [(named[0], EventDelivered(record, event, learnt))]
+        if learnt is not None and not named and learnt[1]:
+            self._refuse_early(record, learnt)
+        # One instance may change what is inside its copy; the others have their own.
+        return [
+            (
+                instance,
+                EventDelivered(
+                    record,
+                    event if number == len(named) else subscription.load(record),
+                    learnt,
+                ),
             )
-        message: Event | None = record.message
-        if message is not None and reader is codecs[type(message)]:
-            return message
-        return reader.load(record.data)
+            for number, instance in enumerate(named, 1)
+        ]
 
-    def handler_of(self, record: EventRecord) -> Handler | None:
-        """The handler of a stored event; None if there is none any more."""
-        return self._handlers.get(record.type) or self._handlers.get(split(record.type)[0])
+    # Called by the journal
 
-    def learnt_of(self, event: Event) -> tuple[str, list[str]] | None:
-        """The learnt key by which an event finds its instances, and the values it names."""
-        correlation = self.definition.correlations.get(type(event))
-        if correlation is None or not correlation.learnt:
-            return None
-        return correlation.learnt, correlation.ids(event)
+    def done(self, message: InstanceMessage, decision: Decision) -> None:
+        """An instance is done with an event."""
+        del decision
+        stimulus = message.stimulus
+        assert type(stimulus) is EventDelivered
+        self._handled.append(stimulus.record.position)
 
-    def instances_of(self, record: EventRecord) -> list[Delivery]:
-        """Everything that an event is to be delivered as."""
-        event = self.load(record)
-        if self.definition.stateless:
-            # The id of an event in a stream with a long name may be too long for an instance.
-            name = id_of(record.event_id, self.definition.name)
-            return [Delivery(record=record, event=event, actor=name)]
-        correlation = self.definition.correlations[type(event)]
-        named = correlation.ids(event)
-        if not correlation.learnt:
-            if len(named) == 1:
-                return [Delivery(record=record, event=event, actor=named[0])]
-            learnt = None
-        else:
-            field, values = learnt = correlation.learnt, named
-            read = partial(self.store.read_index, self.definition.name, field)
-            named = list(dict.fromkeys(one for value in values for one in read(value)))
-            if not named and values and self.store.any_blocked(self.definition.name):
-                raise EarlyEvent(
-                    f"no instance of {self.definition.name} has {field!r} = "
-                    f"{' or '.join(map(repr, values))}, but one that is suspended or waits to try "
-                    f"again may come to know it; retry this {record.type} when it has gone on, or "
-                    f"skip it"
-                )
-        found: list[Delivery] = []
-        for instance in named:
-            # One instance may change what is inside its copy; the others have their own.
-            own = event if instance is named[-1] else self.load(record)
-            found.append(Delivery(record=record, event=own, learnt=learnt, actor=instance))
-        return found
+    # In its turn
 
-    def cause_of(self, causation_id: str) -> EventRecord | None:
-        """The event before the command with that id, in a chain; or the event with that id."""
-        process, _, rest = causation_id.partition("-")
-        instance, _, number = rest.rpartition("@")
-        if not instance or not number.replace(".", "").isdigit():
-            return None
-        version = int(number.partition(".")[0])
-        page = self.store.read_transitions(process, instance, version - 1, 1)
-        if not page:
-            return None
-        position = self.store.position_of(page[0].cause)
-        return self.store.read_log(position - 1, 1)[0] if position else None
-
-    def _listens_to(self, record: EventRecord) -> bool:
-        return self._categories is None or category_of(record.stream) in self._categories
+    def _refuse_early(self, record: EventRecord, learnt: tuple[str, list[str]]) -> None:
+        name, (field, values) = self.plan.name, learnt
+        if self._store.any_blocked(name):
+            raise EarlyEvent(
+                f"no instance of {name} has {field!r} = "
+                f"{' or '.join(map(repr, values))}, but one that is suspended or waits to try "
+                f"again may come to know it; retry this {record.type} when it has gone on, or "
+                f"skip it"
+            )
 
     def _must_wait(self, record: EventRecord) -> bool:
         """Whether an instance may be about to learn the key that this event names.
 
         An event that finds its instances by a learnt key waits until those before it that may
-        teach one are done. One that finds nobody waits for all: not every way of setting a field
-        can be seen in the code.
+        teach one are done. One that finds no instance waits for all: not every way of setting a
+        field can be seen in the code.
         """
         if not self._under_way:
             return False
         try:
-            event = self.load(record)
-            if self.learnt_of(event) is None:
+            event = self.plan.subscription.load(record)
+            if self.plan.subscription.learnt_of(event) is None:
                 return False
-            return bool(self._teaching) or not self.instances_of(record)
+            return bool(self._teaching) or not self.deliveries(record)
         except Exception:  # noqa: BLE001 - it is routed, and parked there
             return False
 
     def _note_handled(self) -> None:
         under_way = self._under_way
-        handled = self.handled
+        handled = self._handled
         while handled:
             position = handled.popleft()
             left = under_way[position] - 1
@@ -248,15 +215,15 @@ class Router(PooledActor):
                 self._teaching.discard(position)
 
     def _note_done(self) -> None:
-        self.done = next(iter(self._under_way)) - 1 if self._under_way else self._position
-        if self.done >= self._asked_for + STRIDE:
-            # Nobody else may commit for a long time, and these need not be looked at again.
-            self._asked_for = self.done
-            self.journal.nudge_checkpoints()
+        self.done_up_to = next(iter(self._under_way)) - 1 if self._under_way else self._position
+        if self.done_up_to >= self._asked_for + STRIDE:
+            # No other commit may come for a long time, and these need not be looked at again.
+            self._asked_for = self.done_up_to
+            self._services.journal.nudge_checkpoints()
 
-    def _route(self, record: EventRecord) -> list[Delivery]:
+    def _route(self, record: EventRecord) -> list[tuple[str, EventDelivered]]:
         try:
-            deliveries = self.instances_of(record)
+            deliveries = self.deliveries(record)
         except BaseException as error:  # noqa: BLE001 - a person must see it, whatever it is
             self._set_aside(record, error)
             return []
@@ -264,31 +231,20 @@ class Router(PooledActor):
             self.counts["not_for_us"] += 1
             return []
         self._under_way[record.position] = len(deliveries)
-        if type(deliveries[0].event) in self.definition.teachers:
+        if type(deliveries[0][1].event) in self.plan.definition.teachers:
             self._teaching.add(record.position)
         return deliveries
 
     def _set_aside(self, record: EventRecord, error: BaseException) -> None:
-        logger.warning(
-            "%s: event %s was parked", self.definition.name, record.event_id, exc_info=error
-        )
-        self._under_way[record.position] = 1
+        """Park an event that cannot be read or correlated; it delays no other."""
+        name, position = self.plan.name, record.position
+        logger.warning("%s: event %s was parked", name, record.event_id, exc_info=error)
+        self._under_way[position] = 1
         self.counts["parked"] += 1
-        self.journal.add(_Unroutable(self, record, error))
 
+        def note(outcome: Outcome) -> None:
+            del outcome
+            self._handled.append(position)
 
-class _Unroutable:
-    """An event that cannot be read or correlated: it is parked, and delays nobody."""
-
-    def __init__(self, router: Router, record: EventRecord, error: BaseException) -> None:
-        self._router = router
-        self._position = record.position
-        self.step = Step(park=parked_event(error, router.definition.name, "", record, router.now()))
-
-    def committed(self, outcome: Outcome) -> None:
-        del outcome
-        self._router.handled.append(self._position)
-
-    def failed(self, error: StoreError) -> None:
-        del error
-        self._router.journal.add(self)
+        parked = parked_event(error, name, "", record, self._services.now())
+        self._services.journal.add(PendingWrite(Step(park=parked), note))

@@ -6,17 +6,22 @@ import logging
 from typing import TYPE_CHECKING
 
 from ..clock import from_micros
-from ..core.stimuli import TimerDue
+from ..core.stimuli import RetryDue, TimeoutDue
 from ..store import CorruptRecord, Step, StepExtras
-from .dispatcher import PooledActor
+from .instance_actor import InstanceMessage
+from .journal import PendingWrite
+from .pooled_actor import PooledActor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
+    from typing import TypeAlias
 
     from ..clock import Clock
-    from ..store import CommandRecord, Outcome, StoreError, TimerRecord
-    from .command_queue import CommandQueue
-    from .router import Router
+    from ..core.decision import Decision
+    from ..store import CommandRecord, Outcome, TimerRecord
+    from .services import Deliver, Services
+
+    Identity: TypeAlias = tuple[int, str, str, str, str]
 
 __all__ = ["TimerService"]
 
@@ -31,31 +36,35 @@ class TimerService(PooledActor):
     """Reads timers from the store when they are due, so that any number may be pending.
 
     Args:
-        command queue: has what is shared
+        services: of the engine
         clock: rings when the next one is due
-        router_of: finds the router of a process manager, by name
+        deliver: gives an instance a message
+        enqueue: takes commands that were just committed to the queue
         max_in_flight: most timers in hand at once
 
     """
 
     def __init__(
         self,
-        command_queue: CommandQueue,
+        services: Services,
         clock: Clock,
-        router_of: Mapping[str, Router],
+        deliver: Deliver,
+        enqueue: Callable[[list[CommandRecord]], None],
         *,
         max_in_flight: int,
     ) -> None:
-        super().__init__(command_queue.dispatcher)
-        self._command_queue = command_queue
-        self._now: Callable[[], int] = command_queue.now
-        self._router_of = router_of
+        super().__init__(services.dispatcher)
+        self._store = services.store
+        self._journal = services.journal
+        self._now = services.now
+        self._deliver = deliver
+        self._enqueue = enqueue
         self._max_in_flight = max_in_flight
-        # The keys in hand, so that none is brought twice.
-        self._in_hand: set[bytes] = set()
-        # Keys that instances put off until they go on. They take no room from the others.
-        self._put_off: dict[tuple[str, str], set[bytes]] = {}
-        # What is damaged, so that it is told of once.
+        # Those in hand, so that none is brought twice.
+        self._in_hand: set[Identity] = set()
+        # Those that instances put off until they go on. They take no room from the others.
+        self._put_off: dict[tuple[str, str], set[Identity]] = {}
+        # The keys of what is damaged, so that it is told of once.
         self._unreadable: set[bytes] = set()
         self._next = NEVER
         self._looks = True
@@ -67,17 +76,21 @@ class TimerService(PooledActor):
         if min(timer.due for timer in timers) < self._next:
             self._ring()
 
-    def finished(self, key: bytes) -> None:
-        """One is done with; called by the journal."""
+    def done(self, message: InstanceMessage, decision: Decision) -> None:
+        """An instance is done with a timer, or puts it off; called by the journal."""
+        stimulus = message.stimulus
+        assert isinstance(stimulus, TimeoutDue | RetryDue)
+        timer = stimulus.timer
+        if decision.is_put_off:
+            owner = timer.process, timer.instance
+            self._put_off.setdefault(owner, set()).add(_identity(timer))
+        self._finish(timer)
+
+    def _finish(self, timer: TimerRecord) -> None:
         was_full = len(self._in_hand) >= self._max_in_flight
-        self._in_hand.discard(key)
+        self._in_hand.discard(_identity(timer))
         if was_full:
             self._ring()
-
-    def put_off(self, key: bytes, timer: TimerRecord) -> None:
-        """Its instance is suspended; called by the journal."""
-        self._put_off.setdefault((timer.process, timer.instance), set()).add(key)
-        self.finished(key)
 
     def release(self, process: str, instance: str) -> None:
         """An instance goes on: what it put off comes again."""
@@ -85,10 +98,10 @@ class TimerService(PooledActor):
             self._ring()
 
     def held_back(self, timer: TimerRecord) -> CommandRecord | None:
-        """The command that a timer holds back."""
+        """The command that a timer holds back; None once it has left."""
         after = (timer.due).to_bytes(8, "big")
         name = (timer.process, timer.instance, timer.name)
-        for _, found in self._timers(after, timer.due, PAGE):
+        for found in self._timers(after, timer.due, PAGE):
             if (found.process, found.instance, found.name) == name:
                 return found.command
         return None
@@ -112,7 +125,7 @@ class TimerService(PooledActor):
         now = self._now()
         self._bring_all(now)
         beyond = (now + 1).to_bytes(8, "big")
-        for _, upcoming in self._timers(beyond, NEVER, 1):
+        for upcoming in self._timers(beyond, NEVER, 1):
             self._next = upcoming.due
             self._alarm.set(from_micros(self._next))
             if self._next <= self._now():
@@ -121,46 +134,59 @@ class TimerService(PooledActor):
             break
 
     def _bring_all(self, now: int) -> None:
-        commands: list[tuple[bytes, TimerRecord]] = []
+        commands: list[TimerRecord] = []
         brought: set[tuple[str, str]] = set()
-        for key, timer in self._due(now):
+        for timer in self._due(now):
             owner = (timer.process, timer.instance)
-            router = self._router_of.get(timer.process)
             if timer.kind == "command":
-                self._in_hand.add(key)
-                commands.append((key, timer))
-            elif router is None:
-                # That of a process manager that is not registered stays until it is.
-                self._put_off.setdefault(owner, set()).add(key)
-            elif owner in brought:
+                self._in_hand.add(_identity(timer))
+                commands.append(timer)
+                continue
+            if owner in brought:
                 # The next one of an instance waits for the others to have their turns, so that
                 # all go by time, and not instance by instance.
                 self._looks = True
                 break
-            else:
-                brought.add(owner)
-                self._in_hand.add(key)
-                router.send(timer.instance, TimerDue(timer=timer, key=key))
-        for key, timer in sorted(commands, key=_in_order):
-            self._command_queue.journal.add(_Released(self, key, timer))
+            brought.add(owner)
+            self._in_hand.add(_identity(timer))
+            stimulus = RetryDue(timer) if timer.kind == "retry" else TimeoutDue(timer)
+            if not self._deliver(*owner, InstanceMessage(stimulus, self)):
+                # That of a process manager that is not registered stays until it is.
+                self._put_off.setdefault(owner, set()).add(_identity(timer))
+                self._in_hand.discard(_identity(timer))
+        for timer in sorted(commands, key=_in_order):
+            self._release_command(timer)
 
-    def _due(self, now: int) -> Iterator[tuple[bytes, TimerRecord]]:
-        """What is due and in nobody's hand, as long as there is room."""
-        for key, timer in self._timers(b"", now, PAGE):
+    def _release_command(self, timer: TimerRecord) -> None:
+        """Put a command that was held back into the queue."""
+        assert timer.command is not None
+        step = Step(enqueue=[timer.command], extras=StepExtras(due=timer))
+
+        def note(outcome: Outcome) -> None:
+            if outcome.is_committed and step.enqueue:
+                self._enqueue(step.enqueue)
+            self._finish(timer)
+
+        self._journal.add(PendingWrite(step, note))
+
+    def _due(self, now: int) -> Iterator[TimerRecord]:
+        """What is due and not in hand, as long as there is room."""
+        for timer in self._timers(b"", now, PAGE):
             if len(self._in_hand) >= self._max_in_flight:
                 return
-            if key in self._in_hand:
+            identity = _identity(timer)
+            if identity in self._in_hand:
                 continue
-            if key in self._put_off.get((timer.process, timer.instance), ()):
+            if identity in self._put_off.get((timer.process, timer.instance), ()):
                 continue
-            yield key, timer
+            yield timer
 
-    def _timers(self, after: bytes, until: int, limit: int) -> Iterator[tuple[bytes, TimerRecord]]:
+    def _timers(self, after: bytes, until: int, limit: int) -> Iterator[TimerRecord]:
         """All in order of time, read in pages; one that cannot be read is told of and left out."""
         most = limit
         while True:
             try:
-                page = self._command_queue.store.read_timers(after, until, limit)
+                page = self._store.read_timers(after, until, limit)
             except CorruptRecord as error:
                 if limit == 1:
                     after = error.key
@@ -168,7 +194,7 @@ class TimerService(PooledActor):
                 # One by one, up to the one that is damaged.
                 limit = most if limit == 1 else 1
                 continue
-            yield from page
+            yield from (timer for _, timer in page)
             if len(page) < limit:
                 return
             after = page[-1][0]
@@ -184,40 +210,13 @@ class TimerService(PooledActor):
         self._looks = True
         self.wake()
 
-    def released(self, key: bytes, step: Step) -> None:
-        """A held back command is in the queue; called by the journal."""
-        assert step.enqueue is not None
-        self._command_queue.queued(step.enqueue)
-        self.finished(key)
 
-    def try_again(self, work: _Released) -> None:
-        """The disk refused."""
-        self._command_queue.journal.add(work)
+def _identity(timer: TimerRecord) -> Identity:
+    return timer.due, timer.process, timer.instance, timer.kind, timer.name
 
 
-def _in_order(due: tuple[bytes, TimerRecord]) -> tuple[int, str, str, int, int]:
+def _in_order(timer: TimerRecord) -> tuple[int, str, str, int, int]:
     """By time; what one step issued for the same time, as it was issued."""
-    _, timer = due
     assert timer.command is not None
     number = int(timer.name.rpartition(".")[2])
     return timer.due, timer.process, timer.instance, timer.command.version, number
-
-
-class _Released:
-    """A command that was held back goes into the queue."""
-
-    def __init__(self, timer_service: TimerService, key: bytes, timer: TimerRecord) -> None:
-        assert timer.command is not None
-        self._timer_service = timer_service
-        self._key = key
-        self.step = Step(enqueue=[timer.command], extras=StepExtras(due=timer))
-
-    def committed(self, outcome: Outcome) -> None:
-        if outcome.is_committed:
-            self._timer_service.released(self._key, self.step)
-        else:
-            self._timer_service.finished(self._key)
-
-    def failed(self, error: StoreError) -> None:
-        del error
-        self._timer_service.try_again(self)

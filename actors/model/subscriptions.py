@@ -1,156 +1,160 @@
-"""Who an event is for, and what it did to an instance, as the store alone tells it."""
+"""Whom an event is for: which process managers listen to it, and which of their instances.
+
+The router, the after-effects, the diagnostics and the scenarios all ask here, so that they agree.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from ..messages.identifiers import category_of
+from ..errors import UnknownMessage
+from ..messages.codec import codecs
+from ..messages.identifiers import category_of, id_of
 from .upcasting import split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from ..authoring.decorators import Handler
     from ..messages.types import Event
-    from ..store import EventRecord, Store, TransitionRecord
+    from ..store import EventRecord
+    from .correlation import Correlation
     from .process_definition import ProcessDefinition
     from .registry import Registry
-    from .upcasting import Loads
 
-__all__ = ["PAGE", "Listener", "Listeners", "first_where", "transition_of"]
+    ReadIndex: TypeAlias = Callable[[str, str, str], Iterable[str]]
+    LearntKey: TypeAlias = tuple[str, list[str]]
 
-PAGE = 256
-"""Rows read at a time; no read transaction is kept between two pages."""
+__all__ = ["Subscription", "Subscriptions"]
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """A process manager that handles events of some class.
+class Subscription:
+    """The events that one process manager takes, how it reads them, and whom each is for.
 
-    Attributes:
+    Args:
         definition: of the process manager
-        event: its class for the event
-        reader: makes an object of what is stored
+        registry: knows the wire names of its classes
+        handlers: by event class: those that handle, or those that act after
+
+    Raises:
+        DefinitionError: `streams` names an aggregate that is in no domain here
 
     """
 
-    definition: ProcessDefinition
-    event: type
-    reader: Loads[Event]
+    def __init__(
+        self,
+        definition: ProcessDefinition,
+        registry: Registry,
+        handlers: Mapping[type, Handler],
+    ) -> None:
+        self.definition = definition
+        self._categories = registry.categories_of(definition)
+        # How each event is read: other domains' classes for it may differ.
+        self._readers = registry.readers_of(definition, handlers)
+        named = {registry.name_of(event, definition): one for event, one in handlers.items()}
+        # By wire names, and by wire names without their versions: an older event is read as the
+        # newest class.
+        self._handlers: dict[str, Handler] = {}
+        for name in sorted(named, key=lambda name: split(name)[1]):
+            self._handlers[name] = self._handlers[split(name)[0]] = named[name]
 
-    @property
-    def how(self) -> str:
-        """How the event names its instances, in words."""
-        if self.definition.stateless:
-            return "stateless"
-        return self.definition.correlations[self.event].describe()
+    def listens_to(self, record: EventRecord) -> bool:
+        """Whether an event is for some instance, by its type and the category of its stream."""
+        return self._readers[record.type] is not None and (
+            self._categories is None or category_of(record.stream) in self._categories
+        )
 
-    @property
-    def learnt(self) -> str:
-        """The learnt key by which instances are found, if it is one."""
-        if self.definition.stateless:
-            return ""
-        return self.definition.correlations[self.event].learnt
+    def handler_of(self, record: EventRecord) -> Handler | None:
+        """The method for a stored event; None if there is none any more."""
+        return self._handlers.get(record.type) or self._handlers.get(split(record.type)[0])
 
-    def instances(self, store: Store, record: EventRecord) -> list[str]:
-        """The ids that the event is for, as the router would find them now.
+    def load(self, record: EventRecord) -> Event:
+        """A copy of a stored event, as this process manager's class for it.
 
         Raises:
-            Exception: the event cannot be read, or the correlation failed
+            InvalidMessage: what is stored does not fit the class
+            UnknownMessage: it is of a version that nothing turns into that of the class, or is
+                not handled any more
 
         """
-        if self.definition.stateless:
-            return [record.event_id]
-        correlation = self.definition.correlations[self.event]
-        named = correlation.ids(self.reader.load(record.data))
-        if not correlation.learnt:
-            return named
-        found: dict[str, None] = {}
-        for value in named:
-            found |= dict.fromkeys(
-                store.read_index(self.definition.name, correlation.learnt, value)
+        reader = self._readers[record.type]
+        if reader is None:
+            raise UnknownMessage(
+                f"{self.definition.name} has no handler for {record.type} any more; write one, "
+                f"or skip the event"
             )
-        return list(found)
+        message: Event | None = record.message
+        if message is not None and reader is codecs[type(message)]:
+            return message
+        return reader.load(record.data)
+
+    def learnt_of(self, event: Event) -> LearntKey | None:
+        """The learnt key by which an event finds its instances, and the values that it names."""
+        correlation = self.definition.correlations.get(type(event))
+        if correlation is None or not correlation.learnt:
+            return None
+        return correlation.learnt, correlation.ids(event)
+
+    def route(
+        self, record: EventRecord, event: Event, read_index: ReadIndex
+    ) -> tuple[list[str], LearntKey | None]:
+        """The ids of the instances that an event is for, and the learnt key that led to them.
+
+        Args:
+            record: as it is stored
+            event: what was read of it
+            read_index: finds the instances of a process manager whose field has a value
+
+        Raises:
+            Exception: what `correlate` raised, or that what it returned is no id
+
+        """
+        definition = self.definition
+        if definition.stateless:
+            # The id of an event in a stream with a long name may be too long for an instance.
+            return [id_of(record.event_id, definition.name)], None
+        correlation = definition.correlations[type(event)]
+        named = correlation.ids(event)
+        if not correlation.learnt:
+            return named, None
+        field = correlation.learnt
+        found = {one: None for value in named for one in read_index(definition.name, field, value)}
+        return list(found), (field, named)
+
+    def instances_of(self, record: EventRecord, read_index: ReadIndex) -> list[str]:
+        """As `route`, for a caller who wants the ids alone.
+
+        Raises:
+            Exception: the event cannot be read, or it cannot be correlated
+
+        """
+        return self.route(record, self.load(record), read_index)[0]
+
+    def describe(self, record: EventRecord) -> str:
+        """How an event that is listened to names its instances, in words."""
+        if self.definition.stateless:
+            return "stateless"
+        return self._correlation_of(record).describe()
+
+    def finds_by_learnt_key(self, record: EventRecord) -> bool:
+        """Whether an event that is listened to finds its instances by a learnt key."""
+        return not self.definition.stateless and bool(self._correlation_of(record).learnt)
+
+    def _correlation_of(self, record: EventRecord) -> Correlation:
+        handler = self.handler_of(record)
+        assert handler is not None
+        return self.definition.correlations[handler.subject]
 
 
-class Listeners:
-    """Finds the process managers that listen to events."""
+class Subscriptions:
+    """Those of all process managers of a runtime."""
 
     def __init__(self, registry: Registry) -> None:
         self._all = [
-            _Ears(registry, definition, registry.categories_of(definition))
+            Subscription(definition, registry, definition.handlers)
             for definition in registry.processes.values()
         ]
 
-    def of(self, record: EventRecord) -> Iterator[Listener]:
-        """Those that listen to an event, by its type and its stream's category."""
-        for ears in self._all:
-            found = ears.listener(record)
-            if found is not None:
-                yield found
-
-
-class _Ears:
-    """What one process manager listens to."""
-
-    def __init__(
-        self, registry: Registry, definition: ProcessDefinition, categories: frozenset[str] | None
-    ) -> None:
-        self._definition = definition
-        self._categories = categories
-        self._readers = registry.readers_of(definition, definition.handlers)
-        # The newest version of a class is what older events are read as.
-        names = {registry.name_of(event, definition): event for event in definition.handlers}
-        newest = sorted(names, key=lambda name: split(name)[1])
-        self._classes: dict[str, type] = {split(name)[0]: names[name] for name in newest} | names
-
-    def listener(self, record: EventRecord) -> Listener | None:
-        if self._categories is not None and category_of(record.stream) not in self._categories:
-            return None
-        reader = self._readers[record.type]
-        if reader is None:
-            return None
-        event = self._classes.get(record.type) or self._classes[split(record.type)[0]]
-        return Listener(self._definition, event, reader)
-
-
-def transition_of(
-    store: Store, process: str, instance: str, record: EventRecord
-) -> tuple[TransitionRecord | None, TransitionRecord | None]:
-    """What an event did to an instance, and what the instance did last before it came.
-
-    `seen` never gets smaller along an instance's transitions, so they are searched by halving.
-    An event that waited makes its transition later than its position says; the rest of the
-    transitions is looked through for it.
-    """
-    last = store.last_transition(process, instance)
-    if last is None:
-        return None, None
-    if last.seen < record.position:
-        return None, last
-
-    def is_later(version: int) -> bool:
-        return store.read_transitions(process, instance, version - 1, 1)[0].seen >= record.position
-
-    first = first_where(is_later, last.version)
-    page = store.read_transitions(process, instance, first - 2, 1) if first > 1 else []
-    before = page[0] if page else None
-    after = first - 1
-    while page := store.read_transitions(process, instance, after, PAGE):
-        for transition in page:
-            if transition.cause == record.event_id:
-                return transition, before
-        after = page[-1].version
-    return None, before
-
-
-def first_where(is_so: Callable[[int], bool], last: int) -> int:
-    """The first number from 1 for which something is so; it is for `last`, and stays so."""
-    low, high = 1, last
-    while low < high:
-        middle = (low + high) // 2
-        if is_so(middle):
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    def to(self, record: EventRecord) -> Iterator[Subscription]:
+        """Those that an event is for, by its type and the category of its stream."""
+        return (one for one in self._all if one.listens_to(record))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..clock import from_micros
 from ..errors import UnknownMessage
-from ..model.subscriptions import PAGE, Listener, Listeners, transition_of
+from ..model.subscriptions import Subscriptions
+from .transitions import PAGE, transition_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from ..model.process_definition import ProcessDefinition
     from ..model.registry import Registry
+    from ..model.subscriptions import Subscription
     from ..store import Block, EventRecord, ParkedRecord, Store, TransitionRecord
 
 __all__ = ["Explainer", "Explanation", "StuckInstance"]
@@ -135,6 +137,7 @@ class Explainer:
     ) -> None:
         self._store = store
         self._registry = registry
+        self._subscriptions = Subscriptions(registry)
         self._done = done
         self._now = now
 
@@ -154,14 +157,14 @@ class Explainer:
         parked = _Parked(self._store, record)
         return [
             row
-            for listener in Listeners(self._registry).of(record)
-            for row in self._rows(listener, record, parked)
+            for subscription in self._subscriptions.to(record)
+            for row in self._rows(subscription, record, parked)
         ]
 
     def _rows(
-        self, listener: Listener, record: EventRecord, parked: _Parked
+        self, subscription: Subscription, record: EventRecord, parked: _Parked
     ) -> Iterator[Explanation]:
-        name, how = listener.definition.name, listener.how
+        name, how = subscription.definition.name, subscription.describe(record)
         # Read first: what is done later is not taken for missing.
         is_done = self._done(name) >= record.position
         unrouted = parked.find(name, "")
@@ -169,29 +172,33 @@ class Explainer:
             yield Explanation(name, None, how, "failed to correlate", _told(unrouted))
             return
         try:
-            instances = listener.instances(self._store, record)
+            instances = subscription.instances_of(record, self._store.read_index)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             outcome: CameOf = "failed to correlate" if is_done else "not delivered yet"
             yield Explanation(name, None, how, outcome, f"{type(error).__name__}: {error}")
             return
         if not instances:
             outcome = "not for us" if is_done else "not delivered yet"
-            detail = "no instance has learnt that key" if listener.learnt and is_done else ""
+            detail = (
+                "no instance has learnt that key"
+                if is_done and subscription.finds_by_learnt_key(record)
+                else ""
+            )
             yield Explanation(name, None, how, outcome, detail)
         for instance in instances:
-            outcome, detail = self._came_of(listener, instance, record, parked, is_done=is_done)
+            outcome, detail = self._came_of(subscription, instance, record, parked, is_done=is_done)
             yield Explanation(name, instance, how, outcome, detail)
 
     def _came_of(
         self,
-        listener: Listener,
+        subscription: Subscription,
         instance: str,
         record: EventRecord,
         parked: _Parked,
         *,
         is_done: bool,
     ) -> tuple[CameOf, str]:
-        definition = listener.definition
+        definition = subscription.definition
         # What still waits is looked at before what was done, so that an event on its way from
         # the one to the other is seen in the second.
         waits = self._waits(definition, instance, record, parked)

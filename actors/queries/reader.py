@@ -12,6 +12,7 @@ from ..engine.aggregate_actor import load_aggregate
 from ..errors import InvalidMessage, shown
 from ..messages.codec import differ, load_headers
 from ..messages.identifiers import category_of, id_of, plain_text
+from ..model.plans import AggregatePlan
 from ..store import InvalidName, check_name
 from .views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
 
@@ -180,9 +181,8 @@ class Reader:
         return InstanceView(name, state, last.version, last.is_complete, status)
 
     def _aggregate(self, definition: AggregateDefinition, name: str) -> AggregateView | None:
-        aggregate = load_aggregate(
-            definition, f"{definition.category}-{name}", self._store, self._registry
-        )
+        plan = AggregatePlan(definition, self._registry)
+        aggregate = load_aggregate(plan, f"{definition.category}-{name}", self._store)
         if not aggregate.version:
             return None
         return AggregateView(name, dict(aggregate.__dict__), aggregate.version)

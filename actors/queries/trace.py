@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Literal
 
 from ..clock import from_micros
 from ..errors import UnknownMessage
-from ..model.subscriptions import PAGE, Listeners, first_where, transition_of
+from ..model.subscriptions import Subscriptions
 from ..store import CorruptRecord
+from .transitions import PAGE, first_where, transition_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from ..model.registry import Registry
-    from ..model.subscriptions import Listener
+    from ..model.subscriptions import Subscription
     from ..store import EventRecord, Store, TransitionRecord
 
 __all__ = ["TraceNode", "Tracer"]
@@ -139,7 +140,7 @@ class _Chain:
     def __init__(self, store: Store, registry: Registry) -> None:
         self._store = store
         self._registry = registry
-        self._listeners = Listeners(registry)
+        self._subscriptions = Subscriptions(registry)
         self._correlation_id = ""
         # The transitions on the way up from what was asked for, by their causes. They belong to
         # the tree even where classes have changed and the way down would miss them.
@@ -235,9 +236,9 @@ class _Chain:
 
     def _follow_event(self, node: _Node, record: EventRecord) -> None:
         found = dict(self._known.get(record.event_id, {}))
-        for listener in self._listeners.of(record):
-            name = listener.definition.name
-            for instance in self._instances(listener, record):
+        for subscription in self._subscriptions.to(record):
+            name = subscription.definition.name
+            for instance in self._instances(subscription, record):
                 transition, _ = transition_of(self._store, name, instance, record)
                 if transition is not None:
                     found[name, instance] = transition
@@ -247,9 +248,9 @@ class _Chain:
                 node.children.append(made)
                 self._follow_timeouts(made, process, instance, transition)
 
-    def _instances(self, listener: Listener, record: EventRecord) -> list[str]:
+    def _instances(self, subscription: Subscription, record: EventRecord) -> list[str]:
         try:
-            return listener.instances(self._store, record)
+            return subscription.instances_of(record, self._store.read_index)
         except CorruptRecord:
             raise
         except Exception:  # noqa: BLE001 - whatever it is, the event was parked; `why` tells so

@@ -7,12 +7,19 @@ and ask first whether something is to go wrong this time.
 from __future__ import annotations
 
 import weakref
+from copy import copy
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..core.stimuli import Delivery, InstanceStimulus
-from ..engine.aggregate_actor import AggregateActor, Request
-from ..engine.instance_actor import InstanceActor
+from ..core.carry_out import CommandDelivered
+from ..core.stimuli import EventDelivered
+from ..engine.aggregate_actor import AggregateActor, CommandMessage
+from ..engine.command_queue import CommandQueue
+from ..engine.instance_actor import InstanceActor, InstanceMessage
+from ..messages.identifiers import category_of
+from ..model.aggregate_definition import AggregateDefinition
+from ..model.plans import AggregatePlan
 from ..store import Duplicate, LmdbStore, StoreError
 from .telling import carried_out, handled, short
 
@@ -20,20 +27,22 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
 
-    from ..authoring.cause import Cause
+    from ..authoring.aggregate import Aggregate
     from ..authoring.decorators import Handler
-    from ..engine.command_queue import CommandQueue
-    from ..engine.durable_actor import Stimulus
-    from ..engine.router import Router
-    from ..model.aggregate_definition import AggregateDefinition
+    from ..authoring.process_manager import ProcessManager
+    from ..core.carry_out import CommandDecision
+    from ..core.decision import Decision
+    from ..engine.aggregate_actor import AggregateShare
+    from ..engine.instance_actor import InstanceShare
+    from ..messages.types import Command, Event
+    from ..model.process_definition import ProcessDefinition
     from ..store import Outcome, Step
 
 __all__ = [
     "Crash",
     "InjectedFailure",
     "InjectedStoreError",
-    "RepeatedDelivery",
-    "RepeatedRequest",
+    "RepeatedCommand",
     "RuntimeBroke",
     "SimulatedAggregate",
     "SimulatedInstance",
@@ -113,119 +122,122 @@ class SimulatedStore(LmdbStore):
 class SimulatedInstance(InstanceActor):
     """An instance whose handlers can fail."""
 
-    def __init__(self, router: Router, watch: Watch, instance: str) -> None:
-        super().__init__(router, instance)
+    def __init__(self, watch: Watch, share: InstanceShare, instance: str) -> None:
+        plan = copy(share.plan)
+        plan.definition = _failing(plan.definition, watch)
+        super().__init__(replace(share, plan=plan), instance)
         self._watch = watch
 
-    def on_receive(self, message: InstanceStimulus) -> None:
-        if type(message) is Delivery:
-            record, router = message.record, self.router
-            event = None if message.event is None else router.load(record)
-            again = RepeatedDelivery(record=record, event=event, learnt=message.learnt)
-            self._watch.brought(
-                "repeat_event",
-                f"{short(record.type)} to {router.definition.cls.__name__} {self.instance}",
-                lambda: router.send(self.instance, again),
-            )
+    def on_receive(self, message: InstanceMessage) -> None:
+        stimulus = message.stimulus
+        if message.giver is not None and isinstance(stimulus, EventDelivered):
+            record, plan = stimulus.record, self._share.plan
+            event = None if stimulus.event is None else plan.subscription.load(record)
+            residency, name = self._share.services.residency, self.instance
+            wake = partial(type(self), self._watch, self._share)
+
+            def again() -> None:
+                delivered = EventDelivered(record, event, stimulus.learnt)
+                residency.send([(plan.name, name, wake, InstanceMessage(delivered))])
+
+            what = f"{short(record.type)} to {plan.definition.cls.__name__} {name}"
+            self._watch.brought("repeat_event", what, again)
         super().on_receive(message)
 
-    def hand(self, stimulus: Stimulus, step: Step) -> None:
-        if isinstance(stimulus, InstanceStimulus):
-            self._watch.note(*handled(self, stimulus, step))
-        super().hand(stimulus, step)
-
-    def _run(
-        self,
-        stimulus: InstanceStimulus,
-        cause: Cause,
-        handler: Handler,
-        arguments: tuple[Any, ...],
-        *rest: Any,
-    ) -> Step:
-        handler = self._faulty(handler)
-        return super()._run(stimulus, cause, handler, arguments, *rest)
-
-    def _faulty(self, handler: Handler) -> Handler:
-        accident = self._watch.accident("fails_before", "fails_after")
-        return replace(handler, function=failing(handler, accident)) if accident else handler
+    def hand(self, message: InstanceMessage, decision: Decision, step: Step) -> None:
+        name = self._share.plan.definition.cls.__name__
+        self._watch.note(*handled(f"{name} {self.instance}", message.stimulus, decision))
+        super().hand(message, decision, step)
 
 
-def failing(handler: Handler, accident: str) -> Callable[..., Any]:
-    """A handler that raises before or after it has run."""
+def _failing(definition: ProcessDefinition, watch: Watch) -> ProcessDefinition:
+    """The same process manager, with handlers that can fail."""
+    failing = copy(definition)
+    failing.handlers = {one: _can_fail(it, watch) for one, it in definition.handlers.items()}
+    failing.timeouts = {one: _can_fail(it, watch) for one, it in definition.timeouts.items()}
+    failing.rejections = {one: _can_fail(it, watch) for one, it in definition.rejections.items()}
+    return failing
 
-    def fail(*arguments: Any) -> None:
-        if accident == "fails_after":
-            handler.function(*arguments)
-        raise InjectedFailure(
-            f"{handler.name} failed {'after' if accident == 'fails_after' else 'before'} it ran"
-        )
 
-    return fail
+def _can_fail(handler: Handler, watch: Watch) -> Handler:
+    def call(process: ProcessManager, *arguments: Any) -> None:
+        context = process._unit.context  # noqa: SLF001 - a friend: it is set while refreshing
+        is_refreshing = context is not None and context.refreshing
+        accident = "" if is_refreshing else watch.accident("fails_before", "fails_after")
+        if accident != "fails_before":
+            handler.function(process, *arguments)
+        if accident:
+            before_or_after = "after" if accident == "fails_after" else "before"
+            raise InjectedFailure(f"{handler.name} failed {before_or_after} it ran")
+
+    return replace(handler, function=call)
 
 
 class SimulatedAggregate(AggregateActor):
     """An aggregate whose handlers can fail."""
 
-    def __init__(
-        self,
-        command_queue: CommandQueue,
-        definition: AggregateDefinition,
-        watch: Watch,
-        stream: str,
-    ) -> None:
-        super().__init__(command_queue, definition, stream)
+    def __init__(self, watch: Watch, share: AggregateShare, stream: str) -> None:
+        plan = AggregatePlan(_FailingAggregate(share.plan.definition, watch), share.plan.registry)
+        super().__init__(replace(share, plan=plan), stream)
         self._watch = watch
 
-    def on_receive(self, message: Request) -> None:
-        if type(message) is Request and message.command.sequence:
-            again = RepeatedRequest(
-                command=message.command,
-                is_from_outside=message.is_from_outside,
-                watch=self._watch,
-            )
-            command_queue, command = self.command_queue, message.command
-            name = self._definition.cls.__name__
-            self._watch.brought(
-                "repeat_command",
-                f"{short(command.type)} to {name} {command.stream.partition('-')[2]}",
-                lambda: command_queue.send(again),
-            )
+    def on_receive(self, message: CommandMessage) -> None:
+        delivered = message.stimulus
+        if delivered.record.sequence and not isinstance(message, RepeatedCommand):
+            record = delivered.record
+            residency, stream = self._share.services.residency, self.stream
+            wake = partial(type(self), self._watch, self._share)
+
+            def again() -> None:
+                repeated = RepeatedCommand(CommandDelivered(record, delivered.is_from_outside))
+                residency.send([(category_of(stream), stream, wake, repeated)])
+
+            what = f"{short(record.type)} to {self._name} {stream.partition('-')[2]}"
+            self._watch.brought("repeat_command", what, again)
         super().on_receive(message)
 
-    def hand(self, stimulus: Stimulus, step: Step) -> None:
-        if isinstance(stimulus, Request):
-            text = carried_out(stimulus, self._definition.cls.__name__, step)
-            # What was brought again mostly finds that there is nothing left to do.
-            self._watch.note(text, is_detail=isinstance(stimulus, RepeatedRequest))
-        super().hand(stimulus, step)
+    def hand(self, message: CommandMessage, decision: CommandDecision, step: Step) -> None:
+        text = carried_out(message.stimulus.record, self._name, decision)
+        # What was brought again mostly finds that there is nothing left to do.
+        self._watch.note(text, is_detail=isinstance(message, RepeatedCommand))
+        super().hand(message, decision, step)
 
-    def _step(self, request: Request) -> Step:
+    def finish(self, message: CommandMessage, decision: CommandDecision, outcome: Outcome) -> None:
+        if isinstance(message, RepeatedCommand):
+            if type(outcome) is Duplicate:
+                self.finished += 1
+                self.is_stale = True
+                return
+            record = message.stimulus.record
+            self._watch.note(f"what was brought again came first: {short(record.type)}")
+            # The command queue counts the one it sent, which will find nothing left to do.
+            giver = self._share.giver
+            assert isinstance(giver, CommandQueue)
+            giver.finished -= 1
+        super().finish(message, decision, outcome)
+
+    @property
+    def _name(self) -> str:
+        return self._share.plan.definition.cls.__name__
+
+
+class _FailingAggregate(AggregateDefinition):
+    """The same aggregate, with a decision that can fail."""
+
+    def __init__(self, definition: AggregateDefinition, watch: Watch) -> None:
+        self.__dict__.update(definition.__dict__)
+        self._definition = definition
+        self._watch = watch
+
+    def decide(self, aggregate: Aggregate, command: Command) -> list[tuple[Event, bytes, Any]]:
         accident = self._watch.accident("fails_before", "fails_after")
         if accident == "fails_before":
             raise InjectedFailure("the aggregate failed before its handler ran")
-        step = super()._step(request)
+        made = self._definition.decide(aggregate, command)
         if accident:
             raise InjectedFailure("the aggregate failed after its handler ran")
-        return step
+        return made
 
 
-class RepeatedDelivery(Delivery, kw_only=True, gc=False):
-    """An event that is brought to its instance again; nobody waits for it."""
-
-    def done(self, router: Router) -> None:
-        """The router knows of one only."""
-
-
-class RepeatedRequest(Request, kw_only=True, gc=False):
+class RepeatedCommand(CommandMessage, gc=False):
     """A queued command that is brought to its aggregate again."""
-
-    watch: Any
-
-    def finish(self, outcome: Outcome) -> None:
-        if type(outcome) is Duplicate:
-            self.actor.is_stale = True
-            return
-        self.watch.note(f"what was brought again came first: {short(self.command.type)}")
-        super().finish(outcome)
-        # The command queue counts the one it sent, which will find nothing left to do.
-        self.actor.command_queue.finished -= 1

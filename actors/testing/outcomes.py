@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from ..authoring.decorators import Due, Refused
     from ..errors import Rejected
+    from .rehearsal import Change
     from .scenario import Scenario
-    from .solo import Change
 
 __all__ = ["AggregateOutcome", "Delayed", "ProcessOutcome", "delayed"]
 

@@ -165,7 +165,7 @@ class Parts:
         """The step that stores what comes from outside, under an id of its own."""
         if isinstance(item, Command):
             record = self._ingress.command(item, name)
-            return Receipt(Step(enqueue=[record], command_id=name), answer)
+            return Receipt(Step(enqueue=[record], command_id=name), receipts=answer)
         if isinstance(item, Event):
             item = Publish(item)
         stream = item.stream or self._stream

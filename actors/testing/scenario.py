@@ -15,20 +15,24 @@ from ..errors import Rejected, UnknownMessage
 from ..messages.codec import codecs, dump
 from ..messages.types import Command, Event
 from ..model.domain import Domain
+from ..model.plans import ProcessPlan
 from ..model.registry import Registry
 from .outcomes import AggregateOutcome, ProcessOutcome
-from .solo import Solo
+from .rehearsal import Rehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..core.stimuli import InstanceStimulus
     from ..model.aggregate_definition import AggregateDefinition
     from ..model.process_definition import ProcessDefinition
+    from .rehearsal import Happened
 
 __all__ = ["Scenario"]
 
 START = datetime(2000, 1, 1, tzinfo=UTC)
+
+MAX_CHAIN = 1_000
+"""As a runtime's, though only what is said happens, and no chain gets long."""
 
 _What: TypeAlias = Event | Command | Due | Refused
 
@@ -129,45 +133,52 @@ class Scenario:
 
     def _handled(self, what: Event | Due | Refused) -> ProcessOutcome:
         definition = self._process_for(what)
-        solo = Solo(definition, self._registry, self._now)
+        plan = ProcessPlan(definition, self._registry, max_chain=MAX_CHAIN)
+        rehearsal = Rehearsal(plan, self._now)
         for one in self._happened:
-            if not self._happen(solo, definition, one) and isinstance(one, Due):
+            if not self._happen(rehearsal, definition, one) and isinstance(one, Due):
                 raise ValueError(f"given {one!r}: no instance has set that timeout")
-        before = len(solo.changes)
-        stimuli = self._happen(solo, definition, what)
-        changes = solo.changes[before:]
+        before = len(rehearsal.changes)
+        found = self._happen(rehearsal, definition, what)
+        changes = rehearsal.changes[before:]
         reasons = [
-            (one.outcome, _REASONS[one.outcome].format(one.actor.instance))
-            for one in stimuli
+            (one.outcome, _REASONS[one.outcome].format(one.instance))
+            for one in found
             if one.outcome != "transitions"
         ]
-        if not stimuli:
+        if not found:
             is_due = isinstance(what, Due)
             reasons = [("nothing", _NOT_SET if is_due else _REASONS["not_for_us"])]
-        reached = [one.actor.instance for one in stimuli] or list(solo.instances)
+        reached = [one.instance for one in found] or list(rehearsal.states)
         states = {
-            name: definition.state.load(actor.state) if actor.version else None
+            name: definition.state.load(state.fields) if state.version else None
             for name in dict.fromkeys(reached)
-            for actor in (solo.instances[name],)
+            for state in (rehearsal.states[name],)
         }
         return ProcessOutcome(
-            self.given(what), definition.cls.__name__, what, solo.time, changes, states, reasons
+            self.given(what),
+            definition.cls.__name__,
+            what,
+            rehearsal.time,
+            changes,
+            states,
+            reasons,
         )
 
     def _happen(
-        self, solo: Solo, definition: ProcessDefinition, what: _What
-    ) -> list[InstanceStimulus]:
+        self, rehearsal: Rehearsal, definition: ProcessDefinition, what: _What
+    ) -> list[Happened]:
         if not _handles(definition, what):
             raise UnknownMessage(
                 f"{definition.cls.__qualname__} does not handle {_called(what)}, so nothing would "
                 f"come of {what!r}; leave it out, or write a method for it"
             )
         if isinstance(what, Event):
-            return solo.publish(what, self._stream_of(definition, what))
+            return rehearsal.publish(what, self._stream_of(definition, what))
         if isinstance(what, Due):
-            return solo.fall_due(what.name)
+            return rehearsal.fall_due(what.name)
         assert isinstance(what, Refused)
-        return solo.refuse(what.command, what.reason)
+        return rehearsal.refuse(what.command, what.reason)
 
     def _process_for(self, what: _What) -> ProcessDefinition:
         if self._cls is not None:

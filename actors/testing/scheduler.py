@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..clock import Alarm
-    from ..engine.dispatcher import PooledActor
+    from ..engine.pooled_actor import PooledActor
 
 __all__ = ["SeededScheduler", "SimulatedClock"]
 

@@ -7,8 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from ..authoring.process_manager import due_time
+from ..core.carry_out import CommandDelivered
 from ..engine.admin import Admin
-from ..engine.aggregate_actor import Request
+from ..engine.aggregate_actor import CommandMessage
 from ..engine.engine import Options
 from ..messages.identifiers import id_of
 from ..model.registry import Registry
@@ -237,7 +238,9 @@ class Simulation(Looking):
             record = self._ingress.command(command, name)
             before = self._store.result_of(name)
             if before is None:
-                command_queue.send(Request(command=record, reply_to=answer, is_from_outside=True))
+                command_queue.send(
+                    CommandMessage(CommandDelivered(record, is_from_outside=True), answer)  # type: ignore[arg-type] # as much of a future
+                )
             else:
                 command_queue.answer(answer, before)  # type: ignore[arg-type] # as much of a future
 
@@ -303,7 +306,7 @@ class Simulation(Looking):
         by: str | None = None,
     ) -> bool:
         """Have a timeout, or a command that is held back, come at another time."""
-        due = due_time(self._engine.command_queue.now(), when)
+        due = due_time(self._engine.services.now(), when)
         return self._adjust("move_timeout", cls, id, name, due, by)
 
     def _adjust(

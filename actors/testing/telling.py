@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, overload
 
-from ..core.stimuli import CommandRefused, Delivery, Reload, TimerDue
+from ..core.stimuli import CommandRefused, EventDelivered, Reload, RetryDue, TimeoutDue
 
 if TYPE_CHECKING:
-    from ..core.stimuli import InstanceStimulus
-    from ..engine.aggregate_actor import Request
-    from ..engine.instance_actor import InstanceActor
+    from ..core.carry_out import CommandDecision
+    from ..core.decision import Decision
+    from ..core.stimuli import Operation, Stimulus
     from ..store import CommandRecord, EventRecord, Step, TransitionRecord
 
 __all__ = ["Line", "Trace", "carried_out", "elapsed", "handled", "short", "when"]
@@ -101,10 +101,9 @@ def short(wire_name: str) -> str:
     return wire_name.split(".")[1] if "." in wire_name else wire_name
 
 
-def handled(actor: InstanceActor, stimulus: InstanceStimulus, step: Step) -> tuple[str, bool]:
+def handled(who: str, stimulus: Stimulus | Operation, decision: Decision) -> tuple[str, bool]:
     """What an instance made of a stimulus, and whether that is a detail."""
-    who = f"{actor.router.definition.cls.__name__} {actor.instance}"
-    what, outcome = _subject(stimulus), stimulus.outcome
+    what, outcome, step = _subject(stimulus), decision.outcome, decision.step
     if step.transition is not None:
         made = _made(step.transition, step)
         return f"{who} handled {what}" + (f" → {', '.join(made)}" if made else ""), False
@@ -114,12 +113,12 @@ def handled(actor: InstanceActor, stimulus: InstanceStimulus, step: Step) -> tup
     return f"{who} {told}", outcome in DETAILS or isinstance(stimulus, Reload) or outcome == ""
 
 
-def _subject(stimulus: InstanceStimulus) -> str:
-    if isinstance(stimulus, Delivery):
+def _subject(stimulus: Stimulus | Operation) -> str:
+    if isinstance(stimulus, EventDelivered):
         return short(stimulus.record.type)
-    if isinstance(stimulus, TimerDue):
-        if stimulus.timer.kind == "retry":
-            return "what failed before"
+    if isinstance(stimulus, RetryDue):
+        return "what failed before"
+    if isinstance(stimulus, TimeoutDue):
         return f"timeout {stimulus.timer.name}"
     if isinstance(stimulus, CommandRefused):
         return f"the refusal of {short(stimulus.refusal.command.type)} ({stimulus.refusal.reason})"
@@ -150,16 +149,16 @@ def _made(transition: TransitionRecord, step: Step) -> list[str]:
     return made
 
 
-def carried_out(request: Request, name: str, step: Step) -> str:
+def carried_out(record: CommandRecord, name: str, decision: CommandDecision) -> str:
     """What an aggregate made of a command."""
-    record: CommandRecord = request.command
+    step, refusal = decision.step, decision.refusal
     who = f"{name} {record.stream.partition('-')[2]}"
     what = short(record.type)
-    if request.refusal is not None:
-        reason = f"{type(request.refusal).__name__}: {request.refusal}"
+    if refusal is not None:
+        reason = f"{type(refusal).__name__}: {refusal}"
         if step.park is not None:
             return f"{who} failed at {what}: parked ({reason})"
-        return f"{who} refused {what} ({request.refusal})"
+        return f"{who} refused {what} ({refusal})"
     events: list[EventRecord] = step.append.events if step.append is not None else []
     made = ", ".join(short(event.type) for event in events)
     return f"{who} carried out {what}" + (f" → {made}" if made else "")

@@ -74,7 +74,7 @@ class Turns(Parts):
             self._held.append(moves.pop(held.which % len(moves)).what)
         if engine.wants_commit:
             moves.append(_Move("commit"))
-        if engine.effects_ready:
+        if engine.effects.is_ready:
             moves.append(_Move("effect"))
         if self._may_be_parked and not moves:
             self._may_be_parked = bool(self._parked_by_accident())
@@ -157,21 +157,21 @@ class Turns(Parts):
             self._engine.journal.add(self._receipt(item, name, Answer(self._engine.command_queue)))
             return True
         if len(self._engine.residency) and take("sleep") is not None:
-            count = self._engine.put_to_sleep()
+            count = self._engine.residency.passivate_idle()
             self.note(f"{count} idle actors leave memory", not count)
             return True
         return False
 
     def _run_effect(self) -> None:
         def run(job: Any) -> bool:
-            who = f"{job.feed.definition.cls.__name__} {job.instance}"
+            who = f"{job.source.definition.cls.__name__} {job.instance}"
             what = f"the after-effect of {short(job.record.type)}"
             accident = self.accident("fails_before", "fails_after")
             if accident == "fails_before":
                 self.note(f"{who} failed before {what}")
                 raise InjectedFailure("the after-effect failed before it ran")
             try:
-                is_there: bool = job.feed.run(job)
+                is_there: bool = job.source.run(job)
             except Exception as error:
                 self.note(f"{who} failed at {what}: {error!r}")
                 raise

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import pytest
 
-from procession.engine.dispatcher import SPARE, TURN, Dispatcher, PooledActor
+from procession.engine.dispatcher import SPARE, Dispatcher
+from procession.engine.pooled_actor import TURN, PooledActor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -551,7 +552,7 @@ def test_a_nudge_calls_on_idle_without_any_actor() -> None:
 def test_a_worker_knows_that_it_is_one(pool: Pool) -> None:
     class Asks(PooledActor):
         def on_receive(self, message: Any) -> bool:
-            return self.dispatcher.is_worker
+            return pool.dispatcher.is_worker
 
     assert Asks.start(pool.dispatcher).ask("x", timeout=PATIENCE) is True
     assert not pool.dispatcher.is_worker
@@ -616,7 +617,7 @@ def test_what_one_actor_left_to_commit_is_committed_while_the_next_one_is_blocke
                 pending.append("step")
                 blocker = Actor(self.dispatcher)
                 blocker.envelopes.append("block")
-                self.dispatcher.schedule_locked(blocker)
+                dispatcher.schedule_locked(blocker)
             else:
                 assert release.wait(PATIENCE)
 

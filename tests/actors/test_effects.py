@@ -840,7 +840,7 @@ def test_an_effect_that_nobody_has_any_more_cannot_be_retried() -> None:
         assert runtime._running is not None
         record = ParkedRecord("gone.Away", "a", "e1", "E", "e", 1, 0, position=1, effect="wave")
         with pytest.raises(UnknownMessage, match=r"gone\.Away has no @after method"):
-            runtime._running.effects.retry(record)
+            runtime._running.effect_feeds.retry(record)
 
 
 class Full(LmdbStore):

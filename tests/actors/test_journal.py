@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from procession.engine.journal import Journal
+from procession.engine.journal import Journal, PendingWrite
 from procession.store import (
     Append,
     ClosedError,
@@ -58,26 +58,23 @@ class FakeStore:
         return outcomes
 
 
-class FakeWork:
+class FakeWork(PendingWrite, kw_only=True):
     """A step with a name, which writes down what it is told."""
 
-    def __init__(self, name: str, happened: list[str], step: Step | None = None) -> None:
-        self.name = name
-        self.step = Step() if step is None else step
-        self.outcome: Outcome | None = None
-        self.error: StoreError | None = None
-        self.again: Journal | None = None
-        self._happened = happened
+    name: str
+    happened: list[str]
+    outcome: Outcome | None = None
+    error: StoreError | None = None
+    again: bool = False
 
     def committed(self, outcome: Outcome) -> None:
         self.outcome = outcome
-        self._happened.append(f"{self.name} committed")
+        self.happened.append(f"{self.name} committed")
 
-    def failed(self, error: StoreError) -> None:
+    def failed(self, error: StoreError) -> bool:
         self.error = error
-        self._happened.append(f"{self.name} failed")
-        if self.again is not None:
-            self.again.add(self)
+        self.happened.append(f"{self.name} failed")
+        return self.again
 
 
 class Patience(threading.Event):
@@ -120,7 +117,7 @@ class Bench:
                 for number in range(events)
             ]
             step.append = Append("a-b", None, records)
-        return FakeWork(name, self.happened, step)
+        return FakeWork(step=step, name=name, happened=self.happened)
 
     def add(self, *names: str) -> list[FakeWork]:
         works = [self.work(name) for name in names]
@@ -189,12 +186,12 @@ def test_the_journal_is_full_when_there_is_enough_for_the_largest_commit() -> No
 
 
 def test_a_step_added_while_others_are_told_goes_into_the_next_commit(bench: Bench) -> None:
-    class Chain(FakeWork):
+    class Chain(FakeWork, kw_only=True):
         def committed(self, outcome: Outcome) -> None:
-            super().committed(outcome)
+            FakeWork.committed(self, outcome)
             bench.journal.add(bench.work("next"))
 
-    bench.journal.add(Chain("first", bench.happened))
+    bench.journal.add(Chain(step=Step(), name="first", happened=bench.happened))
     bench.journal.flush()
     bench.journal.flush()
     assert bench.happened == [
@@ -272,18 +269,18 @@ def test_when_a_commit_fails_the_steps_that_stand_on_it_fail_too() -> None:
 
 def test_a_step_that_failed_may_be_added_again_and_is_committed(bench: Bench) -> None:
     [work] = bench.add("a")
-    work.again = bench.journal
+    work.again = True
     bench.store.refusals = [StoreError("broken")]
     bench.happened.clear()
     while bench.journal.flush():
         pass
-    assert bench.happened == ["refused", "a failed", "wake", "commit 1", "a committed", "told"]
+    assert bench.happened == ["refused", "a failed", "commit 1", "a committed", "told"]
     assert isinstance(work.outcome, Committed)
 
 
 def test_while_the_disk_refuses_the_waits_grow_to_a_bound(bench: Bench) -> None:
     [work] = bench.add("a")
-    work.again = bench.journal
+    work.again = True
     bench.store.refusals = [StoreError("broken") for _ in range(8)]
     while bench.journal.flush():
         pass
@@ -335,10 +332,10 @@ def test_abandoned_steps_are_told_that_it_was_closed(bench: Bench) -> None:
 
 def test_abandoning_ends_though_a_step_is_handed_over_again_each_time(bench: Bench) -> None:
     first, _ = bench.add("a", "b")
-    first.again = bench.journal
+    first.again = True
     bench.happened.clear()
     bench.journal.abandon()
-    assert bench.happened == ["a failed", "wake", "b failed"]
+    assert bench.happened == ["a failed", "b failed"]
     assert not bench.journal.pending
 
 

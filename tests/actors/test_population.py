@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from procession.engine.dispatcher import Dispatcher
-from procession.engine.durable_actor import DurableActor, Stimulus
+from procession.engine.durable_actor import DurableActor
 from procession.engine.residency import Residency
 from procession.testing import VirtualClock
 
 MINUTE = timedelta(minutes=1)
 
 
-class Sleeper(DurableActor):
+class Sleeper(DurableActor[object, object]):
     """Does nothing until the test says that it has."""
 
-    def finish(self) -> None:
+    def be_done(self) -> None:
         """Be done with every stimulus."""
         self.envelopes.clear()
         self.finished = self.sent
@@ -40,18 +40,19 @@ class World:
         self._awake: dict[str, Sleeper] = {}
 
     def send(self, name: str, *, finish: bool = True) -> Sleeper:
-        """Give a stimulus to an actor, which is done with it at once unless told otherwise."""
-        stimulus = Stimulus()
-        self.residency.send([("kind", name, self._wake, stimulus)])
-        actor: Sleeper = stimulus.actor
+        """Send a message to an actor, which is done with it at once unless told otherwise."""
+        self.residency.send([("kind", name, self._wake, object())])
+        actor = self.residency._awake["kind", name]
+        assert isinstance(actor, Sleeper)
         if finish:
-            actor.finish()
+            actor.be_done()
         return actor
 
     def _wake(self, name: str) -> Sleeper:
         self.made.append(name)
-        journal: Any = SimpleNamespace(pending=[])
-        actor = Sleeper(self.dispatcher, journal)
+        journal = SimpleNamespace(pending=[])
+        services: Any = SimpleNamespace(dispatcher=self.dispatcher, journal=journal)
+        actor = Sleeper(services)
         actor.idle_timeout = self.own_timeout
         return actor
 
@@ -69,27 +70,25 @@ def world() -> World:
 # Waking
 
 
-def test_an_errand_wakes_its_actor_and_stands_in_the_inbox(world: World) -> None:
-    first, second = Stimulus(), Stimulus()
-    for stimulus in (first, second):
-        world.residency.send([("kind", "a", world._wake, stimulus)])
-    actor = cast("Sleeper", first.actor)
+def test_an_message_wakes_its_actor_and_stands_in_the_inbox(world: World) -> None:
+    first, second = object(), object()
+    for message in (first, second):
+        world.residency.send([("kind", "a", world._wake, message)])
+    actor = world.residency._awake["kind", "a"]
     assert actor.envelopes == [first, second]
-    assert second.actor is actor
     assert actor.scheduled
     assert world.made == ["a"]
     assert len(world.residency) == 1
 
 
 def test_one_name_under_two_kinds_is_two_actors(world: World) -> None:
-    one, other = Stimulus(), Stimulus()
-    world.residency.send([("order", "a", world._wake, one)])
-    world.residency.send([("payment", "a", world._wake, other)])
-    assert one.actor is not other.actor
-    assert len(world.residency) == 2
+    world.residency.send([("order", "a", world._wake, object())])
+    world.residency.send([("payment", "a", world._wake, object())])
+    one, other = world.residency._awake.values()
+    assert one is not other
 
 
-def test_a_passivated_actor_is_woken_anew_by_its_next_errand(world: World) -> None:
+def test_a_passivated_actor_is_woken_anew_by_its_next_message(world: World) -> None:
     before = world.send("a")
     world.clock.advance(MINUTE)
     assert world.awake == set()
@@ -110,7 +109,7 @@ def test_an_actor_is_passivated_after_its_idle_time(world: World) -> None:
     assert world.residency.passivated == 1
 
 
-def test_an_errand_starts_the_idle_time_anew(world: World) -> None:
+def test_an_message_starts_the_idle_time_anew(world: World) -> None:
     world.send("a")
     world.send("b")
     for _ in range(4):
@@ -134,7 +133,7 @@ def test_an_actor_with_work_in_hand_is_never_passivated_for_being_idle(world: Wo
     for _ in range(100):
         world.clock.advance(MINUTE)
     assert world.awake == {"busy"}
-    busy.finish()
+    busy.be_done()
     world.clock.advance(MINUTE)
     assert world.awake == set()
 
@@ -170,7 +169,7 @@ def test_the_clock_stops_for_no_sweep_that_would_find_nobody(world: World) -> No
     assert len(stops) < 10
 
 
-def test_an_errand_that_comes_in_a_rest_ends_it(world: World) -> None:
+def test_an_message_that_comes_in_a_rest_ends_it(world: World) -> None:
     world.own_timeout = 100 * MINUTE
     world.send("long")
     world.clock.advance(10 * MINUTE)
@@ -231,7 +230,7 @@ def test_busy_actors_may_be_more_than_was_said_until_they_are_done() -> None:
     busy = [world.send(f"busy{number}", finish=False) for number in range(100)]
     assert len(world.residency) == 100
     for actor in busy:
-        actor.finish()
+        actor.be_done()
     for number in range(1_000):
         world.send(f"a{number}")
     assert len(world.residency) <= 32

@@ -510,7 +510,7 @@ def test_who_waits_for_a_handler_that_never_returns_is_told_that_it_was_closed(
     waiter, errors = in_thread(lambda: call(runtime))
     engine = runtime._running
     assert engine is not None
-    until(lambda: bool(len(engine.command_queue.waiting) or engine.dispatcher._quiet._waiters))  # type: ignore[attr-defined]
+    until(lambda: bool(len(engine.services.replies) or engine.dispatcher._quiet._waiters))  # type: ignore[attr-defined]
     runtime.close(timeout=AT_ONCE)
     ended(waiter)
     assert isinstance(errors[0], ClosedError)
@@ -570,7 +570,7 @@ def test_who_waits_for_a_disk_that_never_answers_is_told_that_it_was_closed(
         waiter, errors = in_thread(lambda: call(runtime))
         engine = runtime._running
         assert engine is not None
-        until(lambda: bool(len(engine.command_queue.waiting)))
+        until(lambda: bool(len(engine.services.replies)))
         runtime.close(timeout=AT_ONCE)
         ended(waiter)
         assert isinstance(errors[0], ClosedError)

@@ -28,6 +28,7 @@ from procession import (
 )
 from procession.engine.aggregate_actor import load_aggregate
 from procession.model.aggregate_definition import AggregateDefinition
+from procession.model.plans import AggregatePlan
 from procession.model.registry import Registry
 from procession.store import LmdbStore, StoreError
 
@@ -136,7 +137,7 @@ def load(folder: Path, cls: type[Aggregate], name: str = "a1") -> tuple[Aggregat
     with LmdbStore(folder, read_only=True) as store:
         counting = CountingStore(store)
         stream = f"{definition.category}-{name}"
-        loaded = load_aggregate(definition, stream, counting, Registry([domain]))
+        loaded = load_aggregate(AggregatePlan(definition, Registry([domain])), stream, counting)
     return loaded, counting.rows
 
 
@@ -274,7 +275,11 @@ def test_a_new_aggregate_costs_one_look(tmp_path: Path) -> None:
             calls.append(name)
             return lambda *_: []
 
-    loaded = load_aggregate(definition, "bank::account-a1", Recording(), Registry([domain]))  # type: ignore[arg-type]
+    loaded = load_aggregate(
+        AggregatePlan(definition, Registry([domain])),
+        "bank::account-a1",
+        Recording(),  # type: ignore[arg-type]
+    )
     assert loaded.version == 0
     assert calls == ["read_stream"]
 

@@ -243,7 +243,7 @@ class Checker:
             assert self.outcomes(command) != {"events"}, f"{command} is nowhere"
 
     def _check_timers(self) -> None:
-        now = self.simulation._engine.command_queue.now()
+        now = self.simulation._engine.services.now()
         rows: dict[tuple[str, str], set[tuple[str, int]]] = {}
         held: set[str] = set()
         for timer in self.disk.timers:
@@ -339,7 +339,7 @@ class Checker:
     def check_quiet(self) -> None:
         """Check what must hold when nothing is left to do before another time comes."""
         self.look()
-        now = self.simulation._engine.command_queue.now()
+        now = self.simulation._engine.services.now()
         assert self.disk.queued == [], f"nobody takes {self.disk.queued}"
         for refusal in self.disk.refusals:
             record = refusal.command

@@ -97,8 +97,7 @@ def memory_is_the_log(simulation: Simulation) -> None:
         if isinstance(actor, InstanceActor) and actor._is_loaded:
             _instance_is_its_log(simulation, actor, kind, name)
         elif isinstance(actor, AggregateActor) and actor._aggregate is not None:
-            definition = actor._definition
-            read = load_aggregate(definition, name, simulation._store, simulation._registry)
+            read = load_aggregate(actor._share.plan, name, simulation._store)
             found = actor._aggregate
             assert found.version == read.version, name
             assert found.__dict__ == read.__dict__, name
@@ -108,17 +107,17 @@ def _instance_is_its_log(
     simulation: Simulation, actor: InstanceActor, kind: str, name: str
 ) -> None:
     last = simulation._store.last_transition(kind, name)
-    assert actor.version == (0 if last is None else last.version), f"{kind} {name}"
+    state, definition = actor.state, actor._share.plan.definition
+    assert state.version == (0 if last is None else last.version), f"{kind} {name}"
     if last is None:
         return
-    definition = actor.router.definition
-    assert actor.is_complete == last.is_complete, f"{kind} {name}"
-    assert actor.timers == (last.timers or {}), f"{kind} {name}"
-    assert actor.seen >= last.seen, f"{kind} {name}"
+    assert state.is_complete == last.is_complete, f"{kind} {name}"
+    assert (state.timers or {}) == (last.timers or {}), f"{kind} {name}"
+    assert state.seen >= last.seen, f"{kind} {name}"
     read = definition.state_of(last)
-    assert definition.state.load(actor.state) == read, f"{kind} {name}"
-    if actor._process is not None and not actor.is_complete:
-        assert actor._process.__dict__ == read, f"{kind} {name}"
+    assert definition.state.load(state.fields) == read, f"{kind} {name}"
+    if state.process is not None and not state.is_complete:
+        assert state.process.__dict__ == read, f"{kind} {name}"
 
 
 def bounds_hold(simulation: Simulation, names: int = 3) -> None:
@@ -132,10 +131,10 @@ def bounds_hold(simulation: Simulation, names: int = 3) -> None:
     engine, options = simulation._engine, simulation._options
     most = options.max_in_flight
     for router in engine.routers:
-        assert len(router._under_way) <= most, router.definition.name
+        assert len(router._under_way) <= most, router.plan.definition.name
     assert engine.command_queue._sent - engine.command_queue.finished <= most
-    assert len(engine.timer_service._in_hand) <= most
-    assert len(engine._event_buffer._events) <= 2 * most + options.largest_commit
+    assert len(engine.timers._in_hand) <= most
+    assert len(engine.services.event_buffer._events) <= 2 * most + options.largest_commit
     # Those with work, and those that had some when it was last looked who may sleep.
     working = most * (names * len(engine.routers) + 2) + min(options.largest_commit, 8)
     awake = len(engine.residency)

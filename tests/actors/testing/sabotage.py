@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import procession.core.decide
-import procession.engine.instance_actor
-from procession.engine.aggregate_actor import AggregateActor
+from procession.core import carry_out, decide, failures
+from procession.core.stimuli import EventDelivered
+from procession.engine import aggregate_actor
 from procession.engine.command_queue import CommandQueue
 from procession.engine.ingress import Receipt
 from procession.engine.instance_actor import InstanceActor
@@ -14,6 +14,7 @@ from procession.engine.journal import Journal
 from procession.engine.residency import Residency
 from procession.engine.router import Router
 from procession.store import LmdbStore, Step
+from procession.testing.outside import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,14 +36,14 @@ def breaks(what: str) -> Callable[[Callable[[pytest.MonkeyPatch], None]], None]:
 
 def changed_step(patch: pytest.MonkeyPatch, change: Callable[[Step], None]) -> None:
     """Have every step of an instance's handler changed before it is handed over."""
-    make = procession.core.decide.make_step
+    make = decide._transition
 
     def broken(*arguments: Any) -> Step:
         step = make(*arguments)
         change(step)
         return step
 
-    patch.setattr(procession.engine.instance_actor, "make_step", broken)
+    patch.setattr(decide, "_transition", broken)
 
 
 @breaks("2: the commands of a step are not written")
@@ -90,22 +91,23 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @breaks("2: memory is not set back when a handler fails")
 def _(patch: pytest.MonkeyPatch) -> None:
-    fail = InstanceActor._fail
+    fail = failures.fail
 
-    def broken(self: Any, stimulus: Any, error: Any, cause: Any, attempt: Any, *rest: Any) -> Step:
-        step = fail(self, stimulus, error, cause, attempt, *rest)
-        self._process = rest[0] if rest else None
+    def broken(plan: Any, decision: Any, stimulus: Any, error: Any) -> Step:
+        process = decision.process
+        step = fail(plan, decision, stimulus, error)
+        decision.state.process = process
         return step
 
-    patch.setattr(InstanceActor, "_fail", broken)
+    patch.setattr(decide, "fail", broken)
 
 
 @breaks("3: events are given out in the wrong order")
 def _(patch: pytest.MonkeyPatch) -> None:
     send = Residency.send
 
-    def broken(self: Residency, stimuli: Any) -> None:
-        send(self, list(stimuli)[::-1])
+    def broken(self: Residency, messages: Any) -> None:
+        send(self, list(messages)[::-1])
 
     patch.setattr(Residency, "send", broken)
 
@@ -121,25 +123,25 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @breaks("4: an event that comes again is handled again")
 def _(patch: pytest.MonkeyPatch) -> None:
-    deliver = InstanceActor.deliver
+    take = decide._take_event
 
-    def broken(self: InstanceActor, delivery: Any) -> Step:
-        self.seen = 0
-        return deliver(self, delivery)
+    def broken(plan: Any, decision: Any, stimulus: Any, reads: Any) -> Step:
+        decision.state.seen = 0
+        return take(plan, decision, stimulus, reads)
 
-    patch.setattr(InstanceActor, "deliver", broken)
+    patch.setattr(decide, "_take_event", broken)
 
 
 @breaks("4: a command stays in the queue when it was carried out")
 def _(patch: pytest.MonkeyPatch) -> None:
-    make = AggregateActor._step
+    carry = carry_out.carry_out
 
-    def broken(self: AggregateActor, request: Any) -> Step:
-        step = make(self, request)
-        step.take = 0
-        return step
+    def broken(plan: Any, aggregate: Any, delivered: Any) -> Any:
+        decision = carry(plan, aggregate, delivered)
+        decision.step.take = 0
+        return decision
 
-    patch.setattr(AggregateActor, "_step", broken)
+    patch.setattr(aggregate_actor, "carry_out", broken)
 
 
 @breaks("5: what was in the queue is forgotten in a crash")
@@ -157,7 +159,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
 @breaks("5: a router notes events as done that are still under way")
 def _(patch: pytest.MonkeyPatch) -> None:
     def broken(self: Router) -> None:
-        self.done = self._position
+        self.done_up_to = self._position
 
     patch.setattr(Router, "_note_done", broken)
 
@@ -167,14 +169,14 @@ def _(patch: pytest.MonkeyPatch) -> None:
     add = Journal.add
 
     def broken(self: Journal, work: Any) -> None:
-        if type(work) is Receipt and hasattr(work.receipts, "is_there"):
+        if type(work) is Receipt and isinstance(work.receipts, Answer):
             work.receipts.count()
         add(self, work)
 
     committed = Receipt.committed
 
     def silent(self: Receipt, outcome: Any) -> None:
-        if not hasattr(self.receipts, "is_there"):
+        if not isinstance(self.receipts, Answer):
             committed(self, outcome)
         elif self.step.enqueue and outcome.is_committed:
             self.receipts.command_queue.queued(self.step.enqueue)
@@ -185,47 +187,54 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @breaks("5: what came before its start is dropped instead of held")
 def _(patch: pytest.MonkeyPatch) -> None:
-    early = InstanceActor._early
+    early = decide._come_early
 
-    def broken(self: InstanceActor, delivery: Any, taken: Any) -> Step:
-        if self.router.definition.early == "hold":
-            return self._skip(delivery, "skipped_early", taken)
-        return early(self, delivery, taken)
+    def broken(plan: Any, decision: Any, stimulus: Any) -> Step:
+        if plan.definition.early == "hold":
+            return decide._skip(plan, decision, "skipped_early")
+        return early(plan, decision, stimulus)
 
-    patch.setattr(InstanceActor, "_early", broken)
+    patch.setattr(decide, "_come_early", broken)
 
 
 @breaks("5: a learnt key is not written")
 def _(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(procession.core.decide, "learn", lambda actor, process, extras: extras)
+    patch.setattr(decide, "changed_keys", lambda before, keys: [])
 
 
 @breaks("5: nobody is told of a refusal")
 def _(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(CommandQueue, "tell_refusal", lambda self, refusal: None)
+    done = CommandQueue.done
+
+    def broken(self: CommandQueue, delivered: Any, decision: Any) -> None:
+        decision.step.extras = None
+        done(self, delivered, decision)
+
+    patch.setattr(CommandQueue, "done", broken)
 
 
 @breaks("5: nobody sees what is parked")
 def _(patch: pytest.MonkeyPatch) -> None:
-    park = InstanceActor._park
+    park = failures._park
 
-    def broken(self: Any, *arguments: Any, **keywords: Any) -> Step:
-        step = park(self, *arguments, **keywords)
+    def broken(*arguments: Any, **keywords: Any) -> Step:
+        step = park(*arguments, **keywords)
         step.park = None
         return step
 
-    patch.setattr(InstanceActor, "_park", broken)
+    patch.setattr(failures, "_park", broken)
 
 
 @breaks("6: who waits to try again holds up a whole process manager")
 def _(patch: pytest.MonkeyPatch) -> None:
-    report = InstanceActor.report
+    finish = InstanceActor.finish
 
-    def broken(self: InstanceActor, position: int) -> None:
-        if self._block is None:
-            report(self, position)
+    def broken(self: InstanceActor, message: Any, decision: Any, outcome: Any) -> None:
+        if self.state.block is not None and type(message.stimulus) is EventDelivered:
+            message.giver = None
+        finish(self, message, decision, outcome)
 
-    patch.setattr(InstanceActor, "report", broken)
+    patch.setattr(InstanceActor, "finish", broken)
 
 
 @breaks("7: an instance is read from an older transition")
@@ -234,10 +243,10 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
     def broken(self: InstanceActor) -> None:
         load(self)
-        if self.version > 1:
-            name, store = self.router.definition.name, self.router.store
-            older = store.read_transitions(name, self.instance, self.version - 2, 1)[0]
-            self.state = older.state
+        if self.state.version > 1:
+            name, reads = self._share.plan.name, self._share.reads
+            older = list(reads.transitions(name, self.instance))[-2]
+            self.state.fields = older.state
 
     patch.setattr(InstanceActor, "_load", broken)
 

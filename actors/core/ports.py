@@ -1,0 +1,43 @@
+"""What the core may ask of its surroundings: a store, or the dictionaries of a scenario."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..store import CommandRecord, EventRecord, RefusalRecord, TimerRecord, TransitionRecord
+
+__all__ = ["UNREADABLE", "Reads"]
+
+UNREADABLE = ""
+"""The type of what stands for an event that cannot be read; its message is the error."""
+
+
+class Reads(Protocol):
+    """Answers with plain values, as the log has them at that moment."""
+
+    def event_at(self, position: int) -> EventRecord:
+        """The event at a position; one of the type `UNREADABLE` if it cannot be read."""
+        ...
+
+    def event_of(self, transition: TransitionRecord) -> EventRecord | None:
+        """The event that made a transition; None if something else did."""
+        ...
+
+    def event_before(self, event: EventRecord) -> EventRecord | None:
+        """The event whose handler issued the command that made an event; None if there is none."""
+        ...
+
+    def refusal(self, sequence: int) -> RefusalRecord | None:
+        """The refusal of that sequence, as long as its instance was not told of it."""
+        ...
+
+    def held_back(self, timer: TimerRecord) -> CommandRecord | None:
+        """The command that a timer holds back; None once it has left."""
+        ...
+
+    def transitions(self, process: str, instance: str) -> Iterable[TransitionRecord]:
+        """All transitions of an instance, oldest first."""
+        ...

@@ -1,0 +1,364 @@
+"""After-effects on threads of their own: attempts, retries, and what is set aside."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import threading
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Protocol
+
+from ..clock import from_micros
+from ..store import Committed, Step, StepExtras
+from .journal import PendingWrite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import TypeAlias
+
+    from ..clock import Alarm, Clock
+    from ..model.process_definition import ProcessDefinition
+    from ..store import EventRecord, Outcome, ParkedRecord
+    from .services import Services
+
+    Verdict: TypeAlias = tuple[str, int, str | None]
+
+__all__ = ["EffectExecutor", "EffectJob", "EffectSource"]
+
+logger = logging.getLogger("procession")
+
+
+class EffectSource(Protocol):
+    """Whose effects they are: the feed of one process manager."""
+
+    @property
+    def definition(self) -> ProcessDefinition:
+        """The process manager."""
+        ...
+
+    def run(self, job: EffectJob) -> bool:
+        """Carry one out; false if the instance does not exist."""
+        ...
+
+    def finish(self, job: EffectJob) -> None:
+        """One is done, or durably parked; any thread may call this."""
+        ...
+
+    def describe(self, job: EffectJob) -> str:
+        """In words, for the log."""
+        ...
+
+    def parked(self, job: EffectJob, error: BaseException) -> ParkedRecord:
+        """What is set aside."""
+        ...
+
+
+class Rerun:
+    """A decision to run what was parked again; the record goes with the last outcome."""
+
+    __slots__ = ("decision", "left", "number")
+
+    def __init__(self, number: int, decision: Verdict | None, left: int) -> None:
+        self.number = number
+        self.decision = decision
+        self.left = left
+
+
+class EffectJob:
+    """One effect of one event in one instance."""
+
+    __slots__ = ("attempt", "instance", "record", "rerun", "source")
+
+    def __init__(
+        self,
+        source: EffectSource,
+        record: EventRecord,
+        instance: str,
+        attempt: int = 1,
+        rerun: Rerun | None = None,
+    ) -> None:
+        self.source = source
+        self.record = record
+        self.instance = instance
+        self.attempt = attempt
+        self.rerun = rerun
+
+    @property
+    def line(self) -> tuple[str, str]:
+        """Those with the same line run one after the other."""
+        return self.source.definition.name, self.instance
+
+
+class EffectExecutor:
+    """Runs the effects of all process managers, never two of one instance at once.
+
+    Args:
+        services: of the engine
+        clock: tells when to try again
+        threads: most effects that run at once; with 0 they run when `run_next` is called
+
+    """
+
+    def __init__(self, services: Services, clock: Clock, *, threads: int) -> None:
+        self._services = services
+        # All keys from the start, since others look at it from their threads.
+        self.counts: Counter[str] = Counter(effects=0, effects_retried=0, effects_parked=0)
+        self._clock = clock
+        self._alarm: Alarm | None = None
+        self._most = threads
+        self._threads: list[threading.Thread] = []
+        self._alive: set[threading.Thread] = set()
+        self._inside = threading.local()
+        # Everything below is guarded by this. It may be held when one of the dispatcher's locks
+        # is taken, never the other way round.
+        self._condition = threading.Condition()
+        # The head of a line is ready, running, or waits for its next attempt.
+        self._lines: dict[tuple[str, str], deque[EffectJob]] = {}
+        self._ready: deque[tuple[str, str]] = deque()
+        self._waiting: list[tuple[int, int, tuple[str, str]]] = []
+        self._numbers = 0
+        self._running = 0
+        self._free = 0
+        self._is_busy = False
+        self._rerunning: set[int] = set()
+        self.is_closed = False
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether the calling thread runs an effect, and so cannot wait for all effects."""
+        return getattr(self._inside, "is_inside", False)
+
+    # For the engine
+
+    def start(self) -> None:
+        """Be ready to try again later; an executor that no feed uses needs no alarm."""
+        # An alarm is a thread.
+        self._alarm = self._clock.alarm(self._ring)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether an effect is to run."""
+        return bool(self._ready)
+
+    def rerun(
+        self,
+        source: EffectSource,
+        event: EventRecord,
+        instances: list[str],
+        record: ParkedRecord,
+        verdict: Verdict | None,
+    ) -> None:
+        """Run an effect that was parked again; it is parked again if it fails.
+
+        Args:
+            source: whose it is
+            event: that it follows
+            instances: for which it runs
+            record: what was parked
+            verdict: what an operator decided. It is recorded when the effect has come to an end,
+                in the step that takes the record away, so that a crash before that leaves it
+                parked. Without it, the record must have been taken away already
+
+        """
+        with self._condition:
+            if record.number in self._rerunning or self.is_closed:
+                return
+            self._rerunning.add(record.number)
+        rerun = Rerun(record.number, verdict, max(1, len(instances)))
+        if instances:
+            attempt = record.attempts + 1
+            self.add(EffectJob(source, event, one, attempt, rerun) for one in instances)
+        else:
+            with self._condition:
+                self._end(EffectJob(source, event, "", 1, rerun), None)
+
+    def close(self) -> None:
+        """Start no more effects; those that run are finished."""
+        with self._condition:
+            self.is_closed = True
+            self._ready.clear()
+            self._waiting.clear()
+            self._condition.notify_all()
+            self._note_busy()
+        alarm, self._alarm = self._alarm, None
+        if alarm is not None:
+            alarm.close()
+
+    def stop(self, timeout: float | None = None) -> list[threading.Thread]:
+        """Wait until the threads have ended.
+
+        Args:
+            timeout: most seconds to wait, or None for as long as it takes
+
+        Returns:
+            the threads whose effects are not over; each ends when its effect is
+
+        """
+        with self._condition:
+            self._condition.wait_for(lambda: not self._alive, timeout)
+            late = [thread for thread in self._threads if thread in self._alive]
+        for thread in self._threads:
+            if thread not in late:
+                thread.join()
+        return late
+
+    # For feeds
+
+    def add(self, jobs: Iterable[EffectJob]) -> None:
+        """Have effects run, those of one instance in this order."""
+        with self._condition:
+            if self.is_closed:
+                return
+            for job in jobs:
+                line = self._lines.setdefault(job.line, deque())
+                line.append(job)
+                if len(line) == 1:
+                    self._ready.append(job.line)
+            self._call()
+
+    # The threads
+
+    def _call(self) -> None:
+        """Have what is ready run; called with the lock held."""
+        self._note_busy()
+        while self._free < len(self._ready) and len(self._threads) < self._most:
+            name = f"procession-effects-{len(self._threads)}"
+            thread = threading.Thread(target=self._work, name=name, daemon=True)
+            self._threads.append(thread)
+            self._alive.add(thread)
+            self._free += 1
+            thread.start()
+        self._condition.notify(len(self._ready))
+
+    def _note_busy(self) -> None:
+        """Tell who waits for quiet; an effect that waits for its time is none of it."""
+        is_busy = bool(self._ready or self._running)
+        if is_busy != self._is_busy:
+            self._is_busy = is_busy
+            self._services.dispatcher.note_outside(is_busy=is_busy)
+
+    def _work(self) -> None:
+        self._inside.is_inside = True
+        while True:
+            with self._condition:
+                while not self._ready and not self.is_closed:
+                    self._condition.wait()
+                if self.is_closed:
+                    self._alive.discard(threading.current_thread())
+                    self._condition.notify_all()
+                    return
+                job = self._take()
+            self._carry_out(job)
+
+    def run_next(self, run: Callable[[EffectJob], bool]) -> EffectJob:
+        """Run one effect that is ready on the caller's thread; for simulations.
+
+        Args:
+            run: carries it out; false if the instance does not exist
+
+        """
+        with self._condition:
+            job = self._take()
+        self._carry_out(job, run)
+        return job
+
+    def _take(self) -> EffectJob:
+        """The next one that is ready; called with the lock held."""
+        job = self._lines[self._ready.popleft()][0]
+        self._free -= 1
+        self._running += 1
+        return job
+
+    def _carry_out(self, job: EffectJob, run: Callable[[EffectJob], bool] | None = None) -> None:
+        error: BaseException | None = None
+        is_there = False
+        try:
+            is_there = job.source.run(job) if run is None else run(job)
+        except BaseException as raised:  # noqa: BLE001 - a person must see it, whatever it is
+            error = raised
+        with self._condition:
+            self._running -= 1
+            self._free += 1
+            self._answer(job, error, is_there=is_there)
+            self._note_busy()
+
+    def _answer(self, job: EffectJob, error: BaseException | None, *, is_there: bool) -> None:
+        """An attempt is over; called with the lock held, before it counts as quiet."""
+        if error is not None:
+            if self.is_closed:
+                # It may have failed because of that; the next run tries it anew.
+                return
+            retry = job.source.definition.retry
+            if retry is not None and isinstance(error, Exception):
+                wait = retry.wait(job.attempt)
+                if wait is not None:
+                    self.counts["effects_retried"] += 1
+                    self._try_later(job, round(wait.total_seconds() * 1_000_000))
+                    return
+            logger.warning("%s was parked", job.source.describe(job), exc_info=error)
+        elif is_there:
+            self.counts["effects"] += 1
+        line = self._lines[job.line]
+        line.popleft()
+        if not line:
+            del self._lines[job.line]
+        elif not self.is_closed:
+            self._ready.append(job.line)
+        self._end(job, error)
+
+    def _end(self, job: EffectJob, error: BaseException | None) -> None:
+        """There are no more attempts; called with the lock held."""
+        step: Step | None = None
+        if error is not None:
+            step = Step(park=job.source.parked(job, error))
+        rerun = job.rerun
+        if rerun is not None:
+            rerun.left -= 1
+            if not rerun.left:
+                self._rerunning.discard(rerun.number)
+                if rerun.decision is not None:
+                    step = step or Step()
+                    step.extras = StepExtras(unpark=rerun.number, decision=rerun.decision)
+        if step is not None:
+            self.write(job, step)
+        elif rerun is None:
+            job.source.finish(job)
+
+    def write(self, job: EffectJob, step: Step) -> None:
+        """Write the last word about an effect that was parked, or that is run again."""
+
+        def note(outcome: Outcome) -> None:
+            # Otherwise a run before this one parked it, and crashed before it wrote how far it
+            # got.
+            if step.park is not None and isinstance(outcome, Committed):
+                self.counts["effects_parked"] += 1
+            if job.rerun is None:
+                job.source.finish(job)
+
+        self._services.journal.add(PendingWrite(step, note))
+
+    def _try_later(self, job: EffectJob, wait: int) -> None:
+        job.attempt += 1
+        due = self._services.now() + wait
+        self._numbers += 1
+        heapq.heappush(self._waiting, (due, self._numbers, job.line))
+        self._set_alarm()
+
+    def _ring(self) -> None:
+        with self._condition:
+            if not self.is_closed:
+                self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        """Take up what is due, and have it ring for what is not; called with the lock held."""
+        while self._waiting:
+            if self._waiting[0][0] <= self._services.now():
+                self._ready.append(heapq.heappop(self._waiting)[-1])
+                continue
+            assert self._alarm is not None
+            due = self._waiting[0][0]
+            self._alarm.set(from_micros(due))
+            # A clock that was moved before the alarm was set does not ring for it.
+            if due > self._services.now():
+                break
+        self._call()

@@ -1,0 +1,299 @@
+"""Which after-effects are due: a feed for each process manager reads the log behind the routers.
+
+Threads run them, for each instance in order. How far all effects are done is stored as a router's
+position is, so a crash makes those behind it run again: at least once, never before the commit.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING
+
+from ..authoring.context import Context
+from ..core.failures import parked_effect
+from ..core.ports import UNREADABLE
+from ..errors import UnknownMessage
+from ..store import Step
+from .effect_executor import EffectExecutor, EffectJob
+from .pooled_actor import PooledActor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import TypeAlias
+
+    from ..authoring.decorators import Handler
+    from ..authoring.process_manager import ProcessManager
+    from ..model.plans import ProcessPlan
+    from ..store import EventRecord, ParkedRecord
+    from .services import Services
+
+    Verdict: TypeAlias = tuple[str, int, str | None]
+
+__all__ = ["EffectFeed", "EffectFeeds"]
+
+logger = logging.getLogger("procession")
+
+PAGE = 256
+
+STRIDE = 10_000
+"""Events without effects that may pass before the position is written for their sake."""
+
+
+class EffectFeed(PooledActor):
+    """Reads the log behind the routers, and says which effects of one process manager are due.
+
+    It stands to its effects as a router does to its instances: `done` is the position up to which
+    all are, and is what is stored.
+    """
+
+    def __init__(
+        self,
+        plan: ProcessPlan,
+        services: Services,
+        executor: EffectExecutor,
+        gate: Callable[[], int],
+        *,
+        max_in_flight: int,
+    ) -> None:
+        super().__init__(services.dispatcher)
+        self.definition = plan.definition
+        self._subscription = plan.after_effects
+        self._services = services
+        self._store = services.store
+        self._events = services.event_buffer
+        self._executor = executor
+        self._gate = gate
+        self._max_in_flight = max_in_flight
+        self._ended: deque[EffectJob] = deque()
+        # Positions under way, in order, and how many effects each still has in hand.
+        self._under_way: dict[int, int] = {}
+        self._in_hand = 0
+        self._name = f"after:{plan.name}"
+        self._since_name = f"since:{plan.name}"
+        self._since = self._store.checkpoint(self._since_name)
+        if self._since:
+            self.done_up_to = self._store.checkpoint(self._name)
+        else:
+            # It has not had effects before. They are for what is handled from now on: no
+            # customer wants letters about years of old orders because a letter was added today.
+            self.done_up_to = self._store.checkpoint(plan.name)
+            self._since = self.done_up_to + 1
+        self._position = self._asked_for = self.done_up_to
+
+    def checkpoints(self) -> dict[str, int]:
+        """How far it got, and from where it began; the latter also says that it ever did."""
+        return {self._name: self.done_up_to, self._since_name: self._since}
+
+    def retry(self, record: ParkedRecord, event: EventRecord, verdict: Verdict | None) -> None:
+        """Have an effect that was parked run again; as `EffectFeeds.retry`."""
+        instances = [record.instance] if record.instance else self._instances_of(event)
+        self._executor.rerun(self, event, instances, record, verdict)
+
+    def acts_after(self, record: EventRecord) -> bool:
+        """Whether there is an effect for an event."""
+        return self._subscription.listens_to(record)
+
+    def describe(self, job: EffectJob) -> str:
+        """In words, for the log."""
+        method = self._handler_of(job.record).name
+        return f"{self.definition.name}.{method} after {job.record.event_id} ({job.instance!r})"
+
+    def parked(self, job: EffectJob, error: BaseException) -> ParkedRecord:
+        """What is set aside."""
+        method = self._handler_of(job.record).name
+        return parked_effect(
+            error,
+            self.definition.name,
+            job.instance,
+            job.record,
+            method,
+            job.attempt,
+            self._services.now(),
+        )
+
+    def _instances_of(self, record: EventRecord) -> list[str]:
+        return self._subscription.instances_of(record, self._store.read_index)
+
+    def _handler_of(self, record: EventRecord) -> Handler:
+        handler = self._subscription.handler_of(record)
+        assert handler is not None
+        return handler
+
+    # On the effects' threads
+
+    def run(self, job: EffectJob) -> bool:
+        """Carry one out; False if the instance does not exist."""
+        handler = self._handler_of(job.record)
+        process = self._restored(job.instance)
+        if process is None:
+            return False
+        unit = process._unit  # noqa: SLF001 - a friend: it gives the object its event
+        unit.effect = handler.name
+        unit.now = self._services.now()
+        unit.context = Context.of(job.record, job.attempt)
+        handler.function(process, self._subscription.load(job.record))
+        return True
+
+    def _restored(self, instance: str) -> ProcessManager | None:
+        definition = self.definition
+        if definition.stateless:
+            made: ProcessManager = definition.cls(instance)
+            made._unit.name = definition.name  # noqa: SLF001 - a friend
+            return made
+        last = self._store.last_transition(definition.name, instance)
+        if last is None:
+            return None
+        return definition.restore(instance, last.version, last.state, last.state_version)
+
+    def finish(self, job: EffectJob) -> None:
+        """One is done, or durably parked; any thread may call this."""
+        self._ended.append(job)
+        self.wake()
+
+    # In its turn
+
+    def has_work(self) -> bool:
+        """Whether effects ended, or more may run and there is room for them."""
+        return bool(self._ended) or (
+            not self._executor.is_closed
+            and self._in_hand < self._max_in_flight
+            and self._position < self._gate()
+        )
+
+    def work(self) -> None:
+        """Note what is done, then take more."""
+        has_acted = bool(self._ended)
+        while self._ended:
+            self._note_ended(self._ended.popleft().record.position)
+        if not self._executor.is_closed:
+            self._take_more()
+        before = self.done_up_to
+        self.done_up_to = next(iter(self._under_way)) - 1 if self._under_way else self._position
+        # Other commits take the position along. But nobody else may commit for a long time, and
+        # what was done in the world should not be done again for that.
+        if (has_acted and self.done_up_to > before) or self.done_up_to >= self._asked_for + STRIDE:
+            self._asked_for = self.done_up_to
+            self._services.journal.nudge_checkpoints()
+
+    def _note_ended(self, position: int) -> None:
+        self._in_hand -= 1
+        left = self._under_way[position] - 1
+        if left:
+            self._under_way[position] = left
+        else:
+            del self._under_way[position]
+
+    def _take_more(self) -> None:
+        room = min(
+            PAGE,
+            self._max_in_flight - self._in_hand,
+            self._gate() - self._position,
+        )
+        if room <= 0:
+            return
+        jobs: list[EffectJob] = []
+        for record in self._events.after(self._position, room):
+            # The router has parked what cannot be read.
+            if record.type != UNREADABLE and self.acts_after(record):
+                jobs += self._jobs_of(record)
+            self._position = record.position
+        if jobs:
+            self._executor.add(jobs)
+
+    def _jobs_of(self, record: EventRecord) -> list[EffectJob]:
+        try:
+            jobs = [EffectJob(self, record, instance) for instance in self._instances_of(record)]
+        except BaseException as error:
+            job = EffectJob(self, record, "")
+            logger.warning("%s was parked", self.describe(job), exc_info=error)
+            self._note_taken(record, 1)
+            self._executor.write(job, Step(park=self.parked(job, error)))
+            return []
+        if jobs:
+            self._note_taken(record, len(jobs))
+        return jobs
+
+    def _note_taken(self, record: EventRecord, count: int) -> None:
+        self._under_way[record.position] = count
+        self._in_hand += count
+
+
+class EffectFeeds:
+    """Those of all process managers that act after events.
+
+    Args:
+        plans: of all process managers
+        services: of the engine
+        executor: runs the effects
+        gate: tells the position up to which every process manager is done
+        max_in_flight: most effects of one process manager in memory; the rest wait in the log
+
+    """
+
+    def __init__(
+        self,
+        plans: Iterable[ProcessPlan],
+        services: Services,
+        executor: EffectExecutor,
+        gate: Callable[[], int],
+        *,
+        max_in_flight: int,
+    ) -> None:
+        self._store = services.store
+        self._executor = executor
+        self._feeds = {
+            plan.name: EffectFeed(plan, services, executor, gate, max_in_flight=max_in_flight)
+            for plan in plans
+            if plan.definition.effects
+        }
+
+    def start(self) -> None:
+        """Take up where the last run stopped; before anything else runs."""
+        if self._feeds:
+            self._executor.start()
+            self.look()
+
+    def has_work(self) -> bool:
+        """Whether some feed has work and is not at it."""
+        return any(not feed.scheduled and feed.has_work() for feed in self._feeds.values())
+
+    def look(self) -> bool:
+        """Wake the feeds for which there is work; returns whether any was."""
+        found = False
+        for feed in self._feeds.values():
+            # One that is having its turn looks by itself when that is over.
+            if not feed.scheduled and feed.has_work():
+                feed.wake()
+                found = True
+        return found
+
+    def checkpoints(self) -> dict[str, int]:
+        """What is to be written along with the routers' positions."""
+        found: dict[str, int] = {}
+        for feed in self._feeds.values():
+            found |= feed.checkpoints()
+        return found
+
+    def retry(self, record: ParkedRecord, verdict: Verdict | None = None) -> None:
+        """Run an effect that was parked again; it is parked again if it fails.
+
+        It returns before the effect has run.
+
+        Args:
+            record: what was parked
+            verdict: what an operator decided, recorded when the effect has come to an end
+
+        Raises:
+            UnknownMessage: no process manager here has an effect for that event
+            Exception: what the process manager's `correlate` raised, if it was parked for that
+
+        """
+        feed = self._feeds.get(record.process)
+        page = self._store.read_log(record.position - 1, 1)
+        if feed is None or not page or not feed.acts_after(page[0]):
+            raise UnknownMessage(
+                f"{record.process} has no @after method for event {record.cause} in this runtime, "
+                f"where {record.effect!r} was parked; register one, or skip this"
+            )
+        feed.retry(record, page[0], verdict)
