@@ -12,6 +12,8 @@ from ..store import (
     StepExtras,
     TimerRecord,
     TransitionRecord,
+    command_id_at,
+    is_issued_by,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def make_step(
     extras: StepExtras | None = None
     for number, (command, data, shared, due) in enumerate(unit.issued):
         kind, stream = router.registry.address(command)
-        command_id = f"{definition.name}-{instance}@{version}.{number}"
+        command_id = command_id_at(definition.name, instance, version, number)
         commands.append((command_id, kind, data))
         record = CommandRecord(
             command_id,
@@ -107,7 +109,7 @@ def _without_left(actor: InstanceActor, now: int) -> dict[str, int]:
         return timers
     name, timer_service = actor.router.definition.name, actor.router.timer_service
     for what, due in late:
-        if not what.startswith(f"{name}-{actor.instance}@"):
+        if not is_issued_by(what, name, actor.instance):
             # A timeout: it goes when it fires.
             continue
         if timer_service.held_back(TimerRecord(due, name, actor.instance, what, "command")) is None:
@@ -192,8 +194,8 @@ def refuse_loop(
         return
     chain = [record]
     seen = record
-    while seen.causation_id is not None and len(chain) <= SAMPLE:
-        cause = router.cause_of(seen.causation_id)
+    while len(chain) <= SAMPLE:
+        cause = router.cause_of(seen)
         if cause is None:
             break
         chain.append(cause)

@@ -11,7 +11,7 @@ from ..clock import stopwatch
 from ..core.failures import parked_command, parked_sequence
 from ..core.stimuli import CommandRefused
 from ..errors import Rejected, UnknownMessage
-from ..store import FROM_OUTSIDE, CorruptRecord, Step
+from ..store import FROM_OUTSIDE, CorruptRecord, Step, category_of
 from .aggregate_actor import AggregateActor, Request
 from .dispatcher import PooledActor
 from .pending_replies import PendingReplies
@@ -134,7 +134,7 @@ class CommandQueue(PooledActor):
 
     def _addressed(self, request: Request) -> Sending:
         stream = request.command.stream
-        category = stream.partition("-")[0]
+        category = category_of(stream)
         return category, stream, self._wakers[category], request
 
     def _replay(self, result: CommandResult) -> list[Event]:
@@ -181,7 +181,7 @@ class CommandQueue(PooledActor):
 
     def published(self, stream: str) -> None:
         """Somebody else wrote to a stream: its aggregate reads it before it decides again."""
-        category = stream.partition("-")[0]
+        category = category_of(stream)
         if category in self._wakers:
             self.residency.make_stale(category, stream)
 
@@ -235,7 +235,7 @@ class CommandQueue(PooledActor):
     def _take(self, commands: list[CommandRecord]) -> Iterator[Sending]:
         for command in commands:
             stream = command.stream
-            category = stream.partition("-")[0]
+            category = category_of(stream)
             wake = self._wakers.get(category)
             if wake is None:
                 error = UnknownMessage(

@@ -17,9 +17,8 @@ from ..authoring.context import Context
 from ..clock import from_micros
 from ..core.failures import parked_effect
 from ..errors import UnknownMessage
-from ..messages.identifiers import category_of
 from ..model.upcasting import split
-from ..store import Committed, Step, StepExtras
+from ..store import Committed, Step, StepExtras, category_of
 from .dispatcher import PooledActor
 from .event_buffer import UNREADABLE
 

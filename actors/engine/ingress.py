@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from ..clock import stopwatch
-from ..errors import InvalidMessage, shown
+from ..errors import IdReused, InvalidMessage, shown
 from ..messages.codec import dump, dump_headers
 from ..messages.identifiers import check_stream, plain_text
 from ..messages.types import Command, Event
@@ -20,6 +20,7 @@ from ..store import (
     Conflict,
     Duplicate,
     EventRecord,
+    IdTaken,
     Step,
     StoreError,
     check_name,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from ..clock import Clock
     from ..model.registry import Registry
-    from ..store import ClosedError, Outcome
+    from ..store import ClosedError, Outcome, ProcessionError
     from .command_queue import CommandQueue
 
 __all__ = ["Ingress", "Receipt", "Receipts"]
@@ -43,14 +44,14 @@ class Receipts:
         self.command_queue = command_queue
         self._left = len(works)
         self._done = threading.Event()
-        self.error: StoreError | None = None
+        self.error: ProcessionError | None = None
         command_queue.waiting.add(self)
         for work in works:
             work.receipts = self
         if not works:
             self._done.set()
 
-    def count(self, error: StoreError | None = None) -> None:
+    def count(self, error: ProcessionError | None = None) -> None:
         """One of them was answered; called by the journal."""
         self.error = self.error or error
         self._left -= 1
@@ -61,6 +62,7 @@ class Receipts:
         """Return when all are on disk.
 
         Raises:
+            IdReused: one was given the id of another event
             StoreError: the disk refused one of them
             ClosedError: the runtime was closed before that
 
@@ -94,6 +96,15 @@ class Receipt(Struct, gc=False):
         if type(outcome) is Conflict:
             self.failed(StoreError(outcome.reason))
             return
+        if type(outcome) is IdTaken:
+            self.failed(
+                IdReused(
+                    f"event_id={outcome.event_id!r} is the id that the store gave to the event at "
+                    f"position {outcome.position}, in stream {outcome.stream!r}; publish this "
+                    f"event under another id, or under none"
+                )
+            )
+            return
         if type(outcome) is Duplicate:
             self.position = outcome.position
         elif self.step.append is not None:
@@ -103,8 +114,8 @@ class Receipt(Struct, gc=False):
             self.receipts.command_queue.queued(self.step.enqueue)
         self.receipts.count()
 
-    def failed(self, error: StoreError) -> None:
-        """The disk refused."""
+    def failed(self, error: ProcessionError) -> None:
+        """The disk refused, or the id is another event's."""
         receipts, self.receipts = self.receipts, None
         receipts.count(error)
 

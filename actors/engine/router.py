@@ -11,9 +11,9 @@ from ..core.failures import parked_event
 from ..core.stimuli import Delivery, InstanceStimulus
 from ..errors import EarlyEvent, UnknownMessage
 from ..messages.codec import codecs
-from ..messages.identifiers import category_of, id_of
+from ..messages.identifiers import id_of
 from ..model.upcasting import split
-from ..store import Step
+from ..store import Step, category_of, place_of_issue
 from .dispatcher import PooledActor
 from .event_buffer import UNREADABLE
 from .instance_actor import InstanceActor
@@ -202,17 +202,18 @@ class Router(PooledActor):
             found.append(Delivery(record=record, event=own, learnt=learnt, actor=instance))
         return found
 
-    def cause_of(self, causation_id: str) -> EventRecord | None:
-        """The event before the command with that id, in a chain; or the event with that id."""
-        process, _, rest = causation_id.partition("-")
-        instance, _, number = rest.rpartition("@")
-        if not instance or not number.replace(".", "").isdigit():
+    def cause_of(self, record: EventRecord) -> EventRecord | None:
+        """The event before an event in its chain; None if an instance's command is not behind it.
+
+        An event of a command from outside has no depth, whatever id the caller gave the command.
+        """
+        issue = place_of_issue(record.causation_id or "") if record.depth else None
+        if issue is None:
             return None
-        version = int(number.partition(".")[0])
-        page = self.store.read_transitions(process, instance, version - 1, 1)
-        if not page:
+        page = self.store.read_transitions(issue.process, issue.instance, issue.version - 1, 1)
+        if not page or all(one[0] != record.causation_id for one in page[0].commands):
             return None
-        position = self.store.position_of(page[0].cause)
+        position = page[0].position or self.store.position_of(page[0].cause)
         return self.store.read_log(position - 1, 1)[0] if position else None
 
     def _listens_to(self, record: EventRecord) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..clock import from_micros
 from ..core.stimuli import TimerDue
-from ..store import CorruptRecord, Step, StepExtras
+from ..store import CorruptRecord, Step, StepExtras, place_of_issue
 from .dispatcher import PooledActor
 
 if TYPE_CHECKING:
@@ -198,9 +198,9 @@ class TimerService(PooledActor):
 def _in_order(due: tuple[bytes, TimerRecord]) -> tuple[int, str, str, int, int]:
     """By time; what one step issued for the same time, as it was issued."""
     _, timer = due
-    assert timer.command is not None
-    number = int(timer.name.rpartition(".")[2])
-    return timer.due, timer.process, timer.instance, timer.command.version, number
+    issue = place_of_issue(timer.name)
+    assert issue is not None
+    return timer.due, *issue
 
 
 class _Released:

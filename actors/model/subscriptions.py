@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..messages.identifiers import category_of
+from ..store import category_of
 from .upcasting import split
 
 if TYPE_CHECKING:
@@ -138,7 +138,9 @@ def transition_of(
     after = first - 1
     while page := store.read_transitions(process, instance, after, PAGE):
         for transition in page:
-            if transition.cause == record.event_id:
+            if transition.position == record.position or (
+                not transition.position and transition.cause == record.event_id
+            ):
                 return transition, before
         after = page[-1].version
     return None, before

@@ -11,8 +11,8 @@ from ..clock import from_micros, to_micros
 from ..engine.aggregate_actor import load_aggregate
 from ..errors import InvalidMessage, shown
 from ..messages.codec import differ, load_headers
-from ..messages.identifiers import category_of, id_of, plain_text
-from ..store import InvalidName, check_name
+from ..messages.identifiers import id_of, plain_text
+from ..store import InvalidName, category_of, check_name
 from .views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
 
 if TYPE_CHECKING:

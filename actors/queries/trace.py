@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Literal
 
 from ..clock import from_micros
 from ..errors import UnknownMessage
 from ..model.subscriptions import PAGE, Listeners, first_where, transition_of
-from ..store import CorruptRecord
+from ..store import CorruptRecord, place_of_issue, transition_id_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -164,7 +165,8 @@ class _Chain:
 
     def _climb(self, record: EventRecord) -> EventRecord:
         """The first event of the chain; what was passed on the way is noted."""
-        while record.causation_id is not None:
+        # An event of a command from outside has no depth, whatever id the command was given.
+        while record.causation_id is not None and record.depth:
             cause = self._cause_of_command(record.causation_id)
             if cause is None:
                 break
@@ -189,7 +191,7 @@ class _Chain:
         return None
 
     def _event_that_caused(self, transition: TransitionRecord) -> EventRecord | None:
-        position = self._store.position_of(transition.cause)
+        position = transition.position or self._store.position_of(transition.cause)
         if not position:
             return None
         record = self._store.read_log(position - 1, 1)[0]
@@ -197,14 +199,12 @@ class _Chain:
 
     def _issuer(self, command_id: str) -> tuple[str, str, TransitionRecord] | None:
         """The transition that issued a command, as its id says, if it really did."""
-        process, _, rest = command_id.partition("-")
-        instance, _, number = rest.rpartition("@")
-        version = number.partition(".")[0]
-        if not (instance and version.isdecimal() and 0 < int(version) < 1 << 63):
+        issue = place_of_issue(command_id)
+        if issue is None:
             return None
-        page = self._store.read_transitions(process, instance, int(version) - 1, 1)
+        page = self._store.read_transitions(issue.process, issue.instance, issue.version - 1, 1)
         if page and any(one[0] == command_id for one in page[0].commands):
-            return process, instance, page[0]
+            return issue.process, issue.instance, page[0]
         return None
 
     def _siblings(self, first: EventRecord) -> Iterator[EventRecord]:
@@ -212,10 +212,12 @@ class _Chain:
         version = first.version
         while version > 1:
             before = self._store.read_stream(first.stream, version - 2, 1)[0]
-            if before.causation_id != first.causation_id:
+            if not _have_one_command(before, first):
                 break
             version -= 1
-        yield from self._run(self._stream(first.stream, version - 1), str(first.causation_id))
+        yield from takewhile(
+            lambda one: _have_one_command(one, first), self._stream(first.stream, version - 1)
+        )
 
     # Down
 
@@ -268,7 +270,7 @@ class _Chain:
         node = _Node(
             lambda made: TraceNode(
                 "transition",
-                f"{process}-{instance}@{transition.version}",
+                transition_id_at(process, instance, transition.version),
                 transition.handler,
                 process,
                 instance,
@@ -395,10 +397,10 @@ class _Chain:
 
     @staticmethod
     def _run(records: Iterator[EventRecord], command_id: str) -> Iterator[EventRecord]:
-        """The events that a command made; they are next to each other."""
+        """The events that an issued command made; they are next to each other."""
         has_begun = False
         for record in records:
-            if record.causation_id == command_id:
+            if record.causation_id == command_id and record.depth:
                 has_begun = True
                 yield record
             elif has_begun:
@@ -421,6 +423,11 @@ class _Chain:
         while page := self._store.read_transitions(process, instance, after, limit):
             yield from page
             after, limit = page[-1].version, PAGE
+
+
+def _have_one_command(one: EventRecord, other: EventRecord) -> bool:
+    """Whether one command made both; one from outside may have the id of an issued one."""
+    return one.causation_id == other.causation_id and bool(one.depth) == bool(other.depth)
 
 
 def _frozen(root: _Node) -> TraceNode:

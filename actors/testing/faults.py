@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..core.stimuli import Delivery, InstanceStimulus
 from ..engine.aggregate_actor import AggregateActor, Request
 from ..engine.instance_actor import InstanceActor
-from ..store import Duplicate, LmdbStore, StoreError
+from ..store import Duplicate, LmdbStore, StoreError, id_in_stream
 from .telling import carried_out, handled, short
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ class SimulatedAggregate(AggregateActor):
             name = self._definition.cls.__name__
             self._watch.brought(
                 "repeat_command",
-                f"{short(command.type)} to {name} {command.stream.partition('-')[2]}",
+                f"{short(command.type)} to {name} {id_in_stream(command.stream)}",
                 lambda: command_queue.send(again),
             )
         super().on_receive(message)

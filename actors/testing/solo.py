@@ -17,7 +17,7 @@ from ..engine.instance_actor import InstanceActor
 from ..engine.router import Router
 from ..errors import UnknownMessage
 from ..messages.codec import dump
-from ..store import Committed, EventRecord, RefusalRecord, TimerRecord
+from ..store import Committed, EventRecord, RefusalRecord, TimerRecord, event_id_at
 
 if TYPE_CHECKING:
     from ..messages.types import Command, Event
@@ -102,7 +102,7 @@ class Solo:
         """
         data, shared = dump(event)
         version = 1 + sum(one.stream == stream for one in self._log)
-        event_id = f"{stream}@{version}"
+        event_id = event_id_at(stream, version)
         record = EventRecord(
             self.registry.name_of(type(event), self._definition),
             stream,

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, overload
 
 from ..core.stimuli import CommandRefused, Delivery, Reload, TimerDue
+from ..store import id_in_stream
 
 if TYPE_CHECKING:
     from ..core.stimuli import InstanceStimulus
@@ -153,7 +154,7 @@ def _made(transition: TransitionRecord, step: Step) -> list[str]:
 def carried_out(request: Request, name: str, step: Step) -> str:
     """What an aggregate made of a command."""
     record: CommandRecord = request.command
-    who = f"{name} {record.stream.partition('-')[2]}"
+    who = f"{name} {id_in_stream(record.stream)}"
     what = short(record.type)
     if request.refusal is not None:
         reason = f"{type(request.refusal).__name__}: {request.refusal}"

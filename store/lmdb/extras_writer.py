@@ -48,6 +48,8 @@ class Counters(Struct):
     refusal: int = 0
     any_waiting: bool = False
     """Whether some instance may be suspended. Rare, and asked for whenever one is loaded."""
+    any_lookalike: bool = False
+    """Whether an event was given an id that the store may be about to make for another one."""
 
 
 class ExtrasWriter:

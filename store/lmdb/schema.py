@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from ..identifiers import event_id_at
 from ..records import (
     Block,
     CommandRecord,
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LAST",
+    "LOOKALIKE",
     "TABLES",
     "block_to_row",
     "command_from_row",
     "command_to_row",
     "digest",
     "event_from_row",
-    "event_id_at",
     "event_to_row",
     "instance_key",
     "numbered",
@@ -65,10 +66,8 @@ TABLES = (
 LAST = b"\xff" * 8
 """Sorts behind every number that follows a name in a key."""
 
-
-def event_id_at(stream: str, version: int) -> str:
-    """The id of an event that was given none: it says where the event is."""
-    return f"{stream}@{version}"
+LOOKALIKE = b"lookalike"
+"""Stands in `meta` once an event was given an id that looks like one that the store makes."""
 
 
 def instance_key(process: str, instance: str) -> bytes:
@@ -154,6 +153,7 @@ def transition_to_row(record: TransitionRecord) -> list[Any]:
         record.timers,
         record.note,
         record.state_version,
+        record.position,
     ]
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..records import CommandResult, Committed, Conflict, Duplicate
+from ..identifiers import EVADES, event_id_at, place_of_event
+from ..records import CommandResult, Committed, Conflict, Duplicate, IdTaken
 from .extras_writer import ExtrasWriter
 from .frames import Framer, number, unframe
 from .schema import (
+    LOOKALIKE,
     command_to_row,
     event_from_row,
-    event_id_at,
     event_to_row,
     instance_key,
     numbered,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ..records import (
         Append,
         CommandRecord,
+        EventRecord,
         Outcome,
         ParkedRecord,
         Step,
@@ -120,12 +122,15 @@ class Writer:
             key = router.encode()
             self._put(key, self._frame(key, position), db=table)
 
-    def _refuse_append(self, append: Append) -> Conflict | Duplicate | None:
+    def _refuse_append(self, append: Append) -> Conflict | Duplicate | IdTaken | None:
         if append.unique:
             for event in append.events:
-                position = find_position(self._txn, self._tables, event.event_id)
+                position = _given_position(self._txn, self._tables, event.event_id)
                 if position:
                     return Duplicate(position=position)
+                there = _named_event(self._txn, self._tables, event.event_id)
+                if there is not None:
+                    return IdTaken(event.event_id, there.position, there.stream)
         version = append.expected
         if version is None:
             return None
@@ -162,14 +167,15 @@ class Writer:
         version = append.expected
         if version is None:
             version = self._last_version(prefix)
-        position = self._counters.position
+        counters = self._counters
+        position = counters.position
         for event in append.events:
             version += 1
             position += 1
             event.version, event.position = version, position
             named = event_id_at(stream, version)
             if not event.event_id:
-                event.event_id = named
+                event.event_id = self._free_id(named) if counters.any_lookalike else named
             if not event.correlation_id:
                 event.correlation_id = event.event_id
             key = number(position)
@@ -177,9 +183,26 @@ class Writer:
             key = prefix + number(version)
             self._put(key, self._frame(key, position), db=self._streams)
             if append.unique:
-                key = event.event_id.encode()
-                self._put(key, self._frame(key, position), db=self._tables["event_ids"])
-        self._counters.position = position
+                self._remember_id(event, named)
+        counters.position = position
+
+    def _free_id(self, named: str) -> str:
+        """The id that the store makes, out of the way of those that were given from outside."""
+        while self._get(named.encode(), db=self._tables["event_ids"]) is not None:
+            named += EVADES
+        return named
+
+    def _remember_id(self, event: EventRecord, named: str) -> None:
+        """Note an id that was given from outside."""
+        key = event.event_id.encode()
+        self._put(key, self._frame(key, event.position), db=self._tables["event_ids"])
+        if (
+            event.event_id != named
+            and not self._counters.any_lookalike
+            and place_of_event(event.event_id) is not None
+        ):
+            self._put(LOOKALIKE, self._frame(LOOKALIKE, 1), db=self._tables["meta"])
+            self._counters.any_lookalike = True
 
     def _last_version(self, prefix: bytes) -> int:
         with self._txn.cursor(self._streams) as cursor:
@@ -220,24 +243,34 @@ class Writer:
 
 def find_position(txn: Txn, tables: Tables, event_id: str) -> int:
     """The position of the event with that id, or 0."""
+    position = _given_position(txn, tables, event_id)
+    if position:
+        return position
+    event = _named_event(txn, tables, event_id)
+    return 0 if event is None else event.position
+
+
+def _given_position(txn: Txn, tables: Tables, event_id: str) -> int:
+    """The position of the event that was given that id from outside, or 0."""
     key = event_id.encode()
     raw = txn.get(key, db=tables["event_ids"])
-    if raw is not None:
-        return int(unframe(raw, "event_ids", key))
-    # Ids that were not given from outside say themselves where their event is.
-    stream, _, version = event_id.rpartition("@")
-    if not stream or not version.isdecimal() or len(version) > 18:
-        return 0
-    if event_id != event_id_at(stream, int(version)):
-        return 0
-    key = stream.encode() + b"\0" + number(int(version))
+    return 0 if raw is None else int(unframe(raw, "event_ids", key))
+
+
+def _named_event(txn: Txn, tables: Tables, event_id: str) -> EventRecord | None:
+    """The event that the store gave that id, which says itself where the event is."""
+    place = place_of_event(event_id)
+    if place is None:
+        return None
+    key = place.stream.encode() + b"\0" + number(place.version)
     raw = txn.get(key, db=tables["streams"])
     if raw is None:
-        return 0
+        return None
     position = int(unframe(raw, "streams", key))
     key = number(position)
     raw = txn.get(key, db=tables["log"])
-    # The event there may have been given an id of its own.
-    if raw is None or event_from_row(unframe(raw, "log", key), position).event_id != event_id:
-        return 0
-    return position
+    if raw is None:
+        return None
+    event = event_from_row(unframe(raw, "log", key), position)
+    # The event there may have another id.
+    return event if event.event_id == event_id else None

@@ -21,6 +21,7 @@ from .extras_writer import BLOCKED, Counters
 from .frames import NUMBER, Framer, frame, number, unframe
 from .schema import (
     LAST,
+    LOOKALIKE,
     TABLES,
     command_from_row,
     digest,
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT_VERSION", "LmdbStore", "Snapshot"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Stamped into every store; a store with another number is refused."""
 
 
@@ -123,6 +124,7 @@ class LmdbStore:
                     parked=max(self._last_number(txn, "parked"), self._last_number(txn, "decided")),
                     refusal=self._last_number(txn, "refusals"),
                     any_waiting=self._has_rows(txn, "waiting"),
+                    any_lookalike=txn.get(LOOKALIKE, db=self._db["meta"]) is not None,
                 )
         except BaseException as error:
             self._environment.close()

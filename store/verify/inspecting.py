@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import lmdb
 
+from ..identifiers import place_of_event, place_of_issue
 from .shapes import CommandRow, EventRow, Misshapen, TransitionRow, key_of, number, readable, row_of
 from .shapes import own_prefix as prefix_of
 
@@ -174,10 +175,11 @@ class Inspection:
         given: int | None = self.look("event_ids", event_id.encode())
         if given is not None:
             return given
-        stream, _, version = event_id.rpartition("@")
-        if not (stream and version.isascii() and version.isdecimal()) or len(version) > 18:
+        place = place_of_event(event_id)
+        if place is None:
             return 0
-        position: int = self.look("streams", stream.encode() + b"\0" + number(int(version))) or 0
+        key = place.stream.encode() + b"\0" + number(place.version)
+        position: int = self.look("streams", key) or 0
         event = self.event(position)
         return position if event is not None and event.id == event_id else 0
 
@@ -193,13 +195,11 @@ class Inspection:
 
     def is_issued(self, command_id: str) -> bool:
         """Whether the transition that a command's id names issued it."""
-        process, _, rest = command_id.partition("-")
-        instance, _, place = rest.rpartition("@")
-        version, _, _ = place.partition(".")
-        if not (process and instance and version.isdecimal() and 0 < len(version) < 19):
+        issue = place_of_issue(command_id)
+        if issue is None:
             return False
         row: TransitionRow | None = self.look(
-            "transitions", prefix_of(process, instance) + number(int(version))
+            "transitions", prefix_of(issue.process, issue.instance) + number(issue.version)
         )
         return row is not None and any(one[0] == command_id for one in row.commands)
 
@@ -208,11 +208,11 @@ class Inspection:
         if command.process is None:
             if command.instance is not None or command.version:
                 yield "names an instance, and no process"
-        elif not self.is_issued(command.command_id):
+            return
+        issue = place_of_issue(command.command_id)
+        if issue is None or not self.is_issued(command.command_id):
             yield f"no transition issued command {command.command_id}"
-        elif not command.command_id.startswith(
-            f"{command.process}-{command.instance}@{command.version}."
-        ):
+        elif issue[:3] != (command.process, command.instance, command.version):
             yield f"says that another transition issued command {command.command_id}"
 
     def processes(self) -> list[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..identifiers import command_id_at, is_issued_by
 from .shapes import BlockRow, digest, number, own_prefix
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _of_transition(
     inspection: Inspection, instance: _Instance, version: int, row: TransitionRow
 ) -> Iterator[str]:
     for place, (command_id, _, _) in enumerate(row.commands):
-        expected = f"{instance.process}-{instance.instance}@{version}.{place}"
+        expected = command_id_at(instance.process, instance.instance, version, place)
         if command_id != expected:
             yield f"issued command {command_id}, whose id would be {expected}"
     if row.seen < instance.seen:
@@ -94,6 +95,16 @@ def _of_cause(
     inspection: Inspection, instance: _Instance, version: int, row: TransitionRow
 ) -> Iterator[str]:
     cause, last = row.cause, instance.last
+    if row.position:
+        event = inspection.event(row.position)
+        if event is None or event.id != cause:
+            yield (
+                f"was caused by {cause} at position {row.position}, where the log has "
+                f"{'nothing' if event is None else event.id}"
+            )
+        else:
+            yield from _of_handled(inspection, instance, row.position, row)
+        return
     if cause in BY_PEOPLE:
         return
     kind, _, name = cause.partition(":")
@@ -106,7 +117,7 @@ def _of_cause(
         # If the one before could not be read, nobody knows what it had set.
         if last is not None or version == 1:
             yield f"was caused by timeout {name!r}, which was not set"
-    elif not cause.startswith(f"{instance.process}-{instance.instance}@"):
+    elif not is_issued_by(cause, instance.process, instance.instance):
         yield f"was caused by {cause}, which is no event, timeout or command of the instance"
     elif not inspection.is_issued(cause):
         yield f"was caused by the refusal of {cause}, which no transition issued"
@@ -147,8 +158,9 @@ def _handled_twice(inspection: Inspection, prefix: bytes, late: set[int]) -> Ite
     """What came late may have come before, when it was the highest."""
     seen: set[int] = set()
     for key, raw in inspection.keys("transitions", prefix):
-        cause = inspection.read("transitions", key, raw).cause
-        position = 0 if cause in BY_PEOPLE else inspection.position_of(cause)
+        row = inspection.read("transitions", key, raw)
+        cause = row.cause
+        position = row.position or (0 if cause in BY_PEOPLE else inspection.position_of(cause))
         if position in late and position in seen:
             yield f"or one before it handled {cause} a second time"
         if position in late:
@@ -172,7 +184,7 @@ def _say_lost_timers(inspection: Inspection, instance: _Instance, last: Transiti
             for kind in ("timeout", "command")
         ]
         if not any(inspection.has("timers", key) for key in keys):
-            is_command = name.startswith(f"{instance.process}-{instance.instance}@")
+            is_command = is_issued_by(name, instance.process, instance.instance)
             inspection.say(
                 "timers",
                 keys[is_command],

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import Meta, Struct
 
+from ..identifiers import event_id_at
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -31,7 +33,6 @@ __all__ = [
     "TransitionRow",
     "digest",
     "key_of",
-    "named",
     "number",
     "own_prefix",
     "readable",
@@ -72,7 +73,7 @@ class EventRow(_Row):
 
     @property
     def id(self) -> str:
-        return self.event_id or named(self.stream, self.version)
+        return self.event_id or event_id_at(self.stream, self.version)
 
 
 class TransitionRow(_Row):
@@ -89,6 +90,7 @@ class TransitionRow(_Row):
     timers: dict[str, int] | None
     note: str | None
     state_version: Number
+    position: OrNone
 
 
 class CommandRow(_Row):
@@ -232,11 +234,6 @@ class Owned(NamedTuple):
 def number(value: int) -> bytes:
     """Eight bytes, the highest first."""
     return value.to_bytes(8, "big")
-
-
-def named(stream: str, version: int) -> str:
-    """The id of an event that was given none."""
-    return f"{stream}@{version}"
 
 
 def own_prefix(process: str, instance: str) -> bytes:

@@ -22,6 +22,7 @@ from procession.store import (
     Conflict,
     Duplicate,
     EventRecord,
+    IdTaken,
     LmdbStore,
     ParkedRecord,
     RefusalRecord,
@@ -524,11 +525,12 @@ def test_an_event_published_again_for_another_stream_is_the_same_event(store: St
     assert store.read_stream("t", 0, ALL) == []
 
 
-def test_an_id_that_the_store_made_is_known_when_it_is_published(store: Store) -> None:
+def test_an_id_that_the_store_made_cannot_be_given_to_another_event(store: Store) -> None:
     commit(store, append("t"), append("s"), append("s"))
-    assert store.commit([publish("s@2", "u")]) == [Duplicate(position=3)]
+    assert store.commit([publish("s@2", "u")]) == [IdTaken("s@2", 3, "s")]
     outcomes = store.commit([append("u"), publish("u@1", "t")])
-    assert outcomes == [Committed(), Duplicate(position=4)]
+    assert outcomes == [Committed(), IdTaken("u@1", 4, "u")]
+    assert store.last_position() == 4
 
 
 def test_an_id_that_looks_as_if_the_store_had_made_it_can_be_given(place: Place) -> None:

@@ -78,7 +78,7 @@ def test_a_store_of_another_format_is_refused_and_stays_as_it_is(
 
 
 def test_a_store_of_another_format_that_lacks_our_tables_does_not_get_them(tmp_path: Path) -> None:
-    put_raw(tmp_path, b"meta", b"format", 2)
+    put_raw(tmp_path, b"meta", b"format", FORMAT_VERSION + 1)
     content = (tmp_path / "data.mdb").read_bytes()
     with pytest.raises(UnknownFormat):
         fast(tmp_path)

@@ -735,6 +735,6 @@ def test_a_store_that_cannot_be_opened_is_refused(tmp_path: Path, sound: Path) -
     with pytest.raises(StoreError, match="there is no store"):
         verify(tmp_path / "nowhere")
     with Damage(sound) as damage:
-        damage.put("meta", b"format", 2)
+        damage.put("meta", b"format", 3)
     with pytest.raises(UnknownFormat):
         verify(sound)
