@@ -13,13 +13,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from .records import (
         Block,
         CommandRecord,
         CommandResult,
         EventRecord,
+        NameKind,
         Outcome,
         ParkedRecord,
         RefusalRecord,
@@ -144,6 +145,10 @@ class Store(Protocol):
 
     def read_snapshot(self, stream: str) -> tuple[int, bytes] | None:
         """The version and state of an aggregate's newest snapshot."""
+        ...
+
+    def scan_names(self) -> Iterator[tuple[NameKind, str]]:
+        """The names that were ever stored, by kind: types of events and commands, and processes."""
         ...
 
     def close(self) -> None:

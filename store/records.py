@@ -11,7 +11,7 @@ of them are alive at a time, which would keep it busy for a sixth of the time.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -26,6 +26,7 @@ __all__ = [
     "Duplicate",
     "EventRecord",
     "IdTaken",
+    "NameKind",
     "Outcome",
     "ParkedRecord",
     "RefusalRecord",
@@ -34,6 +35,9 @@ __all__ = [
     "TimerRecord",
     "TransitionRecord",
 ]
+
+NameKind: TypeAlias = Literal["event", "command", "process"]
+"""What a name in the table of names is of: a type of event or command, or a process manager."""
 
 FROM_OUTSIDE = 1 << 62
 """Tickets of commands that no instance issued are above this number.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..identifiers import event_id_at
 from ..records import (
@@ -20,7 +20,10 @@ from .frames import NUMBER
 if TYPE_CHECKING:
     import lmdb
 
+    from ..records import NameKind
+
 __all__ = [
+    "FOR_PARTITIONS",
     "LAST",
     "LOOKALIKE",
     "TABLES",
@@ -31,6 +34,8 @@ __all__ = [
     "event_from_row",
     "event_to_row",
     "instance_key",
+    "kind_of_name",
+    "name_key",
     "numbered",
     "parked_from_row",
     "parked_to_row",
@@ -43,6 +48,9 @@ __all__ = [
     "transition_from_row",
     "transition_to_row",
 ]
+
+FOR_PARTITIONS = ("partitions", "outgoing", "cursors")
+"""Tables that are there, and empty: a store that is one of several will use them."""
 
 TABLES = (
     "meta",
@@ -61,6 +69,8 @@ TABLES = (
     "index",
     "refusals",
     "snapshots",
+    "names",
+    *FOR_PARTITIONS,
 )
 
 LAST = b"\xff" * 8
@@ -89,6 +99,16 @@ def parked_at_key(parked: ParkedRecord) -> bytes:
 
 def timer_key(timer: TimerRecord) -> bytes:
     return NUMBER.pack(timer.due) + digest(timer.process, timer.instance, timer.kind, timer.name)
+
+
+def name_key(kind: NameKind, name: str) -> bytes:
+    """Where a name stands; it may be longer than a key, so it is in the row."""
+    return kind.encode() + b"\0" + digest(name)
+
+
+def kind_of_name(key: bytes) -> NameKind:
+    kind: Any = key.partition(b"\0")[0].decode()
+    return cast("NameKind", kind)
 
 
 def numbered(key: bytes) -> int:

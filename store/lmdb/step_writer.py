@@ -14,6 +14,7 @@ from .schema import (
     event_from_row,
     event_to_row,
     instance_key,
+    name_key,
     numbered,
     parked_at_key,
     parked_to_row,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         TransitionRecord,
     )
     from .extras_writer import Counters
+    from .names import KnownNames
 
     Txn: TypeAlias = lmdb.Transaction[bytes]
     Tables: TypeAlias = Mapping[str, _Database]
@@ -55,11 +57,15 @@ class Writer:
         txn: the transaction
         tables: by name
         counters: moved along; the caller drops them if the transaction fails
+        names: what is known of the table of names; the caller takes back what is added to it if
+            the transaction fails
         framer: makes the values
 
     """
 
-    def __init__(self, txn: Txn, tables: Tables, counters: Counters, framer: Framer) -> None:
+    def __init__(
+        self, txn: Txn, tables: Tables, counters: Counters, names: KnownNames, framer: Framer
+    ) -> None:
         self._frame = framer.frame
         self._txn = txn
         self._get = txn.get
@@ -71,7 +77,8 @@ class Writer:
         self._queue = tables["queue"]
         self._command_ids = tables["command_ids"]
         self._counters = counters
-        self._rare = ExtrasWriter(txn, tables, counters, framer)
+        self._names = names
+        self._rare = ExtrasWriter(txn, tables, counters, names, framer)
 
     def write(self, step: Step) -> Outcome:
         """Check what the step expects, then write it whole."""
@@ -112,6 +119,7 @@ class Writer:
             key = instance_key(step.process, step.instance) + number(step.wait)
             self._put(key, self._frame(key, 0), db=self._tables["waiting"])
             self._counters.any_waiting = True
+            self._names.add_process(step.process)
         if extras is not None:
             self._rare.write(step)
         return _COMMITTED
@@ -121,6 +129,13 @@ class Writer:
         for router, position in checkpoints.items():
             key = router.encode()
             self._put(key, self._frame(key, position), db=table)
+
+    def write_names(self) -> None:
+        """Write the names that the steps were the first to use."""
+        table = self._tables["names"]
+        for kind, name in self._names.fresh:
+            key = name_key(kind, name)
+            self._put(key, self._frame(key, name), db=table)
 
     def _refuse_append(self, append: Append) -> Conflict | Duplicate | IdTaken | None:
         if append.unique:
@@ -159,7 +174,15 @@ class Writer:
             return False
         key = prefix + number(version)
         row = self._frame(key, transition_to_row(record))
-        return self._put(key, row, overwrite=False, db=self._transitions)
+        if not self._put(key, row, overwrite=False, db=self._transitions):
+            return False
+        names = self._names
+        if step.process not in names.processes:
+            names.add("process", step.process)
+        for _, kind, _ in record.commands:
+            if kind not in names.commands:
+                names.add("command", kind)
+        return True
 
     def _write_events(self, append: Append) -> None:
         stream = append.stream
@@ -167,7 +190,7 @@ class Writer:
         version = append.expected
         if version is None:
             version = self._last_version(prefix)
-        counters = self._counters
+        counters, names = self._counters, self._names
         position = counters.position
         for event in append.events:
             version += 1
@@ -182,6 +205,8 @@ class Writer:
             self._put(key, self._frame(key, event_to_row(event, named)), db=self._log, append=True)
             key = prefix + number(version)
             self._put(key, self._frame(key, position), db=self._streams)
+            if event.type not in names.events:
+                names.add("event", event.type)
             if append.unique:
                 self._remember_id(event, named)
         counters.position = position
@@ -219,6 +244,8 @@ class Writer:
                 command.sequence = counters.sequence
             key = number(command.sequence)
             self._put(key, self._frame(key, command_to_row(command)), db=self._queue)
+            if command.type not in self._names.commands:
+                self._names.add("command", command.type)
 
     def _write_result(self, step: Step) -> None:
         result, append = step.result, step.append
@@ -239,6 +266,9 @@ class Writer:
         if parked.position:
             key = parked_at_key(parked)
             self._put(key, self._frame(key, parked.number), db=self._tables["parked_at"])
+        self._names.add_process(parked.process)
+        if parked.command is not None and parked.command.type not in self._names.commands:
+            self._names.add("command", parked.command.type)
 
 
 def find_position(txn: Txn, tables: Tables, event_id: str) -> int:

@@ -8,17 +8,18 @@ from __future__ import annotations
 import secrets
 import struct
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import copy
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import lmdb
 
-from ..errors import DamagedStore, StoreError, UnknownFormat
+from ..errors import CorruptRecord, DamagedStore, StoreError, UnknownFormat
 from ..records import FROM_OUTSIDE, Block, CommandResult
 from .environment import DATA_FILE, Durability, Environment
 from .extras_writer import BLOCKED, Counters
 from .frames import NUMBER, Framer, frame, number, unframe
+from .names import KnownNames
 from .schema import (
     LAST,
     LOOKALIKE,
@@ -27,6 +28,7 @@ from .schema import (
     digest,
     event_from_row,
     instance_key,
+    kind_of_name,
     numbered,
     parked_from_row,
     refusal_from_row,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from ..records import (
         CommandRecord,
         EventRecord,
+        NameKind,
         Outcome,
         ParkedRecord,
         RefusalRecord,
@@ -113,6 +116,7 @@ class LmdbStore:
         self._write_lock = threading.Lock()
         self._snapshot_lock = threading.Lock()
         self._framer = Framer()
+        self._names = KnownNames(())
         self._new_id = store_id or secrets.token_hex(16)
         try:
             self._db = self._open_tables()
@@ -126,6 +130,8 @@ class LmdbStore:
                     any_waiting=self._has_rows(txn, "waiting"),
                     any_lookalike=txn.get(LOOKALIKE, db=self._db["meta"]) is not None,
                 )
+                if not read_only:
+                    self._names = KnownNames(self._sound_names(txn))
         except BaseException as error:
             self._environment.close()
             # The latter: a key of another length than a number's.
@@ -254,15 +260,21 @@ class LmdbStore:
                 counters = copy(self._counters)
                 try:
                     with self._environment.begin_write() as txn:
-                        writer = Writer(txn, self._db, counters, self._framer)
+                        writer = Writer(txn, self._db, counters, self._names, self._framer)
                         outcomes = [writer.write(step) for step in steps]
                         if checkpoints:
                             writer.write_checkpoints(checkpoints)
-                except lmdb.MapFullError:
-                    self._environment.grow()
-                    continue
-                except lmdb.Error as error:
-                    raise self._environment.error(error, "committing") from error
+                        if self._names.fresh:
+                            writer.write_names()
+                except BaseException as error:
+                    self._names.take_back()
+                    if isinstance(error, lmdb.MapFullError):
+                        self._environment.grow()
+                        continue
+                    if isinstance(error, lmdb.Error):
+                        raise self._environment.error(error, "committing") from error
+                    raise
+                self._names.keep()
                 self._counters = counters
                 self._environment.shared_read.forget()
                 return outcomes
@@ -500,6 +512,19 @@ class LmdbStore:
             return None
         version, state = unframe(raw, "snapshots", key)
         return version, state
+
+    def scan_names(self) -> Iterator[tuple[NameKind, str]]:
+        with self._environment.read() as txn, txn.cursor(self._db["names"]) as cursor:
+            rows = list(cursor)
+        for key, raw in rows:
+            yield kind_of_name(key), unframe(raw, "names", key)
+
+    def _sound_names(self, txn: Txn) -> Iterator[tuple[NameKind, str]]:
+        with txn.cursor(self._db["names"]) as cursor:
+            for key, raw in cursor:
+                # One that is damaged is written again when it is used next.
+                with suppress(CorruptRecord):
+                    yield kind_of_name(key), unframe(raw, "names", key)
 
     def _page(
         self, txn: Txn, table: str, prefix: bytes, after: int, limit: int

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from ..identifiers import event_id_at, place_of_event
-from ..lmdb.schema import LOOKALIKE
+from ..lmdb.schema import FOR_PARTITIONS, LOOKALIKE
 from .shapes import number, readable
 
 if TYPE_CHECKING:
@@ -20,8 +21,11 @@ __all__ = ["check_events"]
 def check_events(inspection: Inspection, format_version: int) -> None:
     """Go through all tables whose rows come of events."""
     _check_meta(inspection, format_version)
+    inspection.read_names()
     _check_log(inspection)
     _check_streams(inspection)
+    for table in FOR_PARTITIONS:
+        deque(inspection.rows(table), 0)
     for key, event_id, position in inspection.rows("event_ids"):
         inspection.say_all("event_ids", key, _of_event_id(inspection, event_id, position))
     for key, command_id, result in inspection.rows("command_ids"):
@@ -59,6 +63,7 @@ def _check_log(inspection: Inspection) -> None:
         inspection.say_gap("log", key, b"", before, position)
         before = position
         inspection.say_all("log", key, _of_event(inspection, position, event))
+        inspection.say_unknown("log", key, "event", event.type)
 
 
 def _of_event(inspection: Inspection, position: int, event: EventRow) -> Iterator[str]:

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import lmdb
 
 from ..identifiers import place_of_event, place_of_issue
-from .shapes import CommandRow, EventRow, Misshapen, TransitionRow, key_of, number, readable, row_of
+from .shapes import (
+    CommandRow,
+    EventRow,
+    Misshapen,
+    TransitionRow,
+    digest,
+    key_of,
+    number,
+    readable,
+    row_of,
+)
 from .shapes import own_prefix as prefix_of
 
 if TYPE_CHECKING:
@@ -65,6 +75,7 @@ class Inspection:
         self.checked: Counter[str] = Counter()
         self.findings: list[StoreFinding] = []
         self.last_position = self._last_number("log")
+        self._names: set[tuple[str, str]] = set()
         # A virtual clock may be ahead; the newest event shows how far at least.
         with suppress(DamagedRow):
             newest = self.event(self.last_position)
@@ -91,6 +102,19 @@ class Inspection:
             expected += 1
         if expected != found:
             self.say(table, key, f"comes where {expected} is missing")
+
+    def read_names(self) -> None:
+        """Read the table of names, which all other tables are checked against."""
+        for key, kind, name in self.rows("names"):
+            self._names.add((kind, name))
+            if key[-16:] != digest(name):
+                self.say("names", key, f"has the key of another name than {name}")
+
+    def say_unknown(self, table: str, key: bytes, kind: str, name: str | None) -> None:
+        """Note a name that is in use and not in the table of names; once."""
+        if name and (kind, name) not in self._names:
+            self._names.add((kind, name))
+            self.say(table, key, f"has the {kind} {name}, which names does not have")
 
     # Going through
 

@@ -40,8 +40,12 @@ def check_instances(inspection: Inspection, learnt: Learnt) -> None:
     _check_transitions(inspection, learnt)
     for key, owner, row in inspection.rows("waiting"):
         inspection.say_all("waiting", key, _of_waiting(inspection, owner, row))
+        inspection.say_unknown("waiting", key, "process", owner.process)
     for key, _, timer in inspection.rows("timers"):
         inspection.say_all("timers", key, _of_timer(inspection, key, timer))
+        inspection.say_unknown("timers", key, "process", timer.process)
+        if timer.command is not None:
+            inspection.say_unknown("timers", key, "command", timer.command.type)
 
 
 # Transitions
@@ -73,6 +77,9 @@ def _check_transitions(inspection: Inspection, learnt: Learnt) -> None:
         inspection.say_all(
             "transitions", key, _of_transition(inspection, instance, owner.number, row)
         )
+        inspection.say_unknown("transitions", key, "process", owner.process)
+        for _, kind, _ in row.commands:
+            inspection.say_unknown("transitions", key, "command", kind)
         instance.version, instance.last, instance.seen = owner.number, row, row.seen
     _end(inspection, instance, learnt)
 

@@ -191,6 +191,7 @@ _DECODERS: Mapping[str, Callable[[bytes], Any]] = {
     "waiting": _zero,
     "refusals": msgspec.msgpack.Decoder(RefusalRow).decode,
     "snapshots": msgspec.msgpack.Decoder(SnapshotRow).decode,
+    "names": msgspec.msgpack.Decoder(Name).decode,
 }
 
 
@@ -280,11 +281,23 @@ def _streamed(key: bytes) -> Streamed:
     return Streamed(_text(key[:-9]), _number(key[-8:]))
 
 
+def _named(key: bytes) -> str:
+    kind = key.partition(b"\0")[0]
+    if kind not in {b"event", b"command", b"process"} or len(key) != len(kind) + 17:
+        raise Misshapen("has a key that is for no name of an event, a command or a process")
+    return kind.decode()
+
+
 def _owned(key: bytes, least: int = 1) -> Owned:
     process, instance, nothing = key[:-8].decode().split("\0")
     if not process or not instance or nothing:
         raise Misshapen("has a key that names no instance")
     return Owned(process, instance, _number(key[-8:], least))
+
+
+def _unused(key: bytes) -> bytes:
+    del key
+    raise Misshapen("is in a table that this version of the format leaves empty")
 
 
 def _timer(key: bytes) -> bytes:
@@ -316,6 +329,10 @@ _PARSERS: Mapping[str, Callable[[bytes], Any]] = {
     "index": _learnt,
     "refusals": _number,
     "snapshots": _text,
+    "names": _named,
+    "partitions": _unused,
+    "outgoing": _unused,
+    "cursors": _unused,
 }
 
 
@@ -327,6 +344,8 @@ def readable(table: str, key: bytes) -> str:
         return f"{key[:16].hex()} {key[16:].decode(errors='backslashreplace')}"
     if table == "parked_at":
         return _readable_owner(key)
+    if table == "names" and len(key) > 16:
+        return f"{key[:-17].decode(errors='backslashreplace')} {key[-16:].hex()}"
     try:
         found = key_of(table, key)
     except Misshapen:

@@ -19,11 +19,16 @@ def check_work(inspection: Inspection) -> None:
     """Go through all tables of work that is not done."""
     for key, sequence, command in inspection.rows("queue"):
         inspection.say_all("queue", key, _of_queued(inspection, sequence, command))
+        inspection.say_unknown("queue", key, "command", command.type)
     for key, _, refusal in inspection.rows("refusals"):
         inspection.say_all("refusals", key, _of_refusal(inspection, refusal))
+        inspection.say_unknown("refusals", key, "command", refusal.command.type)
     for table in ("parked", "decided"):
         for key, parking_number, parked in inspection.rows(table):
             inspection.say_all(table, key, _of_parked(inspection, table, parking_number, parked))
+            inspection.say_unknown(table, key, "process", parked.process)
+            if parked.command is not None:
+                inspection.say_unknown(table, key, "command", parked.command.type)
     for key, _, parking_number in inspection.rows("parked_at"):
         inspection.say_all("parked_at", key, _of_parked_at(inspection, key, parking_number))
 

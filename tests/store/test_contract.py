@@ -198,6 +198,7 @@ def everything(store: Store) -> dict[str, Any]:
         "timers": store.read_timers(b"", 1 << 60, ALL),
         "index": {name: store.read_index(ORDERS, "email", name) for name in ("old", "new")},
         "refusals": store.read_refusals(0, ALL),
+        "names": sorted(store.scan_names()),
         "snapshots": {name: store.read_snapshot(name) for name in ("s", "t", "u")},
     }
 
@@ -270,6 +271,7 @@ def test_a_new_store_is_empty(store: Store) -> None:
     assert store.read_index(ORDERS, "email", "old") == []
     assert store.read_refusals(0, ALL) == []
     assert store.read_snapshot("s") is None
+    assert list(store.scan_names()) == []
 
 
 def test_positions_are_1_2_3_without_gaps_whatever_the_stream(store: Store) -> None:
@@ -499,6 +501,76 @@ def test_an_empty_commit_and_an_empty_step_change_nothing(store: Store) -> None:
     assert store.commit([]) == []
     assert store.commit([Step()]) == [Committed()]
     assert everything(store) == before
+
+
+# Names
+
+
+def with_command(kind: str) -> CommandRecord:
+    return CommandRecord("c", kind, "s", 6, b"", "c", None, "issuer")
+
+
+NAMED: dict[str, tuple[Step, set[tuple[str, str]]]] = {
+    "event": (append("s"), {("event", "Shop.Happened.v1")}),
+    "command in the queue": (Step(enqueue=[with_command("C")]), {("command", "C")}),
+    "transition": (
+        Step(
+            process="P",
+            instance="i",
+            transition=TransitionRecord(1, 7, "on", False, "e", "e", 3, b""),
+        ),
+        {("process", "P")},
+    ),
+    "command of a transition": (
+        Step(
+            process="P",
+            instance="i",
+            transition=TransitionRecord(1, 7, "on", False, "e", "e", 3, b"", [("c", "D", b"")]),
+        ),
+        {("process", "P"), ("command", "D")},
+    ),
+    "timer that holds a command back": (
+        extras(timers=[TimerRecord(9, "P", "i", "c", "command", with_command("D"))]),
+        {("process", "P"), ("command", "D")},
+    ),
+    "waiting event": (wait(1, process="P"), {("process", "P")}),
+    "event to take up": (extras(waits=[("P", "i", 1)]), {("process", "P")}),
+    "block": (extras(process="P", block=Block("retry", 1)), {("process", "P")}),
+    "parked event": (Step(park=parked(1, process="P")), {("process", "P")}),
+    "parked command": (
+        Step(park=ParkedRecord("", "s", "c", "E", "no", 1, 8, command=with_command("D"))),
+        {("command", "D")},
+    ),
+    "refusal": (
+        extras(refusal=RefusalRecord(with_command("D"), "no")),
+        {("process", "issuer"), ("command", "D")},
+    ),
+}
+
+
+@pytest.mark.parametrize(("step", "names"), NAMED.values(), ids=NAMED)
+def test_the_store_keeps_the_names_it_has_seen(
+    place: Place, step: Step, names: set[tuple[str, str]]
+) -> None:
+    commit(place.store, deepcopy(step))
+    assert set(place.store.scan_names()) == names
+    assert set(place.reopen().scan_names()) == names
+    place.store.commit([deepcopy(step)])
+    assert set(place.store.scan_names()) == names
+
+
+def test_a_name_may_be_longer_than_a_key(place: Place) -> None:
+    longest = "Shop." + "Long" * 200
+    record = EventRecord(longest, "s", 0, 5, b"", "", "")
+    commit(place.store, Step(append=Append("s", None, [record])))
+    assert list(place.reopen().scan_names()) == [("event", longest)]
+
+
+def test_a_step_that_is_refused_leaves_no_name(store: Store) -> None:
+    commit(store, append("s"))
+    refused = [move("o1", 2, process="P"), append("s", "x", expected=7)]
+    assert not any(outcome.is_committed for outcome in store.commit(refused))
+    assert list(store.scan_names()) == [("event", "Shop.Happened.v1")]
 
 
 # Ids of events
@@ -1376,6 +1448,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "read_index": lambda store: store.read_index(ORDERS, "email", "old"),
     "read_refusals": lambda store: store.read_refusals(0, 1),
     "read_snapshot": lambda store: store.read_snapshot("s"),
+    "scan_names": lambda store: list(store.scan_names()),
 }
 
 

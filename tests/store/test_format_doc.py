@@ -211,6 +211,14 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
         "index": {digest("P", "email", "a@b") + b"i": 0},
         "refusals": {ONE: [issued_row, "no"]},
         "snapshots": {b"s": [1, b"snapshot"]},
+        "names": {
+            b"event\0" + digest("E"): "E",
+            b"command\0" + digest("C"): "C",
+            b"process\0" + digest("P"): "P",
+        },
+        "partitions": {},
+        "outgoing": {},
+        "cursors": {},
     }
     assert FROM_OUTSIDE == 1 << 62
     for heading, row in {

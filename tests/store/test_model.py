@@ -157,6 +157,25 @@ def parked_id(parked: ParkedRecord) -> tuple[str, str, str, int]:
     return parked.process, parked.instance, parked.effect, parked.position
 
 
+def names_of(step: Step) -> set[tuple[str, str]]:
+    """The names of all that a step writes."""
+    extras = step.extras or StepExtras()
+    events = step.append.events if step.append else []
+    issued = step.transition.commands if step.transition else []
+    refused = [extras.refusal.command] if extras.refusal else []
+    processes = {step.process} if step.transition or step.wait or extras.block else set()
+    processes |= {timer.process for timer in extras.timers}
+    processes |= {process for process, _, _ in extras.waits}
+    processes |= {step.park.process} if step.park else set()
+    processes |= {one.process for one in refused if one.process}
+    commands = {one.type for one in [*(step.enqueue or []), *refused]}
+    return (
+        {("event", one.type) for one in events}
+        | {("command", kind) for kind in commands | {kind for _, kind, _ in issued}}
+        | {("process", name) for name in processes}
+    )
+
+
 class Model:
     """A store in plain dicts."""
 
@@ -177,6 +196,7 @@ class Model:
         self.snapshots: dict[str, tuple[int, bytes]] = {}
         self.waiting: dict[tuple[str, str], set[int]] = defaultdict(set)
         self.checkpoints: dict[str, int] = {}
+        self.names: set[tuple[str, str]] = set()
 
     def refusal(self, step: Step) -> Outcome | None:
         if step.command_id in self.results:
@@ -209,6 +229,7 @@ class Model:
     def write(self, step: Step) -> None:
         """Write a step whose numbers the store has set."""
         who = (step.process, step.instance)
+        self.names |= names_of(step)
         if step.transition is not None:
             self.transitions[who].append(step.transition)
         if step.take:
@@ -373,6 +394,7 @@ class StoreAndModel(RuleBasedStateMachine):
         store, model = self.store, self.model
         assert store.last_position() == len(model.log)
         assert store.read_log(0, ALL) == model.log
+        assert set(store.scan_names()) == model.names
         assert store.read_queue(0, ALL) == [model.queue[t] for t in sorted(model.queue)]
         for decided, parked in ((False, model.parked), (True, model.decided)):
             assert store.read_parked(0, ALL, decided=decided) == [parked[n] for n in sorted(parked)]
