@@ -34,6 +34,7 @@ from .identifiers import (
 from .lmdb.environment import Durability
 from .lmdb.store import FORMAT_VERSION, LmdbStore
 from .maintenance.copying import Sizes, backup, backup_open, compact
+from .maintenance.upgrade import upgrade
 from .port import Store
 from .records import (
     FROM_OUTSIDE,
@@ -108,6 +109,7 @@ __all__ = [
     "place_of_event",
     "place_of_issue",
     "transition_id_at",
+    "upgrade",
     "verify",
     "verify_open",
 ]

@@ -65,6 +65,8 @@ __all__ = ["FORMAT_VERSION", "LmdbStore", "Snapshot"]
 FORMAT_VERSION = 2
 """Stamped into every store; a store with another number is refused."""
 
+OLD_FORMAT = 1
+"""What `procession upgrade` turns into today's format."""
 
 FEW = 4
 """Transitions of an instance that are looked for one by one."""
@@ -231,6 +233,12 @@ class LmdbStore:
                 txn.put(b"store_id", frame(b"store_id", self._new_id), db=meta)
             return
         found = unframe(raw, "meta", b"format")
+        if found == OLD_FORMAT:
+            raise UnknownFormat(
+                f"the store at {self._environment.path} has format {found}, and this version of "
+                f"Procession knows format {FORMAT_VERSION}; turn it into that, while no process "
+                f"has it open, with: procession upgrade {self._environment.path}"
+            )
         if found != FORMAT_VERSION:
             raise UnknownFormat(
                 f"the store at {self._environment.path} has format {found}, and this version of "
