@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Recovery"]
 
-PAGE = 256
-
 
 class Recovery(PooledActor):
     """Wakes instances that were cut off in what had waited for them, or know nothing of a refusal.
@@ -66,18 +64,12 @@ class Recovery(PooledActor):
         return self._max_in_flight - (self._sent - self.finished)
 
     def _stimuli(self) -> Iterator[tuple[Router, str, InstanceStimulus]]:
-        after = ("", "")
-        while page := self._store.read_waiting_instances(after, PAGE):
-            for process, instance in page:
-                router = self._router_of.get(process)
-                if router is not None:
-                    yield router, instance, Reload(recovery=self)
-            after = page[-1]
-        sequence = 0
-        while refusals := self._store.read_refusals(sequence, PAGE):
-            for refusal in refusals:
-                router = self._router_of.get(refusal.command.process or "")
-                if router is not None:
-                    told = CommandRefused(refusal=refusal, recovery=self)
-                    yield router, refusal.command.instance or "", told
-            sequence = refusals[-1].sequence
+        for process, instance in self._store.scan_ready():
+            router = self._router_of.get(process)
+            if router is not None:
+                yield router, instance, Reload(recovery=self)
+        for refusal in self._store.scan_refusals():
+            router = self._router_of.get(refusal.command.process or "")
+            if router is not None:
+                told = CommandRefused(refusal=refusal, recovery=self)
+                yield router, refusal.command.instance or "", told

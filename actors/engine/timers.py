@@ -22,8 +22,6 @@ __all__ = ["TimerService"]
 
 logger = logging.getLogger("procession")
 
-PAGE = 256
-
 NEVER = (1 << 63) - 1
 
 
@@ -88,7 +86,7 @@ class TimerService(PooledActor):
         """The command that a timer holds back."""
         after = (timer.due).to_bytes(8, "big")
         name = (timer.process, timer.instance, timer.name)
-        for _, found in self._timers(after, timer.due, PAGE):
+        for _, found in self._timers(after, timer.due):
             if (found.process, found.instance, found.name) == name:
                 return found.command
         return None
@@ -112,7 +110,7 @@ class TimerService(PooledActor):
         now = self._now()
         self._bring_all(now)
         beyond = (now + 1).to_bytes(8, "big")
-        for _, upcoming in self._timers(beyond, NEVER, 1):
+        for _, upcoming in self._timers(beyond, NEVER):
             self._next = upcoming.due
             self._alarm.set(from_micros(self._next))
             if self._next <= self._now():
@@ -146,7 +144,7 @@ class TimerService(PooledActor):
 
     def _due(self, now: int) -> Iterator[tuple[bytes, TimerRecord]]:
         """What is due and in nobody's hand, as long as there is room."""
-        for key, timer in self._timers(b"", now, PAGE):
+        for key, timer in self._timers(b"", now):
             if len(self._in_hand) >= self._max_in_flight:
                 return
             if key in self._in_hand:
@@ -155,23 +153,16 @@ class TimerService(PooledActor):
                 continue
             yield key, timer
 
-    def _timers(self, after: bytes, until: int, limit: int) -> Iterator[tuple[bytes, TimerRecord]]:
-        """All in order of time, read in pages; one that cannot be read is told of and left out."""
-        most = limit
+    def _timers(self, after: bytes, until: int) -> Iterator[tuple[bytes, TimerRecord]]:
+        """All in order of time; one that cannot be read is told of and left out."""
         while True:
             try:
-                page = self._command_queue.store.read_timers(after, until, limit)
+                yield from self._command_queue.store.scan_timers(until, after)
             except CorruptRecord as error:
-                if limit == 1:
-                    after = error.key
-                    self._tell_of(error)
-                # One by one, up to the one that is damaged.
-                limit = most if limit == 1 else 1
-                continue
-            yield from page
-            if len(page) < limit:
+                after = error.key
+                self._tell_of(error)
+            else:
                 return
-            after = page[-1][0]
 
     def _tell_of(self, error: CorruptRecord) -> None:
         if error.key not in self._unreadable:

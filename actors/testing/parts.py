@@ -7,6 +7,7 @@ import tempfile
 import weakref
 from collections import deque
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -221,7 +222,7 @@ class Parts:
         self._clock.move_to(moment)
         due = ", ".join(
             f"{_what(timer)} of {short(timer.process)} {timer.instance}"
-            for _, timer in self._store.read_timers(b"", to_micros(moment), 8)
+            for _, timer in islice(self._store.scan_timers(to_micros(moment)), 8)
         )
         woken = [
             client

@@ -81,7 +81,7 @@ def test_an_upgraded_store_is_sound_and_has_what_the_old_one_had(path: Path) -> 
         block, waiting = store.read_waiting(P, "o2", 0, ALL)
         assert block is not None
         assert (block.parked, waiting) == (1, [2])
-        ((_, timer),) = store.read_timers(b"", LATER, ALL)
+        ((_, timer),) = list(store.scan_timers(LATER))
         assert timer.command is not None
         assert timer.command.command_id == HELD[0]
         assert store.read_index(P, "key", "k1") == ["o1"]
@@ -110,11 +110,11 @@ def test_an_upgraded_store_has_all_names(path: Path) -> None:
 def test_the_errors_of_what_was_parked_are_called_as_they_are_now(path: Path) -> None:
     upgrade(path)
     with LmdbStore(path) as store:
-        assert [one.error_type for one in store.read_parked(0, ALL)] == [
+        assert [one.error_type for one in list(store.scan_parked())] == [
             "procession.errors.EarlyEvent",
             "procession.store.errors.StoreFull",
         ]
-        (decided,) = store.read_parked(0, ALL, decided=True)
+        (decided,) = list(store.scan_parked(decided=True))
         assert (decided.error_type, decided.decision) == ("shop.OutOfStock", ("retry", T, "ann"))
 
 
