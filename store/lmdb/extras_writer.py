@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from ..records import FROM_OUTSIDE, Duplicate, StepExtras
 from .frames import Framer, number, unframe
+from .keys import digest
 from .schema import (
     block_to_row,
-    digest,
     instance_key,
     parked_at_key,
     parked_from_row,

@@ -8,6 +8,7 @@ from ..identifiers import EVADES, event_id_at, place_of_event
 from ..records import CommandResult, Committed, Conflict, Duplicate, IdTaken
 from .extras_writer import ExtrasWriter
 from .frames import Framer, number, unframe
+from .keys import numbered, seek_last
 from .schema import (
     LOOKALIKE,
     command_to_row,
@@ -15,10 +16,8 @@ from .schema import (
     event_to_row,
     instance_key,
     name_key,
-    numbered,
     parked_at_key,
     parked_to_row,
-    seek_last,
     transition_to_row,
 )
 

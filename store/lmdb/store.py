@@ -20,20 +20,17 @@ from ..records import FROM_OUTSIDE, Block, CommandResult
 from .environment import DATA_FILE, Durability, Environment
 from .extras_writer import BLOCKED, Counters
 from .frames import NUMBER, Framer, frame, number, unframe
+from .keys import LAST, digest, numbered, seek_last
 from .names import KnownNames
 from .schema import (
-    LAST,
     LOOKALIKE,
     TABLES,
     command_from_row,
-    digest,
     event_from_row,
     instance_key,
     kind_of_name,
-    numbered,
     parked_from_row,
     refusal_from_row,
-    seek_last,
     timer_from_row,
     transition_from_row,
 )

@@ -14,7 +14,8 @@ from ..errors import DamagedStore, StoreError, UnknownFormat
 from ..identifiers import EVADES, event_id_at, place_of_event
 from ..lmdb.environment import DATA_FILE, Environment
 from ..lmdb.frames import Framer, number, unframe
-from ..lmdb.schema import FOR_PARTITIONS, LOOKALIKE, name_key, numbered
+from ..lmdb.keys import numbered
+from ..lmdb.schema import FOR_PARTITIONS, LOOKALIKE, name_key
 from ..lmdb.store import FORMAT_VERSION, OLD_FORMAT
 from .rewriting import PARTIAL, gone_on_failure, refusals_of_the_disk, sync_file, write_tables
 

@@ -6,14 +6,14 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from ..identifiers import event_id_at, place_of_event
-from ..lmdb.schema import FOR_PARTITIONS, LOOKALIKE
-from .shapes import number, readable
+from ..lmdb.frames import number
+from ..lmdb.schema import FOR_PARTITIONS, LOOKALIKE, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..lmdb.schema import EventRow, ResultRow, SnapshotRow
     from .inspecting import Inspection
-    from .shapes import EventRow, ResultRow, SnapshotRow, Streamed
 
 __all__ = ["check_events"]
 
@@ -97,22 +97,22 @@ def _evades(event: EventRow, given: int | None) -> bool:
 
 
 def _check_streams(inspection: Inspection) -> None:
-    stream, version, position = "", 0, 0
-    for key, name, at in inspection.rows("streams"):
-        if name.stream != stream:
-            stream, version, position = name.stream, 0, 0
-        inspection.say_gap("streams", key, key[:-8], version, name.version)
+    stream, before, position = "", 0, 0
+    for key, (name, version), at in inspection.rows("streams"):
+        if name != stream:
+            stream, before, position = name, 0, 0
+        inspection.say_gap("streams", key, key[:-8], before, version)
         if at <= position:
             inspection.say("streams", key, f"is at position {at}, before the version before it")
-        version, position = name.version, at
-        inspection.say_all("streams", key, _of_stream(inspection, name, at))
+        before, position = version, at
+        inspection.say_all("streams", key, _of_stream(inspection, (name, version), at))
 
 
-def _of_stream(inspection: Inspection, name: Streamed, position: int) -> Iterator[str]:
+def _of_stream(inspection: Inspection, place: tuple[str, int], position: int) -> Iterator[str]:
     event = inspection.event(position)
     if event is None:
         yield f"is at position {position}, which the log does not have"
-    elif (event.stream, event.version) != name:
+    elif (event.stream, event.version) != place:
         yield (
             f"is at position {position}, where the log has version {event.version} "
             f"of {event.stream}"

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import lmdb
 
 from ..identifiers import place_of_event, place_of_issue
-from .shapes import (
+from ..lmdb.frames import number
+from ..lmdb.keys import LAST, Misshapen, digest
+from ..lmdb.schema import (
     CommandRow,
     EventRow,
-    Misshapen,
     TransitionRow,
-    digest,
+    instance_key,
     key_of,
-    number,
     readable,
     row_of,
 )
-from .shapes import own_prefix as prefix_of
+from ..records import NameKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from ..lmdb.store import Snapshot
 
 __all__ = ["DamagedRow", "Enough", "Inspection", "StoreFinding"]
-
-LAST = b"\xff" * 8
 
 
 class StoreFinding(NamedTuple):
@@ -105,10 +103,12 @@ class Inspection:
 
     def read_names(self) -> None:
         """Read the table of names, which all other tables are checked against."""
-        for key, kind, name in self.rows("names"):
+        for key, (kind, found), name in self.rows("names"):
             self._names.add((kind, name))
-            if key[-16:] != digest(name):
+            if found != digest(name):
                 self.say("names", key, f"has the key of another name than {name}")
+            if kind not in get_args(NameKind):
+                self.say("names", key, f"is a name of a {kind}, which the format does not have")
 
     def say_unknown(self, table: str, key: bytes, kind: str, name: str | None) -> None:
         """Note a name that is in use and not in the table of names; once."""
@@ -119,7 +119,10 @@ class Inspection:
     # Going through
 
     def rows(self, table: str) -> Iterator[tuple[bytes, Any, Any]]:
-        """Each row that can be read, in order, as its key, what the key says, and the row."""
+        """Each row that can be read, in order, as its key, what the key says, and the row.
+
+        What the key says is one value, or a tuple of its parts if there are several.
+        """
         before = b""
         count = 0
         self.checked[table] = 0
@@ -132,14 +135,14 @@ class Inspection:
                         self.say(table, key, "comes after a key that is not below it")
                     before = key
                     try:
-                        found = key_of(table, key), row_of(table, key, raw)
+                        said, row = key_of(table, key), row_of(table, key, raw)
                     except Misshapen as error:
                         self.say(table, key, str(error))
                     else:
-                        yield key, *found
-            said = self.txn.stat(self._tables[table])["entries"]
-            if said != count:
-                self.say(table, b"", f"LMDB counts {said} rows, and {count} are there")
+                        yield key, said[0] if len(said) == 1 else said, row
+            entries = self.txn.stat(self._tables[table])["entries"]
+            if entries != count:
+                self.say(table, b"", f"LMDB counts {entries} rows, and {count} are there")
         except lmdb.Error as error:
             self.say(table, b"", f"LMDB cannot read on: {error}")
 
@@ -209,7 +212,7 @@ class Inspection:
 
     def last_transition(self, process: str, instance: str) -> TransitionRow | None:
         """The newest transition of an instance."""
-        prefix = prefix_of(process, instance)
+        prefix = instance_key(process, instance)
         with self.txn.cursor(self._tables["transitions"]) as cursor:
             found = cursor.prev() if cursor.set_range(prefix + LAST) else cursor.last()
             if not found or cursor.key()[:-8] != prefix:
@@ -223,7 +226,7 @@ class Inspection:
         if issue is None:
             return False
         row: TransitionRow | None = self.look(
-            "transitions", prefix_of(issue.process, issue.instance) + number(issue.version)
+            "transitions", instance_key(issue.process, issue.instance) + number(issue.version)
         )
         return row is not None and any(one[0] == command_id for one in row.commands)
 

@@ -1,6 +1,6 @@
-"""The rows and keys as `docs/store-format.md` has them, for whoever checks what was written.
+"""The rows and keys as `docs/store-format.md` has them, described a second time.
 
-Not made with what writes them, so that a mistake there is noticed here.
+Not made with what the store writes and checks them with, so that a mistake there is noticed.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
-
-from ..identifiers import event_id_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,7 +33,6 @@ __all__ = [
     "key_of",
     "number",
     "own_prefix",
-    "readable",
     "row_of",
 ]
 
@@ -70,10 +67,6 @@ class EventRow(_Row):
     causation_id: Name | None
     headers: bytes | None
     depth: OrNone
-
-    @property
-    def id(self) -> str:
-        return self.event_id or event_id_at(self.stream, self.version)
 
 
 class TransitionRow(_Row):
@@ -295,11 +288,6 @@ def _owned(key: bytes, least: int = 1) -> Owned:
     return Owned(process, instance, _number(key[-8:], least))
 
 
-def _unused(key: bytes) -> bytes:
-    del key
-    raise Misshapen("is in a table that this version of the format leaves empty")
-
-
 def _timer(key: bytes) -> bytes:
     if len(key) != 24:
         raise Misshapen("has a key of another length than 24 bytes")
@@ -330,38 +318,4 @@ _PARSERS: Mapping[str, Callable[[bytes], Any]] = {
     "refusals": _number,
     "snapshots": _text,
     "names": _named,
-    "partitions": _unused,
-    "outgoing": _unused,
-    "cursors": _unused,
 }
-
-
-def readable(table: str, key: bytes) -> str:
-    """A key for people; bytes that are no text are in hexadecimal digits."""
-    if table == "timers" and len(key) == 24:
-        return f"{int.from_bytes(key[:8], 'big')} {key[8:].hex()}"
-    if table == "index" and len(key) > 16:
-        return f"{key[:16].hex()} {key[16:].decode(errors='backslashreplace')}"
-    if table == "parked_at":
-        return _readable_owner(key)
-    if table == "names" and len(key) > 16:
-        return f"{key[:-17].decode(errors='backslashreplace')} {key[-16:].hex()}"
-    try:
-        found = key_of(table, key)
-    except Misshapen:
-        return key.decode("ascii", "backslashreplace")
-    if isinstance(found, Owned):
-        last = f"version {found.number}" if table == "transitions" else f"position {found.number}"
-        return f"{found.process} {found.instance} {last}"
-    if isinstance(found, Streamed):
-        return f"{found.stream} version {found.version}"
-    return str(found)
-
-
-def _readable_owner(key: bytes) -> str:
-    position = int.from_bytes(key[-8:], "big")
-    try:
-        process, instance, _ = key[:-8].decode().split("\0")
-    except ValueError:
-        return f"{key[:-8].hex()} position {position}"
-    return f"{process} {instance} position {position}"
