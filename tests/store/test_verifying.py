@@ -355,6 +355,11 @@ def misplace_decision(damage: Damage) -> None:
     damage.change("parked", number(3), 13, ["skip", T, None])
 
 
+def given_an_id_of_the_store(damage: Damage) -> None:
+    damage.put("event_ids", b"shop::y-1@1", 4)
+    damage.change("log", number(4), 5, "shop::y-1@1")
+
+
 def stray_timer(damage: Damage) -> None:
     damage.put("timers", timeout_key("never"), [ORDERS, "o1", "never", "timeout", None])
 
@@ -451,6 +456,31 @@ DAMAGES: list[tuple[str, Callable[[Damage], None], str]] = [
         "an id is another event's as well",
         lambda d: d.put("event_ids", b"shop::x-1@3", 1),
         "log 4: has the id shop::x-1@3, which event_ids has for position 1",
+    ),
+    (
+        "an id from outside looks like one of the store",
+        given_an_id_of_the_store,
+        "event_ids shop::y-1@1: looks like an id that the store makes, and meta has no row",
+    ),
+    (
+        "a transition says another event's position",
+        lambda d: d.change("transitions", own("o1", 2), 11, 3),
+        "o1 version 2: was caused by shop::x-1@1 at position 3, where the log has shop::x-1@2",
+    ),
+    (
+        "a transition says a position that does not exist",
+        lambda d: d.change("transitions", own("o1", 2), 11, 9),
+        "o1 version 2: was caused by shop::x-1@1 at position 9, where the log has nothing",
+    ),
+    (
+        "a name has the key of another",
+        lambda d: d.put("names", b"event\0" + digest("other"), "Shop.Happened.v1"),
+        "has the key of another name than Shop.Happened.v1",
+    ),
+    (
+        "a name is of no kind",
+        lambda d: d.put("names", b"snapshot\0" + digest("S"), "S"),
+        "is a name of a snapshot, which the format does not have",
     ),
     (
         "a command's result is another's",
