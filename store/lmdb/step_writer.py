@@ -77,6 +77,9 @@ class Writer:
         self._command_ids = tables["command_ids"]
         self._counters = counters
         self._names = names
+        self._known_events = names.events
+        self._known_commands = names.commands
+        self._known_processes = names.processes
         self._rare = ExtrasWriter(txn, tables, counters, names, framer)
 
     def write(self, step: Step) -> Outcome:
@@ -175,12 +178,11 @@ class Writer:
         row = self._frame(key, transition_to_row(record))
         if not self._put(key, row, overwrite=False, db=self._transitions):
             return False
-        names = self._names
-        if step.process not in names.processes:
-            names.add("process", step.process)
-        for _, kind, _ in record.commands:
-            if kind not in names.commands:
-                names.add("command", kind)
+        if step.process not in self._known_processes:
+            self._names.add("process", step.process)
+        for command in record.commands:
+            if command[1] not in self._known_commands:
+                self._names.add("command", command[1])
         return True
 
     def _write_events(self, append: Append) -> None:
@@ -189,7 +191,7 @@ class Writer:
         version = append.expected
         if version is None:
             version = self._last_version(prefix)
-        counters, names = self._counters, self._names
+        counters = self._counters
         position = counters.position
         for event in append.events:
             version += 1
@@ -204,8 +206,8 @@ class Writer:
             self._put(key, self._frame(key, event_to_row(event, named)), db=self._log, append=True)
             key = prefix + number(version)
             self._put(key, self._frame(key, position), db=self._streams)
-            if event.type not in names.events:
-                names.add("event", event.type)
+            if event.type not in self._known_events:
+                self._names.add("event", event.type)
             if append.unique:
                 self._remember_id(event, named)
         counters.position = position
@@ -243,7 +245,7 @@ class Writer:
                 command.sequence = counters.sequence
             key = number(command.sequence)
             self._put(key, self._frame(key, command_to_row(command)), db=self._queue)
-            if command.type not in self._names.commands:
+            if command.type not in self._known_commands:
                 self._names.add("command", command.type)
 
     def _write_result(self, step: Step) -> None:
