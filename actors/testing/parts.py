@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..clock import from_micros, to_micros
 from ..engine.admin import Admin
 from ..engine.ingress import Ingress, Receipt
-from ..errors import WaitingInHandler
+from ..errors import IdReused, WaitingInHandler
 from ..messages.types import Command, Event
 from ..queries.reader import Reader
 from ..store import Step
@@ -152,6 +152,11 @@ class Parts:
         client.has_tried = True
 
         def then(answer: Answer) -> None:
+            if isinstance(answer.error, IdReused):
+                # It would be refused however often it came.
+                self.note(f"{client.name} is refused: {answer.error}")
+                client.done()
+                return
             if answer.error is not None:
                 # Whoever hears that it failed tries again, as one who hears nothing does.
                 client.answer = None
