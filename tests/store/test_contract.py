@@ -580,8 +580,8 @@ def test_a_step_that_is_refused_leaves_no_name(store: Store) -> None:
 def pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """How much a scan of the LMDB store reads at a time; another store pays no heed to it."""
     first, more = request.param
-    monkeypatch.setattr("procession.store.lmdb.store.FIRST_PAGE", first)
-    monkeypatch.setattr("procession.store.lmdb.store.PAGE", more)
+    monkeypatch.setattr("procession.store.lmdb.reads.FIRST_PAGE", first)
+    monkeypatch.setattr("procession.store.lmdb.reads.PAGE", more)
 
 
 def test_a_scan_comes_to_everything_in_order(place: Place, pages: None) -> None:

@@ -53,8 +53,8 @@ pages = st.integers(min_value=1, max_value=3)
 def in_pages(size: int) -> Iterator[None]:
     """Scans read so many rows at a time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("procession.store.lmdb.store.FIRST_PAGE", 1)
-        patch.setattr("procession.store.lmdb.store.PAGE", size)
+        patch.setattr("procession.store.lmdb.reads.FIRST_PAGE", 1)
+        patch.setattr("procession.store.lmdb.reads.PAGE", size)
         yield
 
 
