@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 from . import __version__
-from .store import StoreError, backup, compact
+from .store import FORMAT_VERSION, StoreError, backup, compact, upgrade
 from .store.verify.verify import LIMIT, verify_path
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="procession", description="Compact, copy or check a store."
+        prog="procession", description="Compact, copy, upgrade or check a store."
     )
     parser.add_argument("--version", action="version", version=f"procession {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -49,6 +49,10 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("path", help="the store's folder")
     one.add_argument("target", help="the copy's folder, which is missing or empty")
     one.set_defaults(run=_backup)
+
+    one = commands.add_parser("upgrade", help="turn it into one of this version's format")
+    one.add_argument("path", help="the store's folder")
+    one.set_defaults(run=_upgrade)
 
     one = commands.add_parser("verify", help="check all that is in it; 1 if something is wrong")
     one.add_argument("path", help="the store's folder")
@@ -67,6 +71,12 @@ def _compact(options: argparse.Namespace) -> int:
 def _backup(options: argparse.Namespace) -> int:
     backup(options.path, options.target)
     _say(f"{options.target}: copied from {options.path}", sys.stdout)
+    return 0
+
+
+def _upgrade(options: argparse.Namespace) -> int:
+    did = upgrade(options.path)
+    _say(f"{options.path}: has format {FORMAT_VERSION} {'now' if did else 'already'}", sys.stdout)
     return 0
 
 

@@ -10,6 +10,7 @@ __all__ = [
     "AlreadyStarted",
     "DefinitionError",
     "EarlyEvent",
+    "IdReused",
     "InfiniteLoopError",
     "InvalidMessage",
     "Rejected",
@@ -54,6 +55,10 @@ class DefinitionError(ProcessionError, TypeError):
 
 class InvalidMessage(ProcessionError, ValueError):
     """An event, a command or a state does not fit its annotations; nothing was stored."""
+
+
+class IdReused(ProcessionError, ValueError):
+    """An id was given that stands for something else already; nothing was stored."""
 
 
 class UnknownMessage(ProcessionError, LookupError):

@@ -320,6 +320,7 @@ class Runtime:
             its position in the log, once it is on disk
 
         Raises:
+            IdReused: the store gave that id to another event
             InvalidMessage: a field does not fit its annotation
             InvalidName: the stream or id is empty or too long
             UnknownMessage: no domain knows the event

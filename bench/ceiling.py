@@ -154,6 +154,7 @@ class BareLoop:
             None,
             None,
             1,
+            self._position,
         ]
         key = f"ecommerce.OrderFulfillment\0{order}\0".encode() + number(version)
         txn.put(key, self._frame(key, row), db=self._db["transitions"])

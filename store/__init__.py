@@ -17,14 +17,27 @@ from .errors import (
     StoreFull,
     UnknownFormat,
 )
+from .identifiers import (
+    MAX_NAME_BYTES,
+    EventPlace,
+    Issue,
+    category_of,
+    check_name,
+    command_id_at,
+    event_id_at,
+    id_in_stream,
+    is_issued_by,
+    place_of_event,
+    place_of_issue,
+    transition_id_at,
+)
 from .lmdb.environment import Durability
-from .lmdb.schema import event_id_at
 from .lmdb.store import FORMAT_VERSION, LmdbStore
 from .maintenance.copying import Sizes, backup, backup_open, compact
+from .maintenance.upgrade import upgrade
 from .port import Store
 from .records import (
     FROM_OUTSIDE,
-    MAX_NAME_BYTES,
     Append,
     Block,
     CommandRecord,
@@ -33,6 +46,8 @@ from .records import (
     Conflict,
     Duplicate,
     EventRecord,
+    IdTaken,
+    NameKind,
     Outcome,
     ParkedRecord,
     RefusalRecord,
@@ -40,7 +55,6 @@ from .records import (
     StepExtras,
     TimerRecord,
     TransitionRecord,
-    check_name,
 )
 from .verify.inspecting import StoreFinding
 from .verify.verify import verify, verify_open
@@ -60,10 +74,14 @@ __all__ = [
     "DamagedStore",
     "Duplicate",
     "Durability",
+    "EventPlace",
     "EventRecord",
+    "IdTaken",
     "InvalidName",
+    "Issue",
     "LmdbStore",
     "LockedStore",
+    "NameKind",
     "Outcome",
     "ParkedRecord",
     "ProcessionError",
@@ -81,9 +99,17 @@ __all__ = [
     "UnknownFormat",
     "backup",
     "backup_open",
+    "category_of",
     "check_name",
+    "command_id_at",
     "compact",
     "event_id_at",
+    "id_in_stream",
+    "is_issued_by",
+    "place_of_event",
+    "place_of_issue",
+    "transition_id_at",
+    "upgrade",
     "verify",
     "verify_open",
 ]

@@ -11,15 +11,12 @@ of them are alive at a time, which would keep it busy for a sixth of the time.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from msgspec import Struct
 
-from .errors import InvalidName
-
 __all__ = [
     "FROM_OUTSIDE",
-    "MAX_NAME_BYTES",
     "Append",
     "Block",
     "CommandRecord",
@@ -28,6 +25,8 @@ __all__ = [
     "Conflict",
     "Duplicate",
     "EventRecord",
+    "IdTaken",
+    "NameKind",
     "Outcome",
     "ParkedRecord",
     "RefusalRecord",
@@ -35,52 +34,15 @@ __all__ = [
     "StepExtras",
     "TimerRecord",
     "TransitionRecord",
-    "check_name",
 ]
+
+NameKind: TypeAlias = Literal["event", "command", "process"]
+"""What a name in the table of names is of: a type of event or command, or a process manager."""
 
 FROM_OUTSIDE = 1 << 62
 """Tickets of commands that no instance issued are above this number.
 
 So the queue has two lanes, each in order: what is under way can go before what is new."""
-
-MAX_NAME_BYTES = 400
-"""The longest stream name, and the longest process name and id together, in bytes of UTF-8.
-
-An LMDB key holds 511 bytes. The rest is for the version that follows the name and for what later
-formats may need."""
-
-
-def check_name(kind: str, name: str) -> None:
-    """Refuse a name that cannot be part of a key.
-
-    Args:
-        kind: what the name is, for the message, such as ``"stream"``
-        name: the name
-
-    Raises:
-        InvalidName: it is empty, holds a NUL, is not valid Unicode, or is too long
-
-    """
-    if type(name) is not str:
-        raise InvalidName(f"a {kind} is a str, and this is a {type(name).__name__}")
-    if name.isascii():
-        size = len(name)
-    else:
-        try:
-            size = len(name.encode())
-        except UnicodeEncodeError as error:
-            raise InvalidName(
-                f"{kind} {name[:40]!r}… is not valid Unicode: {error.reason} at {error.start}"
-            ) from None
-    if not size:
-        raise InvalidName(f"the {kind} is empty; give it at least one character")
-    if size > MAX_NAME_BYTES:
-        raise InvalidName(
-            f"{kind} {name[:40]!r}… is {size} bytes long; at most {MAX_NAME_BYTES} are possible, "
-            f"so shorten the id or use a digest of it"
-        )
-    if "\0" in name:
-        raise InvalidName(f"{kind} {name!r} holds a NUL character, which ends a name in the store")
 
 
 class EventRecord(Struct, gc=False):
@@ -156,6 +118,8 @@ class TransitionRecord(Struct, gc=False):
     timers: dict[str, int] | None = None
     note: str | None = None
     state_version: int = 1
+    position: int = 0
+    """The position of the event that `cause` names; 0 for what else was its cause."""
 
 
 class TimerRecord(Struct, gc=False):
@@ -228,8 +192,9 @@ class Append(Struct, gc=False):
     """Events for the end of one stream.
 
     `expected` is the version the stream must have, or None for "whatever it is", in which case
-    the commit numbers the events. `unique` makes the commit look for events with the same id
-    first, and remember these ids. Without events, the step only expects the version.
+    the commit numbers the events. `unique` says that ids were given from outside: the commit looks
+    for events with the same id first, and remembers these ids. Without events, the step only
+    expects the version.
     """
 
     stream: str
@@ -320,4 +285,17 @@ class Duplicate(Struct, gc=False):
     result: CommandResult | None = None
 
 
-Outcome: TypeAlias = Committed | Conflict | Duplicate
+class IdTaken(Struct, gc=False):
+    """An event's id, given from outside, is that of an event which the store named itself.
+
+    Nothing was written. `position` and `stream` say where the event is that has the id.
+    """
+
+    is_committed: ClassVar[bool] = False
+
+    event_id: str
+    position: int
+    stream: str
+
+
+Outcome: TypeAlias = Committed | Conflict | Duplicate | IdTaken

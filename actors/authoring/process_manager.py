@@ -10,6 +10,7 @@ from ..clock import LATEST, to_micros
 from ..errors import DefinitionError, InvalidMessage, shown
 from ..messages.codec import dump
 from ..messages.types import Command
+from ..store import command_id_at
 from .decorators import handlers_of, refuse_keywords
 from .state import StateType
 
@@ -216,7 +217,7 @@ class ProcessManager:
             unit.issued.append((command, data, shared, due))
         if not commands:
             return ""
-        return f"{unit.name}-{unit.id}@{unit.version + 1}.{len(unit.issued) - 1}"
+        return command_id_at(unit.name, unit.id, unit.version + 1, len(unit.issued) - 1)
 
     def cancel(self, command_id: str) -> None:
         """Take back a command that is held back; one that has left already stays.

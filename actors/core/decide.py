@@ -20,6 +20,8 @@ from ..store import (
     StepExtras,
     TimerRecord,
     TransitionRecord,
+    command_id_at,
+    is_issued_by,
 )
 from .cycles import refuse_cycle
 from .decision import Decision
@@ -330,7 +332,7 @@ def _transition(
     extras: StepExtras | None = None
     for number, (command, data, shared, due) in enumerate(unit.issued):
         kind, stream = plan.registry.address(command)
-        command_id = f"{name}-{instance}@{version}.{number}"
+        command_id = command_id_at(name, instance, version, number)
         commands.append((command_id, kind, data))
         record = CommandRecord(
             command_id,
@@ -406,6 +408,7 @@ def _transition(
         timers or None,
         cause.note,
         definition.state_version,
+        cause.position,
     )
     return Step(None, name, instance, transition, queued, extras=extras)
 
@@ -420,7 +423,7 @@ def _still_held(
         for what, due in timers.items()
         # A timeout goes when it fires.
         if due <= now
-        and what.startswith(f"{plan.name}-{state.instance}@")
+        and is_issued_by(what, plan.name, state.instance)
         and reads.held_back(TimerRecord(due, plan.name, state.instance, what, "command")) is None
     }
     return {what: due for what, due in timers.items() if what not in left} if left else timers

@@ -13,15 +13,11 @@ from .instance_actor import InstanceMessage
 from .pending_replies import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ..model.process_definition import ProcessDefinition
     from ..store import ParkedRecord, Store
     from .engine import Engine
 
 __all__ = ["Admin"]
-
-PAGE = 256
 
 
 class Admin:
@@ -61,7 +57,7 @@ class Admin:
         if parked.blocks:
             extras.unblock = True
             extras.told = parked.sequence
-            block, _ = self._store.read_waiting(parked.process, parked.instance, 0, 1)
+            block = self._store.block_of(parked.process, parked.instance)
             if parked.name and block is not None:
                 extras.cancel.append(
                     TimerRecord(block.due, parked.process, parked.instance, parked.name, "timeout")
@@ -86,29 +82,23 @@ class Admin:
     def refresh(self, definition: ProcessDefinition, instance: str | None) -> int:
         """Rebuild the state of one instance or of all; returns of how many."""
         count = 0
-        for one in self._names(definition) if instance is None else (instance,):
+        all_of_them = (name for name, _ in self._store.scan_instances(definition.name))
+        for one in all_of_them if instance is None else (instance,):
             reply: Reply[bool] = Reply.within(self._engine.services.replies)
             self._send(definition.name, one, InstanceMessage(Refresh(), reply=reply))
             count += reply.get()
         return count
 
-    def _names(self, definition: ProcessDefinition) -> Iterator[str]:
-        after = ""
-        while page := self._store.read_instances(definition.name, after, PAGE):
-            for name, _ in page:
-                yield name
-            after = page[-1][0]
-
     def _parked(self, number: int) -> ParkedRecord:
-        page = []
+        parked = None
         if issubclass(type(number), int) and 0 < number < 1 << 63:
-            page = self._store.read_parked(number - 1, 1)
-        if not page or page[0].number != number:
+            parked = self._store.parked_as(number)
+        if parked is None:
             raise UnknownMessage(
                 f"nothing is parked under {shown(number)}; parked() lists what is, "
                 f"and parked(decided=True) what was"
             )
-        return page[0]
+        return parked
 
     def _instances(self, parked: ParkedRecord) -> list[tuple[str, str]]:
         """Whose step it is; for an event that could not be correlated, that is tried again."""
@@ -124,7 +114,8 @@ class Admin:
             raise UnknownMessage(
                 f"{parked.process} is in no domain of this runtime; register it, or skip this"
             )
-        record = self._store.read_log(parked.position - 1, 1)[0]
+        record = self._store.event_at(parked.position)
+        assert record is not None
         return [(parked.process, instance) for instance, _ in router.deliveries(record)]
 
     def _look(self, instances: list[tuple[str, str]]) -> None:

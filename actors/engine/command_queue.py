@@ -11,9 +11,8 @@ from ..core.carry_out import CommandDelivered
 from ..core.failures import parked_command, parked_sequence
 from ..core.stimuli import CommandRefused
 from ..errors import Rejected, UnknownMessage
-from ..messages.identifiers import category_of
 from ..model.plans import AggregatePlan
-from ..store import FROM_OUTSIDE, CorruptRecord, Step
+from ..store import FROM_OUTSIDE, CorruptRecord, Step, category_of
 from .aggregate_actor import AggregateActor, AggregateShare, CommandMessage
 from .instance_actor import InstanceMessage
 from .journal import PendingWrite

@@ -290,10 +290,10 @@ class EffectFeeds:
 
         """
         feed = self._feeds.get(record.process)
-        page = self._store.read_log(record.position - 1, 1)
-        if feed is None or not page or not feed.acts_after(page[0]):
+        event = self._store.event_at(record.position)
+        if feed is None or event is None or not feed.acts_after(event):
             raise UnknownMessage(
                 f"{record.process} has no @after method for event {record.cause} in this runtime, "
                 f"where {record.effect!r} was parked; register one, or skip this"
             )
-        feed.retry(record, page[0], verdict)
+        feed.retry(record, event, verdict)

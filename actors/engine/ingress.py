@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..clock import stopwatch
-from ..errors import InvalidMessage, shown
+from ..errors import IdReused, InvalidMessage, shown
 from ..messages.codec import dump, dump_headers
 from ..messages.identifiers import check_stream, plain_text
 from ..messages.types import Command, Event
@@ -18,6 +18,7 @@ from ..store import (
     Conflict,
     Duplicate,
     EventRecord,
+    IdTaken,
     Step,
     StoreError,
     check_name,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from ..clock import Clock
     from ..model.registry import Registry
-    from ..store import ClosedError, Outcome
+    from ..store import ClosedError, Outcome, ProcessionError
     from .command_queue import CommandQueue
     from .pending_replies import PendingReplies
 
@@ -53,14 +54,14 @@ class Receipts:
         self._replies = replies
         self._left = len(works)
         self._done = threading.Event()
-        self.error: StoreError | None = None
+        self.error: ProcessionError | None = None
         replies.add(self)
         for work in works:
             work.receipts = self
         if not works:
             self._done.set()
 
-    def count(self, error: StoreError | None = None) -> None:
+    def count(self, error: ProcessionError | None = None) -> None:
         """One of them was answered; called by the journal."""
         self.error = self.error or error
         self._left -= 1
@@ -71,6 +72,7 @@ class Receipts:
         """Return when all are on disk.
 
         Raises:
+            IdReused: one was given the id of another event
             StoreError: the disk refused one of them
             ClosedError: the runtime was closed before that
 
@@ -96,7 +98,7 @@ class Counting(Protocol):
         """Hears of commands and of events that callers wrote."""
         ...
 
-    def count(self, error: StoreError | None = None) -> None:
+    def count(self, error: ProcessionError | None = None) -> None:
         """The step was answered."""
         ...
 
@@ -118,6 +120,15 @@ class Receipt(PendingWrite, gc=False):
         if type(outcome) is Conflict:
             self.failed(StoreError(outcome.reason))
             return
+        if type(outcome) is IdTaken:
+            self.failed(
+                IdReused(
+                    f"event_id={outcome.event_id!r} is the id that the store gave to the event at "
+                    f"position {outcome.position}, in stream {outcome.stream!r}; publish this "
+                    f"event under another id, or under none"
+                )
+            )
+            return
         if type(outcome) is Duplicate:
             self.position = outcome.position
         elif step.append is not None:
@@ -127,8 +138,8 @@ class Receipt(PendingWrite, gc=False):
             receipts.command_queue.queued(step.enqueue)
         receipts.count()
 
-    def failed(self, error: StoreError) -> bool:
-        """The disk refused; the caller is told, and may try again."""
+    def failed(self, error: ProcessionError) -> bool:
+        """The disk refused, or the id is another event's; the caller is told."""
         receipts, self.receipts = self.receipts, None
         assert receipts is not None
         receipts.count(error)

@@ -281,7 +281,7 @@ class InstanceActor(DurableActor[InstanceMessage, Decision]):
             self.state = ProcessState.after(plan.definition, instance, last)
         except Exception:
             self.state = ProcessState(instance)
-            self.state.block, _ = store.read_waiting(plan.name, instance, 0, 1)
+            self.state.block = store.block_of(plan.name, instance)
             raise
         self._read_held()
 
@@ -301,22 +301,20 @@ class InstanceActor(DurableActor[InstanceMessage, Decision]):
         definition = plan.definition
         may_hold = definition.early == "hold" and not (state.version or definition.stateless)
         if may_hold and not any(self._starts(one) for one in held):
-            held = self._held_start(positions)
+            held = self._held_start(positions[-1])
         if held:
             state.to_take_up = len(held)
             self._take_first(held)
         else:
             state.holds_early = True
 
-    def _held_start(self, positions: list[int]) -> list[EventDelivered]:
-        """The first start among what waits, if it stands behind more than one page."""
+    def _held_start(self, after: int) -> list[EventDelivered]:
+        """The first start among what waits behind a position, if there is one."""
         name, store = self._share.plan.name, self._share.services.store
-        while len(positions) == PAGE:
-            _, positions = store.read_waiting(name, self.instance, positions[-1], PAGE)
-            for position in positions:
-                delivered = self._held(position)
-                if self._starts(delivered):
-                    return [delivered]
+        for position in store.scan_waiting(name, self.instance, after):
+            delivered = self._held(position)
+            if self._starts(delivered):
+                return [delivered]
         return []
 
     def _starts(self, delivered: EventDelivered) -> bool:
@@ -347,12 +345,9 @@ class InstanceActor(DurableActor[InstanceMessage, Decision]):
         """Nothing holds it up any more: timeouts and refusals may have been put off."""
         name, store = self._share.plan.name, self._share.services.store
         self._share.timers.release(name, self.instance)
-        after = 0
-        while page := store.read_refusals(after, PAGE):
-            for refusal in page:
-                if (refusal.command.process, refusal.command.instance) == (name, self.instance):
-                    self.envelopes.append(InstanceMessage(CommandRefused(refusal), is_own=True))
-            after = page[-1].sequence
+        for refusal in store.scan_refusals():
+            if (refusal.command.process, refusal.command.instance) == (name, self.instance):
+                self.envelopes.append(InstanceMessage(CommandRefused(refusal), is_own=True))
 
 
 def _is_held(message: InstanceMessage) -> bool:

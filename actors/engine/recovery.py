@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Recovery"]
 
-PAGE = 256
-
 
 class Recovery(PooledActor):
     """Wakes instances that were cut off in what had waited for them, or know nothing of a refusal.
@@ -72,15 +70,9 @@ class Recovery(PooledActor):
         return self._max_in_flight - (self._sent - self._finished)
 
     def _messages(self) -> Iterator[Left]:
-        after = ("", "")
-        while page := self._store.read_waiting_instances(after, PAGE):
-            for process, instance in page:
-                yield process, instance, InstanceMessage(Reload(), self)
-            after = page[-1]
-        sequence = 0
-        while refusals := self._store.read_refusals(sequence, PAGE):
-            for refusal in refusals:
-                issuer = refusal.command
-                message = InstanceMessage(CommandRefused(refusal), self)
-                yield issuer.process or "", issuer.instance or "", message
-            sequence = refusals[-1].sequence
+        for process, instance in self._store.scan_ready():
+            yield process, instance, InstanceMessage(Reload(), self)
+        for refusal in self._store.scan_refusals():
+            issuer = refusal.command
+            message = InstanceMessage(CommandRefused(refusal), self)
+            yield issuer.process or "", issuer.instance or "", message

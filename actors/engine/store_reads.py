@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..core.ports import UNREADABLE
-from ..store import CorruptRecord, EventRecord, StoreError
+from ..store import CorruptRecord, EventRecord, StoreError, place_of_issue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from ..store import CommandRecord, RefusalRecord, Store, TimerRecord, TransitionRecord
 
 __all__ = ["StoreReads", "event_at"]
-
-PAGE = 64
 
 
 class StoreReads:
@@ -36,41 +34,35 @@ class StoreReads:
         return event_at(self._store, position)
 
     def event_of(self, transition: TransitionRecord) -> EventRecord | None:
-        position = self._store.position_of(transition.cause)
-        return self._store.read_log(position - 1, 1)[0] if position else None
+        return self._store.event_at(transition.position) if transition.position else None
 
     def event_before(self, event: EventRecord) -> EventRecord | None:
-        causation_id = event.causation_id
-        if causation_id is None or not event.depth:
-            # The command came from outside, and its id may be any text.
+        # The id of a command from outside may be any text; the events that it made have no depth.
+        issue = place_of_issue(event.causation_id or "") if event.depth else None
+        if issue is None:
             return None
-        process, _, rest = causation_id.partition("-")
-        instance, _, number = rest.rpartition("@")
-        version = int(number.partition(".")[0])
-        page = self._store.read_transitions(process, instance, version - 1, 1)
-        return self.event_of(page[0]) if page else None
+        issuer = self._store.transition_at(issue.process, issue.instance, issue.version)
+        if issuer is None or all(one[0] != event.causation_id for one in issuer.commands):
+            return None
+        return self.event_of(issuer)
 
     def refusal(self, sequence: int) -> RefusalRecord | None:
-        page = self._store.read_refusals(sequence - 1, 1)
-        return page[0] if page and page[0].sequence == sequence else None
+        return self._store.refusal_at(sequence)
 
     def transitions(self, process: str, instance: str) -> Iterator[TransitionRecord]:
-        after = 0
-        while page := self._store.read_transitions(process, instance, after, PAGE):
-            yield from page
-            after = page[-1].version
+        return self._store.scan_transitions(process, instance)
 
 
 def event_at(store: Store, position: int) -> EventRecord:
     """The event at a position; one of the type `UNREADABLE` if it is damaged or missing."""
     error: StoreError
     try:
-        page = store.read_log(position - 1, 1)
+        found = store.event_at(position)
     except CorruptRecord as damage:
         error = damage
     else:
-        if page and page[0].position == position:
-            return page[0]
+        if found is not None:
+            return found
         error = StoreError(f"the log has no event at position {position}; go back to a backup")
     # Without its frames, which would know the record in turn, and a record is never looked at by
     # Python's cycle collector.

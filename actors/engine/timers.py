@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..clock import from_micros
 from ..core.stimuli import RetryDue, TimeoutDue
-from ..store import CorruptRecord, Step, StepExtras
+from ..store import CorruptRecord, Step, StepExtras, place_of_issue
 from .instance_actor import InstanceMessage
 from .journal import PendingWrite
 from .pooled_actor import PooledActor
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["TimerService"]
 
 logger = logging.getLogger("procession")
-
-PAGE = 256
 
 NEVER = (1 << 63) - 1
 
@@ -101,7 +99,7 @@ class TimerService(PooledActor):
         """The command that a timer holds back; None once it has left."""
         after = (timer.due).to_bytes(8, "big")
         name = (timer.process, timer.instance, timer.name)
-        for found in self._timers(after, timer.due, PAGE):
+        for found in self._timers(after, timer.due):
             if (found.process, found.instance, found.name) == name:
                 return found.command
         return None
@@ -125,7 +123,7 @@ class TimerService(PooledActor):
         now = self._now()
         self._bring_all(now)
         beyond = (now + 1).to_bytes(8, "big")
-        for upcoming in self._timers(beyond, NEVER, 1):
+        for upcoming in self._timers(beyond, NEVER):
             self._next = upcoming.due
             self._alarm.set(from_micros(self._next))
             if self._next <= self._now():
@@ -171,7 +169,7 @@ class TimerService(PooledActor):
 
     def _due(self, now: int) -> Iterator[TimerRecord]:
         """What is due and not in hand, as long as there is room."""
-        for timer in self._timers(b"", now, PAGE):
+        for timer in self._timers(b"", now):
             if len(self._in_hand) >= self._max_in_flight:
                 return
             identity = _identity(timer)
@@ -181,23 +179,17 @@ class TimerService(PooledActor):
                 continue
             yield timer
 
-    def _timers(self, after: bytes, until: int, limit: int) -> Iterator[TimerRecord]:
-        """All in order of time, read in pages; one that cannot be read is told of and left out."""
-        most = limit
+    def _timers(self, after: bytes, until: int) -> Iterator[TimerRecord]:
+        """All in order of time; one that cannot be read is told of and left out."""
         while True:
             try:
-                page = self._store.read_timers(after, until, limit)
+                for _, timer in self._store.scan_timers(until, after):
+                    yield timer
             except CorruptRecord as error:
-                if limit == 1:
-                    after = error.key
-                    self._tell_of(error)
-                # One by one, up to the one that is damaged.
-                limit = most if limit == 1 else 1
-                continue
-            yield from (timer for _, timer in page)
-            if len(page) < limit:
+                after = error.key
+                self._tell_of(error)
+            else:
                 return
-            after = page[-1][0]
 
     def _tell_of(self, error: CorruptRecord) -> None:
         if error.key not in self._unreadable:
@@ -217,6 +209,6 @@ def _identity(timer: TimerRecord) -> Identity:
 
 def _in_order(timer: TimerRecord) -> tuple[int, str, str, int, int]:
     """By time; what one step issued for the same time, as it was issued."""
-    assert timer.command is not None
-    number = int(timer.name.rpartition(".")[2])
-    return timer.due, timer.process, timer.instance, timer.command.version, number
+    issue = place_of_issue(timer.name)
+    assert issue is not None
+    return timer.due, *issue

@@ -1,4 +1,4 @@
-"""Names: ids, streams and categories."""
+"""Refuses what is no id and no stream's name, before it becomes part of a key."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from enum import Enum
 from uuid import UUID
 
 from ..errors import InvalidMessage, UnknownMessage, shown
-from ..store import check_name
+from ..store import category_of, check_name, id_in_stream
 
-__all__ = ["category_of", "check_stream", "id_of", "looked_for", "plain_text"]
+__all__ = ["check_stream", "id_of", "looked_for", "plain_text"]
 
 
 SURELY_SHORT = 64
@@ -83,11 +83,6 @@ def looked_for(value: object) -> str:
     return name
 
 
-def category_of(stream: str) -> str:
-    """The part of a stream's name before the first dash."""
-    return stream.partition("-")[0]
-
-
 def check_stream(stream: object) -> str:
     """Refuse a name that is not `category-id`; returns it.
 
@@ -100,8 +95,7 @@ def check_stream(stream: object) -> str:
     if name is None:
         raise InvalidMessage(f"stream={shown(stream)} is no text; give a str")
     check_name("stream", name)
-    category, dash, rest = name.partition("-")
-    if not (category and dash and rest):
+    if not (category_of(name) and id_in_stream(name)):
         raise InvalidMessage(
             f'stream {name!r} is no stream name; write "category-id", such as "ecommerce::order-o1"'
         )

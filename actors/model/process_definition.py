@@ -11,7 +11,7 @@ from ..authoring.process_manager import ProcessManager, UnitOfWork, state_type_o
 from ..authoring.retry import Retry
 from ..errors import DefinitionError
 from ..messages.types import Command, Event
-from ..store import InvalidName, check_name
+from ..store import InvalidName, category_of, check_name
 from .code_scan import classes_named_in, may_assign
 from .correlation import Correlation
 from .upcasting import Chain, check_chain, check_upcaster
@@ -173,7 +173,7 @@ class ProcessDefinition:
             if isinstance(stream, str) and "-" in stream:
                 raise DefinitionError(
                     f"{where}: streams has {stream!r}, which is one stream; give its category, "
-                    f"{stream.partition('-')[0]!r}"
+                    f"{category_of(stream)!r}"
                 )
 
     def _check_names(self) -> None:

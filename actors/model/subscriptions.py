@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import UnknownMessage
 from ..messages.codec import codecs
-from ..messages.identifiers import category_of, id_of
+from ..messages.identifiers import id_of
+from ..store import category_of
 from .upcasting import split
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from ..clock import from_micros
 from ..errors import UnknownMessage
 from ..model.subscriptions import Subscriptions
-from .transitions import PAGE, transition_of
+from .transitions import transition_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,7 +153,8 @@ class Explainer:
             raise UnknownMessage(
                 f"no event has the id {event_id!r}; events() lists what there is, with the ids"
             )
-        record = self._store.read_log(position - 1, 1)[0]
+        record = self._store.event_at(position)
+        assert record is not None
         parked = _Parked(self._store, record)
         return [
             row
@@ -229,11 +230,8 @@ class Explainer:
         detail = f"version {transition.version} by {transition.handler}"
         if definition.stateless:
             return "stepped", detail
-        before = transition.version - 1
-        is_first = (
-            not before
-            or self._store.read_transitions(definition.name, instance, before - 1, 1)[0].is_complete
-        )
+        before = self._store.transition_at(definition.name, instance, transition.version - 1)
+        is_first = before is None or before.is_complete
         return ("started" if is_first else "stepped"), detail
 
     def _waits(
@@ -265,26 +263,23 @@ class Explainer:
 
     def stuck(self, definition: ProcessDefinition, since: timedelta) -> Iterator[StuckInstance]:
         """Instances that are not complete and have not moved for a time, in order of id."""
-        after = ""
         before = self._now() - round(since.total_seconds() * 1_000_000)
-        while page := self._store.read_instances(definition.name, after, PAGE):
-            for name, last in page:
-                if not last.is_complete and last.time <= before:
-                    yield self._stuck(definition, name, last)
-            after = page[-1][0]
+        for name, last in self._store.scan_instances(definition.name):
+            if not last.is_complete and last.time <= before:
+                yield self._stuck(definition, name, last)
 
     def _stuck(
         self, definition: ProcessDefinition, name: str, last: TransitionRecord
     ) -> StuckInstance:
-        block, _ = self._store.read_waiting(definition.name, name, 0, 1)
+        block = self._store.block_of(definition.name, name)
         parked = error = retry = None
         if block is not None and block.kind == "retry":
             retry = from_micros(block.due)
         elif block is not None:
             parked = block.parked
-            page = self._store.read_parked(parked - 1, 1)
-            if page and page[0].number == parked:
-                error = f"{page[0].error_type}: {page[0].error_text}"
+            aside = self._store.parked_as(parked)
+            if aside is not None:
+                error = f"{aside.error_type}: {aside.error_text}"
         timers = last.timers or {}
         now = self._now()
         return StuckInstance(
@@ -326,12 +321,9 @@ class _Parked:
         return self._found[decided].get((process, instance))
 
     def _read(self, *, decided: bool) -> Iterator[ParkedRecord]:
-        after = 0
-        while page := self._store.read_parked(after, PAGE, decided=decided):
-            for one in page:
-                if one.position == self._position and not one.effect:
-                    yield one
-            after = page[-1].number
+        for one in self._store.scan_parked(decided=decided):
+            if one.position == self._position and not one.effect:
+                yield one
 
 
 def _told(parked: ParkedRecord) -> str:

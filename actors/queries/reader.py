@@ -11,9 +11,9 @@ from ..clock import from_micros, to_micros
 from ..engine.aggregate_actor import load_aggregate
 from ..errors import InvalidMessage, shown
 from ..messages.codec import differ, load_headers
-from ..messages.identifiers import category_of, id_of, plain_text
+from ..messages.identifiers import id_of, plain_text
 from ..model.plans import AggregatePlan
-from ..store import InvalidName, check_name
+from ..store import InvalidName, category_of, check_name
 from .views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Reader"]
 
 NEVER = (1 << 63) - 1
-
-PAGE = 256
-"""Rows read at a time; no read transaction is kept while the caller looks at them."""
 
 
 class Reader:
@@ -127,11 +124,11 @@ class Reader:
             with suppress(InvalidMessage, InvalidName):
                 if field in fields:
                     key = id_of(fields[field], field)
-                    found = self._store.read_index(definition.name, field, key)
+                    found = self._store.scan_index(definition.name, field, key)
                     return ((name, None) for name in found)
         if suspended:
             return ((name, None) for name in sorted(self._suspended(definition)))
-        started = self._instances(definition)
+        started = self._store.scan_instances(definition.name)
         if complete or suspended is False:
             return started
         # What is parked is short, and rarely has an instance that never started.
@@ -144,21 +141,13 @@ class Reader:
             heapq.merge(started, ((name, None) for name in others), key=lambda one: one[0])
         )
 
-    def _instances(
-        self, definition: ProcessDefinition
-    ) -> Iterator[tuple[str, TransitionRecord | None]]:
-        after = ""
-        while page := self._store.read_instances(definition.name, after, PAGE):
-            yield from page
-            after = page[-1][0]
-
     def _suspended(self, definition: ProcessDefinition) -> set[str]:
         """The instances that something parked suspends."""
-        after, found = 0, set()
-        while page := self._store.read_parked(after, PAGE):
-            found |= {one.instance for one in page if one.blocks and one.process == definition.name}
-            after = page[-1].number
-        return found
+        return {
+            one.instance
+            for one in self._store.scan_parked()
+            if one.blocks and one.process == definition.name
+        }
 
     def _instance(self, definition: ProcessDefinition, name: str) -> InstanceView | None:
         last = self._store.last_transition(definition.name, name)
@@ -172,7 +161,7 @@ class Reader:
         last: TransitionRecord | None,
         state: dict[str, Any],
     ) -> InstanceView | None:
-        block, _ = self._store.read_waiting(definition.name, name, 0, 1)
+        block = self._store.block_of(definition.name, name)
         is_suspended = block is not None and block.kind == "parked"
         if last is None:
             return InstanceView(name, state, 0, False, "suspended") if is_suspended else None
@@ -189,23 +178,20 @@ class Reader:
 
     def parked(self, *, decided: bool) -> Iterator[Parked]:
         """What is parked, or was until somebody decided."""
-        after = 0
-        while page := self._store.read_parked(after, PAGE, decided=decided):
-            for record in page:
-                action, time, by = record.decision or (None, None, None)
-                yield Parked(
-                    id=record.number,
-                    process=record.process,
-                    instance=record.instance,
-                    cause=record.cause,
-                    error=f"{record.error_type}: {record.error_text}",
-                    attempts=record.attempts,
-                    time=from_micros(record.time),
-                    decision=action,
-                    decided_at=None if time is None else from_micros(time),
-                    decided_by=by,
-                )
-            after = page[-1].number
+        for record in self._store.scan_parked(decided=decided):
+            action, time, by = record.decision or (None, None, None)
+            yield Parked(
+                id=record.number,
+                process=record.process,
+                instance=record.instance,
+                cause=record.cause,
+                error=f"{record.error_type}: {record.error_text}",
+                attempts=record.attempts,
+                time=from_micros(record.time),
+                decision=action,
+                decided_at=None if time is None else from_micros(time),
+                decided_by=by,
+            )
 
     def timeouts(
         self, cls: type[ProcessManager] | None, name: object, before: datetime | None
@@ -214,33 +200,22 @@ class Reader:
         process = None if cls is None else self._registry.process(cls).name
         instance = None if name is None else id_of(name, "of the instance")
         until = NEVER if before is None else to_micros(before)
-        after = b""
-        while page := self._store.read_timers(after, until, PAGE):
-            for key, timer in page:
-                after = key
-                if process not in {None, timer.process} or instance not in {None, timer.instance}:
-                    continue
-                held = timer.command
-                yield Timeout(
-                    process=timer.process,
-                    instance=timer.instance,
-                    name=timer.name,
-                    kind=timer.kind,
-                    due=from_micros(timer.due),
-                    command=None
-                    if held is None
-                    else self._registry.load_command(held.type, held.data),
-                )
+        for _, timer in self._store.scan_timers(until):
+            if process not in {None, timer.process} or instance not in {None, timer.instance}:
+                continue
+            held = timer.command
+            yield Timeout(
+                process=timer.process,
+                instance=timer.instance,
+                name=timer.name,
+                kind=timer.kind,
+                due=from_micros(timer.due),
+                command=None if held is None else self._registry.load_command(held.type, held.data),
+            )
 
     def _transitions(self, definition: ProcessDefinition, name: str) -> Iterator[Transition]:
-        after = 0
-        while True:
-            page = self._store.read_transitions(definition.name, name, after, PAGE)
-            for record in page:
-                yield self._transition(definition, record)
-            if len(page) < PAGE:
-                return
-            after = page[-1].version
+        for record in self._store.scan_transitions(definition.name, name):
+            yield self._transition(definition, record)
 
     def _transition(self, definition: ProcessDefinition, record: TransitionRecord) -> Transition:
         return Transition(
@@ -258,25 +233,14 @@ class Reader:
         )
 
     def _stream(self, stream: str, after: int) -> Iterator[StoredEvent]:
-        version = 0
-        while True:
-            page = self._store.read_stream(stream, version, PAGE)
-            for record in page:
-                if record.position > after:
-                    yield self._event(record)
-            if len(page) < PAGE:
-                return
-            version = page[-1].version
+        for record in self._store.scan_stream(stream):
+            if record.position > after:
+                yield self._event(record)
 
     def _log(self, category: str | None, after: int) -> Iterator[StoredEvent]:
-        while True:
-            page = self._store.read_log(after, PAGE)
-            for record in page:
-                if category is None or category_of(record.stream) == category:
-                    yield self._event(record)
-            if len(page) < PAGE:
-                return
-            after = page[-1].position
+        for record in self._store.scan_log(after):
+            if category is None or category_of(record.stream) == category:
+                yield self._event(record)
 
     def _event(self, record: EventRecord) -> StoredEvent:
         return StoredEvent(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Literal
 
 from ..clock import from_micros
 from ..errors import UnknownMessage
 from ..model.subscriptions import Subscriptions
-from ..store import CorruptRecord
-from .transitions import PAGE, first_where, transition_of
+from ..store import CorruptRecord, place_of_issue, transition_id_at
+from .transitions import first_where, transition_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -111,7 +112,8 @@ class Tracer:
             return _Chain(self._store, self._registry).around(record)
         result = self._store.result_of(wanted)
         if result is not None and result.first_position:
-            first = self._store.read_log(result.first_position - 1, 1)[0]
+            first = self._store.event_at(result.first_position)
+            assert first is not None
             return _Chain(self._store, self._registry).around(first)
         if result is not None:
             refused = "" if result.refusal is None else f"refused: {result.refusal}"
@@ -123,7 +125,7 @@ class Tracer:
 
     def _record(self, event_id: str) -> EventRecord | None:
         position = self._store.position_of(event_id)
-        return self._store.read_log(position - 1, 1)[0] if position else None
+        return self._store.event_at(position) if position else None
 
 
 class _Node:
@@ -165,7 +167,8 @@ class _Chain:
 
     def _climb(self, record: EventRecord) -> EventRecord:
         """The first event of the chain; what was passed on the way is noted."""
-        while record.causation_id is not None:
+        # An event of a command from outside has no depth, whatever id the command was given.
+        while record.causation_id is not None and record.depth:
             cause = self._cause_of_command(record.causation_id)
             if cause is None:
                 break
@@ -183,40 +186,37 @@ class _Chain:
                 return record
             if transition.cause.startswith("timeout:") or transition.cause in BY_PEOPLE:
                 # It shares its correlation with the transition before it.
-                page = self._store.read_transitions(process, instance, transition.version - 2, 1)
-                issuer = (process, instance, page[0]) if transition.version > 1 else None
+                before = self._store.transition_at(process, instance, transition.version - 1)
+                issuer = None if before is None else (process, instance, before)
             else:
                 issuer = self._issuer(transition.cause)
         return None
 
     def _event_that_caused(self, transition: TransitionRecord) -> EventRecord | None:
-        position = self._store.position_of(transition.cause)
-        if not position:
-            return None
-        record = self._store.read_log(position - 1, 1)[0]
-        return record if record.correlation_id == transition.correlation_id else None
+        return self._store.event_at(transition.position) if transition.position else None
 
     def _issuer(self, command_id: str) -> tuple[str, str, TransitionRecord] | None:
         """The transition that issued a command, as its id says, if it really did."""
-        process, _, rest = command_id.partition("-")
-        instance, _, number = rest.rpartition("@")
-        version = number.partition(".")[0]
-        if not (instance and version.isdecimal() and 0 < int(version) < 1 << 63):
+        issue = place_of_issue(command_id)
+        if issue is None:
             return None
-        page = self._store.read_transitions(process, instance, int(version) - 1, 1)
-        if page and any(one[0] == command_id for one in page[0].commands):
-            return process, instance, page[0]
-        return None
+        issuer = self._store.transition_at(issue.process, issue.instance, issue.version)
+        if issuer is None or all(one[0] != command_id for one in issuer.commands):
+            return None
+        return issue.process, issue.instance, issuer
 
     def _siblings(self, first: EventRecord) -> Iterator[EventRecord]:
         """All events of the command that made this one."""
         version = first.version
         while version > 1:
-            before = self._store.read_stream(first.stream, version - 2, 1)[0]
-            if before.causation_id != first.causation_id:
+            before = self._store.event_in(first.stream, version - 1)
+            if before is None or not _have_one_command(before, first):
                 break
             version -= 1
-        yield from self._run(self._stream(first.stream, version - 1), str(first.causation_id))
+        yield from takewhile(
+            lambda one: _have_one_command(one, first),
+            self._store.scan_stream(first.stream, version - 1),
+        )
 
     # Down
 
@@ -269,7 +269,7 @@ class _Chain:
         node = _Node(
             lambda made: TraceNode(
                 "transition",
-                f"{process}-{instance}@{transition.version}",
+                transition_id_at(process, instance, transition.version),
                 transition.handler,
                 process,
                 instance,
@@ -290,7 +290,7 @@ class _Chain:
     ) -> None:
         """Timeouts continue the chain of the transition before them, so they follow it."""
         newest = node
-        for later in self._history(process, instance, transition.version):
+        for later in self._store.scan_transitions(process, instance, transition.version):
             is_timeout = later.cause.startswith("timeout:")
             if not (is_timeout or later.cause in BY_PEOPLE) or (
                 later.correlation_id != self._correlation_id
@@ -312,9 +312,9 @@ class _Chain:
         name = transition.cause.removeprefix("timeout:")
         due: int | None = None
         for version in range(transition.version - 1, 0, -1):
-            before = self._store.read_transitions(process, instance, version - 1, 1)[0]
-            found = (before.timers or {}).get(name)
-            if found is None or (due is not None and found != due):
+            before = self._store.transition_at(process, instance, version)
+            found = None if before is None else (before.timers or {}).get(name)
+            if before is None or found is None or (due is not None and found != due):
                 return version + 1
             # An operator may have moved it, which is not setting it.
             due = None if before.cause in BY_PEOPLE else found
@@ -366,7 +366,7 @@ class _Chain:
             self._registry.name_of(one) for one in definition.rejections
         }:
             return None
-        for later in self._history(process, instance, version):
+        for later in self._store.scan_transitions(process, instance, version):
             if later.cause == command_id:
                 return later
         return None
@@ -379,15 +379,15 @@ class _Chain:
             command = self._registry.load_command(kind, data)
             stream = self._registry.taker_of(type(command)).stream_of(command)
         except Exception:  # noqa: BLE001 - its classes are not here, or are other ones by now
-            return self._log(position)
-        return self._stream(stream, self._version_after(stream, position))
+            return self._store.scan_log(position)
+        return self._store.scan_stream(stream, self._version_after(stream, position))
 
     def _version_after(self, stream: str, position: int) -> int:
         """The last version of a stream that is not behind a position."""
 
         def is_behind(version: int) -> bool:
-            page = self._store.read_stream(stream, version - 1, 1)
-            return not page or page[0].position > position
+            event = self._store.event_in(stream, version)
+            return event is None or event.position > position
 
         last = 1
         while not is_behind(last):
@@ -396,32 +396,19 @@ class _Chain:
 
     @staticmethod
     def _run(records: Iterator[EventRecord], command_id: str) -> Iterator[EventRecord]:
-        """The events that a command made; they are next to each other."""
+        """The events that an issued command made; they are next to each other."""
         has_begun = False
         for record in records:
-            if record.causation_id == command_id:
+            if record.causation_id == command_id and record.depth:
                 has_begun = True
                 yield record
             elif has_begun:
                 return
 
-    def _stream(self, stream: str, after: int) -> Iterator[EventRecord]:
-        # Few at first: what is looked for is nearly always the next one.
-        limit = 4
-        while page := self._store.read_stream(stream, after, limit):
-            yield from page
-            after, limit = page[-1].version, PAGE
 
-    def _log(self, after: int) -> Iterator[EventRecord]:
-        while page := self._store.read_log(after, PAGE):
-            yield from page
-            after = page[-1].position
-
-    def _history(self, process: str, instance: str, after: int) -> Iterator[TransitionRecord]:
-        limit = 4
-        while page := self._store.read_transitions(process, instance, after, limit):
-            yield from page
-            after, limit = page[-1].version, PAGE
+def _have_one_command(one: EventRecord, other: EventRecord) -> bool:
+    """Whether one command made both; one from outside may have the id of an issued one."""
+    return one.causation_id == other.causation_id and bool(one.depth) == bool(other.depth)
 
 
 def _frozen(root: _Node) -> TraceNode:

@@ -9,10 +9,7 @@ if TYPE_CHECKING:
 
     from ..store import EventRecord, Store, TransitionRecord
 
-__all__ = ["PAGE", "first_where", "transition_of"]
-
-PAGE = 256
-"""Rows read at a time; no read transaction is kept between two pages."""
+__all__ = ["first_where", "transition_of"]
 
 
 def transition_of(
@@ -31,17 +28,15 @@ def transition_of(
         return None, last
 
     def is_later(version: int) -> bool:
-        return store.read_transitions(process, instance, version - 1, 1)[0].seen >= record.position
+        transition = store.transition_at(process, instance, version)
+        assert transition is not None
+        return transition.seen >= record.position
 
     first = first_where(is_later, last.version)
-    page = store.read_transitions(process, instance, first - 2, 1) if first > 1 else []
-    before = page[0] if page else None
-    after = first - 1
-    while page := store.read_transitions(process, instance, after, PAGE):
-        for transition in page:
-            if transition.cause == record.event_id:
-                return transition, before
-        after = page[-1].version
+    before = store.transition_at(process, instance, first - 1)
+    for transition in store.scan_transitions(process, instance, first - 1):
+        if transition.position == record.position:
+            return transition, before
     return None, before
 
 

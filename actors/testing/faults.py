@@ -17,10 +17,9 @@ from ..core.stimuli import EventDelivered
 from ..engine.aggregate_actor import AggregateActor, CommandMessage
 from ..engine.command_queue import CommandQueue
 from ..engine.instance_actor import InstanceActor, InstanceMessage
-from ..messages.identifiers import category_of
 from ..model.aggregate_definition import AggregateDefinition
 from ..model.plans import AggregatePlan
-from ..store import Duplicate, LmdbStore, StoreError
+from ..store import Duplicate, LmdbStore, StoreError, category_of, id_in_stream
 from .telling import carried_out, handled, short
 
 if TYPE_CHECKING:
@@ -192,7 +191,7 @@ class SimulatedAggregate(AggregateActor):
                 repeated = RepeatedCommand(CommandDelivered(record, delivered.is_from_outside))
                 residency.send([(category_of(stream), stream, wake, repeated)])
 
-            what = f"{short(record.type)} to {self._name} {stream.partition('-')[2]}"
+            what = f"{short(record.type)} to {self._name} {id_in_stream(stream)}"
             self._watch.brought("repeat_command", what, again)
         super().on_receive(message)
 

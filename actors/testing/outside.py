@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ..engine.command_queue import CommandQueue
-    from ..store import StoreError
+    from ..store import ProcessionError
 
 __all__ = ["Answer", "Client", "Item", "Message", "Program", "Publish", "clients_of", "told_of"]
 
@@ -63,7 +63,7 @@ class Answer:
 
     # As `Receipts`
 
-    def count(self, error: StoreError | None = None) -> None:
+    def count(self, error: ProcessionError | None = None) -> None:
         self.error = error
         self._come()
 

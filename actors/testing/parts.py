@@ -7,13 +7,14 @@ import tempfile
 import weakref
 from collections import deque
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..clock import from_micros, to_micros
 from ..engine.admin import Admin
 from ..engine.ingress import Ingress, Receipt
-from ..errors import WaitingInHandler
+from ..errors import IdReused, WaitingInHandler
 from ..messages.types import Command, Event
 from ..queries.reader import Reader
 from ..store import Step
@@ -151,6 +152,11 @@ class Parts:
         client.has_tried = True
 
         def then(answer: Answer) -> None:
+            if isinstance(answer.error, IdReused):
+                # It would be refused however often it came.
+                self.note(f"{client.name} is refused: {answer.error}")
+                client.done()
+                return
             if answer.error is not None:
                 # Whoever hears that it failed tries again, as one who hears nothing does.
                 client.answer = None
@@ -221,7 +227,7 @@ class Parts:
         self._clock.move_to(moment)
         due = ", ".join(
             f"{_what(timer)} of {short(timer.process)} {timer.instance}"
-            for _, timer in self._store.read_timers(b"", to_micros(moment), 8)
+            for _, timer in islice(self._store.scan_timers(to_micros(moment)), 8)
         )
         woken = [
             client

@@ -232,7 +232,7 @@ class Rehearsal:
         return self._log[position - 1]
 
     def event_of(self, transition: TransitionRecord) -> EventRecord | None:
-        return next((one for one in self._log if one.event_id == transition.cause), None)
+        return self.event_at(transition.position) if transition.position else None
 
     def event_before(self, event: EventRecord) -> EventRecord | None:
         """Events come from outside here."""

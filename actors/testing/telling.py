@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, overload
 
 from ..core.stimuli import CommandRefused, EventDelivered, Reload, RetryDue, TimeoutDue
+from ..store import id_in_stream
 
 if TYPE_CHECKING:
     from ..core.carry_out import CommandDecision
@@ -152,7 +153,7 @@ def _made(transition: TransitionRecord, step: Step) -> list[str]:
 def carried_out(record: CommandRecord, name: str, decision: CommandDecision) -> str:
     """What an aggregate made of a command."""
     step, refusal = decision.step, decision.refusal
-    who = f"{name} {record.stream.partition('-')[2]}"
+    who = f"{name} {id_in_stream(record.stream)}"
     what = short(record.type)
     if refusal is not None:
         reason = f"{type(refusal).__name__}: {refusal}"

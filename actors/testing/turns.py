@@ -185,8 +185,11 @@ class Turns(Parts):
 
     def _parked_by_accident(self) -> list[int]:
         mine = InjectedFailure.__name__
-        page = self._store.read_parked(0, 256)
-        return [one.number for one in page if one.error_type.rpartition(".")[2] == mine]
+        return [
+            one.number
+            for one in self._store.scan_parked()
+            if one.error_type.rpartition(".")[2] == mine
+        ]
 
     def _retry_accidents(self) -> None:
         for number in self._parked_by_accident():

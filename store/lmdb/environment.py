@@ -403,7 +403,7 @@ class Environment:
                 if self._key in _open:
                     raise LockedStore(
                         f"the store at {self.path} is open for reading in this process: close "
-                        f"that first, or write the compacted store to another folder"
+                        f"that first, or compact the store into another folder"
                     )
                 with alone(data):
                     file.replace(data)

@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from ..records import FROM_OUTSIDE, Duplicate, StepExtras
 from .frames import Framer, number, unframe
+from .keys import digest
 from .schema import (
     block_to_row,
-    digest,
     instance_key,
     parked_at_key,
     parked_from_row,
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     import lmdb
     from lmdb import _Database
 
-    from ..records import Step
+    from ..records import CommandRecord, Step
+    from .names import KnownNames
 
     Txn: TypeAlias = lmdb.Transaction[bytes]
     Tables: TypeAlias = Mapping[str, _Database]
@@ -48,15 +49,20 @@ class Counters(Struct):
     refusal: int = 0
     any_waiting: bool = False
     """Whether some instance may be suspended. Rare, and asked for whenever one is loaded."""
+    any_lookalike: bool = False
+    """Whether an event was given an id that the store may be about to make for another one."""
 
 
 class ExtrasWriter:
     """Writes a step's `extras` within one transaction."""
 
-    def __init__(self, txn: Txn, tables: Tables, counters: Counters, framer: Framer) -> None:
+    def __init__(
+        self, txn: Txn, tables: Tables, counters: Counters, names: KnownNames, framer: Framer
+    ) -> None:
         self._txn = txn
         self._tables = tables
         self._counters = counters
+        self._names = names
         self._frame = framer.frame
 
     def refuse(self, step: Step) -> Duplicate | None:
@@ -79,9 +85,12 @@ class ExtrasWriter:
             self._txn.delete(timer_key(timer), db=self._tables["timers"])
         for timer in extras.timers:
             self._put("timers", timer_key(timer), timer_to_row(timer))
+            self._names.add_process(timer.process)
+            self._note_command(timer.command)
         for process, instance, position in extras.waits:
             self._put("waiting", instance_key(process, instance) + number(position), 0)
             self._counters.any_waiting = True
+            self._names.add_process(process)
         prefix = instance_key(step.process, step.instance)
         if extras.unblock:
             self._txn.delete(prefix + BLOCKED, db=self._tables["waiting"])
@@ -90,6 +99,7 @@ class ExtrasWriter:
                 extras.block.parked = step.park.number
             self._put("waiting", prefix + BLOCKED, block_to_row(extras.block))
             self._counters.any_waiting = True
+            self._names.add_process(step.process)
         for field, old, new in extras.index:
             self._learn(step, field, old, new)
         if extras.refusal is not None:
@@ -97,6 +107,8 @@ class ExtrasWriter:
             self._counters.refusal += 1
             refusal.sequence = self._counters.refusal
             self._put("refusals", number(refusal.sequence), refusal_to_row(refusal))
+            self._names.add_process(refusal.command.process or "")
+            self._note_command(refusal.command)
         if extras.snapshot is not None:
             assert step.append is not None
             self._put("snapshots", step.append.stream.encode(), list(extras.snapshot))
@@ -139,6 +151,10 @@ class ExtrasWriter:
             self._txn.delete(digest(step.process, field, old) + instance, db=table)
         if new is not None:
             self._put("index", digest(step.process, field, new) + instance, 0)
+
+    def _note_command(self, command: CommandRecord | None) -> None:
+        if command is not None and command.type not in self._names.commands:
+            self._names.add("command", command.type)
 
     def _put(self, table: str, key: bytes, row: object) -> None:
         self._txn.put(key, self._frame(key, row), db=self._tables[table])

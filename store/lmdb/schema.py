@@ -1,10 +1,19 @@
-"""The tables, and how keys and rows are made. Documented in `docs/store-format.md`."""
+"""The tables: what their keys are made of, and the columns of their rows with their types.
+
+Rows are written, read and verified from what stands here. `docs/store-format.md` says the same to
+people, and `tests/store` to the tests, independently.
+"""
 
 from __future__ import annotations
 
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+import zlib
+from operator import attrgetter
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
 
+import msgspec
+from msgspec import Meta, Struct
+
+from ..identifiers import event_id_at
 from ..records import (
     Block,
     CommandRecord,
@@ -15,27 +24,42 @@ from ..records import (
     TransitionRecord,
 )
 from .frames import NUMBER
+from .keys import Digest, Misshapen, Number, Parts, Text, digest, parse, told
 
 if TYPE_CHECKING:
-    import lmdb
+    from collections.abc import Callable
+
+    from ..records import NameKind
 
 __all__ = [
-    "LAST",
+    "FOR_PARTITIONS",
+    "LOOKALIKE",
     "TABLES",
+    "BlockRow",
+    "CommandRow",
+    "EventRow",
+    "ParkedRow",
+    "RefusalRow",
+    "ResultRow",
+    "SnapshotRow",
+    "TimerRow",
+    "TransitionRow",
     "block_to_row",
     "command_from_row",
     "command_to_row",
-    "digest",
     "event_from_row",
-    "event_id_at",
     "event_to_row",
     "instance_key",
-    "numbered",
+    "key_of",
+    "kind_of_name",
+    "name_key",
+    "parked_at_key",
     "parked_from_row",
     "parked_to_row",
+    "readable",
     "refusal_from_row",
     "refusal_to_row",
-    "seek_last",
+    "row_of",
     "timer_from_row",
     "timer_key",
     "timer_to_row",
@@ -43,32 +67,231 @@ __all__ = [
     "transition_to_row",
 ]
 
-TABLES = (
-    "meta",
-    "log",
-    "streams",
-    "transitions",
-    "queue",
-    "event_ids",
-    "command_ids",
-    "checkpoints",
-    "parked",
-    "parked_at",
-    "decided",
-    "waiting",
-    "timers",
-    "index",
-    "refusals",
-    "snapshots",
-)
+LOOKALIKE = b"lookalike"
+"""Stands in `meta` once an event was given an id that looks like one that the store makes."""
 
-LAST = b"\xff" * 8
-"""Sorts behind every number that follows a name in a key."""
+Positive = Annotated[int, Meta(ge=1)]
+OrNone = Annotated[int, Meta(ge=0)]
+Name = Annotated[str, Meta(min_length=1)]
 
 
-def event_id_at(stream: str, version: int) -> str:
-    """The id of an event that was given none: it says where the event is."""
-    return f"{stream}@{version}"
+# Rows. A row is an array: a column is known by its place, and columns have the order of the fields
+# of their record, without those that the key says.
+
+
+class _Row(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    pass
+
+
+class EventRow(_Row):
+    """In `log`."""
+
+    type: Name
+    stream: Name
+    version: Positive
+    time: int
+    data: bytes
+    event_id: Name | None
+    """None where it is the one that `event_id_at` makes."""
+    correlation_id: Name
+    causation_id: Name | None
+    headers: bytes | None
+    depth: OrNone
+
+    @property
+    def id(self) -> str:
+        """The event's id, wherever it is written."""
+        return self.event_id or event_id_at(self.stream, self.version)
+
+
+class TransitionRow(_Row):
+    """In `transitions`."""
+
+    time: int
+    handler: Name
+    is_complete: bool
+    cause: Name
+    correlation_id: Name
+    seen: OrNone
+    state: bytes
+    commands: list[tuple[Name, Name, bytes]]
+    timers: dict[str, int] | None
+    note: str | None
+    state_version: Positive
+    position: OrNone
+
+
+class CommandRow(_Row):
+    """In `queue`, and inside of others."""
+
+    command_id: Name
+    type: Name
+    stream: Name
+    time: int
+    data: bytes
+    correlation_id: Name
+    causation_id: Name | None
+    process: Name | None
+    instance: Name | None
+    version: OrNone
+    depth: OrNone
+
+
+class ResultRow(_Row):
+    """In `command_ids`."""
+
+    first_position: OrNone
+    events: OrNone
+    refusal: str | None
+
+
+class ParkedRow(_Row):
+    """In `parked` and `decided`."""
+
+    process: str
+    instance: str
+    cause: Name
+    error_type: Name
+    error_text: str
+    attempts: Positive
+    time: int
+    position: OrNone
+    command: CommandRow | None
+    name: str
+    sequence: OrNone
+    blocks: bool
+    effect: str
+    decision: tuple[Literal["retry", "skip"], int, str | None] | None
+
+
+class BlockRow(_Row):
+    """In `waiting`, in the place of position 0."""
+
+    kind: Literal["retry", "parked"]
+    position: OrNone
+    name: str
+    sequence: OrNone
+    attempts: Positive
+    due: OrNone
+    parked: OrNone
+
+
+class TimerRow(_Row):
+    """In `timers`."""
+
+    process: Name
+    instance: Name
+    name: Name
+    kind: Literal["timeout", "retry", "command"]
+    command: CommandRow | None
+
+
+class RefusalRow(_Row):
+    """In `refusals`."""
+
+    command: CommandRow
+    reason: str
+
+
+class SnapshotRow(_Row):
+    """In `snapshots`."""
+
+    version: Positive
+    state: bytes
+
+
+# Tables
+
+
+class Table(NamedTuple):
+    """What the keys of a table are made of, and what its rows are."""
+
+    key: Parts
+    row: Any
+    other_key: Parts | None = None
+    """What else a key may be made of."""
+
+
+_NAME, _STREAM, _PROCESS, _INSTANCE = map(Text, ("name", "stream", "process", "instance"))
+_POSITION, _PARKED = Number("position"), Table((Number("parking number"),), ParkedRow)
+FOR_PARTITIONS = ("partitions", "outgoing", "cursors")
+"""Tables that are there, and empty: a store that is one of several will use them."""
+
+TABLES: dict[str, Table] = {
+    "meta": Table((_NAME,), int | str),
+    "log": Table((_POSITION,), EventRow),
+    "streams": Table((_STREAM, Number("version")), Positive),
+    "transitions": Table((_PROCESS, _INSTANCE, Number("version")), TransitionRow),
+    "queue": Table((Number("sequence"),), CommandRow),
+    "event_ids": Table((Text("event id"),), Positive),
+    "command_ids": Table((Text("command id"),), ResultRow),
+    "checkpoints": Table((Text("router"),), OrNone),
+    "parked": _PARKED,
+    "parked_at": Table(
+        (_PROCESS, Text("instance", may_be_empty=True), _POSITION),
+        Positive,
+        (Digest("process, instance and effect"), _POSITION),
+    ),
+    "decided": _PARKED,
+    "waiting": Table((_PROCESS, _INSTANCE, Number("position", 0)), Literal[0] | BlockRow),
+    "timers": Table((Number("due", 0), Digest("process, instance, kind and name")), TimerRow),
+    "index": Table((Digest("process, field and value"), _INSTANCE), Literal[0]),
+    "refusals": Table((Number("refusal number"),), RefusalRow),
+    "snapshots": Table((_STREAM,), SnapshotRow),
+    "names": Table((Text("kind"), Digest("name")), Name),
+    **dict.fromkeys(FOR_PARTITIONS, Table((), None)),
+}
+
+_DECODERS = {name: msgspec.msgpack.Decoder(table.row).decode for name, table in TABLES.items()}
+
+
+def key_of(table: str, key: bytes) -> tuple[Any, ...]:
+    """What a key says, part by part.
+
+    Raises:
+        Misshapen: it is not as the format has it
+
+    """
+    return _parsed(table, key)[1]
+
+
+def readable(table: str, key: bytes) -> str:
+    """A key for people."""
+    try:
+        return told(*_parsed(table, key))
+    except Misshapen:
+        return key.decode("ascii", "backslashreplace")
+
+
+def _parsed(table: str, key: bytes) -> tuple[Parts, tuple[Any, ...]]:
+    if table in FOR_PARTITIONS:
+        raise Misshapen("is in a table that this version of the format leaves empty")
+    parts, _, others = TABLES[table]
+    try:
+        return parts, parse(parts, key)
+    except Misshapen:
+        if others is None:
+            raise
+    return others, parse(others, key)
+
+
+def row_of(table: str, key: bytes, raw: bytes) -> Any:
+    """The row in a frame, with all its types checked.
+
+    Raises:
+        Misshapen: the checksum does not match, or the row is not as the format has it
+
+    """
+    packed = raw[4:]
+    if len(raw) < 5 or zlib.crc32(key + packed) != int.from_bytes(raw[:4], "little"):
+        raise Misshapen("does not match its checksum: it was changed after it was written")
+    try:
+        return _DECODERS[table](packed)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Misshapen(f"is not as the format has it: {error}") from error
+
+
+# Keys
 
 
 def instance_key(process: str, instance: str) -> bytes:
@@ -76,12 +299,7 @@ def instance_key(process: str, instance: str) -> bytes:
     return f"{process}\0{instance}\0".encode()
 
 
-def digest(*parts: str) -> bytes:
-    """Stands for names that are too long for a key together."""
-    return blake2b("\0".join(parts).encode(), digest_size=16).digest()
-
-
-def parked_at_key(parked: ParkedRecord) -> bytes:
+def parked_at_key(parked: ParkedRecord | ParkedRow) -> bytes:
     """Of what was parked for an event: at most one for its handlers, and one for each effect."""
     if parked.effect:
         return digest(parked.process, parked.instance, parked.effect) + NUMBER.pack(parked.position)
@@ -92,22 +310,22 @@ def timer_key(timer: TimerRecord) -> bytes:
     return NUMBER.pack(timer.due) + digest(timer.process, timer.instance, timer.kind, timer.name)
 
 
-def numbered(key: bytes) -> int:
-    """The number that a key ends with."""
-    return int(NUMBER.unpack_from(key, len(key) - 8)[0])
+def name_key(kind: NameKind, name: str) -> bytes:
+    """Where a name stands; it may be longer than a key, so it is in the row."""
+    return kind.encode() + b"\0" + digest(name)
 
 
-def seek_last(cursor: lmdb.Cursor[bytes], prefix: bytes) -> bool:
-    """Put the cursor on the last key that is the prefix and a number."""
-    found = cursor.prev() if cursor.set_range(prefix + LAST) else cursor.last()
-    return found and cursor.key()[:-8] == prefix
+def kind_of_name(key: bytes) -> NameKind:
+    kind: Any = key.partition(b"\0")[0].decode()
+    return cast("NameKind", kind)
 
 
-# Rows are lists, whose places are the format; names would be written a million times.
+# Records and their rows. Those of every step are written out, which costs least. A row that was
+# read is used up by the record that is made of it.
 
 
 def event_to_row(event: EventRecord, named: str) -> list[Any]:
-    """Its id is left out where it is the one that `event_id_at` makes."""
+    """The row of an event; `named` is the id that `event_id_at` makes for it."""
     event_id = event.event_id
     return [
         event.type,
@@ -124,21 +342,9 @@ def event_to_row(event: EventRecord, named: str) -> list[Any]:
 
 
 def event_from_row(row: list[Any], position: int) -> EventRecord:
-    kind, stream, version, time, data, event_id, *rest = row
-    correlation_id, causation_id, headers, depth = rest
-    return EventRecord(
-        kind,
-        stream,
-        version,
-        time,
-        data,
-        event_id or event_id_at(stream, version),
-        correlation_id,
-        causation_id,
-        headers,
-        depth,
-        position,
-    )
+    row[5] = row[5] or event_id_at(row[1], row[2])
+    row.append(position)
+    return EventRecord(*row)
 
 
 def transition_to_row(record: TransitionRecord) -> list[Any]:
@@ -154,15 +360,13 @@ def transition_to_row(record: TransitionRecord) -> list[Any]:
         record.timers,
         record.note,
         record.state_version,
+        record.position,
     ]
 
 
 def transition_from_row(row: list[Any], version: int) -> TransitionRecord:
-    time, handler, is_complete, cause, correlation_id, seen, state, commands, *rest = row
-    issued = [tuple(command) for command in commands]
-    return TransitionRecord(
-        version, time, handler, is_complete, cause, correlation_id, seen, state, issued, *rest
-    )
+    row[7] = [tuple(command) for command in row[7]]
+    return TransitionRecord(version, *row)
 
 
 def command_to_row(command: CommandRecord) -> list[Any]:
@@ -182,81 +386,44 @@ def command_to_row(command: CommandRecord) -> list[Any]:
 
 
 def command_from_row(row: list[Any], sequence: int) -> CommandRecord:
-    command_id, kind, stream, time, data, correlation_id, causation_id, *issuer = row
-    process, instance, version, depth = issuer
-    return CommandRecord(
-        command_id,
-        kind,
-        stream,
-        time,
-        data,
-        correlation_id,
-        causation_id,
-        process,
-        instance,
-        version,
-        depth,
-        sequence,
-    )
+    row.append(sequence)
+    return CommandRecord(*row)
 
 
-def parked_to_row(parked: ParkedRecord) -> list[Any]:
-    return [
-        parked.process,
-        parked.instance,
-        parked.cause,
-        parked.error_type,
-        parked.error_text,
-        parked.attempts,
-        parked.time,
-        parked.position,
-        None if parked.command is None else command_to_row(parked.command),
-        parked.name,
-        parked.sequence,
-        parked.blocks,
-        parked.effect,
-        parked.decision,
-    ]
+def _columns_of(row: type[_Row]) -> Callable[[Any], list[Any]]:
+    """What makes a row of a record: its fields that are columns; a command in it as its own row."""
+    fields = attrgetter(*row.__struct_fields__)
+
+    def to_row(record: Any) -> list[Any]:
+        return [
+            command_to_row(one) if type(one) is CommandRecord else one for one in fields(record)
+        ]
+
+    return to_row
+
+
+parked_to_row: Callable[[ParkedRecord], list[Any]] = _columns_of(ParkedRow)
+timer_to_row: Callable[[TimerRecord], list[Any]] = _columns_of(TimerRow)
+refusal_to_row: Callable[[RefusalRecord], list[Any]] = _columns_of(RefusalRow)
+block_to_row: Callable[[Block], list[Any]] = _columns_of(BlockRow)
+
+
+def _held(row: list[Any] | None) -> CommandRecord | None:
+    return None if row is None else command_from_row(row, 0)
 
 
 def parked_from_row(row: list[Any], parked_number: int) -> ParkedRecord:
-    *values, command, name, sequence, blocks, effect, decision = row
-    parked = ParkedRecord(*values)
-    parked.command = None if command is None else command_from_row(command, 0)
-    parked.name, parked.sequence, parked.blocks, parked.effect = name, sequence, blocks, effect
-    parked.decision = None if decision is None else tuple(decision)
-    parked.number = parked_number
-    return parked
-
-
-def timer_to_row(timer: TimerRecord) -> list[Any]:
-    command = timer.command
-    row = None if command is None else command_to_row(command)
-    return [timer.process, timer.instance, timer.name, timer.kind, row]
+    row[8] = _held(row[8])
+    row[13] = None if row[13] is None else tuple(row[13])
+    row.append(parked_number)
+    return ParkedRecord(*row)
 
 
 def timer_from_row(row: list[Any], key: bytes) -> TimerRecord:
-    process, instance, name, kind, command = row
-    record = None if command is None else command_from_row(command, 0)
-    return TimerRecord(NUMBER.unpack_from(key)[0], process, instance, name, kind, record)
-
-
-def refusal_to_row(refusal: RefusalRecord) -> list[Any]:
-    return [command_to_row(refusal.command), refusal.reason]
+    row[4] = _held(row[4])
+    return TimerRecord(NUMBER.unpack_from(key)[0], *row)
 
 
 def refusal_from_row(row: list[Any], sequence: int) -> RefusalRecord:
     command, reason = row
     return RefusalRecord(command_from_row(command, 0), reason, sequence)
-
-
-def block_to_row(block: Block) -> list[Any]:
-    return [
-        block.kind,
-        block.position,
-        block.name,
-        block.sequence,
-        block.attempts,
-        block.due,
-        block.parked,
-    ]

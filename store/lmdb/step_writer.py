@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..records import CommandResult, Committed, Conflict, Duplicate
+from ..identifiers import EVADES, event_id_at, place_of_event
+from ..records import CommandResult, Committed, Conflict, Duplicate, IdTaken
 from .extras_writer import ExtrasWriter
 from .frames import Framer, number, unframe
+from .keys import numbered, seek_last
 from .schema import (
+    LOOKALIKE,
     command_to_row,
     event_from_row,
-    event_id_at,
     event_to_row,
     instance_key,
-    numbered,
+    name_key,
     parked_at_key,
     parked_to_row,
-    seek_last,
     transition_to_row,
 )
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ..records import (
         Append,
         CommandRecord,
+        EventRecord,
         Outcome,
         ParkedRecord,
         Step,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
         TransitionRecord,
     )
     from .extras_writer import Counters
+    from .names import KnownNames
 
     Txn: TypeAlias = lmdb.Transaction[bytes]
     Tables: TypeAlias = Mapping[str, _Database]
@@ -53,11 +56,15 @@ class Writer:
         txn: the transaction
         tables: by name
         counters: moved along; the caller drops them if the transaction fails
+        names: what is known of the table of names; the caller takes back what is added to it if
+            the transaction fails
         framer: makes the values
 
     """
 
-    def __init__(self, txn: Txn, tables: Tables, counters: Counters, framer: Framer) -> None:
+    def __init__(
+        self, txn: Txn, tables: Tables, counters: Counters, names: KnownNames, framer: Framer
+    ) -> None:
         self._frame = framer.frame
         self._txn = txn
         self._get = txn.get
@@ -69,7 +76,11 @@ class Writer:
         self._queue = tables["queue"]
         self._command_ids = tables["command_ids"]
         self._counters = counters
-        self._rare = ExtrasWriter(txn, tables, counters, framer)
+        self._names = names
+        self._known_events = names.events
+        self._known_commands = names.commands
+        self._known_processes = names.processes
+        self._rare = ExtrasWriter(txn, tables, counters, names, framer)
 
     def write(self, step: Step) -> Outcome:
         """Check what the step expects, then write it whole."""
@@ -110,6 +121,7 @@ class Writer:
             key = instance_key(step.process, step.instance) + number(step.wait)
             self._put(key, self._frame(key, 0), db=self._tables["waiting"])
             self._counters.any_waiting = True
+            self._names.add_process(step.process)
         if extras is not None:
             self._rare.write(step)
         return _COMMITTED
@@ -120,12 +132,22 @@ class Writer:
             key = router.encode()
             self._put(key, self._frame(key, position), db=table)
 
-    def _refuse_append(self, append: Append) -> Conflict | Duplicate | None:
+    def write_names(self) -> None:
+        """Write the names that the steps were the first to use."""
+        table = self._tables["names"]
+        for kind, name in self._names.fresh:
+            key = name_key(kind, name)
+            self._put(key, self._frame(key, name), db=table)
+
+    def _refuse_append(self, append: Append) -> Conflict | Duplicate | IdTaken | None:
         if append.unique:
             for event in append.events:
-                position = find_position(self._txn, self._tables, event.event_id)
+                position = _given_position(self._txn, self._tables, event.event_id)
                 if position:
                     return Duplicate(position=position)
+                there = _named_event(self._txn, self._tables, event.event_id)
+                if there is not None:
+                    return IdTaken(event.event_id, there.position, there.stream)
         version = append.expected
         if version is None:
             return None
@@ -154,7 +176,14 @@ class Writer:
             return False
         key = prefix + number(version)
         row = self._frame(key, transition_to_row(record))
-        return self._put(key, row, overwrite=False, db=self._transitions)
+        if not self._put(key, row, overwrite=False, db=self._transitions):
+            return False
+        if step.process not in self._known_processes:
+            self._names.add("process", step.process)
+        for command in record.commands:
+            if command[1] not in self._known_commands:
+                self._names.add("command", command[1])
+        return True
 
     def _write_events(self, append: Append) -> None:
         stream = append.stream
@@ -162,24 +191,44 @@ class Writer:
         version = append.expected
         if version is None:
             version = self._last_version(prefix)
-        position = self._counters.position
+        counters = self._counters
+        position = counters.position
         for event in append.events:
             version += 1
             position += 1
             event.version, event.position = version, position
             named = event_id_at(stream, version)
             if not event.event_id:
-                event.event_id = named
+                event.event_id = self._free_id(named) if counters.any_lookalike else named
             if not event.correlation_id:
                 event.correlation_id = event.event_id
             key = number(position)
             self._put(key, self._frame(key, event_to_row(event, named)), db=self._log, append=True)
             key = prefix + number(version)
             self._put(key, self._frame(key, position), db=self._streams)
+            if event.type not in self._known_events:
+                self._names.add("event", event.type)
             if append.unique:
-                key = event.event_id.encode()
-                self._put(key, self._frame(key, position), db=self._tables["event_ids"])
-        self._counters.position = position
+                self._remember_id(event, named)
+        counters.position = position
+
+    def _free_id(self, named: str) -> str:
+        """The id that the store makes, out of the way of those that were given from outside."""
+        while self._get(named.encode(), db=self._tables["event_ids"]) is not None:
+            named += EVADES
+        return named
+
+    def _remember_id(self, event: EventRecord, named: str) -> None:
+        """Note an id that was given from outside."""
+        key = event.event_id.encode()
+        self._put(key, self._frame(key, event.position), db=self._tables["event_ids"])
+        if (
+            event.event_id != named
+            and not self._counters.any_lookalike
+            and place_of_event(event.event_id) is not None
+        ):
+            self._put(LOOKALIKE, self._frame(LOOKALIKE, 1), db=self._tables["meta"])
+            self._counters.any_lookalike = True
 
     def _last_version(self, prefix: bytes) -> int:
         with self._txn.cursor(self._streams) as cursor:
@@ -196,6 +245,8 @@ class Writer:
                 command.sequence = counters.sequence
             key = number(command.sequence)
             self._put(key, self._frame(key, command_to_row(command)), db=self._queue)
+            if command.type not in self._known_commands:
+                self._names.add("command", command.type)
 
     def _write_result(self, step: Step) -> None:
         result, append = step.result, step.append
@@ -216,28 +267,41 @@ class Writer:
         if parked.position:
             key = parked_at_key(parked)
             self._put(key, self._frame(key, parked.number), db=self._tables["parked_at"])
+        self._names.add_process(parked.process)
+        if parked.command is not None and parked.command.type not in self._names.commands:
+            self._names.add("command", parked.command.type)
 
 
 def find_position(txn: Txn, tables: Tables, event_id: str) -> int:
     """The position of the event with that id, or 0."""
+    position = _given_position(txn, tables, event_id)
+    if position:
+        return position
+    event = _named_event(txn, tables, event_id)
+    return 0 if event is None else event.position
+
+
+def _given_position(txn: Txn, tables: Tables, event_id: str) -> int:
+    """The position of the event that was given that id from outside, or 0."""
     key = event_id.encode()
     raw = txn.get(key, db=tables["event_ids"])
-    if raw is not None:
-        return int(unframe(raw, "event_ids", key))
-    # Ids that were not given from outside say themselves where their event is.
-    stream, _, version = event_id.rpartition("@")
-    if not stream or not version.isdecimal() or len(version) > 18:
-        return 0
-    if event_id != event_id_at(stream, int(version)):
-        return 0
-    key = stream.encode() + b"\0" + number(int(version))
+    return 0 if raw is None else int(unframe(raw, "event_ids", key))
+
+
+def _named_event(txn: Txn, tables: Tables, event_id: str) -> EventRecord | None:
+    """The event that the store gave that id, which says itself where the event is."""
+    place = place_of_event(event_id)
+    if place is None:
+        return None
+    key = place.stream.encode() + b"\0" + number(place.version)
     raw = txn.get(key, db=tables["streams"])
     if raw is None:
-        return 0
+        return None
     position = int(unframe(raw, "streams", key))
     key = number(position)
     raw = txn.get(key, db=tables["log"])
-    # The event there may have been given an id of its own.
-    if raw is None or event_from_row(unframe(raw, "log", key), position).event_id != event_id:
-        return 0
-    return position
+    if raw is None:
+        return None
+    event = event_from_row(unframe(raw, "log", key), position)
+    # The event there may have another id.
+    return event if event.event_id == event_id else None

@@ -1,4 +1,4 @@
-"""The LMDB store: opening it, committing to it, and reading from it.
+"""The LMDB store: opening it and committing to it; `reads` has what can be read.
 
 The layout is documented in `docs/store-format.md`; change both together.
 """
@@ -8,32 +8,21 @@ from __future__ import annotations
 import secrets
 import struct
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import copy
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import lmdb
 
-from ..errors import DamagedStore, StoreError, UnknownFormat
-from ..records import FROM_OUTSIDE, Block, CommandResult
+from ..errors import CorruptRecord, DamagedStore, StoreError, UnknownFormat
+from ..records import FROM_OUTSIDE
 from .environment import DATA_FILE, Durability, Environment
-from .extras_writer import BLOCKED, Counters
-from .frames import NUMBER, Framer, frame, number, unframe
-from .schema import (
-    LAST,
-    TABLES,
-    command_from_row,
-    digest,
-    event_from_row,
-    instance_key,
-    numbered,
-    parked_from_row,
-    refusal_from_row,
-    seek_last,
-    timer_from_row,
-    transition_from_row,
-)
-from .step_writer import Writer, find_position
+from .extras_writer import Counters
+from .frames import Framer, frame, unframe
+from .names import KnownNames
+from .reads import Reads
+from .schema import LOOKALIKE, TABLES, kind_of_name
+from .step_writer import Writer
 
 if TYPE_CHECKING:
     import os
@@ -43,27 +32,17 @@ if TYPE_CHECKING:
 
     from lmdb import _Database
 
-    from ..records import (
-        CommandRecord,
-        EventRecord,
-        Outcome,
-        ParkedRecord,
-        RefusalRecord,
-        Step,
-        TimerRecord,
-        TransitionRecord,
-    )
+    from ..records import NameKind, Outcome, Step
 
     Txn: TypeAlias = lmdb.Transaction[bytes]
 
 __all__ = ["FORMAT_VERSION", "LmdbStore", "Snapshot"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Stamped into every store; a store with another number is refused."""
 
-
-FEW = 4
-"""Transitions of an instance that are looked for one by one."""
+OLD_FORMAT = 1
+"""What `procession upgrade` turns into today's format."""
 
 PER_STEP = 1 << 12
 """Bytes that one step may put into the queue and have taken off again in the same commit."""
@@ -77,7 +56,7 @@ class Snapshot(NamedTuple):
     tables: dict[str, _Database]
 
 
-class LmdbStore:
+class LmdbStore(Reads):
     """Durable state in one LMDB file. Satisfies `store.Store`.
 
     Args:
@@ -112,6 +91,7 @@ class LmdbStore:
         self._write_lock = threading.Lock()
         self._snapshot_lock = threading.Lock()
         self._framer = Framer()
+        self._names = KnownNames(())
         self._new_id = store_id or secrets.token_hex(16)
         try:
             self._db = self._open_tables()
@@ -123,7 +103,10 @@ class LmdbStore:
                     parked=max(self._last_number(txn, "parked"), self._last_number(txn, "decided")),
                     refusal=self._last_number(txn, "refusals"),
                     any_waiting=self._has_rows(txn, "waiting"),
+                    any_lookalike=txn.get(LOOKALIKE, db=self._db["meta"]) is not None,
                 )
+                if not read_only:
+                    self._names = KnownNames(self._sound_names(txn))
         except BaseException as error:
             self._environment.close()
             # The latter: a key of another length than a number's.
@@ -223,16 +206,24 @@ class LmdbStore:
                 txn.put(b"store_id", frame(b"store_id", self._new_id), db=meta)
             return
         found = unframe(raw, "meta", b"format")
+        if found == OLD_FORMAT:
+            raise UnknownFormat(
+                f"the store at {self._environment.path} has format {found}, and this version of "
+                f"Procession knows format {FORMAT_VERSION}; turn it into that, while no process "
+                f"has it open, with: procession upgrade {self._environment.path}"
+            )
         if found != FORMAT_VERSION:
             raise UnknownFormat(
                 f"the store at {self._environment.path} has format {found}, and this version of "
                 f"Procession knows format {FORMAT_VERSION}; open it with the version that wrote it"
             )
 
-    def _last_number(self, txn: Txn, table: str, below: int = (1 << 64) - 1) -> int:
-        with txn.cursor(self._db[table]) as cursor:
-            found = cursor.prev() if cursor.set_range(number(below)) else cursor.last()
-            return numbered(cursor.key()) if found else 0
+    def _sound_names(self, txn: Txn) -> Iterator[tuple[NameKind, str]]:
+        with txn.cursor(self._db["names"]) as cursor:
+            for key, raw in cursor:
+                # One that is damaged is written again when it is used next.
+                with suppress(CorruptRecord):
+                    yield kind_of_name(key), unframe(raw, "names", key)
 
     def _has_rows(self, txn: Txn, table: str) -> bool:
         with txn.cursor(self._db[table]) as cursor:
@@ -252,269 +243,24 @@ class LmdbStore:
                 counters = copy(self._counters)
                 try:
                     with self._environment.begin_write() as txn:
-                        writer = Writer(txn, self._db, counters, self._framer)
+                        writer = Writer(txn, self._db, counters, self._names, self._framer)
                         outcomes = [writer.write(step) for step in steps]
                         if checkpoints:
                             writer.write_checkpoints(checkpoints)
-                except lmdb.MapFullError:
-                    self._environment.grow()
-                    continue
-                except lmdb.Error as error:
-                    raise self._environment.error(error, "committing") from error
+                        if self._names.fresh:
+                            writer.write_names()
+                except BaseException as error:
+                    self._names.take_back()
+                    if isinstance(error, lmdb.MapFullError):
+                        self._environment.grow()
+                        continue
+                    if isinstance(error, lmdb.Error):
+                        raise self._environment.error(error, "committing") from error
+                    raise
+                self._names.keep()
                 self._counters = counters
                 self._environment.shared_read.forget()
                 return outcomes
-
-    # Reading
-
-    def last_position(self) -> int:
-        self._environment.check_usable()
-        if self._environment.read_only:
-            with self._environment.read() as txn:
-                return self._last_number(txn, "log")
-        return self._counters.position
-
-    def read_log(self, after: int, limit: int) -> list[EventRecord]:
-        with self._environment.read() as txn:
-            rows = self._page(txn, "log", b"", after, limit)
-        return [event_from_row(unframe(raw, "log", key), numbered(key)) for key, raw in rows]
-
-    def read_stream(self, stream: str, after: int, limit: int) -> list[EventRecord]:
-        events: list[EventRecord] = []
-        log = self._db["log"]
-        prefix = stream.encode() + b"\0"
-        with self._environment.shared_read as txn:
-            if txn.get(prefix + number(after + 1), db=self._db["streams"]) is None:
-                # Most streams that are asked for are new ones.
-                return events
-        with self._environment.read() as txn:
-            for key, raw in self._page(txn, "streams", prefix, after, limit):
-                position = unframe(raw, "streams", key)
-                event = txn.get(number(position), db=log)
-                if event is None:
-                    raise StoreError(
-                        f"stream {stream!r} points at position {position}, "
-                        f"which the log does not have"
-                    )
-                events.append(event_from_row(unframe(event, "log", number(position)), position))
-        return events
-
-    def position_of(self, event_id: str) -> int:
-        with self._environment.shared_read as txn:
-            return find_position(txn, self._db, event_id)
-
-    def last_transition(self, process: str, instance: str) -> TransitionRecord | None:
-        prefix = instance_key(process, instance)
-        transitions = self._db["transitions"]
-        version, key, raw = 0, b"", None
-        with self._environment.shared_read as txn:
-            # Most are new, or at their beginning: a few looks cost less than a cursor.
-            while version < FEW:
-                next_key = prefix + number(version + 1)
-                next_raw = txn.get(next_key, db=transitions)
-                if next_raw is None:
-                    break
-                version, key, raw = version + 1, next_key, next_raw
-            else:
-                with txn.cursor(transitions) as cursor:
-                    seek_last(cursor, prefix)
-                    key, raw = cursor.item()
-                version = numbered(key)
-        return transition_from_row(unframe(raw, "transitions", key), version) if raw else None
-
-    def read_transitions(
-        self, process: str, instance: str, after: int, limit: int
-    ) -> list[TransitionRecord]:
-        prefix = instance_key(process, instance)
-        with self._environment.read() as txn:
-            rows = self._page(txn, "transitions", prefix, after, limit)
-        return [
-            transition_from_row(unframe(raw, "transitions", key), numbered(key))
-            for key, raw in rows
-        ]
-
-    def read_instances(
-        self, process: str, after: str, limit: int
-    ) -> list[tuple[str, TransitionRecord]]:
-        prefix = process.encode() + b"\0"
-        start = prefix + after.encode() + b"\0" + LAST if after else prefix
-        found: list[tuple[str, TransitionRecord]] = []
-        with (
-            self._environment.read() as txn,
-            txn.cursor(self._db["transitions"]) as cursor,
-        ):
-            while len(found) < limit and cursor.set_range(start):
-                key = cursor.key()
-                if not key.startswith(prefix):
-                    break
-                instance = key[:-8]
-                seek_last(cursor, instance)
-                key, raw = cursor.item()
-                record = transition_from_row(unframe(raw, "transitions", key), numbered(key))
-                found.append((instance[len(prefix) : -1].decode(), record))
-                start = instance + LAST
-        return found
-
-    def read_queue(self, after: int, limit: int) -> list[CommandRecord]:
-        with self._environment.read() as txn:
-            rows = self._page(txn, "queue", b"", after, limit)
-        return [command_from_row(unframe(raw, "queue", key), numbered(key)) for key, raw in rows]
-
-    def last_sequences(self) -> tuple[int, int]:
-        self._environment.check_usable()
-        return self._counters.sequence, self._counters.sequence_from_outside
-
-    def result_of(self, command_id: str) -> CommandResult | None:
-        with self._environment.shared_read as txn:
-            raw = txn.get(command_id.encode(), db=self._db["command_ids"])
-        if raw is None:
-            return None
-        return CommandResult(*unframe(raw, "command_ids", command_id.encode()))
-
-    def checkpoint(self, router: str) -> int:
-        key = router.encode()
-        with self._environment.read() as txn:
-            raw = txn.get(key, db=self._db["checkpoints"])
-        return 0 if raw is None else int(unframe(raw, "checkpoints", key))
-
-    def read_parked(self, after: int, limit: int, *, decided: bool = False) -> list[ParkedRecord]:
-        table = "decided" if decided else "parked"
-        with self._environment.read() as txn:
-            rows = self._page(txn, table, b"", after, limit)
-        return [parked_from_row(unframe(raw, table, key), numbered(key)) for key, raw in rows]
-
-    def last_waiting(self, process: str, instance: str) -> int:
-        if not self._may_wait():
-            return 0
-        with (
-            self._environment.read() as txn,
-            txn.cursor(self._db["waiting"]) as cursor,
-        ):
-            return (
-                numbered(cursor.key()) if seek_last(cursor, instance_key(process, instance)) else 0
-            )
-
-    def read_waiting(
-        self, process: str, instance: str, after: int, limit: int
-    ) -> tuple[Block | None, list[int]]:
-        if not self._may_wait():
-            return None, []
-        prefix = instance_key(process, instance)
-        with self._environment.shared_read as txn:
-            raw = txn.get(prefix + BLOCKED, db=self._db["waiting"])
-            rows = self._page(txn, "waiting", prefix, after, limit)
-        block = None if raw is None else Block(*unframe(raw, "waiting", prefix + BLOCKED))
-        for key, row in rows:
-            unframe(row, "waiting", key)
-        return block, [numbered(key) for key, _ in rows]
-
-    def read_waiting_instances(self, after: tuple[str, str], limit: int) -> list[tuple[str, str]]:
-        start = instance_key(*after) + LAST + b"\0" if any(after) else b"\0"
-        found: list[tuple[str, str]] = []
-        with (
-            self._environment.read() as txn,
-            txn.cursor(self._db["waiting"]) as cursor,
-        ):
-            while len(found) < limit and cursor.set_range(start):
-                key = cursor.key()
-                # The block, if there is one, comes before what waits behind it.
-                if numbered(key):
-                    process, instance, _ = key[:-8].decode().split("\0")
-                    found.append((process, instance))
-                start = key[:-8] + LAST + b"\0"
-        return found
-
-    def last_parked(self, process: str, instance: str) -> int:
-        self._environment.check_usable()
-        if not (self._counters.parked or self._environment.read_only):
-            return 0
-        with (
-            self._environment.read() as txn,
-            txn.cursor(self._db["parked_at"]) as cursor,
-        ):
-            found = seek_last(cursor, instance_key(process, instance))
-            return numbered(cursor.key()) if found else 0
-
-    def any_blocked(self, process: str) -> bool:
-        if not self._may_wait():
-            return False
-        prefix = start = process.encode() + b"\0"
-        with (
-            self._environment.read() as txn,
-            txn.cursor(self._db["waiting"]) as cursor,
-        ):
-            while cursor.set_range(start) and cursor.key().startswith(prefix):
-                # The block, if there is one, comes before what waits behind it.
-                if not numbered(cursor.key()):
-                    return True
-                start = cursor.key()[:-8] + LAST + b"\0"
-        return False
-
-    def _may_wait(self) -> bool:
-        """Whether anything is in the table at all, which is asked for with every instance."""
-        self._environment.check_usable()
-        return self._counters.any_waiting or self._environment.read_only
-
-    def read_timers(self, after: bytes, until: int, limit: int) -> list[tuple[bytes, TimerRecord]]:
-        found: list[tuple[bytes, TimerRecord]] = []
-        with (
-            self._environment.read() as txn,
-            txn.cursor(self._db["timers"]) as cursor,
-        ):
-            if not cursor.set_range(after + b"\0" if after else b"\0"):
-                return found
-            for key, raw in cursor.iternext():
-                if len(found) == limit or NUMBER.unpack_from(key)[0] > until:
-                    break
-                found.append((key, timer_from_row(unframe(raw, "timers", key), key)))
-        return found
-
-    def read_index(self, process: str, field: str, value: str) -> list[str]:
-        prefix = digest(process, field, value)
-        found: list[str] = []
-        with (
-            self._environment.read() as txn,
-            txn.cursor(self._db["index"]) as cursor,
-        ):
-            if cursor.set_range(prefix):
-                for key, raw in cursor.iternext():
-                    if not key.startswith(prefix):
-                        break
-                    # It says nothing, and its checksum speaks for the key.
-                    unframe(raw, "index", key)
-                    found.append(key[len(prefix) :].decode())
-        return found
-
-    def read_refusals(self, after: int, limit: int) -> list[RefusalRecord]:
-        with self._environment.read() as txn:
-            rows = self._page(txn, "refusals", b"", after, limit)
-        return [refusal_from_row(unframe(raw, "refusals", key), numbered(key)) for key, raw in rows]
-
-    def read_snapshot(self, stream: str) -> tuple[int, bytes] | None:
-        key = stream.encode()
-        with self._environment.read() as txn:
-            raw = txn.get(key, db=self._db["snapshots"])
-        if raw is None:
-            return None
-        version, state = unframe(raw, "snapshots", key)
-        return version, state
-
-    def _page(
-        self, txn: Txn, table: str, prefix: bytes, after: int, limit: int
-    ) -> list[tuple[bytes, bytes]]:
-        """Rows whose key is the prefix and a number above `after`."""
-        rows: list[tuple[bytes, bytes]] = []
-        size = len(prefix) + 8
-        with txn.cursor(self._db[table]) as cursor:
-            if limit <= 0 or not cursor.set_range(prefix + number(after + 1)):
-                return rows
-            for key, raw in cursor.iternext():
-                if not key.startswith(prefix) or len(key) != size:
-                    break
-                rows.append((key, raw))
-                if len(rows) == limit:
-                    break
-        return rows
 
 
 if TYPE_CHECKING:

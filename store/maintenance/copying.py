@@ -1,12 +1,8 @@
-"""Copies of a store: one made quickly while writing goes on, and one as small as can be.
-
-Either is written under a name that makes no store, and gets its own when all of it is on disk.
-"""
+"""Copies of a store: one made quickly while writing goes on, and one as small as can be."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from itertools import zip_longest
 from pathlib import Path
@@ -14,30 +10,28 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import lmdb
 
-from ..errors import DamagedStore, StoreError, StoreFull
+from ..errors import DamagedStore, StoreError
 from ..lmdb.environment import DATA_FILE, MAX_TABLES
-from ..lmdb.frames import unframe
 from ..lmdb.schema import TABLES
 from ..lmdb.store import LmdbStore
 from .file_swap import sync_folder
+from .rewriting import (
+    PARTIAL,
+    gone_on_failure,
+    needed_bytes,
+    refusals_of_the_disk,
+    sound,
+    sync_file,
+    write_tables,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import TypeAlias
 
     from ..lmdb.store import Snapshot
-
-    Rows: TypeAlias = Iterator[tuple[bytes, bytes]]
+    from .rewriting import Rows
 
 __all__ = ["Sizes", "backup", "backup_open", "compact"]
-
-PARTIAL = "data.mdb.partial"
-"""What a copy is called until it is whole."""
-
-AT_ONCE = 1 << 24
-"""Bytes of records in one transaction of a rewriting, which are kept in memory."""
-
-ROOM = 1 << 24
 
 
 class Sizes(NamedTuple):
@@ -109,9 +103,9 @@ def compact(path: str | os.PathLike[str], target: str | os.PathLike[str] | None 
         partial = data.with_name(PARTIAL)
         # Left by a compacting that was interrupted; no other one runs, since we are the writer.
         partial.unlink(missing_ok=True)
-        with _refusals_of_the_disk(partial), _gone_on_failure(partial):
+        with refusals_of_the_disk(partial), gone_on_failure(partial):
             _rewrite(store, partial)
-            _sync(partial)
+            sync_file(partial)
             store.replace(partial)
     finally:
         store.close()
@@ -125,7 +119,7 @@ def compact(path: str | os.PathLike[str], target: str | os.PathLike[str] | None 
 def _new_file(target: Path) -> Iterator[Path]:
     """The file to write; it becomes the target's data when the block has ended well."""
     existed = target.exists()
-    with _refusals_of_the_disk(target):
+    with refusals_of_the_disk(target):
         if existed and (not target.is_dir() or any(target.iterdir())):
             raise StoreError(
                 f"{target} is not empty: a copy gets a folder of its own, which is missing or empty"
@@ -133,9 +127,9 @@ def _new_file(target: Path) -> Iterator[Path]:
         target.mkdir(parents=True, exist_ok=True)
         partial = target / PARTIAL
         try:
-            with _gone_on_failure(partial):
+            with gone_on_failure(partial):
                 yield partial
-                _sync(partial)
+                sync_file(partial)
                 partial.replace(target / DATA_FILE)
                 sync_folder(target)
                 sync_folder(target.absolute().parent)
@@ -146,62 +140,20 @@ def _new_file(target: Path) -> Iterator[Path]:
             raise
 
 
-@contextlib.contextmanager
-def _gone_on_failure(partial: Path) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-@contextlib.contextmanager
-def _refusals_of_the_disk(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, lmdb.Error) as error:
-        code = getattr(error, "errno", None) or getattr(error, "code", 0)
-        if code in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-            raise StoreFull(
-                f"no room on the disk for the copy at {target}; it was removed ({error})"
-            ) from error
-        raise StoreError(f"the copy at {target} failed, and was removed: {error}") from error
-
-
-def _sync(file: Path) -> None:
-    fd = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def _refuse_short(file: Path) -> None:
-    with lmdb.Environment(str(file), subdir=False, readonly=True, lock=False) as env:
-        needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
-    if file.stat().st_size < needed:
-        raise StoreError(f"{file} has {file.stat().st_size} bytes where it needs {needed}")
+    size, needed = file.stat().st_size, needed_bytes(file)
+    if size < needed:
+        raise StoreError(f"{file} has {size} bytes where it needs {needed}")
 
 
-# Rewriting
+# Compacting
 
 
 def _rewrite(store: LmdbStore, partial: Path) -> None:
     """Write all rows in the order of their keys, so that every page is filled; then compare."""
     with store.snapshot() as source:
         used = (source.env.info()["last_pgno"] + 1) * source.env.stat()["psize"]
-        with lmdb.Environment(
-            str(partial),
-            subdir=False,
-            lock=False,
-            sync=False,
-            max_dbs=MAX_TABLES,
-            map_size=2 * used + ROOM,
-        ) as env:
-            for table in TABLES:
-                _write_table(source, env, table)
-            env.sync(True)
-        _lengthen(partial)
+        write_tables(partial, _tables(source), 2 * used)
         with lmdb.Environment(
             str(partial), subdir=False, lock=False, readonly=True, max_dbs=MAX_TABLES
         ) as env:
@@ -209,35 +161,10 @@ def _rewrite(store: LmdbStore, partial: Path) -> None:
                 _compare(source, env, table)
 
 
-def _write_table(source: Snapshot, env: lmdb.Environment, table: str) -> None:
-    db = env.open_db(table.encode())
-    with source.txn.cursor(source.tables[table]) as cursor:
-        rows = cursor.iternext()
-        some = True
-        while some:
-            with env.begin(write=True) as txn, txn.cursor(db) as copy:
-                consumed, added = copy.putmulti(_some(rows, table), append=True)
-            if consumed != added:
-                raise DamagedStore(f"the keys of table {table!r} are not in order")
-            some = consumed > 0
-
-
-def _some(rows: Rows, table: str) -> Rows:
-    size = 0
-    for key, value in rows:
-        unframe(value, table, key)
-        yield key, value
-        size += len(key) + len(value)
-        if size > AT_ONCE:
-            return
-
-
-def _lengthen(file: Path) -> None:
-    """Pages at the end that were taken and freed again are not written; the header counts them."""
-    with lmdb.Environment(str(file), subdir=False, readonly=True, lock=False) as env:
-        needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
-    if file.stat().st_size < needed:
-        os.truncate(file, needed)
+def _tables(source: Snapshot) -> Iterator[tuple[str, Rows]]:
+    for table in TABLES:
+        with source.txn.cursor(source.tables[table]) as cursor:
+            yield table, sound(cursor.iternext(), table)
 
 
 def _compare(source: Snapshot, env: lmdb.Environment, table: str) -> None:

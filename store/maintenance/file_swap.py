@@ -70,7 +70,7 @@ def alone(data: Path) -> Iterator[None]:
         except BlockingIOError:
             raise LockedStore(
                 f"the store at {data.parent} is open for reading in another process: end that "
-                f"one first, or write the compacted store to another folder"
+                f"one first, or compact the store into another folder"
             ) from None
         yield
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
-from .shapes import number, readable
+from ..identifiers import event_id_at, place_of_event
+from ..lmdb.frames import number
+from ..lmdb.schema import FOR_PARTITIONS, LOOKALIKE, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..lmdb.schema import EventRow, ResultRow, SnapshotRow
     from .inspecting import Inspection
-    from .shapes import EventRow, ResultRow, SnapshotRow, Streamed
 
 __all__ = ["check_events"]
 
@@ -18,8 +21,11 @@ __all__ = ["check_events"]
 def check_events(inspection: Inspection, format_version: int) -> None:
     """Go through all tables whose rows come of events."""
     _check_meta(inspection, format_version)
+    inspection.read_names()
     _check_log(inspection)
     _check_streams(inspection)
+    for table in FOR_PARTITIONS:
+        deque(inspection.rows(table), 0)
     for key, event_id, position in inspection.rows("event_ids"):
         inspection.say_all("event_ids", key, _of_event_id(inspection, event_id, position))
     for key, command_id, result in inspection.rows("command_ids"):
@@ -47,7 +53,7 @@ def _check_meta(inspection: Inspection, format_version: int) -> None:
     for name in ("format", "store_id"):
         if not inspection.has("meta", name.encode()):
             inspection.say("meta", name.encode(), "is missing")
-    for name in found.keys() - {"format", "store_id"}:
+    for name in found.keys() - {"format", "store_id", LOOKALIKE.decode()}:
         inspection.say("meta", name.encode(), "is no name of the format")
 
 
@@ -57,6 +63,7 @@ def _check_log(inspection: Inspection) -> None:
         inspection.say_gap("log", key, b"", before, position)
         before = position
         inspection.say_all("log", key, _of_event(inspection, position, event))
+        inspection.say_unknown("log", key, "event", event.type)
 
 
 def _of_event(inspection: Inspection, position: int, event: EventRow) -> Iterator[str]:
@@ -69,7 +76,7 @@ def _of_event(inspection: Inspection, position: int, event: EventRow) -> Iterato
     given = inspection.look("event_ids", event.id.encode())
     if event.event_id is None and given not in {None, position}:
         yield f"has the id {event.id}, which event_ids has for position {given}"
-    elif event.event_id is not None and given != position:
+    elif event.event_id is not None and given != position and not _evades(event, given):
         yield f"has the id {event.id}, and event_ids has {given or 'nothing'} for it"
     if event.causation_id is None:
         return
@@ -84,23 +91,28 @@ def _of_event(inspection: Inspection, position: int, event: EventRow) -> Iterato
         yield f"is no result of command {event.causation_id}, which is said to have caused it"
 
 
+def _evades(event: EventRow, given: int | None) -> bool:
+    """Whether the store named it, out of the way of an id from outside."""
+    return given is None and place_of_event(event.id) == (event.stream, event.version)
+
+
 def _check_streams(inspection: Inspection) -> None:
-    stream, version, position = "", 0, 0
-    for key, name, at in inspection.rows("streams"):
-        if name.stream != stream:
-            stream, version, position = name.stream, 0, 0
-        inspection.say_gap("streams", key, key[:-8], version, name.version)
+    stream, before, position = "", 0, 0
+    for key, (name, version), at in inspection.rows("streams"):
+        if name != stream:
+            stream, before, position = name, 0, 0
+        inspection.say_gap("streams", key, key[:-8], before, version)
         if at <= position:
             inspection.say("streams", key, f"is at position {at}, before the version before it")
-        version, position = name.version, at
-        inspection.say_all("streams", key, _of_stream(inspection, name, at))
+        before, position = version, at
+        inspection.say_all("streams", key, _of_stream(inspection, (name, version), at))
 
 
-def _of_stream(inspection: Inspection, name: Streamed, position: int) -> Iterator[str]:
+def _of_stream(inspection: Inspection, place: tuple[str, int], position: int) -> Iterator[str]:
     event = inspection.event(position)
     if event is None:
         yield f"is at position {position}, which the log does not have"
-    elif (event.stream, event.version) != name:
+    elif (event.stream, event.version) != place:
         yield (
             f"is at position {position}, where the log has version {event.version} "
             f"of {event.stream}"
@@ -113,6 +125,12 @@ def _of_event_id(inspection: Inspection, event_id: str, position: int) -> Iterat
         yield f"is at position {position}, which the log does not have"
     elif event.id != event_id:
         yield f"is at position {position}, where the log has {event.id}"
+    elif (
+        place_of_event(event_id) is not None
+        and event_id != event_id_at(event.stream, event.version)
+        and not inspection.has("meta", LOOKALIKE)
+    ):
+        yield "looks like an id that the store makes, and meta has no row that says so"
 
 
 def _of_result(inspection: Inspection, command_id: str, result: ResultRow) -> Iterator[str]:

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import lmdb
 
-from .shapes import CommandRow, EventRow, Misshapen, TransitionRow, key_of, number, readable, row_of
-from .shapes import own_prefix as prefix_of
+from ..identifiers import place_of_event, place_of_issue
+from ..lmdb.frames import number
+from ..lmdb.keys import LAST, Misshapen, digest
+from ..lmdb.schema import (
+    CommandRow,
+    EventRow,
+    TransitionRow,
+    instance_key,
+    key_of,
+    readable,
+    row_of,
+)
+from ..records import NameKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,8 +28,6 @@ if TYPE_CHECKING:
     from ..lmdb.store import Snapshot
 
 __all__ = ["DamagedRow", "Enough", "Inspection", "StoreFinding"]
-
-LAST = b"\xff" * 8
 
 
 class StoreFinding(NamedTuple):
@@ -64,6 +73,7 @@ class Inspection:
         self.checked: Counter[str] = Counter()
         self.findings: list[StoreFinding] = []
         self.last_position = self._last_number("log")
+        self._names: set[tuple[str, str]] = set()
         # A virtual clock may be ahead; the newest event shows how far at least.
         with suppress(DamagedRow):
             newest = self.event(self.last_position)
@@ -91,10 +101,28 @@ class Inspection:
         if expected != found:
             self.say(table, key, f"comes where {expected} is missing")
 
+    def read_names(self) -> None:
+        """Read the table of names, which all other tables are checked against."""
+        for key, (kind, found), name in self.rows("names"):
+            self._names.add((kind, name))
+            if found != digest(name):
+                self.say("names", key, f"has the key of another name than {name}")
+            if kind not in get_args(NameKind):
+                self.say("names", key, f"is a name of a {kind}, which the format does not have")
+
+    def say_unknown(self, table: str, key: bytes, kind: str, name: str | None) -> None:
+        """Note a name that is in use and not in the table of names; once."""
+        if name and (kind, name) not in self._names:
+            self._names.add((kind, name))
+            self.say(table, key, f"has the {kind} {name}, which names does not have")
+
     # Going through
 
     def rows(self, table: str) -> Iterator[tuple[bytes, Any, Any]]:
-        """Each row that can be read, in order, as its key, what the key says, and the row."""
+        """Each row that can be read, in order, as its key, what the key says, and the row.
+
+        What the key says is one value, or a tuple of its parts if there are several.
+        """
         before = b""
         count = 0
         self.checked[table] = 0
@@ -107,14 +135,14 @@ class Inspection:
                         self.say(table, key, "comes after a key that is not below it")
                     before = key
                     try:
-                        found = key_of(table, key), row_of(table, key, raw)
+                        said, row = key_of(table, key), row_of(table, key, raw)
                     except Misshapen as error:
                         self.say(table, key, str(error))
                     else:
-                        yield key, *found
-            said = self.txn.stat(self._tables[table])["entries"]
-            if said != count:
-                self.say(table, b"", f"LMDB counts {said} rows, and {count} are there")
+                        yield key, said[0] if len(said) == 1 else said, row
+            entries = self.txn.stat(self._tables[table])["entries"]
+            if entries != count:
+                self.say(table, b"", f"LMDB counts {entries} rows, and {count} are there")
         except lmdb.Error as error:
             self.say(table, b"", f"LMDB cannot read on: {error}")
 
@@ -174,16 +202,17 @@ class Inspection:
         given: int | None = self.look("event_ids", event_id.encode())
         if given is not None:
             return given
-        stream, _, version = event_id.rpartition("@")
-        if not (stream and version.isascii() and version.isdecimal()) or len(version) > 18:
+        place = place_of_event(event_id)
+        if place is None:
             return 0
-        position: int = self.look("streams", stream.encode() + b"\0" + number(int(version))) or 0
+        key = place.stream.encode() + b"\0" + number(place.version)
+        position: int = self.look("streams", key) or 0
         event = self.event(position)
         return position if event is not None and event.id == event_id else 0
 
     def last_transition(self, process: str, instance: str) -> TransitionRow | None:
         """The newest transition of an instance."""
-        prefix = prefix_of(process, instance)
+        prefix = instance_key(process, instance)
         with self.txn.cursor(self._tables["transitions"]) as cursor:
             found = cursor.prev() if cursor.set_range(prefix + LAST) else cursor.last()
             if not found or cursor.key()[:-8] != prefix:
@@ -193,13 +222,11 @@ class Inspection:
 
     def is_issued(self, command_id: str) -> bool:
         """Whether the transition that a command's id names issued it."""
-        process, _, rest = command_id.partition("-")
-        instance, _, place = rest.rpartition("@")
-        version, _, _ = place.partition(".")
-        if not (process and instance and version.isdecimal() and 0 < len(version) < 19):
+        issue = place_of_issue(command_id)
+        if issue is None:
             return False
         row: TransitionRow | None = self.look(
-            "transitions", prefix_of(process, instance) + number(int(version))
+            "transitions", instance_key(issue.process, issue.instance) + number(issue.version)
         )
         return row is not None and any(one[0] == command_id for one in row.commands)
 
@@ -208,11 +235,11 @@ class Inspection:
         if command.process is None:
             if command.instance is not None or command.version:
                 yield "names an instance, and no process"
-        elif not self.is_issued(command.command_id):
+            return
+        issue = place_of_issue(command.command_id)
+        if issue is None or not self.is_issued(command.command_id):
             yield f"no transition issued command {command.command_id}"
-        elif not command.command_id.startswith(
-            f"{command.process}-{command.instance}@{command.version}."
-        ):
+        elif issue[:3] != (command.process, command.instance, command.version):
             yield f"says that another transition issued command {command.command_id}"
 
     def processes(self) -> list[str]:

@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .shapes import BlockRow, digest, number, own_prefix
+from ..identifiers import command_id_at, is_issued_by
+from ..lmdb.frames import number
+from ..lmdb.keys import digest
+from ..lmdb.schema import BlockRow, instance_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TypeAlias
 
+    from ..lmdb.schema import ParkedRow, TimerRow, TransitionRow
     from .inspecting import Inspection
-    from .shapes import Owned, ParkedRow, TimerRow, TransitionRow
 
     Learnt: TypeAlias = set[tuple[str, int, str]]
 
@@ -37,10 +40,18 @@ def check_instances(inspection: Inspection, learnt: Learnt) -> None:
     for key, _, _ in inspection.rows("index"):
         inspection.say_all("index", key, _of_index(inspection, key, processes, learnt))
     _check_transitions(inspection, learnt)
-    for key, owner, row in inspection.rows("waiting"):
-        inspection.say_all("waiting", key, _of_waiting(inspection, owner, row))
+    for key, (process, name, position), row in inspection.rows("waiting"):
+        if position:
+            problems = _of_waiting(inspection, position, row)
+        else:
+            problems = _of_block(inspection, process, name, row)
+        inspection.say_all("waiting", key, problems)
+        inspection.say_unknown("waiting", key, "process", process)
     for key, _, timer in inspection.rows("timers"):
         inspection.say_all("timers", key, _of_timer(inspection, key, timer))
+        inspection.say_unknown("timers", key, "process", timer.process)
+        if timer.command is not None:
+            inspection.say_unknown("timers", key, "command", timer.command.type)
 
 
 # Transitions
@@ -62,17 +73,18 @@ class _Instance:
 
 def _check_transitions(inspection: Inspection, learnt: Learnt) -> None:
     instance = _Instance("", "")
-    for key, owner, row in inspection.rows("transitions"):
-        if (owner.process, owner.instance) != (instance.process, instance.instance):
+    for key, (process, name, version), row in inspection.rows("transitions"):
+        if (process, name) != (instance.process, instance.instance):
             _end(inspection, instance, learnt)
-            instance = _Instance(owner.process, owner.instance)
-        inspection.say_gap("transitions", key, key[:-8], instance.version, owner.number)
-        if owner.number != instance.version + 1:
+            instance = _Instance(process, name)
+        inspection.say_gap("transitions", key, key[:-8], instance.version, version)
+        if version != instance.version + 1:
             instance.last = None
-        inspection.say_all(
-            "transitions", key, _of_transition(inspection, instance, owner.number, row)
-        )
-        instance.version, instance.last, instance.seen = owner.number, row, row.seen
+        inspection.say_all("transitions", key, _of_transition(inspection, instance, version, row))
+        inspection.say_unknown("transitions", key, "process", process)
+        for _, kind, _ in row.commands:
+            inspection.say_unknown("transitions", key, "command", kind)
+        instance.version, instance.last, instance.seen = version, row, row.seen
     _end(inspection, instance, learnt)
 
 
@@ -80,7 +92,7 @@ def _of_transition(
     inspection: Inspection, instance: _Instance, version: int, row: TransitionRow
 ) -> Iterator[str]:
     for place, (command_id, _, _) in enumerate(row.commands):
-        expected = f"{instance.process}-{instance.instance}@{version}.{place}"
+        expected = command_id_at(instance.process, instance.instance, version, place)
         if command_id != expected:
             yield f"issued command {command_id}, whose id would be {expected}"
     if row.seen < instance.seen:
@@ -94,6 +106,16 @@ def _of_cause(
     inspection: Inspection, instance: _Instance, version: int, row: TransitionRow
 ) -> Iterator[str]:
     cause, last = row.cause, instance.last
+    if row.position:
+        event = inspection.event(row.position)
+        if event is None or event.id != cause:
+            yield (
+                f"was caused by {cause} at position {row.position}, where the log has "
+                f"{'nothing' if event is None else event.id}"
+            )
+        else:
+            yield from _of_handled(inspection, instance, row.position, row)
+        return
     if cause in BY_PEOPLE:
         return
     kind, _, name = cause.partition(":")
@@ -106,7 +128,7 @@ def _of_cause(
         # If the one before could not be read, nobody knows what it had set.
         if last is not None or version == 1:
             yield f"was caused by timeout {name!r}, which was not set"
-    elif not cause.startswith(f"{instance.process}-{instance.instance}@"):
+    elif not is_issued_by(cause, instance.process, instance.instance):
         yield f"was caused by {cause}, which is no event, timeout or command of the instance"
     elif not inspection.is_issued(cause):
         yield f"was caused by the refusal of {cause}, which no transition issued"
@@ -133,7 +155,7 @@ def _end(inspection: Inspection, instance: _Instance, learnt: Learnt) -> None:
     """All transitions of an instance have passed."""
     if instance.last is None:
         return
-    prefix = own_prefix(instance.process, instance.instance)
+    prefix = instance_key(instance.process, instance.instance)
     key = prefix + number(instance.version)
     if instance.late:
         inspection.say_all("transitions", key, _handled_twice(inspection, prefix, instance.late))
@@ -147,8 +169,9 @@ def _handled_twice(inspection: Inspection, prefix: bytes, late: set[int]) -> Ite
     """What came late may have come before, when it was the highest."""
     seen: set[int] = set()
     for key, raw in inspection.keys("transitions", prefix):
-        cause = inspection.read("transitions", key, raw).cause
-        position = 0 if cause in BY_PEOPLE else inspection.position_of(cause)
+        row = inspection.read("transitions", key, raw)
+        cause = row.cause
+        position = row.position or (0 if cause in BY_PEOPLE else inspection.position_of(cause))
         if position in late and position in seen:
             yield f"or one before it handled {cause} a second time"
         if position in late:
@@ -172,7 +195,7 @@ def _say_lost_timers(inspection: Inspection, instance: _Instance, last: Transiti
             for kind in ("timeout", "command")
         ]
         if not any(inspection.has("timers", key) for key in keys):
-            is_command = name.startswith(f"{instance.process}-{instance.instance}@")
+            is_command = is_issued_by(name, instance.process, instance.instance)
             inspection.say(
                 "timers",
                 keys[is_command],
@@ -193,8 +216,8 @@ def _of_timer(inspection: Inspection, key: bytes, timer: TimerRow) -> Iterator[s
             yield f"is called {timer.name}, and holds back {timer.command.command_id}"
         yield from inspection.problems_of_command(timer.command)
     if timer.kind == "retry":
-        block = inspection.look("waiting", own_prefix(timer.process, timer.instance) + bytes(8))
-        if block is None or block.kind != "retry" or block.due != due:
+        block = inspection.look("waiting", instance_key(timer.process, timer.instance) + bytes(8))
+        if not isinstance(block, BlockRow) or block.kind != "retry" or block.due != due:
             yield f"is for another attempt, and {owner} does not wait for that"
         return
     last = inspection.last_transition(timer.process, timer.instance)
@@ -207,10 +230,18 @@ def _of_timer(inspection: Inspection, key: bytes, timer: TimerRow) -> Iterator[s
 # What waits
 
 
-def _of_waiting(inspection: Inspection, owner: Owned, row: BlockRow | int) -> Iterator[str]:
+def _of_waiting(inspection: Inspection, position: int, row: BlockRow | int) -> Iterator[str]:
+    if row != 0:
+        yield "is not as the format has it: a block, in a place for an event that waits"
+    if inspection.event(position) is None:
+        yield "waits for an event that the log does not have"
+
+
+def _of_block(
+    inspection: Inspection, process: str, instance: str, row: BlockRow | int
+) -> Iterator[str]:
     if not isinstance(row, BlockRow):
-        if inspection.event(owner.number) is None:
-            yield "waits for an event that the log does not have"
+        yield "is not as the format has it: no block, in the place for one"
         return
     if (bool(row.position), bool(row.name), bool(row.sequence)).count(True) != 1:
         yield "is a block for anything but one event, timeout or refusal"
@@ -219,14 +250,14 @@ def _of_waiting(inspection: Inspection, owner: Owned, row: BlockRow | int) -> It
     if row.sequence and inspection.look("refusals", number(row.sequence)) is None:
         yield f"is blocked by refusal {row.sequence}, which is not there"
     if row.kind == "retry":
-        key = _timer_key(row.due, owner.process, owner.instance, "retry", "retry")
+        key = _timer_key(row.due, process, instance, "retry", "retry")
         if not inspection.has("timers", key):
             yield f"waits for another attempt at {row.due}, and no timer is set for it"
         return
     parked: ParkedRow | None = inspection.look("parked", number(row.parked)) if row.parked else None
     if parked is None:
         yield f"is blocked by parked {row.parked}, which is not there"
-    elif (parked.process, parked.instance) != owner[:2] or not parked.blocks:
+    elif (parked.process, parked.instance) != (process, instance) or not parked.blocks:
         yield f"is blocked by parked {row.parked}, which does not block it"
 
 
@@ -247,7 +278,7 @@ def _of_index(
             learnt.add((process, last.state_version, field))
             return
         # What an older version of the class wrote stays, and does no harm.
-        for at, raw in inspection.keys("transitions", own_prefix(process, instance)):
+        for at, raw in inspection.keys("transitions", instance_key(process, instance)):
             older = inspection.read("transitions", at, raw)
             if older.state_version != last.state_version and _field_of(wanted, process, older):
                 return

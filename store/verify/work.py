@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .shapes import OWN_TICKETS_END, BlockRow, digest, number, own_prefix
+from ..lmdb.frames import number
+from ..lmdb.schema import BlockRow, instance_key, parked_at_key
+from ..records import FROM_OUTSIDE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..lmdb.schema import CommandRow, ParkedRow, RefusalRow
     from .inspecting import Inspection
-    from .shapes import CommandRow, ParkedRow, RefusalRow
 
 __all__ = ["check_work"]
 
@@ -19,17 +21,22 @@ def check_work(inspection: Inspection) -> None:
     """Go through all tables of work that is not done."""
     for key, sequence, command in inspection.rows("queue"):
         inspection.say_all("queue", key, _of_queued(inspection, sequence, command))
+        inspection.say_unknown("queue", key, "command", command.type)
     for key, _, refusal in inspection.rows("refusals"):
         inspection.say_all("refusals", key, _of_refusal(inspection, refusal))
+        inspection.say_unknown("refusals", key, "command", refusal.command.type)
     for table in ("parked", "decided"):
         for key, parking_number, parked in inspection.rows(table):
             inspection.say_all(table, key, _of_parked(inspection, table, parking_number, parked))
+            inspection.say_unknown(table, key, "process", parked.process)
+            if parked.command is not None:
+                inspection.say_unknown(table, key, "command", parked.command.type)
     for key, _, parking_number in inspection.rows("parked_at"):
         inspection.say_all("parked_at", key, _of_parked_at(inspection, key, parking_number))
 
 
 def _of_queued(inspection: Inspection, sequence: int, command: CommandRow) -> Iterator[str]:
-    if (sequence > OWN_TICKETS_END) != (command.process is None):
+    if (sequence > FROM_OUTSIDE) != (command.process is None):
         yield f"is in the wrong lane for a command of {command.process or 'somebody outside'}"
     yield from inspection.problems_of_command(command)
 
@@ -67,13 +74,13 @@ def _of_parked(
 
 def _of_undecided(inspection: Inspection, parking_number: int, parked: ParkedRow) -> Iterator[str]:
     if parked.position:
-        there = inspection.look("parked_at", _parked_at_key(parked))
+        there = inspection.look("parked_at", parked_at_key(parked))
         if there != parking_number:
             yield f"is for a position for which parked_at has {there or 'nothing'}"
     if parked.sequence and inspection.look("refusals", number(parked.sequence)) is None:
         yield f"is about refusal {parked.sequence}, which is not there"
     if parked.blocks:
-        key = own_prefix(parked.process, parked.instance) + bytes(8)
+        key = instance_key(parked.process, parked.instance) + bytes(8)
         block = inspection.look("waiting", key)
         if not isinstance(block, BlockRow) or block.parked != parking_number:
             yield f"is to block {parked.process} {parked.instance}, which is not blocked by it"
@@ -87,13 +94,5 @@ def _of_parked_at(inspection: Inspection, key: bytes, parking_number: int) -> It
             parked = decided
     if parked is None:
         yield f"is for parked {parking_number}, which is not there"
-    elif key != _parked_at_key(parked):
+    elif key != parked_at_key(parked):
         yield f"is for parked {parking_number}, which is about something else"
-
-
-def _parked_at_key(parked: ParkedRow) -> bytes:
-    if parked.effect:
-        owner = digest(parked.process, parked.instance, parked.effect)
-    else:
-        owner = own_prefix(parked.process, parked.instance)
-    return owner + number(parked.position)

@@ -172,7 +172,7 @@ def discard(value: object) -> None:
 
 
 def parked_in(runtime: Runtime) -> list[ParkedRecord]:
-    return runtime._store.read_parked(0, 100)
+    return list(runtime._store.scan_parked())
 
 
 def pay(runtime: Runtime, order: str, *amounts: int) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from procession import Domain, InvalidMessage, InvalidName, ProcessManager, Runtime, handle
-from procession.store.records import MAX_NAME_BYTES
+from procession.store import MAX_NAME_BYTES
 from tests.actors.bad_input import (
     Basket,
     Liar,

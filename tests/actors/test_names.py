@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from procession import InvalidMessage, InvalidName
-from procession.messages.identifiers import category_of, check_stream, id_of
-from procession.store import MAX_NAME_BYTES
+from procession.messages.identifiers import check_stream, id_of
+from procession.store import MAX_NAME_BYTES, category_of
 
 
 class Desk(Enum):

@@ -4,14 +4,13 @@ Of the runtime's own code it uses what reads records, and nothing of what writes
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from procession.store import EventRecord, LmdbStore, Store, TransitionRecord, verify
+from procession.store import EventRecord, LmdbStore, Store, verify
 
-PAGE = 1_000
 PROCESS = "killed.Fulfilment"
 NAMES = {
     "OrderPlaced": "placed",
@@ -21,24 +20,6 @@ NAMES = {
     "OrderCancelled": "cancelled",
     "GiftNoted": "gift",
 }
-
-
-def log_of(store: Store) -> Iterator[EventRecord]:
-    after = 0
-    while page := store.read_log(after, PAGE):
-        yield from page
-        after = page[-1].position
-
-
-def instances_of(store: Store, process: str = PROCESS) -> Iterator[tuple[str, TransitionRecord]]:
-    after = ""
-    while page := store.read_instances(process, after, PAGE):
-        yield from page
-        after = page[-1][0]
-
-
-def transitions_of(store: Store, instance: str, process: str = PROCESS) -> list[TransitionRecord]:
-    return store.read_transitions(process, instance, 0, PAGE)
 
 
 def plain(packed: bytes) -> dict[str, Any]:
@@ -96,7 +77,7 @@ class Findings:
         made: Counter[str] = Counter()
         ids: Counter[str] = Counter()
         self._events: dict[str, EventRecord] = {}
-        for position, event in enumerate(log_of(store), 1):
+        for position, event in enumerate(store.scan_log(), 1):
             versions[event.stream] += 1
             ids[event.event_id] += 1
             if event.causation_id is not None:
@@ -121,13 +102,10 @@ class Findings:
     def _look_for(self, store: Store, acknowledged: Acknowledged) -> None:
         queued_orders: set[str] = set()
         queued: set[str] = set()
-        after = 0
-        while page := store.read_queue(after, PAGE):
-            for one in page:
-                queued.add(one.command_id)
-                if ".PlaceOrder." in one.type:
-                    queued_orders.add(plain(one.data)["order_id"])
-            after = page[-1].sequence
+        for one in store.scan_queue():
+            queued.add(one.command_id)
+            if ".PlaceOrder." in one.type:
+                queued_orders.add(plain(one.data)["order_id"])
         self._lose("asked", acknowledged.asked - self.orders)
         self._lose("told", acknowledged.told - self.orders - queued_orders)
         carried_out = {event.causation_id for event in self._events.values()}
@@ -138,8 +116,8 @@ class Findings:
                 self._lose("published", {event_id})
 
     def _read_instances(self, store: Store) -> None:
-        for instance, last in instances_of(store):
-            history = transitions_of(store, instance)
+        for instance, last in store.scan_instances(PROCESS):
+            history = list(store.scan_transitions(PROCESS, instance))
             causes = Counter(one.cause for one in history)
             self._once(max(causes.values()), f"{instance} took an event twice")
             issued = Counter(command for step in history for command, _, _ in step.commands)

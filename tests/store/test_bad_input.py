@@ -3,6 +3,7 @@
 import math
 import struct
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -143,16 +144,22 @@ READS: dict[str, Callable[[LmdbStore, str, int], Any]] = {
     "last transition": lambda store, name, n: store.last_transition("P", name),
     "last transition of": lambda store, name, n: store.last_transition(name, "i"),
     "transitions": lambda store, name, n: store.read_transitions("P", name, n, 3),
-    "instances": lambda store, name, n: store.read_instances("P", name, 3),
-    "instances of": lambda store, name, n: store.read_instances(name, "", 3),
+    "instances": lambda store, name, n: list(store.scan_instances("P", name)),
+    "instances of": lambda store, name, n: list(store.scan_instances(name)),
+    "event at": lambda store, name, n: store.event_at(n),
+    "event in": lambda store, name, n: store.event_in(name, n),
+    "transition at": lambda store, name, n: store.transition_at("P", name, n),
+    "block": lambda store, name, n: store.block_of("P", name),
+    "scan": lambda store, name, n: list(islice(store.scan_log(n), 3)),
     "queue": lambda store, name, n: store.read_queue(n, 3),
     "result": lambda store, name, n: store.result_of(name),
     "checkpoint": lambda store, name, n: store.checkpoint(name),
-    "parked": lambda store, name, n: store.read_parked(n, 3),
+    "parked": lambda store, name, n: list(store.scan_parked(n)),
+    "parked as": lambda store, name, n: store.parked_as(n),
     "last waiting": lambda store, name, n: store.last_waiting("P", name),
     "waiting": lambda store, name, n: store.read_waiting("P", name, n, 3),
-    "waiting instances": lambda store, name, n: store.read_waiting_instances(("P", name), 3),
-    "timers": lambda store, name, n: store.read_timers(b"", n, 3),
+    "timers": lambda store, name, n: list(store.scan_timers(n)),
+    "learnt": lambda store, name, n: list(store.scan_index("P", "field", name)),
     "index": lambda store, name, n: store.read_index("P", "field", name),
     "refusals": lambda store, name, n: store.read_refusals(n, 3),
     "snapshot": lambda store, name, n: store.read_snapshot(name),

@@ -22,6 +22,7 @@ from procession.store import (
     Conflict,
     Duplicate,
     EventRecord,
+    IdTaken,
     LmdbStore,
     ParkedRecord,
     RefusalRecord,
@@ -167,7 +168,7 @@ def decide(number: int, what: str = "skip", instance: str = "o1") -> Step:
 
 
 def timers(store: Store, until: int = 1 << 60) -> list[TimerRecord]:
-    return [record for _, record in store.read_timers(b"", until, ALL)]
+    return [record for _, record in list(store.scan_timers(until))]
 
 
 def commit(store: Store, *steps: Step) -> None:
@@ -182,21 +183,22 @@ def everything(store: Store) -> dict[str, Any]:
         "log": store.read_log(0, ALL),
         "streams": {name: store.read_stream(name, 0, ALL) for name in ("s", "t", "u")},
         "ids": {name: store.position_of(name) for name in ("e1", "e2", "e3", "s@1", "s@2", "t@1")},
-        "instances": store.read_instances(ORDERS, "", ALL),
+        "instances": list(store.scan_instances(ORDERS)),
         "transitions": {
             name: store.read_transitions(ORDERS, name, 0, ALL) for name in ("o1", "o2")
         },
         "queue": store.read_queue(0, ALL),
         "results": {name: store.result_of(name) for name in ("c1", "c2", "c3")},
         "checkpoints": {name: store.checkpoint(name) for name in (ORDERS, "Returns")},
-        "parked": store.read_parked(0, ALL),
-        "decided": store.read_parked(0, ALL, decided=True),
+        "parked": list(store.scan_parked()),
+        "decided": list(store.scan_parked(decided=True)),
         "last waiting": {name: store.last_waiting(ORDERS, name) for name in ("o1", "o2")},
         "waiting": {name: store.read_waiting(ORDERS, name, 0, ALL) for name in ("o1", "o2")},
-        "waiting instances": store.read_waiting_instances(("", ""), ALL),
-        "timers": store.read_timers(b"", 1 << 60, ALL),
+        "waiting instances": list(store.scan_ready()),
+        "timers": list(store.scan_timers(1 << 60)),
         "index": {name: store.read_index(ORDERS, "email", name) for name in ("old", "new")},
         "refusals": store.read_refusals(0, ALL),
+        "names": sorted(store.scan_names()),
         "snapshots": {name: store.read_snapshot(name) for name in ("s", "t", "u")},
     }
 
@@ -255,20 +257,21 @@ def test_a_new_store_is_empty(store: Store) -> None:
     assert store.position_of("s@1") == 0
     assert store.last_transition(ORDERS, "o1") is None
     assert store.read_transitions(ORDERS, "o1", 0, ALL) == []
-    assert store.read_instances(ORDERS, "", ALL) == []
+    assert list(store.scan_instances(ORDERS)) == []
     assert store.read_queue(0, ALL) == []
     assert store.last_sequences() == (0, FROM_OUTSIDE)
     assert store.result_of("c1") is None
     assert store.checkpoint(ORDERS) == 0
-    assert store.read_parked(0, ALL) == []
-    assert store.read_parked(0, ALL, decided=True) == []
+    assert list(store.scan_parked()) == []
+    assert list(store.scan_parked(decided=True)) == []
     assert store.last_waiting(ORDERS, "o1") == 0
     assert store.read_waiting(ORDERS, "o1", 0, ALL) == (None, [])
-    assert store.read_waiting_instances(("", ""), ALL) == []
-    assert store.read_timers(b"", 1 << 60, ALL) == []
+    assert list(store.scan_ready()) == []
+    assert list(store.scan_timers(1 << 60)) == []
     assert store.read_index(ORDERS, "email", "old") == []
     assert store.read_refusals(0, ALL) == []
     assert store.read_snapshot("s") is None
+    assert list(store.scan_names()) == []
 
 
 def test_positions_are_1_2_3_without_gaps_whatever_the_stream(store: Store) -> None:
@@ -397,8 +400,8 @@ def test_a_step_writes_all_its_parts_together(place: Place) -> None:
     assert store.last_transition(ORDERS, "o1") == step.transition
     assert [record.command_id for record in store.read_queue(0, ALL)] == ["c2", "c3"]
     assert store.result_of("c1") == CommandResult(1, 2, None)
-    assert store.read_parked(0, ALL) == [step.park]
-    assert [record.number for record in store.read_parked(0, ALL, decided=True)] == [1]
+    assert list(store.scan_parked()) == [step.park]
+    assert [record.number for record in list(store.scan_parked(decided=True))] == [1]
     block = Block("parked", 7, attempts=3, parked=2)
     assert store.read_waiting(ORDERS, "o1", 0, ALL) == (block, [9])
     assert store.read_waiting(ORDERS, "o2", 0, ALL) == (None, [4])
@@ -500,6 +503,140 @@ def test_an_empty_commit_and_an_empty_step_change_nothing(store: Store) -> None:
     assert everything(store) == before
 
 
+# Names
+
+
+def with_command(kind: str) -> CommandRecord:
+    return CommandRecord("c", kind, "s", 6, b"", "c", None, "issuer")
+
+
+NAMED: dict[str, tuple[Step, set[tuple[str, str]]]] = {
+    "event": (append("s"), {("event", "Shop.Happened.v1")}),
+    "command in the queue": (Step(enqueue=[with_command("C")]), {("command", "C")}),
+    "transition": (
+        Step(
+            process="P",
+            instance="i",
+            transition=TransitionRecord(1, 7, "on", False, "e", "e", 3, b""),
+        ),
+        {("process", "P")},
+    ),
+    "command of a transition": (
+        Step(
+            process="P",
+            instance="i",
+            transition=TransitionRecord(1, 7, "on", False, "e", "e", 3, b"", [("c", "D", b"")]),
+        ),
+        {("process", "P"), ("command", "D")},
+    ),
+    "timer that holds a command back": (
+        extras(timers=[TimerRecord(9, "P", "i", "c", "command", with_command("D"))]),
+        {("process", "P"), ("command", "D")},
+    ),
+    "waiting event": (wait(1, process="P"), {("process", "P")}),
+    "event to take up": (extras(waits=[("P", "i", 1)]), {("process", "P")}),
+    "block": (extras(process="P", block=Block("retry", 1)), {("process", "P")}),
+    "parked event": (Step(park=parked(1, process="P")), {("process", "P")}),
+    "parked command": (
+        Step(park=ParkedRecord("", "s", "c", "E", "no", 1, 8, command=with_command("D"))),
+        {("command", "D")},
+    ),
+    "refusal": (
+        extras(refusal=RefusalRecord(with_command("D"), "no")),
+        {("process", "issuer"), ("command", "D")},
+    ),
+}
+
+
+@pytest.mark.parametrize(("step", "names"), NAMED.values(), ids=NAMED)
+def test_the_store_keeps_the_names_it_has_seen(
+    place: Place, step: Step, names: set[tuple[str, str]]
+) -> None:
+    commit(place.store, deepcopy(step))
+    assert set(place.store.scan_names()) == names
+    assert set(place.reopen().scan_names()) == names
+    place.store.commit([deepcopy(step)])
+    assert set(place.store.scan_names()) == names
+
+
+def test_a_name_may_be_longer_than_a_key(place: Place) -> None:
+    longest = "Shop." + "Long" * 200
+    record = EventRecord(longest, "s", 0, 5, b"", "", "")
+    commit(place.store, Step(append=Append("s", None, [record])))
+    assert list(place.reopen().scan_names()) == [("event", longest)]
+
+
+def test_a_step_that_is_refused_leaves_no_name(store: Store) -> None:
+    commit(store, append("s"))
+    refused = [move("o1", 2, process="P"), append("s", "x", expected=7)]
+    assert not any(outcome.is_committed for outcome in store.commit(refused))
+    assert list(store.scan_names()) == [("event", "Shop.Happened.v1")]
+
+
+# Scans
+
+
+@pytest.fixture(params=[(4, 256), (1, 1), (2, 3)], ids=["as it is", "single rows", "few rows"])
+def pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How much a scan of the LMDB store reads at a time; another store pays no heed to it."""
+    first, more = request.param
+    monkeypatch.setattr("procession.store.lmdb.reads.FIRST_PAGE", first)
+    monkeypatch.setattr("procession.store.lmdb.reads.PAGE", more)
+
+
+def test_a_scan_comes_to_everything_in_order(place: Place, pages: None) -> None:
+    del pages
+    commit(place.store, append("s", *"abcdefg"), append("t", "h"), append("s", "i"))
+    commit(place.store, *(move("o1", version) for version in range(1, 9)))
+    commit(place.store, *(move(name) for name in TRICKY_IDS if name != "o1"))
+    commit(place.store, Step(enqueue=[command(f"c{n}") for n in range(9)]))
+    commit(place.store, *(park(position, "p") for position in range(1, 8)))
+    commit(place.store, *(wait(position) for position in range(3, 12)))
+    commit(place.store, *(extras(refusal=refusal(f"c{n}")) for n in range(6)))
+    names = [f"o{n}" for n in range(7)]
+    commit(place.store, *(extras(name, index=[("email", None, "a@b")]) for name in names))
+    store = place.reopen()
+    assert list(store.scan_log()) == store.read_log(0, ALL)
+    assert list(store.scan_log(5)) == store.read_log(5, ALL)
+    assert list(store.scan_stream("s")) == store.read_stream("s", 0, ALL)
+    assert list(store.scan_stream("s", 3)) == store.read_stream("s", 3, ALL)
+    assert [one.version for one in store.scan_transitions(ORDERS, "o1", 2)] == [*range(3, 9)]
+    assert [name for name, _ in store.scan_instances(ORDERS)] == sorted(TRICKY_IDS)
+    assert list(store.scan_queue()) == store.read_queue(0, ALL)
+    assert [one.number for one in store.scan_parked()] == [*range(1, 8)]
+    assert list(store.scan_waiting(ORDERS, "o1", 4)) == [*range(5, 12)]
+    assert [one.sequence for one in store.scan_refusals(1)] == [*range(2, 7)]
+    assert list(store.scan_index(ORDERS, "email", "a@b")) == names
+
+
+def test_a_scan_goes_on_after_what_was_written_meanwhile(store: Store, pages: None) -> None:
+    del pages
+    commit(store, append("s", *"abcdefg"))
+    found = store.scan_log()
+    first = [next(found).data for _ in range(3)]
+    commit(store, append("t", *(["x"] * 3_000)))
+    assert [*first, *(one.data for one in found)][:8] == [bytes([one]) for one in b"abcdefgx"]
+
+
+def test_single_records_are_found_by_their_numbers(place: Place) -> None:
+    commit(place.store, append("t"), append("s", "a", "b"), move("o1", 1), move("o1", 2))
+    commit(place.store, extras(refusal=refusal(), block=Block("retry", 3)))
+    store = place.reopen()
+    log = store.read_log(0, ALL)
+    assert [store.event_at(position) for position in range(5)] == [None, *log, None]
+    assert [store.event_in("s", version) for version in range(4)] == [None, *log[1:], None]
+    history = store.read_transitions(ORDERS, "o1", 0, ALL)
+    found = [store.transition_at(ORDERS, "o1", version) for version in range(4)]
+    assert found == [None, *history, None]
+    assert [store.refusal_at(sequence) for sequence in (0, 1, 2)] == [
+        None,
+        *store.read_refusals(0, 1),
+        None,
+    ]
+    assert store.block_of(ORDERS, "o1") == Block("retry", 3)
+    assert store.block_of(ORDERS, "o2") is None
+
+
 # Ids of events
 
 
@@ -524,11 +661,12 @@ def test_an_event_published_again_for_another_stream_is_the_same_event(store: St
     assert store.read_stream("t", 0, ALL) == []
 
 
-def test_an_id_that_the_store_made_is_known_when_it_is_published(store: Store) -> None:
+def test_an_id_that_the_store_made_cannot_be_given_to_another_event(store: Store) -> None:
     commit(store, append("t"), append("s"), append("s"))
-    assert store.commit([publish("s@2", "u")]) == [Duplicate(position=3)]
+    assert store.commit([publish("s@2", "u")]) == [IdTaken("s@2", 3, "s")]
     outcomes = store.commit([append("u"), publish("u@1", "t")])
-    assert outcomes == [Committed(), Duplicate(position=4)]
+    assert outcomes == [Committed(), IdTaken("u@1", 4, "u")]
+    assert store.last_position() == 4
 
 
 def test_an_id_that_looks_as_if_the_store_had_made_it_can_be_given(place: Place) -> None:
@@ -737,7 +875,7 @@ def test_a_transition_that_does_not_follow_the_last_is_a_conflict(
 def test_the_first_transition_of_an_instance_has_version_1(store: Store) -> None:
     assert isinstance(store.commit([move("o1", 2)])[0], Conflict)
     assert store.last_transition(ORDERS, "o1") is None
-    assert store.read_instances(ORDERS, "", ALL) == []
+    assert list(store.scan_instances(ORDERS)) == []
 
 
 def test_the_same_transition_twice_in_one_commit_is_made_once(store: Store) -> None:
@@ -752,35 +890,23 @@ def test_the_same_transition_twice_in_one_commit_is_made_once(store: Store) -> N
 def test_instances_are_listed_in_order_of_id_with_their_newest_transition(place: Place) -> None:
     commit(place.store, *(move(name, 1) for name in TRICKY_IDS))
     commit(place.store, *(move(name, 2, name) for name in reversed(TRICKY_IDS)))
-    assert place.reopen().read_instances(ORDERS, "", ALL) == [
+    assert list(place.reopen().scan_instances(ORDERS)) == [
         (name, transition(2, name)) for name in sorted(TRICKY_IDS)
     ]
 
 
-@pytest.mark.parametrize("size", [1, 2, 5, len(TRICKY_IDS)])
-def test_instances_are_read_in_pages(store: Store, size: int) -> None:
-    commit(store, *(move(name, 1) for name in TRICKY_IDS))
-    commit(store, *(move(name, 2) for name in TRICKY_IDS))
-    found: list[str] = []
-    while page := store.read_instances(ORDERS, found[-1] if found else "", size):
-        assert len(page) <= size
-        found += [name for name, _ in page]
-    assert found == sorted(TRICKY_IDS)
-
-
 def test_instances_after_an_id_that_does_not_exist_are_those_behind_it(store: Store) -> None:
     commit(store, move("a"), move("c"), move("ca"))
-    assert [name for name, _ in store.read_instances(ORDERS, "b", ALL)] == ["c", "ca"]
-    assert [name for name, _ in store.read_instances(ORDERS, "c", ALL)] == ["ca"]
-    assert store.read_instances(ORDERS, "ca", ALL) == []
-    assert store.read_instances(ORDERS, "", 0) == []
+    assert [name for name, _ in store.scan_instances(ORDERS, "b")] == ["c", "ca"]
+    assert [name for name, _ in store.scan_instances(ORDERS, "c")] == ["ca"]
+    assert list(store.scan_instances(ORDERS, "ca")) == []
 
 
 def test_instances_of_a_process_whose_name_begins_another_are_not_mixed_up(store: Store) -> None:
     processes = ["Order", "Orders", "Orders2", "Ordersé"]
     commit(store, *(move("o1", process=name, state=name) for name in processes))
     for name in processes:
-        assert store.read_instances(name, "", ALL) == [("o1", transition(1, name))]
+        assert list(store.scan_instances(name)) == [("o1", transition(1, name))]
         assert store.last_transition(name, "o1") == transition(1, name)
 
 
@@ -812,18 +938,20 @@ def test_what_was_parked_gets_a_number_and_comes_back_as_it_was_given(place: Pla
     commit(place.store, *steps)
     records = [step.park for step in steps]
     assert [record.number for record in records if record is not None] == [1, 2, 3]
-    assert place.reopen().read_parked(0, ALL) == records
+    assert list(place.reopen().scan_parked()) == records
     commit(place.store, park(5, "o3"))
-    assert [record.number for record in place.store.read_parked(0, ALL)] == [1, 2, 3, 4]
+    assert [record.number for record in list(place.store.scan_parked())] == [1, 2, 3, 4]
 
 
-def test_what_was_parked_is_read_in_pages(store: Store) -> None:
-    commit(store, *(park(position) for position in range(1, 6)))
-    assert [record.number for record in store.read_parked(0, 2)] == [1, 2]
-    assert [record.number for record in store.read_parked(2, 2)] == [3, 4]
-    assert [record.number for record in store.read_parked(4, 2)] == [5]
-    assert store.read_parked(5, 2) == []
-    assert store.read_parked(0, 0) == []
+def test_what_was_parked_is_found_by_its_number_until_it_is_decided(store: Store) -> None:
+    commit(store, *(park(position) for position in range(1, 4)))
+    found = store.parked_as(2)
+    assert found is not None
+    assert (found.number, found.position) == (2, 2)
+    assert [record.number for record in store.scan_parked(1)] == [2, 3]
+    commit(store, decide(2))
+    assert store.parked_as(2) is None
+    assert store.parked_as(0) is None
 
 
 def test_an_event_is_parked_once_for_an_instance(place: Place) -> None:
@@ -837,7 +965,7 @@ def test_an_event_is_parked_once_for_an_instance(place: Place) -> None:
 
 def test_an_event_parked_twice_in_one_commit_is_parked_once(store: Store) -> None:
     assert store.commit([park(3), park(3)]) == [Committed(), Duplicate(position=3)]
-    assert len(store.read_parked(0, ALL)) == 1
+    assert len(list(store.scan_parked())) == 1
 
 
 def test_what_was_parked_comes_back_with_all_its_fields(place: Place) -> None:
@@ -845,14 +973,14 @@ def test_what_was_parked_comes_back_with_all_its_fields(place: Place) -> None:
     given.command, given.name, given.sequence = command("c7"), "too late", 4
     given.blocks, given.effect = True, "send_letter"
     commit(place.store, Step(park=given))
-    assert place.reopen().read_parked(0, ALL) == [given]
+    assert list(place.reopen().scan_parked()) == [given]
 
 
 def test_commands_timeouts_and_refusals_are_parked_as_often_as_they_fail(store: Store) -> None:
     late, told = parked(), parked()
     late.name, told.sequence = "too late", 4
     commit(store, *(Step(park=record) for record in (parked(), parked(), late, late, told, told)))
-    assert [record.number for record in store.read_parked(0, ALL)] == [1, 2, 3, 4, 5, 6]
+    assert [record.number for record in list(store.scan_parked())] == [1, 2, 3, 4, 5, 6]
 
 
 def test_an_event_is_parked_once_for_the_handlers_and_once_for_each_effect(place: Place) -> None:
@@ -873,7 +1001,7 @@ def test_parking_alone_lets_nobody_wait(place: Place) -> None:
     for store in place.before_and_after():
         assert store.last_waiting(ORDERS, "o1") == 0
         assert store.read_waiting(ORDERS, "o1", 0, ALL) == (None, [])
-        assert store.read_waiting_instances(("", ""), ALL) == []
+        assert list(store.scan_ready()) == []
 
 
 # Decisions
@@ -889,28 +1017,21 @@ def test_what_was_decided_moves_there_with_what_when_and_who(place: Place) -> No
     assert second.park is not None
     first.park.decision = ("retry", 1_700_004, "ann")
     second.park.decision = ("skip", 1_700_005, None)
-    assert store.read_parked(0, ALL) == []
-    assert store.read_parked(0, ALL, decided=True) == [first.park, second.park]
+    assert list(store.scan_parked()) == []
+    assert list(store.scan_parked(decided=True)) == [first.park, second.park]
 
 
 def test_a_parked_command_is_there_again_after_a_decision(place: Place) -> None:
     commit(place.store, Step(park=parked()), decide(1))
-    (record,) = place.reopen().read_parked(0, ALL, decided=True)
+    (record,) = list(place.reopen().scan_parked(decided=True))
     assert record.command == command()
 
 
-def test_what_was_decided_is_read_in_pages(store: Store) -> None:
+def test_what_was_decided_is_in_order_of_its_number(store: Store) -> None:
     commit(store, *(park(position) for position in range(1, 6)))
     commit(store, *(decide(number) for number in (5, 1, 3, 4)))
-
-    def numbers(after: int, limit: int) -> list[int]:
-        return [record.number for record in store.read_parked(after, limit, decided=True)]
-
-    assert numbers(0, 2) == [1, 3]
-    assert numbers(3, 2) == [4, 5]
-    assert numbers(5, 2) == []
-    assert numbers(0, 0) == []
-    assert [record.number for record in store.read_parked(0, ALL)] == [2]
+    assert [record.number for record in store.scan_parked(1, decided=True)] == [3, 4, 5]
+    assert [record.number for record in list(store.scan_parked())] == [2]
 
 
 def test_of_two_decisions_the_first_counts(place: Place) -> None:
@@ -930,8 +1051,8 @@ def test_an_event_may_be_parked_again_after_the_decision(place: Place) -> None:
     commit(place.reopen(), park(3))
     assert place.store.commit([park(3)]) == [Duplicate(position=3)]
     commit(place.store, decide(2, "retry"), park(3))
-    assert [record.number for record in place.store.read_parked(0, ALL)] == [3]
-    assert [record.number for record in place.store.read_parked(0, ALL, decided=True)] == [1, 2]
+    assert [record.number for record in list(place.store.scan_parked())] == [3]
+    assert [record.number for record in list(place.store.scan_parked(decided=True))] == [1, 2]
 
 
 def test_an_event_may_be_parked_again_in_the_step_of_the_decision(place: Place) -> None:
@@ -943,7 +1064,7 @@ def test_an_event_may_be_parked_again_in_the_step_of_the_decision(place: Place) 
     commit(place.store, park(3), again(1), again(2))
     assert place.store.commit([park(3), again(1)]) == [Duplicate(position=3)] * 2
     assert place.reopen().commit([park(3)]) == [Duplicate(position=3)]
-    assert [record.number for record in place.store.read_parked(0, ALL)] == [3]
+    assert [record.number for record in list(place.store.scan_parked())] == [3]
     commit(place.store, decide(3, "retry"), park(3))
 
 
@@ -960,7 +1081,7 @@ def test_what_was_skipped_is_not_parked_again_and_is_known_at_its_instance(place
 def test_numbers_go_on_after_a_reopen_when_everything_was_decided(place: Place) -> None:
     commit(place.store, park(3), park(4), decide(2), decide(1))
     commit(place.reopen(), park(5))
-    assert [record.number for record in place.store.read_parked(0, ALL)] == [3]
+    assert [record.number for record in list(place.store.scan_parked())] == [3]
 
 
 # Waiting
@@ -989,7 +1110,7 @@ def test_one_step_may_let_several_instances_wait(place: Place) -> None:
     store = place.reopen()
     for process, instance, position in waits:
         assert store.read_waiting(process, instance, 0, ALL) == (None, [position])
-    assert store.read_waiting_instances(("", ""), ALL) == [waits[0][:2], waits[1][:2], waits[2][:2]]
+    assert list(store.scan_ready()) == [waits[0][:2], waits[1][:2], waits[2][:2]]
 
 
 def test_an_event_waits_once_however_often_it_is_put_there(store: Store) -> None:
@@ -1067,10 +1188,10 @@ def test_instances_wait_to_be_taken_up_where_events_wait_and_nothing_blocks(plac
         extras("o0", block=Block("retry", 7)),
         blocked,
     )
-    assert place.reopen().read_waiting_instances(("", ""), ALL) == [(ORDERS, "o2"), (ORDERS, "o3")]
+    assert list(place.reopen().scan_ready()) == [(ORDERS, "o2"), (ORDERS, "o3")]
     commit(place.store, extras("o1", unblock=True), extras("o2", unwait=8))
     commit(place.store, extras("o3", unwait=8), extras("o3", unwait=9))
-    assert place.reopen().read_waiting_instances(("", ""), ALL) == [(ORDERS, "o1"), (ORDERS, "o2")]
+    assert list(place.reopen().scan_ready()) == [(ORDERS, "o1"), (ORDERS, "o2")]
 
 
 def test_whether_anything_is_blocked_is_told_by_process_manager(place: Place) -> None:
@@ -1088,26 +1209,16 @@ def test_whether_anything_is_blocked_is_told_by_process_manager(place: Place) ->
     assert not place.reopen().any_blocked(ORDERS)
 
 
-@pytest.mark.parametrize("size", [1, 2, 5, ALL])
-def test_waiting_instances_are_read_in_pages(store: Store, size: int) -> None:
+def test_instances_that_are_to_take_up_events_come_in_order_without_the_blocked(
+    store: Store, pages: None
+) -> None:
+    del pages
     others = [("Order", "z"), ("Orders2", "a"), ("Return", "o1"), ("é", "é")]
     wanted = sorted([*((ORDERS, name) for name in TRICKY_IDS), *others])
     commit(store, *(wait(7, instance, process=process) for process, instance in reversed(wanted)))
     commit(store, *(wait(8, instance, process=process) for process, instance in wanted))
     commit(store, extras("o3", block=Block("retry", 7)), wait(8, "o3"))
-    found: list[tuple[str, str]] = []
-    while page := store.read_waiting_instances(found[-1] if found else ("", ""), size):
-        assert len(page) <= size
-        found += page
-    assert found == wanted
-
-
-def test_waiting_instances_after_one_that_does_not_wait_are_those_behind_it(store: Store) -> None:
-    commit(store, wait(1, "a"), wait(1, "c"), wait(1, "ca"))
-    assert store.read_waiting_instances((ORDERS, "b"), ALL) == [(ORDERS, "c"), (ORDERS, "ca")]
-    assert store.read_waiting_instances((ORDERS, "c"), ALL) == [(ORDERS, "ca")]
-    assert store.read_waiting_instances((ORDERS, "ca"), ALL) == []
-    assert store.read_waiting_instances(("", ""), 0) == []
+    assert list(store.scan_ready()) == wanted
 
 
 # Timers
@@ -1133,28 +1244,24 @@ def test_timers_are_read_up_to_a_time(store: Store) -> None:
     assert timers(store, 30) == [timer(10), timer(20), timer(30)]
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 7])
-def test_timers_are_read_in_pages_with_the_key_to_go_on_after(place: Place, size: int) -> None:
+def test_timers_come_with_the_key_to_go_on_after(place: Place, pages: None) -> None:
+    del pages
     given = [timer(20, name) for name in "abcde"] + [timer(10), timer(30), timer(40)]
     commit(place.store, extras(timers=given))
     store = place.reopen()
-    found: list[TimerRecord] = []
-    after = b""
-    while page := store.read_timers(after, 30, size):
-        assert len(page) <= size
-        found += [record for _, record in page]
-        after = page[-1][0]
-    assert [record.due for record in found] == [10, 20, 20, 20, 20, 20, 30]
-    assert {record.name for record in found} == {*"abcde", "too late"}
-    assert store.read_timers(b"", 30, 0) == []
-    assert store.read_timers(after, 39, ALL) == []
+    found = list(store.scan_timers(30))
+    assert [record.due for _, record in found] == [10, 20, 20, 20, 20, 20, 30]
+    assert {record.name for _, record in found} == {*"abcde", "too late"}
+    for count, (key, _) in enumerate(found, 1):
+        assert list(store.scan_timers(30, key)) == found[count:]
+    assert list(store.scan_timers(39, found[-1][0])) == []
 
 
 def test_timers_go_on_after_one_that_has_gone(store: Store) -> None:
     commit(store, extras(timers=[timer(10), timer(20), timer(30)]))
-    ((after, _),) = store.read_timers(b"", 15, ALL)
+    ((after, _),) = list(store.scan_timers(15))
     commit(store, extras(due=timer(10)))
-    assert [record.due for _, record in store.read_timers(after, 30, ALL)] == [20, 30]
+    assert [record.due for _, record in store.scan_timers(30, after)] == [20, 30]
 
 
 def test_timers_at_one_time_differ_by_process_instance_kind_and_name(store: Store) -> None:
@@ -1348,7 +1455,7 @@ def test_a_reopened_store_counts_on(place: Place) -> None:
     commit(place.store, append("s", "a", "b"), park(1))
     commit(place.reopen(), append("s", "c", expected=2), park(2))
     assert [record.position for record in place.store.read_log(0, ALL)] == [1, 2, 3]
-    assert [record.number for record in place.store.read_parked(0, ALL)] == [1, 2]
+    assert [record.number for record in list(place.store.scan_parked())] == [1, 2]
 
 
 CALLS: dict[str, Callable[[Store], object]] = {
@@ -1359,21 +1466,35 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "position_of": lambda store: store.position_of("e1"),
     "last_transition": lambda store: store.last_transition(ORDERS, "o1"),
     "read_transitions": lambda store: store.read_transitions(ORDERS, "o1", 0, 1),
-    "read_instances": lambda store: store.read_instances(ORDERS, "", 1),
+    "scan_instances": lambda store: list(store.scan_instances(ORDERS)),
+    "event_at": lambda store: store.event_at(1),
+    "event_in": lambda store: store.event_in("s", 1),
+    "transition_at": lambda store: store.transition_at(ORDERS, "o1", 1),
+    "parked_as": lambda store: store.parked_as(1),
+    "block_of": lambda store: store.block_of(ORDERS, "o1"),
+    "refusal_at": lambda store: store.refusal_at(1),
+    "scan_log": lambda store: list(store.scan_log()),
+    "scan_stream": lambda store: list(store.scan_stream("s")),
+    "scan_transitions": lambda store: list(store.scan_transitions(ORDERS, "o1")),
+    "scan_queue": lambda store: list(store.scan_queue()),
+    "scan_waiting": lambda store: list(store.scan_waiting(ORDERS, "o1")),
+    "scan_index": lambda store: list(store.scan_index(ORDERS, "email", "old")),
+    "scan_refusals": lambda store: list(store.scan_refusals()),
     "read_queue": lambda store: store.read_queue(0, 1),
     "last_sequences": lambda store: store.last_sequences(),
     "result_of": lambda store: store.result_of("c1"),
     "checkpoint": lambda store: store.checkpoint(ORDERS),
-    "read_parked": lambda store: store.read_parked(0, 1),
+    "scan_parked": lambda store: list(store.scan_parked()),
     "last_waiting": lambda store: store.last_waiting(ORDERS, "o1"),
     "read_waiting": lambda store: store.read_waiting(ORDERS, "o1", 0, 1),
-    "read_waiting_instances": lambda store: store.read_waiting_instances(("", ""), 1),
+    "scan_ready": lambda store: list(store.scan_ready()),
     "last_parked": lambda store: store.last_parked(ORDERS, "o1"),
     "any_blocked": lambda store: store.any_blocked(ORDERS),
-    "read_timers": lambda store: store.read_timers(b"", 1, 1),
+    "scan_timers": lambda store: list(store.scan_timers(1)),
     "read_index": lambda store: store.read_index(ORDERS, "email", "old"),
     "read_refusals": lambda store: store.read_refusals(0, 1),
     "read_snapshot": lambda store: store.read_snapshot("s"),
+    "scan_names": lambda store: list(store.scan_names()),
 }
 
 

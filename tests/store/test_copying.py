@@ -15,6 +15,7 @@ import pytest
 
 import procession.store.maintenance.copying
 import procession.store.maintenance.file_swap
+import procession.store.maintenance.rewriting
 from procession.store import (
     Append,
     CorruptRecord,
@@ -33,8 +34,8 @@ from procession.store import (
     verify,
 )
 from procession.store.lmdb.schema import TABLES
-from procession.store.maintenance.copying import PARTIAL
 from procession.store.maintenance.file_swap import alone
+from procession.store.maintenance.rewriting import PARTIAL
 
 ALL = 1_000_000
 
@@ -122,7 +123,7 @@ def test_an_empty_store_and_large_records_can_be_compacted(
     LmdbStore(tmp_path / "empty").close()
     compact(tmp_path / "empty")
     assert verify(tmp_path / "empty") == []
-    monkeypatch.setattr(procession.store.maintenance.copying, "AT_ONCE", 10_000)
+    monkeypatch.setattr(procession.store.maintenance.rewriting, "AT_ONCE", 10_000)
     with LmdbStore(tmp_path / "large", durability="none") as made:
         made.commit([publish(f"shop::order-o{n}", b"x" * 9_000 * (n % 3)) for n in range(50)])
     before = rows(tmp_path / "large")
@@ -210,6 +211,7 @@ class _With:
 CRASH = """
 import os, pathlib, sys
 import procession.store.maintenance.copying as copying
+import procession.store.maintenance.rewriting as rewriting
 import procession.store.lmdb.environment as environment
 
 def crash_at(owner, name, count, after=False):
@@ -226,11 +228,11 @@ def crash_at(owner, name, count, after=False):
 
 moment = sys.argv[2]
 if moment == "while it writes":
-    crash_at(copying, "_write_table", 4)
+    crash_at(rewriting, "_write_table", 4)
 elif moment == "while it compares":
     crash_at(copying, "_compare", 3)
 elif moment == "before the sync":
-    crash_at(copying, "_sync", 1)
+    crash_at(copying, "sync_file", 1)
 elif moment == "before the new file has its name":
     crash_at(pathlib.Path, "replace", 1)
 elif moment == "when the new file has its name":
@@ -281,7 +283,7 @@ def test_a_damaged_record_is_not_carried_over(path: Path, tmp_path: Path) -> Non
 def test_a_copy_in_which_something_is_missing_is_noticed(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = procession.store.maintenance.copying._some
+    real = procession.store.maintenance.rewriting.sound
 
     def all_but_the_first(rows: Any, table: str) -> Any:
         some = real(rows, table)
@@ -289,7 +291,7 @@ def test_a_copy_in_which_something_is_missing_is_noticed(
             next(some, None)
         return some
 
-    monkeypatch.setattr(procession.store.maintenance.copying, "_some", all_but_the_first)
+    monkeypatch.setattr(procession.store.maintenance.copying, "sound", all_but_the_first)
     content = (path / "data.mdb").read_bytes()
     with pytest.raises(DamagedStore, match="'streams' could not be copied whole"):
         compact(path)
@@ -377,7 +379,7 @@ def test_a_disk_that_refuses_leaves_nothing_of_a_copy(
     def fsync(fd: int) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(procession.store.maintenance.copying, "os", _With(os, fsync=fsync))
+    monkeypatch.setattr(procession.store.maintenance.rewriting, "os", _With(os, fsync=fsync))
     (tmp_path / "empty").mkdir()
     for target in (tmp_path / "new", tmp_path / "empty"):
         with pytest.raises(raised, match="was removed"):
@@ -397,7 +399,7 @@ def test_what_is_there_of_a_copy_that_is_not_whole_is_no_store(
         with pytest.raises(StoreError, match="there is no store"):
             LmdbStore(target, read_only=True)
 
-    monkeypatch.setattr(procession.store.maintenance.copying, "_sync", sync)
+    monkeypatch.setattr(procession.store.maintenance.copying, "sync_file", sync)
     backup(path, target)
     assert found == [PARTIAL]
 

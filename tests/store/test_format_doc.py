@@ -149,6 +149,7 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
                 timers={"late": 10},
                 note="note",
                 state_version=2,
+                position=1,
             ),
             enqueue=[issued, told],
             command_id="c0",
@@ -182,7 +183,7 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
     delayed_row = ["c3", "C", "t", 8, b"c", "corr", "e1", "P", "i", 1, 0]
     event_row = ["E", "s", 1, 5, b"data", "e1", "corr", "cause", b"headers", 4]
     moved = [8, "on_e", True, "e1", "corr", 1, b"state", [["c1", "C", b"c"]]]
-    moved += [{"late": 10}, "note", 2]
+    moved += [{"late": 10}, "note", 2, 1]
     failed_row = ["P", "i", "e1", "E", "text", 3, 9, 1, None, "late", 2, True, "", None]
     effect_row = ["P", "i", "e1", "E", "text", 1, 9, 1, None, "", 0, False, "print", None]
     skipped = ["", "t", "c2", "E", "text", 1, 9, 0, told_row, "", 0, False, "", ["skip", 12, "ann"]]
@@ -210,6 +211,14 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
         "index": {digest("P", "email", "a@b") + b"i": 0},
         "refusals": {ONE: [issued_row, "no"]},
         "snapshots": {b"s": [1, b"snapshot"]},
+        "names": {
+            b"event\0" + digest("E"): "E",
+            b"command\0" + digest("C"): "C",
+            b"process\0" + digest("P"): "P",
+        },
+        "partitions": {},
+        "outgoing": {},
+        "cursors": {},
     }
     assert FROM_OUTSIDE == 1 << 62
     for heading, row in {

@@ -26,6 +26,7 @@ from procession.store import (
     TransitionRecord,
     UnknownFormat,
     check_name,
+    verify,
 )
 
 ALL = 1_000_000
@@ -78,7 +79,7 @@ def test_a_store_of_another_format_is_refused_and_stays_as_it_is(
 
 
 def test_a_store_of_another_format_that_lacks_our_tables_does_not_get_them(tmp_path: Path) -> None:
-    put_raw(tmp_path, b"meta", b"format", 2)
+    put_raw(tmp_path, b"meta", b"format", FORMAT_VERSION + 1)
     content = (tmp_path / "data.mdb").read_bytes()
     with pytest.raises(UnknownFormat):
         fast(tmp_path)
@@ -228,6 +229,18 @@ def test_an_error_of_the_writer_itself_leaves_nothing_either(tmp_path: Path) -> 
         assert store.checkpoint("P") == 0
         store.commit([append("s", b"2")])
         assert [event.position for event in store.read_log(0, ALL)] == [1]
+
+
+def test_a_name_that_a_failed_commit_was_the_first_to_use_is_written_by_the_next(
+    tmp_path: Path,
+) -> None:
+    with fast(tmp_path) as store:
+        with pytest.raises(StoreError, match="committing"):
+            store.commit([append("s", b"1"), append("x" * 600, b"2")])
+        assert list(store.scan_names()) == []
+        store.commit([append("s", b"1")])
+        assert [kind for kind, _ in store.scan_names()] == ["event"]
+    assert verify(tmp_path) == []
 
 
 # Growth

@@ -3,9 +3,12 @@
 import shutil
 import tempfile
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -43,6 +46,16 @@ EFFECTS = ["", "print"]
 NAMES = [(process, instance) for process in PROCESSES for instance in INSTANCES]
 
 numbers = st.integers(min_value=0, max_value=4)
+pages = st.integers(min_value=1, max_value=3)
+
+
+@contextmanager
+def in_pages(size: int) -> Iterator[None]:
+    """Scans read so many rows at a time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("procession.store.lmdb.reads.FIRST_PAGE", 1)
+        patch.setattr("procession.store.lmdb.reads.PAGE", size)
+        yield
 
 
 @st.composite
@@ -157,6 +170,25 @@ def parked_id(parked: ParkedRecord) -> tuple[str, str, str, int]:
     return parked.process, parked.instance, parked.effect, parked.position
 
 
+def names_of(step: Step) -> set[tuple[str, str]]:
+    """The names of all that a step writes."""
+    extras = step.extras or StepExtras()
+    events = step.append.events if step.append else []
+    issued = step.transition.commands if step.transition else []
+    refused = [extras.refusal.command] if extras.refusal else []
+    processes = {step.process} if step.transition or step.wait or extras.block else set()
+    processes |= {timer.process for timer in extras.timers}
+    processes |= {process for process, _, _ in extras.waits}
+    processes |= {step.park.process} if step.park else set()
+    processes |= {one.process for one in refused if one.process}
+    commands = {one.type for one in [*(step.enqueue or []), *refused]}
+    return (
+        {("event", one.type) for one in events}
+        | {("command", kind) for kind in commands | {kind for _, kind, _ in issued}}
+        | {("process", name) for name in processes}
+    )
+
+
 class Model:
     """A store in plain dicts."""
 
@@ -177,6 +209,7 @@ class Model:
         self.snapshots: dict[str, tuple[int, bytes]] = {}
         self.waiting: dict[tuple[str, str], set[int]] = defaultdict(set)
         self.checkpoints: dict[str, int] = {}
+        self.names: set[tuple[str, str]] = set()
 
     def refusal(self, step: Step) -> Outcome | None:
         if step.command_id in self.results:
@@ -209,6 +242,7 @@ class Model:
     def write(self, step: Step) -> None:
         """Write a step whose numbers the store has set."""
         who = (step.process, step.instance)
+        self.names |= names_of(step)
         if step.transition is not None:
             self.transitions[who].append(step.transition)
         if step.take:
@@ -322,9 +356,6 @@ class StoreAndModel(RuleBasedStateMachine):
     def read_pages(self, after: int, limit: int) -> None:
         store, model, end = self.store, self.model, after + limit
         assert store.read_log(after, limit) == model.log[after:end]
-        for decided, parked in ((False, model.parked), (True, model.decided)):
-            page = store.read_parked(after, limit, decided=decided)
-            assert page == [parked[n] for n in sorted(parked) if n > after][:limit]
         refusals = [model.refusals[n] for n in sorted(model.refusals) if n > after]
         assert store.read_refusals(after, limit) == refusals[:limit]
         for who in NAMES:
@@ -341,28 +372,43 @@ class StoreAndModel(RuleBasedStateMachine):
             sequences = sorted(t for t in model.queue if t > lane + after)[:limit]
             assert store.read_queue(lane + after, limit) == [model.queue[t] for t in sequences]
 
-    @rule(after=st.sampled_from(["", "a", "aa", "b", "z", "é"]), limit=numbers)
-    def list_instances(self, after: str, limit: int) -> None:
+    @rule(after=st.sampled_from(["", "a", "aa", "b", "z", "é"]), size=pages)
+    def scan_instances(self, after: str, size: int) -> None:
         for process in PROCESSES:
             expected = sorted(
                 (instance, transitions[-1])
                 for (owner, instance), transitions in self.model.transitions.items()
                 if owner == process and transitions and instance > after
             )
-            assert self.store.read_instances(process, after, limit) == expected[:limit]
+            with in_pages(size):
+                assert list(self.store.scan_instances(process, after)) == expected
 
-    @rule(after=st.sampled_from([("", ""), ("P", "aa"), *NAMES]), limit=numbers)
-    def list_waiting_instances(self, after: tuple[str, str], limit: int) -> None:
-        expected = [who for who in self.model.unblocked() if who > after][:limit]
-        assert self.store.read_waiting_instances(after, limit) == expected
+    @rule(size=pages)
+    def scan_ready(self, size: int) -> None:
+        with in_pages(size):
+            assert list(self.store.scan_ready()) == self.model.unblocked()
 
-    @rule(until=numbers, limit=st.integers(1, 3))
-    def read_timers_in_pages(self, until: int, limit: int) -> None:
-        found: list[TimerRecord] = []
-        after = b""
-        while page := self.store.read_timers(after, until, limit):
-            found += [timer for _, timer in page]
-            after = page[-1][0]
+    @rule(after=numbers, size=pages)
+    def scan_numbered(self, after: int, size: int) -> None:
+        store, model = self.store, self.model
+        with in_pages(size):
+            assert list(store.scan_log(after)) == model.log[after:]
+            for decided, parked in ((False, model.parked), (True, model.decided)):
+                expected = [parked[n] for n in sorted(parked) if n > after]
+                assert list(store.scan_parked(after, decided=decided)) == expected
+            for stream in STREAMS:
+                assert list(store.scan_stream(stream, after)) == model.streams[stream][after:]
+            for who, transitions in model.transitions.items():
+                assert list(store.scan_transitions(*who, after)) == transitions[after:]
+            for who in NAMES:
+                waiting = sorted(position for position in model.waiting[who] if position > after)
+                assert list(store.scan_waiting(*who, after)) == waiting
+                assert store.block_of(*who) == model.blocks.get(who)
+
+    @rule(until=numbers, size=pages)
+    def scan_timers(self, until: int, size: int) -> None:
+        with in_pages(size):
+            found = [timer for _, timer in self.store.scan_timers(until)]
         assert [timer.due for timer in found] == sorted(timer.due for timer in found)
         expected = {key: timer for key, timer in self.model.timers.items() if key[0] <= until}
         assert len(found) == len(expected)
@@ -373,11 +419,12 @@ class StoreAndModel(RuleBasedStateMachine):
         store, model = self.store, self.model
         assert store.last_position() == len(model.log)
         assert store.read_log(0, ALL) == model.log
+        assert set(store.scan_names()) == model.names
         assert store.read_queue(0, ALL) == [model.queue[t] for t in sorted(model.queue)]
         for decided, parked in ((False, model.parked), (True, model.decided)):
-            assert store.read_parked(0, ALL, decided=decided) == [parked[n] for n in sorted(parked)]
+            assert list(store.scan_parked(decided=decided)) == [parked[n] for n in sorted(parked)]
         assert store.read_refusals(0, ALL) == [model.refusals[n] for n in sorted(model.refusals)]
-        assert store.read_waiting_instances(("", ""), ALL) == model.unblocked()
+        assert list(store.scan_ready()) == model.unblocked()
         for stream in STREAMS:
             assert store.read_stream(stream, 0, ALL) == model.streams[stream]
             assert store.read_snapshot(stream) == model.snapshots.get(stream)

@@ -33,11 +33,14 @@ from procession.store import (
     verify,
     verify_open,
 )
-from procession.store.lmdb.schema import TABLES, digest
+from procession.store.lmdb.keys import digest
+from procession.store.lmdb.schema import FOR_PARTITIONS, TABLES
 
 ORDERS = "Shop.Orders"
 LATER = 1 << 60
 T = 1_700_000_000_000_000
+
+USED = [table for table in TABLES if table not in FOR_PARTITIONS]
 
 
 def number(value: int) -> bytes:
@@ -247,8 +250,39 @@ def told(findings: list[StoreFinding]) -> str:
 
 def test_a_sound_store_with_rows_in_every_table_has_no_findings(sound: Path) -> None:
     with Damage(sound) as damage:
-        assert [table for table in TABLES if not damage.rows(table)] == []
+        assert [table for table in TABLES if not damage.rows(table)] == [*FOR_PARTITIONS]
     assert told(verify(sound)) == ""
+
+
+@pytest.mark.parametrize("table", FOR_PARTITIONS)
+def test_a_row_in_a_table_that_is_to_be_empty_is_named(sound: Path, table: str) -> None:
+    with Damage(sound) as damage:
+        damage.put(table, number(1), 1)
+    assert told(verify(sound)).startswith(f"{table} ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "table"),
+    [("event", "Shop.Happened.v1", "log"), ("command", "Shop.Do.v1", "transitions")],
+)
+def test_a_name_that_is_in_use_and_not_in_the_table_of_names_is_named(
+    sound: Path, kind: str, name: str, table: str
+) -> None:
+    with Damage(sound) as damage:
+        damage.delete("names", kind.encode() + b"\0" + digest(name))
+    (finding,) = verify(sound)
+    assert finding.table == table
+    assert finding.problem == f"has the {kind} {name}, which names does not have"
+
+
+def test_a_damaged_name_stops_no_writer_and_is_written_again_when_it_is_used(sound: Path) -> None:
+    with Damage(sound) as damage:
+        for key, value in damage.rows("names"):
+            damage.raw("names", key, value[:-1] + b"!")
+    with LmdbStore(sound, durability="none") as store:
+        store.commit([Step(append=Append("shop::z-1", 0, [event("shop::z-1")]))])
+    left = {one.key.partition(" ")[0] for one in verify(sound) if "checksum" in one.problem}
+    assert left == {"command", "process"}
 
 
 def test_an_empty_store_has_no_findings(tmp_path: Path) -> None:
@@ -256,7 +290,7 @@ def test_an_empty_store_has_no_findings(tmp_path: Path) -> None:
     assert verify(tmp_path) == []
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", USED)
 def test_a_damaged_record_of_any_table_is_named(sound: Path, table: str) -> None:
     with Damage(sound) as damage:
         key, value = damage.rows(table)[-1]
@@ -266,7 +300,7 @@ def test_a_damaged_record_of_any_table_is_named(sound: Path, table: str) -> None
     assert "checksum" in findings[0].problem
 
 
-@pytest.mark.parametrize("table", [table for table in TABLES if table != "meta"])
+@pytest.mark.parametrize("table", [table for table in USED if table != "meta"])
 def test_a_row_of_another_shape_is_named_though_its_checksum_matches(
     sound: Path, table: str
 ) -> None:
@@ -275,7 +309,7 @@ def test_a_row_of_another_shape_is_named_though_its_checksum_matches(
     assert any(one.table == table and "format" in one.problem for one in verify(sound))
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", USED)
 def test_a_key_that_cannot_be_one_is_named(sound: Path, table: str) -> None:
     with Damage(sound) as damage:
         damage.raw(table, b"\0\0", damage.rows(table)[0][1])
@@ -297,7 +331,7 @@ def test_whatever_byte_of_whatever_record_is_changed_is_noticed_and_named(
     path = tmp_path_factory.mktemp("flipped")
     shutil.copy(filled / "data.mdb", path)
     with Damage(path) as damage:
-        table = data.draw(st.sampled_from(TABLES))
+        table = data.draw(st.sampled_from(USED))
         key, value = data.draw(st.sampled_from(damage.rows(table)))
         place = data.draw(st.integers(0, len(value) - 1))
         changed = bytearray(value)
@@ -319,6 +353,11 @@ def timeout_key(name: str, kind: str = "timeout", due: int = LATER, instance: st
 
 def misplace_decision(damage: Damage) -> None:
     damage.change("parked", number(3), 13, ["skip", T, None])
+
+
+def given_an_id_of_the_store(damage: Damage) -> None:
+    damage.put("event_ids", b"shop::y-1@1", 4)
+    damage.change("log", number(4), 5, "shop::y-1@1")
 
 
 def stray_timer(damage: Damage) -> None:
@@ -417,6 +456,31 @@ DAMAGES: list[tuple[str, Callable[[Damage], None], str]] = [
         "an id is another event's as well",
         lambda d: d.put("event_ids", b"shop::x-1@3", 1),
         "log 4: has the id shop::x-1@3, which event_ids has for position 1",
+    ),
+    (
+        "an id from outside looks like one of the store",
+        given_an_id_of_the_store,
+        "event_ids shop::y-1@1: looks like an id that the store makes, and meta has no row",
+    ),
+    (
+        "a transition says another event's position",
+        lambda d: d.change("transitions", own("o1", 2), 11, 3),
+        "o1 version 2: was caused by shop::x-1@1 at position 3, where the log has shop::x-1@2",
+    ),
+    (
+        "a transition says a position that does not exist",
+        lambda d: d.change("transitions", own("o1", 2), 11, 9),
+        "o1 version 2: was caused by shop::x-1@1 at position 9, where the log has nothing",
+    ),
+    (
+        "a name has the key of another",
+        lambda d: d.put("names", b"event\0" + digest("other"), "Shop.Happened.v1"),
+        "has the key of another name than Shop.Happened.v1",
+    ),
+    (
+        "a name is of no kind",
+        lambda d: d.put("names", b"snapshot\0" + digest("S"), "S"),
+        "is a name of a snapshot, which the format does not have",
     ),
     (
         "a command's result is another's",
@@ -735,6 +799,6 @@ def test_a_store_that_cannot_be_opened_is_refused(tmp_path: Path, sound: Path) -
     with pytest.raises(StoreError, match="there is no store"):
         verify(tmp_path / "nowhere")
     with Damage(sound) as damage:
-        damage.put("meta", b"format", 2)
+        damage.put("meta", b"format", 3)
     with pytest.raises(UnknownFormat):
         verify(sound)

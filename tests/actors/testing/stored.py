@@ -76,15 +76,15 @@ class Disk:
         new = self._new_events()
         self.events += new
         for definition in self.simulation._registry.processes.values():
-            for instance, last in store.read_instances(definition.name, "", MANY):
+            for instance, last in list(store.scan_instances(definition.name)):
                 steps = self.steps.setdefault((definition.name, instance), [])
                 if len(steps) < last.version:
                     steps += self._new_steps(definition, instance, len(steps))
         self.queued = [one.command_id for one in store.read_queue(0, MANY)]
-        self.timers: list[TimerRecord] = [one for _, one in store.read_timers(b"", END, MANY)]
+        self.timers: list[TimerRecord] = [one for _, one in list(store.scan_timers(END))]
         self.refusals = store.read_refusals(0, MANY)
-        self.parked: list[ParkedRecord] = store.read_parked(0, MANY)
-        self.decided: list[ParkedRecord] = store.read_parked(0, MANY, decided=True)
+        self.parked: list[ParkedRecord] = list(store.scan_parked())
+        self.decided: list[ParkedRecord] = list(store.scan_parked(decided=True))
         return new
 
     def waiting(self, process: str, instance: str) -> tuple[Block | None, list[int]]:

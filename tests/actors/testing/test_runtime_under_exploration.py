@@ -247,7 +247,7 @@ def nothing_is_left_in_hand(simulation: Simulation) -> None:
     store, engine = simulation._store, simulation._engine
     assert store.read_queue(0, 9) == []
     assert store.read_refusals(0, 9) == []
-    assert store.read_timers(b"", 1 << 62, 9) == []
+    assert list(store.scan_timers(1 << 62)) == []
     assert list(simulation.parked()) == []
     for router in engine.routers:
         assert router._under_way == {}

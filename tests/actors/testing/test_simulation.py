@@ -17,6 +17,7 @@ from procession import (
     Command,
     Domain,
     Event,
+    IdReused,
     InvalidMessage,
     ProcessManager,
     Rejected,
@@ -315,6 +316,18 @@ def test_publish_returns_the_position_and_the_same_id_is_stored_once() -> None:
             )
             assert position == 1
         assert [one.headers for one in simulation.events()] == [{"by": "post"}]
+
+
+def test_an_event_under_an_id_of_the_store_is_refused_and_not_brought_again() -> None:
+    taken = "shop::order-o1@1"
+    program = [Place("o1"), timedelta(minutes=1), Publish(Returned("o2"), "desk-1", taken)]
+    with Simulation(shop, program=[*program, Place("o3")]) as simulation:
+        simulation.run()
+        assert simulation.get(Order, "o3") is not None
+        assert taken in [one.event_id for one in simulation.events("shop::order-o1")]
+        assert [one for one in texts(simulation) if "is refused" in one and taken in one]
+        with pytest.raises(IdReused, match=taken):
+            simulation.publish(Returned("o2"), stream="desk-1", event_id=taken)
 
 
 @pytest.mark.parametrize("accident", ["crash_before_commit", "crash_after_commit", "commit_fails"])

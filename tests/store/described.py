@@ -1,6 +1,6 @@
-"""The rows and keys as `docs/store-format.md` has them, for whoever checks what was written.
+"""The rows and keys as `docs/store-format.md` has them, described a second time.
 
-Not made with what writes them, so that a mistake there is noticed here.
+Not made with what the store writes and checks them with, so that a mistake there is noticed.
 """
 
 from __future__ import annotations
@@ -31,10 +31,8 @@ __all__ = [
     "TransitionRow",
     "digest",
     "key_of",
-    "named",
     "number",
     "own_prefix",
-    "readable",
     "row_of",
 ]
 
@@ -70,10 +68,6 @@ class EventRow(_Row):
     headers: bytes | None
     depth: OrNone
 
-    @property
-    def id(self) -> str:
-        return self.event_id or named(self.stream, self.version)
-
 
 class TransitionRow(_Row):
     """In `transitions`."""
@@ -89,6 +83,7 @@ class TransitionRow(_Row):
     timers: dict[str, int] | None
     note: str | None
     state_version: Number
+    position: OrNone
 
 
 class CommandRow(_Row):
@@ -189,6 +184,7 @@ _DECODERS: Mapping[str, Callable[[bytes], Any]] = {
     "waiting": _zero,
     "refusals": msgspec.msgpack.Decoder(RefusalRow).decode,
     "snapshots": msgspec.msgpack.Decoder(SnapshotRow).decode,
+    "names": msgspec.msgpack.Decoder(Name).decode,
 }
 
 
@@ -232,11 +228,6 @@ class Owned(NamedTuple):
 def number(value: int) -> bytes:
     """Eight bytes, the highest first."""
     return value.to_bytes(8, "big")
-
-
-def named(stream: str, version: int) -> str:
-    """The id of an event that was given none."""
-    return f"{stream}@{version}"
 
 
 def own_prefix(process: str, instance: str) -> bytes:
@@ -283,6 +274,13 @@ def _streamed(key: bytes) -> Streamed:
     return Streamed(_text(key[:-9]), _number(key[-8:]))
 
 
+def _named(key: bytes) -> str:
+    kind = key.partition(b"\0")[0]
+    if kind not in {b"event", b"command", b"process"} or len(key) != len(kind) + 17:
+        raise Misshapen("has a key that is for no name of an event, a command or a process")
+    return kind.decode()
+
+
 def _owned(key: bytes, least: int = 1) -> Owned:
     process, instance, nothing = key[:-8].decode().split("\0")
     if not process or not instance or nothing:
@@ -319,33 +317,5 @@ _PARSERS: Mapping[str, Callable[[bytes], Any]] = {
     "index": _learnt,
     "refusals": _number,
     "snapshots": _text,
+    "names": _named,
 }
-
-
-def readable(table: str, key: bytes) -> str:
-    """A key for people; bytes that are no text are in hexadecimal digits."""
-    if table == "timers" and len(key) == 24:
-        return f"{int.from_bytes(key[:8], 'big')} {key[8:].hex()}"
-    if table == "index" and len(key) > 16:
-        return f"{key[:16].hex()} {key[16:].decode(errors='backslashreplace')}"
-    if table == "parked_at":
-        return _readable_owner(key)
-    try:
-        found = key_of(table, key)
-    except Misshapen:
-        return key.decode("ascii", "backslashreplace")
-    if isinstance(found, Owned):
-        last = f"version {found.number}" if table == "transitions" else f"position {found.number}"
-        return f"{found.process} {found.instance} {last}"
-    if isinstance(found, Streamed):
-        return f"{found.stream} version {found.version}"
-    return str(found)
-
-
-def _readable_owner(key: bytes) -> str:
-    position = int.from_bytes(key[-8:], "big")
-    try:
-        process, instance, _ = key[:-8].decode().split("\0")
-    except ValueError:
-        return f"{key[:-8].hex()} position {position}"
-    return f"{process} {instance} position {position}"

@@ -1,0 +1,121 @@
+"""What keys are made of: texts, numbers and digests, each made and read in one place."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from .frames import NUMBER
+
+if TYPE_CHECKING:
+    import lmdb
+
+__all__ = [
+    "LAST",
+    "Digest",
+    "Misshapen",
+    "Number",
+    "Parts",
+    "Text",
+    "digest",
+    "numbered",
+    "parse",
+    "seek_last",
+    "told",
+]
+
+LAST = b"\xff" * 8
+"""Sorts behind every number that follows a name in a key."""
+
+DIGEST_BYTES = 16
+
+
+class Misshapen(ValueError):
+    """A key or a value that is not as the format has it."""
+
+
+class Text(NamedTuple):
+    """UTF-8 without a NUL; a NUL ends it where something follows."""
+
+    name: str
+    may_be_empty: bool = False
+
+
+class Number(NamedTuple):
+    """Eight bytes, the highest first."""
+
+    name: str
+    least: int = 1
+
+
+class Digest(NamedTuple):
+    """Sixteen bytes that stand for several names."""
+
+    names: str
+
+
+Parts: TypeAlias = tuple[Text | Number | Digest, ...]
+
+
+def digest(*parts: str) -> bytes:
+    """Stands for names that are too long for a key together."""
+    return blake2b("\0".join(parts).encode(), digest_size=DIGEST_BYTES).digest()
+
+
+def numbered(key: bytes) -> int:
+    """The number that a key ends with."""
+    return int(NUMBER.unpack_from(key, len(key) - 8)[0])
+
+
+def seek_last(cursor: lmdb.Cursor[bytes], prefix: bytes) -> bool:
+    """Put the cursor on the last key that is the prefix and a number."""
+    found = cursor.prev() if cursor.set_range(prefix + LAST) else cursor.last()
+    return found and cursor.key()[:-8] == prefix
+
+
+def parse(parts: Parts, key: bytes) -> tuple[Any, ...]:
+    """What a key says: a text, a number, or the bytes of a digest, for each part.
+
+    Raises:
+        Misshapen: the key is not made of these parts
+
+    """
+    found: list[Any] = []
+    rest = key
+    for place, part in enumerate(parts):
+        if isinstance(part, Text):
+            is_last = place + 1 == len(parts)
+            text, end, rest = (rest, b"\0", b"") if is_last else rest.partition(b"\0")
+            if not end or not (text or part.may_be_empty) or b"\0" in text:
+                raise Misshapen(f"has a key that is no {part.name}")
+            try:
+                found.append(text.decode())
+            except UnicodeDecodeError as error:
+                raise Misshapen(f"has a key that is not as the format has it: {error}") from error
+        elif isinstance(part, Number):
+            value, rest = int.from_bytes(rest[:8], "big"), _behind(rest, 8, part.name)
+            if value < part.least:
+                raise Misshapen(f"has a key that is no {part.name}")
+            found.append(value)
+        else:
+            found.append(rest[:DIGEST_BYTES])
+            rest = _behind(rest, DIGEST_BYTES, part.names)
+    if rest:
+        raise Misshapen("has a key that is longer than the format has it")
+    return tuple(found)
+
+
+def _behind(rest: bytes, size: int, name: str) -> bytes:
+    if len(rest) < size:
+        raise Misshapen(f"has a key without {name}")
+    return rest[size:]
+
+
+def told(parts: Parts, values: tuple[Any, ...]) -> str:
+    """What a key says, for people; a digest in hexadecimal digits."""
+    words: list[str] = []
+    for part, value in zip(parts, values, strict=True):
+        if isinstance(part, Number) and words:
+            words.append(part.name)
+        words.append(value.hex() if isinstance(part, Digest) else str(value))
+    return " ".join(words)

@@ -1,0 +1,141 @@
+"""Writing a store's tables anew: in the order of their keys, into a file that is no store yet.
+
+It is written under a name that makes no store, and gets its own when all of it is on disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import TYPE_CHECKING
+
+import lmdb
+
+from ..errors import DamagedStore, StoreError, StoreFull
+from ..lmdb.environment import MAX_TABLES
+from ..lmdb.frames import unframe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+    from typing import TypeAlias
+
+    Rows: TypeAlias = Iterator[tuple[bytes, bytes]]
+
+__all__ = [
+    "PARTIAL",
+    "gone_on_failure",
+    "needed_bytes",
+    "refusals_of_the_disk",
+    "sound",
+    "sync_file",
+    "write_tables",
+]
+
+PARTIAL = "data.mdb.partial"
+"""What a file is called until it is whole."""
+
+AT_ONCE = 1 << 24
+"""Bytes of records in one transaction, which are kept in memory."""
+
+ROOM = 1 << 24
+
+
+def write_tables(partial: Path, tables: Iterable[tuple[str, Rows]], size: int) -> None:
+    """Write tables into a new file, each page filled.
+
+    Args:
+        partial: the file, which is missing
+        tables: each by its name, with its rows in the order of their keys
+        size: bytes that the file may come to have, beside some room
+
+    Raises:
+        DamagedStore: the keys of a table are not in order
+
+    """
+    with lmdb.Environment(
+        str(partial),
+        subdir=False,
+        lock=False,
+        sync=False,
+        max_dbs=MAX_TABLES,
+        map_size=size + ROOM,
+    ) as env:
+        for table, rows in tables:
+            _write_table(env, table, rows)
+        env.sync(True)
+    _lengthen(partial)
+
+
+def _write_table(env: lmdb.Environment, table: str, rows: Rows) -> None:
+    db = env.open_db(table.encode())
+    some = True
+    while some:
+        with env.begin(write=True) as txn, txn.cursor(db) as copy:
+            consumed, added = copy.putmulti(_some(rows), append=True)
+        if consumed != added:
+            raise DamagedStore(f"the keys of table {table!r} are not in order")
+        some = consumed > 0
+
+
+def _some(rows: Rows) -> Rows:
+    size = 0
+    for key, value in rows:
+        yield key, value
+        size += len(key) + len(value)
+        if size > AT_ONCE:
+            return
+
+
+def sound(rows: Rows, table: str) -> Rows:
+    """The rows of a table, each after its checksum was compared."""
+    for key, value in rows:
+        unframe(value, table, key)
+        yield key, value
+
+
+def _lengthen(file: Path) -> None:
+    """Pages at the end that were taken and freed again are not written; the header counts them."""
+    needed = needed_bytes(file)
+    if file.stat().st_size < needed:
+        os.truncate(file, needed)
+
+
+def needed_bytes(file: Path) -> int:
+    """How long a file must be for all that its header speaks of."""
+    with lmdb.Environment(str(file), subdir=False, readonly=True, lock=False) as env:
+        return (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+
+
+def sync_file(file: Path) -> None:
+    """Bring what was written to a file to disk."""
+    fd = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def gone_on_failure(partial: Path) -> Iterator[None]:
+    """Remove the file if the block fails."""
+    try:
+        yield
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def refusals_of_the_disk(target: Path) -> Iterator[None]:
+    """Raise our error for one of the disk's, in the words of what was being written."""
+    try:
+        yield
+    except (OSError, lmdb.Error) as error:
+        code = getattr(error, "errno", None) or getattr(error, "code", 0)
+        if code in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise StoreFull(
+                f"no room on the disk for the copy at {target}; it was removed ({error})"
+            ) from error
+        raise StoreError(f"the copy at {target} failed, and was removed: {error}") from error

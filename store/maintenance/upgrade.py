@@ -1,0 +1,253 @@
+"""Turns a store of format 1 into one of today's format: built beside it, then put in its place.
+
+What this module knows of format 1 is written down here, since all other code moves on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lmdb
+
+from ..errors import DamagedStore, StoreError, UnknownFormat
+from ..identifiers import EVADES, event_id_at, place_of_event
+from ..lmdb.environment import DATA_FILE, Environment
+from ..lmdb.frames import Framer, number, unframe
+from ..lmdb.keys import numbered
+from ..lmdb.schema import FOR_PARTITIONS, LOOKALIKE, name_key
+from ..lmdb.store import FORMAT_VERSION, OLD_FORMAT
+from .rewriting import PARTIAL, gone_on_failure, refusals_of_the_disk, sync_file, write_tables
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator
+
+    from ..records import NameKind
+    from .rewriting import Rows
+
+__all__ = ["upgrade"]
+# What others need of the log comes before them; what all the others add to comes last.
+OLD_TABLES = (
+    "log",
+    "streams",
+    "event_ids",
+    "transitions",
+    "queue",
+    "command_ids",
+    "checkpoints",
+    "parked",
+    "parked_at",
+    "decided",
+    "waiting",
+    "timers",
+    "index",
+    "refusals",
+    "snapshots",
+    "meta",
+)
+
+LONGEST_KEY = 511
+
+PACKAGES = {"actors.": "procession.", "store.": "procession.store."}
+"""What our packages were called when errors were parked, and what they are called now."""
+
+
+def upgrade(path: str | os.PathLike[str]) -> bool:
+    """Turn a store of format 1 into one of today's format.
+
+    The new file is built beside the old one and takes its place when all of it is on disk: whenever
+    the upgrade is cut short, one of the two is there and whole.
+
+    Args:
+        path: the store's folder; no process may have the store open
+
+    Returns:
+        whether there was anything to do: False if the store has today's format already
+
+    Raises:
+        LockedStore: the store is open somewhere
+        UnknownFormat: the store has neither format
+        CorruptRecord: a record is damaged; the store stays as it is
+        StoreError: there is no store, or the disk refused; the store stays as it is
+
+    """
+    data = Path(path) / DATA_FILE
+    if not data.is_file():
+        raise StoreError(f"there is no store at {path}")
+    environment = Environment(path, read_only=False, durability="fsync", map_size=1 << 28)
+    try:
+        tables = _open_tables(environment)
+        with environment.read() as txn:
+            raw = txn.get(b"format", db=tables["meta"])
+        found = None if raw is None else unframe(raw, "meta", b"format")
+        if found == FORMAT_VERSION:
+            return False
+        if found != OLD_FORMAT:
+            raise UnknownFormat(
+                f"the store at {path} has format {found}, and this version of Procession turns "
+                f"format {OLD_FORMAT} into {FORMAT_VERSION}; open it with the version that wrote it"
+            )
+        partial = data.with_name(PARTIAL)
+        # Left by an upgrade that was interrupted; no other one runs, since we are the writer.
+        partial.unlink(missing_ok=True)
+        with refusals_of_the_disk(partial), gone_on_failure(partial):
+            with environment.read() as txn:
+                new = _NewTables(txn, tables)
+                write_tables(partial, new.tables(), 4 * data.stat().st_size)
+            sync_file(partial)
+            environment.replace(partial)
+    finally:
+        environment.close()
+    return True
+
+
+def _open_tables(environment: Environment) -> dict[str, Any]:
+    try:
+        return {name: environment.env.open_db(name.encode(), create=False) for name in OLD_TABLES}
+    except lmdb.NotFoundError as error:
+        raise DamagedStore(
+            f"{environment.path} holds an LMDB file that is no Procession store"
+        ) from error
+
+
+class _NewTables:
+    """The rows of today's format, made of those of format 1."""
+
+    def __init__(self, txn: lmdb.Transaction[bytes], tables: dict[str, Any]) -> None:
+        self._txn = txn
+        self._tables = tables
+        self._frame = Framer().frame
+        self._names: set[tuple[NameKind, str]] = set()
+        # Events that had the same id as one whose id came from outside, by position.
+        self._renamed: dict[int, str] = {}
+        self._any_lookalike = False
+        self._change: dict[str, Callable[[bytes, Any], Any]] = {
+            "meta": self._meta,
+            "log": self._event,
+            "event_ids": self._event_id,
+            "transitions": self._transition,
+            "queue": self._command,
+            "parked": self._parked,
+            "decided": self._parked,
+            "waiting": self._waiting,
+            "timers": self._timer,
+            "refusals": self._refusal,
+        }
+
+    def tables(self) -> Iterator[tuple[str, Rows]]:
+        for table in OLD_TABLES:
+            rows = self._rows(table)
+            yield table, self._with_lookalike(rows) if table == "meta" else rows
+        yield "names", self._name_rows()
+        for table in FOR_PARTITIONS:
+            yield table, iter(())
+
+    def _rows(self, table: str) -> Rows:
+        change = self._change.get(table)
+        count = 0
+        with self._txn.cursor(self._tables[table]) as cursor:
+            for key, raw in cursor:
+                count += 1
+                row = unframe(raw, table, key)
+                yield key, raw if change is None else self._frame(key, change(key, row))
+        if count != self._txn.stat(self._tables[table])["entries"]:
+            raise DamagedStore(f"table {table!r} could not be read whole: it is damaged")
+
+    def _with_lookalike(self, meta: Rows) -> Rows:
+        rows = dict(meta)
+        if self._any_lookalike:
+            rows[LOOKALIKE] = self._frame(LOOKALIKE, 1)
+        yield from sorted(rows.items())
+
+    def _name_rows(self) -> Rows:
+        for key, name in sorted((name_key(kind, name), name) for kind, name in self._names):
+            yield key, self._frame(key, name)
+
+    def _meta(self, key: bytes, row: Any) -> Any:
+        return FORMAT_VERSION if key == b"format" else row
+
+    def _event(self, key: bytes, row: list[Any]) -> list[Any]:
+        self._names.add(("event", row[0]))
+        position, named = numbered(key), event_id_at(row[1], row[2])
+        if row[5] is None and self._given(named) not in {0, position}:
+            # Two events of one id: the one that the store named makes way.
+            while self._given(named):
+                named += EVADES
+            self._renamed[position] = row[5] = named
+        return row
+
+    def _event_id(self, key: bytes, position: int) -> int:
+        event_id = key.decode()
+        if place_of_event(event_id) is not None:
+            row = self._look("log", number(position))
+            if row is None or event_id != event_id_at(row[1], row[2]):
+                self._any_lookalike = True
+        return position
+
+    def _transition(self, key: bytes, row: list[Any]) -> list[Any]:
+        self._names.add(("process", key.partition(b"\0")[0].decode()))
+        self._names.update(("command", kind) for _, kind, _ in row[7])
+        position = self._position_of(row[3], row[4], row[5])
+        row[3] = self._renamed.get(position, row[3])
+        return [*row, position]
+
+    def _position_of(self, cause: str, correlation_id: str, seen: int) -> int:
+        """The position of the event of that id which an instance can have handled, or 0."""
+        place = place_of_event(cause)
+        named = 0
+        if place is not None:
+            key = place.stream.encode() + b"\0" + number(place.version)
+            named = self._look("streams", key) or 0
+        for position in (self._given(cause), named):
+            event = self._look("log", number(position)) if 0 < position <= seen else None
+            if event is not None and event[6] == correlation_id:
+                event_id = event[5] or event_id_at(event[1], event[2])
+                if event_id == cause:
+                    return position
+        return 0
+
+    def _given(self, event_id: str) -> int:
+        """The position of the event that was given that id from outside, or 0."""
+        key = event_id.encode()
+        # LMDB looks for no key that it could not hold.
+        return (self._look("event_ids", key) or 0) if 0 < len(key) <= LONGEST_KEY else 0
+
+    def _look(self, table: str, key: bytes) -> Any:
+        raw = self._txn.get(key, db=self._tables[table])
+        return None if raw is None else unframe(raw, table, key)
+
+    def _command(self, key: bytes, row: list[Any]) -> list[Any]:
+        del key
+        self._names.add(("command", row[1]))
+        return row
+
+    def _parked(self, key: bytes, row: list[Any]) -> list[Any]:
+        if row[0]:
+            self._names.add(("process", row[0]))
+        if row[8] is not None:
+            self._command(key, row[8])
+        event_id = self._renamed.get(row[7])
+        if event_id is not None and row[2] == event_id.rstrip(EVADES):
+            row[2] = event_id
+        for before, now in PACKAGES.items():
+            if row[3].startswith(before):
+                row[3] = now + row[3].removeprefix(before)
+                break
+        return row
+
+    def _waiting(self, key: bytes, row: Any) -> Any:
+        self._names.add(("process", key.partition(b"\0")[0].decode()))
+        return row
+
+    def _timer(self, key: bytes, row: list[Any]) -> list[Any]:
+        self._names.add(("process", row[0]))
+        if row[4] is not None:
+            self._command(key, row[4])
+        return row
+
+    def _refusal(self, key: bytes, row: list[Any]) -> list[Any]:
+        self._command(key, row[0])
+        if row[0][7]:
+            self._names.add(("process", row[0][7]))
+        return row
