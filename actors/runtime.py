@@ -9,10 +9,11 @@ import tempfile
 import threading
 import weakref
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
 
 import pykka
 
+from .authoring.aggregate import Aggregate
 from .authoring.process_manager import due_time
 from .clock import Clock, SystemClock, stopwatch
 from .core.carry_out import CommandDelivered
@@ -21,6 +22,7 @@ from .engine.aggregate_actor import CommandMessage
 from .engine.engine import Engine, Options
 from .engine.ingress import Ingress, Receipt, Receipts
 from .engine.pending_replies import Reply
+from .engine.refs import AggregateRef, InstanceRef, RouterRef
 from .errors import TimedOut, WaitingInHandler, shown
 from .messages.identifiers import id_of, looked_for
 from .model.registry import Registry
@@ -40,8 +42,10 @@ from .store import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from .authoring.aggregate import Aggregate
     from .authoring.process_manager import ProcessManager
+    from .engine.aggregate_actor import AggregateActor
+    from .engine.instance_actor import InstanceActor
+    from .engine.router import Router
     from .messages.types import Command, Event
     from .model.domain import Domain
     from .queries.diagnostics import Explanation, StuckInstance
@@ -427,6 +431,57 @@ class Runtime:
         """
         self._refuse_closed()
         return self._reader.get(cls, id)
+
+    @overload
+    def ref(
+        self,
+        cls: type[ProcessManager],
+        id: None = None,
+    ) -> pykka.ActorRef[Router]: ...
+
+    @overload
+    def ref(
+        self,
+        cls: type[ProcessManager],
+        id: object,
+    ) -> pykka.ActorRef[InstanceActor]: ...
+
+    @overload
+    def ref(
+        self,
+        cls: type[Aggregate],
+        id: object,
+    ) -> pykka.ActorRef[AggregateActor]: ...
+
+    def ref(
+        self,
+        cls: type[ProcessManager | Aggregate],
+        id: object = None,  # noqa: A002
+    ) -> pykka.ActorRef[Any]:
+        """A Pykka reference to an actor, which may be asleep.
+
+        An aggregate's takes commands, by `ask` and `tell`. `stop()` passivates the actor when it
+        has done all that it was sent; the next message wakes it, and nothing is lost.
+        `is_alive()` says whether it is awake.
+
+        Args:
+            cls: a process manager or an aggregate
+            id: of the instance or the aggregate; without it, the process manager's router
+
+        Raises:
+            UnknownMessage: the class is in no domain of this runtime
+            InvalidMessage: the id is none
+
+        """
+        engine = self._engine("ref", waits=False)
+        if issubclass(type(cls), type) and issubclass(cls, Aggregate):
+            definition = self._registry.aggregate(cls)
+            stream = f"{definition.category}-{id_of(id, f'for {cls.__name__}')}"
+            return AggregateRef(engine, definition, stream, self.ask, self.tell)
+        process = self._registry.process(cast("type[ProcessManager]", cls))
+        if id is None:
+            return RouterRef(engine.router_of[process.name])
+        return InstanceRef(engine, process.name, id_of(id, f"for {cls.__name__}"))
 
     def history(self, cls: type[ProcessManager], id: object) -> Iterator[Transition]:  # noqa: A002
         """The transitions of one instance, oldest first, read as they are asked for."""

@@ -19,7 +19,7 @@ from .effect_feed import EffectFeeds
 from .event_buffer import EventBuffer
 from .instance_actor import InstanceActor, InstanceShare
 from .journal import Journal
-from .pending_replies import PendingReplies
+from .pending_replies import PendingReplies, Reply
 from .recovery import Recovery
 from .residency import Residency
 from .router import Router
@@ -134,6 +134,7 @@ class Engine:
         parts = parts or Parts()
         self._clock = clock
         self._is_attached = False
+        self._passivating: list[tuple[str, str, Reply[bool]]] = []
         self._stopped: BaseException | None = None
         self.is_closing = False
         self.dispatcher = parts.dispatcher(
@@ -197,6 +198,13 @@ class Engine:
             plans, services, self.effects, self._gate, max_in_flight=most
         )
 
+        self._standing: list[PooledActor] = [
+            self.command_queue,
+            self.timers,
+            self.recovery,
+            *self.routers,
+        ]
+
     def deliver(self, process: str, instance: str, message: InstanceMessage) -> bool:
         """Give a message to an instance; any thread may call this, and nudges afterwards.
 
@@ -210,8 +218,38 @@ class Engine:
         router.send(instance, message)
         return True
 
+    def passivate(self, kind: str, name: str) -> Reply[bool]:
+        """Drop an actor from memory once it has done all that it was sent.
+
+        Args:
+            kind: the process manager's name, or the aggregate's category
+            name: the id within it
+
+        Returns:
+            a future of whether it was awake
+
+        """
+        reply: Reply[bool] = Reply.within(self.services.replies)
+        # The leader looks, since it is the one who knows when the actor is done.
+        self._passivating.append((kind, name, reply))
+        self.dispatcher.nudge()
+        return reply
+
+    def _passivate_asked(self) -> bool:
+        """Passivate what callers asked for and is done; returns whether there was any."""
+        waiting, self._passivating = self._passivating, []
+        for kind, name, reply in waiting:
+            was_dropped = self.residency.passivate(kind, name)
+            if was_dropped is False:
+                self._passivating.append((kind, name, reply))
+            else:
+                reply.set(was_dropped is True)
+        return len(self._passivating) < len(waiting)
+
     def start(self) -> None:
         """Take up where the last run stopped."""
+        for actor in self._standing:
+            actor.on_start()
         self.effect_feeds.start()
         self.dispatcher.start()
         self.command_queue.resume()
@@ -300,6 +338,9 @@ class Engine:
             self._tell_late(late, timeout)
         self.journal.abandon()
         self.services.replies.close()
+        self.residency.let_go()
+        for actor in self._standing:
+            actor.on_stop()
         if not (late or self.journal.has_given_up):
             self.journal.write_checkpoints()
 
@@ -356,7 +397,7 @@ class Engine:
 
     def _flush(self) -> bool:
         # Looked at last, when the routers have noted what the last commit finished.
-        return self.journal.flush() or self.effect_feeds.look()
+        return self.journal.flush() or self.effect_feeds.look() or self._passivate_asked()
 
     def _extend_event_buffer(self, events: list[EventRecord]) -> None:
         self.services.event_buffer.extend(events)

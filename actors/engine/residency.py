@@ -163,6 +163,11 @@ class Residency:
             self._room += len(idle)
             return len(idle)
 
+    def let_go(self) -> None:
+        """Stop every actor: the runtime is closed, and their logs stay."""
+        with self._lock:
+            self._passivate(list(self._awake))
+
     def _passivate(self, keys: list[tuple[str, str]]) -> None:
         """Let go of actors; called with the lock held."""
         for key in keys:
