@@ -32,7 +32,7 @@ class SkippedWhileRefreshing(Exception):
 class UnitOfWork:
     """What an instance has besides its state: who it is, and what the step in hand made.
 
-    `issued` holds commands with what `dump` says and the time they are due, 0 for at once;
+    `issued` holds commands by id, with what `dump` says and the time they are due, 0 for at once;
     `timers` what is set, by name, with None for what is cancelled. `effect` names the after-effect
     that runs, if one does.
     """
@@ -62,7 +62,7 @@ class UnitOfWork:
         self.cause: Cause | None = None
         self.attempt = 1
         self.context: Context | None = None
-        self.issued: list[tuple[Command, bytes, Any, int]] = []
+        self.issued: list[tuple[str, Command, bytes, Any, int]] = []
         self.timers: dict[str, int | None] | None = None
 
     def clear(self) -> None:
@@ -177,7 +177,7 @@ class ProcessManager:
     @property
     def issued(self) -> tuple[Command, ...]:
         """The commands that the step in hand issued so far."""
-        return tuple(command for command, *_ in self._unit.issued)
+        return tuple(command for _, command, *_ in self._unit.issued)
 
     def issue(
         self,
@@ -208,16 +208,16 @@ class ProcessManager:
             if after is not None and at is not None:
                 raise ValueError("issue takes `after` or `at`, not both")
             due = due_time(unit.now, after if after is not None else at)
+        command_id = ""
         for command in commands:
             if not isinstance(command, Command):
                 raise InvalidMessage(
                     f"issue takes commands, not {shown(command)}; events come from aggregates"
                 )
             data, shared = dump(command)
-            unit.issued.append((command, data, shared, due))
-        if not commands:
-            return ""
-        return command_id_at(unit.name, unit.id, unit.version + 1, len(unit.issued) - 1)
+            command_id = command_id_at(unit.name, unit.id, unit.version + 1, len(unit.issued))
+            unit.issued.append((command_id, command, data, shared, due))
+        return command_id
 
     def cancel(self, command_id: str) -> None:
         """Take back a command that is held back; one that has left already stays.

@@ -20,7 +20,6 @@ from ..store import (
     StepExtras,
     TimerRecord,
     TransitionRecord,
-    command_id_at,
     is_issued_by,
 )
 from .cycles import refuse_cycle
@@ -57,7 +56,11 @@ def decide(plan: ProcessPlan, state: ProcessState, stimulus: Stimulus, reads: Re
     """
     decision = Decision(state, EMPTY)
     try:
-        decision.step = take(plan, decision, stimulus, reads)
+        if type(stimulus) is EventDelivered:
+            # As `take` does, with a call less.
+            decision.step = _take_event(plan, decision, stimulus, reads)
+        else:
+            decision.step = take(plan, decision, stimulus, reads)
     except BaseException as error:  # noqa: BLE001 - the class, or a person, decides about it
         decision.step = fail(plan, decision, stimulus, error)
     return decision
@@ -330,9 +333,8 @@ def _transition(
     commands: list[tuple[str, str, bytes]] = []
     queued: list[CommandRecord] = []
     extras: StepExtras | None = None
-    for number, (command, data, shared, due) in enumerate(unit.issued):
+    for command_id, command, data, shared, due in unit.issued:
         kind, stream = plan.registry.address(command)
-        command_id = command_id_at(name, instance, version, number)
         commands.append((command_id, kind, data))
         record = CommandRecord(
             command_id,

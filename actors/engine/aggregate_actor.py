@@ -96,7 +96,7 @@ class AggregateActor(DurableActor[CommandMessage, CommandDecision]):
         try:
             if aggregate is None:
                 aggregate = self._aggregate = load_aggregate(plan, self.stream, services.store)
-            version = aggregate.version
+            version = aggregate._own.version  # noqa: SLF001 - a friend
             delivered.now = services.now()
             decision = carry_out(plan, aggregate, delivered)
         except BaseException as error:

@@ -77,7 +77,7 @@ class TimerService(PooledActor):
     def done(self, message: InstanceMessage, decision: Decision) -> None:
         """An instance is done with a timer, or puts it off; called by the journal."""
         stimulus = message.stimulus
-        assert isinstance(stimulus, TimeoutDue | RetryDue)
+        assert isinstance(stimulus, (TimeoutDue, RetryDue))
         timer = stimulus.timer
         if decision.is_put_off:
             owner = timer.process, timer.instance
