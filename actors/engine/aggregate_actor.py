@@ -79,7 +79,7 @@ class AggregateActor(DurableActor[CommandMessage, CommandDecision]):
     __slots__ = ("_aggregate", "_share", "stream")
 
     def __init__(self, share: AggregateShare, stream: str) -> None:
-        super().__init__(share.services)
+        super().__init__(share.services.dispatcher, share.services.journal)
         self._share = share
         self.stream = stream
         self._aggregate: Aggregate | None = None

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from ..core.carry_out import CommandDecision
     from ..messages.types import Event
     from ..store import CommandRecord, CommandResult, Outcome
+    from .instance_actor import Deliver
     from .residency import Sending
-    from .services import Deliver, Services
+    from .services import Services
 
 __all__ = ["CommandQueue"]
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from ..store import StoreError
-    from .services import Services
+    from .journal import Journal
+    from .pooled_actor import Scheduler
 
 __all__ = ["DurableActor", "PendingStep"]
 
@@ -82,12 +83,12 @@ class DurableActor(PooledActor, Generic[M, D]):
         "touched",
     )
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, dispatcher: Scheduler, journal: Journal) -> None:
         # As the parent's, which is not called: an actor is made for every order and more.
-        self.dispatcher = services.dispatcher
+        self.dispatcher = dispatcher
         self.envelopes = []
         self.scheduled = False
-        self._pending = services.journal.pending
+        self._pending = journal.pending
         self.idle_timeout: timedelta | None = None
         self.touched = 0
         self.sent = 0

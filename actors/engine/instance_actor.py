@@ -31,12 +31,16 @@ from .pending_replies import Reply
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable
+    from typing import TypeAlias
 
     from ..core.ports import Reads
     from ..model.plans import ProcessPlan
-    from ..store import CommandRecord, Outcome
+    from ..store import CommandRecord, Outcome, TimerRecord
     from .services import Services
-    from .timers import TimerService
+
+    # Gives a message to an instance, by its process manager's name and its id; false if no
+    # process manager of that name runs here. Any thread may call it, and nudges afterwards.
+    Deliver: TypeAlias = Callable[[str, str, "InstanceMessage"], bool]
 
 __all__ = ["Giver", "InstanceActor", "InstanceMessage", "InstanceShare"]
 
@@ -51,6 +55,18 @@ class Giver(Protocol):
 
     def done(self, message: InstanceMessage, decision: Decision) -> None:
         """What came of a stimulus is durable; called by the journal, in order."""
+        ...
+
+
+class Timers(Protocol):
+    """What an instance tells of timers."""
+
+    def notice(self, timers: list[TimerRecord]) -> None:
+        """Timers that were just set; called by the journal."""
+        ...
+
+    def release(self, process: str, instance: str) -> None:
+        """An instance goes on: what it put off comes again."""
         ...
 
 
@@ -89,7 +105,7 @@ class InstanceShare:
     services: Services
     plan: ProcessPlan
     reads: Reads
-    timers: TimerService
+    timers: Timers
     enqueue: Callable[[list[CommandRecord]], None]
     wake_router: Callable[[], None]
     counts: Counter[str]
@@ -107,7 +123,7 @@ class InstanceActor(DurableActor[InstanceMessage, Decision]):
     __slots__ = ("_is_loaded", "_looks_again", "_share", "_unreported", "instance", "state")
 
     def __init__(self, share: InstanceShare, instance: str) -> None:
-        super().__init__(share.services)
+        super().__init__(share.services.dispatcher, share.services.journal)
         self._share = share
         self.instance = instance
         self.idle_timeout = share.plan.definition.idle_timeout

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from ..core.decision import Decision
-    from .services import Deliver, Services
+    from .instance_actor import Deliver
+    from .services import Services
 
     Left: TypeAlias = tuple[str, str, InstanceMessage]
 

@@ -7,20 +7,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeAlias
 
     from ..model.registry import Registry
     from ..store import Store
     from .dispatcher import Dispatcher
     from .event_buffer import EventBuffer
-    from .instance_actor import InstanceMessage
     from .journal import Journal
     from .pending_replies import PendingReplies
     from .residency import Residency
-
-    # Gives a message to an instance, by its process manager's name and its id; false if no
-    # process manager of that name runs here. Any thread may call it, and nudges afterwards.
-    Deliver: TypeAlias = Callable[[str, str, InstanceMessage], bool]
 
 __all__ = ["Services"]
 

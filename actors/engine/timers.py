@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from ..clock import Clock
     from ..core.decision import Decision
     from ..store import CommandRecord, Outcome, TimerRecord
-    from .services import Deliver, Services
+    from .instance_actor import Deliver
+    from .services import Services
 
     Identity: TypeAlias = tuple[int, str, str, str, str]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self, overload
 
 from ..authoring.process_manager import due_time
 from ..clock import from_micros
@@ -12,13 +12,12 @@ from ..messages.types import Command, Event
 from .diff import fields, sequences
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from ..authoring.decorators import Due, Refused
     from ..errors import Rejected
     from .rehearsal import Change
-    from .scenario import Scenario
 
 __all__ = ["AggregateOutcome", "Delayed", "ProcessOutcome", "delayed"]
 
@@ -42,10 +41,25 @@ def delayed(command: Command, until: timedelta | datetime) -> Delayed:
     return Delayed(command, until)
 
 
+class GoesOn(Protocol):
+    """What an outcome needs of the scenario that it came of."""
+
+    @property
+    def timeouts(self) -> Iterable[str]:
+        """The timeouts that there are."""
+        ...
+
+    @overload
+    def when(self, what: Command) -> AggregateOutcome: ...
+
+    @overload
+    def when(self, what: Event | Due | Refused) -> ProcessOutcome: ...
+
+
 class _Outcome:
     """What both kinds share."""
 
-    def __init__(self, scenario: Scenario, of: str, what: object) -> None:
+    def __init__(self, scenario: GoesOn, of: str, what: object) -> None:
         self._scenario = scenario
         self._where = f"{of}, when {what!r}"
 
@@ -86,7 +100,7 @@ class AggregateOutcome(_Outcome):
 
     def __init__(
         self,
-        scenario: Scenario,
+        scenario: GoesOn,
         name: str,
         what: Command,
         made: Sequence[Event],
@@ -141,7 +155,7 @@ class ProcessOutcome(_Outcome):
 
     def __init__(
         self,
-        scenario: Scenario,
+        scenario: GoesOn,
         name: str,
         what: object,
         now: int,

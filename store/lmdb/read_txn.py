@@ -1,4 +1,4 @@
-"""Reading without holding on: short transactions, which nobody notices who changes the map."""
+"""Short read transactions, which hold up no thread that changes the map."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import struct
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import lmdb
 
@@ -15,8 +15,6 @@ from ..errors import ClosedError, DamagedStore, InvalidName
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
-
-    from .environment import Environment
 
 __all__ = ["RWLock", "Reading", "SharedReadTxn"]
 
@@ -95,6 +93,26 @@ class Reading:
             _raise_ours(error, self._env.path())
 
 
+class Readable(Protocol):
+    """What a shared transaction needs of the environment that it reads."""
+
+    path: Path
+    read_only: bool
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether it was opened by the process that this one was forked from."""
+        ...
+
+    def check_usable(self) -> None:
+        """Refuse to go on with a closed store, or with that of a parent process."""
+        ...
+
+    def read(self) -> Reading:
+        """A short read transaction."""
+        ...
+
+
 class SharedReadTxn:
     """One read transaction for many short looks, until the next commit makes it old.
 
@@ -104,7 +122,7 @@ class SharedReadTxn:
 
     __slots__ = ("_environment", "_lock", "_reading", "_txn")
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Readable) -> None:
         self._environment = environment
         self._lock = threading.Lock()
         self._reading: Reading | None = None

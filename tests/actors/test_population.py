@@ -50,9 +50,8 @@ class World:
 
     def _wake(self, name: str) -> Sleeper:
         self.made.append(name)
-        journal = SimpleNamespace(pending=[])
-        services: Any = SimpleNamespace(dispatcher=self.dispatcher, journal=journal)
-        actor = Sleeper(services)
+        journal: Any = SimpleNamespace(pending=[])
+        actor = Sleeper(self.dispatcher, journal)
         actor.idle_timeout = self.own_timeout
         return actor
 
