@@ -68,7 +68,7 @@ definition = ProcessDefinition(Fulfilment, "shop")
 
 
 def packed_commands_of(process: ProcessManager) -> list[bytes]:
-    return [packed for _, packed, *_ in process._unit.issued]
+    return [packed for _, _, packed, *_ in process._unit.issued]
 
 
 def is_complete(process: ProcessManager) -> bool:
