@@ -41,6 +41,7 @@ test: $(TEST)
 check: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy -p procession
 	$(BIN)/mypy
 

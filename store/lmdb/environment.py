@@ -26,7 +26,7 @@ from ..errors import (
     StoreError,
     StoreFull,
 )
-from ..maintenance.file_swap import alone, opening, sync_folder
+from .file_swap import alone, opening, sync_folder
 from .read_txn import Reading, RWLock, SharedReadTxn
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import lmdb
 
 from ..errors import DamagedStore, StoreError
 from ..lmdb.environment import DATA_FILE, MAX_TABLES
+from ..lmdb.file_swap import sync_folder
 from ..lmdb.schema import TABLES
 from ..lmdb.store import LmdbStore
-from .file_swap import sync_folder
 from .rewriting import (
     PARTIAL,
     gone_on_failure,

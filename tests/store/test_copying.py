@@ -13,8 +13,8 @@ from typing import Any
 import lmdb
 import pytest
 
+import procession.store.lmdb.file_swap
 import procession.store.maintenance.copying
-import procession.store.maintenance.file_swap
 import procession.store.maintenance.rewriting
 from procession.store import (
     Append,
@@ -33,8 +33,8 @@ from procession.store import (
     compact,
     verify,
 )
+from procession.store.lmdb.file_swap import alone
 from procession.store.lmdb.schema import TABLES
-from procession.store.maintenance.file_swap import alone
 from procession.store.maintenance.rewriting import PARTIAL
 
 ALL = 1_000_000
@@ -196,7 +196,7 @@ def test_whoever_opens_a_store_while_it_is_replaced_gets_the_new_one(
                 (tmp_path / "new" / "data.mdb").replace(path / "data.mdb")
         fcntl.flock(fd, how)
 
-    monkeypatch.setattr(procession.store.maintenance.file_swap, "fcntl", _With(fcntl, flock=flock))
+    monkeypatch.setattr(procession.store.lmdb.file_swap, "fcntl", _With(fcntl, flock=flock))
     with LmdbStore(path, read_only=True) as opened:
         assert opened.last_position() == newest
 
