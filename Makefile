@@ -8,7 +8,7 @@ DEV := $(VENV)/.dev
 # follow; a file that came or went is linked anew.
 SOURCES := pyproject.toml $(shell find actors store -type d -not -name __pycache__)
 
-.PHONY: help demo test check bench docs format profile clean
+.PHONY: help demo test check bench docs format profile pythons mutants clean
 
 help:
 	@echo "make demo     orders through a store on disk, with the worker killed on the way"
@@ -18,6 +18,8 @@ help:
 	@echo "make docs     run the examples of the documents"
 	@echo "make format   format the code"
 	@echo "make profile  where the time of one order goes"
+	@echo "make pythons  all tests on each Python that is there"
+	@echo "make mutants  which changes of the core no test notices"
 	@echo "make clean    remove the virtual environment and caches"
 
 $(BIN)/python:
@@ -61,5 +63,11 @@ format: $(DEV)
 profile: $(DEV)
 	$(BIN)/python -m bench.profile
 
+pythons: $(DEV)
+	$(BIN)/nox
+
+mutants: $(DEV)
+	$(BIN)/python -m tests.mutants
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .nox *.egg-info build

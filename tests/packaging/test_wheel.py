@@ -1,0 +1,123 @@
+"""A wheel puts one package beside a service's own files, and theirs stay theirs."""
+
+import zipfile
+from pathlib import Path
+
+from procession import __version__
+from tests.packaging.conftest import Installed
+
+SERVICE = """
+import sys
+import procession, procession.testing, procession.store
+from procession import Aggregate, Command, Domain, Event, ProcessManager, Runtime, handle
+
+shop = Domain("shop")
+
+class Place(Command):
+    order: str
+
+class Placed(Event):
+    order: str
+
+@shop.register
+class Order(Aggregate, identity="order"):
+    @handle(Place)
+    def place(self, command):
+        return Placed(self.id)
+
+@shop.register
+class Handling(ProcessManager, correlate="order"):
+    done: bool = False
+
+    @handle(Placed, start=True, end=True)
+    def on_placed(self, event):
+        self.done = True
+
+with Runtime.ephemeral(shop) as runtime:
+    assert runtime.ask(Place("a")) == [Placed("a")]
+    runtime.settle(timeout=30)
+    assert runtime.get(Handling, "a").state == {"done": True}
+"""
+
+
+def test_a_wheel_holds_one_package_and_its_command(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        tops = {name.split("/")[0] for name in names}
+        info = f"procession-{__version__}.dist-info"
+        assert tops == {"procession", info}
+        for module in ("testing", "store", "core", "engine", "store/lmdb"):
+            assert f"procession/{module}/__init__.py" in names
+        assert "procession/py.typed" in names
+        entry_points = archive.read(f"{info}/entry_points.txt").decode()
+        assert "procession = procession.cli:main" in entry_points
+        metadata = archive.read(f"{info}/METADATA").decode()
+    for line in (
+        "Name: procession",
+        f"Version: {__version__}",
+        "License-Expression: Apache-2.0",
+        "Author: The Procession maintainers",
+        "Requires-Python: >=3.11",
+    ):
+        assert line in metadata
+
+
+def test_a_wheel_holds_every_module_of_the_checkout(wheel: Path) -> None:
+    root = Path(__file__).parents[2]
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    for folder, package in (("actors", "procession"), ("store", "procession/store")):
+        for file in (root / folder).rglob("*.py"):
+            assert f"{package}/{file.relative_to(root / folder)}" in names
+
+
+def test_a_service_with_a_module_called_store_runs(installed: Installed, tmp_path: Path) -> None:
+    (tmp_path / "store.py").write_text("mine = 'the shop around the corner'\n")
+    (tmp_path / "service.py").write_text(
+        SERVICE + "\nimport store\nassert store.mine\nprint(store.__file__)\n"
+    )
+    told = installed.run("service.py", folder=tmp_path)
+    assert told.strip() == str(tmp_path / "store.py")
+
+
+def test_a_service_with_packages_called_actors_and_store_runs(
+    installed: Installed, tmp_path: Path
+) -> None:
+    for name in ("actors", "store"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"mine = {name!r}\n")
+        (tmp_path / name / "errors.py").write_text("")
+    (tmp_path / "service.py").write_text(
+        "import actors.errors, store.errors\n"
+        + SERVICE
+        + "\nassert (actors.mine, store.mine) == ('actors', 'store')\n"
+        + "assert procession.store is not store and procession.errors is not actors.errors\n"
+    )
+    installed.run("service.py", folder=tmp_path)
+
+
+def test_packages_of_these_names_from_an_index_do_no_harm(
+    installed: Installed, tmp_path: Path
+) -> None:
+    index = tmp_path / "index"
+    for name in ("actors", "store"):
+        (index / name).mkdir(parents=True)
+        (index / name / "__init__.py").write_text(f"theirs = {name!r}\n")
+    (tmp_path / "service.py").write_text(
+        f"import sys\nsys.path.append({str(index)!r})\nimport actors, store\n"
+        + SERVICE
+        + "\nassert (actors.theirs, store.theirs) == ('actors', 'store')\n"
+    )
+    installed.run("service.py", folder=tmp_path)
+
+
+def test_the_command_tells_its_version_and_verifies_a_store(
+    installed: Installed, tmp_path: Path
+) -> None:
+    told = installed.run("-m", "procession", "--version", folder=tmp_path)
+    assert told.strip() == f"procession {__version__}"
+    service = SERVICE.replace("Runtime.ephemeral(shop)", 'Runtime("var/shop", shop)')
+    (tmp_path / "service.py").write_text(service)
+    installed.run("service.py", folder=tmp_path)
+    told = installed.run("-m", "procession", "verify", "var/shop", folder=tmp_path)
+    assert told.endswith("0 findings\n")
