@@ -66,7 +66,8 @@ profile: $(DEV)
 pythons: $(DEV)
 	$(BIN)/nox
 
-mutants: $(DEV)
+mutants: $(TEST)
+	$(BIN)/python -m pip install --quiet --config-settings editable_mode=strict --editable ".[test,mutation]"
 	$(BIN)/python -m tests.mutants
 
 clean:
