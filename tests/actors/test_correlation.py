@@ -640,3 +640,39 @@ def test_an_async_function_cannot_correlate() -> None:
 
     with pytest.raises(DefinitionError, match=r"Wrong\.on_ordered: .* is `async def`"):
         Domain("shop").register(Wrong)
+
+
+WRITERS = {"payment": lambda process, value: setattr(process, "payment_id", value)}
+
+
+def test_an_event_whose_key_no_instance_has_yet_waits_for_those_before_it() -> None:
+    notes = Domain("notes")
+
+    @notes.register
+    class Noted(ProcessManager, correlate="order_id"):
+        payment_id: Indexed[str] = ""
+        settled: list[int] = []
+
+        @handle(Ordered, start=True)
+        def on_ordered(self, event: Ordered) -> None: ...
+
+        @handle(PaymentStarted)
+        def on_payment_started(self, event: PaymentStarted) -> None:
+            # No reader of the code can tell that a learnt key is set here.
+            WRITERS["payment"](self, event.payment_id)
+
+        @handle(PaymentSettled, correlate={"payment_id": "payment_ref"})
+        def on_payment_settled(self, event: PaymentSettled) -> None:
+            self.settled.append(event.amount)
+
+    assert PaymentStarted not in notes.processes[Noted].teachers
+    with Runtime.ephemeral(notes) as runtime:
+        # All of them are committed at once, so the router meets them in one turn.
+        go(
+            runtime,
+            *(Ordered(f"o{number}") for number in range(20)),
+            *(PaymentStarted(f"o{number}", f"p{number}") for number in range(20)),
+            *(PaymentSettled(f"p{number}", number) for number in range(20)),
+        )
+        for number in range(20):
+            assert state(runtime, Noted, f"o{number}")["settled"] == [number]

@@ -333,3 +333,67 @@ def test_a_refresh_whose_handler_fails_leaves_the_instance_as_it_was(
         view = runtime.get(Loan, "b")
         assert view is not None
         assert view.state["days"] == 35
+
+
+# An id that had several runs
+
+
+class Opened(Event):
+    visit: str
+    reason: str
+
+
+class Treated(Event):
+    visit: str
+    by: str
+
+
+class Left(Event):
+    visit: str
+
+
+ward = Domain("ward")
+
+
+@ward.register
+class Visit(ProcessManager, correlate="visit", restart=True):
+    visit: str = ""
+    reason: str = ""
+    treated: list[str] = []
+
+    # What a later version of the code does differently.
+    mark: ClassVar[str] = ""
+
+    @handle(Opened, start=True)
+    def on_opened(self, event: Opened) -> None:
+        self.reason = event.reason
+
+    @handle(Treated)
+    def on_treated(self, event: Treated) -> None:
+        self.treated.append(event.by + Visit.mark)
+
+    @handle(Left, end=True)
+    def on_left(self, event: Left) -> None: ...
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_refresh_of_an_id_that_was_started_again_gives_the_state_of_its_last_run(
+    is_over: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [
+        [Opened("v", "fever"), Treated("v", "ada"), Treated("v", "ben"), Left("v")],
+        [Opened("v", "cough"), Treated("v", "cem"), Left("v")],
+        [Opened("v", "a wound"), Treated("v", "dia")],
+    ]
+    if is_over:
+        runs[-1].append(Left("v"))
+    with Runtime.ephemeral(ward) as runtime:
+        for event in (one for run in runs for one in run):
+            runtime.publish(event, stream="ward::visit-v")
+        runtime.settle(timeout=10)
+        monkeypatch.setattr(Visit, "mark", "!")
+        assert runtime.refresh(Visit, "v") == 1
+        view = runtime.get(Visit, "v")
+        assert view is not None
+        assert view.state == {"visit": "v", "reason": "a wound", "treated": ["dia!"]}
+        assert view.is_complete is is_over

@@ -1,7 +1,7 @@
 """Changes of the core that no test notices: ``python -m tests.mutants --most 100``.
 
-A copy of the checkout is changed, one place at a time, and the tests of what the core decides run on
-each. What survives is printed, with the change; either a test is missing, or the change is none.
+A copy of the checkout is changed, one place at a time, and the tests of what the core decides run
+on each. What survives is printed, with the change; either a test is missing, or the change is none.
 """
 
 from __future__ import annotations

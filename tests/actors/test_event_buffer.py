@@ -1,0 +1,83 @@
+"""The event buffer: the newest events in memory, all others from the store; promise 8."""
+
+from typing import Any
+
+import pytest
+
+from procession.engine.event_buffer import EventBuffer
+from procession.store import EventRecord
+
+SIZE = 8
+
+
+class Log:
+    """A store's log, which notes what is read of it."""
+
+    def __init__(self) -> None:
+        self.records: list[EventRecord] = []
+        self.read: list[int] = []
+
+    def last_position(self) -> int:
+        return len(self.records)
+
+    def read_log(self, after: int, limit: int) -> list[EventRecord]:
+        self.read.append(after)
+        return self.records[after : after + limit]
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+@pytest.fixture
+def buffer(log: Log) -> EventBuffer:
+    store: Any = log
+    return EventBuffer(store, SIZE)
+
+
+def commit(log: Log, buffer: EventBuffer, count: int) -> None:
+    first = len(log.records) + 1
+    made = [
+        EventRecord("shop.Made.v1", "shop::x-1", at, 0, b"", f"e{at}", "", position=at)
+        for at in range(first, first + count)
+    ]
+    log.records += made
+    buffer.extend(made)
+
+
+def positions(records: list[EventRecord]) -> list[int]:
+    return [one.position for one in records]
+
+
+@pytest.mark.parametrize("together", [1, 3, 50])
+def test_it_forgets_old_events_however_many_come(
+    log: Log, buffer: EventBuffer, together: int
+) -> None:
+    for _ in range(200):
+        commit(log, buffer, together)
+        assert len(buffer._events) <= 2 * SIZE + together
+    assert buffer.last == 200 * together
+
+
+def test_the_newest_events_come_from_memory(log: Log, buffer: EventBuffer) -> None:
+    commit(log, buffer, 100)
+    assert positions(buffer.after(100 - SIZE, 3)) == [93, 94, 95]
+    assert positions(buffer.after(99, 10)) == [100]
+    assert buffer.after(100, 10) == []
+    assert log.read == []
+
+
+def test_older_events_come_from_the_store(log: Log, buffer: EventBuffer) -> None:
+    for _ in range(30):
+        commit(log, buffer, 5)
+    assert positions(buffer.after(0, 3)) == [1, 2, 3]
+    assert log.read == [0]
+
+
+def test_every_position_gives_the_events_behind_it(log: Log, buffer: EventBuffer) -> None:
+    for count in (1, 7, 2, 9, 30, 1, 1, 4):
+        commit(log, buffer, count)
+        last = len(log.records)
+        for after in range(last + 1):
+            assert positions(buffer.after(after, 5)) == list(range(after + 1, last + 1))[:5]
