@@ -48,4 +48,5 @@ PROGRAMS = (
     Program(13, "hot_instance", (), ("--events", "2000", "--instances", "100"), 120),
     Program(14, "history", (), ("--transitions", "500", "--tries", "20"), 120),
     Program(15, "disk", (), ("--orders", "500"), 300),
+    Program(16, "instructions", (), ("--orders", "40"), 300),
 )

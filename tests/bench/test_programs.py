@@ -10,6 +10,7 @@ import importlib
 import io
 import json
 import math
+import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -63,10 +64,16 @@ def ran(module: str) -> Ran:
     [
         pytest.param(
             one,
-            marks=pytest.mark.skipif(
-                one.module == "real_log" and not HAS_LOG,
-                reason="the real log is not in ../shared/eventlogs",
-            ),
+            marks=[
+                pytest.mark.skipif(
+                    one.module == "real_log" and not HAS_LOG,
+                    reason="the real log is not in ../shared/eventlogs",
+                ),
+                pytest.mark.skipif(
+                    one.module == "instructions" and shutil.which("valgrind") is None,
+                    reason="valgrind, which counts instructions, is not here",
+                ),
+            ],
         )
         for one in PROGRAMS
         if one.row != 2  # the program of the first figure

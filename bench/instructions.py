@@ -1,0 +1,108 @@
+"""Instructions: what the processor does for one order, however busy the machine is.
+
+    python -m bench.instructions --orders 1000
+
+Valgrind counts the instructions of two runs of different sizes, each in a process of its own; their
+difference, divided by the difference of the sizes, is what one order costs: start-up and closing
+are in both and fall out. The same is done for the bare loop. It is fair because both do the same
+orders with one thread and without fsync, and repeatable to within a percent: hashes have a fixed
+seed, and what else the machine does is not counted. Without valgrind there is no figure, and the
+program says so.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from procession import Runtime
+
+from .measure import Figure, present, program
+from .three_step_order import measure_ceiling, order
+from .workload import shop
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT = Path(__file__).parents[1]
+TOGETHER = 200
+COUNTED = re.compile(r"I\s+refs:\s+([\d,]+)")
+
+
+def measure(orders: int) -> list[Figure]:
+    ours, bare = (_an_order(which, orders) for which in ("ours", "bare"))
+    return [
+        Figure(
+            row=16,
+            what="instructions for an order",
+            value=round(ours),
+            unit="instructions",
+            reach=430_000,
+            better="at most",
+            details={
+                "bare_loop": round(bare),
+                "against_the_bare_loop": round(ours / bare, 3),
+                "orders": orders,
+            },
+        )
+    ]
+
+
+def _an_order(which: str, orders: int) -> float:
+    few = max(1, orders // 4)
+    return (_instructions(which, orders) - _instructions(which, few)) / (orders - few)
+
+
+def _instructions(which: str, orders: int) -> int:
+    """Of a whole process that carries out so many orders."""
+    # The file is where callgrind's kin write what they counted; it is not wanted.
+    command = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
+    command += [sys.executable, "-m", "bench.instructions", "--run", which, "--orders", str(orders)]
+    done = subprocess.run(
+        command,
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONHASHSEED": "0"},
+    )
+    found = COUNTED.search(done.stderr)
+    if found is None:
+        raise RuntimeError(f"valgrind did not say how many instructions it counted: {done.stderr}")
+    return int(found[1].replace(",", ""))
+
+
+def _carry_out(which: str, orders: int) -> None:
+    """What is counted."""
+    with TemporaryDirectory(prefix="procession-bench-") as folder:
+        if which == "bare":
+            measure_ceiling(Path(folder) / "bare", orders)
+            return
+        with Runtime(folder, shop, durability="none", workers=1) as runtime:
+            for start in range(0, orders, TOGETHER):
+                end = min(start + TOGETHER, orders)
+                runtime.tell_many([order(number) for number in range(start, end)])
+            runtime.settle()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = program("instructions", __doc__)
+    parser.add_argument("--orders", type=int, default=1_000)
+    parser.add_argument("--run", choices=("ours", "bare"), help="carry out orders, to be counted")
+    options = parser.parse_args(arguments)
+    if options.run is not None:
+        _carry_out(options.run, options.orders)
+    elif shutil.which("valgrind") is None:
+        present([], as_json=options.json, skipped="valgrind is not here; install it")
+    else:
+        present(measure(options.orders), as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()
