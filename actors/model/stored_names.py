@@ -74,14 +74,13 @@ def check_stored_names(
         else:
             namesakes = _namesakes(kind, name, registry)
             if namesakes:
-                wrong.append(_lost_message(kind, name, namesakes))
+                wrong.append(_lost_message(kind, name, namesakes, registry))
     if wrong:
         raise DefinitionError("\n".join(wrong))
 
 
 def _lost_process(name: str, registry: Registry, seen: set[str]) -> str:
     likely = _likely(name, [one for one in registry.processes.values() if one.name not in seen])
-    domain = name.partition(".")[0]
     if likely is None:
         renamed, cls = "the class was renamed", "NewName"
     else:
@@ -90,9 +89,16 @@ def _lost_process(name: str, registry: Registry, seen: set[str]) -> str:
     return (
         f"the store holds the work of a process manager called {name}, and no class here is "
         f"called so. If {renamed}, keep the old one: `class {cls}(ProcessManager, "
-        f'name="{name}", ...)`; if the class is elsewhere, give the runtime its domain {domain} as '
-        f'well; if the class is gone for good, open the store with `retired=["{name}"]`'
+        f'name="{name}", ...)`; {_missing(name, registry)}; if the class is gone for good, open '
+        f'the store with `retired=["{name}"]`'
     )
+
+
+def _missing(name: str, registry: Registry) -> str:
+    domain = name.partition(".")[0]
+    if any(one.name == domain for one in registry.domains):
+        return f"if the class is not registered, `{domain}.register(...)` it"
+    return f"if the class is elsewhere, give the runtime its domain {domain} as well"
 
 
 def _likely(name: str, fresh: list[ProcessDefinition]) -> ProcessDefinition | None:
@@ -114,15 +120,20 @@ def _namesakes(kind: NameKind, name: str, registry: Registry) -> dict[str, type[
         for other, cls in registry.classes().items()
         if issubclass(cls, Event) == (kind == "event")
     }
+    externals = {split(one)[0] for domain in registry.domains for one in domain.externals.values()}
+    if base in known or base in externals:
+        return {}
     short = base.partition(".")[2]
     return {
         other: cls
         for other_base, (other, cls) in known.items()
-        if base not in known and other_base.partition(".")[2] == short
+        if other_base.partition(".")[2] == short
     }
 
 
-def _lost_message(kind: NameKind, name: str, namesakes: dict[str, type[Message]]) -> str:
+def _lost_message(
+    kind: NameKind, name: str, namesakes: dict[str, type[Message]], registry: Registry
+) -> str:
     base, version = split(name)
     domain, _, short = base.partition(".")
     other, cls = min(namesakes.items())
@@ -136,7 +147,7 @@ def _lost_message(kind: NameKind, name: str, namesakes: dict[str, type[Message]]
     return (
         f"the store holds {what} called {name}, which no class here reads; {cls.__qualname__} is "
         f"called {other}. If they are of that class, keep their name: `class {cls.__name__}"
-        f"({cls.__mro__[1].__name__}, {kept})` or `{domain}.register({cls.__name__})`{older}; if "
-        f"their class is elsewhere, give the runtime its domain {domain} as well; if their class "
-        f'is gone for good, open the store with `retired=["{name}"]`'
+        f"({cls.__mro__[1].__name__}, {kept})` or `{domain}.register({cls.__name__})`{older}; "
+        f"{_missing(name, registry)}; if the class is gone for good, open the store with "
+        f'`retired=["{name}"]`'
     )
