@@ -54,6 +54,9 @@ class AggregateDefinition:
         appliers = {handler.name for handler in handlers_of(cls, Aggregate, "apply").values()}
         deciding = [f for name, f in methods_of(cls, Aggregate).items() if name not in appliers]
         self.events = classes_named_in(deciding, Event, of=cls)
+        """The events that the code of its handlers names."""
+        self.makes = frozenset((*self.events, *self.appliers))
+        """Those, and the events that it applies, which its code may find in other ways."""
         self._check_appliers()
         self._refuse_upcasters()
         self.snapshots = Snapshots(
@@ -98,7 +101,7 @@ class AggregateDefinition:
         answer = handler.function(aggregate, command)
         made: list[tuple[Event, bytes, Any]] = []
         # What it is known to make is told faster than what is an event.
-        is_one = type(answer) in self.events or isinstance(answer, Event)
+        is_one = type(answer) in self.makes or isinstance(answer, Event)
         for event in (answer,) if is_one else _events(answer, aggregate):
             codec = codecs[type(event)]
             packed, own = codec.exchange(event)

@@ -60,7 +60,7 @@ def findings_in(
 
     """
     takers = {command: taker for taker in aggregates for command in taker.handlers}
-    made = {event for aggregate in aggregates for event in (*aggregate.events, *aggregate.appliers)}
+    made = {event for aggregate in aggregates for event in aggregate.makes}
     found: list[DesignFinding] = []
     for aggregate in aggregates:
         found += _never_made(aggregate)

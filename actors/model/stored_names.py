@@ -7,21 +7,27 @@ of a message would reach nothing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from ..errors import DefinitionError
 from ..messages.types import Event
+from ..store import CorruptRecord
 from .upcasting import split
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..messages.types import Message
     from ..store import NameKind
     from .process_definition import ProcessDefinition
     from .registry import Registry
 
 __all__ = ["check_stored_names", "retired_names"]
+
+logger = logging.getLogger("procession")
 
 
 def retired_names(retired: Iterable[str], registry: Registry) -> frozenset[str]:
@@ -63,7 +69,7 @@ def check_stored_names(
         DefinitionError: for all of these names, with what to do about each
 
     """
-    seen = list(names)
+    seen = list(_readable(names))
     processes = {name for kind, name in seen if kind == "process"}
     wrong: list[str] = []
     for kind, name in seen:
@@ -77,6 +83,14 @@ def check_stored_names(
                 wrong.append(_lost_message(kind, name, namesakes, registry))
     if wrong:
         raise DefinitionError("\n".join(wrong))
+
+
+def _readable(names: Iterable[tuple[NameKind, str]]) -> Iterator[tuple[NameKind, str]]:
+    try:
+        yield from names
+    except CorruptRecord as error:
+        # The store writes a damaged name again when the name is used next, and goes on till then.
+        logger.warning("the names behind this one are not compared with the classes: %s", error)
 
 
 def _lost_process(name: str, registry: Registry, seen: set[str]) -> str:

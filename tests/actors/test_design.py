@@ -26,6 +26,7 @@ from procession import (
     rejected,
     timeout,
 )
+from procession.testing import Scenario
 
 
 class Place(Command):
@@ -445,6 +446,7 @@ def test_an_applied_event_that_only_data_leads_to_works_and_is_named_by_an_annot
         view = runtime.get(Looking, "o1")
         assert view is not None
         assert view.state == {"printed": True}
+    Scenario(domain, Looking).given(Printed("o1")).when(Archive("o1")).state(printed=True)
 
 
 # unmade-event

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import lmdb
 import pytest
 
 from procession import (
@@ -27,6 +28,8 @@ from procession.testing import VirtualClock
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from procession.store import StoreFinding
 
 
 class Placed(Event):
@@ -367,3 +370,20 @@ def test_an_event_of_another_context_is_read_by_the_class_that_stands_for_it(
     billing.register_external_event(Elsewhere, "sales.Placed.v1")
     with opened(tmp_path, billing) as runtime:
         assert [one.event for one in runtime.events()] == [Elsewhere("o1")]
+
+
+def test_a_damaged_name_is_logged_and_keeps_no_store_closed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, findings: list[StoreFinding]
+) -> None:
+    sell(tmp_path)
+    with lmdb.open(str(tmp_path), max_dbs=32) as environment:
+        table = environment.open_db(b"names")
+        with environment.begin(table, write=True) as txn, txn.cursor() as cursor:
+            cursor.first()
+            cursor.put(cursor.key(), b"damaged")
+    with opened(tmp_path, domain("shop", Card, Fulfilment)) as runtime:
+        runtime.settle(timeout=10)
+        assert charges(runtime) == [1, 1, 1]
+    assert "are not compared with the classes" in caplog.text
+    assert any(one.table == "names" for one in findings)
+    findings.clear()
