@@ -19,6 +19,7 @@ from .clock import Clock, SystemClock, stopwatch
 from .core.carry_out import CommandDelivered
 from .engine.admin import Admin
 from .engine.aggregate_actor import CommandMessage
+from .engine.effect_feed import processes_with_effects
 from .engine.engine import Engine, Options
 from .engine.ingress import Ingress, Receipt, Receipts
 from .engine.pending_replies import Reply
@@ -147,7 +148,8 @@ class Runtime:
         self._running: Engine | None = None
         if not read_only:
             try:
-                check_stored_names(self._store.scan_names(), registry, gone)
+                with_effects = processes_with_effects(self._store)
+                check_stored_names(self._store.scan_names(), with_effects, registry, gone)
                 self._running = Engine(self._store, registry, clock, options)
                 self._running.start()
             except BaseException:

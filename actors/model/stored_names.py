@@ -56,12 +56,16 @@ def retired_names(retired: Iterable[str], registry: Registry) -> frozenset[str]:
 
 
 def check_stored_names(
-    names: Iterable[tuple[NameKind, str]], registry: Registry, retired: frozenset[str]
+    names: Iterable[tuple[NameKind, str]],
+    with_effects: Iterable[str],
+    registry: Registry,
+    retired: frozenset[str],
 ) -> None:
     """Refuse to open a store for writing while one of its names seems to have lost its class.
 
     Args:
         names: that the store has seen, by kind
+        with_effects: names of process managers that had after-effects, and perhaps nothing else
         registry: all classes
         retired: the names that are accepted as gone
 
@@ -69,7 +73,8 @@ def check_stored_names(
         DefinitionError: for all of these names, with what to do about each
 
     """
-    seen = list(_readable(names))
+    seen = dict.fromkeys(_readable(names))
+    seen |= {("process", name): None for name in with_effects}
     processes = {name for kind, name in seen if kind == "process"}
     wrong: list[str] = []
     for kind, name in seen:

@@ -193,6 +193,30 @@ def test_all_that_a_process_manager_does_bears_the_name_that_it_was_given(tmp_pa
     assert {name for kind, name in names_in(tmp_path) if kind == "process"} == {"Old.Fulfilment"}
 
 
+def test_a_renamed_process_manager_that_has_effects_alone_is_refused_and_repeats_none(
+    tmp_path: Path,
+) -> None:
+    letters: list[str] = []
+
+    class Letters(ProcessManager, stateless=True):
+        @after(Placed)
+        def write(self, event: Placed) -> None:
+            letters.append(event.order_id)
+
+    class Mail(Letters): ...
+
+    class KeptMail(Letters, name="shop.Letters"): ...
+
+    with opened(tmp_path, domain("shop", Letters)) as runtime:
+        runtime.publish(Placed("o1"), stream="web-o1")
+        runtime.settle(timeout=10)
+    message = refused(tmp_path, domain("shop", Mail))
+    assert 'Mail(ProcessManager, name="shop.Letters", ...)' in message
+    with opened(tmp_path, domain("shop", KeptMail)) as runtime:
+        runtime.settle(timeout=10)
+    assert letters == ["o1"]
+
+
 def test_a_process_manager_of_a_domain_that_was_renamed_is_refused(tmp_path: Path) -> None:
     sell(tmp_path)
     lines = refused(tmp_path, domain("market", Card, Fulfilment)).splitlines()
