@@ -19,6 +19,7 @@ from .clock import Clock, SystemClock, stopwatch
 from .core.carry_out import CommandDelivered
 from .engine.admin import Admin
 from .engine.aggregate_actor import CommandMessage
+from .engine.effect_feed import processes_with_effects
 from .engine.engine import Engine, Options
 from .engine.ingress import Ingress, Receipt, Receipts
 from .engine.pending_replies import Reply
@@ -26,6 +27,7 @@ from .engine.refs import AggregateRef, InstanceRef, RouterRef
 from .errors import TimedOut, WaitingInHandler, shown
 from .messages.identifiers import id_of, looked_for
 from .model.registry import Registry
+from .model.stored_names import check_stored_names, retired_names
 from .queries.diagnostics import Explainer
 from .queries.reader import Reader
 from .queries.trace import Tracer
@@ -87,12 +89,15 @@ class Runtime:
         largest_commit: most steps in one transaction
         max_chain: the longest chain of events that make one another by commands
         effect_threads: most after-effects that run at once
+        retired: names of process managers, and wire names of messages, whose classes are gone for
+            good: what the store holds of them stays there, and nothing takes it up
 
     Attributes:
         clock: the clock it runs by; a `VirtualClock` has `advance`
 
     Raises:
-        DefinitionError: the domains do not fit together
+        DefinitionError: the domains do not fit together, or a name that the store has seen has lost
+            its class
         LockedStore: the store is open for writing elsewhere
         UnknownFormat: another version wrote the store
         DamagedStore: the store is truncated, or no store
@@ -114,6 +119,7 @@ class Runtime:
         largest_commit: int = 4_096,
         max_chain: int = 1_000,
         effect_threads: int = 4,
+        retired: Iterable[str] = (),
     ) -> None:
         options = Options(
             workers=workers,
@@ -128,6 +134,7 @@ class Runtime:
         # Whatever was given: who gave a `VirtualClock` calls its `advance` here.
         self.clock: Any = clock
         self._registry = registry = Registry(domains)
+        gone = retired_names(retired, registry)
         self._path = path
         self._is_closed = False
         # Removes the folder of one that is ephemeral.
@@ -141,6 +148,8 @@ class Runtime:
         self._running: Engine | None = None
         if not read_only:
             try:
+                with_effects = processes_with_effects(self._store)
+                check_stored_names(self._store.scan_names(), with_effects, registry, gone)
                 self._running = Engine(self._store, registry, clock, options)
                 self._running.start()
             except BaseException:

@@ -32,6 +32,10 @@ counters = Domain("counters")
 """One aggregate that answers a command with one event, to which nobody listens."""
 
 
+cases.register(Opened, Noted)
+counters.register(Counted)
+
+
 @cases.register
 class Case(ProcessManager, correlate="case"):
     case: str = ""

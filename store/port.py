@@ -137,6 +137,10 @@ class Store(Protocol):
         """The position up to which that router is done, or 0."""
         ...
 
+    def scan_checkpoints(self) -> Iterator[tuple[str, int]]:
+        """All routers that have a checkpoint, each with the position up to which it is done."""
+        ...
+
     def parked_as(self, number: int) -> ParkedRecord | None:
         """What is parked under a number and not yet decided."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -22,7 +23,20 @@ if TYPE_CHECKING:
     from .decorators import Correlate
     from .retry import Decision, Retry
 
-__all__ = ["ProcessManager", "SkippedWhileRefreshing", "UnitOfWork", "due_time", "state_type_of"]
+__all__ = [
+    "LONGEST_NAME",
+    "ProcessManager",
+    "SkippedWhileRefreshing",
+    "UnitOfWork",
+    "due_time",
+    "state_type_of",
+]
+
+
+LONGEST_NAME = 100
+"""Bytes of a process manager's name, which is part of its instances' keys."""
+
+_NAME = re.compile(r"\w+\.\w+")
 
 
 class SkippedWhileRefreshing(Exception):
@@ -90,6 +104,8 @@ class ProcessManager:
     instance.
 
     Class keywords:
+        name: ``<Domain>.<name>``, under which its instances are stored, whatever the class is
+            called; without it, the names of the domain and the class. A subclass has its own
         correlate: how an event names its instance: the name of its field, a mapping from the
             field of this class to the event's, a function of the event, or `ALL`
         streams: only events of these categories and aggregate classes
@@ -108,10 +124,12 @@ class ProcessManager:
     __slots__ = ("_unit",)
 
     __procession_options__: ClassVar[dict[str, Any]] = {}
+    __procession_name__: ClassVar[str | None] = None
 
     def __init_subclass__(
         cls,
         *,
+        name: str | None = None,
         correlate: Correlate | None = None,
         streams: Iterable[str | type] | None = None,
         early: Literal["skip", "hold", "park"] | None = None,
@@ -135,10 +153,13 @@ class ProcessManager:
         try:
             super().__init_subclass__(**keywords)
         except TypeError:
-            refuse_keywords(cls, keywords, given)
+            refuse_keywords(cls, keywords, ("name", *given))
             raise
+        if name is not None:
+            _check_name(cls, name)
+        cls.__procession_name__ = name
         cls.__procession_options__ = cls.__procession_options__ | {
-            name: value for name, value in given.items() if value is not None
+            option: value for option, value in given.items() if value is not None
         }
 
     def __init__(self, id: str = "", **fields: Any) -> None:  # noqa: A002 - the public word
@@ -283,6 +304,20 @@ class ProcessManager:
         if unit.timers is None:
             unit.timers = {}
         unit.timers[name] = due
+
+
+def _check_name(cls: type, name: object) -> None:
+    where = f"{cls.__qualname__}: name={shown(name)}"
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise DefinitionError(
+            f"{where} is no name of a process manager; write it as "
+            f'"<Domain>.<name>", such as "Shop.{cls.__name__}"'
+        )
+    if len(name.encode()) > LONGEST_NAME:
+        raise DefinitionError(
+            f"{where} has {len(name.encode())} bytes; a name has at most {LONGEST_NAME}, so "
+            f"shorten it"
+        )
 
 
 def _listed(cls: type, streams: Iterable[str | type] | None) -> tuple[str | type, ...] | None:

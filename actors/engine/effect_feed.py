@@ -19,18 +19,18 @@ from .effect_executor import EffectExecutor, EffectJob
 from .pooled_actor import PooledActor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import TypeAlias
 
     from ..authoring.decorators import Handler
     from ..authoring.process_manager import ProcessManager
     from ..model.plans import ProcessPlan
-    from ..store import EventRecord, ParkedRecord
+    from ..store import EventRecord, ParkedRecord, Store
     from .services import Services
 
     Verdict: TypeAlias = tuple[str, int, str | None]
 
-__all__ = ["EffectFeed", "EffectFeeds"]
+__all__ = ["EffectFeed", "EffectFeeds", "processes_with_effects"]
 
 logger = logging.getLogger("procession")
 
@@ -38,6 +38,17 @@ PAGE = 256
 
 STRIDE = 10_000
 """Events without effects that may pass before the position is written for their sake."""
+
+
+SINCE = "since:"
+"""What stands before the name of the checkpoint which says that there ever were effects."""
+
+
+def processes_with_effects(store: Store) -> Iterator[str]:
+    """The names of the process managers that had after-effects in a store."""
+    for name, _ in store.scan_checkpoints():
+        if name.startswith(SINCE):
+            yield name.removeprefix(SINCE)
 
 
 class EffectFeed(PooledActor):
@@ -70,7 +81,7 @@ class EffectFeed(PooledActor):
         self._under_way: dict[int, int] = {}
         self._in_hand = 0
         self._name = f"after:{plan.name}"
-        self._since_name = f"since:{plan.name}"
+        self._since_name = f"{SINCE}{plan.name}"
         self._since = self._store.checkpoint(self._since_name)
         if self._since:
             self.done_up_to = self._store.checkpoint(self._name)

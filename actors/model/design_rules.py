@@ -60,8 +60,10 @@ def findings_in(
 
     """
     takers = {command: taker for taker in aggregates for command in taker.handlers}
-    made = {event for aggregate in aggregates for event in aggregate.events}
+    made = {event for aggregate in aggregates for event in aggregate.makes}
     found: list[DesignFinding] = []
+    for aggregate in aggregates:
+        found += _never_made(aggregate)
     for process in processes:
         found += _unmade_events(domain, process, made.union(from_outside))
         found += _timeouts(process)
@@ -103,6 +105,21 @@ def _unmade_events(
             f"`{domain}.register({event.__name__})`; or, if another domain makes it, with "
             f"`{domain}.register_external_event({event.__name__}, "
             f'"<that domain>.{event.__name__}.v{version}")`',
+        )
+
+
+def _never_made(aggregate: AggregateDefinition) -> Iterator[DesignFinding]:
+    seen = ", ".join(sorted(event.__name__ for event in aggregate.events)) or "none"
+    for event, applier in aggregate.appliers.items():
+        if event in aggregate.events:
+            continue
+        yield DesignFinding(
+            "applied-never-made",
+            f"{aggregate.cls.__name__}.{applier.__name__}",
+            f"applies {event.__name__}, which the code of the class's handlers does not name "
+            f"(it names: {seen})",
+            "make it in a handler; or, if a handler finds it in another way, name it in that "
+            "handler's return annotation; or remove the method",
         )
 
 

@@ -41,7 +41,7 @@ def mermaid_of(
 
     """
     picture = _Picture()
-    made = {event for aggregate in aggregates for event in aggregate.events}
+    made = {event for aggregate in aggregates for event in aggregate.makes}
     taken = {command for aggregate in aggregates for command in aggregate.handlers}
     picture.add("aggregate", (one.cls for one in aggregates))
     picture.add("process", (one.cls for one in processes))
@@ -55,7 +55,7 @@ def mermaid_of(
     for aggregate in aggregates:
         for command in aggregate.handlers:
             picture.link(command, "-->", aggregate.cls)
-        for event in aggregate.events:
+        for event in aggregate.makes:
             picture.link(aggregate.cls, "-->", event)
     for process in processes:
         _draw_process(picture, process)

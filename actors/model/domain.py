@@ -49,7 +49,7 @@ class Domain:
         self.aggregates: dict[type[Aggregate], AggregateDefinition] = {}
         self.processes: dict[type[ProcessManager], ProcessDefinition] = {}
         self.messages: set[type[Message]] = set()
-        """Events and commands that were registered by name, not found in handlers."""
+        """Events and commands that were registered by themselves."""
         self.externals: dict[type[Event], str] = {}
         """Classes that stand for events of other domains, and those events' wire names."""
         self.upcasters: dict[str, Handler] = {}
@@ -65,7 +65,11 @@ class Domain:
     def register(self, cls: Callable[..., Any], /, *classes: Callable[..., Any]) -> None: ...
 
     def register(self, cls: C, /, *classes: Callable[..., Any]) -> C | None:
-        """Add aggregates, process managers, messages that no handler mentions, and upcasters.
+        """Add aggregates, process managers, upcasters, and messages that belong to this domain.
+
+        Of several domains in one runtime, the one that registers a message owns it: the message's
+        wire name begins with that domain's name. What an aggregate takes or applies is its
+        domain's without being registered.
 
         Also a decorator. Registering a class again changes nothing.
 

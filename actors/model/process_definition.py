@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..authoring.aggregate import Aggregate
 from ..authoring.decorators import Handler, check_method, handlers_of, methods_of
-from ..authoring.process_manager import ProcessManager, UnitOfWork, state_type_of
+from ..authoring.process_manager import LONGEST_NAME, ProcessManager, UnitOfWork, state_type_of
 from ..authoring.retry import Retry
 from ..errors import DefinitionError
 from ..messages.types import Command, Event
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from ..store import TransitionRecord
 
 __all__ = ["ProcessDefinition"]
-
-LONGEST_NAME = 100
-"""Bytes of a process manager's name, which is part of its instances' keys."""
 
 
 class ProcessDefinition:
@@ -45,7 +42,7 @@ class ProcessDefinition:
         self, cls: type[ProcessManager], domain: str, externals: Mapping[type, str] | None = None
     ) -> None:
         self.cls = cls
-        self.name = f"{domain}.{cls.__name__}"
+        self.name = cls.__procession_name__ or f"{domain}.{cls.__name__}"
         self.externals = externals if externals is not None else {}
         options = cls.__procession_options__
         self.idle_timeout: timedelta | None = options.get("idle_timeout")

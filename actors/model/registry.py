@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DefinitionError, UnknownMessage, shown
 from ..messages.codec import Codec, codecs
 from ..messages.types import Command, Event, Message, UnknownCommand, UnknownEvent
+from .ownership import owners_of, wire_name_of
 from .upcasting import Chain, OldCodec, Readers, check_chain, split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from ..authoring.aggregate import Aggregate
     from ..authoring.decorators import Handler
     from ..authoring.process_manager import ProcessManager
-    from ..store import EventRecord
+    from ..store import EventRecord, NameKind
     from .aggregate_definition import AggregateDefinition
     from .domain import Domain
     from .process_definition import ProcessDefinition
@@ -65,14 +66,14 @@ class Registry:
         self._today: dict[str, str] = {}
         # By wire names without versions, then by the versions that they take.
         self._upcasters: dict[str, dict[int, Handler]] = {}
-        for cls, owner in self._owners().items():
-            self._add_name(cls, owner)
-        self._by_name = {one.name: one for one in self.processes.values()}
+        for cls, owner in owners_of(self.domains).items():
+            self._add_name(cls, wire_name_of(cls, owner))
+        self._by_name: dict[str, ProcessDefinition] = {}
+        for process in self.processes.values():
+            self._add_process_name(process)
         for domain in self.domains:
             for cls, name in domain.externals.items():
-                # Read with this class only where the domain that makes the event is not here.
-                self._event_codecs.setdefault(name, codecs[cls])
-                self._names.setdefault(cls, name)
+                self._add_external(cls, name)
         self._add_upcasters()
         for process in self.processes.values():
             self.categories_of(process)
@@ -94,20 +95,36 @@ class Registry:
         if definition is not None and cls in definition.externals:
             return definition.externals[cls]
         name = self._names.get(cls)
-        if (
-            name is None
-            and issubclass(cls, Event)
-            and (cls.__wire_name__ or len(self.domains) == 1)
-        ):
-            # An event that nobody here handles or makes can still be published and read.
-            self._add_name(cls, self.domains[0].name)
-            name = self._names[cls]
+        if name is None and issubclass(cls, Event):
+            # An event that no class here declares can still be made, published and read.
+            if len(self.domains) == 1:
+                name = wire_name_of(cls, self.domains[0].name)
+            else:
+                name = cls.__wire_name__
+            if name is not None:
+                self._add_name(cls, name)
         if name is None:
             raise UnknownMessage(
-                f"{cls.__qualname__} is not known here; register it in its domain: "
-                f"`{self._some_domain()}.register({cls.__name__})`"
+                f"{cls.__qualname__} is not known here, since no domain of this runtime owns it; "
+                f"register it in its domain: {self._register(cls)}"
             )
         return name
+
+    def can_read(self, kind: NameKind, name: str) -> bool:
+        """Whether what is stored under a name has a class here that it is read as.
+
+        Args:
+            kind: what the name is of
+            name: the wire name of an event or a command, or the name of a process manager
+
+        """
+        if kind == "process":
+            return name in self._by_name
+        return name in (self._event_codecs if kind == "event" else self._command_codecs)
+
+    def classes(self) -> Mapping[str, type[Message]]:
+        """The message classes that are known, by their wire names."""
+        return self._classes
 
     def process_named(self, name: str) -> ProcessDefinition | None:
         """The process manager of that name."""
@@ -249,11 +266,13 @@ class Registry:
         assert isinstance(cls, type)
         return (
             f"{cls.__qualname__} is in no domain of this runtime; "
-            f"register it: `{self._some_domain()}.register({cls.__name__})`"
+            f"register it: {self._register(cls)}"
         )
 
-    def _some_domain(self) -> str:
-        return self.domains[0].name if self.domains else "domain"
+    def _register(self, cls: type) -> str:
+        """How a class is registered, in each of the domains that may be meant."""
+        names = [domain.name for domain in self.domains] or ["domain"]
+        return " or ".join(f"`{name}.register({cls.__name__})`" for name in names)
 
     # Putting it together
 
@@ -296,44 +315,6 @@ class Registry:
                         f"aggregate takes; write an aggregate with @handle({command.__name__}), "
                         f"and register it in a domain of this runtime"
                     )
-
-    def _owners(self) -> dict[type[Message], str]:
-        """Which domain each message belongs to.
-
-        A command belongs to the aggregate that takes it, an event to the one that makes it. What
-        nobody makes belongs where it was registered, or to the only domain that handles it.
-        """
-        owners: dict[type[Message], str] = {}
-        for domain in self.domains:
-            for message in domain.messages:
-                self._own(owners, message, domain.name, "registered")
-        made: dict[type[Message], str] = {}
-        for domain in self.domains:
-            for aggregate in domain.aggregates.values():
-                for event in aggregate.events:
-                    if event not in owners:
-                        self._own(made, event, domain.name, "made")
-                for command in aggregate.handlers:
-                    made.setdefault(command, domain.name)
-        owners = made | owners
-        handled: dict[type[Message], str] = {}
-        for domain in self.domains:
-            for process in domain.processes.values():
-                for event in process.events():
-                    if event not in owners and event not in process.externals:
-                        self._own(handled, event, domain.name, "handled")
-        return handled | owners
-
-    def _own(
-        self, owners: dict[type[Message], str], cls: type[Message], domain: str, how: str
-    ) -> None:
-        other = owners.setdefault(cls, domain)
-        if other != domain and cls.__wire_name__ is None:
-            raise DefinitionError(
-                f"{cls.__qualname__} is {how} in the domains {other} and {domain}, so its wire "
-                f"name is not clear; say whose it is with `{other}.register({cls.__name__})`, or "
-                f'give it `name="{other}.{cls.__name__}.v{cls.__wire_version__}"`'
-            )
 
     def _add_upcasters(self) -> None:
         for domain in self.domains:
@@ -396,8 +377,27 @@ class Registry:
     def _codecs_for(self, cls: type[Message]) -> dict[str, Any]:
         return self._event_codecs if issubclass(cls, Event) else self._command_codecs
 
-    def _add_name(self, cls: type[Message], domain: str) -> None:
-        name = cls.__wire_name__ or f"{domain}.{cls.__name__}.v{cls.__wire_version__}"
+    def _add_process_name(self, definition: ProcessDefinition) -> None:
+        other = self._by_name.setdefault(definition.name, definition)
+        if other is not definition:
+            raise DefinitionError(
+                f"{other.cls.__qualname__} and {definition.cls.__qualname__} are both called "
+                f"{definition.name}; give one of them another `name=`, since its instances are "
+                f"stored under that name"
+            )
+
+    def _add_external(self, cls: type[Event], name: str) -> None:
+        # Read with this class only where the domain that makes the event is not here.
+        self._event_codecs.setdefault(name, codecs[cls])
+        other = self._names.setdefault(cls, name)
+        if other != name and self._classes.get(other) is not cls:
+            raise DefinitionError(
+                f"{cls.__qualname__} stands for {other} in one domain and for {name} in another, "
+                f"so the wire name of what is published with it is not clear; use a class of its "
+                f"own for one of them"
+            )
+
+    def _add_name(self, cls: type[Message], name: str) -> None:
         other = self._classes.setdefault(name, cls)
         if other is not cls:
             raise DefinitionError(

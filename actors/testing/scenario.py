@@ -208,7 +208,7 @@ class Scenario:
         categories = self._registry.categories_of(definition)
         for maker in self._registry.aggregates.values():
             is_listened_to = categories is None or maker.category in categories
-            if is_listened_to and type(event) in maker.events:
+            if is_listened_to and type(event) in maker.makes:
                 given = getattr(event, maker.identity, None)
                 return f"{maker.category}-{given or 1}"
         return f"{min(categories) if categories else 'outside'}-1"
@@ -261,7 +261,7 @@ class Scenario:
                         f"scenario is about {stream!r}"
                     )
                 definition.decide(aggregate, command)
-            elif isinstance(one, Event) and type(one) in definition.events:
+            elif isinstance(one, Event) and type(one) in definition.makes:
                 definition.evolve(aggregate, codecs[type(one)].exchange(one)[1])
             else:
                 raise UnknownMessage(

@@ -25,6 +25,8 @@ reconciliation = Domain("reconciliation")
 reconciliation.register_external_event(PaymentReceived, "Bank.PaymentReceived.v1")
 reconciliation.register_external_event(PaymentSettled, "Bank.PaymentSettled.v1")
 reconciliation.register(Invoice, LedgerEntry, Notice, HeldPayment, PaymentReconciliation)
+# No aggregate applies it, so the domain itself says that the event is its own.
+reconciliation.register(PaymentUnmatched)
 
 __all__ = [
     "CustomerNotified",

@@ -203,6 +203,10 @@ class Reads:
             raw = txn.get(key, db=self._db["checkpoints"])
         return 0 if raw is None else int(unframe(raw, "checkpoints", key))
 
+    def scan_checkpoints(self) -> Iterator[tuple[str, int]]:
+        for key, raw in self._scan_rows("checkpoints", b"", lambda _: True):
+            yield key.decode(), int(unframe(raw, "checkpoints", key))
+
     def parked_as(self, number: int) -> ParkedRecord | None:
         return self._one("parked", number, parked_from_row)
 

@@ -161,6 +161,8 @@ def test_process_managers_and_aggregates_of_several_domains_work_together() -> N
         @handle(Billed, end=True)
         def on_billed(self, event: Billed) -> None: ...
 
+    sales.register(Placed)
+    billing.register(Billed)
     with Runtime.ephemeral(sales, billing) as runtime:
         runtime.publish(Placed("o1"), stream="feed-1")
         runtime.settle(timeout=10)
@@ -195,7 +197,7 @@ class Account(Aggregate, identity="invoice"):
 
 def make_billing() -> Domain:
     billing = Domain("Billing")
-    billing.register(Account)
+    billing.register(Account, PaymentReceived)
     return billing
 
 

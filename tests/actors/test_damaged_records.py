@@ -163,7 +163,7 @@ def fill(folder: Path, clock: VirtualClock) -> None:
         runtime.publish(Paid("o1", 2), stream="feed::x-1")
         settled(runtime)
     Order.fails_at.clear()
-    with Runtime(folder, Domain("shop2"), durability="none") as other:
+    with Runtime(folder, Domain("shop2"), durability="none", retired=["shop.Order"]) as other:
         # Nobody listens here, so this is still to be handled.
         other._store.commit([*_unhandled()])
 
@@ -446,7 +446,7 @@ def test_a_log_that_cannot_be_read_at_all_is_said_by_settle_and_nothing_spins(
         reads += 1
         raise DamagedStore("data.mdb cannot be read: the disk fails")
 
-    with Runtime(worn, Domain("shop"), clock=clock) as nobody:
+    with Runtime(worn, Domain("shop"), clock=clock, retired=["shop.Order"]) as nobody:
         nobody.publish(Placed("o4"), stream="feed::x-1")
     with monkeypatch.context() as broken:
         broken.setattr(LmdbStore, "read_log", refuse)

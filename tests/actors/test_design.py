@@ -19,11 +19,14 @@ from procession import (
     Domain,
     Event,
     ProcessManager,
+    Runtime,
     after,
+    apply,
     handle,
     rejected,
     timeout,
 )
+from procession.testing import Scenario
 
 
 class Place(Command):
@@ -43,6 +46,10 @@ class Print(Command):
 
 
 class Count(Command):
+    order_id: str
+
+
+class Archive(Command):
     order_id: str
 
 
@@ -388,6 +395,58 @@ def test_a_command_for_an_aggregate_of_another_domain_is_left_alone() -> None:
         def on_cancelled(self, event: Cancelled) -> None: ...
 
     assert check(Sender) == []
+
+
+# applied-never-made
+
+
+ANSWERS: dict[str, type[Event]] = {"printed": Printed, "paid": Paid}
+
+
+class Archivist(Aggregate, identity="order_id"):
+    @handle(Archive)
+    def archive(self, command: Archive) -> Cancelled:
+        return Cancelled(self.id)
+
+    @apply(Printed)
+    def _printed(self, event: Printed) -> None: ...
+
+
+def test_an_event_that_an_aggregate_applies_and_its_code_does_not_name_is_found() -> None:
+    [finding] = check(Archivist)
+    assert (finding.code, finding.place) == ("applied-never-made", "Archivist._printed")
+    assert "applies Printed" in finding.message
+    assert "it names: Cancelled" in finding.message
+    assert "return annotation" in finding.mend
+
+
+def test_an_applied_event_that_only_data_leads_to_works_and_is_named_by_an_annotation() -> None:
+    class Looking(Aggregate, identity="order_id"):
+        printed: bool = False
+
+        @handle(Archive)
+        def archive(self, command: Archive) -> Any:
+            return ANSWERS["printed"](self.id)
+
+        @apply(Printed)
+        def _printed(self, event: Printed) -> None:
+            self.printed = True
+
+    class Telling(Looking):
+        @handle(Archive)
+        def archive(self, command: Archive) -> Printed:
+            return super().archive(command)  # type: ignore[no-any-return]
+
+    assert codes(Looking) == [("applied-never-made", "Looking._printed")]
+    assert codes(Telling) == []
+    domain = Domain("shop")
+    domain.register(Looking)
+    with Runtime.ephemeral(domain) as runtime:
+        assert runtime.ask(Archive("o1"), timeout=10) == [Printed("o1")]
+        view = runtime.get(Looking, "o1")
+        assert view is not None
+        assert view.state == {"printed": True}
+    Scenario(domain, Looking).given(Printed("o1")).when(Archive("o1")).state(printed=True)
 
 
 # unmade-event

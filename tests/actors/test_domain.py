@@ -469,6 +469,42 @@ def test_a_name_too_long_to_store_is_refused(shop: Domain) -> None:
         shop.register(type("L" * 400, (Fulfilment,), {}))
 
 
+@pytest.mark.parametrize(
+    "name", ["", "Fulfilment", "Shop.", ".Fulfilment", "Shop.Ful filment", "A.B.C", "Shop.F-1", 5]
+)
+def test_a_name_of_a_process_manager_is_a_domain_and_a_word(name: Any) -> None:
+    with pytest.raises(DefinitionError, match=r'Odd: name=.*write it as "<Domain>\.<name>"'):
+
+        class Odd(ProcessManager, name=name): ...
+
+
+def test_a_name_of_a_process_manager_has_at_most_a_hundred_bytes(shop: Domain) -> None:
+    longest = f"shop.{'é' * 47}x"
+    assert len(longest.encode()) == 100
+    fits = types.new_class("Fits", (Fulfilment,), {"name": longest})
+    other = Domain("other")
+    other.register(fits)
+    assert other.processes[fits].name == longest
+    with pytest.raises(DefinitionError, match=r"Odd: name=.* has 101 bytes; .* at most 100"):
+        types.new_class("Odd", (Fulfilment,), {"name": f"{longest}x"})
+
+
+def test_a_name_is_that_of_the_class_itself_and_not_of_its_subclasses() -> None:
+    class Named(Fulfilment, name="Old.Fulfilment"): ...
+
+    class Special(Named): ...
+
+    domain = Domain("shop")
+    domain.register(Named, Special)
+    names = [definition.name for definition in domain.processes.values()]
+    assert names == ["Old.Fulfilment", "shop.Special"]
+
+
+def test_a_name_is_refused_where_another_process_manager_has_it(shop: Domain) -> None:
+    other = types.new_class("Other", (Fulfilment,), {"name": "shop.Fulfilment"})
+    refuse(shop, other, "two process managers are called shop.Fulfilment")
+
+
 def test_an_aggregate_without_identity_is_refused(shop: Domain) -> None:
     class Nameless(Aggregate):
         @handle(Refund)
@@ -535,18 +571,6 @@ def test_two_methods_that_apply_one_event_are_refused(shop: Domain) -> None:
         def _paid_too(self, event: Paid) -> None: ...
 
     refuse(shop, Two, "Two", "_paid", "_paid_too", "@apply(Paid)")
-
-
-def test_applying_an_event_that_the_aggregate_never_makes_is_refused(shop: Domain) -> None:
-    class Dreamer(Aggregate, identity="order_id"):
-        @handle(Refund)
-        def refund(self, command: Refund) -> Paid:
-            return Paid(self.id)
-
-        @apply(Placed)
-        def _placed(self, event: Placed) -> None: ...
-
-    refuse(shop, Dreamer, "Dreamer._placed", "Placed", "it makes: Paid", "return annotation")
 
 
 def test_an_event_that_only_a_return_annotation_names_counts_as_made(shop: Domain) -> None:

@@ -62,6 +62,7 @@ class Noted(Event):
 
 
 shop = Domain("shop")
+shop.register(Placed, Noted)
 
 Hook = Callable[[Any, Any], None]
 
@@ -429,6 +430,7 @@ def test_blocked_effects_hold_up_no_handler_no_caller_and_no_timeout(clock: Virt
     release = threading.Event()
     rang: list[str] = []
     yard = Domain("yard")
+    yard.register(Begun)
 
     @yard.register
     class Job(ProcessManager, correlate="job"):

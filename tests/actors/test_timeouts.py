@@ -442,13 +442,15 @@ def test_timeouts_of_a_process_manager_that_is_not_registered_wait_until_it_is(
     class Guest(Pot):
         pass
 
-    with Runtime(tmp_path, other, clock=clock, max_in_flight=1) as runtime:
+    gone = ["kitchen.Pot", "kitchen.Wished.v1"]
+    with Runtime(tmp_path, other, clock=clock, max_in_flight=1, retired=gone) as runtime:
         go(runtime, clock, 60)
         wish(runtime, "g", set={"a": 5})
         go(runtime, clock, 5)
         assert Pot.log == [("g", "a")]
         assert len(pending(runtime)) == 4
-    with Runtime(tmp_path, kitchen, clock=clock) as runtime:
+    gone = ["other.Guest", "other.Wished.v1"]
+    with Runtime(tmp_path, kitchen, clock=clock, retired=gone) as runtime:
         runtime.settle(timeout=10)
         assert Pot.log[1:] == [(f"p{number}", "a") for number in range(4)]
 

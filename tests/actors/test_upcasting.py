@@ -918,7 +918,7 @@ def test_two_upcasters_for_one_step_in_two_domains_are_refused() -> None:
     crm = Domain("Crm")
     crm.register(of("Shop.OrderPlaced.v2", 2))
     with pytest.raises(DefinitionError, match=r"both upcast Shop\.OrderPlaced\.v2, in two"):
-        Runtime.ephemeral(shop(Orders, with_a_currency), crm)
+        Runtime.ephemeral(shop(Orders, OrderPlaced, with_a_currency), crm)
 
 
 def test_an_upcaster_for_a_version_that_has_a_class_is_refused() -> None:

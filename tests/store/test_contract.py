@@ -921,6 +921,7 @@ def test_checkpoints_are_written_with_the_steps_and_stay(place: Place) -> None:
     assert store.checkpoint(ORDERS) == 7
     assert store.checkpoint("Returns") == 1
     assert store.checkpoint("Order") == 0
+    assert dict(store.scan_checkpoints()) == {ORDERS: 7, "Returns": 1}
     assert store.last_position() == 2
 
 
@@ -1484,6 +1485,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "last_sequences": lambda store: store.last_sequences(),
     "result_of": lambda store: store.result_of("c1"),
     "checkpoint": lambda store: store.checkpoint(ORDERS),
+    "scan_checkpoints": lambda store: list(store.scan_checkpoints()),
     "scan_parked": lambda store: list(store.scan_parked()),
     "last_waiting": lambda store: store.last_waiting(ORDERS, "o1"),
     "read_waiting": lambda store: store.read_waiting(ORDERS, "o1", 0, 1),

@@ -259,6 +259,9 @@ class Watered(Event):
     plant: str
 
 
+garden.register(Sown, Watered)
+
+
 @garden.register
 class Can(Aggregate, identity="plant"):
     @handle(Water)

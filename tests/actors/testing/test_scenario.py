@@ -97,6 +97,9 @@ class Thanked(Event):
     order_id: str
 
 
+shop.register(Paid, PaymentFailed, Shipped, Delivered, Thanked)
+
+
 @shop.register
 class Order(Aggregate, identity="order_id"):
     total: Decimal | None = None
@@ -479,8 +482,14 @@ class Ended(Event):
     job: str
 
 
-def jobs(**keywords: Any) -> Scenario:
+def make_yard() -> Domain:
     yard = Domain("yard")
+    yard.register(Begun, Noted, Ended)
+    return yard
+
+
+def jobs(**keywords: Any) -> Scenario:
+    yard = make_yard()
 
     @yard.register
     class Job(ProcessManager, correlate="job", **keywords):
@@ -535,7 +544,7 @@ def test_a_completed_process_ignores_its_start_or_starts_anew() -> None:
 
 
 def test_a_second_start_that_only_starts_raises() -> None:
-    yard = Domain("yard")
+    yard = make_yard()
 
     @yard.register
     class Job(ProcessManager, correlate="job"):
@@ -547,7 +556,7 @@ def test_a_second_start_that_only_starts_raises() -> None:
 
 
 def test_a_stateless_process_manager_handles_each_event_by_itself() -> None:
-    yard = Domain("yard")
+    yard = make_yard()
 
     @yard.register
     class Clerk(ProcessManager, stateless=True):
@@ -560,7 +569,7 @@ def test_a_stateless_process_manager_handles_each_event_by_itself() -> None:
 
 
 def test_one_event_may_reach_many_instances_or_one_for_all_or_none() -> None:
-    yard = Domain("yard")
+    yard = make_yard()
 
     @yard.register
     class Many(ProcessManager, correlate=lambda event: event.to):

@@ -18,6 +18,7 @@ from procession import (
     UnknownCommand,
     UnknownEvent,
     UnknownMessage,
+    after,
     apply,
     handle,
 )
@@ -69,6 +70,9 @@ class Payment(Aggregate, identity="order_id"):
     @apply(Paid)
     def _paid(self, event: Paid) -> None: ...
 
+    @apply(PaidTwice)
+    def _paid_twice(self, event: PaidTwice) -> None: ...
+
 
 class Fulfilment(ProcessManager, correlate="order_id"):
     @handle(Placed, start=True)
@@ -99,7 +103,7 @@ def test_the_wire_name_is_domain_class_and_version() -> None:
     assert registry.name_of(Placed) == "shop.Placed.v1"
 
 
-def test_an_event_belongs_to_the_domain_that_makes_it_not_to_those_that_handle_it() -> None:
+def test_an_event_belongs_to_the_domain_that_applies_it_not_to_those_that_handle_it() -> None:
     orders, money = domain("orders", Fulfilment, Placed), domain("money", Payment)
     for domains in ([orders, money], [money, orders]):
         registry = Registry(domains)
@@ -109,7 +113,8 @@ def test_an_event_belongs_to_the_domain_that_makes_it_not_to_those_that_handle_i
 
 
 def test_an_event_belongs_first_of_all_where_it_was_registered() -> None:
-    registry = Registry([domain("orders", Fulfilment), domain("money", Payment), domain("x", Paid)])
+    orders = domain("orders", Fulfilment, Placed)
+    registry = Registry([orders, domain("money", Payment), domain("x", Paid)])
     assert registry.name_of(Paid) == "x.Paid.v1"
 
 
@@ -236,29 +241,117 @@ def test_a_command_issued_through_a_function_must_have_a_taker_too() -> None:
         Registry([domain("shop", Sender, Payment)])
 
 
-def test_an_event_made_in_two_domains_is_refused_until_one_of_them_owns_it() -> None:
+def test_an_event_applied_in_two_domains_is_refused_until_one_of_them_owns_it() -> None:
     class Shipping(Aggregate, identity="order_id"):
         @handle(Ship)
         def ship(self, command: Ship) -> Paid:
             return Paid(self.id)
 
+        @apply(Paid)
+        def _paid(self, event: Paid) -> None: ...
+
     a, b = domain("a", Payment), domain("b", Shipping)
-    with pytest.raises(DefinitionError, match=r"Paid is made in the domains a and b.*a\.register"):
+    with pytest.raises(
+        DefinitionError, match=r"Paid is declared by aggregates in the domains a and b.*a\.register"
+    ):
         Registry([a, b])
     b.register(Paid)
     assert Registry([a, b]).name_of(Paid) == "b.Paid.v1"
 
 
-def test_an_event_that_only_two_domains_handle_is_refused_until_one_of_them_owns_it() -> None:
+def test_an_event_registered_in_two_domains_is_refused() -> None:
+    with pytest.raises(
+        DefinitionError, match=r"Placed is registered in the domains a and b.*a\.register\(Placed\)"
+    ):
+        Registry([domain("a", Placed), domain("b", Placed)])
+
+
+def test_among_several_domains_an_event_that_code_makes_and_none_owns_is_refused() -> None:
+    class Shipping(Aggregate, identity="order_id"):
+        @handle(Ship)
+        def ship(self, command: Ship) -> Placed:
+            return Placed(self.id)
+
+    a, b = domain("a", Payment, Fulfilment), domain("b", Shipping)
+    with pytest.raises(DefinitionError) as caught:
+        Registry([a, b])
+    message = str(caught.value)
+    assert "Placed belongs to none of the domains a, b" in message
+    assert "the code of" in message
+    assert "Shipping names it, Fulfilment.on_placed handles it" in message
+    # The domain whose aggregate's code names it is likelier meant than the one that handles it.
+    assert message.endswith("Register it where it belongs: `b.register(Placed)`")
+    b.register(Placed)
+    assert Registry([a, b]).name_of(Placed) == "b.Placed.v1"
+
+
+def test_among_several_domains_handling_an_event_does_not_make_it_ones_own() -> None:
+    a, b = domain("a", Payment), domain("b", Fulfilment)
+    with pytest.raises(DefinitionError) as caught:
+        Registry([a, b])
+    message = str(caught.value)
+    assert "Placed belongs to none of the domains a, b" in message
+    assert "Fulfilment.on_placed handles it" in message
+    assert "`b.register(Placed)` or if another service makes it" in message
+    assert '`b.register_external_event(Placed, "<that domain>.Placed.v1")`' in message
+    b.register(Placed)
+    assert Registry([a, b]).name_of(Placed) == "b.Placed.v1"
+
+
+def test_all_classes_that_no_domain_owns_are_told_at_once() -> None:
     class Watcher(ProcessManager, correlate="order_id"):
         @handle(Placed, start=True)
         def on_placed(self, event: Placed) -> None: ...
 
-    a, b = domain("a", Payment, Fulfilment), domain("b", Watcher)
-    with pytest.raises(DefinitionError, match="Placed is handled in the domains a and b"):
+        @after(Unheard)
+        def on_unheard(self, event: Unheard) -> None: ...
+
+    with pytest.raises(DefinitionError) as caught:
+        Registry([domain("a", Payment), domain("b", Watcher)])
+    assert [line.split()[0] for line in str(caught.value).splitlines()] == ["Placed", "Unheard"]
+
+
+def test_an_event_that_stands_for_anothers_has_that_name_whatever_code_mentions_it() -> None:
+    class Watcher(ProcessManager, correlate="order_id"):
+        @handle(Placed, start=True)
+        def on_placed(self, event: Placed) -> None: ...
+
+    class Copier(Aggregate, identity="order_id"):
+        @handle(Ship)
+        def ship(self, command: Ship) -> Placed:
+            return Placed(self.id)
+
+    for others in ([], [domain("other", Payment)]):
+        shop = domain("shop", Watcher, Copier)
+        shop.register_external_event(Placed, "Web.Placed.v3")
+        assert Registry([shop, *others]).name_of(Placed) == "Web.Placed.v3"
+
+
+def test_a_class_that_stands_for_two_events_is_refused() -> None:
+    a, b = domain("a"), domain("b")
+    a.register_external_event(Placed, "Web.Placed.v1")
+    b.register_external_event(Placed, "Phone.Placed.v1")
+    with pytest.raises(
+        DefinitionError, match=r"Placed stands for Web\.Placed\.v1 in one .*Phone\.Placed\.v1 in"
+    ):
         Registry([a, b])
-    a.register(Placed)
-    assert Registry([a, b]).name_of(Placed) == "a.Placed.v1"
+
+
+def test_without_any_domain_an_event_is_known_by_its_whole_wire_name_alone() -> None:
+    assert Registry([]).name_of(Imported) == "Legacy.Invoice.v7"
+    with pytest.raises(UnknownMessage, match="Unheard is not known"):
+        Registry([]).name_of(Unheard)
+
+
+def test_two_process_managers_of_one_name_are_refused_across_domains() -> None:
+    class Shipment(ProcessManager, name="a.Fulfilment", correlate="order_id"):
+        @handle(Placed, start=True)
+        def on_placed(self, event: Placed) -> None: ...
+
+    with pytest.raises(
+        DefinitionError, match=r"Fulfilment and .*Shipment are both called a\.Fulfilment; give one"
+    ):
+        Registry([domain("a", Fulfilment, Payment, Placed), domain("b", Shipment)])
 
 
 def test_an_event_with_a_whole_wire_name_may_be_registered_anywhere() -> None:
