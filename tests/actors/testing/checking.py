@@ -243,7 +243,7 @@ class Checker:
             assert self.outcomes(command) != {"events"}, f"{command} is nowhere"
 
     def _check_timers(self) -> None:
-        now = self.simulation._engine.services.now()
+        now = self.simulation._world.engine.services.now()
         rows: dict[tuple[str, str], set[tuple[str, int]]] = {}
         held: set[str] = set()
         for timer in self.disk.timers:
@@ -325,9 +325,9 @@ class Checker:
 
     def _check_acknowledged(self) -> None:
         """What a client was told is durable is there."""
-        store = self.simulation._store
-        for client in self.simulation._clients:
-            for place in range(client._next):
+        store = self.simulation._world.store
+        for client in self.simulation._clients.all:
+            for place in range(client.place):
                 item, name = client.items[place], f"{client.name}.{place + 1}"
                 if type(item).__name__ == "Publish":
                     event_id = getattr(item, "event_id", None) or name
@@ -339,7 +339,7 @@ class Checker:
     def check_quiet(self) -> None:
         """Check what must hold when nothing is left to do before another time comes."""
         self.look()
-        now = self.simulation._engine.services.now()
+        now = self.simulation._world.engine.services.now()
         assert self.disk.queued == [], f"nobody takes {self.disk.queued}"
         for refusal in self.disk.refusals:
             record = refusal.command
@@ -355,7 +355,7 @@ class Checker:
         for manager in self.made.managers:
             self._check_all_handled(manager)
         for (name, instance), model in self.instances.items():
-            view = self.simulation._store.last_transition(name, instance)
+            view = self.simulation._world.store.last_transition(name, instance)
             assert view is not None
             assert view.version == model.version
 
@@ -385,7 +385,7 @@ class Checker:
         if result is None:
             is_there = "parked" in self.places(command)
             client, place = command.command_id.removeprefix("client").split(".")
-            brought = self.simulation._clients[int(client) - 1]._next >= int(place)
+            brought = self.simulation._clients.all[int(client) - 1].place >= int(place)
             assert is_there or not brought, f"{command} is lost"
             return
         if result.refusal is not None:

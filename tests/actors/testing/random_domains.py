@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from hypothesis import strategies as st
 
 from procession.testing import Publish
-from procession.testing.deviations import FAULTS, KINDS, Deviation
+from procession.testing.simulation.deviations import FAULTS, KINDS, Deviation
 from tests.actors.testing.descriptions import (
     Action,
     AggregateMade,

@@ -14,7 +14,7 @@ from procession.engine.journal import Journal
 from procession.engine.residency import Residency
 from procession.engine.router import Router
 from procession.store import LmdbStore, Step
-from procession.testing.outside import Answer
+from procession.testing.simulation.answer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

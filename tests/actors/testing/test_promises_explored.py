@@ -167,9 +167,9 @@ def test_1_at_any_moment_a_second_writer_is_refused_and_a_reader_is_not(
                 break
         before = all_rows(run)
         with pytest.raises(LockedStore, match="already open for writing"):
-            LmdbStore(run._folder)
-        with LmdbStore(run._folder, read_only=True) as reader:
-            assert reader.last_position() == run._store.last_position()
+            LmdbStore(run._world.folder)
+        with LmdbStore(run._world.folder, read_only=True) as reader:
+            assert reader.last_position() == run._world.store.last_position()
         assert all_rows(run) == before
         run.run()
 
@@ -289,7 +289,7 @@ def test_9_times_depend_on_nothing_but_the_clock_that_is_given(one: Example, see
                     [event.time - start for event in run.events()],
                     [
                         step.time - start
-                        for cls in run._registry.processes
+                        for cls in run._world.registry.processes
                         for view in run.find(cls)
                         for step in run.history(cls, view.id)
                     ],

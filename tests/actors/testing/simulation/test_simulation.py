@@ -151,7 +151,7 @@ def no_hooks() -> Any:
 
 def rows_of(simulation: Simulation) -> dict[str, list[tuple[bytes, bytes]]]:
     """Every row of the simulation's store."""
-    with simulation._store.snapshot() as snapshot:
+    with simulation._world.store.snapshot() as snapshot:
         return {
             name: list(snapshot.txn.cursor(table).iternext())
             for name, table in snapshot.tables.items()
@@ -200,7 +200,7 @@ def test_the_same_seed_gives_the_same_run_in_another_process() -> None:
             capture_output=True,
             text=True,
             check=True,
-            cwd=Path(__file__).parents[3],
+            cwd=Path(__file__).parents[4],
         ).stdout
         for number in ("1", "2")
     }
@@ -405,13 +405,13 @@ def test_a_crash_before_a_commit_keeps_nothing_and_one_behind_it_everything() ->
             simulation.provoke(accident)
             while "crash" not in str(simulation.trace):
                 simulation.step()
-            assert len(simulation._store.read_queue(0, 9) or stored(simulation)) == kept
+            assert len(simulation._world.store.read_queue(0, 9) or stored(simulation)) == kept
             simulation.run()
             assert len(list(simulation.events("shop::order"))) == 2
 
 
 def stored(simulation: Simulation) -> list[Any]:
-    return simulation._store.read_queue(1 << 62, 9)
+    return simulation._world.store.read_queue(1 << 62, 9)
 
 
 def test_a_crash_between_turns_takes_what_was_not_committed() -> None:
@@ -570,11 +570,11 @@ def test_what_does_not_exist_is_refused() -> None:
 def test_nothing_is_left_behind() -> None:
     with Simulation(shop, program=[Place("o1")], seed=1, faults=FAULTS) as simulation:
         simulation.run()
-        folder = simulation._folder
+        folder = simulation._world.folder
         assert folder.is_dir()
     assert not folder.exists()
     forgotten = Simulation(shop)
-    folder = forgotten._folder
+    folder = forgotten._world.folder
     del forgotten, simulation
     gc.collect()
     assert not folder.exists()
@@ -606,7 +606,7 @@ def test_retries_of_a_class_wait_in_simulated_time() -> None:
 
 def test_an_environment_is_closed_with_its_simulation() -> None:
     with Simulation(shop) as simulation:
-        environment = simulation._store._environment.env
+        environment = simulation._world.store._environment.env
         simulation.crash()
         simulation.run()
     with pytest.raises(lmdb.Error):

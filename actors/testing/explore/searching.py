@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity, strategies
 
-from .deviations import Deviation
+from ..simulation.deviations import Deviation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,14 +6,14 @@ import importlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from ..model.domain import Domain
-from ..model.registry import Registry
+from ...model.domain import Domain
+from ...model.registry import Registry
+from ..simulation.deviations import FAULTS, Deviation, kinds_of, seed_of, unpacked
+from ..simulation.faults import InjectedFailure
+from ..simulation.program import program_from, program_to
+from ..simulation.simulation import MAX_STEPS, Simulation
 from .counterexample import CounterExample, Failure, reason
-from .deviations import FAULTS, Deviation, kinds_of, seed_of, unpacked
-from .faults import InjectedFailure
 from .shortening import shortened
-from .simulation import MAX_STEPS, Simulation
-from .writing_down import program_from, program_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from hypothesis.strategies import SearchStrategy
 
-    from .outside import Program
+    from ..simulation.program import Program
 
     Invariant: TypeAlias = Callable[[Simulation], object]
 

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
-from ..authoring.process_manager import due_time
-from ..core.carry_out import CommandDelivered
-from ..engine.admin import Admin
-from ..engine.aggregate_actor import CommandMessage
-from ..engine.engine import Options
-from ..messages.identifiers import id_of
-from ..model.registry import Registry
+from ...authoring.process_manager import due_time
+from ...clock import to_micros
+from ...engine.engine import Options
+from ...model.registry import Registry
+from ...store import verify_open
+from .accidents import Accidents
+from .caller import Caller
+from .clients import Clients
 from .deviations import Deviation, Deviations, Planned, Seeded, deviation, kinds_of, unpacked
-from .faults import InjectedStoreError
-from .looking import Looking
-from .outside import Answer, Publish
+from .moves import Moves
+from .operators import Operator
+from .program import Publish
+from .timeline import Timeline
+from .world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import datetime
 
-    from ..authoring.process_manager import ProcessManager
-    from ..messages.types import Command, Event
-    from ..model.domain import Domain
-    from .outside import Program
+    from ...authoring.aggregate import Aggregate
+    from ...authoring.process_manager import ProcessManager
+    from ...messages.types import Command, Event
+    from ...model.domain import Domain
+    from ...queries.views import (
+        AggregateView,
+        InstanceView,
+        Parked,
+        StoredEvent,
+        Timeout,
+        Transition,
+    )
+    from ...store import StoreFinding
+    from .program import Program
+    from .run_log import Trace
 
 __all__ = ["Simulation"]
 
@@ -32,7 +47,7 @@ MAX_STEPS = 10_000
 """Turns after which a run counts as endless."""
 
 
-class Simulation(Looking):
+class Simulation:
     """Runs domains as a `Runtime` does, on one thread, and the same for the same seed.
 
     The routers, the actors, the journal, the timer service, the after-effects and the store are the
@@ -71,14 +86,8 @@ class Simulation(Looking):
             deviations = Planned(unpacked(seed)[0])
         elif seed is not None:
             deviations = Seeded(seed, kinds_of(faults))
-        super().__init__(
-            Registry(domains),
-            program,
-            deviations,
-            start=start,
-            stream=stream,
-            options=Options(**options),
-        )
+        world = World(Registry(domains), deviations, start=start, options=Options(**options))
+        self._put_together(world, program, stream)
 
     @classmethod
     def planned(
@@ -93,16 +102,18 @@ class Simulation(Looking):
     ) -> Self:
         """A run with just these deviations, by a registry that many runs may share."""
         made = cls.__new__(cls)
-        Looking.__init__(
-            made,
-            registry,
-            program,
-            Planned(deviations),
-            start=start,
-            stream=stream,
-            options=Options(**options),
-        )
+        world = World(registry, Planned(deviations), start=start, options=Options(**options))
+        made._put_together(world, program, stream)  # noqa: SLF001 - as `__init__` does
         return made
+
+    def _put_together(self, world: World, program: Program, stream: str | None) -> None:
+        self._world = world
+        self._clients = clients = Clients(program, world, stream)
+        self._timeline = timeline = Timeline(world, clients)
+        self._operator = operator = Operator(world)
+        accidents = Accidents(world, clients, timeline, operator)
+        self._moves = moves = Moves(world, clients, timeline, accidents)
+        self._caller = Caller(world, clients, moves)
 
     def __enter__(self) -> Self:
         return self
@@ -112,14 +123,23 @@ class Simulation(Looking):
 
     def close(self) -> None:
         """Let go of the store, and remove it. Nothing is finished."""
-        self._end()
+        self._world.end()
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether what one can see may have changed since this was last set to false."""
+        return self._world.has_changed
+
+    @has_changed.setter
+    def has_changed(self, value: bool) -> None:
+        self._world.has_changed = value
 
     # Letting things happen
 
     def step(self) -> bool:
         """Let one thing happen; false if nothing is left to do before another time comes."""
-        self._refuse_in_turn("step")
-        return self._next(brings=True, waits=False)
+        self._world.refuse_in_turn("step")
+        return self._moves.next(brings=True, waits=False)
 
     def run(self, *, max_steps: int = MAX_STEPS, horizon: timedelta | None = None) -> None:
         """Bring the whole program, and let everything settle up to the last timeout.
@@ -139,12 +159,12 @@ class Simulation(Looking):
         self, *, max_steps: int = MAX_STEPS, horizon: timedelta | None = None
     ) -> Iterator[None]:
         """As `run`, and pauses after each step."""
-        self._refuse_in_turn("run")
-        last = self._turn + max_steps
-        end = None if horizon is None else self._clock.start + horizon
-        while self._next(brings=True, waits=True, end=end):
+        self._world.refuse_in_turn("run")
+        last = self.turns + max_steps
+        end = None if horizon is None else self._world.clock.start + horizon
+        while self._moves.next(brings=True, waits=True, end=end):
             yield
-            if self._turn > last:
+            if self.turns > last:
                 raise AssertionError(
                     f"it did not come to rest within {max_steps} turns: something goes on for "
                     f"ever. If it is meant to, as a timeout that sets itself again, give horizon="
@@ -152,8 +172,8 @@ class Simulation(Looking):
 
     def settle(self) -> None:
         """Let things happen until nothing is undelivered and nothing is in flight."""
-        self._refuse_in_turn("settle")
-        while self._next(brings=False, waits=False):
+        self._world.refuse_in_turn("settle")
+        while self._moves.next(brings=False, waits=False):
             pass
 
     def advance(self, by: timedelta) -> None:
@@ -163,23 +183,23 @@ class Simulation(Looking):
             ValueError: `by` is negative; time does not run backwards
 
         """
-        self._refuse_in_turn("advance")
+        world, clock = self._world, self._world.clock
+        world.refuse_in_turn("advance")
         if by < timedelta(0):
             raise ValueError(f"by={by!r} is negative; a clock only goes forward")
-        end = self._clock.now() + by
+        end = self.now + by
         self.settle()
-        while (due := self._clock.next_due()) is not None and due <= end:
-            self._guarded(self._move_clock, due)
+        while (due := clock.next_due()) is not None and due <= end:
+            world.guarded(self._timeline.move_to, due)
             self.settle()
-        if self._clock.now() < end:
-            self._guarded(self._move_clock, end)
+        if self.now < end:
+            world.guarded(self._timeline.move_to, end)
             self.settle()
 
     def crash(self) -> None:
         """End the simulated process here, and start another one on what was durable."""
-        self._refuse_in_turn("crash")
-        self.note("crash: what was not committed is gone")
-        self._restart()
+        self._world.refuse_in_turn("crash")
+        self._world.crash()
 
     def provoke(self, accident: str, which: int = 0) -> None:
         """Have something go wrong at the first chance.
@@ -197,7 +217,90 @@ class Simulation(Looking):
             ValueError: there is no such accident
 
         """
-        self._deviations.armed.append(deviation(accident, which))
+        self._world.faults.deviations.armed.append(deviation(accident, which))
+
+    # Looking
+
+    @property
+    def now(self) -> datetime:
+        """The simulated time."""
+        return self._world.clock.now()
+
+    @property
+    def trace(self) -> Trace:
+        """What happened so far, a line for each turn. As text, it is for people to read."""
+        return self._world.log.trace
+
+    @property
+    def turns(self) -> int:
+        """How many turns there were."""
+        return self._world.log.turn
+
+    @property
+    def is_through(self) -> bool:
+        """Whether everything in the program was brought."""
+        return self._clients.are_through
+
+    def knows(self, cls: type[ProcessManager]) -> bool:
+        """Whether the process manager is in one of the domains."""
+        return cls in self._world.registry.processes
+
+    @overload
+    def get(self, cls: type[ProcessManager], id: object) -> InstanceView | None: ...
+
+    @overload
+    def get(self, cls: type[Aggregate], id: object) -> AggregateView | None: ...
+
+    def get(
+        self,
+        cls: type[ProcessManager | Aggregate],
+        id: object,  # noqa: A002 - the public word
+    ) -> InstanceView | AggregateView | None:
+        """One instance or aggregate as it is on disk, or None if nothing happened to it yet."""
+        return self._world.reader.get(cls, id)
+
+    def history(self, cls: type[ProcessManager], id: object) -> Iterator[Transition]:  # noqa: A002
+        """The transitions of one instance, oldest first."""
+        return self._world.reader.history(cls, id)
+
+    def find(
+        self,
+        cls: type[ProcessManager],
+        *,
+        complete: bool | None = None,
+        suspended: bool | None = None,
+        **fields: Any,
+    ) -> Iterator[InstanceView]:
+        """The instances of a process manager, in order of id."""
+        return self._world.reader.find(cls, fields, complete=complete, suspended=suspended)
+
+    def events(
+        self, stream_or_category: str | None = None, *, after: int = 0
+    ) -> Iterator[StoredEvent]:
+        """Stored events in order of position."""
+        return self._world.reader.events(stream_or_category, after)
+
+    def timeouts(
+        self,
+        cls: type[ProcessManager] | None = None,
+        id: object = None,  # noqa: A002
+        *,
+        before: datetime | None = None,
+    ) -> Iterator[Timeout]:
+        """What is due later, in order of time."""
+        return self._world.reader.timeouts(cls, id, before)
+
+    def parked(self, *, decided: bool = False) -> Iterator[Parked]:
+        """What could not be handled, the oldest first."""
+        return self._world.reader.parked(decided=decided)
+
+    def verify(self) -> list[StoreFinding]:
+        """Check the whole store; returns all that is wrong."""
+        return verify_open(self._world.store, now=to_micros(self.now)).findings
+
+    def stats(self) -> dict[str, int]:
+        """Counters since the last crash, and gauges."""
+        return self._world.engine.stats()
 
     # Asking for something
 
@@ -207,9 +310,7 @@ class Simulation(Looking):
         Like all that waits for an answer here, it asks again under the same id when a simulated
         crash or a refusing disk leaves it without one.
         """
-        name = command_id or self._new_id()
-        self._send("tell", command, name)
-        return name
+        return self._caller.send("tell", command, command_id)
 
     def publish(
         self,
@@ -220,9 +321,9 @@ class Simulation(Looking):
         headers: Mapping[str, Any] | None = None,
     ) -> int:
         """Store an event from outside; returns its position once it is durable."""
-        name = event_id or self._new_id()
-        self._send("publish", Publish(event, stream, name, headers), name)
-        return self._store.position_of(name)
+        item = Publish(event, stream, event_id, headers)
+        name = self._caller.send("publish", item, event_id)
+        return self._world.store.position_of(name)
 
     def ask(self, command: Command, *, command_id: str | None = None) -> list[Event]:
         """Have an aggregate carry out a command; returns the events it made once durable.
@@ -231,59 +332,17 @@ class Simulation(Looking):
             Rejected: the aggregate refused
 
         """
-        name = command_id or self._new_id()
-
-        def begin(answer: Answer) -> None:
-            command_queue = self._engine.command_queue
-            record = self._ingress.command(command, name)
-            before = self._store.result_of(name)
-            if before is None:
-                command_queue.send(
-                    CommandMessage(CommandDelivered(record, is_from_outside=True), answer)  # type: ignore[arg-type] # as much of a future
-                )
-            else:
-                command_queue.answer(answer, before)  # type: ignore[arg-type] # as much of a future
-
-        self.note(f"outside: ask {command!r}")
-        events: list[Event] = self._wait("ask", begin)
-        return events
-
-    def _send(self, call: str, item: Command | Publish, name: str) -> None:
-        def begin(answer: Answer) -> None:
-            self._engine.journal.add(self._receipt(item, name, answer))
-
-        self.note(f"outside: {call} {item.event if isinstance(item, Publish) else item!r}")
-        self._wait(call, begin)
-        self._outside.append((item, name))
-
-    def _wait(self, call: str, begin: Callable[[Answer], None]) -> Any:
-        """Let things happen until an answer is there."""
-        self._refuse_in_turn(call)
-        while True:
-            answer, crashes = Answer(self._engine.command_queue), self._crashes
-            begin(answer)
-            while not answer.is_there and self._crashes == crashes:
-                if not self._next(brings=True, waits=False) and not answer.is_there:
-                    raise AssertionError(f"{call}: nothing is left to do, and no answer came")
-            if answer.is_there and not isinstance(answer.error, InjectedStoreError):
-                break
-        if answer.error is not None:
-            raise answer.error
-        return answer.value
-
-    def _new_id(self) -> str:
-        self._asked += 1
-        return f"outside.{self._asked}"
+        return self._caller.ask(command, command_id)
 
     # Deciding
 
     def retry(self, parked_id: int, *, by: str | None = None) -> None:
         """Handle what was parked, then what waited behind it, in order."""
-        self._decide("retry", partial(Admin.retry, number=parked_id, by=by))
+        self._decide("retry", partial(self._operator.retry, parked_id, by))
 
     def skip(self, parked_id: int, *, by: str | None = None) -> None:
         """Go on without what was parked."""
-        self._decide("skip", partial(Admin.skip, number=parked_id, by=by))
+        self._decide("skip", partial(self._operator.skip, parked_id, by))
 
     def cancel_timeout(
         self,
@@ -294,7 +353,7 @@ class Simulation(Looking):
         by: str | None = None,
     ) -> bool:
         """Have a timeout, or a command that is held back, not come at all."""
-        return self._adjust("cancel_timeout", cls, id, name, 0, by)
+        return self._decide("cancel_timeout", partial(self._operator.adjust, cls, id, name, 0, by))
 
     def move_timeout(
         self,
@@ -306,31 +365,12 @@ class Simulation(Looking):
         by: str | None = None,
     ) -> bool:
         """Have a timeout, or a command that is held back, come at another time."""
-        due = due_time(self._engine.services.now(), when)
-        return self._adjust("move_timeout", cls, id, name, due, by)
+        due = due_time(self._world.engine.services.now(), when)
+        return self._decide("move_timeout", partial(self._operator.adjust, cls, id, name, due, by))
 
-    def _adjust(
-        self,
-        call: str,
-        cls: type[ProcessManager],
-        name: object,
-        timeout: str,
-        due: int,
-        by: str | None,
-    ) -> bool:
-        instance = id_of(name, f"for {cls.__name__}")
-        definition = self._registry.process(cls)
-        return bool(
-            self._decide(
-                call,
-                lambda one: one.adjust(definition, instance, timeout, due, by),
-                fully=True,
-            )
-        )
-
-    def _decide(self, call: str, do: Callable[[Admin], Any], *, fully: bool = False) -> Any:
-        self._refuse_in_turn(call)
-        self.note(f"outside: {call}")
-        found: list[Any] = []
-        self._guarded(lambda: found.append(self._operate(do, fully=fully)))
-        return found[0] if found else None
+    def _decide(self, call: str, decide: Callable[[], bool | None]) -> bool:
+        world, found = self._world, []
+        world.refuse_in_turn(call)
+        world.log.note(f"outside: {call}")
+        world.guarded(lambda: found.append(decide()))
+        return bool(found and found[0])

@@ -1,78 +1,19 @@
-"""A dispatcher without threads, and a clock that it moves: who has a turn is decided outside."""
+"""A clock that stands still until the simulation moves it."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ..clock import to_micros
-from ..engine.dispatcher import Dispatcher
-from ..engine.residency import Residency
+from ...clock import to_micros
+from ...engine.residency import Residency
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
 
-    from ..clock import Alarm
-    from ..engine.pooled_actor import PooledActor
+    from ...clock import Alarm
 
-__all__ = ["SeededScheduler", "SimulatedClock"]
-
-
-class SeededScheduler(Dispatcher):
-    """Stands where the dispatcher stands, and gives a turn only when it is told to whom."""
-
-    in_turn = False
-    """Whether an actor is having its turn."""
-    drive: Callable[[], None] | None = None
-    """Set while somebody waits for what nudges: makes everything happen that they wait for."""
-
-    # For actors
-
-    def schedule(self, actor: PooledActor) -> None:
-        self.schedule_locked(actor)
-
-    def nudge(self) -> None:
-        if self.drive is not None and not self.in_turn:
-            self.drive()
-
-    @property
-    def is_worker(self) -> bool:
-        return self.in_turn
-
-    # For the engine
-
-    def start(self) -> None:
-        """No threads."""
-
-    def wait_quiet(self, timeout: float | None) -> bool:
-        del timeout
-        return not self._ready
-
-    def stop(self, timeout: float | None = None) -> list[threading.Thread]:
-        """No threads."""
-        del timeout
-        return []
-
-    # For the simulation
-
-    @property
-    def ready(self) -> list[PooledActor]:
-        """Who waits for a turn, in order of arrival."""
-        return list(self._ready)
-
-    def give_turn(self, actor: PooledActor) -> None:
-        """Let one of them have its turn. What it raises is a fault of the runtime's own."""
-        self._ready.remove(actor)
-        self.in_turn = True
-        try:
-            actor.take_turn()
-        finally:
-            self.in_turn = False
-
-    def idle(self) -> bool:
-        """What a worker does when nobody waits for a turn: it commits."""
-        return self._on_idle()
+__all__ = ["SimulatedClock"]
 
 
 class SimulatedClock:

@@ -8,10 +8,10 @@ import hypothesis
 from hypothesis import strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from ..model.domain import Domain
-from .deviations import FAULTS, KINDS, kinds_of
-from .exploring import nothing_unexpected_is_parked
-from .simulation import Simulation
+from ...model.domain import Domain
+from ..simulation.deviations import FAULTS, KINDS, kinds_of
+from ..simulation.simulation import Simulation
+from .explore import nothing_unexpected_is_parked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -1,21 +1,19 @@
-"""What happened in a simulated run, in words: one line for each turn."""
+"""The words in which a simulated run tells what its instances and aggregates did."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import TYPE_CHECKING
 
-from ..core.stimuli import CommandRefused, EventDelivered, Reload, RetryDue, TimeoutDue
-from ..store import id_in_stream
+from ...core.stimuli import CommandRefused, EventDelivered, Reload, RetryDue, TimeoutDue
+from ...store import id_in_stream
 
 if TYPE_CHECKING:
-    from ..core.carry_out import CommandDecision
-    from ..core.decision import Decision
-    from ..core.stimuli import Operation, Stimulus
-    from ..store import CommandRecord, EventRecord, Step, TransitionRecord
+    from ...core.carry_out import CommandDecision
+    from ...core.decision import Decision
+    from ...core.stimuli import Operation, Stimulus
+    from ...store import CommandRecord, EventRecord, Step, TransitionRecord
 
-__all__ = ["Line", "Trace", "carried_out", "elapsed", "handled", "short", "when"]
+__all__ = ["carried_out", "elapsed", "handled", "short"]
 
 OUTCOMES = {
     "skipped_early": "skipped {what}, which came before its start",
@@ -33,54 +31,6 @@ DETAILS = {"seen_again", "nothing", "not_for_us", "failed"}
 """Outcomes that changed nothing anywhere."""
 
 
-class Line(NamedTuple):
-    """One turn.
-
-    `after` is the time since the start of the run in microseconds; `is_detail` says that it only
-    moved something within the runtime.
-    """
-
-    turn: int
-    after: int
-    text: str
-    is_detail: bool
-
-    def __str__(self) -> str:
-        return f"{self.turn:>4}  {elapsed(self.after)}  {self.text}"
-
-
-class Trace(Sequence[Line]):
-    """The turns of one run. As text, those that only moved something within are left out."""
-
-    def __init__(self, lines: Sequence[Line] = ()) -> None:
-        self._lines = list(lines)
-
-    def add(self, line: Line) -> None:
-        self._lines.append(line)
-
-    @property
-    def essential(self) -> Trace:
-        """Without the turns that only moved something within."""
-        return Trace([line for line in self._lines if not line.is_detail])
-
-    @overload
-    def __getitem__(self, index: int) -> Line: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Trace: ...
-
-    def __getitem__(self, index: int | slice) -> Line | Trace:
-        if isinstance(index, slice):
-            return Trace(self._lines[index])
-        return self._lines[index]
-
-    def __len__(self) -> int:
-        return len(self._lines)
-
-    def __str__(self) -> str:
-        return "\n".join(str(line) for line in self._lines if not line.is_detail)
-
-
 def elapsed(micros: int) -> str:
     """A time as people read it: ``2d 00:30:00``."""
     seconds, rest = divmod(micros, 1_000_000)
@@ -91,10 +41,6 @@ def elapsed(micros: int) -> str:
     if rest:
         told += f".{rest:06}".rstrip("0")
     return f"{days}d {told}" if days else told
-
-
-def when(delay: timedelta) -> str:
-    return elapsed(delay // timedelta(microseconds=1))
 
 
 def short(wire_name: str) -> str:

@@ -1,0 +1,74 @@
+"""What happened in a simulated run: one line for each turn, with the simulated time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, overload
+
+from .wording import elapsed
+
+if TYPE_CHECKING:
+    from .simulated_clock import SimulatedClock
+
+__all__ = ["Line", "RunLog", "Trace"]
+
+
+class Line(NamedTuple):
+    """One turn.
+
+    `after` is the time since the start of the run in microseconds; `is_detail` says that it only
+    moved something within the runtime.
+    """
+
+    turn: int
+    after: int
+    text: str
+    is_detail: bool
+
+    def __str__(self) -> str:
+        return f"{self.turn:>4}  {elapsed(self.after)}  {self.text}"
+
+
+class Trace(Sequence[Line]):
+    """The turns of one run. As text, those that only moved something within are left out."""
+
+    def __init__(self, lines: Sequence[Line] = ()) -> None:
+        self._lines = list(lines)
+
+    def add(self, line: Line) -> None:
+        self._lines.append(line)
+
+    @property
+    def essential(self) -> Trace:
+        """Without the turns that only moved something within."""
+        return Trace([line for line in self._lines if not line.is_detail])
+
+    @overload
+    def __getitem__(self, index: int) -> Line: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Trace: ...
+
+    def __getitem__(self, index: int | slice) -> Line | Trace:
+        if isinstance(index, slice):
+            return Trace(self._lines[index])
+        return self._lines[index]
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __str__(self) -> str:
+        return "\n".join(str(line) for line in self._lines if not line.is_detail)
+
+
+class RunLog:
+    """Counts the turns of one run, and writes down what the parts of the simulation tell."""
+
+    def __init__(self, clock: SimulatedClock) -> None:
+        self.turn = 0
+        self.trace = Trace()
+        self._clock = clock
+
+    def note(self, text: str, is_detail: bool = False) -> None:
+        """Add a line about the turn in hand."""
+        self.trace.add(Line(self.turn, self._clock.elapsed, text, is_detail))
