@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from .clock import VirtualClock
 from .explore.counterexample import CounterExample
-from .explore.explore import NEEDED, at_end, explore
+from .explore.explore import NEEDED, explore
+from .explore.invariants import at_end
 from .outcomes import AggregateOutcome, ProcessOutcome, delayed
 from .scenario import Scenario
 from .simulation.deviations import FAULTS
@@ -31,7 +32,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Its base class is Hypothesis's, which whoever does not use it need not have.
+    # Its base class is Hypothesis's, which tests without it need not install.
     if name != "ProcessMachine":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

@@ -54,21 +54,21 @@ class Accidents:
 
     def _run(self, job: EffectJob) -> bool:
         faults = self._world.faults
-        who = f"{job.source.definition.cls.__name__} {job.instance}"
+        name = f"{job.source.definition.cls.__name__} {job.instance}"
         what = f"the after-effect of {short(job.record.type)}"
         accident = faults.handler_accident()
         if accident == "fails_before":
-            faults.note(f"{who} failed before {what}")
+            faults.note(f"{name} failed before {what}")
             raise InjectedFailure("the after-effect failed before it ran")
         try:
             is_there = job.source.run(job)
         except Exception as error:
-            faults.note(f"{who} failed at {what}: {error!r}")
+            faults.note(f"{name} failed at {what}: {error!r}")
             raise
         if accident:
-            faults.note(f"{who} failed after {what} had run")
+            faults.note(f"{name} failed after {what} had run")
             raise InjectedFailure("the after-effect failed after it ran")
-        faults.note(f"{who} ran {what}", not is_there)
+        faults.note(f"{name} ran {what}", not is_there)
         return is_there
 
     def have_parked(self) -> bool:
@@ -80,7 +80,7 @@ class Accidents:
     def retry(self) -> None:
         """Have the operator retry what was made to fail."""
         for number in self._parked():
-            self._world.log.note("somebody has what was made to fail tried again")
+            self._world.log.note("the operator has what was made to fail tried again")
             # When the disk refuses, there is another time.
             with suppress(InjectedStoreError):
                 self._operator.retry(number, None)

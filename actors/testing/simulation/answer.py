@@ -52,7 +52,7 @@ class Answer(pykka.Future[Any]):
     def set_exception(self, exc_info: Any = None) -> None:
         self._come(sys.exception() if exc_info is None else exc_info[1])
 
-    # As one who waits
+    # As a pending reply
 
     def give_up(self, error: BaseException) -> None:
         self._come(error)

@@ -65,7 +65,7 @@ class Clients:
     Args:
         program: what comes from outside
         world: to which they bring it
-        stream: of events in the program that do not say theirs
+        stream: of the events in the program that name none
 
     Raises:
         TypeError: something in the program is no command, event or time

@@ -30,7 +30,7 @@ class Line(NamedTuple):
 
 
 class Trace(Sequence[Line]):
-    """The turns of one run. As text, those that only moved something within are left out."""
+    """The turns of one run. As text, it leaves out the turns that only moved something within."""
 
     def __init__(self, lines: Sequence[Line] = ()) -> None:
         self._lines = list(lines)

@@ -21,7 +21,7 @@ class SeededScheduler(Dispatcher):
     Attributes:
         idle: does what a worker does when no actor waits for a turn: it commits
         ready: the actors that wait for a turn, in order of arrival
-        held: those of them that wait until nothing else is to be done
+        held: the actors that wait until nothing else is to be done
         in_turn: whether an actor is having its turn
         drive: set while an operator waits for what nudges; makes happen what the operator waits for
 

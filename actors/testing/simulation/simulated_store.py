@@ -46,7 +46,9 @@ class SimulatedStore(LmdbStore):
         except Exception as error:
             raise RuntimeBroke(f"a commit failed: {error!r}") from error
         if accident == "crash_after_commit":
-            faults.note(f"crash inside a commit of {size}: all of it is kept, and nobody was told")
+            faults.note(
+                f"crash inside a commit of {size}: all of it is kept, and no actor was told"
+            )
             raise Crash
         done = sum(outcome.is_committed for outcome in outcomes)
         beside = f", {len(steps) - done} of them done before" if done < len(steps) else ""

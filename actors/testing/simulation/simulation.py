@@ -51,9 +51,9 @@ class Simulation:
     """Runs domains as a `Runtime` does, on one thread, and the same for the same seed.
 
     The routers, the actors, the journal, the timer service, the after-effects and the store are the
-    real ones. What is simulated is who has the next turn, the clock, and what goes wrong. Nothing
-    happens by itself: `step` lets one thing happen, and whatever waits lets things happen until
-    it has what it waits for. A context manager; leaving the `with` block removes the store.
+    real ones. Simulated are the order of turns, the clock, and what goes wrong. Nothing happens by
+    itself: `step` lets one thing happen, and a call that waits lets things happen until it has
+    what it waits for. A context manager; leaving the `with` block removes the store.
 
     Args:
         domains: whose classes to run
@@ -65,7 +65,7 @@ class Simulation:
             (one fails), ``"handler"`` (one fails), ``"duplicate"`` (things are brought again),
             ``"sleep"`` (idle actors leave memory)
         start: the clock's first time, with a zone; without one, the start of the year 2000
-        stream: of events in the program that do not say theirs
+        stream: of the events in the program that name none
         options: as for `Runtime`: `max_awake`, `idle_timeout`, `max_in_flight`,
             `largest_commit`, `max_chain`
 
@@ -208,7 +208,7 @@ class Simulation:
             accident: ``"crash"``; ``"crash_before_commit"`` or ``"crash_after_commit"``, inside
                 the next one; ``"commit_fails"``; ``"fails_before"`` or ``"fails_after"``, the next
                 handler; ``"repeat_event"``, ``"repeat_command"`` or ``"repeat_outside"``, one
-                that came of late; ``"turn"``, ``"hold"``, ``"arrival"``: another one's turn;
+                that came of late; ``"turn"``, ``"hold"``, ``"arrival"``: the turn of another;
                 ``"time"``: the clock moves to what is due next; ``"sleep"``: idle actors leave
                 memory
             which: where there are several
@@ -307,7 +307,7 @@ class Simulation:
     def tell(self, command: Command, *, command_id: str | None = None) -> str:
         """Have a command carried out later; returns its id once the command is durable.
 
-        Like all that waits for an answer here, it asks again under the same id when a simulated
+        Like every call that waits for an answer, it asks again under the same id when a simulated
         crash or a refusing disk leaves it without one.
         """
         return self._caller.send("tell", command, command_id)

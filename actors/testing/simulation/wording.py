@@ -1,4 +1,4 @@
-"""The words in which a simulated run tells what its instances and aggregates did."""
+"""The words in which a run log tells what instances and aggregates did."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ def short(wire_name: str) -> str:
     return wire_name.split(".")[1] if "." in wire_name else wire_name
 
 
-def handled(who: str, stimulus: Stimulus | Operation, decision: Decision) -> tuple[str, bool]:
+def handled(name: str, stimulus: Stimulus | Operation, decision: Decision) -> tuple[str, bool]:
     """What an instance made of a stimulus, and whether that is a detail."""
     what, outcome, step = _subject(stimulus), decision.outcome, decision.step
     if step.transition is not None:
         made = _made(step.transition, step)
-        return f"{who} handled {what}" + (f" → {', '.join(made)}" if made else ""), False
+        return f"{name} handled {what}" + (f" → {', '.join(made)}" if made else ""), False
     told = OUTCOMES.get(outcome, "had nothing to do for {what}").format(what=what)
     if step.park is not None:
         told += f" ({step.park.error_type.rpartition('.')[2]}: {step.park.error_text})"
-    return f"{who} {told}", outcome in DETAILS or isinstance(stimulus, Reload) or outcome == ""
+    return f"{name} {told}", outcome in DETAILS or isinstance(stimulus, Reload) or outcome == ""
 
 
 def _subject(stimulus: Stimulus | Operation) -> str:
@@ -96,16 +96,16 @@ def _made(transition: TransitionRecord, step: Step) -> list[str]:
     return made
 
 
-def carried_out(record: CommandRecord, name: str, decision: CommandDecision) -> str:
+def carried_out(record: CommandRecord, cls: str, decision: CommandDecision) -> str:
     """What an aggregate made of a command."""
     step, refusal = decision.step, decision.refusal
-    who = f"{name} {id_in_stream(record.stream)}"
+    name = f"{cls} {id_in_stream(record.stream)}"
     what = short(record.type)
     if refusal is not None:
         reason = f"{type(refusal).__name__}: {refusal}"
         if step.park is not None:
-            return f"{who} failed at {what}: parked ({reason})"
-        return f"{who} refused {what} ({refusal})"
+            return f"{name} failed at {what}: parked ({reason})"
+        return f"{name} refused {what} ({refusal})"
     events: list[EventRecord] = step.append.events if step.append is not None else []
     made = ", ".join(short(event.type) for event in events)
-    return f"{who} carried out {what}" + (f" → {made}" if made else "")
+    return f"{name} carried out {what}" + (f" → {made}" if made else "")

@@ -89,7 +89,7 @@ class World:
         self.engine.start()
 
     def restart(self) -> None:
-        """End the process here, and start another one; callers who wait hear that it is closed."""
+        """End the process here, and start another one; waiting callers hear that it is closed."""
         self.end.detach()
         self.store.close()
         self.crashes += 1

@@ -57,7 +57,7 @@ def follow(
     skip_all(simulation, checker)
     findings = simulation.verify()
     assert not findings, "; ".join(map(str, findings))
-    # Forgetting everything changes nothing, and whoever reads all of it again sees the same.
+    # Forgetting everything changes nothing, and a runtime that reads all of it again sees the same.
     before = states(simulation)
     simulation.crash()
     simulation.settle()

@@ -331,7 +331,7 @@ def test_an_event_under_an_id_of_the_store_is_refused_and_not_brought_again() ->
 
 
 @pytest.mark.parametrize("accident", ["crash_before_commit", "crash_after_commit", "commit_fails"])
-def test_whoever_waits_for_an_answer_asks_again_when_none_comes(accident: str) -> None:
+def test_a_caller_asks_again_when_no_answer_comes(accident: str) -> None:
     with Simulation(shop) as simulation:
         simulation.provoke(accident)
         assert simulation.ask(Place("o1")) == [Placed("o1", 10)]
@@ -371,7 +371,7 @@ def test_a_timeout_may_be_moved_and_cancelled() -> None:
         assert Reminded("o1") not in [one.event for one in simulation.events()]
 
 
-def test_what_is_parked_is_retried_or_skipped_by_whoever_decides() -> None:
+def test_an_operator_retries_or_skips_what_is_parked() -> None:
     def fail(process: Selling) -> None:
         raise ValueError("not today")
 
@@ -428,7 +428,7 @@ def test_a_crash_between_turns_takes_what_was_not_committed() -> None:
 
 
 @pytest.mark.parametrize("accident", ["fails_before", "fails_after"])
-def test_a_handler_that_is_made_to_fail_is_parked_and_somebody_has_it_tried_again(
+def test_a_handler_that_is_made_to_fail_is_parked_and_the_operator_has_it_tried_again(
     accident: str,
 ) -> None:
     for chance in range(5):
