@@ -100,7 +100,7 @@ class Clients:
         return [client.wakes_at for client in self.all if client.wakes_at is not None]
 
     def wake(self, moment: datetime) -> bool:
-        """It is that time; returns whether a client waited for it."""
+        """Have clients that wait for a time up to it go on; returns whether there were any."""
         woken = [one for one in self.all if one.wakes_at is not None and one.wakes_at <= moment]
         for client in woken:
             client.done()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, overload
+from collections import UserList
+from typing import TYPE_CHECKING, NamedTuple
 
 from .wording import elapsed
 
@@ -29,36 +29,16 @@ class Line(NamedTuple):
         return f"{self.turn:>4}  {elapsed(self.after)}  {self.text}"
 
 
-class Trace(Sequence[Line]):
+class Trace(UserList[Line]):
     """The turns of one run. As text, it leaves out the turns that only moved something within."""
-
-    def __init__(self, lines: Sequence[Line] = ()) -> None:
-        self._lines = list(lines)
-
-    def add(self, line: Line) -> None:
-        self._lines.append(line)
 
     @property
     def essential(self) -> Trace:
         """Without the turns that only moved something within."""
-        return Trace([line for line in self._lines if not line.is_detail])
-
-    @overload
-    def __getitem__(self, index: int) -> Line: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Trace: ...
-
-    def __getitem__(self, index: int | slice) -> Line | Trace:
-        if isinstance(index, slice):
-            return Trace(self._lines[index])
-        return self._lines[index]
-
-    def __len__(self) -> int:
-        return len(self._lines)
+        return Trace(line for line in self if not line.is_detail)
 
     def __str__(self) -> str:
-        return "\n".join(str(line) for line in self._lines if not line.is_detail)
+        return "\n".join(map(str, self.essential))
 
 
 class RunLog:
@@ -71,4 +51,4 @@ class RunLog:
 
     def note(self, text: str, is_detail: bool = False) -> None:
         """Add a line about the turn in hand."""
-        self.trace.add(Line(self.turn, self._clock.elapsed, text, is_detail))
+        self.trace.append(Line(self.turn, self._clock.elapsed, text, is_detail))

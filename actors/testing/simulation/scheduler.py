@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from ...engine.dispatcher import Dispatcher
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
 
     from ...engine.pooled_actor import PooledActor
@@ -56,23 +55,10 @@ class SeededScheduler(Dispatcher):
         if self.drive is not None and not self.in_turn:
             self.drive()
 
-    @property
-    def is_worker(self) -> bool:
-        return self.in_turn
-
     # For the engine
 
     def start(self) -> None:
         """No threads."""
-
-    def wait_quiet(self, timeout: float | None) -> bool:
-        del timeout
-        return not self.ready
-
-    def stop(self, timeout: float | None = None) -> list[threading.Thread]:
-        """No threads."""
-        del timeout
-        return []
 
     # For the simulation
 
