@@ -3,16 +3,17 @@
 from typing import TYPE_CHECKING, Any
 
 from .clock import VirtualClock
-from .counterexample import CounterExample
-from .deviations import FAULTS
-from .exploring import NEEDED, at_end, explore
+from .explore.counterexample import CounterExample
+from .explore.explore import NEEDED, explore
+from .explore.invariants import at_end
 from .outcomes import AggregateOutcome, ProcessOutcome, delayed
-from .outside import Publish
 from .scenario import Scenario
-from .simulation import Simulation
+from .simulation.deviations import FAULTS
+from .simulation.program import Publish
+from .simulation.simulation import Simulation
 
 if TYPE_CHECKING:
-    from .machine import ProcessMachine
+    from .explore.machine import ProcessMachine
 
 __all__ = [
     "FAULTS",
@@ -31,11 +32,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Its base class is Hypothesis's, which whoever does not use it need not have.
+    # Its base class is Hypothesis's, which tests without it need not install.
     if name != "ProcessMachine":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from .machine import ProcessMachine  # noqa: PLC0415
+        from .explore.machine import ProcessMachine  # noqa: PLC0415
     except ImportError as error:
         if error.name != "hypothesis":
             raise

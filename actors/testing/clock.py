@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
     from ..clock import Alarm
 
-__all__ = ["VirtualClock"]
+__all__ = ["StoppedAlarm", "VirtualClock", "first_time"]
 
 PATIENCE = 60.0
-"""Real seconds that whatever runs by a clock has to settle."""
+"""Real seconds that a runtime has to settle before the clock moves on."""
 
 ROUNDS = 1_000
-"""How often several that run by one clock may give one another something to do at one moment."""
+"""How often runtimes that share a clock may give one another something to do at one moment."""
 
 
 class VirtualClock:
@@ -27,18 +27,15 @@ class VirtualClock:
 
     Args:
         start: its first time, with a zone; without one, the start of the year 2000
-        patience: most seconds, real ones, that `advance` waits for anything to settle
+        patience: most seconds, real ones, that `advance` waits for a runtime to settle
 
     """
 
     def __init__(self, start: datetime | None = None, *, patience: float = PATIENCE) -> None:
-        start = start or datetime(2000, 1, 1, tzinfo=UTC)
-        if start.tzinfo is None:
-            raise ValueError(f"start={start!r} has no time zone; add tzinfo=UTC")
-        self._now = start
+        self._now = first_time(start)
         self._patience = patience
         self._lock = threading.Lock()
-        self._alarms: list[_VirtualAlarm] = []
+        self._alarms: list[StoppedAlarm] = []
         self._settles: list[Callable[[float], bool]] = []
 
     def now(self) -> datetime:
@@ -77,7 +74,7 @@ class VirtualClock:
 
     def alarm(self, ring: Callable[[], None]) -> Alarm:
         """An alarm that rings inside `advance`."""
-        alarm = _VirtualAlarm(self, ring)
+        alarm = StoppedAlarm(self.now, ring, self.remove)
         with self._lock:
             self._alarms.append(alarm)
         return alarm
@@ -92,12 +89,12 @@ class VirtualClock:
         with self._lock:
             self._settles.remove(settle)
 
-    def remove(self, alarm: _VirtualAlarm) -> None:
+    def remove(self, alarm: StoppedAlarm) -> None:
         """Forget an alarm; called by the alarm when it is closed."""
         with self._lock:
             self._alarms.remove(alarm)
 
-    def _move(self, left: timedelta) -> tuple[timedelta, list[_VirtualAlarm]]:
+    def _move(self, left: timedelta) -> tuple[timedelta, list[StoppedAlarm]]:
         """Go to the next moment at which something is due; returns what is left, and what is."""
         with self._lock:
             end = self._now + left
@@ -113,7 +110,7 @@ class VirtualClock:
         for _ in range(ROUNDS):
             if not all(settle(self._patience) for settle in settles):
                 break
-            # Several may give one another something to do, as after-effects that publish.
+            # Runtimes may give one another something to do, as after-effects that publish.
             if len(settles) < 2 or all(settle(0) for settle in settles):
                 return
         raise TimedOut(
@@ -123,10 +120,25 @@ class VirtualClock:
         )
 
 
-class _VirtualAlarm:
-    def __init__(self, clock: VirtualClock, ring: Callable[[], None]) -> None:
-        self._clock = clock
-        self._ring = ring
+class StoppedAlarm:
+    """An alarm of a clock that stands still: it rings when the clock that was moved asks it to.
+
+    Args:
+        now: tells the clock's time
+        ring: what the alarm calls
+        remove: has the clock forget the alarm
+
+    """
+
+    def __init__(
+        self,
+        now: Callable[[], datetime],
+        ring: Callable[[], None],
+        remove: Callable[[StoppedAlarm], None],
+    ) -> None:
+        self.ring = ring
+        self._now = now
+        self._remove = remove
         self.moment: datetime | None = None
 
     def set(self, moment: datetime) -> None:
@@ -134,11 +146,24 @@ class _VirtualAlarm:
 
     def ring_if_due(self) -> None:
         # Another that rang before it may have closed it, or set it anew.
-        if self.moment is not None and self.moment <= self._clock.now():
+        if self.moment is not None and self.moment <= self._now():
             self.moment = None
-            self._ring()
+            self.ring()
 
     def close(self) -> None:
-        # `advance` may have it in hand already.
+        # The clock may be about to ring it.
         self.moment = None
-        self._clock.remove(self)
+        self._remove(self)
+
+
+def first_time(start: datetime | None) -> datetime:
+    """The first time of a clock that stands still; without one, the start of the year 2000.
+
+    Raises:
+        ValueError: it has no zone
+
+    """
+    start = start or datetime(2000, 1, 1, tzinfo=UTC)
+    if start.tzinfo is None:
+        raise ValueError(f"start={start!r} has no time zone; add tzinfo=UTC")
+    return start

@@ -161,7 +161,7 @@ class Checker:
         category = event.stream.partition("-")[0]
         made = next((one for one in self.made.aggregates if one.category == category), None)
         if made is None:
-            assert event.causation_id is None, f"{event} is nobody's"
+            assert event.causation_id is None, f"no aggregate made {event}, which has a cause"
             return
         stream = self.streams.setdefault(event.stream, StreamModel(made))
         counts = self.counts.setdefault(event.stream, [0])
@@ -175,7 +175,7 @@ class Checker:
         """An event that an aggregate made: of a command that exists, as its decision says."""
         command_id = event.causation_id or ""
         command = self.issued.get(command_id)
-        assert command is not None, f"{event} was made of a command that nobody issued"
+        assert command is not None, f"{event} was made of a command that no instance issued"
         made, decision = self.made.decision(command.number)
         assert event.stream == f"{made.category}-{command.said['who']}", f"{event}: {command}"
         assert event.correlation_id == command.correlation_id, f"{event} is of another chain"
@@ -233,7 +233,7 @@ class Checker:
         for command in self.issued.values():
             places = self.places(command)
             if command.manager is None:
-                # Whoever brings it twice may find it parked twice; it takes effect once anyway.
+                # A client may bring it twice and find it parked twice; it takes effect once.
                 continue
             assert len(places) <= 1, f"{command} is in {places}"
             if places:
@@ -243,7 +243,7 @@ class Checker:
             assert self.outcomes(command) != {"events"}, f"{command} is nowhere"
 
     def _check_timers(self) -> None:
-        now = self.simulation._engine.services.now()
+        now = self.simulation._world.engine.services.now()
         rows: dict[tuple[str, str], set[tuple[str, int]]] = {}
         held: set[str] = set()
         for timer in self.disk.timers:
@@ -262,7 +262,7 @@ class Checker:
                 early = command.taken_back_at
                 if early is not None and early < command.due:
                     assert not self.places(command), f"{command} was taken back, and left"
-        assert not rows, f"these are due, and nobody set them: {rows}"
+        assert not rows, f"these are due, and no instance set them: {rows}"
 
     # What is parked
 
@@ -280,7 +280,7 @@ class Checker:
     def _check_one_parked(self, one: ParkedRecord) -> None:
         kind = one.error_type.rpartition(".")[2]
         if kind == INJECTED:
-            assert self.faults, f"{one} failed by nobody's doing"
+            assert self.faults, f"{one} failed, and no deviation made it fail"
             return
         if one.command is not None:
             command = self.issued[one.command.command_id]
@@ -300,7 +300,7 @@ class Checker:
             handler = handler_of(self.made, manager, event)
             assert handler is not None, f"{one} is not for {manager.name}"
             if not one.instance:
-                # Its key names nobody, or one who is held up may come to know it.
+                # Its key names no instance, or an instance that is held up may come to know it.
                 is_late = kind == EARLY and handler.correlate == "key"
                 assert not (is_late and self._is_exact(manager)), f"{one}: {event}"
                 assert is_late or instances_named(handler, event.said) is None, f"{one}: {event}"
@@ -325,9 +325,9 @@ class Checker:
 
     def _check_acknowledged(self) -> None:
         """What a client was told is durable is there."""
-        store = self.simulation._store
-        for client in self.simulation._clients:
-            for place in range(client._next):
+        store = self.simulation._world.store
+        for client in self.simulation._clients.all:
+            for place in range(client.place):
                 item, name = client.items[place], f"{client.name}.{place + 1}"
                 if type(item).__name__ == "Publish":
                     event_id = getattr(item, "event_id", None) or name
@@ -339,12 +339,12 @@ class Checker:
     def check_quiet(self) -> None:
         """Check what must hold when nothing is left to do before another time comes."""
         self.look()
-        now = self.simulation._engine.services.now()
-        assert self.disk.queued == [], f"nobody takes {self.disk.queued}"
+        now = self.simulation._world.engine.services.now()
+        assert self.disk.queued == [], f"no aggregate takes {self.disk.queued}"
         for refusal in self.disk.refusals:
             record = refusal.command
             block, _ = self.disk.waiting(record.process or "", record.instance or "")
-            assert block is not None, f"nobody was told of {refusal}"
+            assert block is not None, f"no instance was told of {refusal}"
         for timer in self.disk.timers:
             if timer.due <= now:
                 block, _ = self.disk.waiting(timer.process, timer.instance)
@@ -355,7 +355,7 @@ class Checker:
         for manager in self.made.managers:
             self._check_all_handled(manager)
         for (name, instance), model in self.instances.items():
-            view = self.simulation._store.last_transition(name, instance)
+            view = self.simulation._world.store.last_transition(name, instance)
             assert view is not None
             assert view.version == model.version
 
@@ -385,7 +385,7 @@ class Checker:
         if result is None:
             is_there = "parked" in self.places(command)
             client, place = command.command_id.removeprefix("client").split(".")
-            brought = self.simulation._clients[int(client) - 1]._next >= int(place)
+            brought = self.simulation._clients.all[int(client) - 1].place >= int(place)
             assert is_there or not brought, f"{command} is lost"
             return
         if result.refusal is not None:
@@ -411,7 +411,7 @@ class Checker:
                 assert any(
                     (one.process, one.instance, one.position) == (name, "", event.position)
                     for one in (*self.disk.parked, *self.disk.decided)
-                ), f"{event} is for nobody, and nobody was told"
+                ), f"{event} is for no instance, and none was told"
                 continue
             for instance in named:
                 model = self.instances.get((name, instance))

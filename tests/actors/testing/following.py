@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from procession.engine.aggregate_actor import AggregateActor, load_aggregate
 from procession.engine.instance_actor import InstanceActor
-from procession.testing.faults import InjectedStoreError
+from procession.testing.simulation.faults import InjectedStoreError
 from tests.actors.testing.checking import Checker
 from tests.actors.testing.stored import plain
 
@@ -57,7 +57,7 @@ def follow(
     skip_all(simulation, checker)
     findings = simulation.verify()
     assert not findings, "; ".join(map(str, findings))
-    # Forgetting everything changes nothing, and whoever reads all of it again sees the same.
+    # Forgetting everything changes nothing, and a runtime that reads all of it again sees the same.
     before = states(simulation)
     simulation.crash()
     simulation.settle()
@@ -68,7 +68,7 @@ def follow(
 
 def _ran(simulation: Simulation, checker: Checker) -> Ran:
     steps = sum(map(len, checker.disk.steps.values()))
-    return Ran(simulation.turns, len(checker.disk.events), steps, simulation._crashes)
+    return Ran(simulation.turns, len(checker.disk.events), steps, simulation._world.crashes)
 
 
 def skip_all(simulation: Simulation, checker: Checker) -> None:
@@ -89,7 +89,7 @@ def skip_all(simulation: Simulation, checker: Checker) -> None:
 
 def memory_is_the_log(simulation: Simulation) -> None:
     """What is in memory, as far as it is on disk, is what reading it again would give."""
-    engine = simulation._engine
+    engine = simulation._world.engine
     for (kind, name), actor in engine.residency._awake.items():
         if actor.is_stale or actor.handed != actor.answered:
             # It runs ahead of the disk, or is about to read it.
@@ -97,7 +97,7 @@ def memory_is_the_log(simulation: Simulation) -> None:
         if isinstance(actor, InstanceActor) and actor._is_loaded:
             _instance_is_its_log(simulation, actor, kind, name)
         elif isinstance(actor, AggregateActor) and actor._aggregate is not None:
-            read = load_aggregate(actor._share.plan, name, simulation._store)
+            read = load_aggregate(actor._share.plan, name, simulation._world.store)
             found = actor._aggregate
             assert found.version == read.version, name
             assert found.__dict__ == read.__dict__, name
@@ -106,7 +106,7 @@ def memory_is_the_log(simulation: Simulation) -> None:
 def _instance_is_its_log(
     simulation: Simulation, actor: InstanceActor, kind: str, name: str
 ) -> None:
-    last = simulation._store.last_transition(kind, name)
+    last = simulation._world.store.last_transition(kind, name)
     state, definition = actor.state, actor._share.plan.definition
     assert state.version == (0 if last is None else last.version), f"{kind} {name}"
     if last is None:
@@ -128,7 +128,7 @@ def bounds_hold(simulation: Simulation, names: int = 3) -> None:
         names: how many instances one event may be for
 
     """
-    engine, options = simulation._engine, simulation._options
+    engine, options = simulation._world.engine, simulation._world.options
     most = options.max_in_flight
     for router in engine.routers:
         assert len(router._under_way) <= most, router.plan.definition.name
@@ -144,11 +144,11 @@ def bounds_hold(simulation: Simulation, names: int = 3) -> None:
 def states(simulation: Simulation) -> dict[tuple[str, str], Any]:
     """Every instance and aggregate as the runtime shows it."""
     found: dict[tuple[str, str], Any] = {}
-    for cls, definition in simulation._registry.processes.items():
+    for cls, definition in simulation._world.registry.processes.items():
         for view in simulation.find(cls):
             found[definition.name, view.id] = (plain(view.state), view.version, view.status)
     streams = {event.stream for event in simulation.events()}
-    for kind, made in simulation._registry.aggregates.items():
+    for kind, made in simulation._world.registry.aggregates.items():
         for stream in streams:
             category, _, name = stream.partition("-")
             if category == made.category:

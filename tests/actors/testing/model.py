@@ -217,7 +217,7 @@ class Decided(NamedTuple):
 
 def decide(decision: Decision, said: Said, count: int) -> Decided:
     """What comes of a command where the aggregate has applied that many events."""
-    # Whoever refuses late, after its first event, counted before it.
+    # An aggregate that refuses late, after its first event, counted before it.
     if decision.limit is not None and count >= decision.limit:
         return Decided(refusal=f"{count} are enough")
     if decision.fails_at is not None and said["n"] == decision.fails_at:

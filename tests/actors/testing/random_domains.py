@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from hypothesis import strategies as st
 
 from procession.testing import Publish
-from procession.testing.deviations import FAULTS, KINDS, Deviation
+from procession.testing.simulation.deviations import FAULTS, KINDS, Deviation
 from tests.actors.testing.descriptions import (
     Action,
     AggregateMade,
@@ -192,7 +192,7 @@ def _actions(
                 st.integers(0, commands - 1),
                 st.sampled_from(["own", "said", "fixed"]),
                 st.sampled_from([0, 0, 0, 5, 20]),
-                # Without state, nobody remembers what could be taken back.
+                # Without state, no instance remembers what could be taken back.
                 st.integers(0, 1 if "take back" in kinds else 0),
             )
         if kind in {"set", "cancel"}:

@@ -14,7 +14,7 @@ from procession.engine.journal import Journal
 from procession.engine.residency import Residency
 from procession.engine.router import Router
 from procession.store import LmdbStore, Step
-from procession.testing.outside import Answer
+from procession.testing.simulation.answer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,7 +202,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(decide, "changed_keys", lambda before, keys: [])
 
 
-@breaks("5: nobody is told of a refusal")
+@breaks("5: no instance is told of a refusal")
 def _(patch: pytest.MonkeyPatch) -> None:
     done = CommandQueue.done
 
@@ -213,7 +213,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(CommandQueue, "done", broken)
 
 
-@breaks("5: nobody sees what is parked")
+@breaks("5: what is parked is not written")
 def _(patch: pytest.MonkeyPatch) -> None:
     park = failures._park
 

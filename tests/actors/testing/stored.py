@@ -72,10 +72,10 @@ class Disk:
 
     def refresh(self) -> list[StoredEvent]:
         """Read what changed; returns the new events."""
-        store = self.simulation._store
+        store = self.simulation._world.store
         new = self._new_events()
         self.events += new
-        for definition in self.simulation._registry.processes.values():
+        for definition in self.simulation._world.registry.processes.values():
             for instance, last in list(store.scan_instances(definition.name)):
                 steps = self.steps.setdefault((definition.name, instance), [])
                 if len(steps) < last.version:
@@ -89,16 +89,16 @@ class Disk:
 
     def waiting(self, process: str, instance: str) -> tuple[Block | None, list[int]]:
         """What holds an instance up, and what waits for it."""
-        return self.simulation._store.read_waiting(process, instance, 0, MANY)
+        return self.simulation._world.store.read_waiting(process, instance, 0, MANY)
 
     def result_of(self, command_id: str) -> CommandResult | None:
         """What came of a command from outside."""
-        return self.simulation._store.result_of(command_id)
+        return self.simulation._world.store.result_of(command_id)
 
     def _new_events(self) -> list[StoredEvent]:
-        registry = self.simulation._registry
+        registry = self.simulation._world.registry
         found = []
-        for record in self.simulation._store.read_log(len(self.events), MANY):
+        for record in self.simulation._world.store.read_log(len(self.events), MANY):
             event = registry.load_event(record)
             found.append(
                 StoredEvent(
@@ -116,9 +116,9 @@ class Disk:
         return found
 
     def _new_steps(self, definition: Any, instance: str, after: int) -> list[StoredStep]:
-        registry = self.simulation._registry
+        registry = self.simulation._world.registry
         found = []
-        store = self.simulation._store
+        store = self.simulation._world.store
         for record in store.read_transitions(definition.name, instance, after, MANY):
             commands = []
             for command_id, kind, data in record.commands:
@@ -143,7 +143,7 @@ class Disk:
 
 def all_rows(simulation: Simulation) -> dict[str, list[tuple[bytes, bytes]]]:
     """Every row of every table, byte for byte."""
-    with simulation._store.snapshot() as snapshot:
+    with simulation._world.store.snapshot() as snapshot:
         found = {}
         for name, table in snapshot.tables.items():
             with snapshot.txn.cursor(table) as cursor:

@@ -126,7 +126,7 @@ def boxes() -> Domain:
     return packing
 
 
-def test_5_nobody_is_refused_for_an_event_that_was_never_stored() -> None:
+def test_5_no_command_is_refused_for_an_event_that_was_never_stored() -> None:
     """Found by the exploration: a command that came twice under one id ran ahead in memory."""
     with Runtime.ephemeral(boxes()) as runtime:
         for number in range(20):
@@ -167,9 +167,9 @@ def test_1_at_any_moment_a_second_writer_is_refused_and_a_reader_is_not(
                 break
         before = all_rows(run)
         with pytest.raises(LockedStore, match="already open for writing"):
-            LmdbStore(run._folder)
-        with LmdbStore(run._folder, read_only=True) as reader:
-            assert reader.last_position() == run._store.last_position()
+            LmdbStore(run._world.folder)
+        with LmdbStore(run._world.folder, read_only=True) as reader:
+            assert reader.last_position() == run._world.store.last_position()
         assert all_rows(run) == before
         run.run()
 
@@ -179,7 +179,7 @@ def test_1_at_any_moment_a_second_writer_is_refused_and_a_reader_is_not(
 
 @exploring_less
 @given(examples(("order", "handler"), waits=False), seeds)
-def test_6_who_fails_or_waits_delays_nobody_else_not_even_by_a_moment(
+def test_6_an_instance_that_fails_or_waits_delays_no_other_not_even_by_a_moment(
     one: Example, seed: int
 ) -> None:
     code = written(one.made)
@@ -188,7 +188,7 @@ def test_6_who_fails_or_waits_delays_nobody_else_not_even_by_a_moment(
         start = run.now
         while run.step():
             pass
-        # Whoever is held up is known to the disk; all the others are through.
+        # The instances that are held up are known to the disk; all the others are through.
         assert run.now == start
         assert run.is_through
         Checker(one.made, run, items, faults=True).check_quiet()
@@ -261,7 +261,7 @@ def lonely(early: Literal["skip", "hold"], actions: tuple[Action, ...]) -> Domai
 @pytest.mark.parametrize(
     ("made", "event"),
     [(lonely("hold", ()), "Event1"), (lonely("skip", (Action("issue"),)), "Event0")],
-    ids=["events that are held", "refusals of which nobody is told yet"],
+    ids=["events that are held", "refusals of which no instance is told yet"],
 )
 def test_8_opening_a_store_wakes_no_more_than_may_be_awake(made: DomainMade, event: str) -> None:
     code = written(made)
@@ -289,7 +289,7 @@ def test_9_times_depend_on_nothing_but_the_clock_that_is_given(one: Example, see
                     [event.time - start for event in run.events()],
                     [
                         step.time - start
-                        for cls in run._registry.processes
+                        for cls in run._world.registry.processes
                         for view in run.find(cls)
                         for step in run.history(cls, view.id)
                     ],

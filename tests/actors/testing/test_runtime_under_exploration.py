@@ -244,7 +244,7 @@ def told(simulation: Simulation) -> list[str]:
 @at_end
 def nothing_is_left_in_hand(simulation: Simulation) -> None:
     """Everything is delivered, and what is in memory says so."""
-    store, engine = simulation._store, simulation._engine
+    store, engine = simulation._world.store, simulation._world.engine
     assert store.read_queue(0, 9) == []
     assert store.read_refusals(0, 9) == []
     assert list(store.scan_timers(1 << 62)) == []
@@ -255,15 +255,15 @@ def nothing_is_left_in_hand(simulation: Simulation) -> None:
     assert engine.command_queue._sent == engine.command_queue.finished
     assert engine.timers._in_hand == set()
     assert all(actor.is_done for actor in engine.residency._awake.values())
-    assert not engine.scheduler.ready
+    assert not simulation._world.scheduler.ready
     assert not engine.journal.pending
 
 
 @at_end
 def memory_is_what_the_log_says(simulation: Simulation) -> None:
     """Promise 7."""
-    store = simulation._store
-    for (kind, name), actor in simulation._engine.residency._awake.items():
+    store = simulation._world.store
+    for (kind, name), actor in simulation._world.engine.residency._awake.items():
         if kind == "mill.Sack" and isinstance(actor, InstanceActor) and actor._is_loaded:
             last, state = store.last_transition(kind, name), actor.state
             assert state.version == (0 if last is None else last.version)

@@ -1,4 +1,4 @@
-"""From a description to classes, as somebody would have written them."""
+"""From a description to classes, as a person would have written them."""
 
 from textwrap import indent
 from typing import Any, NamedTuple
@@ -85,7 +85,7 @@ def written(made: DomainMade) -> Written:
     parts += map(_manager, made.managers)
     text = "".join(parts)
     classes: dict[str, Any] = {"__name__": "wild_domain"}
-    # Whoever reads the code of a class finds names in it, as in code that was typed.
+    # A reader of the code of a class finds names in it, as in code that was typed.
     exec(compile(text, "<wild domain>", "exec", dont_inherit=True), classes)
     return Written(classes["wild"], classes, text)
 

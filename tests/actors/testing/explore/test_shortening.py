@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from procession.testing.deviations import Deviation
-from procession.testing.shortening import shortened
+from procession.testing.explore.shortening import shortened
+from procession.testing.simulation.deviations import Deviation
 
 CRASH, TIME, FAILS = 3, 2, 7
 

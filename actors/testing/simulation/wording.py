@@ -1,21 +1,19 @@
-"""What happened in a simulated run, in words: one line for each turn."""
+"""The words in which a run log tells what instances and aggregates did."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import TYPE_CHECKING
 
-from ..core.stimuli import CommandRefused, EventDelivered, Reload, RetryDue, TimeoutDue
-from ..store import id_in_stream
+from ...core.stimuli import CommandRefused, EventDelivered, Reload, RetryDue, TimeoutDue
+from ...store import id_in_stream
 
 if TYPE_CHECKING:
-    from ..core.carry_out import CommandDecision
-    from ..core.decision import Decision
-    from ..core.stimuli import Operation, Stimulus
-    from ..store import CommandRecord, EventRecord, Step, TransitionRecord
+    from ...core.carry_out import CommandDecision
+    from ...core.decision import Decision
+    from ...core.stimuli import Operation, Stimulus
+    from ...store import CommandRecord, EventRecord, Step, TransitionRecord
 
-__all__ = ["Line", "Trace", "carried_out", "elapsed", "handled", "short", "when"]
+__all__ = ["carried_out", "elapsed", "handled", "short"]
 
 OUTCOMES = {
     "skipped_early": "skipped {what}, which came before its start",
@@ -33,54 +31,6 @@ DETAILS = {"seen_again", "nothing", "not_for_us", "failed"}
 """Outcomes that changed nothing anywhere."""
 
 
-class Line(NamedTuple):
-    """One turn.
-
-    `after` is the time since the start of the run in microseconds; `is_detail` says that it only
-    moved something within the runtime.
-    """
-
-    turn: int
-    after: int
-    text: str
-    is_detail: bool
-
-    def __str__(self) -> str:
-        return f"{self.turn:>4}  {elapsed(self.after)}  {self.text}"
-
-
-class Trace(Sequence[Line]):
-    """The turns of one run. As text, those that only moved something within are left out."""
-
-    def __init__(self, lines: Sequence[Line] = ()) -> None:
-        self._lines = list(lines)
-
-    def add(self, line: Line) -> None:
-        self._lines.append(line)
-
-    @property
-    def essential(self) -> Trace:
-        """Without the turns that only moved something within."""
-        return Trace([line for line in self._lines if not line.is_detail])
-
-    @overload
-    def __getitem__(self, index: int) -> Line: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Trace: ...
-
-    def __getitem__(self, index: int | slice) -> Line | Trace:
-        if isinstance(index, slice):
-            return Trace(self._lines[index])
-        return self._lines[index]
-
-    def __len__(self) -> int:
-        return len(self._lines)
-
-    def __str__(self) -> str:
-        return "\n".join(str(line) for line in self._lines if not line.is_detail)
-
-
 def elapsed(micros: int) -> str:
     """A time as people read it: ``2d 00:30:00``."""
     seconds, rest = divmod(micros, 1_000_000)
@@ -93,25 +43,21 @@ def elapsed(micros: int) -> str:
     return f"{days}d {told}" if days else told
 
 
-def when(delay: timedelta) -> str:
-    return elapsed(delay // timedelta(microseconds=1))
-
-
 def short(wire_name: str) -> str:
     """The class's name in a wire name."""
     return wire_name.split(".")[1] if "." in wire_name else wire_name
 
 
-def handled(who: str, stimulus: Stimulus | Operation, decision: Decision) -> tuple[str, bool]:
+def handled(name: str, stimulus: Stimulus | Operation, decision: Decision) -> tuple[str, bool]:
     """What an instance made of a stimulus, and whether that is a detail."""
     what, outcome, step = _subject(stimulus), decision.outcome, decision.step
     if step.transition is not None:
         made = _made(step.transition, step)
-        return f"{who} handled {what}" + (f" → {', '.join(made)}" if made else ""), False
+        return f"{name} handled {what}" + (f" → {', '.join(made)}" if made else ""), False
     told = OUTCOMES.get(outcome, "had nothing to do for {what}").format(what=what)
     if step.park is not None:
         told += f" ({step.park.error_type.rpartition('.')[2]}: {step.park.error_text})"
-    return f"{who} {told}", outcome in DETAILS or isinstance(stimulus, Reload) or outcome == ""
+    return f"{name} {told}", outcome in DETAILS or isinstance(stimulus, Reload) or outcome == ""
 
 
 def _subject(stimulus: Stimulus | Operation) -> str:
@@ -150,16 +96,16 @@ def _made(transition: TransitionRecord, step: Step) -> list[str]:
     return made
 
 
-def carried_out(record: CommandRecord, name: str, decision: CommandDecision) -> str:
+def carried_out(record: CommandRecord, cls: str, decision: CommandDecision) -> str:
     """What an aggregate made of a command."""
     step, refusal = decision.step, decision.refusal
-    who = f"{name} {id_in_stream(record.stream)}"
+    name = f"{cls} {id_in_stream(record.stream)}"
     what = short(record.type)
     if refusal is not None:
         reason = f"{type(refusal).__name__}: {refusal}"
         if step.park is not None:
-            return f"{who} failed at {what}: parked ({reason})"
-        return f"{who} refused {what} ({refusal})"
+            return f"{name} failed at {what}: parked ({reason})"
+        return f"{name} refused {what} ({refusal})"
     events: list[EventRecord] = step.append.events if step.append is not None else []
     made = ", ".join(short(event.type) for event in events)
-    return f"{who} carried out {what}" + (f" → {made}" if made else "")
+    return f"{name} carried out {what}" + (f" → {made}" if made else "")

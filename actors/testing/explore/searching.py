@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity, strategies
 
-from .deviations import Deviation
+from ..simulation.deviations import Deviation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ def search(
     max_examples: int,
     seed: int,
 ) -> Found | None:
-    """Try runs until one fails, then shorter ones that fail in the same way.
+    """Try runs until one fails, then shorter runs that fail in the same way.
 
     Args:
         run: carries one out, and tells what went wrong
@@ -87,7 +87,7 @@ def search(
     @hypothesis.given(programs, strategies.lists(deviations, max_size=MOST if kinds else 0))
     def attempt(program: Any, deviations: list[Deviation]) -> None:
         failure = run(program, deviations)
-        # Of two flaws the one that was found first is made short, and does not turn into the other.
+        # Of two flaws Hypothesis shortens the first that it found, and does not turn to the other.
         if failure is not None and (not found or found[0].failure.name == failure.name):
             found[:] = [Found(program, deviations, failure)]
             raise _Failed

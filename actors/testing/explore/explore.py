@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from ..model.domain import Domain
-from ..model.registry import Registry
+from ...model.domain import Domain
+from ...model.registry import Registry
+from ..simulation.deviations import FAULTS, Deviation, kinds_of, seed_of, unpacked
+from ..simulation.program import program_from, program_to
+from ..simulation.simulation import MAX_STEPS, Simulation
 from .counterexample import CounterExample, Failure, reason
-from .deviations import FAULTS, Deviation, kinds_of, seed_of, unpacked
-from .faults import InjectedFailure
+from .invariants import broken, is_for_the_end, nothing_unexpected_is_parked, the_store_is_sound
 from .shortening import shortened
-from .simulation import MAX_STEPS, Simulation
-from .writing_down import program_from, program_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,13 +23,10 @@ if TYPE_CHECKING:
 
     from hypothesis.strategies import SearchStrategy
 
-    from .outside import Program
+    from ..simulation.program import Program
+    from .invariants import Invariant
 
-    Invariant: TypeAlias = Callable[[Simulation], object]
-
-__all__ = ["at_end", "explore"]
-
-F = TypeVar("F", bound="Callable[..., object]")
+__all__ = ["explore"]
 
 TURNS = 200
 """How long the runs of a program that is made up are taken to be."""
@@ -37,12 +35,6 @@ NEEDED = (
     "explore and ProcessMachine need Hypothesis, which searches and shortens; install it with "
     "`pip install procession[testing]`"
 )
-
-
-def at_end(invariant: F) -> F:
-    """Mark an invariant that need only hold when everything has settled."""
-    invariant.__procession_at_end__ = True  # type: ignore[attr-defined]
-    return invariant
 
 
 def explore(
@@ -72,9 +64,9 @@ def explore(
             times that pass; a list of such lists, which are brought side by side; or a strategy
             of Hypothesis for either
         invariants: functions of the `Simulation` that raise, or return False, when something is
-            wrong; called whenever something was committed, and at the end. Those marked with
-            `at_end` are called at the end only
-        at_end: more of those
+            wrong; called whenever something was committed, and at the end. An invariant marked
+            with `at_end` is called at the end only
+        at_end: more invariants for the end
         faults: what may happen; see `Simulation`
         before_each: called before each run; sets back what your code keeps outside the runtime
         allow_parked: whether a handler may fail by itself, so that something is parked
@@ -88,14 +80,13 @@ def explore(
         CounterExample: an invariant was broken; its text shows the shortest run that does it
 
     """
-    chosen = [domains] if isinstance(domains, Domain) else list(domains)
     checks = list(invariants)
+    own = [] if allow_parked else [nothing_unexpected_is_parked]
     search = _Search(
-        Registry(chosen),
-        [one for one in checks if not hasattr(one, "__procession_at_end__")],
-        [*checks, *at_end],
+        Registry([domains] if isinstance(domains, Domain) else domains),
+        [*own, *(one for one in checks if not is_for_the_end(one))],
+        [*own, the_store_is_sound, *checks, *at_end],
         before_each,
-        allow_parked,
         {"max_steps": max_steps, "horizon": horizon},
         options,
     )
@@ -105,32 +96,22 @@ def explore(
     search.look(program, kinds_of(faults), max_examples, seed or 0)
 
 
+@dataclass(frozen=True, slots=True)
 class _Search:
     """What all runs of one exploration share."""
 
-    def __init__(
-        self,
-        registry: Registry,
-        always: list[Invariant],
-        finally_: list[Invariant],
-        before_each: Callable[[], object] | None,
-        allow_parked: bool,
-        limits: dict[str, Any],
-        options: dict[str, Any],
-    ) -> None:
-        self._registry = registry
-        self._always = always
-        self._finally = finally_
-        self._before_each = before_each
-        self._allow_parked = allow_parked
-        self._limits = limits
-        self._options = options
+    registry: Registry
+    always: list[Invariant]
+    at_end: list[Invariant]
+    before_each: Callable[[], object] | None
+    limits: dict[str, Any]
+    options: dict[str, Any]
 
     def repeat(self, seed: str, program: Any) -> None:
         """One run, as a failure told it."""
         deviations, packed = unpacked(seed)
         if packed is not None:
-            program = program_from(self._registry, packed)
+            program = program_from(self.registry, packed)
         elif not isinstance(program, Sequence):
             raise TypeError(f"seed={seed!r} was made for a program that is a list; give that list")
         failure, _ = self.run(program, deviations)
@@ -138,7 +119,7 @@ class _Search:
             raise CounterExample(failure, seed) from failure.error
 
     def look(self, program: Any, kinds: list[int], max_examples: int, seed: int) -> None:
-        """Many runs, until one fails; then ever shorter ones."""
+        """Many runs, until one fails; then ever shorter runs."""
         searching = _searching()
         is_list = isinstance(program, Sequence)
         if not (is_list or isinstance(program, searching.strategies.SearchStrategy)):
@@ -158,7 +139,7 @@ class _Search:
         )
         if found is not None:
             deviations, failure = self._shortened(found.program, found.deviations, found.failure)
-            packed = None if is_list else program_to(self._registry, found.program)
+            packed = None if is_list else program_to(self.registry, found.program)
             raise CounterExample(failure, seed_of(deviations, packed)) from failure.error
 
     def _shortened(
@@ -176,53 +157,23 @@ class _Search:
 
     def run(self, program: Program, deviations: Iterable[Deviation]) -> tuple[Failure | None, int]:
         """One run: what went wrong, if anything, and how many turns it took."""
-        if self._before_each is not None:
-            self._before_each()
-        with Simulation.planned(self._registry, program, deviations, **self._options) as simulation:
+        if self.before_each is not None:
+            self.before_each()
+        with Simulation.planned(self.registry, program, deviations, **self.options) as simulation:
             failure = self._failure(simulation)
             return failure, simulation.turns
 
     def _failure(self, simulation: Simulation) -> Failure | None:
         try:
-            for _ in simulation.steps(**self._limits):
+            for _ in simulation.steps(**self.limits):
                 if simulation.has_changed:
                     simulation.has_changed = False
-                    failure = self._broken(simulation, self._always, "")
+                    failure = broken(simulation, self.always, "")
                     if failure is not None:
                         return failure
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what was looked for
             return Failure("the run itself", "", reason(error), simulation.trace, error)
-        checks = [self._the_store_is_sound, *self._finally]
-        return self._broken(simulation, checks, " when everything has settled")
-
-    @staticmethod
-    def _the_store_is_sound(simulation: Simulation) -> None:
-        """Versions have no gaps, and what one record says of another is so."""
-        findings = simulation.verify()
-        assert not findings, "; ".join(str(one) for one in findings)
-
-    def _broken(
-        self, simulation: Simulation, invariants: list[Invariant], when: str
-    ) -> Failure | None:
-        """The first invariant that does not hold now."""
-        own = [] if self._allow_parked else [nothing_unexpected_is_parked]
-        for invariant in [*own, *invariants]:
-            name = getattr(invariant, "__name__", repr(invariant))
-            try:
-                if invariant(simulation) is not False:
-                    continue
-            except Exception as error:  # noqa: BLE001 - that is how it says no
-                return Failure(name, when, reason(error), simulation.trace, error)
-            return Failure(name, when, "it returned False", simulation.trace, None)
-        return None
-
-
-def nothing_unexpected_is_parked(simulation: Simulation) -> None:
-    """No handler fails, and no command is refused, unless the simulation has it fail."""
-    for parked in simulation.parked():
-        if InjectedFailure.__name__ not in parked.error.partition(":")[0]:
-            who = f"{parked.process} {parked.instance}".strip() or "a command from outside"
-            raise AssertionError(f"{who} parked {parked.cause}: {parked.error}")
+        return broken(simulation, self.at_end, " when everything has settled")
 
 
 def _searching() -> ModuleType:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from .deviations import Deviation
+    from ..simulation.deviations import Deviation
 
 __all__ = ["shortened"]
 

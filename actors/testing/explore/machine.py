@@ -1,4 +1,4 @@
-"""A state machine of Hypothesis over a simulation, for people who want rules of their own."""
+"""A state machine of Hypothesis over a simulation, for tests that have rules of their own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import hypothesis
 from hypothesis import strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from ..model.domain import Domain
-from .deviations import FAULTS, KINDS, kinds_of
-from .exploring import nothing_unexpected_is_parked
-from .simulation import Simulation
+from ...model.domain import Domain
+from ..simulation.deviations import FAULTS, KINDS, kinds_of
+from ..simulation.simulation import Simulation
+from .invariants import nothing_unexpected_is_parked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import random
 import zlib
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import msgpack
 
@@ -34,15 +34,7 @@ __all__ = [
 
 Fault: TypeAlias = Literal["order", "time", "crash", "commit", "handler", "duplicate", "sleep"]
 
-FAULTS: tuple[Fault, ...] = (
-    "order",
-    "time",
-    "crash",
-    "commit",
-    "handler",
-    "duplicate",
-    "sleep",
-)
+FAULTS: tuple[Fault, ...] = get_args(Fault)
 """All that can be let happen, by the names that `faults=` takes."""
 
 KINDS: tuple[tuple[str, Fault], ...] = (
@@ -87,14 +79,14 @@ class Deviation(NamedTuple):
 
 
 class Deviations:
-    """Where a run's deviations come from. This one has none."""
+    """The deviations of a run; of this one, those that a test provokes."""
 
     def __init__(self) -> None:
         self.armed: list[Deviation] = []
-        """Those whose turn has come, and that wait for their chance."""
+        """The deviations whose turn has come, and that wait for their chance."""
 
     def arm(self, turn: int) -> None:
-        """It is that turn now."""
+        """Arm the deviations of that turn."""
 
     def take(self, *kinds: str) -> Deviation | None:
         """The first of these kinds that is armed; it is no more afterwards."""
@@ -105,12 +97,12 @@ class Deviations:
         return None
 
     def stop(self) -> None:
-        """No more of them."""
+        """Have no more of them happen."""
         self.armed.clear()
 
 
 class Planned(Deviations):
-    """A list of them."""
+    """Just the deviations of a list."""
 
     def __init__(self, deviations: Iterable[Deviation]) -> None:
         super().__init__()
@@ -121,11 +113,11 @@ class Planned(Deviations):
             self.armed.append(self._left.pop())
 
     def stop(self) -> None:
-        """They are to happen as planned, wherever that is."""
+        """Nothing: planned deviations happen where they are planned."""
 
 
 class Seeded(Deviations):
-    """As many as there are turns for, all from one number."""
+    """As many deviations as the run has turns for, all made of one number."""
 
     def __init__(self, seed: int, kinds: Sequence[int]) -> None:
         super().__init__()
@@ -155,7 +147,7 @@ class Seeded(Deviations):
 
 
 def deviation(name: str, which: int) -> Deviation:
-    """One for now.
+    """A deviation of that name, for the turn in hand.
 
     Raises:
         ValueError: there is no such kind

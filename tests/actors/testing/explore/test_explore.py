@@ -275,7 +275,7 @@ def test_without_hypothesis_the_rest_can_be_used_and_the_error_says_what_to_inst
 ) -> None:
     for name in [one for one in sys.modules if one.partition(".")[0] == "hypothesis"]:
         monkeypatch.delitem(sys.modules, name)
-    for name in ("procession.testing.searching", "procession.testing.machine"):
+    for name in ("procession.testing.explore.searching", "procession.testing.explore.machine"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "hypothesis", None)
     with pytest.raises(ImportError, match=r"pip install procession\[testing\]"):

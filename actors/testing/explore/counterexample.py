@@ -6,7 +6,7 @@ import traceback
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from .telling import Trace
+    from ..simulation.run_log import Trace
 
 __all__ = ["CounterExample", "Failure"]
 

@@ -1,0 +1,1 @@
+"""A search for the run that breaks an invariant, and its shortest form."""

@@ -1,0 +1,64 @@
+"""What must always be so: how an invariant is asked, and the two that `explore` brings with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from ..simulation.faults import InjectedFailure
+from ..simulation.simulation import Simulation
+from .counterexample import Failure, reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "Invariant",
+    "at_end",
+    "broken",
+    "is_for_the_end",
+    "nothing_unexpected_is_parked",
+    "the_store_is_sound",
+]
+
+Invariant: TypeAlias = Callable[[Simulation], object]
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def at_end(invariant: F) -> F:
+    """Mark an invariant that need only hold when everything has settled."""
+    invariant.__procession_at_end__ = True  # type: ignore[attr-defined]
+    return invariant
+
+
+def is_for_the_end(invariant: Invariant) -> bool:
+    """Whether `at_end` has marked an invariant."""
+    return hasattr(invariant, "__procession_at_end__")
+
+
+def broken(simulation: Simulation, invariants: Iterable[Invariant], when: str) -> Failure | None:
+    """The first invariant that does not hold now."""
+    for invariant in invariants:
+        name = getattr(invariant, "__name__", repr(invariant))
+        try:
+            if invariant(simulation) is not False:
+                continue
+        except Exception as error:  # noqa: BLE001 - that is how an invariant says no
+            return Failure(name, when, reason(error), simulation.trace, error)
+        return Failure(name, when, "it returned False", simulation.trace, None)
+    return None
+
+
+def the_store_is_sound(simulation: Simulation) -> None:
+    """Versions have no gaps, and what one record says of another is so."""
+    findings = simulation.verify()
+    assert not findings, "; ".join(str(one) for one in findings)
+
+
+def nothing_unexpected_is_parked(simulation: Simulation) -> None:
+    """No handler fails, and no command is refused, unless the simulation has it fail."""
+    for parked in simulation.parked():
+        if InjectedFailure.__name__ not in parked.error.partition(":")[0]:
+            name = f"{parked.process} {parked.instance}".strip() or "a command from outside"
+            raise AssertionError(f"{name} parked {parked.cause}: {parked.error}")

@@ -1,0 +1,93 @@
+"""What goes wrong between two turns of a simulated run, and how what was made to fail goes on."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from .faults import InjectedFailure, InjectedStoreError
+from .wording import short
+
+if TYPE_CHECKING:
+    from ...engine.effect_executor import EffectJob
+    from .clients import Clients
+    from .operators import Operator
+    from .timeline import Timeline
+    from .world import World
+
+__all__ = ["Accidents"]
+
+
+class Accidents:
+    """Lets happen what is not ordinary, when a deviation says so."""
+
+    def __init__(
+        self, world: World, clients: Clients, timeline: Timeline, operator: Operator
+    ) -> None:
+        self._world = world
+        self._clients = clients
+        self._timeline = timeline
+        self._operator = operator
+
+    def happen(self) -> bool:
+        """Let one happen in the place of a turn; false if there is no chance for one now."""
+        world = self._world
+        take = world.faults.deviations.take
+        if take("crash") is not None:
+            world.crash()
+            return True
+        due = self._timeline.next_due()
+        if due is not None and take("time") is not None:
+            world.guarded(self._timeline.move_to, due)
+            return True
+        if world.faults.bring_again() or self._clients.bring_again():
+            return True
+        if len(world.engine.residency) and take("sleep") is not None:
+            count = world.engine.residency.passivate_idle()
+            world.log.note(f"{count} idle actors leave memory", not count)
+            return True
+        return False
+
+    def run_effect(self) -> None:
+        """Run the next after-effect, which may be made to fail."""
+        self._world.engine.effects.run_next(self._run)
+
+    def _run(self, job: EffectJob) -> bool:
+        faults = self._world.faults
+        name = f"{job.source.definition.cls.__name__} {job.instance}"
+        what = f"the after-effect of {short(job.record.type)}"
+        accident = faults.handler_accident()
+        if accident == "fails_before":
+            faults.note(f"{name} failed before {what}")
+            raise InjectedFailure("the after-effect failed before it ran")
+        try:
+            is_there = job.source.run(job)
+        except Exception as error:
+            faults.note(f"{name} failed at {what}: {error!r}")
+            raise
+        if accident:
+            faults.note(f"{name} failed after {what} had run")
+            raise InjectedFailure("the after-effect failed after it ran")
+        faults.note(f"{name} ran {what}", not is_there)
+        return is_there
+
+    def have_parked(self) -> bool:
+        """Whether something is parked because it was made to fail."""
+        faults = self._world.faults
+        faults.has_failed = faults.has_failed and bool(self._parked())
+        return faults.has_failed
+
+    def retry(self) -> None:
+        """Have the operator retry what was made to fail."""
+        for number in self._parked():
+            self._world.log.note("the operator has what was made to fail tried again")
+            # When the disk refuses, there is another time.
+            with suppress(InjectedStoreError):
+                self._operator.retry(number, None)
+
+    def _parked(self) -> list[int]:
+        return [
+            one.number
+            for one in self._world.store.scan_parked()
+            if one.error_type.rpartition(".")[2] == InjectedFailure.__name__
+        ]

@@ -1,0 +1,83 @@
+"""The test as a caller: it asks for something, and lets things happen until the answer is there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...core.carry_out import CommandDelivered
+from ...engine.aggregate_actor import CommandMessage
+from ...store import ClosedError
+from .answer import Answer
+from .faults import InjectedStoreError
+from .program import Publish
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...messages.types import Command, Event
+    from .clients import Clients
+    from .moves import Moves
+    from .world import World
+
+__all__ = ["Caller"]
+
+
+class Caller:
+    """Asks again under the same id when a crash or a refusing disk leaves it without an answer."""
+
+    def __init__(self, world: World, clients: Clients, moves: Moves) -> None:
+        self._world = world
+        self._clients = clients
+        self._moves = moves
+        self._asked = 0
+
+    def send(self, call: str, item: Command | Publish, name: str | None) -> str:
+        """Have a message written down; returns its id once it is durable."""
+        name = name or self._new_id()
+        self._world.log.note(
+            f"outside: {call} {item.event if isinstance(item, Publish) else item!r}"
+        )
+        self._wait(call, lambda: self._clients.send(item, name))
+        self._clients.note_durable(item, name)
+        return name
+
+    def ask(self, command: Command, name: str | None) -> list[Event]:
+        """Have a command carried out; returns the events once they are durable.
+
+        Raises:
+            Rejected: the aggregate refused
+
+        """
+        world = self._world
+        name = name or self._new_id()
+
+        def begin() -> Answer:
+            record = world.ingress.command(command, name)
+            before = world.store.result_of(name)
+            queue, answer = world.engine.command_queue, Answer(world.engine)
+            if before is None:
+                queue.send(CommandMessage(CommandDelivered(record, is_from_outside=True), answer))
+            else:
+                queue.answer(answer, before)
+            return answer
+
+        world.log.note(f"outside: ask {command!r}")
+        events: list[Event] = self._wait("ask", begin)
+        return events
+
+    def _wait(self, call: str, begin: Callable[[], Answer]) -> Any:
+        """Let things happen until an answer is there, and begin anew if it says that none comes."""
+        self._world.refuse_in_turn(call)
+        answer = begin()
+        while not answer.is_there or isinstance(answer.error, InjectedStoreError | ClosedError):
+            if answer.is_there:
+                answer = begin()
+            elif not self._moves.next(brings=True, waits=False) and not answer.is_there:
+                raise AssertionError(f"{call}: nothing is left to do, and no answer came")
+        if answer.error is not None:
+            raise answer.error
+        return answer.value
+
+    def _new_id(self) -> str:
+        self._asked += 1
+        return f"outside.{self._asked}"

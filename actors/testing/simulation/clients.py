@@ -1,0 +1,174 @@
+"""What comes from outside in a simulated run: clients bring a program, and try again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from ...clock import from_micros, to_micros
+from ...engine.ingress import Receipt
+from ...errors import IdReused
+from ...messages.types import Command, Event
+from ...store import Step
+from .answer import Answer
+from .program import Publish, lists_of, told_of
+from .wording import elapsed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from .answer import Then
+    from .program import Item, Message, Program
+    from .world import World
+
+__all__ = ["Client", "Clients"]
+
+
+class Client:
+    """Brings one list of things, in order, each when the one before is durable.
+
+    It gives each an id of its own, and brings it again under that id when no answer came.
+    """
+
+    def __init__(self, name: str, items: Sequence[Item]) -> None:
+        self.name = name
+        self.items = items
+        self.place = 0
+        """How many of its items are durable, or over if they are times."""
+        self.wakes_at: datetime | None = None
+        """When it goes on, if it waits for a time."""
+        self.is_waiting = False
+        """Whether it waits for an answer."""
+        self.has_tried = False
+
+    @property
+    def item(self) -> Item | None:
+        """What it brings next; None if that was all."""
+        return self.items[self.place] if self.place < len(self.items) else None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has something to bring, and waits for nothing."""
+        return self.item is not None and not self.is_waiting and self.wakes_at is None
+
+    def done(self) -> None:
+        """Go on to the next: the one in hand is durable, or the wait is over."""
+        self.place += 1
+        self.wakes_at = None
+        self.is_waiting = self.has_tried = False
+
+
+class Clients:
+    """All clients of a run, and what they brought.
+
+    Args:
+        program: what comes from outside
+        world: to which they bring it
+        stream: of the events in the program that name none
+
+    Raises:
+        TypeError: something in the program is no command, event or time
+        InvalidMessage: a field of a message does not fit its annotation
+
+    """
+
+    def __init__(self, program: Program, world: World, stream: str | None) -> None:
+        self._world = world
+        self._stream = stream
+        self._brought: list[tuple[Message, str]] = []
+        self.all = [Client(name, items) for name, items in lists_of(program).items()]
+        for client in self.all:
+            for item in client.items:
+                if not isinstance(item, timedelta):
+                    # What does not fit is refused before anything runs.
+                    self._receipt(item, "checked")
+
+    @property
+    def are_through(self) -> bool:
+        """Whether everything in the program was brought."""
+        return all(client.item is None for client in self.all)
+
+    @property
+    def ready(self) -> list[Client]:
+        """The clients that have something to bring now."""
+        return [client for client in self.all if client.is_ready]
+
+    @property
+    def waking_times(self) -> list[datetime]:
+        """The moments for which clients wait."""
+        return [client.wakes_at for client in self.all if client.wakes_at is not None]
+
+    def wake(self, moment: datetime) -> bool:
+        """Have clients that wait for a time up to it go on; returns whether there were any."""
+        woken = [one for one in self.all if one.wakes_at is not None and one.wakes_at <= moment]
+        for client in woken:
+            client.done()
+        return bool(woken)
+
+    def bring(self, client: Client) -> None:
+        """Have a client bring its next item, or begin to wait if that is a time."""
+        item, log = client.item, self._world.log
+        assert item is not None
+        if isinstance(item, timedelta):
+            # In UTC, since Python compares two times of one zone without their offsets.
+            client.wakes_at = from_micros(to_micros(self._world.clock.now() + item))
+            log.note(f"{client.name} waits for {elapsed(item // timedelta(microseconds=1))}", True)
+            return
+        name = f"{client.name}.{client.place + 1}"
+        log.note(f"outside: {told_of(item)}" + (", again" if client.has_tried else ""))
+        client.is_waiting = client.has_tried = True
+
+        def then(error: BaseException | None) -> None:
+            if error is None:
+                self.note_durable(item, name)
+                client.done()
+            elif isinstance(error, IdReused):
+                # It would be refused however often it came.
+                log.note(f"{client.name} is refused: {error}")
+                client.done()
+            else:
+                client.is_waiting = False
+
+        self.send(item, name, then)
+
+    def send(self, item: Message, name: str, then: Then | None = None) -> Answer:
+        """Give the journal a message from outside.
+
+        Args:
+            item: the message
+            name: its id, unless it has one of its own
+            then: is called with the answer
+
+        """
+        engine, receipt = self._world.engine, self._receipt(item, name)
+        receipt.receipts = answer = Answer(engine, then)
+        engine.journal.add(receipt)
+        return answer
+
+    def note_durable(self, item: Message, name: str) -> None:
+        """Note that a message is durable, so that it may come again."""
+        self._brought.append((item, name))
+
+    def bring_again(self) -> bool:
+        """Have a message that is durable come again, if a deviation says so."""
+        brought, take = self._brought, self._world.faults.deviations.take
+        if not brought or (one := take("repeat_outside")) is None:
+            return False
+        item, name = brought[-1 - one.which % len(brought)]
+        self._world.log.note(f"outside: {told_of(item)} comes again, under the same id")
+        self.send(item, name)
+        return True
+
+    def _receipt(self, item: Message, name: str) -> Receipt:
+        """The step that stores what comes from outside, under an id of its own."""
+        ingress = self._world.ingress
+        if isinstance(item, Command):
+            return Receipt(Step(enqueue=[ingress.command(item, name)], command_id=name))
+        if isinstance(item, Event):
+            item = Publish(item)
+        stream = item.stream or self._stream
+        if stream is None:
+            domain = self._world.registry.name_of(type(item.event)).partition(".")[0]
+            stream = f"{domain}::outside-1"
+        return ingress.publication(item.event, stream, item.event_id or name, item.headers)

@@ -1,0 +1,84 @@
+"""What goes wrong inside a simulated process, and what may be brought to it once more."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from ...store import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .deviations import Deviations
+    from .run_log import RunLog
+
+__all__ = ["Crash", "Faults", "InjectedFailure", "InjectedStoreError", "RuntimeBroke"]
+
+RECENT = 8
+"""How many of the things that were brought last may be brought again."""
+
+
+class InjectedFailure(Exception):
+    """A handler failed because the simulation had it fail."""
+
+
+class Crash(BaseException):
+    """The simulated process is gone. No handler can catch it as an error of its own."""
+
+
+class InjectedStoreError(StoreError):
+    """A commit failed because the simulation had it fail."""
+
+
+class RuntimeBroke(BaseException):
+    """The runtime itself failed, not what runs on it."""
+
+
+class Faults:
+    """Tells the simulated parts which of their accidents happens now.
+
+    Args:
+        deviations: from the ordinary run
+        log: of the run
+
+    Attributes:
+        has_failed: whether a handler was made to fail, and may have been parked for it
+
+    """
+
+    def __init__(self, deviations: Deviations, log: RunLog) -> None:
+        self.deviations = deviations
+        self.note = log.note
+        self.has_failed = False
+        self._recent: dict[str, deque[tuple[str, Callable[[], None]]]] = {}
+
+    def accident(self, *kinds: str) -> str:
+        """The accident of one of these kinds that is to happen now, or nothing."""
+        deviation = self.deviations.take(*kinds)
+        return "" if deviation is None else deviation.name
+
+    def handler_accident(self) -> str:
+        """How the handler that is about to run fails, or nothing."""
+        accident = self.accident("fails_before", "fails_after")
+        self.has_failed = self.has_failed or bool(accident)
+        return accident
+
+    def brought(self, kind: str, what: str, again: Callable[[], None]) -> None:
+        """Note what can be brought again by a deviation of that kind, and how."""
+        self._recent.setdefault(kind, deque(maxlen=RECENT)).append((what, again))
+
+    def bring_again(self) -> bool:
+        """Have an actor given again what it was given of late, if a deviation says so."""
+        for kind in ("repeat_event", "repeat_command"):
+            recent = self._recent.get(kind)
+            if recent and (one := self.deviations.take(kind)) is not None:
+                what, again = recent[-1 - one.which % len(recent)]
+                self.note(f"{what} is brought again")
+                again()
+                return True
+        return False
+
+    def forget(self) -> None:
+        """Drop what cannot be brought again, since the process that it was brought to is gone."""
+        self._recent.clear()

@@ -1,0 +1,112 @@
+"""What may happen next in a simulated run, and which of it does."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from .accidents import Accidents
+    from .clients import Clients
+    from .timeline import Timeline
+    from .world import World
+
+__all__ = ["Moves"]
+
+
+class _Move(NamedTuple):
+    """One thing that may happen next."""
+
+    make: Callable[[], object]
+    is_arrival: bool = False
+
+
+class Moves:
+    """Lets one thing happen at a time: the ordinary one, or what a deviation says."""
+
+    def __init__(
+        self, world: World, clients: Clients, timeline: Timeline, accidents: Accidents
+    ) -> None:
+        self._world = world
+        self._clients = clients
+        self._timeline = timeline
+        self._accidents = accidents
+        self._deviations = world.faults.deviations
+
+    def next(self, *, brings: bool, waits: bool, end: datetime | None = None) -> bool:
+        """Let one thing happen; false if there is nothing.
+
+        Args:
+            brings: whether something may come from outside
+            waits: whether time may pass when nothing else is to be done
+            end: up to when
+
+        """
+        deviations, log = self._deviations, self._world.log
+        log.turn += 1
+        deviations.arm(log.turn)
+        if deviations.armed and self._accidents.happen():
+            return True
+        moves = self._possible(brings=brings) or self._when_quiet(waits=waits, end=end)
+        if not moves:
+            log.turn -= 1
+            return False
+        move = self._arrival(moves) or moves[0]
+        if len(moves) > 1 and (other := deviations.take("turn")) is not None:
+            move = moves[1 + other.which % (len(moves) - 1)]
+        self._world.guarded(move.make)
+        return True
+
+    def _arrival(self, moves: list[_Move]) -> _Move | None:
+        """Something that comes from outside before its time, if a deviation says so."""
+        arrivals = [move for move in moves[1:] if move.is_arrival]
+        if arrivals and (one := self._deviations.take("arrival")) is not None:
+            return arrivals[one.which % len(arrivals)]
+        return None
+
+    def _possible(self, *, brings: bool, holds: bool = True) -> list[_Move]:
+        """What may happen now, the ordinary next thing first."""
+        engine, scheduler = self._world.engine, self._world.scheduler
+        actors = [actor for actor in scheduler.ready if actor not in scheduler.held]
+        if actors and holds and (held := self._deviations.take("hold")) is not None:
+            scheduler.held.append(actors.pop(held.which % len(actors)))
+        moves = [_Move(partial(scheduler.give_turn, actor)) for actor in actors]
+        if engine.wants_commit:
+            moves.append(_Move(self._commit))
+        if engine.effects.is_ready:
+            moves.append(_Move(self._run_effect))
+        if not moves and self._accidents.have_parked():
+            moves.append(_Move(self._accidents.retry))
+        if brings:
+            moves += [
+                _Move(partial(self._clients.bring, client), is_arrival=True)
+                for client in self._clients.ready
+            ]
+        return moves
+
+    def _when_quiet(self, *, waits: bool, end: datetime | None) -> list[_Move]:
+        """What happens when nothing else can: what was held back goes on, or time passes."""
+        held = self._world.scheduler.held
+        if not (waits and self._clients.waking_times):
+            if held:
+                held.clear()
+                return self._possible(brings=False, holds=False)
+            if not waits:
+                return []
+            # Everything came and everything is settled.
+            self._deviations.stop()
+        due = self._timeline.next_due()
+        if due is None or (end is not None and due > end):
+            return []
+        return [_Move(partial(self._timeline.move_to, due))]
+
+    def _commit(self) -> None:
+        self._world.scheduler.idle()
+        self._world.has_changed = True
+
+    def _run_effect(self) -> None:
+        self._accidents.run_effect()
+        self._world.has_changed = True

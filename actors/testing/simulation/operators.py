@@ -1,0 +1,69 @@
+"""The operator of a simulated runtime, whose decisions are carried out while the operator waits."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ...engine.admin import Admin
+from ...messages.identifiers import id_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...authoring.process_manager import ProcessManager
+    from .world import World
+
+__all__ = ["Operator"]
+
+
+class Operator:
+    """Decides about what was parked, and about timeouts."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def retry(self, number: int, by: str | None) -> None:
+        """Have what was parked handled, then what waited behind it, in order."""
+        self._wait_for(partial(Admin.retry, number=number, by=by))
+
+    def skip(self, number: int, by: str | None) -> None:
+        """Have the instance go on without what was parked."""
+        self._wait_for(partial(Admin.skip, number=number, by=by))
+
+    def adjust(
+        self, cls: type[ProcessManager], name: object, timeout: str, due: int, by: str | None
+    ) -> bool:
+        """Move what is due to another time, or cancel it with 0; False if it is not set."""
+        definition = self._world.registry.process(cls)
+        instance = id_of(name, f"for {cls.__name__}")
+        return bool(
+            self._wait_for(
+                lambda admin: admin.adjust(definition, instance, timeout, due, by), gives_turns=True
+            )
+        )
+
+    def _wait_for(self, decision: Callable[[Admin], Any], *, gives_turns: bool = False) -> Any:
+        """Carry out a decision.
+
+        Args:
+            decision: what the operator has the engine do
+            gives_turns: whether actors must have turns for it; otherwise a commit is enough
+
+        """
+        world = self._world
+        scheduler, journal = world.scheduler, world.engine.journal
+
+        def drive() -> None:
+            while journal.pending or (gives_turns and scheduler.ready):
+                if gives_turns and scheduler.ready:
+                    scheduler.give_turn(scheduler.ready[0])
+                else:
+                    scheduler.idle()
+
+        scheduler.drive = drive
+        try:
+            return decision(Admin(world.engine, world.store))
+        finally:
+            scheduler.drive = None
+            world.has_changed = True

@@ -1,0 +1,136 @@
+"""What comes from outside in a simulated run: a program, in words and as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ...messages.codec import dump, dump_headers, load_headers
+from ...messages.types import Command, Event
+from ...store import EventRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ...model.registry import Registry
+
+__all__ = [
+    "Item",
+    "Message",
+    "Program",
+    "Publish",
+    "lists_of",
+    "program_from",
+    "program_to",
+    "told_of",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """An event that a client publishes from outside.
+
+    Attributes:
+        event: what happened
+        stream: where it belongs; when it is not given, a stream made for the program
+        event_id: its id; two with one id are one event
+        headers: plain values for the handlers of the event
+
+    """
+
+    event: Event
+    stream: str | None = None
+    event_id: str | None = None
+    headers: Mapping[str, Any] | None = None
+
+
+Message: TypeAlias = Command | Event | Publish
+Item: TypeAlias = Message | timedelta
+Program: TypeAlias = Sequence[object]
+"""Items, or lists of items. Of a list that holds several kinds, a type checker knows no more."""
+
+
+def lists_of(program: Any) -> dict[str, list[Item]]:
+    """The lists of a program by the client that brings each; a plain list has one client.
+
+    Raises:
+        TypeError: something in it is no command, event or time
+        ValueError: a time in it is negative
+
+    """
+    if isinstance(program, str | bytes) or not isinstance(program, Sequence):
+        raise TypeError(f"a program is a list, not {program!r}")
+    if not (program and all(isinstance(one, Sequence) for one in program)):
+        return {"client": [_checked(item) for item in program]}
+    return {
+        f"client{number}": [_checked(item) for item in items]
+        for number, items in enumerate(program, 1)
+    }
+
+
+def _checked(item: Any) -> Item:
+    if not isinstance(item, Command | Event | Publish | timedelta):
+        raise TypeError(
+            f"a program holds commands, events, Publish(event, ...) and timedeltas, not {item!r}"
+        )
+    if isinstance(item, timedelta) and item < timedelta(0):
+        raise ValueError(f"{item!r} in a program is negative; time only goes forward")
+    return item
+
+
+def told_of(item: Message) -> str:
+    """What comes, in words."""
+    if isinstance(item, Command):
+        return f"tell {item!r}"
+    return f"publish {item.event if isinstance(item, Publish) else item!r}"
+
+
+# So that the word that pins a run can hold what a strategy made
+
+
+def program_to(registry: Registry, program: Program) -> list[Any]:
+    """The program as MessagePack has it."""
+    return [
+        program_to(registry, one) if isinstance(one, Sequence) else _item_to(registry, one)
+        for one in program
+    ]
+
+
+def program_from(registry: Registry, packed: list[Any]) -> list[Any]:
+    """The program that `program_to` packed."""
+    return [
+        program_from(registry, one) if isinstance(one, list) else _item_from(registry, one)
+        for one in packed
+    ]
+
+
+def _item_to(registry: Registry, item: Any) -> dict[str, Any]:
+    if isinstance(item, timedelta):
+        return {"wait": item // timedelta(microseconds=1)}
+    if isinstance(item, Command):
+        return {"tell": registry.name_of(type(item)), "data": dump(item)[0]}
+    if not isinstance(item, Publish):
+        item = Publish(item)
+    packed: dict[str, Any] = {
+        "publish": registry.name_of(type(item.event)),
+        "data": dump(item.event)[0],
+    }
+    given = {"stream": item.stream, "id": item.event_id, "headers": dump_headers(item.headers)}
+    return packed | {name: value for name, value in given.items() if value is not None}
+
+
+def _item_from(registry: Registry, packed: dict[str, Any]) -> Item:
+    if "wait" in packed:
+        return timedelta(microseconds=packed["wait"])
+    if "tell" in packed:
+        return registry.load_command(packed["tell"], packed["data"])
+    record = EventRecord(packed["publish"], "packed-1", 1, 0, packed["data"], "", "")
+    headers = packed.get("headers")
+    return Publish(
+        registry.load_event(record),
+        packed.get("stream"),
+        packed.get("id"),
+        None if headers is None else load_headers(headers),
+    )

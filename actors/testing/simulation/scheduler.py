@@ -1,0 +1,72 @@
+"""A dispatcher without threads: the simulation says which actor has the next turn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...engine.dispatcher import Dispatcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...engine.pooled_actor import PooledActor
+
+__all__ = ["SeededScheduler"]
+
+
+class SeededScheduler(Dispatcher):
+    """Stands where the dispatcher stands, and gives an actor its turn when it is told to.
+
+    Attributes:
+        idle: does what a worker does when no actor waits for a turn: it commits
+        ready: the actors that wait for a turn, in order of arrival
+        held: the actors that wait until nothing else is to be done
+        in_turn: whether an actor is having its turn
+        drive: set while an operator waits for what nudges; makes happen what the operator waits for
+
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        on_idle: Callable[[], bool],
+        is_due: Callable[[], bool],
+        on_error: Callable[[PooledActor, BaseException], None],
+        has_more: Callable[[], bool] = bool,
+    ) -> None:
+        super().__init__(workers, on_idle, is_due, on_error, has_more)
+        self.idle = on_idle
+        self.ready: list[PooledActor] = []
+        self.held: list[PooledActor] = []
+        self.in_turn = False
+        self.drive: Callable[[], None] | None = None
+
+    # For actors
+
+    def schedule(self, actor: PooledActor) -> None:
+        self.schedule_locked(actor)
+
+    def schedule_locked(self, actor: PooledActor) -> None:
+        if not actor.scheduled:
+            actor.scheduled = True
+            self.ready.append(actor)
+
+    def nudge(self) -> None:
+        if self.drive is not None and not self.in_turn:
+            self.drive()
+
+    # For the engine
+
+    def start(self) -> None:
+        """No threads."""
+
+    # For the simulation
+
+    def give_turn(self, actor: PooledActor) -> None:
+        """Let an actor have its turn. What it raises is a fault of the runtime's own."""
+        self.ready.remove(actor)
+        self.in_turn = True
+        try:
+            actor.take_turn()
+        finally:
+            self.in_turn = False

@@ -1,0 +1,157 @@
+"""Instances and aggregates whose handlers can fail, and to which things can be brought again.
+
+These stand where the runtime's own instance actor and aggregate actor stand, do the same, and ask
+first whether something is to go wrong this time.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ...core.carry_out import CommandDelivered
+from ...core.stimuli import EventDelivered
+from ...engine.aggregate_actor import AggregateActor, CommandMessage
+from ...engine.command_queue import CommandQueue
+from ...engine.instance_actor import InstanceActor, InstanceMessage
+from ...model.aggregate_definition import AggregateDefinition
+from ...model.plans import AggregatePlan
+from ...store import Duplicate, category_of, id_in_stream
+from .faults import InjectedFailure
+from .wording import carried_out, handled, short
+
+if TYPE_CHECKING:
+    from ...authoring.aggregate import Aggregate
+    from ...authoring.decorators import Handler
+    from ...authoring.process_manager import ProcessManager
+    from ...core.carry_out import CommandDecision
+    from ...core.decision import Decision
+    from ...engine.aggregate_actor import AggregateShare
+    from ...engine.instance_actor import InstanceShare
+    from ...messages.types import Command, Event
+    from ...model.process_definition import ProcessDefinition
+    from ...store import Outcome, Step
+    from .faults import Faults
+
+__all__ = ["SimulatedAggregate", "SimulatedInstance"]
+
+
+class SimulatedInstance(InstanceActor):
+    """An instance whose handlers can fail, and which can be given an event again."""
+
+    def __init__(self, faults: Faults, share: InstanceShare, instance: str) -> None:
+        plan = copy(share.plan)
+        plan.definition = _failing(plan.definition, faults)
+        super().__init__(replace(share, plan=plan), instance)
+        self._faults = faults
+        self._given = share
+        self._name = plan.definition.cls.__name__
+
+    def on_receive(self, message: InstanceMessage) -> None:
+        stimulus = message.stimulus
+        if message.giver is not None and isinstance(stimulus, EventDelivered):
+            record, share, instance = stimulus.record, self._given, self.instance
+            event = None if stimulus.event is None else share.plan.subscription.load(record)
+            wake = partial(SimulatedInstance, self._faults, share)
+
+            def again() -> None:
+                message = InstanceMessage(EventDelivered(record, event, stimulus.learnt))
+                share.services.residency.send([(share.plan.name, instance, wake, message)])
+
+            what = f"{short(record.type)} to {self._name} {instance}"
+            self._faults.brought("repeat_event", what, again)
+        super().on_receive(message)
+
+    def hand(self, message: InstanceMessage, decision: Decision, step: Step) -> None:
+        self._faults.note(*handled(f"{self._name} {self.instance}", message.stimulus, decision))
+        super().hand(message, decision, step)
+
+
+def _failing(definition: ProcessDefinition, faults: Faults) -> ProcessDefinition:
+    """The same process manager, with handlers that can fail."""
+    failing = copy(definition)
+    failing.handlers = {one: _can_fail(it, faults) for one, it in definition.handlers.items()}
+    failing.timeouts = {one: _can_fail(it, faults) for one, it in definition.timeouts.items()}
+    failing.rejections = {one: _can_fail(it, faults) for one, it in definition.rejections.items()}
+    return failing
+
+
+def _can_fail(handler: Handler, faults: Faults) -> Handler:
+    def call(process: ProcessManager, *arguments: Any) -> None:
+        accident = "" if process.context.refreshing else faults.handler_accident()
+        if accident != "fails_before":
+            handler.function(process, *arguments)
+        if accident:
+            before_or_after = "after" if accident == "fails_after" else "before"
+            raise InjectedFailure(f"{handler.name} failed {before_or_after} it ran")
+
+    return replace(handler, function=call)
+
+
+class SimulatedAggregate(AggregateActor):
+    """An aggregate whose handlers can fail, and which can be given a command again."""
+
+    def __init__(self, faults: Faults, share: AggregateShare, stream: str) -> None:
+        plan = AggregatePlan(_FailingAggregate(share.plan.definition, faults), share.plan.registry)
+        super().__init__(replace(share, plan=plan), stream)
+        self._faults = faults
+        self._given = share
+        self._name = plan.definition.cls.__name__
+
+    def on_receive(self, message: CommandMessage) -> None:
+        delivered = message.stimulus
+        if delivered.record.sequence and not isinstance(message, _RepeatedCommand):
+            record, share, stream = delivered.record, self._given, self.stream
+            wake = partial(SimulatedAggregate, self._faults, share)
+
+            def again() -> None:
+                repeated = _RepeatedCommand(CommandDelivered(record, delivered.is_from_outside))
+                share.services.residency.send([(category_of(stream), stream, wake, repeated)])
+
+            what = f"{short(record.type)} to {self._name} {id_in_stream(stream)}"
+            self._faults.brought("repeat_command", what, again)
+        super().on_receive(message)
+
+    def hand(self, message: CommandMessage, decision: CommandDecision, step: Step) -> None:
+        text = carried_out(message.stimulus.record, self._name, decision)
+        # What was brought again mostly finds that there is nothing left to do.
+        self._faults.note(text, is_detail=isinstance(message, _RepeatedCommand))
+        super().hand(message, decision, step)
+
+    def finish(self, message: CommandMessage, decision: CommandDecision, outcome: Outcome) -> None:
+        if isinstance(message, _RepeatedCommand):
+            if type(outcome) is Duplicate:
+                self.finished += 1
+                self.is_stale = True
+                return
+            record = message.stimulus.record
+            self._faults.note(f"what was brought again came first: {short(record.type)}")
+            # The command queue counts the one it sent, which will find nothing left to do.
+            giver = self._given.giver
+            assert isinstance(giver, CommandQueue)
+            giver.finished -= 1
+        super().finish(message, decision, outcome)
+
+
+class _FailingAggregate(AggregateDefinition):
+    """The same aggregate, with a decision that can fail."""
+
+    def __init__(self, definition: AggregateDefinition, faults: Faults) -> None:
+        self.__dict__.update(definition.__dict__)
+        self._definition = definition
+        self._faults = faults
+
+    def decide(self, aggregate: Aggregate, command: Command) -> list[tuple[Event, bytes, Any]]:
+        accident = self._faults.handler_accident()
+        if accident == "fails_before":
+            raise InjectedFailure("the aggregate failed before its handler ran")
+        made = self._definition.decide(aggregate, command)
+        if accident:
+            raise InjectedFailure("the aggregate failed after its handler ran")
+        return made
+
+
+class _RepeatedCommand(CommandMessage, gc=False):
+    """A queued command that is brought to its aggregate again."""

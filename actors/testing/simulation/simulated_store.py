@@ -1,0 +1,56 @@
+"""A store whose commits can fail, before or after they are durable."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+from ...store import LmdbStore, StoreError
+from .faults import Crash, InjectedStoreError, RuntimeBroke
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    from ...store import Outcome, Step
+    from .faults import Faults
+
+__all__ = ["SimulatedStore"]
+
+
+class SimulatedStore(LmdbStore):
+    """Stands where the runtime's store stands, and asks first whether a commit is to fail."""
+
+    def __init__(self, path: str | os.PathLike[str], faults: Faults) -> None:
+        super().__init__(path, durability="none", store_id="0" * 32)
+        # The store outlives a simulation that was never closed, for as long as it takes to remove
+        # it; what it holds on to would keep the simulation alive.
+        self._faults: Faults = weakref.proxy(faults)
+
+    def commit(
+        self, steps: Sequence[Step], checkpoints: Mapping[str, int] | None = None
+    ) -> list[Outcome]:
+        faults = self._faults
+        size = f"{len(steps)} step{'' if len(steps) == 1 else 's'}"
+        accident = faults.accident("crash_before_commit", "crash_after_commit", "commit_fails")
+        if accident == "commit_fails":
+            faults.note(f"a commit of {size} fails: nothing of it is kept")
+            raise InjectedStoreError("the disk refused, as the simulation had it do")
+        if accident == "crash_before_commit":
+            faults.note(f"crash inside a commit of {size}: nothing of it is kept")
+            raise Crash
+        try:
+            outcomes = super().commit(steps, checkpoints)
+        except StoreError:
+            raise
+        except Exception as error:
+            raise RuntimeBroke(f"a commit failed: {error!r}") from error
+        if accident == "crash_after_commit":
+            faults.note(
+                f"crash inside a commit of {size}: all of it is kept, and no actor was told"
+            )
+            raise Crash
+        done = sum(outcome.is_committed for outcome in outcomes)
+        beside = f", {len(steps) - done} of them done before" if done < len(steps) else ""
+        faults.note(f"commit of {size}{beside}", True)
+        return outcomes

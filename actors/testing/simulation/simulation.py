@@ -1,0 +1,376 @@
+"""The real runtime, one turn at a time, the same for the same seed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, overload
+
+from ...authoring.process_manager import due_time
+from ...clock import to_micros
+from ...engine.engine import Options
+from ...model.registry import Registry
+from ...store import verify_open
+from .accidents import Accidents
+from .caller import Caller
+from .clients import Clients
+from .deviations import Deviation, Deviations, Planned, Seeded, deviation, kinds_of, unpacked
+from .moves import Moves
+from .operators import Operator
+from .program import Publish
+from .timeline import Timeline
+from .world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    from ...authoring.aggregate import Aggregate
+    from ...authoring.process_manager import ProcessManager
+    from ...messages.types import Command, Event
+    from ...model.domain import Domain
+    from ...queries.views import (
+        AggregateView,
+        InstanceView,
+        Parked,
+        StoredEvent,
+        Timeout,
+        Transition,
+    )
+    from ...store import StoreFinding
+    from .program import Program
+    from .run_log import Trace
+
+__all__ = ["Simulation"]
+
+MAX_STEPS = 10_000
+"""Turns after which a run counts as endless."""
+
+
+class Simulation:
+    """Runs domains as a `Runtime` does, on one thread, and the same for the same seed.
+
+    The routers, the actors, the journal, the timer service, the after-effects and the store are the
+    real ones. Simulated are the order of turns, the clock, and what goes wrong. Nothing happens by
+    itself: `step` lets one thing happen, and a call that waits lets things happen until it has
+    what it waits for. A context manager; leaving the `with` block removes the store.
+
+    Args:
+        domains: whose classes to run
+        program: what comes from outside when `step` or `run` let it come, as for `explore`
+        seed: a number for a run of its own, or a word that `explore` gave; without one, the
+            ordinary run
+        faults: what a number as a seed may let happen: ``"order"`` (turns held back and swapped),
+            ``"time"`` (the clock moves on while things are in flight), ``"crash"``, ``"commit"``
+            (one fails), ``"handler"`` (one fails), ``"duplicate"`` (things are brought again),
+            ``"sleep"`` (idle actors leave memory)
+        start: the clock's first time, with a zone; without one, the start of the year 2000
+        stream: of the events in the program that name none
+        options: as for `Runtime`: `max_awake`, `idle_timeout`, `max_in_flight`,
+            `largest_commit`, `max_chain`
+
+    """
+
+    def __init__(
+        self,
+        *domains: Domain,
+        program: Program = (),
+        seed: int | str | None = None,
+        faults: Iterable[str] = ("order",),
+        start: datetime | None = None,
+        stream: str | None = None,
+        **options: Any,
+    ) -> None:
+        deviations = Deviations()
+        if isinstance(seed, str):
+            deviations = Planned(unpacked(seed)[0])
+        elif seed is not None:
+            deviations = Seeded(seed, kinds_of(faults))
+        world = World(Registry(domains), deviations, start=start, options=Options(**options))
+        self._put_together(world, program, stream)
+
+    @classmethod
+    def planned(
+        cls,
+        registry: Registry,
+        program: Program,
+        deviations: Iterable[Deviation],
+        *,
+        start: datetime | None = None,
+        stream: str | None = None,
+        **options: Any,
+    ) -> Self:
+        """A run with just these deviations, by a registry that many runs may share."""
+        made = cls.__new__(cls)
+        world = World(registry, Planned(deviations), start=start, options=Options(**options))
+        made._put_together(world, program, stream)  # noqa: SLF001 - as `__init__` does
+        return made
+
+    def _put_together(self, world: World, program: Program, stream: str | None) -> None:
+        self._world = world
+        self._clients = clients = Clients(program, world, stream)
+        self._timeline = timeline = Timeline(world, clients)
+        self._operator = operator = Operator(world)
+        accidents = Accidents(world, clients, timeline, operator)
+        self._moves = moves = Moves(world, clients, timeline, accidents)
+        self._caller = Caller(world, clients, moves)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the store, and remove it. Nothing is finished."""
+        self._world.end()
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether what one can see may have changed since this was last set to false."""
+        return self._world.has_changed
+
+    @has_changed.setter
+    def has_changed(self, value: bool) -> None:
+        self._world.has_changed = value
+
+    # Letting things happen
+
+    def step(self) -> bool:
+        """Let one thing happen; false if nothing is left to do before another time comes."""
+        self._world.refuse_in_turn("step")
+        return self._moves.next(brings=True, waits=False)
+
+    def run(self, *, max_steps: int = MAX_STEPS, horizon: timedelta | None = None) -> None:
+        """Bring the whole program, and let everything settle up to the last timeout.
+
+        Args:
+            max_steps: turns after which it counts as endless
+            horizon: how long after the start the clock stops
+
+        Raises:
+            AssertionError: it did not come to rest
+
+        """
+        for _ in self.steps(max_steps=max_steps, horizon=horizon):
+            pass
+
+    def steps(
+        self, *, max_steps: int = MAX_STEPS, horizon: timedelta | None = None
+    ) -> Iterator[None]:
+        """As `run`, and pauses after each step."""
+        self._world.refuse_in_turn("run")
+        last = self.turns + max_steps
+        end = None if horizon is None else self._world.clock.start + horizon
+        while self._moves.next(brings=True, waits=True, end=end):
+            yield
+            if self.turns > last:
+                raise AssertionError(
+                    f"it did not come to rest within {max_steps} turns: something goes on for "
+                    f"ever. If it is meant to, as a timeout that sets itself again, give horizon="
+                )
+
+    def settle(self) -> None:
+        """Let things happen until nothing is undelivered and nothing is in flight."""
+        self._world.refuse_in_turn("settle")
+        while self._moves.next(brings=False, waits=False):
+            pass
+
+    def advance(self, by: timedelta) -> None:
+        """Let time pass. What is due on the way happens in order of time, and all settles.
+
+        Raises:
+            ValueError: `by` is negative; time does not run backwards
+
+        """
+        world, clock = self._world, self._world.clock
+        world.refuse_in_turn("advance")
+        if by < timedelta(0):
+            raise ValueError(f"by={by!r} is negative; a clock only goes forward")
+        end = self.now + by
+        self.settle()
+        while (due := clock.next_due()) is not None and due <= end:
+            world.guarded(self._timeline.move_to, due)
+            self.settle()
+        if self.now < end:
+            world.guarded(self._timeline.move_to, end)
+            self.settle()
+
+    def crash(self) -> None:
+        """End the simulated process here, and start another one on what was durable."""
+        self._world.refuse_in_turn("crash")
+        self._world.crash()
+
+    def provoke(self, accident: str, which: int = 0) -> None:
+        """Have something go wrong at the first chance.
+
+        Args:
+            accident: ``"crash"``; ``"crash_before_commit"`` or ``"crash_after_commit"``, inside
+                the next one; ``"commit_fails"``; ``"fails_before"`` or ``"fails_after"``, the next
+                handler; ``"repeat_event"``, ``"repeat_command"`` or ``"repeat_outside"``, one
+                that came of late; ``"turn"``, ``"hold"``, ``"arrival"``: the turn of another;
+                ``"time"``: the clock moves to what is due next; ``"sleep"``: idle actors leave
+                memory
+            which: where there are several
+
+        Raises:
+            ValueError: there is no such accident
+
+        """
+        self._world.faults.deviations.armed.append(deviation(accident, which))
+
+    # Looking
+
+    @property
+    def now(self) -> datetime:
+        """The simulated time."""
+        return self._world.clock.now()
+
+    @property
+    def trace(self) -> Trace:
+        """What happened so far, a line for each turn. As text, it is for people to read."""
+        return self._world.log.trace
+
+    @property
+    def turns(self) -> int:
+        """How many turns there were."""
+        return self._world.log.turn
+
+    @property
+    def is_through(self) -> bool:
+        """Whether everything in the program was brought."""
+        return self._clients.are_through
+
+    def knows(self, cls: type[ProcessManager]) -> bool:
+        """Whether the process manager is in one of the domains."""
+        return cls in self._world.registry.processes
+
+    @overload
+    def get(self, cls: type[ProcessManager], id: object) -> InstanceView | None: ...
+
+    @overload
+    def get(self, cls: type[Aggregate], id: object) -> AggregateView | None: ...
+
+    def get(
+        self,
+        cls: type[ProcessManager | Aggregate],
+        id: object,  # noqa: A002 - the public word
+    ) -> InstanceView | AggregateView | None:
+        """One instance or aggregate as it is on disk, or None if nothing happened to it yet."""
+        return self._world.reader.get(cls, id)
+
+    def history(self, cls: type[ProcessManager], id: object) -> Iterator[Transition]:  # noqa: A002
+        """The transitions of one instance, oldest first."""
+        return self._world.reader.history(cls, id)
+
+    def find(
+        self,
+        cls: type[ProcessManager],
+        *,
+        complete: bool | None = None,
+        suspended: bool | None = None,
+        **fields: Any,
+    ) -> Iterator[InstanceView]:
+        """The instances of a process manager, in order of id."""
+        return self._world.reader.find(cls, fields, complete=complete, suspended=suspended)
+
+    def events(
+        self, stream_or_category: str | None = None, *, after: int = 0
+    ) -> Iterator[StoredEvent]:
+        """Stored events in order of position."""
+        return self._world.reader.events(stream_or_category, after)
+
+    def timeouts(
+        self,
+        cls: type[ProcessManager] | None = None,
+        id: object = None,  # noqa: A002
+        *,
+        before: datetime | None = None,
+    ) -> Iterator[Timeout]:
+        """What is due later, in order of time."""
+        return self._world.reader.timeouts(cls, id, before)
+
+    def parked(self, *, decided: bool = False) -> Iterator[Parked]:
+        """What could not be handled, the oldest first."""
+        return self._world.reader.parked(decided=decided)
+
+    def verify(self) -> list[StoreFinding]:
+        """Check the whole store; returns all that is wrong."""
+        return verify_open(self._world.store, now=to_micros(self.now)).findings
+
+    def stats(self) -> dict[str, int]:
+        """Counters since the last crash, and gauges."""
+        return self._world.engine.stats()
+
+    # Asking for something
+
+    def tell(self, command: Command, *, command_id: str | None = None) -> str:
+        """Have a command carried out later; returns its id once the command is durable.
+
+        Like every call that waits for an answer, it asks again under the same id when a simulated
+        crash or a refusing disk leaves it without one.
+        """
+        return self._caller.send("tell", command, command_id)
+
+    def publish(
+        self,
+        event: Event,
+        *,
+        stream: str,
+        event_id: str | None = None,
+        headers: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Store an event from outside; returns its position once it is durable."""
+        item = Publish(event, stream, event_id, headers)
+        name = self._caller.send("publish", item, event_id)
+        return self._world.store.position_of(name)
+
+    def ask(self, command: Command, *, command_id: str | None = None) -> list[Event]:
+        """Have an aggregate carry out a command; returns the events it made once durable.
+
+        Raises:
+            Rejected: the aggregate refused
+
+        """
+        return self._caller.ask(command, command_id)
+
+    # Deciding
+
+    def retry(self, parked_id: int, *, by: str | None = None) -> None:
+        """Handle what was parked, then what waited behind it, in order."""
+        self._decide("retry", partial(self._operator.retry, parked_id, by))
+
+    def skip(self, parked_id: int, *, by: str | None = None) -> None:
+        """Go on without what was parked."""
+        self._decide("skip", partial(self._operator.skip, parked_id, by))
+
+    def cancel_timeout(
+        self,
+        cls: type[ProcessManager],
+        id: object,  # noqa: A002
+        name: str,
+        *,
+        by: str | None = None,
+    ) -> bool:
+        """Have a timeout, or a command that is held back, not come at all."""
+        return self._decide("cancel_timeout", partial(self._operator.adjust, cls, id, name, 0, by))
+
+    def move_timeout(
+        self,
+        cls: type[ProcessManager],
+        id: object,  # noqa: A002
+        name: str,
+        when: timedelta | datetime,
+        *,
+        by: str | None = None,
+    ) -> bool:
+        """Have a timeout, or a command that is held back, come at another time."""
+        due = due_time(self._world.engine.services.now(), when)
+        return self._decide("move_timeout", partial(self._operator.adjust, cls, id, name, due, by))
+
+    def _decide(self, call: str, decide: Callable[[], bool | None]) -> bool:
+        world, found = self._world, []
+        world.refuse_in_turn(call)
+        world.log.note(f"outside: {call}")
+        world.guarded(lambda: found.append(decide()))
+        return bool(found and found[0])

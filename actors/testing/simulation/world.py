@@ -1,0 +1,140 @@
+"""One simulated process: what a crash ends, and what starts anew on what was durable."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import weakref
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...engine.engine import Engine, Options, Parts
+from ...engine.ingress import Ingress
+from ...errors import WaitingInHandler
+from ...queries.reader import Reader
+from .faults import Crash, Faults, RuntimeBroke
+from .run_log import RunLog
+from .scheduler import SeededScheduler
+from .simulated_actors import SimulatedAggregate, SimulatedInstance
+from .simulated_clock import SimulatedClock
+from .simulated_store import SimulatedStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from ...model.registry import Registry
+    from .deviations import Deviations
+
+__all__ = ["World"]
+
+logger = logging.getLogger("procession")
+
+FAST = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it, if it is there
+"""Where files live in memory: the store of a simulated run is thrown away at once."""
+
+
+class World:
+    """The runtime's parts between two crashes, and what outlives a crash: clock, faults and log.
+
+    Args:
+        registry: all classes
+        deviations: from the ordinary run
+        start: the clock's first time
+        options: as for the engine
+
+    Attributes:
+        end: closes the store and removes it
+        has_changed: whether a reader may see something else than when this was last set to false
+
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        deviations: Deviations,
+        *,
+        start: datetime | None,
+        options: Options,
+    ) -> None:
+        self.registry = registry
+        self.options = options
+        self.clock = SimulatedClock(start)
+        self.log = RunLog(self.clock)
+        self.faults = Faults(deviations, self.log)
+        self.crashes = 0
+        self.has_changed = False
+        self.folder = Path(
+            tempfile.mkdtemp(prefix="procession-", dir=FAST if FAST.is_dir() else None)
+        )
+        self._begin()
+
+    def _begin(self) -> None:
+        registry, clock, faults = self.registry, self.clock, self.faults
+        self.store = SimulatedStore(self.folder, faults)
+        self.end = weakref.finalize(self, _clean_up, self.store, self.folder)
+        self.reader = Reader(self.store, registry)
+        self.ingress = Ingress(registry, clock, run=f"{self.crashes:012x}")
+        parts = Parts(
+            dispatcher=SeededScheduler,
+            instance_actor=partial(SimulatedInstance, faults),
+            aggregate_actor=partial(SimulatedAggregate, faults),
+            has_threads=False,
+        )
+        self.engine = Engine(self.store, registry, clock, self.options, parts)
+        assert isinstance(self.engine.dispatcher, SeededScheduler)
+        self.scheduler = self.engine.dispatcher
+        self.engine.start()
+
+    def restart(self) -> None:
+        """End the process here, and start another one; waiting callers hear that it is closed."""
+        self.end.detach()
+        self.store.close()
+        self.crashes += 1
+        self.clock.forget()
+        self.faults.forget()
+        self.engine.services.replies.close()
+        self.has_changed = True
+        self._begin()
+
+    def crash(self) -> None:
+        """Have a crash between two turns."""
+        self.log.note("crash: what was not committed is gone")
+        self.restart()
+
+    def guarded(self, do: Callable[..., Any], *arguments: Any) -> None:
+        """Do something that may end in a crash, from which the process then starts anew.
+
+        Raises:
+            AssertionError: the runtime itself failed
+
+        """
+        disabled, logger.disabled = logger.disabled, True
+        try:
+            do(*arguments)
+        except Crash:
+            self.restart()
+        except RuntimeBroke as error:
+            raise AssertionError(str(error)) from error.__cause__
+        finally:
+            logger.disabled = disabled
+
+    def refuse_in_turn(self, call: str) -> None:
+        """Refuse a call that lets things happen, while a handler runs.
+
+        Raises:
+            WaitingInHandler: a handler made the call
+
+        """
+        if self.scheduler.in_turn:
+            raise WaitingInHandler(
+                f"{call}() was called from a handler. It lets other actors have their turns, and "
+                f"what a handler makes must leave only with its step: use self.issue(...)"
+            )
+
+
+def _clean_up(store: SimulatedStore, folder: Path) -> None:
+    store.close()
+    shutil.rmtree(folder, ignore_errors=True)

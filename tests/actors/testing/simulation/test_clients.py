@@ -1,0 +1,54 @@
+"""Clients outside the simulated runtime, and the test as a caller: both try again under one id."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from procession import IdReused
+from procession.testing import Publish, Simulation
+from tests.actors.testing.simulation.selling import Order, Place, Placed, Returned, shop, texts
+
+
+def test_an_event_under_an_id_of_the_store_is_refused_and_not_brought_again() -> None:
+    taken = "shop::order-o1@1"
+    program = [Place("o1"), timedelta(minutes=1), Publish(Returned("o2"), "desk-1", taken)]
+    with Simulation(shop, program=[*program, Place("o3")]) as simulation:
+        simulation.run()
+        assert simulation.get(Order, "o3") is not None
+        assert taken in [one.event_id for one in simulation.events("shop::order-o1")]
+        assert [one for one in texts(simulation) if "is refused" in one and taken in one]
+        with pytest.raises(IdReused, match=taken):
+            simulation.publish(Returned("o2"), stream="desk-1", event_id=taken)
+
+
+@pytest.mark.parametrize("accident", ["crash_before_commit", "crash_after_commit", "commit_fails"])
+def test_a_caller_asks_again_when_no_answer_comes(accident: str) -> None:
+    with Simulation(shop) as simulation:
+        simulation.provoke(accident)
+        assert simulation.ask(Place("o1")) == [Placed("o1", 10)]
+        simulation.provoke(accident)
+        simulation.tell(Place("o2"))
+        simulation.provoke(accident)
+        simulation.publish(Returned("o1"), stream="shop::desk-1")
+        simulation.settle()
+        assert [one.event for one in simulation.events("shop::desk")] == [Returned("o1")]
+        assert len(list(simulation.events("shop::order"))) == 2
+
+
+def test_a_client_brings_an_item_again_under_its_id_when_a_crash_leaves_it_unanswered() -> None:
+    with Simulation(shop, program=[Place("o1"), Place("o2")]) as simulation:
+        while not texts(simulation):
+            simulation.step()
+        simulation.crash()
+        simulation.run()
+        assert texts(simulation).count("outside: tell Place(order_id='o1', price=10), again") == 1
+        assert [one.event for one in simulation.events("shop::order")][:1] == [Placed("o1", 10)]
+        assert len(list(simulation.events("shop::order-o1"))) == 2
+
+
+def test_a_client_waits_for_its_time_while_the_others_go_on() -> None:
+    program = [[timedelta(minutes=5), Place("o1")], [Place("o2")]]
+    with Simulation(shop, program=program, start=datetime(2024, 1, 1, tzinfo=UTC)) as simulation:
+        simulation.run()
+        times = [next(simulation.events(f"shop::order-{one}")).time for one in ("o1", "o2")]
+        assert times == [datetime(2024, 1, 1, 0, minute, tzinfo=UTC) for minute in (5, 0)]
