@@ -38,7 +38,7 @@ class CommandDelivered(Struct, gc=False):
     """
 
     record: CommandRecord
-    is_from_outside: bool = False
+    is_from_outside: bool
     is_awaited: bool = False
     now: int = 0
 

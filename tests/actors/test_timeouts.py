@@ -110,6 +110,17 @@ def rang(runtime: Runtime, pot: str) -> list[str]:
     return found
 
 
+def test_what_rang_is_waited_for_no_more(clock: VirtualClock) -> None:
+    with Runtime.ephemeral(kitchen, clock=clock) as runtime:
+        wish(runtime, "p", set={"a": 10, "b": 3600})
+        go(runtime, clock, 10)
+        [stuck] = runtime.stuck(Pot, timedelta(0))
+        assert stuck.timeouts.keys() == {"b"}
+        go(runtime, clock, 3600)
+        [stuck] = runtime.stuck(Pot, timedelta(0))
+        assert stuck.waits_for_nothing
+
+
 def pending(runtime: Runtime) -> list[tuple[str, str]]:
     return [(one.instance, one.name) for one in runtime.timeouts()]
 

@@ -36,6 +36,9 @@ TESTS = (
     "actors/test_upcasting.py",
     "actors/test_damaged_records.py",
     "actors/test_effects.py",
+    "actors/test_snapshots.py",
+    "actors/test_why.py",
+    "actors/test_find.py",
     "actors/test_promises.py",
     "actors/testing/test_runtime_under_exploration.py",
 )
