@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from procession.store import EventRecord
 
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Add(Command):

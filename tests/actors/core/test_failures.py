@@ -411,13 +411,15 @@ def test_a_crash_while_what_waited_is_taken_up_is_made_good_without_another_even
     with Runtime(tmp_path / "store", hasty) as runtime:
         feed(runtime, "a", 0, 1, 2, 3, 4)
         (parked,) = runtime.parked()
+        # What the parts before it led to may have come into the log in between.
+        (position,) = (one.position for one in runtime.events() if one.event_id == parked.cause)
     # As if the process had died right after the decision was on disk.
     with LmdbStore(tmp_path / "store") as store:
         decided = StepExtras(
             unpark=parked.id,
             decision=("retry", 0, None),
             unblock=True,
-            waits=[("hasty.Job", "a", 3)],
+            waits=[("hasty.Job", "a", position)],
         )
         store.commit([Step(process="hasty.Job", instance="a", extras=decided)])
     with Runtime(tmp_path / "store", hasty) as runtime:
