@@ -48,8 +48,8 @@ class CounterExample(AssertionError):
 
 def reason(error: BaseException) -> str:
     """An exception in one line; of a bare assert, what was asserted."""
-    told = str(error).partition("\n")[0]
+    text = str(error).partition("\n")[0]
     if isinstance(error, AssertionError):
         frames = traceback.extract_tb(error.__traceback__)
-        return told or (frames[-1].line if frames else None) or "it was asserted"
-    return f"{type(error).__name__}: {told}"
+        return text or (frames[-1].line if frames else None) or "it was asserted"
+    return f"{type(error).__name__}: {text}"

@@ -73,7 +73,7 @@ def explore(
         max_examples: how many runs to try
         max_steps: turns after which a run counts as endless
         horizon: how long after its start a run ends, whatever is still due
-        seed: a word that a failure told, to have exactly that run; or a number for another search
+        seed: the word in the text of a failure, for exactly that run; a number for another search
         options: as for `Simulation`
 
     Raises:
@@ -108,7 +108,7 @@ class _Search:
     options: dict[str, Any]
 
     def repeat(self, seed: str, program: Any) -> None:
-        """One run, as a failure told it."""
+        """Have one run again, by the word in the text of its failure."""
         deviations, packed = unpacked(seed)
         if packed is not None:
             program = program_from(self.registry, packed)

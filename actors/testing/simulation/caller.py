@@ -9,7 +9,7 @@ from ...engine.aggregate_actor import CommandMessage
 from ...store import ClosedError
 from .answer import Answer
 from .faults import InjectedStoreError
-from .program import Publish
+from .program import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ...messages.types import Command, Event
     from .clients import Clients
     from .moves import Moves
+    from .program import Publish
     from .world import World
 
 __all__ = ["Caller"]
@@ -34,9 +35,7 @@ class Caller:
     def send(self, call: str, item: Command | Publish, name: str | None) -> str:
         """Have a message written down; returns its id once it is durable."""
         name = name or self._new_id()
-        self._world.log.note(
-            f"outside: {call} {item.event if isinstance(item, Publish) else item!r}"
-        )
+        self._world.log.note(f"outside: {in_words(item)}")
         self._wait(call, lambda: self._clients.send(item, name))
         self._clients.note_durable(item, name)
         return name

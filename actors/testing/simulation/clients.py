@@ -11,7 +11,7 @@ from ...errors import IdReused
 from ...messages.types import Command, Event
 from ...store import Step
 from .answer import Answer
-from .program import Publish, lists_of, told_of
+from .program import Publish, in_words, lists_of
 from .wording import elapsed
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Clients:
             log.note(f"{client.name} waits for {elapsed(item // timedelta(microseconds=1))}", True)
             return
         name = f"{client.name}.{client.place + 1}"
-        log.note(f"outside: {told_of(item)}" + (", again" if client.has_tried else ""))
+        log.note(f"outside: {in_words(item)}" + (", again" if client.has_tried else ""))
         client.is_waiting = client.has_tried = True
 
         def then(error: BaseException | None) -> None:
@@ -156,7 +156,7 @@ class Clients:
         if not brought or (one := take("repeat_outside")) is None:
             return False
         item, name = brought[-1 - one.which % len(brought)]
-        self._world.log.note(f"outside: {told_of(item)} comes again, under the same id")
+        self._world.log.note(f"outside: {in_words(item)} comes again, under the same id")
         self.send(item, name)
         return True
 

@@ -21,10 +21,10 @@ __all__ = [
     "Message",
     "Program",
     "Publish",
+    "in_words",
     "lists_of",
     "program_from",
     "program_to",
-    "told_of",
 ]
 
 
@@ -80,8 +80,8 @@ def _checked(item: Any) -> Item:
     return item
 
 
-def told_of(item: Message) -> str:
-    """What comes, in words."""
+def in_words(item: Message) -> str:
+    """What a client does when it brings a message, as the run log has it."""
     if isinstance(item, Command):
         return f"tell {item!r}"
     return f"publish {item.event if isinstance(item, Publish) else item!r}"

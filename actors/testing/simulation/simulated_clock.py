@@ -55,7 +55,7 @@ class SimulatedClock:
         return min(moments, default=None)
 
     def move_to(self, moment: datetime) -> None:
-        """Have it be that time; the alarms that were set for a time up to it ring."""
+        """Move the time forward; the alarms that were set for a time up to it ring."""
         self._now = max(self._now, moment)
         for alarm in list(self._alarms):
             alarm.ring_if_due()

@@ -35,7 +35,7 @@ class Timeline:
         return min(moments if due is None else [*moments, due], default=None)
 
     def move_to(self, moment: datetime) -> None:
-        """Have it be that time."""
+        """Move the clock, and have the run log tell what is due and whose it is."""
         world = self._world
         world.clock.move_to(moment)
         timers = islice(world.store.scan_timers(to_micros(moment)), TOLD)
@@ -43,9 +43,9 @@ class Timeline:
             f"{_what(timer)} of {short(timer.process)} {timer.instance}" for _, timer in timers
         )
         is_awaited = self._clients.wake(moment)
-        told = f"time moves to {elapsed(world.clock.elapsed)}"
+        text = f"time moves to {elapsed(world.clock.elapsed)}"
         # An alarm that was set for a timeout rings although the timeout was cancelled since.
-        world.log.note(f"{told}: {due}" if due else told, not (due or is_awaited))
+        world.log.note(f"{text}: {due}" if due else text, not (due or is_awaited))
 
 
 def _what(timer: TimerRecord) -> str:

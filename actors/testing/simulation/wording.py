@@ -37,10 +37,10 @@ def elapsed(micros: int) -> str:
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
-    told = f"{hours:02}:{minutes:02}:{seconds:02}"
+    text = f"{hours:02}:{minutes:02}:{seconds:02}"
     if rest:
-        told += f".{rest:06}".rstrip("0")
-    return f"{days}d {told}" if days else told
+        text += f".{rest:06}".rstrip("0")
+    return f"{days}d {text}" if days else text
 
 
 def short(wire_name: str) -> str:
@@ -54,10 +54,10 @@ def handled(name: str, stimulus: Stimulus | Operation, decision: Decision) -> tu
     if step.transition is not None:
         made = _made(step.transition, step)
         return f"{name} handled {what}" + (f" → {', '.join(made)}" if made else ""), False
-    told = OUTCOMES.get(outcome, "had nothing to do for {what}").format(what=what)
+    text = OUTCOMES.get(outcome, "had nothing to do for {what}").format(what=what)
     if step.park is not None:
-        told += f" ({step.park.error_type.rpartition('.')[2]}: {step.park.error_text})"
-    return f"{name} {told}", outcome in DETAILS or isinstance(stimulus, Reload) or outcome == ""
+        text += f" ({step.park.error_type.rpartition('.')[2]}: {step.park.error_text})"
+    return f"{name} {text}", outcome in DETAILS or isinstance(stimulus, Reload) or outcome == ""
 
 
 def _subject(stimulus: Stimulus | Operation) -> str:

@@ -393,7 +393,7 @@ def test_11_what_does_not_fit_is_refused_and_harms_nothing(
 
 @cache
 def some() -> list[Example]:
-    """The same examples for everyone who breaks something."""
+    """The same examples for every test that breaks something."""
     found: dict[DomainMade, Example] = {}
 
     @settings(exploring, max_examples=400, phases=[Phase.generate], derandomize=True)

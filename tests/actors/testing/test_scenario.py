@@ -354,7 +354,7 @@ def test_only_what_was_issued_can_be_refused() -> None:
         placed.given(PAID).when(rejected(Ship("o2"), reason="closed"))
 
 
-def test_a_refusal_that_nobody_listens_to_is_reported() -> None:
+def test_a_refusal_that_no_process_manager_handles_is_reported() -> None:
     with pytest.raises(UnknownMessage, match="no process manager here handles a rejected Pay"):
         placed.when(rejected(Pay("o1", Decimal(9)), reason="closed"))
 
@@ -379,7 +379,7 @@ def test_several_instances_have_nothing_to_do_with_each_other() -> None:
     both.when(timeout("payment")).state(order_id="o2", status="timed out")
 
 
-def test_a_timeout_that_several_instances_have_set_is_nobodys() -> None:
+def test_a_timeout_that_several_instances_have_set_is_refused() -> None:
     with pytest.raises(ValueError, match=r"both 'o1' and 'o2' have set the timeout 'payment'"):
         placed.given(OrderPlaced("o2", Decimal(7))).when(timeout("payment"))
 

@@ -1,4 +1,4 @@
-"""Clients outside the simulated runtime, and the test as a caller: both try again under one id."""
+"""Clients outside the simulated runtime bring a program, and try again under one id."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -19,20 +19,6 @@ def test_an_event_under_an_id_of_the_store_is_refused_and_not_brought_again() ->
         assert [one for one in texts(simulation) if "is refused" in one and taken in one]
         with pytest.raises(IdReused, match=taken):
             simulation.publish(Returned("o2"), stream="desk-1", event_id=taken)
-
-
-@pytest.mark.parametrize("accident", ["crash_before_commit", "crash_after_commit", "commit_fails"])
-def test_a_caller_asks_again_when_no_answer_comes(accident: str) -> None:
-    with Simulation(shop) as simulation:
-        simulation.provoke(accident)
-        assert simulation.ask(Place("o1")) == [Placed("o1", 10)]
-        simulation.provoke(accident)
-        simulation.tell(Place("o2"))
-        simulation.provoke(accident)
-        simulation.publish(Returned("o1"), stream="shop::desk-1")
-        simulation.settle()
-        assert [one.event for one in simulation.events("shop::desk")] == [Returned("o1")]
-        assert len(list(simulation.events("shop::order"))) == 2
 
 
 def test_a_client_brings_an_item_again_under_its_id_when_a_crash_leaves_it_unanswered() -> None:

@@ -1,51 +1,47 @@
-"""What goes wrong inside the process: commits and handlers that fail."""
+"""Faults: the simulated parts ask which accident happens, and what was brought may come again."""
 
-from typing import Any
+from functools import partial
 
-import pytest
-
-from procession.testing import Simulation
-from tests.actors.testing.simulation.selling import Place, Returned, Selling, shop, texts
-
-
-def test_a_crash_before_a_commit_keeps_nothing_and_one_behind_it_everything() -> None:
-    for accident, kept in (("crash_before_commit", 0), ("crash_after_commit", 1)):
-        with Simulation(shop, program=[Place("o1")]) as simulation:
-            simulation.provoke(accident)
-            while "crash" not in str(simulation.trace):
-                simulation.step()
-            assert len(simulation._world.store.read_queue(0, 9) or stored(simulation)) == kept
-            simulation.run()
-            assert len(list(simulation.events("shop::order"))) == 2
+from procession.testing.simulation.deviations import Deviations, deviation
+from procession.testing.simulation.faults import RECENT, Faults
+from procession.testing.simulation.run_log import RunLog
+from procession.testing.simulation.simulated_clock import SimulatedClock
 
 
-def stored(simulation: Simulation) -> list[Any]:
-    return simulation._world.store.read_queue(1 << 62, 9)
+def faults() -> Faults:
+    return Faults(Deviations(), RunLog(SimulatedClock()))
 
 
-@pytest.mark.parametrize("accident", ["fails_before", "fails_after"])
-def test_a_handler_that_is_made_to_fail_is_parked_and_the_operator_has_it_tried_again(
-    accident: str,
-) -> None:
-    for chance in range(5):
-        with Simulation(shop, program=[Place("o1"), Returned("o1")]) as simulation:
-            for _ in range(chance * 3):
-                simulation.step()
-            simulation.provoke(accident)
-            simulation.run()
-            assert "InjectedFailure" in str(simulation.trace) or "after-effect" in str(
-                simulation.trace
-            )
-            assert not list(simulation.parked())
-            view = simulation.get(Selling, "o1")
-            assert view is not None
-            assert (view.state["status"], view.state["returns"]) == ("charged", 1)
+def test_an_accident_happens_once_to_the_first_part_that_asks_for_its_kind() -> None:
+    made = faults()
+    made.deviations.armed.append(deviation("commit_fails", 0))
+    assert made.accident("crash_before_commit") == ""
+    assert made.accident("crash_before_commit", "commit_fails") == "commit_fails"
+    assert made.accident("commit_fails") == ""
 
 
-def test_a_commit_that_fails_is_made_again() -> None:
-    with Simulation(shop, program=[Place("o1")]) as simulation:
-        for _ in range(3):
-            simulation.provoke("commit_fails")
-        simulation.run()
-        assert texts(simulation).count("a commit of 1 step fails: nothing of it is kept") == 3
-        assert len(list(simulation.events())) == 3
+def test_a_handler_that_was_made_to_fail_is_remembered() -> None:
+    made = faults()
+    assert (made.handler_accident(), made.has_failed) == ("", False)
+    made.deviations.armed.append(deviation("fails_after", 0))
+    assert (made.handler_accident(), made.has_failed) == ("fails_after", True)
+    assert (made.handler_accident(), made.has_failed) == ("", True)
+
+
+def test_of_what_was_brought_of_late_one_is_brought_again() -> None:
+    made, again = faults(), list[int]()
+    for number in range(RECENT + 2):
+        made.brought("repeat_event", f"event {number}", partial(again.append, number))
+    assert not made.bring_again()
+    for which in (0, 1, RECENT - 1):
+        made.deviations.armed.append(deviation("repeat_event", which))
+        assert made.bring_again()
+    assert again == [RECENT + 1, RECENT, 2]
+
+
+def test_what_was_brought_to_a_process_that_is_gone_is_not_brought_again() -> None:
+    made = faults()
+    made.brought("repeat_command", "a command", lambda: None)
+    made.forget()
+    made.deviations.armed.append(deviation("repeat_command", 0))
+    assert not made.bring_again()

@@ -8,7 +8,7 @@ import pytest
 
 from procession.model.registry import Registry
 from procession.testing import Publish
-from procession.testing.simulation.program import lists_of, program_from, program_to, told_of
+from procession.testing.simulation.program import in_words, lists_of, program_from, program_to
 from tests.actors.testing.simulation.selling import Place, Returned, shop
 
 ITEMS: list[Any] = [
@@ -55,6 +55,6 @@ def test_a_program_comes_back_from_plain_data_as_it_went(program: list[Any]) -> 
 
 
 def test_an_item_is_told_by_what_the_client_does_with_it() -> None:
-    assert told_of(ITEMS[0]) == "tell Place(order_id='o1', price=5)"
-    assert told_of(ITEMS[2]) == "publish Returned(order_id='o1')"
-    assert told_of(ITEMS[3]) == "publish Returned(order_id='o2')"
+    assert in_words(ITEMS[0]) == "tell Place(order_id='o1', price=5)"
+    assert in_words(ITEMS[2]) == "publish Returned(order_id='o1')"
+    assert in_words(ITEMS[3]) == "publish Returned(order_id='o2')"
