@@ -90,7 +90,7 @@ class SystemClock:
         return _ThreadAlarm(self, ring)
 
     def attach(self, settle: Callable[[float], bool]) -> None:
-        """Nothing: real time waits for nobody."""
+        """Nothing: real time does not wait."""
 
     def detach(self, settle: Callable[[float], bool]) -> None:
         """Nothing, as `attach`."""

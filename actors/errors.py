@@ -37,7 +37,7 @@ class Rejected(ProcessionError):
     """A command is refused: raise it in an aggregate's handler.
 
     Args:
-        reason: why, in words for whoever sent the command
+        reason: why, in words for the sender of the command
 
     """
 

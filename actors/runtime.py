@@ -139,7 +139,7 @@ class Runtime:
         self._is_closed = False
         # Removes the folder of one that is ephemeral.
         self._folder: Callable[[], object] | None = None
-        # Whoever closes it a second time waits for the first.
+        # A thread that closes it a second time waits for the first.
         self._closing = threading.RLock()
         self._store = LmdbStore(path, durability=durability, read_only=read_only)
         self._reader = Reader(self._store, registry)
@@ -327,7 +327,7 @@ class Runtime:
             event: what happened
             stream: where it belongs, as ``category-id``
             event_id: given again, the event is stored once
-            headers: plain values for whoever handles it
+            headers: plain values for its handlers
 
         Returns:
             its position in the log, once it is on disk
@@ -767,8 +767,8 @@ class Runtime:
     def close(self, *, timeout: float | None = CLOSE_TIMEOUT) -> None:
         """Finish what is in hand, stop every actor and thread, and let go of the store.
 
-        Whoever still waits for something gets a `ClosedError`. Closing again does nothing; from
-        another thread it waits until all is closed.
+        A caller who still waits for something gets a `ClosedError`. Closing again does nothing;
+        from another thread it waits until all is closed.
 
         Args:
             timeout: most seconds to wait for handlers and after-effects that run. The log then
@@ -799,7 +799,7 @@ class Runtime:
                 engine.close(timeout)
         finally:
             if engine is not None and engine.journal.is_committing:
-                # Somebody must see this, and nobody may wait for it.
+                # An operator must see this, and no caller may wait for it.
                 logger.critical(
                     "the disk has not answered a commit to %s; the store is let go of when it does",
                     self._path,

@@ -1,7 +1,7 @@
 """The records that go through the port, and what one commit may hold.
 
-Messages, states and headers are packed MessagePack maps already: whoever hands them over has seen
-that they can be packed, so that one bad value cannot spoil a commit of many steps. Times are whole
+Messages, states and headers are packed MessagePack maps already: the caller that hands them over
+has seen that they can be packed, so that one bad value cannot spoil a commit of many steps. Times are whole
 microseconds since 1970 in UTC. Positions, versions and sequence numbers start at 1; 0 means "none
 yet".
 
@@ -166,9 +166,9 @@ class ParkedRecord(Struct, gc=False):
     """What could not be handled, set aside for a person.
 
     An event (`position`), a timeout (`name`) or a refusal (`sequence`) at an instance, or a command
-    (`command`) at its aggregate. `blocks` says that the instance is suspended until somebody
-    decides. `effect` names the method, if an after-effect failed. `decision` is what was decided,
-    when, and who asked. `number` is set by the commit.
+    (`command`) at its aggregate. `blocks` says that the instance is suspended until an
+    operator decides. `effect` names the method, if an after-effect failed. `decision` is what was
+    decided, when, and who asked. `number` is set by the commit.
     """
 
     process: str

@@ -229,7 +229,7 @@ def parked_effect(
     attempts: int,
     now: int,
 ) -> ParkedRecord:
-    """An after-effect that failed, or whose instances could not be found; it blocks nobody."""
+    """An after-effect that failed, or whose instances could not be found; it blocks no instance."""
     return ParkedRecord(
         process,
         instance,
@@ -244,7 +244,7 @@ def parked_effect(
 
 
 def parked_command(error: BaseException, command: CommandRecord, now: int) -> ParkedRecord:
-    """A command that its aggregate refused or failed at, and that nobody waits for."""
+    """A command that its aggregate refused or failed at, and that no caller waits for."""
     return ParkedRecord(
         command.process or "",
         command.instance or "",
@@ -258,7 +258,7 @@ def parked_command(error: BaseException, command: CommandRecord, now: int) -> Pa
 
 
 def parked_sequence(error: BaseException, sequence: int, now: int) -> ParkedRecord:
-    """A queued command that cannot be read; nobody can tell whose it was."""
+    """A queued command that cannot be read, so it cannot be told whose it was."""
     return ParkedRecord(
         "", "", f"sequence {sequence}", _type(error), _text(error), attempts=1, time=now
     )

@@ -141,7 +141,7 @@ class Dispatcher:
             self._note_quiet()
 
     def wait_quiet(self, timeout: float | None) -> bool:
-        """Wait until the run queue is empty and nobody is doing anything.
+        """Wait until the run queue is empty and no thread is doing anything.
 
         Args:
             timeout: seconds, or None for as long as it takes
@@ -161,7 +161,7 @@ class Dispatcher:
             self._quiet.notify_all()
 
     def drain(self, timeout: float | None) -> bool:
-        """As `wait_quiet`, for whoever closes it."""
+        """As `wait_quiet`, for the thread that closes the engine."""
         with self._condition:
             return self._quiet.wait_for(self._is_quiet, timeout)
 
@@ -208,7 +208,7 @@ class Dispatcher:
                 self._lead(me)
         finally:
             if self._is_abandoned:
-                # Nobody waits for this thread any more; what its turn left is refused.
+                # No caller waits for this thread any more; what its turn left is refused.
                 self._on_idle()
             with self._condition:
                 self._alive.discard(threading.current_thread())
@@ -243,11 +243,11 @@ class Dispatcher:
         turns = self._turns
         self._watching = True
         try:
-            # The leader has all there is; whoever adds to it calls. The flag comes before the
+            # The leader has all there is; a thread that adds to it calls. The flag comes before the
             # look, so that nothing can be added unseen between the two.
             self._unwatched = True
             if not (self._ready or self._has_more()):
-                # What the leader adds by itself calls nobody, and then it may be blocked.
+                # What the leader adds by itself calls no thread, and then it may be blocked.
                 self._condition.wait(STALLED)
                 self._unwatched = False
                 return False

@@ -181,7 +181,7 @@ class EffectFeed(PooledActor):
             self._take_more()
         before = self.done_up_to
         self.done_up_to = next(iter(self._under_way)) - 1 if self._under_way else self._position
-        # Other commits take the position along. But nobody else may commit for a long time, and
+        # Other commits take the position along. But no other commit may come for a long time, and
         # what was done in the world should not be done again for that.
         if (has_acted and self.done_up_to > before) or self.done_up_to >= self._asked_for + STRIDE:
             self._asked_for = self.done_up_to

@@ -43,10 +43,10 @@ __all__ = ["Engine", "Options", "Parts"]
 logger = logging.getLogger("procession")
 
 LOOK = 0.1
-"""Seconds between looks whether the disk refuses, while somebody closes it."""
+"""Seconds between looks whether the disk refuses, while the engine is closed."""
 
 GRACE = 1.0
-"""Seconds that threads have to end when nobody waits for handlers any more."""
+"""Seconds that threads have to end when the closing thread waits for handlers no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,7 +290,7 @@ class Engine:
     def close(self, timeout: float | None) -> None:
         """Finish what is in hand, write how far it got, and stop all threads.
 
-        Whatever interrupts it, nothing is written and nobody waits when it is over.
+        Whatever interrupts it, nothing is written and no caller waits when it is over.
 
         Args:
             timeout: most seconds to wait for handlers and after-effects that run, or None for
@@ -316,7 +316,7 @@ class Engine:
             router.is_closed = True
         self.journal.hurry()
         self.dispatcher.send_away()
-        # Somebody may have been interrupted who had something to do and was about to say so.
+        # A thread that was about to say that it has something to do may have been interrupted.
         self.dispatcher.nudge()
 
     def _drain(self, timeout: float | None) -> float | None:

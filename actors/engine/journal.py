@@ -90,7 +90,7 @@ class Journal:
         self._checkpoints = checkpoints
         self._written_checkpoints: dict[str, int] = {}
         self.pending: deque[PendingWrite] = deque()
-        """Steps to be committed. A worker may add to it; anyone else calls `add`."""
+        """Steps to be committed. A worker may add to it; any other thread calls `add`."""
         self._wants_checkpoints = False
         self._flushing = threading.Lock()
         self._retry_after = 0.0

@@ -39,7 +39,7 @@ class PendingReplies:
         return len(self._waiters)
 
     def add(self, waiter: _Waiter) -> None:
-        """Somebody waits from now on; who comes too late is told at once."""
+        """A caller waits from now on; one that comes too late is told at once."""
         self._waiters.add(waiter)
         # Looked at last, so that either `close` finds the waiter, or the waiter finds it closed.
         if self._is_closed:
@@ -54,7 +54,7 @@ class PendingReplies:
         return True
 
     def close(self) -> None:
-        """Tell everybody that there will be no answer."""
+        """Tell every caller that there will be no answer."""
         self._is_closed = True
         while self._waiters:
             try:
@@ -79,7 +79,7 @@ class Reply(pykka.ThreadingFuture[T]):
 
     @classmethod
     def within(cls, pending: PendingReplies) -> Reply[T]:
-        """A future that somebody is going to wait for."""
+        """A future that a caller is going to wait for."""
         reply = cls()
         reply._pending = pending
         pending.add(reply)

@@ -145,7 +145,7 @@ class PooledActor(pykka.Actor):
         except BaseException:
             self.scheduled = False
             # The message that failed is gone. What is looked for in the store is still there, and
-            # would fail again at once; whoever has something new wakes it.
+            # would fail again at once; the part that has something new wakes the actor.
             if self.envelopes:
                 self.wake()
             raise

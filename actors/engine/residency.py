@@ -58,7 +58,7 @@ class Residency:
         self._period = max(1, _micros(idle_timeout / SWEEPS))
         self.passivated = 0
         self._alarm = clock.alarm(self._ring)
-        # Whether no sweep comes before somebody can have been idle for long enough.
+        # Whether no sweep comes before an actor can have been idle for long enough.
         self._rests = True
 
     def __len__(self) -> int:
@@ -177,7 +177,7 @@ class Residency:
     def _ring(self) -> None:
         self.sweep()
         with self._lock:
-            # A clock that is moved by a year need not stop for sweeps that would find nobody.
+            # A clock that is moved by a year need not stop for sweeps that would find no actor.
             self._rests = True
             if self._awake:
                 ends = (

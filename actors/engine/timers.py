@@ -196,7 +196,7 @@ class TimerService(PooledActor):
         if error.key not in self._unreadable:
             self._unreadable.add(error.key)
             logger.critical(
-                "what is due then is left out, since nobody knows whose it is: %s", error
+                "what is due then is left out, since it cannot be told whose it is: %s", error
             )
 
     def _ring(self) -> None:

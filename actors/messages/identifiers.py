@@ -67,7 +67,7 @@ def plain_text(value: object) -> str | None:
 
 
 def looked_for(value: object) -> str:
-    """An id of an event or a command that somebody asks for, which may be any text.
+    """An id of an event or a command that a caller asks for, which may be any text.
 
     Raises:
         UnknownMessage: nothing can have that id

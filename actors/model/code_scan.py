@@ -1,6 +1,6 @@
 """Which message classes a class's code speaks of: what it makes, what it issues, what it calls.
 
-Nobody should have to list by hand what the code says already, so the functions' compiled names
+An author need not list by hand what the code says already, so the functions' compiled names
 are looked up where Python itself would look them up. A name that only data leads to is not seen;
 naming the class in the method's return annotation makes it seen. Compiled code is read and not
 its source, which is not there for code that came from a notebook, a prompt or `exec`.

@@ -101,7 +101,7 @@ class Correlation:
         return self.own, value
 
     def describe(self) -> str:
-        """In words, for whoever asks why."""
+        """In words, for explanations."""
         if self._is_all:
             return "ALL"
         if self._function is not None:

@@ -52,8 +52,8 @@ def findings_in(
         domain: its name
         aggregates: that belong to it
         processes: that belong to it
-        from_outside: message classes that are registered by name, so that nobody here need make
-            them
+        from_outside: message classes that are registered by name, so that no aggregate here need
+            make them
 
     Returns:
         the findings, by place

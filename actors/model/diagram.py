@@ -37,7 +37,7 @@ def mermaid_of(
     Args:
         aggregates: to draw
         processes: to draw
-        messages: more events and commands to draw, whoever uses them
+        messages: more events and commands to draw, whichever class uses them
 
     """
     picture = _Picture()

@@ -305,7 +305,7 @@ class Explainer:
 
 
 class _Parked:
-    """What was parked of one event; looked for when somebody asks, and then once."""
+    """What was parked of one event; looked for when it is asked for, and then once."""
 
     def __init__(self, store: Store, record: EventRecord) -> None:
         self._store = store

@@ -177,7 +177,7 @@ class Reader:
         return AggregateView(name, dict(aggregate.__dict__), aggregate.version)
 
     def parked(self, *, decided: bool) -> Iterator[Parked]:
-        """What is parked, or was until somebody decided."""
+        """What is parked, or was until an operator decided."""
         for record in self._store.scan_parked(decided=decided):
             action, time, by = record.decision or (None, None, None)
             yield Parked(

@@ -120,7 +120,7 @@ class Parked:
         error: the exception's type and text
         attempts: how often it was tried
         time: when it was parked
-        decision: ``"retry"`` or ``"skip"``, once somebody decided
+        decision: ``"retry"`` or ``"skip"``, once an operator decided
         decided_at: when
         decided_by: who asked, if that was said
 

@@ -48,7 +48,7 @@ MAX_TABLES = 32
 ROOM = 1 << 22
 # The map doubles while it is small, and then grows by this much.
 LARGEST_GROWTH = 16 << 30
-# Addresses beyond what is used, while somebody reads for long.
+# Addresses beyond what is used, while a reader reads for long.
 SPARE = 1 << 30
 # With less than this left, a disk is full.
 SCARCE = 1 << 20
@@ -289,7 +289,7 @@ class Environment:
             yield self._shared.tables
 
     def read(self) -> Reading:
-        """A short read transaction, for a `with` block that yields to nobody."""
+        """A short read transaction, for a `with` block that yields to no other code."""
         return Reading(self.env, self._shared.gate)
 
     def begin_write(self) -> lmdb.Transaction[bytes]:
@@ -317,7 +317,7 @@ class Environment:
                 ) from error
 
     def make_spare(self) -> None:
-        """Make the map so large that it need not grow while somebody reads for long.
+        """Make the map so large that it need not grow while a reader reads for long.
 
         No write transaction may be open.
         """
@@ -389,7 +389,7 @@ class Environment:
             file: whole, on disk, and in the same folder
 
         Raises:
-            LockedStore: somebody reads the store, here or in another process; it stays as it is
+            LockedStore: a reader has the store open, here or in another process; it stays as it is
 
         """
         self.check_usable()
@@ -397,7 +397,7 @@ class Environment:
         self.shared_read.forget()
         data = self.path / DATA_FILE
         try:
-            # Nobody here opens it meanwhile, and by the other locks nobody else does.
+            # No thread here opens it meanwhile, and by the other locks no other process does.
             with _open_lock:
                 self._detach()
                 if self._key in _open:

@@ -1,7 +1,8 @@
-"""Putting another file in the place of `data.mdb`, while nobody has it open or opens it.
+"""Putting another file in the place of `data.mdb`, while no process has it open or opens it.
 
 A process that had the old file and LMDB's table of readers of the new one would ruin both. So
-whoever opens a store shares a lock on the file meanwhile, and a replacement has that lock alone.
+a process that opens a store shares a lock on the file meanwhile, and a replacement has that lock
+alone.
 """
 
 from __future__ import annotations

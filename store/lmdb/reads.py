@@ -80,7 +80,7 @@ class Reads:
         return None
 
     def position_of(self, event_id: str) -> int:
-        with self._environment.shared_read as txn:
+        with self._environment.read() as txn:
             return find_position(txn, self._db, event_id)
 
     def scan_log(self, after: int = 0) -> Iterator[EventRecord]:
@@ -191,7 +191,7 @@ class Reads:
         return self._counters.sequence, self._counters.sequence_from_outside
 
     def result_of(self, command_id: str) -> CommandResult | None:
-        with self._environment.shared_read as txn:
+        with self._environment.read() as txn:
             raw = txn.get(command_id.encode(), db=self._db["command_ids"])
         if raw is None:
             return None
@@ -223,7 +223,7 @@ class Reads:
         if not self._may_wait():
             return None
         key = instance_key(process, instance) + BLOCKED
-        with self._environment.shared_read as txn:
+        with self._environment.read() as txn:
             raw = txn.get(key, db=self._db["waiting"])
         return None if raw is None else Block(*unframe(raw, "waiting", key))
 
@@ -358,7 +358,8 @@ class Reads:
         self, table: str, place: int, made: Callable[[Any, int], T], prefix: bytes = b""
     ) -> T | None:
         """The record whose key is the prefix and a number."""
-        with self._environment.shared_read as txn:
+        # Of its own: the shared one may still be from before a commit that a scan has seen.
+        with self._environment.read() as txn:
             key = prefix + number(place)
             raw = txn.get(key, db=self._db[table])
         return None if raw is None else made(unframe(raw, table, key), place)

@@ -77,7 +77,7 @@ def compact(path: str | os.PathLike[str], target: str | os.PathLike[str] | None 
     Args:
         path: the store's folder
         target: the folder of the compacted store, which is missing or empty; without it, the
-            store itself is compacted, and nobody may have it open meanwhile
+            store itself is compacted, and no process may have it open meanwhile
 
     Returns:
         the bytes of the file before and after

@@ -125,7 +125,7 @@ def _of_cause(
     if position:
         yield from _of_handled(inspection, instance, position, row)
     elif kind == "timeout":
-        # If the one before could not be read, nobody knows what it had set.
+        # If the one before could not be read, it cannot be told what it had set.
         if last is not None or version == 1:
             yield f"was caused by timeout {name!r}, which was not set"
     elif not is_issued_by(cause, instance.process, instance.instance):
