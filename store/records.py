@@ -1,9 +1,9 @@
 """The records that go through the port, and what one commit may hold.
 
 Messages, states and headers are packed MessagePack maps already: the caller that hands them over
-has seen that they can be packed, so that one bad value cannot spoil a commit of many steps. Times are whole
-microseconds since 1970 in UTC. Positions, versions and sequence numbers start at 1; 0 means "none
-yet".
+has seen that they can be packed, so that one bad value cannot spoil a commit of many steps. Times
+are whole microseconds since 1970 in UTC. Positions, versions and sequence numbers start at 1; 0
+means "none yet".
 
 Records are Structs out of sight of Python's cycle collector: they refer to no cycle, and thousands
 of them are alive at a time, which would keep it busy for a sixth of the time.

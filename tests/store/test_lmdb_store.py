@@ -20,6 +20,7 @@ from procession.store import (
     InvalidName,
     LmdbStore,
     LockedStore,
+    ParkedRecord,
     ReadOnlyStore,
     Step,
     StoreError,
@@ -28,6 +29,7 @@ from procession.store import (
     check_name,
     verify,
 )
+from procession.store.lmdb.read_txn import SharedReadTxn
 
 ALL = 1_000_000
 
@@ -281,6 +283,25 @@ def test_a_reader_in_the_same_process_sees_each_commit(tmp_path: Path) -> None:
         assert reader.read_log(0, ALL) == store.read_log(0, ALL)
         assert reader.last_position() == reader.checkpoint("P") == 1
         assert reader.last_waiting("P", "a") == 3
+
+
+def test_what_a_scan_has_seen_is_found_by_itself_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LmdbStore(tmp_path, durability="none") as store:
+        assert store.last_transition("P", "i") is None
+        parked = ParkedRecord("P", "i", "e", "E", "text", 1, 0)
+        event = EventRecord("Shop.Made.v1", "shop::x-1", 0, 1, b"\x80", "given", "")
+        step = Step(append=Append("shop::x-1", None, [event], unique=True), park=parked)
+        with monkeypatch.context() as patch:
+            # New transactions see a commit a moment before the shared one is let go of.
+            patch.setattr(SharedReadTxn, "forget", lambda shared: None)
+            store.commit([step])
+            [seen] = store.scan_parked()
+            assert store.parked_as(seen.number) == seen
+            [stored] = store.scan_log()
+            assert store.event_at(stored.position) == stored
+            assert store.position_of("given") == stored.position
 
 
 def test_a_reader_refuses_to_write(tmp_path: Path) -> None:
