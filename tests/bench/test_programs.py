@@ -95,8 +95,9 @@ def test_a_program_prints_well_formed_figures(
         assert one["better"] in {"at least", "at most"}
         assert isinstance(one["reaches"], bool)
         assert math.isfinite(one["value"])
-        # A difference may be of either sign; everything else is a ratio or a count.
-        assert one["value"] > 0 or program.module == "opening"
+        # A difference may be of either sign, and memory that other tests left free is taken before
+        # there is more of it; everything else is a ratio or a count.
+        assert one["value"] > 0 or program.module in {"opening", "awake"}
         assert one["reach"] > 0
         assert one["details"]
         assert tempfile.gettempdir() not in json.dumps(one)
