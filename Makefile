@@ -13,7 +13,7 @@ SOURCES := pyproject.toml $(shell find actors store -type d -not -name __pycache
 help:
 	@echo "make demo     orders through a store on disk, with the worker killed on the way"
 	@echo "make test     all tests"
-	@echo "make check    linters and type checker"
+	@echo "make check    linters and type checkers"
 	@echo "make bench    what is measured, with tables"
 	@echo "make docs     run the examples of the documents"
 	@echo "make format   format the code"
@@ -46,6 +46,7 @@ check: $(DEV)
 	$(BIN)/lint-imports
 	$(BIN)/mypy -p procession
 	$(BIN)/mypy
+	$(BIN)/basedpyright
 
 bench: $(TEST)
 	$(BIN)/python -m pip install --quiet --config-settings editable_mode=strict --editable ".[test,bench]"

@@ -64,10 +64,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-@pytest.fixture(scope="session")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+def environment(home: Path, wheel: Path) -> Installed:
     """The wheel unpacked; what it needs is linked from here, so that no network is needed."""
-    home = tmp_path_factory.mktemp("environment")
     venv.create(home, symlinks=True)
     [packages] = home.glob("lib/python*/site-packages")
     shutil.unpack_archive(wheel, packages, "zip")
@@ -75,7 +73,14 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
         spec = find_spec(name)
         assert spec is not None
         assert spec.origin is not None
-        (packages / name).symlink_to(Path(spec.origin).parent)
-    for extension in Path(find_spec("msgspec").origin).parents[1].glob("*.libs"):  # type: ignore[union-attr,arg-type]
-        (packages / extension.name).symlink_to(extension)
+        package = Path(spec.origin).parent
+        (packages / name).symlink_to(package)
+        # Shared libraries that a wheel of this package brings stand beside it.
+        for libraries in package.parent.glob(f"{name}.libs"):
+            (packages / libraries.name).symlink_to(libraries)
     return Installed(home / "bin" / "python", packages)
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    return environment(tmp_path_factory.mktemp("environment"), wheel)

@@ -46,10 +46,16 @@ def test_they_are_the_same_objects_in_whichever_order_they_are_imported(order: s
     run(order + "\n" + SAME)
 
 
-def test_they_are_where_nothing_but_the_dependencies_is_installed() -> None:
+@pytest.mark.parametrize("order", ["import store, actors", "import actors, store"])
+def test_they_are_where_nothing_but_the_dependencies_is_installed(order: str) -> None:
     # The folders that an editable install links to are taken off the path.
-    hide = "import sys\nsys.path = [one for one in sys.path if '__editable__' not in one]\n"
-    run(hide + "import store, actors, procession\n" + SAME)
+    hide = (
+        "import sys\n"
+        "sys.path = [one for one in sys.path if '__editable__' not in one]\n"
+        "from importlib.util import find_spec\n"
+        "assert find_spec('procession') is None\n"
+    )
+    run(hide + order + ", procession\n" + SAME)
 
 
 def test_no_private_module_of_pykka_is_imported() -> None:

@@ -4,7 +4,9 @@ import zipfile
 from pathlib import Path
 
 from procession import __version__
-from tests.packaging.conftest import Installed
+from tests.packaging.conftest import Installed, environment
+
+ROOT = Path(__file__).parents[2]
 
 SERVICE = """
 import sys
@@ -52,6 +54,8 @@ def test_a_wheel_holds_one_package_and_its_command(wheel: Path) -> None:
         entry_points = archive.read(f"{info}/entry_points.txt").decode()
         assert "procession = procession.cli:main" in entry_points
         metadata = archive.read(f"{info}/METADATA").decode()
+        licence = archive.read(f"{info}/licenses/LICENSE")
+    assert licence == (ROOT / "LICENSE").read_bytes()
     for line in (
         "Name: procession",
         f"Version: {__version__}",
@@ -63,12 +67,11 @@ def test_a_wheel_holds_one_package_and_its_command(wheel: Path) -> None:
 
 
 def test_a_wheel_holds_every_module_of_the_checkout(wheel: Path) -> None:
-    root = Path(__file__).parents[2]
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     for folder, package in (("actors", "procession"), ("store", "procession/store")):
-        for file in (root / folder).rglob("*.py"):
-            assert f"{package}/{file.relative_to(root / folder)}" in names
+        for file in (ROOT / folder).rglob("*.py"):
+            assert f"{package}/{file.relative_to(ROOT / folder)}" in names
 
 
 def test_a_service_with_a_module_called_store_runs(installed: Installed, tmp_path: Path) -> None:
@@ -96,26 +99,38 @@ def test_a_service_with_packages_called_actors_and_store_runs(
     installed.run("service.py", folder=tmp_path)
 
 
-def test_packages_of_these_names_from_an_index_do_no_harm(
-    installed: Installed, tmp_path: Path
+def test_packages_called_actors_and_store_installed_beside_it_do_no_harm(
+    wheel: Path, tmp_path: Path
 ) -> None:
-    index = tmp_path / "index"
+    crowded = environment(tmp_path / "environment", wheel)
     for name in ("actors", "store"):
-        (index / name).mkdir(parents=True)
-        (index / name / "__init__.py").write_text(f"theirs = {name!r}\n")
+        (crowded.packages / name).mkdir()
+        (crowded.packages / name / "__init__.py").write_text(f"theirs = {name!r}\n")
     (tmp_path / "service.py").write_text(
-        f"import sys\nsys.path.append({str(index)!r})\nimport actors, store\n"
+        "import actors, store\n"
         + SERVICE
         + "\nassert (actors.theirs, store.theirs) == ('actors', 'store')\n"
     )
-    installed.run("service.py", folder=tmp_path)
+    crowded.run("service.py", folder=tmp_path)
 
 
-def test_the_command_tells_its_version_and_verifies_a_store(
+def test_the_installed_command_is_the_module_run_as_a_program(
     installed: Installed, tmp_path: Path
 ) -> None:
-    told = installed.run("-m", "procession", "--version", folder=tmp_path)
+    # What an installer writes into bin/procession: the entry point, loaded and called.
+    script = (
+        "import sys\n"
+        "from importlib.metadata import entry_points\n"
+        "[command] = entry_points(group='console_scripts', name='procession')\n"
+        "sys.exit(command.load()())\n"
+    )
+    (tmp_path / "command.py").write_text(script)
+    told = installed.run("command.py", "--version", folder=tmp_path)
+    assert told == installed.run("-m", "procession", "--version", folder=tmp_path)
     assert told.strip() == f"procession {__version__}"
+
+
+def test_the_command_verifies_a_store(installed: Installed, tmp_path: Path) -> None:
     service = SERVICE.replace("Runtime.ephemeral(shop)", 'Runtime("var/shop", shop)')
     (tmp_path / "service.py").write_text(service)
     installed.run("service.py", folder=tmp_path)
