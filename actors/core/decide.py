@@ -118,7 +118,7 @@ def _take_event(
     definition = plan.definition
     handler = definition.handlers[type(event)]
     process = state.process
-    if state.is_complete and not (definition.restart and handler.start):
+    if state.is_complete and not (stimulus.refreshing or (definition.restart and handler.start)):
         return _skip(plan, decision, "skipped_complete")
     if state.is_complete or not state.version:
         if not (handler.start or definition.stateless or stimulus.refreshing):

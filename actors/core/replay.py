@@ -44,21 +44,34 @@ def replayed_fields(plan: ProcessPlan, state: ProcessState, reads: Reads) -> dic
                 command_id, kind, "", transition.time, data, "", transition.cause
             )
         stimulus = _stimulus_of(plan, state.instance, transition, issued, reads)
-        if stimulus is None or not (now.version or isinstance(stimulus, EventDelivered)):
-            continue
-        if now.version:
-            now = replace(
-                now,
-                version=transition.version - 1,
-                timers={stimulus.timer.name: stimulus.timer.due}
-                if isinstance(stimulus, TimeoutDue)
-                else None,
-            )
-        decision = Decision(now, EMPTY)
-        take(plan, decision, stimulus, reads)
-        if decision.outcome == "transitions":
-            now = decision.state
+        if stimulus is None and transition.position and now.is_complete:
+            # An event that has no handler any more began another run.
+            now = ProcessState(state.instance)
+        elif stimulus is not None and (now.version or isinstance(stimulus, EventDelivered)):
+            now = _decided_again(plan, now, transition, stimulus, reads)
+        if now.is_complete is not transition.is_complete and now.version:
+            # The log says where a run ended, or runs would mix when today's class says otherwise.
+            now = replace(now, is_complete=transition.is_complete)
     return (now if now.version else state).restore(plan.definition).__dict__
+
+
+def _decided_again(
+    plan: ProcessPlan,
+    now: ProcessState,
+    transition: TransitionRecord,
+    stimulus: Stimulus,
+    reads: Reads,
+) -> ProcessState:
+    """The state after a transition's cause; as it was, if today's class passes the cause by."""
+    version = transition.version - 1
+    if now.version:
+        due = {stimulus.timer.name: stimulus.timer.due} if type(stimulus) is TimeoutDue else None
+        # The object knows its version; after transitions that were left out it is another one.
+        process = now.process if now.version == version else None
+        now = replace(now, version=version, timers=due, process=process)
+    decision = Decision(now, EMPTY)
+    take(plan, decision, stimulus, reads)
+    return decision.state if decision.outcome == "transitions" else now
 
 
 def _stimulus_of(

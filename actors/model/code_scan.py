@@ -9,6 +9,7 @@ its source, which is not there for code that came from a notebook, a prompt or `
 from __future__ import annotations
 
 import dis
+import inspect
 import types
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -67,7 +68,10 @@ def first_arguments(
 
 
 def may_assign(functions: Iterable[Callable[..., Any]], names: Iterable[str], *, of: type) -> bool:
-    """Whether the functions, or those that these call, assign attributes of these names.
+    """Whether the functions, or those that these call, may assign attributes of these names.
+
+    Only a no is certain. The code that gets hold of the object itself may do anything with it, so
+    a method that passes its object on, stores it or returns it may assign them all.
 
     Args:
         functions: plain functions
@@ -76,19 +80,64 @@ def may_assign(functions: Iterable[Callable[..., Any]], names: Iterable[str], *,
 
     """
     wanted = frozenset(names)
+    own = {
+        function
+        for body in of.__mro__
+        for value in body.__dict__.values()
+        for function in _functions_of(value)
+    }
+    return any(
+        _assigns(function, wanted) or (function in own and _gives_away(function, of))
+        for function in _reached(functions, of)
+    )
+
+
+def _assigns(function: types.FunctionType, wanted: frozenset[str]) -> bool:
     return any(
         (one.opname == "STORE_ATTR" and one.argval in wanted)
         or (one.opname.startswith("LOAD_") and one.argval in _UNSEEN)
-        for function in _reached(functions, of)
         for code in _nested(function.__code__)
         for one in _instructions(code)
     )
+
+
+def _gives_away(function: types.FunctionType, of: type) -> bool:
+    """Whether a method does anything with its object but to use attributes that can be followed."""
+    code = function.__code__
+    if not code.co_argcount:
+        # The object is among `*arguments`.
+        return bool(code.co_flags & inspect.CO_VARARGS)
+    own = code.co_varnames[0]
+    for body in _nested(code):
+        instructions = _instructions(body)
+        # A variable that an inner function shares is in a cell, and what loads the cell is no use.
+        shared = own in body.co_cellvars + body.co_freevars
+        for index, one in enumerate(instructions):
+            if not _touches(one, own, "LOAD_DEREF" if shared else "LOAD_FAST"):
+                continue
+            after = index + 1
+            if instructions[after].opname == "COPY":  # `self.count += 1` loads and stores
+                after += 1
+            used = instructions[after]
+            if not _loads(one, own) or used.opname not in _USES or _is_hidden(of, used.argval):
+                return True
+    return False
+
+
+def _is_hidden(of: type, name: str) -> bool:
+    """Whether a class has an attribute of that name that runs code which cannot be followed."""
+    for body in of.__mro__:
+        if name in body.__dict__ and not _is_ours(body.__module__) and body is not object:
+            value = body.__dict__[name]
+            return hasattr(type(value), "__get__") and not _functions_of(value)
+    return False
 
 
 _UNSEEN = frozenset({"setattr", "__setattr__", "vars", "__dict__"})
 """What assigns attributes whose names the code does not tell."""
 
 _ATTRIBUTE = frozenset({"LOAD_ATTR", "LOAD_METHOD"})
+_USES = _ATTRIBUTE | {"STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR", "LOAD_SUPER_METHOD"}
 
 
 def _reached(
@@ -126,8 +175,8 @@ def _methods_called(function: types.FunctionType, of: type) -> Iterator[types.Fu
     for body in _nested(code):
         instructions = _instructions(body)
         for before, instruction in pairwise(instructions):
-            if instruction.opname in _ATTRIBUTE and _loads(before, own):
-                yield from _methods(of, instruction.argval)[:1]
+            if instruction.opname in _USES and _loads(before, own):
+                yield from next(_methods(of, instruction.argval), ())
     if "super" in code.co_names or any(
         isinstance(value, type) and value is not object and value in of.__mro__
         for value in _values(function)
@@ -135,29 +184,56 @@ def _methods_called(function: types.FunctionType, of: type) -> Iterator[types.Fu
         # `super().name` and `Class.name`: whichever class has it.
         for body in _nested(code):
             for name in body.co_names:
-                yield from _methods(of, name)
+                for functions in _methods(of, name):
+                    yield from functions
 
 
-def _methods(of: type, name: str) -> list[types.FunctionType]:
-    """The functions of that name that people wrote, the nearest first."""
-    found = (body.__dict__.get(name) for body in of.__mro__)
-    functions = (getattr(value, "__func__", value) for value in found)
-    return [
-        function
-        for function in functions
+def _methods(of: type, name: str) -> Iterator[list[types.FunctionType]]:
+    """The functions that people wrote for an attribute of that name, of the nearest class first."""
+    for body in of.__mro__:
         # What the base classes do says nothing about the design.
-        if isinstance(function, types.FunctionType)
-        and str(function.__module__).rpartition(".")[0] != __name__.rpartition(".")[0]
-    ]
+        written = [
+            function
+            for function in _functions_of(body.__dict__.get(name))
+            if not _is_ours(str(function.__module__))
+        ]
+        if written:
+            yield written
+
+
+def _functions_of(value: object) -> list[types.FunctionType]:
+    """What runs when an attribute of a class is used: its function, or those of its property."""
+    if isinstance(value, property):
+        parts: tuple[object, ...] = (value.fget, value.fset, value.fdel)
+    else:
+        parts = (getattr(value, "__func__", value),)
+    return [one for one in parts if isinstance(one, types.FunctionType)]
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] == __name__.partition(".")[0]
 
 
 def _loads(instruction: dis.Instruction, name: str | None) -> bool:
     """Whether the instruction leaves the variable of that name on top of the stack."""
-    if name is None or not instruction.opname.startswith(("LOAD_FAST", "LOAD_DEREF")):
-        return False
-    # From Python 3.13 on, one instruction may load two variables.
-    loaded = instruction.argval
-    return bool((loaded[-1] if isinstance(loaded, tuple) else loaded) == name)
+    loaded = _loaded(instruction)
+    return bool(loaded) and loaded[-1] == name
+
+
+def _touches(instruction: dis.Instruction, name: str, how: str) -> bool:
+    """Whether the instruction puts the variable of that name on the stack, in that way."""
+    return how in instruction.opname and name in _loaded(instruction)
+
+
+def _loaded(instruction: dis.Instruction) -> tuple[str, ...]:
+    """The variables that the instruction loads, the one on top of the stack last."""
+    kind, loaded = instruction.opname, instruction.argval
+    # From Python 3.13 on, one instruction may load two variables, or store one and load one.
+    if kind.startswith("STORE_FAST_LOAD_FAST"):
+        return (loaded[1],)
+    if not kind.startswith(("LOAD_FAST", "LOAD_DEREF")):
+        return ()
+    return loaded if isinstance(loaded, tuple) else (loaded,)
 
 
 def _text_at(

@@ -343,6 +343,11 @@ class Opened(Event):
     reason: str
 
 
+class Referred(Event):
+    visit: str
+    by: str
+
+
 class Treated(Event):
     visit: str
     by: str
@@ -360,40 +365,171 @@ class Visit(ProcessManager, correlate="visit", restart=True):
     visit: str = ""
     reason: str = ""
     treated: list[str] = []
+    versions: list[int] = []
 
     # What a later version of the code does differently.
     mark: ClassVar[str] = ""
+    end: ClassVar[type[Event]] = Left
 
     @handle(Opened, start=True)
     def on_opened(self, event: Opened) -> None:
         self.reason = event.reason
+        self._note(event)
 
     @handle(Treated)
     def on_treated(self, event: Treated) -> None:
         self.treated.append(event.by + Visit.mark)
+        self._note(event)
 
-    @handle(Left, end=True)
-    def on_left(self, event: Left) -> None: ...
+    @handle(Left)
+    def on_left(self, event: Left) -> None:
+        self._note(event)
+
+    def _note(self, event: Event) -> None:
+        self.versions.append(self.version)
+        if isinstance(event, Visit.end):
+            self.mark_as_complete()
+
+
+def visit(runtime: Runtime, *events: Event) -> None:
+    runtime.publish_many(events, stream="ward::visit-v")
+    runtime.settle(timeout=10)
+
+
+RUNS = [
+    [Opened("v", "fever"), Treated("v", "ada"), Treated("v", "ben"), Left("v")],
+    [Opened("v", "cough"), Treated("v", "cem"), Left("v")],
+    [Opened("v", "a wound"), Treated("v", "dia")],
+]
 
 
 @pytest.mark.parametrize("is_over", [False, True])
 def test_refresh_of_an_id_that_was_started_again_gives_the_state_of_its_last_run(
     is_over: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs = [
-        [Opened("v", "fever"), Treated("v", "ada"), Treated("v", "ben"), Left("v")],
-        [Opened("v", "cough"), Treated("v", "cem"), Left("v")],
-        [Opened("v", "a wound"), Treated("v", "dia")],
-    ]
-    if is_over:
-        runs[-1].append(Left("v"))
     with Runtime.ephemeral(ward) as runtime:
-        for event in (one for run in runs for one in run):
-            runtime.publish(event, stream="ward::visit-v")
-        runtime.settle(timeout=10)
+        visit(runtime, *(event for run in RUNS for event in run))
+        if is_over:
+            visit(runtime, Left("v"))
         monkeypatch.setattr(Visit, "mark", "!")
         assert runtime.refresh(Visit, "v") == 1
         view = runtime.get(Visit, "v")
         assert view is not None
-        assert view.state == {"visit": "v", "reason": "a wound", "treated": ["dia!"]}
+        assert view.state["reason"] == "a wound"
+        assert view.state["treated"] == ["dia!"]
+        assert view.state["versions"] == [7, 8, 9][: 2 + is_over]
         assert view.is_complete is is_over
+
+
+@pytest.mark.parametrize("end", [Treated, Referred], ids=["sooner", "never"])
+def test_where_a_run_ended_is_what_the_log_says_and_not_what_a_newer_class_would_do(
+    end: type[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Runtime.ephemeral(ward) as runtime:
+        visit(runtime, *(event for run in RUNS for event in run), Treated("v", "eli"))
+        before = runtime.get(Visit, "v")
+        assert before is not None
+        assert before.state["treated"] == ["dia", "eli"]
+        monkeypatch.setattr(Visit, "end", end)
+        runtime.refresh(Visit, "v")
+        after = runtime.get(Visit, "v")
+        assert after is not None
+        assert after.state == before.state
+        assert not after.is_complete
+
+
+def test_a_handler_sees_the_version_that_it_saw_however_often_its_instance_was_refreshed() -> None:
+    with Runtime.ephemeral(ward) as runtime:
+        visit(runtime, Opened("v", "fever"), Left("v"))
+        runtime.refresh(Visit, "v")
+        visit(runtime, Opened("v", "cough"))
+        runtime.refresh(Visit, "v")
+        visit(runtime, Treated("v", "ada"))
+        runtime.refresh(Visit, "v")
+        view = runtime.get(Visit, "v")
+        assert view is not None
+        assert view.state["versions"] == [3, 5]
+
+
+class Stay(ProcessManager, correlate="visit", restart=True, name="Clinic.Stay"):
+    """As it was: it began in two ways."""
+
+    seen: list[str] = []
+
+    @handle(Opened, start=True)
+    def on_opened(self, event: Opened) -> None:
+        self.seen.append(event.reason)
+
+    @handle(Referred, start=True)
+    def on_referred(self, event: Referred) -> None:
+        self.seen.append(event.by)
+
+    @handle(Treated)
+    def on_treated(self, event: Treated) -> None:
+        self.seen.append(event.by)
+
+    @handle(Left, end=True)
+    def on_left(self, event: Left) -> None: ...
+
+
+class StayWithoutReferrals(ProcessManager, correlate="visit", restart=True, name="Clinic.Stay"):
+    """A newer one, which passes referrals by."""
+
+    seen: list[str] = []
+
+    @handle(Opened, start=True)
+    def on_opened(self, event: Opened) -> None:
+        self.seen.append(event.reason)
+
+    @handle(Treated)
+    def on_treated(self, event: Treated) -> None:
+        self.seen.append(event.by)
+
+    @handle(Left, end=True)
+    def on_left(self, event: Left) -> None: ...
+
+
+class StayThatIsOpened(ProcessManager, correlate="visit", restart=True, name="Clinic.Stay"):
+    """A newer one, which no referral begins."""
+
+    seen: list[str] = []
+
+    @handle(Opened, start=True)
+    def on_opened(self, event: Opened) -> None:
+        self.seen.append(event.reason)
+
+    @handle(Referred)
+    def on_referred(self, event: Referred) -> None:
+        self.seen.append(event.by)
+
+    @handle(Treated)
+    def on_treated(self, event: Treated) -> None:
+        self.seen.append(event.by)
+
+    @handle(Left, end=True)
+    def on_left(self, event: Left) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("newer", "events", "seen"),
+    [
+        (StayWithoutReferrals, [], ["a doctor"]),
+        (StayWithoutReferrals, [Treated("v", "ben")], ["ben"]),
+        (StayThatIsOpened, [], ["a doctor"]),
+        (StayThatIsOpened, [Treated("v", "ben")], ["a doctor", "ben"]),
+    ],
+)
+def test_a_run_that_would_begin_in_no_such_way_any_more_does_not_go_on_with_the_run_before(
+    newer: type[ProcessManager], events: list[Event], seen: list[str], tmp_path: Path
+) -> None:
+    before, after = Domain("clinic"), Domain("clinic")
+    before.register(Stay)
+    after.register(newer, Referred)
+    with Runtime(tmp_path, before) as runtime:
+        visit(runtime, Opened("v", "fever"), Treated("v", "ada"), Left("v"))
+        visit(runtime, Referred("v", "a doctor"), *events)
+    with Runtime(tmp_path, after) as runtime:
+        runtime.refresh(newer, "v")
+        view = runtime.get(newer, "v")
+        assert view is not None
+        assert view.state == {"seen": seen}

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import sys
 import types
+from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from procession import Command, Event
-from procession.model.code_scan import classes_named_in, first_arguments
+from procession import Command, Event, ProcessManager
+from procession.model.code_scan import (
+    classes_named_in,
+    code_reached,
+    first_arguments,
+    may_assign,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -295,3 +302,122 @@ def test_the_first_argument_may_be_a_text_that_a_closure_holds() -> None:
         self.wait(late, 1)
 
     assert first_arguments([waits], "wait") == {"late"}
+
+
+# What may set an attribute
+
+HOOKS: dict[str, Callable[..., Any]] = {}
+REMEMBERED: list[object] = []
+
+
+class Setting:
+    """Each method may set `key`, or may not; its name says which."""
+
+    key = ""
+    count = 0
+    items: list[str] = []
+
+    @property
+    def short(self) -> str:
+        return self.key
+
+    @short.setter
+    def short(self, value: str) -> None:
+        self.key = value
+
+    @cached_property
+    def lazy(self) -> str:
+        return ""
+
+    def _set(self, value: str) -> None:
+        self.key = value
+
+    def _count(self, value: str) -> None:
+        self.items.append(value)
+
+    def may_itself(self) -> None:
+        self.key = "a"
+
+    def may_by_a_method(self) -> None:
+        self._set("a")
+
+    def may_by_a_method_in_a_loop(self) -> None:
+        for one in self.items: self._set(one)  # fmt: skip  # noqa: E701
+
+    def may_by_a_bound_method(self) -> None:
+        HOOKS["each"](self._set)
+
+    def may_by_a_property(self) -> None:
+        self.short = "a"
+
+    def may_by_an_attribute_of_another_kind(self) -> None:
+        assert not self.lazy
+
+    def may_by_a_name_in_a_text(self) -> None:
+        setattr(self, "".join("key"), "a")
+
+    def may_by_a_function_of_a_table(self) -> None:
+        HOOKS["set"](self, "a")
+
+    def may_by_a_function_with_the_object_last(self) -> None:
+        value = "a"
+        HOOKS["set"](value, self)
+
+    def may_by_what_remembers_it(self) -> None:
+        REMEMBERED.append(self)
+
+    def may_by_a_function_inside(self) -> None:
+        def inside() -> None:
+            HOOKS["set"](self)
+
+        inside()
+
+    def may_as_one_of_all_arguments(*arguments: Any) -> None:
+        HOOKS["set"](*arguments)
+
+    def cannot_with_another_attribute(self) -> None:
+        self.count = self.count + 1
+        self.count += 1
+        value, self.count = self.key, 3
+        del self.items
+        self._count(value)
+
+    def cannot_with_a_function_inside(self) -> None:
+        self._count("".join(each + self.key for each in self.items))
+        for each in map(lambda one: one + self.key, self.items):  # noqa: C417 - a shared variable
+            self._count(each)
+
+    def cannot_with_other_objects(self, event: object) -> None:
+        HOOKS["set"](event, self.key)
+
+
+class AlsoSetting(Setting):
+    def _count(self, value: str) -> None:
+        super()._count(value)
+
+    def cannot_by_super(self) -> None:
+        super().cannot_with_another_attribute()
+
+    def may_by_super(self) -> None:
+        super().may_itself()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name in dir(AlsoSetting) if name.startswith(("may_", "cannot_"))],
+)
+def test_a_method_sets_no_attribute_only_if_its_object_goes_nowhere(name: str) -> None:
+    found = may_assign([getattr(AlsoSetting, name)], {"key"}, of=AlsoSetting)
+    assert found is name.startswith("may_")
+
+
+def test_what_the_base_classes_do_is_not_read() -> None:
+    class Issuing(ProcessManager, correlate="order"):
+        order: str = ""
+
+        def on_it(self) -> None:
+            self.issue()
+            self.set_timeout("soon", timedelta(1))
+            self.mark_as_complete()
+
+    assert list(code_reached([Issuing.on_it], Issuing)) == [Issuing.on_it]
