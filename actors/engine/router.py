@@ -199,6 +199,8 @@ class Router(PooledActor):
             if self.plan.subscription.learnt_of(event) is None:
                 return False
             return bool(self._teaching) or not self.deliveries(record)
+        except EarlyEvent:
+            return True
         except Exception:  # noqa: BLE001 - it is routed, and parked there
             return False
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from procession.core.ports import UNREADABLE
 from procession.engine.event_buffer import EventBuffer
-from procession.store import EventRecord
+from procession.store import CorruptRecord, EventRecord
 
 SIZE = 8
 
@@ -16,13 +17,22 @@ class Log:
     def __init__(self) -> None:
         self.records: list[EventRecord] = []
         self.read: list[int] = []
+        self.damaged: set[int] = set()
 
     def last_position(self) -> int:
         return len(self.records)
 
     def read_log(self, after: int, limit: int) -> list[EventRecord]:
         self.read.append(after)
-        return self.records[after : after + limit]
+        found = self.records[after : after + limit]
+        if any(one.position in self.damaged for one in found):
+            raise CorruptRecord(f"a record behind position {after} is damaged")
+        return found
+
+    def event_at(self, position: int) -> EventRecord | None:
+        if position in self.damaged:
+            raise CorruptRecord(f"the record at position {position} is damaged")
+        return self.records[position - 1] if position <= len(self.records) else None
 
 
 @pytest.fixture
@@ -81,3 +91,14 @@ def test_every_position_gives_the_events_behind_it(log: Log, buffer: EventBuffer
         last = len(log.records)
         for after in range(last + 1):
             assert positions(buffer.after(after, 5)) == list(range(after + 1, last + 1))[:5]
+
+
+def test_in_the_place_of_a_damaged_event_stands_one_that_is_unreadable(log: Log) -> None:
+    store: Any = log
+    commit(log, EventBuffer(store, SIZE), 9)
+    log.damaged = {4}
+    buffer = EventBuffer(store, SIZE)
+    for after, limit in [(0, 5), (2, 3), (3, 1), (0, 50)]:
+        found = buffer.after(after, limit)
+        assert positions(found) == list(range(after + 1, 10))[:limit]
+        assert [one.position for one in found if one.type == UNREADABLE] == [4]
