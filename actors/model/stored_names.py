@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from ..errors import DefinitionError
+from ..errors import DefinitionError, shown
 from ..messages.types import Event
 from ..store import CorruptRecord
 from .upcasting import split
@@ -38,12 +38,18 @@ def retired_names(retired: Iterable[str], registry: Registry) -> frozenset[str]:
         registry: of the runtime that is to be opened
 
     Raises:
-        DefinitionError: a class bears one of them, or they are no list of names
+        DefinitionError: a class bears or reads one of them, or they are no list of names
 
     """
     if isinstance(retired, str) or not isinstance(retired, Iterable):
         raise DefinitionError(f"retired={retired!r}; give a list of names, such as [{retired!r}]")
-    names = frozenset(retired)
+    given: tuple[object, ...] = tuple(retired)
+    names = frozenset(name for name in given if isinstance(name, str))
+    wrong = [name for name in given if not isinstance(name, str)]
+    if wrong:
+        raise DefinitionError(
+            f'retired has {shown(wrong[0])}, which is no name; give names, such as "Shop.Old"'
+        )
     for name in sorted(names):
         found = registry.process_named(name)
         cls = registry.classes().get(name) if found is None else found.cls
@@ -51,6 +57,11 @@ def retired_names(retired: Iterable[str], registry: Registry) -> frozenset[str]:
             raise DefinitionError(
                 f"retired has {name!r}, which is the name of {cls.__qualname__}; remove it from "
                 f"`retired`, or the class from its domain"
+            )
+        if registry.can_read("event", name) or registry.can_read("command", name):
+            raise DefinitionError(
+                f"retired has {name!r}, which is read here, by an upcaster or as an external "
+                f"event; remove it from `retired`, or the upcaster or the external event"
             )
     return names
 
@@ -166,7 +177,7 @@ def _lost_message(
     return (
         f"the store holds {what} called {name}, which no class here reads; {cls.__qualname__} is "
         f"called {other}. If they are of that class, keep their name: `class {cls.__name__}"
-        f"({cls.__mro__[1].__name__}, {kept})` or `{domain}.register({cls.__name__})`{older}; "
-        f"{_missing(name, registry)}; if the class is gone for good, open the store with "
+        f"({cls.__mro__[1].__name__}, {kept})` or `{domain}.register({cls.__name__})` alone"
+        f"{older}; {_missing(name, registry)}; if the class is gone for good, open the store with "
         f'`retired=["{name}"]`'
     )

@@ -261,6 +261,28 @@ def test_a_retired_name_that_a_class_bears_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_retired_name_that_an_upcaster_or_an_external_event_reads_is_refused(
+    tmp_path: Path,
+) -> None:
+    class NewPlaced(Event, name="shop.Placed.v2"):
+        order_id: str
+
+    @upcast("Placed", from_version=1)
+    def as_it_is(old: dict[str, Any]) -> dict[str, Any]:
+        return old
+
+    shop = domain("shop", NewPlaced, as_it_is)
+    shop.register_external_event(Elsewhere, "sales.Placed.v1")
+    for name in ("shop.Placed.v1", "sales.Placed.v1"):
+        message = refused(tmp_path, shop, retired=[name])
+        assert f"retired has '{name}', which is read here" in message
+
+
+def test_what_is_retired_are_names(tmp_path: Path) -> None:
+    message = refused(tmp_path, domain("shop", Reminder), retired=["shop.Old", Fulfilment])
+    assert "which is no name; give names, such as" in message
+
+
 @pytest.mark.parametrize("retired", ["shop.Fulfilment", 5])
 def test_retired_names_are_a_list(tmp_path: Path, retired: Any) -> None:
     assert "give a list of names" in refused(tmp_path, domain("shop", Card), retired=retired)
