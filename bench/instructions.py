@@ -6,8 +6,10 @@ Valgrind counts the instructions of two runs of different sizes, each in a proce
 difference, divided by the difference of the sizes, is what one order costs: start-up and closing
 are in both and fall out. The same is done for the bare loop. It is fair because both do the same
 orders with one thread and without fsync, and repeatable to within a percent: hashes have a fixed
-seed, and what else the machine does is not counted. Without valgrind there is no figure, and the
-program says so.
+seed, and what else the machine does is not counted. The caller hands over all orders at once: with
+pieces, how large the commits become depends on how the caller's thread and the runtime's take
+turns, and with it the figure, by some percent. Without valgrind there is no figure, and the program
+says so.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from procession import Runtime
 
-from .measure import Figure, present, program
+from .measure import Figure, present, program, run
 from .three_step_order import measure_ceiling, order
 from .workload import shop
 
@@ -31,12 +33,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT = Path(__file__).parents[1]
-TOGETHER = 200
 COUNTED = re.compile(r"I\s+refs:\s+([\d,]+)")
 
 
-def measure(orders: int) -> list[Figure]:
-    ours, bare = (_an_order(which, orders) for which in ("ours", "bare"))
+def measure(folder: Path, orders: int) -> list[Figure]:
+    ours, bare = (_an_order(which, folder, orders) for which in ("ours", "bare"))
     return [
         Figure(
             row=16,
@@ -54,16 +55,18 @@ def measure(orders: int) -> list[Figure]:
     ]
 
 
-def _an_order(which: str, orders: int) -> float:
+def _an_order(which: str, folder: Path, orders: int) -> float:
     few = max(1, orders // 4)
-    return (_instructions(which, orders) - _instructions(which, few)) / (orders - few)
+    many = _instructions(which, folder, orders)
+    return (many - _instructions(which, folder, few)) / (orders - few)
 
 
-def _instructions(which: str, orders: int) -> int:
+def _instructions(which: str, folder: Path, orders: int) -> int:
     """Of a whole process that carries out so many orders."""
-    # The file is where callgrind's kin write what they counted; it is not wanted.
+    # What cachegrind counted in each function is not wanted.
     command = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
     command += [sys.executable, "-m", "bench.instructions", "--run", which, "--orders", str(orders)]
+    command += ["--folder", str(folder)]
     done = subprocess.run(
         command,
         check=True,
@@ -78,16 +81,14 @@ def _instructions(which: str, orders: int) -> int:
     return int(found[1].replace(",", ""))
 
 
-def _carry_out(which: str, orders: int) -> None:
+def _carry_out(which: str, parent: str | None, orders: int) -> None:
     """What is counted."""
-    with TemporaryDirectory(prefix="procession-bench-") as folder:
+    with TemporaryDirectory(prefix="procession-bench-", dir=parent) as folder:
         if which == "bare":
             measure_ceiling(Path(folder) / "bare", orders)
             return
         with Runtime(folder, shop, durability="none", workers=1) as runtime:
-            for start in range(0, orders, TOGETHER):
-                end = min(start + TOGETHER, orders)
-                runtime.tell_many([order(number) for number in range(start, end)])
+            runtime.tell_many([order(number) for number in range(orders)])
             runtime.settle()
 
 
@@ -97,11 +98,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--run", choices=("ours", "bare"), help="carry out orders, to be counted")
     options = parser.parse_args(arguments)
     if options.run is not None:
-        _carry_out(options.run, options.orders)
+        _carry_out(options.run, options.folder, options.orders)
     elif shutil.which("valgrind") is None:
         present([], as_json=options.json, skipped="valgrind is not here; install it")
     else:
-        present(measure(options.orders), as_json=options.json)
+        run(options, lambda folder: measure(folder, options.orders))
 
 
 if __name__ == "__main__":
