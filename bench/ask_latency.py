@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import lmdb
 
 from procession import Runtime
-from procession.store.lmdb.frames import number
+from procession.store.layout.frames import number
 
 from .cases import Count, counters
 from .measure import SERIES, Figure, percentile, program, run

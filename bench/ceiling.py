@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import lmdb
 import msgpack
 
-from procession.store.lmdb.frames import Framer, number
+from procession.store.layout.frames import Framer, number
 
 if TYPE_CHECKING:
     from pathlib import Path

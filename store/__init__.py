@@ -1,10 +1,11 @@
-"""Durable state for Procession: the port, its records, and the LMDB store behind it."""
+"""Durable state for Procession: the store, its records, and the engines behind it."""
 
 if __name__ == "store":  # the folder's own name, by which it is found in a checkout
     from importlib import import_module
 
     import_module("actors._checkout").share_modules("store")
 
+from .dictionary import DictionaryEngine
 from .errors import (
     ClosedError,
     CorruptRecord,
@@ -35,7 +36,6 @@ from .lmdb.environment import Durability
 from .lmdb.store import FORMAT_VERSION, LmdbStore
 from .maintenance.copying import Sizes, backup, backup_open, compact
 from .maintenance.upgrade import upgrade
-from .port import Store
 from .records import (
     FROM_OUTSIDE,
     Append,
@@ -56,6 +56,8 @@ from .records import (
     TimerRecord,
     TransitionRecord,
 )
+from .storage_engine import StorageEngine, Ticket
+from .store import Store
 from .verify.inspecting import StoreFinding
 from .verify.verify import verify, verify_open
 
@@ -72,6 +74,7 @@ __all__ = [
     "Conflict",
     "CorruptRecord",
     "DamagedStore",
+    "DictionaryEngine",
     "Duplicate",
     "Durability",
     "EventPlace",
@@ -90,10 +93,12 @@ __all__ = [
     "Sizes",
     "Step",
     "StepExtras",
+    "StorageEngine",
     "Store",
     "StoreError",
     "StoreFinding",
     "StoreFull",
+    "Ticket",
     "TimerRecord",
     "TransitionRecord",
     "UnknownFormat",

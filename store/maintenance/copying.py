@@ -13,7 +13,7 @@ import lmdb
 from ..errors import DamagedStore, StoreError
 from ..lmdb.environment import DATA_FILE, MAX_TABLES
 from ..lmdb.file_swap import sync_folder
-from ..lmdb.schema import TABLES
+from ..layout.schema import TABLES
 from ..lmdb.store import LmdbStore
 from .rewriting import (
     PARTIAL,
@@ -28,7 +28,7 @@ from .rewriting import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..lmdb.store import Snapshot
+    from ..lmdb.engine import Snapshot
     from .rewriting import Rows
 
 __all__ = ["Sizes", "backup", "backup_open", "compact"]

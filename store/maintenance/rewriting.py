@@ -14,7 +14,7 @@ import lmdb
 
 from ..errors import DamagedStore, StoreError, StoreFull
 from ..lmdb.environment import MAX_TABLES
-from ..lmdb.frames import unframe
+from ..layout.frames import unframe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

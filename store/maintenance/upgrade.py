@@ -13,9 +13,9 @@ import lmdb
 from ..errors import DamagedStore, StoreError, UnknownFormat
 from ..identifiers import EVADES, event_id_at, place_of_event
 from ..lmdb.environment import DATA_FILE, Environment
-from ..lmdb.frames import Framer, number, unframe
-from ..lmdb.keys import numbered
-from ..lmdb.schema import FOR_PARTITIONS, LOOKALIKE, name_key
+from ..layout.frames import frame, number, unframe
+from ..layout.keys import numbered
+from ..layout.schema import FOR_PARTITIONS, LOOKALIKE, name_key
 from ..lmdb.store import FORMAT_VERSION, OLD_FORMAT
 from .rewriting import PARTIAL, gone_on_failure, refusals_of_the_disk, sync_file, write_tables
 
@@ -117,7 +117,7 @@ class _NewTables:
     def __init__(self, txn: lmdb.Transaction[bytes], tables: dict[str, Any]) -> None:
         self._txn = txn
         self._tables = tables
-        self._frame = Framer().frame
+        self._frame = frame
         self._names: set[tuple[NameKind, str]] = set()
         # Events that had the same id as one whose id came from outside, by position.
         self._renamed: dict[int, str] = {}

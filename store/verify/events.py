@@ -6,13 +6,13 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from ..identifiers import event_id_at, place_of_event
-from ..lmdb.frames import number
-from ..lmdb.schema import FOR_PARTITIONS, LOOKALIKE, readable
+from ..layout.frames import number
+from ..layout.schema import FOR_PARTITIONS, LOOKALIKE, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..lmdb.schema import EventRow, ResultRow, SnapshotRow
+    from ..layout.schema import EventRow, ResultRow, SnapshotRow
     from .inspecting import Inspection
 
 __all__ = ["check_events"]

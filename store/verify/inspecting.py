@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 import lmdb
 
 from ..identifiers import place_of_event, place_of_issue
-from ..lmdb.frames import number
-from ..lmdb.keys import LAST, Misshapen, digest
-from ..lmdb.schema import (
+from ..layout.frames import number
+from ..layout.keys import LAST, Misshapen, digest
+from ..layout.schema import (
     CommandRow,
     EventRow,
     TransitionRow,
@@ -25,7 +25,7 @@ from ..records import NameKind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..lmdb.store import Snapshot
+    from ..lmdb.engine import Snapshot
 
 __all__ = ["DamagedRow", "Enough", "Inspection", "StoreFinding"]
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..identifiers import command_id_at, is_issued_by
-from ..lmdb.frames import number
-from ..lmdb.keys import digest
-from ..lmdb.schema import BlockRow, instance_key
+from ..layout.frames import number
+from ..layout.keys import digest
+from ..layout.schema import BlockRow, instance_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TypeAlias
 
-    from ..lmdb.schema import ParkedRow, TimerRow, TransitionRow
+    from ..layout.schema import ParkedRow, TimerRow, TransitionRow
     from .inspecting import Inspection
 
     Learnt: TypeAlias = set[tuple[str, int, str]]

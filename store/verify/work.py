@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..lmdb.frames import number
-from ..lmdb.schema import BlockRow, instance_key, parked_at_key
+from ..layout.frames import number
+from ..layout.schema import BlockRow, instance_key, parked_at_key
 from ..records import FROM_OUTSIDE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..lmdb.schema import CommandRow, ParkedRow, RefusalRow
+    from ..layout.schema import CommandRow, ParkedRow, RefusalRow
     from .inspecting import Inspection
 
 __all__ = ["check_work"]

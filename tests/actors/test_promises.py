@@ -37,7 +37,7 @@ from procession import (
     handle,
 )
 from procession.store import LmdbStore, Outcome, StoreFinding
-from procession.store.lmdb.frames import frame
+from procession.store.layout.frames import frame
 from procession.testing import FAULTS, CounterExample, Simulation, VirtualClock, explore
 
 bank = Domain("bank")

@@ -17,8 +17,8 @@ import actors.testing, procession.testing
 assert actors.testing is procession.testing
 import actors.messages.codec, procession.messages.codec
 assert actors.messages.codec is procession.messages.codec
-import store.lmdb.schema, procession.store.lmdb.schema
-assert store.lmdb.schema is procession.store.lmdb.schema
+import store.layout.schema, procession.store.layout.schema
+assert store.layout.schema is procession.store.layout.schema
 from actors import Event
 assert Event is procession.Event
 assert procession.messages.codec.__spec__.name == "procession.messages.codec"

@@ -31,7 +31,7 @@ from procession.store import (
     check_name,
     verify_open,
 )
-from procession.store.lmdb.frames import Framer, unframe
+from procession.store.layout.frames import Framer, unframe
 
 # The codec
 

@@ -34,7 +34,7 @@ from procession.store import (
     verify,
 )
 from procession.store.lmdb.file_swap import alone
-from procession.store.lmdb.schema import TABLES
+from procession.store.layout.schema import TABLES
 from procession.store.maintenance.rewriting import PARTIAL
 
 ALL = 1_000_000

@@ -28,7 +28,7 @@ from procession.store import (
     TimerRecord,
     TransitionRecord,
 )
-from procession.store.lmdb.schema import TABLES
+from procession.store.layout.schema import TABLES
 
 DOC = (Path(__file__).parents[2] / "docs" / "store-format.md").read_text(encoding="utf-8")
 ZERO, ONE, TWO, THREE = (bytes(7) + bytes([n]) for n in range(4))

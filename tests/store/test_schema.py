@@ -21,7 +21,7 @@ from procession.store import (
     TransitionRecord,
 )
 from procession.store.lmdb import schema
-from procession.store.lmdb.keys import Misshapen
+from procession.store.layout.keys import Misshapen
 from tests.store import described
 from tests.store.test_verifying import fill
 

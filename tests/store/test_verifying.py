@@ -33,8 +33,8 @@ from procession.store import (
     verify,
     verify_open,
 )
-from procession.store.lmdb.keys import digest
-from procession.store.lmdb.schema import FOR_PARTITIONS, TABLES
+from procession.store.layout.keys import digest
+from procession.store.layout.schema import FOR_PARTITIONS, TABLES
 
 ORDERS = "Shop.Orders"
 LATER = 1 << 60

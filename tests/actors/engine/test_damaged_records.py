@@ -35,7 +35,7 @@ from procession import (
 )
 from procession.messages.codec import dump
 from procession.store import Append, CommandRecord, EventRecord, LmdbStore, Step, StoreFinding
-from procession.store.lmdb.schema import TABLES
+from procession.store.layout.schema import TABLES
 from procession.testing import VirtualClock
 
 shop = Domain("shop")

@@ -21,7 +21,7 @@ from procession import (
     WaitingInHandler,
     handle,
 )
-from procession.store.lmdb.schema import TABLES
+from procession.store.layout.schema import TABLES
 from procession.testing import FAULTS, Simulation
 from tests.actors.testing.simulation.selling import (
     PROGRAM,

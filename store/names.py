@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..records import NameKind
+    from .records import NameKind
 
 __all__ = ["KnownNames"]
 

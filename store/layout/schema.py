@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from ..records import NameKind
 
 __all__ = [
+    "APPENDED",
+    "BLOCKED",
+    "COMMITS",
+    "DENSE",
     "FOR_PARTITIONS",
     "LOOKALIKE",
     "TABLES",
@@ -52,6 +56,7 @@ __all__ = [
     "instance_key",
     "key_of",
     "kind_of_name",
+    "last_of_process",
     "name_key",
     "parked_at_key",
     "parked_from_row",
@@ -60,12 +65,21 @@ __all__ = [
     "refusal_from_row",
     "refusal_to_row",
     "row_of",
+    "started_key",
+    "stream_key",
     "timer_from_row",
     "timer_key",
     "timer_to_row",
     "transition_from_row",
     "transition_to_row",
+    "transitions_key",
 ]
+
+BLOCKED = NUMBER.pack(0)
+"""Sorts before the positions of the events that wait behind a block."""
+
+COMMITS = b"commits"
+"""Stands in `meta`: how many commits there were, by which a commit whose answer was lost is told."""
 
 LOOKALIKE = b"lookalike"
 """Stands in `meta` once an event was given an id that looks like one that the store makes."""
@@ -107,6 +121,9 @@ class EventRow(_Row):
 class TransitionRow(_Row):
     """In `transitions`."""
 
+    process: Name
+    instance: Name
+    version: Positive
     time: int
     handler: Name
     is_complete: bool
@@ -220,8 +237,12 @@ FOR_PARTITIONS = ("partitions", "outgoing", "cursors")
 TABLES: dict[str, Table] = {
     "meta": Table((_NAME,), int | str),
     "log": Table((_POSITION,), EventRow),
-    "streams": Table((_STREAM, Number("version")), Positive),
-    "transitions": Table((_PROCESS, _INSTANCE, Number("version")), TransitionRow),
+    "transitions": Table((Number("transition number"),), TransitionRow),
+    # An id's streams and instances are neighbours, however the ids of others are spread.
+    "ids": Table(
+        (Text("id", may_be_empty=True), Text("kind"), Text("name"), Number("version")), Positive
+    ),
+    "started": Table((_PROCESS, Number("transition number")), Name),
     "queue": Table((Number("sequence"),), CommandRow),
     "event_ids": Table((Text("event id"),), Positive),
     "command_ids": Table((Text("command id"),), ResultRow),
@@ -294,6 +315,35 @@ def row_of(table: str, key: bytes, raw: bytes) -> Any:
 # Keys
 
 
+APPENDED = frozenset({"log", "transitions"})
+"""Tables whose new keys come behind all that are there."""
+
+DENSE = APPENDED | {"ids"}
+"""Tables from which nothing goes, and whose numbers have no gaps behind what comes before them."""
+
+
+def stream_key(stream: str) -> bytes:
+    """What the keys of a stream in `ids` begin with; a version follows."""
+    category, dash, name = stream.partition("-")
+    # A name without a dash is not that of a stream whose id is empty.
+    return f"{name}\0{'s' if dash else 'n'}\0{category}\0".encode()
+
+
+def transitions_key(process: str, instance: str) -> bytes:
+    """What the keys of an instance in `ids` begin with; a version follows."""
+    return f"{instance}\0i\0{process}\0".encode()
+
+
+def started_key(process: str) -> bytes:
+    """What the keys of a process manager in `started` begin with; a number follows."""
+    return f"{process}\0".encode()
+
+
+def last_of_process(process: str) -> bytes:
+    """Comes behind all keys that begin with the name of a process manager and its end."""
+    return f"{process}\1".encode()
+
+
 def instance_key(process: str, instance: str) -> bytes:
     """What the keys of one instance begin with; a number follows."""
     return f"{process}\0{instance}\0".encode()
@@ -324,10 +374,10 @@ def kind_of_name(key: bytes) -> NameKind:
 # read is used up by the record that is made of it.
 
 
-def event_to_row(event: EventRecord, named: str) -> list[Any]:
+def event_to_row(event: EventRecord, named: str) -> tuple[Any, ...]:
     """The row of an event; `named` is the id that `event_id_at` makes for it."""
     event_id = event.event_id
-    return [
+    return (
         event.type,
         event.stream,
         event.version,
@@ -338,7 +388,7 @@ def event_to_row(event: EventRecord, named: str) -> list[Any]:
         event.causation_id,
         event.headers,
         event.depth,
-    ]
+    )
 
 
 def event_from_row(row: list[Any], position: int) -> EventRecord:
@@ -347,8 +397,11 @@ def event_from_row(row: list[Any], position: int) -> EventRecord:
     return EventRecord(*row)
 
 
-def transition_to_row(record: TransitionRecord) -> list[Any]:
-    return [
+def transition_to_row(process: str, instance: str, record: TransitionRecord) -> tuple[Any, ...]:
+    return (
+        process,
+        instance,
+        record.version,
         record.time,
         record.handler,
         record.is_complete,
@@ -361,12 +414,13 @@ def transition_to_row(record: TransitionRecord) -> list[Any]:
         record.note,
         record.state_version,
         record.position,
-    ]
+    )
 
 
-def transition_from_row(row: list[Any], version: int) -> TransitionRecord:
-    row[7] = [tuple(command) for command in row[7]]
-    return TransitionRecord(version, *row)
+def transition_from_row(row: list[Any], place: int) -> TransitionRecord:
+    del place
+    row[10] = [tuple(command) for command in row[10]]
+    return TransitionRecord(*row[2:])
 
 
 def command_to_row(command: CommandRecord) -> list[Any]:

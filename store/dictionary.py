@@ -1,0 +1,79 @@
+"""The tables in dictionaries: for scenarios, and for simulations that need no disk."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left, insort
+from typing import TYPE_CHECKING
+
+from .errors import ClosedError
+from .layout.schema import TABLES
+from .storage_engine import COMMITTED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from .storage_engine import Row, StorageEngine, Ticket
+
+__all__ = ["DictionaryEngine"]
+
+
+class DictionaryEngine:
+    """Tables that last as long as the object. Satisfies `StorageEngine`."""
+
+    read_only = False
+
+    def __init__(self) -> None:
+        self._tables: dict[str, dict[bytes, bytes]] = {table: {} for table in TABLES}
+        self._keys: dict[str, list[bytes]] = {table: [] for table in TABLES}
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    def check_usable(self) -> None:
+        if self._is_closed:
+            raise ClosedError("the store in memory is closed")
+
+    def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
+        self.check_usable()
+        with self._lock:
+            return [self._tables[table].get(key) for table, key in keys]
+
+    def range(
+        self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
+    ) -> list[Row]:
+        self.check_usable()
+        with self._lock:
+            rows, keys = self._tables[table], self._keys[table]
+            first, last = bisect_left(keys, start), bisect_left(keys, end)
+            if backwards:
+                wanted = keys[max(first, last - limit) : last][::-1]
+            else:
+                wanted = keys[first : min(last, first + limit)]
+            return [(key, rows[key]) for key in wanted]
+
+    def commit(
+        self,
+        puts: Mapping[str, Mapping[bytes, bytes]],
+        deletes: Mapping[str, Collection[bytes]],
+    ) -> Ticket:
+        self.check_usable()
+        with self._lock:
+            for table, rows in puts.items():
+                there, keys = self._tables[table], self._keys[table]
+                for key, value in rows.items():
+                    if key not in there:
+                        insort(keys, key)
+                    there[key] = value
+            for table, gone in deletes.items():
+                there, keys = self._tables[table], self._keys[table]
+                for key in gone:
+                    if there.pop(key, None) is not None:
+                        del keys[bisect_left(keys, key)]
+        return COMMITTED
+
+    def close(self) -> None:
+        self._is_closed = True
+
+
+if TYPE_CHECKING:
+    _satisfies_the_seam: Callable[[], StorageEngine] = DictionaryEngine

@@ -1,0 +1,1 @@
+"""How records become rows: keys, frames, and the tables."""

@@ -1,0 +1,189 @@
+"""The tables in one LMDB file."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from itertools import islice, takewhile
+from typing import TYPE_CHECKING, NamedTuple
+
+import lmdb
+
+from ..layout.schema import APPENDED
+from ..storage_engine import COMMITTED, Ticket
+from .environment import Environment
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from typing import TypeAlias
+
+    from lmdb import _Database
+
+    from ..storage_engine import Row, StorageEngine
+    from .environment import Durability
+
+    Txn: TypeAlias = lmdb.Transaction[bytes]
+
+__all__ = ["LmdbEngine", "Snapshot"]
+
+PER_ROW = 1 << 12
+"""Bytes that one row may take while a transaction changes the pages around it."""
+
+
+class Snapshot(NamedTuple):
+    """The whole store at one moment."""
+
+    env: lmdb.Environment
+    txn: Txn
+    tables: dict[str, _Database]
+
+
+class LmdbEngine:
+    """Tables in one LMDB file. Satisfies `StorageEngine`.
+
+    Args:
+        path: the folder; made when it is missing
+        durability: ``"fsync"`` survives a power cut; ``"os"`` survives the end of the process,
+            and is synced when it is closed; ``"none"`` is never synced
+        read_only: read beside a writer, in this process or another
+        map_size: bytes of the first memory map; it grows by itself
+        prepare: called with the environment to check and open the tables, as the first of those
+            who share it
+
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: Durability,
+        read_only: bool,
+        map_size: int,
+        prepare: Callable[[Environment, dict[str, _Database]], None],
+    ) -> None:
+        self.environment = environment = Environment(
+            path, read_only=read_only, durability=durability, map_size=map_size
+        )
+        self.read_only = read_only
+        self._write_lock = threading.Lock()
+        self._snapshot_lock = threading.Lock()
+        try:
+            # Those of the writer are taken where there is one in this process: to open a table,
+            # LMDB waits for the writer with the interpreter's lock held, and that one may wait
+            # for this.
+            with environment.tables() as tables:
+                prepare(environment, tables)
+            self._db = tables
+        except BaseException:
+            environment.close()
+            raise
+
+    def check_usable(self) -> None:
+        self.environment.check_usable()
+
+    def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
+        db = self._db
+        with self.environment.shared_read as txn:
+            get = txn.get
+            return [get(key, db=db[table]) for table, key in keys]
+
+    def range(
+        self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
+    ) -> list[Row]:
+        with (
+            self.environment.shared_read as txn,
+            txn.cursor(self._db[table]) as cursor,
+        ):
+            if backwards:
+                found = cursor.prev() if cursor.set_range(end) else cursor.last()
+                rows = cursor.iterprev() if found else iter(())
+                return list(islice(takewhile(lambda row: row[0] >= start, rows), limit))
+            rows = cursor.iternext() if cursor.set_range(start) else iter(())
+            return list(islice(takewhile(lambda row: row[0] < end, rows), limit))
+
+    def commit(
+        self,
+        puts: Mapping[str, Mapping[bytes, bytes]],
+        deletes: Mapping[str, Collection[bytes]],
+    ) -> Ticket:
+        environment = self.environment
+        environment.check_usable()
+        with self._write_lock:
+            # Once more: it may have been closed while this waited.
+            environment.check_usable()
+            environment.make_room(PER_ROW * sum(map(len, puts.values())))
+            while True:
+                try:
+                    with environment.begin_write() as txn:
+                        self._write(txn, puts, deletes)
+                except lmdb.MapFullError:
+                    environment.grow()
+                    continue
+                except lmdb.Error as error:
+                    return Ticket("failed", environment.error(error, "committing"))
+                environment.shared_read.forget()
+                return COMMITTED
+
+    def _write(
+        self,
+        txn: Txn,
+        puts: Mapping[str, Mapping[bytes, bytes]],
+        deletes: Mapping[str, Collection[bytes]],
+    ) -> None:
+        for table, rows in puts.items():
+            if table in APPENDED:
+                with txn.cursor(self._db[table]) as cursor:
+                    cursor.putmulti(rows.items(), append=True)
+            else:
+                with txn.cursor(self._db[table]) as cursor:
+                    # In order, so that neighbours on a page are written one after the other.
+                    cursor.putmulti(sorted(rows.items()))
+        for table, keys in deletes.items():
+            db = self._db[table]
+            for key in keys:
+                txn.delete(key, db=db)
+
+    def check_owner(self) -> None:
+        """Refuse to go on in a process that was forked from the one that opened it.
+
+        Raises:
+            ReadOnlyStore: this is such a one
+
+        """
+        if self.environment.is_inherited:
+            self.environment.check_usable()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """The whole store as it is now, for as long as the block lasts; one at a time.
+
+        Commits go on, and `close` waits. Pages that are freed meanwhile are not used again.
+        """
+        environment = self.environment
+        # First, since a lock that a parent held at a fork is never released here.
+        environment.check_usable()
+        with self._snapshot_lock:
+            environment.check_usable()
+            if not environment.read_only:
+                with self._write_lock:
+                    environment.make_spare()
+            with environment.read() as txn:
+                yield Snapshot(environment.env, txn, self._db)
+
+    def replace(self, file: Path) -> None:
+        """Put another file in the place of the store's own, and close; see `Environment`."""
+        with self._snapshot_lock, self._write_lock:
+            self.environment.replace(file)
+
+    def close(self) -> None:
+        if self.environment.is_inherited:
+            # A lock that some thread of the parent held at the fork is never released here.
+            return
+        with self._snapshot_lock, self._write_lock:
+            self.environment.close()
+
+
+if TYPE_CHECKING:
+    _satisfies_the_seam: Callable[..., StorageEngine] = LmdbEngine

@@ -1,0 +1,582 @@
+"""The open commit: what was handed over and is not durable yet, over what is.
+
+Steps are checked and numbered when they are handed over, so that each stands on those before it,
+and what they come to is written once, when the commit closes: a command that was issued and carried
+out meanwhile never becomes a row.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from .identifiers import EVADES, event_id_at, place_of_event
+from .layout.frames import frame, number, unframe
+from .layout.keys import digest, numbered
+from .layout.schema import (
+    BLOCKED,
+    DENSE,
+    LOOKALIKE,
+    TABLES,
+    block_to_row,
+    command_from_row,
+    command_to_row,
+    event_to_row,
+    instance_key,
+    name_key,
+    parked_at_key,
+    parked_from_row,
+    parked_to_row,
+    refusal_to_row,
+    started_key,
+    stream_key,
+    timer_key,
+    timer_to_row,
+    transition_to_row,
+    transitions_key,
+)
+from .reads import Reads
+from .records import (
+    FROM_OUTSIDE,
+    CommandResult,
+    Committed,
+    Conflict,
+    Duplicate,
+    IdTaken,
+    StepExtras,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from .names import KnownNames
+    from .records import (
+        Append,
+        CommandRecord,
+        EventRecord,
+        Outcome,
+        ParkedRecord,
+        Step,
+        TransitionRecord,
+    )
+    from .storage_engine import Row, StorageEngine
+
+__all__ = ["Counters", "OpenCommit"]
+
+_COMMITTED = Committed()
+
+
+class Counters(Struct):
+    """The newest numbers."""
+
+    position: int = 0
+    transition: int = 0
+    sequence: int = 0
+    sequence_from_outside: int = FROM_OUTSIDE
+    parked: int = 0
+    refusal: int = 0
+    commits: int = 0
+    any_waiting: bool = False
+    """Whether some instance may be suspended. Rare, and asked for whenever one is loaded."""
+    any_lookalike: bool = False
+    """Whether an event was given an id that the store may be about to make for another one."""
+
+
+class OpenCommit(Reads):
+    """Steps on their way to disk, and what a reader sees of the store with them.
+
+    Args:
+        engine: where what is durable is
+        counters: its newest numbers
+        names: what its table of names holds
+
+    """
+
+    def __init__(self, engine: StorageEngine, counters: Counters, names: KnownNames) -> None:
+        self._engine = engine
+        self._names = names
+        self.counters = counters
+        self._known_events = names.events
+        self._known_commands = names.commands
+        self._empty()
+
+    def _empty(self) -> None:
+        # What is to be written, by table and key; None for what goes.
+        self._changes: dict[str, dict[bytes, bytes | None]] = {table: {} for table in TABLES}
+        # That, and what the engine said, so that no key is asked for twice.
+        self._known: dict[str, dict[bytes, bytes | None]] = {table: {} for table in TABLES}
+        # The keys that change, in order, of tables that are read in ranges.
+        self._sorted: dict[str, list[bytes]] = {table: [] for table in TABLES}
+        # Keys of rows that are written here for the first time: if they go again, nothing is left.
+        self._fresh: set[tuple[str, bytes]] = set()
+        # Commands that were issued and not carried out yet, by sequence. Most never become rows.
+        self._queued: dict[int, CommandRecord] = {}
+        self._log = self._changes["log"]
+        self._transitions = self._changes["transitions"]
+        self._ids = self._changes["ids"]
+        self._known_ids = self._known["ids"]
+        self.steps = 0
+        """Steps that were handed over and left a trace."""
+        self.size = 0
+        """Bytes of the rows that are to be written."""
+
+    # Opening and closing
+
+    def begin_next(self) -> None:
+        """The commit is durable, and the next one is open."""
+        self._names.keep()
+        self._empty()
+
+    def begin_again(self, counters: Counters) -> None:
+        """Nothing of the commit was kept.
+
+        Args:
+            counters: the newest durable numbers
+
+        """
+        self.counters = counters
+        self._names.take_back()
+        self._empty()
+
+    def net_effect(
+        self, checkpoints: Mapping[str, int]
+    ) -> tuple[dict[str, dict[bytes, bytes]], dict[str, list[bytes]]]:
+        """The rows to put and the keys to delete, by table."""
+        for sequence, command in self._queued.items():
+            self._put("queue", number(sequence), command_to_row(command))
+        for router, position in checkpoints.items():
+            self._put("checkpoints", router.encode(), position)
+        for kind, name in self._names.fresh:
+            self._put("names", name_key(kind, name), name)
+        puts: dict[str, dict[bytes, bytes]] = {}
+        deletes: dict[str, list[bytes]] = {}
+        for table, changes in self._changes.items():
+            if not changes:
+                continue
+            if table in DENSE:
+                puts[table] = changes  # type: ignore[assignment] # nothing goes from these
+                continue
+            there = {key: row for key, row in changes.items() if row is not None}
+            if there:
+                puts[table] = there
+            if len(there) < len(changes):
+                deletes[table] = [key for key, row in changes.items() if row is None]
+        return puts, deletes
+
+    # Reading
+
+    def gather(self, keys: Iterable[tuple[str, bytes]]) -> None:
+        """Ask the engine at once for all that a wave of work is about to look at."""
+        known = self._known
+        unknown = [one for one in keys if one[1] not in known[one[0]]]
+        if unknown:
+            for (table, key), raw in zip(unknown, self._engine.get_many(unknown), strict=True):
+                known[table][key] = raw
+
+    def gather_heads(self, streams: Iterable[str], command_ids: Iterable[str] = ()) -> None:
+        """As `gather`, for streams that are to be loaded, and commands that are to be known."""
+        keys = [("ids", stream_key(stream) + FIRST) for stream in streams]
+        keys += [("command_ids", one.encode()) for one in command_ids]
+        self.gather(keys)
+
+    def gather_instances(self, process: str, instances: Iterable[str]) -> None:
+        """As `gather`, for instances that are to be loaded."""
+        self.gather([("ids", transitions_key(process, one) + FIRST) for one in instances])
+
+    def last_position(self) -> int:
+        return self.counters.position
+
+    def last_sequences(self) -> tuple[int, int]:
+        return self.counters.sequence, self.counters.sequence_from_outside
+
+    def read_queue(self, after: int, limit: int) -> list[CommandRecord]:
+        gone = self._changes["queue"]
+        rows = self._engine.range(
+            "queue", number(after + 1), number((1 << 64) - 1), limit + len(gone)
+        )
+        durable = [
+            command_from_row(unframe(raw, "queue", key), numbered(key))
+            for key, raw in rows
+            if key not in gone
+        ]
+        found = durable + [one for place, one in self._queued.items() if place > after]
+        return list(islice(sorted(found, key=lambda one: one.sequence), limit))
+
+    def _may_wait(self) -> bool:
+        return self.counters.any_waiting
+
+    def _may_be_parked(self) -> bool:
+        return self.counters.parked > 0
+
+    def _get(self, table: str, key: bytes) -> bytes | None:
+        known = self._known[table]
+        try:
+            return known[key]
+        except KeyError:
+            raw = known[key] = self._engine.get_many(((table, key),))[0]
+            return raw
+
+    def _get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
+        self.gather(keys)
+        return [self._known[table][key] for table, key in keys]
+
+    def _range(
+        self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
+    ) -> list[Row]:
+        if table in DENSE:
+            raise NotImplementedError("what was handed over is found by its number there")
+        changed = self._sorted[table]
+        changed = changed[bisect_left(changed, start) : bisect_left(changed, end)]
+        # As many more as may be gone again.
+        rows = self._engine.range(table, start, end, limit + len(changed), backwards=backwards)
+        if not changed:
+            return rows
+        merged: dict[bytes, bytes | None] = dict(rows)
+        for key in changed:
+            merged[key] = self._changes[table][key]
+        found = [(key, row) for key, row in merged.items() if row is not None]
+        found.sort(reverse=backwards)
+        return found[:limit]
+
+    def _page(self, table: str, prefix: bytes, after: int, limit: int) -> list[Row]:
+        if table not in DENSE:
+            return super()._page(table, prefix, after, limit)
+        end = prefix + number((1 << 64) - 1)
+        rows = self._engine.range(table, prefix + number(after + 1), end, max(0, limit))
+        place = numbered(rows[-1][0]) if rows else after
+        changes = self._changes[table]
+        while len(rows) < limit:
+            place += 1
+            key = prefix + number(place)
+            raw = changes.get(key)
+            if raw is None:
+                break
+            rows.append((key, raw))
+        return rows
+
+    def _last(self, table: str, prefix: bytes, below: int = (1 << 64) - 1) -> int:
+        if table not in DENSE:
+            return super()._last(table, prefix, below)
+        known, place = self._known[table], 1
+        # Most that are looked for have few, and these were just written or asked for.
+        while known.get(prefix + number(place)) is not None:
+            place += 1
+        if place == 1 or prefix + number(place) not in known:
+            rows = self._engine.range(
+                table, prefix, prefix + number(below), 1, backwards=True
+            )
+            place = max(place, numbered(rows[0][0]) + 1 if rows else 1)
+            while self._changes[table].get(prefix + number(place)) is not None:
+                place += 1
+        return place - 1
+
+    # Handing over
+
+    def hand_over(self, step: Step) -> Outcome:
+        """Check what the step expects, then lay it in whole; as `Store.hand_over`."""
+        refusal = self._refuse(step)
+        if refusal is not None:
+            return refusal
+        # The checks above changed nothing.
+        transition, append, extras = step.transition, step.append, step.extras
+        if step.take and self._queued.pop(step.take, None) is None:
+            self._delete("queue", number(step.take))
+        if transition is not None:
+            self._write_transition(step, transition)
+        if append is not None and append.events:
+            self._write_events(append)
+        if step.enqueue:
+            self._enqueue(step.enqueue)
+        if step.result is not None:
+            self._write_result(step)
+        if step.park is not None:
+            self._write_parked(step.park)
+        if step.wait:
+            self._set("waiting", instance_key(step.process, step.instance) + number(step.wait), 0)
+            self.counters.any_waiting = True
+            self._names.add_process(step.process)
+        if extras is not None:
+            self._write_extras(step, extras)
+        self.steps += 1
+        return _COMMITTED
+
+    def _put(self, table: str, key: bytes, row: Any) -> None:
+        raw = frame(key, row)
+        self._changes[table][key] = self._known[table][key] = raw
+        self.size += len(raw)
+
+    def _set(self, table: str, key: bytes, row: Any) -> None:
+        """As `_put`, for a row that may go again, in a table that is read in ranges."""
+        if key not in self._changes[table]:
+            if self._get(table, key) is None:
+                self._fresh.add((table, key))
+            insort(self._sorted[table], key)
+        self._put(table, key, row)
+
+    def _delete(self, table: str, key: bytes) -> None:
+        changes = self._changes[table]
+        self._known[table][key] = None
+        if (table, key) in self._fresh:
+            self._fresh.discard((table, key))
+            del changes[key]
+            order = self._sorted[table]
+            del order[bisect_left(order, key)]
+            return
+        if key not in changes:
+            insort(self._sorted[table], key)
+        changes[key] = None
+
+    # What a step expects
+
+    def _refuse(self, step: Step) -> Outcome | None:
+        if step.command_id is not None:
+            result = self.result_of(step.command_id)
+            if result is not None:
+                return Duplicate(result=result)
+        take = step.take
+        if take and take not in self._queued and self._get("queue", number(take)) is None:
+            return Duplicate()
+        append, extras, transition = step.append, step.extras, step.transition
+        refusal: Outcome | None = None
+        if append is not None:
+            refusal = self._refuse_append(append)
+        if step.park is not None and refusal is None:
+            refusal = self._refuse_park(step.park, extras)
+        if extras is not None and refusal is None:
+            refusal = self._refuse_extras(step, extras)
+        if transition is not None and refusal is None:
+            prefix = transitions_key(step.process, step.instance)
+            if not self._is_at("ids", prefix, transition.version - 1):
+                refusal = Conflict(
+                    f"instance {step.instance!r} of {step.process} is not at version "
+                    f"{transition.version - 1}"
+                )
+        return refusal
+
+    def _is_at(self, table: str, prefix: bytes, version: int) -> bool:
+        """Whether a version is the newest behind a prefix."""
+        return self._get(table, prefix + number(version + 1)) is None and (
+            not version or self._get(table, prefix + number(version)) is not None
+        )
+
+    def _refuse_append(self, append: Append) -> Conflict | Duplicate | IdTaken | None:
+        if append.unique:
+            for event in append.events:
+                position = self._given_position(event.event_id)
+                if position:
+                    return Duplicate(position=position)
+                there = self._named_event(event.event_id)
+                if there is not None:
+                    return IdTaken(event.event_id, there.position, there.stream)
+        version = append.expected
+        if version is None or self._is_at("ids", stream_key(append.stream), version):
+            return None
+        return Conflict(f"stream {append.stream!r} is not at version {version}")
+
+    def _refuse_park(self, parked: ParkedRecord, extras: StepExtras | None) -> Duplicate | None:
+        if parked.position:
+            key = parked_at_key(parked)
+            raw = self._get("parked_at", key)
+            # What this step takes away is not in its way.
+            if raw is not None and not (
+                extras is not None and extras.unpark == unframe(raw, "parked_at", key)
+            ):
+                return Duplicate(position=parked.position)
+        return None
+
+    def _refuse_extras(self, step: Step, extras: StepExtras) -> Duplicate | None:
+        """Whether what the step is for is gone: then it was done before."""
+        for table, key in _taken(step, extras):
+            if self._get(table, key) is None:
+                return Duplicate()
+        return None
+
+    # What a step writes
+
+    def _write_transition(self, step: Step, record: TransitionRecord) -> None:
+        process, instance, version = step.process, step.instance, record.version
+        counters = self.counters
+        counters.transition = place = counters.transition + 1
+        key = number(place)
+        raw = self._transitions[key] = frame(key, transition_to_row(process, instance, record))
+        self._known["transitions"][key] = raw
+        self._point_at(transitions_key(process, instance) + number(version), place)
+        self.size += len(raw)
+        if version == 1:
+            self._put("started", started_key(process) + key, instance)
+        self._names.add_process(process)
+        for command in record.commands:
+            if command[1] not in self._known_commands:
+                self._names.add("command", command[1])
+
+    def _point_at(self, key: bytes, place: int) -> None:
+        """Note where an event or a transition is."""
+        raw = frame(key, place)
+        self._ids[key] = self._known_ids[key] = raw
+        self.size += len(raw)
+
+    def _write_events(self, append: Append) -> None:
+        stream = append.stream
+        prefix = stream_key(stream)
+        version = append.expected
+        if version is None:
+            version = self._last("ids", prefix)
+        counters = self.counters
+        position = counters.position
+        for event in append.events:
+            version += 1
+            position += 1
+            event.version, event.position = version, position
+            named = event_id_at(stream, version)
+            if not event.event_id:
+                event.event_id = self._free_id(named) if counters.any_lookalike else named
+            if not event.correlation_id:
+                event.correlation_id = event.event_id
+            key = number(position)
+            raw = self._log[key] = frame(key, event_to_row(event, named))
+            self._known["log"][key] = raw
+            self.size += len(raw)
+            self._point_at(prefix + number(version), position)
+            if event.type not in self._known_events:
+                self._names.add("event", event.type)
+            if append.unique:
+                self._remember_id(event, named)
+        counters.position = position
+
+    def _free_id(self, named: str) -> str:
+        """The id that the store makes, out of the way of those that were given from outside."""
+        while self._get("event_ids", named.encode()) is not None:
+            named += EVADES
+        return named
+
+    def _remember_id(self, event: EventRecord, named: str) -> None:
+        """Note an id that was given from outside."""
+        self._put("event_ids", event.event_id.encode(), event.position)
+        if (
+            event.event_id != named
+            and not self.counters.any_lookalike
+            and place_of_event(event.event_id) is not None
+        ):
+            self._put("meta", LOOKALIKE, 1)
+            self.counters.any_lookalike = True
+
+    def _enqueue(self, commands: list[CommandRecord]) -> None:
+        counters, queued = self.counters, self._queued
+        for command in commands:
+            if command.process is None:
+                counters.sequence_from_outside = sequence = counters.sequence_from_outside + 1
+            else:
+                counters.sequence = sequence = counters.sequence + 1
+            command.sequence = sequence
+            queued[sequence] = command
+            if command.type not in self._known_commands:
+                self._names.add("command", command.type)
+
+    def _write_result(self, step: Step) -> None:
+        result, append = step.result, step.append
+        assert result is not None
+        assert step.command_id is not None
+        if append is not None and append.events:
+            result.first_position = append.events[0].position
+            result.events = len(append.events)
+        row = (result.first_position, result.events, result.refusal)
+        self._put("command_ids", step.command_id.encode(), row)
+
+    def _write_parked(self, parked: ParkedRecord) -> None:
+        self.counters.parked += 1
+        parked.number = self.counters.parked
+        self._set("parked", number(parked.number), parked_to_row(parked))
+        if parked.position:
+            self._set("parked_at", parked_at_key(parked), parked.number)
+        self._names.add_process(parked.process)
+        self._note_command(parked.command)
+
+    def _write_extras(self, step: Step, extras: StepExtras) -> None:
+        if extras.unpark:
+            self._decide(extras)
+        for table, key in _taken(step, extras):
+            self._delete(table, key)
+        for timer in extras.cancel:
+            key = timer_key(timer)
+            if self._get("timers", key) is not None:
+                self._delete("timers", key)
+        for timer in extras.timers:
+            self._set("timers", timer_key(timer), timer_to_row(timer))
+            self._names.add_process(timer.process)
+            self._note_command(timer.command)
+        for process, instance, position in extras.waits:
+            self._set("waiting", instance_key(process, instance) + number(position), 0)
+            self.counters.any_waiting = True
+            self._names.add_process(process)
+        blocked = instance_key(step.process, step.instance) + BLOCKED
+        if extras.unblock and self._get("waiting", blocked) is not None:
+            self._delete("waiting", blocked)
+        if extras.block is not None:
+            if step.park is not None:
+                extras.block.parked = step.park.number
+            self._set("waiting", blocked, block_to_row(extras.block))
+            self.counters.any_waiting = True
+            self._names.add_process(step.process)
+        for field, old, new in extras.index:
+            self._learn(step, field, old, new)
+        if extras.refusal is not None:
+            refusal = extras.refusal
+            self.counters.refusal += 1
+            refusal.sequence = self.counters.refusal
+            self._set("refusals", number(refusal.sequence), refusal_to_row(refusal))
+            self._names.add_process(refusal.command.process or "")
+            self._note_command(refusal.command)
+        if extras.snapshot is not None:
+            assert step.append is not None
+            self._put("snapshots", step.append.stream.encode(), list(extras.snapshot))
+
+    def _decide(self, extras: StepExtras) -> None:
+        """Move what was parked to what was decided; it may be parked again from now on."""
+        key = number(extras.unpark)
+        raw = self._get("parked", key)
+        assert raw is not None
+        parked = parked_from_row(unframe(raw, "parked", key), extras.unpark)
+        parked.decision = extras.decision
+        self._set("decided", key, parked_to_row(parked))
+        is_skipped = extras.decision is not None and extras.decision[0] == "skip"
+        # That an event was skipped is kept where it is looked for when it is brought again.
+        if parked.position and (parked.effect or not is_skipped):
+            key = parked_at_key(parked)
+            raw = self._get("parked_at", key)
+            # This step may have parked it again already.
+            if raw is not None and unframe(raw, "parked_at", key) == extras.unpark:
+                self._delete("parked_at", key)
+
+    def _learn(self, step: Step, field: str, old: str | None, new: str | None) -> None:
+        instance = step.instance.encode()
+        if old is not None:
+            key = digest(step.process, field, old) + instance
+            if self._get("index", key) is not None:
+                self._delete("index", key)
+        if new is not None:
+            self._set("index", digest(step.process, field, new) + instance, 0)
+
+    def _note_command(self, command: CommandRecord | None) -> None:
+        if command is not None and command.type not in self._known_commands:
+            self._names.add("command", command.type)
+
+
+FIRST = number(1)
+
+
+def _taken(step: Step, extras: StepExtras) -> list[tuple[str, bytes]]:
+    """What the step is for, by table and key."""
+    taken = []
+    if extras.due is not None:
+        taken.append(("timers", timer_key(extras.due)))
+    if extras.unwait:
+        key = instance_key(step.process, step.instance) + number(extras.unwait)
+        taken.append(("waiting", key))
+    if extras.unpark:
+        taken.append(("parked", number(extras.unpark)))
+    if extras.told:
+        taken.append(("refusals", number(extras.told)))
+    return taken

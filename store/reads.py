@@ -1,0 +1,442 @@
+"""Reading records: single ones, bounded batches, and scans that page inside.
+
+What could be long is scanned: an iterator reads some at a time, keeps nothing open in between, and
+comes to what is damaged after all that is before it. `after` is exclusive. `read_*` is for a caller
+who wants a bounded batch at once; `limit` is the most rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .errors import StoreError
+from .identifiers import place_of_event
+from .layout.frames import NUMBER, number, unframe
+from .layout.keys import LAST, digest, numbered
+from .layout.schema import (
+    BLOCKED,
+    command_from_row,
+    event_from_row,
+    instance_key,
+    kind_of_name,
+    last_of_process,
+    parked_from_row,
+    refusal_from_row,
+    started_key,
+    stream_key,
+    timer_from_row,
+    transition_from_row,
+    transitions_key,
+)
+from .records import Block, CommandResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from .records import (
+        CommandRecord,
+        EventRecord,
+        NameKind,
+        ParkedRecord,
+        RefusalRecord,
+        TimerRecord,
+        TransitionRecord,
+    )
+    from .storage_engine import Row
+
+__all__ = ["Reads"]
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+FIRST_PAGE = 4
+"""Rows that a scan reads at first: what is looked for is often the next one."""
+
+PAGE = 256
+"""Rows that a scan reads at a time after that."""
+
+
+class Reads:
+    """What can be read of a store, or of a store with its open commit; they fill in the rest."""
+
+    def _get(self, table: str, key: bytes) -> bytes | None:
+        raise NotImplementedError
+
+    def _get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
+        raise NotImplementedError
+
+    def _range(
+        self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
+    ) -> list[Row]:
+        raise NotImplementedError
+
+    def _may_wait(self) -> bool:
+        """Whether anything is in `waiting` at all, which is asked for with every instance."""
+        raise NotImplementedError
+
+    def _may_be_parked(self) -> bool:
+        """Whether anything was ever parked, which is asked for with every instance."""
+        raise NotImplementedError
+
+    # The log and the streams
+
+    def last_position(self) -> int:
+        """The position of the newest event, or 0."""
+        raise NotImplementedError
+
+    def event_at(self, position: int) -> EventRecord | None:
+        """The event at a position of the global log."""
+        return self._one("log", position, event_from_row)
+
+    def event_in(self, stream: str, version: int) -> EventRecord | None:
+        """The event that is that version of a stream."""
+        for event in self.read_stream(stream, version - 1, 1):
+            return event if event.version == version else None
+        return None
+
+    def position_of(self, event_id: str) -> int:
+        """The position of the event with that id, or 0."""
+        position = self._given_position(event_id)
+        if position:
+            return position
+        event = self._named_event(event_id)
+        return 0 if event is None else event.position
+
+    def _given_position(self, event_id: str) -> int:
+        """The position of the event that was given that id from outside, or 0."""
+        key = event_id.encode()
+        raw = self._get("event_ids", key)
+        return 0 if raw is None else int(unframe(raw, "event_ids", key))
+
+    def _named_event(self, event_id: str) -> EventRecord | None:
+        """The event that the store gave that id, which says itself where the event is."""
+        place = place_of_event(event_id)
+        if place is None:
+            return None
+        key = stream_key(place.stream) + number(place.version)
+        raw = self._get("ids", key)
+        event = None if raw is None else self.event_at(int(unframe(raw, "ids", key)))
+        # The event there may have another id.
+        return event if event is not None and event.event_id == event_id else None
+
+    def scan_log(self, after: int = 0) -> Iterator[EventRecord]:
+        """Events of the global log in order of position."""
+        return self._scan("log", b"", after, event_from_row)
+
+    def read_log(self, after: int, limit: int) -> list[EventRecord]:
+        """As `scan_log`, at most so many at once: what a reader of the log's end has room for."""
+        return self._batch("log", b"", after, limit, event_from_row)
+
+    def scan_stream(self, stream: str, after: int = 0) -> Iterator[EventRecord]:
+        """Events of one stream in order of version; `after` is a version."""
+        return _in_pages(
+            lambda last, limit: self.read_stream(stream, last, limit),
+            after,
+            lambda event: event.version,
+        )
+
+    def read_stream(self, stream: str, after: int, limit: int) -> list[EventRecord]:
+        """As `scan_stream`, at most so many."""
+        prefix = stream_key(stream)
+        if self._get("ids", prefix + number(after + 1)) is None:
+            # Most streams that are asked for are new ones.
+            return []
+        positions = self._numbers_in_ids(prefix, after, limit)
+        return self._numbered("log", positions, event_from_row, f"stream {stream!r}")
+
+    # Instances
+
+    def last_transition(self, process: str, instance: str) -> TransitionRecord | None:
+        """The newest transition of one instance, which holds its state."""
+        prefix = transitions_key(process, instance)
+        if self._get("ids", prefix + number(1)) is None:
+            # Most instances that are asked for are new ones.
+            return None
+        version = self._last("ids", prefix)
+        return self.transition_at(process, instance, version)
+
+    def transition_at(self, process: str, instance: str, version: int) -> TransitionRecord | None:
+        """The transition that brought one instance to a version."""
+        key = transitions_key(process, instance) + number(version)
+        raw = self._get("ids", key)
+        if raw is None:
+            return None
+        place = int(unframe(raw, "ids", key))
+        owner = f"version {version} of instance {instance!r} of {process}"
+        return self._numbered("transitions", [place], transition_from_row, owner)[0]
+
+    def scan_transitions(
+        self, process: str, instance: str, after: int = 0
+    ) -> Iterator[TransitionRecord]:
+        """Transitions of one instance in order of version; `after` is a version."""
+        return _in_pages(
+            lambda last, limit: self.read_transitions(process, instance, last, limit),
+            after,
+            lambda transition: transition.version,
+        )
+
+    def read_transitions(
+        self, process: str, instance: str, after: int, limit: int
+    ) -> list[TransitionRecord]:
+        """As `scan_transitions`, at most so many."""
+        places = self._numbers_in_ids(transitions_key(process, instance), after, limit)
+        owner = f"instance {instance!r} of {process}"
+        return self._numbered("transitions", places, transition_from_row, owner)
+
+    def scan_instances(
+        self, process: str, after: int = 0
+    ) -> Iterator[tuple[str, TransitionRecord]]:
+        """Instances of one process manager in the order in which they started, each with its
+        newest transition; `after` is the number of a first transition.
+        """
+        prefix = started_key(process)
+        for key, raw in self._scan_rows(
+            "started", prefix + number(after + 1), last_of_process(process)
+        ):
+            instance = str(unframe(raw, "started", key))
+            last = self.last_transition(process, instance)
+            if last is None:
+                raise StoreError(
+                    f"instance {instance!r} of {process} started with transition "
+                    f"{numbered(key)}, which the store does not have"
+                )
+            yield instance, last
+
+    # Commands
+
+    def scan_queue(self, after: int = 0) -> Iterator[CommandRecord]:
+        """Commands not yet carried out, in order of sequence.
+
+        Commands that instances issued have sequences from 1; those from outside have sequences
+        above `FROM_OUTSIDE`.
+        """
+        return _in_pages(self.read_queue, after, lambda command: command.sequence)
+
+    def read_queue(self, after: int, limit: int) -> list[CommandRecord]:
+        """As `scan_queue`, at most so many: what may be under way at once."""
+        return self._batch("queue", b"", after, limit, command_from_row)
+
+    def last_sequences(self) -> tuple[int, int]:
+        """The newest sequence of an issued command, and of one from outside."""
+        raise NotImplementedError
+
+    def result_of(self, command_id: str) -> CommandResult | None:
+        """What came of the command with that id, if it came from outside and was carried out."""
+        key = command_id.encode()
+        raw = self._get("command_ids", key)
+        return None if raw is None else CommandResult(*unframe(raw, "command_ids", key))
+
+    # Checkpoints
+
+    def checkpoint(self, router: str) -> int:
+        """The position up to which that router is done, or 0."""
+        key = router.encode()
+        raw = self._get("checkpoints", key)
+        return 0 if raw is None else int(unframe(raw, "checkpoints", key))
+
+    def scan_checkpoints(self) -> Iterator[tuple[str, int]]:
+        """All routers that have a checkpoint, each with the position up to which it is done."""
+        for key, raw in self._scan_rows("checkpoints", b"", b"\xff"):
+            yield key.decode(), int(unframe(raw, "checkpoints", key))
+
+    # What is set aside
+
+    def parked_as(self, number: int) -> ParkedRecord | None:
+        """What is parked under a number and not yet decided."""
+        return self._one("parked", number, parked_from_row)
+
+    def scan_parked(self, after: int = 0, *, decided: bool = False) -> Iterator[ParkedRecord]:
+        """What is parked, or what was until a person decided, in order of its number."""
+        return self._scan("decided" if decided else "parked", b"", after, parked_from_row)
+
+    def last_parked(self, process: str, instance: str) -> int:
+        """The highest position that is parked at an instance, or was skipped, or 0."""
+        if not self._may_be_parked():
+            return 0
+        return self._last("parked_at", instance_key(process, instance))
+
+    def block_of(self, process: str, instance: str) -> Block | None:
+        """Why an instance takes nothing, if so."""
+        if not self._may_wait():
+            return None
+        key = instance_key(process, instance) + BLOCKED
+        raw = self._get("waiting", key)
+        return None if raw is None else Block(*unframe(raw, "waiting", key))
+
+    def any_blocked(self, process: str) -> bool:
+        """Whether an instance of that process manager takes nothing, since something failed."""
+        return self._may_wait() and any(not numbered(key) for key in self._heads_waiting(process))
+
+    def last_waiting(self, process: str, instance: str) -> int:
+        """The highest position that waits until the instance may take it, or 0."""
+        return self._last("waiting", instance_key(process, instance)) if self._may_wait() else 0
+
+    def scan_waiting(self, process: str, instance: str, after: int = 0) -> Iterator[int]:
+        """Positions of events that wait until the instance may take them, in order."""
+        prefix = instance_key(process, instance)
+        return self._scan("waiting", prefix, after, lambda _, position: position)
+
+    def read_waiting(
+        self, process: str, instance: str, after: int, limit: int
+    ) -> tuple[Block | None, list[int]]:
+        """Why an instance takes nothing, if so, and the positions that wait, in order."""
+        if not self._may_wait():
+            return None, []
+        prefix = instance_key(process, instance)
+        # The block, if there is one, comes before what waits behind it.
+        rows = self._range("waiting", prefix + BLOCKED, prefix + LAST, limit + 1 if not after else 1)
+        block = None
+        if rows and not numbered(rows[0][0]):
+            key, raw = rows.pop(0)
+            block = Block(*unframe(raw, "waiting", key))
+        if after:
+            rows = self._range("waiting", prefix + number(after + 1), prefix + LAST, limit)
+        for key, raw in rows[:limit]:
+            unframe(raw, "waiting", key)
+        return block, [numbered(key) for key, _ in rows[:limit]]
+
+    def scan_ready(self) -> Iterator[tuple[str, str]]:
+        """Instances for which events wait and nothing blocks, by process and id."""
+        for key in self._heads_waiting(""):
+            if numbered(key):
+                process, instance, _ = key[:-8].decode().split("\0")
+                yield process, instance
+
+    def _heads_waiting(self, process: str) -> Iterator[bytes]:
+        """The first key of each instance that has any in `waiting`; of one process manager, or all.
+
+        It is that of the block, if there is one.
+        """
+        start = process.encode() + b"\0" if process else b"\0"
+        end = last_of_process(process) if process else b"\xff"
+        while rows := self._range("waiting", start, end, 1):
+            key = rows[0][0]
+            yield key
+            start = key[:-8] + LAST + b"\0"
+
+    # What is due, what is learnt, what was refused
+
+    def scan_timers(self, until: int, after: bytes = b"") -> Iterator[tuple[bytes, TimerRecord]]:
+        """Timers due at or before `until`, in order of time, each with the key to go on after."""
+        end = number(until) + LAST * 3
+        for key, raw in self._scan_rows("timers", after + b"\0" if after else b"", end):
+            yield key, timer_from_row(unframe(raw, "timers", key), key)
+
+    def scan_index(self, process: str, field: str, value: str) -> Iterator[str]:
+        """The instances whose learnt key has that value, in order of id."""
+        prefix = digest(process, field, value)
+        for key, raw in self._scan_rows("index", prefix, prefix + b"\xff"):
+            # It says nothing, and its checksum speaks for the key.
+            unframe(raw, "index", key)
+            yield key[len(prefix) :].decode()
+
+    def read_index(self, process: str, field: str, value: str) -> list[str]:
+        """As `scan_index`, all at once, as they are at one moment."""
+        prefix = digest(process, field, value)
+        rows = self._range("index", prefix, prefix + b"\xff", ALL)
+        for key, raw in rows:
+            unframe(raw, "index", key)
+        return [key[len(prefix) :].decode() for key, _ in rows]
+
+    def refusal_at(self, sequence: int) -> RefusalRecord | None:
+        """The refusal with that number, if its instance was not yet told of it."""
+        return self._one("refusals", sequence, refusal_from_row)
+
+    def scan_refusals(self, after: int = 0) -> Iterator[RefusalRecord]:
+        """Refusals that their instances were not yet told of, in order of sequence."""
+        return self._scan("refusals", b"", after, refusal_from_row)
+
+    def read_refusals(self, after: int, limit: int) -> list[RefusalRecord]:
+        """As `scan_refusals`, at most so many."""
+        return self._batch("refusals", b"", after, limit, refusal_from_row)
+
+    def read_snapshot(self, stream: str) -> tuple[int, bytes] | None:
+        """The version and state of an aggregate's newest snapshot."""
+        key = stream.encode()
+        raw = self._get("snapshots", key)
+        if raw is None:
+            return None
+        version, state = unframe(raw, "snapshots", key)
+        return version, state
+
+    def scan_names(self) -> Iterator[tuple[NameKind, str]]:
+        """The names that were ever stored, by kind: types of events and commands, and processes."""
+        for key, raw in self._scan_rows("names", b"", b"\xff"):
+            yield kind_of_name(key), unframe(raw, "names", key)
+
+    # What the calls share
+
+    def _one(self, table: str, place: int, made: Callable[[Any, int], T]) -> T | None:
+        """The record whose key is a number."""
+        key = number(place)
+        raw = self._get(table, key)
+        return None if raw is None else made(unframe(raw, table, key), place)
+
+    def _numbered(
+        self, table: str, places: list[int], made: Callable[[Any, int], T], owner: str
+    ) -> list[T]:
+        """The records that an index points at."""
+        keys = [(table, number(place)) for place in places]
+        records: list[T] = []
+        for place, (_, key), raw in zip(places, keys, self._get_many(keys), strict=True):
+            if raw is None:
+                raise StoreError(f"{owner} points at {place} in {table}, which is not there")
+            records.append(made(unframe(raw, table, key), place))
+        return records
+
+    def _numbers_in_ids(self, prefix: bytes, after: int, limit: int) -> list[int]:
+        """The places of events or transitions, by their versions."""
+        return [int(unframe(raw, "ids", key)) for key, raw in self._page("ids", prefix, after, limit)]
+
+    def _scan(
+        self, table: str, prefix: bytes, after: int, made: Callable[[Any, int], T]
+    ) -> Iterator[T]:
+        """Records whose keys are the prefix and a number above `after`."""
+        pages = _in_pages(
+            lambda last, limit: self._page(table, prefix, last, limit),
+            after,
+            lambda row: numbered(row[0]),
+        )
+        for key, raw in pages:
+            yield made(unframe(raw, table, key), numbered(key))
+
+    def _batch(
+        self, table: str, prefix: bytes, after: int, limit: int, made: Callable[[Any, int], T]
+    ) -> list[T]:
+        """As `_scan`, at most so many, at once."""
+        rows = self._page(table, prefix, after, limit)
+        return [made(unframe(raw, table, key), numbered(key)) for key, raw in rows]
+
+    def _scan_rows(self, table: str, start: bytes, end: bytes) -> Iterator[Row]:
+        """Rows from one key on, up to another."""
+        return _in_pages(
+            lambda first, limit: self._range(table, first, end, limit),
+            start,
+            lambda row: row[0] + b"\0",
+        )
+
+    def _page(self, table: str, prefix: bytes, after: int, limit: int) -> list[Row]:
+        """Rows whose key is the prefix and a number above `after`."""
+        if limit <= 0:
+            return []
+        return self._range(table, prefix + number(after + 1), prefix + LAST, limit)
+
+    def _last(self, table: str, prefix: bytes, below: int = (1 << 64) - 1) -> int:
+        """The highest number below another that is the end of a key with that prefix, or 0."""
+        rows = self._range(table, prefix, prefix + NUMBER.pack(below), 1, backwards=True)
+        return numbered(rows[0][0]) if rows else 0
+
+
+ALL = 1 << 62
+"""A limit that no table comes to."""
+
+
+def _in_pages(read: Callable[[K, int], list[T]], after: K, key_of: Callable[[T], K]) -> Iterator[T]:
+    """All that a call reads in pages; nothing is open while the caller looks at them."""
+    limit = FIRST_PAGE
+    while True:
+        page = read(after, limit)
+        yield from page
+        if len(page) < limit:
+            return
+        after, limit = key_of(page[-1]), PAGE

@@ -1,0 +1,98 @@
+"""The seam below the store: tables of keys and values, read in waves and written in one commit.
+
+All that the store knows of LMDB, of a dictionary, or of a database elsewhere is here. Keys and
+values are bytes, and keys are in the order of their bytes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from .errors import StoreError
+
+__all__ = ["COMMITTED", "Row", "StorageEngine", "Ticket"]
+
+Row: TypeAlias = tuple[bytes, bytes]
+"""A key and its value."""
+
+
+class Ticket(Struct, frozen=True):
+    """What became of a commit.
+
+    Attributes:
+        outcome: ``"committed"``: all of it is durable. ``"failed"``: nothing of it was kept.
+            ``"unknown"``: the answer was lost; the store looks for the commit's number before it
+            goes on
+        error: why it is not known to be durable
+
+    """
+
+    outcome: Literal["committed", "failed", "unknown"]
+    error: StoreError | None = None
+
+
+COMMITTED = Ticket("committed")
+
+
+class StorageEngine(Protocol):
+    """Durable tables. `commit` is called by one thread at a time, the rest by any."""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether another process may be writing meanwhile."""
+        ...
+
+    def check_usable(self) -> None:
+        """Refuse to go on with what is closed, or is that of a parent process.
+
+        Raises:
+            ClosedError: it is closed
+            ReadOnlyStore: it was opened before a fork, by the parent
+
+        """
+        ...
+
+    def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
+        """The values of keys, each in a table, as they are at one moment; None where there is none.
+
+        One call is one trip, so that a caller gathers the keys of a wave of work first.
+        """
+        ...
+
+    def range(
+        self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
+    ) -> list[Row]:
+        """Rows of a table as they are at one moment, in order of their keys.
+
+        Args:
+            table: which
+            start: the lowest key that is wanted
+            end: the first key that is not wanted any more
+            limit: most rows
+            backwards: begin with the highest key
+
+        """
+        ...
+
+    def commit(
+        self,
+        puts: Mapping[str, Mapping[bytes, bytes]],
+        deletes: Mapping[str, Collection[bytes]],
+    ) -> Ticket:
+        """Write rows in one durable transaction.
+
+        Args:
+            puts: by table, values by key
+            deletes: by table, keys; one that is not there is none the worse
+
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the tables. Everything else raises `ClosedError` afterwards."""
+        ...

@@ -1,0 +1,190 @@
+"""The store: typed records over a storage engine. `reads` has what can be read.
+
+A store keeps the global log, the streams, the transition logs, the queue of commands, what was
+parked, and the routers' checkpoints. It knows nothing of actors or of typed messages.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from copy import copy
+from typing import TYPE_CHECKING, Self
+
+from .errors import CorruptRecord, StoreError
+from .layout.frames import frame, unframe
+from .layout.keys import LAST
+from .layout.schema import COMMITS, LOOKALIKE, kind_of_name
+from .names import KnownNames
+from .open_commit import Counters, OpenCommit
+from .reads import Reads
+from .records import FROM_OUTSIDE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from .records import NameKind, Outcome, Step
+    from .storage_engine import Row, StorageEngine, Ticket
+
+__all__ = ["Store"]
+
+
+class Store(Reads):
+    """One partition's durable state. Its reads see what is durable, those of `ahead` all that was
+    handed over.
+
+    One thread at a time hands over, closes commits and reads from `ahead`; any thread may read
+    from the store itself.
+
+    Args:
+        engine: where the rows are
+
+    """
+
+    def __init__(self, engine: StorageEngine) -> None:
+        self._engine = engine
+        self._counters = Counters(
+            position=self._newest("log"),
+            transition=self._newest("transitions"),
+            sequence=self._newest("queue", below=FROM_OUTSIDE),
+            sequence_from_outside=max(FROM_OUTSIDE, self._newest("queue")),
+            parked=max(self._newest("parked"), self._newest("decided")),
+            refusal=self._newest("refusals"),
+            commits=self._commits_in_meta(),
+            any_waiting=bool(engine.range("waiting", b"", LAST, 1)),
+            any_lookalike=self._get("meta", LOOKALIKE) is not None,
+        )
+        names = KnownNames(() if engine.read_only else self._sound_names())
+        self.ahead = OpenCommit(engine, copy(self._counters), names)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the store. Everything else raises `ClosedError` afterwards."""
+        self._engine.close()
+
+    # Writing
+
+    def hand_over(self, step: Step) -> Outcome:
+        """Check what a step expects, number what it makes, and lay it into the open commit.
+
+        It is whole in the next commit, or not at all. Steps that were handed over are in order:
+        each sees what those before it made.
+
+        Returns:
+            what it comes to if the commit succeeds; `Conflict`, `Duplicate` and `IdTaken` steps
+            leave no trace
+
+        """
+        return self.ahead.hand_over(step)
+
+    def close_commit(self, checkpoints: Mapping[str, int] | None = None) -> None:
+        """Make all that was handed over durable, in one transaction; the next commit is open then.
+
+        Args:
+            checkpoints: routers' names and the position up to which each is done
+
+        Raises:
+            StoreError: the transaction failed; none of the steps was written, and the open commit
+                is empty again
+
+        """
+        ahead = self.ahead
+        try:
+            puts, deletes = ahead.net_effect(checkpoints or {})
+            if puts or deletes:
+                ahead.counters.commits += 1
+                puts["meta"] = {
+                    **puts.get("meta", {}),
+                    COMMITS: frame(COMMITS, ahead.counters.commits),
+                }
+                self._refuse_failed(self._engine.commit(puts, deletes))
+        except BaseException:
+            ahead.begin_again(copy(self._counters))
+            raise
+        self._counters = copy(ahead.counters)
+        ahead.begin_next()
+
+    def drop_commit(self) -> None:
+        """Forget all that was handed over and is not durable."""
+        self.ahead.begin_again(copy(self._counters))
+
+    def commit(
+        self, steps: Sequence[Step], checkpoints: Mapping[str, int] | None = None
+    ) -> list[Outcome]:
+        """Hand over steps and make them durable, in one transaction.
+
+        Args:
+            steps: what to write; their records get their positions and sequences
+            checkpoints: routers' names and the position up to which each is done
+
+        Returns:
+            one outcome for each step
+
+        Raises:
+            StoreError: the transaction failed; none of the steps was written
+
+        """
+        try:
+            outcomes = [self.hand_over(step) for step in steps]
+        except BaseException:
+            self.drop_commit()
+            raise
+        self.close_commit(checkpoints)
+        return outcomes
+
+    def _refuse_failed(self, ticket: Ticket) -> None:
+        if ticket.outcome == "committed":
+            return
+        error = ticket.error or StoreError("the commit failed, and its engine did not say why")
+        # The answer may be lost and the commit there all the same; its number tells.
+        if ticket.outcome == "failed" or self._commits_in_meta() != self.ahead.counters.commits:
+            raise error
+
+    # Reading
+
+    def last_position(self) -> int:
+        self._engine.check_usable()
+        return self._newest("log") if self._engine.read_only else self._counters.position
+
+    def last_sequences(self) -> tuple[int, int]:
+        self._engine.check_usable()
+        return self._counters.sequence, self._counters.sequence_from_outside
+
+    def _may_wait(self) -> bool:
+        self._engine.check_usable()
+        return self._counters.any_waiting or self._engine.read_only
+
+    def _may_be_parked(self) -> bool:
+        self._engine.check_usable()
+        return self._counters.parked > 0 or self._engine.read_only
+
+    def _get(self, table: str, key: bytes) -> bytes | None:
+        return self._engine.get_many(((table, key),))[0]
+
+    def _get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
+        return self._engine.get_many(keys)
+
+    def _range(
+        self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
+    ) -> list[Row]:
+        return self._engine.range(table, start, end, limit, backwards=backwards)
+
+    # Opening
+
+    def _newest(self, table: str, below: int = (1 << 64) - 1) -> int:
+        """The highest number that is a key of a table."""
+        return self._last(table, b"", below)
+
+    def _commits_in_meta(self) -> int:
+        raw = self._get("meta", COMMITS)
+        return 0 if raw is None else int(unframe(raw, "meta", COMMITS))
+
+    def _sound_names(self) -> Iterator[tuple[NameKind, str]]:
+        for key, raw in self._scan_rows("names", b"", b"\xff"):
+            # One that is damaged is written again when it is used next.
+            with suppress(CorruptRecord):
+                yield kind_of_name(key), unframe(raw, "names", key)
