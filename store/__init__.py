@@ -36,6 +36,7 @@ from .lmdb.environment import Durability
 from .lmdb.store import FORMAT_VERSION, LmdbStore
 from .maintenance.copying import Sizes, backup, backup_open, compact
 from .maintenance.upgrade import upgrade
+from .reads import Reads
 from .records import (
     FROM_OUTSIDE,
     Append,
@@ -89,6 +90,7 @@ __all__ = [
     "ParkedRecord",
     "ProcessionError",
     "ReadOnlyStore",
+    "Reads",
     "RefusalRecord",
     "Sizes",
     "Step",

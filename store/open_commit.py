@@ -176,10 +176,13 @@ class OpenCommit(Reads):
             for (table, key), raw in zip(unknown, self._engine.get_many(unknown), strict=True):
                 known[table][key] = raw
 
-    def gather_heads(self, streams: Iterable[str], command_ids: Iterable[str] = ()) -> None:
-        """As `gather`, for streams that are to be loaded, and commands that are to be known."""
-        keys = [("ids", stream_key(stream) + FIRST) for stream in streams]
-        keys += [("command_ids", one.encode()) for one in command_ids]
+    def gather_commands(self, commands: Iterable[CommandRecord]) -> None:
+        """As `gather`, for commands that are to be carried out."""
+        keys: list[tuple[str, bytes]] = []
+        for command in commands:
+            keys.append(("ids", stream_key(command.stream) + FIRST))
+            if command.process is None:
+                keys.append(("command_ids", command.command_id.encode()))
         self.gather(keys)
 
     def gather_instances(self, process: str, instances: Iterable[str]) -> None:

@@ -25,6 +25,7 @@ from .layout.schema import (
     started_key,
     stream_key,
     timer_from_row,
+    timer_key,
     transition_from_row,
     transitions_key,
 )
@@ -321,6 +322,12 @@ class Reads:
         end = number(until) + LAST * 3
         for key, raw in self._scan_rows("timers", after + b"\0" if after else b"", end):
             yield key, timer_from_row(unframe(raw, "timers", key), key)
+
+    def held_back(self, timer: TimerRecord) -> CommandRecord | None:
+        """The command that a timer holds back; None once it has left."""
+        key = timer_key(timer)
+        raw = self._get("timers", key)
+        return None if raw is None else timer_from_row(unframe(raw, "timers", key), key).command
 
     def scan_index(self, process: str, field: str, value: str) -> Iterator[str]:
         """The instances whose learnt key has that value, in order of id."""

@@ -23,7 +23,7 @@ from ..store import (
     is_issued_by,
 )
 from .cycles import refuse_cycle
-from .decision import Decision
+from .decision import EMPTY, Decision
 from .failures import fail
 from .ports import UNREADABLE
 from .process_state import ProcessState
@@ -35,10 +35,7 @@ if TYPE_CHECKING:
     from .ports import Reads
     from .stimuli import Stimulus
 
-__all__ = ["EMPTY", "changed_keys", "decide", "take"]
-
-EMPTY = Step()
-"""The step of a decision that is still being made."""
+__all__ = ["changed_keys", "decide", "take"]
 
 
 def decide(plan: ProcessPlan, state: ProcessState, stimulus: Stimulus, reads: Reads) -> Decision:
@@ -149,7 +146,7 @@ def _come_early(plan: ProcessPlan, decision: Decision, stimulus: EventDelivered)
         decision.outcome = "held"
         if stimulus.was_held:
             # It stays where it is.
-            return Step()
+            return EMPTY
         return Step(process=plan.name, instance=state.instance, wait=record.position)
     if plan.definition.early == "park":
         raise EarlyEvent(
@@ -262,10 +259,8 @@ def _try_again(plan: ProcessPlan, decision: Decision, stimulus: RetryDue, reads:
 
 
 def _nothing(decision: Decision, why: str = "nothing") -> Step:
-    # An empty step still goes through the journal: what it was decided by may not be on disk
-    # yet, and the router must not be told before it is.
     decision.outcome = why
-    return Step()
+    return EMPTY
 
 
 def _only(plan: ProcessPlan, decision: Decision, extras: StepExtras) -> Step:
@@ -274,7 +269,7 @@ def _only(plan: ProcessPlan, decision: Decision, extras: StepExtras) -> Step:
 
 def _skip(plan: ProcessPlan, decision: Decision, why: str) -> Step:
     decision.outcome = why
-    return Step() if decision.taken is None else _only(plan, decision, decision.taken)
+    return EMPTY if decision.taken is None else _only(plan, decision, decision.taken)
 
 
 def _run(
@@ -357,7 +352,7 @@ def _transition(
         else:
             queued.append(record)
     timers = before.timers
-    if timers and not stimulus.is_ahead:
+    if timers:
         timers = _still_held(plan, before, reads, now)
     asked = unit.timers
     if extras is not None or asked or (is_complete and timers):

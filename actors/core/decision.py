@@ -9,7 +9,10 @@ from ..authoring.process_manager import ProcessManager
 from ..store import Step, StepExtras
 from .process_state import ProcessState
 
-__all__ = ["Decision"]
+__all__ = ["EMPTY", "Decision"]
+
+EMPTY = Step()
+"""The step of a decision that writes nothing, or is still being made."""
 
 
 class Decision(Struct, gc=False):

@@ -11,6 +11,7 @@ from ..authoring.cause import Cause
 from ..authoring.retry import PARK, SKIP, Retry
 from ..errors import AlreadyStarted, EarlyEvent, InvalidMessage, UnknownMessage
 from ..store import CorruptRecord, ParkedRecord, Step, StepExtras, TimerRecord
+from .decision import EMPTY
 from .stimuli import CommandRefused, EventDelivered, RetryDue, TimeoutDue
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def fail(plan: ProcessPlan, decision: Decision, stimulus: Stimulus, error: BaseE
     if cause is None:
         # Not a handler's doing: the actor logs it, and there is nothing to set aside.
         decision.outcome = "failed"
-        return Step()
+        return EMPTY
     if isinstance(error, AlreadyStarted) or (isinstance(error, EarlyEvent) and process is None):
         return _park(plan, decision, stimulus, error, cause, blocks=False)
     verdict = _verdict(plan, decision, error, cause)
@@ -149,7 +150,7 @@ def _pass_over(plan: ProcessPlan, decision: Decision, stimulus: Stimulus, cause:
     decision.state = replace(state, seen=max(state.seen, cause.position))
     decision.reload = True
     decision.outcome = "skipped_error"
-    return Step() if taken is None else _step(plan, decision, taken)
+    return EMPTY if taken is None else _step(plan, decision, taken)
 
 
 def _try_later(

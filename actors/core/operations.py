@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ..store import Step, StepExtras, TimerRecord, TransitionRecord
 from .decide import changed_keys
-from .decision import Decision
+from .decision import EMPTY, Decision
 from .replay import replayed_fields
 from .stimuli import Adjust, Refresh
 
@@ -45,7 +45,7 @@ def operate(plan: ProcessPlan, state: ProcessState, operation: Operation, reads:
 def _refresh(plan: ProcessPlan, state: ProcessState, operation: Refresh, reads: Reads) -> Decision:
     """The state is rebuilt; what is due later stays as it is."""
     if not state.version:
-        return Decision(state, Step(), "nothing")
+        return Decision(state, EMPTY, "nothing")
     values = replayed_fields(plan, state, reads)
     definition = plan.definition
     fields = definition.state.dump(values)
@@ -68,13 +68,13 @@ def _adjust(plan: ProcessPlan, state: ProcessState, operation: Adjust, reads: Re
     timers = state.timers or {}
     before = timers.get(name)
     if before is None:
-        return Decision(state, Step(), "nothing")
+        return Decision(state, EMPTY, "nothing")
     kind = "timeout" if name in plan.definition.timeouts else "command"
     old = TimerRecord(before, plan.name, state.instance, name, kind)
     command = reads.held_back(old) if kind == "command" else None
     if kind == "command" and command is None:
         # It has left already.
-        return Decision(state, Step(), "nothing")
+        return Decision(state, EMPTY, "nothing")
     extras = StepExtras(due=old, timers=[])
     others = {other: when for other, when in timers.items() if other != name}
     if due:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from ..store import CommandRecord, RefusalRecord, TimerRecord
-from .decide import EMPTY, take
-from .decision import Decision
+from .decide import take
+from .decision import EMPTY, Decision
 from .process_state import ProcessState
 from .stimuli import CommandRefused, EventDelivered, TimeoutDue
 

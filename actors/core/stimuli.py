@@ -31,7 +31,6 @@ class EventDelivered(Struct, gc=False):
         learnt: the field, and the values of it, by which the instance was found, if so
         was_held: whether it waited in the store for this instance
         now: the time, in microseconds
-        is_ahead: whether some of what the instance made is not on disk yet
         refreshing: whether state is being rebuilt, so that nothing comes of it but state
 
     """
@@ -41,7 +40,6 @@ class EventDelivered(Struct, gc=False):
     learnt: tuple[str, list[str]] | None = None
     was_held: bool = False
     now: int = 0
-    is_ahead: bool = False
     refreshing: bool = False
 
 
@@ -50,7 +48,6 @@ class TimeoutDue(Struct, gc=False):
 
     timer: TimerRecord
     now: int = 0
-    is_ahead: bool = False
     refreshing: bool = False
 
 
@@ -59,7 +56,6 @@ class RetryDue(Struct, gc=False):
 
     timer: TimerRecord
     now: int = 0
-    is_ahead: bool = False
     refreshing: bool = False
 
 
@@ -68,7 +64,6 @@ class CommandRefused(Struct, gc=False):
 
     refusal: RefusalRecord
     now: int = 0
-    is_ahead: bool = False
     refreshing: bool = False
 
 
@@ -76,14 +71,12 @@ class Reload(Struct, gc=False):
     """Something was changed in the store for this instance: it is to be read again."""
 
     now: int = 0
-    is_ahead: bool = False
 
 
 class Refresh(Struct, gc=False):
     """An operator has the state rebuilt from the events."""
 
     now: int = 0
-    is_ahead: bool = False
 
 
 class Adjust(Struct, gc=False):
@@ -93,7 +86,6 @@ class Adjust(Struct, gc=False):
     due: int
     by: str | None
     now: int = 0
-    is_ahead: bool = False
 
 
 Stimulus: TypeAlias = EventDelivered | TimeoutDue | RetryDue | CommandRefused | Reload

@@ -12,13 +12,14 @@ from msgspec import Struct
 from ..core.carry_out import CommandDecision, CommandDelivered, carry_out, refuse_command
 from ..errors import UnknownMessage
 from ..messages.types import Event, UnknownEvent
-from ..store import CommandResult, Duplicate
+from ..store import CommandResult, Committed, Conflict, Duplicate, StoreError
 from .durable_actor import DurableActor
 
 if TYPE_CHECKING:
     from ..authoring.aggregate import Aggregate
     from ..model.plans import AggregatePlan
-    from ..store import Outcome, Store, StoreError
+    from ..store import EventRecord, Outcome
+    from .ahead_reads import AheadReads
     from .services import Services
 
 __all__ = ["AggregateActor", "AggregateShare", "CommandGiver", "CommandMessage", "load_aggregate"]
@@ -28,26 +29,46 @@ logger = logging.getLogger("procession")
 PAGE = 256
 
 
+class StreamReads(Protocol):
+    """Where an aggregate is loaded from."""
+
+    def read_stream(self, stream: str, after: int, limit: int) -> list[EventRecord]:
+        """Events of one stream in order of version, behind a version."""
+        ...
+
+    def read_snapshot(self, stream: str) -> tuple[int, bytes] | None:
+        """The version and state of an aggregate's newest snapshot."""
+        ...
+
+
 class CommandMessage(Struct, gc=False):
-    """A command on its way to its aggregate; `reply` is the future of the caller who asked."""
+    """A command on its way to its aggregate.
+
+    Attributes:
+        stimulus: the command
+        reply: the future of the caller who asked
+        is_repeated: whether the store said before that the aggregate was not at its version
+
+    """
 
     stimulus: CommandDelivered
     reply: pykka.Future[list[Event]] | None = None
+    is_repeated: bool = False
 
 
 class CommandGiver(Protocol):
-    """What an aggregate tells the command queue; called by the journal, in order."""
+    """What an aggregate tells the command queue."""
 
     def done(self, delivered: CommandDelivered, decision: CommandDecision) -> None:
-        """A command is carried out, refused or parked, and that is durable."""
+        """What came of a command was handed over; called in order, with the journal's lock."""
+        ...
+
+    def discard(self, delivered: CommandDelivered) -> None:
+        """Take a command off the queue that was carried out under its id before; likewise."""
         ...
 
     def answer(self, future: pykka.Future[list[Event]], result: CommandResult) -> None:
         """Reply with what came of a command when it was carried out before."""
-        ...
-
-    def discard(self, delivered: CommandDelivered) -> None:
-        """Take a command off the queue that was carried out under its id before."""
         ...
 
 
@@ -58,16 +79,18 @@ class AggregateShare:
     Attributes:
         services: of the engine
         plan: of the class
+        reads: the log with all that was handed over
         giver: the command queue, which counts the commands that it took from disk
 
     """
 
     services: Services
     plan: AggregatePlan
+    reads: AheadReads
     giver: CommandGiver
 
 
-class AggregateActor(DurableActor[CommandMessage, CommandDecision]):
+class AggregateActor(DurableActor[CommandMessage]):
     """Holds one aggregate's state, and has a step decided for each command.
 
     Args:
@@ -90,75 +113,100 @@ class AggregateActor(DurableActor[CommandMessage, CommandDecision]):
 
     def on_receive(self, message: CommandMessage) -> None:
         """Have one command decided, and hand its step over."""
+        generation = self.journal.generation
         share, delivered = self._share, message.stimulus
         services, plan = share.services, share.plan
         aggregate, version = self._aggregate, None
         try:
             if aggregate is None:
-                aggregate = self._aggregate = load_aggregate(plan, self.stream, services.store)
+                aggregate = self._aggregate = load_aggregate(plan, self.stream, share.reads)
             version = aggregate._own.version  # noqa: SLF001 - a friend
             delivered.now = services.now()
             decision = carry_out(plan, aggregate, delivered)
         except BaseException as error:
-            # Some events may have been applied before the refusal; the log has none of them.
-            self.is_stale = True
+            if not (version is not None and plan.definition.is_as_before(aggregate, version)):
+                # Some events may have been applied before the refusal; the log has none of them.
+                self._aggregate = None
             delivered.now = services.now()
             delivered.is_awaited = message.reply is not None
             decision = refuse_command(plan, delivered, error, version)
             if decision.outcome == "parked":
                 logger.warning("command %s was parked", delivered.record.command_id, exc_info=error)
-        self.hand(message, decision, decision.step)
+        self.hand(message, decision, generation)
 
-    # Called by the journal
+    def hand(self, message: CommandMessage, decision: CommandDecision, generation: int) -> None:
+        """Hand a step over."""
+        if not self.journal.hand_over(self, message, decision, generation):
+            self.cut_off(message)
 
-    def finish(self, message: CommandMessage, decision: CommandDecision, outcome: Outcome) -> None:
-        """Reply, and tell the command queue that the command is done."""
-        self.finished += 1
+    def settle(
+        self, message: CommandMessage, decision: CommandDecision, outcome: Outcome
+    ) -> None:
+        """What a step brings about in memory, in order; called with the journal's lock."""
         delivered, giver = message.stimulus, self._share.giver
-        if type(outcome) is Duplicate:
-            # Memory ran ahead with something that took effect before; the log knows better.
-            self.is_stale = True
+        if type(outcome) is not Committed:
+            # Memory ran ahead with something that took effect before, or the stream was written by
+            # another part of the runtime; the log knows better.
+            self._aggregate = None
+            if type(outcome) is Conflict:
+                self._decide_again(message, outcome)
+                return
             if delivered.record.sequence:
                 # It came in several times under one id; the others are still in the queue.
                 giver.discard(delivered)
         giver.done(delivered, decision)
         if message.reply is not None:
-            self._reply(message.reply, decision, outcome)
-        # An error knows the frames that it came through, and these know the decision. Such a
-        # circle would stay, since decisions are not looked at by Python's cycle collector.
-        decision.refusal = message.reply = None
+            self.journal.wait(_Reply(giver, self._share.plan, message.reply, decision, outcome))
 
-    def tell_failure(self, message: CommandMessage, error: StoreError) -> bool:
-        """The disk refused; a caller who waits is told, and may ask again."""
-        if message.reply is None:
-            return False
-        self.finished += 1
-        message.reply.set_exception((type(error), error, error.__traceback__))
-        message.reply = None
-        return True
+    def _decide_again(self, message: CommandMessage, conflict: Conflict) -> None:
+        if message.is_repeated:
+            raise StoreError(
+                f"{conflict.reason}, although it was just read: the store is damaged; look with "
+                f"`procession verify` what is wrong"
+            )
+        message.is_repeated = True
+        self.envelopes.insert(0, message)
 
-    def _reply(
-        self, future: pykka.Future[list[Event]], decision: CommandDecision, outcome: Outcome
-    ) -> None:
+
+class _Reply(Struct, gc=False):
+    """An answer that waits for the disk."""
+
+    giver: CommandGiver
+    plan: AggregatePlan
+    future: pykka.Future[list[Event]]
+    decision: CommandDecision
+    outcome: Outcome
+
+    def durable(self) -> None:
+        future, decision = self.future, self.decision
         refusal, append = decision.refusal, decision.step.append
-        if isinstance(outcome, Duplicate):
-            self._share.giver.answer(future, outcome.result or CommandResult())
+        if isinstance(self.outcome, Duplicate):
+            self.giver.answer(future, self.outcome.result or CommandResult())
         elif refusal is not None:
             future.set_exception((type(refusal), refusal, refusal.__traceback__))
         elif append is None:
             future.set([])
         else:
-            registry = self._share.plan.registry
-            future.set([one.message or registry.load_event(one) for one in append.events])
+            load = self.plan.registry.load_event
+            future.set([one.message or load(one) for one in append.events])
+        # An error knows the frames that it came through, and these know the decision. Such a
+        # circle would stay, since decisions are not looked at by Python's cycle collector.
+        decision.refusal = None
+
+    def failed(self, error: StoreError) -> bool:
+        """The disk refused; the caller is told, and may ask again."""
+        self.decision.refusal = None
+        self.future.set_exception((type(error), error, error.__traceback__))
+        return False
 
 
-def load_aggregate(plan: AggregatePlan, stream: str, store: Store) -> Aggregate:
+def load_aggregate(plan: AggregatePlan, stream: str, reads: StreamReads) -> Aggregate:
     """An aggregate as its stream left it, from its newest snapshot and the events behind that.
 
     Args:
         plan: of its class
         stream: its stream, which may be empty
-        store: where the stream is
+        reads: where the stream is
 
     Raises:
         UnknownMessage: the stream holds an event that no class here can be read as
@@ -169,13 +217,13 @@ def load_aggregate(plan: AggregatePlan, stream: str, store: Store) -> Aggregate:
     aggregate = definition.begin(stream)
     if definition.snapshots.every:
         # Most streams that are asked for are new ones, which have no snapshot to look for.
-        if not store.read_stream(stream, 0, 1):
+        if not reads.read_stream(stream, 0, 1):
             return aggregate
-        snapshot = store.read_snapshot(stream)
+        snapshot = reads.read_snapshot(stream)
         if snapshot is not None:
             definition.recall(aggregate, *snapshot)
     while True:
-        page = store.read_stream(stream, aggregate.version, PAGE)
+        page = reads.read_stream(stream, aggregate.version, PAGE)
         for record in page:
             event = registry.load_event(record)
             if type(event) is UnknownEvent:

@@ -15,7 +15,6 @@ from ..model.plans import AggregatePlan
 from ..store import FROM_OUTSIDE, CorruptRecord, Step, category_of
 from .aggregate_actor import AggregateActor, AggregateShare, CommandMessage
 from .instance_actor import InstanceMessage
-from .journal import PendingWrite
 from .pooled_actor import PooledActor
 
 if TYPE_CHECKING:
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
 
     from ..core.carry_out import CommandDecision
     from ..messages.types import Event
-    from ..store import CommandRecord, CommandResult, Outcome
+    from ..store import CommandRecord, CommandResult
+    from .ahead_reads import AheadReads
     from .instance_actor import Deliver
     from .residency import Sending
     from .services import Services
@@ -74,11 +74,12 @@ class _Lane:
 class CommandQueue(PooledActor):
     """Takes commands from the queue in order, so that a backlog waits on disk.
 
-    A command that was just committed is handed over in memory while the command queue keeps up;
-    it reads the disk only when it is behind.
+    A command that was just handed over goes on in memory while the command queue keeps up; it
+    reads the queue only when it is behind.
 
     Args:
         services: of the engine
+        reads: the log with all that was handed over
         deliver: gives an instance a message
         make_actor: of an aggregate
         max_in_flight: most commands from the queue that are under way at once
@@ -88,6 +89,7 @@ class CommandQueue(PooledActor):
     def __init__(
         self,
         services: Services,
+        reads: AheadReads,
         deliver: Deliver,
         make_actor: Callable[[AggregateShare, str], AggregateActor],
         *,
@@ -96,34 +98,38 @@ class CommandQueue(PooledActor):
         super().__init__(services.dispatcher)
         self._services = services
         self._store = services.store
+        self._journal = services.journal
         self._deliver = deliver
         self.wakers: dict[str, Callable[[str], AggregateActor]] = {
             definition.category: partial(
                 make_actor,
-                AggregateShare(services, AggregatePlan(definition, services.registry), self),
+                AggregateShare(
+                    services, AggregatePlan(definition, services.registry), reads, self
+                ),
             )
             for definition in services.registry.aggregates.values()
         }
         self._max_in_flight = max_in_flight
-        self._issued = _Lane(0)
-        self._told = _Lane(FROM_OUTSIDE)
-        self._sent = 0
-        self.finished = 0
         self.is_closed = False
+        self.finished = 0
         self.counts: Counter[str] = Counter()
+        self.start_over()
 
-    # Called by the runtime
+    # Called by the engine
 
-    def resume(self) -> None:
-        """Take up what an earlier run left in the queue."""
+    def start_over(self) -> None:
+        """Take up what is in the queue; with the journal's lock held, if anything runs."""
+        self._issued, self._told = _Lane(0), _Lane(FROM_OUTSIDE)
         self._issued.newest, self._told.newest = self._store.last_sequences()
-        self.wake()
+        self.in_flight = 0
+        """Commands from the queue that are under way."""
 
     def send(self, message: CommandMessage) -> None:
-        """Bring one command to its aggregate; any thread may call this."""
+        """Bring one command, for which a caller waits, to its aggregate; from any thread."""
         stream = message.stimulus.record.stream
         category = category_of(stream)
-        self._services.residency.send([(category, stream, self.wakers[category], message)])
+        sending = (category, stream, self.wakers[category], message)
+        self._services.residency.send([sending], is_urgent=True)
 
     def _replay(self, result: CommandResult) -> list[Event]:
         if result.refusal is not None:
@@ -140,12 +146,12 @@ class CommandQueue(PooledActor):
         except Exception:  # noqa: BLE001 - it is raised where the reply is awaited
             future.set_exception()
 
-    # Called by the journal
+    # Called when something is handed over, with the journal's lock
 
     def done(self, delivered: CommandDelivered, decision: CommandDecision) -> None:
-        """A command is carried out, refused or parked, and that is durable."""
+        """A command is carried out, refused or parked."""
         if delivered.record.sequence:
-            self.finished += 1
+            self._note_finished()
         if decision.outcome:
             self.counts[decision.outcome] += 1
         extras = decision.step.extras
@@ -157,14 +163,16 @@ class CommandQueue(PooledActor):
 
     def discard(self, delivered: CommandDelivered) -> None:
         """Take a command off the queue that was carried out under its id before."""
-        self._services.journal.add(PendingWrite(Step(take=delivered.record.sequence)))
+        self._journal.lay(Step(take=delivered.record.sequence))
 
     def queued(self, commands: list[CommandRecord]) -> None:
-        """Commands that were just committed to the queue."""
+        """Commands that were just handed over for the queue."""
         lane = self._told if commands[0].process is None else self._issued
         lane.newest = commands[-1].sequence
         if len(lane.fresh) < self._max_in_flight:
             lane.fresh.extend(commands)
+        if not self.scheduled and self.has_work():
+            self.wake()
 
     def published(self, stream: str) -> None:
         """A caller wrote to a stream: its aggregate reads it before it decides again."""
@@ -172,10 +180,12 @@ class CommandQueue(PooledActor):
         if category in self.wakers:
             self._services.residency.make_stale(category, stream)
 
-    @property
-    def in_flight(self) -> int:
-        """Commands from the queue that are under way."""
-        return self._sent - self.finished
+    def _note_finished(self) -> None:
+        was_full = self.in_flight >= self._max_in_flight
+        self.in_flight -= 1
+        self.finished += 1
+        if was_full and not self.scheduled and self.has_work():
+            self.wake()
 
     # In its turn
 
@@ -189,23 +199,25 @@ class CommandQueue(PooledActor):
 
     def work(self) -> None:
         """Take as many commands as may be under way, those of running processes first."""
-        room = min(PAGE, self._max_in_flight - self.in_flight)
-        for lane in (self._issued, self._told):
-            while room > 0 and lane.has_more and not self.is_closed:
-                commands = lane.next_fresh(room)
-                if not commands:
-                    commands = self._read_queue(lane, room)
-                    lane.look_beyond(commands)
-                self._sent += len(commands)
-                self._services.residency.send(list(self._take(commands)))
-                room -= len(commands)
+        with self._journal.lock:
+            room = min(PAGE, self._max_in_flight - self.in_flight)
+            for lane in (self._issued, self._told):
+                while room > 0 and lane.has_more and not self.is_closed:
+                    commands = lane.next_fresh(room)
+                    if not commands:
+                        commands = self._read_queue(lane, room)
+                        lane.look_beyond(commands)
+                    self.in_flight += len(commands)
+                    self._store.ahead.gather_commands(commands)
+                    self._services.residency.send(list(self._take(commands)))
+                    room -= len(commands)
 
     def _read_queue(self, lane: _Lane, room: int) -> list[CommandRecord]:
         """The next commands of a lane; one that cannot be read is set aside on the way."""
         limit = room
         while True:
             try:
-                return self._store.read_queue(lane.taken, limit)
+                return self._store.ahead.read_queue(lane.taken, limit)
             except CorruptRecord as error:
                 sequence = int.from_bytes(error.key, "big")
                 if limit > 1:
@@ -216,7 +228,7 @@ class CommandQueue(PooledActor):
                     return []
                 else:
                     limit, lane.taken = room, sequence
-                    self._sent += 1
+                    self.in_flight += 1
                     self._park(None, sequence, error)
 
     def _take(self, commands: list[CommandRecord]) -> Iterator[Sending]:
@@ -242,9 +254,5 @@ class CommandQueue(PooledActor):
         else:
             parked = parked_command(error, command, now)
         logger.warning("command %s was parked: %s", parked.cause, error)
-
-        def note(outcome: Outcome) -> None:
-            del outcome
-            self.finished += 1
-
-        self._services.journal.add(PendingWrite(Step(take=sequence, park=parked), note))
+        self._journal.lay(Step(take=sequence, park=parked))
+        self._note_finished()

@@ -32,9 +32,6 @@ ALERT = 0.001
 ALERT_LOOKS = 250
 """How often the shorter time is kept to after a handler has blocked."""
 
-LOOK = 64
-"""Turns after which the leader looks whether a commit is due."""
-
 SPARE = 16
 """Threads for each worker asked for, when those are all blocked in handlers."""
 
@@ -68,10 +65,12 @@ class Dispatcher:
         self._on_error = on_error
         self._has_more = has_more
         self._ready: deque[PooledActor] = deque()
+        # Those for whose turn a caller waits. They go before every second one of the others.
+        self._urgent: deque[PooledActor] = deque()
         self._condition = threading.Condition(threading.Lock())
         self._quiet = threading.Condition(self._condition._lock)  # type: ignore[attr-defined] # noqa: SLF001
         self._leader: int | None = None
-        self._turns = 0
+        self.turns = 0
         self._busy = 0
         self._is_busy_outside = False
         self._watching = False
@@ -98,11 +97,17 @@ class Dispatcher:
         if self._leader is None or self._unwatched:
             self._call()
 
-    def schedule_locked(self, actor: PooledActor) -> None:
-        """As `schedule`, for a caller who holds `lock` and calls `nudge` when it has let go."""
+    def schedule_locked(self, actor: PooledActor, *, is_urgent: bool = False) -> None:
+        """As `schedule`, for a caller who holds `lock` and calls `nudge` when it has let go.
+
+        Args:
+            actor: that has something to do
+            is_urgent: whether a caller waits for it
+
+        """
         if not actor.scheduled:
             actor.scheduled = True
-            self._ready.append(actor)
+            (self._urgent if is_urgent or actor.is_urgent else self._ready).append(actor)
             self._work_waits = True
 
     def nudge(self) -> None:
@@ -187,7 +192,13 @@ class Dispatcher:
         return late
 
     def _is_quiet(self) -> bool:
-        return not (self._work_waits or self._ready or self._busy or self._is_busy_outside)
+        return not (
+            self._work_waits
+            or self._ready
+            or self._urgent
+            or self._busy
+            or self._is_busy_outside
+        )
 
     # The workers
 
@@ -240,13 +251,13 @@ class Dispatcher:
 
     def _watch(self) -> bool:
         """Look after the leader for a moment; True if it is blocked while others wait."""
-        turns = self._turns
+        turns = self.turns
         self._watching = True
         try:
             # The leader has all there is; a thread that adds to it calls. The flag comes before the
             # look, so that nothing can be added unseen between the two.
             self._unwatched = True
-            if not (self._ready or self._has_more()):
+            if not (self._ready or self._urgent or self._has_more()):
                 # What the leader adds by itself calls no thread, and then it may be blocked.
                 self._condition.wait(STALLED)
                 self._unwatched = False
@@ -260,8 +271,8 @@ class Dispatcher:
         is_blocked = (
             self._leader is not None
             and not self._stopping
-            and self._turns == turns
-            and (bool(self._ready) or self._has_more())
+            and self.turns == turns
+            and (bool(self._ready or self._urgent) or self._has_more())
             and not self._is_idling
         )
         if is_blocked:
@@ -272,17 +283,17 @@ class Dispatcher:
         """Give actors their turns for as long as this thread has the lead."""
         while self._leader == me and not self._stopping:
             self._work_waits = False
-            if not self._turns % LOOK and self._is_due():
+            if self._is_due():
                 self._idle()
             try:
-                actor = self._ready.popleft()
+                actor = self._next()
             except IndexError:
-                if self._idle() or self._ready:
+                if self._idle() or self._ready or self._urgent:
                     continue
                 if self._leave(me):
                     return
                 continue
-            self._turns += 1
+            self.turns += 1
             try:
                 actor.take_turn()
             except BaseException as error:  # noqa: BLE001 - a worker outlives any actor
@@ -295,6 +306,12 @@ class Dispatcher:
             # A turn that outlasted its thread's lead may have left something to commit.
             self._work_waits = True
             self._condition.notify()
+
+    def _next(self) -> PooledActor:
+        urgent = self._urgent
+        if urgent and (self.turns % 2 or not self._ready):
+            return urgent.popleft()
+        return self._ready.popleft()
 
     def _idle(self) -> bool:
         # A commit is progress, however long it takes: with a second thread running beside it, it

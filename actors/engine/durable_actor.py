@@ -1,85 +1,52 @@
-"""What instance actors and aggregate actors share: running ahead of the disk, and going back.
+"""What instance actors and aggregate actors share: handing over steps, and going back.
 
-An actor hands a step to the journal and goes on with its next message; what it lets out waits for
-the commit. When a step is not committed after all, what is in memory is stale: the actor waits
-until everything it handed over has been answered, forgets its state, and takes the undone messages
-again, in order, before any other.
+An actor hands a step over and goes on with its next message; what it lets out of the runtime waits
+for the commit. When what it decided stands on what is gone, it reads its log again before its next
+message. What failed with a commit comes again from the log, like all that was in its inbox.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from ..store import Committed, Conflict, Outcome, Step
-from .journal import PendingWrite
 from .pooled_actor import TURN, PooledActor
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from ..store import StoreError
+    from ..store import Outcome
     from .journal import Journal
     from .pooled_actor import Scheduler
 
-__all__ = ["DurableActor", "PendingStep"]
-
-M = TypeVar("M")
-"""What the actor is sent."""
-
-D = TypeVar("D")
-"""What it decides about that."""
+__all__ = ["DurableActor", "Message"]
 
 
-class PendingStep(PendingWrite, Generic[M, D], gc=False, kw_only=True):
-    """The step that an actor made of a message, on its way to disk."""
+class Message(Protocol):
+    """What an actor is sent."""
 
-    actor: DurableActor[M, D]
-    message: M
-    decision: D
-
-    def committed(self, outcome: Outcome) -> None:
-        """The step was answered; called by the journal, in order."""
-        actor = self.actor
-        if (actor.is_stale or type(outcome) is not Committed) and actor.must_repeat(self, outcome):
-            return
-        actor.finish(self.message, self.decision, outcome)
-        actor.answered += 1
-        if actor.is_stale:
-            actor.wake()
-
-    def failed(self, error: StoreError) -> bool:
-        """The disk refused: the actor makes the step anew, unless a caller was told instead."""
-        actor = self.actor
-        actor.is_stale = True
-        if actor.tell_failure(self.message, error):
-            actor.answered += 1
-            actor.wake()
-        else:
-            actor.must_repeat(self, Conflict(str(error)))
-        return False
+    @property
+    def reply(self) -> object:
+        """The future of a caller who waits; what no caller waits for comes again from the log."""
+        ...
 
 
-class DurableActor(PooledActor, Generic[M, D]):
-    """An actor whose state is a log in the store.
+M = TypeVar("M", bound=Message)
 
-    Its counters have one writer each, so that they need no lock: `sent` belongs to the
-    residency, `handed` to the actor, `answered` and `finished` to the journal.
-    """
+
+class DurableActor(PooledActor, Generic[M]):
+    """An actor whose state is a log in the store."""
 
     # Slots, since with as many attributes as an instance has, each would have a dictionary of
     # 1.5 KB of its own, instead of 8 bytes for each attribute.
     __slots__ = (
-        "_pending",
-        "_undone",
-        "answered",
+        "commit",
         "dispatcher",
         "envelopes",
-        "finished",
-        "handed",
         "idle_timeout",
+        "is_paused",
         "is_stale",
+        "journal",
         "scheduled",
-        "sent",
         "touched",
     )
 
@@ -88,89 +55,79 @@ class DurableActor(PooledActor, Generic[M, D]):
         self.dispatcher = dispatcher
         self.envelopes = []
         self.scheduled = False
-        self._pending = journal.pending
+        self.journal = journal
         self.idle_timeout: timedelta | None = None
         self.touched = 0
-        self.sent = 0
-        self.handed = 0
-        self.answered = 0
-        self.finished = 0
+        # The number of the commit that its newest step is in.
+        self.commit = 0
         self.is_stale = False
-        self._undone: tuple[M, ...] = ()
+        # Whether its next message waits until all that it handed over is durable.
+        self.is_paused = False
 
     @property
     def is_done(self) -> bool:
-        """Whether every message it was sent is finished, so that it may be dropped."""
-        return (
-            self.sent == self.finished
-            and self.handed == self.answered
-            and not (self.scheduled or self.envelopes or self.is_stale)
-        )
+        """Whether all that it was sent is handled and durable, so that it may be dropped."""
+        return not (self.scheduled or self.envelopes) and self.commit < self.journal.number
 
     # In the actor's turn
 
     def take_turn(self) -> None:
         """Handle what is in the inbox, after going back to what the log says if need be."""
-        if not self.is_stale or self._go_back():
-            envelopes = self.envelopes
-            left = TURN
-            # Until memory is no longer what the log will say.
-            while envelopes and left and not self.is_stale:
-                left -= 1
-                self.on_receive(envelopes.pop(0))
-        self.scheduled = False
-        # Something may have come after `work` looked and before the flag was cleared.
-        if self.envelopes or self.is_stale:
-            if self.is_stale and self.handed != self.answered:
-                return
-            self.wake()
+        try:
+            self.work()
+        finally:
+            self.scheduled = False
+            # Something may have come after `work` looked and before the flag was cleared.
+            if self.envelopes and not self.is_paused:
+                self.wake()
 
-    def _go_back(self) -> bool:
-        """Forget what is in memory, once everything handed over was answered."""
-        if self.handed != self.answered:
-            return False
-        self.is_stale = False
-        self.envelopes[:0] = self._undone
-        self._undone = ()
-        self.forget()
-        return True
+    def work(self) -> None:
+        """Handle messages, at most `TURN`, for as long as this thread has the lead."""
+        envelopes, dispatcher = self.envelopes, self.dispatcher
+        turns = dispatcher.turns
+        left = TURN
+        while envelopes and left and not self.is_paused:
+            left -= 1
+            if self.is_stale:
+                self.is_stale = False
+                self.forget()
+                if not envelopes:
+                    return
+            self.on_receive(envelopes.pop(0))
+            if dispatcher.turns != turns:
+                # Another thread took over while a handler blocked this one.
+                return
 
     def forget(self) -> None:
         """Drop the state in memory; the next message has it read from the log."""
         raise NotImplementedError
 
-    def hand(self, message: M, decision: D, step: Step) -> None:
-        """Give a step to the journal."""
-        self.handed += 1
-        # The worker looks after the journal when the actors have had their turns.
-        self._pending.append(PendingStep(step=step, actor=self, message=message, decision=decision))
+    def start_over(self) -> None:
+        """Forget what is not durable: the commit that it stood on was not kept.
 
-    # Called by the journal
+        Called with the journal's lock held. A message that no caller waits for comes again.
+        """
+        self.is_stale, self.is_paused = True, False
+        self.envelopes[:] = [one for one in self.envelopes if one.reply is not None]
+        if self.envelopes:
+            self.wake()
 
-    def finish(self, message: M, decision: D, outcome: Outcome) -> None:
-        """Let out what the step made. It is durable."""
+    def pause(self, message: M) -> None:
+        """Take a message back, and go on with it when all that was handed over is durable."""
+        self.envelopes.insert(0, message)
+        self.is_paused = True
+        self.journal.call_when_durable(self._resume_turns)
+
+    def _resume_turns(self) -> None:
+        self.is_paused = False
+        self.wake()
+
+    def settle(self, message: M, decision: Any, outcome: Outcome) -> None:
+        """What a step brings about in memory, in order; called with the journal's lock."""
         raise NotImplementedError
 
-    def tell_failure(self, message: M, error: StoreError) -> bool:
-        """Tell the caller who waits that the disk refused; False if none waits, to try again."""
-        del message, error
-        return False
-
-    def must_repeat(self, work: PendingStep[M, D], outcome: Outcome) -> bool:
-        """Whether a step that was answered must be made again from what the log says."""
-        if not isinstance(outcome, Conflict) and not (self._undone and not _writes(work.step)):
-            return False
-        self._undone += (work.message,)
+    def cut_off(self, message: M) -> None:
+        """What was decided about a message stands on what is gone."""
         self.is_stale = True
-        self.answered += 1
-        self.wake()
-        return True
-
-
-def _writes(step: Step) -> bool:
-    return (
-        step.append is not None
-        or step.transition is not None
-        or step.park is not None
-        or step.extras is not None
-    )
+        if message.reply is not None:
+            self.envelopes.insert(0, message)

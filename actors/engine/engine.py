@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..clock import stopwatch
 from ..model.plans import ProcessPlan
 from ..store import ClosedError, StoreError
+from .ahead_reads import AheadReads
 from .aggregate_actor import AggregateActor, AggregateShare
 from .command_queue import CommandQueue
 from .dispatcher import Dispatcher
@@ -18,18 +19,18 @@ from .effect_executor import EffectExecutor
 from .effect_feed import EffectFeeds
 from .event_buffer import EventBuffer
 from .instance_actor import InstanceActor, InstanceShare
-from .journal import Journal
+from .journal import Intake, Journal
 from .pending_replies import PendingReplies, Reply
 from .recovery import Recovery
 from .residency import Residency
 from .router import Router
 from .services import Services
-from .store_reads import StoreReads
 from .timers import TimerService
 from .watchdog import whereabouts
 
 if TYPE_CHECKING:
     import threading
+    from collections import Counter
     from collections.abc import Callable
 
     from ..clock import Clock
@@ -149,30 +150,32 @@ class Engine:
             largest_commit=options.largest_commit,
             waits=parts.has_threads,
             wake=self.dispatcher.nudge,
-            published=self._extend_event_buffer,
-            told=self._wake_all,
+            published=self._publish,
             checkpoints=self._checkpoints,
+            durable=self._look_after_commit,
+            start_over=self._start_over,
         )
+        self.journal.intake = Intake(self.dispatcher, self.journal)
         self.residency = Residency(
             self.dispatcher, clock, max_awake=options.max_awake, idle_timeout=options.idle_timeout
         )
+        reads = AheadReads(store, self.journal)
+        most = options.max_in_flight
         self.services = services = Services(
             registry,
             store,
             self.dispatcher,
             self.journal,
             self.residency,
-            EventBuffer(store, options.max_in_flight),
+            EventBuffer(reads, max(most, options.largest_commit), store.last_position()),
             PendingReplies(),
             stopwatch(clock),
         )
-        most = options.max_in_flight
         self.command_queue = CommandQueue(
-            services, self.deliver, parts.aggregate_actor, max_in_flight=most
+            services, reads, self.deliver, parts.aggregate_actor, max_in_flight=most
         )
         enqueue = self.command_queue.queued
         self.timers = TimerService(services, clock, self.deliver, enqueue, max_in_flight=most)
-        reads = StoreReads(store, self.timers.held_back)
         plans = [
             ProcessPlan(definition, registry, max_chain=options.max_chain)
             for definition in registry.processes.values()
@@ -198,7 +201,11 @@ class Engine:
             plans, services, self.effects, self._gate, max_in_flight=most
         )
 
+        self._counters = [self.command_queue.counts, *(router.counts for router in self.routers)]
+        self._durable_counts: list[Counter[str]] = []
+        self.journal.done_up_to = self._checkpoints()
         self._standing: list[PooledActor] = [
+            self.journal.intake,
             self.command_queue,
             self.timers,
             self.recovery,
@@ -252,7 +259,7 @@ class Engine:
             actor.on_start()
         self.effect_feeds.start()
         self.dispatcher.start()
-        self.command_queue.resume()
+        self.command_queue.wake()
         self.recovery.wake()
         for router in self.routers:
             router.wake()
@@ -384,38 +391,56 @@ class Engine:
             "in_flight": self.command_queue.in_flight + sum(one.in_flight for one in self.routers),
         }
 
-    def _is_due(self) -> bool:
-        return self.journal.is_full()
-
     @property
     def wants_commit(self) -> bool:
         """Whether a worker with nothing else to do would find something."""
         return self.journal.has_work or self.effect_feeds.has_work()
 
+    def _is_due(self) -> bool:
+        return self.journal.is_due()
+
     def _has_more(self) -> bool:
-        return bool(self.journal.pending) or self.effect_feeds.has_work()
+        return self.journal.has_work or self.effect_feeds.has_work()
 
     def _flush(self) -> bool:
-        # Looked at last, when the routers have noted what the last commit finished.
+        # Looked at last, when it is known what is durable.
         return self.journal.flush() or self.effect_feeds.look() or self._passivate_asked()
 
-    def _extend_event_buffer(self, events: list[EventRecord]) -> None:
-        self.services.event_buffer.extend(events)
+    # Called by the journal
 
-    def _wake_all(self) -> None:
-        """After a commit there may be events, commands, and room for more of both."""
+    def _publish(self, events: list[EventRecord]) -> None:
+        """Events were handed over, which the routers take from now on."""
+        self.services.event_buffer.extend(events)
         for router in self.routers:
-            if router.has_work():
+            if not router.scheduled and router.has_work():
                 router.wake()
-        if self.command_queue.has_work():
-            self.command_queue.wake()
-        if self.recovery.has_work():
-            self.recovery.wake()
+
+    def _look_after_commit(self) -> None:
+        """All that was handed over is durable."""
+        self._durable_counts = [counts.copy() for counts in self._counters]
+        self.timers.look_after_commit()
         self.effect_feeds.look()
 
+    def _start_over(self) -> None:
+        """A commit was not kept: go on from what is durable, as if the store was just opened."""
+        for counts, durable in zip(self._counters, self._durable_counts, strict=False):
+            counts.clear()
+            counts.update(durable)
+        self.services.event_buffer.start_over(self.services.store.last_position())
+        for router in self.routers:
+            router.start_over(self.journal.done_up_to[router.plan.name])
+        self.command_queue.start_over()
+        self.timers.start_over()
+        self.recovery.start_over()
+        self.residency.start_over()
+        for actor in self._standing:
+            if actor.has_work():
+                actor.wake()
+
     def _gate(self) -> int:
-        """The position up to which every process manager is done."""
-        return min(router.done_up_to for router in self.routers)
+        """The position up to which every process manager is done, durably."""
+        done = self.journal.done_up_to
+        return min(done[router.plan.name] for router in self.routers)
 
     def _checkpoints(self) -> dict[str, int]:
         found = {router.plan.name: router.done_up_to for router in self.routers}

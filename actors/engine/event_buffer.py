@@ -5,11 +5,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from ..store import CorruptRecord, EventRecord
-from .store_reads import event_at
-
 if TYPE_CHECKING:
-    from ..store import Store
+    from ..store import EventRecord
+    from .ahead_reads import AheadReads
 
 __all__ = ["EventBuffer"]
 
@@ -18,26 +16,33 @@ class EventBuffer:
     """Reads the log for routers: from memory near its end, from the store elsewhere.
 
     Args:
-        store: where the rest of the log is
+        reads: the rest of the log
         size: how many events are kept
+        last: the position of the newest event
 
     """
 
-    def __init__(self, store: Store, size: int) -> None:
-        self._store = store
+    def __init__(self, reads: AheadReads, size: int, last: int) -> None:
+        self._reads = reads
         self._size = size
         self._lock = threading.Lock()
         self._events: list[EventRecord] = []
-        self.last = store.last_position()
-        """The position of the newest committed event."""
+        self.last = last
+        """The position of the newest event that was handed over."""
 
     def extend(self, events: list[EventRecord]) -> None:
-        """Add events that were just committed."""
+        """Add events that were just handed over."""
         with self._lock:
             self._events += events
             self.last = events[-1].position
             if len(self._events) > 2 * self._size:
                 self._events = self._events[-self._size :]
+
+    def start_over(self, last: int) -> None:
+        """Forget events; `last` is the position of the newest that is durable."""
+        with self._lock:
+            self._events = []
+            self.last = last
 
     def after(self, position: int, limit: int) -> list[EventRecord]:
         """Events behind a position, in order, at most `limit`.
@@ -51,9 +56,4 @@ class EventBuffer:
             if position >= first:
                 start = position - first
                 return self._events[start : start + limit]
-        try:
-            return self._store.read_log(position, limit)
-        except CorruptRecord:
-            # One of them, and the others must not suffer from it.
-            end = min(position + limit, self.last)
-            return [event_at(self._store, each) for each in range(position + 1, end + 1)]
+        return self._reads.read_log(position, limit)

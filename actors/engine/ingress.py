@@ -15,6 +15,7 @@ from ..messages.types import Command, Event
 from ..store import (
     Append,
     CommandRecord,
+    Committed,
     Conflict,
     Duplicate,
     EventRecord,
@@ -113,9 +114,21 @@ class Receipt(PendingWrite, gc=False):
     receipts: Counting | None = None
     position: int = 0
 
-    def committed(self, outcome: Outcome) -> None:
-        """It is on disk, or was before."""
+    def handed_over(self, outcome: Outcome) -> None:
+        """What it brings goes on its way at once; called with the journal's lock."""
+        super().handed_over(outcome)
         receipts, step = self.receipts, self.step
+        assert receipts is not None
+        if type(outcome) is not Committed:
+            return
+        if step.append is not None:
+            receipts.command_queue.published(step.append.stream)
+        elif step.enqueue:
+            receipts.command_queue.queued(step.enqueue)
+
+    def durable(self) -> None:
+        """It is on disk, or was before."""
+        receipts, step, outcome = self.receipts, self.step, self.outcome
         assert receipts is not None
         if type(outcome) is Conflict:
             self.failed(StoreError(outcome.reason))
@@ -133,9 +146,6 @@ class Receipt(PendingWrite, gc=False):
             self.position = outcome.position
         elif step.append is not None:
             self.position = step.append.events[0].position
-            receipts.command_queue.published(step.append.stream)
-        elif step.enqueue:
-            receipts.command_queue.queued(step.enqueue)
         receipts.count()
 
     def failed(self, error: ProcessionError) -> bool:

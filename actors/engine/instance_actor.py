@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..core.decide import EMPTY, decide
-from ..core.decision import Decision
+from ..core.decide import decide
+from ..core.decision import EMPTY, Decision
 from ..core.failures import cause_unread, fail
 from ..core.operations import operate
 from ..core.process_state import ProcessState
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
-    from ..core.ports import Reads
     from ..model.plans import ProcessPlan
     from ..store import CommandRecord, Outcome, TimerRecord
+    from .ahead_reads import AheadReads
     from .services import Services
 
     # Gives a message to an instance, by its process manager's name and its id; false if no
@@ -54,7 +54,7 @@ class Giver(Protocol):
     """A part of the engine that gives instances their stimuli, and counts them."""
 
     def done(self, message: InstanceMessage, decision: Decision) -> None:
-        """What came of a stimulus is durable; called by the journal, in order."""
+        """What came of a stimulus was handed over; called in order, with the journal's lock."""
         ...
 
 
@@ -62,7 +62,7 @@ class Timers(Protocol):
     """What an instance tells of timers."""
 
     def notice(self, timers: list[TimerRecord]) -> None:
-        """Timers that were just set; called by the journal."""
+        """Timers that were just set; called with the journal's lock."""
         ...
 
     def release(self, process: str, instance: str) -> None:
@@ -77,14 +77,12 @@ class InstanceMessage(Struct, gc=False):
         stimulus: what happens, or what an operator asks for
         giver: is told when it is done, if it counts
         reply: of the operator who waits, for an operation
-        is_own: whether the actor gave it to itself, so that the residency does not count it
 
     """
 
     stimulus: Stimulus | Operation
     giver: Giver | None = None
     reply: Reply[bool] | None = None
-    is_own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,24 +92,22 @@ class InstanceShare:
     Attributes:
         services: of the engine
         plan: of the process manager
-        reads: answers what a decision asks of the log
+        reads: the log with all that was handed over
         timers: is told of timers that were set, and of instances that go on
         enqueue: takes commands that were just committed to the queue
-        wake_router: has the router look at what was reported to it
         counts: what happened, by outcome
 
     """
 
     services: Services
     plan: ProcessPlan
-    reads: Reads
+    reads: AheadReads
     timers: Timers
     enqueue: Callable[[list[CommandRecord]], None]
-    wake_router: Callable[[], None]
     counts: Counter[str]
 
 
-class InstanceActor(DurableActor[InstanceMessage, Decision]):
+class InstanceActor(DurableActor[InstanceMessage]):
     """Holds one instance's state, and has a step decided for each stimulus.
 
     Args:
@@ -120,7 +116,7 @@ class InstanceActor(DurableActor[InstanceMessage, Decision]):
 
     """
 
-    __slots__ = ("_is_loaded", "_looks_again", "_share", "_unreported", "instance", "state")
+    __slots__ = ("_is_loaded", "_share", "_unreported", "instance", "state")
 
     def __init__(self, share: InstanceShare, instance: str) -> None:
         super().__init__(share.services.dispatcher, share.services.journal)
@@ -129,8 +125,6 @@ class InstanceActor(DurableActor[InstanceMessage, Decision]):
         self.idle_timeout = share.plan.definition.idle_timeout
         self.state = ProcessState(instance)
         self._is_loaded = False
-        # Whether to look at what waits in the store when everything handed over is answered.
-        self._looks_again = False
         # What counts as handled only when what waits in the store has been taken up: a crash must
         # not leave it there with no part of the engine to look at it.
         self._unreported: tuple[tuple[InstanceMessage, Decision], ...] = ()
@@ -139,65 +133,57 @@ class InstanceActor(DurableActor[InstanceMessage, Decision]):
 
     def on_receive(self, message: InstanceMessage) -> None:
         """Have one stimulus decided, and hand its step over."""
+        generation = self.journal.generation
         stimulus = message.stimulus
         if isinstance(stimulus, (Refresh, Adjust)):
-            self._operate(message, stimulus)
+            self._operate(message, stimulus, generation)
             return
         share = self._share
         if not self._is_loaded:
             try:
                 self._load()
             except BaseException as error:  # noqa: BLE001 - whatever it is, a person must see it
-                self._take_unread(message, stimulus, error)
+                self._take_unread(message, stimulus, error, generation)
                 return
             if _is_held(message):
                 # It is among those that were just read.
                 return
         stimulus.now = share.services.now()
-        stimulus.is_ahead = self.handed != self.answered
         decision = decide(share.plan, self.state, stimulus, share.reads)
-        if decision.reload or decision.error is not None:
-            self._settle_on(message, decision)
-        else:
-            # As that does, with a call less.
-            self.state = decision.state
-            self.hand(message, decision, decision.step)
+        self.hand(message, decision, generation)
 
-    def _settle_on(self, message: InstanceMessage, decision: Decision) -> None:
-        """Go on from what was decided."""
-        self.state = decision.state
-        if decision.reload:
-            self._look_again()
+    def hand(self, message: InstanceMessage, decision: Decision, generation: int) -> None:
+        """Hand a step over, and go on from what was decided."""
         if decision.error is not None:
             self._log(decision)
-        self.hand(message, decision, decision.step)
+        if not self.journal.hand_over(self, message, decision, generation):
+            self.cut_off(message)
+        elif decision.reload or self.is_stale:
+            self.is_stale = False
+            self._read_again()
 
     def _take_unread(
-        self, message: InstanceMessage, stimulus: Stimulus, error: BaseException
+        self, message: InstanceMessage, stimulus: Stimulus, error: BaseException, generation: int
     ) -> None:
         """The instance cannot be read. It must not go on as if it had no state."""
         share, block = self._share, self.state.block
         stimulus.now = share.services.now()
-        if block is not None and block.kind == "parked":
-            # It is suspended, and needs no state until a person decides.
-            self._settle_on(message, decide(share.plan, self.state, stimulus, share.reads))
-            return
-        if isinstance(stimulus, Reload):
-            # What waits fails in its turn, and is parked where a person sees it.
-            self._settle_on(message, decide(share.plan, self.state, stimulus, share.reads))
-            return
-        decision = Decision(replace(self.state, block=None), EMPTY)
-        with suppress(StoreError):
-            decision.cause = cause_unread(stimulus, block, share.reads)
-        decision.step = fail(share.plan, decision, stimulus, error)
-        self._settle_on(message, decision)
+        if (block is not None and block.kind == "parked") or isinstance(stimulus, Reload):
+            # One that is suspended needs no state until a person decides. What waits when an
+            # instance is to be read again fails in its turn, and is parked where a person sees it.
+            decision = decide(share.plan, self.state, stimulus, share.reads)
+        else:
+            decision = Decision(replace(self.state, block=None), EMPTY)
+            with suppress(StoreError):
+                decision.cause = cause_unread(stimulus, block, share.reads)
+            decision.step = fail(share.plan, decision, stimulus, error)
+        self.hand(message, decision, generation)
         self._is_loaded = self.state.block is not None
 
-    def _operate(self, message: InstanceMessage, operation: Operation) -> None:
-        if self.handed != self.answered:
-            # Everything must be on disk first.
-            self.envelopes.insert(0, message)
-            self.is_stale = True
+    def _operate(self, message: InstanceMessage, operation: Operation, generation: int) -> None:
+        if self.commit >= self.journal.number:
+            # All that it handed over must be on disk first: an operator decides about what is.
+            self.pause(message)
             return
         share = self._share
         was_read = False
@@ -216,7 +202,7 @@ class InstanceActor(DurableActor[InstanceMessage, Decision]):
             # Python's cycle collector does not look at; so the message lets go of the reply.
             reply.set_exception()
             decision = Decision(self.state, EMPTY, "failed")
-        self._settle_on(message, decision)
+        self.hand(message, decision, generation)
 
     def _log(self, decision: Decision) -> None:
         name, error = self._share.plan.name, decision.error
@@ -235,9 +221,52 @@ class InstanceActor(DurableActor[InstanceMessage, Decision]):
         """Drop the state in memory; the next message has it read from the log."""
         self._is_loaded = False
         self.state.process = None
-        if not (self._looks_again or self._unreported):
+
+    def start_over(self) -> None:
+        """As the parent's; what it has not reported comes again."""
+        self._unreported = ()
+        super().start_over()
+
+    def settle(self, message: InstanceMessage, decision: Decision, outcome: Outcome) -> None:
+        """What a step brings about in memory, in order; called with the journal's lock."""
+        share = self._share
+        if type(outcome) is Committed:
+            self.state = decision.state
+            share.counts[decision.outcome] += 1
+            step = decision.step
+            if step.enqueue:
+                share.enqueue(step.enqueue)
+            extras = step.extras
+            if extras is not None and extras.timers:
+                share.timers.notice(extras.timers)
+        else:
+            # What it was for is gone, so it was done before, and the log knows better.
+            self.is_stale = True
+            decision.outcome = "nothing"
+        if message.giver is not None:
+            if (self.state.to_take_up or decision.reload) and (
+                type(message.stimulus) is EventDelivered
+            ):
+                self._unreported += ((message, decision),)
+            else:
+                message.giver.done(message, decision)
+        elif message.reply is not None and decision.outcome != "failed":
+            self.journal.wait(_Answer(message.reply, decision.outcome != "nothing"))
+
+    def _report_all(self) -> None:
+        if not self._unreported:
             return
-        self._looks_again = False
+        with self.journal.lock:
+            unreported, self._unreported = self._unreported, ()
+            for message, decision in unreported:
+                assert message.giver is not None
+                message.giver.done(message, decision)
+
+    # What waits in the store
+
+    def _read_again(self) -> None:
+        """Read what waits, after it was changed; what counts as handled may wait no longer."""
+        self.state.process = None
         try:
             self._load()
             if self.state.block is None and not self.state.to_take_up:
@@ -250,45 +279,6 @@ class InstanceActor(DurableActor[InstanceMessage, Decision]):
         if not self.state.to_take_up:
             self._report_all()
 
-    # Called by the journal
-
-    def finish(self, message: InstanceMessage, decision: Decision, outcome: Outcome) -> None:
-        """Let out what the step made. It is durable."""
-        if not message.is_own:
-            self.finished += 1
-        share = self._share
-        if type(outcome) is Committed:
-            share.counts[decision.outcome] += 1
-            step = decision.step
-            if step.enqueue:
-                share.enqueue(step.enqueue)
-            extras = step.extras
-            if extras is not None and extras.timers:
-                share.timers.notice(extras.timers)
-        else:
-            # What it was for is gone, so memory ran ahead with something that was done before.
-            self.is_stale = True
-            decision.outcome = "nothing"
-        if message.giver is not None:
-            if (self.state.to_take_up or self._looks_again) and (
-                type(message.stimulus) is EventDelivered
-            ):
-                self._unreported += ((message, decision),)
-            else:
-                message.giver.done(message, decision)
-        elif message.reply is not None and decision.outcome != "failed":
-            message.reply.set(decision.outcome != "nothing")
-
-    def _report_all(self) -> None:
-        unreported, self._unreported = self._unreported, ()
-        for message, decision in unreported:
-            assert message.giver is not None
-            message.giver.done(message, decision)
-        if unreported:
-            self._share.wake_router()
-
-    # What waits in the store
-
     def _load(self) -> None:
         """Rehydrate from the newest transition."""
         # Marked first: an instance whose log cannot be read is suspended, not read for ever.
@@ -296,26 +286,26 @@ class InstanceActor(DurableActor[InstanceMessage, Decision]):
         if self.envelopes:
             # These are still in the store, and are read again from there.
             self.envelopes[:] = [one for one in self.envelopes if not _is_held(one)]
-        plan, store, instance = self._share.plan, self._share.services.store, self.instance
+        plan, reads, instance = self._share.plan, self._share.reads, self.instance
         try:
-            last = store.last_transition(plan.name, instance)
+            last = reads.last_transition(plan.name, instance)
             self.state = ProcessState.after(plan.definition, instance, last)
         except Exception:
             self.state = ProcessState(instance)
-            self.state.block = store.block_of(plan.name, instance)
+            self.state.block = reads.block_of(plan.name, instance)
             raise
         self._read_held()
 
     def _read_held(self) -> None:
-        plan, store, state = self._share.plan, self._share.services.store, self.state
+        plan, reads, state = self._share.plan, self._share.reads, self.state
         # What was skipped is not in any transition.
-        state.seen = max(state.seen, store.last_parked(plan.name, self.instance))
-        state.block, positions = store.read_waiting(plan.name, self.instance, 0, PAGE)
+        parked, state.block, positions, waiting = reads.held(plan.name, self.instance, PAGE)
+        state.seen = max(state.seen, parked)
         if state.block is not None:
             state.seen = max(state.seen, state.block.position)
         if not positions:
             return
-        state.seen = max(state.seen, store.last_waiting(plan.name, self.instance))
+        state.seen = max(state.seen, waiting)
         if state.block is not None:
             return
         held = [self._held(position) for position in positions]
@@ -331,11 +321,13 @@ class InstanceActor(DurableActor[InstanceMessage, Decision]):
 
     def _held_start(self, after: int) -> list[EventDelivered]:
         """The first start among what waits behind a position, if there is one."""
-        name, store = self._share.plan.name, self._share.services.store
-        for position in store.scan_waiting(name, self.instance, after):
-            delivered = self._held(position)
-            if self._starts(delivered):
-                return [delivered]
+        name, reads = self._share.plan.name, self._share.reads
+        while positions := reads.waiting(name, self.instance, after, PAGE):
+            for position in positions:
+                delivered = self._held(position)
+                if self._starts(delivered):
+                    return [delivered]
+            after = positions[-1]
         return []
 
     def _starts(self, delivered: EventDelivered) -> bool:
@@ -347,28 +339,36 @@ class InstanceActor(DurableActor[InstanceMessage, Decision]):
         return EventDelivered(self._share.reads.event_at(position), was_held=True)
 
     def _take_first(self, stimuli: list[EventDelivered]) -> None:
-        self.envelopes[:0] = [InstanceMessage(one, is_own=True) for one in stimuli]
+        self.envelopes[:0] = [InstanceMessage(one) for one in stimuli]
 
     def _give_what_waits(self) -> None:
         """Let the first event that waits fail, if there is one, so that it is parked again."""
         with suppress(StoreError):
-            name, store = self._share.plan.name, self._share.services.store
-            block, positions = store.read_waiting(name, self.instance, 0, 1)
+            name, reads = self._share.plan.name, self._share.reads
+            _, block, positions, _ = reads.held(name, self.instance, 1)
             if block is None and positions:
                 self._take_first([self._held(positions[0])])
 
-    def _look_again(self) -> None:
-        """Read what waits once everything that was handed over is on disk."""
-        self._looks_again = True
-        self.is_stale = True
-
     def _resume(self) -> None:
         """Nothing holds it up any more: timeouts and refusals may have been put off."""
-        name, store = self._share.plan.name, self._share.services.store
-        self._share.timers.release(name, self.instance)
-        for refusal in store.scan_refusals():
-            if (refusal.command.process, refusal.command.instance) == (name, self.instance):
-                self.envelopes.append(InstanceMessage(CommandRefused(refusal), is_own=True))
+        share, name = self._share, self._share.plan.name
+        share.timers.release(name, self.instance)
+        for refusal in share.reads.refusals_of(name, self.instance):
+            self.envelopes.append(InstanceMessage(CommandRefused(refusal)))
+
+
+class _Answer(Struct, gc=False):
+    """An operator's answer, which waits for the disk."""
+
+    reply: Reply[bool]
+    was_done: bool
+
+    def durable(self) -> None:
+        self.reply.set(self.was_done)
+
+    def failed(self, error: StoreError) -> bool:
+        self.reply.set_exception((type(error), error, error.__traceback__))
+        return False
 
 
 def _is_held(message: InstanceMessage) -> bool:

@@ -1,73 +1,140 @@
-"""The journal: the one writer. It gathers steps, commits them together, then tells the actors.
+"""The journal: the one writer. Steps are handed over to it in order, and it commits them together.
 
-Nothing that a step made is let out before its commit: `PendingWrite.committed` is where replies,
-issued commands and events go on their way, and it runs after the data is on disk.
+What is handed over is in force at once for all that stands on it: events reach the routers, and
+commands their aggregates, while they are on their way to disk together. What leaves the runtime
+waits for the disk: `Waiting.durable` is where replies go on their way.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from msgspec import Struct
 
-from ..store import ClosedError, Outcome, Step, StoreError
+from ..core.decision import EMPTY
+from ..store import (
+    ClosedError,
+    Committed,
+    Conflict,
+    CorruptRecord,
+    Outcome,
+    Step,
+    StoreError,
+)
+from .pooled_actor import PooledActor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..store import EventRecord, Store
+    from .durable_actor import DurableActor
+    from .pooled_actor import Scheduler
 
-__all__ = ["Journal", "PendingWrite"]
+__all__ = ["Intake", "Journal", "PendingWrite", "Waiting"]
 
 logger = logging.getLogger("procession")
+
+M = TypeVar("M", bound=Any)
 
 FIRST_RETRY = 0.05
 LAST_RETRY = 1.0
 
+PATIENCE = 0.01
+"""Seconds that a step may wait for its commit while a caller waits for the step."""
+
+COMMITTED = Committed()
+
+LARGEST_SIZE = 1 << 23
+"""Bytes of rows after which a commit closes."""
+
+PAGE = 256
+"""Writes from other threads that are handed over in one turn."""
+
+
+class Waiting(Protocol):
+    """What waits until what was handed over before it is durable."""
+
+    def durable(self) -> None:
+        """It is."""
+        ...
+
+    def failed(self, error: StoreError) -> bool:
+        """Nothing of the commit was kept. Returns whether it is a write, to be handed over again."""
+        ...
+
 
 class PendingWrite(Struct, gc=False):
-    """A step on its way to disk, and what follows once it is there.
+    """A step of no actor's, from any thread, and what follows it.
 
     Attributes:
         step: what is to be written
-        then: called with the outcome once the transaction is durable, if anything is to follow
+        then: called with the outcome once it is durable, if anything is to follow
+        outcome: what handing over came to
 
     """
 
     step: Step
     then: Callable[[Outcome], None] | None = None
+    outcome: Outcome | None = None
 
-    def committed(self, outcome: Outcome) -> None:
-        """The transaction is durable; `outcome` says whether this step is part of it."""
+    def handed_over(self, outcome: Outcome) -> None:
+        """It was laid into the open commit, or refused; called with the journal's lock held."""
+        self.outcome = outcome
+
+    def durable(self) -> None:
+        """The commit is on disk."""
         if self.then is not None:
-            self.then(outcome)
+            assert self.outcome is not None
+            self.then(self.outcome)
 
     def failed(self, error: StoreError) -> bool:
-        """The transaction failed as a whole, and the store is as before.
-
-        Returns:
-            whether the journal is to write the step again
-
-        """
+        """Nothing of the commit was kept; the journal is to write it again."""
         del error
         return True
 
 
+class _Call(Struct, gc=False):
+    """Something to be done once all is durable, or gone."""
+
+    call: Callable[[], None]
+
+    def durable(self) -> None:
+        self.call()
+
+    def failed(self, error: StoreError) -> bool:
+        del error
+        self.call()
+        return False
+
+
+class Decided(Protocol):
+    """What an actor decided."""
+
+    @property
+    def step(self) -> Step:
+        """What is to be written."""
+        ...
+
+
 class Journal:
-    """Commits the steps of all actors.
+    """Takes the steps of all actors in order, and commits them.
 
     Args:
         store: where to
         largest_commit: most steps in one transaction
-        waits: whether it waits a while before it tries again what the disk refused
+        waits: whether it waits a while before it tries again what the disk refused, and closes a
+            commit early when a caller waits
         wake: makes a worker call `flush` soon
-        published: called after each commit with the events it holds, in order of position
-        told: called after each commit, when all its steps have been answered
-        checkpoints: returns the routers' positions, to be written along
+        published: called with events that were handed over, in order of position
+        checkpoints: returns how far the routers and the feeds are
+        durable: called after each commit, when all who waited for it were told
+        start_over: called after a commit failed, with the lock held: all that is not durable is to
+            be forgotten
 
     """
 
@@ -79,52 +146,150 @@ class Journal:
         waits: bool = True,
         wake: Callable[[], None],
         published: Callable[[list[EventRecord]], None],
-        told: Callable[[], None],
         checkpoints: Callable[[], dict[str, int]],
+        durable: Callable[[], None],
+        start_over: Callable[[], None],
     ) -> None:
         self._store = store
+        self._ahead = store.ahead
         self._largest_commit = largest_commit
         self._wake = wake
         self._published = published
-        self._told = told
         self._checkpoints = checkpoints
+        self._durable = durable
+        self._start_over = start_over
         self._written_checkpoints: dict[str, int] = {}
-        self.pending: deque[PendingWrite] = deque()
-        """Steps to be committed. A worker may add to it; any other thread calls `add`."""
+        self.lock = threading.Lock()
+        """Held while a step is handed over, a commit closes, or what was handed over is read."""
+        self.number = 1
+        """Of the open commit."""
+        self.generation = 0
+        """Of what is in memory: what was decided in an older one may stand on what is gone."""
+        self.done_up_to: dict[str, int] = {}
+        """Positions up to which routers and feeds are done, durably."""
+        self.has_notes = False
+        """Whether something waits to be told that all is durable, besides those that wait."""
+        self._waiting: list[Waiting] = []
+        self._deadline: float | None = None
+        self._spoilt: StoreError | None = None
         self._wants_checkpoints = False
         self._flushing = threading.Lock()
         self._retry_after = 0.0
         self._may_retry = threading.Event()
+        self._has_patience = waits
         if not waits:
             self._may_retry.set()
         self._closing = False
         self._is_over = False
-        # Guards the refusing of what comes when it is over, and says which thread is at it.
-        self._refusing = threading.Lock()
-        self._refuser = 0
+        self.intake: Intake | None = None
+        """Takes in what comes from other threads."""
         self.has_given_up = False
         self.commits = 0
         self.steps = 0
 
-    def add(self, work: PendingWrite) -> None:
-        """Queue one step; steps of one actor are committed in the order they were added."""
-        self.pending.append(work)
+    # Handing over
+
+    def hand_over(
+        self, actor: DurableActor[M], message: M, decision: Decided, generation: int
+    ) -> bool:
+        """Put a step into the order of all steps.
+
+        Args:
+            actor: whose step it is; it stays awake until the step is durable, and its `settle` is
+                called with the outcome and the lock held, so that what follows in memory is in the
+                same order
+            message: what it was about
+            decision: what was decided
+            generation: what it was decided in
+
+        Returns:
+            False if it stands on what is gone, and is to be decided again
+
+        """
+        step = decision.step
+        with self.lock:
+            if generation != self.generation:
+                return False
+            if step is EMPTY:
+                self.has_notes = True
+                actor.settle(message, decision, COMMITTED)
+                return True
+            outcome = self.lay(step)
+            if outcome is None:
+                return False
+            actor.commit = self.number
+            actor.settle(message, decision, outcome)
+            return True
+
+    def lay(self, step: Step) -> Outcome | None:
+        """Lay a step into the open commit; for a caller who holds the lock.
+
+        Returns:
+            None if an error of our own has spoilt the open commit, of which nothing is kept
+
+        """
+        try:
+            outcome = self._ahead.hand_over(step)
+        except CorruptRecord as error:
+            # What the step expects cannot be read; looking has changed nothing.
+            return Conflict(str(error))
+        except Exception as error:
+            logger.critical("a step failed with an error of our own", exc_info=error)
+            self._spoil(StoreError(f"a commit failed: {error!r}"))
+            return None
+        append = step.append
+        if append is not None and append.events and outcome.is_committed:
+            self._published(append.events)
+        return outcome
+
+    def _spoil(self, error: StoreError) -> None:
+        self._store.drop_commit()
+        self._spoilt = error
+        self.generation += 1
+        self._start_over()
+
+    def wait(self, waiting: Waiting) -> None:
+        """Have something told when all that was handed over is durable; with the lock held."""
+        if self._deadline is None and self._has_patience:
+            self._deadline = time.monotonic() + PATIENCE
+        self._waiting.append(waiting)
+
+    def call_when_durable(self, call: Callable[[], None]) -> None:
+        """Have something done when all that was handed over is durable, or gone."""
+        with self.lock:
+            self._waiting.append(_Call(call))
         self._wake()
-        # Looked at last, so that either `abandon` finds the step, or this finds it abandoned.
-        if self._is_over:
-            self.abandon()
+
+    def add(self, work: PendingWrite) -> None:
+        """Have a step written; any thread may call this. Those of one thread stay in order."""
+        self.add_all([work])
 
     def add_all(self, works: Sequence[PendingWrite]) -> None:
-        """Queue steps that came together; a commit may still fall between them."""
-        self.pending.extend(works)
-        self._wake()
+        """As `add`, for steps that came together; a commit may still fall between them."""
+        assert self.intake is not None
+        self.intake.works.extend(works)
+        self.intake.call()
+        # Looked at last, so that either `abandon` finds the steps, or this finds it abandoned.
         if self._is_over:
-            self.abandon()
+            self._refuse_all()
+
+    def take_in(self, work: PendingWrite) -> None:
+        """Hand over what came from another thread."""
+        with self.lock:
+            if not self._is_over:
+                self.wait(work)
+                outcome = self.lay(work.step)
+                if outcome is not None:
+                    work.handed_over(outcome)
+                return
+        work.failed(_closed())
 
     def nudge_checkpoints(self) -> None:
         """Have the routers' positions written even if no step comes."""
         self._wants_checkpoints = True
         self._wake()
+
+    # Closing commits
 
     @property
     def is_committing(self) -> bool:
@@ -133,46 +298,95 @@ class Journal:
 
     @property
     def has_work(self) -> bool:
-        """Whether there is something to commit."""
-        return bool(self.pending) or self._wants_checkpoints
+        """Whether there is something to commit, or to tell that all is durable."""
+        return bool(
+            self._ahead.steps
+            or self._waiting
+            or self.has_notes
+            or self._wants_checkpoints
+            or self._spoilt is not None
+        )
 
-    def is_full(self) -> bool:
-        """Whether there is enough for the largest commit."""
-        return len(self.pending) >= self._largest_commit
+    def is_due(self) -> bool:
+        """Whether the open commit is to close although there is more to do."""
+        ahead = self._ahead
+        return (
+            ahead.steps >= self._largest_commit
+            or ahead.size >= LARGEST_SIZE
+            or (self._deadline is not None and time.monotonic() >= self._deadline)
+        )
 
     def flush(self) -> bool:
-        """Commit what is queued, once. Returns whether there was anything."""
-        if not self.has_work:
-            return False
-        if self._is_over:
-            self.abandon()
+        """Close the open commit. Returns whether there was anything to do."""
+        if not self.has_work or self._is_over:
             return False
         with self._flushing:
-            batch = self._next_batch()
-            if not (batch or self._wants_checkpoints):
-                return False
-            self._wants_checkpoints = False
             if self._retry_after and not self._closing:
                 # The disk refused; asking again at once would only burn the processor.
                 self._may_retry.wait(self._retry_after)
-            try:
-                outcomes = self._commit(batch)
-            except StoreError as error:
-                self._fail(batch, error)
-            except Exception as error:
-                logger.critical("a commit failed with an error of our own", exc_info=error)
-                self._fail(batch, StoreError(f"a commit failed: {error!r}"))
+            with self.lock:
+                if self._is_over:
+                    return False
+                waiting, self._waiting, self._deadline = self._waiting, [], None
+                error, self._spoilt = self._spoilt, None
+                if error is None:
+                    error = self._close_commit()
+                    if error is not None:
+                        self.generation += 1
+                        self._start_over()
+                self.number += 1
+            if error is None:
+                for one in waiting:
+                    one.durable()
+                self._durable()
             else:
-                self._tell(batch, outcomes)
-            return True
+                self._tell_failure(waiting, error)
+        return True
+
+    def _close_commit(self) -> StoreError | None:
+        steps = self._ahead.steps
+        self.has_notes = False
+        try:
+            done = self._checkpoints()
+            if steps or self._wants_checkpoints:
+                self._commit(done)
+        except StoreError as error:
+            return error
+        except Exception as error:
+            logger.critical("a commit failed with an error of our own", exc_info=error)
+            self._store.drop_commit()
+            return StoreError(f"a commit failed: {error!r}")
+        self.done_up_to = done
+        self.steps += steps
+        return None
+
+    def _commit(self, done: Mapping[str, int]) -> None:
+        written = self._written_checkpoints
+        changed = {name: place for name, place in done.items() if written.get(name) != place}
+        self._wants_checkpoints = False
+        self._store.close_commit(changed)
+        self._retry_after = 0.0
+        written.update(changed)
+        self.commits += 1
+
+    def _tell_failure(self, waiting: list[Waiting], error: StoreError) -> None:
+        self._retry_after = min(max(FIRST_RETRY, self._retry_after * 2), LAST_RETRY)
+        self.has_given_up = self._closing
+        again = [one for one in waiting if one.failed(error)]
+        # The error knows the frames it came through, which know the list, whose steps may know the
+        # error: such a circle would stay for ever, since steps are not looked at by Python's cycle
+        # collector.
+        waiting.clear()
+        self.add_all([one for one in again if isinstance(one, PendingWrite)])
+
+    # The end
 
     def write_checkpoints(self) -> None:
         """Commit the routers' positions by themselves; for when everything else is done."""
-        with self._flushing:
-            checkpoints = self._changed_checkpoints()
-            if checkpoints:
-                self._store.commit([], checkpoints)
-                self._written_checkpoints.update(checkpoints)
+        with self._flushing, self.lock:
+            done = self._checkpoints()
+            if any(self._written_checkpoints.get(name) != place for name, place in done.items()):
+                self._commit(done)
 
     def hurry(self) -> None:
         """From now on, give up when the disk refuses, instead of waiting and trying again."""
@@ -180,66 +394,58 @@ class Journal:
         self._may_retry.set()
 
     def abandon(self) -> None:
-        """Answer what is still queued, and all that comes from now on: nothing is written."""
-        self._is_over = True
-        me = threading.get_ident()
-        if self._refuser == me:
-            # What was just refused led to another step; the loop below finds it.
-            return
-        with self._refusing:
-            self._refuser = me
-            try:
-                self._refuse_all()
-            finally:
-                self._refuser = 0
+        """Answer what still waits, and all that comes from now on: nothing is written."""
+        with self.lock:
+            self._is_over = True
+            # What handlers that still run make is refused.
+            self.generation += 1
+            waiting, self._waiting = self._waiting, []
+        error = _closed()
+        for one in waiting:
+            one.failed(error)
+        self._refuse_all()
 
     def _refuse_all(self) -> None:
-        error = ClosedError("the runtime was closed before this could be written")
-        while self.pending:
-            self.pending.popleft().failed(error)
+        assert self.intake is not None
+        works = self.intake.works
+        while works:
+            # Another thread may be at it as well.
+            try:
+                work = works.popleft()
+            except IndexError:
+                return
+            work.failed(_closed())
 
-    def _next_batch(self) -> list[PendingWrite]:
-        pending = self.pending
-        size = min(len(pending), self._largest_commit)
-        return [pending.popleft() for _ in range(size)]
 
-    def _changed_checkpoints(self) -> dict[str, int]:
-        written = self._written_checkpoints
-        return {
-            router: position
-            for router, position in self._checkpoints().items()
-            if written.get(router) != position
-        }
+class Intake(PooledActor):
+    """Hands over what comes from other threads, in its turn.
 
-    def _commit(self, batch: list[PendingWrite]) -> list[Outcome]:
-        checkpoints = self._changed_checkpoints()
-        outcomes = self._store.commit([work.step for work in batch], checkpoints)
-        self._retry_after = 0.0
-        self._written_checkpoints.update(checkpoints)
-        self.commits += 1
-        self.steps += len(batch)
-        return outcomes
+    Args:
+        dispatcher: gives it its turn
+        journal: to which it hands over
 
-    def _tell(self, batch: list[PendingWrite], outcomes: list[Outcome]) -> None:
-        events: list[EventRecord] = []
-        for work, outcome in zip(batch, outcomes, strict=True):
-            append = work.step.append
-            if append is not None and outcome.is_committed:
-                events += append.events
-        if events:
-            self._published(events)
-        for work, outcome in zip(batch, outcomes, strict=True):
-            work.committed(outcome)
-        self._told()
+    """
 
-    def _fail(self, batch: list[PendingWrite], error: StoreError) -> None:
-        self._retry_after = min(max(FIRST_RETRY, self._retry_after * 2), LAST_RETRY)
-        # Steps behind the failed ones stand on them, so they fail too.
-        while self.pending:
-            batch.append(self.pending.popleft())
-        self.has_given_up = self._closing
-        self.pending.extend([work for work in batch if work.failed(error)])
-        # The error knows the frames it came through, which know the batch, whose steps may know
-        # the error: such a circle would stay for ever, since steps are not looked at by Python's
-        # cycle collector.
-        batch.clear()
+    is_urgent = True
+
+    def __init__(self, dispatcher: Scheduler, journal: Journal) -> None:
+        super().__init__(dispatcher)
+        self._journal = journal
+        self.works: deque[PendingWrite] = deque()
+
+    def call(self) -> None:
+        """There is something to take in; any thread may call this."""
+        self.wake()
+
+    def has_work(self) -> bool:
+        """Whether there is something to take in."""
+        return bool(self.works)
+
+    def work(self) -> None:
+        """Hand over, a page at a time."""
+        for _ in range(min(PAGE, len(self.works))):
+            self._journal.take_in(self.works.popleft())
+
+
+def _closed() -> ClosedError:
+    return ClosedError("the runtime was closed before this could be written")

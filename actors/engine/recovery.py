@@ -37,13 +37,17 @@ class Recovery(PooledActor):
     def __init__(self, services: Services, deliver: Deliver, *, max_in_flight: int) -> None:
         super().__init__(services.dispatcher)
         self._store = services.store
+        self._journal = services.journal
         self._deliver = deliver
         self._max_in_flight = max_in_flight
-        self._left = self._messages()
-        self._sent = 0
-        self._finished = 0
-        self._is_over = False
         self.is_closed = False
+        self.start_over()
+
+    def start_over(self) -> None:
+        """Begin again with all that is left; with the journal's lock held, if anything runs."""
+        self._left = self._messages()
+        self._in_hand = 0
+        self._is_over = False
 
     def has_work(self) -> bool:
         """Whether there may be more, and room for it."""
@@ -59,16 +63,19 @@ class Recovery(PooledActor):
         for process, instance, message in some:
             # What is left to a process manager that is not registered stays until it is.
             if self._deliver(process, instance, message):
-                self._sent += 1
+                with self._journal.lock:
+                    self._in_hand += 1
 
     def done(self, message: InstanceMessage, decision: Decision) -> None:
-        """An instance has taken up what was left to it; called by the journal."""
+        """An instance has taken up what was left to it; called with the journal's lock."""
         del message, decision
-        self._finished += 1
+        self._in_hand -= 1
+        if not self.scheduled and self.has_work():
+            self.wake()
 
     @property
     def _room(self) -> int:
-        return self._max_in_flight - (self._sent - self._finished)
+        return self._max_in_flight - self._in_hand
 
     def _messages(self) -> Iterator[Left]:
         for process, instance in self._store.scan_ready():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .durable_actor import DurableActor
 
     # What an actor is sent differs from one kind to the other; those who send know it.
-    AnyActor: TypeAlias = DurableActor[Any, Any]
+    AnyActor: TypeAlias = DurableActor[Any]
     Sending: TypeAlias = tuple[str, str, Callable[[str], AnyActor], object]
 
 __all__ = ["Residency"]
@@ -31,7 +31,7 @@ SWEEPS = 8
 class Residency:
     """Wakes actors, sends them messages, and passivates them when nothing happens to them.
 
-    An actor is passivated only when it has finished every message it was sent. Messages are sent
+    An actor is passivated only when all that it was sent is handled and durable. Messages are sent
     and actors are dropped under one lock, so none can arrive at an actor on its way out.
 
     Args:
@@ -64,7 +64,7 @@ class Residency:
     def __len__(self) -> int:
         return len(self._awake)
 
-    def send(self, messages: Iterable[Sending]) -> None:
+    def send(self, messages: Iterable[Sending], *, is_urgent: bool = False) -> None:
         """Send messages to actors, in this order; those that sleep are woken first.
 
         A caller that is no worker calls the dispatcher's `nudge` afterwards.
@@ -72,6 +72,7 @@ class Residency:
         Args:
             messages: each with the process manager or category, the id within it, and what makes
                 the actor
+            is_urgent: whether a caller waits for what comes of them
 
         """
         awake = self._awake
@@ -92,10 +93,9 @@ class Residency:
                     actor.on_start()
                 awake[key] = actor
                 actor.touched = self._now
-                actor.sent += 1
                 actor.envelopes.append(message)
                 if not actor.scheduled:
-                    schedule(actor)
+                    schedule(actor, is_urgent=is_urgent)
 
     def make_stale(self, kind: str, name: str) -> None:
         """Have an actor that is awake forget its state, since its log was written elsewhere.
@@ -109,7 +109,6 @@ class Residency:
             actor = self._awake.get((kind, name))
             if actor is not None:
                 actor.is_stale = True
-                self._dispatcher.schedule_locked(actor)
 
     def sweep(self) -> None:
         """Passivate what has been idle for its time."""
@@ -129,10 +128,22 @@ class Residency:
         self._alarm.close()
 
     def abandon(self) -> None:
-        """Have actors that are still in their turns end them after the stimulus in hand."""
+        """Have actors that are still in their turns end them after the message in hand."""
         with self._lock:
             for actor in self._awake.values():
-                actor.is_stale = True
+                actor.envelopes.clear()
+
+    def start_over(self) -> None:
+        """Have all actors forget what is not durable; called with the journal's lock held."""
+        with self._lock:
+            awake = list(self._awake.values())
+        for actor in awake:
+            actor.start_over()
+
+    def asleep(self, kind: str, names: Iterable[str]) -> list[str]:
+        """Those of several actors of one kind that are not in memory."""
+        awake = self._awake
+        return [name for name in names if (kind, name) not in awake]
 
     def is_awake(self, kind: str, name: str) -> bool:
         """Whether an actor is in memory."""
@@ -203,7 +214,7 @@ class Residency:
                 # At the end, so that it does not hide the idle ones for as long as it is busy.
                 self._awake[key] = self._awake.pop(key)
         # When all of these are busy, it is not asked again for every one that comes.
-        self._room = self._max_awake + (0 if idle else share) - len(self._awake)
+        self._room = max(self._max_awake - len(self._awake), 0 if idle else share)
 
 
 def _micros(time: timedelta) -> int:

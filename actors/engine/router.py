@@ -13,16 +13,15 @@ from ..core.stimuli import EventDelivered
 from ..errors import EarlyEvent
 from ..store import EventRecord, Step
 from .instance_actor import InstanceActor, InstanceMessage, InstanceShare
-from .journal import PendingWrite
 from .pooled_actor import PooledActor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..core.decision import Decision
-    from ..core.ports import Reads
     from ..model.plans import ProcessPlan
-    from ..store import CommandRecord, Outcome
+    from ..store import CommandRecord
+    from .ahead_reads import AheadReads
     from .services import Services
     from .timers import TimerService
 
@@ -31,6 +30,10 @@ __all__ = ["Router"]
 logger = logging.getLogger("procession")
 
 PAGE = 256
+"""Most events and deliveries of one turn, so that the others have theirs."""
+
+NOTHING, ROOM, TEACHERS, ALL = "nothing", "room", "teachers", "all"
+"""What a router waits for before it takes more."""
 
 STRIDE = 10_000
 """Events that may pass a router by before it has its checkpoint written for their sake."""
@@ -39,17 +42,18 @@ STRIDE = 10_000
 class Router(PooledActor):
     """Pulls events from the log and hands them to instance actors, never waiting for one.
 
-    Its inbox is the log: it takes as many events as may be under way and leaves the rest on disk.
-    Events finish in any order; `done` is the position up to which all are, and is what is stored.
+    Its inbox is the log: it takes as many events as may be under way and leaves the rest there. An
+    event reaches the inboxes of its instances after every event before it. Events are handled in
+    any order; `done_up_to` is the position up to which all are, and is what is stored.
 
     Args:
         plan: of the process manager
         services: of the engine
-        reads: what decisions ask of the log
+        reads: the log with all that was handed over
         timers: brings timeouts to the instances
         enqueue: takes the commands that instances issue
         make_actor: of an instance
-        max_in_flight: most events that are under way at once
+        max_in_flight: most deliveries that are under way at once
 
     """
 
@@ -57,7 +61,7 @@ class Router(PooledActor):
         self,
         plan: ProcessPlan,
         services: Services,
-        reads: Reads,
+        reads: AheadReads,
         timers: TimerService,
         enqueue: Callable[[list[CommandRecord]], None],
         make_actor: Callable[[InstanceShare, str], InstanceActor],
@@ -68,73 +72,106 @@ class Router(PooledActor):
         self.plan = plan
         self.counts: Counter[str] = Counter()
         self._services = services
-        self._store = services.store
+        self._journal = services.journal
+        self._residency = services.residency
+        self._reads = reads
         self._events = services.event_buffer
         self._max_in_flight = max_in_flight
-        share = InstanceShare(services, plan, reads, timers, enqueue, self.wake, self.counts)
+        share = InstanceShare(services, plan, reads, timers, enqueue, self.counts)
         self.wake_instance: Callable[[str], InstanceActor] = partial(make_actor, share)
         definition = plan.definition
         self._learns = any(one.learnt for one in definition.correlations.values())
+        self.is_closed = False
+        self.start_over(services.store.checkpoint(plan.name))
+
+    def start_over(self, position: int) -> None:
+        """Forget what is under way, and go on behind a position.
+
+        Called with the journal's lock held, if anything runs.
+        """
+        self._position = position
+        # Positions under way, in order, and in how many instances each is still to be handled.
+        self._under_way: dict[int, int] = {}
         # Positions under way whose handlers may teach an instance a key.
         self._teaching: set[int] = set()
-        # Positions that an instance is done with; the journal adds them.
-        self._handled: deque[int] = deque()
-        # Positions under way, in order, and how many instances still have each in hand.
-        self._under_way: dict[int, int] = {}
-        self._position = self._store.checkpoint(plan.name)
-        self._asked_for = 0
-        # Whether the next event waits until those before it are done.
-        self._waits = False
-        self.done_up_to = self._position
-        """The position up to which everything is handled."""
-        self.is_closed = False
+        self._in_hand = 0
+        # What is left of an event for more instances than there was room for.
+        self._rest: deque[tuple[str, EventDelivered]] = deque()
+        # Whether it takes nothing until there is room, until no event under way may teach an
+        # instance a key, or until none is under way.
+        self._waits_for = NOTHING
+        self._asked_for = position
+
+    @property
+    def done_up_to(self) -> int:
+        """The position up to which everything was handed over; exact with the journal's lock."""
+        for position in self._under_way:
+            return position - 1
+        return self._position
 
     def has_work(self) -> bool:
-        """Whether events were handled, or there are new ones and room for them."""
-        return bool(self._handled) or (
-            self._position < self._events.last
-            and len(self._under_way) < self._max_in_flight
-            and not (self._waits and self._under_way)
+        """Whether there are new events and room for them."""
+        return (
+            (self._position < self._events.last or bool(self._rest))
+            and self._waits_for is NOTHING
             and not self.is_closed
         )
 
     def work(self) -> None:
-        """Note what is done, then take more."""
-        self._waits = False
-        self._note_handled()
+        """Take what there is room for, and send it to the instances that it is for."""
         if self.is_closed:
             return
-        room = min(PAGE, self._max_in_flight - len(self._under_way))
-        if room > 0:
-            routed: list[tuple[str, EventDelivered]] = []
-            listens_to = self.plan.subscription.listens_to
-            for record in self._events.after(self._position, room):
-                if record.type == UNREADABLE:
-                    # The router cannot tell for whom it is.
-                    self._set_aside(record, record.message)
-                elif listens_to(record):
-                    if self._learns and self._must_wait(record):
-                        self._waits = True
-                        break
-                    routed += self._route(record)
-                self._position = record.position
-            name, wake = self.plan.name, self.wake_instance
-            self._services.residency.send(
-                [
-                    (name, instance, wake, InstanceMessage(delivered, self))
-                    for instance, delivered in routed
-                ]
-            )
-        self._note_done()
+        generation = self._journal.generation
+        room = min(PAGE, self._max_in_flight - self._in_hand)
+        if room <= 0:
+            with self._journal.lock:
+                self._wait_for(ROOM)
+            return
+        taken = self._take_rest(room) if self._rest else self._take_events(room)
+        name, wake = self.plan.name, self.wake_instance
+        messages = [
+            (name, instance, wake, InstanceMessage(delivered, self))
+            for instance, delivered in taken.deliveries
+        ]
+        asleep = self._residency.asleep(name, [one[1] for one in messages])
+        if asleep:
+            self._reads.gather_instances(name, asleep)
+        with self._journal.lock:
+            if generation != self._journal.generation:
+                return
+            for record, error in taken.unreadable:
+                self._set_aside(record, error)
+            self._under_way.update(taken.under_way)
+            self._teaching.update(taken.teaching)
+            self._in_hand += len(messages)
+            self._rest.extend(taken.rest)
+            self._position = taken.position
+            self._journal.has_notes = True
+            self._residency.send(messages)
+            self._wait_for(taken.waits_for)
+        if self._position >= self._asked_for + STRIDE:
+            # No other commit may come for a long time, and these need not be looked at again.
+            self._asked_for = self._position
+            self._journal.nudge_checkpoints()
+
+    def _wait_for(self, what: str) -> None:
+        """Take nothing until that is so, unless it is so by now; with the journal's lock."""
+        self._waits_for = NOTHING if self._is_so(what) else what
+
+    def _is_so(self, what: str) -> bool:
+        if what is ROOM:
+            # Not for one at a time.
+            return self._in_hand <= self._max_in_flight // 2
+        return not (self._teaching if what is TEACHERS else self._under_way)
 
     @property
     def in_flight(self) -> int:
-        """Events that are under way."""
-        return len(self._under_way)
+        """Deliveries that are under way."""
+        return self._in_hand
 
     def send(self, instance: str, message: InstanceMessage) -> None:
         """Give a message to an instance; any thread may call this, and nudges afterwards."""
-        self._services.residency.send([(self.plan.name, instance, self.wake_instance, message)])
+        self._residency.send([(self.plan.name, instance, self.wake_instance, message)])
 
     def deliveries(self, record: EventRecord) -> list[tuple[str, EventDelivered]]:
         """Everything that an event is to be delivered as, with the instances that it is for.
@@ -146,7 +183,7 @@ class Router(PooledActor):
         """
         subscription = self.plan.subscription
         event = subscription.load(record)
-        named, learnt = subscription.route(record, event, self._store.read_index)
+        named, learnt = subscription.route(record, event, self._reads.read_index)
         if len(named) == 1:
             return [(named[0], EventDelivered(record, event, learnt))]
         if learnt is not None and not named and learnt[1]:
@@ -164,20 +201,71 @@ class Router(PooledActor):
             for number, instance in enumerate(named, 1)
         ]
 
-    # Called by the journal
-
     def done(self, message: InstanceMessage, decision: Decision) -> None:
-        """An instance is done with an event."""
+        """What an instance made of an event was handed over; with the journal's lock."""
         del decision
         stimulus = message.stimulus
         assert type(stimulus) is EventDelivered
-        self._handled.append(stimulus.record.position)
+        position = stimulus.record.position
+        under_way = self._under_way
+        left = under_way[position] - 1
+        if left:
+            under_way[position] = left
+        else:
+            del under_way[position]
+            self._teaching.discard(position)
+        self._in_hand -= 1
+        if self._waits_for is not NOTHING and self._is_so(self._waits_for):
+            self._waits_for = NOTHING
+            self.wake()
 
     # In its turn
 
+    def _take_rest(self, room: int) -> _Taken:
+        """Go on with an event that is for many; those behind it wait."""
+        taken = _Taken(self._position)
+        while self._rest and room:
+            room -= 1
+            taken.deliveries.append(self._rest.popleft())
+        return taken
+
+    def _take_events(self, room: int) -> _Taken:
+        taken = _Taken(self._position)
+        listens_to = self.plan.subscription.listens_to
+        for record in self._events.after(self._position, room):
+            if record.type == UNREADABLE:
+                # The router cannot tell for whom it is.
+                taken.unreadable.append((record, record.message))
+            elif listens_to(record):
+                if self._learns:
+                    taken.waits_for = self._what_to_wait_for(record, taken)
+                    if taken.waits_for is not NOTHING:
+                        break
+                self._route(record, taken)
+            taken.position = record.position
+            if len(taken.deliveries) >= room:
+                taken.rest = taken.deliveries[room:]
+                del taken.deliveries[room:]
+                break
+        return taken
+
+    def _route(self, record: EventRecord, taken: _Taken) -> None:
+        try:
+            deliveries = self.deliveries(record)
+        except BaseException as error:  # noqa: BLE001 - a person must see it, whatever it is
+            taken.unreadable.append((record, error))
+            return
+        if not deliveries:
+            self.counts["not_for_us"] += 1
+            return
+        taken.under_way[record.position] = len(deliveries)
+        if type(deliveries[0][1].event) in self.plan.definition.teachers:
+            taken.teaching.add(record.position)
+        taken.deliveries += deliveries
+
     def _refuse_early(self, record: EventRecord, learnt: tuple[str, list[str]]) -> None:
         name, (field, values) = self.plan.name, learnt
-        if self._store.any_blocked(name):
+        if self._reads.any_blocked(name):
             raise EarlyEvent(
                 f"no instance of {name} has {field!r} = "
                 f"{' or '.join(map(repr, values))}, but one that is suspended or waits to try "
@@ -185,68 +273,44 @@ class Router(PooledActor):
                 f"skip it"
             )
 
-    def _must_wait(self, record: EventRecord) -> bool:
+    def _what_to_wait_for(self, record: EventRecord, taken: _Taken) -> str:
         """Whether an instance may be about to learn the key that this event names.
 
         An event that finds its instances by a learnt key waits until those before it that may
-        teach one are done. One that finds no instance waits for all: not every way of setting a
-        field can be seen in the code.
+        teach one are handed over. One that finds no instance waits for all: not every way of
+        setting a field can be seen in the code.
         """
-        if not self._under_way:
-            return False
+        if not (self._under_way or taken.under_way):
+            return NOTHING
         try:
             event = self.plan.subscription.load(record)
             if self.plan.subscription.learnt_of(event) is None:
-                return False
-            return bool(self._teaching) or not self.deliveries(record)
+                return NOTHING
+            if self._teaching or taken.teaching:
+                return TEACHERS
+            return NOTHING if self.deliveries(record) else ALL
         except EarlyEvent:
-            return True
+            return ALL
         except Exception:  # noqa: BLE001 - it is routed, and parked there
-            return False
-
-    def _note_handled(self) -> None:
-        under_way = self._under_way
-        handled = self._handled
-        while handled:
-            position = handled.popleft()
-            left = under_way[position] - 1
-            if left:
-                under_way[position] = left
-            else:
-                del under_way[position]
-                self._teaching.discard(position)
-
-    def _note_done(self) -> None:
-        self.done_up_to = next(iter(self._under_way)) - 1 if self._under_way else self._position
-        if self.done_up_to >= self._asked_for + STRIDE:
-            # No other commit may come for a long time, and these need not be looked at again.
-            self._asked_for = self.done_up_to
-            self._services.journal.nudge_checkpoints()
-
-    def _route(self, record: EventRecord) -> list[tuple[str, EventDelivered]]:
-        try:
-            deliveries = self.deliveries(record)
-        except BaseException as error:  # noqa: BLE001 - a person must see it, whatever it is
-            self._set_aside(record, error)
-            return []
-        if not deliveries:
-            self.counts["not_for_us"] += 1
-            return []
-        self._under_way[record.position] = len(deliveries)
-        if type(deliveries[0][1].event) in self.plan.definition.teachers:
-            self._teaching.add(record.position)
-        return deliveries
+            return NOTHING
 
     def _set_aside(self, record: EventRecord, error: BaseException) -> None:
         """Park an event that cannot be read or correlated; it delays no other."""
-        name, position = self.plan.name, record.position
+        name = self.plan.name
         logger.warning("%s: event %s was parked", name, record.event_id, exc_info=error)
-        self._under_way[position] = 1
         self.counts["parked"] += 1
-
-        def note(outcome: Outcome) -> None:
-            del outcome
-            self._handled.append(position)
-
         parked = parked_event(error, name, "", record, self._services.now())
-        self._services.journal.add(PendingWrite(Step(park=parked), note))
+        self._journal.lay(Step(park=parked))
+
+
+class _Taken:
+    """What one turn takes from the log."""
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+        self.deliveries: list[tuple[str, EventDelivered]] = []
+        self.rest: list[tuple[str, EventDelivered]] = []
+        self.under_way: dict[int, int] = {}
+        self.teaching: set[int] = set()
+        self.unreadable: list[tuple[EventRecord, BaseException]] = []
+        self.waits_for = NOTHING

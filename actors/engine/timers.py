@@ -9,7 +9,6 @@ from ..clock import from_micros
 from ..core.stimuli import RetryDue, TimeoutDue
 from ..store import CorruptRecord, Step, StepExtras, place_of_issue
 from .instance_actor import InstanceMessage
-from .journal import PendingWrite
 from .pooled_actor import PooledActor
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..clock import Clock
     from ..core.decision import Decision
-    from ..store import CommandRecord, Outcome, TimerRecord
+    from ..store import CommandRecord, TimerRecord
     from .instance_actor import Deliver
     from .services import Services
 
@@ -66,44 +65,49 @@ class TimerService(PooledActor):
         # The keys of what is damaged, so that it is told of once.
         self._unreadable: set[bytes] = set()
         self._next = NEVER
+        # The first of those that were set and are not durable yet: none fires before it is.
+        self._noticed = NEVER
+        # Those that are done with, which are on disk until that is durable.
+        self._finished: list[TimerRecord] = []
         self._looks = True
         self.is_closed = False
         self._alarm = clock.alarm(self._ring)
 
     def notice(self, timers: list[TimerRecord]) -> None:
-        """Timers that were just set; called by the journal."""
-        if min(timer.due for timer in timers) < self._next:
-            self._ring()
+        """Timers that were just set; called with the journal's lock."""
+        self._noticed = min(self._noticed, *(timer.due for timer in timers))
 
     def done(self, message: InstanceMessage, decision: Decision) -> None:
-        """An instance is done with a timer, or puts it off; called by the journal."""
+        """An instance is done with a timer, or puts it off; called with the journal's lock."""
         stimulus = message.stimulus
         assert isinstance(stimulus, (TimeoutDue, RetryDue))
         timer = stimulus.timer
         if decision.is_put_off:
             owner = timer.process, timer.instance
             self._put_off.setdefault(owner, set()).add(_identity(timer))
-        self._finish(timer)
+        self._finished.append(timer)
 
-    def _finish(self, timer: TimerRecord) -> None:
+    def look_after_commit(self) -> None:
+        """All that was handed over is durable."""
+        finished, self._finished = self._finished, []
         was_full = len(self._in_hand) >= self._max_in_flight
-        self._in_hand.discard(_identity(timer))
-        if was_full:
+        for timer in finished:
+            self._in_hand.discard(_identity(timer))
+        noticed, self._noticed = self._noticed, NEVER
+        if noticed < self._next or (was_full and finished):
             self._ring()
+
+    def start_over(self) -> None:
+        """Forget what is in hand; with the journal's lock held."""
+        self._in_hand.clear()
+        self._put_off.clear()
+        self._finished, self._noticed = [], NEVER
+        self._looks = True
 
     def release(self, process: str, instance: str) -> None:
         """An instance goes on: what it put off comes again."""
         if self._put_off.pop((process, instance), None):
             self._ring()
-
-    def held_back(self, timer: TimerRecord) -> CommandRecord | None:
-        """The command that a timer holds back; None once it has left."""
-        after = (timer.due).to_bytes(8, "big")
-        name = (timer.process, timer.instance, timer.name)
-        for found in self._timers(after, timer.due):
-            if (found.process, found.instance, found.name) == name:
-                return found.command
-        return None
 
     def close(self) -> None:
         """Ring no more."""
@@ -160,13 +164,12 @@ class TimerService(PooledActor):
         """Put a command that was held back into the queue."""
         assert timer.command is not None
         step = Step(enqueue=[timer.command], extras=StepExtras(due=timer))
-
-        def note(outcome: Outcome) -> None:
-            if outcome.is_committed and step.enqueue:
+        with self._journal.lock:
+            outcome = self._journal.lay(step)
+            if outcome is not None and outcome.is_committed and step.enqueue:
                 self._enqueue(step.enqueue)
-            self._finish(timer)
-
-        self._journal.add(PendingWrite(step, note))
+            self._finished.append(timer)
+            self._journal.has_notes = True
 
     def _due(self, now: int) -> Iterator[TimerRecord]:
         """What is due and not in hand, as long as there is room."""

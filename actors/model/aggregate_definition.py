@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from types import NoneType
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from ..authoring.aggregate import Aggregate, Own, state_type_of
 from ..authoring.decorators import Handler, check_method, handlers_of, methods_of
@@ -20,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["AggregateDefinition"]
+
+_CANNOT_CHANGE = frozenset(
+    {bool, bytes, date, datetime, Decimal, float, int, NoneType, str, timedelta, UUID}
+)
 
 
 class AggregateDefinition:
@@ -121,6 +129,17 @@ class AggregateDefinition:
             finally:
                 own.applying = False
         own.version += 1
+
+    def is_as_before(self, aggregate: Aggregate | None, version: int) -> bool:
+        """Whether an aggregate whose handler raised is for sure as it was at a version.
+
+        Events may have been applied, and what is inside a list or the like may have been changed.
+        """
+        return (
+            aggregate is not None
+            and aggregate._own.version == version  # noqa: SLF001 - a friend
+            and all(type(value) in _CANNOT_CHANGE for value in aggregate.__dict__.values())
+        )
 
     def snapshot(self, aggregate: Aggregate) -> tuple[int, bytes] | None:
         """A snapshot of the aggregate as it is now, with its version, if one is due."""

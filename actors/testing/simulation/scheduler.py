@@ -46,7 +46,8 @@ class SeededScheduler(Dispatcher):
     def schedule(self, actor: PooledActor) -> None:
         self.schedule_locked(actor)
 
-    def schedule_locked(self, actor: PooledActor) -> None:
+    def schedule_locked(self, actor: PooledActor, *, is_urgent: bool = False) -> None:
+        del is_urgent
         if not actor.scheduled:
             actor.scheduled = True
             self.ready.append(actor)

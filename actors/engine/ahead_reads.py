@@ -1,0 +1,183 @@
+"""Reads of the log with all that was handed over, for actors that decide and routers that route."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..core.ports import UNREADABLE
+from ..store import CorruptRecord, EventRecord, StoreError, place_of_issue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ..store import (
+        Block,
+        CommandRecord,
+        Reads,
+        RefusalRecord,
+        Store,
+        TimerRecord,
+        TransitionRecord,
+    )
+    from .journal import Journal
+
+__all__ = ["AheadReads", "event_at"]
+
+
+class AheadReads:
+    """What instances, aggregates and routers read while others hand over.
+
+    Each call sees all that was handed over up to then; none is called with the journal's lock held.
+
+    Args:
+        store: where the log is
+        journal: whose open commit is read along
+
+    """
+
+    def __init__(self, store: Store, journal: Journal) -> None:
+        self._store = store
+        self._ahead = store.ahead
+        self._lock = journal.lock
+
+    # What is about to be loaded
+
+    def gather_instances(self, process: str, instances: Iterable[str]) -> None:
+        """Ask at once for what a wave of instances is to be made of."""
+        with self._lock:
+            self._ahead.gather_instances(process, instances)
+
+    def gather_commands(self, commands: Iterable[CommandRecord]) -> None:
+        """Ask at once for what a wave of commands is to be checked against."""
+        with self._lock:
+            self._ahead.gather_commands(commands)
+
+    # Of instances
+
+    def last_transition(self, process: str, instance: str) -> TransitionRecord | None:
+        """The newest transition of one instance."""
+        with self._lock:
+            return self._ahead.last_transition(process, instance)
+
+    def block_of(self, process: str, instance: str) -> Block | None:
+        """Why an instance takes nothing, if so."""
+        with self._lock:
+            return self._ahead.block_of(process, instance)
+
+    def held(
+        self, process: str, instance: str, limit: int
+    ) -> tuple[int, Block | None, list[int], int]:
+        """What is set aside for an instance.
+
+        Returns:
+            the highest position that is parked at it, why it takes nothing, the first positions
+            that wait for it, and the highest that does
+
+        """
+        ahead = self._ahead
+        with self._lock:
+            parked = ahead.last_parked(process, instance)
+            block, positions = ahead.read_waiting(process, instance, 0, limit)
+            return parked, block, positions, ahead.last_waiting(process, instance)
+
+    def waiting(self, process: str, instance: str, after: int, limit: int) -> list[int]:
+        """Positions of events that wait for an instance."""
+        with self._lock:
+            return self._ahead.read_waiting(process, instance, after, limit)[1]
+
+    def any_blocked(self, process: str) -> bool:
+        """Whether an instance of that process manager takes nothing, since something failed."""
+        with self._lock:
+            return self._ahead.any_blocked(process)
+
+    def read_index(self, process: str, field: str, value: str) -> list[str]:
+        """The instances whose learnt key has that value, in order of id."""
+        with self._lock:
+            return self._ahead.read_index(process, field, value)
+
+    def refusals_of(self, process: str, instance: str) -> list[RefusalRecord]:
+        """The refusals that an instance was not told of."""
+        with self._lock:
+            return [
+                one
+                for one in self._ahead.scan_refusals()
+                if (one.command.process, one.command.instance) == (process, instance)
+            ]
+
+    # Of aggregates
+
+    def read_stream(self, stream: str, after: int, limit: int) -> list[EventRecord]:
+        """Events of one stream in order of version, behind a version."""
+        with self._lock:
+            return self._ahead.read_stream(stream, after, limit)
+
+    def read_snapshot(self, stream: str) -> tuple[int, bytes] | None:
+        """The version and state of an aggregate's newest snapshot."""
+        with self._lock:
+            return self._ahead.read_snapshot(stream)
+
+    # Of the log
+
+    def read_log(self, after: int, limit: int) -> list[EventRecord]:
+        """Events in order of position; in the place of a damaged one stands an `UNREADABLE`."""
+        with self._lock:
+            try:
+                return self._ahead.read_log(after, limit)
+            except CorruptRecord:
+                # One of them, and the others must not suffer from it.
+                end = min(after + limit, self._ahead.last_position())
+                return [event_at(self._ahead, each) for each in range(after + 1, end + 1)]
+
+    # What the core asks
+
+    def event_at(self, position: int) -> EventRecord:
+        with self._lock:
+            return event_at(self._ahead, position)
+
+    def event_of(self, transition: TransitionRecord) -> EventRecord | None:
+        if not transition.position:
+            return None
+        with self._lock:
+            return self._ahead.event_at(transition.position)
+
+    def event_before(self, event: EventRecord) -> EventRecord | None:
+        # The id of a command from outside may be any text; the events that it made have no depth.
+        issue = place_of_issue(event.causation_id or "") if event.depth else None
+        if issue is None:
+            return None
+        with self._lock:
+            issuer = self._ahead.transition_at(issue.process, issue.instance, issue.version)
+        if issuer is None or all(one[0] != event.causation_id for one in issuer.commands):
+            return None
+        return self.event_of(issuer)
+
+    def refusal(self, sequence: int) -> RefusalRecord | None:
+        with self._lock:
+            return self._ahead.refusal_at(sequence)
+
+    def held_back(self, timer: TimerRecord) -> CommandRecord | None:
+        with self._lock:
+            return self._ahead.held_back(timer)
+
+    def transitions(self, process: str, instance: str) -> Iterator[TransitionRecord]:
+        # An instance is rebuilt when all that it handed over is durable.
+        return self._store.scan_transitions(process, instance)
+
+
+def event_at(reads: Reads, position: int) -> EventRecord:
+    """The event at a position; one of the type `UNREADABLE` if it is damaged or missing."""
+    error: StoreError
+    try:
+        found = reads.event_at(position)
+    except CorruptRecord as damage:
+        error = damage
+    else:
+        if found is not None:
+            return found
+        error = StoreError(f"the log has no event at position {position}; go back to a backup")
+    # Without its frames, which would know the record in turn, and a record is never looked at by
+    # Python's cycle collector.
+    error.__traceback__ = None
+    return EventRecord(
+        UNREADABLE, "", 0, 0, b"", f"position {position}", "", position=position, message=error
+    )
