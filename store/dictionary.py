@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left, insort
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from .errors import ClosedError
@@ -11,11 +12,33 @@ from .layout.schema import TABLES
 from .storage_engine import COMMITTED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from .storage_engine import Row, StorageEngine, Ticket
+    from .storage_engine import EngineSnapshot, Row, StorageEngine, Ticket
 
 __all__ = ["DictionaryEngine"]
+
+
+class _Snapshot:
+    """A copy of the tables. Satisfies `EngineSnapshot`."""
+
+    last_written = None
+
+    def __init__(self, tables: dict[str, dict[bytes, bytes]], keys: dict[str, list[bytes]]) -> None:
+        self._tables = {table: rows.copy() for table, rows in tables.items()}
+        self._keys = {table: there.copy() for table, there in keys.items()}
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        return self._tables[table].get(key)
+
+    def scan(self, table: str, start: bytes = b"", *, backwards: bool = False) -> Iterator[Row]:
+        rows, keys = self._tables[table], self._keys[table]
+        at = bisect_left(keys, start)
+        places = range(at - 1, -1, -1) if backwards else range(at, len(keys))
+        return ((keys[place], rows[keys[place]]) for place in places)
+
+    def count(self, table: str) -> int:
+        return len(self._tables[table])
 
 
 class DictionaryEngine:
@@ -28,6 +51,13 @@ class DictionaryEngine:
         self._keys: dict[str, list[bytes]] = {table: [] for table in TABLES}
         self._lock = threading.Lock()
         self._is_closed = False
+
+    def reopened(self) -> DictionaryEngine:
+        """Another engine on the same tables, for a store that is opened again; closes this one."""
+        self.close()
+        other = DictionaryEngine()
+        other._tables, other._keys, other._lock = self._tables, self._keys, self._lock
+        return other
 
     def check_usable(self) -> None:
         if self._is_closed:
@@ -70,6 +100,13 @@ class DictionaryEngine:
                     if there.pop(key, None) is not None:
                         del keys[bisect_left(keys, key)]
         return COMMITTED
+
+    @contextmanager
+    def snapshot(self) -> Iterator[EngineSnapshot]:
+        self.check_usable()
+        with self._lock:
+            copied = _Snapshot(self._tables, self._keys)
+        yield copied
 
     def close(self) -> None:
         self._is_closed = True

@@ -32,7 +32,9 @@ class KnownNames:
         self.fresh: list[tuple[NameKind, str]] = []
         """Names that the commit under way is the first to write."""
         for kind, name in names:
-            self._of_kind[kind].add(name)
+            # Of another kind is only what is damaged, which a check of the store reports.
+            if kind in self._of_kind:
+                self._of_kind[kind].add(name)
 
     def add(self, kind: NameKind, name: str) -> None:
         """Note a name that the table does not hold yet."""

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
+from .errors import StoreError
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
-    from .errors import StoreError
-
-__all__ = ["COMMITTED", "Row", "StorageEngine", "Ticket"]
+__all__ = ["COMMITTED", "EngineSnapshot", "Row", "StorageEngine", "Ticket"]
 
 Row: TypeAlias = tuple[bytes, bytes]
 """A key and its value."""
@@ -37,6 +38,37 @@ class Ticket(Struct, frozen=True):
 
 
 COMMITTED = Ticket("committed")
+
+
+class EngineSnapshot(Protocol):
+    """All tables as they are at one moment, for one thread that goes through them."""
+
+    @property
+    def last_written(self) -> int | None:
+        """When they were last written to, in microseconds; None of tables that are no file."""
+        ...
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """The value of a key, or None; of a key that no table could hold as well.
+
+        Raises:
+            DamagedStore: the engine cannot read it
+
+        """
+        ...
+
+    def scan(self, table: str, start: bytes = b"", *, backwards: bool = False) -> Iterator[Row]:
+        """Rows in order of their keys, from one key on; backwards, the rows below it.
+
+        Raises:
+            DamagedStore: the engine cannot read on
+
+        """
+        ...
+
+    def count(self, table: str) -> int:
+        """How many rows the engine says that a table has."""
+        ...
 
 
 class StorageEngine(Protocol):
@@ -91,6 +123,10 @@ class StorageEngine(Protocol):
             deletes: by table, keys; one that is not there is none the worse
 
         """
+        ...
+
+    def snapshot(self) -> AbstractContextManager[EngineSnapshot]:
+        """All tables as they are now, for as long as the block lasts; commits go on."""
         ...
 
     def close(self) -> None:

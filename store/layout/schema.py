@@ -24,7 +24,7 @@ from ..records import (
     TransitionRecord,
 )
 from .frames import NUMBER
-from .keys import Digest, Misshapen, Number, Parts, Text, digest, parse, told
+from .keys import Digest, Misshapen, Number, Parts, Text, digest, numbered, parse, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,9 +35,12 @@ __all__ = [
     "APPENDED",
     "BLOCKED",
     "COMMITS",
+    "DASHLESS",
     "DENSE",
     "FOR_PARTITIONS",
+    "INSTANCE",
     "LOOKALIKE",
+    "STREAM",
     "TABLES",
     "BlockRow",
     "CommandRow",
@@ -79,7 +82,7 @@ BLOCKED = NUMBER.pack(0)
 """Sorts before the positions of the events that wait behind a block."""
 
 COMMITS = b"commits"
-"""Stands in `meta`: how many commits there were, by which a commit whose answer was lost is told."""
+"""Stands in `meta`: how many commits there were, which tells a commit whose answer was lost."""
 
 LOOKALIKE = b"lookalike"
 """Stands in `meta` once an event was given an id that looks like one that the store makes."""
@@ -230,6 +233,12 @@ class Table(NamedTuple):
 
 
 _NAME, _STREAM, _PROCESS, _INSTANCE = map(Text, ("name", "stream", "process", "instance"))
+_ID_FIRST = (
+    Text("id", may_be_empty=True),
+    Text("kind"),
+    Text("name", may_be_empty=True),
+    Number("version"),
+)
 _POSITION, _PARKED = Number("position"), Table((Number("parking number"),), ParkedRow)
 FOR_PARTITIONS = ("partitions", "outgoing", "cursors")
 """Tables that are there, and empty: a store that is one of several will use them."""
@@ -239,9 +248,7 @@ TABLES: dict[str, Table] = {
     "log": Table((_POSITION,), EventRow),
     "transitions": Table((Number("transition number"),), TransitionRow),
     # An id's streams and instances are neighbours, however the ids of others are spread.
-    "ids": Table(
-        (Text("id", may_be_empty=True), Text("kind"), Text("name"), Number("version")), Positive
-    ),
+    "ids": Table(_ID_FIRST, Positive),
     "started": Table((_PROCESS, Number("transition number")), Name),
     "queue": Table((Number("sequence"),), CommandRow),
     "event_ids": Table((Text("event id"),), Positive),
@@ -279,9 +286,20 @@ def key_of(table: str, key: bytes) -> tuple[Any, ...]:
 def readable(table: str, key: bytes) -> str:
     """A key for people."""
     try:
-        return told(*_parsed(table, key))
+        parts, said = _parsed(table, key)
     except Misshapen:
         return key.decode("ascii", "backslashreplace")
+    if table == "ids":
+        one, kind, name, version = said
+        return f"{_named(one, kind, name)} version {version}"
+    return told(parts, said)
+
+
+def _named(one: str, kind: str, name: str) -> str:
+    """What a key in `ids` calls a stream or an instance, for people."""
+    if kind == INSTANCE:
+        return f"{name} {one}"
+    return f"{name}-{one}" if kind == STREAM else one + name
 
 
 def _parsed(table: str, key: bytes) -> tuple[Parts, tuple[Any, ...]]:
@@ -322,16 +340,19 @@ DENSE = APPENDED | {"ids"}
 """Tables from which nothing goes, and whose numbers have no gaps behind what comes before them."""
 
 
+STREAM, DASHLESS, INSTANCE = "s", "n", "i"
+"""Kinds of what has rows in `ids`. A name without a dash is not a stream's whose id is empty."""
+
+
 def stream_key(stream: str) -> bytes:
     """What the keys of a stream in `ids` begin with; a version follows."""
     category, dash, name = stream.partition("-")
-    # A name without a dash is not that of a stream whose id is empty.
-    return f"{name}\0{'s' if dash else 'n'}\0{category}\0".encode()
+    return f"{name}\0{STREAM if dash else DASHLESS}\0{category}\0".encode()
 
 
 def transitions_key(process: str, instance: str) -> bytes:
     """What the keys of an instance in `ids` begin with; a version follows."""
-    return f"{instance}\0i\0{process}\0".encode()
+    return f"{instance}\0{INSTANCE}\0{process}\0".encode()
 
 
 def started_key(process: str) -> bytes:
@@ -475,7 +496,7 @@ def parked_from_row(row: list[Any], parked_number: int) -> ParkedRecord:
 
 def timer_from_row(row: list[Any], key: bytes) -> TimerRecord:
     row[4] = _held(row[4])
-    return TimerRecord(NUMBER.unpack_from(key)[0], *row)
+    return TimerRecord(numbered(key[:8]), *row)
 
 
 def refusal_from_row(row: list[Any], sequence: int) -> RefusalRecord:

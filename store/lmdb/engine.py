@@ -5,23 +5,24 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from itertools import islice, takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import lmdb
 
+from ..errors import DamagedStore, StoreError
 from ..layout.schema import APPENDED
 from ..storage_engine import COMMITTED, Ticket
-from .environment import Environment
+from .environment import DATA_FILE, Environment
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-    from pathlib import Path
     from typing import TypeAlias
 
     from lmdb import _Database
 
-    from ..storage_engine import Row, StorageEngine
+    from ..storage_engine import EngineSnapshot, Row, StorageEngine
     from .environment import Durability
 
     Txn: TypeAlias = lmdb.Transaction[bytes]
@@ -32,12 +33,47 @@ PER_ROW = 1 << 12
 """Bytes that one row may take while a transaction changes the pages around it."""
 
 
+LONGEST_KEY = 511
+"""Bytes; LMDB does not look for a longer key."""
+
+
 class Snapshot(NamedTuple):
-    """The whole store at one moment."""
+    """The whole store in one read transaction. Satisfies `EngineSnapshot`."""
 
     env: lmdb.Environment
     txn: Txn
     tables: dict[str, _Database]
+
+    @property
+    def last_written(self) -> int:
+        return Path(self.env.path(), DATA_FILE).stat().st_mtime_ns // 1000
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        if not 0 < len(key) <= LONGEST_KEY:
+            return None
+        try:
+            return self.txn.get(key, db=self.tables[table])
+        except lmdb.Error as error:
+            raise _unreadable(error) from error
+
+    def scan(self, table: str, start: bytes = b"", *, backwards: bool = False) -> Iterator[Row]:
+        try:
+            with self.txn.cursor(self.tables[table]) as cursor:
+                if backwards:
+                    found = cursor.prev() if cursor.set_range(start) else cursor.last()
+                else:
+                    found = cursor.set_range(start)
+                if found:
+                    yield from cursor.iterprev() if backwards else cursor.iternext()
+        except lmdb.Error as error:
+            raise _unreadable(error) from error
+
+    def count(self, table: str) -> int:
+        return self.txn.stat(self.tables[table])["entries"]
+
+
+def _unreadable(error: lmdb.Error) -> DamagedStore:
+    return DamagedStore(f"LMDB cannot read on: {error}")
 
 
 class LmdbEngine:
@@ -109,7 +145,7 @@ class LmdbEngine:
         deletes: Mapping[str, Collection[bytes]],
     ) -> Ticket:
         environment = self.environment
-        environment.check_usable()
+        environment.check_writable()
         with self._write_lock:
             # Once more: it may have been closed while this waited.
             environment.check_usable()
@@ -123,7 +159,9 @@ class LmdbEngine:
                     continue
                 except lmdb.Error as error:
                     return Ticket("failed", environment.error(error, "committing"))
-                environment.shared_read.forget()
+                finally:
+                    # Also of one that was interrupted, which may be there.
+                    environment.shared_read.forget()
                 return COMMITTED
 
     def _write(
@@ -135,7 +173,9 @@ class LmdbEngine:
         for table, rows in puts.items():
             if table in APPENDED:
                 with txn.cursor(self._db[table]) as cursor:
-                    cursor.putmulti(rows.items(), append=True)
+                    consumed, added = cursor.putmulti(rows.items(), append=True)
+                if consumed != added:
+                    raise StoreError(f"rows for {table!r} do not come behind those that are there")
             else:
                 with txn.cursor(self._db[table]) as cursor:
                     # In order, so that neighbours on a page are written one after the other.
@@ -187,3 +227,4 @@ class LmdbEngine:
 
 if TYPE_CHECKING:
     _satisfies_the_seam: Callable[..., StorageEngine] = LmdbEngine
+    _is_a_snapshot: Callable[..., EngineSnapshot] = Snapshot

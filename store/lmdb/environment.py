@@ -292,10 +292,15 @@ class Environment:
         """A short read transaction, for a `with` block that yields to no other code."""
         return Reading(self.env, self._shared.gate)
 
-    def begin_write(self) -> lmdb.Transaction[bytes]:
+    def check_writable(self) -> None:
+        """As `check_usable`, and refuse to write to what is open for reading."""
+        self.check_usable()
         if self.read_only:
             raise ReadOnlyStore(f"the store at {self.path} is open for reading only")
-        return self.env.begin(write=True)
+
+    def begin_write(self) -> lmdb.Transaction[bytes]:
+        self.check_writable()
+        return self._shared.env.begin(write=True)
 
     def grow(self) -> None:
         """Make the map larger; no write transaction may be open.

@@ -1,4 +1,4 @@
-"""Checks what is about events and commands from outside: the log, its indexes, the checkpoints."""
+"""Checks what is about events and commands from outside: the log, their ids, the checkpoints."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..identifiers import event_id_at, place_of_event
 from ..layout.frames import number
-from ..layout.schema import FOR_PARTITIONS, LOOKALIKE, readable
+from ..layout.schema import COMMITS, FOR_PARTITIONS, LOOKALIKE, readable, stream_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,12 +18,18 @@ if TYPE_CHECKING:
 __all__ = ["check_events"]
 
 
-def check_events(inspection: Inspection, format_version: int) -> None:
-    """Go through all tables whose rows come of events."""
-    _check_meta(inspection, format_version)
+def check_events(inspection: Inspection, format_version: int, *, is_file: bool) -> None:
+    """Go through all tables whose rows come of events.
+
+    Args:
+        inspection: of the store
+        format_version: the one that is known
+        is_file: whether the store is one, which has a format and an id
+
+    """
+    _check_meta(inspection, format_version, is_file=is_file)
     inspection.read_names()
     _check_log(inspection)
-    _check_streams(inspection)
     for table in FOR_PARTITIONS:
         deque(inspection.rows(table), 0)
     for key, event_id, position in inspection.rows("event_ids"):
@@ -43,17 +49,19 @@ def check_events(inspection: Inspection, format_version: int) -> None:
             )
 
 
-def _check_meta(inspection: Inspection, format_version: int) -> None:
+def _check_meta(inspection: Inspection, format_version: int, *, is_file: bool) -> None:
     found = {name: row for _, name, row in inspection.rows("meta")}
     if found.get("format", format_version) != format_version:
         inspection.say("meta", b"format", f"is {found['format']}, and {format_version} is known")
     store_id = found.get("store_id", "0" * 32)
     if not (isinstance(store_id, str) and len(store_id) == 32):
         inspection.say("meta", b"store_id", f"is {store_id!r}, and not 32 hexadecimal digits")
-    for name in ("format", "store_id"):
+    if not isinstance(found.get(COMMITS.decode(), 0), int):
+        inspection.say("meta", COMMITS, f"is {found[COMMITS.decode()]!r}, and no number")
+    for name in ("format", "store_id") if is_file else ():
         if not inspection.has("meta", name.encode()):
             inspection.say("meta", name.encode(), "is missing")
-    for name in found.keys() - {"format", "store_id", LOOKALIKE.decode()}:
+    for name in found.keys() - {"format", "store_id", COMMITS.decode(), LOOKALIKE.decode()}:
         inspection.say("meta", name.encode(), "is no name of the format")
 
 
@@ -67,11 +75,10 @@ def _check_log(inspection: Inspection) -> None:
 
 
 def _of_event(inspection: Inspection, position: int, event: EventRow) -> Iterator[str]:
-    there = inspection.look("streams", event.stream.encode() + b"\0" + number(event.version))
+    there = inspection.look("ids", stream_key(event.stream) + number(event.version))
     if there != position:
         yield (
-            f"is version {event.version} of {event.stream}, and streams has "
-            f"{there or 'nothing'} there"
+            f"is version {event.version} of {event.stream}, and ids has {there or 'nothing'} there"
         )
     given = inspection.look("event_ids", event.id.encode())
     if event.event_id is None and given not in {None, position}:
@@ -94,29 +101,6 @@ def _of_event(inspection: Inspection, position: int, event: EventRow) -> Iterato
 def _evades(event: EventRow, given: int | None) -> bool:
     """Whether the store named it, out of the way of an id from outside."""
     return given is None and place_of_event(event.id) == (event.stream, event.version)
-
-
-def _check_streams(inspection: Inspection) -> None:
-    stream, before, position = "", 0, 0
-    for key, (name, version), at in inspection.rows("streams"):
-        if name != stream:
-            stream, before, position = name, 0, 0
-        inspection.say_gap("streams", key, key[:-8], before, version)
-        if at <= position:
-            inspection.say("streams", key, f"is at position {at}, before the version before it")
-        before, position = version, at
-        inspection.say_all("streams", key, _of_stream(inspection, (name, version), at))
-
-
-def _of_stream(inspection: Inspection, place: tuple[str, int], position: int) -> Iterator[str]:
-    event = inspection.event(position)
-    if event is None:
-        yield f"is at position {position}, which the log does not have"
-    elif (event.stream, event.version) != place:
-        yield (
-            f"is at position {position}, where the log has version {event.version} "
-            f"of {event.stream}"
-        )
 
 
 def _of_event_id(inspection: Inspection, event_id: str, position: int) -> Iterator[str]:
@@ -160,6 +144,6 @@ def _of_result(inspection: Inspection, command_id: str, result: ResultRow) -> It
 
 
 def _of_snapshot(inspection: Inspection, stream: str, snapshot: SnapshotRow) -> Iterator[str]:
-    key = stream.encode() + b"\0" + number(snapshot.version)
-    if not inspection.has("streams", key):
-        yield f"was made after {readable('streams', key)}, which is not there"
+    key = stream_key(stream) + number(snapshot.version)
+    if not inspection.has("ids", key):
+        yield f"was made after {readable('ids', key)}, which is not there"

@@ -6,8 +6,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-import lmdb
-
+from ..errors import DamagedStore
 from ..identifiers import place_of_event, place_of_issue
 from ..layout.frames import number
 from ..layout.keys import LAST, Misshapen, digest
@@ -15,17 +14,18 @@ from ..layout.schema import (
     CommandRow,
     EventRow,
     TransitionRow,
-    instance_key,
     key_of,
     readable,
     row_of,
+    stream_key,
+    transitions_key,
 )
 from ..records import NameKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..lmdb.engine import Snapshot
+    from ..storage_engine import EngineSnapshot
 
 __all__ = ["DamagedRow", "Enough", "Inspection", "StoreFinding"]
 
@@ -64,11 +64,10 @@ class Inspection:
 
     """
 
-    def __init__(self, snapshot: Snapshot, now: int, limit: int) -> None:
+    def __init__(self, snapshot: EngineSnapshot, now: int, limit: int) -> None:
         self._limit = limit
-        self.txn = snapshot.txn
-        self._get = snapshot.txn.get
-        self._tables = snapshot.tables
+        self._snapshot = snapshot
+        self._get = snapshot.get
         self.now = now
         self.checked: Counter[str] = Counter()
         self.findings: list[StoreFinding] = []
@@ -127,41 +126,44 @@ class Inspection:
         count = 0
         self.checked[table] = 0
         try:
-            with self.txn.cursor(self._tables[table]) as cursor:
-                for key, raw in cursor:
-                    count += 1
-                    self.checked[table] = count
-                    if key <= before:
-                        self.say(table, key, "comes after a key that is not below it")
-                    before = key
-                    try:
-                        said, row = key_of(table, key), row_of(table, key, raw)
-                    except Misshapen as error:
-                        self.say(table, key, str(error))
-                    else:
-                        yield key, said[0] if len(said) == 1 else said, row
-            entries = self.txn.stat(self._tables[table])["entries"]
-            if entries != count:
-                self.say(table, b"", f"LMDB counts {entries} rows, and {count} are there")
-        except lmdb.Error as error:
-            self.say(table, b"", f"LMDB cannot read on: {error}")
+            for key, raw in self._snapshot.scan(table):
+                count += 1
+                self.checked[table] = count
+                if key <= before:
+                    self.say(table, key, "comes after a key that is not below it")
+                before = key
+                try:
+                    said, row = key_of(table, key), row_of(table, key, raw)
+                except Misshapen as error:
+                    self.say(table, key, str(error))
+                else:
+                    yield key, said[0] if len(said) == 1 else said, row
+            counted = self._snapshot.count(table)
+            if counted != count:
+                self.say(table, b"", f"is said to have {counted} rows, and {count} are there")
+        except DamagedStore as error:
+            self.say(table, b"", str(error))
 
-    def keys(self, table: str, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """The raw rows whose keys are the prefix and eight bytes."""
-        with self.txn.cursor(self._tables[table]) as cursor:
-            if not cursor.set_range(prefix):
+    def transitions(self, process: str, instance: str) -> Iterator[TransitionRow]:
+        """The transitions of an instance that are there, in order of version.
+
+        Raises:
+            DamagedRow: one of them cannot be read, or where it is
+
+        """
+        prefix = transitions_key(process, instance)
+        for key, raw in self._snapshot.scan("ids", prefix):
+            if not key.startswith(prefix):
                 return
-            for key, raw in cursor:
-                if not key.startswith(prefix):
-                    return
-                if len(key) == len(prefix) + 8:
-                    yield key, raw
+            row = self.transition(self.read("ids", key, raw))
+            if row is not None:
+                yield row
 
     # Looking up
 
     def has(self, table: str, key: bytes) -> bool:
         """Whether there is a row, whatever it holds."""
-        return self._raw(table, key) is not None
+        return self._get(table, key) is not None
 
     def look(self, table: str, key: bytes) -> Any:
         """The row with that key, or None.
@@ -170,12 +172,8 @@ class Inspection:
             DamagedRow: there is one, and it cannot be read
 
         """
-        raw = self._raw(table, key)
+        raw = self._get(table, key)
         return None if raw is None else self.read(table, key, raw)
-
-    def _raw(self, table: str, key: bytes) -> bytes | None:
-        # LMDB refuses to look for keys that it could not hold.
-        return self._get(key, db=self._tables[table]) if 0 < len(key) <= 511 else None
 
     @staticmethod
     def read(table: str, key: bytes, raw: bytes) -> Any:
@@ -197,6 +195,13 @@ class Inspection:
         )
         return found
 
+    def transition(self, place: int) -> TransitionRow | None:
+        """The transition with a number."""
+        found: TransitionRow | None = (
+            self.look("transitions", number(place)) if 0 < place < 1 << 63 else None
+        )
+        return found
+
     def position_of(self, event_id: str) -> int:
         """Where the event with an id is, or 0."""
         given: int | None = self.look("event_ids", event_id.encode())
@@ -205,29 +210,27 @@ class Inspection:
         place = place_of_event(event_id)
         if place is None:
             return 0
-        key = place.stream.encode() + b"\0" + number(place.version)
-        position: int = self.look("streams", key) or 0
+        key = stream_key(place.stream) + number(place.version)
+        position: int = self.look("ids", key) or 0
         event = self.event(position)
         return position if event is not None and event.id == event_id else 0
 
     def last_transition(self, process: str, instance: str) -> TransitionRow | None:
         """The newest transition of an instance."""
-        prefix = instance_key(process, instance)
-        with self.txn.cursor(self._tables["transitions"]) as cursor:
-            found = cursor.prev() if cursor.set_range(prefix + LAST) else cursor.last()
-            if not found or cursor.key()[:-8] != prefix:
-                return None
-            row: TransitionRow = self.read("transitions", *cursor.item())
-            return row
+        prefix = transitions_key(process, instance)
+        for key, raw in self._snapshot.scan("ids", prefix + LAST, backwards=True):
+            return self.transition(self.read("ids", key, raw)) if key[:-8] == prefix else None
+        return None
 
     def is_issued(self, command_id: str) -> bool:
         """Whether the transition that a command's id names issued it."""
         issue = place_of_issue(command_id)
         if issue is None:
             return False
-        row: TransitionRow | None = self.look(
-            "transitions", instance_key(issue.process, issue.instance) + number(issue.version)
+        place: int | None = self.look(
+            "ids", transitions_key(issue.process, issue.instance) + number(issue.version)
         )
+        row = self.transition(place or 0)
         return row is not None and any(one[0] == command_id for one in row.commands)
 
     def problems_of_command(self, command: CommandRow) -> Iterator[str]:
@@ -246,14 +249,14 @@ class Inspection:
         """The process managers that have instances."""
         found: list[str] = []
         start = b"\0"
-        with self.txn.cursor(self._tables["transitions"]) as cursor:
-            while cursor.set_range(start):
-                name = cursor.key().partition(b"\0")[0]
-                found.append(name.decode(errors="replace"))
-                # Behind all that begin with the name and its end.
-                start = name + b"\x01"
+        while key := next((key for key, _ in self._snapshot.scan("started", start)), None):
+            name = key.partition(b"\0")[0]
+            found.append(name.decode(errors="replace"))
+            # Behind all that begin with the name and its end.
+            start = name + b"\1"
         return found
 
     def _last_number(self, table: str) -> int:
-        with self.txn.cursor(self._tables[table]) as cursor:
-            return int.from_bytes(cursor.key(), "big") if cursor.last() else 0
+        for key, _ in self._snapshot.scan(table, LAST + b"\0", backwards=True):
+            return int.from_bytes(key, "big")
+        return 0

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import lmdb
-
-from ..errors import CorruptRecord
-from ..lmdb.environment import DATA_FILE
+from ..errors import CorruptRecord, DamagedStore
+from ..layout.schema import readable
 from ..lmdb.store import FORMAT_VERSION, LmdbStore
 from .events import check_events
+from .histories import check_histories
 from .inspecting import Enough, Inspection, StoreFinding
 from .instances import check_instances
+from .learnt_keys import check_index
 from .work import check_work
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Mapping
 
+    from ..store import Store
+
 __all__ = ["Verification", "verify", "verify_open", "verify_path"]
+
+END_OF_TIME = 1 << 63
 
 LIMIT = 10_000
 """Findings after which it is clear enough that a store is damaged."""
@@ -57,14 +60,15 @@ def verify_path(path: str | os.PathLike[str], *, limit: int = LIMIT) -> Verifica
     try:
         store = LmdbStore(path, read_only=True)
     except CorruptRecord as error:
-        # The only record that is read at opening.
-        return Verification([StoreFinding("meta", "format", str(error))], {"meta": 1})
+        # The store cannot be opened without it, so nothing else can be looked at.
+        key = readable(error.table, error.key)
+        return Verification([StoreFinding(error.table, key, str(error))], {error.table: 1})
     with store:
         return verify_open(store, limit=limit)
 
 
 def verify_open(
-    store: LmdbStore,
+    store: Store,
     *,
     limit: int = LIMIT,
     now: int | None = None,
@@ -76,22 +80,25 @@ def verify_open(
         store: open for reading or writing; its writer goes on
         limit: most findings
         now: the time in microseconds: what was due before it may have gone. When it is not
-            given, it is when the file was last written to, since nothing has gone after that
+            given, it is when the file was last written to, since nothing has gone after that;
+            of a store in memory, all that was due may have gone then
         learnt: process, version of its state, and name of each field that is a learnt key
 
     """
     with store.snapshot() as snapshot:
+        written = snapshot.last_written
         if now is None:
-            now = Path(snapshot.env.path(), DATA_FILE).stat().st_mtime_ns // 1000
+            now = END_OF_TIME if written is None else written
         inspection = Inspection(snapshot, now, limit)
+        fields = set(learnt)
         try:
-            check_events(inspection, FORMAT_VERSION)
-            check_instances(inspection, set(learnt))
+            check_events(inspection, FORMAT_VERSION, is_file=written is not None)
+            check_index(inspection, fields)
+            check_histories(inspection, fields)
+            check_instances(inspection)
             check_work(inspection)
         except Enough:
             pass
-        except lmdb.Error as error:
-            inspection.findings.append(
-                StoreFinding("data.mdb", "", f"LMDB cannot read on: {error}")
-            )
+        except DamagedStore as error:
+            inspection.findings.append(StoreFinding("store", "", str(error)))
         return Verification(inspection.findings, inspection.checked)

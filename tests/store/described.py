@@ -26,14 +26,17 @@ __all__ = [
     "RefusalRow",
     "ResultRow",
     "SnapshotRow",
-    "Streamed",
+    "Started",
     "TimerRow",
     "TransitionRow",
+    "Versioned",
     "digest",
     "key_of",
     "number",
     "own_prefix",
     "row_of",
+    "version_at",
+    "version_of",
 ]
 
 Number = Annotated[int, Meta(ge=1)]
@@ -72,6 +75,9 @@ class EventRow(_Row):
 class TransitionRow(_Row):
     """In `transitions`."""
 
+    process: Name
+    instance: Name
+    version: Number
     time: int
     handler: Name
     is_complete: bool
@@ -170,8 +176,9 @@ _block: Callable[[bytes], Any] = msgspec.msgpack.Decoder(BlockRow).decode
 _DECODERS: Mapping[str, Callable[[bytes], Any]] = {
     "meta": msgspec.msgpack.Decoder(int | str).decode,
     "log": msgspec.msgpack.Decoder(EventRow).decode,
-    "streams": msgspec.msgpack.Decoder(Number).decode,
     "transitions": msgspec.msgpack.Decoder(TransitionRow).decode,
+    "ids": msgspec.msgpack.Decoder(Number).decode,
+    "started": msgspec.msgpack.Decoder(Name).decode,
     "queue": msgspec.msgpack.Decoder(CommandRow).decode,
     "event_ids": msgspec.msgpack.Decoder(Number).decode,
     "command_ids": msgspec.msgpack.Decoder(ResultRow).decode,
@@ -210,11 +217,20 @@ def row_of(table: str, key: bytes, raw: bytes) -> Any:
 # Keys
 
 
-class Streamed(NamedTuple):
-    """A key of `streams`."""
+class Versioned(NamedTuple):
+    """A key of `ids`."""
 
-    stream: str
+    id: str
+    kind: str
+    name: str
     version: int
+
+
+class Started(NamedTuple):
+    """A key of `started`."""
+
+    process: str
+    number: int
 
 
 class Owned(NamedTuple):
@@ -235,13 +251,25 @@ def own_prefix(process: str, instance: str) -> bytes:
     return process.encode() + b"\0" + instance.encode() + b"\0"
 
 
+def version_of(stream: str, version: int) -> bytes:
+    """The key in `ids` of a version of a stream."""
+    category, dash, own = stream.partition("-")
+    kind = "s" if dash else "n"
+    return b"\0".join(text.encode() for text in (own, kind, category, "")) + number(version)
+
+
+def version_at(process: str, instance: str, version: int) -> bytes:
+    """The key in `ids` of a version of an instance."""
+    return b"\0".join(text.encode() for text in (instance, "i", process, "")) + number(version)
+
+
 def digest(*parts: str) -> bytes:
     """What stands for several names in a key."""
     return blake2b(b"\0".join(part.encode() for part in parts), digest_size=16).digest()
 
 
 def key_of(table: str, key: bytes) -> Any:
-    """What a key says: a number, a text, a `Streamed`, an `Owned`; bytes where it has a digest.
+    """What a key says: a number, a text, or a tuple of such; bytes where it has a digest.
 
     Raises:
         Misshapen: it is not as the format has it
@@ -268,10 +296,17 @@ def _text(key: bytes) -> str:
     return key.decode()
 
 
-def _streamed(key: bytes) -> Streamed:
+def _versioned(key: bytes) -> Versioned:
+    one, kind, name, nothing = key[:-8].decode().split("\0")
+    if nothing or not kind:
+        raise Misshapen("has a key without an end of the name, or without a kind")
+    return Versioned(one, kind, name, _number(key[-8:]))
+
+
+def _started(key: bytes) -> Started:
     if key[-9:-8] != b"\0":
         raise Misshapen("has a key without an end of the name")
-    return Streamed(_text(key[:-9]), _number(key[-8:]))
+    return Started(_text(key[:-9]), _number(key[-8:]))
 
 
 def _named(key: bytes) -> str:
@@ -302,8 +337,9 @@ def _learnt(key: bytes) -> bytes:
 _PARSERS: Mapping[str, Callable[[bytes], Any]] = {
     "meta": _text,
     "log": _number,
-    "streams": _streamed,
-    "transitions": _owned,
+    "transitions": _number,
+    "ids": _versioned,
+    "started": _started,
     "queue": _number,
     "event_ids": _text,
     "command_ids": _text,

@@ -9,6 +9,7 @@ import pytest
 
 from procession.cli import main
 from procession.store import Append, EventRecord, LmdbStore, Step
+from tests.store.described import version_of
 
 
 @pytest.fixture
@@ -21,19 +22,19 @@ def path(tmp_path: Path) -> Path:
 
 def test_it_says_what_was_checked(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(path)]) == 0
-    assert capsys.readouterr().out == f"{path}: 5 records in 4 tables checked, 0 findings\n"
+    assert capsys.readouterr().out == f"{path}: 6 records in 4 tables checked, 0 findings\n"
 
 
 def test_it_prints_what_is_wrong_and_ends_with_1(
     path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with lmdb.Environment(str(path), max_dbs=32) as env:
-        streams = env.open_db(b"streams")
+        ids = env.open_db(b"ids")
         with env.begin(write=True) as txn:
-            txn.delete(b"shop::x-1\0" + (1).to_bytes(8, "big"), db=streams)
+            txn.delete(version_of("shop::x-1", 1), db=ids)
     assert main(["verify", str(path)]) == 1
     first, last = capsys.readouterr().out.splitlines()
-    assert first == "log 1: is version 1 of shop::x-1, and streams has nothing there"
+    assert first == "log 1: is version 1 of shop::x-1, and ids has nothing there"
     assert last.endswith("1 finding")
 
 

@@ -19,12 +19,14 @@ from procession.store import (
     CommandRecord,
     CommandResult,
     DamagedStore,
+    DictionaryEngine,
     EventRecord,
     LmdbStore,
     ParkedRecord,
     RefusalRecord,
     Step,
     StepExtras,
+    Store,
     StoreError,
     StoreFinding,
     TimerRecord,
@@ -35,6 +37,7 @@ from procession.store import (
 )
 from procession.store.layout.keys import digest
 from procession.store.layout.schema import FOR_PARTITIONS, TABLES
+from tests.store.described import version_at, version_of
 
 ORDERS = "Shop.Orders"
 LATER = 1 << 60
@@ -49,6 +52,14 @@ def number(value: int) -> bytes:
 
 def own(instance: str, last: int, process: str = ORDERS) -> bytes:
     return f"{process}\0{instance}\0".encode() + number(last)
+
+
+# The numbers of the transitions that `fill` makes.
+PLACES = {("o1", 1): 1, ("o1", 2): 2, ("o2", 1): 3, ("o2", 2): 4, ("o3", 1): 5, ("o4", 1): 6}
+
+
+def moves(instance: str, version: int) -> bytes:
+    return number(PLACES[instance, version])
 
 
 def event(stream: str, event_id: str = "", *, by: str | None = None, depth: int = 0) -> EventRecord:
@@ -102,7 +113,7 @@ def parked(
     return ParkedRecord(process, instance, cause, "ValueError", "no", 1, T, position, **also)
 
 
-def fill(store: LmdbStore) -> None:
+def fill(store: Store) -> None:
     """Rows in every table, as the runtime would write them."""
     queued, refused, held, stray = (issued("o1", 1, place) for place in range(4))
     retry = TimerRecord(LATER, ORDERS, "o3", "retry", "retry")
@@ -316,7 +327,7 @@ def test_a_key_that_cannot_be_one_is_named(sound: Path, table: str) -> None:
     assert table in {one.table for one in verify(sound)}
 
 
-@pytest.mark.parametrize("table", ["log", "queue", "parked", "decided", "refusals"])
+@pytest.mark.parametrize("table", ["log", "transitions", "queue", "parked", "decided", "refusals"])
 def test_a_last_key_that_is_no_number_has_the_store_refused(sound: Path, table: str) -> None:
     with Damage(sound) as damage:
         damage.move(table, damage.key(table, -1), b"\xff\xff")
@@ -343,7 +354,6 @@ def test_whatever_byte_of_whatever_record_is_changed_is_noticed_and_named(
     assert "does not match its checksum" in told(findings)
 
 
-X1 = b"shop::x-1\0"
 HELD = f"{ORDERS}-o1@1.2"
 
 
@@ -382,8 +392,27 @@ def stray_parked_at(damage: Damage) -> None:
 
 
 def stray_transition(damage: Damage) -> None:
-    row = damage.get("transitions", own("o1", 2))
-    damage.put("transitions", own("o1", 3), row)
+    row = damage.get("transitions", moves("o1", 2))
+    damage.put("transitions", number(7), [*row[:2], 3, *row[3:]])
+    damage.put("ids", x_moved("o1", 3), 7)
+
+
+def moved_transition(damage: Damage) -> None:
+    damage.move("transitions", number(6), number(8))
+    damage.put("ids", x_moved("o4", 1), 8)
+    damage.move("started", first(6), first(8))
+
+
+def x(version: int) -> bytes:
+    return version_of("shop::x-1", version)
+
+
+def x_moved(instance: str, version: int) -> bytes:
+    return version_at(ORDERS, instance, version)
+
+
+def first(place: int) -> bytes:
+    return ORDERS.encode() + b"\0" + number(place)
 
 
 def renumbered_parked(damage: Damage) -> None:
@@ -406,37 +435,98 @@ DAMAGES: list[tuple[str, Callable[[Damage], None], str]] = [
     ),
     (
         "a version of a stream is moved",
-        lambda d: d.move("streams", X1 + number(3), X1 + number(4)),
-        "streams shop::x-1 version 4: comes where 3 is missing",
+        lambda d: d.move("ids", x(3), x(4)),
+        "ids shop::x-1 version 4: comes where 3 is missing",
     ),
     (
         "a version of an instance is gone",
-        lambda d: d.delete("transitions", own("o1", 1)),
-        f"transitions {ORDERS} o1 version 2: comes where 1 is missing",
+        lambda d: d.delete("ids", x_moved("o1", 1)),
+        f"ids {ORDERS} o1 version 2: comes where 1 is missing",
     ),
     (
         "a version of an instance is moved",
-        lambda d: d.move("transitions", own("o2", 2), own("o2", 7)),
-        f"transitions {ORDERS} o2 version 7: comes where 2 is missing",
+        lambda d: d.move("ids", x_moved("o2", 2), x_moved("o2", 7)),
+        f"ids {ORDERS} o2 version 7: comes where 2 is missing",
+    ),
+    (
+        "a transition is gone",
+        lambda d: d.delete("transitions", number(3)),
+        "transitions 4: comes where 3 is missing",
+    ),
+    (
+        "a transition is moved",
+        moved_transition,
+        "transitions 8: comes where 6 is missing",
     ),
     ("a parking number is moved", renumbered_parked, "parked 9: comes where 8 is missing"),
     # The log and its indexes
     (
         "a stream's row is gone",
-        lambda d: d.delete("streams", X1 + number(3)),
-        "log 4: is version 3 of shop::x-1, and streams has nothing there",
+        lambda d: d.delete("ids", x(3)),
+        "log 4: is version 3 of shop::x-1, and ids has nothing there",
     ),
     (
         "a stream has a row too many",
-        lambda d: d.put("streams", X1 + number(4), 9),
-        "streams shop::x-1 version 4: is at position 9, which the log does not have",
+        lambda d: d.put("ids", x(4), 9),
+        "ids shop::x-1 version 4: is at position 9, which the log does not have",
     ),
     (
         "a stream's row leads elsewhere",
-        lambda d: d.put("streams", X1 + number(3), 1),
-        "streams shop::x-1 version 3: is at position 1, where the log has version 1 of shop::feed",
+        lambda d: d.put("ids", x(3), 1),
+        "ids shop::x-1 version 3: is at position 1, where the log has version 1 of shop::feed",
     ),
-    ("two events change places", swapped_events, "log 2: is version 2 of shop::x-1, and streams"),
+    (
+        "a stream's row leads back",
+        lambda d: d.put("ids", x(3), 1),
+        "ids shop::x-1 version 3: is at 1, before the version before it",
+    ),
+    (
+        "a stream has the id of another kind",
+        lambda d: d.move("ids", x(1), x(1).replace(b"\0s\0", b"\0n\0")),
+        "log 2: is version 1 of shop::x-1, and ids has nothing there",
+    ),
+    (
+        "an id is of a kind that is not known",
+        lambda d: d.put("ids", b"1\0x\0shop\0" + number(1), 1),
+        "version 1: is of kind x, which the format does not have",
+    ),
+    ("two events change places", swapped_events, "log 2: is version 2 of shop::x-1, and ids"),
+    # Transitions, their versions, and where instances start
+    (
+        "an instance's row is gone",
+        lambda d: d.delete("ids", x_moved("o4", 1)),
+        f"transitions 6: {ORDERS} o4 version 1: is transition 6, and ids has nothing there",
+    ),
+    (
+        "an instance has a row too many",
+        lambda d: d.put("ids", x_moved("o4", 2), 9),
+        f"ids {ORDERS} o4 version 2: is transition 9, which is not there",
+    ),
+    (
+        "an instance's row leads elsewhere",
+        lambda d: d.put("ids", x_moved("o4", 1), 5),
+        f"ids {ORDERS} o4 version 1: is transition 5, which is version 1 of {ORDERS} o3",
+    ),
+    (
+        "a start is gone",
+        lambda d: d.delete("started", first(5)),
+        f"transitions 5: {ORDERS} o3 version 1: is a first transition, and started has nothing",
+    ),
+    (
+        "a start is of another",
+        lambda d: d.put("started", first(5), "o4"),
+        f"transitions 5: {ORDERS} o3 version 1: is a first transition, and started has o4 for it",
+    ),
+    (
+        "a start is no first transition",
+        lambda d: d.put("started", first(2), "o1"),
+        f"started {ORDERS} transition number 2: is o1, and this is version 2 of {ORDERS} o1",
+    ),
+    (
+        "a start leads nowhere",
+        lambda d: d.put("started", first(9), "o9"),
+        f"started {ORDERS} transition number 9: is o9, whose first transition is not there",
+    ),
     (
         "an event's id is gone",
         lambda d: d.delete("event_ids", b"given"),
@@ -464,12 +554,12 @@ DAMAGES: list[tuple[str, Callable[[Damage], None], str]] = [
     ),
     (
         "a transition says another event's position",
-        lambda d: d.change("transitions", own("o1", 2), 11, 3),
+        lambda d: d.change("transitions", moves("o1", 2), 14, 3),
         "o1 version 2: was caused by shop::x-1@1 at position 3, where the log has shop::x-1@2",
     ),
     (
         "a transition says a position that does not exist",
-        lambda d: d.change("transitions", own("o1", 2), 11, 9),
+        lambda d: d.change("transitions", moves("o1", 2), 14, 9),
         "o1 version 2: was caused by shop::x-1@1 at position 9, where the log has nothing",
     ),
     (
@@ -527,21 +617,26 @@ DAMAGES: list[tuple[str, Callable[[Damage], None], str]] = [
         lambda d: d.delete("meta", b"store_id"),
         "meta store_id: is missing",
     ),
+    (
+        "the number of commits is none",
+        lambda d: d.put("meta", b"commits", "3"),
+        "meta commits: is '3', and no number",
+    ),
     ("an unknown name", lambda d: d.put("meta", b"colour", 1), "meta colour: is no name"),
     # Transitions and their causes
     (
         "a transition's cause never was",
-        lambda d: d.change("transitions", own("o2", 1), 3, "nothing"),
+        lambda d: d.change("transitions", moves("o2", 1), 6, "nothing"),
         "o2 version 1: was caused by nothing, which is no event",
     ),
     (
         "a timeout was not set",
-        lambda d: d.change("transitions", own("o1", 2), 3, "timeout:early"),
+        lambda d: d.change("transitions", moves("o1", 2), 6, "timeout:early"),
         "o1 version 2: was caused by timeout 'early', which was not set",
     ),
     (
         "a refused command was not issued",
-        lambda d: d.change("transitions", own("o1", 2), 3, f"{ORDERS}-o1@1.8"),
+        lambda d: d.change("transitions", moves("o1", 2), 6, f"{ORDERS}-o1@1.8"),
         "o1 version 2: was caused by the refusal of Shop.Orders-o1@1.8, which no transition",
     ),
     (
@@ -551,32 +646,32 @@ DAMAGES: list[tuple[str, Callable[[Damage], None], str]] = [
     ),
     (
         "an event is handled late and twice",
-        lambda d: d.change("transitions", own("o2", 2), 3, "shop::x-1@2"),
+        lambda d: d.change("transitions", moves("o2", 2), 6, "shop::x-1@2"),
         "o2 version 2: or one before it handled shop::x-1@2 a second time",
     ),
     (
         "what was seen goes back",
-        lambda d: d.change("transitions", own("o1", 1), 5, 3),
+        lambda d: d.change("transitions", moves("o1", 1), 8, 3),
         "o1 version 2: has seen up to 2, and the one before it up to 3",
     ),
     (
         "what was seen is not there yet",
-        lambda d: d.change("transitions", own("o3", 1), 5, 8),
+        lambda d: d.change("transitions", moves("o3", 1), 8, 8),
         "o3 version 1: has seen up to 8, and the log ends at 4",
     ),
     (
         "what was handled was not seen",
-        lambda d: d.change("transitions", own("o3", 1), 5, 1),
+        lambda d: d.change("transitions", moves("o3", 1), 8, 1),
         "o3 version 1: handled position 2, and says that it has seen up to 1",
     ),
     (
         "another chain",
-        lambda d: d.change("transitions", own("o3", 1), 4, "another"),
+        lambda d: d.change("transitions", moves("o3", 1), 7, "another"),
         "o3 version 1: has correlation id another, and its event has root",
     ),
     (
         "a command has another's id",
-        lambda d: d.change("transitions", own("o4", 1), 7, [["c", "Shop.Do.v1", b""]]),
+        lambda d: d.change("transitions", moves("o4", 1), 10, [["c", "Shop.Do.v1", b""]]),
         "o4 version 1: issued command c, whose id would be Shop.Orders-o4@1.0",
     ),
     # What is under way
@@ -735,7 +830,37 @@ def test_what_two_tables_do_not_agree_about_is_named(
 ) -> None:
     with Damage(sound) as changed:
         damage(changed)
-    assert expected in told(verify(sound))
+    findings = verify(sound)
+    assert expected in told(findings)
+    in_file = [one for one in findings if one.problem != "is missing"]
+    assert verify_open(in_memory(sound), now=T).findings == in_file
+
+
+def in_memory(path: Path) -> Store:
+    """The same rows in dictionaries."""
+    engine = DictionaryEngine()
+    with LmdbStore(path, read_only=True) as store, store.snapshot() as snapshot:
+        engine.commit({table: dict(snapshot.scan(table)) for table in TABLES}, {})
+    return Store(engine)
+
+
+def test_a_store_in_memory_is_found_sound_and_checked_whole() -> None:
+    store = Store(DictionaryEngine())
+    fill(store)
+    found = verify_open(store, now=T)
+    assert told(found.findings) == ""
+    assert {table for table, count in found.checked.items() if count} == {*USED}
+
+
+def test_a_damaged_row_of_a_store_in_memory_is_named() -> None:
+    engine = DictionaryEngine()
+    store = Store(engine)
+    fill(store)
+    engine.commit({"log": {number(2): b"\0\0\0\0damaged"}}, {"timers": [timeout_key("late")]})
+    assert told(verify_open(store).findings) == (
+        "log 2: does not match its checksum: it was changed after it was written"
+    )
+    assert "late of Shop.Orders o1 is missing" in told(verify_open(store, now=T).findings)
 
 
 def test_a_record_that_leads_to_a_damaged_one_is_no_finding_of_its_own(sound: Path) -> None:

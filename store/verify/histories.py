@@ -1,0 +1,264 @@
+"""Checks what is found by its version: streams and instances, and what each instance went through.
+
+Transitions are numbered in the order in which they were made, so those of one instance lie apart;
+`ids` has them side by side.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..identifiers import command_id_at, is_issued_by
+from ..layout.frames import number
+from ..layout.schema import (
+    DASHLESS,
+    INSTANCE,
+    STREAM,
+    started_key,
+    stream_key,
+    timer_key,
+    transitions_key,
+)
+from ..records import TimerRecord
+from .inspecting import DamagedRow
+from .learnt_keys import not_in_index
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..layout.schema import TransitionRow
+    from .inspecting import Inspection
+    from .learnt_keys import Learnt
+
+__all__ = ["check_histories"]
+
+BY_PEOPLE = {"refresh", "operator"}
+"""Causes of transitions that nothing in the store stands behind."""
+
+
+def check_histories(inspection: Inspection, learnt: Learnt) -> None:
+    """Go through the transitions by their numbers, and through streams and instances by versions.
+
+    Args:
+        inspection: of the store
+        learnt: process, version of its state, and name of each field that is a learnt key
+
+    """
+    _check_transitions(inspection)
+    for key, (process, place), instance in inspection.rows("started"):
+        inspection.say_all("started", key, _of_started(inspection, process, place, instance))
+    _check_ids(inspection, learnt)
+
+
+# By number
+
+
+def _check_transitions(inspection: Inspection) -> None:
+    before = 0
+    for key, place, row in inspection.rows("transitions"):
+        inspection.say_gap("transitions", key, b"", before, place)
+        before = place
+        inspection.say_all("transitions", key, _named(row, _of_transition(inspection, place, row)))
+        inspection.say_unknown("transitions", key, "process", row.process)
+        for _, kind, _ in row.commands:
+            inspection.say_unknown("transitions", key, "command", kind)
+
+
+def _named(row: TransitionRow, problems: Iterator[str]) -> Iterator[str]:
+    """A number tells people nothing, so the instance is said with it."""
+    for problem in problems:
+        yield f"{row.process} {row.instance} version {row.version}: {problem}"
+
+
+def _of_transition(inspection: Inspection, place: int, row: TransitionRow) -> Iterator[str]:
+    for which, (command_id, _, _) in enumerate(row.commands):
+        expected = command_id_at(row.process, row.instance, row.version, which)
+        if command_id != expected:
+            yield f"issued command {command_id}, whose id would be {expected}"
+    if row.seen > inspection.last_position:
+        yield f"has seen up to {row.seen}, and the log ends at {inspection.last_position}"
+    key = transitions_key(row.process, row.instance) + number(row.version)
+    there = inspection.look("ids", key)
+    if there != place:
+        yield f"is transition {place}, and ids has {there or 'nothing'} there"
+    if row.version == 1:
+        begun = inspection.look("started", started_key(row.process) + number(place))
+        if begun != row.instance:
+            yield f"is a first transition, and started has {begun or 'nothing'} for it"
+
+
+def _of_started(inspection: Inspection, process: str, place: int, instance: str) -> Iterator[str]:
+    row = inspection.transition(place)
+    if row is None:
+        yield f"is {instance}, whose first transition is not there"
+    elif (row.process, row.instance, row.version) != (process, instance, 1):
+        yield f"is {instance}, and this is version {row.version} of {row.process} {row.instance}"
+
+
+# By version
+
+
+class _History:
+    """What is kept of one instance while its transitions pass by."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.seen = 0
+        self.handled = 0
+        # Positions that came after higher ones; all others came once, since each was the highest.
+        self.late: set[int] = set()
+        self.place = 0
+        self.last: TransitionRow | None = None
+
+
+def _check_ids(inspection: Inspection, learnt: Learnt) -> None:
+    prefix, before, place, history = b"", 0, 0, _History()
+    for key, (_, kind, _, version), at in inspection.rows("ids"):
+        if key[:-8] != prefix:
+            _end(inspection, history, learnt)
+            prefix, before, place, history = key[:-8], 0, 0, _History()
+        inspection.say_gap("ids", key, prefix, before, version)
+        if at <= place:
+            inspection.say("ids", key, f"is at {at}, before the version before it")
+        before, place = version, at
+        if kind == INSTANCE:
+            inspection.say_all("ids", key, _of_instance(inspection, key, at))
+            _pass_by(inspection, history, key, at)
+        elif kind in {STREAM, DASHLESS}:
+            inspection.say_all("ids", key, _of_stream(inspection, key, at))
+        else:
+            inspection.say("ids", key, f"is of kind {kind}, which the format does not have")
+    _end(inspection, history, learnt)
+
+
+def _of_stream(inspection: Inspection, key: bytes, position: int) -> Iterator[str]:
+    event = inspection.event(position)
+    if event is None:
+        yield f"is at position {position}, which the log does not have"
+    elif stream_key(event.stream) + number(event.version) != key:
+        yield (
+            f"is at position {position}, where the log has version {event.version} "
+            f"of {event.stream}"
+        )
+
+
+def _of_instance(inspection: Inspection, key: bytes, place: int) -> Iterator[str]:
+    row = inspection.transition(place)
+    if row is None:
+        yield f"is transition {place}, which is not there"
+    elif transitions_key(row.process, row.instance) + number(row.version) != key:
+        yield (
+            f"is transition {place}, which is version {row.version} of {row.process} {row.instance}"
+        )
+
+
+# What an instance went through
+
+
+def _pass_by(inspection: Inspection, history: _History, key: bytes, place: int) -> None:
+    """The next transition of an instance."""
+    try:
+        row = inspection.transition(place)
+    except DamagedRow:
+        row = None
+    if row is None or transitions_key(row.process, row.instance) + number(row.version) != key:
+        # It is reported; nothing can be said of what it did.
+        history.last = None
+        return
+    if row.version != history.version + 1:
+        history.last = None
+    problems = _of_next(inspection, history, row)
+    inspection.say_all("transitions", number(place), _named(row, problems))
+    history.version, history.seen, history.place, history.last = row.version, row.seen, place, row
+
+
+def _of_next(inspection: Inspection, history: _History, row: TransitionRow) -> Iterator[str]:
+    if row.seen < history.seen:
+        yield f"has seen up to {row.seen}, and the one before it up to {history.seen}"
+    cause, last = row.cause, history.last
+    if row.position:
+        event = inspection.event(row.position)
+        if event is None or event.id != cause:
+            yield (
+                f"was caused by {cause} at position {row.position}, where the log has "
+                f"{'nothing' if event is None else event.id}"
+            )
+        else:
+            yield from _of_handled(inspection, history, row.position, row)
+        return
+    if cause in BY_PEOPLE:
+        return
+    kind, _, name = cause.partition(":")
+    if kind == "timeout" and last is not None and name in (last.timers or {}):
+        return
+    position = inspection.position_of(cause)
+    if position:
+        yield from _of_handled(inspection, history, position, row)
+    elif kind == "timeout":
+        # If the one before could not be read, it cannot be told what it had set.
+        if last is not None or row.version == 1:
+            yield f"was caused by timeout {name!r}, which was not set"
+    elif not is_issued_by(cause, row.process, row.instance):
+        yield f"was caused by {cause}, which is no event, timeout or command of the instance"
+    elif not inspection.is_issued(cause):
+        yield f"was caused by the refusal of {cause}, which no transition issued"
+
+
+def _of_handled(
+    inspection: Inspection, history: _History, position: int, row: TransitionRow
+) -> Iterator[str]:
+    event = inspection.event(position)
+    assert event is not None
+    if position > row.seen:
+        yield f"handled position {position}, and says that it has seen up to {row.seen}"
+    if event.correlation_id != row.correlation_id:
+        yield f"has correlation id {row.correlation_id}, and its event has {event.correlation_id}"
+    if position > history.handled:
+        history.handled = position
+    elif position in history.late:
+        yield f"handled {row.cause} once more"
+    else:
+        history.late.add(position)
+
+
+def _end(inspection: Inspection, history: _History, learnt: Learnt) -> None:
+    """All transitions of an instance have passed by."""
+    last, key = history.last, number(history.place)
+    if last is None:
+        return
+    if history.late:
+        problems = _handled_twice(inspection, last, history.late)
+        inspection.say_all("transitions", key, _named(last, problems))
+    _say_lost_timers(inspection, last)
+    inspection.say_all("transitions", key, _named(last, not_in_index(inspection, last, learnt)))
+
+
+def _handled_twice(inspection: Inspection, last: TransitionRow, late: set[int]) -> Iterator[str]:
+    """What came late may have come before, when it was the highest."""
+    seen: set[int] = set()
+    for row in inspection.transitions(last.process, last.instance):
+        cause = row.cause
+        position = row.position or (0 if cause in BY_PEOPLE else inspection.position_of(cause))
+        if position in late and position in seen:
+            yield f"or one before it handled {cause} a second time"
+        if position in late:
+            seen.add(position)
+
+
+def _say_lost_timers(inspection: Inspection, last: TransitionRow) -> None:
+    """What is due later has a row; one that was due may have been taken away by now."""
+    process, instance = last.process, last.instance
+    for name, due in (last.timers or {}).items():
+        if due <= inspection.now:
+            continue
+        keys = [
+            timer_key(TimerRecord(due, process, instance, name, kind))
+            for kind in ("timeout", "command")
+        ]
+        if not any(inspection.has("timers", key) for key in keys):
+            inspection.say(
+                "timers",
+                keys[is_issued_by(name, process, instance)],
+                f"{name} of {process} {instance} is missing, which is due as its newest transition "
+                f"says",
+            )

@@ -1,0 +1,88 @@
+"""Checks learnt keys: the index against the states, in both directions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..layout.keys import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TypeAlias
+
+    from ..layout.schema import TransitionRow
+    from .inspecting import Inspection
+
+    Learnt: TypeAlias = set[tuple[str, int, str]]
+
+__all__ = ["check_index", "not_in_index"]
+
+
+def check_index(inspection: Inspection, learnt: Learnt) -> None:
+    """Go through the index.
+
+    Args:
+        inspection: of the store
+        learnt: process, version of its state, and name of each field that is known to be a
+            learnt key; those that the index shows to be are added
+
+    """
+    processes = inspection.processes()
+    for key, _, _ in inspection.rows("index"):
+        inspection.say_all("index", key, _of_index(inspection, key, processes, learnt))
+
+
+def _of_index(
+    inspection: Inspection, key: bytes, processes: list[str], learnt: Learnt
+) -> Iterator[str]:
+    """Some state of that instance has such a value; notes of which process and field it is."""
+    wanted, instance = key[:16], key[16:].decode()
+    for process in processes:
+        last = inspection.last_transition(process, instance)
+        if last is None:
+            continue
+        field = _field_of(wanted, process, last)
+        if field is not None:
+            learnt.add((process, last.state_version, field))
+            return
+        # What an older version of the class wrote stays, and does no harm.
+        for older in inspection.transitions(process, instance):
+            if older.state_version != last.state_version and _field_of(wanted, process, older):
+                return
+    yield f"is for a value that no state of {instance} has"
+
+
+def _field_of(wanted: bytes, process: str, row: TransitionRow) -> str | None:
+    for field, text in _texts(row).items():
+        if digest(process, field, text) == wanted:
+            return field
+    return None
+
+
+def _texts(row: TransitionRow) -> dict[str, str]:
+    """The fields of a state by which an instance could be found."""
+    try:
+        state: dict[str, Any] = msgspec.msgpack.decode(row.state, type=dict[str, Any])
+    except msgspec.DecodeError:
+        # The row's checksum matches, so it was written like this; it can have no keys.
+        return {}
+    return {
+        field: str(value)
+        for field, value in state.items()
+        if (isinstance(value, str) and value)
+        or (isinstance(value, int) and not isinstance(value, bool))
+    }
+
+
+def not_in_index(inspection: Inspection, last: TransitionRow, learnt: Learnt) -> Iterator[str]:
+    """Whether the index finds an instance by what its newest transition says."""
+    if not learnt:
+        return
+    name = last.instance.encode()
+    for field, text in _texts(last).items():
+        if (last.process, last.state_version, field) in learnt and not inspection.has(
+            "index", digest(last.process, field, text) + name
+        ):
+            yield f"has {field}={text!r}, and the index does not find it by that"
