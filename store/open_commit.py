@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from .errors import StoreError
 from .identifiers import EVADES, event_id_at, place_of_event
 from .layout.frames import frame, number, unframe
 from .layout.keys import digest, numbered
@@ -38,10 +39,9 @@ from .layout.schema import (
     transition_to_row,
     transitions_key,
 )
-from .reads import Reads
+from .reads import HIGHEST, Reads, number_asked_for
 from .records import (
     FROM_OUTSIDE,
-    CommandResult,
     Committed,
     Conflict,
     Duplicate,
@@ -50,13 +50,14 @@ from .records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from .names import KnownNames
     from .records import (
         Append,
         CommandRecord,
         EventRecord,
+        NameKind,
         Outcome,
         ParkedRecord,
         Step,
@@ -118,6 +119,7 @@ class OpenCommit(Reads):
         self._transitions = self._changes["transitions"]
         self._ids = self._changes["ids"]
         self._known_ids = self._known["ids"]
+        self._is_broken = False
         self.steps = 0
         """Steps that were handed over and left a trace."""
         self.size = 0
@@ -144,7 +146,14 @@ class OpenCommit(Reads):
     def net_effect(
         self, checkpoints: Mapping[str, int]
     ) -> tuple[dict[str, dict[bytes, bytes]], dict[str, list[bytes]]]:
-        """The rows to put and the keys to delete, by table."""
+        """The rows to put and the keys to delete, by table.
+
+        Raises:
+            StoreError: a step could be laid in only in part, and the commit must be dropped
+
+        """
+        if self._is_broken:
+            raise StoreError("a step of the commit failed after part of it was handed over")
         for sequence, command in self._queued.items():
             self._put("queue", number(sequence), command_to_row(command))
         for router, position in checkpoints.items():
@@ -198,7 +207,7 @@ class OpenCommit(Reads):
     def read_queue(self, after: int, limit: int) -> list[CommandRecord]:
         gone = self._changes["queue"]
         rows = self._engine.range(
-            "queue", number(after + 1), number((1 << 64) - 1), limit + len(gone)
+            "queue", number_asked_for(after + 1), number(HIGHEST), limit + len(gone)
         )
         durable = [
             command_from_row(unframe(raw, "queue", key), numbered(key))
@@ -207,6 +216,10 @@ class OpenCommit(Reads):
         ]
         found = durable + [one for place, one in self._queued.items() if place > after]
         return list(islice(sorted(found, key=lambda one: one.sequence), limit))
+
+    def scan_names(self) -> Iterator[tuple[NameKind, str]]:
+        yield from super().scan_names()
+        yield from tuple(self._names.fresh)
 
     def _may_wait(self) -> bool:
         return self.counters.any_waiting
@@ -247,8 +260,8 @@ class OpenCommit(Reads):
     def _page(self, table: str, prefix: bytes, after: int, limit: int) -> list[Row]:
         if table not in DENSE:
             return super()._page(table, prefix, after, limit)
-        end = prefix + number((1 << 64) - 1)
-        rows = self._engine.range(table, prefix + number(after + 1), end, max(0, limit))
+        start, end = prefix + number_asked_for(after + 1), prefix + number(HIGHEST)
+        rows = self._engine.range(table, start, end, max(0, limit))
         place = numbered(rows[-1][0]) if rows else after
         changes = self._changes[table]
         while len(rows) < limit:
@@ -260,7 +273,7 @@ class OpenCommit(Reads):
             rows.append((key, raw))
         return rows
 
-    def _last(self, table: str, prefix: bytes, below: int = (1 << 64) - 1) -> int:
+    def _last(self, table: str, prefix: bytes, below: int = HIGHEST) -> int:
         if table not in DENSE:
             return super()._last(table, prefix, below)
         known, place = self._known[table], 1
@@ -268,9 +281,7 @@ class OpenCommit(Reads):
         while known.get(prefix + number(place)) is not None:
             place += 1
         if place == 1 or prefix + number(place) not in known:
-            rows = self._engine.range(
-                table, prefix, prefix + number(below), 1, backwards=True
-            )
+            rows = self._engine.range(table, prefix, prefix + number(below), 1, backwards=True)
             place = max(place, numbered(rows[0][0]) + 1 if rows else 1)
             while self._changes[table].get(prefix + number(place)) is not None:
                 place += 1
@@ -285,24 +296,27 @@ class OpenCommit(Reads):
             return refusal
         # The checks above changed nothing.
         transition, append, extras = step.transition, step.append, step.extras
-        if step.take and self._queued.pop(step.take, None) is None:
-            self._delete("queue", number(step.take))
-        if transition is not None:
-            self._write_transition(step, transition)
-        if append is not None and append.events:
-            self._write_events(append)
-        if step.enqueue:
-            self._enqueue(step.enqueue)
-        if step.result is not None:
-            self._write_result(step)
-        if step.park is not None:
-            self._write_parked(step.park)
-        if step.wait:
-            self._set("waiting", instance_key(step.process, step.instance) + number(step.wait), 0)
-            self.counters.any_waiting = True
-            self._names.add_process(step.process)
-        if extras is not None:
-            self._write_extras(step, extras)
+        try:
+            if step.take and self._queued.pop(step.take, None) is None:
+                self._delete("queue", number(step.take))
+            if transition is not None:
+                self._write_transition(step, transition)
+            if append is not None and append.events:
+                self._write_events(append)
+            if step.enqueue:
+                self._enqueue(step.enqueue)
+            if step.result is not None:
+                self._write_result(step)
+            if step.park is not None:
+                self._write_parked(step.park)
+            if step.wait:
+                self._let_wait(step.process, step.instance, step.wait)
+            if extras is not None:
+                self._write_extras(step, extras)
+        except BaseException:
+            # Part of the step is laid in, which must not become durable.
+            self._is_broken = True
+            raise
         self.steps += 1
         return _COMMITTED
 
@@ -393,8 +407,16 @@ class OpenCommit(Reads):
     def _refuse_extras(self, step: Step, extras: StepExtras) -> Duplicate | None:
         """Whether what the step is for is gone: then it was done before."""
         for table, key in _taken(step, extras):
-            if self._get(table, key) is None:
+            raw = self._get(table, key)
+            if raw is None:
                 return Duplicate()
+            if table == "parked":
+                # It is read again when it moves; if it is damaged, that is told before.
+                parked = parked_from_row(unframe(raw, table, key), extras.unpark)
+                at = parked_at_key(parked)
+                there = self._get("parked_at", at) if parked.position else None
+                if there is not None:
+                    unframe(there, "parked_at", at)
         return None
 
     # What a step writes
@@ -409,7 +431,9 @@ class OpenCommit(Reads):
         self._point_at(transitions_key(process, instance) + number(version), place)
         self.size += len(raw)
         if version == 1:
-            self._put("started", started_key(process) + key, instance)
+            key = started_key(process) + key
+            self._put("started", key, instance)
+            insort(self._sorted["started"], key)
         self._names.add_process(process)
         for command in record.commands:
             if command[1] not in self._known_commands:
@@ -511,9 +535,7 @@ class OpenCommit(Reads):
             self._names.add_process(timer.process)
             self._note_command(timer.command)
         for process, instance, position in extras.waits:
-            self._set("waiting", instance_key(process, instance) + number(position), 0)
-            self.counters.any_waiting = True
-            self._names.add_process(process)
+            self._let_wait(process, instance, position)
         blocked = instance_key(step.process, step.instance) + BLOCKED
         if extras.unblock and self._get("waiting", blocked) is not None:
             self._delete("waiting", blocked)
@@ -535,6 +557,11 @@ class OpenCommit(Reads):
         if extras.snapshot is not None:
             assert step.append is not None
             self._put("snapshots", step.append.stream.encode(), list(extras.snapshot))
+
+    def _let_wait(self, process: str, instance: str, position: int) -> None:
+        self._set("waiting", instance_key(process, instance) + number(position), 0)
+        self.counters.any_waiting = True
+        self._names.add_process(process)
 
     def _decide(self, extras: StepExtras) -> None:
         """Move what was parked to what was decided; it may be parked again from now on."""

@@ -7,11 +7,12 @@ who wants a bounded batch at once; `limit` is the most rows.
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import StoreError
 from .identifiers import place_of_event
-from .layout.frames import NUMBER, number, unframe
+from .layout.frames import NUMBER, no_number, number, unframe
 from .layout.keys import LAST, digest, numbered
 from .layout.schema import (
     BLOCKED,
@@ -45,16 +46,32 @@ if TYPE_CHECKING:
     )
     from .storage_engine import Row
 
-__all__ = ["Reads"]
+__all__ = ["HIGHEST", "Reads", "number_asked_for"]
 
 T = TypeVar("T")
 K = TypeVar("K")
+
+HIGHEST = (1 << 64) - 1
+"""The highest number that a key can have."""
 
 FIRST_PAGE = 4
 """Rows that a scan reads at first: what is looked for is often the next one."""
 
 PAGE = 256
 """Rows that a scan reads at a time after that."""
+
+
+def number_asked_for(value: int) -> bytes:
+    """A number in a key, as a caller gave it.
+
+    Raises:
+        InvalidName: no key can have it
+
+    """
+    try:
+        return number(value)
+    except struct.error as error:
+        raise no_number(error) from error
 
 
 class Reads:
@@ -139,7 +156,11 @@ class Reads:
     def read_stream(self, stream: str, after: int, limit: int) -> list[EventRecord]:
         """As `scan_stream`, at most so many."""
         prefix = stream_key(stream)
-        if self._get("ids", prefix + number(after + 1)) is None:
+        try:
+            key = prefix + number(after + 1)
+        except struct.error as error:
+            raise no_number(error) from error
+        if self._get("ids", key) is None:
             # Most streams that are asked for are new ones.
             return []
         positions = self._numbers_in_ids(prefix, after, limit)
@@ -158,7 +179,10 @@ class Reads:
 
     def transition_at(self, process: str, instance: str, version: int) -> TransitionRecord | None:
         """The transition that brought one instance to a version."""
-        key = transitions_key(process, instance) + number(version)
+        try:
+            key = transitions_key(process, instance) + number(version)
+        except struct.error as error:
+            raise no_number(error) from error
         raw = self._get("ids", key)
         if raw is None:
             return None
@@ -187,12 +211,13 @@ class Reads:
     def scan_instances(
         self, process: str, after: int = 0
     ) -> Iterator[tuple[str, TransitionRecord]]:
-        """Instances of one process manager in the order in which they started, each with its
-        newest transition; `after` is the number of a first transition.
+        """Instances of one process manager in the order in which they started.
+
+        Each comes with its newest transition; `after` is the number of a first transition.
         """
         prefix = started_key(process)
         for key, raw in self._scan_rows(
-            "started", prefix + number(after + 1), last_of_process(process)
+            "started", prefix + number_asked_for(after + 1), last_of_process(process)
         ):
             instance = str(unframe(raw, "started", key))
             last = self.last_transition(process, instance)
@@ -285,13 +310,16 @@ class Reads:
             return None, []
         prefix = instance_key(process, instance)
         # The block, if there is one, comes before what waits behind it.
-        rows = self._range("waiting", prefix + BLOCKED, prefix + LAST, limit + 1 if not after else 1)
+        rows = self._range(
+            "waiting", prefix + BLOCKED, prefix + LAST, limit + 1 if not after else 1
+        )
         block = None
         if rows and not numbered(rows[0][0]):
             key, raw = rows.pop(0)
             block = Block(*unframe(raw, "waiting", key))
         if after:
-            rows = self._range("waiting", prefix + number(after + 1), prefix + LAST, limit)
+            start = prefix + number_asked_for(after + 1)
+            rows = self._range("waiting", start, prefix + LAST, limit)
         for key, raw in rows[:limit]:
             unframe(raw, "waiting", key)
         return block, [numbered(key) for key, _ in rows[:limit]]
@@ -319,7 +347,7 @@ class Reads:
 
     def scan_timers(self, until: int, after: bytes = b"") -> Iterator[tuple[bytes, TimerRecord]]:
         """Timers due at or before `until`, in order of time, each with the key to go on after."""
-        end = number(until) + LAST * 3
+        end = number_asked_for(until) + LAST * 3
         for key, raw in self._scan_rows("timers", after + b"\0" if after else b"", end):
             yield key, timer_from_row(unframe(raw, "timers", key), key)
 
@@ -375,7 +403,7 @@ class Reads:
 
     def _one(self, table: str, place: int, made: Callable[[Any, int], T]) -> T | None:
         """The record whose key is a number."""
-        key = number(place)
+        key = number_asked_for(place)
         raw = self._get(table, key)
         return None if raw is None else made(unframe(raw, table, key), place)
 
@@ -393,7 +421,9 @@ class Reads:
 
     def _numbers_in_ids(self, prefix: bytes, after: int, limit: int) -> list[int]:
         """The places of events or transitions, by their versions."""
-        return [int(unframe(raw, "ids", key)) for key, raw in self._page("ids", prefix, after, limit)]
+        return [
+            int(unframe(raw, "ids", key)) for key, raw in self._page("ids", prefix, after, limit)
+        ]
 
     def _scan(
         self, table: str, prefix: bytes, after: int, made: Callable[[Any, int], T]
@@ -426,9 +456,9 @@ class Reads:
         """Rows whose key is the prefix and a number above `after`."""
         if limit <= 0:
             return []
-        return self._range(table, prefix + number(after + 1), prefix + LAST, limit)
+        return self._range(table, prefix + number_asked_for(after + 1), prefix + LAST, limit)
 
-    def _last(self, table: str, prefix: bytes, below: int = (1 << 64) - 1) -> int:
+    def _last(self, table: str, prefix: bytes, below: int = HIGHEST) -> int:
         """The highest number below another that is the end of a key with that prefix, or 0."""
         rows = self._range(table, prefix, prefix + NUMBER.pack(below), 1, backwards=True)
         return numbered(rows[0][0]) if rows else 0

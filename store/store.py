@@ -16,24 +16,24 @@ from .layout.keys import LAST
 from .layout.schema import COMMITS, LOOKALIKE, kind_of_name
 from .names import KnownNames
 from .open_commit import Counters, OpenCommit
-from .reads import Reads
+from .reads import HIGHEST, Reads
 from .records import FROM_OUTSIDE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from .records import NameKind, Outcome, Step
-    from .storage_engine import Row, StorageEngine, Ticket
+    from .storage_engine import EngineSnapshot, Row, StorageEngine, Ticket
 
 __all__ = ["Store"]
 
 
 class Store(Reads):
-    """One partition's durable state. Its reads see what is durable, those of `ahead` all that was
-    handed over.
+    """One partition's durable state.
 
-    One thread at a time hands over, closes commits and reads from `ahead`; any thread may read
-    from the store itself.
+    Its reads see what is durable, those of `ahead` all that was handed over. One thread at a time
+    hands over, closes commits and reads from `ahead`; any thread may read from the store itself.
 
     Args:
         engine: where the rows are
@@ -42,6 +42,7 @@ class Store(Reads):
 
     def __init__(self, engine: StorageEngine) -> None:
         self._engine = engine
+        self._is_unsure = False
         self._counters = Counters(
             position=self._newest("log"),
             transition=self._newest("transitions"),
@@ -49,7 +50,7 @@ class Store(Reads):
             sequence_from_outside=max(FROM_OUTSIDE, self._newest("queue")),
             parked=max(self._newest("parked"), self._newest("decided")),
             refusal=self._newest("refusals"),
-            commits=self._commits_in_meta(),
+            commits=self._sound_commits(),
             any_waiting=bool(engine.range("waiting", b"", LAST, 1)),
             any_lookalike=self._get("meta", LOOKALIKE) is not None,
         )
@@ -92,8 +93,10 @@ class Store(Reads):
                 is empty again
 
         """
-        ahead = self.ahead
+        ahead, is_tried, is_kept = self.ahead, False, False
         try:
+            self._engine.check_usable()
+            self._refuse_unsure()
             puts, deletes = ahead.net_effect(checkpoints or {})
             if puts or deletes:
                 ahead.counters.commits += 1
@@ -101,12 +104,19 @@ class Store(Reads):
                     **puts.get("meta", {}),
                     COMMITS: frame(COMMITS, ahead.counters.commits),
                 }
+                is_tried = True
                 self._refuse_failed(self._engine.commit(puts, deletes))
+            is_kept = True
         except BaseException:
-            ahead.begin_again(copy(self._counters))
+            # One that was interrupted may have come to its end all the same.
+            is_kept = is_tried and self._is_kept()
             raise
-        self._counters = copy(ahead.counters)
-        ahead.begin_next()
+        finally:
+            if is_kept:
+                self._counters = copy(ahead.counters)
+                ahead.begin_next()
+            else:
+                self.drop_commit()
 
     def drop_commit(self) -> None:
         """Forget all that was handed over and is not durable."""
@@ -139,10 +149,28 @@ class Store(Reads):
     def _refuse_failed(self, ticket: Ticket) -> None:
         if ticket.outcome == "committed":
             return
-        error = ticket.error or StoreError("the commit failed, and its engine did not say why")
-        # The answer may be lost and the commit there all the same; its number tells.
-        if ticket.outcome == "failed" or self._commits_in_meta() != self.ahead.counters.commits:
-            raise error
+        # The answer may be lost and the commit there all the same.
+        if ticket.outcome == "failed" or not self._is_kept():
+            raise ticket.error or StoreError("a commit failed, and its engine did not say why")
+
+    def _is_kept(self) -> bool:
+        """Whether the commit that was tried last is there: its number tells."""
+        self._is_unsure = True
+        is_kept = self._commits_in_meta() == self.ahead.counters.commits
+        self._is_unsure = False
+        return is_kept
+
+    def _refuse_unsure(self) -> None:
+        # What comes next could take the numbers of what is there.
+        if self._is_unsure:
+            raise StoreError(
+                "it is not known whether the last commit is there, since its number could not be "
+                "read; open the store again"
+            )
+
+    def snapshot(self) -> AbstractContextManager[EngineSnapshot]:
+        """All tables as they are now, for as long as the block lasts; commits go on."""
+        return self._engine.snapshot()
 
     # Reading
 
@@ -175,13 +203,19 @@ class Store(Reads):
 
     # Opening
 
-    def _newest(self, table: str, below: int = (1 << 64) - 1) -> int:
+    def _newest(self, table: str, below: int = HIGHEST) -> int:
         """The highest number that is a key of a table."""
         return self._last(table, b"", below)
 
     def _commits_in_meta(self) -> int:
         raw = self._get("meta", COMMITS)
         return 0 if raw is None else int(unframe(raw, "meta", COMMITS))
+
+    def _sound_commits(self) -> int:
+        # If it is damaged, the next commit writes it again.
+        with suppress(CorruptRecord):
+            return self._commits_in_meta()
+        return 0
 
     def _sound_names(self) -> Iterator[tuple[NameKind, str]]:
         for key, raw in self._scan_rows("names", b"", b"\xff"):

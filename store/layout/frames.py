@@ -9,17 +9,24 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 import msgspec
 
-from ..errors import CorruptRecord
+from ..errors import CorruptRecord, InvalidName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["NUMBER", "frame", "number", "unframe"]
+__all__ = ["NUMBER", "frame", "no_number", "number", "unframe"]
 
 NUMBER = struct.Struct(">Q")
 """Numbers in keys: eight bytes, the largest first, so that LMDB's order is theirs."""
 
 number: Callable[[int], bytes] = NUMBER.pack
+"""Raises `struct.error` for what is no such number; `no_number` makes our error of it."""
+
+
+def no_number(error: struct.error) -> InvalidName:
+    """Our error for a number that can be in no key."""
+    return InvalidName(f"the store has numbers from 0 to 2**64 - 1 only: {error}")
+
 
 _CHECKSUM = struct.Struct("<I")
 _crc32 = zlib.crc32

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+from ..errors import DamagedStore
 from .frames import NUMBER
-
-if TYPE_CHECKING:
-    import lmdb
 
 __all__ = [
     "LAST",
@@ -20,7 +19,6 @@ __all__ = [
     "digest",
     "numbered",
     "parse",
-    "seek_last",
     "told",
 ]
 
@@ -63,14 +61,19 @@ def digest(*parts: str) -> bytes:
 
 
 def numbered(key: bytes) -> int:
-    """The number that a key ends with."""
-    return int(NUMBER.unpack_from(key, len(key) - 8)[0])
+    """The number that a key ends with.
 
+    Raises:
+        DamagedStore: it is too short for one
 
-def seek_last(cursor: lmdb.Cursor[bytes], prefix: bytes) -> bool:
-    """Put the cursor on the last key that is the prefix and a number."""
-    found = cursor.prev() if cursor.set_range(prefix + LAST) else cursor.last()
-    return found and cursor.key()[:-8] == prefix
+    """
+    try:
+        return int(NUMBER.unpack_from(key, len(key) - 8)[0])
+    except struct.error as error:
+        raise DamagedStore(
+            f"the key {key!r} cannot be read, since no number is in it: the store was changed or "
+            f"damaged; go back to a backup"
+        ) from error
 
 
 def parse(parts: Parts, key: bytes) -> tuple[Any, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import struct
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -172,17 +171,12 @@ class SharedReadTxn:
 
 
 def _raise_ours(error: BaseException, path: str | os.PathLike[str]) -> None:
-    """Our error for one of LMDB's, or of what makes keys; any other one goes on as it is."""
+    """Our error for one of LMDB's; any other one goes on as it is."""
     if isinstance(error, lmdb.BadValsizeError):
         raise InvalidName(
             f"the store at {path} cannot look for a name that is empty or too long: {error}"
         ) from error
-    # The other way round it is a key that is too short, which is damage.
-    if isinstance(error, struct.error) and "unpack" not in str(error):
-        raise InvalidName(
-            f"the store at {path} has numbers from 0 to 2**64 - 1 only: {error}"
-        ) from error
-    if isinstance(error, lmdb.Error | struct.error):
+    if isinstance(error, lmdb.Error):
         raise DamagedStore(
             f"{Path(path, 'data.mdb')} cannot be read: {error}. It was changed or damaged, or the "
             f"disk fails; go back to a backup"

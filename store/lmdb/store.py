@@ -6,7 +6,6 @@ The layout is documented in `docs/store-format.md`; change both together.
 from __future__ import annotations
 
 import secrets
-import struct
 from typing import TYPE_CHECKING
 
 import lmdb
@@ -78,8 +77,7 @@ class LmdbStore(Store):
             super().__init__(self._file)
         except BaseException as error:
             self._file.close()
-            # The latter: a key of another length than a number's.
-            if isinstance(error, lmdb.Error | struct.error):
+            if isinstance(error, lmdb.Error | DamagedStore):
                 raise DamagedStore(
                     f"{self._file.environment.path / DATA_FILE} cannot be read: {error}"
                 ) from error
@@ -95,7 +93,7 @@ class LmdbStore(Store):
         self._file.check_owner()
 
     def snapshot(self) -> AbstractContextManager[Snapshot]:
-        """The whole store as it is now, for as long as the block lasts; see `LmdbEngine`."""
+        """As that of any store; one at a time, see `LmdbEngine`."""
         return self._file.snapshot()
 
     def replace(self, file: Path) -> None:
@@ -122,10 +120,8 @@ class LmdbStore(Store):
             raise DamagedStore(
                 f"{environment.path} holds an LMDB file that is no Procession store"
             ) from error
-        except (lmdb.Error, struct.error) as error:
-            raise DamagedStore(
-                f"{environment.path / DATA_FILE} cannot be read: {error}"
-            ) from error
+        except lmdb.Error as error:
+            raise DamagedStore(f"{environment.path / DATA_FILE} cannot be read: {error}") from error
 
     @staticmethod
     def _refuse_foreign(environment: Environment) -> None:

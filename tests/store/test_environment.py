@@ -363,7 +363,7 @@ store.close()
 def test_a_child_forked_in_the_middle_of_a_commit_does_not_hang(tmp_path: Path) -> None:
     code = """
 store = LmdbStore(folder)
-with store._write_lock:
+with store._file._write_lock:
     in_child(lambda: store.commit([append(b"2")]))
     in_child(lambda: store.close())
 store.commit([append(b"3")])
