@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import lmdb
 
 from ..errors import DamagedStore, StoreError
+from ..layout.schema import TABLES
 from ..lmdb.environment import DATA_FILE, MAX_TABLES
 from ..lmdb.file_swap import sync_folder
-from ..layout.schema import TABLES
 from ..lmdb.store import LmdbStore
 from .rewriting import (
     PARTIAL,

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import lmdb
 
 from ..errors import DamagedStore, StoreError, StoreFull
-from ..lmdb.environment import MAX_TABLES
 from ..layout.frames import unframe
+from ..lmdb.environment import MAX_TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PARTIAL",
+    "ROOM",
     "gone_on_failure",
+    "in_parts",
     "needed_bytes",
     "refusals_of_the_disk",
     "sound",
@@ -70,22 +72,25 @@ def write_tables(partial: Path, tables: Iterable[tuple[str, Rows]], size: int) -
 
 def _write_table(env: lmdb.Environment, table: str, rows: Rows) -> None:
     db = env.open_db(table.encode())
-    some = True
-    while some:
+    for some in in_parts(rows):
         with env.begin(write=True) as txn, txn.cursor(db) as copy:
-            consumed, added = copy.putmulti(_some(rows), append=True)
+            consumed, added = copy.putmulti(some, append=True)
         if consumed != added:
             raise DamagedStore(f"the keys of table {table!r} are not in order")
-        some = consumed > 0
 
 
-def _some(rows: Rows) -> Rows:
+def in_parts(rows: Rows) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Rows in parts, each for one transaction."""
+    some: list[tuple[bytes, bytes]] = []
     size = 0
     for key, value in rows:
-        yield key, value
+        some.append((key, value))
         size += len(key) + len(value)
         if size > AT_ONCE:
-            return
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 def sound(rows: Rows, table: str) -> Rows:

@@ -12,22 +12,32 @@ import lmdb
 
 from ..errors import DamagedStore, StoreError, UnknownFormat
 from ..identifiers import EVADES, event_id_at, place_of_event
-from ..lmdb.environment import DATA_FILE, Environment
 from ..layout.frames import frame, number, unframe
 from ..layout.keys import numbered
-from ..layout.schema import FOR_PARTITIONS, LOOKALIKE, name_key
+from ..layout.schema import (
+    FOR_PARTITIONS,
+    LOOKALIKE,
+    name_key,
+    started_key,
+    stream_key,
+    transitions_key,
+)
+from ..lmdb.environment import DATA_FILE, Environment
 from ..lmdb.store import FORMAT_VERSION, OLD_FORMAT
 from .rewriting import PARTIAL, gone_on_failure, refusals_of_the_disk, sync_file, write_tables
+from .sorting import Sorter
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator
 
+    from lmdb import _Database
+
     from ..records import NameKind
     from .rewriting import Rows
 
 __all__ = ["upgrade"]
-# What others need of the log comes before them; what all the others add to comes last.
+
 OLD_TABLES = (
     "log",
     "streams",
@@ -47,6 +57,9 @@ OLD_TABLES = (
     "meta",
 )
 
+KEPT_TABLES = tuple(name for name in OLD_TABLES if name not in {"log", "streams", "transitions"})
+"""Those that have the same keys today; what all others add to comes last."""
+
 LONGEST_KEY = 511
 
 PACKAGES = {"actors.": "procession.", "store.": "procession.store."}
@@ -55,6 +68,11 @@ PACKAGES = {"actors.": "procession.", "store.": "procession.store."}
 
 def upgrade(path: str | os.PathLike[str]) -> bool:
     """Turn a store of format 1 into one of today's format.
+
+    Transitions are numbered by their times, and those of one instance by their versions. Memory
+    does not depend on how many rows there are: what has to be sorted is on disk beside the new
+    file meanwhile. What is kept in memory are the names of types and process managers, and the
+    events that had the same id as another one.
 
     The new file is built beside the old one and takes its place when all of it is on disk: whenever
     the upgrade is cut short, one of the two is there and whole.
@@ -77,9 +95,10 @@ def upgrade(path: str | os.PathLike[str]) -> bool:
         raise StoreError(f"there is no store at {path}")
     environment = Environment(path, read_only=False, durability="fsync", map_size=1 << 28)
     try:
-        tables = _open_tables(environment)
+        # The format comes first: the tables of another one are others.
+        meta = _open_tables(environment, "meta")["meta"]
         with environment.read() as txn:
-            raw = txn.get(b"format", db=tables["meta"])
+            raw = txn.get(b"format", db=meta)
         found = None if raw is None else unframe(raw, "meta", b"format")
         if found == FORMAT_VERSION:
             return False
@@ -88,13 +107,18 @@ def upgrade(path: str | os.PathLike[str]) -> bool:
                 f"the store at {path} has format {found}, and this version of Procession turns "
                 f"format {OLD_FORMAT} into {FORMAT_VERSION}; open it with the version that wrote it"
             )
+        tables = _open_tables(environment, *OLD_TABLES)
         partial = data.with_name(PARTIAL)
         # Left by an upgrade that was interrupted; no other one runs, since we are the writer.
         partial.unlink(missing_ok=True)
         with refusals_of_the_disk(partial), gone_on_failure(partial):
-            with environment.read() as txn:
-                new = _NewTables(txn, tables)
-                write_tables(partial, new.tables(), 4 * data.stat().st_size)
+            size = 4 * data.stat().st_size
+            with (
+                Sorter(partial.with_suffix(".times"), ("times",), size) as times,
+                Sorter(partial.with_suffix(".ids"), ("ids", "started"), size) as ids,
+                environment.read() as txn,
+            ):
+                write_tables(partial, _NewTables(txn, tables, times, ids).tables(), size)
             sync_file(partial)
             environment.replace(partial)
     finally:
@@ -102,9 +126,9 @@ def upgrade(path: str | os.PathLike[str]) -> bool:
     return True
 
 
-def _open_tables(environment: Environment) -> dict[str, Any]:
+def _open_tables(environment: Environment, *names: str) -> dict[str, _Database]:
     try:
-        return {name: environment.env.open_db(name.encode(), create=False) for name in OLD_TABLES}
+        return {name: environment.env.open_db(name.encode(), create=False) for name in names}
     except lmdb.NotFoundError as error:
         raise DamagedStore(
             f"{environment.path} holds an LMDB file that is no Procession store"
@@ -114,10 +138,13 @@ def _open_tables(environment: Environment) -> dict[str, Any]:
 class _NewTables:
     """The rows of today's format, made of those of format 1."""
 
-    def __init__(self, txn: lmdb.Transaction[bytes], tables: dict[str, Any]) -> None:
+    def __init__(
+        self, txn: lmdb.Transaction[bytes], tables: dict[str, _Database], times: Sorter, ids: Sorter
+    ) -> None:
         self._txn = txn
         self._tables = tables
-        self._frame = frame
+        self._times = times
+        self._ids = ids
         self._names: set[tuple[NameKind, str]] = set()
         # Events that had the same id as one whose id came from outside, by position.
         self._renamed: dict[int, str] = {}
@@ -126,7 +153,6 @@ class _NewTables:
             "meta": self._meta,
             "log": self._event,
             "event_ids": self._event_id,
-            "transitions": self._transition,
             "queue": self._command,
             "parked": self._parked,
             "decided": self._parked,
@@ -136,33 +162,87 @@ class _NewTables:
         }
 
     def tables(self) -> Iterator[tuple[str, Rows]]:
-        for table in OLD_TABLES:
+        # The log comes first: events may get other ids there.
+        yield "log", self._rows("log")
+        self._times.put("times", self._when_they_were())
+        self._ids.put("ids", self._places_of_transitions())
+        self._ids.put("ids", self._places_of_events())
+        self._ids.put("started", self._first_transitions())
+        yield "transitions", self._transitions()
+        for table in ("ids", "started"):
+            yield table, self._ids.rows(table)
+        for table in KEPT_TABLES:
             rows = self._rows(table)
             yield table, self._with_lookalike(rows) if table == "meta" else rows
         yield "names", self._name_rows()
         for table in FOR_PARTITIONS:
             yield table, iter(())
 
-    def _rows(self, table: str) -> Rows:
-        change = self._change.get(table)
-        count = 0
+    def _old(self, table: str) -> Iterator[tuple[bytes, Any]]:
+        found = 0
         with self._txn.cursor(self._tables[table]) as cursor:
             for key, raw in cursor:
-                count += 1
-                row = unframe(raw, table, key)
-                yield key, raw if change is None else self._frame(key, change(key, row))
-        if count != self._txn.stat(self._tables[table])["entries"]:
+                found += 1
+                yield key, unframe(raw, table, key)
+        if found != self._txn.stat(self._tables[table])["entries"]:
             raise DamagedStore(f"table {table!r} could not be read whole: it is damaged")
+
+    def _rows(self, table: str) -> Rows:
+        change = self._change.get(table)
+        for key, row in self._old(table):
+            yield key, frame(key, row if change is None else change(key, row))
+
+    # Transitions had the instance and the version for a key, and are numbered now
+
+    def _when_they_were(self) -> Rows:
+        """The old keys of transitions behind their times, which give the order."""
+        instance, time = b"", 0
+        for place, (key, row) in enumerate(self._old("transitions")):
+            if key[:-8] != instance:
+                instance, time = key[:-8], 0
+            # A clock may have been put back; the versions of an instance stay in order.
+            time = max(time, row[0])
+            yield number(time) + number(place), key
+
+    def _numbered(self) -> Iterator[tuple[int, bytes, tuple[str, str, int]]]:
+        """Numbers of transitions, their old keys, and what these said."""
+        for place, (_, key) in enumerate(self._times.rows("times"), 1):
+            process, instance, _ = key[:-8].decode().split("\0")
+            yield place, key, (process, instance, numbered(key))
+
+    def _transitions(self) -> Rows:
+        for place, old_key, owner in self._numbered():
+            key = number(place)
+            row = self._look("transitions", old_key)
+            yield key, frame(key, [*owner, *self._transition(owner[0], row)])
+
+    def _places_of_transitions(self) -> Rows:
+        for place, _, (process, instance, version) in self._numbered():
+            key = transitions_key(process, instance) + number(version)
+            yield key, frame(key, place)
+
+    def _first_transitions(self) -> Rows:
+        for place, _, (process, instance, version) in self._numbered():
+            if version == 1:
+                key = started_key(process) + number(place)
+                yield key, frame(key, instance)
+
+    def _places_of_events(self) -> Rows:
+        for old_key, position in self._old("streams"):
+            key = stream_key(old_key[:-9].decode()) + number(numbered(old_key))
+            yield key, frame(key, position)
+
+    # What else changes
 
     def _with_lookalike(self, meta: Rows) -> Rows:
         rows = dict(meta)
         if self._any_lookalike:
-            rows[LOOKALIKE] = self._frame(LOOKALIKE, 1)
+            rows[LOOKALIKE] = frame(LOOKALIKE, 1)
         yield from sorted(rows.items())
 
     def _name_rows(self) -> Rows:
         for key, name in sorted((name_key(kind, name), name) for kind, name in self._names):
-            yield key, self._frame(key, name)
+            yield key, frame(key, name)
 
     def _meta(self, key: bytes, row: Any) -> Any:
         return FORMAT_VERSION if key == b"format" else row
@@ -185,8 +265,8 @@ class _NewTables:
                 self._any_lookalike = True
         return position
 
-    def _transition(self, key: bytes, row: list[Any]) -> list[Any]:
-        self._names.add(("process", key.partition(b"\0")[0].decode()))
+    def _transition(self, process: str, row: list[Any]) -> list[Any]:
+        self._names.add(("process", process))
         self._names.update(("command", kind) for _, kind, _ in row[7])
         position = self._position_of(row[3], row[4], row[5])
         row[3] = self._renamed.get(position, row[3])

@@ -33,8 +33,8 @@ from procession.store import (
     compact,
     verify,
 )
-from procession.store.lmdb.file_swap import alone
 from procession.store.layout.schema import TABLES
+from procession.store.lmdb.file_swap import alone
 from procession.store.maintenance.rewriting import PARTIAL
 
 ALL = 1_000_000
@@ -287,13 +287,13 @@ def test_a_copy_in_which_something_is_missing_is_noticed(
 
     def all_but_the_first(rows: Any, table: str) -> Any:
         some = real(rows, table)
-        if table == "streams":
+        if table == "ids":
             next(some, None)
         return some
 
     monkeypatch.setattr(procession.store.maintenance.copying, "sound", all_but_the_first)
     content = (path / "data.mdb").read_bytes()
-    with pytest.raises(DamagedStore, match="'streams' could not be copied whole"):
+    with pytest.raises(DamagedStore, match="'ids' could not be copied whole"):
         compact(path)
     assert (path / "data.mdb").read_bytes() == content
 

@@ -1,0 +1,63 @@
+"""Rows that come in any order and are wanted in that of their keys, kept on disk meanwhile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import lmdb
+
+from .rewriting import ROOM, in_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from lmdb import _Database
+
+    from .rewriting import Rows
+
+__all__ = ["Sorter"]
+
+
+class Sorter:
+    """A file of its own for rows that are put first, and read in the order of their keys then.
+
+    Args:
+        file: is made, and removed at the end
+        tables: by which rows are told apart
+        size: bytes that the file may come to have, beside some room
+
+    """
+
+    def __init__(self, file: Path, tables: Sequence[str], size: int) -> None:
+        self._file = file
+        file.unlink(missing_ok=True)
+        self._env = lmdb.Environment(
+            str(file),
+            subdir=False,
+            lock=False,
+            sync=False,
+            max_dbs=len(tables),
+            map_size=size + ROOM,
+        )
+        self._db: dict[str, _Database] = {
+            table: self._env.open_db(table.encode()) for table in tables
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._env.close()
+        self._file.unlink(missing_ok=True)
+
+    def put(self, table: str, rows: Rows) -> None:
+        """Take up rows; nobody may be reading meanwhile."""
+        for some in in_parts(rows):
+            with self._env.begin(write=True) as txn, txn.cursor(self._db[table]) as cursor:
+                cursor.putmulti(some)
+
+    def rows(self, table: str) -> Rows:
+        """All that was put, in the order of the keys."""
+        with self._env.begin() as txn, txn.cursor(self._db[table]) as cursor:
+            yield from cursor
