@@ -19,7 +19,7 @@ from .effect_executor import EffectExecutor
 from .effect_feed import EffectFeeds
 from .event_buffer import EventBuffer
 from .instance_actor import InstanceActor, InstanceShare
-from .journal import Intake, Journal
+from .journal import Journal
 from .pending_replies import PendingReplies, Reply
 from .recovery import Recovery
 from .residency import Residency
@@ -147,6 +147,7 @@ class Engine:
         )
         self.journal = Journal(
             store,
+            self.dispatcher,
             largest_commit=options.largest_commit,
             waits=parts.has_threads,
             wake=self.dispatcher.nudge,
@@ -155,7 +156,6 @@ class Engine:
             durable=self._look_after_commit,
             start_over=self._start_over,
         )
-        self.journal.intake = Intake(self.dispatcher, self.journal)
         self.residency = Residency(
             self.dispatcher, clock, max_awake=options.max_awake, idle_timeout=options.idle_timeout
         )
@@ -396,8 +396,13 @@ class Engine:
         """Whether a worker with nothing else to do would find something."""
         return self.journal.has_work or self.effect_feeds.has_work()
 
+    @property
+    def must_commit(self) -> bool:
+        """Whether the open commit is to close although there is more to do."""
+        return self.journal.is_due() or (self.residency.is_crowded and self.journal.has_work)
+
     def _is_due(self) -> bool:
-        return self.journal.is_due()
+        return self.must_commit
 
     def _has_more(self) -> bool:
         return self.journal.has_work or self.effect_feeds.has_work()
@@ -418,6 +423,7 @@ class Engine:
     def _look_after_commit(self) -> None:
         """All that was handed over is durable."""
         self._durable_counts = [counts.copy() for counts in self._counters]
+        self.residency.is_crowded = False
         self.timers.look_after_commit()
         self.effect_feeds.look()
 

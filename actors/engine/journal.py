@@ -126,6 +126,7 @@ class Journal:
 
     Args:
         store: where to
+        dispatcher: gives what comes from other threads its turn
         largest_commit: most steps in one transaction
         waits: whether it waits a while before it tries again what the disk refused, and closes a
             commit early when a caller waits
@@ -141,6 +142,7 @@ class Journal:
     def __init__(
         self,
         store: Store,
+        dispatcher: Scheduler,
         *,
         largest_commit: int,
         waits: bool = True,
@@ -181,7 +183,7 @@ class Journal:
             self._may_retry.set()
         self._closing = False
         self._is_over = False
-        self.intake: Intake | None = None
+        self.intake = Intake(dispatcher, self)
         """Takes in what comes from other threads."""
         self.has_given_up = False
         self.commits = 0
@@ -229,7 +231,7 @@ class Journal:
 
         """
         try:
-            outcome = self._ahead.hand_over(step)
+            outcome = self._store.hand_over(step)
         except CorruptRecord as error:
             # What the step expects cannot be read; looking has changed nothing.
             return Conflict(str(error))
@@ -266,9 +268,9 @@ class Journal:
 
     def add_all(self, works: Sequence[PendingWrite]) -> None:
         """As `add`, for steps that came together; a commit may still fall between them."""
-        assert self.intake is not None
         self.intake.works.extend(works)
-        self.intake.call()
+        self.intake.wake()
+        self._wake()
         # Looked at last, so that either `abandon` finds the steps, or this finds it abandoned.
         if self._is_over:
             self._refuse_all()
@@ -406,7 +408,6 @@ class Journal:
         self._refuse_all()
 
     def _refuse_all(self) -> None:
-        assert self.intake is not None
         works = self.intake.works
         while works:
             # Another thread may be at it as well.
@@ -432,10 +433,6 @@ class Intake(PooledActor):
         super().__init__(dispatcher)
         self._journal = journal
         self.works: deque[PendingWrite] = deque()
-
-    def call(self) -> None:
-        """There is something to take in; any thread may call this."""
-        self.wake()
 
     def has_work(self) -> bool:
         """Whether there is something to take in."""

@@ -42,6 +42,11 @@ class Accidents:
             return True
         if world.faults.bring_again() or self._clients.bring_again():
             return True
+        if world.engine.journal.has_work and take("cut") is not None:
+            world.log.note("the commit closes before the chains are at their ends", True)
+            world.guarded(world.scheduler.idle)
+            world.has_changed = True
+            return True
         if len(world.engine.residency) and take("sleep") is not None:
             count = world.engine.residency.passivate_idle()
             world.log.note(f"{count} idle actors leave memory", not count)

@@ -52,10 +52,12 @@ KINDS: tuple[tuple[str, Fault], ...] = (
     ("repeat_outside", "duplicate"),
     ("sleep", "sleep"),
     ("arrival", "order"),
+    ("cut", "order"),
+    ("overtake", "order"),
 )
 """The kinds of deviations, and what they belong to. Seeds hold their places: add at the end."""
 
-WEIGHTS = {"turn": 4, "hold": 2, "time": 2, "arrival": 3}
+WEIGHTS = {"turn": 4, "hold": 2, "time": 2, "arrival": 3, "cut": 3, "overtake": 3}
 """How often a kind is tried, if more than once: most flaws are about the order of things."""
 
 SEEDED_GAP = 6

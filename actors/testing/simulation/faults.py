@@ -44,6 +44,7 @@ class Faults:
 
     Attributes:
         has_failed: whether a handler was made to fail, and may have been parked for it
+        let_others: gives another actor its turn, or closes a commit, by a number that chooses
 
     """
 
@@ -51,6 +52,7 @@ class Faults:
         self.deviations = deviations
         self.note = log.note
         self.has_failed = False
+        self.let_others: Callable[[int], None] = _nothing
         self._recent: dict[str, deque[tuple[str, Callable[[], None]]]] = {}
 
     def accident(self, *kinds: str) -> str:
@@ -63,6 +65,16 @@ class Faults:
         accident = self.accident("fails_before", "fails_after")
         self.has_failed = self.has_failed or bool(accident)
         return accident
+
+    def overtake(self) -> None:
+        """Let others run while a handler has returned and its step is not handed over yet.
+
+        This is what happens when a handler blocks its thread, and another thread takes over.
+        """
+        deviation = self.deviations.take("overtake")
+        if deviation is not None:
+            self.note("another thread takes over meanwhile", True)
+            self.let_others(deviation.which)
 
     def brought(self, kind: str, what: str, again: Callable[[], None]) -> None:
         """Note what can be brought again by a deviation of that kind, and how."""
@@ -82,3 +94,7 @@ class Faults:
     def forget(self) -> None:
         """Drop what cannot be brought again, since the process that it was brought to is gone."""
         self._recent.clear()
+
+
+def _nothing(which: int) -> None:
+    del which

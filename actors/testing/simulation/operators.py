@@ -55,9 +55,12 @@ class Operator:
         scheduler, journal = world.scheduler, world.engine.journal
 
         def drive() -> None:
-            while journal.pending or (gives_turns and scheduler.ready):
-                if gives_turns and scheduler.ready:
-                    scheduler.give_turn(scheduler.ready[0])
+            intake = journal.intake
+            while (actors := scheduler.ready if gives_turns else [intake] if intake.works else []) or (
+                journal.has_work
+            ):
+                if actors:
+                    scheduler.give_turn(actors[0])
                 else:
                     scheduler.idle()
 

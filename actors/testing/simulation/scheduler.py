@@ -66,8 +66,17 @@ class SeededScheduler(Dispatcher):
     def give_turn(self, actor: PooledActor) -> None:
         """Let an actor have its turn. What it raises is a fault of the runtime's own."""
         self.ready.remove(actor)
-        self.in_turn = True
+        was_in_turn, self.in_turn = self.in_turn, True
+        self.turns += 1
         try:
             actor.take_turn()
         finally:
-            self.in_turn = False
+            self.in_turn = was_in_turn
+
+    def let_others(self, which: int) -> None:
+        """What another thread does while a handler blocks its own: a turn, a commit, or both."""
+        others = [actor for actor in self.ready if actor not in self.held]
+        if others:
+            self.give_turn(others[which % len(others)])
+        if which % 2:
+            self.idle()

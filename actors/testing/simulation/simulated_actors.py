@@ -18,7 +18,7 @@ from ...engine.command_queue import CommandQueue
 from ...engine.instance_actor import InstanceActor, InstanceMessage
 from ...model.aggregate_definition import AggregateDefinition
 from ...model.plans import AggregatePlan
-from ...store import Duplicate, category_of, id_in_stream
+from ...store import Conflict, Duplicate, category_of, id_in_stream
 from .faults import InjectedFailure
 from .wording import carried_out, handled, short
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ...engine.instance_actor import InstanceShare
     from ...messages.types import Command, Event
     from ...model.process_definition import ProcessDefinition
-    from ...store import Outcome, Step
+    from ...store import Outcome
     from .faults import Faults
 
 __all__ = ["SimulatedAggregate", "SimulatedInstance"]
@@ -64,9 +64,10 @@ class SimulatedInstance(InstanceActor):
             self._faults.brought("repeat_event", what, again)
         super().on_receive(message)
 
-    def hand(self, message: InstanceMessage, decision: Decision, step: Step) -> None:
+    def hand(self, message: InstanceMessage, decision: Decision, generation: int) -> None:
+        self._faults.overtake()
         self._faults.note(*handled(f"{self._name} {self.instance}", message.stimulus, decision))
-        super().hand(message, decision, step)
+        super().hand(message, decision, generation)
 
 
 def _failing(definition: ProcessDefinition, faults: Faults) -> ProcessDefinition:
@@ -114,17 +115,17 @@ class SimulatedAggregate(AggregateActor):
             self._faults.brought("repeat_command", what, again)
         super().on_receive(message)
 
-    def hand(self, message: CommandMessage, decision: CommandDecision, step: Step) -> None:
+    def hand(self, message: CommandMessage, decision: CommandDecision, generation: int) -> None:
+        self._faults.overtake()
         text = carried_out(message.stimulus.record, self._name, decision)
         # What was brought again mostly finds that there is nothing left to do.
         self._faults.note(text, is_detail=isinstance(message, _RepeatedCommand))
-        super().hand(message, decision, step)
+        super().hand(message, decision, generation)
 
-    def finish(self, message: CommandMessage, decision: CommandDecision, outcome: Outcome) -> None:
-        if isinstance(message, _RepeatedCommand):
+    def settle(self, message: CommandMessage, decision: CommandDecision, outcome: Outcome) -> None:
+        if isinstance(message, _RepeatedCommand) and type(outcome) is not Conflict:
             if type(outcome) is Duplicate:
-                self.finished += 1
-                self.is_stale = True
+                self.forget()
                 return
             record = message.stimulus.record
             self._faults.note(f"what was brought again came first: {short(record.type)}")
@@ -132,7 +133,8 @@ class SimulatedAggregate(AggregateActor):
             giver = self._given.giver
             assert isinstance(giver, CommandQueue)
             giver.finished -= 1
-        super().finish(message, decision, outcome)
+            giver.in_flight += 1
+        super().settle(message, decision, outcome)
 
 
 class _FailingAggregate(AggregateDefinition):

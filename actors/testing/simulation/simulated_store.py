@@ -10,7 +10,7 @@ from .faults import Crash, InjectedStoreError, RuntimeBroke
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from ...store import Outcome, Step
     from .faults import Faults
@@ -27,20 +27,21 @@ class SimulatedStore(LmdbStore):
         # it; what it holds on to would keep the simulation alive.
         self._faults: Faults = weakref.proxy(faults)
 
-    def commit(
-        self, steps: Sequence[Step], checkpoints: Mapping[str, int] | None = None
-    ) -> list[Outcome]:
-        faults = self._faults
-        size = f"{len(steps)} step{'' if len(steps) == 1 else 's'}"
+    def close_commit(self, checkpoints: Mapping[str, int] | None = None) -> None:
+        faults, steps = self._faults, self.ahead.steps
+        size = f"{steps} step{'' if steps == 1 else 's'}"
         accident = faults.accident("crash_before_commit", "crash_after_commit", "commit_fails")
         if accident == "commit_fails":
             faults.note(f"a commit of {size} fails: nothing of it is kept")
+            # What was brought of late may be gone with it.
+            faults.forget()
+            self.drop_commit()
             raise InjectedStoreError("the disk refused, as the simulation had it do")
         if accident == "crash_before_commit":
             faults.note(f"crash inside a commit of {size}: nothing of it is kept")
             raise Crash
         try:
-            outcomes = super().commit(steps, checkpoints)
+            super().close_commit(checkpoints)
         except StoreError:
             raise
         except Exception as error:
@@ -50,7 +51,12 @@ class SimulatedStore(LmdbStore):
                 f"crash inside a commit of {size}: all of it is kept, and no actor was told"
             )
             raise Crash
-        done = sum(outcome.is_committed for outcome in outcomes)
-        beside = f", {len(steps) - done} of them done before" if done < len(steps) else ""
-        faults.note(f"commit of {size}{beside}", True)
-        return outcomes
+        faults.note(f"commit of {size}", True)
+
+    def hand_over(self, step: Step) -> Outcome:
+        try:
+            return super().hand_over(step)
+        except StoreError:
+            raise
+        except Exception as error:
+            raise RuntimeBroke(f"a step failed: {error!r}") from error

@@ -86,6 +86,7 @@ class World:
         self.engine = Engine(self.store, registry, clock, self.options, parts)
         assert isinstance(self.engine.dispatcher, SeededScheduler)
         self.scheduler = self.engine.dispatcher
+        faults.let_others = self.scheduler.let_others
         self.engine.start()
 
     def restart(self) -> None:

@@ -13,7 +13,8 @@ from procession.engine.instance_actor import InstanceActor
 from procession.engine.journal import Journal
 from procession.engine.residency import Residency
 from procession.engine.router import Router
-from procession.store import LmdbStore, Step
+from procession.store import Step
+from procession.store.open_commit import OpenCommit
 from procession.testing.simulation.answer import Answer
 
 if TYPE_CHECKING:
@@ -32,6 +33,18 @@ def breaks(what: str) -> Callable[[Callable[[pytest.MonkeyPatch], None]], None]:
         SABOTAGE[what] = break_it
 
     return note
+
+
+def once(durable: Callable[[Receipt], None]) -> Callable[[Receipt], None]:
+    """As `Receipt.durable`, for receipts that are told of it more than once."""
+    told: list[Receipt] = []
+
+    def broken(self: Receipt) -> None:
+        if all(self is not one for one in told):
+            told.append(self)
+            durable(self)
+
+    return broken
 
 
 def changed_step(patch: pytest.MonkeyPatch, change: Callable[[Step], None]) -> None:
@@ -56,19 +69,62 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @breaks("2: the commands of a step are written a commit later")
 def _(patch: pytest.MonkeyPatch) -> None:
-    commit = LmdbStore.commit
+    hand_over, flush = OpenCommit.hand_over, Journal.flush
+    late: list[Step] = []
 
-    def broken(self: Any, steps: list[Step], checkpoints: Any = None) -> Any:
-        late = self.__dict__.pop("late", [])
-        commit(self, late)
-        self.late = []
-        for step in steps:
-            if step.transition is not None and step.enqueue:
-                self.late.append(Step(enqueue=step.enqueue))
-                step.enqueue = None
-        return commit(self, steps, checkpoints)
+    def broken(self: OpenCommit, step: Step) -> Any:
+        if step.transition is not None and step.enqueue:
+            late.append(Step(enqueue=step.enqueue))
+            step.enqueue = None
+        return hand_over(self, step)
 
-    patch.setattr(LmdbStore, "commit", broken)
+    def and_late(self: Journal) -> bool:
+        done = flush(self)
+        engine: Any = self._durable.__self__  # type: ignore[attr-defined] # an engine's method
+        while late:
+            step = late.pop(0)
+            with self.lock:
+                self.lay(step)
+                engine.command_queue.queued(step.enqueue)
+        return done
+
+    patch.setattr(OpenCommit, "hand_over", broken)
+    patch.setattr(Journal, "flush", and_late)
+
+
+@breaks("5: a command whose handler has not returned when a commit closes gets no row")
+def _(patch: pytest.MonkeyPatch) -> None:
+    net_effect = OpenCommit.net_effect
+
+    def broken(self: OpenCommit, checkpoints: Any) -> Any:
+        self._queued.clear()
+        return net_effect(self, checkpoints)
+
+    patch.setattr(OpenCommit, "net_effect", broken)
+
+
+@breaks("5: numbers are not put back when a commit fails")
+def _(patch: pytest.MonkeyPatch) -> None:
+    begin_again = OpenCommit.begin_again
+
+    def broken(self: OpenCommit, counters: Any) -> None:
+        del counters
+        begin_again(self, self.counters)
+
+    patch.setattr(OpenCommit, "begin_again", broken)
+
+
+@breaks("5: a step of before a failed commit is taken all the same")
+def _(patch: pytest.MonkeyPatch) -> None:
+    start_over = InstanceActor.start_over
+
+    def broken(self: InstanceActor) -> None:
+        envelopes, unreported = list(self.envelopes), self._unreported
+        start_over(self)
+        self.envelopes[:], self._unreported = envelopes, unreported
+        self.is_stale = False
+
+    patch.setattr(InstanceActor, "start_over", broken)
 
 
 @breaks("2: the timeouts of a step are not written")
@@ -106,8 +162,8 @@ def _(patch: pytest.MonkeyPatch) -> None:
 def _(patch: pytest.MonkeyPatch) -> None:
     send = Residency.send
 
-    def broken(self: Residency, messages: Any) -> None:
-        send(self, list(messages)[::-1])
+    def broken(self: Residency, messages: Any, **keywords: Any) -> None:
+        send(self, list(messages)[::-1], **keywords)
 
     patch.setattr(Residency, "send", broken)
 
@@ -146,43 +202,32 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @breaks("5: what was in the queue is forgotten in a crash")
 def _(patch: pytest.MonkeyPatch) -> None:
-    resume = CommandQueue.resume
+    start_over = CommandQueue.start_over
 
     def broken(self: CommandQueue) -> None:
-        resume(self)
+        start_over(self)
         for lane in (self._issued, self._told):
             lane.taken = lane.newest
 
-    patch.setattr(CommandQueue, "resume", broken)
+    patch.setattr(CommandQueue, "start_over", broken)
 
 
 @breaks("5: a router notes events as done that are still under way")
 def _(patch: pytest.MonkeyPatch) -> None:
-    def broken(self: Router) -> None:
-        self.done_up_to = self._position
-
-    patch.setattr(Router, "_note_done", broken)
+    patch.setattr(Router, "done_up_to", property(lambda router: router._position))
 
 
 @breaks("5: a client is answered before it is on disk")
 def _(patch: pytest.MonkeyPatch) -> None:
-    add = Journal.add
+    handed_over = Receipt.handed_over
 
-    def broken(self: Journal, work: Any) -> None:
-        if type(work) is Receipt and isinstance(work.receipts, Answer):
-            work.receipts.count()
-        add(self, work)
+    def broken(self: Receipt, outcome: Any) -> None:
+        handed_over(self, outcome)
+        if isinstance(self.receipts, Answer):
+            self.durable()
 
-    committed = Receipt.committed
-
-    def silent(self: Receipt, outcome: Any) -> None:
-        if not isinstance(self.receipts, Answer):
-            committed(self, outcome)
-        elif self.step.enqueue and outcome.is_committed:
-            self.receipts.command_queue.queued(self.step.enqueue)
-
-    patch.setattr(Journal, "add", broken)
-    patch.setattr(Receipt, "committed", silent)
+    patch.setattr(Receipt, "handed_over", broken)
+    patch.setattr(Receipt, "durable", once(Receipt.durable))
 
 
 @breaks("5: what came before its start is dropped instead of held")
@@ -227,14 +272,14 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @breaks("6: who waits to try again holds up a whole process manager")
 def _(patch: pytest.MonkeyPatch) -> None:
-    finish = InstanceActor.finish
+    settle = InstanceActor.settle
 
     def broken(self: InstanceActor, message: Any, decision: Any, outcome: Any) -> None:
-        if self.state.block is not None and type(message.stimulus) is EventDelivered:
+        if decision.state.block is not None and type(message.stimulus) is EventDelivered:
             message.giver = None
-        finish(self, message, decision, outcome)
+        settle(self, message, decision, outcome)
 
-    patch.setattr(InstanceActor, "finish", broken)
+    patch.setattr(InstanceActor, "settle", broken)
 
 
 @breaks("7: an instance is read from an older transition")
