@@ -63,6 +63,7 @@ WORDS = [
     "twelve",
     "thirteen",
     "fourteen",
+    "fifteen",
 ]
 
 
@@ -106,7 +107,7 @@ def test_the_example_is_what_the_code_writes(tmp_path: Path) -> None:
     log_key, log_value, stream_key, stream_value = dumps()
     found = read_with_lmdb_alone(tmp_path)
     assert found["log"] == {log_key: log_value}
-    assert found["streams"] == {stream_key: stream_value}
+    assert found["ids"] == {stream_key: stream_value}
     assert found["event_ids"] == {}
 
 
@@ -121,6 +122,10 @@ def test_the_files_are_those_of_the_page(tmp_path: Path) -> None:
     write(tmp_path)
     named = re.findall(r"^\| `([\w.]+)` \|", DOC.split("## Opening", maxsplit=1)[0], re.MULTILINE)
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(named)
+
+
+def event_of(stream: str) -> EventRecord:
+    return EventRecord("E", stream, 0, 5, b"data", "", "corr")
 
 
 def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
@@ -169,6 +174,7 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
         ),
         Step(park=ParkedRecord("", "t", "c2", "E", "text", 1, 9, 0, told)),
         Step(park=effect),
+        *(Step(append=Append(stream, 0, [event_of(stream)])) for stream in ("cat-", "cat-1-2")),
         Step(extras=StepExtras(unpark=2, decision=("skip", 12, "ann"))),
         checkpoints={"P": 1},
     )
@@ -182,7 +188,10 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
     told_row = ["c2", "C", "t", 7, b"c", "c2", None, None, None, 0, 0]
     delayed_row = ["c3", "C", "t", 8, b"c", "corr", "e1", "P", "i", 1, 0]
     event_row = ["E", "s", 1, 5, b"data", "e1", "corr", "cause", b"headers", 4]
-    moved = [8, "on_e", True, "e1", "corr", 1, b"state", [["c1", "C", b"c"]]]
+    other_rows = [
+        ["E", stream, 1, 5, b"data", None, "corr", None, None, 0] for stream in ("cat-", "cat-1-2")
+    ]
+    moved = ["P", "i", 1, 8, "on_e", True, "e1", "corr", 1, b"state", [["c1", "C", b"c"]]]
     moved += [{"late": 10}, "note", 2, 1]
     failed_row = ["P", "i", "e1", "E", "text", 3, 9, 1, None, "late", 2, True, "", None]
     effect_row = ["P", "i", "e1", "E", "text", 1, 9, 1, None, "", 0, False, "print", None]
@@ -190,9 +199,11 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
     block = ["parked", 1, "late", 2, 3, 4, 1]
     timeout = ["P", "i", "late", "timeout", None]
     assert rows == {
-        "log": {ONE: event_row},
-        "streams": {b"s\0" + ONE: 1},
-        "transitions": {b"P\0i\0" + ONE: moved},
+        "log": {ONE: event_row, TWO: other_rows[0], THREE: other_rows[1]},
+        "transitions": {ONE: moved},
+        "ids": {b"\0n\0s\0" + ONE: 1, b"i\0i\0P\0" + ONE: 1, b"\0s\0cat\0" + ONE: 2}
+        | {b"1-2\0s\0cat\0" + ONE: 3},
+        "started": {b"P\0" + ONE: "i"},
         "queue": {ONE: issued_row, b"\x40" + bytes(6) + b"\x01": told_row},
         "event_ids": {b"e1": 1},
         "command_ids": {b"c0": [1, 1, None]},
@@ -252,3 +263,11 @@ def test_an_id_in_the_form_of_its_place_is_left_out_of_the_event_even_when_given
     found = read_with_lmdb_alone(tmp_path)
     assert value(ONE, found["log"][ONE])[5] is None
     assert value(b"s@1", found["event_ids"][b"s@1"]) == 1
+
+
+def test_meta_counts_the_commits_that_wrote_anything(tmp_path: Path) -> None:
+    for _ in range(2):
+        write(tmp_path, Step(append=Append("s", None, [event_of("s")])), Step())
+    write(tmp_path, Step())
+    meta = read_with_lmdb_alone(tmp_path)["meta"]
+    assert value(b"commits", meta[b"commits"]) == 2
