@@ -69,6 +69,11 @@ def transition(cause: str, seen: int, *commands: list[Any], **timers: int) -> li
     return [T, "on_placed", False, cause, "root", seen, STATE, issued, timers or None, None, 1]
 
 
+def at(time: int, transition: list[Any]) -> list[Any]:
+    """A transition of another time, with a state without keys."""
+    return [time, *transition[1:6], b"\x80", *transition[7:]]
+
+
 def parked(process: str, cause: str, error: str, position: int = 0, **also: Any) -> list[Any]:
     """Process, instance, cause, error's type and text, attempts, time, position, command, …"""
     return [
@@ -107,6 +112,10 @@ ROWS: dict[str, dict[bytes, Any]] = {
         own("o1", 4): transition("timeout:late", 2, **{HELD[0]: LATER}),
         own("o1", 5): transition("operator", 2, **{HELD[0]: LATER}),
         own("o1", 6): transition("shop::pay-o1@1", 5, **{HELD[0]: LATER}),
+        # Made between those of the one above; its clock was put back before the last one.
+        own("o0", 1): at(T + 1, transition("given", 1)),
+        own("o0", 2): at(T - 9, transition("operator", 1)),
+        own("o9", 1): at(T - 1, transition("given", 1)),
     },
     "queue": {number(7): QUEUED, number((1 << 62) + 1): OUT},
     "command_ids": {b"told": [0, 0, "no"]},

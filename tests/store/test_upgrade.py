@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import lmdb
 import pytest
 
 from procession.cli import main
@@ -25,6 +26,7 @@ from procession.store import (
     verify,
 )
 from procession.store.maintenance.rewriting import PARTIAL
+from tests.store.described import row_of
 from tests.store.format_1 import HELD, LATER, OUT, QUEUED, REFUSED, ROWS, T, number, write
 
 ALL = 1_000
@@ -94,6 +96,24 @@ def test_the_transitions_of_an_upgraded_store_say_where_their_events_are(path: P
     with LmdbStore(path) as store:
         found = [one.position for one in store.read_transitions(P, "o1", 0, ALL)]
     assert found == [1, 2, 0, 0, 0, 5]
+
+
+def test_transitions_are_numbered_by_time_and_those_of_one_instance_by_version(path: Path) -> None:
+    upgrade(path)
+    with lmdb.Environment(str(path), max_dbs=32, readonly=True) as env:
+        db = env.open_db(b"transitions", create=False)
+        with env.begin() as txn:
+            rows = [(key, row_of("transitions", key, raw)) for key, raw in txn.cursor(db)]
+    assert [key for key, _ in rows] == [number(place) for place in range(1, 10)]
+    assert [(row.instance, row.version) for _, row in rows] == [
+        ("o9", 1),
+        *(("o1", version) for version in range(1, 7)),
+        ("o0", 1),
+        ("o0", 2),
+    ]
+    with LmdbStore(path) as store:
+        assert [instance for instance, _ in store.scan_instances(P)] == ["o9", "o1", "o0"]
+        assert [one.time for one in store.read_transitions(P, "o0", 0, ALL)] == [T + 1, T - 9]
 
 
 def test_an_upgraded_store_has_all_names(path: Path) -> None:
@@ -202,6 +222,7 @@ CRASH = """
 import os, pathlib, sys
 import procession.store.lmdb.environment as environment
 import procession.store.maintenance.rewriting as rewriting
+import procession.store.maintenance.sorting as sorting
 import procession.store.maintenance.upgrade as upgrading
 
 def crash_at(owner, name, count, after=False):
@@ -219,6 +240,8 @@ def crash_at(owner, name, count, after=False):
 moment = sys.argv[2]
 if moment == "while it writes":
     crash_at(rewriting, "_write_table", 4)
+elif moment == "while it sorts":
+    crash_at(sorting.Sorter, "put", 2, after=True)
 elif moment == "before the sync":
     crash_at(upgrading, "sync_file", 1)
 elif moment == "before the new file has its name":
@@ -235,6 +258,7 @@ upgrading.upgrade(sys.argv[1])
     ("moment", "is_new"),
     [
         ("while it writes", False),
+        ("while it sorts", False),
         ("before the sync", False),
         ("before the new file has its name", False),
         ("when the new file has its name", True),
@@ -247,7 +271,7 @@ def test_a_crash_leaves_the_old_store_or_the_new_one_whole(
     ended = subprocess.run([sys.executable, "-c", CRASH, str(path), moment], check=False)
     assert ended.returncode == 9
     assert upgrade(path) == (not is_new)
-    assert not (path / PARTIAL).exists()
+    assert sorted(file.name for file in path.iterdir()) == ["data.mdb", "lock.mdb", "writer.lock"]
     assert verify(path) == []
     with LmdbStore(path) as store:
         assert store.last_position() == 5
