@@ -38,6 +38,7 @@ from .maintenance.copying import Sizes, backup, backup_open, compact
 from .maintenance.upgrade import upgrade
 from .reads import Reads
 from .records import (
+    COMMITTED,
     FROM_OUTSIDE,
     Append,
     Block,
@@ -63,6 +64,7 @@ from .verify.inspecting import StoreFinding
 from .verify.verify import verify, verify_open
 
 __all__ = [
+    "COMMITTED",
     "FORMAT_VERSION",
     "FROM_OUTSIDE",
     "MAX_NAME_BYTES",

@@ -41,8 +41,8 @@ from .layout.schema import (
 )
 from .reads import HIGHEST, Reads, number_asked_for
 from .records import (
+    COMMITTED,
     FROM_OUTSIDE,
-    Committed,
     Conflict,
     Duplicate,
     IdTaken,
@@ -67,7 +67,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Counters", "OpenCommit"]
 
-_COMMITTED = Committed()
+INDEXED = 64
+"""Bytes of a row in `ids`, about."""
 
 
 class Counters(Struct):
@@ -102,12 +103,13 @@ class OpenCommit(Reads):
         self.counters = counters
         self._known_events = names.events
         self._known_commands = names.commands
+        self._known_processes = names.processes
         self._empty()
 
     def _empty(self) -> None:
         # What is to be written, by table and key; None for what goes.
         self._changes: dict[str, dict[bytes, bytes | None]] = {table: {} for table in TABLES}
-        # That, and what the engine said, so that no key is asked for twice.
+        # What the engine said, so that no key is asked for twice, and None for what goes.
         self._known: dict[str, dict[bytes, bytes | None]] = {table: {} for table in TABLES}
         # The keys that change, in order, of tables that are read in ranges.
         self._sorted: dict[str, list[bytes]] = {table: [] for table in TABLES}
@@ -118,7 +120,6 @@ class OpenCommit(Reads):
         self._log = self._changes["log"]
         self._transitions = self._changes["transitions"]
         self._ids = self._changes["ids"]
-        self._known_ids = self._known["ids"]
         self._is_broken = False
         self.steps = 0
         """Steps that were handed over and left a trace."""
@@ -179,8 +180,10 @@ class OpenCommit(Reads):
 
     def gather(self, keys: Iterable[tuple[str, bytes]]) -> None:
         """Ask the engine at once for all that a wave of work is about to look at."""
-        known = self._known
-        unknown = [one for one in keys if one[1] not in known[one[0]]]
+        known, changes = self._known, self._changes
+        unknown = [
+            one for one in keys if one[1] not in known[one[0]] and one[1] not in changes[one[0]]
+        ]
         if unknown:
             for (table, key), raw in zip(unknown, self._engine.get_many(unknown), strict=True):
                 known[table][key] = raw
@@ -228,6 +231,9 @@ class OpenCommit(Reads):
         return self.counters.parked > 0
 
     def _get(self, table: str, key: bytes) -> bytes | None:
+        raw = self._changes[table].get(key)
+        if raw is not None:
+            return raw
         known = self._known[table]
         try:
             return known[key]
@@ -237,7 +243,7 @@ class OpenCommit(Reads):
 
     def _get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
         self.gather(keys)
-        return [self._known[table][key] for table, key in keys]
+        return [self._get(table, key) for table, key in keys]
 
     def _range(
         self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
@@ -276,29 +282,46 @@ class OpenCommit(Reads):
     def _last(self, table: str, prefix: bytes, below: int = HIGHEST) -> int:
         if table not in DENSE:
             return super()._last(table, prefix, below)
-        known, place = self._known[table], 1
-        # Most that are looked for have few, and these were just written or asked for.
-        while known.get(prefix + number(place)) is not None:
+        rows = self._engine.range(table, prefix, prefix + number(below), 1, backwards=True)
+        place = numbered(rows[0][0]) if rows else 0
+        # What was handed over comes behind that, without a gap.
+        changes = self._changes[table]
+        while prefix + number(place + 1) in changes:
             place += 1
-        if place == 1 or prefix + number(place) not in known:
-            rows = self._engine.range(table, prefix, prefix + number(below), 1, backwards=True)
-            place = max(place, numbered(rows[0][0]) + 1 if rows else 1)
-            while self._changes[table].get(prefix + number(place)) is not None:
-                place += 1
-        return place - 1
+        return place
 
     # Handing over
 
     def hand_over(self, step: Step) -> Outcome:
         """Check what the step expects, then lay it in whole; as `Store.hand_over`."""
-        refusal = self._refuse(step)
+        transition, append, extras = step.transition, step.append, step.extras
+        refusal: Outcome | None = None
+        if step.command_id is not None:
+            result = self.result_of(step.command_id)
+            if result is not None:
+                return Duplicate(result=result)
+        take = step.take
+        if take and take not in self._queued and self._get("queue", number(take)) is None:
+            return Duplicate()
+        if append is not None:
+            refusal = self._refuse_append(append)
+        if step.park is not None and refusal is None:
+            refusal = self._refuse_park(step.park, extras)
+        if extras is not None and refusal is None:
+            refusal = self._refuse_extras(step, extras)
+        if transition is not None and refusal is None:
+            prefix = transitions_key(step.process, step.instance)
+            if not self._is_at(prefix, transition.version - 1):
+                refusal = Conflict(
+                    f"instance {step.instance!r} of {step.process} is not at version "
+                    f"{transition.version - 1}"
+                )
         if refusal is not None:
             return refusal
         # The checks above changed nothing.
-        transition, append, extras = step.transition, step.append, step.extras
         try:
-            if step.take and self._queued.pop(step.take, None) is None:
-                self._delete("queue", number(step.take))
+            if take and self._queued.pop(take, None) is None:
+                self._delete("queue", number(take))
             if transition is not None:
                 self._write_transition(step, transition)
             if append is not None and append.events:
@@ -318,11 +341,10 @@ class OpenCommit(Reads):
             self._is_broken = True
             raise
         self.steps += 1
-        return _COMMITTED
+        return COMMITTED
 
     def _put(self, table: str, key: bytes, row: Any) -> None:
-        raw = frame(key, row)
-        self._changes[table][key] = self._known[table][key] = raw
+        raw = self._changes[table][key] = frame(key, row)
         self.size += len(raw)
 
     def _set(self, table: str, key: bytes, row: Any) -> None:
@@ -348,35 +370,17 @@ class OpenCommit(Reads):
 
     # What a step expects
 
-    def _refuse(self, step: Step) -> Outcome | None:
-        if step.command_id is not None:
-            result = self.result_of(step.command_id)
-            if result is not None:
-                return Duplicate(result=result)
-        take = step.take
-        if take and take not in self._queued and self._get("queue", number(take)) is None:
-            return Duplicate()
-        append, extras, transition = step.append, step.extras, step.transition
-        refusal: Outcome | None = None
-        if append is not None:
-            refusal = self._refuse_append(append)
-        if step.park is not None and refusal is None:
-            refusal = self._refuse_park(step.park, extras)
-        if extras is not None and refusal is None:
-            refusal = self._refuse_extras(step, extras)
-        if transition is not None and refusal is None:
-            prefix = transitions_key(step.process, step.instance)
-            if not self._is_at("ids", prefix, transition.version - 1):
-                refusal = Conflict(
-                    f"instance {step.instance!r} of {step.process} is not at version "
-                    f"{transition.version - 1}"
-                )
-        return refusal
-
-    def _is_at(self, table: str, prefix: bytes, version: int) -> bool:
+    def _is_at(self, prefix: bytes, version: int) -> bool:
         """Whether a version is the newest behind a prefix."""
-        return self._get(table, prefix + number(version + 1)) is None and (
-            not version or self._get(table, prefix + number(version)) is not None
+        above = prefix + number(version + 1)
+        ids = self._ids
+        if above in ids:
+            return False
+        if version and prefix + number(version) in ids:
+            # It was just written, and nothing else writes.
+            return True
+        return self._get("ids", above) is None and (
+            not version or self._get("ids", prefix + number(version)) is not None
         )
 
     def _refuse_append(self, append: Append) -> Conflict | Duplicate | IdTaken | None:
@@ -389,7 +393,7 @@ class OpenCommit(Reads):
                 if there is not None:
                     return IdTaken(event.event_id, there.position, there.stream)
         version = append.expected
-        if version is None or self._is_at("ids", stream_key(append.stream), version):
+        if version is None or self._is_at(stream_key(append.stream), version):
             return None
         return Conflict(f"stream {append.stream!r} is not at version {version}")
 
@@ -426,24 +430,20 @@ class OpenCommit(Reads):
         counters = self.counters
         counters.transition = place = counters.transition + 1
         key = number(place)
-        raw = self._transitions[key] = frame(key, transition_to_row(process, instance, record))
-        self._known["transitions"][key] = raw
-        self._point_at(transitions_key(process, instance) + number(version), place)
-        self.size += len(raw)
+        raw = frame(key, transition_to_row(process, instance, record))
+        self._transitions[key] = raw
+        # The key of the one is all that the other says.
+        self._ids[transitions_key(process, instance) + number(version)] = key
+        self.size += len(raw) + INDEXED
         if version == 1:
-            key = started_key(process) + key
-            self._put("started", key, instance)
-            insort(self._sorted["started"], key)
-        self._names.add_process(process)
+            first = started_key(process) + key
+            self._put("started", first, instance)
+            insort(self._sorted["started"], first)
+        if process not in self._known_processes:
+            self._names.add("process", process)
         for command in record.commands:
             if command[1] not in self._known_commands:
                 self._names.add("command", command[1])
-
-    def _point_at(self, key: bytes, place: int) -> None:
-        """Note where an event or a transition is."""
-        raw = frame(key, place)
-        self._ids[key] = self._known_ids[key] = raw
-        self.size += len(raw)
 
     def _write_events(self, append: Append) -> None:
         stream = append.stream
@@ -464,9 +464,8 @@ class OpenCommit(Reads):
                 event.correlation_id = event.event_id
             key = number(position)
             raw = self._log[key] = frame(key, event_to_row(event, named))
-            self._known["log"][key] = raw
-            self.size += len(raw)
-            self._point_at(prefix + number(version), position)
+            self._ids[prefix + number(version)] = key
+            self.size += len(raw) + INDEXED
             if event.type not in self._known_events:
                 self._names.add("event", event.type)
             if append.unique:

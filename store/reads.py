@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import StoreError
 from .identifiers import place_of_event
-from .layout.frames import NUMBER, no_number, number, unframe
+from .layout.frames import NUMBER, corrupt, no_number, number, unframe
 from .layout.keys import LAST, digest, numbered
 from .layout.schema import (
     BLOCKED,
@@ -22,6 +22,7 @@ from .layout.schema import (
     kind_of_name,
     last_of_process,
     parked_from_row,
+    place_of,
     refusal_from_row,
     started_key,
     stream_key,
@@ -133,7 +134,7 @@ class Reads:
             return None
         key = stream_key(place.stream) + number(place.version)
         raw = self._get("ids", key)
-        event = None if raw is None else self.event_at(int(unframe(raw, "ids", key)))
+        event = None if raw is None else self.event_at(place_of(key, raw))
         # The event there may have another id.
         return event if event is not None and event.event_id == event_id else None
 
@@ -163,8 +164,8 @@ class Reads:
         if self._get("ids", key) is None:
             # Most streams that are asked for are new ones.
             return []
-        positions = self._numbers_in_ids(prefix, after, limit)
-        return self._numbered("log", positions, event_from_row, f"stream {stream!r}")
+        rows = self._page("ids", prefix, after, limit)
+        return self._pointed_at("log", rows, slice(1, 3), [stream], event_from_row)
 
     # Instances
 
@@ -186,9 +187,9 @@ class Reads:
         raw = self._get("ids", key)
         if raw is None:
             return None
-        place = int(unframe(raw, "ids", key))
-        owner = f"version {version} of instance {instance!r} of {process}"
-        return self._numbered("transitions", [place], transition_from_row, owner)[0]
+        owner = [process, instance]
+        rows = [(key, raw)]
+        return self._pointed_at("transitions", rows, slice(3), owner, transition_from_row)[0]
 
     def scan_transitions(
         self, process: str, instance: str, after: int = 0
@@ -204,9 +205,9 @@ class Reads:
         self, process: str, instance: str, after: int, limit: int
     ) -> list[TransitionRecord]:
         """As `scan_transitions`, at most so many."""
-        places = self._numbers_in_ids(transitions_key(process, instance), after, limit)
-        owner = f"instance {instance!r} of {process}"
-        return self._numbered("transitions", places, transition_from_row, owner)
+        rows = self._page("ids", transitions_key(process, instance), after, limit)
+        owner = [process, instance]
+        return self._pointed_at("transitions", rows, slice(3), owner, transition_from_row)
 
     def scan_instances(
         self, process: str, after: int = 0
@@ -407,23 +408,37 @@ class Reads:
         raw = self._get(table, key)
         return None if raw is None else made(unframe(raw, table, key), place)
 
-    def _numbered(
-        self, table: str, places: list[int], made: Callable[[Any, int], T], owner: str
+    def _pointed_at(
+        self,
+        table: str,
+        rows: list[Row],
+        where: slice,
+        owner: list[str],
+        made: Callable[[Any, int], T],
     ) -> list[T]:
-        """The records that an index points at."""
-        keys = [(table, number(place)) for place in places]
-        records: list[T] = []
-        for place, (_, key), raw in zip(places, keys, self._get_many(keys), strict=True):
-            if raw is None:
-                raise StoreError(f"{owner} points at {place} in {table}, which is not there")
-            records.append(made(unframe(raw, table, key), place))
-        return records
+        """The records that rows of `ids` point at.
 
-    def _numbers_in_ids(self, prefix: bytes, after: int, limit: int) -> list[int]:
-        """The places of events or transitions, by their versions."""
-        return [
-            int(unframe(raw, "ids", key)) for key, raw in self._page("ids", prefix, after, limit)
-        ]
+        Such a row has no checksum: what it points at says itself whose it is, and which version.
+
+        Args:
+            table: that they point into
+            rows: of `ids`
+            where: the columns that say whose it is, and the version
+            owner: whose it must be
+            made: makes a record of a row
+
+        """
+        records: list[T] = []
+        found = self._get_many([(table, place) for _, place in rows])
+        for (key, pointer), raw in zip(rows, found, strict=True):
+            place = place_of(key, pointer)
+            if raw is None:
+                raise corrupt("ids", key, f"points at {place} in {table}, which is not there")
+            row = unframe(raw, table, pointer)
+            if row[where] != [*owner, numbered(key)]:
+                raise corrupt("ids", key, f"points at {place} in {table}, which is another's")
+            records.append(made(row, place))
+        return records
 
     def _scan(
         self, table: str, prefix: bytes, after: int, made: Callable[[Any, int], T]

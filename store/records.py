@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 from msgspec import Struct
 
 __all__ = [
+    "COMMITTED",
     "FROM_OUTSIDE",
     "Append",
     "Block",
@@ -262,6 +263,10 @@ class Committed(Struct, gc=False):
     """The step is in the store. Positions and sequences have been set in its records."""
 
     is_committed: ClassVar[bool] = True
+
+
+COMMITTED = Committed()
+"""The one answer of that kind, since it says nothing else."""
 
 
 class Conflict(Struct, gc=False):

@@ -13,6 +13,7 @@ over the lead; the first one goes back to the bench when its handler returns.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,6 @@ class Dispatcher:
         workers: threads that may be in a handler at once. When all of these are blocked, up to
             `SPARE` times as many help out; with 1 there is never a second thread
         on_idle: called by the leader when the run queue is empty; returns whether it did anything
-        is_due: whether `on_idle` should be called even though actors are waiting for their turn
         on_error: called with the actor and the exception when a turn raises, which no user's
             code should be able to cause
         has_more: whether `on_idle` has something to do, so that it is called even while the
@@ -55,13 +55,15 @@ class Dispatcher:
         self,
         workers: int,
         on_idle: Callable[[], bool],
-        is_due: Callable[[], bool],
         on_error: Callable[[PooledActor, BaseException], None],
         has_more: Callable[[], bool] = bool,
     ) -> None:
         self.lock = threading.Lock()
         self._on_idle = on_idle
-        self._is_due = is_due
+        self.is_commit_due = False
+        """Whether `on_idle` is to be called although actors wait for their turns."""
+        self.commit_by: float | None = None
+        """When it is to be called at the latest, by `time.monotonic`."""
         self._on_error = on_error
         self._has_more = has_more
         self._ready: deque[PooledActor] = deque()
@@ -283,10 +285,15 @@ class Dispatcher:
         """Give actors their turns for as long as this thread has the lead."""
         while self._leader == me and not self._stopping:
             self._work_waits = False
-            if self._is_due():
+            if self.is_commit_due or (
+                self.commit_by is not None and time.monotonic() >= self.commit_by
+            ):
                 self._idle()
             try:
-                actor = self._next()
+                if self._urgent and (self.turns % 2 or not self._ready):
+                    actor = self._urgent.popleft()
+                else:
+                    actor = self._ready.popleft()
             except IndexError:
                 if self._idle() or self._ready or self._urgent:
                     continue
@@ -306,12 +313,6 @@ class Dispatcher:
             # A turn that outlasted its thread's lead may have left something to commit.
             self._work_waits = True
             self._condition.notify()
-
-    def _next(self) -> PooledActor:
-        urgent = self._urgent
-        if urgent and (self.turns % 2 or not self._ready):
-            return urgent.popleft()
-        return self._ready.popleft()
 
     def _idle(self) -> bool:
         # A commit is progress, however long it takes: with a second thread running beside it, it

@@ -72,31 +72,27 @@ class DurableActor(PooledActor, Generic[M]):
     # In the actor's turn
 
     def take_turn(self) -> None:
-        """Handle what is in the inbox, after going back to what the log says if need be."""
-        try:
-            self.work()
-        finally:
-            self.scheduled = False
-            # Something may have come after `work` looked and before the flag was cleared.
-            if self.envelopes and not self.is_paused:
-                self.wake()
-
-    def work(self) -> None:
         """Handle messages, at most `TURN`, for as long as this thread has the lead."""
         envelopes, dispatcher = self.envelopes, self.dispatcher
         turns = dispatcher.turns
         left = TURN
-        while envelopes and left and not self.is_paused:
-            left -= 1
-            if self.is_stale:
-                self.is_stale = False
-                self.forget()
-                if not envelopes:
-                    return
-            self.on_receive(envelopes.pop(0))
-            if dispatcher.turns != turns:
-                # Another thread took over while a handler blocked this one.
-                return
+        try:
+            while envelopes and left and not self.is_paused:
+                left -= 1
+                if self.is_stale:
+                    # Back to what the log says.
+                    self.is_stale = False
+                    self.forget()
+                    continue
+                self.on_receive(envelopes.pop(0))
+                if dispatcher.turns != turns:
+                    # Another thread took over while a handler blocked this one.
+                    break
+        finally:
+            self.scheduled = False
+            # Something may have come after the look and before the flag was cleared.
+            if envelopes and not self.is_paused:
+                self.wake()
 
     def forget(self) -> None:
         """Drop the state in memory; the next message has it read from the log."""

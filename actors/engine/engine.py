@@ -141,7 +141,6 @@ class Engine:
         self.dispatcher = parts.dispatcher(
             options.workers,
             on_idle=self._flush,
-            is_due=self._is_due,
             on_error=self._report,
             has_more=self._has_more,
         )
@@ -396,14 +395,6 @@ class Engine:
         """Whether a worker with nothing else to do would find something."""
         return self.journal.has_work or self.effect_feeds.has_work()
 
-    @property
-    def must_commit(self) -> bool:
-        """Whether the open commit is to close although there is more to do."""
-        return self.journal.is_due() or (self.residency.is_crowded and self.journal.has_work)
-
-    def _is_due(self) -> bool:
-        return self.must_commit
-
     def _has_more(self) -> bool:
         return self.journal.has_work or self.effect_feeds.has_work()
 
@@ -423,7 +414,6 @@ class Engine:
     def _look_after_commit(self) -> None:
         """All that was handed over is durable."""
         self._durable_counts = [counts.copy() for counts in self._counters]
-        self.residency.is_crowded = False
         self.timers.look_after_commit()
         self.effect_feeds.look()
 

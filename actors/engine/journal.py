@@ -18,8 +18,8 @@ from msgspec import Struct
 
 from ..core.decision import EMPTY
 from ..store import (
+    COMMITTED,
     ClosedError,
-    Committed,
     Conflict,
     CorruptRecord,
     Outcome,
@@ -46,8 +46,6 @@ LAST_RETRY = 1.0
 
 PATIENCE = 0.01
 """Seconds that a step may wait for its commit while a caller waits for the step."""
-
-COMMITTED = Committed()
 
 LARGEST_SIZE = 1 << 23
 """Bytes of rows after which a commit closes."""
@@ -154,6 +152,8 @@ class Journal:
     ) -> None:
         self._store = store
         self._ahead = store.ahead
+        self._dispatcher = dispatcher
+        self._hand_over = store.hand_over
         self._largest_commit = largest_commit
         self._wake = wake
         self._published = published
@@ -172,7 +172,6 @@ class Journal:
         self.has_notes = False
         """Whether something waits to be told that all is durable, besides those that wait."""
         self._waiting: list[Waiting] = []
-        self._deadline: float | None = None
         self._spoilt: StoreError | None = None
         self._wants_checkpoints = False
         self._flushing = threading.Lock()
@@ -231,7 +230,7 @@ class Journal:
 
         """
         try:
-            outcome = self._store.hand_over(step)
+            outcome = self._hand_over(step)
         except CorruptRecord as error:
             # What the step expects cannot be read; looking has changed nothing.
             return Conflict(str(error))
@@ -239,9 +238,11 @@ class Journal:
             logger.critical("a step failed with an error of our own", exc_info=error)
             self._spoil(StoreError(f"a commit failed: {error!r}"))
             return None
-        append = step.append
-        if append is not None and append.events and outcome.is_committed:
+        append, ahead = step.append, self._ahead
+        if append is not None and append.events and outcome is COMMITTED:
             self._published(append.events)
+        if ahead.steps >= self._largest_commit or ahead.size >= LARGEST_SIZE:
+            self._dispatcher.is_commit_due = True
         return outcome
 
     def _spoil(self, error: StoreError) -> None:
@@ -252,8 +253,8 @@ class Journal:
 
     def wait(self, waiting: Waiting) -> None:
         """Have something told when all that was handed over is durable; with the lock held."""
-        if self._deadline is None and self._has_patience:
-            self._deadline = time.monotonic() + PATIENCE
+        if self._dispatcher.commit_by is None and self._has_patience:
+            self._dispatcher.commit_by = time.monotonic() + PATIENCE
         self._waiting.append(waiting)
 
     def call_when_durable(self, call: Callable[[], None]) -> None:
@@ -309,15 +310,6 @@ class Journal:
             or self._spoilt is not None
         )
 
-    def is_due(self) -> bool:
-        """Whether the open commit is to close although there is more to do."""
-        ahead = self._ahead
-        return (
-            ahead.steps >= self._largest_commit
-            or ahead.size >= LARGEST_SIZE
-            or (self._deadline is not None and time.monotonic() >= self._deadline)
-        )
-
     def flush(self) -> bool:
         """Close the open commit. Returns whether there was anything to do."""
         if not self.has_work or self._is_over:
@@ -329,7 +321,8 @@ class Journal:
             with self.lock:
                 if self._is_over:
                     return False
-                waiting, self._waiting, self._deadline = self._waiting, [], None
+                waiting, self._waiting = self._waiting, []
+                self._dispatcher.is_commit_due, self._dispatcher.commit_by = False, None
                 error, self._spoilt = self._spoilt, None
                 if error is None:
                     error = self._close_commit()

@@ -19,6 +19,12 @@ class Scheduler(Protocol):
     turns: int
     """How many turns were given; another thread that takes over gives more."""
 
+    is_commit_due: bool
+    """Whether the open commit is to close although there is more to do."""
+
+    commit_by: float | None
+    """When the open commit is to close at the latest."""
+
     def schedule(self, actor: PooledActor) -> None:
         """Put an actor at the end of the run queue, unless it stands there already."""
         ...

@@ -57,8 +57,6 @@ class Residency:
         self._now = to_micros(clock.now())
         self._period = max(1, _micros(idle_timeout / SWEEPS))
         self.passivated = 0
-        self.is_crowded = False
-        """Whether too many are awake, and none may sleep before the open commit closes."""
         self._alarm = clock.alarm(self._ring)
         # Whether no sweep comes before an actor can have been idle for long enough.
         self._rests = True
@@ -215,7 +213,9 @@ class Residency:
             if key in self._awake and not actor.is_done:
                 # At the end, so that it does not hide the idle ones for as long as it is busy.
                 self._awake[key] = self._awake.pop(key)
-        self.is_crowded = not idle
+        if not idle:
+            # Some may sleep once what they handed over is durable.
+            self._dispatcher.is_commit_due = True
         # When all of these are busy, it is not asked again for every one that comes.
         self._room = max(self._max_awake - len(self._awake), 0 if idle else share)
 

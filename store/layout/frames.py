@@ -14,7 +14,7 @@ from ..errors import CorruptRecord, InvalidName
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["NUMBER", "frame", "no_number", "number", "unframe"]
+__all__ = ["NUMBER", "corrupt", "frame", "no_number", "number", "unframe"]
 
 NUMBER = struct.Struct(">Q")
 """Numbers in keys: eight bytes, the largest first, so that LMDB's order is theirs."""
@@ -54,7 +54,7 @@ def unframe(raw: bytes, table: str, key: bytes) -> Any:
     """
     packed = raw[4:]
     if _pack_checksum(_crc32(packed, _crc32(key))) != raw[:4]:
-        raise _corrupt(
+        raise corrupt(
             table,
             key,
             "does not match its checksum: the file was changed or damaged after it was written",
@@ -62,10 +62,11 @@ def unframe(raw: bytes, table: str, key: bytes) -> Any:
     try:
         return _unpackb(packed, strict_map_key=False)
     except Exception as error:
-        raise _corrupt(table, key, f"is no MessagePack value: {error}") from error
+        raise corrupt(table, key, f"is no MessagePack value: {error}") from error
 
 
-def _corrupt(table: str, key: bytes, what: str) -> CorruptRecord:
+def corrupt(table: str, key: bytes, what: str) -> CorruptRecord:
+    """The error that says what is wrong with a row."""
     error = CorruptRecord(
         f"the record {key!r} of table {table!r} {what}; go back to a backup, or look with "
         f"`procession verify` what else is damaged"

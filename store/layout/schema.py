@@ -7,6 +7,7 @@ people, and `tests/store` to the tests, independently.
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
 
@@ -23,7 +24,7 @@ from ..records import (
     TimerRecord,
     TransitionRecord,
 )
-from .frames import NUMBER
+from .frames import NUMBER, corrupt
 from .keys import Digest, Misshapen, Number, Parts, Text, digest, numbered, parse, told
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ __all__ = [
     "parked_at_key",
     "parked_from_row",
     "parked_to_row",
+    "place_of",
     "readable",
     "refusal_from_row",
     "refusal_to_row",
@@ -321,6 +323,11 @@ def row_of(table: str, key: bytes, raw: bytes) -> Any:
         Misshapen: the checksum does not match, or the row is not as the format has it
 
     """
+    if table == "ids":
+        # The row that it points at says the same, and has a checksum.
+        if len(raw) != NUMBER.size or not any(raw):
+            raise Misshapen("is not as the format has it: it points at no number")
+        return int.from_bytes(raw, "big")
     packed = raw[4:]
     if len(raw) < 5 or zlib.crc32(key + packed) != int.from_bytes(raw[:4], "little"):
         raise Misshapen("does not match its checksum: it was changed after it was written")
@@ -333,6 +340,9 @@ def row_of(table: str, key: bytes, raw: bytes) -> Any:
 # Keys
 
 
+KEYS_KEPT = 4_096
+"""Prefixes of keys that are kept in memory."""
+
 APPENDED = frozenset({"log", "transitions"})
 """Tables whose new keys come behind all that are there."""
 
@@ -344,12 +354,15 @@ STREAM, DASHLESS, INSTANCE = "s", "n", "i"
 """Kinds of what has rows in `ids`. A name without a dash is not a stream's whose id is empty."""
 
 
+# These are asked for several times within a step.
+@lru_cache(maxsize=KEYS_KEPT)
 def stream_key(stream: str) -> bytes:
     """What the keys of a stream in `ids` begin with; a version follows."""
     category, dash, name = stream.partition("-")
     return f"{name}\0{STREAM if dash else DASHLESS}\0{category}\0".encode()
 
 
+@lru_cache(maxsize=KEYS_KEPT)
 def transitions_key(process: str, instance: str) -> bytes:
     """What the keys of an instance in `ids` begin with; a version follows."""
     return f"{instance}\0{INSTANCE}\0{process}\0".encode()
@@ -358,6 +371,18 @@ def transitions_key(process: str, instance: str) -> bytes:
 def started_key(process: str) -> bytes:
     """What the keys of a process manager in `started` begin with; a number follows."""
     return f"{process}\0".encode()
+
+
+def place_of(key: bytes, raw: bytes) -> int:
+    """The number that a row of `ids` points at.
+
+    Raises:
+        CorruptRecord: it is none
+
+    """
+    if len(raw) != NUMBER.size:
+        raise corrupt("ids", key, "points at no number")
+    return int.from_bytes(raw, "big")
 
 
 def last_of_process(process: str) -> bytes:

@@ -14,6 +14,7 @@ import lmdb
 
 from ..errors import DamagedStore, StoreError, StoreFull
 from ..layout.frames import unframe
+from ..layout.schema import place_of
 from ..lmdb.environment import MAX_TABLES
 
 if TYPE_CHECKING:
@@ -96,7 +97,10 @@ def in_parts(rows: Rows) -> Iterator[list[tuple[bytes, bytes]]]:
 def sound(rows: Rows, table: str) -> Rows:
     """The rows of a table, each after its checksum was compared."""
     for key, value in rows:
-        unframe(value, table, key)
+        if table == "ids":
+            place_of(key, value)
+        else:
+            unframe(value, table, key)
         yield key, value
 
 

@@ -219,7 +219,7 @@ class _NewTables:
     def _places_of_transitions(self) -> Rows:
         for place, _, (process, instance, version) in self._numbered():
             key = transitions_key(process, instance) + number(version)
-            yield key, frame(key, place)
+            yield key, number(place)
 
     def _first_transitions(self) -> Rows:
         for place, _, (process, instance, version) in self._numbered():
@@ -230,7 +230,7 @@ class _NewTables:
     def _places_of_events(self) -> Rows:
         for old_key, position in self._old("streams"):
             key = stream_key(old_key[:-9].decode()) + number(numbered(old_key))
-            yield key, frame(key, position)
+            yield key, number(position)
 
     # What else changes
 

@@ -177,7 +177,6 @@ _DECODERS: Mapping[str, Callable[[bytes], Any]] = {
     "meta": msgspec.msgpack.Decoder(int | str).decode,
     "log": msgspec.msgpack.Decoder(EventRow).decode,
     "transitions": msgspec.msgpack.Decoder(TransitionRow).decode,
-    "ids": msgspec.msgpack.Decoder(Number).decode,
     "started": msgspec.msgpack.Decoder(Name).decode,
     "queue": msgspec.msgpack.Decoder(CommandRow).decode,
     "event_ids": msgspec.msgpack.Decoder(Number).decode,

@@ -75,7 +75,7 @@ class Moves:
             scheduler.held.append(actors.pop(held.which % len(actors)))
         moves = [_Move(partial(scheduler.give_turn, actor)) for actor in actors]
         if engine.wants_commit:
-            moves.insert(0 if engine.must_commit else len(moves), _Move(self._commit))
+            moves.insert(0 if scheduler.is_commit_due else len(moves), _Move(self._commit))
         if engine.effects.is_ready:
             moves.append(_Move(self._run_effect))
         if not moves and self._accidents.have_parked():

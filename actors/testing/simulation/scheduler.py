@@ -30,11 +30,10 @@ class SeededScheduler(Dispatcher):
         self,
         workers: int,
         on_idle: Callable[[], bool],
-        is_due: Callable[[], bool],
         on_error: Callable[[PooledActor, BaseException], None],
         has_more: Callable[[], bool] = bool,
     ) -> None:
-        super().__init__(workers, on_idle, is_due, on_error, has_more)
+        super().__init__(workers, on_idle, on_error, has_more)
         self.idle = on_idle
         self.ready: list[PooledActor] = []
         self.held: list[PooledActor] = []
