@@ -10,12 +10,13 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from msgspec import Struct
 
 from .errors import StoreError
 from .identifiers import EVADES, event_id_at, place_of_event
-from .layout.frames import frame, number, unframe
+from .layout.frames import frame, number, pack, pack_checksum, unframe
 from .layout.keys import digest, numbered
 from .layout.schema import (
     BLOCKED,
@@ -201,6 +202,20 @@ class OpenCommit(Reads):
         """As `gather`, for instances that are to be loaded."""
         self.gather([("ids", transitions_key(process, one) + FIRST) for one in instances])
 
+    def is_new_stream(self, stream: str) -> bool:
+        """Whether a stream that was asked for with others has no event."""
+        return self._is_new(stream_key(stream) + FIRST)
+
+    def is_new_instance(self, process: str, instance: str) -> bool:
+        """Whether an instance that was asked for with others has no transition, and none waits."""
+        counters = self.counters
+        return not (counters.any_waiting or counters.parked) and self._is_new(
+            transitions_key(process, instance) + FIRST
+        )
+
+    def _is_new(self, key: bytes) -> bool:
+        return self._known["ids"].get(key, b"") is None and key not in self._ids
+
     def last_position(self) -> int:
         return self.counters.position
 
@@ -294,21 +309,18 @@ class OpenCommit(Reads):
 
     def hand_over(self, step: Step) -> Outcome:
         """Check what the step expects, then lay it in whole; as `Store.hand_over`."""
-        transition, append, extras = step.transition, step.append, step.extras
-        refusal: Outcome | None = None
-        if step.command_id is not None:
-            result = self.result_of(step.command_id)
-            if result is not None:
-                return Duplicate(result=result)
         take = step.take
+        if step.command_id is not None and (
+            self._get("command_ids", step.command_id.encode()) is not None
+        ):
+            return Duplicate(result=self.result_of(step.command_id))
         if take and take not in self._queued and self._get("queue", number(take)) is None:
             return Duplicate()
-        if append is not None:
-            refusal = self._refuse_append(append)
-        if step.park is not None and refusal is None:
-            refusal = self._refuse_park(step.park, extras)
-        if extras is not None and refusal is None:
-            refusal = self._refuse_extras(step, extras)
+        transition, append = step.transition, step.append
+        is_rare = step.extras is not None or step.park is not None or step.wait
+        refusal = self._refuse_append(append) if append is not None else None
+        if is_rare and refusal is None:
+            refusal = self._refuse_rare(step)
         if transition is not None and refusal is None:
             prefix = transitions_key(step.process, step.instance)
             if not self._is_at(prefix, transition.version - 1):
@@ -323,25 +335,37 @@ class OpenCommit(Reads):
             if take and self._queued.pop(take, None) is None:
                 self._delete("queue", number(take))
             if transition is not None:
-                self._write_transition(step, transition)
-            if append is not None and append.events:
+                self._write_transition(step, transition, prefix)
+            elif append is not None and append.events:
                 self._write_events(append)
             if step.enqueue:
                 self._enqueue(step.enqueue)
             if step.result is not None:
                 self._write_result(step)
-            if step.park is not None:
-                self._write_parked(step.park)
-            if step.wait:
-                self._let_wait(step.process, step.instance, step.wait)
-            if extras is not None:
-                self._write_extras(step, extras)
+            if is_rare:
+                self._write_rare(step)
         except BaseException:
             # Part of the step is laid in, which must not become durable.
             self._is_broken = True
             raise
         self.steps += 1
         return COMMITTED
+
+    def _refuse_rare(self, step: Step) -> Outcome | None:
+        refusal = None
+        if step.park is not None:
+            refusal = self._refuse_park(step.park, step.extras)
+        if step.extras is not None and refusal is None:
+            refusal = self._refuse_extras(step, step.extras)
+        return refusal
+
+    def _write_rare(self, step: Step) -> None:
+        if step.park is not None:
+            self._write_parked(step.park)
+        if step.wait:
+            self._let_wait(step.process, step.instance, step.wait)
+        if step.extras is not None:
+            self._write_extras(step, step.extras)
 
     def _put(self, table: str, key: bytes, row: Any) -> None:
         raw = self._changes[table][key] = frame(key, row)
@@ -425,15 +449,16 @@ class OpenCommit(Reads):
 
     # What a step writes
 
-    def _write_transition(self, step: Step, record: TransitionRecord) -> None:
+    def _write_transition(self, step: Step, record: TransitionRecord, prefix: bytes) -> None:
         process, instance, version = step.process, step.instance, record.version
         counters = self.counters
         counters.transition = place = counters.transition + 1
         key = number(place)
-        raw = frame(key, transition_to_row(process, instance, record))
-        self._transitions[key] = raw
+        packed = pack(transition_to_row(process, instance, record))
+        # As `frame` does, with a call less, here and below.
+        self._transitions[key] = raw = pack_checksum(crc32(packed, crc32(key))) + packed
         # The key of the one is all that the other says.
-        self._ids[transitions_key(process, instance) + number(version)] = key
+        self._ids[prefix + number(version)] = key
         self.size += len(raw) + INDEXED
         if version == 1:
             first = started_key(process) + key
@@ -463,7 +488,8 @@ class OpenCommit(Reads):
             if not event.correlation_id:
                 event.correlation_id = event.event_id
             key = number(position)
-            raw = self._log[key] = frame(key, event_to_row(event, named))
+            packed = pack(event_to_row(event, named))
+            self._log[key] = raw = pack_checksum(crc32(packed, crc32(key))) + packed
             self._ids[prefix + number(version)] = key
             self.size += len(raw) + INDEXED
             if event.type not in self._known_events:

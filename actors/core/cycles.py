@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..store import EventRecord
     from .ports import Reads
 
-__all__ = ["refuse_cycle"]
+__all__ = ["SAMPLE", "refuse_cycle"]
 
 SAMPLE = 8
 """Every so many links, a chain is looked at for coming back to itself."""
@@ -23,25 +23,23 @@ def refuse_cycle(
     record: EventRecord,
     handler: Handler,
     reads: Reads,
-    *,
-    is_suspicious: bool,
 ) -> None:
     """Stop a chain that is too long, or that made the very same event before.
+
+    It is asked for every `SAMPLE` links, when the chain is too long, and when the instance's last
+    event was just the same.
 
     Args:
         plan: of the process manager
         record: the event
         handler: that would run
         reads: finds the events before it
-        is_suspicious: whether the instance's last event was just the same
 
     Raises:
         InfiniteLoopError: with the chain
 
     """
     depth = record.depth
-    if not is_suspicious and depth < plan.max_chain and depth % SAMPLE:
-        return
     chain = [record]
     before = reads.event_before(record)
     while before is not None and len(chain) <= SAMPLE:

@@ -7,6 +7,7 @@ scenario are decided by the same function, each with surroundings of its own.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from msgspec.structs import replace
 
@@ -22,7 +23,7 @@ from ..store import (
     TransitionRecord,
     is_issued_by,
 )
-from .cycles import refuse_cycle
+from .cycles import SAMPLE, refuse_cycle
 from .decision import EMPTY, Decision
 from .failures import fail
 from .ports import UNREADABLE
@@ -102,7 +103,14 @@ def _take_event(
         decision.state = replace(state, seen=record.position)
         decision.outcome = "waiting"
         return Step(process=plan.name, instance=state.instance, wait=record.position)
-    decision.cause = Cause.of_event(record)
+    decision.cause = Cause(
+        record.event_id,
+        record.type,
+        record.correlation_id,
+        record.depth,
+        record.position,
+        record,
+    )
     if record.type == UNREADABLE:
         raise record.message
     event, learnt = stimulus.event, stimulus.learnt
@@ -132,9 +140,13 @@ def _take_event(
         field, values = learnt
         if definition.state.keys_of(process.__dict__)[field] not in values:
             return _skip(plan, decision, "not_for_us")
-    content = hash((record.type, record.stream, record.data))
+    content = 0
     if record.depth and not stimulus.refreshing:
-        refuse_cycle(plan, record, handler, reads, is_suspicious=content == state.content)
+        # Only commands that instances issue make chains.
+        content = hash((record.type, record.stream, crc32(record.data)))
+        is_suspicious = content == state.content
+        if is_suspicious or record.depth >= plan.max_chain or not record.depth % SAMPLE:
+            refuse_cycle(plan, record, handler, reads)
     return _run(plan, decision, stimulus, reads, handler, (event,), process, content)
 
 

@@ -119,7 +119,10 @@ class AggregateActor(DurableActor[CommandMessage]):
         aggregate, version = self._aggregate, None
         try:
             if aggregate is None:
-                aggregate = self._aggregate = load_aggregate(plan, self.stream, share.reads)
+                if share.reads.is_new_stream(self.stream):
+                    aggregate = self._aggregate = plan.definition.begin(self.stream)
+                else:
+                    aggregate = self._aggregate = load_aggregate(plan, self.stream, share.reads)
             version = aggregate._own.version  # noqa: SLF001 - a friend
             delivered.now = services.now()
             decision = carry_out(plan, aggregate, delivered)

@@ -152,8 +152,9 @@ class CommandQueue(PooledActor):
         """A command is carried out, refused or parked."""
         if delivered.record.sequence:
             self._note_finished()
-        if decision.outcome:
-            self.counts[decision.outcome] += 1
+        if not decision.outcome:
+            return
+        self.counts[decision.outcome] += 1
         extras = decision.step.extras
         if extras is not None and extras.refusal is not None:
             refusal = extras.refusal

@@ -34,7 +34,7 @@ class EventBuffer:
         """Add events that were just handed over."""
         with self._lock:
             self._events += events
-            self.last = events[-1].position
+            self.last += len(events)
             if len(self._events) > 2 * self._size:
                 self._events = self._events[-self._size :]
 

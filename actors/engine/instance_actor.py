@@ -135,11 +135,15 @@ class InstanceActor(DurableActor[InstanceMessage]):
         """Have one stimulus decided, and hand its step over."""
         generation = self.journal.generation
         stimulus = message.stimulus
-        if isinstance(stimulus, (Refresh, Adjust)):
+        if message.reply is not None:
+            assert isinstance(stimulus, (Refresh, Adjust))
             self._operate(message, stimulus, generation)
             return
+        assert not isinstance(stimulus, (Refresh, Adjust))
         share = self._share
-        if not self._is_loaded:
+        if not self._is_loaded and share.reads.is_new_instance(share.plan.name, self.instance):
+            self._is_loaded, self.state = True, ProcessState(self.instance)
+        elif not self._is_loaded:
             try:
                 self._load()
             except BaseException as error:  # noqa: BLE001 - whatever it is, a person must see it

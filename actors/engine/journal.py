@@ -231,13 +231,11 @@ class Journal:
         """
         try:
             outcome = self._hand_over(step)
-        except CorruptRecord as error:
-            # What the step expects cannot be read; looking has changed nothing.
-            return Conflict(str(error))
-        except Exception as error:
-            logger.critical("a step failed with an error of our own", exc_info=error)
-            self._spoil(StoreError(f"a commit failed: {error!r}"))
-            return None
+        except Exception as error:  # noqa: BLE001 - no step is half in force
+            refused = self._refused(error)
+            if refused is None:
+                return None
+            outcome = refused
         append, ahead = step.append, self._ahead
         if append is not None and append.events and outcome is COMMITTED:
             self._published(append.events)
@@ -245,11 +243,17 @@ class Journal:
             self._dispatcher.is_commit_due = True
         return outcome
 
-    def _spoil(self, error: StoreError) -> None:
+    def _refused(self, error: Exception) -> Outcome | None:
+        """What an error comes to; None if it has spoilt the open commit."""
+        if isinstance(error, CorruptRecord):
+            # What the step expects cannot be read; looking has changed nothing.
+            return Conflict(str(error))
+        logger.critical("a step failed with an error of our own", exc_info=error)
         self._store.drop_commit()
-        self._spoilt = error
+        self._spoilt = StoreError(f"a commit failed: {error!r}")
         self.generation += 1
         self._start_over()
+        return None
 
     def wait(self, waiting: Waiting) -> None:
         """Have something told when all that was handed over is durable; with the lock held."""

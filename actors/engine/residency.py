@@ -75,8 +75,7 @@ class Residency:
             is_urgent: whether a caller waits for what comes of them
 
         """
-        awake = self._awake
-        schedule = self._dispatcher.schedule_locked
+        awake, schedule = self._awake, self._dispatcher.schedule_locked
         with self._lock:
             if self._rests:
                 self._rests = False

@@ -14,7 +14,16 @@ from ..errors import CorruptRecord, InvalidName
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["NUMBER", "corrupt", "frame", "no_number", "number", "unframe"]
+__all__ = [
+    "NUMBER",
+    "corrupt",
+    "frame",
+    "no_number",
+    "number",
+    "pack",
+    "pack_checksum",
+    "unframe",
+]
 
 NUMBER = struct.Struct(">Q")
 """Numbers in keys: eight bytes, the largest first, so that LMDB's order is theirs."""
@@ -30,9 +39,9 @@ def no_number(error: struct.error) -> InvalidName:
 
 _CHECKSUM = struct.Struct("<I")
 _crc32 = zlib.crc32
-_pack_checksum = _CHECKSUM.pack
+pack_checksum = _CHECKSUM.pack
 # What writes most of the time packs in a third of the time that msgpack takes.
-_packb: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
+pack: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
 _unpackb: Callable[..., Any] = msgpack.unpackb
 
 
@@ -41,8 +50,8 @@ def frame(key: bytes, value: Any) -> bytes:
 
     With the key, a row that came to stand under another key is noticed as well.
     """
-    packed = _packb(value)
-    return _pack_checksum(_crc32(packed, _crc32(key))) + packed
+    packed = pack(value)
+    return pack_checksum(_crc32(packed, _crc32(key))) + packed
 
 
 def unframe(raw: bytes, table: str, key: bytes) -> Any:
@@ -53,7 +62,7 @@ def unframe(raw: bytes, table: str, key: bytes) -> Any:
 
     """
     packed = raw[4:]
-    if _pack_checksum(_crc32(packed, _crc32(key))) != raw[:4]:
+    if pack_checksum(_crc32(packed, _crc32(key))) != raw[:4]:
         raise corrupt(
             table,
             key,
