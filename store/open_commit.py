@@ -318,7 +318,9 @@ class OpenCommit(Reads):
             return Duplicate()
         transition, append = step.transition, step.append
         is_rare = step.extras is not None or step.park is not None or step.wait
-        refusal = self._refuse_append(append) if append is not None else None
+        refusal: Outcome | None = None
+        if append is not None:
+            refusal = self._refuse_append(append)
         if is_rare and refusal is None:
             refusal = self._refuse_rare(step)
         if transition is not None and refusal is None:

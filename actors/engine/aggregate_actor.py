@@ -12,13 +12,13 @@ from msgspec import Struct
 from ..core.carry_out import CommandDecision, CommandDelivered, carry_out, refuse_command
 from ..errors import UnknownMessage
 from ..messages.types import Event, UnknownEvent
-from ..store import CommandResult, Committed, Conflict, Duplicate, StoreError
+from ..model.plans import AggregatePlan
+from ..store import CommandResult, Committed, Conflict, Duplicate, Outcome, StoreError
 from .durable_actor import DurableActor
 
 if TYPE_CHECKING:
     from ..authoring.aggregate import Aggregate
-    from ..model.plans import AggregatePlan
-    from ..store import EventRecord, Outcome
+    from ..store import EventRecord
     from .ahead_reads import AheadReads
     from .services import Services
 
@@ -142,9 +142,7 @@ class AggregateActor(DurableActor[CommandMessage]):
         if not self.journal.hand_over(self, message, decision, generation):
             self.cut_off(message)
 
-    def settle(
-        self, message: CommandMessage, decision: CommandDecision, outcome: Outcome
-    ) -> None:
+    def settle(self, message: CommandMessage, decision: CommandDecision, outcome: Outcome) -> None:
         """What a step brings about in memory, in order; called with the journal's lock."""
         delivered, giver = message.stimulus, self._share.giver
         if type(outcome) is not Committed:

@@ -103,9 +103,7 @@ class CommandQueue(PooledActor):
         self.wakers: dict[str, Callable[[str], AggregateActor]] = {
             definition.category: partial(
                 make_actor,
-                AggregateShare(
-                    services, AggregatePlan(definition, services.registry), reads, self
-                ),
+                AggregateShare(services, AggregatePlan(definition, services.registry), reads, self),
             )
             for definition in services.registry.aggregates.values()
         }

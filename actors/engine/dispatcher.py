@@ -195,11 +195,7 @@ class Dispatcher:
 
     def _is_quiet(self) -> bool:
         return not (
-            self._work_waits
-            or self._ready
-            or self._urgent
-            or self._busy
-            or self._is_busy_outside
+            self._work_waits or self._ready or self._urgent or self._busy or self._is_busy_outside
         )
 
     # The workers

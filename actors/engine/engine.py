@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from ..clock import stopwatch
 from ..model.plans import ProcessPlan
 from ..store import ClosedError, StoreError
-from .ahead_reads import AheadReads
 from .aggregate_actor import AggregateActor, AggregateShare
+from .ahead_reads import AheadReads
 from .command_queue import CommandQueue
 from .dispatcher import Dispatcher
 from .effect_executor import EffectExecutor

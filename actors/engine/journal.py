@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
@@ -32,14 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ..store import EventRecord, Store
-    from .durable_actor import DurableActor
     from .pooled_actor import Scheduler
 
 __all__ = ["Intake", "Journal", "PendingWrite", "Waiting"]
 
 logger = logging.getLogger("procession")
-
-M = TypeVar("M", bound=Any)
 
 FIRST_RETRY = 0.05
 LAST_RETRY = 1.0
@@ -62,7 +59,12 @@ class Waiting(Protocol):
         ...
 
     def failed(self, error: StoreError) -> bool:
-        """Nothing of the commit was kept. Returns whether it is a write, to be handed over again."""
+        """Nothing of the commit was kept.
+
+        Returns:
+            whether it is a write that is to be handed over again
+
+        """
         ...
 
 
@@ -116,6 +118,17 @@ class Decided(Protocol):
     @property
     def step(self) -> Step:
         """What is to be written."""
+        ...
+
+
+class Handing(Protocol):
+    """An actor that hands over what it decided."""
+
+    commit: int
+    """The number of the commit that its newest step is in."""
+
+    def settle(self, message: Any, decision: Any, outcome: Outcome) -> None:
+        """What a step brings about in memory, in order; called with the journal's lock."""
         ...
 
 
@@ -191,7 +204,7 @@ class Journal:
     # Handing over
 
     def hand_over(
-        self, actor: DurableActor[M], message: M, decision: Decided, generation: int
+        self, actor: Handing, message: object, decision: Decided, generation: int
     ) -> bool:
         """Put a step into the order of all steps.
 
@@ -316,7 +329,7 @@ class Journal:
 
     def flush(self) -> bool:
         """Close the open commit. Returns whether there was anything to do."""
-        if not self.has_work or self._is_over:
+        if not self.has_work:
             return False
         with self._flushing:
             if self._retry_after and not self._closing:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
-from ..core.decide import EMPTY, take
-from ..core.decision import Decision
+from ..core.decide import take
+from ..core.decision import EMPTY, Decision
 from ..core.process_state import ProcessState
 from ..core.stimuli import CommandRefused, EventDelivered, TimeoutDue
 from ..errors import UnknownMessage

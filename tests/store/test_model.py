@@ -1,12 +1,17 @@
-"""Random steps against a store and against plain dicts, which must agree on everything."""
+"""Random steps against a store and against plain dicts, which must agree on everything.
+
+So must the open commit, at any moment, with what is durable once it closes; and a commit that comes
+to nothing leaves all as it was, in whatever way it failed.
+"""
 
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
+from copy import copy, deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -21,15 +26,19 @@ from procession.store import (
     CommandResult,
     Committed,
     Conflict,
+    DictionaryEngine,
     Duplicate,
     EventRecord,
     LmdbStore,
     Outcome,
     ParkedRecord,
+    Reads,
     RefusalRecord,
     Step,
     StepExtras,
     Store,
+    StoreError,
+    Ticket,
     TimerRecord,
     TransitionRecord,
     event_id_at,
@@ -53,8 +62,8 @@ pages = st.integers(min_value=1, max_value=3)
 def in_pages(size: int) -> Iterator[None]:
     """Scans read so many rows at a time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("procession.store.lmdb.reads.FIRST_PAGE", 1)
-        patch.setattr("procession.store.lmdb.reads.PAGE", size)
+        patch.setattr("procession.store.reads.FIRST_PAGE", 1)
+        patch.setattr("procession.store.reads.PAGE", size)
         yield
 
 
@@ -102,6 +111,7 @@ def rarities(draw: st.DrawFn) -> StepExtras:
     parts = draw(
         st.sets(
             st.sampled_from(["timers", "waits", "block", "index", "refusal", "decide", "take"]),
+            min_size=1,
             max_size=3,
         )
     )
@@ -136,7 +146,9 @@ def steps(draw: st.DrawFn) -> Step:
     step = Step(process=draw(st.sampled_from(PROCESSES)), instance=draw(st.sampled_from(INSTANCES)))
     parts = draw(
         st.sets(
-            st.sampled_from(["append", "move", "queue", "take", "id", "park", "wait", "extras"])
+            st.sampled_from(["append", "move", "queue", "take", "id", "park", "wait", "extras"]),
+            min_size=1,
+            max_size=4,
         )
     )
     if "append" in parts:
@@ -159,6 +171,27 @@ def steps(draw: st.DrawFn) -> Step:
         step.extras = draw(rarities())
         if step.append is not None:
             step.extras.snapshot = draw(st.none() | st.tuples(numbers, st.binary(max_size=3)))
+    return step
+
+
+def fitted(model: "Model", step: Step) -> Step:
+    """A step that is refused for as little as possible: most that are drawn fit nowhere."""
+    who, extras = (step.process, step.instance), step.extras or StepExtras()
+
+    def one_of(there: Collection[Any], drawn: int) -> Any:
+        return sorted(there)[drawn % len(there)] if there else 0
+
+    if step.transition is not None:
+        step.transition.version = len(model.transitions[who]) + 1
+    if step.append is not None and step.append.expected is not None:
+        step.append.expected = len(model.streams[step.append.stream])
+    step.take = one_of(model.queue, step.take) if step.take else 0
+    if extras.due is not None and timer_id(extras.due) not in model.timers:
+        due = one_of(model.timers, extras.due.due)
+        extras.due = deepcopy(model.timers[due]) if due else None
+    extras.unwait = one_of(model.waiting[who], extras.unwait) if extras.unwait else 0
+    extras.unpark = one_of(model.parked, extras.unpark) if extras.unpark else 0
+    extras.told = one_of(model.refusals, extras.told) if extras.told else 0
     return step
 
 
@@ -210,6 +243,8 @@ class Model:
         self.waiting: dict[tuple[str, str], set[int]] = defaultdict(set)
         self.checkpoints: dict[str, int] = {}
         self.names: set[tuple[str, str]] = set()
+        self.started: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        self.moves = 0
 
     def refusal(self, step: Step) -> Outcome | None:
         if step.command_id in self.results:
@@ -244,6 +279,9 @@ class Model:
         who = (step.process, step.instance)
         self.names |= names_of(step)
         if step.transition is not None:
+            self.moves += 1
+            if step.transition.version == 1:
+                self.started[step.process].append((self.moves, step.instance))
             self.transitions[who].append(step.transition)
         if step.take:
             del self.queue[step.take]
@@ -314,37 +352,197 @@ class Model:
         return next((e.position for e in self.log if e.event_id == event_id), 0)
 
 
+def all_agrees(store: Reads, model: Model) -> None:
+    assert store.last_position() == len(model.log)
+    assert store.read_log(0, ALL) == model.log
+    assert set(store.scan_names()) == model.names
+    assert store.read_queue(0, ALL) == [model.queue[t] for t in sorted(model.queue)]
+    for decided, parked in ((False, model.parked), (True, model.decided)):
+        assert list(store.scan_parked(decided=decided)) == [parked[n] for n in sorted(parked)]
+    assert store.read_refusals(0, ALL) == [model.refusals[n] for n in sorted(model.refusals)]
+    assert list(store.scan_ready()) == model.unblocked()
+    for stream in STREAMS:
+        assert store.read_stream(stream, 0, ALL) == model.streams[stream]
+        assert store.read_snapshot(stream) == model.snapshots.get(stream)
+        for version in range(1, 4):
+            named = event_id_at(stream, version)
+            assert store.position_of(named) == model.position_of(named)
+    for event_id in EVENT_IDS:
+        assert store.position_of(event_id) == model.position_of(event_id)
+    for command_id in COMMAND_IDS:
+        assert store.result_of(command_id) == model.results.get(command_id)
+    for process in PROCESSES:
+        assert store.checkpoint(process) == model.checkpoints.get(process, 0)
+        for value in VALUES:
+            assert store.read_index(process, "key", value) == sorted(model.index[process, value])
+        for instance in INSTANCES:
+            who = (process, instance)
+            transitions = model.transitions[who]
+            assert store.read_transitions(*who, 0, ALL) == transitions
+            newest = transitions[-1] if transitions else None
+            assert store.last_transition(*who) == newest
+            assert store.last_waiting(*who) == max(model.waiting[who], default=0)
+            assert store.block_of(*who) == model.blocks.get(who)
+
+
+def pages_agree(store: Reads, model: Model, after: int, limit: int) -> None:
+    end = after + limit
+    assert store.read_log(after, limit) == model.log[after:end]
+    refusals = [model.refusals[n] for n in sorted(model.refusals) if n > after]
+    assert store.read_refusals(after, limit) == refusals[:limit]
+    for who in NAMES:
+        waiting = sorted(position for position in model.waiting[who] if position > after)
+        assert store.read_waiting(*who, after, limit) == (model.blocks.get(who), waiting[:limit])
+    for stream in STREAMS:
+        assert store.read_stream(stream, after, limit) == model.streams[stream][after:end]
+    for who, transitions in model.transitions.items():
+        assert store.read_transitions(*who, after, limit) == transitions[after:end]
+    for lane in (0, FROM_OUTSIDE):
+        sequences = sorted(t for t in model.queue if t > lane + after)[:limit]
+        assert store.read_queue(lane + after, limit) == [model.queue[t] for t in sequences]
+
+
+def scans_agree(store: Reads, model: Model, after: int, size: int) -> None:
+    with in_pages(size):
+        assert list(store.scan_log(after)) == model.log[after:]
+        assert list(store.scan_ready()) == model.unblocked()
+        for decided, parked in ((False, model.parked), (True, model.decided)):
+            expected = [parked[n] for n in sorted(parked) if n > after]
+            assert list(store.scan_parked(after, decided=decided)) == expected
+        for stream in STREAMS:
+            assert list(store.scan_stream(stream, after)) == model.streams[stream][after:]
+        for who, transitions in model.transitions.items():
+            assert list(store.scan_transitions(*who, after)) == transitions[after:]
+        for who in NAMES:
+            waiting = sorted(position for position in model.waiting[who] if position > after)
+            assert list(store.scan_waiting(*who, after)) == waiting
+        for process in PROCESSES:
+            started = [
+                (instance, model.transitions[process, instance][-1])
+                for place, instance in model.started[process]
+                if place > after
+            ]
+            assert list(store.scan_instances(process, after)) == started
+        timers = [timer for _, timer in store.scan_timers(after)]
+    assert [timer.due for timer in timers] == sorted(timer.due for timer in timers)
+    due = {key: timer for key, timer in model.timers.items() if key[0] <= after}
+    assert len(timers) == len(due)
+    assert {timer_id(timer): timer for timer in timers} == due
+
+
+class Interrupted(BaseException):
+    """As when a key is pressed."""
+
+
+FATES = {
+    "kept": Ticket("committed"),
+    "refused": Ticket("failed", StoreError("the disk refused")),
+    "lost and kept": Ticket("unknown", StoreError("no answer")),
+    "lost and not kept": Ticket("unknown", StoreError("no answer")),
+    "interrupted and kept": Interrupted(),
+    "interrupted and not kept": Interrupted(),
+}
+
+
 class StoreAndModel(RuleBasedStateMachine):
+    """What holds of every store; how it is opened is told below."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
         self.store: Store = self.open()
         self.model = Model()
 
     def open(self) -> Store:
-        return LmdbStore(self.folder, durability="none", map_size=1 << 16)
+        raise NotImplementedError
 
     def teardown(self) -> None:
         self.store.close()
-        shutil.rmtree(self.folder)
+
+    def taken(self, model: Model, step: Step, outcome: Outcome) -> None:
+        """Write a step to the model, and see that the store answered as the model would."""
+        # The model has a copy: changing a record later must not change what is expected.
+        step = deepcopy(step)
+        refusal = model.refusal(step)
+        if isinstance(refusal, Conflict):
+            assert isinstance(outcome, Conflict)
+        elif refusal is not None:
+            assert outcome == refusal
+        else:
+            assert outcome == Committed()
+            model.write(step)
 
     @rule(
         wanted=st.lists(steps(), min_size=1, max_size=6),
         checkpoints=st.dictionaries(st.sampled_from(PROCESSES), numbers, max_size=2),
+        fits=st.booleans(),
     )
-    def commit(self, wanted: list[Step], checkpoints: dict[str, int]) -> None:
+    def commit(self, wanted: list[Step], checkpoints: dict[str, int], *, fits: bool) -> None:
+        if fits:
+            wanted = [fitted(self.model, step) for step in wanted]
         outcomes = self.store.commit(wanted, checkpoints)
-        # The model has copies: changing a record later must not change what is expected.
-        for step, outcome in zip(deepcopy(wanted), outcomes, strict=True):
-            refusal = self.model.refusal(step)
-            if isinstance(refusal, Conflict):
-                assert isinstance(outcome, Conflict)
-            elif refusal is not None:
-                assert outcome == refusal
-            else:
-                assert outcome == Committed()
-                self.model.write(step)
+        for step, outcome in zip(wanted, outcomes, strict=True):
+            self.taken(self.model, step, outcome)
         self.model.checkpoints.update(checkpoints)
+
+    @rule(
+        wanted=st.lists(steps(), min_size=1, max_size=4),
+        fate=st.sampled_from([*FATES, "dropped"]),
+        after=numbers,
+        limit=pages,
+        fits=st.booleans(),
+    )
+    def hand_over(
+        self, wanted: list[Step], fate: str, after: int, limit: int, *, fits: bool
+    ) -> None:
+        store, model = self.store, deepcopy(self.model)
+        counters, known = copy(store.ahead.counters), known_names(store)
+        for step in wanted:
+            if fits:
+                fitted(model, step)
+            self.taken(model, step, store.hand_over(step))
+            all_agrees(store.ahead, model)
+            pages_agree(store.ahead, model, after, limit)
+            scans_agree(store.ahead, model, after, limit)
+            # Nobody else sees it.
+            all_agrees(store, self.model)
+        if self.close(fate):
+            self.model = model
+        else:
+            assert store.ahead.counters == counters
+            assert known_names(store) == known
+        assert store.ahead.steps == store.ahead.size == 0
+        all_agrees(store.ahead, self.model)
+        assert store.last_sequences() == store.ahead.last_sequences()
+
+    def close(self, fate: str) -> bool:
+        """Close the open commit, whose engine does with it what is said; returns what is kept."""
+        store = self.store
+        if fate == "dropped":
+            store.drop_commit()
+            return False
+        engine, answer = store._engine, FATES[fate]
+        is_kept = not fate.endswith(("refused", "not kept"))
+        commit, asked = engine.commit, []
+
+        def fateful(puts: Any, deletes: Any) -> Ticket:
+            asked.append(puts)
+            if is_kept:
+                assert commit(puts, deletes).outcome == "committed"
+            if isinstance(answer, Ticket):
+                return answer
+            raise answer
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(engine, "commit", fateful)
+            try:
+                store.close_commit()
+            except (StoreError, Interrupted):
+                assert asked
+                assert fate not in {"kept", "lost and kept"}
+            else:
+                # What was handed over may come to nothing, and the engine is not asked then.
+                assert fate in {"kept", "lost and kept"} or not asked
+        return is_kept or not asked
 
     @precondition(lambda self: self.model.log or self.model.queue)
     @rule()
@@ -354,101 +552,47 @@ class StoreAndModel(RuleBasedStateMachine):
 
     @rule(after=numbers, limit=numbers)
     def read_pages(self, after: int, limit: int) -> None:
-        store, model, end = self.store, self.model, after + limit
-        assert store.read_log(after, limit) == model.log[after:end]
-        refusals = [model.refusals[n] for n in sorted(model.refusals) if n > after]
-        assert store.read_refusals(after, limit) == refusals[:limit]
-        for who in NAMES:
-            waiting = sorted(position for position in model.waiting[who] if position > after)
-            assert store.read_waiting(*who, after, limit) == (
-                model.blocks.get(who),
-                waiting[:limit],
-            )
-        for stream in STREAMS:
-            assert store.read_stream(stream, after, limit) == model.streams[stream][after:end]
-        for who, transitions in model.transitions.items():
-            assert store.read_transitions(*who, after, limit) == transitions[after:end]
-        for lane in (0, FROM_OUTSIDE):
-            sequences = sorted(t for t in model.queue if t > lane + after)[:limit]
-            assert store.read_queue(lane + after, limit) == [model.queue[t] for t in sequences]
-
-    @rule(after=st.sampled_from(["", "a", "aa", "b", "z", "é"]), size=pages)
-    def scan_instances(self, after: str, size: int) -> None:
-        for process in PROCESSES:
-            expected = sorted(
-                (instance, transitions[-1])
-                for (owner, instance), transitions in self.model.transitions.items()
-                if owner == process and transitions and instance > after
-            )
-            with in_pages(size):
-                assert list(self.store.scan_instances(process, after)) == expected
-
-    @rule(size=pages)
-    def scan_ready(self, size: int) -> None:
-        with in_pages(size):
-            assert list(self.store.scan_ready()) == self.model.unblocked()
+        pages_agree(self.store, self.model, after, limit)
 
     @rule(after=numbers, size=pages)
-    def scan_numbered(self, after: int, size: int) -> None:
-        store, model = self.store, self.model
-        with in_pages(size):
-            assert list(store.scan_log(after)) == model.log[after:]
-            for decided, parked in ((False, model.parked), (True, model.decided)):
-                expected = [parked[n] for n in sorted(parked) if n > after]
-                assert list(store.scan_parked(after, decided=decided)) == expected
-            for stream in STREAMS:
-                assert list(store.scan_stream(stream, after)) == model.streams[stream][after:]
-            for who, transitions in model.transitions.items():
-                assert list(store.scan_transitions(*who, after)) == transitions[after:]
-            for who in NAMES:
-                waiting = sorted(position for position in model.waiting[who] if position > after)
-                assert list(store.scan_waiting(*who, after)) == waiting
-                assert store.block_of(*who) == model.blocks.get(who)
-
-    @rule(until=numbers, size=pages)
-    def scan_timers(self, until: int, size: int) -> None:
-        with in_pages(size):
-            found = [timer for _, timer in self.store.scan_timers(until)]
-        assert [timer.due for timer in found] == sorted(timer.due for timer in found)
-        expected = {key: timer for key, timer in self.model.timers.items() if key[0] <= until}
-        assert len(found) == len(expected)
-        assert {timer_id(timer): timer for timer in found} == expected
+    def scan(self, after: int, size: int) -> None:
+        scans_agree(self.store, self.model, after, size)
 
     @invariant()
     def they_agree(self) -> None:
-        store, model = self.store, self.model
-        assert store.last_position() == len(model.log)
-        assert store.read_log(0, ALL) == model.log
-        assert set(store.scan_names()) == model.names
-        assert store.read_queue(0, ALL) == [model.queue[t] for t in sorted(model.queue)]
-        for decided, parked in ((False, model.parked), (True, model.decided)):
-            assert list(store.scan_parked(decided=decided)) == [parked[n] for n in sorted(parked)]
-        assert store.read_refusals(0, ALL) == [model.refusals[n] for n in sorted(model.refusals)]
-        assert list(store.scan_ready()) == model.unblocked()
-        for stream in STREAMS:
-            assert store.read_stream(stream, 0, ALL) == model.streams[stream]
-            assert store.read_snapshot(stream) == model.snapshots.get(stream)
-            for version in range(1, 4):
-                named = event_id_at(stream, version)
-                assert store.position_of(named) == model.position_of(named)
-        for event_id in EVENT_IDS:
-            assert store.position_of(event_id) == model.position_of(event_id)
-        for command_id in COMMAND_IDS:
-            assert store.result_of(command_id) == model.results.get(command_id)
-        for process in PROCESSES:
-            assert store.checkpoint(process) == model.checkpoints.get(process, 0)
-            for value in VALUES:
-                assert store.read_index(process, "key", value) == sorted(
-                    model.index[process, value]
-                )
-            for instance in INSTANCES:
-                who = (process, instance)
-                transitions = model.transitions[who]
-                assert store.read_transitions(*who, 0, ALL) == transitions
-                newest = transitions[-1] if transitions else None
-                assert store.last_transition(*who) == newest
-                assert store.last_waiting(*who) == max(model.waiting[who], default=0)
+        all_agrees(self.store, self.model)
 
 
-StoreAndModel.TestCase.settings = settings(max_examples=60, stateful_step_count=15)
-TestStoreAndModel = StoreAndModel.TestCase
+def known_names(store: Store) -> tuple[set[str], ...]:
+    known = store.ahead._names
+    return set(known.events), set(known.commands), set(known.processes)
+
+
+class InFile(StoreAndModel):
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp())
+        super().__init__()
+
+    def open(self) -> Store:
+        return LmdbStore(self.folder, durability="none", map_size=1 << 16)
+
+    def teardown(self) -> None:
+        super().teardown()
+        shutil.rmtree(self.folder)
+
+
+class InMemory(StoreAndModel):
+    def __init__(self) -> None:
+        self.engine = DictionaryEngine()
+        super().__init__()
+
+    def open(self) -> Store:
+        self.engine = self.engine.reopened()
+        return Store(self.engine)
+
+
+InFile.TestCase.settings = InMemory.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=15
+)
+TestInFile = InFile.TestCase
+TestInMemory = InMemory.TestCase

@@ -55,14 +55,16 @@ class Operator:
         scheduler, journal = world.scheduler, world.engine.journal
 
         def drive() -> None:
-            intake = journal.intake
-            while (actors := scheduler.ready if gives_turns else [intake] if intake.works else []) or (
-                journal.has_work
-            ):
-                if actors:
-                    scheduler.give_turn(actors[0])
-                else:
+            while True:
+                # What the operator writes comes through the intake.
+                if gives_turns and scheduler.ready:
+                    scheduler.give_turn(scheduler.ready[0])
+                elif journal.intake.works:
+                    scheduler.give_turn(journal.intake)
+                elif journal.has_work:
                     scheduler.idle()
+                else:
+                    return
 
         scheduler.drive = drive
         try:
