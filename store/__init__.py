@@ -58,6 +58,7 @@ from .records import (
     TimerRecord,
     TransitionRecord,
 )
+from .state_changes import Parts, Tail, added, change_between, parts_of, whole_of, with_head
 from .storage_engine import StorageEngine, Ticket
 from .store import Store
 from .verify.inspecting import StoreFinding
@@ -90,6 +91,7 @@ __all__ = [
     "NameKind",
     "Outcome",
     "ParkedRecord",
+    "Parts",
     "ProcessionError",
     "ReadOnlyStore",
     "Reads",
@@ -102,23 +104,29 @@ __all__ = [
     "StoreError",
     "StoreFinding",
     "StoreFull",
+    "Tail",
     "Ticket",
     "TimerRecord",
     "TransitionRecord",
     "UnknownFormat",
+    "added",
     "backup",
     "backup_open",
     "category_of",
+    "change_between",
     "check_name",
     "command_id_at",
     "compact",
     "event_id_at",
     "id_in_stream",
     "is_issued_by",
+    "parts_of",
     "place_of_event",
     "place_of_issue",
     "transition_id_at",
     "upgrade",
     "verify",
     "verify_open",
+    "whole_of",
+    "with_head",
 ]

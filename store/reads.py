@@ -10,6 +10,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+
 from .errors import StoreError
 from .identifiers import place_of_event
 from .layout.frames import NUMBER, corrupt, no_number, number, unframe
@@ -32,6 +34,7 @@ from .layout.schema import (
     transitions_key,
 )
 from .records import Block, CommandResult
+from .state_changes import Misfit, apply_change, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -187,9 +190,7 @@ class Reads:
         raw = self._get("ids", key)
         if raw is None:
             return None
-        owner = [process, instance]
-        rows = [(key, raw)]
-        return self._pointed_at("transitions", rows, slice(3), owner, transition_from_row)[0]
+        return self._transitions_at(process, instance, [(key, raw)])[0]
 
     def scan_transitions(
         self, process: str, instance: str, after: int = 0
@@ -206,8 +207,41 @@ class Reads:
     ) -> list[TransitionRecord]:
         """As `scan_transitions`, at most so many."""
         rows = self._page("ids", transitions_key(process, instance), after, limit)
+        return self._transitions_at(process, instance, rows)
+
+    def _transitions_at(
+        self, process: str, instance: str, rows: list[Row]
+    ) -> list[TransitionRecord]:
+        """The transitions that rows of `ids` point at, each with its whole state.
+
+        Raises:
+            CorruptRecord: one is damaged, or one that it stands on
+
+        """
         owner = [process, instance]
-        return self._pointed_at("transitions", rows, slice(3), owner, transition_from_row)
+        found = self._pointed_at("transitions", rows, slice(3), owner, transition_from_row)
+        if not any(one.base for one in found):
+            return found
+        first = found[0]
+        before: list[TransitionRecord] = []
+        if first.base:
+            # Those that it stands on, which are few.
+            prefix = transitions_key(process, instance)
+            rows = self._page("ids", prefix, first.base - 1, first.version - first.base)
+            before = self._pointed_at("transitions", rows, slice(3), owner, transition_from_row)
+        state, parts, weight = b"", None, 0
+        for one in before + found:
+            if not one.base:
+                state, parts, weight = one.state, None, 0
+                continue
+            try:
+                parts, whole = apply_change(parts or parts_of(state), one.state)
+            except (Misfit, msgspec.DecodeError) as error:
+                key = transitions_key(process, instance) + number(one.version)
+                raise corrupt("ids", key, f"is of a state that cannot be read: {error}") from error
+            weight += len(one.state)
+            one.change, one.state, one.weight = one.state, whole, weight
+        return found
 
     def scan_instances(
         self, process: str, after: int = 0

@@ -121,6 +121,12 @@ class TransitionRecord(Struct, gc=False):
     state_version: int = 1
     position: int = 0
     """The position of the event that `cause` names; 0 for what else was its cause."""
+    base: int = 0
+    """The version whose state is stored whole, if this one is stored as a change; 0 if not."""
+    change: bytes | None = None
+    """What leads from the state before to this one, if that is what is stored of it."""
+    weight: int = 0
+    """Bytes of all changes since the whole state, with this one."""
 
 
 class TimerRecord(Struct, gc=False):

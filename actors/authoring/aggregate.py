@@ -13,13 +13,16 @@ __all__ = ["Aggregate", "Own", "state_type_of"]
 class Own:
     """What an aggregate has besides its state."""
 
-    __slots__ = ("applying", "id", "snapshot", "version")
+    __slots__ = ("applying", "id", "snapshot", "snapshot_size", "version", "weight")
 
     def __init__(self, id: str) -> None:  # noqa: A002 - as the public word
         self.id = id
         self.version = 0
         # The version of the newest snapshot that fits the class.
         self.snapshot = 0
+        # Its bytes, and those of the events since.
+        self.snapshot_size = 0
+        self.weight = 0
         self.applying = False
 
 

@@ -7,6 +7,7 @@ import inspect
 import types
 import typing
 from enum import Enum
+from itertools import islice
 from typing import (
     Annotated,
     Any,
@@ -20,10 +21,14 @@ from typing import (
 from uuid import UUID
 
 from ..errors import DefinitionError, InvalidMessage
-from ..messages.codec import Codec
+from ..messages.codec import Codec, differ
 from ..messages.identifiers import id_of
+from ..store import Parts, Tail, added, parts_of, with_head
 
-__all__ = ["Indexed", "StateType"]
+__all__ = ["LARGE", "Indexed", "StateType"]
+
+LARGE = 1_024
+"""Bytes from which on a state is looked at field by field, for what was added to it."""
 
 T = TypeVar("T")
 
@@ -65,6 +70,8 @@ class StateType:
             )
         except TypeError as error:
             raise DefinitionError(f"{cls.__qualname__}: {error}") from error
+        # Of single fields, for states that are large; each made when it is first asked for.
+        self._codecs: dict[str, Codec[Any]] = {}
         self._check_defaults(cls)
 
     def fresh(self) -> dict[str, Any]:
@@ -94,6 +101,54 @@ class StateType:
             raise
         values.update(back)
         return packed
+
+    def dump_parts(self, values: dict[str, Any], before: Parts) -> Parts:
+        """As `dump`, field by field, for a state that is large and grows.
+
+        Of a list or a mapping that was only added to, what was added is read back; what is before
+        it was, when it was added.
+
+        Args:
+            values: an object's fields
+            before: what they were packed to before
+
+        """
+        try:
+            return {name: self._dump_part(values, name, before.get(name, b"")) for name in values}
+        except (InvalidMessage, KeyError):
+            # The whole of it says better what does not fit.
+            return parts_of(self.dump(values))
+
+    def _dump_part(self, values: dict[str, Any], name: str, before: bytes) -> bytes:
+        codec, value = self._codec_of(name), values[name]
+        if len(before) >= LARGE and type(value) in {list, dict}:
+            packed = codec.pack(value)
+            tail = added(before, packed)
+            if tail is not None:
+                self._read_back(codec, value, tail)
+                return packed
+        packed, values[name] = codec.exchange(value)
+        return packed
+
+    def _read_back(self, codec: Codec[Any], value: Any, tail: Tail) -> None:
+        if not tail.elements:
+            return
+        back = codec.load(with_head(tail.kind, tail.elements, tail.packed))
+        if isinstance(value, list):
+            if differ(value[-tail.elements :], back):
+                raise InvalidMessage(f"{self._name}: what was added would not read back equal")
+            value[-tail.elements :] = back
+        else:
+            newest = dict(islice(reversed(value.items()), tail.elements))
+            if differ(newest, back):
+                raise InvalidMessage(f"{self._name}: what was added would not read back equal")
+            value.update(back)
+
+    def _codec_of(self, name: str) -> Codec[Any]:
+        codec = self._codecs.get(name)
+        if codec is None:
+            codec = self._codecs[name] = Codec(self.fields[name], f"{self._name}.{name}")
+        return codec
 
     def _refuse_names(self, values: dict[str, Any]) -> None:
         for name in values:

@@ -13,15 +13,20 @@ from msgspec.structs import replace
 
 from ..authoring.cause import Cause
 from ..authoring.process_manager import ProcessManager, SkippedWhileRefreshing
+from ..authoring.state import LARGE
 from ..errors import AlreadyStarted, EarlyEvent
 from ..store import (
     CommandRecord,
+    Parts,
     RefusalRecord,
     Step,
     StepExtras,
     TimerRecord,
     TransitionRecord,
+    change_between,
     is_issued_by,
+    parts_of,
+    whole_of,
 )
 from .cycles import SAMPLE, refuse_cycle
 from .decision import EMPTY, Decision
@@ -37,6 +42,9 @@ if TYPE_CHECKING:
     from .stimuli import Stimulus
 
 __all__ = ["changed_keys", "decide", "take"]
+
+FARTHEST = 256
+"""Versions from one state that is stored whole to the next at most, so that loading is bounded."""
 
 
 def decide(plan: ProcessPlan, state: ProcessState, stimulus: Stimulus, reads: Reads) -> Decision:
@@ -336,7 +344,15 @@ def _transition(
     instance, correlation_id, now = before.instance, cause.correlation_id, stimulus.now
     is_complete = handler.end or unit.complete or definition.stateless
     version = before.version + 1
-    fields = definition.state.dump(process.__dict__)
+    parts: Parts | None = None
+    change: bytes | None = None
+    if len(before.fields) < LARGE:
+        fields = definition.state.dump(process.__dict__)
+    else:
+        known = before.parts or parts_of(before.fields)
+        parts = definition.state.dump_parts(process.__dict__, known)
+        fields = whole_of(parts)
+        change = _change(plan, before, known, parts, fields)
     commands: list[tuple[str, str, bytes]] = []
     queued: list[CommandRecord] = []
     extras: StepExtras | None = None
@@ -396,6 +412,9 @@ def _transition(
         before.content if content is None else content,
         # Most that are complete never go on; what they hold is let go.
         None if is_complete else process,
+        0 if change is None else before.base or before.version,
+        0 if change is None else before.weight + len(change),
+        parts,
     )
     if definition.state.indexed:
         state.indexed = definition.state.keys_of(process.__dict__)
@@ -418,8 +437,28 @@ def _transition(
         cause.note,
         definition.state_version,
         cause.position,
+        state.base,
+        change,
     )
     return Step(None, name, instance, transition, queued, extras=extras)
+
+
+def _change(
+    plan: ProcessPlan, before: ProcessState, known: Parts, parts: Parts, fields: bytes
+) -> bytes | None:
+    """What is stored in the place of the whole state; None if that is to be stored."""
+    base = before.base or before.version
+    if (
+        before.is_complete
+        or before.fields_version != plan.definition.state_version
+        or before.version + 1 - base >= FARTHEST
+    ):
+        return None
+    change = change_between(known, parts, fields)
+    if change is None or before.weight + len(change) >= len(fields):
+        # To read the changes would cost more than to have written the state.
+        return None
+    return change
 
 
 def _still_held(

@@ -96,7 +96,8 @@ def _recorded(
 ) -> Decision:
     """A transition that no handler made; `told` is its handler, cause and note."""
     handler, cause, note = told
-    state = replace(state, version=state.version + 1, process=None)
+    # Stored whole, so that what follows may stand on it.
+    state = replace(state, version=state.version + 1, process=None, base=0, weight=0, parts=None)
     transition = TransitionRecord(
         state.version,
         now,

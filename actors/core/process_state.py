@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from ..authoring.process_manager import ProcessManager
-from ..store import Block
+from ..store import Block, Parts
 
 if TYPE_CHECKING:
     from ..model.process_definition import ProcessDefinition
@@ -34,6 +34,9 @@ class ProcessState(Struct, gc=False):
         holds_early: whether events that came before the start are kept in the store
         content: tells whether an event of a chain is the same as the one before
         process: the object that the fields were packed from; None when it is to be made anew
+        base: the version whose state is stored whole, if the newest is stored as a change
+        weight: bytes of the changes since that one
+        parts: the fields one by one, of a large state that is at hand
 
     """
 
@@ -51,6 +54,9 @@ class ProcessState(Struct, gc=False):
     holds_early: bool = False
     content: int = 0
     process: ProcessManager | None = None
+    base: int = 0
+    weight: int = 0
+    parts: Parts | None = None
 
     @classmethod
     def after(
@@ -78,6 +84,8 @@ class ProcessState(Struct, gc=False):
             last.timers,
             indexed,
             last.correlation_id,
+            base=last.base,
+            weight=last.weight,
         )
 
     def restore(self, definition: ProcessDefinition) -> ProcessManager:

@@ -234,5 +234,6 @@ def load_aggregate(plan: AggregatePlan, stream: str, reads: StreamReads) -> Aggr
                     f"{registry.mend_for(record.type)}"
                 )
             definition.evolve(aggregate, event)
+            aggregate._own.weight += len(record.data)  # noqa: SLF001 - a friend
         if len(page) < PAGE:
             return aggregate

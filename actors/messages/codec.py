@@ -52,6 +52,10 @@ class Codec(Generic[T]):
         self.is_immutable = parts <= _IMMUTABLE
         """Whether a value can be given to several readers, because none can change it."""
 
+    def pack(self, value: T) -> bytes:
+        """Pack a value, of which it is not asked whether it fits."""
+        return self._pack(value)
+
     def dump(self, value: T) -> bytes:
         """Pack a value.
 

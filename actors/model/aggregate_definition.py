@@ -113,6 +113,7 @@ class AggregateDefinition:
         for event in (answer,) if is_one else _events(answer, aggregate):
             codec = codecs[type(event)]
             packed, own = codec.exchange(event)
+            aggregate._own.weight += len(packed)  # noqa: SLF001 - a friend
             # What is read back: memory holds what the log says, and shares nothing with it.
             self.evolve(aggregate, own)
             made.append((event, packed, own if codec.is_immutable else None))
@@ -145,12 +146,16 @@ class AggregateDefinition:
         """A snapshot of the aggregate as it is now, with its version, if one is due."""
         own = aggregate._own  # noqa: SLF001 - a friend
         every = self.snapshots.every
-        if not every or own.version < own.snapshot + every:
+        # When the events outweigh it, so that a state that grows is not written again and again.
+        if not every or own.version < own.snapshot + every or own.weight < own.snapshot_size:
             return None
         # A state that cannot be packed is tried again later, and not after each event.
-        own.snapshot = own.version
+        own.snapshot, own.weight = own.version, 0
         packed = self.snapshots.pack(aggregate.__dict__)
-        return None if packed is None else (own.version, packed)
+        if packed is None:
+            return None
+        own.snapshot_size = len(packed)
+        return own.version, packed
 
     def recall(self, aggregate: Aggregate, version: int, packed: bytes) -> None:
         """Begin from a snapshot, if it fits the class as it is now."""
@@ -159,6 +164,7 @@ class AggregateDefinition:
             aggregate.__dict__.update(values)
             own = aggregate._own  # noqa: SLF001 - a friend
             own.version = own.snapshot = version
+            own.snapshot_size = len(packed)
 
     def _refuse_upcasters(self) -> None:
         for upcaster in handlers_of(self.cls, Aggregate, "upcast").values():

@@ -141,6 +141,8 @@ class TransitionRow(_Row):
     note: str | None
     state_version: Positive
     position: OrNone
+    base: OrNone
+    """The version that `state` stands on, if it is a change and no whole state."""
 
 
 class CommandRow(_Row):
@@ -454,12 +456,13 @@ def transition_to_row(process: str, instance: str, record: TransitionRecord) -> 
         record.cause,
         record.correlation_id,
         record.seen,
-        record.state,
+        record.state if record.change is None else record.change,
         record.commands,
         record.timers,
         record.note,
         record.state_version,
         record.position,
+        record.base,
     )
 
 

@@ -1,0 +1,151 @@
+"""What a step adds to a packed state, so that a state that grows is not written whole each time.
+
+A packed state is a MessagePack map of fields. Between two states, a field is the same, was added to
+at its end (an array or a map), or is another one. What is said here is found from packed bytes
+alone, so that a change in place at any depth is seen. A change carries the checksum of the state
+that it leads to; made on any other state it is refused.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
+
+__all__ = [
+    "Misfit",
+    "Parts",
+    "Tail",
+    "added",
+    "apply_change",
+    "change_between",
+    "parts_of",
+    "whole_of",
+    "with_head",
+]
+
+Parts: TypeAlias = dict[str, bytes]
+"""The packed fields of a state, by name."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_split = msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode
+
+# The first byte of an array or a map says how many elements there are, or how long that number is.
+_FIXED = {0x90: "array", 0x80: "map"}
+_SIZED = {0xDC: ("array", 2), 0xDD: ("array", 4), 0xDE: ("map", 2), 0xDF: ("map", 4)}
+_HEADS = {"array": (0x90, 0xDC, 0xDD), "map": (0x80, 0xDE, 0xDF)}
+
+
+class Misfit(ValueError):
+    """A change that does not fit the state that it is made on."""
+
+
+class _Change(msgspec.Struct, array_like=True):
+    """As it is stored: the checksum of the new state, fields that are others, and additions."""
+
+    checksum: int
+    others: Parts
+    added: dict[str, tuple[int, bytes]]
+
+
+_decode = msgspec.msgpack.Decoder(_Change).decode
+
+
+class Tail(NamedTuple):
+    """What was added at the end of an array or a map: its kind, how many elements, their bytes."""
+
+    kind: str
+    elements: int
+    packed: bytes
+
+
+def parts_of(packed: bytes) -> Parts:
+    """The fields of a packed state."""
+    return {name: bytes(raw) for name, raw in _split(packed).items()}
+
+
+def whole_of(parts: Parts) -> bytes:
+    """A packed state, of its fields."""
+    return _encode({name: msgspec.Raw(part) for name, part in parts.items()})
+
+
+def added(before: bytes, after: bytes) -> Tail | None:
+    """What is at the end of an array or a map that was not there before; None if it is another."""
+    kind, count, start = _head(before)
+    kind_after, count_after, start_after = _head(after)
+    if not kind or kind != kind_after or count_after < count:
+        return None
+    body = before[start:]
+    if not after.startswith(body, start_after):
+        return None
+    return Tail(kind, count_after - count, after[start_after + len(body) :])
+
+
+def change_between(before: Parts, after: Parts, whole: bytes) -> bytes | None:
+    """What leads from one state to another; None if they have other fields.
+
+    Args:
+        before: the fields of the one
+        after: the fields of the other
+        whole: the other, packed
+
+    """
+    if before.keys() != after.keys():
+        return None
+    others: Parts = {}
+    tails: dict[str, tuple[int, bytes]] = {}
+    for name, part in after.items():
+        if part == before[name]:
+            continue
+        tail = added(before[name], part)
+        if tail is None:
+            others[name] = part
+        else:
+            tails[name] = tail.elements, tail.packed
+    return _encode(_Change(zlib.crc32(whole), others, tails))
+
+
+def apply_change(before: Parts, change: bytes) -> tuple[Parts, bytes]:
+    """The state that a change leads to, as its fields and packed.
+
+    Raises:
+        Misfit: it is no change, or one of another state
+
+    """
+    try:
+        said = _decode(change)
+    except msgspec.DecodeError as error:
+        raise Misfit(f"it is no change of a state: {error}") from error
+    after = before | said.others
+    for name, (count, packed) in said.added.items():
+        kind, there, start = _head(before.get(name, b""))
+        if not kind:
+            raise Misfit(f"nothing can be added to the field {name!r}")
+        after[name] = with_head(kind, there + count, before[name][start:] + packed)
+    whole = whole_of(after)
+    if zlib.crc32(whole) != said.checksum:
+        raise Misfit("it was made on another state: the one that it stands on was changed")
+    return after, whole
+
+
+def with_head(kind: str, count: int, body: bytes) -> bytes:
+    """An array or a map of so many elements."""
+    fixed, short, long = _HEADS[kind]
+    if count < 16:
+        return bytes((fixed | count,)) + body
+    if count < 1 << 16:
+        return bytes((short,)) + count.to_bytes(2, "big") + body
+    return bytes((long,)) + count.to_bytes(4, "big") + body
+
+
+def _head(packed: bytes) -> tuple[str, int, int]:
+    """What a value is, how many elements it has, and where they begin; nothing for all others."""
+    first: Any = packed[0] if packed else 0
+    kind = _FIXED.get(first & 0xF0)
+    if kind is not None:
+        return kind, first & 0x0F, 1
+    if first in _SIZED:
+        kind, size = _SIZED[first]
+        return kind, int.from_bytes(packed[1 : 1 + size], "big"), 1 + size
+    return "", 0, 0
