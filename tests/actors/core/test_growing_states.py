@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -126,7 +127,7 @@ def test_a_whole_state_is_stored_when_the_changes_outweigh_it_and_at_most_so_man
         runtime.settle()
     bases = stored_bases(tmp_path)
     wholes = [version for version, base in enumerate(bases, 1) if not base]
-    assert max(b - a for a, b in zip(wholes, wholes[1:], strict=False)) <= FARTHEST
+    assert max(b - a for a, b in pairwise(wholes)) <= FARTHEST
     assert len(wholes) < len(bases) / 20
 
 
@@ -141,7 +142,9 @@ def test_after_a_refresh_a_whole_state_is_stored(tmp_path: Path) -> None:
     assert stored_bases(tmp_path) == [0, 1, 1, 1, 0, 5]
 
 
-def test_a_damaged_whole_state_suspends_the_instance_and_is_not_guessed(tmp_path: Path) -> None:
+def test_a_damaged_whole_state_suspends_the_instance_and_is_not_guessed(
+    tmp_path: Path, findings: list[Any]
+) -> None:
     with Runtime(tmp_path, shop, durability="none") as runtime:
         runtime.publish(Did("a", "fill"), stream="did-a")
         runtime.publish_many([Did("a", "append", "x")] * 3, stream="did-a")
@@ -156,6 +159,7 @@ def test_a_damaged_whole_state_suspends_the_instance_and_is_not_guessed(tmp_path
         [parked] = runtime.parked()
         assert "CorruptRecord" in parked.error
         assert runtime.verify()
+    findings.clear()
 
 
 @pytest.mark.parametrize("count", [300])
