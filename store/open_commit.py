@@ -309,18 +309,23 @@ class OpenCommit(Reads):
 
     def hand_over(self, step: Step) -> Outcome:
         """Check what the step expects, then lay it in whole; as `Store.hand_over`."""
-        take = step.take
+        take, transition, append = step.take, step.transition, step.append
         if step.command_id is not None and (
             self._get("command_ids", step.command_id.encode()) is not None
         ):
             return Duplicate(result=self.result_of(step.command_id))
         if take and take not in self._queued and self._get("queue", number(take)) is None:
             return Duplicate()
-        transition, append = step.transition, step.append
         is_rare = step.extras is not None or step.park is not None or step.wait
         refusal: Outcome | None = None
+        prefix = b""
         if append is not None:
-            refusal = self._refuse_append(append)
+            prefix = stream_key(append.stream)
+            if append.unique:
+                refusal = self._refuse_ids(append)
+            version = append.expected
+            if version is not None and refusal is None and not self._is_at(prefix, version):
+                refusal = Conflict(f"stream {append.stream!r} is not at version {version}")
         if is_rare and refusal is None:
             refusal = self._refuse_rare(step)
         if transition is not None and refusal is None:
@@ -339,7 +344,7 @@ class OpenCommit(Reads):
             if transition is not None:
                 self._write_transition(step, transition, prefix)
             elif append is not None and append.events:
-                self._write_events(append)
+                self._write_events(append, prefix)
             if step.enqueue:
                 self._enqueue(step.enqueue)
             if step.result is not None:
@@ -409,19 +414,16 @@ class OpenCommit(Reads):
             not version or self._get("ids", prefix + number(version)) is not None
         )
 
-    def _refuse_append(self, append: Append) -> Conflict | Duplicate | IdTaken | None:
-        if append.unique:
-            for event in append.events:
-                position = self._given_position(event.event_id)
-                if position:
-                    return Duplicate(position=position)
-                there = self._named_event(event.event_id)
-                if there is not None:
-                    return IdTaken(event.event_id, there.position, there.stream)
-        version = append.expected
-        if version is None or self._is_at(stream_key(append.stream), version):
-            return None
-        return Conflict(f"stream {append.stream!r} is not at version {version}")
+    def _refuse_ids(self, append: Append) -> Duplicate | IdTaken | None:
+        """Whether an id that was given from outside is that of an event which is there."""
+        for event in append.events:
+            position = self._given_position(event.event_id)
+            if position:
+                return Duplicate(position=position)
+            there = self._named_event(event.event_id)
+            if there is not None:
+                return IdTaken(event.event_id, there.position, there.stream)
+        return None
 
     def _refuse_park(self, parked: ParkedRecord, extras: StepExtras | None) -> Duplicate | None:
         if parked.position:
@@ -472,9 +474,8 @@ class OpenCommit(Reads):
             if command[1] not in self._known_commands:
                 self._names.add("command", command[1])
 
-    def _write_events(self, append: Append) -> None:
+    def _write_events(self, append: Append, prefix: bytes) -> None:
         stream = append.stream
-        prefix = stream_key(stream)
         version = append.expected
         if version is None:
             version = self._last("ids", prefix)

@@ -18,7 +18,7 @@ from .instance_actor import InstanceMessage
 from .pooled_actor import PooledActor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import pykka
 
@@ -53,6 +53,11 @@ class _Lane:
         """Commands that need not be read, because the lane was followed without a gap."""
         fresh = self.fresh
         found: list[CommandRecord] = []
+        if fresh and fresh[0].sequence == self.taken + 1:
+            size = min(limit, len(fresh))
+            if fresh[size - 1].sequence == self.taken + size:
+                self.taken += size
+                return [fresh.popleft() for _ in range(size)]
         while fresh and len(found) < limit:
             sequence = fresh[0].sequence
             if sequence <= self.taken:
@@ -208,7 +213,7 @@ class CommandQueue(PooledActor):
                         lane.look_beyond(commands)
                     self.in_flight += len(commands)
                     self._store.ahead.gather_commands(commands)
-                    self._services.residency.send(list(self._take(commands)))
+                    self._services.residency.send(self._take(commands))
                     room -= len(commands)
 
     def _read_queue(self, lane: _Lane, room: int) -> list[CommandRecord]:
@@ -230,11 +235,13 @@ class CommandQueue(PooledActor):
                     self.in_flight += 1
                     self._park(None, sequence, error)
 
-    def _take(self, commands: list[CommandRecord]) -> Iterator[Sending]:
+    def _take(self, commands: list[CommandRecord]) -> list[Sending]:
+        sending: list[Sending] = []
+        wakers = self.wakers
         for command in commands:
             stream = command.stream
             category = category_of(stream)
-            wake = self.wakers.get(category)
+            wake = wakers.get(category)
             if wake is None:
                 error = UnknownMessage(
                     f"no aggregate of this runtime has the stream {command.stream!r}; register "
@@ -243,7 +250,8 @@ class CommandQueue(PooledActor):
                 self._park(command, command.sequence, error)
             else:
                 delivered = CommandDelivered(command, command.process is None)
-                yield category, stream, wake, CommandMessage(delivered)
+                sending.append((category, stream, wake, CommandMessage(delivered)))
+        return sending
 
     def _park(self, command: CommandRecord | None, sequence: int, error: Exception) -> None:
         """Set a queued command aside that no aggregate here takes, or that cannot be read."""

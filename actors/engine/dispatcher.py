@@ -66,9 +66,9 @@ class Dispatcher:
         """When it is to be called at the latest, by `time.monotonic`."""
         self._on_error = on_error
         self._has_more = has_more
-        self._ready: deque[PooledActor] = deque()
+        self.ready: deque[PooledActor] = deque()
         # Those for whose turn a caller waits. They go before every second one of the others.
-        self._urgent: deque[PooledActor] = deque()
+        self.urgent: deque[PooledActor] = deque()
         self._condition = threading.Condition(threading.Lock())
         self._quiet = threading.Condition(self._condition._lock)  # type: ignore[attr-defined] # noqa: SLF001
         self._leader: int | None = None
@@ -79,7 +79,7 @@ class Dispatcher:
         self._alert = 0
         self._unwatched = False
         self._benched = 0
-        self._work_waits = False
+        self.work_waits = False
         self._is_idling = False
         self._stopping = False
         self._nobody_waits = False
@@ -109,12 +109,12 @@ class Dispatcher:
         """
         if not actor.scheduled:
             actor.scheduled = True
-            (self._urgent if is_urgent or actor.is_urgent else self._ready).append(actor)
-            self._work_waits = True
+            (self.urgent if is_urgent or actor.is_urgent else self.ready).append(actor)
+            self.work_waits = True
 
     def nudge(self) -> None:
         """Make sure that some worker looks at the run queue and calls `on_idle`."""
-        self._work_waits = True
+        self.work_waits = True
         if self._leader is None or self._unwatched:
             self._call()
 
@@ -195,7 +195,7 @@ class Dispatcher:
 
     def _is_quiet(self) -> bool:
         return not (
-            self._work_waits or self._ready or self._urgent or self._busy or self._is_busy_outside
+            self.work_waits or self.ready or self.urgent or self._busy or self._is_busy_outside
         )
 
     # The workers
@@ -228,7 +228,7 @@ class Dispatcher:
         with self._condition:
             while not self._stopping:
                 if self._leader is None:
-                    if self._work_waits:
+                    if self.work_waits:
                         break
                     self._condition.wait()
                 elif self._watching or self._most == 1:
@@ -255,7 +255,7 @@ class Dispatcher:
             # The leader has all there is; a thread that adds to it calls. The flag comes before the
             # look, so that nothing can be added unseen between the two.
             self._unwatched = True
-            if not (self._ready or self._urgent or self._has_more()):
+            if not (self.ready or self.urgent or self._has_more()):
                 # What the leader adds by itself calls no thread, and then it may be blocked.
                 self._condition.wait(STALLED)
                 self._unwatched = False
@@ -270,7 +270,7 @@ class Dispatcher:
             self._leader is not None
             and not self._stopping
             and self.turns == turns
-            and (bool(self._ready or self._urgent) or self._has_more())
+            and (bool(self.ready or self.urgent) or self._has_more())
             and not self._is_idling
         )
         if is_blocked:
@@ -280,18 +280,18 @@ class Dispatcher:
     def _lead(self, me: int) -> None:
         """Give actors their turns for as long as this thread has the lead."""
         while self._leader == me and not self._stopping:
-            self._work_waits = False
+            self.work_waits = False
             if self.is_commit_due or (
                 self.commit_by is not None and time.monotonic() >= self.commit_by
             ):
                 self._idle()
             try:
-                if self._urgent and (self.turns % 2 or not self._ready):
-                    actor = self._urgent.popleft()
+                if self.urgent and (self.turns % 2 or not self.ready):
+                    actor = self.urgent.popleft()
                 else:
-                    actor = self._ready.popleft()
+                    actor = self.ready.popleft()
             except IndexError:
-                if self._idle() or self._ready or self._urgent:
+                if self._idle() or self.ready or self.urgent:
                     continue
                 if self._leave(me):
                     return
@@ -307,7 +307,7 @@ class Dispatcher:
             if self._leader == me:
                 self._leader = None
             # A turn that outlasted its thread's lead may have left something to commit.
-            self._work_waits = True
+            self.work_waits = True
             self._condition.notify()
 
     def _idle(self) -> bool:
@@ -326,7 +326,7 @@ class Dispatcher:
                 self._leader = None
                 # Looked at after the lead is given up: `nudge` sets it before it reads the lead,
                 # so one of the two always sees the other.
-                if self._work_waits and not self._stopping:
+                if self.work_waits and not self._stopping:
                     self._leader = me
                     return False
             self._busy -= 1

@@ -73,26 +73,31 @@ class DurableActor(PooledActor, Generic[M]):
 
     def take_turn(self) -> None:
         """Handle messages, at most `TURN`, for as long as this thread has the lead."""
-        envelopes, dispatcher = self.envelopes, self.dispatcher
-        turns = dispatcher.turns
-        left = TURN
+        envelopes = self.envelopes
         try:
-            while envelopes and left and not self.is_paused:
-                left -= 1
-                if self.is_stale:
-                    # Back to what the log says.
-                    self.is_stale = False
-                    self.forget()
-                    continue
+            if envelopes and not (self.is_stale or self.is_paused):
                 self.on_receive(envelopes.pop(0))
-                if dispatcher.turns != turns:
-                    # Another thread took over while a handler blocked this one.
-                    break
+            if envelopes:
+                self._handle_more()
         finally:
             self.scheduled = False
             # Something may have come after the look and before the flag was cleared.
             if envelopes and not self.is_paused:
                 self.wake()
+
+    def _handle_more(self) -> None:
+        envelopes, dispatcher = self.envelopes, self.dispatcher
+        turns = dispatcher.turns
+        left = TURN
+        # Another thread that took over while a handler blocked this one gives turns as well.
+        while envelopes and left and not self.is_paused and dispatcher.turns == turns:
+            left -= 1
+            if self.is_stale:
+                # Back to what the log says.
+                self.is_stale = False
+                self.forget()
+                continue
+            self.on_receive(envelopes.pop(0))
 
     def forget(self) -> None:
         """Drop the state in memory; the next message has it read from the log."""

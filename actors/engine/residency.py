@@ -75,12 +75,14 @@ class Residency:
             is_urgent: whether a caller waits for what comes of them
 
         """
-        awake, schedule = self._awake, self._dispatcher.schedule_locked
+        awake, dispatcher = self._awake, self._dispatcher
+        queue = dispatcher.urgent if is_urgent else dispatcher.ready
         with self._lock:
             if self._rests:
                 self._rests = False
                 self._now = to_micros(self._clock.now())
                 self._set_alarm(self._now + self._period)
+            now = self._now
             for kind, name, wake, message in messages:
                 key = kind, name
                 actor = awake.pop(key, None)
@@ -91,10 +93,13 @@ class Residency:
                     actor = wake(name)
                     actor.on_start()
                 awake[key] = actor
-                actor.touched = self._now
+                actor.touched = now
                 actor.envelopes.append(message)
                 if not actor.scheduled:
-                    schedule(actor, is_urgent=is_urgent)
+                    # As `schedule_locked` does, with a call less.
+                    actor.scheduled = True
+                    queue.append(actor)
+            dispatcher.work_waits = True
 
     def make_stale(self, kind: str, name: str) -> None:
         """Have an actor that is awake forget its state, since its log was written elsewhere.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.failures import parked_event
 from ..core.ports import UNREADABLE
 from ..core.stimuli import EventDelivered
 from ..errors import EarlyEvent
+from ..messages.identifiers import is_plain_id
 from ..store import EventRecord, Step
 from .instance_actor import InstanceActor, InstanceMessage, InstanceShare
 from .pooled_actor import PooledActor
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from ..core.decision import Decision
     from ..model.plans import ProcessPlan
+    from ..model.subscriptions import Shortcut
     from ..store import CommandRecord
     from .ahead_reads import AheadReads
     from .services import Services
@@ -81,6 +83,7 @@ class Router(PooledActor):
         self.wake_instance: Callable[[str], InstanceActor] = partial(make_actor, share)
         definition = plan.definition
         self._learns = any(one.learnt for one in definition.correlations.values())
+        self._shortcuts = _Shortcuts(plan, is_off=self._learns)
         self.is_closed = False
         self.start_over(services.store.checkpoint(plan.name))
 
@@ -231,8 +234,19 @@ class Router(PooledActor):
 
     def _take_events(self, room: int) -> _Taken:
         taken = _Taken(self._position)
-        listens_to = self.plan.subscription.listens_to
+        listens_to, shortcuts = self.plan.subscription.listens_to, self._shortcuts
+        deliveries = taken.deliveries
         for record in self._events.after(self._position, room):
+            shortcut = shortcuts[record.type]
+            event: Any = record.message
+            if shortcut is not None and type(event) is shortcut.cls:
+                name = getattr(event, shortcut.field)
+                if type(name) is str and is_plain_id(name):
+                    # As `_route` comes to, for nearly all events.
+                    taken.position = position = record.position
+                    taken.under_way[position] = 1
+                    deliveries.append((name, EventDelivered(record, event)))
+                    continue
             if record.type == UNREADABLE:
                 # The router cannot tell for whom it is.
                 taken.unreadable.append((record, record.message))
@@ -301,6 +315,20 @@ class Router(PooledActor):
         self.counts["parked"] += 1
         parked = parked_event(error, name, "", record, self._services.now())
         self._journal.lay(Step(park=parked))
+
+
+class _Shortcuts(dict[str, "Shortcut | None"]):
+    """By type of event, each found when the first of them comes."""
+
+    def __init__(self, plan: ProcessPlan, *, is_off: bool) -> None:
+        super().__init__()
+        self._subscription = plan.subscription
+        self._is_off = is_off
+
+    def __missing__(self, wire_type: str) -> Shortcut | None:
+        found = None if self._is_off else self._subscription.shortcut(wire_type)
+        self[wire_type] = found
+        return found
 
 
 class _Taken:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 from uuid import UUID
 
 from ..errors import InvalidMessage, UnknownMessage, shown
 from ..store import category_of, check_name, id_in_stream
 
-__all__ = ["check_stream", "id_of", "looked_for", "plain_text"]
+__all__ = ["check_stream", "id_of", "is_plain_id", "looked_for", "plain_text"]
 
 
 SURELY_SHORT = 64
@@ -19,6 +20,12 @@ LONGEST_LOOKED_FOR = 500
 
 LONGEST_NUMBER = 4_000
 """Bits of a number that may be an id: more digits than an id has room for."""
+
+
+@lru_cache(maxsize=4_096)
+def is_plain_id(text: str) -> bool:
+    """Whether a text is an id without a closer look; it is asked for with each event."""
+    return 0 < len(text) <= SURELY_SHORT and text.isascii() and "\0" not in text
 
 
 def id_of(value: object, where: str) -> str:
@@ -33,12 +40,7 @@ def id_of(value: object, where: str) -> str:
         InvalidName: the text is empty or too long
 
     """
-    if (
-        type(value) is str
-        and 0 < len(value) <= SURELY_SHORT
-        and value.isascii()
-        and "\0" not in value
-    ):
+    if type(value) is str and is_plain_id(value):
         return value
     # By their types alone: what a value says of itself may be anything.
     if issubclass(type(value), Enum):

@@ -91,6 +91,11 @@ class Correlation:
             return list(dict.fromkeys(found))
         return [id_of(value, self.where)]
 
+    @property
+    def field_of_event(self) -> str:
+        """The field of the event that names the instances; empty if a function does, or all."""
+        return self._field
+
     def own_field(self, event: Event, instance: str) -> tuple[str, Any]:
         """The field that is set when an instance starts, and its value: that instance's id."""
         if not self._field:

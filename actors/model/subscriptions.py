@@ -5,7 +5,7 @@ The router, the after-effects, the diagnostics and the scenarios all ask here, s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ..errors import UnknownMessage
 from ..messages.codec import codecs
@@ -26,7 +26,14 @@ if TYPE_CHECKING:
     ReadIndex: TypeAlias = Callable[[str, str, str], Iterable[str]]
     LearntKey: TypeAlias = tuple[str, list[str]]
 
-__all__ = ["Subscription", "Subscriptions"]
+__all__ = ["Shortcut", "Subscription", "Subscriptions"]
+
+
+class Shortcut(NamedTuple):
+    """Events of a class that name one instance by a field."""
+
+    cls: type
+    field: str
 
 
 class Subscription:
@@ -64,6 +71,25 @@ class Subscription:
         return self._readers[record.type] is not None and (
             self._categories is None or category_of(record.stream) in self._categories
         )
+
+    def shortcut(self, wire_type: str) -> Shortcut | None:
+        """How nearly all events of a type name the one instance that they are for.
+
+        Returns:
+            None where it takes more: they are not listened to, for many, or found by what an
+            instance has learnt
+
+        """
+        handler, reader = self._handlers.get(wire_type), self._readers[wire_type]
+        if handler is None or reader is None or self._categories is not None:
+            return None
+        correlation = self.definition.correlations.get(handler.subject)
+        if self.definition.stateless or correlation is None or correlation.learnt:
+            return None
+        field = correlation.field_of_event
+        if not field or reader is not codecs[handler.subject]:
+            return None
+        return Shortcut(handler.subject, field)
 
     def handler_of(self, record: EventRecord) -> Handler | None:
         """The method for a stored event; None if there is none any more."""

@@ -35,7 +35,9 @@ class SeededScheduler(Dispatcher):
     ) -> None:
         super().__init__(workers, on_idle, on_error, has_more)
         self.idle = on_idle
-        self.ready: list[PooledActor] = []
+        # In a list, from which any one may be taken; none goes before the others.
+        self.ready: list[PooledActor] = []  # type: ignore[assignment] # it is appended to alone
+        self.urgent = self.ready  # type: ignore[assignment] # as above
         self.held: list[PooledActor] = []
         self.in_turn = False
         self.drive: Callable[[], None] | None = None
