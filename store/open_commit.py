@@ -318,7 +318,6 @@ class OpenCommit(Reads):
             return Duplicate()
         is_rare = step.extras is not None or step.park is not None or step.wait
         refusal: Outcome | None = None
-        prefix = b""
         if append is not None:
             prefix = stream_key(append.stream)
             if append.unique:
@@ -329,8 +328,8 @@ class OpenCommit(Reads):
         if is_rare and refusal is None:
             refusal = self._refuse_rare(step)
         if transition is not None and refusal is None:
-            prefix = transitions_key(step.process, step.instance)
-            if not self._is_at(prefix, transition.version - 1):
+            own_prefix = transitions_key(step.process, step.instance)
+            if not self._is_at(own_prefix, transition.version - 1):
                 refusal = Conflict(
                     f"instance {step.instance!r} of {step.process} is not at version "
                     f"{transition.version - 1}"
@@ -342,8 +341,8 @@ class OpenCommit(Reads):
             if take and self._queued.pop(take, None) is None:
                 self._delete("queue", number(take))
             if transition is not None:
-                self._write_transition(step, transition, prefix)
-            elif append is not None and append.events:
+                self._write_transition(step, transition, own_prefix)
+            if append is not None and append.events:
                 self._write_events(append, prefix)
             if step.enqueue:
                 self._enqueue(step.enqueue)
