@@ -270,7 +270,8 @@ class _NewTables:
         self._names.update(("command", kind) for _, kind, _ in row[7])
         position = self._position_of(row[3], row[4], row[5])
         row[3] = self._renamed.get(position, row[3])
-        return [*row, position]
+        # Each state was whole.
+        return [*row, position, 0]
 
     def _position_of(self, cause: str, correlation_id: str, seen: int) -> int:
         """The position of the event of that id which an instance can have handled, or 0."""

@@ -20,7 +20,8 @@ from ..layout.schema import (
     transitions_key,
 )
 from ..records import TimerRecord
-from .inspecting import DamagedRow
+from ..state_changes import Misfit
+from .inspecting import DamagedRow, States
 from .learnt_keys import not_in_index
 
 if TYPE_CHECKING:
@@ -109,6 +110,9 @@ class _History:
         self.late: set[int] = set()
         self.place = 0
         self.last: TransitionRow | None = None
+        self.states = States()
+        # Whether the newest state could be read.
+        self.has_state = True
 
 
 def _check_ids(inspection: Inspection, learnt: Learnt) -> None:
@@ -169,6 +173,7 @@ def _pass_by(inspection: Inspection, history: _History, key: bytes, place: int) 
         history.last = None
     problems = _of_next(inspection, history, row)
     inspection.say_all("transitions", number(place), _named(row, problems))
+    inspection.say_all("transitions", number(place), _named(row, _of_state(history, row)))
     history.version, history.seen, history.place, history.last = row.version, row.seen, place, row
 
 
@@ -204,6 +209,15 @@ def _of_next(inspection: Inspection, history: _History, row: TransitionRow) -> I
         yield f"was caused by the refusal of {cause}, which no transition issued"
 
 
+def _of_state(history: _History, row: TransitionRow) -> Iterator[str]:
+    history.has_state = False
+    try:
+        row.state = history.states.after(row)
+        history.has_state = True
+    except Misfit as error:
+        yield f"has a state that cannot be read: {error}"
+
+
 def _of_handled(
     inspection: Inspection, history: _History, position: int, row: TransitionRow
 ) -> Iterator[str]:
@@ -230,7 +244,9 @@ def _end(inspection: Inspection, history: _History, learnt: Learnt) -> None:
         problems = _handled_twice(inspection, last, history.late)
         inspection.say_all("transitions", key, _named(last, problems))
     _say_lost_timers(inspection, last)
-    inspection.say_all("transitions", key, _named(last, not_in_index(inspection, last, learnt)))
+    if history.has_state:
+        problems = not_in_index(inspection, last, learnt)
+        inspection.say_all("transitions", key, _named(last, problems))
 
 
 def _handled_twice(inspection: Inspection, last: TransitionRow, late: set[int]) -> Iterator[str]:

@@ -6,6 +6,8 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
+import msgspec
+
 from ..errors import DamagedStore
 from ..identifiers import place_of_event, place_of_issue
 from ..layout.frames import number
@@ -21,13 +23,15 @@ from ..layout.schema import (
     transitions_key,
 )
 from ..records import NameKind
+from ..state_changes import Misfit, apply_change, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..state_changes import Parts
     from ..storage_engine import EngineSnapshot
 
-__all__ = ["DamagedRow", "Enough", "Inspection", "StoreFinding"]
+__all__ = ["DamagedRow", "Enough", "Inspection", "States", "StoreFinding"]
 
 
 class StoreFinding(NamedTuple):
@@ -52,6 +56,34 @@ class DamagedRow(Exception):
 
 class Enough(Exception):
     """As much was found as was asked for."""
+
+
+class States:
+    """Whole states of one instance, whose transitions come one after the other."""
+
+    def __init__(self) -> None:
+        self._version = 0
+        self._state = b""
+        self._parts: Parts | None = None
+
+    def after(self, row: TransitionRow) -> bytes:
+        """The state after the next transition.
+
+        Raises:
+            Misfit: it is stored as a change, and does not fit what came before
+
+        """
+        if not row.base:
+            self._version, self._state, self._parts = row.version, row.state, None
+            return row.state
+        if row.base != self._version:
+            raise Misfit(f"it stands on version {row.base}, which is not the last whole one")
+        try:
+            before = self._parts if self._parts is not None else parts_of(self._state)
+        except msgspec.DecodeError as error:
+            raise Misfit(f"the one that it stands on is no map: {error}") from error
+        self._parts, whole = apply_change(before, row.state)
+        return whole
 
 
 class Inspection:
@@ -144,19 +176,28 @@ class Inspection:
         except DamagedStore as error:
             self.say(table, b"", str(error))
 
-    def transitions(self, process: str, instance: str) -> Iterator[TransitionRow]:
-        """The transitions of an instance that are there, in order of version.
+    def transitions(self, process: str, instance: str, start: int = 1) -> Iterator[TransitionRow]:
+        """The transitions of an instance that are there, in order of version, with whole states.
+
+        Args:
+            process: the process manager's name
+            instance: the instance's id
+            start: the first version that is wanted, whose state is whole
 
         Raises:
             DamagedRow: one of them cannot be read, or where it is
 
         """
-        prefix = transitions_key(process, instance)
-        for key, raw in self._snapshot.scan("ids", prefix):
+        prefix, states = transitions_key(process, instance), States()
+        for key, raw in self._snapshot.scan("ids", prefix + number(start)):
             if not key.startswith(prefix):
                 return
             row = self.transition(self.read("ids", key, raw))
             if row is not None:
+                try:
+                    row.state = states.after(row)
+                except Misfit:
+                    raise DamagedRow from None
                 yield row
 
     # Looking up
@@ -216,11 +257,13 @@ class Inspection:
         return position if event is not None and event.id == event_id else 0
 
     def last_transition(self, process: str, instance: str) -> TransitionRow | None:
-        """The newest transition of an instance."""
+        """The newest transition of an instance, with its whole state."""
         prefix = transitions_key(process, instance)
-        for key, raw in self._snapshot.scan("ids", prefix + LAST, backwards=True):
-            return self.transition(self.read("ids", key, raw)) if key[:-8] == prefix else None
-        return None
+        key, raw = next(self._snapshot.scan("ids", prefix + LAST, backwards=True), (b"", b""))
+        row = self.transition(self.read("ids", key, raw)) if key[:-8] == prefix else None
+        if row is not None and row.base:
+            *_, row = self.transitions(process, instance, row.base)
+        return row
 
     def is_issued(self, command_id: str) -> bool:
         """Whether the transition that a command's id names issued it."""
