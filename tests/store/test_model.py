@@ -132,7 +132,11 @@ def rarities(draw: st.DrawFn) -> StepExtras:
         made.refusal = RefusalRecord(draw(commands()), "no")
     if "decide" in parts:
         made.unpark = draw(st.integers(1, 6))
-        made.decision = ("skip", draw(numbers), draw(st.sampled_from(["ann", None])))
+        made.decision = (
+            draw(st.sampled_from(["skip", "retry"])),
+            draw(numbers),
+            draw(st.sampled_from(["ann", None])),
+        )
     if "take" in parts:
         made.due = draw(st.none() | timers)
         made.unwait = draw(numbers)
@@ -307,7 +311,10 @@ class Model:
             decided = self.parked.pop(step.extras.unpark)
             decided.decision = step.extras.decision
             self.decided[decided.number] = decided
-            self.parked_at.pop(parked_id(decided), None)
+            what = (step.extras.decision or ("retry",))[0]
+            # That an event was skipped stays known.
+            if decided.effect or what != "skip":
+                self.parked_at.pop(parked_id(decided), None)
         if step.park is not None:
             number = step.park.number
             assert number == len(self.parked) + len(self.decided) + 1
