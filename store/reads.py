@@ -10,8 +10,6 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import msgspec
-
 from .errors import StoreError
 from .identifiers import place_of_event
 from .layout.frames import NUMBER, corrupt, no_number, number, unframe
@@ -236,7 +234,7 @@ class Reads:
                 continue
             try:
                 parts, whole = apply_change(parts or parts_of(state), one.state)
-            except (Misfit, msgspec.DecodeError) as error:
+            except Misfit as error:
                 key = transitions_key(process, instance) + number(one.version)
                 raise corrupt("ids", key, f"is of a state that cannot be read: {error}") from error
             weight += len(one.state)

@@ -61,8 +61,16 @@ class Tail(NamedTuple):
 
 
 def parts_of(packed: bytes) -> Parts:
-    """The fields of a packed state."""
-    return {name: bytes(raw) for name, raw in _split(packed).items()}
+    """The fields of a packed state.
+
+    Raises:
+        Misfit: it is none
+
+    """
+    try:
+        return {name: bytes(raw) for name, raw in _split(packed).items()}
+    except msgspec.DecodeError as error:
+        raise Misfit(f"it is no state: {error}") from error
 
 
 def whole_of(parts: Parts) -> bytes:

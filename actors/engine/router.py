@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core.failures import parked_event
 from ..core.ports import UNREADABLE
@@ -238,14 +238,13 @@ class Router(PooledActor):
         deliveries = taken.deliveries
         for record in self._events.after(self._position, room):
             shortcut = shortcuts[record.type]
-            event: Any = record.message
-            if shortcut is not None and type(event) is shortcut.cls:
-                name = getattr(event, shortcut.field)
+            if shortcut is not None and type(record.message) is shortcut.cls:
+                name = getattr(record.message, shortcut.field)
                 if type(name) is str and is_plain_id(name):
                     # As `_route` comes to, for nearly all events.
                     taken.position = position = record.position
                     taken.under_way[position] = 1
-                    deliveries.append((name, EventDelivered(record, event)))
+                    deliveries.append((name, EventDelivered(record, record.message)))
                     continue
             if record.type == UNREADABLE:
                 # The router cannot tell for whom it is.

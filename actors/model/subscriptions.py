@@ -32,7 +32,7 @@ __all__ = ["Shortcut", "Subscription", "Subscriptions"]
 class Shortcut(NamedTuple):
     """Events of a class that name one instance by a field."""
 
-    cls: type
+    cls: type[Event]
     field: str
 
 
