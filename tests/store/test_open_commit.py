@@ -1,0 +1,346 @@
+"""What an open commit writes when it closes, and what becomes of it when it does not."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from procession.store import (
+    FROM_OUTSIDE,
+    Append,
+    Block,
+    CommandRecord,
+    Committed,
+    CorruptRecord,
+    DictionaryEngine,
+    EventRecord,
+    LmdbStore,
+    ParkedRecord,
+    ReadOnlyStore,
+    RefusalRecord,
+    Step,
+    StepExtras,
+    Store,
+    StoreError,
+    Ticket,
+    TimerRecord,
+    TransitionRecord,
+    verify_open,
+)
+from procession.store.layout.frames import number
+from procession.store.layout.schema import TABLES, timer_key
+
+P = "P"
+BOOKS = {"names", "meta"}
+"""Tables in which a commit notes names that are new, and its number."""
+
+
+class Watched(DictionaryEngine):
+    """Remembers what it was asked to write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.puts: dict[str, dict[bytes, bytes]] = {}
+        self.deletes: dict[str, list[bytes]] = {}
+        self.commits = 0
+
+    def commit(
+        self,
+        puts: Mapping[str, Mapping[bytes, bytes]],
+        deletes: Mapping[str, Collection[bytes]],
+    ) -> Ticket:
+        self.commits += 1
+        self.puts = {table: dict(rows) for table, rows in puts.items() if table not in BOOKS}
+        self.deletes = {table: list(keys) for table, keys in deletes.items()}
+        return super().commit(puts, deletes)
+
+
+@pytest.fixture
+def engine() -> Watched:
+    return Watched()
+
+
+@pytest.fixture
+def store(engine: Watched) -> Store:
+    return Store(engine)
+
+
+def command(process: str | None = P) -> CommandRecord:
+    return CommandRecord("c", "C", "s", 1, b"\x80", "c", None, process)
+
+
+def event(stream: str = "s", data: Any = b"\x80") -> EventRecord:
+    return EventRecord("E", stream, 0, 1, data, "", "")
+
+
+def append(stream: str = "s", data: Any = b"\x80") -> Step:
+    return Step(append=Append(stream, None, [event(stream, data)]))
+
+
+def move(version: int = 1, instance: str = "i") -> Step:
+    record = TransitionRecord(version, 1, "on", False, "e", "e", 0, b"\x80")
+    return Step(process=P, instance=instance, transition=record)
+
+
+def timer(due: int = 5) -> TimerRecord:
+    return TimerRecord(due, P, "i", "late", "timeout")
+
+
+def extras(**parts: Any) -> Step:
+    return Step(process=P, instance="i", extras=StepExtras(**parts))
+
+
+def parked(position: int = 3) -> Step:
+    record = ParkedRecord(P, "i", f"s@{position}", "E", "no", 1, 1, position)
+    return Step(process=P, instance="i", park=record)
+
+
+def commit(store: Store, *steps: Step) -> None:
+    assert store.commit(steps) == [Committed()] * len(steps)
+
+
+# Net effects
+
+
+COMES_AND_GOES: dict[str, list[Step]] = {
+    "a command that is issued and carried out": [Step(enqueue=[command()]), Step(take=1)],
+    "a command from outside": [Step(enqueue=[command(None)]), Step(take=FROM_OUTSIDE + 1)],
+    "a timer that is set and cancelled": [extras(timers=[timer()]), extras(cancel=[timer()])],
+    "a timer that is set and fires": [extras(timers=[timer()]), extras(due=timer())],
+    "an event that waits and is taken up": [
+        Step(process=P, instance="i", wait=3),
+        extras(unwait=3),
+    ],
+    "a block that ends": [extras(block=Block("retry", 3)), extras(unblock=True)],
+    "a key that is learnt and forgotten": [
+        extras(index=[("key", None, "x")]),
+        extras(index=[("key", "x", None)]),
+    ],
+    "a refusal that is told": [extras(refusal=RefusalRecord(command(), "no")), extras(told=1)],
+}
+
+
+@pytest.mark.parametrize("steps", COMES_AND_GOES.values(), ids=COMES_AND_GOES)
+def test_what_comes_and_goes_in_one_commit_is_never_a_row(
+    engine: Watched, store: Store, steps: Sequence[Step]
+) -> None:
+    commit(store, *steps)
+    assert (engine.puts, engine.deletes) == ({}, {})
+
+
+def test_a_commit_that_comes_to_nothing_asks_the_engine_for_nothing(
+    engine: Watched, store: Store
+) -> None:
+    commit(store, move())
+    engine.commits = 0
+    commit(store, *COMES_AND_GOES["a timer that is set and cancelled"])
+    assert engine.commits == 0
+
+
+def test_what_was_durable_and_goes_is_deleted_and_not_written(
+    engine: Watched, store: Store
+) -> None:
+    commit(store, Step(enqueue=[command()]), extras(timers=[timer()]))
+    assert engine.puts.keys() == {"queue", "timers"}
+    commit(store, Step(take=1), extras(cancel=[timer()]))
+    assert engine.puts == {}
+    assert engine.deletes == {"queue": [number(1)], "timers": [timer_key(timer())]}
+
+
+def test_what_was_durable_goes_and_comes_again_is_written_and_not_deleted(
+    engine: Watched, store: Store
+) -> None:
+    commit(store, extras(timers=[timer()]))
+    commit(store, extras(cancel=[timer()]), extras(timers=[timer()]))
+    assert engine.puts.keys() == {"timers"}
+    assert engine.deletes == {}
+    commit(store, extras(due=timer(), timers=[timer()]), extras(cancel=[timer()]))
+    assert (engine.puts, engine.deletes) == ({}, {"timers": [timer_key(timer())]})
+
+
+def test_what_comes_goes_and_comes_again_is_one_row(engine: Watched, store: Store) -> None:
+    commit(store, *(extras(timers=[timer()]) for _ in range(2)), extras(cancel=[timer()]))
+    assert engine.puts == {}
+    again = extras(timers=[timer()])
+    commit(store, again, extras(cancel=[timer()]), again)
+    assert {table: len(rows) for table, rows in engine.puts.items()} == {"timers": 1}
+    assert engine.deletes == {}
+
+
+def test_commands_that_are_left_over_become_rows(engine: Watched, store: Store) -> None:
+    commit(store, Step(enqueue=[command(), command(), command()]), Step(take=2))
+    assert engine.puts["queue"].keys() == {number(1), number(3)}
+
+
+def test_what_is_parked_and_decided_in_one_commit_is_only_decided(
+    engine: Watched, store: Store
+) -> None:
+    commit(store, parked(), extras(unpark=1, decision=("retry", 2, "ann")))
+    assert engine.puts.keys() == {"decided"}
+    assert engine.deletes == {}
+
+
+# Halves
+
+
+def test_a_step_that_fails_half_way_spoils_the_open_commit_and_nothing_is_written(
+    engine: Watched, store: Store
+) -> None:
+    commit(store, append())
+    before = engine.commits
+    half = move()
+    half.append = Append("s", None, [event(data=object())])
+    assert store.hand_over(append()) == Committed()
+    with pytest.raises(TypeError):
+        store.hand_over(half)
+    with pytest.raises(StoreError, match="after part of it was handed over"):
+        store.close_commit()
+    assert engine.commits == before
+    assert store.last_transition(P, "i") is store.ahead.last_transition(P, "i") is None
+    assert store.last_position() == store.ahead.last_position() == 1
+    commit(store, append(), move())
+    assert verify_open(store).checked["log"] == 2
+
+
+@pytest.mark.parametrize("table", ["parked", "parked_at"])
+def test_a_damaged_row_that_a_step_must_read_is_found_before_any_of_it_is_handed_over(
+    engine: Watched, store: Store, table: str
+) -> None:
+    commit(store, parked())
+    key, raw = engine.puts[table].popitem()
+    engine.commit({table: {key: raw[:-1] + b"!"}}, {})
+    step = move()
+    step.extras = StepExtras(unpark=1, decision=("retry", 2, "ann"))
+    with pytest.raises(CorruptRecord, match=f"table '{table}'"):
+        store.hand_over(step)
+    assert store.ahead.steps == 0
+    store.hand_over(append())
+    store.close_commit()
+    assert store.last_position() == 1
+    assert store.last_transition(P, "i") is None
+
+
+# Answers that are lost
+
+
+class Deaf(Watched):
+    """Loses the answer to a commit, and answers nothing for a while if that is said."""
+
+    is_kept = True
+    is_deaf = False
+
+    def commit(
+        self,
+        puts: Mapping[str, Mapping[bytes, bytes]],
+        deletes: Mapping[str, Collection[bytes]],
+    ) -> Ticket:
+        if self.is_kept:
+            super().commit(puts, deletes)
+        return Ticket("unknown", StoreError("the line is dead"))
+
+    def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
+        if self.is_deaf:
+            raise StoreError("no answer at all")
+        return super().get_many(keys)
+
+
+def test_a_commit_whose_answer_was_lost_is_told_by_its_number() -> None:
+    engine = Deaf()
+    store = Store(engine)
+    for kept in (True, True, False, True, False, False):
+        engine.is_kept = kept
+        before = store.last_position()
+        store.hand_over(append())
+        if kept:
+            store.close_commit()
+        else:
+            with pytest.raises(StoreError, match="the line is dead"):
+                store.close_commit()
+        assert store.last_position() == store.ahead.last_position() == before + kept
+    assert [one.position for one in store.read_log(0, 9)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_nothing_is_written_after_a_commit_of_which_nothing_is_known(*, is_kept: bool) -> None:
+    engine = Deaf()
+    engine.is_kept = is_kept
+    store = Store(engine)
+    store.hand_over(append())
+    engine.is_deaf = True
+    with pytest.raises(StoreError, match="no answer at all"):
+        store.close_commit()
+    engine.is_deaf = False
+    store.hand_over(append("t"))
+    with pytest.raises(StoreError, match="not known whether the last commit is there"):
+        store.close_commit()
+    engine.is_kept = True
+    store = Store(engine)
+    commit(store, append("t"))
+    streams = ["s", "t"] if is_kept else ["t"]
+    assert [(one.stream, one.position) for one in store.read_log(0, 9)] == [
+        (stream, position) for position, stream in enumerate(streams, 1)
+    ]
+
+
+def test_a_number_of_commits_that_is_damaged_is_written_again(engine: Watched) -> None:
+    store = Store(engine)
+    commit(store, append())
+    engine.commit({"meta": {b"commits": b"\0\0\0\0damaged"}}, {})
+    store = Store(engine)
+    assert "commits" in str(verify_open(store).findings)
+    commit(store, append())
+    assert verify_open(store).findings == []
+
+
+# The file
+
+
+def fails(call: Callable[[], object]) -> type[BaseException]:
+    with pytest.raises(StoreError) as caught:
+        call()
+    return type(caught.value)
+
+
+def test_a_row_that_does_not_come_behind_those_that_are_there_fails_the_whole_commit(
+    tmp_path: Path,
+) -> None:
+    with LmdbStore(tmp_path, durability="none") as store:
+        commit(store, append())
+        (old,) = store.read_log(0, 9)
+        assert fails(lambda: store._file.commit({"log": {number(1): b"x"}}, {})) is StoreError
+        rows = {"timers": {b"t": b"t"}, "transitions": {number(2): b"2", number(1): b"1"}}
+        assert fails(lambda: store._file.commit(rows, {})) is StoreError
+        assert store.read_log(0, 9) == [old]
+        with store.snapshot() as snapshot:
+            assert [snapshot.count(table) for table in ("timers", "transitions")] == [0, 0]
+
+
+def test_a_reader_that_is_told_to_write_leaves_the_file_as_it_is(tmp_path: Path) -> None:
+    with LmdbStore(tmp_path, durability="none") as store:
+        commit(store, append())
+    size = (tmp_path / "data.mdb").stat().st_size
+    with LmdbStore(tmp_path, read_only=True) as reader:
+        assert fails(lambda: reader.commit([append()])) is ReadOnlyStore
+    assert (tmp_path / "data.mdb").stat().st_size == size
+
+
+@pytest.mark.parametrize("kind", ["file", "dictionary"])
+def test_a_snapshot_stays_as_it_is_while_commits_go_on(tmp_path: Path, kind: str) -> None:
+    opened = LmdbStore(tmp_path, durability="none") if kind == "file" else Store(DictionaryEngine())
+    with opened as store:
+        commit(store, append(), append("t"), extras(timers=[timer()]))
+        with store.snapshot() as snapshot:
+            rows = {table: list(snapshot.scan(table)) for table in TABLES}
+            commit(store, append(), extras(cancel=[timer()]))
+            assert {table: list(snapshot.scan(table)) for table in TABLES} == rows
+            assert {table: snapshot.count(table) for table in TABLES} == {
+                table: len(there) for table, there in rows.items()
+            }
+            for table, there in rows.items():
+                assert list(snapshot.scan(table, b"\xff" * 9, backwards=True)) == there[::-1]
+                for place, (key, value) in enumerate(there):
+                    assert snapshot.get(table, key) == value
+                    assert list(snapshot.scan(table, key)) == there[place:]
+                    assert list(snapshot.scan(table, key, backwards=True)) == there[:place][::-1]
+            assert snapshot.get("log", b"") is snapshot.get("log", b"x" * 600) is None
