@@ -90,6 +90,7 @@ class TransitionRow(_Row):
     note: str | None
     state_version: Number
     position: OrNone
+    base: OrNone
 
 
 class CommandRow(_Row):
@@ -201,6 +202,11 @@ def row_of(table: str, key: bytes, raw: bytes) -> Any:
         Misshapen: the checksum does not match, or the row is not as the format has it
 
     """
+    if table == "ids":
+        # A key of another table, and nothing around it.
+        if len(raw) != 8 or raw == bytes(8):
+            raise Misshapen("points at no number")
+        return int.from_bytes(raw, "big")
     packed = raw[4:]
     if len(raw) < 5 or zlib.crc32(key + packed) != int.from_bytes(raw[:4], "little"):
         raise Misshapen("does not match its checksum: it was changed after it was written")

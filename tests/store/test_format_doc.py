@@ -27,6 +27,8 @@ from procession.store import (
     StepExtras,
     TimerRecord,
     TransitionRecord,
+    change_between,
+    parts_of,
 )
 from procession.store.layout.schema import TABLES
 
@@ -64,6 +66,7 @@ WORDS = [
     "thirteen",
     "fourteen",
     "fifteen",
+    "sixteen",
 ]
 
 
@@ -84,7 +87,9 @@ def read_with_lmdb_alone(folder: Path) -> dict[str, dict[bytes, bytes]]:
 
 
 def value(key: bytes, raw: bytes) -> Any:
-    """A frame taken apart as the page says."""
+    """A frame taken apart as the page says; in `ids` there is none."""
+    if len(raw) == 8 and raw[:4] == ZERO[:4]:
+        return int.from_bytes(raw, "big")
     (checksum,) = struct.unpack("<I", raw[:4])
     assert checksum == zlib.crc32(key + raw[4:])
     return msgpack.unpackb(raw[4:])
@@ -122,6 +127,22 @@ def test_the_files_are_those_of_the_page(tmp_path: Path) -> None:
     write(tmp_path)
     named = re.findall(r"^\| `([\w.]+)` \|", DOC.split("## Opening", maxsplit=1)[0], re.MULTILINE)
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(named)
+
+
+def changed() -> bytes:
+    """What leads from one state to another."""
+    before, after = ({"key": key, "items": items} for key, items in (("a", [1]), ("b", [1, 2])))
+    whole: bytes = msgpack.packb(after)
+    change = change_between(parts_of(msgpack.packb(before)), parts_of(whole), whole)
+    assert change is not None
+    return change
+
+
+def test_a_change_of_a_state_is_that_of_the_page() -> None:
+    whole = msgpack.packb({"key": "b", "items": [1, 2]})
+    added = {"items": [1, msgpack.packb(2)]}
+    others = {"key": msgpack.packb("b")}
+    assert msgpack.unpackb(changed()) == [zlib.crc32(whole), others, added]
 
 
 def event_of(stream: str) -> EventRecord:
@@ -192,7 +213,7 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
         ["E", stream, 1, 5, b"data", None, "corr", None, None, 0] for stream in ("cat-", "cat-1-2")
     ]
     moved = ["P", "i", 1, 8, "on_e", True, "e1", "corr", 1, b"state", [["c1", "C", b"c"]]]
-    moved += [{"late": 10}, "note", 2, 1]
+    moved += [{"late": 10}, "note", 2, 1, 0]
     failed_row = ["P", "i", "e1", "E", "text", 3, 9, 1, None, "late", 2, True, "", None]
     effect_row = ["P", "i", "e1", "E", "text", 1, 9, 1, None, "", 0, False, "print", None]
     skipped = ["", "t", "c2", "E", "text", 1, 9, 0, told_row, "", 0, False, "", ["skip", 12, "ann"]]
@@ -235,6 +256,7 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
     for heading, row in {
         "An event": event_row,
         "A transition": moved,
+        "A change of a state": list(msgpack.unpackb(changed())),
         "A command": issued_row,
         "A result": rows["command_ids"][b"c0"],
         "What was parked": failed_row,

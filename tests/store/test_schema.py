@@ -98,6 +98,10 @@ def test_what_no_row_can_be_is_refused_alike(
 ) -> None:
     table = data.draw(st.sampled_from([one for one in USED if one != "waiting"]))
     key, raw = data.draw(st.sampled_from(rows[table]))
+    if table == "ids":
+        changed = data.draw(st.binary(max_size=9))
+        assert by_schema(table, key, changed) == by_description(table, key, changed)
+        return
     row = msgspec.msgpack.decode(raw[4:])
     values = st.none() | st.booleans() | st.integers(-1, 3) | st.text(max_size=2) | st.binary()
     if isinstance(row, list) and data.draw(st.booleans()):
