@@ -32,6 +32,8 @@ from procession.store import (
     TimerRecord,
     TransitionRecord,
     UnknownFormat,
+    change_between,
+    parts_of,
     verify,
     verify_open,
 )
@@ -229,6 +231,9 @@ class Damage:
         self._txn.put(key, value, db=self._tables[table])
 
     def put(self, table: str, key: bytes, row: object) -> None:
+        if table == "ids" and isinstance(row, int):
+            self.raw(table, key, number(row))
+            return
         packed: bytes = msgpack.packb(row)
         self.raw(table, key, struct.pack("<I", zlib.crc32(key + packed)) + packed)
 
@@ -250,6 +255,9 @@ class Damage:
         value = self._txn.get(key, db=self._tables[table])
         assert value is not None
         self.delete(table, key)
+        if table == "ids":
+            self.raw(table, to, value)
+            return
         # With the checksum that it would have there: what else is wrong is to be found.
         packed = value[4:]
         self.raw(table, to, struct.pack("<I", zlib.crc32(to + packed)) + packed)
@@ -301,7 +309,7 @@ def test_an_empty_store_has_no_findings(tmp_path: Path) -> None:
     assert verify(tmp_path) == []
 
 
-@pytest.mark.parametrize("table", USED)
+@pytest.mark.parametrize("table", [table for table in USED if table != "ids"])
 def test_a_damaged_record_of_any_table_is_named(sound: Path, table: str) -> None:
     with Damage(sound) as damage:
         key, value = damage.rows(table)[-1]
@@ -342,6 +350,7 @@ def test_whatever_byte_of_whatever_record_is_changed_is_noticed_and_named(
     path = tmp_path_factory.mktemp("flipped")
     shutil.copy(filled / "data.mdb", path)
     with Damage(path) as damage:
+        # A row of `ids` has no checksum; what is changed there is told by where it leads to.
         table = data.draw(st.sampled_from(USED))
         key, value = data.draw(st.sampled_from(damage.rows(table)))
         place = data.draw(st.integers(0, len(value) - 1))
@@ -351,7 +360,7 @@ def test_whatever_byte_of_whatever_record_is_changed_is_noticed_and_named(
     findings = verify(path)
     shutil.rmtree(path)
     assert table in {one.table for one in findings}
-    assert "does not match its checksum" in told(findings)
+    assert table == "ids" or "does not match its checksum" in told(findings)
 
 
 HELD = f"{ORDERS}-o1@1.2"
@@ -561,6 +570,16 @@ DAMAGES: list[tuple[str, Callable[[Damage], None], str]] = [
         "a transition says a position that does not exist",
         lambda d: d.change("transitions", moves("o1", 2), 14, 9),
         "o1 version 2: was caused by shop::x-1@1 at position 9, where the log has nothing",
+    ),
+    (
+        "a state is a change of nothing",
+        lambda d: d.change("transitions", moves("o1", 2), 15, 1),
+        "o1 version 2: has a state that cannot be read: it is no change of a state",
+    ),
+    (
+        "a state is a change of what is not whole",
+        lambda d: d.change("transitions", moves("o2", 2), 15, 2),
+        "o2 version 2: has a state that cannot be read: it stands on version 2, which is not the",
     ),
     (
         "a name has the key of another",
@@ -891,6 +910,50 @@ def test_a_key_that_an_older_class_left_in_the_index_is_no_finding(tmp_path: Pat
         new.transition.version, new.extras = 3, None
         store.commit([new])
         assert verify_open(store).findings == []
+
+
+def growing(store: Store) -> list[Step]:
+    """An instance whose second and third states are stored as changes; the key is in the second."""
+    publish = Append("shop::feed-1", None, [event("shop::feed-1", "given")], unique=True)
+    before = {"key": "", "items": [0] * 20}
+    steps = [Step(append=publish), moved("o1", 1, "given", 1)]
+    for version in (2, 3):
+        after = {"key": "k1", "items": [*before["items"], version]}
+        whole = msgpack.packb(after)
+        step = moved("o1", version, "refresh", 1)
+        step.extras = StepExtras(index=[("key", before["key"] or None, "k1")])
+        transition = step.transition
+        assert transition is not None
+        transition.state, transition.base = whole, 1
+        transition.change = change_between(parts_of(msgpack.packb(before)), parts_of(whole), whole)
+        assert transition.change is not None
+        steps.append(step)
+        before = after
+    first = steps[1].transition
+    assert first is not None
+    first.state = msgpack.packb({"key": "", "items": [0] * 20})
+    return steps
+
+
+def test_states_that_are_stored_as_changes_are_read_and_their_keys_found(tmp_path: Path) -> None:
+    with LmdbStore(tmp_path, durability="none") as store:
+        assert all(one.is_committed for one in store.commit(growing(store)))
+        assert verify_open(store).findings == []
+        assert store.read_index(ORDERS, "key", "k1") == ["o1"]
+    with Damage(tmp_path) as damage:
+        damage.delete("index", digest(ORDERS, "key", "k1") + b"o1")
+    with LmdbStore(tmp_path) as store:
+        found = verify_open(store, learnt=[(ORDERS, 1, "key")]).findings
+    assert "o1 version 3: has key='k1', and the index does not find it by that" in told(found)
+
+
+def test_a_change_that_was_made_on_another_state_is_named(tmp_path: Path) -> None:
+    with LmdbStore(tmp_path, durability="none") as store:
+        store.commit(growing(store))
+    with Damage(tmp_path) as damage:
+        damage.change("transitions", number(1), 9, msgpack.packb({"key": "", "items": [1] * 20}))
+    findings = told(verify(tmp_path))
+    assert "o1 version 2: has a state that cannot be read: it was made on another" in findings
 
 
 def test_learnt_keys_that_are_known_are_looked_for_though_the_index_has_none(
