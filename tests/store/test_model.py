@@ -441,7 +441,7 @@ class Interrupted(BaseException):
     """As when a key is pressed."""
 
 
-FATES = {
+FATES: dict[str, Ticket | Interrupted] = {
     "kept": Ticket("committed"),
     "refused": Ticket("failed", StoreError("the disk refused")),
     "lost and kept": Ticket("unknown", StoreError("no answer")),

@@ -915,7 +915,7 @@ def test_a_key_that_an_older_class_left_in_the_index_is_no_finding(tmp_path: Pat
 def growing(store: Store) -> list[Step]:
     """An instance whose second and third states are stored as changes; the key is in the second."""
     publish = Append("shop::feed-1", None, [event("shop::feed-1", "given")], unique=True)
-    before = {"key": "", "items": [0] * 20}
+    before: dict[str, Any] = {"key": "", "items": [0] * 20}
     steps = [Step(append=publish), moved("o1", 1, "given", 1)]
     for version in (2, 3):
         after = {"key": "k1", "items": [*before["items"], version]}
