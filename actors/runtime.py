@@ -505,7 +505,9 @@ class Runtime:
         suspended: bool | None = None,
         **fields: Any,
     ) -> Iterator[InstanceView]:
-        """The instances of a process manager in order of id, read as they are asked for.
+        """The instances of a process manager in the order in which they started.
+
+        They are read as they are asked for.
 
         All of them are looked at, except where an `Indexed` field is given, or `suspended=True`.
         A field that is itself called ``complete`` or ``suspended`` cannot be asked for.
@@ -558,7 +560,7 @@ class Runtime:
         return self._explainer().why(looked_for(event_id))
 
     def stuck(self, cls: type[ProcessManager], since: timedelta) -> Iterator[StuckInstance]:
-        """Instances that have not ended and have not moved for a time, in order of id.
+        """Instances that have not ended and have not moved for a time, in the order in which they started.
 
         Args:
             cls: the process manager

@@ -262,7 +262,7 @@ class Explainer:
         return "waiting behind a parked one", f"{_of(block)}, parked as {block.parked}"
 
     def stuck(self, definition: ProcessDefinition, since: timedelta) -> Iterator[StuckInstance]:
-        """Instances that are not complete and have not moved for a time, in order of id."""
+        """Instances that are not complete and have not moved for a time, in the order of starts."""
         before = self._now() - round(since.total_seconds() * 1_000_000)
         for name, last in self._store.scan_instances(definition.name):
             if not last.is_complete and last.time <= before:

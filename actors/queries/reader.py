@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..authoring.process_manager import ProcessManager
@@ -75,7 +75,7 @@ class Reader:
         complete: bool | None,
         suspended: bool | None,
     ) -> Iterator[InstanceView]:
-        """Instances by completion, suspension and the values of fields, in order of id."""
+        """Instances by completion, suspension and the values of fields."""
         if not issubclass(type(cls), type):
             raise TypeError(f"find: {shown(cls)} is no class; give a process manager")
         if not issubclass(cls, ProcessManager):
@@ -132,13 +132,15 @@ class Reader:
         if complete or suspended is False:
             return started
         # What is parked is short, and rarely has an instance that never started.
-        others = (
+        others = {
             name
-            for name in sorted(self._suspended(definition))
+            for name in self._suspended(definition)
             if self._store.last_transition(definition.name, name) is None
-        )
-        return _without_twins(
-            heapq.merge(started, ((name, None) for name in others), key=lambda one: one[0])
+        }
+        # Without those of them that start while others are listed.
+        return chain(
+            ((name, None) for name in sorted(others)),
+            (one for one in started if one[0] not in others),
         )
 
     def _suspended(self, definition: ProcessDefinition) -> set[str]:
@@ -255,14 +257,3 @@ class Reader:
             causation_id=record.causation_id,
             headers=load_headers(record.headers),
         )
-
-
-def _without_twins(
-    found: Iterator[tuple[str, TransitionRecord | None]],
-) -> Iterator[tuple[str, TransitionRecord | None]]:
-    """Leave out the second of two with one id: it started while others were listed."""
-    newest = ""
-    for name, record in found:
-        if name != newest:
-            yield name, record
-        newest = name

@@ -271,7 +271,7 @@ class Simulation:
         suspended: bool | None = None,
         **fields: Any,
     ) -> Iterator[InstanceView]:
-        """The instances of a process manager, in order of id."""
+        """The instances of a process manager, in the order in which they started."""
         return self._world.reader.find(cls, fields, complete=complete, suspended=suspended)
 
     def events(
