@@ -29,8 +29,9 @@ import msgpack
 from domain_examples.loan_application.log_file import open_log
 from domain_examples.loan_application.process import CATEGORY, bank
 from procession import Runtime
-from procession.store.layout.frames import Framer, number
+from procession.store.layout.frames import number
 
+from .ceiling import Framer
 from .feeding import TOGETHER, batched
 from .measure import Figure, present, program, run
 
