@@ -33,7 +33,7 @@ from procession.engine.residency import Residency
 from procession.engine.router import Router
 from procession.model.aggregate_definition import AggregateDefinition
 from procession.store import LmdbStore
-from procession.store.lmdb.step_writer import Writer
+from procession.store.open_commit import OpenCommit
 
 from .measure import program
 from .workload import PlaceOrder, shop
@@ -52,11 +52,12 @@ PARTS: tuple[tuple[str, Any, str], ...] = (
     ("aggregate: handler, applying, packing", AggregateDefinition, "decide"),
     ("aggregate: the rest of its turns", AggregateActor, "on_receive"),
     ("instance: reads its log", InstanceActor, "_load"),
-    ("instance: transition and commands, packing", decide, "make_step"),
+    ("instance: transition and commands, packing", decide, "_transition"),
     ("instance: handler, the rest of its turns", InstanceActor, "on_receive"),
-    ("commit: rows to LMDB", Writer, "write"),
-    ("commit: LMDB writes pages and syncs", LmdbStore, "commit"),
-    ("telling actors that it is on disk", Journal, "_tell"),
+    ("journal: order, what follows in memory", Journal, "hand_over"),
+    ("open commit: checks, numbers, rows", OpenCommit, "hand_over"),
+    ("commit: LMDB writes pages and syncs", LmdbStore, "close_commit"),
+    ("telling those who wait that it is on disk", Journal, "flush"),
 )
 
 
