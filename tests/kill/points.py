@@ -16,21 +16,21 @@ from procession.engine.instance_actor import InstanceActor
 from procession.engine.journal import Journal
 from procession.store import LmdbStore
 from procession.store.lmdb.environment import Environment
-from procession.store.lmdb.step_writer import Writer
+from procession.store.open_commit import OpenCommit
 
 BEFORE, AFTER = "before", "after"
 
 METHODS: dict[str, tuple[type, str, str]] = {
     # A commit
     "before the transaction": (Environment, "begin_write", BEFORE),
-    "some steps written": (Writer, "write", AFTER),
-    "committed, nobody told": (LmdbStore, "commit", AFTER),
+    "some steps written": (OpenCommit, "hand_over", AFTER),
+    "committed, nobody told": (LmdbStore, "close_commit", AFTER),
     "growing the map": (Environment, "grow", BEFORE),
     # Opening
     "making the store": (LmdbStore, "_check_format", AFTER),
     "store opened": (LmdbStore, "__init__", AFTER),
     "starting": (Engine, "start", BEFORE),
-    "queue taken up": (CommandQueue, "resume", AFTER),
+    "queue taken up": (CommandQueue, "_read_queue", AFTER),
     "instance rehydrated": (InstanceActor, "_load", AFTER),
     # Closing
     "closing": (Engine, "close", BEFORE),
@@ -119,25 +119,29 @@ def _wrap_transactions(reach: Callable[[], None]) -> None:
 
 
 class _Last:
-    """A step whose maker is never told."""
+    """What waits for the disk, and is never told."""
 
-    def __init__(self, work: Any, reach: Callable[[], None]) -> None:
-        self.step = work.step
-        self._work = work
+    def __init__(self, waiting: Any, reach: Callable[[], None]) -> None:
+        self._waiting = waiting
         self._reach = reach
 
-    def committed(self, outcome: Any) -> None:
+    def durable(self) -> None:
         self._reach()
-        self._work.committed(outcome)
+        self._waiting.durable()
+
+    def failed(self, error: Any) -> Any:
+        return self._waiting.failed(error)
 
 
 def _wrap_telling(reach: Callable[[], None]) -> None:
-    tell: Any = Journal._tell
+    flush: Any = Journal.flush
 
-    def half(journal: Journal, batch: list[Any], outcomes: list[Any]) -> None:
-        if len(batch) > 1:
-            middle = len(batch) // 2
-            batch[middle] = _Last(batch[middle], reach)
-        tell(journal, batch, outcomes)
+    def half(journal: Journal) -> Any:
+        with journal.lock:
+            waiting: list[Any] = journal._waiting
+            middle = len(waiting) // 2
+            if len(waiting) > 1 and not isinstance(waiting[middle], _Last):
+                waiting[middle] = _Last(waiting[middle], reach)
+        return flush(journal)
 
-    setattr(Journal, tell.__name__, half)
+    setattr(Journal, flush.__name__, half)
