@@ -59,7 +59,7 @@ from .records import (
     TransitionRecord,
 )
 from .state_changes import Parts, Tail, added, change_between, parts_of, whole_of, with_head
-from .storage_engine import StorageEngine, Ticket
+from .storage_engine import EngineSnapshot, StorageEngine, Ticket
 from .store import Store
 from .verify.inspecting import StoreFinding
 from .verify.verify import verify, verify_open
@@ -81,6 +81,7 @@ __all__ = [
     "DictionaryEngine",
     "Duplicate",
     "Durability",
+    "EngineSnapshot",
     "EventPlace",
     "EventRecord",
     "IdTaken",
