@@ -35,6 +35,11 @@ def stopwatch(clock: Clock) -> Callable[[], int]:
     return lambda: to_micros(clock.now())
 
 
+def seconds() -> float:
+    """Seconds that never run backwards, for how long a thread waits; no step depends on them."""
+    return time.monotonic()
+
+
 def from_micros(micros: int) -> datetime:
     """The moment, in UTC, of a stored time."""
     return _EPOCH + timedelta(microseconds=micros)

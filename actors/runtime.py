@@ -560,7 +560,7 @@ class Runtime:
         return self._explainer().why(looked_for(event_id))
 
     def stuck(self, cls: type[ProcessManager], since: timedelta) -> Iterator[StuckInstance]:
-        """Instances that have not ended and have not moved for a time, in the order in which they started.
+        """Instances that have not ended and have not moved for a time, in order of their starts.
 
         Args:
             cls: the process manager

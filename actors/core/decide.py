@@ -148,10 +148,8 @@ def _take_event(
         field, values = learnt
         if definition.state.keys_of(process.__dict__)[field] not in values:
             return _skip(plan, decision, "not_for_us")
-    content = 0
+    content = hash((record.type, record.stream, crc32(record.data)))
     if record.depth and not stimulus.refreshing:
-        # Only commands that instances issue make chains.
-        content = hash((record.type, record.stream, crc32(record.data)))
         is_suspicious = content == state.content
         if is_suspicious or record.depth >= plan.max_chain or not record.depth % SAMPLE:
             refuse_cycle(plan, record, handler, reads)

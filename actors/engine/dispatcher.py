@@ -13,9 +13,10 @@ over the lead; the first one goes back to the bench when its handler returns.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from typing import TYPE_CHECKING
+
+from ..clock import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +64,7 @@ class Dispatcher:
         self.is_commit_due = False
         """Whether `on_idle` is to be called although actors wait for their turns."""
         self.commit_by: float | None = None
-        """When it is to be called at the latest, by `time.monotonic`."""
+        """When it is to be called at the latest, by `seconds`."""
         self._on_error = on_error
         self._has_more = has_more
         self.ready: deque[PooledActor] = deque()
@@ -281,9 +282,7 @@ class Dispatcher:
         """Give actors their turns for as long as this thread has the lead."""
         while self._leader == me and not self._stopping:
             self.work_waits = False
-            if self.is_commit_due or (
-                self.commit_by is not None and time.monotonic() >= self.commit_by
-            ):
+            if self.is_commit_due or (self.commit_by is not None and seconds() >= self.commit_by):
                 self._idle()
             try:
                 if self.urgent and (self.turns % 2 or not self.ready):

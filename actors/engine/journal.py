@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
+from ..clock import seconds
 from ..core.decision import EMPTY
 from ..store import (
     COMMITTED,
@@ -271,7 +271,7 @@ class Journal:
     def wait(self, waiting: Waiting) -> None:
         """Have something told when all that was handed over is durable; with the lock held."""
         if self._dispatcher.commit_by is None and self._has_patience:
-            self._dispatcher.commit_by = time.monotonic() + PATIENCE
+            self._dispatcher.commit_by = seconds() + PATIENCE
         self._waiting.append(waiting)
 
     def call_when_durable(self, call: Callable[[], None]) -> None:

@@ -331,7 +331,7 @@ def test_a_letter_that_a_crash_sends_twice_is_one_letter(
         runtime.ask(REGISTER)
         assert sent.wait(10)
         # The letter has gone out, and the store does not know it yet.
-        runtime._store._environment.env.copy(str(copy))
+        runtime._store._file.environment.env.copy(str(copy))
         may_go_on.set()
 
     again = Outbox()

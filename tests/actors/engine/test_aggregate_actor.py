@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,10 +20,13 @@ from procession import (
     handle,
 )
 
+from procession.store import Committed
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from procession.engine.journal import Journal
     from procession.store import Outcome, Step
 
 wait_for = 10
@@ -96,22 +99,41 @@ def depot(*more: type) -> Domain:
 
 
 class Commits:
-    """Stands before the store's commit, notes the steps, and holds them up or refuses them."""
+    """Stands before the store's commits, notes the steps of each, and holds up or refuses them."""
 
     def __init__(self, runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._commit = runtime._store.commit
-        self.steps: list[Step] = []
+        self._store = store = runtime._store
+        self._hand_over, self._close_commit = store.hand_over, store.close_commit
+        self._open: list[Step] = []
+        self.durable: list[list[Step]] = []
+        """The steps of every commit that is on disk."""
         self.may_go = threading.Event()
         self.may_go.set()
         self.error: StoreError | None = None
-        monkeypatch.setattr(runtime._store, "commit", self)
+        # The journal has taken this one to itself.
+        monkeypatch.setattr(journal_of(runtime), "_hand_over", self.hand_over)
+        monkeypatch.setattr(store, "close_commit", self.close_commit)
 
-    def __call__(self, steps: Sequence[Step], *rest: Any) -> list[Outcome]:
+    def hand_over(self, step: Step) -> Outcome:
+        outcome = self._hand_over(step)
+        if isinstance(outcome, Committed):
+            self._open.append(step)
+        return outcome
+
+    def close_commit(self, checkpoints: Mapping[str, int] | None = None) -> None:
+        steps, self._open = self._open, []
         assert self.may_go.wait(wait_for)
         if self.error is not None:
+            self._store.drop_commit()
             raise self.error
-        self.steps += steps
-        return self._commit(steps, *rest)
+        self._close_commit(checkpoints)
+        self.durable.append(steps)
+
+
+def journal_of(runtime: Runtime) -> Journal:
+    engine = runtime._running
+    assert engine is not None
+    return engine.journal
 
 
 def test_the_events_of_one_command_commit_together(
@@ -121,7 +143,7 @@ def test_the_events_of_one_command_commit_together(
         commits = Commits(runtime, monkeypatch)
         made = runtime.ask(Fill("b1", ["a", "b"]), timeout=wait_for)
         assert made == [Put("b1", "a", 0), Put("b1", "b", 1), Filled("b1", 2)]
-        [step] = commits.steps
+        [[step]] = [steps for steps in commits.durable if steps]
         assert step.append is not None
         assert [event.version for event in step.append.events] == [1, 2, 3]
         assert [event.position for event in step.append.events] == [1, 2, 3]

@@ -30,11 +30,10 @@ class Pool:
         self,
         workers: int,
         on_idle: Callable[[], bool] = nothing,
-        is_due: Callable[[], bool] = nothing,
     ) -> None:
         self.errors: list[tuple[PooledActor, BaseException]] = []
         self.dispatcher = Dispatcher(
-            workers, on_idle, is_due, lambda actor, error: self.errors.append((actor, error))
+            workers, on_idle, lambda actor, error: self.errors.append((actor, error))
         )
 
     @contextmanager
@@ -513,25 +512,66 @@ def test_what_on_idle_wakes_is_handled_before_it_is_quiet() -> None:
     assert actor.seen == [4, 3, 2, 1, 0]
 
 
-def test_on_idle_runs_between_turns_when_it_is_due() -> None:
-    handled: list[int] = []
-    seen_by_idle: list[int] = []
+class Turns:
+    """Actors with one message each, and how many were handled when `on_idle` was called."""
 
-    class Worker(PooledActor):
-        def on_receive(self, message: int) -> None:
-            handled.append(message)
+    def __init__(self, count: int) -> None:
+        self.handled: list[int] = []
+        self.seen_by_idle: list[int] = []
+        self.pool = Pool(1, on_idle=self._on_idle)
+        self.dispatcher = self.pool.dispatcher
+        self.after_turn: Callable[[int], None] = lambda number: None
+        world = self
 
-    def on_idle() -> bool:
-        seen_by_idle.append(len(handled))
+        class Worker(PooledActor):
+            def on_receive(self, message: int) -> None:
+                world.handled.append(message)
+                world.after_turn(message)
+
+        for number in range(1, count + 1):
+            Worker(self.dispatcher).post(number)
+
+    def _on_idle(self) -> bool:
+        # As the journal does when it closes the open commit.
+        self.dispatcher.is_commit_due, self.dispatcher.commit_by = False, None
+        self.seen_by_idle.append(len(self.handled))
         return False
 
-    pool = Pool(1, on_idle=on_idle, is_due=lambda: True)
-    for number in range(1_000):
-        Worker(pool.dispatcher).post(number)
-    with pool.running():
-        pool.settle()
-    assert any(0 < count < 1_000 for count in seen_by_idle)
-    assert seen_by_idle[-1] == 1_000
+    def run(self) -> list[int]:
+        with self.pool.running():
+            self.pool.settle()
+        return self.seen_by_idle
+
+
+def test_on_idle_waits_for_the_end_of_the_queue_when_nothing_is_due() -> None:
+    assert Turns(1_000).run() == [1_000]
+
+
+def test_on_idle_runs_between_turns_when_a_commit_is_due() -> None:
+    turns = Turns(1_000)
+
+    def after_turn(number: int) -> None:
+        turns.dispatcher.is_commit_due = number in {1, 300}
+
+    turns.after_turn = after_turn
+    assert turns.run() == [1, 300, 1_000]
+
+
+def test_on_idle_runs_between_turns_once_the_time_of_the_commit_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("procession.engine.dispatcher.seconds", lambda: now[0])
+    turns = Turns(1_000)
+
+    def after_turn(number: int) -> None:
+        if number == 5:
+            turns.dispatcher.commit_by = now[0] + 0.01
+        elif number == 300:
+            now[0] += 0.01
+
+    turns.after_turn = after_turn
+    assert turns.run() == [300, 1_000]
 
 
 def test_a_nudge_calls_on_idle_without_any_actor() -> None:
@@ -624,7 +664,7 @@ def test_what_one_actor_left_to_commit_is_committed_while_the_next_one_is_blocke
     def fail(actor: PooledActor, error: BaseException) -> None:
         raise error
 
-    dispatcher = Dispatcher(2, commit, nothing, fail, has_more=lambda: bool(pending))
+    dispatcher = Dispatcher(2, commit, fail, has_more=lambda: bool(pending))
     dispatcher.start()
     try:
         Actor(dispatcher).post("make")

@@ -3,7 +3,7 @@
 import shutil
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,7 +29,7 @@ from procession import (
     handle,
     timeout,
 )
-from procession.store import LmdbStore, Outcome, ParkedRecord
+from procession.store import LmdbStore, Outcome, ParkedRecord, Step
 from procession.testing import VirtualClock
 
 WAIT = 20
@@ -188,41 +188,45 @@ class Held(LmdbStore):
     """A store whose commits wait while the test holds them."""
 
     may_commit = threading.Event()
+    is_held = threading.Event()
 
-    def commit(self, steps: Any, checkpoints: Any = None) -> list[Outcome]:
+    def close_commit(self, checkpoints: Mapping[str, int] | None = None) -> None:
+        if not Held.may_commit.is_set():
+            Held.is_held.set()
         assert Held.may_commit.wait(WAIT)
-        return super().commit(steps, checkpoints)
+        super().close_commit(checkpoints)
 
 
 def test_an_effect_never_runs_before_its_handlers_step_is_on_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("procession.runtime.LmdbStore", Held)
-    decided = threading.Event()
 
     def hold(process: Any, event: Paid) -> None:
-        # The event is on disk, and its handlers run; what they make is held.
+        # The command, its event and all that its handlers make are held together.
         Held.may_commit.clear()
-        decided.set()
 
     totals: list[int] = []
-    ran = threading.Event()
+    durable: list[int] = []
 
     def effect(process: Any, event: Paid) -> None:
         totals.append(process.total)
-        ran.set()
+        durable.extend(one.state["total"] for one in runtime.history(Billing, "a"))
 
     Hooks.ledger, Hooks.effect = hold, effect
     Held.may_commit.set()
+    Held.is_held.clear()
     with Runtime(tmp_path, shop) as runtime:
         runtime.ask(Place("a"))
         runtime.settle(timeout=WAIT)
-        runtime.tell(Pay("a", 5))
-        assert decided.wait(WAIT)
-        assert not ran.wait(0.1)
+        reply = runtime.ask(Pay("a", 5), block=False)
+        assert Held.is_held.wait(WAIT)
+        assert totals == []
         Held.may_commit.set()
+        assert reply.get(timeout=WAIT) == [Paid("a", 5)]
         runtime.settle(timeout=WAIT)
         assert totals == [5], "it saw the state that the handler committed"
+        assert durable == [0, 5]
 
 
 def test_an_effect_runs_after_the_handlers_of_every_process_manager() -> None:
@@ -849,12 +853,18 @@ class Full(LmdbStore):
     """A store whose disk refuses to park, once."""
 
     refused = threading.Event()
+    parks = False
 
-    def commit(self, steps: Any, checkpoints: Any = None) -> list[Outcome]:
-        if any(step.park is not None for step in steps) and not Full.refused.is_set():
+    def hand_over(self, step: Step) -> Outcome:
+        self.parks = self.parks or step.park is not None
+        return super().hand_over(step)
+
+    def close_commit(self, checkpoints: Mapping[str, int] | None = None) -> None:
+        if self.parks and not Full.refused.is_set():
             Full.refused.set()
+            self.drop_commit()
             raise StoreFull("no room on the disk, says the test")
-        return super().commit(steps, checkpoints)
+        super().close_commit(checkpoints)
 
 
 def test_an_effect_is_parked_even_if_the_disk_refuses_at_first(

@@ -43,7 +43,7 @@ def log() -> Log:
 @pytest.fixture
 def buffer(log: Log) -> EventBuffer:
     store: Any = log
-    return EventBuffer(store, SIZE)
+    return EventBuffer(store, SIZE, 0)
 
 
 def commit(log: Log, buffer: EventBuffer, count: int) -> None:

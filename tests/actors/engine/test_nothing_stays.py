@@ -89,13 +89,14 @@ def refresh_failed(runtime: Runtime) -> None:
 def refused_by_the_disk(call: Callable[[Runtime], Any]) -> Callable[[Runtime], None]:
     def run(runtime: Runtime) -> None:
         store: Any = runtime._store
-        commit = store.commit
+        close_commit = store.close_commit
 
         def refuse(*_: object) -> None:
-            store.commit = commit
+            store.close_commit = close_commit
+            store.drop_commit()
             raise DiskFailure("refused")
 
-        store.commit = refuse
+        store.close_commit = refuse
         with pytest.raises(DiskFailure):
             call(runtime)
         runtime.settle(WAIT)

@@ -1,14 +1,14 @@
 """Effects happen once: lost races, errors that look like conflicts, ids that come again late."""
 
 from collections import Counter
+from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from procession import Aggregate, Command, Domain, Event, ProcessManager, Runtime, apply, handle
-from procession.store import Conflict, LmdbStore, Outcome
+from procession.store import Conflict, LmdbStore, Outcome, Step, StoreError
 from procession.testing import VirtualClock
 
 till = Domain("till")
@@ -88,28 +88,40 @@ def test_a_value_error_in_a_handler_is_not_taken_for_a_conflict() -> None:
 
 
 class Racing(LmdbStore):
-    """Answers the first transitions with a conflict, as if another writer had been quicker."""
+    """Answers steps of one kind with a conflict, as if another writer had been quicker."""
 
-    lost = 0
     what = "transition"
+    tries = 0
+    loses: Collection[int] = ()
+    """Which of the tries."""
+    lost = 0
 
-    def commit(self, steps: Any, checkpoints: Any = None) -> list[Outcome]:
-        races = [Racing.lost < 3 and getattr(step, Racing.what) is not None for step in steps]
-        kept = [step for step, race in zip(steps, races, strict=True) if not race]
-        outcomes = iter(super().commit(kept, checkpoints))
-        Racing.lost += sum(races)
-        return [Conflict("another was quicker") if race else next(outcomes) for race in races]
+    def hand_over(self, step: Step) -> Outcome:
+        if getattr(step, Racing.what) is not None:
+            Racing.tries += 1
+            if Racing.tries in Racing.loses:
+                Racing.lost += 1
+                return Conflict("another was quicker")
+        return super().hand_over(step)
+
+
+@pytest.fixture
+def racing(monkeypatch: pytest.MonkeyPatch) -> type[Racing]:
+    """What a runtime opens from now on is a `Racing`, which loses every second of the first six."""
+    monkeypatch.setattr("procession.runtime.LmdbStore", Racing)
+    Racing.lost = Racing.tries = 0
+    Racing.loses = 1, 3, 5
+    return Racing
 
 
 def test_a_lost_race_and_its_repetition_issue_commands_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, racing: type[Racing]
 ) -> None:
-    monkeypatch.setattr("procession.runtime.LmdbStore", Racing)
-    Racing.lost, Racing.what = 0, "transition"
+    racing.what = "transition"
     with Runtime(tmp_path, till) as runtime:
         runtime.tell_many([Sell("a", n) for n in range(1, 6)])
         runtime.settle(timeout=10)
-        assert Racing.lost >= 3
+        assert racing.lost == 3
         assert calls["receipt"] > 5, "nothing was repeated, so nothing was tested"
         printed = [e.event.number for e in runtime.events() if isinstance(e.event, Printed)]
         assert printed == [1, 2, 3, 4, 5]
@@ -119,15 +131,39 @@ def test_a_lost_race_and_its_repetition_issue_commands_once(
 
 
 def test_an_aggregate_that_loses_a_race_decides_again_and_replies_with_what_was_stored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, racing: type[Racing]
 ) -> None:
-    monkeypatch.setattr("procession.runtime.LmdbStore", Racing)
-    Racing.lost, Racing.what = 0, "append"
+    racing.what = "append"
     with Runtime(tmp_path, till) as runtime:
         replies = [runtime.ask(Sell("a", n), block=False) for n in range(1, 6)]
         assert [reply.get(timeout=10) for reply in replies] == [[Sold("a", n)] for n in range(1, 6)]
         assert calls["sell"] > 5, "nothing was repeated, so nothing was tested"
         assert [e.event.amount for e in runtime.events("till::till")] == [1, 2, 3, 4, 5]  # type: ignore[attr-defined]
+
+
+def test_an_aggregate_that_loses_again_at_once_says_that_the_store_is_damaged(
+    tmp_path: Path, racing: type[Racing]
+) -> None:
+    racing.what, racing.loses = "append", range(1, 3)
+    with Runtime(tmp_path, till) as runtime:
+        with pytest.raises(StoreError, match="another was quicker.*verify"):
+            runtime.ask(Sell("a", 1), timeout=10)
+        # The next one has its place.
+        assert runtime.ask(Sell("a", 2), timeout=10) == [Sold("a", 2)]
+
+
+def test_a_command_from_the_queue_that_loses_again_at_once_stays_there_for_the_next_run(
+    tmp_path: Path, racing: type[Racing]
+) -> None:
+    racing.what, racing.loses = "append", range(1, 3)
+    with Runtime(tmp_path, till) as runtime:
+        runtime.tell(Sell("a", 1))
+        with pytest.raises(StoreError, match="another was quicker.*verify"):
+            runtime.settle(timeout=10)
+        assert [e.type for e in runtime.events()] == []
+    with Runtime(tmp_path, till) as runtime:
+        runtime.settle(timeout=10)
+        assert [e.type for e in runtime.events("till::till")] == ["till.Sold.v1"]
 
 
 def test_an_id_is_known_a_year_and_thousands_of_events_later(

@@ -16,14 +16,16 @@ from procession.testing import VirtualClock
 MINUTE = timedelta(minutes=1)
 
 
-class Sleeper(DurableActor[object, object]):
+class Sleeper(DurableActor[Any]):
     """Does nothing until the test says that it has."""
 
     def be_done(self) -> None:
         """Be done with every stimulus."""
         self.envelopes.clear()
-        self.finished = self.sent
         self.scheduled = False
+
+    def forget(self) -> None:
+        """It holds nothing."""
 
 
 class World:
@@ -31,13 +33,14 @@ class World:
 
     def __init__(self, *, max_awake: int = 1_000, idle_timeout: timedelta = MINUTE) -> None:
         self.clock = VirtualClock()
-        self.dispatcher = Dispatcher(1, lambda: False, lambda: False, lambda actor, error: None)
+        self.dispatcher = Dispatcher(1, lambda: False, lambda actor, error: None)
         self.residency = Residency(
             self.dispatcher, self.clock, max_awake=max_awake, idle_timeout=idle_timeout
         )
         self.made: list[str] = []
         self.own_timeout: timedelta | None = None
-        self._awake: dict[str, Sleeper] = {}
+        self.journal: Any = SimpleNamespace(number=1)
+        """Of which an actor knows the number of the open commit."""
 
     def send(self, name: str, *, finish: bool = True) -> Sleeper:
         """Send a message to an actor, which is done with it at once unless told otherwise."""
@@ -50,8 +53,7 @@ class World:
 
     def _wake(self, name: str) -> Sleeper:
         self.made.append(name)
-        journal: Any = SimpleNamespace(pending=[])
-        actor = Sleeper(self.dispatcher, journal)
+        actor = Sleeper(self.dispatcher, self.journal)
         actor.idle_timeout = self.own_timeout
         return actor
 
@@ -255,3 +257,56 @@ def test_actors_passivated_for_idleness_make_room_too() -> None:
         world.send(f"b{number}")
     assert len(world.residency) == 16
     assert world.residency.passivated == 16
+
+
+# What is not durable yet
+
+
+def test_an_actor_whose_step_is_not_durable_stays_awake(world: World) -> None:
+    actor = world.send("a")
+    actor.commit = world.journal.number
+    world.clock.advance(10 * MINUTE)
+    assert world.residency.passivate("kind", "a") is False
+    assert world.residency.passivate_idle() == 0
+    assert world.awake == {"a"}
+    world.journal.number += 1
+    assert world.residency.passivate("kind", "a") is True
+    assert world.awake == set()
+
+
+def test_an_actor_whose_step_became_durable_is_passivated_for_being_idle(world: World) -> None:
+    actor = world.send("a")
+    actor.commit = world.journal.number
+    world.journal.number += 1
+    world.clock.advance(2 * MINUTE)
+    assert world.awake == set()
+
+
+def test_when_all_wait_for_the_disk_the_commit_is_asked_to_close() -> None:
+    world = World(max_awake=4)
+    for number in range(4):
+        world.send(f"a{number}").commit = world.journal.number
+    assert not world.dispatcher.is_commit_due
+    world.send("new")
+    assert world.dispatcher.is_commit_due
+    world.journal.number += 1
+    for number in range(100):
+        world.send(f"b{number}")
+    assert len(world.residency) <= 4
+
+
+def test_only_those_that_sleep_are_asked_for_together(world: World) -> None:
+    world.send("a")
+    assert world.residency.asleep("kind", ["a", "b", "c"]) == ["b", "c"]
+    assert world.residency.asleep("other", ["a"]) == ["a"]
+
+
+def test_starting_over_makes_every_actor_forget_before_its_next_message(world: World) -> None:
+    actors = [world.send("done"), world.send("busy", finish=False)]
+    answered: Any = SimpleNamespace(reply=object())
+    again: Any = SimpleNamespace(reply=None)
+    actors[1].envelopes[:] = [again, answered, again]
+    world.residency.start_over()
+    assert [one.is_stale for one in actors] == [True, True]
+    # What no caller waits for comes again from the log.
+    assert [one.envelopes for one in actors] == [[], [answered]]

@@ -446,7 +446,7 @@ def test_a_commit_that_the_disk_never_answers_holds_nobody_up(
         stack.callback(go_on.set)
         world.tell("o1")
         world.runtime.settle(WAIT)
-        environment = world.runtime._store._environment
+        environment = world.runtime._store._file.environment
         begin = environment.begin_write
 
         def stuck() -> Any:
@@ -649,7 +649,7 @@ def test_closing_a_second_time_meanwhile_waits_until_it_is_closed(path: Path) ->
     for thread, errors in closers:
         ended(thread)
         assert errors == []
-    assert runtime._store._environment._closed
+    assert runtime._store._file.environment._closed
     assert ours() == set()
 
 

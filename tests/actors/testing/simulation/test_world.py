@@ -27,7 +27,7 @@ def test_nothing_is_left_behind() -> None:
 
 def test_an_environment_is_closed_with_its_simulation() -> None:
     with Simulation(shop) as simulation:
-        environment = simulation._world.store._environment.env
+        environment = simulation._world.store._file.environment.env
         simulation.crash()
         simulation.run()
     with pytest.raises(lmdb.Error):
