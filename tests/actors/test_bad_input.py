@@ -155,7 +155,7 @@ def look(runtime: Runtime, call: str, value: Any) -> None:
     error = refusal(lambda: LOOKS[call](runtime, value), *REFUSALS)
     assert error is None or 0 < len(str(error)) < LONGEST_ERROR, str(error)[:LONGEST_ERROR]
     # To rebuild state is recorded.
-    before |= {"transitions": stored(runtime)["transitions"]}
+    before |= {name: stored(runtime)[name] for name in ("transitions", "ids")}
     assert stored(runtime) == before, told(value)
 
 

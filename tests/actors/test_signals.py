@@ -102,9 +102,8 @@ try:
         entered.wait()
         if CALL == "tell":
             # A commit that takes its time.
-            commit = runtime._store.commit
-            go_on = threading.Event()
-            runtime._store.commit = lambda *steps: (release.wait(), commit(*steps))[1]
+            close = runtime._store.close_commit
+            runtime._store.close_commit = lambda *done: (release.wait(), close(*done))[1]
         threading.Thread(target=interrupt, args=(runtime,), daemon=True).start()
         {"ask": lambda: slow.get(), "settle": runtime.settle,
          "tell": lambda: runtime.tell(Place("o1"))}[CALL]()

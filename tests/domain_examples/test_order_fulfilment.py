@@ -44,7 +44,7 @@ from domain_examples.order_fulfilment import (
     shop,
 )
 from procession import Command, Domain, Event, Rejected, Runtime, timeout
-from procession.store import LmdbStore, Outcome, Step
+from procession.store import LmdbStore
 from procession.testing import VirtualClock
 
 FINE = PlaceOrder(order_id="o1", sku="tea", quantity=2, total=Decimal(20), country="NL")
@@ -533,20 +533,17 @@ def test_each_path_ends_the_same_wherever_a_crash_cuts_it(
 ) -> None:
     acts, events = PATHS[path]
     copies: list[Path] = []
-    commit = LmdbStore.commit
+    close_commit = LmdbStore.close_commit
 
-    def commit_and_copy(
-        store: LmdbStore, steps: Sequence[Step], checkpoints: Mapping[str, int] | None = None
-    ) -> list[Outcome]:
-        outcomes = commit(store, steps, checkpoints)
+    def commit_and_copy(store: LmdbStore, checkpoints: Mapping[str, int] | None = None) -> None:
+        close_commit(store, checkpoints)
         copies.append(tmp_path / f"copy-{len(copies)}")
         copies[-1].mkdir()
         shutil.copy(tmp_path / "store" / "data.mdb", copies[-1])
-        return outcomes
 
     clock = VirtualClock()
     with monkeypatch.context() as patch:
-        patch.setattr(LmdbStore, "commit", commit_and_copy)
+        patch.setattr(LmdbStore, "close_commit", commit_and_copy)
         with Runtime(
             tmp_path / "store", shop, clock=clock, durability="none", largest_commit=1
         ) as runtime:

@@ -250,11 +250,10 @@ def test_a_refusal_outlives_a_restart_wherever_the_program_is_cut_off(
             super().__init__(path, **options)
             self.path = path
 
-        def commit(self, steps: Any, checkpoints: Any = None) -> Any:
-            outcomes = super().commit(steps, checkpoints)
+        def close_commit(self, checkpoints: Any = None) -> None:
+            super().close_commit(checkpoints)
             copies.append(tmp_path / str(len(copies)))
             shutil.copytree(self.path, copies[-1])
-            return outcomes
 
     with monkeypatch.context() as patch:
         patch.setattr("procession.runtime.LmdbStore", Recorded)

@@ -211,7 +211,7 @@ def test_an_effect_never_runs_before_its_handlers_step_is_on_disk(
 
     def effect(process: Any, event: Paid) -> None:
         totals.append(process.total)
-        durable.extend(one.state["total"] for one in runtime.history(Billing, "a"))
+        durable.extend(one.state["total"] for one in runtime.history(Fulfilment, "a"))
 
     Hooks.ledger, Hooks.effect = hold, effect
     Held.may_commit.set()

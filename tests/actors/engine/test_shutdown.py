@@ -210,11 +210,20 @@ class World:
 
     def patch_commit(self, commit: Callable[..., Any]) -> None:
         store: Any = self.runtime._store
-        original = store.commit
-        store.commit = lambda *arguments: commit(original, *arguments)
+        original = store.close_commit
+
+        def close_commit(*arguments: Any) -> Any:
+            try:
+                return commit(original, *arguments)
+            except StoreError:
+                # As a commit that fails does by itself.
+                store.drop_commit()
+                raise
+
+        store.close_commit = close_commit
 
         def undo() -> None:
-            store.commit = original
+            store.close_commit = original
 
         self.stack.callback(undo)
 
@@ -406,7 +415,7 @@ def test_a_worker_that_comes_back_late_does_nothing_more(path: Path) -> None:
     here.let_go.set()
     until(lambda: not ours())
     assert here.entries == 1, "it went on with what was behind"
-    assert not engine.journal.pending
+    assert not engine.journal.has_work
     with Runtime(path, shop) as again:
         assert again.get(Order, "o1") is None
 
@@ -423,7 +432,7 @@ def test_a_late_worker_that_reads_the_store_is_refused(path: Path) -> None:
         except ClosedError as error:
             errors.append(error)
         try:
-            runtime._store.commit([])
+            runtime._store.close_commit()
         except ClosedError as error:
             errors.append(error)
 
