@@ -19,7 +19,6 @@ from procession import (
     apply,
     handle,
 )
-
 from procession.store import Committed
 
 if TYPE_CHECKING:

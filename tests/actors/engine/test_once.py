@@ -146,7 +146,7 @@ def test_an_aggregate_that_loses_again_at_once_says_that_the_store_is_damaged(
 ) -> None:
     racing.what, racing.loses = "append", range(1, 3)
     with Runtime(tmp_path, till) as runtime:
-        with pytest.raises(StoreError, match="another was quicker.*verify"):
+        with pytest.raises(StoreError, match=r"another was quicker.*verify"):
             runtime.ask(Sell("a", 1), timeout=10)
         # The next one has its place.
         assert runtime.ask(Sell("a", 2), timeout=10) == [Sold("a", 2)]
@@ -158,7 +158,7 @@ def test_a_command_from_the_queue_that_loses_again_at_once_stays_there_for_the_n
     racing.what, racing.loses = "append", range(1, 3)
     with Runtime(tmp_path, till) as runtime:
         runtime.tell(Sell("a", 1))
-        with pytest.raises(StoreError, match="another was quicker.*verify"):
+        with pytest.raises(StoreError, match=r"another was quicker.*verify"):
             runtime.settle(timeout=10)
         assert [e.type for e in runtime.events()] == []
     with Runtime(tmp_path, till) as runtime:

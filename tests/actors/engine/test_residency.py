@@ -286,9 +286,10 @@ def test_when_all_wait_for_the_disk_the_commit_is_asked_to_close() -> None:
     world = World(max_awake=4)
     for number in range(4):
         world.send(f"a{number}").commit = world.journal.number
-    assert not world.dispatcher.is_commit_due
+    due = [world.dispatcher.is_commit_due]
     world.send("new")
-    assert world.dispatcher.is_commit_due
+    due.append(world.dispatcher.is_commit_due)
+    assert due == [False, True]
     world.journal.number += 1
     for number in range(100):
         world.send(f"b{number}")
