@@ -33,6 +33,7 @@ from procession import (
     StoreFull,
     UnknownFormat,
     UnknownMessage,
+    after,
     apply,
     handle,
 )
@@ -273,18 +274,21 @@ def test_2_a_refused_commit_is_told_to_the_caller_and_memory_goes_back(
 def test_2_steps_that_the_disk_refused_are_made_again_without_being_asked(
     tmp_path: Path, faulty: type[Faulty]
 ) -> None:
-    reached = threading.Event()
+    told, ran = threading.Event(), threading.Event()
 
     def break_disk(process: Book, event: Deposited) -> None:
-        if not reached.is_set():
+        if not ran.is_set():
+            ran.set()
+            # What callers asked for is on disk, and what comes of it will not be.
+            assert told.wait(10)
             faulty.broken = True
-            reached.set()
 
     Book.on_deposit = break_disk
     with Runtime(tmp_path, bank) as runtime:
         runtime.ask(Open("a"))
         runtime.settle(timeout=10)
         runtime.tell_many([Deposit("a", n) for n in range(1, 8)])
+        told.set()
         assert faulty.often.wait(10)
         faulty.broken = False
         assert sum(faulty.refused) > 3, "no step was lost, so none was made again"
@@ -423,40 +427,102 @@ def test_4_what_is_delivered_again_after_a_restart_changes_nothing(tmp_path: Pat
 
 
 class Watching(LmdbStore):
-    """Notes how many commits were durable; the test compares with what was seen outside."""
+    """A store whose commits wait until the test lets them go on."""
 
     held = threading.Event()
     reached = threading.Event()
+    steps = 0
 
     def close_commit(self, checkpoints: Any = None) -> None:
+        Watching.steps = self.ahead.steps
         Watching.reached.set()
         assert Watching.held.wait(10)
         super().close_commit(checkpoints)
 
 
-def test_5_nothing_is_seen_outside_before_its_commit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def watching(monkeypatch: pytest.MonkeyPatch) -> type[Watching]:
     monkeypatch.setattr("procession.runtime.LmdbStore", Watching)
-    handled = threading.Event()
+    # A commit closes when there is nothing more to do, however slow the machine is.
+    monkeypatch.setattr("procession.engine.journal.PATIENCE", 60.0)
     Watching.held.set()
-    with Runtime(tmp_path, bank) as runtime:
+    return Watching
+
+
+def test_5_nothing_is_seen_outside_before_its_commit(
+    tmp_path: Path, watching: type[Watching]
+) -> None:
+    handled: list[str] = []
+    with Runtime(tmp_path, bank) as runtime, Runtime(tmp_path, bank, read_only=True) as reader:
         runtime.ask(Open("a"))
         runtime.settle(timeout=10)
-        Book.on_deposit = lambda process, event: handled.set()
-        Watching.held.clear()
+        Book.on_deposit = lambda process, event: handled.append(process.id)
+        watching.reached.clear()
+        watching.held.clear()
         reply = runtime.ask(Deposit("a", 5), block=False)
+        assert watching.reached.wait(10)
+        # The chain ran to its end, and nothing of it is on disk:
+        # Deposit -> Deposited -> Audit -> Audited.
+        assert handled == ["a"]
+        assert watching.steps == 4
+        # So there is no reply, and no reader has heard of it.
         with pytest.raises(procession.TimedOut):
             runtime.ask(Open("other"), timeout=0.05)
-        # Decided, not on disk: no reply, no event, and no reader has heard of it.
-        assert [e.type for e in runtime.events()] == ["bank.Opened.v1"]
-        view = runtime.get(Account, "a")
-        assert view is not None
-        assert view.state["balance"] == 0
-        Watching.held.set()
+        for one in (runtime, reader):
+            assert [e.type for e in one.events()] == ["bank.Opened.v1"]
+            account, book = one.get(Account, "a"), one.get(Book, "a")
+            assert account is not None
+            assert account.state["balance"] == 0
+            assert book is not None
+            assert (book.version, book.state["total"]) == (1, 0)
+            assert len(list(one.history(Book, "a"))) == 1
+        watching.held.set()
         assert reply.get(timeout=10) == [Deposited("a", 5)]
         runtime.settle(timeout=10)
-        assert handled.is_set()
+        assert [e.type for e in reader.events()] == [
+            "bank.Opened.v1",
+            "bank.Deposited.v1",
+            "bank.Audited.v1",
+            "bank.Opened.v1",
+        ]
+
+
+def test_5_no_effect_on_the_outside_world_comes_before_its_commit(
+    tmp_path: Path, watching: type[Watching]
+) -> None:
+    domain = Domain("mail")
+    sent: list[str] = []
+
+    @domain.register
+    class Greeting(ProcessManager, correlate="account"):
+        account: str = ""
+
+        @handle(Opened, start=True)
+        def on_opened(self, event: Opened) -> None:
+            """Nothing to do."""
+
+        @after(Opened)
+        def greet(self, event: Opened) -> None:
+            sent.append(event.account)
+
+    published: list[int] = []
+
+    def publish() -> None:
+        published.append(runtime.publish(Opened("a"), stream="mail::box-a"))
+
+    with Runtime(tmp_path, domain) as runtime:
+        runtime.settle(timeout=10)
+        watching.reached.clear()
+        watching.held.clear()
+        thread = threading.Thread(target=publish)
+        thread.start()
+        assert watching.reached.wait(10)
+        assert watching.steps == 2, "the event and what its instance made of it"
+        assert (published, sent) == ([], [])
+        watching.held.set()
+        thread.join(10)
+        runtime.settle(timeout=10)
+        assert (published, sent) == ([1], ["a"])
 
 
 def test_5_what_tell_returned_for_is_carried_out_by_the_next_run(tmp_path: Path) -> None:
