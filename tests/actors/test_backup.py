@@ -196,7 +196,9 @@ def test_a_learnt_key_that_the_index_lost_is_found_by_the_classes_of_the_runtime
     later.register(Seen, Later)
     with Runtime(tmp_path, later, clock=clock) as runtime:
         (found,) = runtime.verify()
-        assert found.problem == "has mark='m-a', and the index does not find it by that"
+        assert found.problem == (
+            "loose.Keeper a version 1: has mark='m-a', and the index does not find it by that"
+        )
     findings.clear()
 
 

@@ -438,8 +438,9 @@ def test_a_child_that_was_forked_while_handlers_run_and_locks_are_held_is_told_s
     code = """
 free.clear()
 runtime.tell_many([Place(f"o{n}") for n in range(20)])
-store, dispatcher = runtime._store, runtime._running.dispatcher
-with store._write_lock, dispatcher.lock, dispatcher._condition:
+store, engine = runtime._store, runtime._running
+dispatcher, journal = engine.dispatcher, engine.journal
+with store._engine._write_lock, journal.lock, dispatcher.lock, dispatcher._condition:
     statuses = [in_child(call) for call in (
         lambda: runtime.ask(Place("a")), lambda: runtime.settle(), runtime.close)]
 assert statuses == [0, 0, 0], statuses
