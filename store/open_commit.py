@@ -68,6 +68,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Counters", "OpenCommit"]
 
+HEADS_KEPT = 16_384
+"""Newest versions that are remembered from one commit to the next, at most."""
+
 INDEXED = 64
 """Bytes of a row in `ids`, about."""
 
@@ -105,6 +108,9 @@ class OpenCommit(Reads):
         self._known_events = names.events
         self._known_commands = names.commands
         self._known_processes = names.processes
+        # The newest versions of streams and instances that were asked for or written of late, by
+        # what their keys begin with. Nothing else writes, so they stay true.
+        self._heads: dict[bytes, int] = {}
         self._empty()
 
     def _empty(self) -> None:
@@ -133,6 +139,8 @@ class OpenCommit(Reads):
         """The commit is durable, and the next one is open."""
         self._names.keep()
         self._empty()
+        if len(self._heads) > HEADS_KEPT:
+            self._heads.clear()
 
     def begin_again(self, counters: Counters) -> None:
         """Nothing of the commit was kept.
@@ -143,6 +151,7 @@ class OpenCommit(Reads):
         """
         self.counters = counters
         self._names.take_back()
+        self._heads.clear()
         self._empty()
 
     def net_effect(
@@ -204,16 +213,17 @@ class OpenCommit(Reads):
 
     def is_new_stream(self, stream: str) -> bool:
         """Whether a stream that was asked for with others has no event."""
-        return self._is_new(stream_key(stream) + FIRST)
+        return self._is_new(stream_key(stream))
 
     def is_new_instance(self, process: str, instance: str) -> bool:
         """Whether an instance that was asked for with others has no transition, and none waits."""
         counters = self.counters
         return not (counters.any_waiting or counters.parked) and self._is_new(
-            transitions_key(process, instance) + FIRST
+            transitions_key(process, instance)
         )
 
-    def _is_new(self, key: bytes) -> bool:
+    def _is_new(self, prefix: bytes) -> bool:
+        key = prefix + FIRST
         return self._known["ids"].get(key, b"") is None and key not in self._ids
 
     def last_position(self) -> int:
@@ -297,12 +307,17 @@ class OpenCommit(Reads):
     def _last(self, table: str, prefix: bytes, below: int = HIGHEST) -> int:
         if table not in DENSE:
             return super()._last(table, prefix, below)
+        head = self._heads.get(prefix) if table == "ids" else None
+        if head is not None:
+            return head
         rows = self._engine.range(table, prefix, prefix + number(below), 1, backwards=True)
         place = numbered(rows[0][0]) if rows else 0
         # What was handed over comes behind that, without a gap.
         changes = self._changes[table]
         while prefix + number(place + 1) in changes:
             place += 1
+        if table == "ids":
+            self._heads[prefix] = place
         return place
 
     # Handing over
@@ -402,16 +417,10 @@ class OpenCommit(Reads):
 
     def _is_at(self, prefix: bytes, version: int) -> bool:
         """Whether a version is the newest behind a prefix."""
-        above = prefix + number(version + 1)
-        ids = self._ids
-        if above in ids:
-            return False
-        if version and prefix + number(version) in ids:
-            # It was just written, and nothing else writes.
-            return True
-        return self._get("ids", above) is None and (
-            not version or self._get("ids", prefix + number(version)) is not None
-        )
+        head = self._heads.get(prefix)
+        if head is None:
+            head = self._heads[prefix] = 0 if self._is_new(prefix) else self._last("ids", prefix)
+        return head == version
 
     def _refuse_ids(self, append: Append) -> Duplicate | IdTaken | None:
         """Whether an id that was given from outside is that of an event which is there."""
@@ -462,6 +471,7 @@ class OpenCommit(Reads):
         self._transitions[key] = raw = pack_checksum(crc32(packed, crc32(key))) + packed
         # The key of the one is all that the other says.
         self._ids[prefix + number(version)] = key
+        self._heads[prefix] = version
         self.size += len(raw) + INDEXED
         if version == 1:
             first = started_key(process) + key
@@ -499,6 +509,7 @@ class OpenCommit(Reads):
             if append.unique:
                 self._remember_id(event, named)
         counters.position = position
+        self._heads[prefix] = version
 
     def _free_id(self, named: str) -> str:
         """The id that the store makes, out of the way of those that were given from outside."""

@@ -47,7 +47,7 @@ PATIENCE = 0.01
 LARGEST_SIZE = 1 << 23
 """Bytes of rows after which a commit closes."""
 
-PAGE = 256
+PAGE = 64
 """Writes from other threads that are handed over in one turn."""
 
 
@@ -293,16 +293,17 @@ class Journal:
         if self._is_over:
             self._refuse_all()
 
-    def take_in(self, work: PendingWrite) -> None:
-        """Hand over what came from another thread."""
+    def take_in(self, works: Sequence[PendingWrite]) -> None:
+        """Hand over what came from other threads."""
         with self.lock:
-            if not self._is_over:
+            is_over = self._is_over
+            for work in () if is_over else works:
                 self.wait(work)
                 outcome = self.lay(work.step)
                 if outcome is not None:
                     work.handed_over(outcome)
-                return
-        work.failed(_closed())
+        for work in works if is_over else ():
+            work.failed(_closed())
 
     def nudge_checkpoints(self) -> None:
         """Have the routers' positions written even if no step comes."""
@@ -450,8 +451,8 @@ class Intake(PooledActor):
 
     def work(self) -> None:
         """Hand over, a page at a time."""
-        for _ in range(min(PAGE, len(self.works))):
-            self._journal.take_in(self.works.popleft())
+        size = min(PAGE, len(self.works))
+        self._journal.take_in([self.works.popleft() for _ in range(size)])
 
 
 def _closed() -> ClosedError:
