@@ -342,7 +342,7 @@ def test_stuck_tells_who_has_not_moved_and_what_for(runtime: Runtime, clock: Vir
     clock.advance(timedelta(minutes=50))
     publish(runtime, e10=Paid("i-retrying"))
     found = {one.id: one for one in runtime.stuck(Case, timedelta(hours=1))}
-    assert list(found) == ["idle", "parked", "retrying", "timed"]
+    assert list(found) == ["idle", "parked", "timed", "retrying"], "in the order of their starts"
     timed, retrying = found["timed"], found["retrying"]
     moved = start + timedelta(minutes=50)
     assert timed.time == moved
