@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from domain_examples.flawed import ALL
+from domain_examples.flawed import ALL, compensates_in_any_order
 from procession.testing import FAULTS, CounterExample, explore
 
 ESSENTIAL: dict[str, tuple[int, tuple[str, ...]]] = {
@@ -13,9 +13,10 @@ ESSENTIAL: dict[str, tuple[int, tuple[str, ...]]] = {
     "forgets_refund": (8, ("OrderCancelled → ended", "skipped PaymentTaken, since it has ended")),
     "never_ends": (7, ("o1 handled PaymentTaken\n", "o1 handled StockReserved")),
     "starts_too_early": (3, ("publish TransferReceived", "TransferReceived → issued Ship")),
-    "counts_outside": (11, ("nothing of it is kept", "Outside ada handled Bought")),
+    # A commit that is lost takes the whole chain with it, which then comes again.
+    "counts_outside": (13, ("nothing of it is kept", "Outside ada handled Bought")),
     "learns_late": (5, ("publish TransferSettled(number='n7')", "Late p1 handled InvoiceFound")),
-    "compensates_in_any_order": (8, ("→ RoomCancelled", "→ FlightCancelled")),
+    "compensates_in_any_order": (8, ("issued CancelFlight, CancelRoom", "→ RoomCancelled")),
     "reminds_who_paid": (16, ("handled PaymentPromised", "Paid → ended", "carried out Remind")),
 }
 """The most lines that the shortest run may have, and what it must tell, in this order."""
@@ -49,6 +50,11 @@ def test_the_flaw_is_found_and_shown_in_its_essential_steps(module: ModuleType) 
     for part in told:
         assert part in text
         text = text[text.index(part) + 1 :]
+
+
+def test_commands_that_were_issued_together_are_carried_out_in_either_order() -> None:
+    text = str(found(compensates_in_any_order, faults=("order",)))
+    assert text.index("→ RoomCancelled") < text.index("→ FlightCancelled")
 
 
 @pytest.mark.parametrize("module", ALL, ids=name_of)
