@@ -1,10 +1,13 @@
 """The event buffer: the newest events in memory, all others from the store; promise 8."""
 
+import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from procession.core.ports import UNREADABLE
+from procession.engine.ahead_reads import AheadReads
 from procession.engine.event_buffer import EventBuffer
 from procession.store import CorruptRecord, EventRecord
 
@@ -12,7 +15,7 @@ SIZE = 8
 
 
 class Log:
-    """A store's log, which notes what is read of it."""
+    """The log behind the buffer, which notes what is read of it."""
 
     def __init__(self) -> None:
         self.records: list[EventRecord] = []
@@ -42,8 +45,8 @@ def log() -> Log:
 
 @pytest.fixture
 def buffer(log: Log) -> EventBuffer:
-    store: Any = log
-    return EventBuffer(store, SIZE, 0)
+    reads: Any = log
+    return EventBuffer(reads, SIZE, 0)
 
 
 def commit(log: Log, buffer: EventBuffer, count: int) -> None:
@@ -93,11 +96,40 @@ def test_every_position_gives_the_events_behind_it(log: Log, buffer: EventBuffer
             assert positions(buffer.after(after, 5)) == list(range(after + 1, last + 1))[:5]
 
 
+@pytest.mark.parametrize("durable", [0, 3, 20])
+def test_after_a_commit_failed_it_gives_what_is_durable_and_then_what_comes(
+    log: Log, buffer: EventBuffer, durable: int
+) -> None:
+    commit(log, buffer, 3)
+    commit(log, buffer, 20)
+    del log.records[durable:]
+    buffer.start_over(durable)
+    assert buffer.last == durable
+    assert buffer.after(durable, 10) == []
+    commit(log, buffer, 2)
+    for after in range(durable + 2):
+        expected = range(after + 1, durable + 3)
+        assert positions(buffer.after(after, 100)) == list(expected)
+
+
+def test_what_began_before_a_failed_commit_is_given_nothing_that_is_gone(
+    log: Log, buffer: EventBuffer
+) -> None:
+    commit(log, buffer, 9)
+    del log.records[4:]
+    buffer.start_over(4)
+    # A router that is about to be put back itself.
+    assert buffer.after(9, 10) == []
+    assert buffer.after(6, 10) == []
+
+
 def test_in_the_place_of_a_damaged_event_stands_one_that_is_unreadable(log: Log) -> None:
-    store: Any = log
-    commit(log, EventBuffer(store, SIZE), 9)
+    store: Any = SimpleNamespace(ahead=log)
+    journal: Any = SimpleNamespace(lock=threading.Lock())
+    reads = AheadReads(store, journal)
+    commit(log, EventBuffer(reads, SIZE, 0), 9)
     log.damaged = {4}
-    buffer = EventBuffer(store, SIZE)
+    buffer = EventBuffer(reads, SIZE, 9)
     for after, limit in [(0, 5), (2, 3), (3, 1), (0, 50)]:
         found = buffer.after(after, limit)
         assert positions(found) == list(range(after + 1, 10))[:limit]
