@@ -5,6 +5,7 @@ The test gives the router its turns and says when an instance is done, so that n
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -14,15 +15,18 @@ import pytest
 from procession import Domain, Event, Indexed, ProcessManager, handle
 from procession.core.ports import UNREADABLE
 from procession.engine.event_buffer import EventBuffer
-from procession.engine.router import Router
+from procession.engine.router import PAGE, Router
 from procession.engine.services import Services
 from procession.model.plans import ProcessPlan
 from procession.model.registry import Registry
-from procession.store import Committed, EventRecord, StoreError
+from procession.store import EventRecord, StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from procession.core.stimuli import EventDelivered
     from procession.engine.instance_actor import InstanceMessage
-    from procession.engine.journal import PendingWrite
+    from procession.store import ParkedRecord, Step
 
 MOST = 4
 
@@ -84,8 +88,10 @@ hall.register(Renamed)
 class World:
     """A router on a log, with instances that are done when the test says so.
 
-    It is the store, the residency and the journal that the router knows.
+    It is the reads, the residency and the journal that the router knows.
     """
+
+    max_in_flight: int = MOST
 
     log: list[EventRecord] = field(default_factory=list)
     learnt: dict[str, list[str]] = field(default_factory=dict)
@@ -93,7 +99,17 @@ class World:
     is_any_suspended: bool = False
     sent: list[tuple[int, str]] = field(default_factory=list)
     """Which events went to which instances, in order."""
-    parked: list[PendingWrite] = field(default_factory=list)
+    parked: list[ParkedRecord] = field(default_factory=list)
+    delivered: list[EventDelivered] = field(default_factory=list)
+    awake: set[str] = field(default_factory=set)
+    asked_for: list[list[str]] = field(default_factory=list)
+    """Which instances were asked for together, before they were woken."""
+    checkpoint_wishes: int = 0
+    generation: int = 0
+    has_notes: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    while_it_looks: Callable[[], None] | None = None
+    """What happens in another thread while the router takes what it will send."""
     router: Router = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,27 +117,31 @@ class World:
         me: Any = self
         nothing: Any = None
         make_actor: Any = SimpleNamespace
-        dispatcher: Any = SimpleNamespace(schedule=lambda actor: None)
+        store: Any = SimpleNamespace(checkpoint=lambda name: 0)
+        self.scheduled: list[object] = []
+        dispatcher: Any = SimpleNamespace(schedule=self.scheduled.append)
         registry = Registry([hall])
-        self.buffer = EventBuffer(me, 100)
+        self.buffer = EventBuffer(me, 100, 0)
         self.router = Router(
             ProcessPlan(registry.process(Booking), registry, max_chain=100),
-            Services(registry, me, dispatcher, me, me, self.buffer, nothing, lambda: 0),
-            nothing,
+            Services(registry, store, dispatcher, me, me, self.buffer, nothing, lambda: 0),
+            me,
             nothing,
             nothing,
             make_actor,
-            max_in_flight=MOST,
+            max_in_flight=self.max_in_flight,
         )
 
-    # As the store
+    # As the reads
 
-    def last_position(self) -> int:
-        return len(self.log)
+    def read_log(self, after: int, limit: int) -> list[EventRecord]:
+        return self.log[after : after + limit]
 
-    def checkpoint(self, name: str) -> int:
-        del name
-        return 0
+    def gather_instances(self, process: str, instances: list[str]) -> None:
+        del process
+        if self.while_it_looks is not None:
+            self.while_it_looks()
+        self.asked_for.append(instances)
 
     def read_index(self, process: str, name: str, value: str) -> list[str]:
         del process, name
@@ -133,21 +153,32 @@ class World:
 
     # As the residency
 
+    def asleep(self, kind: str, names: list[str]) -> list[str]:
+        del kind
+        return [name for name in names if name not in self.awake]
+
     def send(self, messages: list[tuple[str, str, object, InstanceMessage]]) -> None:
+        assert self.lock.locked()
         for _, instance, _, message in messages:
             stimulus: Any = message.stimulus
             place = stimulus.record.position, instance
             self._messages[place] = message
+            self.delivered.append(stimulus)
             self.sent.append(place)
 
     # As the journal
 
-    def add(self, write: PendingWrite) -> None:
-        self.parked.append(write)
+    def lay(self, step: Step) -> None:
+        assert self.lock.locked()
+        assert step.park is not None
+        self.parked.append(step.park)
+
+    def nudge_checkpoints(self) -> None:
+        self.checkpoint_wishes += 1
 
     # What a test does
 
-    def commit(self, *events: Event | StoreError) -> None:
+    def hand_over(self, *events: Event | StoreError) -> None:
         """Events come to the log; an error stands for one that is damaged."""
         for event in events:
             position = len(self.log) + 1
@@ -171,14 +202,23 @@ class World:
         return self.sent[before:]
 
     def be_done(self, position: int, instance: str) -> None:
-        """An instance is done with an event, and the journal tells the router."""
+        """What an instance made of an event is handed over."""
         decision: Any = None
-        self.router.done(self._messages.pop((position, instance)), decision)
+        with self.lock:
+            self.router.done(self._messages.pop((position, instance)), decision)
+
+    def lose(self, durable: int, done_up_to: int) -> None:
+        """A commit fails: of the log only so much is left, and the router starts over."""
+        with self.lock:
+            del self.log[durable:]
+            self.generation += 1
+            self.buffer.start_over(durable)
+            self.router.start_over(done_up_to)
 
     @property
     def parked_positions(self) -> list[int]:
         """Where the events are that the router set aside."""
-        return [write.step.park.position for write in self.parked if write.step.park is not None]
+        return [one.position for one in self.parked]
 
 
 @pytest.fixture
@@ -190,27 +230,31 @@ def world() -> World:
 
 
 def test_it_sends_events_in_order_and_waits_for_no_instance(world: World) -> None:
-    world.commit(Booked("a"), Booked("b"), Booked("a"))
+    world.hand_over(Booked("a"), Booked("b"), Booked("a"))
     assert world.turn() == [(1, "a"), (2, "b"), (3, "a")]
     assert not world.router.has_work()
 
 
 def test_it_takes_no_more_events_than_may_be_under_way(world: World) -> None:
-    world.commit(*(Booked(f"b{number}") for number in range(1, MOST + 3)))
+    world.hand_over(*(Booked(f"b{number}") for number in range(1, MOST + 3)))
     assert len(world.turn()) == MOST
+    assert world.turn() == []
     assert not world.router.has_work()
+    # It goes on when there is room for several, and not for one at a time.
     world.be_done(2, "b2")
+    assert not world.router.has_work()
+    world.be_done(3, "b3")
     assert world.router.has_work()
-    assert world.turn() == [(MOST + 1, f"b{MOST + 1}")]
+    assert world.turn() == [(MOST + 1, f"b{MOST + 1}"), (MOST + 2, f"b{MOST + 2}")]
 
 
 def test_an_event_of_a_type_that_its_process_manager_does_not_handle_passes(world: World) -> None:
-    world.commit(Renamed("a"), Booked("a"))
+    world.hand_over(Renamed("a"), Booked("a"))
     assert world.turn() == [(2, "a")]
 
 
 def test_what_is_done_ends_before_the_oldest_event_that_is_under_way(world: World) -> None:
-    world.commit(Booked("a"), Booked("b"), Booked("c"))
+    world.hand_over(Booked("a"), Booked("b"), Booked("c"))
     world.turn()
     assert world.router.done_up_to == 0
     world.be_done(2, "b")
@@ -222,7 +266,7 @@ def test_what_is_done_ends_before_the_oldest_event_that_is_under_way(world: Worl
 
 
 def test_an_event_for_several_instances_is_done_when_all_of_them_are(world: World) -> None:
-    world.commit(Invoiced(["a", "b"], "i"))
+    world.hand_over(Invoiced(["a", "b"], "i"))
     assert world.turn() == [(1, "a"), (1, "b")]
     world.be_done(1, "a")
     world.turn()
@@ -234,9 +278,143 @@ def test_an_event_for_several_instances_is_done_when_all_of_them_are(world: Worl
 
 def test_a_router_that_is_closed_takes_no_more_events(world: World) -> None:
     world.router.is_closed = True
-    world.commit(Booked("a"))
+    world.hand_over(Booked("a"))
     assert not world.router.has_work()
     assert world.turn() == []
+
+
+def test_a_router_that_is_behind_takes_what_was_handed_over_first(world: World) -> None:
+    world.hand_over(*(Booked(f"b{number}") for number in range(1, 300)))
+    # So many that the oldest are read from the log.
+    taken = []
+    while world.router.has_work():
+        for place in world.turn():
+            taken.append(place)
+            world.be_done(*place)
+    assert taken == [(number, f"b{number}") for number in range(1, 300)]
+    assert world.router.done_up_to == 299
+
+
+def test_it_takes_a_page_in_one_turn_so_that_others_have_theirs() -> None:
+    world = World(max_in_flight=10 * PAGE)
+    world.hand_over(*(Booked(f"b{number}") for number in range(PAGE + 10)))
+    assert [len(world.turn()), len(world.turn())] == [PAGE, 10]
+
+
+def test_it_asks_at_once_for_all_that_sleep_and_for_no_other(world: World) -> None:
+    world.awake = {"b"}
+    world.hand_over(Booked("a"), Booked("b"), Booked("c"))
+    world.turn()
+    world.hand_over(Booked("b"))
+    world.turn()
+    assert world.asked_for == [["a", "c"]]
+
+
+def test_what_was_sent_is_to_be_noted_by_the_journal(world: World) -> None:
+    world.hand_over(Booked("a"))
+    world.turn()
+    assert world.has_notes
+
+
+def test_its_position_is_written_now_and_then_though_no_event_is_for_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("procession.engine.router.STRIDE", 10)
+    for number in range(1, 31):
+        world.hand_over(Renamed("a"))
+        world.turn()
+        assert world.checkpoint_wishes == number // 10
+
+
+# An event for many
+
+
+def test_an_event_for_more_instances_than_there_is_room_for_goes_to_them_in_pages(
+    world: World,
+) -> None:
+    names = [f"b{number}" for number in range(3 * MOST)]
+    world.hand_over(Invoiced(names, "i"), Booked("z"))
+    sent = []
+    while len(sent) < len(names):
+        assert world.router.in_flight == 0
+        page = world.turn()
+        assert len(page) == MOST
+        sent += page
+        assert world.turn() == [], "there is no room"
+        for place in page:
+            assert world.router.done_up_to == 0
+            world.be_done(*place)
+    assert sent == [(1, name) for name in names]
+    assert world.router.done_up_to == 1
+    # Nothing behind it came first, in whatever page there was room.
+    assert world.turn() == [(2, "z")]
+
+
+def test_others_have_their_turns_between_the_pages_of_an_event_for_many() -> None:
+    world = World(max_in_flight=10 * PAGE)
+    names = [f"b{number:04}" for number in range(PAGE + 1)]
+    world.hand_over(Invoiced(names, "i"), Booked("z"))
+    assert world.turn() == [(1, name) for name in names[:PAGE]]
+    assert world.router.has_work()
+    assert world.turn() == [(1, names[PAGE])]
+    assert world.turn() == [(2, "z")]
+
+
+def test_each_instance_has_a_message_of_its_own(world: World) -> None:
+    world.hand_over(Invoiced(["a", "b", "c"], "i"))
+    record = world.log[0]
+    record.message, record.data = None, b"\x82\xa8bookings\x93\xa1a\xa1b\xa1c\xa7invoice\xa1i"
+    world.turn()
+    events = {id(delivered.event) for delivered in world.delivered}
+    assert len(events) == 3
+
+
+# Starting over
+
+
+def test_a_router_that_starts_over_goes_on_behind_what_is_durable(world: World) -> None:
+    world.hand_over(Booked("a"), Booked("b"), Booked("c"), Booked("d"))
+    world.turn()
+    world.be_done(1, "a")
+    world.be_done(2, "b")
+    world.lose(durable=3, done_up_to=1)
+    assert (world.router.done_up_to, world.router.in_flight) == (1, 0)
+    assert world.turn() == [(2, "b"), (3, "c")]
+    world.hand_over(Booked("e"))
+    assert world.turn() == [(4, "e")]
+
+
+def test_a_router_that_waits_for_what_is_gone_waits_no_more(world: World) -> None:
+    world.hand_over(Booked("b"), Paid("i"))
+    world.turn()
+    assert not world.router.has_work()
+    world.lose(durable=2, done_up_to=0)
+    assert world.turn() == [(1, "b")]
+    world.be_done(1, "b")
+    assert world.turn() == []
+    assert world.router.counts["not_for_us"] == 1
+
+
+def test_the_rest_of_an_event_for_many_is_forgotten_with_it(world: World) -> None:
+    world.hand_over(Invoiced([f"b{number}" for number in range(MOST + 2)], "i"))
+    world.turn()
+    world.lose(durable=0, done_up_to=0)
+    assert not world.router.has_work()
+    world.hand_over(Booked("a"))
+    assert world.turn() == [(1, "a")]
+
+
+def test_what_it_took_before_all_was_forgotten_is_sent_to_nobody(world: World) -> None:
+    def fail_meanwhile() -> None:
+        world.while_it_looks = None
+        world.lose(durable=1, done_up_to=0)
+
+    world.while_it_looks = fail_meanwhile
+    world.hand_over(Booked("a"), StoreError("damaged"), Booked("c"))
+    assert world.turn() == []
+    assert world.parked == []
+    assert (world.router.done_up_to, world.router.in_flight) == (0, 0)
+    assert world.turn() == [(1, "a")]
 
 
 # Keys that instances learn
@@ -244,7 +422,7 @@ def test_a_router_that_is_closed_takes_no_more_events(world: World) -> None:
 
 def test_an_event_whose_key_no_instance_has_yet_waits_for_all_before_it(world: World) -> None:
     assert Billed not in world.router.plan.definition.teachers
-    world.commit(Billed("a", "i"), Booked("b"), Paid("i"), Booked("c"))
+    world.hand_over(Billed("a", "i"), Booked("b"), Paid("i"), Booked("c"))
     assert world.turn() == [(1, "a"), (2, "b")]
     world.be_done(2, "b")
     assert world.turn() == []
@@ -255,7 +433,7 @@ def test_an_event_whose_key_no_instance_has_yet_waits_for_all_before_it(world: W
 
 def test_an_event_waits_until_every_instance_that_may_learn_its_key_is_done(world: World) -> None:
     assert Invoiced in world.router.plan.definition.teachers
-    world.commit(Invoiced(["a", "b"], "i"), Paid("i"))
+    world.hand_over(Invoiced(["a", "b"], "i"), Paid("i"))
     assert world.turn() == [(1, "a"), (1, "b")]
     world.learnt["i"] = ["a"]
     world.be_done(1, "a")
@@ -267,12 +445,12 @@ def test_an_event_waits_until_every_instance_that_may_learn_its_key_is_done(worl
 
 def test_an_event_whose_key_is_known_waits_for_none_that_teaches_nothing(world: World) -> None:
     world.learnt["i"] = ["a"]
-    world.commit(Booked("b"), Paid("i"))
+    world.hand_over(Booked("b"), Paid("i"))
     assert world.turn() == [(1, "b"), (2, "a")]
 
 
 def test_a_router_that_waits_has_no_work_until_an_instance_is_done(world: World) -> None:
-    world.commit(Booked("b"), Paid("i"))
+    world.hand_over(Booked("b"), Paid("i"))
     world.turn()
     assert not world.router.has_work()
     world.be_done(1, "b")
@@ -282,7 +460,7 @@ def test_a_router_that_waits_has_no_work_until_an_instance_is_done(world: World)
 def test_an_event_whose_key_no_instance_has_is_for_none_once_those_before_it_are_done(
     world: World,
 ) -> None:
-    world.commit(Booked("b"), Paid("i"), Booked("c"))
+    world.hand_over(Booked("b"), Paid("i"), Booked("c"))
     world.turn()
     world.be_done(1, "b")
     assert world.turn() == [(3, "c")]
@@ -293,21 +471,19 @@ def test_an_event_whose_key_no_instance_has_is_for_none_once_those_before_it_are
 
 
 def test_a_damaged_event_is_parked_and_delays_none_behind_it(world: World) -> None:
-    world.commit(StoreError("damaged"), Booked("a"))
+    world.hand_over(StoreError("damaged"), Booked("a"))
     assert world.turn() == [(2, "a")]
     assert world.parked_positions == [1]
+    # It is set aside in the commit in which the router's position passes it.
+    assert world.router.done_up_to == 1
     world.be_done(2, "a")
-    world.turn()
-    assert world.router.done_up_to == 0
-    world.parked[0].committed(Committed())
-    world.turn()
     assert world.router.done_up_to == 2
 
 
 def test_an_event_that_correlates_with_an_error_is_parked_and_delays_none_behind_it(
     world: World,
 ) -> None:
-    world.commit(Booked("a"), Invoiced([], "i"), Booked("c"))
+    world.hand_over(Booked("a"), Invoiced([], "i"), Booked("c"))
     assert world.turn() == [(1, "a"), (3, "c")]
     assert world.parked_positions == [2]
 
@@ -315,7 +491,7 @@ def test_an_event_that_correlates_with_an_error_is_parked_and_delays_none_behind
 def test_an_event_that_cannot_be_read_is_parked_at_once_though_its_type_names_a_learnt_key(
     world: World,
 ) -> None:
-    world.commit(Booked("a"), Paid("i"), Booked("c"))
+    world.hand_over(Booked("a"), Paid("i"), Booked("c"))
     world.log[1].message, world.log[1].data = None, b"no message"
     assert world.turn() == [(1, "a"), (3, "c")]
     assert world.parked_positions == [2]
@@ -323,7 +499,7 @@ def test_an_event_that_cannot_be_read_is_parked_at_once_though_its_type_names_a_
 
 def test_an_event_whose_key_a_suspended_instance_may_learn_is_parked(world: World) -> None:
     world.is_any_suspended = True
-    world.commit(Paid("i"))
+    world.hand_over(Paid("i"))
     assert world.turn() == []
     assert world.parked_positions == [1]
 
@@ -332,7 +508,7 @@ def test_an_event_waits_for_those_before_it_whatever_other_instance_is_suspended
     world: World,
 ) -> None:
     world.is_any_suspended = True
-    world.commit(Billed("a", "i"), Paid("i"))
+    world.hand_over(Billed("a", "i"), Paid("i"))
     assert world.turn() == [(1, "a")]
     assert world.parked_positions == []
     world.learnt["i"] = ["a"]
