@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from checker import Acknowledged, Findings
-from points import NEW, POINTS
+from points import CHAIN, NEW, POINTS
 from shop import Fulfilment, shop
 
 from procession import Runtime
@@ -24,11 +24,15 @@ PER_STORE = 12
 """Kills before a store is worked off and another one is begun, so that checks stay short."""
 
 AT_MOST = {
+    "a step handed over": 400,
+    CHAIN: 400,
+    "a commit closing": 60,
     "before the transaction": 60,
-    "some steps written": 400,
+    "some rows written": 60,
     "before LMDB's commit": 60,
-    "committed, nobody told": 60,
+    "committed, callers not told": 60,
     "in the middle of telling": 60,
+    "callers told, effects not begun": 60,
     "instance rehydrated": 60,
 }
 """The points that are reached often die there at a random time up to this one."""

@@ -11,20 +11,25 @@ from collections.abc import Callable
 from typing import Any
 
 from procession.engine.command_queue import CommandQueue
+from procession.engine.effect_feed import EffectFeeds
 from procession.engine.engine import Engine
 from procession.engine.instance_actor import InstanceActor
 from procession.engine.journal import Journal
-from procession.store import LmdbStore
+from procession.store import COMMITTED, FROM_OUTSIDE, LmdbStore
+from procession.store.lmdb.engine import LmdbEngine
 from procession.store.lmdb.environment import Environment
 from procession.store.open_commit import OpenCommit
 
 BEFORE, AFTER = "before", "after"
 
 METHODS: dict[str, tuple[type, str, str]] = {
-    # A commit
+    # Steps on their way to a commit, and the commit
+    "a step handed over": (OpenCommit, "hand_over", AFTER),
+    "a commit closing": (LmdbStore, "close_commit", BEFORE),
     "before the transaction": (Environment, "begin_write", BEFORE),
-    "some steps written": (OpenCommit, "hand_over", AFTER),
-    "committed, nobody told": (LmdbStore, "close_commit", AFTER),
+    "before LMDB's commit": (LmdbEngine, "_write", AFTER),
+    "committed, callers not told": (LmdbStore, "close_commit", AFTER),
+    "callers told, effects not begun": (EffectFeeds, "look", BEFORE),
     "growing the map": (Environment, "grow", BEFORE),
     # Opening
     "making the store": (LmdbStore, "_check_format", AFTER),
@@ -40,12 +45,17 @@ METHODS: dict[str, tuple[type, str, str]] = {
     "file cut to its size": (Environment, "_detach", BEFORE),
 }
 
+CHAIN = "in the middle of a chain"
 COMMIT = (
+    "a step handed over",
+    CHAIN,
+    "a commit closing",
     "before the transaction",
-    "some steps written",
+    "some rows written",
     "before LMDB's commit",
-    "committed, nobody told",
+    "committed, callers not told",
     "in the middle of telling",
+    "callers told, effects not begun",
 )
 NEW = ("making the store", "growing the map")
 OPENING = ("store opened", "starting", "queue taken up", "instance rehydrated")
@@ -71,8 +81,10 @@ def arm(point: str, count: int) -> None:
         if next(times) == count:
             die()
 
-    if point == "before LMDB's commit":
-        _wrap_transactions(reach)
+    if point == CHAIN:
+        _wrap_chains(reach)
+    elif point == "some rows written":
+        _wrap_rows(reach)
     elif point == "in the middle of telling":
         _wrap_telling(reach)
     else:
@@ -94,28 +106,32 @@ def _wrap(owner: type, name: str, when: str, reach: Callable[[], None]) -> None:
     setattr(owner, name, wrapped)
 
 
-class _Doomed:
-    """A write transaction that is left, but not committed."""
+def _wrap_chains(reach: Callable[[], None]) -> None:
+    """A command was issued and carried out, and neither is on disk."""
+    hand_over = OpenCommit.hand_over
 
-    def __init__(self, transaction: Any, reach: Callable[[], None]) -> None:
-        self._transaction = transaction
-        self._reach = reach
+    def link(ahead: OpenCommit, step: Any) -> Any:
+        is_link = step.take in ahead._queued and step.take < FROM_OUTSIDE
+        outcome = hand_over(ahead, step)
+        if is_link and outcome is COMMITTED:
+            reach()
+        return outcome
 
-    def __enter__(self) -> Any:
-        return self._transaction.__enter__()
-
-    def __exit__(self, *error: object) -> Any:
-        self._reach()
-        return self._transaction.__exit__(*error)
+    setattr(OpenCommit, hand_over.__name__, link)
 
 
-def _wrap_transactions(reach: Callable[[], None]) -> None:
-    begin: Any = Environment.begin_write
+def _wrap_rows(reach: Callable[[], None]) -> None:
+    """One table is written, and the others are not."""
+    write: Any = LmdbEngine._write
 
-    def doomed(environment: Environment) -> Any:
-        return _Doomed(begin(environment), reach)
+    def some(engine: LmdbEngine, txn: Any, puts: Any, deletes: Any) -> None:
+        first = next(iter(puts))
+        write(engine, txn, {first: puts[first]}, {})
+        reach()
+        others = {table: rows for table, rows in puts.items() if table != first}
+        write(engine, txn, others, deletes)
 
-    setattr(Environment, begin.__name__, doomed)
+    setattr(LmdbEngine, write.__name__, some)
 
 
 class _Last:

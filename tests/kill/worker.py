@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
-from points import CLOSING, arm  # noqa: E402 - the path comes first
+from points import CHAIN, CLOSING, arm  # noqa: E402 - the path comes first
 from shop import AddNote, GiftNoted, PlaceOrder, shop  # noqa: E402
 
 from procession import Runtime  # noqa: E402
@@ -28,6 +28,7 @@ THREADS = 4
 ROUNDS = 40
 FEW_ROUNDS = 2
 LARGEST = (4_096, 3, 40)
+AWAKE = (400, 50, 50)
 
 
 def order(run: int, thread: int, number: int) -> PlaceOrder:
@@ -92,15 +93,17 @@ def main() -> None:
     defaults["map_size"] = 1 << 18
     if point:
         arm(point[0], int(point[1]))
+    # Chains are whole where commits are large and many actors may be awake.
+    kind = 0 if point and point[0] == CHAIN else number % len(LARGEST)
     say("ready")
     # Few awake and few in flight, so that passivation and reading behind are part of it.
     with Runtime(
         store,
         shop,
-        max_awake=50,
+        max_awake=AWAKE[kind],
         idle_timeout=timedelta(milliseconds=40),
         max_in_flight=40,
-        largest_commit=LARGEST[number % len(LARGEST)],
+        largest_commit=LARGEST[kind],
     ) as runtime:
         say("open")
         rounds = FEW_ROUNDS if point and point[0] in CLOSING else ROUNDS
