@@ -15,6 +15,7 @@ from ..authoring.cause import Cause
 from ..authoring.process_manager import ProcessManager, SkippedWhileRefreshing
 from ..authoring.state import LARGE
 from ..errors import AlreadyStarted, EarlyEvent
+from ..messages.codec import codecs
 from ..store import (
     CommandRecord,
     Parts,
@@ -128,6 +129,8 @@ def _take_event(
             return _skip(plan, decision, "not_for_us")
         event = plan.subscription.load(record)
         learnt = plan.subscription.learnt_of(event)
+    elif stimulus.is_shared:
+        event = codecs[type(event)].copy(event)
     definition = plan.definition
     handler = definition.handlers[type(event)]
     process = state.process

@@ -30,6 +30,8 @@ class EventDelivered(Struct, gc=False):
         event: this instance's own copy; None while it is still to be read
         learnt: the field, and the values of it, by which the instance was found, if so
         was_held: whether it waited in the store for this instance
+        is_shared: whether other instances are given the same object, so that this one's own copy
+            is made when it is handled
         now: the time, in microseconds
         refreshing: whether state is being rebuilt, so that nothing comes of it but state
 
@@ -41,6 +43,7 @@ class EventDelivered(Struct, gc=False):
     was_held: bool = False
     now: int = 0
     refreshing: bool = False
+    is_shared: bool = False
 
 
 class TimeoutDue(Struct, gc=False):

@@ -14,7 +14,7 @@ from ..errors import UnknownMessage
 from ..messages.types import Event, UnknownEvent
 from ..model.plans import AggregatePlan
 from ..store import CommandResult, Committed, Conflict, Duplicate, Outcome, StoreError
-from .durable_actor import DurableActor
+from .durable_actor import DurableActor, damaged
 
 if TYPE_CHECKING:
     from ..authoring.aggregate import Aggregate
@@ -156,17 +156,23 @@ class AggregateActor(DurableActor[CommandMessage]):
                 # It came in several times under one id; the others are still in the queue.
                 giver.discard(delivered)
         giver.done(delivered, decision)
-        if message.reply is not None:
-            self.journal.wait(_Reply(giver, self._share.plan, message.reply, decision, outcome))
+        # An error knows the frames that it came through, and these know the message and the
+        # decision. Such a circle would stay, since Python's cycle collector looks at neither.
+        reply, message.reply = message.reply, None
+        if reply is None:
+            decision.refusal = None
+        else:
+            self.journal.wait(_Reply(giver, self._share.plan, reply, decision, outcome))
 
     def _decide_again(self, message: CommandMessage, conflict: Conflict) -> None:
-        if message.is_repeated:
-            raise StoreError(
-                f"{conflict.reason}, although it was just read: the store is damaged; look with "
-                f"`procession verify` what is wrong"
-            )
-        message.is_repeated = True
-        self.envelopes.insert(0, message)
+        if not message.is_repeated:
+            message.is_repeated = True
+            self.envelopes.insert(0, message)
+            return
+        error = damaged(conflict)
+        if message.reply is None:
+            raise error
+        self.spoilt(message, error)
 
 
 class _Reply(Struct, gc=False):

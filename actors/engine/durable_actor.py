@@ -9,25 +9,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from ..store import StoreError
 from .pooled_actor import TURN, PooledActor
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from ..store import Outcome
+    from ..store import Conflict, Outcome
     from .journal import Journal
     from .pooled_actor import Scheduler
 
-__all__ = ["DurableActor", "Message"]
+__all__ = ["DurableActor", "Message", "damaged"]
 
 
 class Message(Protocol):
     """What an actor is sent."""
 
-    @property
-    def reply(self) -> object:
-        """The future of a caller who waits; what no caller waits for comes again from the log."""
-        ...
+    reply: Any
+    """The future of a caller who waits; what no caller waits for comes again from the log."""
 
 
 M = TypeVar("M", bound=Message)
@@ -130,5 +129,19 @@ class DurableActor(PooledActor, Generic[M]):
     def cut_off(self, message: M) -> None:
         """What was decided about a message stands on what is gone."""
         self.is_stale = True
-        if message.reply is not None:
+        if message.reply is not None and not self.journal.is_over:
             self.envelopes.insert(0, message)
+
+    def spoilt(self, message: M, error: StoreError) -> None:
+        """A message came to an error of our own or of the store; a caller who waits is told."""
+        reply, message.reply = message.reply, None
+        if reply is not None:
+            reply.set_exception((type(error), error, None))
+
+
+def damaged(conflict: Conflict) -> StoreError:
+    """What is said of a store that is not at a version which was just read of it."""
+    return StoreError(
+        f"{conflict.reason}, although it was just read: the store is damaged; look with "
+        f"`procession verify` what is wrong"
+    )

@@ -24,8 +24,8 @@ from ..core.stimuli import (
     Reload,
     Stimulus,
 )
-from ..store import Committed, StoreError
-from .durable_actor import DurableActor
+from ..store import Committed, Conflict, StoreError
+from .durable_actor import DurableActor, damaged
 from .pending_replies import Reply
 
 if TYPE_CHECKING:
@@ -77,12 +77,14 @@ class InstanceMessage(Struct, gc=False):
         stimulus: what happens, or what an operator asks for
         giver: is told when it is done, if it counts
         reply: of the operator who waits, for an operation
+        is_repeated: whether the store said before that the instance was not at its version
 
     """
 
     stimulus: Stimulus | Operation
     giver: Giver | None = None
     reply: Reply[bool] | None = None
+    is_repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +245,9 @@ class InstanceActor(DurableActor[InstanceMessage]):
             extras = step.extras
             if extras is not None and extras.timers:
                 share.timers.notice(extras.timers)
+        elif type(outcome) is Conflict:
+            self._decide_again(message, outcome)
+            return
         else:
             # What it was for is gone, so it was done before, and the log knows better.
             self.is_stale = True
@@ -256,6 +261,19 @@ class InstanceActor(DurableActor[InstanceMessage]):
                 message.giver.done(message, decision)
         elif message.reply is not None and decision.outcome != "failed":
             self.journal.wait(_Answer(message.reply, decision.outcome != "nothing"))
+
+    def _decide_again(self, message: InstanceMessage, conflict: Conflict) -> None:
+        self.is_stale = True
+        if not message.is_repeated:
+            message.is_repeated = True
+            # What is held comes again when the instance is read.
+            if not _is_held(message):
+                self.envelopes.insert(0, message)
+            return
+        error = damaged(conflict)
+        if message.reply is None:
+            raise error
+        self.spoilt(message, error)
 
     def _report_all(self) -> None:
         if not self._unreported:

@@ -131,6 +131,10 @@ class Handing(Protocol):
         """What a step brings about in memory, in order; called with the journal's lock."""
         ...
 
+    def spoilt(self, message: Any, error: StoreError) -> None:
+        """The step came to an error of our own; a caller who waits is told."""
+        ...
+
 
 class Journal:
     """Takes the steps of all actors in order, and commits them.
@@ -185,7 +189,7 @@ class Journal:
         self.has_notes = False
         """Whether something waits to be told that all is durable, besides those that wait."""
         self._waiting: list[Waiting] = []
-        self._spoilt: StoreError | None = None
+        self._spoilt: list[tuple[StoreError, list[Waiting]]] = []
         self._wants_checkpoints = False
         self._flushing = threading.Lock()
         self._retry_after = 0.0
@@ -194,7 +198,8 @@ class Journal:
         if not waits:
             self._may_retry.set()
         self._closing = False
-        self._is_over = False
+        self.is_over = False
+        """Whether nothing is written any more."""
         self.intake = Intake(dispatcher, self)
         """Takes in what comes from other threads."""
         self.has_given_up = False
@@ -222,18 +227,20 @@ class Journal:
         """
         step = decision.step
         with self.lock:
-            if generation != self.generation:
+            if generation != self.generation or self.is_over:
                 return False
             if step is EMPTY:
                 self.has_notes = True
                 actor.settle(message, decision, COMMITTED)
                 return True
             outcome = self.lay(step)
-            if outcome is None:
-                return False
-            actor.commit = self.number
-            actor.settle(message, decision, outcome)
-            return True
+            if outcome is not None:
+                actor.commit = self.number
+                actor.settle(message, decision, outcome)
+                return True
+            error = self._spoilt[-1][0]
+        actor.spoilt(message, error)
+        return False
 
     def lay(self, step: Step) -> Outcome | None:
         """Lay a step into the open commit; for a caller who holds the lock.
@@ -263,8 +270,13 @@ class Journal:
             return Conflict(str(error))
         logger.critical("a step failed with an error of our own", exc_info=error)
         self._store.drop_commit()
-        self._spoilt = StoreError(f"a commit failed: {error!r}")
+        # Those who waited for what is dropped; what comes behind is in a commit of its own.
+        self._spoilt.append((StoreError(f"a commit failed: {error!r}"), self._waiting))
+        self._waiting = []
         self.generation += 1
+        self.number += 1
+        # It is told before more is tried, which may fail as well.
+        self._dispatcher.is_commit_due = True
         self._start_over()
         return None
 
@@ -290,13 +302,13 @@ class Journal:
         self.intake.wake()
         self._wake()
         # Looked at last, so that either `abandon` finds the steps, or this finds it abandoned.
-        if self._is_over:
+        if self.is_over:
             self._refuse_all()
 
     def take_in(self, works: Sequence[PendingWrite]) -> None:
         """Hand over what came from other threads."""
         with self.lock:
-            is_over = self._is_over
+            is_over = self.is_over
             for work in () if is_over else works:
                 self.wait(work)
                 outcome = self.lay(work.step)
@@ -325,7 +337,7 @@ class Journal:
             or self._waiting
             or self.has_notes
             or self._wants_checkpoints
-            or self._spoilt is not None
+            or self._spoilt
         )
 
     def flush(self) -> bool:
@@ -337,17 +349,18 @@ class Journal:
                 # The disk refused; asking again at once would only burn the processor.
                 self._may_retry.wait(self._retry_after)
             with self.lock:
-                if self._is_over:
+                if self.is_over:
                     return False
                 waiting, self._waiting = self._waiting, []
                 self._dispatcher.is_commit_due, self._dispatcher.commit_by = False, None
-                error, self._spoilt = self._spoilt, None
-                if error is None:
-                    error = self._close_commit()
-                    if error is not None:
-                        self.generation += 1
-                        self._start_over()
+                spoilt, self._spoilt = self._spoilt, []
+                error = self._close_commit()
+                if error is not None:
+                    self.generation += 1
+                    self._start_over()
                 self.number += 1
+            for why, gone in spoilt:
+                self._tell_failure(gone, why)
             if error is None:
                 for one in waiting:
                     one.durable()
@@ -408,11 +421,14 @@ class Journal:
 
     def abandon(self) -> None:
         """Answer what still waits, and all that comes from now on: nothing is written."""
-        with self.lock:
-            self._is_over = True
-            # What handlers that still run make is refused.
-            self.generation += 1
+        # What handlers that still run make is refused.
+        self.is_over = True
+        waiting: list[Waiting] = []
+        # A commit that the disk never answers has the lock. What waits for it is in the hand of the
+        # thread that closes it, and the callers are told by their replies.
+        if self.lock.acquire(timeout=PATIENCE):
             waiting, self._waiting = self._waiting, []
+            self.lock.release()
         error = _closed()
         for one in waiting:
             one.failed(error)

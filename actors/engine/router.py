@@ -100,6 +100,8 @@ class Router(PooledActor):
         self._in_hand = 0
         # What is left of an event for more instances than there was room for.
         self._rest: deque[tuple[str, EventDelivered]] = deque()
+        # What was read of the log and not taken yet, in order.
+        self._read: deque[EventRecord] = deque()
         # Whether it takes nothing until there is room, until no event under way may teach an
         # instance a key, or until none is under way.
         self._waits_for = NOTHING
@@ -141,6 +143,7 @@ class Router(PooledActor):
             self._reads.gather_instances(name, asleep)
         with self._journal.lock:
             if generation != self._journal.generation:
+                self._read.clear()
                 return
             for record, error in taken.unreadable:
                 self._set_aside(record, error)
@@ -192,16 +195,10 @@ class Router(PooledActor):
         if learnt is not None and not named and learnt[1]:
             self._refuse_early(record, learnt)
         # One instance may change what is inside its copy; the others have their own.
+        is_shared = event is not record.message
         return [
-            (
-                instance,
-                EventDelivered(
-                    record,
-                    event if number == len(named) else subscription.load(record),
-                    learnt,
-                ),
-            )
-            for number, instance in enumerate(named, 1)
+            (instance, EventDelivered(record, event, learnt, is_shared=is_shared))
+            for instance in named
         ]
 
     def done(self, message: InstanceMessage, decision: Decision) -> None:
@@ -236,7 +233,11 @@ class Router(PooledActor):
         taken = _Taken(self._position)
         listens_to, shortcuts = self.plan.subscription.listens_to, self._shortcuts
         deliveries = taken.deliveries
-        for record in self._events.after(self._position, room):
+        read = self._read
+        if not read:
+            read.extend(self._events.after(self._position, room))
+        while read and len(deliveries) < room:
+            record = read[0]
             shortcut = shortcuts[record.type]
             if shortcut is not None and type(record.message) is shortcut.cls:
                 name = getattr(record.message, shortcut.field)
@@ -245,6 +246,7 @@ class Router(PooledActor):
                     taken.position = position = record.position
                     taken.under_way[position] = 1
                     deliveries.append((name, EventDelivered(record, record.message)))
+                    read.popleft()
                     continue
             if record.type == UNREADABLE:
                 # The router cannot tell for whom it is.
@@ -256,10 +258,9 @@ class Router(PooledActor):
                         break
                 self._route(record, taken)
             taken.position = record.position
-            if len(taken.deliveries) >= room:
-                taken.rest = taken.deliveries[room:]
-                del taken.deliveries[room:]
-                break
+            read.popleft()
+        taken.rest = deliveries[room:]
+        del deliveries[room:]
         return taken
 
     def _route(self, record: EventRecord, taken: _Taken) -> None:

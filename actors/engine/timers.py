@@ -62,6 +62,8 @@ class TimerService(PooledActor):
         self._in_hand: set[Identity] = set()
         # Those that instances put off until they go on. They take no room from the others.
         self._put_off: dict[tuple[str, str], set[Identity]] = {}
+        # Instances that go on: what they put off comes again when that is durable.
+        self._released: set[tuple[str, str]] = set()
         # The keys of what is damaged, so that it is told of once.
         self._unreadable: set[bytes] = set()
         self._next = NEVER
@@ -94,20 +96,25 @@ class TimerService(PooledActor):
         for timer in finished:
             self._in_hand.discard(_identity(timer))
         noticed, self._noticed = self._noticed, NEVER
-        if noticed < self._next or (was_full and finished):
+        released, self._released = self._released, set()
+        comes_again = [self._put_off.pop(owner, None) for owner in released]
+        if noticed < self._next or (was_full and finished) or any(comes_again):
             self._ring()
 
     def start_over(self) -> None:
         """Forget what is in hand; with the journal's lock held."""
         self._in_hand.clear()
         self._put_off.clear()
+        self._released.clear()
         self._finished, self._noticed = [], NEVER
         self._looks = True
 
     def release(self, process: str, instance: str) -> None:
-        """An instance goes on: what it put off comes again."""
-        if self._put_off.pop((process, instance), None):
-            self._ring()
+        """An instance goes on: what it put off comes again, once that is durable."""
+        if (process, instance) in self._put_off:
+            with self._journal.lock:
+                self._released.add((process, instance))
+                self._journal.has_notes = True
 
     def close(self) -> None:
         """Ring no more."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
-from msgspec import inspect
+from msgspec import inspect, structs
 
 from ..errors import InvalidMessage, shown
 
@@ -51,6 +51,7 @@ class Codec(Generic[T]):
         self._pack = _encode if parts <= _DIRECT else _pack
         self.is_immutable = parts <= _IMMUTABLE
         """Whether a value can be given to several readers, because none can change it."""
+        self._copied = _shallow_fields(kind)
 
     def pack(self, value: T) -> bytes:
         """Pack a value, of which it is not asked whether it fits."""
@@ -86,6 +87,15 @@ class Codec(Generic[T]):
             raise InvalidMessage(f"{self._name} is not valid: {_first_difference(value, back)}")
         return packed, back
 
+    def copy(self, value: T) -> T:
+        """The same value for another reader, who may change what is inside."""
+        if self._copied is None:
+            return self._decode(self._pack(value))
+        return structs.replace(
+            value,  # type: ignore[type-var] # it has fields that are copied, so it is a message
+            **{name: getattr(value, name).copy() for name in self._copied},
+        )
+
     def load(self, packed: bytes) -> T:
         """Unpack a value.
 
@@ -101,6 +111,8 @@ class Codec(Generic[T]):
 
 _IMMUTABLE = frozenset(
     {
+        inspect.TupleType,
+        inspect.VarTupleType,
         inspect.BoolType,
         inspect.BytesType,
         inspect.DateTimeType,
@@ -122,6 +134,30 @@ _DIRECT = _IMMUTABLE - {inspect.DateTimeType} | {
     inspect.TupleType,
     inspect.VarTupleType,
 }
+
+
+def _shallow_fields(kind: Any) -> list[str] | None:
+    """The fields of a message that are lists or mappings of what cannot be changed.
+
+    Returns:
+        None if it has others that can be changed, or may be None
+
+    """
+    described = None if kind is dict else inspect.type_info(kind)
+    if not isinstance(described, inspect.StructType):
+        return None
+    found: list[str] = []
+    for field in described.fields:
+        one = field.type
+        if _kinds_in(one) <= _IMMUTABLE:
+            continue
+        if not isinstance(one, inspect.ListType | inspect.DictType):
+            return None
+        inner = one.item_type if isinstance(one, inspect.ListType) else one.value_type
+        if not _kinds_in(inner) <= _IMMUTABLE:
+            return None
+        found.append(field.name)
+    return found
 
 
 def _parts_of(kind: Any) -> set[type]:

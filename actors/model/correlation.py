@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard, get_args, get_origin, get_type_hints
 
 from ..authoring.decorators import ALL, Correlate, Handler
 from ..errors import DefinitionError
@@ -36,6 +36,7 @@ class Correlation:
     ) -> None:
         self.where = f"{owner.__qualname__}.{handler.name}"
         self._function: Callable[[Any], Any] | None = None
+        self._are_texts = False
         self._is_all = False
         self.own = self._field = ""
         self.learnt = ""
@@ -102,6 +103,9 @@ class Correlation:
             return "", None
         value = getattr(event, self._field)
         if _is_many(value):
+            if self._are_texts:
+                # Not looked for among many, once for each of them.
+                return self.own, instance
             value = next((o for o in value if o is not None and id_of(o, "") == instance), instance)
         return self.own, value
 
@@ -130,12 +134,23 @@ class Correlation:
 
     def _check_field(self, way: object, handler: Handler) -> None:
         fields = handler.subject.__struct_fields__
+        self._are_texts = _holds_texts(handler.subject, self._field)
         if self._field not in fields:
             raise DefinitionError(
                 f"{self.where}: correlate={way!r}, but {handler.subject.__name__} has no field "
                 f"{self._field!r}; it has {', '.join(fields) or 'none'}. Name one of these, or "
                 f"give this handler a `correlate=` of its own"
             )
+
+
+def _holds_texts(cls: type, field: str) -> bool:
+    """Whether a field is annotated as several texts, each of which is an id as it is."""
+    try:
+        hint = get_type_hints(cls).get(field)
+    except NameError:
+        # An annotation that is known in a function only; the ids are looked at one by one then.
+        return False
+    return get_args(hint)[:1] == (str,) and get_origin(hint) is not dict
 
 
 def _is_many(value: object) -> TypeGuard[Iterable[Any]]:
