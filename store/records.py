@@ -63,6 +63,8 @@ class EventRecord(Struct, gc=False):
     position: int = 0
     message: Any = None
     """What `data` reads as, for readers who may share it; it is not stored."""
+    content: int = 0
+    """Tells whether two events are the same but for their places; made by who asks, not stored."""
 
 
 class CommandRecord(Struct, gc=False):

@@ -151,7 +151,10 @@ def _take_event(
         field, values = learnt
         if definition.state.keys_of(process.__dict__)[field] not in values:
             return _skip(plan, decision, "not_for_us")
-    content = hash((record.type, record.stream, crc32(record.data)))
+    content = record.content
+    if not content:
+        # Once for all instances that the event is for.
+        content = record.content = hash((record.type, record.stream, crc32(record.data)))
     if record.depth and not stimulus.refreshing:
         is_suspicious = content == state.content
         if is_suspicious or record.depth >= plan.max_chain or not record.depth % SAMPLE:
