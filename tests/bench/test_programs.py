@@ -24,6 +24,7 @@ from bench.ask_latency import rows_of_one_ask
 from bench.programs import PROGRAMS, Program
 from bench.rows import rows_of
 from domain_examples.loan_application.log_file import open_log
+from procession.store.layout.schema import stream_key
 
 HAS_LOG = real_log.LOG.exists()
 
@@ -139,8 +140,10 @@ def test_all_sleepers_have_slept() -> None:
 
 
 def test_one_ask_writes_an_event_and_its_place_in_the_stream(tmp_path: Path) -> None:
-    rows = rows_of_one_ask(tmp_path / "store")
-    assert sorted(row.table for row in rows) == ["log", "streams"]
+    written = rows_of_one_ask(tmp_path / "store")
+    assert sorted(row.table for row in written.new) == ["ids", "log"]
+    # Every commit has a number.
+    assert [(row.table, row.key) for row in written.again] == [("meta", b"commits")]
 
 
 @pytest.mark.skipif(not HAS_LOG, reason="the real log is not in ../shared/eventlogs")
@@ -152,14 +155,20 @@ def test_the_bare_loop_appends_the_events_that_the_runtime_stores(tmp_path: Path
     bare.close()
     real_log.replayed(tmp_path / "store", activities)
     ours, theirs = [
-        {
-            (row.table, row.key): len(row.value)
-            for row in rows_of(tmp_path / name)
-            if row.table in real_log.TABLES
-        }
+        {(row.table, row.key): len(row.value) for row in rows_of(tmp_path / name)}
         for name in ("store", "bare")
     ]
-    assert ours == theirs
+    for table in ("log", "event_ids"):
+        assert all(ours[one] == size for one, size in theirs.items() if one[0] == table)
+        assert sum(one[0] == table for one in ours) == len(activities)
+    # The place of an event in its stream, which the store has beside those of transitions.
+    places = {
+        ("ids", stream_key(key[:-9].decode()) + key[-8:])
+        for table, key in theirs
+        if table == "streams"
+    }
+    assert len(places) == len(activities)
+    assert places <= set(ours)
 
 
 def test_a_missing_log_is_said_and_is_no_failure(
