@@ -252,11 +252,12 @@ def nothing_is_left_in_hand(simulation: Simulation) -> None:
     for router in engine.routers:
         assert router._under_way == {}
         assert router.done_up_to == store.last_position()
-    assert engine.command_queue._sent == engine.command_queue.finished
+    assert engine.command_queue.in_flight == 0
     assert engine.timers._in_hand == set()
     assert all(actor.is_done for actor in engine.residency._awake.values())
     assert not simulation._world.scheduler.ready
-    assert not engine.journal.pending
+    assert not engine.journal.has_work
+    assert not engine.journal.intake.works
 
 
 @at_end

@@ -7,14 +7,13 @@ from tests.actors.testing.simulation.selling import Place, Returned, Selling, sh
 
 
 def test_a_crash_between_turns_takes_what_was_not_committed() -> None:
-    with Simulation(shop) as simulation:
-        simulation.tell(Place("o1"))
-        simulation.step()
-        simulation.step()
-        assert "Order o1 carried out Place → Placed" in texts(simulation)
+    with Simulation(shop, program=[Place("o1")]) as simulation:
+        while "Order o1 carried out Place → Placed" not in texts(simulation):
+            simulation.step()
         simulation.crash()
         assert not list(simulation.events())
-        simulation.settle()
+        while simulation.step():
+            pass
         assert texts(simulation).count("Order o1 carried out Place → Placed") == 2
         assert len(list(simulation.events("shop::order"))) == 1
 
@@ -71,8 +70,11 @@ def test_what_is_brought_again_takes_no_effect(kind: str) -> None:
             assert view.version == 3
 
 
-def test_time_may_move_on_while_something_is_in_flight() -> None:
+def test_time_may_move_on_while_something_is_in_flight_and_what_came_before_goes_first() -> None:
     with Simulation(shop, program=[Place("o1")]) as simulation:
+        while not any("Selling o1 handled Placed" in one for one in texts(simulation)):
+            simulation.step()
+        simulation.provoke("cut")
         while "Account o1 carried out Charge → Charged" not in texts(simulation):
             simulation.step()
         simulation.provoke("time")
@@ -80,7 +82,33 @@ def test_time_may_move_on_while_something_is_in_flight() -> None:
         assert "timeout patience of Selling o1" in texts(simulation)[-1]
         simulation.run()
         history = [one.handler for one in simulation.history(Selling, "o1")]
-        assert history == ["on_placed", "on_patience", "on_charged"]
+        assert history == ["on_placed", "on_charged"]
+
+
+def test_a_commit_may_close_before_a_chain_is_at_its_end() -> None:
+    with Simulation(shop, program=[Place("o1")]) as simulation:
+        while not any("Selling o1 handled Placed" in one for one in texts(simulation)):
+            simulation.step()
+        assert not list(simulation.events())
+        simulation.provoke("cut")
+        simulation.step()
+        assert [type(one.event).__name__ for one in simulation.events()] == ["Placed"]
+        # What was issued and is not carried out has its row in the queue.
+        assert [one.type for one in simulation._world.store.read_queue(0, 9)] == ["shop.Charge.v1"]
+        simulation.run()
+        assert simulation.verify() == []
+
+
+@pytest.mark.parametrize("which", range(4))
+def test_another_thread_may_overtake_between_a_handler_and_its_hand_over(which: int) -> None:
+    with Simulation(shop, program=[[Place("o1")], [Place("o2")]]) as simulation:
+        simulation.provoke("overtake", which)
+        simulation.run()
+        assert "another thread takes over meanwhile" in texts(simulation)
+        for one in ("o1", "o2"):
+            history = [step.handler for step in simulation.history(Selling, one)]
+            assert history == ["on_placed", "on_charged"]
+        assert simulation.verify() == []
 
 
 def test_actors_that_leave_memory_come_back_as_they_were() -> None:

@@ -33,7 +33,7 @@ def test_the_clock_never_goes_back() -> None:
 
 def test_what_is_due_next_leaves_out_closed_alarms_and_the_sweeps_for_idle_actors() -> None:
     clock = SimulatedClock(START)
-    dispatcher = Dispatcher(1, on_idle=bool, is_due=bool, on_error=print)
+    dispatcher = Dispatcher(1, on_idle=bool, on_error=print)
     residency = Residency(dispatcher, clock, max_awake=9, idle_timeout=MINUTE)
     residency.send([])
     assert clock.next_due() is None

@@ -124,7 +124,8 @@ def test_whatever_happens_each_thing_takes_effect_once(seed: int) -> None:
 def test_tell_returns_when_it_is_durable_and_settle_when_all_is_done() -> None:
     with Simulation(shop) as simulation:
         assert simulation.tell(Place("o1")) == "outside.1"
-        assert simulation.get(Selling, "o1") is None
+        # What the command led to at once is durable with it.
+        assert simulation.get(Selling, "o1") is not None
         simulation.settle()
         view = simulation.get(Selling, "o1")
         assert view is not None

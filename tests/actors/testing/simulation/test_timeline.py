@@ -6,10 +6,14 @@ from procession.testing import Simulation
 from tests.actors.testing.simulation.selling import Place, shop, texts
 
 
+REFUSED = 2_000
+"""A price that no account is charged, so that the timeout is not cancelled."""
+
+
 def test_the_next_moment_is_the_first_of_a_timer_and_a_client_that_waits() -> None:
     # Selling sets a timeout of half an hour.
     for wait, minutes in ((timedelta(minutes=5), 5), (timedelta(days=2), 30)):
-        with Simulation(shop, program=[Place("o1"), wait]) as simulation:
+        with Simulation(shop, program=[Place("o1", REFUSED), wait]) as simulation:
             assert simulation._timeline.next_due() is None
             while simulation.step():
                 pass
@@ -19,7 +23,7 @@ def test_the_next_moment_is_the_first_of_a_timer_and_a_client_that_waits() -> No
 
 def test_the_run_log_tells_what_is_due_and_whose_it_is() -> None:
     with Simulation(shop) as simulation:
-        simulation.ask(Place("o1"))
+        simulation.ask(Place("o1", REFUSED))
         while not list(simulation.timeouts()):
             simulation.step()
         simulation._timeline.move_to(simulation.now + timedelta(minutes=30))
