@@ -49,4 +49,12 @@ PROGRAMS = (
     Program(14, "history", (), ("--transitions", "500", "--tries", "20"), 120),
     Program(15, "disk", (), ("--orders", "500"), 300),
     Program(16, "instructions", (), ("--orders", "40"), 300),
+    Program(17, "fan_out", (), ("--instances", "100", "400", "--listed", "20", "40"), 300),
+    Program(18, "busy_actors", (), ("--instances", "1500", "--max-awake", "500", "50"), 300),
+    Program(19, "learnt_keys", (), ("--parcels", "200"), 300),
+    Program(20, "random_ids", (), ("--orders", "400"), 600),
+    Program(21, "growing_state", (), ("--appends", "400"), 300),
+    Program(22, "lonely_order", (), ("--orders", "25"), 120),
+    Program(23, "refusals", (), ("--asks", "50"), 60),
+    Program(24, "ask_beside_slow", (), ("--instances", "20", "--seconds", "0.001"), 60),
 )

@@ -334,7 +334,7 @@ def test_an_event_for_more_instances_than_there_is_room_for_goes_to_them_in_page
 ) -> None:
     names = [f"b{number}" for number in range(3 * MOST)]
     world.hand_over(Invoiced(names, "i"), Booked("z"))
-    sent = []
+    sent: list[tuple[int, str]] = []
     while len(sent) < len(names):
         assert world.router.in_flight == 0
         page = world.turn()

@@ -23,7 +23,7 @@ from procession import (
     rejected,
     timeout,
 )
-from procession.store import LmdbStore
+from procession.store.lmdb.engine import LmdbEngine
 from procession.testing import VirtualClock
 
 shop = Domain("shop")
@@ -378,19 +378,19 @@ def test_a_chain_is_put_together_without_reading_the_rest_of_the_log(runtime: Ru
     rows = 0
 
     def counted(real: Any) -> Any:
-        def read(*args: Any) -> Any:
+        def read(*args: Any, **options: Any) -> Any:
             nonlocal rows
-            page = real(*args)
+            page = real(*args, **options)
             rows += len(page)
             return page
 
         return read
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("read_log", "read_stream", "read_transitions"):
-            patch.setattr(LmdbStore, name, counted(getattr(LmdbStore, name)))
+        for name in ("get_many", "range"):
+            patch.setattr(LmdbEngine, name, counted(getattr(LmdbEngine, name)))
         assert len(list(runtime.trace("shop::payment-o250@1").walk())) == 10
-    assert rows < 60
+    assert rows == -1
 
 
 class Ping(Command):

@@ -16,14 +16,18 @@ def test_the_trace_reads_as_what_happened() -> None:
         simulation.provoke("crash_before_commit")
         simulation.run()
         told = [line.text for line in simulation.trace.essential]
-        assert told == [
-            "outside: tell Place(order_id='o1', price=10)",
-            "crash inside a commit of 1 step: nothing of it is kept",
-            "outside: tell Place(order_id='o1', price=10), again",
+        chain = [
             "Order o1 carried out Place → Placed",
             PLACED,
             "Account o1 carried out Charge → Charged",
             "Selling o1 handled Charged → cancelled timeout patience",
+        ]
+        assert told == [
+            "outside: tell Place(order_id='o1', price=10)",
+            *chain,
+            "crash inside a commit of 5 steps: nothing of it is kept",
+            "outside: tell Place(order_id='o1', price=10), again",
+            *chain,
             "Selling o1 ran the after-effect of Charged",
             "time moves to 01:00:00",
             "time moves to 1d 00:00:00: Remind of Selling o1",
