@@ -390,7 +390,8 @@ def test_a_chain_is_put_together_without_reading_the_rest_of_the_log(runtime: Ru
         for name in ("get_many", "range"):
             patch.setattr(LmdbEngine, name, counted(getattr(LmdbEngine, name)))
         assert len(list(runtime.trace("shop::payment-o250@1").walk())) == 10
-    assert rows == -1
+    # Of more than 5,000.
+    assert 0 < rows < 100
 
 
 class Ping(Command):
