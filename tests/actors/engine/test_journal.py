@@ -108,6 +108,11 @@ class FakeActor:
         if self.has_caller:
             self._bench.journal.wait(FakeReply(self._bench, str(message)))
 
+    def spoilt(self, message: Any, error: StoreError) -> None:
+        # Whoever waits may do anything when he is told.
+        assert not self._bench.journal.lock.locked()
+        self._bench.happened.append(f"{self._name} spoilt {message}: {error}")
+
 
 class FakeReply:
     """A caller who waits for what an actor decided."""
@@ -593,11 +598,21 @@ def test_an_error_of_our_own_in_a_hand_over_drops_the_open_commit_whole(
     assert bench.journal.flush() is False
 
 
-def test_a_step_that_spoils_the_open_commit_is_not_settled_and_is_refused(bench: Bench) -> None:
+def test_a_step_that_spoils_the_open_commit_is_not_settled_and_its_actor_is_told_why(
+    bench: Bench,
+) -> None:
     bad = event("bad")
     bench.store.errors[id(bad)] = RuntimeError("a mistake of ours")
-    assert bench.hand(bad) is False
+    assert bench.hand(bad, "bad") is False
     assert bench.actor.outcomes == []
+    assert bench.happened[0] == "start over"
+    assert bench.happened[1].startswith("actor spoilt bad: a commit failed: RuntimeError")
+
+
+def test_who_stands_awake_for_a_commit_that_is_spoilt_waits_for_no_other(bench: Bench) -> None:
+    bench.hand(event("a"))
+    spoil(bench)
+    assert bench.actor.commit < bench.journal.number
 
 
 def test_a_commit_that_is_spoilt_closes_before_more_is_tried(bench: Bench) -> None:
@@ -762,6 +777,33 @@ def test_what_comes_to_an_abandoned_journal_is_refused(bench: Bench) -> None:
     step: Any = SimpleNamespace(step=event("a"))
     assert bench.journal.hand_over(bench.actor, "m", step, generation) is False
     assert bench.actor.outcomes == []
+
+
+def test_a_disk_that_answers_after_the_end_changes_nothing_any_more(bench: Bench) -> None:
+    bench.actor.has_caller = True
+    bench.hand(event("a"), "a")
+
+    def answer_late(*_: object) -> Ticket:
+        # Closing does not wait for the lock, which this commit has.
+        bench.journal.is_over = True
+        bench.disk.close()
+        return Ticket("failed", ClosedError("closed meanwhile"))
+
+    bench.disk.commit = answer_late  # type: ignore[method-assign, assignment]
+    bench.happened.clear()
+    bench.journal.flush()
+    assert "start over" not in bench.happened
+    assert not bench.journal.lock.locked()
+
+
+def test_closing_does_not_wait_for_a_disk_that_never_answers(bench: Bench) -> None:
+    bench.hand(event("a"))
+    left = bench.work("b")
+    bench.journal.add(left)
+    with bench.journal.lock:
+        bench.journal.abandon()
+    assert isinstance(left.error, ClosedError)
+    assert bench.hand(event("c")) is False
 
 
 # Checkpoints
