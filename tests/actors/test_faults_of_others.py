@@ -544,8 +544,10 @@ class Shipping(ProcessManager, correlate="order_id"):
 @pytest.mark.parametrize("name", ["o1", "refused"])
 @pytest.mark.parametrize("where", [Store, Shipping])
 def test_what_was_under_way_at_a_crash_goes_on_by_itself(
-    tmp_path: Path, where: Any, name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: Any, name: str
 ) -> None:
+    # A commit closes when there is nothing more to do, however slow the machine is.
+    monkeypatch.setattr("procession.engine.journal.PATIENCE", 60.0)
     domain = Domain("shop")
     domain.register(Store, Shipping)
     reached, release = threading.Event(), threading.Event()
@@ -565,6 +567,12 @@ def test_what_was_under_way_at_a_crash_goes_on_by_itself(
             release.set()
     finally:
         where.hook = None
+    with LmdbStore(tmp_path / "crashed") as store:
+        queued = [one.type for one in store.read_queue(0, 10)]
+        told = len(store.read_refusals(0, 10)), [one.type for one in store.read_log(1, 10)]
+    assert queued == (["shop.Ship.v1"] if where is Store else [])
+    if where is Shipping:
+        assert told == ((1, []) if name == "refused" else (0, ["shop.Shipped.v1"]))
     with Runtime(tmp_path / "crashed", domain) as runtime:
         runtime.settle(timeout=10)
         expected = "there is none left" if name == "refused" else "shipped"
