@@ -35,6 +35,10 @@ __all__ = ["CommandQueue"]
 logger = logging.getLogger("procession")
 
 PAGE = 256
+"""Issued commands that are taken in one turn, at most."""
+
+NEW = 64
+"""Commands from outside that are taken at once, so that their chains end together."""
 
 
 class _Lane:
@@ -114,7 +118,6 @@ class CommandQueue(PooledActor):
         }
         self._max_in_flight = max_in_flight
         self.is_closed = False
-        self.finished = 0
         self.counts: Counter[str] = Counter()
         self.start_over()
 
@@ -124,6 +127,8 @@ class CommandQueue(PooledActor):
         """Take up what is in the queue; with the journal's lock held, if anything runs."""
         self._issued, self._told = _Lane(0), _Lane(FROM_OUTSIDE)
         self._issued.newest, self._told.newest = self._store.last_sequences()
+        # The number of the commit in which commands from outside were taken last.
+        self._took_new_in = 0
         self.in_flight = 0
         """Commands from the queue that are under way."""
 
@@ -187,34 +192,69 @@ class CommandQueue(PooledActor):
     def _note_finished(self) -> None:
         was_full = self.in_flight >= self._max_in_flight
         self.in_flight -= 1
-        self.finished += 1
+        self.counts["commands"] += 1
         if was_full and not self.scheduled and self.has_work():
             self.wake()
 
     # In its turn
 
     def has_work(self) -> bool:
-        """Whether there is a command to take and room for it."""
-        return (
-            (self._issued.has_more or self._told.has_more)
-            and self.in_flight < self._max_in_flight
-            and not self.is_closed
-        )
+        """Whether there is a command to take in a turn of the run queue, and room for it."""
+        return self._has_room and (self._issued.has_more or (self._told.has_more and self._is_late))
+
+    @property
+    def has_new(self) -> bool:
+        """Whether there is a command from outside, and room for it."""
+        return self._has_room and self._told.has_more
+
+    @property
+    def _has_room(self) -> bool:
+        return self.in_flight < self._max_in_flight and not self.is_closed
+
+    @property
+    def _is_late(self) -> bool:
+        """Whether a commit has closed since commands from outside were taken."""
+        return self._journal.number > self._took_new_in
 
     def work(self) -> None:
         """Take as many commands as may be under way, those of running processes first."""
         with self._journal.lock:
-            room = min(PAGE, self._max_in_flight - self.in_flight)
-            for lane in (self._issued, self._told):
-                while room > 0 and lane.has_more and not self.is_closed:
-                    commands = lane.next_fresh(room)
-                    if not commands:
-                        commands = self._read_queue(lane, room)
-                        lane.look_beyond(commands)
-                    self.in_flight += len(commands)
-                    self._store.ahead.gather_commands(commands)
-                    self._services.residency.send(self._take(commands))
-                    room -= len(commands)
+            self._take_lane(self._issued, PAGE)
+            if self._is_late:
+                # Running processes always have something to do; what is new must not wait for it.
+                self._take_new()
+
+    def take_new(self) -> bool:
+        """Take commands from outside, when the run queue is empty.
+
+        Chains that run are at their ends then. So a commit that closes before the next look holds
+        whole chains, whose rows lie side by side.
+
+        Returns:
+            whether there was any
+
+        """
+        with self._journal.lock:
+            return self._take_new()
+
+    def _take_new(self) -> bool:
+        self._took_new_in = self._journal.number
+        return self._take_lane(self._told, NEW)
+
+    def _take_lane(self, lane: _Lane, most: int) -> bool:
+        room = min(most, self._max_in_flight - self.in_flight)
+        took = False
+        while room > 0 and lane.has_more and not self.is_closed:
+            commands = lane.next_fresh(room)
+            if not commands:
+                commands = self._read_queue(lane, room)
+                lane.look_beyond(commands)
+            self.in_flight += len(commands)
+            self._store.ahead.gather_commands(commands)
+            self._services.residency.send(self._take(commands))
+            room -= len(commands)
+            took = True
+        return took
 
     def _read_queue(self, lane: _Lane, room: int) -> list[CommandRecord]:
         """The next commands of a lane; one that cannot be read is set aside on the way."""

@@ -380,7 +380,7 @@ class Engine:
             "effects": counts["effects"],
             "effects_retried": counts["effects_retried"],
             "effects_parked": counts["effects_parked"],
-            "commands": self.command_queue.finished,
+            "commands": counts["commands"],
             "rejected": counts["rejected"],
             "passivated": self.residency.passivated,
             "commits": self.journal.commits,
@@ -391,14 +391,16 @@ class Engine:
         }
 
     @property
-    def wants_commit(self) -> bool:
+    def wants_idle(self) -> bool:
         """Whether a worker with nothing else to do would find something."""
-        return self.journal.has_work or self.effect_feeds.has_work()
+        return self.journal.has_work or self.effect_feeds.has_work() or self.command_queue.has_new
 
     def _has_more(self) -> bool:
-        return self.journal.has_work or self.effect_feeds.has_work()
+        return self.wants_idle
 
     def _flush(self) -> bool:
+        if self.command_queue.has_new and not self.journal.is_nearly_due:
+            return self.command_queue.take_new()
         # Looked at last, when it is known what is durable.
         return self.journal.flush() or self.effect_feeds.look() or self._passivate_asked()
 
@@ -414,6 +416,8 @@ class Engine:
     def _look_after_commit(self) -> None:
         """All that was handed over is durable."""
         self._durable_counts = [counts.copy() for counts in self._counters]
+        if not self.command_queue.scheduled and self.command_queue.has_work():
+            self.command_queue.wake()
         self.timers.look_after_commit()
         self.effect_feeds.look()
 

@@ -24,7 +24,7 @@ from ..store import (
     StoreError,
     check_name,
 )
-from .journal import PendingWrite
+from .journal import PATIENCE_OF_MANY, PendingWrite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,8 +57,11 @@ class Receipts:
         self._done = threading.Event()
         self.error: ProcessionError | None = None
         replies.add(self)
+        is_many = len(works) > 1 or any(len(work.step.enqueue or ()) > 1 for work in works)
         for work in works:
             work.receipts = self
+            if is_many:
+                work.patience = PATIENCE_OF_MANY
         if not works:
             self._done.set()
 

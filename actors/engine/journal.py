@@ -8,6 +8,7 @@ waits for the disk: `Waiting.durable` is where replies go on their way.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from ..store import EventRecord, Store
     from .pooled_actor import Scheduler
 
-__all__ = ["Intake", "Journal", "PendingWrite", "Waiting"]
+__all__ = ["PATIENCE_OF_MANY", "Intake", "Journal", "PendingWrite", "Waiting"]
 
 logger = logging.getLogger("procession")
 
@@ -43,6 +44,9 @@ LAST_RETRY = 1.0
 
 PATIENCE = 0.01
 """Seconds that a step may wait for its commit while a caller waits for the step."""
+
+PATIENCE_OF_MANY = 0.05
+"""The same for steps of a caller who hands over many at once."""
 
 LARGEST_SIZE = 1 << 23
 """Bytes of rows after which a commit closes."""
@@ -75,12 +79,14 @@ class PendingWrite(Struct, gc=False):
         step: what is to be written
         then: called with the outcome once it is durable, if anything is to follow
         outcome: what handing over came to
+        patience: seconds after which the commit closes at the latest
 
     """
 
     step: Step
     then: Callable[[Outcome], None] | None = None
     outcome: Outcome | None = None
+    patience: float = PATIENCE
 
     def handed_over(self, outcome: Outcome) -> None:
         """It was laid into the open commit, or refused; called with the journal's lock held."""
@@ -190,6 +196,7 @@ class Journal:
         """Whether something waits to be told that all is durable, besides those that wait."""
         self._waiting: list[Waiting] = []
         self._spoilt: list[tuple[StoreError, list[Waiting]]] = []
+        self._patience = PATIENCE
         self._wants_checkpoints = False
         self._flushing = threading.Lock()
         self._retry_after = 0.0
@@ -280,11 +287,19 @@ class Journal:
         self._start_over()
         return None
 
-    def wait(self, waiting: Waiting) -> None:
-        """Have something told when all that was handed over is durable; with the lock held."""
-        if self._dispatcher.commit_by is None and self._has_patience:
-            self._dispatcher.commit_by = seconds() + PATIENCE
+    def wait(self, waiting: Waiting, patience: float = PATIENCE) -> None:
+        """Have something told when all that was handed over is durable; with the lock held.
+
+        Args:
+            waiting: is told
+            patience: seconds after which the commit closes at the latest
+
+        """
         self._waiting.append(waiting)
+        by = self._dispatcher.commit_by
+        if self._has_patience and (by is None or patience < self._patience):
+            by = min(by or math.inf, seconds() + patience)
+            self._dispatcher.commit_by, self._patience = by, patience
 
     def call_when_durable(self, call: Callable[[], None]) -> None:
         """Have something done when all that was handed over is durable, or gone."""
@@ -310,7 +325,7 @@ class Journal:
         with self.lock:
             is_over = self.is_over
             for work in () if is_over else works:
-                self.wait(work)
+                self.wait(work, work.patience)
                 outcome = self.lay(work.step)
                 if outcome is not None:
                     work.handed_over(outcome)
@@ -338,6 +353,14 @@ class Journal:
             or self.has_notes
             or self._wants_checkpoints
             or self._spoilt
+        )
+
+    @property
+    def is_nearly_due(self) -> bool:
+        """Whether the open commit is to close before more chains are begun."""
+        by = self._dispatcher.commit_by
+        return self._ahead.steps * 4 >= self._largest_commit * 3 or (
+            by is not None and seconds() >= by - self._patience / 2
         )
 
     def flush(self) -> bool:

@@ -74,7 +74,7 @@ class Moves:
         if actors and holds and (held := self._deviations.take("hold")) is not None:
             scheduler.held.append(actors.pop(held.which % len(actors)))
         moves = [_Move(partial(scheduler.give_turn, actor)) for actor in actors]
-        if engine.wants_commit:
+        if engine.wants_idle:
             moves.insert(0 if scheduler.is_commit_due else len(moves), _Move(self._commit))
         if engine.effects.is_ready:
             moves.append(_Move(self._run_effect))

@@ -132,7 +132,7 @@ class SimulatedAggregate(AggregateActor):
             # The command queue counts the one it sent, which will find nothing left to do.
             giver = self._given.giver
             assert isinstance(giver, CommandQueue)
-            giver.finished -= 1
+            giver.counts["commands"] -= 1
             giver.in_flight += 1
         super().settle(message, decision, outcome)
 
