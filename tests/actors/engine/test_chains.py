@@ -92,9 +92,12 @@ class Disk(LmdbStore):
 
 
 @pytest.fixture(autouse=True)
-def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No commit closes because time has passed."""
-    monkeypatch.setattr("procession.engine.journal.PATIENCE", 1_000.0)
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time by which commits close at the latest; it stands, unless a test moves it."""
+    time = [0.0]
+    for module in ("journal", "dispatcher"):
+        monkeypatch.setattr(f"procession.engine.{module}.seconds", lambda: time[0])
+    return time
 
 
 @contextmanager
@@ -551,12 +554,8 @@ def test_a_copy_of_the_disk_while_a_handler_is_blocked_goes_on_to_the_same_end(
 
 
 def test_an_ask_beside_many_slow_handlers_is_answered_before_they_are_through(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, now: list[float]
 ) -> None:
-    monkeypatch.setattr("procession.engine.journal.PATIENCE", 0.01)
-    now = [0.0]
-    for module in ("journal", "dispatcher"):
-        monkeypatch.setattr(f"procession.engine.{module}.seconds", lambda: now[0])
     through: list[int] = []
     many = 200
 
@@ -589,12 +588,8 @@ def test_an_ask_beside_many_slow_handlers_is_answered_before_they_are_through(
 
 
 def test_a_step_for_which_no_caller_waits_closes_no_commit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, now: list[float]
 ) -> None:
-    monkeypatch.setattr("procession.engine.journal.PATIENCE", 0.01)
-    now = [0.0]
-    for module in ("journal", "dispatcher"):
-        monkeypatch.setattr(f"procession.engine.{module}.seconds", lambda: now[0])
     domain = Domain("slow")
 
     @domain.register

@@ -13,7 +13,7 @@ import pytest
 
 from procession.core.decision import EMPTY
 from procession.engine import journal as module
-from procession.engine.journal import PAGE, PATIENCE, Journal, PendingWrite
+from procession.engine.journal import PAGE, PATIENCE, PATIENCE_OF_MANY, Journal, PendingWrite
 from procession.store import (
     Append,
     ClosedError,
@@ -398,6 +398,49 @@ def test_a_commit_closes_soon_after_a_step_for_which_a_caller_waits(
     bench.hand(event("a"))
     deadlines.append(bench.dispatcher.commit_by)
     assert deadlines == [None, 50 + PATIENCE, 50 + PATIENCE, None, now[0] + PATIENCE]
+
+
+def test_who_waits_for_one_step_has_the_commit_of_many_close_sooner(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [50.0]
+    monkeypatch.setattr(module, "seconds", lambda: now[0])
+    many = bench.work("many")
+    many.patience = PATIENCE_OF_MANY
+    bench.journal.add(many)
+    bench.dispatcher.give_turns()
+    deadlines = [bench.dispatcher.commit_by]
+    now[0] = 50.001
+    bench.add("one")
+    deadlines.append(bench.dispatcher.commit_by)
+    # And the other way round.
+    bench.journal.flush()
+    bench.add("one")
+    again = bench.work("many")
+    again.patience = PATIENCE_OF_MANY
+    bench.journal.add(again)
+    bench.dispatcher.give_turns()
+    deadlines.append(bench.dispatcher.commit_by)
+    assert deadlines == [50 + PATIENCE_OF_MANY, now[0] + PATIENCE, now[0] + PATIENCE]
+
+
+def test_no_more_chains_are_begun_when_the_commit_is_nearly_full_or_its_time_nearly_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [50.0]
+    monkeypatch.setattr(module, "seconds", lambda: now[0])
+    bench = Bench(largest_commit=4)
+    for name in "ab":
+        bench.hand(event(name))
+    nearly = [bench.journal.is_nearly_due]
+    bench.hand(event("c"))
+    nearly.append(bench.journal.is_nearly_due)
+    bench.journal.flush()
+    bench.add("d")
+    nearly.append(bench.journal.is_nearly_due)
+    now[0] += PATIENCE / 2
+    nearly.append(bench.journal.is_nearly_due)
+    assert nearly == [False, True, False, True]
 
 
 def test_a_simulation_has_no_deadline_that_a_clock_would_decide_about() -> None:

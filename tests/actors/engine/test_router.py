@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from procession import Domain, Event, Indexed, ProcessManager, handle
+from procession import Domain, Event, Indexed, ProcessManager, Runtime, handle
 from procession.core.ports import UNREADABLE
 from procession.engine.event_buffer import EventBuffer
 from procession.engine.router import PAGE, Router
 from procession.engine.services import Services
+from procession.messages.codec import dump
 from procession.model.plans import ProcessPlan
 from procession.model.registry import Registry
 from procession.store import EventRecord, StoreError
@@ -215,6 +216,12 @@ class World:
             self.buffer.start_over(durable)
             self.router.start_over(done_up_to)
 
+    @staticmethod
+    def packed(message: object) -> bytes:
+        """As an event is stored."""
+        assert isinstance(message, Event)
+        return dump(message)[0]
+
     @property
     def parked_positions(self) -> list[int]:
         """Where the events are that the router set aside."""
@@ -360,13 +367,33 @@ def test_others_have_their_turns_between_the_pages_of_an_event_for_many() -> Non
     assert world.turn() == [(2, "z")]
 
 
-def test_each_instance_has_a_message_of_its_own(world: World) -> None:
-    world.hand_over(Invoiced(["a", "b", "c"], "i"))
-    record = world.log[0]
-    record.message, record.data = None, b"\x82\xa8bookings\x93\xa1a\xa1b\xa1c\xa7invoice\xa1i"
+def test_an_event_that_was_read_for_many_is_said_to_be_shared(world: World) -> None:
+    world.hand_over(Invoiced(["a", "b", "c"], "i"), Invoiced(["d"], "i"))
+    for record in world.log:
+        record.data, record.message = world.packed(record.message), None
     world.turn()
-    events = {id(delivered.event) for delivered in world.delivered}
-    assert len(events) == 3
+    assert [one.is_shared for one in world.delivered] == [True, True, True, False]
+
+
+def test_what_one_instance_does_to_an_event_for_many_no_other_sees() -> None:
+    domain = Domain("copies")
+
+    @domain.register
+    class Greedy(ProcessManager):
+        seen: list[str] = []
+
+        @handle(Invoiced, start=True, correlate=lambda event: list(event.bookings))
+        def on_invoiced(self, event: Invoiced) -> None:
+            self.seen = list(event.bookings)
+            event.bookings.clear()
+
+    with Runtime.ephemeral(domain) as runtime:
+        runtime.publish(Invoiced(["a", "b", "c"], "i"), stream="hall::x-1")
+        runtime.settle(timeout=10)
+        for name in "abc":
+            view = runtime.get(Greedy, name)
+            assert view is not None
+            assert view.state["seen"] == ["a", "b", "c"]
 
 
 # Starting over
