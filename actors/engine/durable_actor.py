@@ -105,12 +105,11 @@ class DurableActor(PooledActor, Generic[M]):
     def start_over(self) -> None:
         """Forget what is not durable: the commit that it stood on was not kept.
 
-        Called with the journal's lock held. A message that no caller waits for comes again.
+        Called with the journal's lock and the dispatcher's held, in which callers send as well. A
+        message that no caller waits for comes again.
         """
         self.is_stale, self.is_paused = True, False
         self.envelopes[:] = [one for one in self.envelopes if one.reply is not None]
-        if self.envelopes:
-            self.wake()
 
     def pause(self, message: M) -> None:
         """Take a message back, and go on with it when all that was handed over is durable."""

@@ -154,7 +154,7 @@ class Journal:
         wake: makes a worker call `flush` soon
         published: called with events that were handed over, in order of position
         checkpoints: returns how far the routers and the feeds are
-        durable: called after each commit, when all who waited for it were told
+        durable: called after each commit, with the lock held, before those who wait are told
         start_over: called after a commit failed, with the lock held: all that is not durable is to
             be forgotten
 
@@ -284,7 +284,8 @@ class Journal:
         self.number += 1
         # It is told before more is tried, which may fail as well.
         self._dispatcher.is_commit_due = True
-        self._start_over()
+        if not self.is_over:
+            self._start_over()
         return None
 
     def wait(self, waiting: Waiting, patience: float = PATIENCE) -> None:
@@ -378,19 +379,28 @@ class Journal:
                 self._dispatcher.is_commit_due, self._dispatcher.commit_by = False, None
                 spoilt, self._spoilt = self._spoilt, []
                 error = self._close_commit()
-                if error is not None:
+                if self._was_abandoned():
+                    # It was closed while the disk did not answer, and all who wait were told.
+                    return False
+                self.number += 1
+                if error is None:
+                    # With the lock, since what comes behind is in the next commit.
+                    self._durable()
+                else:
                     self.generation += 1
                     self._start_over()
-                self.number += 1
             for why, gone in spoilt:
                 self._tell_failure(gone, why)
             if error is None:
                 for one in waiting:
                     one.durable()
-                self._durable()
             else:
                 self._tell_failure(waiting, error)
         return True
+
+    def _was_abandoned(self) -> bool:
+        """Whether nothing is written any more, which another thread decides meanwhile."""
+        return self.is_over
 
     def _close_commit(self) -> StoreError | None:
         steps = self._ahead.steps

@@ -140,9 +140,10 @@ class Residency:
     def start_over(self) -> None:
         """Have all actors forget what is not durable; called with the journal's lock held."""
         with self._lock:
-            awake = list(self._awake.values())
-        for actor in awake:
-            actor.start_over()
+            for actor in self._awake.values():
+                actor.start_over()
+                if actor.envelopes:
+                    self._dispatcher.schedule_locked(actor)
 
     def asleep(self, kind: str, names: Iterable[str]) -> list[str]:
         """Those of several actors of one kind that are not in memory."""
