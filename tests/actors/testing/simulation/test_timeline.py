@@ -5,7 +5,6 @@ from datetime import timedelta
 from procession.testing import Simulation
 from tests.actors.testing.simulation.selling import Place, shop, texts
 
-
 REFUSED = 2_000
 """A price that no account is charged, so that the timeout is not cancelled."""
 
