@@ -224,7 +224,10 @@ class OpenCommit(Reads):
 
     def _is_new(self, prefix: bytes) -> bool:
         key = prefix + FIRST
-        return self._known["ids"].get(key, b"") is None and key not in self._ids
+        is_new = self._known["ids"].get(key, b"") is None and key not in self._ids
+        if is_new:
+            self._heads[prefix] = 0
+        return is_new
 
     def last_position(self) -> int:
         return self.counters.position
@@ -419,7 +422,7 @@ class OpenCommit(Reads):
         """Whether a version is the newest behind a prefix."""
         head = self._heads.get(prefix)
         if head is None:
-            head = self._heads[prefix] = 0 if self._is_new(prefix) else self._last("ids", prefix)
+            head = 0 if self._is_new(prefix) else self._last("ids", prefix)
         return head == version
 
     def _refuse_ids(self, append: Append) -> Duplicate | IdTaken | None:

@@ -72,21 +72,20 @@ class DurableActor(PooledActor, Generic[M]):
 
     def take_turn(self) -> None:
         """Handle messages, at most `TURN`, for as long as this thread has the lead."""
-        envelopes = self.envelopes
+        envelopes, turns = self.envelopes, self.dispatcher.turns
         try:
             if envelopes and not (self.is_stale or self.is_paused):
                 self.on_receive(envelopes.pop(0))
             if envelopes:
-                self._handle_more()
+                self._handle_more(turns)
         finally:
             self.scheduled = False
             # Something may have come after the look and before the flag was cleared.
             if envelopes and not self.is_paused:
                 self.wake()
 
-    def _handle_more(self) -> None:
+    def _handle_more(self, turns: int) -> None:
         envelopes, dispatcher = self.envelopes, self.dispatcher
-        turns = dispatcher.turns
         left = TURN
         # Another thread that took over while a handler blocked this one gives turns as well.
         while envelopes and left and not self.is_paused and dispatcher.turns == turns:

@@ -57,13 +57,16 @@ class Recovery(PooledActor):
         """Bring as much as there is room for."""
         if self.is_closed:
             return
-        room = self._room
+        generation, room = self._journal.generation, self._room
         some = list(islice(self._left, room))
         self._is_over = len(some) < room
         for process, instance, message in some:
-            # What is left to a process manager that is not registered stays until it is.
-            if self._deliver(process, instance, message):
-                with self._journal.lock:
+            with self._journal.lock:
+                if generation != self._journal.generation:
+                    # A commit failed meanwhile, and it was begun again.
+                    return
+                # What is left to a process manager that is not registered stays until it is.
+                if self._deliver(process, instance, message):
                     self._in_hand += 1
 
     def done(self, message: InstanceMessage, decision: Decision) -> None:

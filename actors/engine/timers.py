@@ -132,8 +132,8 @@ class TimerService(PooledActor):
             return
         # Before the look, so that whatever is set meanwhile rings.
         self._next = NEVER
-        now = self._now()
-        self._bring_all(now)
+        generation, now = self._journal.generation, self._now()
+        self._bring_all(now, generation)
         beyond = (now + 1).to_bytes(8, "big")
         for upcoming in self._timers(beyond, NEVER):
             self._next = upcoming.due
@@ -143,7 +143,7 @@ class TimerService(PooledActor):
                 self._looks = True
             break
 
-    def _bring_all(self, now: int) -> None:
+    def _bring_all(self, now: int, generation: int) -> None:
         commands: list[TimerRecord] = []
         brought: set[tuple[str, str]] = set()
         for timer in self._due(now):
@@ -158,12 +158,17 @@ class TimerService(PooledActor):
                 self._looks = True
                 break
             brought.add(owner)
-            self._in_hand.add(_identity(timer))
             stimulus = RetryDue(timer) if timer.kind == "retry" else TimeoutDue(timer)
-            if not self._deliver(*owner, InstanceMessage(stimulus, self)):
-                # That of a process manager that is not registered stays until it is.
-                self._put_off.setdefault(owner, set()).add(_identity(timer))
-                self._in_hand.discard(_identity(timer))
+            with self._journal.lock:
+                if generation != self._journal.generation:
+                    # A commit failed meanwhile, and what is in inboxes and in hand was forgotten.
+                    self._looks = True
+                    return
+                self._in_hand.add(_identity(timer))
+                if not self._deliver(*owner, InstanceMessage(stimulus, self)):
+                    # That of a process manager that is not registered stays until it is.
+                    self._put_off.setdefault(owner, set()).add(_identity(timer))
+                    self._in_hand.discard(_identity(timer))
         for timer in sorted(commands, key=_in_order):
             self._release_command(timer)
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LmdbEngine", "Snapshot"]
 
+TICK = 10_000
+"""Microseconds that a file's time may be behind: it is that of the kernel's last tick."""
+
 PER_ROW = 1 << 12
 """Bytes that one row may take while a transaction changes the pages around it."""
 
@@ -46,7 +49,7 @@ class Snapshot(NamedTuple):
 
     @property
     def last_written(self) -> int:
-        return Path(self.env.path(), DATA_FILE).stat().st_mtime_ns // 1000
+        return Path(self.env.path(), DATA_FILE).stat().st_mtime_ns // 1000 + TICK
 
     def get(self, table: str, key: bytes) -> bytes | None:
         if not 0 < len(key) <= LONGEST_KEY:
