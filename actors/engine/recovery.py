@@ -63,7 +63,8 @@ class Recovery(PooledActor):
         for process, instance, message in some:
             with self._journal.lock:
                 if generation != self._journal.generation:
-                    # A commit failed meanwhile, and it was begun again.
+                    # A commit failed meanwhile; what was taken here may be of the new beginning.
+                    self.start_over()
                     return
                 # What is left to a process manager that is not registered stays until it is.
                 if self._deliver(process, instance, message):
