@@ -9,10 +9,9 @@ orders with one thread and without fsync, and repeatable to within a percent: ha
 seed, and what else the machine does is not counted. The caller hands over all orders at once: with
 pieces, how large the commits become depends on how the caller's thread and the runtime's take
 turns, and with it the figure, by some percent. Under valgrind the machine is fifty times slower,
-and its clock is not: the moment after which a commit closes for the sake of a caller who waits
-would come after a handful of steps, and each order would pay for many times the commits. So the
-runtime is given all the time that it wants. Without valgrind there is no figure, and the program
-says so.
+and its clock is not: the time after which a commit closes for the sake of a caller who waits would
+be over after a handful of steps, and each order would pay for many times the commits. So the clock
+by which commits close stands still. Without valgrind there is no figure, and the program says so.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 from procession import Runtime
-from procession.engine import journal
 
 from .measure import Figure, present, program, run
 from .three_step_order import measure_ceiling, order
@@ -37,8 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT = Path(__file__).parents[1]
-FOR_EVER = 86_400.0
-"""Seconds that a caller has patience."""
+CLOCK = "procession.engine.dispatcher.seconds"
+"""By which a commit closes at the latest."""
 
 COUNTED = re.compile(r"I\s+refs:\s+([\d,]+)")
 
@@ -94,8 +93,10 @@ def _carry_out(which: str, parent: str | None, orders: int) -> None:
         if which == "bare":
             measure_ceiling(Path(folder) / "bare", orders)
             return
-        journal.PATIENCE = FOR_EVER
-        with Runtime(folder, shop, durability="none", workers=1) as runtime:
+        with (
+            patch(CLOCK, lambda: 0.0),
+            Runtime(folder, shop, durability="none", workers=1) as runtime,
+        ):
             runtime.tell_many([order(number) for number in range(orders)])
             runtime.settle()
 

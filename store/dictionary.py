@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .errors import ClosedError
 from .layout.schema import TABLES
-from .storage_engine import COMMITTED
+from .storage_engine import KEPT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -99,7 +99,7 @@ class DictionaryEngine:
                 for key in gone:
                     if there.pop(key, None) is not None:
                         del keys[bisect_left(keys, key)]
-        return COMMITTED
+        return KEPT
 
     @contextmanager
     def snapshot(self) -> Iterator[EngineSnapshot]:

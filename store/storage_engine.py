@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-__all__ = ["COMMITTED", "EngineSnapshot", "Row", "StorageEngine", "Ticket"]
+__all__ = ["KEPT", "EngineSnapshot", "Row", "StorageEngine", "Ticket"]
 
 Row: TypeAlias = tuple[bytes, bytes]
 """A key and its value."""
@@ -37,7 +37,7 @@ class Ticket(Struct, frozen=True):
     error: StoreError | None = None
 
 
-COMMITTED = Ticket("committed")
+KEPT = Ticket("committed")
 
 
 class EngineSnapshot(Protocol):

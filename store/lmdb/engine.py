@@ -12,7 +12,7 @@ import lmdb
 
 from ..errors import DamagedStore, StoreError
 from ..layout.schema import APPENDED
-from ..storage_engine import COMMITTED, Ticket
+from ..storage_engine import KEPT, Ticket
 from .environment import DATA_FILE, Environment
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class LmdbEngine:
                 finally:
                     # Also of one that was interrupted, which may be there.
                     environment.shared_read.forget()
-                return COMMITTED
+                return KEPT
 
     def _write(
         self,
