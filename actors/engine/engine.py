@@ -399,8 +399,12 @@ class Engine:
         return self.wants_idle
 
     def _flush(self) -> bool:
-        if self.command_queue.has_new and not self.journal.is_nearly_due:
-            return self.command_queue.take_new()
+        if (
+            self.command_queue.has_new
+            and not self.journal.is_nearly_due
+            and self.command_queue.take_new()
+        ):
+            return True
         # Looked at last, when it is known what is durable.
         return self.journal.flush() or self.effect_feeds.look() or self._passivate_asked()
 
