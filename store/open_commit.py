@@ -7,6 +7,7 @@ out meanwhile never becomes a row.
 
 from __future__ import annotations
 
+import struct
 from bisect import bisect_left, insort
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from msgspec import Struct
 
 from .errors import StoreError
 from .identifiers import EVADES, event_id_at, place_of_event
-from .layout.frames import frame, number, pack, pack_checksum, unframe
+from .layout.frames import frame, no_number, number, pack, pack_checksum, unframe
 from .layout.keys import digest, numbered
 from .layout.schema import (
     BLOCKED,
@@ -423,6 +424,9 @@ class OpenCommit(Reads):
         head = self._heads.get(prefix)
         if head is None:
             head = 0 if self._is_new(prefix) else self._last("ids", prefix)
+        if version < 0:
+            # No key can have it, so it is no conflict that a step was quicker.
+            raise no_number(struct.error(f"version {version}"))
         return head == version
 
     def _refuse_ids(self, append: Append) -> Duplicate | IdTaken | None:
