@@ -58,7 +58,7 @@ from .records import (
     TimerRecord,
     TransitionRecord,
 )
-from .state_changes import Parts, Tail, added, change_between, parts_of, whole_of, with_head
+from .state_changes import PackedFields, Tail, added, change_between, with_head
 from .storage_engine import EngineSnapshot, StorageEngine, Ticket
 from .store import Store
 from .verify.inspecting import StoreFinding
@@ -91,8 +91,8 @@ __all__ = [
     "LockedStore",
     "NameKind",
     "Outcome",
+    "PackedFields",
     "ParkedRecord",
-    "Parts",
     "ProcessionError",
     "ReadOnlyStore",
     "Reads",
@@ -121,13 +121,11 @@ __all__ = [
     "event_id_at",
     "id_in_stream",
     "is_issued_by",
-    "parts_of",
     "place_of_event",
     "place_of_issue",
     "transition_id_at",
     "upgrade",
     "verify",
     "verify_open",
-    "whole_of",
     "with_head",
 ]

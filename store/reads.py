@@ -32,7 +32,7 @@ from .layout.schema import (
     transitions_key,
 )
 from .records import Block, CommandResult
-from .state_changes import Misfit, apply_change, parts_of
+from .state_changes import Misfit, PackedFields, apply_change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -227,18 +227,18 @@ class Reads:
             prefix = transitions_key(process, instance)
             rows = self._page("ids", prefix, first.base - 1, first.version - first.base)
             before = self._pointed_at("transitions", rows, slice(3), owner, transition_from_row)
-        state, parts, weight = b"", None, 0
+        state, fields, weight = b"", None, 0
         for one in before + found:
             if not one.base:
-                state, parts, weight = one.state, None, 0
+                state, fields, weight = one.state, None, 0
                 continue
             try:
-                parts, whole = apply_change(parts or parts_of(state), one.state)
+                fields = apply_change(fields or PackedFields.of(state), one.state)
             except Misfit as error:
                 key = transitions_key(process, instance) + number(one.version)
                 raise corrupt("ids", key, f"is of a state that cannot be read: {error}") from error
             weight += len(one.state)
-            one.change, one.state, one.weight = one.state, whole, weight
+            one.change, one.state, one.weight = one.state, fields.whole(), weight
         return found
 
     def scan_instances(

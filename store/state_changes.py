@@ -9,24 +9,19 @@ that it leads to; made on any other state it is refused.
 from __future__ import annotations
 
 import zlib
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import msgspec
 
 __all__ = [
     "Misfit",
-    "Parts",
+    "PackedFields",
     "Tail",
     "added",
     "apply_change",
     "change_between",
-    "parts_of",
-    "whole_of",
     "with_head",
 ]
-
-Parts: TypeAlias = dict[str, bytes]
-"""The packed fields of a state, by name."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _split = msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode
@@ -45,7 +40,7 @@ class _Change(msgspec.Struct, array_like=True):
     """As it is stored: the checksum of the new state, fields that are others, and additions."""
 
     checksum: int
-    others: Parts
+    others: dict[str, bytes]
     added: dict[str, tuple[int, bytes]]
 
 
@@ -60,22 +55,45 @@ class Tail(NamedTuple):
     packed: bytes
 
 
-def parts_of(packed: bytes) -> Parts:
-    """The fields of a packed state.
+class PackedFields(NamedTuple):
+    """A packed state, field by field.
 
-    Raises:
-        Misfit: it is none
+    Attributes:
+        parts: each field's bytes
+        sums: the checksum of each field's contents, without what says how many there are, so that
+            what is added goes on from it
 
     """
-    try:
-        return {name: bytes(raw) for name, raw in _split(packed).items()}
-    except msgspec.DecodeError as error:
-        raise Misfit(f"it is no state: {error}") from error
 
+    parts: dict[str, bytes]
+    sums: dict[str, int]
 
-def whole_of(parts: Parts) -> bytes:
-    """A packed state, of its fields."""
-    return _encode({name: msgspec.Raw(part) for name, part in parts.items()})
+    @classmethod
+    def of(cls, packed: bytes) -> PackedFields:
+        """The fields of a packed state.
+
+        Raises:
+            Misfit: it is none
+
+        """
+        try:
+            parts = {name: bytes(raw) for name, raw in _split(packed).items()}
+        except msgspec.DecodeError as error:
+            raise Misfit(f"it is no state: {error}") from error
+        return cls(parts, {name: _sum(part) for name, part in parts.items()})
+
+    def whole(self) -> bytes:
+        """The packed state."""
+        return _encode({name: msgspec.Raw(part) for name, part in self.parts.items()})
+
+    def checksum(self) -> int:
+        """Of all that the state says."""
+        total = 0
+        for name, part in self.parts.items():
+            kind, count, _ = _head(part)
+            said = f"{name}\0{kind}{count}\0{self.sums[name]}\0"
+            total = zlib.crc32(said.encode(), total)
+        return total
 
 
 def added(before: bytes, after: bytes) -> Tail | None:
@@ -90,32 +108,40 @@ def added(before: bytes, after: bytes) -> Tail | None:
     return Tail(kind, count_after - count, after[start_after + len(body) :])
 
 
-def change_between(before: Parts, after: Parts, whole: bytes) -> bytes | None:
-    """What leads from one state to another; None if they have other fields.
+def change_between(
+    before: PackedFields, parts: dict[str, bytes]
+) -> tuple[bytes | None, PackedFields]:
+    """What leads from one state to another.
 
     Args:
-        before: the fields of the one
-        after: the fields of the other
-        whole: the other, packed
+        before: the one
+        parts: the fields of the other
+
+    Returns:
+        the change, or None if the states have other fields; and the other state
 
     """
-    if before.keys() != after.keys():
-        return None
-    others: Parts = {}
+    if before.parts.keys() != parts.keys():
+        return None, PackedFields(parts, {name: _sum(part) for name, part in parts.items()})
+    others: dict[str, bytes] = {}
     tails: dict[str, tuple[int, bytes]] = {}
-    for name, part in after.items():
-        if part == before[name]:
+    sums = dict(before.sums)
+    for name, part in parts.items():
+        if part == before.parts[name]:
             continue
-        tail = added(before[name], part)
+        tail = added(before.parts[name], part)
         if tail is None:
             others[name] = part
+            sums[name] = _sum(part)
         else:
             tails[name] = tail.elements, tail.packed
-    return _encode(_Change(zlib.crc32(whole), others, tails))
+            sums[name] = zlib.crc32(tail.packed, sums[name])
+    after = PackedFields(parts, sums)
+    return _encode(_Change(after.checksum(), others, tails)), after
 
 
-def apply_change(before: Parts, change: bytes) -> tuple[Parts, bytes]:
-    """The state that a change leads to, as its fields and packed.
+def apply_change(before: PackedFields, change: bytes) -> PackedFields:
+    """The state that a change leads to.
 
     Raises:
         Misfit: it is no change, or one of another state
@@ -125,16 +151,23 @@ def apply_change(before: Parts, change: bytes) -> tuple[Parts, bytes]:
         said = _decode(change)
     except msgspec.DecodeError as error:
         raise Misfit(f"it is no change of a state: {error}") from error
-    after = before | said.others
+    parts = before.parts | said.others
+    sums = before.sums | {name: _sum(part) for name, part in said.others.items()}
     for name, (count, packed) in said.added.items():
-        kind, there, start = _head(before.get(name, b""))
+        part = before.parts.get(name, b"")
+        kind, there, start = _head(part)
         if not kind:
             raise Misfit(f"nothing can be added to the field {name!r}")
-        after[name] = with_head(kind, there + count, before[name][start:] + packed)
-    whole = whole_of(after)
-    if zlib.crc32(whole) != said.checksum:
+        parts[name] = with_head(kind, there + count, part[start:] + packed)
+        sums[name] = zlib.crc32(packed, sums[name])
+    after = PackedFields(parts, sums)
+    if after.checksum() != said.checksum:
         raise Misfit("it was made on another state: the one that it stands on was changed")
-    return after, whole
+    return after
+
+
+def _sum(part: bytes) -> int:
+    return zlib.crc32(memoryview(part)[_head(part)[2] :])
 
 
 def with_head(kind: str, count: int, body: bytes) -> bytes:

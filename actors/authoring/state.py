@@ -23,7 +23,7 @@ from uuid import UUID
 from ..errors import DefinitionError, InvalidMessage
 from ..messages.codec import Codec, differ
 from ..messages.identifiers import id_of
-from ..store import Parts, Tail, added, parts_of, with_head
+from ..store import PackedFields, Tail, added, with_head
 
 __all__ = ["LARGE", "Indexed", "StateType"]
 
@@ -102,7 +102,7 @@ class StateType:
         values.update(back)
         return packed
 
-    def dump_parts(self, values: dict[str, Any], before: Parts) -> Parts:
+    def dump_parts(self, values: dict[str, Any], before: PackedFields) -> dict[str, bytes]:
         """As `dump`, field by field, for a state that is large and grows.
 
         Of a list or a mapping that was only added to, what was added is read back; what is before
@@ -114,10 +114,12 @@ class StateType:
 
         """
         try:
-            return {name: self._dump_part(values, name, before.get(name, b"")) for name in values}
+            return {
+                name: self._dump_part(values, name, before.parts.get(name, b"")) for name in values
+            }
         except (InvalidMessage, KeyError):
             # The whole of it says better what does not fit.
-            return parts_of(self.dump(values))
+            return PackedFields.of(self.dump(values)).parts
 
     def _dump_part(self, values: dict[str, Any], name: str, before: bytes) -> bytes:
         codec, value = self._codec_of(name), values[name]

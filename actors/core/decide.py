@@ -18,7 +18,7 @@ from ..errors import AlreadyStarted, EarlyEvent
 from ..messages.codec import codecs
 from ..store import (
     CommandRecord,
-    Parts,
+    PackedFields,
     RefusalRecord,
     Step,
     StepExtras,
@@ -26,8 +26,6 @@ from ..store import (
     TransitionRecord,
     change_between,
     is_issued_by,
-    parts_of,
-    whole_of,
 )
 from .cycles import SAMPLE, refuse_cycle
 from .decision import EMPTY, Decision
@@ -348,15 +346,12 @@ def _transition(
     instance, correlation_id, now = before.instance, cause.correlation_id, stimulus.now
     is_complete = handler.end or unit.complete or definition.stateless
     version = before.version + 1
-    parts: Parts | None = None
+    packed: PackedFields | None = None
     change: bytes | None = None
     if len(before.fields) < LARGE:
         fields = definition.state.dump(process.__dict__)
     else:
-        known = before.parts or parts_of(before.fields)
-        parts = definition.state.dump_parts(process.__dict__, known)
-        fields = whole_of(parts)
-        change = _change(plan, before, known, parts, fields)
+        fields, change, packed = _dump_large(plan, before, process)
     commands: list[tuple[str, str, bytes]] = []
     queued: list[CommandRecord] = []
     extras: StepExtras | None = None
@@ -418,7 +413,7 @@ def _transition(
         None if is_complete else process,
         0 if change is None else before.base or before.version,
         0 if change is None else before.weight + len(change),
-        parts,
+        packed,
     )
     if definition.state.indexed:
         state.indexed = definition.state.keys_of(process.__dict__)
@@ -447,22 +442,25 @@ def _transition(
     return Step(None, name, instance, transition, queued, extras=extras)
 
 
-def _change(
-    plan: ProcessPlan, before: ProcessState, known: Parts, parts: Parts, fields: bytes
-) -> bytes | None:
-    """What is stored in the place of the whole state; None if that is to be stored."""
+def _dump_large(
+    plan: ProcessPlan, before: ProcessState, process: ProcessManager
+) -> tuple[bytes, bytes | None, PackedFields]:
+    """A large state, packed, and what is stored in its place; None if the whole is to be stored."""
+    state = plan.definition.state
+    known = before.packed or PackedFields.of(before.fields)
+    change, packed = change_between(known, state.dump_parts(process.__dict__, known))
+    fields = packed.whole()
     base = before.base or before.version
     if (
-        before.is_complete
+        change is None
+        or before.is_complete
         or before.fields_version != plan.definition.state_version
         or before.version + 1 - base >= FARTHEST
-    ):
-        return None
-    change = change_between(known, parts, fields)
-    if change is None or before.weight + len(change) >= len(fields):
         # To read the changes would cost more than to have written the state.
-        return None
-    return change
+        or before.weight + len(change) >= len(fields)
+    ):
+        return fields, None, packed
+    return fields, change, packed
 
 
 def _still_held(

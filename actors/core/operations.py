@@ -97,7 +97,7 @@ def _recorded(
     """A transition that no handler made; `told` is its handler, cause and note."""
     handler, cause, note = told
     # Stored whole, so that what follows may stand on it.
-    state = replace(state, version=state.version + 1, process=None, base=0, weight=0, parts=None)
+    state = replace(state, version=state.version + 1, process=None, base=0, weight=0, packed=None)
     transition = TransitionRecord(
         state.version,
         now,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from ..authoring.process_manager import ProcessManager
-from ..store import Block, Parts
+from ..store import Block, PackedFields
 
 if TYPE_CHECKING:
     from ..model.process_definition import ProcessDefinition
@@ -36,7 +36,7 @@ class ProcessState(Struct, gc=False):
         process: the object that the fields were packed from; None when it is to be made anew
         base: the version whose state is stored whole, if the newest is stored as a change
         weight: bytes of the changes since that one
-        parts: the fields one by one, of a large state that is at hand
+        packed: the fields one by one, of a large state that is at hand
 
     """
 
@@ -56,7 +56,7 @@ class ProcessState(Struct, gc=False):
     process: ProcessManager | None = None
     base: int = 0
     weight: int = 0
-    parts: Parts | None = None
+    packed: PackedFields | None = None
 
     @classmethod
     def after(

@@ -6,8 +6,6 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-import msgspec
-
 from ..errors import DamagedStore
 from ..identifiers import place_of_event, place_of_issue
 from ..layout.frames import number
@@ -23,12 +21,11 @@ from ..layout.schema import (
     transitions_key,
 )
 from ..records import NameKind
-from ..state_changes import Misfit, apply_change, parts_of
+from ..state_changes import Misfit, PackedFields, apply_change
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..state_changes import Parts
     from ..storage_engine import EngineSnapshot
 
 __all__ = ["DamagedRow", "Enough", "Inspection", "States", "StoreFinding"]
@@ -64,7 +61,7 @@ class States:
     def __init__(self) -> None:
         self._version = 0
         self._state = b""
-        self._parts: Parts | None = None
+        self._fields: PackedFields | None = None
 
     def after(self, row: TransitionRow) -> bytes:
         """The state after the next transition.
@@ -74,16 +71,13 @@ class States:
 
         """
         if not row.base:
-            self._version, self._state, self._parts = row.version, row.state, None
+            self._version, self._state, self._fields = row.version, row.state, None
             return row.state
         if row.base != self._version:
             raise Misfit(f"it stands on version {row.base}, which is not the last whole one")
-        try:
-            before = self._parts if self._parts is not None else parts_of(self._state)
-        except msgspec.DecodeError as error:
-            raise Misfit(f"the one that it stands on is no map: {error}") from error
-        self._parts, whole = apply_change(before, row.state)
-        return whole
+        before = self._fields or PackedFields.of(self._state)
+        self._fields = apply_change(before, row.state)
+        return self._fields.whole()
 
 
 class Inspection:

@@ -21,6 +21,7 @@ from procession.store import (
     Committed,
     EventRecord,
     LmdbStore,
+    PackedFields,
     ParkedRecord,
     RefusalRecord,
     Step,
@@ -28,7 +29,6 @@ from procession.store import (
     TimerRecord,
     TransitionRecord,
     change_between,
-    parts_of,
 )
 from procession.store.layout.schema import TABLES
 
@@ -132,17 +132,19 @@ def test_the_files_are_those_of_the_page(tmp_path: Path) -> None:
 def changed() -> bytes:
     """What leads from one state to another."""
     before, after = ({"key": key, "items": items} for key, items in (("a", [1]), ("b", [1, 2])))
-    whole: bytes = msgpack.packb(after)
-    change = change_between(parts_of(msgpack.packb(before)), parts_of(whole), whole)
+    fields = [PackedFields.of(msgpack.packb(state)) for state in (before, after)]
+    change, _ = change_between(fields[0], fields[1].parts)
     assert change is not None
     return change
 
 
 def test_a_change_of_a_state_is_that_of_the_page() -> None:
-    whole = msgpack.packb({"key": "b", "items": [1, 2]})
     added = {"items": [1, msgpack.packb(2)]}
     others = {"key": msgpack.packb("b")}
-    assert msgpack.unpackb(changed()) == [zlib.crc32(whole), others, added]
+    # Of a text all of it is contents; of an array, what follows its head.
+    key, items = zlib.crc32(msgpack.packb("b")), zlib.crc32(b"\x01\x02")
+    checksum = zlib.crc32(f"key\0000\0{key}\0items\0array2\0{items}\0".encode())
+    assert msgpack.unpackb(changed()) == [checksum, others, added]
 
 
 def event_of(stream: str) -> EventRecord:

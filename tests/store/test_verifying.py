@@ -22,6 +22,7 @@ from procession.store import (
     DictionaryEngine,
     EventRecord,
     LmdbStore,
+    PackedFields,
     ParkedRecord,
     RefusalRecord,
     Step,
@@ -33,7 +34,6 @@ from procession.store import (
     TransitionRecord,
     UnknownFormat,
     change_between,
-    parts_of,
     verify,
     verify_open,
 )
@@ -925,7 +925,8 @@ def growing(store: Store) -> list[Step]:
         transition = step.transition
         assert transition is not None
         transition.state, transition.base = whole, 1
-        transition.change = change_between(parts_of(msgpack.packb(before)), parts_of(whole), whole)
+        known, made = PackedFields.of(msgpack.packb(before)), PackedFields.of(whole)
+        transition.change, _ = change_between(known, made.parts)
         assert transition.change is not None
         steps.append(step)
         before = after
