@@ -50,6 +50,8 @@ class Run:
     """What one run came to."""
 
     seconds: float = 0.0
+    cpu: float = 0.0
+    """Seconds of the processor, without looking whether all is complete."""
     complete: int = 0
     points: list[tuple[int, float, int]] = field(default_factory=list)
     """Orders so far, seconds since the beginning, anonymous bytes."""
@@ -99,7 +101,7 @@ def measure(folder: Path, orders: int) -> Run:
             if found >= len(run.points) * stride:
                 run.points.append((found, now - began, resident().anonymous))
 
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         for start in range(0, orders, TOGETHER):
             end = min(start + TOGETHER, orders)
             runtime.tell_many([order(number) for number in range(start, end)])
@@ -107,6 +109,7 @@ def measure(folder: Path, orders: int) -> Run:
                 note(*passed)
         runtime.settle()
         run.seconds = time.perf_counter() - began
+        run.cpu = time.process_time() - cpu
         run.points.append((done(), run.seconds, resident().anonymous))
         run.complete = sum(
             1
@@ -117,7 +120,7 @@ def measure(folder: Path, orders: int) -> Run:
     return run
 
 
-def figures(orders: int, ceiling: float, run: Run) -> list[Figure]:
+def figures(orders: int, ceiling: float, ceiling_cpu: float, run: Run) -> list[Figure]:
     tenth = orders / 10
     first = tenth / run.seconds_at(tenth)
     last = tenth / (run.seconds - run.seconds_at(9 * tenth))
@@ -134,6 +137,18 @@ def figures(orders: int, ceiling: float, run: Run) -> list[Figure]:
                 "complete": run.complete,
                 "orders_per_s": round(orders / run.seconds),
                 "ceiling_orders_per_s": round(ceiling),
+            },
+        ),
+        Figure(
+            row=1,
+            what="what the bare loop has the processor do for an order, against ours",
+            value=round(ceiling_cpu / run.cpu, 3),
+            unit="times",
+            reach=0.5,
+            better="at least",
+            details={
+                "cpu_us_per_order": round(run.cpu / orders * 1e6, 1),
+                "ceiling_cpu_us_per_order": round(ceiling_cpu / orders * 1e6, 1),
             },
         ),
         Figure(
@@ -161,17 +176,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--orders", type=int, default=20_000, help="how many orders to carry out")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        before = time.process_time()
         ceiling = measure_ceiling(Path(folder, "ceiling"), options.orders)
+        ceiling_cpu = time.process_time() - before
         run = measure(Path(folder, "store"), options.orders)
     rate = options.orders / run.seconds
     present(
-        figures(options.orders, ceiling, run),
+        figures(options.orders, ceiling, ceiling_cpu, run),
         as_json=options.json,
         orders=options.orders,
         complete=run.complete,
         orders_per_s=round(rate),
         ceiling_orders_per_s=round(ceiling),
         ratio=round(rate / ceiling, 3),
+        cpu_ratio=round(ceiling_cpu / run.cpu, 3),
         cores=os.cpu_count(),
     )
 
