@@ -121,8 +121,8 @@ class OpenCommit(Reads):
         self._known: dict[str, dict[bytes, bytes | None]] = {table: {} for table in TABLES}
         # The keys that change, in order, of tables that are read in ranges.
         self._sorted: dict[str, list[bytes]] = {table: [] for table in TABLES}
-        # Keys of rows that are written here for the first time: if they go again, nothing is left.
-        self._fresh: set[tuple[str, bytes]] = set()
+        # Keys of rows that go, or went and came again.
+        self._gone: set[tuple[str, bytes]] = set()
         # Commands that were issued and not carried out yet, by sequence. Most never become rows.
         self._queued: dict[int, CommandRecord] = {}
         self._log = self._changes["log"]
@@ -229,6 +229,17 @@ class OpenCommit(Reads):
         if is_new:
             self._heads[prefix] = 0
         return is_new
+
+    def last_transition(self, process: str, instance: str) -> TransitionRecord | None:
+        prefix = transitions_key(process, instance)
+        if self._is_new(prefix):
+            return None
+        rows = self._engine.range("ids", prefix, prefix + number(HIGHEST), 1, backwards=True)
+        if not rows or prefix + number(numbered(rows[0][0]) + 1) in self._ids:
+            # What was handed over is newer.
+            return super().last_transition(process, instance)
+        self._heads[prefix] = numbered(rows[0][0])
+        return self._transitions_at(process, instance, rows)[0]
 
     def last_position(self) -> int:
         return self.counters.position
@@ -399,23 +410,26 @@ class OpenCommit(Reads):
     def _set(self, table: str, key: bytes, row: Any) -> None:
         """As `_put`, for a row that may go again, in a table that is read in ranges."""
         if key not in self._changes[table]:
-            if self._get(table, key) is None:
-                self._fresh.add((table, key))
             insort(self._sorted[table], key)
         self._put(table, key, row)
 
     def _delete(self, table: str, key: bytes) -> None:
         changes = self._changes[table]
-        self._known[table][key] = None
-        if (table, key) in self._fresh:
-            self._fresh.discard((table, key))
+        if (
+            changes.get(key) is not None
+            and (table, key) not in self._gone
+            and self._engine.get_many(((table, key),))[0] is None
+        ):
+            # It was written here for the first time, and nothing is left of it.
             del changes[key]
             order = self._sorted[table]
             del order[bisect_left(order, key)]
-            return
-        if key not in changes:
-            insort(self._sorted[table], key)
-        changes[key] = None
+        else:
+            if key not in changes:
+                insort(self._sorted[table], key)
+            changes[key] = None
+            self._gone.add((table, key))
+        self._known[table][key] = None
 
     # What a step expects
 
@@ -572,9 +586,7 @@ class OpenCommit(Reads):
         for table, key in _taken(step, extras):
             self._delete(table, key)
         for timer in extras.cancel:
-            key = timer_key(timer)
-            if self._get("timers", key) is not None:
-                self._delete("timers", key)
+            self._delete("timers", timer_key(timer))
         for timer in extras.timers:
             self._set("timers", timer_key(timer), timer_to_row(timer))
             self._names.add_process(timer.process)
@@ -628,9 +640,7 @@ class OpenCommit(Reads):
     def _learn(self, step: Step, field: str, old: str | None, new: str | None) -> None:
         instance = step.instance.encode()
         if old is not None:
-            key = digest(step.process, field, old) + instance
-            if self._get("index", key) is not None:
-                self._delete("index", key)
+            self._delete("index", digest(step.process, field, old) + instance)
         if new is not None:
             self._set("index", digest(step.process, field, new) + instance, 0)
 
