@@ -62,11 +62,21 @@ def peers(results: Mapping[str, Any]) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- |"
     ours = results["ours"]
     yield f"| Procession | LMDB, fsync | {said(ours['orders'])} | {said(ours['orders_per_s'])} | |"
+    for alone in _alone(results):
+        yield f"| Procession, orders that come one by one | LMDB, fsync | 1 | {said(alone)} | |"
     for one in results["peers"]:
         yield (
             f"| {one['system']} {one['version']} | {one['store']} | {said(one['orders'])} "
             f"| {said(one['orders_per_s'])} | {said(one['ratio_of_ours'])} times |"
         )
+
+
+def _alone(results: Mapping[str, Any]) -> Iterator[int]:
+    """Orders a second when each comes when the one before is complete, if that was measured."""
+    for figure in results.get("rows", {}).get("22", {}).get("figures", ()):
+        if "order_ms" in figure["details"]:
+            yield round(1_000 / figure["details"]["order_ms"])
+            return
 
 
 def steps(results: Mapping[str, Any]) -> Iterator[str]:
