@@ -60,7 +60,7 @@ class Simulation:
         program: what comes from outside when `step` or `run` let it come, as for `explore`
         seed: a number for a run of its own, or a word that `explore` gave; without one, the
             ordinary run
-        faults: what a number as a seed may let happen: ``"order"`` (turns held back and swapped),
+        faults: what a number as a seed may let happen: ``"order"`` (turns held back, swapped and overtaken, commits cut),
             ``"time"`` (the clock moves on while things are in flight), ``"crash"``, ``"commit"``
             (one fails), ``"handler"`` (one fails), ``"duplicate"`` (things are brought again),
             ``"sleep"`` (idle actors leave memory)
@@ -209,6 +209,8 @@ class Simulation:
                 the next one; ``"commit_fails"``; ``"fails_before"`` or ``"fails_after"``, the next
                 handler; ``"repeat_event"``, ``"repeat_command"`` or ``"repeat_outside"``, one
                 that came of late; ``"turn"``, ``"hold"``, ``"arrival"``: the turn of another;
+                ``"cut"``: the open commit closes before the chains are at their ends;
+                ``"overtake"``: others run between a handler and the hand-over of its step;
                 ``"time"``: the clock moves to what is due next; ``"sleep"``: idle actors leave
                 memory
             which: where there are several
