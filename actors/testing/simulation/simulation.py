@@ -60,8 +60,8 @@ class Simulation:
         program: what comes from outside when `step` or `run` let it come, as for `explore`
         seed: a number for a run of its own, or a word that `explore` gave; without one, the
             ordinary run
-        faults: what a number as a seed may let happen: ``"order"`` (turns held back, swapped and overtaken, commits cut),
-            ``"time"`` (the clock moves on while things are in flight), ``"crash"``, ``"commit"``
+        faults: what a number as a seed may let happen: ``"order"`` (turns held back,
+            swapped and overtaken, commits cut), ``"time"`` (the clock moves on while things are in flight), ``"crash"``, ``"commit"``
             (one fails), ``"handler"`` (one fails), ``"duplicate"`` (things are brought again),
             ``"sleep"`` (idle actors leave memory)
         start: the clock's first time, with a zone; without one, the start of the year 2000
