@@ -61,9 +61,9 @@ class Simulation:
         seed: a number for a run of its own, or a word that `explore` gave; without one, the
             ordinary run
         faults: what a number as a seed may let happen: ``"order"`` (turns held back,
-            swapped and overtaken, commits cut), ``"time"`` (the clock moves on while things are in flight), ``"crash"``, ``"commit"``
-            (one fails), ``"handler"`` (one fails), ``"duplicate"`` (things are brought again),
-            ``"sleep"`` (idle actors leave memory)
+            swapped and overtaken, commits cut), ``"time"`` (the clock moves on while things are in
+            flight), ``"crash"``, ``"commit"`` (one fails), ``"handler"`` (one fails),
+            ``"duplicate"`` (things are brought again), ``"sleep"`` (idle actors leave memory)
         start: the clock's first time, with a zone; without one, the start of the year 2000
         stream: of the events in the program that name none
         options: as for `Runtime`: `max_awake`, `idle_timeout`, `max_in_flight`,
