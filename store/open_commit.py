@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Counters", "OpenCommit"]
 
-HEADS_KEPT = 16_384
+HEADS_KEPT = 8_192
 """Newest versions that are remembered from one commit to the next, at most."""
 
 INDEXED = 64
