@@ -189,7 +189,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         orders_per_s=round(rate),
         ceiling_orders_per_s=round(ceiling),
         ratio=round(rate / ceiling, 3),
-        cpu_ratio=round(ceiling_cpu / run.cpu, 3),
         cores=os.cpu_count(),
     )
 
