@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from .records import (
         Append,
         CommandRecord,
+        CommandResult,
         EventRecord,
         NameKind,
         Outcome,
@@ -339,30 +340,39 @@ class OpenCommit(Reads):
 
     def hand_over(self, step: Step) -> Outcome:
         """Check what the step expects, then lay it in whole; as `Store.hand_over`."""
-        take, transition, append = step.take, step.transition, step.append
-        if step.command_id is not None and (
-            self._get("command_ids", step.command_id.encode()) is not None
-        ):
-            return Duplicate(result=self.result_of(step.command_id))
+        take, command_id = step.take, step.command_id
+        append, transition = step.append, step.transition
+        if command_id is not None and self._get("command_ids", command_id.encode()) is not None:
+            return Duplicate(result=self.result_of(command_id))
         if take and take not in self._queued and self._get("queue", number(take)) is None:
             return Duplicate()
         is_rare = step.extras is not None or step.park is not None or step.wait
+        heads = self._heads
         refusal: Outcome | None = None
         if append is not None:
             prefix = stream_key(append.stream)
             if append.unique:
                 refusal = self._refuse_ids(append)
             version = append.expected
-            if version is not None and refusal is None and not self._is_at(prefix, version):
+            if (
+                version is not None
+                and heads.get(prefix) != version
+                and refusal is None
+                and not self._is_at(prefix, version)
+            ):
                 refusal = Conflict(f"stream {append.stream!r} is not at version {version}")
         if is_rare and refusal is None:
             refusal = self._refuse_rare(step)
-        if transition is not None and refusal is None:
+        if transition is not None:
             own_prefix = transitions_key(step.process, step.instance)
-            if not self._is_at(own_prefix, transition.version - 1):
+            version = transition.version - 1
+            if (
+                heads.get(own_prefix) != version
+                and refusal is None
+                and not self._is_at(own_prefix, version)
+            ):
                 refusal = Conflict(
-                    f"instance {step.instance!r} of {step.process} is not at version "
-                    f"{transition.version - 1}"
+                    f"instance {step.instance!r} of {step.process} is not at version {version}"
                 )
         if refusal is not None:
             return refusal
@@ -376,8 +386,8 @@ class OpenCommit(Reads):
                 self._write_events(append, prefix)
             if step.enqueue:
                 self._enqueue(step.enqueue)
-            if step.result is not None:
-                self._write_result(step)
+            if command_id is not None and step.result is not None:
+                self._write_result(command_id, step.result, append)
             if is_rare:
                 self._write_rare(step)
         except BaseException:
@@ -561,15 +571,12 @@ class OpenCommit(Reads):
             if command.type not in self._known_commands:
                 self._names.add("command", command.type)
 
-    def _write_result(self, step: Step) -> None:
-        result, append = step.result, step.append
-        assert result is not None
-        assert step.command_id is not None
+    def _write_result(self, command_id: str, result: CommandResult, append: Append | None) -> None:
         if append is not None and append.events:
             result.first_position = append.events[0].position
             result.events = len(append.events)
         row = (result.first_position, result.events, result.refusal)
-        self._put("command_ids", step.command_id.encode(), row)
+        self._put("command_ids", command_id.encode(), row)
 
     def _write_parked(self, parked: ParkedRecord) -> None:
         self.counters.parked += 1

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from msgspec import Struct
+
 from .decorators import refuse_keywords
 from .state import StateType
 
 __all__ = ["Aggregate", "Own", "state_type_of"]
 
 
-class Own:
-    """What an aggregate has besides its state."""
+class Own(Struct, gc=False):
+    """What an aggregate has besides its state.
 
-    __slots__ = ("applying", "id", "snapshot", "snapshot_size", "version", "weight")
+    `snapshot` is the version of the newest snapshot that fits the class, `snapshot_size` its bytes,
+    and `weight` those of the events since.
+    """
 
-    def __init__(self, id: str) -> None:  # noqa: A002 - as the public word
-        self.id = id
-        self.version = 0
-        # The version of the newest snapshot that fits the class.
-        self.snapshot = 0
-        # Its bytes, and those of the events since.
-        self.snapshot_size = 0
-        self.weight = 0
-        self.applying = False
+    id: str
+    version: int = 0
+    snapshot: int = 0
+    snapshot_size: int = 0
+    weight: int = 0
+    applying: bool = False
 
 
 class Aggregate:

@@ -7,19 +7,21 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from msgspec import Struct
+
 from ..clock import LATEST, to_micros
 from ..errors import DefinitionError, InvalidMessage, shown
 from ..messages.codec import dump
 from ..messages.types import Command
 from ..store import command_id_at
+from .cause import Cause
+from .context import Context
 from .decorators import handlers_of, refuse_keywords
 from .state import StateType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .cause import Cause
-    from .context import Context
     from .decorators import Correlate
     from .retry import Decision, Retry
 
@@ -43,41 +45,26 @@ class SkippedWhileRefreshing(Exception):
     """Leaves a handler; raised by `skip_refreshing`."""
 
 
-class UnitOfWork:
+class UnitOfWork(Struct, gc=False):
     """What an instance has besides its state: who it is, and what the step in hand made.
 
-    `issued` holds commands by id, with what `dump` says and the time they are due, 0 for at once;
-    `timers` what is set, by name, with None for what is cancelled. `effect` names the after-effect
-    that runs, if one does.
+    `cause` is what is handled, and `context` is made of it when a handler asks for one. `issued`
+    holds commands by id, with what `dump` says and the time they are due, 0 for at once; `timers`
+    what is set, by name, with None for what is cancelled. `effect` names the after-effect that
+    runs, if one does.
     """
 
-    __slots__ = (
-        "attempt",
-        "cause",
-        "complete",
-        "context",
-        "effect",
-        "id",
-        "issued",
-        "name",
-        "now",
-        "timers",
-        "version",
-    )
-
-    def __init__(self, id: str, version: int = 0, name: str = "") -> None:  # noqa: A002
-        self.id = id
-        self.version = version
-        self.name = name
-        self.now = 0
-        self.effect = ""
-        self.complete = False
-        # What is handled, and the context that is made of it when a handler asks for one.
-        self.cause: Cause | None = None
-        self.attempt = 1
-        self.context: Context | None = None
-        self.issued: list[tuple[str, Command, bytes, Any, int]] = []
-        self.timers: dict[str, int | None] | None = None
+    id: str
+    version: int = 0
+    name: str = ""
+    now: int = 0
+    effect: str = ""
+    complete: bool = False
+    cause: Cause | None = None
+    attempt: int = 1
+    context: Context | None = None
+    issued: list[tuple[str, Command, bytes, Any, int]] = []
+    timers: dict[str, int | None] | None = None
 
     def clear(self) -> None:
         """Forget what a step made."""

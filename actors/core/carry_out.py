@@ -91,23 +91,26 @@ def carry_out(
     step = Step(append, take=record.sequence)
     if delivered.is_from_outside:
         step.command_id, step.result = record.command_id, CommandResult()
-    if made:
-        now, name_of = delivered.now, plan.registry.name_of
-        append.events = [
+    depth = record.depth + 1 if record.process else 0
+    for event, packed, shared in made:
+        version += 1
+        append.events.append(
             EventRecord(
-                name_of(type(event)),
+                plan.names[type(event)],
                 stream,
-                number,
-                now,
+                version,
+                delivered.now,
                 packed,
                 "",
                 record.correlation_id,
                 record.command_id,
-                depth=record.depth + 1 if record.process else 0,
-                message=shared,
+                None,
+                depth,
+                0,
+                shared,
             )
-            for number, (event, packed, shared) in enumerate(made, version + 1)
-        ]
+        )
+    if made:
         snapshot = plan.definition.snapshot(aggregate)
         if snapshot is not None:
             step.extras = StepExtras(snapshot=snapshot)

@@ -152,11 +152,15 @@ def _take_event(
     content = record.content
     if not content:
         # Once for all instances that the event is for.
-        content = record.content = hash((record.type, record.stream, crc32(record.data)))
-    if record.depth and not stimulus.refreshing:
-        is_suspicious = content == state.content
-        if is_suspicious or record.depth >= plan.max_chain or not record.depth % SAMPLE:
-            refuse_cycle(plan, record, handler, reads)
+        content = record.content = crc32(record.data) or 1
+    if (
+        record.depth
+        and not stimulus.refreshing
+        and (
+            content == state.content or record.depth >= plan.max_chain or not record.depth % SAMPLE
+        )
+    ):
+        refuse_cycle(plan, record, handler, reads)
     return _run(plan, decision, stimulus, reads, handler, (event,), process, content)
 
 
@@ -305,17 +309,15 @@ def _run(
     content: int | None = None,
 ) -> Step:
     """Run a handler; the step is what it did."""
-    before = decision.state
-    if process is None:
-        process = before.restore(plan.definition)
     cause = decision.cause
     assert cause is not None
+    if process is None:
+        process = decision.state.restore(plan.definition)
+    decision.process = process
     unit = process._unit  # noqa: SLF001 - a friend: it gives the object its event
-    unit.now = stimulus.now
-    unit.cause, unit.attempt = cause, decision.attempt
+    unit.now, unit.cause, unit.attempt = stimulus.now, cause, decision.attempt
     if stimulus.refreshing:
         unit.context = cause.context(1, refreshing=True)
-    decision.process = process
     try:  # noqa: SIM105 - `suppress` costs as much as a small handler
         handler.function(process, *arguments)
     except SkippedWhileRefreshing:
@@ -324,8 +326,6 @@ def _run(
     if decision.taken is not None:
         step.extras = _merged(decision.taken, step.extras)
     decision.outcome = "transitions"
-    if before.holds_early:
-        decision.reload = True
     return step
 
 
@@ -341,20 +341,20 @@ def _transition(
     """The transition that a handler made, with all that follows; the state moves on to it."""
     before, cause = decision.state, decision.cause
     assert cause is not None
-    definition, name = plan.definition, plan.name
+    definition, name, now = plan.definition, plan.name, stimulus.now
     unit = process._unit  # noqa: SLF001 - a friend
-    instance, correlation_id, now = before.instance, cause.correlation_id, stimulus.now
-    is_complete = handler.end or unit.complete or definition.stateless
+    instance, correlation_id = before.instance, cause.correlation_id
     version = before.version + 1
+    is_complete = handler.end or unit.complete or definition.stateless
     packed: PackedFields | None = None
     change: bytes | None = None
     if len(before.fields) < LARGE:
         fields = definition.state.dump(process.__dict__)
     else:
         fields, change, packed = _dump_large(plan, before, process)
+    extras: StepExtras | None = None
     commands: list[tuple[str, str, bytes]] = []
     queued: list[CommandRecord] = []
-    extras: StepExtras | None = None
     for command_id, command, data, shared, due in unit.issued:
         kind, stream = plan.registry.address(command)
         commands.append((command_id, kind, data))
@@ -378,24 +378,14 @@ def _transition(
             extras.timers.append(TimerRecord(due, name, instance, command_id, "command", record))
         else:
             queued.append(record)
-    timers = before.timers
-    if timers:
-        timers = _still_held(plan, before, reads, now)
-    asked = unit.timers
-    if extras is not None or asked or (is_complete and timers):
-        extras = extras or StepExtras(timers=[], cancel=[])
-        timers = _set_timers(plan, instance, timers or {}, asked or {}, extras, is_complete)
-    if (
-        cause.name
-        and timers
-        and cause.name not in (asked or ())
-        and timers.get(cause.name) == cause.due
-    ):
-        timers = {what: when for what, when in timers.items() if what != cause.name}
+    timers, asked = before.timers, unit.timers
+    if timers or asked or extras is not None:
+        timers, extras = _move_timers(plan, decision, reads, asked or {}, extras, now, is_complete)
     unit.clear()
     unit.version = version
-    seen = max(before.seen, cause.position)
-    state = ProcessState(
+    seen, position = before.seen, cause.position
+    seen = max(seen, position)
+    state = decision.state = ProcessState(
         instance,
         version,
         seen,
@@ -411,17 +401,19 @@ def _transition(
         before.content if content is None else content,
         # Most that are complete never go on; what they hold is let go.
         None if is_complete else process,
-        0 if change is None else before.base or before.version,
-        0 if change is None else before.weight + len(change),
-        packed,
     )
+    if packed is not None:
+        state.packed = packed
+        if change is not None:
+            state.base, state.weight = before.base or before.version, before.weight + len(change)
     if definition.state.indexed:
         state.indexed = definition.state.keys_of(process.__dict__)
         changed = changed_keys(before.indexed, state.indexed)
         if changed:
             extras = extras or StepExtras()
             extras.index = changed
-    decision.state = state
+    if before.holds_early:
+        decision.reload = True
     transition = TransitionRecord(
         version,
         now,
@@ -435,11 +427,35 @@ def _transition(
         timers or None,
         cause.note,
         definition.state_version,
-        cause.position,
+        position,
         state.base,
         change,
     )
     return Step(None, name, instance, transition, queued, extras=extras)
+
+
+def _move_timers(
+    plan: ProcessPlan,
+    decision: Decision,
+    reads: Reads,
+    asked: dict[str, int | None],
+    extras: StepExtras | None,
+    now: int,
+    is_complete: bool,
+) -> tuple[dict[str, int] | None, StepExtras | None]:
+    """What is due later after the step, and what it sets and cancels."""
+    state, cause = decision.state, decision.cause
+    assert cause is not None
+    timers = state.timers
+    if timers:
+        timers = _still_held(plan, state, reads, now)
+    if extras is not None or asked or (is_complete and timers):
+        extras = extras or StepExtras(timers=[], cancel=[])
+        timers = _set_timers(plan, state.instance, timers or {}, asked, extras, is_complete)
+    if cause.name and timers and cause.name not in asked and timers.get(cause.name) == cause.due:
+        # It has fired.
+        timers = {what: when for what, when in timers.items() if what != cause.name}
+    return timers, extras
 
 
 def _dump_large(

@@ -13,7 +13,7 @@ from ..core.carry_out import CommandDecision, CommandDelivered, carry_out, refus
 from ..errors import UnknownMessage
 from ..messages.types import Event, UnknownEvent
 from ..model.plans import AggregatePlan
-from ..store import CommandResult, Committed, Conflict, Duplicate, Outcome, StoreError
+from ..store import COMMITTED, CommandResult, Conflict, Duplicate, Outcome, StoreError
 from .durable_actor import DurableActor, damaged
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class AggregateActor(DurableActor[CommandMessage]):
     def settle(self, message: CommandMessage, decision: CommandDecision, outcome: Outcome) -> None:
         """What a step brings about in memory, in order; called with the journal's lock."""
         delivered, giver = message.stimulus, self._share.giver
-        if type(outcome) is not Committed:
+        if outcome is not COMMITTED:
             # Memory ran ahead with something that took effect before, or the stream was written by
             # another part of the runtime; the log knows better.
             self._aggregate = None

@@ -159,7 +159,10 @@ class CommandQueue(PooledActor):
     def done(self, delivered: CommandDelivered, decision: CommandDecision) -> None:
         """A command is carried out, refused or parked."""
         if delivered.record.sequence:
-            self._note_finished()
+            self.counts["commands"] += 1
+            self.in_flight -= 1
+            if self.in_flight == self._max_in_flight - 1:
+                self._go_on()
         if not decision.outcome:
             return
         self.counts[decision.outcome] += 1
@@ -189,11 +192,9 @@ class CommandQueue(PooledActor):
         if category in self.wakers:
             self._services.residency.make_stale(category, stream)
 
-    def _note_finished(self) -> None:
-        was_full = self.in_flight >= self._max_in_flight
-        self.in_flight -= 1
-        self.counts["commands"] += 1
-        if was_full and not self.scheduled and self.has_work():
+    def _go_on(self) -> None:
+        """There is room again."""
+        if not self.scheduled and self.has_work():
             self.wake()
 
     # In its turn
@@ -302,4 +303,5 @@ class CommandQueue(PooledActor):
             parked = parked_command(error, command, now)
         logger.warning("command %s was parked: %s", parked.cause, error)
         self._journal.lay(Step(take=sequence, park=parked))
-        self._note_finished()
+        self.counts["commands"] += 1
+        self.in_flight -= 1

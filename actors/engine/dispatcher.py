@@ -280,17 +280,18 @@ class Dispatcher:
 
     def _lead(self, me: int) -> None:
         """Give actors their turns for as long as this thread has the lead."""
+        ready, urgent = self.ready, self.urgent
         while self._leader == me and not self._stopping:
             self.work_waits = False
             if self.is_commit_due or (self.commit_by is not None and seconds() >= self.commit_by):
                 self._idle()
             try:
-                if self.urgent and (self.turns % 2 or not self.ready):
-                    actor = self.urgent.popleft()
+                if urgent and (self.turns % 2 or not ready):
+                    actor = urgent.popleft()
                 else:
-                    actor = self.ready.popleft()
+                    actor = ready.popleft()
             except IndexError:
-                if self._idle() or self.ready or self.urgent:
+                if self._idle() or ready or urgent:
                     continue
                 if self._leave(me):
                     return

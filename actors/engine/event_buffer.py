@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,35 +24,32 @@ class EventBuffer:
     def __init__(self, reads: AheadReads, size: int, last: int) -> None:
         self._reads = reads
         self._size = size
-        self._lock = threading.Lock()
-        self._events: list[EventRecord] = []
+        # Events, and the position before the first of them: taken together by those who read
+        # while others add, so that no lock is needed. A list that is in use only grows.
+        self._kept: tuple[list[EventRecord], int] = [], last
         self.last = last
         """The position of the newest event that was handed over."""
 
     def extend(self, events: list[EventRecord]) -> None:
         """Add events that were just handed over."""
-        with self._lock:
-            self._events += events
-            self.last += len(events)
-            if len(self._events) > 2 * self._size:
-                self._events = self._events[-self._size :]
+        kept = self._kept[0]
+        kept += events
+        self.last += len(events)
+        if len(kept) > 2 * self._size:
+            self._kept = kept[-self._size :], self.last - self._size
 
     def start_over(self, last: int) -> None:
         """Forget events; `last` is the position of the newest that is durable."""
-        with self._lock:
-            self._events = []
-            self.last = last
+        self._kept = [], last
+        self.last = last
 
     def after(self, position: int, limit: int) -> list[EventRecord]:
         """Events behind a position, in order, at most `limit`.
 
         In the place of one that is damaged stands a record of the type `UNREADABLE`.
         """
-        with self._lock:
-            if position >= self.last:
-                return []
-            first = self.last - len(self._events)
-            if position >= first:
-                start = position - first
-                return self._events[start : start + limit]
+        kept, before = self._kept
+        if position >= before:
+            start = position - before
+            return kept[start : start + limit]
         return self._reads.read_log(position, limit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,15 +16,13 @@ from ..core.failures import cause_unread, fail
 from ..core.operations import operate
 from ..core.process_state import ProcessState
 from ..core.stimuli import (
-    Adjust,
     CommandRefused,
     EventDelivered,
     Operation,
-    Refresh,
     Reload,
     Stimulus,
 )
-from ..store import Committed, Conflict, StoreError
+from ..store import COMMITTED, Conflict, StoreError
 from .durable_actor import DurableActor, damaged
 from .pending_replies import Reply
 
@@ -135,28 +133,29 @@ class InstanceActor(DurableActor[InstanceMessage]):
 
     def on_receive(self, message: InstanceMessage) -> None:
         """Have one stimulus decided, and hand its step over."""
-        generation = self.journal.generation
-        stimulus = message.stimulus
+        share, generation = self._share, self.journal.generation
+        stimulus: Any = message.stimulus
         if message.reply is not None:
-            assert isinstance(stimulus, (Refresh, Adjust))
             self._operate(message, stimulus, generation)
             return
-        assert not isinstance(stimulus, (Refresh, Adjust))
-        share = self._share
-        if not self._is_loaded and share.reads.is_new_instance(share.plan.name, self.instance):
-            self._is_loaded, self.state = True, ProcessState(self.instance)
-        elif not self._is_loaded:
-            try:
-                self._load()
-            except BaseException as error:  # noqa: BLE001 - whatever it is, a person must see it
-                self._take_unread(message, stimulus, error, generation)
-                return
-            if _is_held(message):
-                # It is among those that were just read.
+        if not self._is_loaded:
+            if share.reads.is_new_instance(share.plan.name, self.instance):
+                self._is_loaded, self.state = True, ProcessState(self.instance)
+            elif not self._load_for(message, stimulus, generation):
                 return
         stimulus.now = share.services.now()
         decision = decide(share.plan, self.state, stimulus, share.reads)
         self.hand(message, decision, generation)
+
+    def _load_for(self, message: InstanceMessage, stimulus: Stimulus, generation: int) -> bool:
+        """Read the log; returns whether the stimulus is still to be decided."""
+        try:
+            self._load()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, a person must see it
+            self._take_unread(message, stimulus, error, generation)
+            return False
+        # What was held is among what was just read.
+        return not _is_held(message)
 
     def hand(self, message: InstanceMessage, decision: Decision, generation: int) -> None:
         """Hand a step over, and go on from what was decided."""
@@ -236,7 +235,7 @@ class InstanceActor(DurableActor[InstanceMessage]):
     def settle(self, message: InstanceMessage, decision: Decision, outcome: Outcome) -> None:
         """What a step brings about in memory, in order; called with the journal's lock."""
         share = self._share
-        if type(outcome) is Committed:
+        if outcome is COMMITTED:
             self.state = decision.state
             share.counts[decision.outcome] += 1
             step = decision.step

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..model.subscriptions import Shortcut
     from ..store import CommandRecord
     from .ahead_reads import AheadReads
+    from .residency import Sending
     from .services import Services
     from .timers import TimerService
 
@@ -99,7 +100,7 @@ class Router(PooledActor):
         self._teaching: set[int] = set()
         self._in_hand = 0
         # What is left of an event for more instances than there was room for.
-        self._rest: deque[tuple[str, EventDelivered]] = deque()
+        self._rest: deque[Sending] = deque()
         # What was read of the log and not taken yet, in order.
         self._read: deque[EventRecord] = deque()
         # Whether it takes nothing until there is room, until no event under way may teach an
@@ -133,12 +134,8 @@ class Router(PooledActor):
                 self._wait_for(ROOM)
             return
         taken = self._take_rest(room) if self._rest else self._take_events(room)
-        name, wake = self.plan.name, self.wake_instance
-        messages = [
-            (name, instance, wake, InstanceMessage(delivered, self))
-            for instance, delivered in taken.deliveries
-        ]
-        asleep = self._residency.asleep(name, [one[1] for one in messages])
+        messages, name = taken.messages, self.plan.name
+        asleep = self._residency.asleep(messages)
         if asleep:
             self._reads.gather_instances(name, asleep)
         with self._journal.lock:
@@ -226,28 +223,31 @@ class Router(PooledActor):
         taken = _Taken(self._position)
         while self._rest and room:
             room -= 1
-            taken.deliveries.append(self._rest.popleft())
+            taken.messages.append(self._rest.popleft())
         return taken
 
     def _take_events(self, room: int) -> _Taken:
         taken = _Taken(self._position)
         listens_to, shortcuts = self.plan.subscription.listens_to, self._shortcuts
-        deliveries = taken.deliveries
-        read = self._read
+        messages, under_way, read = taken.messages, taken.under_way, self._read
+        kind, wake = self.plan.name, self.wake_instance
         if not read:
             read.extend(self._events.after(self._position, room))
-        while read and len(deliveries) < room:
+        while read and len(messages) < room:
             record = read[0]
             shortcut = shortcuts[record.type]
-            if shortcut is not None and type(record.message) is shortcut.cls:
-                name = getattr(record.message, shortcut.field)
-                if type(name) is str and is_plain_id(name):
-                    # As `_route` comes to, for nearly all events.
-                    taken.position = position = record.position
-                    taken.under_way[position] = 1
-                    deliveries.append((name, EventDelivered(record, record.message)))
-                    read.popleft()
-                    continue
+            if shortcut is not None:
+                event = record.message
+                if type(event) is shortcut.cls:
+                    name = getattr(event, shortcut.field)
+                    if type(name) is str and is_plain_id(name):
+                        # As `_route` comes to, for nearly all events.
+                        taken.position = position = record.position
+                        under_way[position] = 1
+                        message = InstanceMessage(EventDelivered(record, event), self)
+                        messages.append((kind, name, wake, message))
+                        read.popleft()
+                        continue
             if record.type == UNREADABLE:
                 # The router cannot tell for whom it is.
                 taken.unreadable.append((record, record.message))
@@ -259,8 +259,8 @@ class Router(PooledActor):
                 self._route(record, taken)
             taken.position = record.position
             read.popleft()
-        taken.rest = deliveries[room:]
-        del deliveries[room:]
+        taken.rest = messages[room:]
+        del messages[room:]
         return taken
 
     def _route(self, record: EventRecord, taken: _Taken) -> None:
@@ -275,7 +275,11 @@ class Router(PooledActor):
         taken.under_way[record.position] = len(deliveries)
         if type(deliveries[0][1].event) in self.plan.definition.teachers:
             taken.teaching.add(record.position)
-        taken.deliveries += deliveries
+        name, wake = self.plan.name, self.wake_instance
+        taken.messages += [
+            (name, instance, wake, InstanceMessage(delivered, self))
+            for instance, delivered in deliveries
+        ]
 
     def _refuse_early(self, record: EventRecord, learnt: tuple[str, list[str]]) -> None:
         name, (field, values) = self.plan.name, learnt
@@ -336,8 +340,8 @@ class _Taken:
 
     def __init__(self, position: int) -> None:
         self.position = position
-        self.deliveries: list[tuple[str, EventDelivered]] = []
-        self.rest: list[tuple[str, EventDelivered]] = []
+        self.messages: list[Sending] = []
+        self.rest: list[Sending] = []
         self.under_way: dict[int, int] = {}
         self.teaching: set[int] = set()
         self.unreadable: list[tuple[EventRecord, BaseException]] = []

@@ -48,3 +48,17 @@ class AggregatePlan:
     def __init__(self, definition: AggregateDefinition, registry: Registry) -> None:
         self.definition = definition
         self.registry = registry
+        self.names = _Names(registry)
+        """The wire names of what it makes, by class."""
+
+
+class _Names(dict[type, str]):
+    """Each found when the first of its class is made."""
+
+    def __init__(self, registry: Registry) -> None:
+        super().__init__()
+        self._registry = registry
+
+    def __missing__(self, cls: type) -> str:
+        name = self[cls] = self._registry.name_of(cls)
+        return name

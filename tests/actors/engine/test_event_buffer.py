@@ -69,7 +69,7 @@ def test_it_forgets_old_events_however_many_come(
 ) -> None:
     for _ in range(200):
         commit(log, buffer, together)
-        assert len(buffer._events) <= 2 * SIZE + together
+        assert len(buffer._kept[0]) <= 2 * SIZE + together
     assert buffer.last == 200 * together
 
 

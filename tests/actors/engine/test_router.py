@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from procession.core.stimuli import EventDelivered
     from procession.engine.instance_actor import InstanceMessage
+    from procession.engine.residency import Sending
     from procession.store import ParkedRecord, Step
 
 MOST = 4
@@ -154,9 +155,8 @@ class World:
 
     # As the residency
 
-    def asleep(self, kind: str, names: list[str]) -> list[str]:
-        del kind
-        return [name for name in names if name not in self.awake]
+    def asleep(self, messages: list[Sending]) -> list[str]:
+        return [instance for _, instance, *_ in messages if instance not in self.awake]
 
     def send(self, messages: list[tuple[str, str, object, InstanceMessage]]) -> None:
         assert self.lock.locked()
