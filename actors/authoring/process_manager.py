@@ -26,11 +26,14 @@ if TYPE_CHECKING:
     from .retry import Decision, Retry
 
 __all__ = [
+    "DECIDES_ONLY",
     "LONGEST_NAME",
+    "STEP_IS_OVER",
     "ProcessManager",
     "SkippedWhileRefreshing",
     "UnitOfWork",
     "due_time",
+    "seal",
     "state_type_of",
 ]
 
@@ -45,13 +48,27 @@ class SkippedWhileRefreshing(Exception):
     """Leaves a handler; raised by `skip_refreshing`."""
 
 
+STEP_IS_OVER = (
+    "came after the step had ended, from a timer, a task or a thread that the handler left behind, "
+    "so it would be lost; do it in a handler, and have an event bring what is waited for"
+)
+DECIDES_ONLY = (
+    "came in on_error, which only says what becomes of an error: what it does to the instance "
+    "would be lost. Do it in a handler, for example of a timeout that was set before"
+)
+IN_EFFECT = (
+    "came in an @after method, which runs when the step is on disk already, so it would be lost. "
+    "Do it in a @handle method; a command can be sent with the runtime's own tell or ask"
+)
+
+
 class UnitOfWork(Struct, gc=False):
     """What an instance has besides its state: who it is, and what the step in hand made.
 
     `cause` is what is handled, and `context` is made of it when a handler asks for one. `issued`
     holds commands by id, with what `dump` says and the time they are due, 0 for at once; `timers`
     what is set, by name, with None for what is cancelled. `effect` names the after-effect that
-    runs, if one does.
+    runs, if one does. `closed` says why nothing can be added, once that is so.
     """
 
     id: str
@@ -65,22 +82,14 @@ class UnitOfWork(Struct, gc=False):
     context: Context | None = None
     issued: list[tuple[str, Command, bytes, Any, int]] = []
     timers: dict[str, int | None] | None = None
+    closed: str = ""
 
-    def clear(self) -> None:
-        """Forget what a step made."""
-        self.issued = []
-        self.timers = None
-        self.cause = self.context = None
-        self.complete = False
-
-    def refuse_in_effect(self, call: str) -> None:
-        """An after-effect makes no transition, so nothing could leave with it."""
+    def refuse_late(self, call: str) -> None:
+        """The step is over, or is one that makes no transition, so nothing could leave with it."""
+        if self.closed:
+            raise RuntimeError(f"{self.name} {self.id!r}: self.{call} {self.closed}")
         if self.effect:
-            raise RuntimeError(
-                f"{self.name}.{self.effect}: self.{call} cannot be called in an @after method: it "
-                f"runs when the step is on disk already, so nothing would be kept. Call it in a "
-                f"@handle method; a command can be sent with the runtime's own tell or ask"
-            )
+            raise RuntimeError(f"{self.name}.{self.effect}: self.{call} {IN_EFFECT}")
 
 
 class ProcessManager:
@@ -209,8 +218,8 @@ class ProcessManager:
 
         """
         unit = self._unit
-        if unit.effect:
-            unit.refuse_in_effect("issue")
+        if unit.effect or unit.closed:
+            unit.refuse_late("issue(...)")
         due = 0
         if after is not None or at is not None:
             if after is not None and at is not None:
@@ -234,7 +243,7 @@ class ProcessManager:
             command_id: what `issue` returned
 
         """
-        self._unit.refuse_in_effect("cancel")
+        self._unit.refuse_late("cancel(...)")
         self._set_timer(command_id, None)
 
     def set_timeout(self, name: str, when: timedelta | datetime) -> None:
@@ -249,7 +258,7 @@ class ProcessManager:
             ValueError: the time has no zone, or is beyond the year 9999
 
         """
-        self._unit.refuse_in_effect("set_timeout")
+        self._unit.refuse_late("set_timeout(...)")
         if name not in _timeouts_of(type(self)):
             raise InvalidMessage(
                 f"{type(self).__qualname__} has no @timeout({name!r}) method, so nothing would "
@@ -259,12 +268,12 @@ class ProcessManager:
 
     def cancel_timeout(self, name: str) -> None:
         """Have that timeout not run; one that is not set is no error."""
-        self._unit.refuse_in_effect("cancel_timeout")
+        self._unit.refuse_late("cancel_timeout(...)")
         self._set_timer(name, None)
 
     def mark_as_complete(self) -> None:
         """End this process with the step in hand; later events are skipped."""
-        self._unit.refuse_in_effect("mark_as_complete")
+        self._unit.refuse_late("mark_as_complete()")
         self._unit.complete = True
 
     def skip_refreshing(self) -> None:
@@ -291,6 +300,54 @@ class ProcessManager:
         if unit.timers is None:
             unit.timers = {}
         unit.timers[name] = due
+
+
+class Sealed:
+    """Stands before a process manager's class in an object that takes nothing."""
+
+    __slots__ = ()
+
+    _unit: UnitOfWork
+
+    def __init_subclass__(cls) -> None:
+        """Nothing: the class behind it was read and checked."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        self._refuse(f"self.{name} = {shown(value)}")
+
+    def __delattr__(self, name: str) -> None:
+        self._refuse(f"del self.{name}")
+
+    def _refuse(self, what: str) -> None:
+        unit = self._unit
+        where = f"{unit.name}.{unit.effect}" if unit.effect else f"{unit.name} {unit.id!r}"
+        raise AttributeError(f"{where}: {what} {unit.closed or IN_EFFECT}")
+
+
+class _SealedTypes(dict[type, type]):
+    def __missing__(self, cls: type) -> type:
+        names = {"__slots__": (), "__module__": cls.__module__, "__qualname__": cls.__qualname__}
+        # By its own metaclass, if it has one.
+        sealed: type = type(cls)(cls.__name__, (Sealed, cls), names)
+        self[cls] = sealed
+        return sealed
+
+
+_sealed_types = _SealedTypes()
+
+
+def seal(process: ProcessManager, why: str = "") -> None:
+    """Let an object take nothing any more, since what it is given would be lost.
+
+    Args:
+        process: the object of one step
+        why: what is said of it from now on; without it, that it runs an after-effect
+
+    """
+    unit = process._unit  # noqa: SLF001 - its own
+    if not isinstance(process, Sealed):
+        process.__class__ = _sealed_types[type(process)]
+    unit.closed = why
 
 
 def _check_name(cls: type, name: object) -> None:

@@ -81,11 +81,12 @@ class StateType:
             values[name] = copy.deepcopy(values[name])
         return values
 
-    def dump(self, values: dict[str, Any]) -> bytes:
-        """Pack an object's fields, and put what is read back in their place.
+    def exchange(self, values: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
+        """Pack an object's fields; returns also what they are when they are read back.
 
-        So memory holds what the log says to the type: a `Decimal` field that was assigned an
-        `int` is a `Decimal` now, and not only after the next restart.
+        What is read back goes on in their place. So memory holds what the log says to the type: a
+        `Decimal` field that was assigned an `int` is a `Decimal` now, and not only after the next
+        restart. And it shares nothing with the object.
 
         Raises:
             InvalidMessage: a value does not fit its annotation, or is no declared field
@@ -94,32 +95,35 @@ class StateType:
         if len(values) != len(self._defaults):
             self._refuse_names(values)
         try:
-            packed, back = self._codec.exchange(values)
+            return self._codec.exchange(values)
         except InvalidMessage:
             # A field that is not declared would not be read back.
             self._refuse_names(values)
             raise
-        values.update(back)
-        return packed
 
-    def dump_parts(self, values: dict[str, Any], before: PackedFields) -> dict[str, bytes]:
-        """As `dump`, field by field, for a state that is large and grows.
+    def exchange_parts(
+        self, values: dict[str, Any], before: PackedFields
+    ) -> tuple[dict[str, bytes], dict[str, Any]]:
+        """As `exchange`, field by field, for a state that is large and grows.
 
         Of a list or a mapping that was only added to, what was added is read back; what is before
-        it was, when it was added.
+        it was, when it was added, and is the same as in the object.
 
         Args:
             values: an object's fields
             before: what they were packed to before
 
         """
+        back = dict(values)
         try:
-            return {
-                name: self._dump_part(values, name, before.parts.get(name, b"")) for name in values
+            parts = {
+                name: self._dump_part(back, name, before.parts.get(name, b"")) for name in values
             }
         except (InvalidMessage, KeyError):
             # The whole of it says better what does not fit.
-            return PackedFields.of(self.dump(values)).parts
+            packed, back = self.exchange(values)
+            parts = PackedFields.of(packed).parts
+        return parts, back
 
     def _dump_part(self, values: dict[str, Any], name: str, before: bytes) -> bytes:
         codec, value = self._codec_of(name), values[name]
@@ -197,7 +201,7 @@ class StateType:
 
     def _check_defaults(self, cls: type) -> None:
         try:
-            self.dump(self.fresh())
+            self.exchange(self.fresh())
         except InvalidMessage as error:
             raise DefinitionError(f"{cls.__qualname__}: a default does not fit: {error}") from error
 

@@ -6,13 +6,18 @@ scenario are decided by the same function, each with surroundings of its own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from msgspec.structs import replace
 
 from ..authoring.cause import Cause
-from ..authoring.process_manager import ProcessManager, SkippedWhileRefreshing
+from ..authoring.process_manager import (
+    STEP_IS_OVER,
+    ProcessManager,
+    SkippedWhileRefreshing,
+    seal,
+)
 from ..authoring.state import LARGE
 from ..errors import AlreadyStarted, EarlyEvent
 from ..messages.codec import codecs
@@ -131,7 +136,7 @@ def _take_event(
         event = codecs[type(event)].copy(event)
     definition = plan.definition
     handler = definition.handlers[type(event)]
-    process = state.process
+    process: ProcessManager | None = None
     if state.is_complete and not (stimulus.refreshing or (definition.restart and handler.start)):
         return _skip(plan, decision, "skipped_complete")
     if state.is_complete or not state.version:
@@ -260,7 +265,7 @@ def _try_again(plan: ProcessPlan, decision: Decision, stimulus: RetryDue, reads:
         if record.type == UNREADABLE:
             raise record.message
         event = plan.subscription.load(record)
-        process = state.process
+        process = None
         if not state.version or state.is_complete:
             process = plan.definition.begin(state.instance, event)
             process._unit.version = state.version  # noqa: SLF001 - a friend
@@ -349,9 +354,9 @@ def _transition(
     packed: PackedFields | None = None
     change: bytes | None = None
     if len(before.fields) < LARGE:
-        fields = definition.state.dump(process.__dict__)
+        fields, values = definition.state.exchange(process.__dict__)
     else:
-        fields, change, packed = _dump_large(plan, before, process)
+        fields, values, change, packed = _exchange_large(plan, before, process)
     extras: StepExtras | None = None
     commands: list[tuple[str, str, bytes]] = []
     queued: list[CommandRecord] = []
@@ -381,8 +386,6 @@ def _transition(
     timers, asked = before.timers, unit.timers
     if timers or asked or extras is not None:
         timers, extras = _move_timers(plan, decision, reads, asked or {}, extras, now, is_complete)
-    unit.clear()
-    unit.version = version
     seen, position = before.seen, cause.position
     seen = max(seen, position)
     state = decision.state = ProcessState(
@@ -400,20 +403,21 @@ def _transition(
         before.holds_early,
         before.content if content is None else content,
         # Most that are complete never go on; what they hold is let go.
-        None if is_complete else process,
+        None if is_complete else values,
     )
     if packed is not None:
         state.packed = packed
         if change is not None:
             state.base, state.weight = before.base or before.version, before.weight + len(change)
     if definition.state.indexed:
-        state.indexed = definition.state.keys_of(process.__dict__)
+        state.indexed = definition.state.keys_of(values)
         changed = changed_keys(before.indexed, state.indexed)
         if changed:
             extras = extras or StepExtras()
             extras.index = changed
     if before.holds_early:
         decision.reload = True
+    seal(process, STEP_IS_OVER)
     transition = TransitionRecord(
         version,
         now,
@@ -458,13 +462,14 @@ def _move_timers(
     return timers, extras
 
 
-def _dump_large(
+def _exchange_large(
     plan: ProcessPlan, before: ProcessState, process: ProcessManager
-) -> tuple[bytes, bytes | None, PackedFields]:
-    """A large state, packed, and what is stored in its place; None if the whole is to be stored."""
+) -> tuple[bytes, dict[str, Any], bytes | None, PackedFields]:
+    """A large state, packed and read back, and what is stored in its place, if not the whole."""
     state = plan.definition.state
     known = before.packed or PackedFields.of(before.fields)
-    change, packed = change_between(known, state.dump_parts(process.__dict__, known))
+    parts, values = state.exchange_parts(process.__dict__, known)
+    change, packed = change_between(known, parts)
     fields = packed.whole()
     base = before.base or before.version
     if (
@@ -475,8 +480,8 @@ def _dump_large(
         # To read the changes would cost more than to have written the state.
         or before.weight + len(change) >= len(fields)
     ):
-        return fields, None, packed
-    return fields, change, packed
+        return fields, values, None, packed
+    return fields, values, change, packed
 
 
 def _still_held(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from ..authoring.cause import Cause
+from ..authoring.process_manager import DECIDES_ONLY, seal
 from ..authoring.retry import PARK, SKIP, Retry
 from ..errors import AlreadyStarted, EarlyEvent, InvalidMessage, UnknownMessage
 from ..store import CorruptRecord, ParkedRecord, Step, StepExtras, TimerRecord
@@ -53,9 +54,9 @@ def fail(plan: ProcessPlan, decision: Decision, stimulus: Stimulus, error: BaseE
     """
     cause, process = decision.cause, decision.process
     # What the handler did to the object is undone by making it anew.
-    decision.state = replace(decision.state, process=None)
+    decision.state = replace(decision.state, values=None)
     if process is not None:
-        process._unit.clear()  # noqa: SLF001 - a friend
+        seal(process, DECIDES_ONLY)
     decision.error = error
     if cause is None:
         # Not a handler's doing: the actor logs it, and there is nothing to set aside.

@@ -46,9 +46,8 @@ def _refresh(plan: ProcessPlan, state: ProcessState, operation: Refresh, reads: 
     """The state is rebuilt; what is due later stays as it is."""
     if not state.version:
         return Decision(state, EMPTY, "nothing")
-    values = replayed_fields(plan, state, reads)
     definition = plan.definition
-    fields = definition.state.dump(values)
+    fields, values = definition.state.exchange(replayed_fields(plan, state, reads))
     indexed, extras = state.indexed, None
     if definition.state.indexed:
         indexed = definition.state.keys_of(values)
@@ -97,7 +96,7 @@ def _recorded(
     """A transition that no handler made; `told` is its handler, cause and note."""
     handler, cause, note = told
     # Stored whole, so that what follows may stand on it.
-    state = replace(state, version=state.version + 1, process=None, base=0, weight=0, packed=None)
+    state = replace(state, version=state.version + 1, values=None, base=0, weight=0, packed=None)
     transition = TransitionRecord(
         state.version,
         now,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from ..authoring.process_manager import ProcessManager
 from ..store import Block, PackedFields
 
 if TYPE_CHECKING:
+    from ..authoring.process_manager import ProcessManager
     from ..model.process_definition import ProcessDefinition
     from ..store import TransitionRecord
 
@@ -33,7 +33,8 @@ class ProcessState(Struct, gc=False):
         to_take_up: how many events that waited in the store come before any other
         holds_early: whether events that came before the start are kept in the store
         content: tells whether an event of a chain is the same as the one before
-        process: the object that the fields were packed from; None when it is to be made anew
+        values: the fields as they were read back, of which the next step makes its object; None
+            when they are to be read anew
         base: the version whose state is stored whole, if the newest is stored as a change
         weight: bytes of the changes since that one
         packed: the fields one by one, of a large state that is at hand
@@ -53,7 +54,7 @@ class ProcessState(Struct, gc=False):
     to_take_up: int = 0
     holds_early: bool = False
     content: int = 0
-    process: ProcessManager | None = None
+    values: dict[str, Any] | None = None
     base: int = 0
     weight: int = 0
     packed: PackedFields | None = None
@@ -89,13 +90,14 @@ class ProcessState(Struct, gc=False):
         )
 
     def restore(self, definition: ProcessDefinition) -> ProcessManager:
-        """The object that handlers see, made of the fields if it is not at hand.
+        """An object for one step.
 
         Raises:
             UnknownMessage: nothing turns fields of that version into today's
             InvalidMessage: the fields do not fit the class
 
         """
-        if self.process is not None:
-            return self.process
+        if self.values is not None:
+            # The step may change them: if it comes to nothing, they are read anew.
+            return definition.made_of(self.instance, self.version, self.values)
         return definition.restore(self.instance, self.version, self.fields, self.fields_version)

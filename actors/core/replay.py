@@ -66,9 +66,7 @@ def _decided_again(
     version = transition.version - 1
     if now.version:
         due = {stimulus.timer.name: stimulus.timer.due} if type(stimulus) is TimeoutDue else None
-        # The object knows its version; after transitions that were left out it is another one.
-        process = now.process if now.version == version else None
-        now = replace(now, version=version, timers=due, process=process)
+        now = replace(now, version=version, timers=due)
     decision = Decision(now, EMPTY)
     take(plan, decision, stimulus, reads)
     return decision.state if decision.outcome == "transitions" else now

@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from ..authoring.context import Context
+from ..authoring.process_manager import seal
 from ..core.failures import parked_effect
 from ..core.ports import UNREADABLE
 from ..errors import UnknownMessage
@@ -143,6 +144,7 @@ class EffectFeed(PooledActor):
         unit.effect = handler.name
         unit.now = self._services.now()
         unit.context = Context.of(job.record, job.attempt)
+        seal(process)
         handler.function(process, self._subscription.load(job.record))
         return True
 

@@ -225,7 +225,7 @@ class InstanceActor(DurableActor[InstanceMessage]):
     def forget(self) -> None:
         """Drop the state in memory; the next message has it read from the log."""
         self._is_loaded = False
-        self.state.process = None
+        self.state.values = None
 
     def start_over(self) -> None:
         """As the parent's; what it has not reported comes again."""
@@ -287,7 +287,7 @@ class InstanceActor(DurableActor[InstanceMessage]):
 
     def _read_again(self) -> None:
         """Read what waits, after it was changed; what counts as handled may wait no longer."""
-        self.state.process = None
+        self.state.values = None
         try:
             self._load()
             if self.state.block is None and not self.state.to_take_up:

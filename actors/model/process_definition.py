@@ -85,9 +85,7 @@ class ProcessDefinition:
 
     def begin(self, instance: str, event: Event) -> ProcessManager:
         """A new instance, whose field that `correlate` names is set."""
-        made = self.cls.__new__(self.cls)
-        made._unit = UnitOfWork(instance, 0, self.name)  # noqa: SLF001 - a friend
-        made.__dict__.update(self.state.fresh())
+        made = self.made_of(instance, 0, self.state.fresh())
         if not self.stateless:
             own, value = self.correlations[type(event)].own_field(event, instance)
             if own in self.state.fields:
@@ -110,9 +108,13 @@ class ProcessDefinition:
             InvalidMessage: the state does not fit the class
 
         """
+        return self.made_of(instance, version, self._load(state, state_version))
+
+    def made_of(self, instance: str, version: int, values: dict[str, Any]) -> ProcessManager:
+        """An instance whose fields are at hand; they are its own from then on."""
         made = self.cls.__new__(self.cls)
         made._unit = UnitOfWork(instance, version, self.name)  # noqa: SLF001 - a friend
-        made.__dict__.update(self._load(state, state_version))
+        object.__setattr__(made, "__dict__", values)
         return made
 
     def state_of(self, record: TransitionRecord) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class Snapshots:
         """The bytes of a snapshot; None for a state that would not read back equal."""
         try:
             # A copy: what is packed must not change what the events made.
-            state = self._state.dump(dict(values))
+            state = self._state.exchange(dict(values))[0]
         except InvalidMessage as error:
             logger.warning("no snapshot of %s, its events are read instead: %s", self._name, error)
             return None

@@ -186,7 +186,7 @@ def test_mark_as_complete_says_that_the_process_has_ended() -> None:
 def test_the_state_after_a_handler_is_restored_in_a_new_object() -> None:
     process = Fulfilment("o1")
     process.on_placed(Placed("o1"))
-    restored = definition.restore("o1", 3, definition.state.dump(process.__dict__), 1)
+    restored = definition.restore("o1", 3, definition.state.exchange(process.__dict__)[0], 1)
     assert isinstance(restored, Fulfilment)
     assert (restored.id, restored.version) == ("o1", 3)
     assert (restored.status, restored.log) == ("awaiting payment", ["placed"])
@@ -198,7 +198,7 @@ def test_assigning_an_undeclared_attribute_is_refused_when_the_state_is_packed()
     process: Any = Fulfilment("o1")
     process.statsu = "paid"
     with pytest.raises(InvalidMessage, match=r"self\.statsu is no declared field of Fulfilment"):
-        definition.state.dump(process.__dict__)
+        definition.state.exchange(process.__dict__)
 
 
 @pytest.mark.parametrize(
@@ -211,14 +211,14 @@ def test_assigning_a_wrongly_typed_value_is_refused_when_the_state_is_packed(
     process = Fulfilment("o1")
     setattr(process, name, value)
     with pytest.raises(InvalidMessage, match=rf"state of Fulfilment is not valid: .*\b{name}\b"):
-        definition.state.dump(process.__dict__)
+        definition.state.exchange(process.__dict__)
 
 
 def test_deleting_a_field_is_refused_when_the_state_is_packed() -> None:
     process = Fulfilment("o1", status="paid")
     del process.status
     with pytest.raises(InvalidMessage, match=r"self\.status of Fulfilment was deleted"):
-        definition.state.dump(process.__dict__)
+        definition.state.exchange(process.__dict__)
 
 
 def test_private_attributes_of_ours_are_no_state() -> None:

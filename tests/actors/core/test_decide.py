@@ -168,7 +168,7 @@ def played(
             stimulus = EventDelivered(events[-1], plan.subscription.load(events[-1]))
         stimulus.now = number * 1_000_000
         # The object is a cache of the fields, and is used up.
-        state.process = None
+        state.values = None
         decision = decide(plan, state, stimulus, Log(events))
         look(state, stimulus, decision)
         state = decision.state
@@ -177,7 +177,7 @@ def played(
 
 def plain(state: ProcessState) -> dict[str, Any]:
     """A state without the object, which is made of the fields."""
-    return deepcopy({name: one for name, one in asdict(state).items() if name != "process"})
+    return deepcopy({name: one for name, one in asdict(state).items() if name != "values"})
 
 
 @given(happens)

@@ -427,6 +427,36 @@ def test_a_crash_while_what_waited_is_taken_up_is_made_good_without_another_even
         assert parts_of(runtime, "a", Job) == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda process: process.issue(Note("a", 9)),
+        lambda process: process.set_timeout("late", timedelta(1)),
+        lambda process: process.cancel_timeout("late"),
+        lambda process: process.mark_as_complete(),
+        lambda process: setattr(process, "parts", [9]),
+        lambda process: delattr(process, "parts"),
+    ],
+)
+def test_what_on_error_would_change_is_refused_and_the_error_is_parked(
+    clock: VirtualClock, caplog: pytest.LogCaptureFixture, change: Any
+) -> None:
+    def decide(process: Job, error: Exception, context: Context) -> Any:
+        change(process)
+        return SKIP
+
+    Job.decide, Job.failing = decide, {("a", 2): 1}
+    with Runtime.ephemeral(hasty, clock=clock) as runtime:
+        feed(runtime, "a", 0, 1, 2)
+        assert "came in on_error, which only says what becomes of an error" in caplog.text
+        (parked,) = runtime.parked()
+        assert "part 2 of a" in parked.error
+        runtime.skip(parked.id)
+        runtime.settle(timeout=10)
+        assert parts_of(runtime, "a", Job) == [1]
+        assert [one.name for one in runtime.timeouts()] == ["late"]
+
+
 def test_an_on_error_that_fails_itself_parks_the_first_error(clock: VirtualClock) -> None:
     Job.failing = {("a", 1): 1}
 

@@ -914,7 +914,8 @@ def test_what_would_need_a_step_is_refused_in_an_effect_and_the_error_says_why(
         pay(runtime, "a", 1)
         runtime.settle(timeout=WAIT)
         (error,) = errors
-        assert error.startswith(f"shop.Fulfilment.tell_bank: self.{call} cannot be called in an")
+        assert error.startswith(f"shop.Fulfilment.tell_bank: self.{call}(")
+        assert "came in an @after method" in error
         assert "on disk already" in error
         view = runtime.get(Fulfilment, "a")
         assert view is not None
@@ -922,12 +923,18 @@ def test_what_would_need_a_step_is_refused_in_an_effect_and_the_error_says_why(
         assert [one.type for one in runtime.events()] == ["shop.Placed.v1", "shop.Paid.v1"]
 
 
-def test_what_an_effect_changes_is_not_kept() -> None:
+def test_what_an_effect_would_change_is_refused_since_it_would_not_be_kept() -> None:
     totals: list[int] = []
+    errors: list[str] = []
 
     def effect(process: Any, event: Paid) -> None:
         totals.append(process.total)
-        process.total = 1_000
+        with pytest.raises(AttributeError) as caught:
+            process.total = 1_000
+        errors.append(str(caught.value))
+        with pytest.raises(AttributeError) as caught:
+            del process.total
+        errors.append(str(caught.value))
 
     Hooks.effect = effect
     with Runtime.ephemeral(shop) as runtime:
@@ -936,6 +943,9 @@ def test_what_an_effect_changes_is_not_kept() -> None:
             pay(runtime, "a", amount)
             runtime.settle(timeout=WAIT)
         assert totals == [1, 3]
+        where = "shop.Fulfilment.tell_bank:"
+        assert errors[0].startswith(f"{where} self.total = 1000 came in an @after method")
+        assert errors[1].startswith(f"{where} del self.total came in an @after method")
         view = runtime.get(Fulfilment, "a")
         assert view is not None
         assert view.state["total"] == 3

@@ -117,8 +117,8 @@ def _instance_is_its_log(
     assert state.seen >= last.seen, f"{kind} {name}"
     read = definition.state_of(last)
     assert definition.state.load(state.fields) == read, f"{kind} {name}"
-    if state.process is not None and not state.is_complete:
-        assert state.process.__dict__ == read, f"{kind} {name}"
+    if state.values is not None and not state.is_complete:
+        assert state.values == read, f"{kind} {name}"
 
 
 def bounds_hold(simulation: Simulation, names: int = 3) -> None:
