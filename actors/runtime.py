@@ -224,6 +224,8 @@ class Runtime:
 
         Raises:
             Rejected: the aggregate refused
+            InfiniteLoopError: the command was carried out, and the chain that it began has no end
+                and was stopped before the reply was given
             InvalidMessage: a field does not fit its annotation
             UnknownMessage: no aggregate takes the command
             TimedOut: time ran out; the command may still be carried out

@@ -19,6 +19,7 @@ from .errors import (
     UnknownFormat,
 )
 from .identifiers import (
+    BY_PEOPLE,
     MAX_NAME_BYTES,
     EventPlace,
     Issue,
@@ -65,6 +66,7 @@ from .verify.inspecting import StoreFinding
 from .verify.verify import verify, verify_open
 
 __all__ = [
+    "BY_PEOPLE",
     "COMMITTED",
     "FORMAT_VERSION",
     "FROM_OUTSIDE",

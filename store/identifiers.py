@@ -13,6 +13,7 @@ from typing import NamedTuple
 from .errors import InvalidName
 
 __all__ = [
+    "BY_PEOPLE",
     "MAX_NAME_BYTES",
     "EventPlace",
     "Issue",
@@ -32,6 +33,9 @@ MAX_NAME_BYTES = 400
 
 An LMDB key holds 511 bytes. The rest is for the version that follows the name and for what later
 formats may need."""
+
+BY_PEOPLE = frozenset({"refresh", "operator"})
+"""The causes of transitions that an operator made."""
 
 LAST_NUMBER = (1 << 63) - 1
 """The highest version; a longer number in an id names nothing."""

@@ -59,12 +59,10 @@ class EventRecord(Struct, gc=False):
     causation_id: str | None = None
     headers: bytes | None = None
     depth: int = 0
-    """How many events came before it in its chain."""
+    """How many events, refusals and timeouts that were due at once came before it in its chain."""
     position: int = 0
     message: Any = None
     """What `data` reads as, for readers who may share it; it is not stored."""
-    content: int = 0
-    """Tells whether two events are the same but for their places; made by who asks, not stored."""
 
 
 class CommandRecord(Struct, gc=False):
@@ -125,6 +123,8 @@ class TransitionRecord(Struct, gc=False):
     """The position of the event that `cause` names; 0 for what else was its cause."""
     base: int = 0
     """The version whose state is stored whole, if this one is stored as a change; 0 if not."""
+    run: int = 1
+    """The version at which the instance started, or started anew, for the last time."""
     change: bytes | None = None
     """What leads from the state before to this one, if that is what is stored of it."""
     weight: int = 0
@@ -135,7 +135,8 @@ class TimerRecord(Struct, gc=False):
     """Something to do at a time.
 
     `kind` is ``"timeout"``, ``"retry"`` or ``"command"``; `name` the timeout's name, or the
-    delayed command's id.
+    delayed command's id. `depth` is that of a timeout which was due at once: it goes on with the
+    chain of the step that set it, and one that is due later begins a new chain.
     """
 
     due: int
@@ -144,6 +145,7 @@ class TimerRecord(Struct, gc=False):
     name: str
     kind: str
     command: CommandRecord | None = None
+    depth: int = 0
 
 
 class RefusalRecord(Struct, gc=False):
@@ -159,7 +161,8 @@ class Block(Struct, gc=False):
     """Why an instance takes no events: one failed, and is tried again, or was parked.
 
     `kind` is ``"retry"`` or ``"parked"``. The failed one is the event at `position`, the timeout
-    `name`, or the refusal `sequence`. `parked` is the number under which it was parked.
+    `name`, whose chain has that `depth`, or the refusal `sequence`. `parked` is the number under
+    which it was parked.
     """
 
     kind: str
@@ -169,6 +172,7 @@ class Block(Struct, gc=False):
     attempts: int = 0
     due: int = 0
     parked: int = 0
+    depth: int = 0
 
 
 class ParkedRecord(Struct, gc=False):

@@ -48,9 +48,15 @@ class Cause(Struct, gc=False):
 
     @classmethod
     def of_timer(cls, timer: TimerRecord, correlation_id: str) -> Cause:
-        cause = f"timeout:{timer.name}"
-        due = timer.due
-        return cls(cause, "timeout", correlation_id, name=timer.name, due=due, time=due)
+        return cls(
+            f"timeout:{timer.name}",
+            "timeout",
+            correlation_id,
+            timer.depth,
+            name=timer.name,
+            due=timer.due,
+            time=timer.due,
+        )
 
     @classmethod
     def of_refusal(cls, refusal: RefusalRecord) -> Cause:
@@ -59,7 +65,7 @@ class Cause(Struct, gc=False):
             command.command_id,
             command.type,
             command.correlation_id,
-            command.depth,
+            command.depth + 1,
             sequence=refusal.sequence,
             note=refusal.reason,
             time=command.time,
@@ -84,4 +90,5 @@ class Cause(Struct, gc=False):
 
     def block(self, kind: str, attempts: int, due: int) -> Block:
         """Why the instance goes no further, when this failed."""
-        return Block(kind, self.position, self.name, self.sequence, attempts, due)
+        depth = self.depth if self.name else 0
+        return Block(kind, self.position, self.name, self.sequence, attempts, due, depth=depth)

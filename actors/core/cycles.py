@@ -1,4 +1,4 @@
-"""Chains of events that make one another and never end."""
+"""Chains of events and commands that have no end; what tells is the log, never memory."""
 
 from __future__ import annotations
 
@@ -7,52 +7,127 @@ from typing import TYPE_CHECKING
 from ..errors import InfiniteLoopError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..authoring.cause import Cause
     from ..authoring.decorators import Handler
+    from ..messages.types import Event
     from ..model.plans import ProcessPlan
     from ..store import EventRecord
-    from .ports import Reads
+    from .ports import Link, Reads
+    from .process_state import ProcessState
 
-__all__ = ["SAMPLE", "refuse_cycle"]
+__all__ = ["refuse_echo", "refuse_endless"]
 
-SAMPLE = 8
-"""Every so many links, a chain is looked at for coming back to itself."""
+LOOKBACK = 64
+"""Links of a chain that are looked at, so that a long chain costs no more for each link."""
+
+STRIDE = 8
+"""Beyond so many links as are looked at, every so many links a chain is looked at again: one that
+comes back to itself does so again and again."""
+
+TOLD = 8
+"""Links that an error tells of."""
 
 
-def refuse_cycle(
-    plan: ProcessPlan,
-    record: EventRecord,
-    handler: Handler,
-    reads: Reads,
-) -> None:
-    """Stop a chain that is too long, or that made the very same event before.
-
-    It is asked for every `SAMPLE` links, when the chain is too long, and when the instance's last
-    event was just the same.
+def refuse_endless(plan: ProcessPlan, cause: Cause, handler: Handler, reads: Reads) -> None:
+    """Stop a chain of `max_chain` events, refusals, and timeouts that were due at once.
 
     Args:
         plan: of the process manager
-        record: the event
+        cause: what is to be handled
         handler: that would run
-        reads: finds the events before it
+        reads: finds what came before
+
+    Raises:
+        InfiniteLoopError: with the end of the chain
+
+    """
+    told = [f"{_short(cause.type)} ({cause.id})"]
+    if cause.event is not None:
+        told = [_told(cause.event), *(_told(link.event) for link in _links(cause.event, reads))]
+    raise InfiniteLoopError(
+        f"{plan.name}.{handler.name}: the chain is {cause.depth} events long, with refusals and "
+        f"timeouts that were due at once: {' <- '.join(told[:TOLD])}. End it in the handler; or, "
+        f"if it is meant to be this long, open the runtime with a max_chain of more than "
+        f"{plan.max_chain}, and retry"
+    )
+
+
+def refuse_echo(
+    plan: ProcessPlan, state: ProcessState, record: EventRecord, event: Event, reads: Reads
+) -> None:
+    """Stop a chain in which the same event meets the same state of the same instance again.
+
+    What was decided then would be decided now, and so on for ever. An instance of a stateless
+    process manager always meets the same state.
+
+    Args:
+        plan: of the process manager
+        state: the instance before the event
+        record: the event
+        event: what was read of it
+        reads: finds what came before
 
     Raises:
         InfiniteLoopError: with the chain
 
     """
-    depth = record.depth
-    chain = [record]
-    before = reads.event_before(record)
-    while before is not None and len(chain) <= SAMPLE:
-        chain.append(before)
-        before = reads.event_before(before)
-    same = any(
-        (one.type, one.stream, one.data) == (record.type, record.stream, record.data)
-        for one in chain[1:]
-    )
-    if same or depth >= plan.max_chain:
-        told = " <- ".join(f"{one.type.split('.')[1]} ({one.event_id})" for one in chain)
-        why = "makes the very event that caused it" if same else f"is {depth} events long"
-        raise InfiniteLoopError(
-            f"{plan.name}.{handler.name}: the chain {why}: {told}. End it in the "
-            f"handler, or raise max_chain if it is meant to be this long"
-        )
+    if record.depth > LOOKBACK and record.depth % STRIDE:
+        return
+    chain = [_told(record)]
+    for link in _links(record, reads):
+        before = link.event
+        chain.append(_told(before))
+        if (
+            link.process == plan.name
+            and (before.type, before.stream, before.data)
+            == (record.type, record.stream, record.data)
+            and (
+                plan.definition.stateless
+                or (
+                    link.instance == state.instance and _is_as_then(plan, state, link, event, reads)
+                )
+            )
+        ):
+            raise InfiniteLoopError(
+                f"{plan.name} {state.instance!r}: the chain makes the very event that caused it, "
+                f"and the state is the same as then, so it would go on for ever: "
+                f"{' <- '.join(chain)}. End it in the handler, or have a field tell how often "
+                f"it came"
+            )
+
+
+def _links(record: EventRecord, reads: Reads) -> Iterator[Link]:
+    """What came before an event in its chain, newest first, as far as it is looked at."""
+    for _ in range(LOOKBACK):
+        link = reads.link_before(record)
+        if link is None:
+            return
+        yield link
+        record = link.event
+
+
+def _is_as_then(
+    plan: ProcessPlan, state: ProcessState, link: Link, event: Event, reads: Reads
+) -> bool:
+    """Whether the state is as it was before the transition that issued the command of a link."""
+    definition = plan.definition
+    before = link.version - 1
+    then = reads.transition(plan.name, link.instance, before) if before else None
+    now_begins = state.is_complete or not state.version
+    if not before or (then is not None and then.is_complete):
+        # It began with that event.
+        fresh, _ = definition.state.exchange(definition.begin(link.instance, event).__dict__)
+        return now_begins or state.fields == fresh
+    if then is None or now_begins:
+        return False
+    return (then.state, then.state_version) == (state.fields, state.fields_version)
+
+
+def _told(event: EventRecord) -> str:
+    return f"{_short(event.type)} ({event.event_id})"
+
+
+def _short(wire_type: str) -> str:
+    return wire_type.split(".")[1] if "." in wire_type else wire_type

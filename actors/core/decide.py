@@ -7,7 +7,6 @@ scenario are decided by the same function, each with surroundings of its own.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 from msgspec.structs import replace
 
@@ -23,6 +22,7 @@ from ..errors import AlreadyStarted, EarlyEvent
 from ..messages.codec import codecs
 from ..store import (
     CommandRecord,
+    EventRecord,
     PackedFields,
     RefusalRecord,
     Step,
@@ -31,8 +31,9 @@ from ..store import (
     TransitionRecord,
     change_between,
     is_issued_by,
+    place_of_issue,
 )
-from .cycles import SAMPLE, refuse_cycle
+from .cycles import refuse_echo, refuse_endless
 from .decision import EMPTY, Decision
 from .failures import fail
 from .ports import UNREADABLE
@@ -154,19 +155,23 @@ def _take_event(
         field, values = learnt
         if definition.state.keys_of(process.__dict__)[field] not in values:
             return _skip(plan, decision, "not_for_us")
-    content = record.content
-    if not content:
-        # Once for all instances that the event is for.
-        content = record.content = crc32(record.data) or 1
-    if (
-        record.depth
-        and not stimulus.refreshing
-        and (
-            content == state.content or record.depth >= plan.max_chain or not record.depth % SAMPLE
-        )
-    ):
-        refuse_cycle(plan, record, handler, reads)
-    return _run(plan, decision, stimulus, reads, handler, (event,), process, content)
+    if record.depth and not stimulus.refreshing:
+        if state.run > 1 and process is None and _is_of_ended_run(plan, state, record):
+            return _skip(plan, decision, "skipped_complete")
+        if record.version > 1:
+            # The first event of a stream is the same as none before it.
+            refuse_echo(plan, state, record, event, reads)
+    return _run(plan, decision, stimulus, reads, handler, (event,), process)
+
+
+def _is_of_ended_run(plan: ProcessPlan, state: ProcessState, record: EventRecord) -> bool:
+    """Whether an event answers a command which the instance issued before it started anew."""
+    issue = place_of_issue(record.causation_id or "")
+    return (
+        issue is not None
+        and (issue.process, issue.instance) == (plan.name, state.instance)
+        and issue.version < state.run
+    )
 
 
 def _come_early(plan: ProcessPlan, decision: Decision, stimulus: EventDelivered) -> Step:
@@ -226,7 +231,8 @@ def _take_refusal(
         # The refusal stays where it is; the instance looks for it when it goes on.
         return _nothing(decision)
     decision.taken = StepExtras(told=refusal.sequence)
-    if state.is_complete:
+    is_of_ended_run = refusal.command.version < state.run and not stimulus.refreshing
+    if state.is_complete or is_of_ended_run:
         return _skip(plan, decision, "skipped_complete")
     return _refuse(plan, decision, stimulus, reads, refusal)
 
@@ -274,7 +280,9 @@ def _try_again(plan: ProcessPlan, decision: Decision, stimulus: RetryDue, reads:
     if block.name:
         due = (state.timers or {}).get(block.name, 0)
         if 0 < due <= stimulus.now:
-            failed = TimerRecord(due, plan.name, state.instance, block.name, "timeout")
+            failed = TimerRecord(
+                due, plan.name, state.instance, block.name, "timeout", None, block.depth
+            )
             taken.cancel = [failed]
             return _time_out(plan, decision, stimulus, reads, failed)
     else:
@@ -311,11 +319,12 @@ def _run(
     handler: Handler,
     arguments: tuple[object, ...],
     process: ProcessManager | None = None,
-    content: int | None = None,
 ) -> Step:
     """Run a handler; the step is what it did."""
     cause = decision.cause
     assert cause is not None
+    if cause.depth >= plan.max_chain and not stimulus.refreshing:
+        refuse_endless(plan, cause, handler, reads)
     if process is None:
         process = decision.state.restore(plan.definition)
     decision.process = process
@@ -327,7 +336,7 @@ def _run(
         handler.function(process, *arguments)
     except SkippedWhileRefreshing:
         pass
-    step = _transition(plan, decision, stimulus, reads, handler, process, content)
+    step = _transition(plan, decision, stimulus, reads, handler, process)
     if decision.taken is not None:
         step.extras = _merged(decision.taken, step.extras)
     decision.outcome = "transitions"
@@ -341,7 +350,6 @@ def _transition(
     reads: Reads,
     handler: Handler,
     process: ProcessManager,
-    content: int | None,
 ) -> Step:
     """The transition that a handler made, with all that follows; the state moves on to it."""
     before, cause = decision.state, decision.cause
@@ -374,7 +382,8 @@ def _transition(
             name,
             instance,
             version,
-            cause.depth,
+            # What leaves later begins a new chain.
+            0 if due > now else cause.depth,
             0,
             shared,
         )
@@ -401,7 +410,7 @@ def _transition(
         before.block,
         before.to_take_up,
         before.holds_early,
-        before.content if content is None else content,
+        version if before.is_complete else before.run,
         # Most that are complete never go on; what they hold is let go.
         None if is_complete else values,
     )
@@ -433,6 +442,7 @@ def _transition(
         definition.state_version,
         position,
         state.base,
+        state.run,
         change,
     )
     return Step(None, name, instance, transition, queued, extras=extras)
@@ -455,7 +465,7 @@ def _move_timers(
         timers = _still_held(plan, state, reads, now)
     if extras is not None or asked or (is_complete and timers):
         extras = extras or StepExtras(timers=[], cancel=[])
-        timers = _set_timers(plan, state.instance, timers or {}, asked, extras, is_complete)
+        timers = _set_timers(plan, decision, timers or {}, asked, extras, now, is_complete)
     if cause.name and timers and cause.name not in asked and timers.get(cause.name) == cause.due:
         # It has fired.
         timers = {what: when for what, when in timers.items() if what != cause.name}
@@ -502,14 +512,16 @@ def _still_held(
 
 def _set_timers(
     plan: ProcessPlan,
-    instance: str,
+    decision: Decision,
     before: dict[str, int],
     asked: dict[str, int | None],
     extras: StepExtras,
+    now: int,
     is_complete: bool,
 ) -> dict[str, int]:
     """Note what is set and cancelled; returns all that is due later."""
-    timeouts = plan.definition.timeouts
+    timeouts, instance, cause = plan.definition.timeouts, decision.state.instance, decision.cause
+    assert cause is not None
     timers = dict(before)
     for held in extras.timers:
         timers[held.name] = held.due
@@ -526,7 +538,11 @@ def _set_timers(
         extras.timers = [held for held in extras.timers if held.name in timers]
     for what, due in asked.items():
         if due is not None and what in timers:
-            extras.timers.append(TimerRecord(due, plan.name, instance, what, "timeout"))
+            # One that is due at once goes on with the chain.
+            depth = 0 if due > now else cause.depth + 1
+            extras.timers.append(
+                TimerRecord(due, plan.name, instance, what, "timeout", None, depth)
+            )
     for what, due in before.items():
         if timers.get(what) != due:
             kind = "timeout" if what in timeouts else "command"

@@ -10,7 +10,13 @@ from msgspec.structs import replace
 from ..authoring.cause import Cause
 from ..authoring.process_manager import DECIDES_ONLY, seal
 from ..authoring.retry import PARK, SKIP, Retry
-from ..errors import AlreadyStarted, EarlyEvent, InvalidMessage, UnknownMessage
+from ..errors import (
+    AlreadyStarted,
+    EarlyEvent,
+    InfiniteLoopError,
+    InvalidMessage,
+    UnknownMessage,
+)
 from ..store import CorruptRecord, ParkedRecord, Step, StepExtras, TimerRecord
 from .decision import EMPTY
 from .stimuli import CommandRefused, EventDelivered, RetryDue, TimeoutDue
@@ -36,7 +42,7 @@ logger = logging.getLogger("procession")
 LONGEST_TEXT = 10_000
 """Characters that are kept of an error's text, which may quote a whole payload."""
 
-_UNREADABLE = (InvalidMessage, UnknownMessage, CorruptRecord)
+_FINAL = (InvalidMessage, UnknownMessage, CorruptRecord, InfiniteLoopError)
 
 
 def fail(plan: ProcessPlan, decision: Decision, stimulus: Stimulus, error: BaseException) -> Step:
@@ -96,7 +102,9 @@ def cause_unread(stimulus: Stimulus, block: Block | None, reads: Reads) -> Cause
         return Cause.of_event(reads.event_at(block.position))
     if block.name:
         timer = stimulus.timer
-        failed = TimerRecord(block.due, timer.process, timer.instance, block.name, "timeout")
+        failed = TimerRecord(
+            block.due, timer.process, timer.instance, block.name, "timeout", None, block.depth
+        )
         return Cause.of_timer(failed, "")
     refusal = reads.refusal(block.sequence)
     return None if refusal is None else Cause.of_refusal(refusal)
@@ -106,8 +114,9 @@ def _verdict(plan: ProcessPlan, decision: Decision, error: BaseException, cause:
     process = decision.process
     if not isinstance(error, Exception):
         return PARK
-    if process is None and isinstance(error, _UNREADABLE):
-        # No handler ran: what cannot be read now cannot be read in a minute.
+    if process is None and isinstance(error, _FINAL):
+        # No handler ran: what cannot be read now cannot be read in a minute, and a chain that has
+        # no end has none then.
         return PARK
     if process is not None:
         try:

@@ -110,6 +110,7 @@ def _recorded(
         state.timers or None,
         note,
         state.fields_version,
+        run=state.run,
     )
     step = Step(process=plan.name, instance=state.instance, transition=transition, extras=extras)
     return Decision(state, step, outcome)

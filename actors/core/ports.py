@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..store import CommandRecord, EventRecord, RefusalRecord, TimerRecord, TransitionRecord
 
-__all__ = ["UNREADABLE", "Reads"]
+__all__ = ["UNREADABLE", "Link", "Reads"]
 
 UNREADABLE = ""
 """The type of what stands for an event that cannot be read; its message is the error."""
+
+
+class Link(NamedTuple):
+    """A link of a chain: an event, and the transition which it made and which went on with it."""
+
+    process: str
+    instance: str
+    version: int
+    event: EventRecord
 
 
 class Reads(Protocol):
@@ -26,8 +35,12 @@ class Reads(Protocol):
         """The event that made a transition; None if something else did."""
         ...
 
-    def event_before(self, event: EventRecord) -> EventRecord | None:
-        """The event whose handler issued the command that made an event; None if there is none."""
+    def link_before(self, event: EventRecord) -> Link | None:
+        """What issued the command that made an event; None if no event's handler did."""
+        ...
+
+    def transition(self, process: str, instance: str, version: int) -> TransitionRecord | None:
+        """The transition that brought an instance to a version; None if there is none."""
         ...
 
     def refusal(self, sequence: int) -> RefusalRecord | None:

@@ -32,7 +32,7 @@ class ProcessState(Struct, gc=False):
         block: why the instance takes no events, if it does not
         to_take_up: how many events that waited in the store come before any other
         holds_early: whether events that came before the start are kept in the store
-        content: tells whether an event of a chain is the same as the one before
+        run: the version at which the instance started, or started anew, for the last time
         values: the fields as they were read back, of which the next step makes its object; None
             when they are to be read anew
         base: the version whose state is stored whole, if the newest is stored as a change
@@ -53,7 +53,7 @@ class ProcessState(Struct, gc=False):
     block: Block | None = None
     to_take_up: int = 0
     holds_early: bool = False
-    content: int = 0
+    run: int = 1
     values: dict[str, Any] | None = None
     base: int = 0
     weight: int = 0
@@ -85,6 +85,7 @@ class ProcessState(Struct, gc=False):
             last.timers,
             indexed,
             last.correlation_id,
+            run=last.run,
             base=last.base,
             weight=last.weight,
         )

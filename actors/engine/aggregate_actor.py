@@ -10,14 +10,15 @@ import pykka
 from msgspec import Struct
 
 from ..core.carry_out import CommandDecision, CommandDelivered, carry_out, refuse_command
-from ..errors import UnknownMessage
+from ..errors import InfiniteLoopError, UnknownMessage
 from ..messages.types import Event, UnknownEvent
-from ..model.plans import AggregatePlan
 from ..store import COMMITTED, CommandResult, Conflict, Duplicate, Outcome, StoreError
 from .durable_actor import DurableActor, damaged
+from .journal import Waiting
 
 if TYPE_CHECKING:
     from ..authoring.aggregate import Aggregate
+    from ..model.plans import AggregatePlan
     from ..store import EventRecord
     from .ahead_reads import AheadReads
     from .services import Services
@@ -162,7 +163,10 @@ class AggregateActor(DurableActor[CommandMessage]):
         if reply is None:
             decision.refusal = None
         else:
-            self.journal.wait(_Reply(giver, self._share.plan, reply, decision, outcome))
+            correlation_id = delivered.record.correlation_id
+            self.journal.wait(
+                _Reply(giver, self._share.plan, reply, decision, outcome, correlation_id)
+            )
 
     def _decide_again(self, message: CommandMessage, conflict: Conflict) -> None:
         if not message.is_repeated:
@@ -175,7 +179,7 @@ class AggregateActor(DurableActor[CommandMessage]):
         self.spoilt(message, error)
 
 
-class _Reply(Struct, gc=False):
+class _Reply(Waiting, gc=False):
     """An answer that waits for the disk."""
 
     giver: CommandGiver
@@ -183,11 +187,20 @@ class _Reply(Struct, gc=False):
     future: pykka.Future[list[Event]]
     decision: CommandDecision
     outcome: Outcome
+    correlation_id: str
+    error: InfiniteLoopError | None = None
+
+    def hear(self, correlation_id: str, error: InfiniteLoopError) -> None:
+        """What the command led to has no end: the caller is told, though the command is done."""
+        if correlation_id == self.correlation_id:
+            self.error = error
 
     def durable(self) -> None:
         future, decision = self.future, self.decision
         refusal, append = decision.refusal, decision.step.append
-        if isinstance(self.outcome, Duplicate):
+        if self.error is not None:
+            future.set_exception((type(self.error), self.error, None))
+        elif isinstance(self.outcome, Duplicate):
             self.giver.answer(future, self.outcome.result or CommandResult())
         elif refusal is not None:
             future.set_exception((type(refusal), refusal, refusal.__traceback__))

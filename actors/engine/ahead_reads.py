@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..core.ports import UNREADABLE
+from ..core.ports import UNREADABLE, Link
 from ..store import CorruptRecord, EventRecord, StoreError, place_of_issue
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class AheadReads:
         with self._lock:
             return self._ahead.event_at(transition.position)
 
-    def event_before(self, event: EventRecord) -> EventRecord | None:
+    def link_before(self, event: EventRecord) -> Link | None:
         # The id of a command from outside may be any text; the events that it made have no depth.
         issue = place_of_issue(event.causation_id or "") if event.depth else None
         if issue is None:
@@ -157,7 +157,12 @@ class AheadReads:
             issuer = self._ahead.transition_at(issue.process, issue.instance, issue.version)
         if issuer is None or all(one[0] != event.causation_id for one in issuer.commands):
             return None
-        return self.event_of(issuer)
+        before = self.event_of(issuer)
+        return None if before is None else Link(*issue[:3], before)
+
+    def transition(self, process: str, instance: str, version: int) -> TransitionRecord | None:
+        with self._lock:
+            return self._ahead.transition_at(process, instance, version)
 
     def refusal(self, sequence: int) -> RefusalRecord | None:
         with self._lock:

@@ -22,8 +22,10 @@ from ..core.stimuli import (
     Reload,
     Stimulus,
 )
+from ..errors import InfiniteLoopError
 from ..store import COMMITTED, Conflict, StoreError
 from .durable_actor import DurableActor, damaged
+from .journal import Waiting
 from .pending_replies import Reply
 
 if TYPE_CHECKING:
@@ -159,11 +161,17 @@ class InstanceActor(DurableActor[InstanceMessage]):
 
     def hand(self, message: InstanceMessage, decision: Decision, generation: int) -> None:
         """Hand a step over, and go on from what was decided."""
-        if decision.error is not None:
+        error = decision.error
+        if error is not None:
             self._log(decision)
         if not self.journal.hand_over(self, message, decision, generation):
             self.cut_off(message)
-        elif decision.reload or self.is_stale:
+            return
+        if isinstance(error, InfiniteLoopError) and decision.cause is not None:
+            # Without its frames, which know the decision.
+            told = InfiniteLoopError(str(error))
+            self.journal.tell_asker(decision.cause.correlation_id, told)
+        if decision.reload or self.is_stale:
             self.is_stale = False
             self._read_again()
 
@@ -378,7 +386,7 @@ class InstanceActor(DurableActor[InstanceMessage]):
             self.envelopes.append(InstanceMessage(CommandRefused(refusal)))
 
 
-class _Answer(Struct, gc=False):
+class _Answer(Waiting, gc=False):
     """An operator's answer, which waits for the disk."""
 
     reply: Reply[bool]

@@ -32,6 +32,7 @@ from .pooled_actor import PooledActor
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ..errors import InfiniteLoopError
     from ..store import EventRecord, Store
     from .pooled_actor import Scheduler
 
@@ -55,12 +56,12 @@ PAGE = 64
 """Writes from other threads that are handed over in one turn."""
 
 
-class Waiting(Protocol):
+class Waiting(Struct, gc=False):
     """What waits until what was handed over before it is durable."""
 
     def durable(self) -> None:
         """It is."""
-        ...
+        raise NotImplementedError
 
     def failed(self, error: StoreError) -> bool:
         """Nothing of the commit was kept.
@@ -69,10 +70,13 @@ class Waiting(Protocol):
             whether it is a write that is to be handed over again
 
         """
-        ...
+        raise NotImplementedError
+
+    def hear(self, correlation_id: str, error: InfiniteLoopError) -> None:
+        """A chain was stopped that began in the same commit; with the journal's lock held."""
 
 
-class PendingWrite(Struct, gc=False):
+class PendingWrite(Waiting, gc=False):
     """A step of no actor's, from any thread, and what follows it.
 
     Attributes:
@@ -104,7 +108,7 @@ class PendingWrite(Struct, gc=False):
         return True
 
 
-class _Call(Struct, gc=False):
+class _Call(Waiting, gc=False):
     """Something to be done once all is durable, or gone."""
 
     call: Callable[[], None]
@@ -301,6 +305,12 @@ class Journal:
         if self._has_patience and (by is None or patience < self._patience):
             by = min(by or math.inf, seconds() + patience)
             self._dispatcher.commit_by, self._patience = by, patience
+
+    def tell_asker(self, correlation_id: str, error: InfiniteLoopError) -> None:
+        """A chain was stopped; who asked for its beginning in the same commit hears of it."""
+        with self.lock:
+            for one in self._waiting:
+                one.hear(correlation_id, error)
 
     def call_when_durable(self, call: Callable[[], None]) -> None:
         """Have something done when all that was handed over is durable, or gone."""

@@ -73,7 +73,9 @@ class TimerService(PooledActor):
         self._finished: list[TimerRecord] = []
         self._looks = True
         self.is_closed = False
-        self._alarm = clock.alarm(self._ring)
+        self._alarm = clock.alarm(_Bell(self))
+        self.upcoming: TimerRecord | None = None
+        """What the alarm was set for last."""
 
     def notice(self, timers: list[TimerRecord]) -> None:
         """Timers that were just set; called with the journal's lock."""
@@ -99,7 +101,7 @@ class TimerService(PooledActor):
         released, self._released = self._released, set()
         comes_again = [self._put_off.pop(owner, None) for owner in released]
         if noticed < self._next or (was_full and finished) or any(comes_again):
-            self._ring()
+            self.ring()
 
     def start_over(self) -> None:
         """Forget what is in hand; with the journal's lock held."""
@@ -137,6 +139,7 @@ class TimerService(PooledActor):
         beyond = (now + 1).to_bytes(8, "big")
         for upcoming in self._timers(beyond, NEVER):
             self._next = upcoming.due
+            self.upcoming = upcoming
             self._alarm.set(from_micros(self._next))
             if self._next <= self._now():
                 # The clock moved on before the alarm was set.
@@ -214,7 +217,8 @@ class TimerService(PooledActor):
                 "what is due then is left out, since it cannot be told whose it is: %s", error
             )
 
-    def _ring(self) -> None:
+    def ring(self) -> None:
+        """The alarm rang, or something may have become due."""
         self._looks = True
         self.wake()
 
@@ -228,3 +232,19 @@ def _in_order(timer: TimerRecord) -> tuple[int, str, str, int, int]:
     issue = place_of_issue(timer.name)
     assert issue is not None
     return timer.due, *issue
+
+
+class _Bell:
+    """What the alarm calls; it tells a clock that people move what it rings for."""
+
+    def __init__(self, timers: TimerService) -> None:
+        self._timers = timers
+
+    def __call__(self) -> None:
+        self._timers.ring()
+
+    def __str__(self) -> str:
+        timer = self._timers.upcoming
+        if timer is None:
+            return "the timers"
+        return f"{timer.kind} {timer.name!r} of {timer.process} {timer.instance!r}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from ..clock import from_micros
 from ..errors import UnknownMessage
 from ..model.subscriptions import Subscriptions
-from ..store import CorruptRecord, place_of_issue, transition_id_at
+from ..store import BY_PEOPLE, CorruptRecord, place_of_issue, transition_id_at
 from .transitions import first_where, transition_of
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from ..store import EventRecord, Store, TransitionRecord
 
 __all__ = ["TraceNode", "Tracer"]
-
-BY_PEOPLE = frozenset({"refresh", "operator"})
-"""Causes of transitions that belong to no chain, although they continue one's correlation."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

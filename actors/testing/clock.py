@@ -18,6 +18,9 @@ __all__ = ["StoppedAlarm", "VirtualClock", "first_time"]
 PATIENCE = 60.0
 """Real seconds that a runtime has to settle before the clock moves on."""
 
+MOST_ALARMS = 100_000
+"""Alarms that one `advance` lets ring."""
+
 ROUNDS = 1_000
 """How often runtimes that share a clock may give one another something to do at one moment."""
 
@@ -57,19 +60,29 @@ class VirtualClock:
 
         Raises:
             ValueError: `by` is negative; time does not run backwards
-            TimedOut: something did not settle; the clock stands where that happened
+            TimedOut: something did not settle, or set alarms again and again (more than
+                `MOST_ALARMS`); the clock stands where that happened
 
         """
         if by < timedelta(0):
             raise ValueError(f"by={by!r} is negative; a clock only goes forward")
         if settle:
             self._settle()
+        rung, rung_for = 0, "something"
         left, due = self._move(by)
         while due:
             for alarm in due:
                 alarm.ring_if_due()
             if settle:
                 self._settle()
+            rung += len(due)
+            rung_for = next(filter(None, (_told(one.ring) for one in due)), rung_for)
+            if rung >= MOST_ALARMS:
+                raise TimedOut(
+                    f"the clock stopped at {self._now}, {left} before the end: {rung:,} alarms "
+                    f"rang on the way, the last of them for {rung_for}. Give what is set again "
+                    f"and again a longer delay, or advance by less at a time"
+                )
             left, due = self._move(left)
 
     def alarm(self, ring: Callable[[], None]) -> Alarm:
@@ -154,6 +167,11 @@ class StoppedAlarm:
         # The clock may be about to ring it.
         self.moment = None
         self._remove(self)
+
+
+def _told(ring: Callable[[], None]) -> str:
+    """What an alarm rings for, if what it calls can tell."""
+    return "" if type(ring).__str__ is object.__str__ else str(ring)
 
 
 def first_time(start: datetime | None) -> datetime:

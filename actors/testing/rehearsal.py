@@ -22,6 +22,7 @@ from ..messages.codec import dump
 from ..store import EventRecord, RefusalRecord, TimerRecord, event_id_at
 
 if TYPE_CHECKING:
+    from ..core.ports import Link
     from ..core.stimuli import Stimulus
     from ..messages.types import Command, Event
     from ..model.plans import ProcessPlan
@@ -234,10 +235,14 @@ class Rehearsal:
     def event_of(self, transition: TransitionRecord) -> EventRecord | None:
         return self.event_at(transition.position) if transition.position else None
 
-    def event_before(self, event: EventRecord) -> EventRecord | None:
+    def link_before(self, event: EventRecord) -> Link | None:
         """Events come from outside here."""
         del event
         return None
+
+    def transition(self, process: str, instance: str, version: int) -> TransitionRecord | None:
+        found = self.transitions(process, instance)
+        return next((one for one in found if one.version == version), None)
 
     def refusal(self, sequence: int) -> RefusalRecord | None:
         """A refusal is taken at once, so none is left."""

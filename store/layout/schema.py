@@ -143,6 +143,7 @@ class TransitionRow(_Row):
     position: OrNone
     base: OrNone
     """The version that `state` stands on, if it is a change and no whole state."""
+    run: Positive
 
 
 class CommandRow(_Row):
@@ -198,6 +199,7 @@ class BlockRow(_Row):
     attempts: Positive
     due: OrNone
     parked: OrNone
+    depth: OrNone
 
 
 class TimerRow(_Row):
@@ -208,6 +210,7 @@ class TimerRow(_Row):
     name: Name
     kind: Literal["timeout", "retry", "command"]
     command: CommandRow | None
+    depth: OrNone
 
 
 class RefusalRow(_Row):
@@ -463,6 +466,7 @@ def transition_to_row(process: str, instance: str, record: TransitionRecord) -> 
         record.state_version,
         record.position,
         record.base,
+        record.run,
     )
 
 

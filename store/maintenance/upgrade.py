@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import lmdb
 
 from ..errors import DamagedStore, StoreError, UnknownFormat
-from ..identifiers import EVADES, event_id_at, place_of_event
+from ..identifiers import BY_PEOPLE, EVADES, event_id_at, place_of_event
 from ..layout.frames import frame, number, unframe
 from ..layout.keys import numbered
 from ..layout.schema import (
@@ -149,6 +149,8 @@ class _NewTables:
         # Events that had the same id as one whose id came from outside, by position.
         self._renamed: dict[int, str] = {}
         self._any_lookalike = False
+        # Instances that were started again, and the version at which they were.
+        self._runs: dict[bytes, int] = {}
         self._change: dict[str, Callable[[bytes, Any], Any]] = {
             "meta": self._meta,
             "log": self._event,
@@ -214,7 +216,8 @@ class _NewTables:
         for place, old_key, owner in self._numbered():
             key = number(place)
             row = self._look("transitions", old_key)
-            yield key, frame(key, [*owner, *self._transition(owner[0], row)])
+            run = self._run(old_key, row)
+            yield key, frame(key, [*owner, *self._transition(owner[0], row), run])
 
     def _places_of_transitions(self) -> Rows:
         for place, _, (process, instance, version) in self._numbered():
@@ -273,6 +276,15 @@ class _NewTables:
         # Each state was whole.
         return [*row, position, 0]
 
+    def _run(self, key: bytes, row: list[Any]) -> int:
+        """The version at which the run began that a transition belongs to."""
+        instance, version = key[:-8], numbered(key)
+        before = self._look("transitions", instance + number(version - 1)) if version > 1 else None
+        # What people do to an instance that has ended begins no run.
+        if before is not None and before[2] and row[3] not in BY_PEOPLE:
+            self._runs[instance] = version
+        return self._runs.get(instance, 1)
+
     def _position_of(self, cause: str, correlation_id: str, seen: int) -> int:
         """The position of the event of that id which an instance can have handled, or 0."""
         place = place_of_event(cause)
@@ -319,13 +331,13 @@ class _NewTables:
 
     def _waiting(self, key: bytes, row: Any) -> Any:
         self._names.add(("process", key.partition(b"\0")[0].decode()))
-        return row
+        return [*row, 0] if isinstance(row, list) else row
 
     def _timer(self, key: bytes, row: list[Any]) -> list[Any]:
         self._names.add(("process", row[0]))
         if row[4] is not None:
             self._command(key, row[4])
-        return row
+        return [*row, 0]
 
     def _refusal(self, key: bytes, row: list[Any]) -> list[Any]:
         self._command(key, row[0])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..identifiers import command_id_at, is_issued_by
+from ..identifiers import BY_PEOPLE, command_id_at, is_issued_by
 from ..layout.frames import number
 from ..layout.schema import (
     DASHLESS,
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from .learnt_keys import Learnt
 
 __all__ = ["check_histories"]
-
-BY_PEOPLE = {"refresh", "operator"}
-"""Causes of transitions that nothing in the store stands behind."""
 
 
 def check_histories(inspection: Inspection, learnt: Learnt) -> None:

@@ -91,6 +91,7 @@ class TransitionRow(_Row):
     state_version: Number
     position: OrNone
     base: OrNone
+    run: Number
 
 
 class CommandRow(_Row):
@@ -146,6 +147,7 @@ class BlockRow(_Row):
     attempts: Number
     due: OrNone
     parked: OrNone
+    depth: OrNone
 
 
 class TimerRow(_Row):
@@ -156,6 +158,7 @@ class TimerRow(_Row):
     name: Name
     kind: Literal["timeout", "retry", "command"]
     command: CommandRow | None
+    depth: OrNone
 
 
 class RefusalRow(_Row):

@@ -67,6 +67,7 @@ WORDS = [
     "fourteen",
     "fifteen",
     "sixteen",
+    "seventeen",
 ]
 
 
@@ -186,10 +187,10 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
             wait=2,
             extras=StepExtras(
                 timers=[
-                    TimerRecord(10, "P", "i", "late", "timeout"),
+                    TimerRecord(10, "P", "i", "late", "timeout", None, 6),
                     TimerRecord(11, "P", "i", "c3", "command", delayed),
                 ],
-                block=Block("parked", 1, "late", 2, 3, 4),
+                block=Block("parked", 1, "late", 2, 3, 4, depth=6),
                 index=[("email", None, "a@b")],
                 refusal=RefusalRecord(issued, "no"),
                 snapshot=(1, b"snapshot"),
@@ -215,12 +216,12 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
         ["E", stream, 1, 5, b"data", None, "corr", None, None, 0] for stream in ("cat-", "cat-1-2")
     ]
     moved = ["P", "i", 1, 8, "on_e", True, "e1", "corr", 1, b"state", [["c1", "C", b"c"]]]
-    moved += [{"late": 10}, "note", 2, 1, 0]
+    moved += [{"late": 10}, "note", 2, 1, 0, 1]
     failed_row = ["P", "i", "e1", "E", "text", 3, 9, 1, None, "late", 2, True, "", None]
     effect_row = ["P", "i", "e1", "E", "text", 1, 9, 1, None, "", 0, False, "print", None]
     skipped = ["", "t", "c2", "E", "text", 1, 9, 0, told_row, "", 0, False, "", ["skip", 12, "ann"]]
-    block = ["parked", 1, "late", 2, 3, 4, 1]
-    timeout = ["P", "i", "late", "timeout", None]
+    block = ["parked", 1, "late", 2, 3, 4, 1, 6]
+    timeout = ["P", "i", "late", "timeout", None, 6]
     assert rows == {
         "log": {ONE: event_row, TWO: other_rows[0], THREE: other_rows[1]},
         "transitions": {ONE: moved},
@@ -240,6 +241,7 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
             bytes(7) + b"\x0b" + digest("P", "i", "command", "c3"): [
                 *("P", "i", "c3", "command"),
                 delayed_row,
+                0,
             ],
         },
         "index": {digest("P", "email", "a@b") + b"i": 0},

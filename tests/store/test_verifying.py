@@ -380,7 +380,7 @@ def given_an_id_of_the_store(damage: Damage) -> None:
 
 
 def stray_timer(damage: Damage) -> None:
-    damage.put("timers", timeout_key("never"), [ORDERS, "o1", "never", "timeout", None])
+    damage.put("timers", timeout_key("never"), [ORDERS, "o1", "never", "timeout", None, 0])
 
 
 def timer_of_another_time(damage: Damage) -> None:
@@ -393,7 +393,7 @@ def timer_under_another_key(damage: Damage) -> None:
 
 def stray_retry(damage: Damage) -> None:
     key = timeout_key("retry", "retry", LATER + 5, "o3")
-    damage.put("timers", key, [ORDERS, "o3", "retry", "retry", None])
+    damage.put("timers", key, [ORDERS, "o3", "retry", "retry", None, 0])
 
 
 def stray_parked_at(damage: Damage) -> None:
@@ -811,7 +811,7 @@ DAMAGES: list[tuple[str, Callable[[Damage], None], str]] = [
         lambda d: d.put(
             "timers",
             timeout_key("late", instance="o9"),
-            [ORDERS, "o9", "late", "timeout", None],
+            [ORDERS, "o9", "late", "timeout", None, 0],
         ),
         "is of Shop.Orders o9, which has no transitions",
     ),

@@ -12,9 +12,12 @@ from procession import (
     Domain,
     Event,
     Indexed,
+    InfiniteLoopError,
     ProcessManager,
     Rejected,
+    Retry,
     Runtime,
+    TimedOut,
     apply,
     handle,
     rejected,
@@ -49,6 +52,8 @@ class Return(Command):
 class Table(Aggregate, identity="ball"):
     @handle(HitBack)
     def hit(self, command: HitBack) -> Ping:
+        if command.count < 0:
+            raise Rejected("no negative balls")
         return Ping(self.id, command.count)
 
     @handle(Return)
@@ -59,20 +64,16 @@ class Table(Aggregate, identity="ball"):
 class Echo(ProcessManager, correlate="ball"):
     """Answers a ping with the very same ping."""
 
-    hits: int = 0
+    ball: str = ""
 
     @handle(Ping, start=True)
     def on_ping(self, event: Ping) -> None:
-        self.hits += 1
         self.issue(HitBack(event.ball, event.count))
 
 
 class PingPong(ProcessManager, correlate="ball"):
-    hits: int = 0
-
     @handle(Ping, start=True)
     def on_ping(self, event: Ping) -> None:
-        self.hits += 1
         self.issue(Return(event.ball))
 
     @handle(Pong)
@@ -91,6 +92,80 @@ class Counting(ProcessManager, correlate="ball"):
         self.issue(HitBack(event.ball, event.count + 1))
 
 
+class Reflex(ProcessManager, stateless=True):
+    """Answers each ping by itself."""
+
+    @handle(Ping)
+    def on_ping(self, event: Ping) -> None:
+        self.issue(HitBack(event.ball, event.count))
+
+
+class Patient(ProcessManager, correlate="ball"):
+    """Gets the same answer again and again, and gives up at last."""
+
+    hits: int = 0
+    limit: ClassVar[int] = 3
+
+    @handle(Ping, start=True)
+    def on_ping(self, event: Ping) -> None:
+        self.hits += 1
+        if self.hits < Patient.limit:
+            self.issue(HitBack(event.ball, event.count))
+        else:
+            self.mark_as_complete()
+
+
+class Hourly(ProcessManager, correlate="ball"):
+    """Does the same every hour, with a command that is held back."""
+
+    hits: int = 0
+
+    @handle(Ping, start=True)
+    def on_ping(self, event: Ping) -> None:
+        self.hits += 1
+        self.issue(HitBack(event.ball, event.count), after=timedelta(hours=1))
+
+
+class Stubborn(ProcessManager, correlate="ball"):
+    """Insists on what is refused."""
+
+    refused: int = 0
+
+    @handle(Ping, start=True)
+    def on_ping(self, event: Ping) -> None:
+        self.issue(HitBack(event.ball, -1))
+
+    @rejected(HitBack)
+    def on_refused(self, command: HitBack, reason: str) -> None:
+        self.refused += 1
+        self.issue(command)
+
+
+class Restless(ProcessManager, correlate="ball"):
+    """Sets a timeout without delay in the same timeout."""
+
+    turns: int = 0
+
+    @handle(Ping, start=True)
+    def on_ping(self, event: Ping) -> None:
+        self.set_timeout("now", timedelta(0))
+
+    @timeout("now")
+    def on_now(self) -> None:
+        self.turns += 1
+        self.set_timeout("now", timedelta(0))
+
+
+class Clumsy(Restless, retry=Retry(attempts=2, first=timedelta(seconds=1))):
+    """As it, and fails at each first attempt."""
+
+    @timeout("now")
+    def on_now(self) -> None:
+        if self.context.attempt == 1:
+            raise ValueError("clumsy")
+        super().on_now()
+
+
 def domain_of(*classes: type) -> Domain:
     domain = Domain("loops")
     domain.register(Table)
@@ -101,35 +176,44 @@ def domain_of(*classes: type) -> Domain:
 
 def test_a_command_that_makes_the_very_event_that_caused_it_is_stopped_at_once() -> None:
     with Runtime.ephemeral(domain_of(Echo)) as runtime:
-        runtime.ask(HitBack("b", 1))
+        runtime.tell(HitBack("b", 1))
         runtime.settle(timeout=10)
         view = runtime.get(Echo, "b")
         assert view is not None
-        assert view.state["hits"] == 1
+        assert view.version == 1
         (parked,) = runtime.parked()
         assert parked.error == (
-            "procession.errors.InfiniteLoopError: loops.Echo.on_ping: the chain makes the very "
-            "event that caused it: Ping (loops::table-b@2) <- Ping (loops::table-b@1). End it in "
-            "the handler, or raise max_chain if it is meant to be this long"
+            "procession.errors.InfiniteLoopError: loops.Echo 'b': the chain makes the very event "
+            "that caused it, and the state is the same as then, so it would go on for ever: Ping "
+            "(loops::table-b@2) <- Ping (loops::table-b@1). End it in the handler, or have a field "
+            "tell how often it came"
         )
 
 
 def test_ping_pong_between_two_events_is_stopped() -> None:
     with Runtime.ephemeral(domain_of(PingPong)) as runtime:
-        runtime.ask(HitBack("b", 1))
+        runtime.tell(HitBack("b", 1))
         runtime.settle(timeout=10)
         (parked,) = runtime.parked()
         assert "InfiniteLoopError" in parked.error
-        assert "Ping" in parked.error
-        assert "<- Pong" in parked.error
+        assert "Ping (loops::table-b@3) <- Pong (loops::table-b@2)" in parked.error
         view = runtime.get(PingPong, "b")
         assert view is not None
-        assert view.state["hits"] < 10
+        assert view.version == 2
+
+
+def test_a_stateless_process_always_meets_the_same_state() -> None:
+    with Runtime.ephemeral(domain_of(Reflex)) as runtime:
+        runtime.tell(HitBack("b", 1))
+        runtime.settle(timeout=10)
+        (parked,) = runtime.parked()
+        assert "the chain makes the very event that caused it" in parked.error
+        assert runtime.stats()["transitions"] == 1
 
 
 def test_a_chain_longer_than_the_limit_is_stopped() -> None:
     with Runtime.ephemeral(domain_of(Counting), max_chain=25) as runtime:
-        runtime.ask(HitBack("b", 1))
+        runtime.tell(HitBack("b", 1))
         runtime.settle(timeout=10)
         (parked,) = runtime.parked()
         assert "is 25 events long" in parked.error
@@ -138,12 +222,113 @@ def test_a_chain_longer_than_the_limit_is_stopped() -> None:
         assert view.state["hits"] == 25
 
 
+def test_a_chain_that_was_too_long_goes_on_when_the_limit_is_raised_as_the_error_says(
+    tmp_path: Path,
+) -> None:
+    domain = domain_of(Counting)
+    with Runtime(tmp_path, domain, max_chain=25) as runtime:
+        runtime.tell(HitBack("b", 1))
+        runtime.settle(timeout=10)
+        (parked,) = runtime.parked()
+        assert "open the runtime with a max_chain of more than 25, and retry" in parked.error
+        runtime.retry(parked.id)
+        runtime.settle(timeout=10)
+        (parked,) = runtime.parked()
+    with Runtime(tmp_path, domain, max_chain=40) as runtime:
+        runtime.retry(parked.id)
+        runtime.settle(timeout=10)
+        view = runtime.get(Counting, "b")
+        assert view is not None
+        assert view.state["hits"] == 40
+        assert ["is 40 events long" in one.error for one in runtime.parked()] == [True]
+
+
 def test_the_same_event_from_outside_is_no_loop() -> None:
     with Runtime.ephemeral(domain_of(PingPong, Counting), max_chain=5) as runtime:
         for _ in range(20):
             runtime.publish(Pong("b"), stream="feed::x-1")
         runtime.settle(timeout=10)
         assert list(runtime.parked()) == []
+
+
+@pytest.mark.parametrize("limit", [1, 3, 20, 100, 200])
+@pytest.mark.parametrize("idle", [timedelta(milliseconds=1), timedelta(hours=1)])
+def test_an_honest_process_may_meet_the_same_event_as_often_as_its_state_says(
+    limit: int, idle: timedelta
+) -> None:
+    with Runtime.ephemeral(domain_of(Patient), idle_timeout=idle, max_awake=2) as runtime:
+        Patient.limit = limit
+        runtime.tell(HitBack("b", 1))
+        runtime.settle(timeout=30)
+        assert list(runtime.parked()) == []
+        view = runtime.get(Patient, "b")
+        assert view is not None
+        assert view.state["hits"] == limit
+        assert view.is_complete
+
+
+def test_repeats_that_are_minutes_apart_begin_a_new_count(clock: VirtualClock) -> None:
+    with Runtime.ephemeral(domain_of(Hourly), clock=clock, max_chain=5) as runtime:
+        runtime.tell(HitBack("b", 1))
+        runtime.settle(timeout=10)
+        clock.advance(timedelta(days=2))
+        assert list(runtime.parked()) == []
+        view = runtime.get(Hourly, "b")
+        assert view is not None
+        assert view.state["hits"] == 49
+
+
+def test_a_refusal_that_issues_its_own_command_again_comes_to_an_end() -> None:
+    with Runtime.ephemeral(domain_of(Stubborn), max_chain=30) as runtime:
+        runtime.tell(HitBack("b", 1))
+        runtime.settle(timeout=10)
+        (parked,) = runtime.parked()
+        assert "is 30 events long, with refusals and timeouts" in parked.error
+        view = runtime.get(Stubborn, "b")
+        assert view is not None
+        assert view.state["refused"] == 29
+
+
+@pytest.mark.parametrize("limit", [30, 60])
+def test_a_timeout_without_delay_that_sets_itself_comes_to_an_end(limit: int) -> None:
+    with Runtime.ephemeral(domain_of(Restless), max_chain=limit) as runtime:
+        runtime.tell(HitBack("b", 1))
+        runtime.settle(timeout=10)
+        (parked,) = runtime.parked()
+        assert f"is {limit} events long" in parked.error
+        view = runtime.get(Restless, "b")
+        assert view is not None
+        assert view.state["turns"] == limit - 1
+
+
+def test_an_attempt_to_go_on_begins_no_new_count(clock: VirtualClock) -> None:
+    with Runtime.ephemeral(domain_of(Clumsy), clock=clock, max_chain=6) as runtime:
+        runtime.tell(HitBack("b", 1))
+        runtime.settle(timeout=10)
+        clock.advance(timedelta(hours=1))
+        (parked,) = runtime.parked()
+        assert "is 6 events long" in parked.error
+
+
+def test_who_asks_hears_of_a_chain_without_an_end_that_began_in_the_same_commit() -> None:
+    with Runtime.ephemeral(domain_of(Echo)) as runtime:
+        with pytest.raises(InfiniteLoopError, match="the chain makes the very event"):
+            runtime.ask(HitBack("b", 1))
+        # The command was carried out all the same.
+        assert [one.type for one in runtime.events()] == ["loops.Ping.v1"] * 2
+        # Of another chain, the asker hears nothing.
+        assert runtime.ask(HitBack("b", 2)) == [Ping("b", 2)]
+
+
+def test_a_clock_stops_when_alarms_ring_without_end(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("procession.testing.clock.MOST_ALARMS", 50)
+    with Runtime.ephemeral(domain_of(Hourly), clock=clock) as runtime:
+        runtime.tell(HitBack("b", 1))
+        runtime.settle(timeout=10)
+        with pytest.raises(TimedOut, match=r"50 alarms rang .* of loops\.Hourly 'b'"):
+            clock.advance(timedelta(days=30))
 
 
 # Refresh

@@ -21,6 +21,7 @@ from procession import (
     Command,
     Domain,
     Event,
+    InfiniteLoopError,
     ProcessManager,
     Rejected,
     Runtime,
@@ -466,7 +467,8 @@ def test_loops_are_counted_through_what_is_not_committed_yet(tmp_path: Path) -> 
     with opened(tmp_path, domain, max_chain=200) as (runtime, disk):
         settle(runtime)
         disk.commits.clear()
-        runtime.ask(Poke("a"), timeout=WAIT)
+        with pytest.raises(InfiniteLoopError, match="200 events long"):
+            runtime.ask(Poke("a"), timeout=WAIT)
         settle(runtime)
         (parked,) = runtime.parked()
         assert "200 events long" in parked.error

@@ -13,7 +13,14 @@ import pytest
 
 from procession.core.decision import EMPTY
 from procession.engine import journal as module
-from procession.engine.journal import PAGE, PATIENCE, PATIENCE_OF_MANY, Journal, PendingWrite
+from procession.engine.journal import (
+    PAGE,
+    PATIENCE,
+    PATIENCE_OF_MANY,
+    Journal,
+    PendingWrite,
+    Waiting,
+)
 from procession.store import (
     Append,
     ClosedError,
@@ -114,18 +121,17 @@ class FakeActor:
         self._bench.happened.append(f"{self._name} spoilt {message}: {error}")
 
 
-class FakeReply:
+class FakeReply(Waiting):
     """A caller who waits for what an actor decided."""
 
-    def __init__(self, bench: Bench, name: str) -> None:
-        self._bench = bench
-        self._name = name
+    bench: Any
+    name: str
 
     def durable(self) -> None:
-        self._bench.happened.append(f"{self._name} answered")
+        self.bench.happened.append(f"{self.name} answered")
 
     def failed(self, error: StoreError) -> bool:
-        self._bench.happened.append(f"{self._name} told: {error}")
+        self.bench.happened.append(f"{self.name} told: {error}")
         return False
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from procession.clock import stopwatch, to_micros
-from procession.engine.journal import Journal
+from procession.engine.journal import Journal, Waiting
 from procession.engine.timers import TimerService
 from procession.store import (
     CommandRecord,
@@ -184,7 +184,7 @@ def test_what_is_set_for_later_fires_at_its_time(bench: Bench) -> None:
 def test_what_is_set_while_a_commit_is_told_fires_after_the_next_one(bench: Bench) -> None:
     """As a worker does whose handler comes back while another one closes a commit."""
 
-    class Late:
+    class Late(Waiting):
         def durable(self) -> None:
             bench.set(bench.timer("now"))
 
@@ -198,7 +198,7 @@ def test_what_is_set_while_a_commit_is_told_fires_after_the_next_one(bench: Benc
 
 
 def test_what_is_set_for_later_while_a_commit_is_told_is_not_missed(bench: Bench) -> None:
-    class Late:
+    class Late(Waiting):
         def durable(self) -> None:
             bench.set(bench.timer("later", 60))
 
@@ -218,10 +218,10 @@ def test_what_fired_is_in_hand_until_that_is_durable(bench: Bench) -> None:
     bench.commit()
     bench.settle("now")
     # Something else rings, while the row is still there.
-    bench.timers._ring()
+    bench.timers.ring()
     assert bench.turn() == []
     assert bench.commit() == []
-    bench.timers._ring()
+    bench.timers.ring()
     assert bench.turn() == []
 
 
@@ -258,7 +258,7 @@ def test_what_is_put_off_comes_again_when_its_instance_goes_on_durably(bench: Be
     bench.commit()
     bench.settle("now", puts_off=True)
     assert bench.commit() == []
-    bench.timers._ring()
+    bench.timers.ring()
     assert bench.turn() == []
     bench.timers.release(P, "i")
     assert bench.turn() == []
@@ -288,7 +288,7 @@ def test_what_is_of_a_process_manager_that_does_not_run_here_stays(bench: Bench)
     bench.is_known = False
     bench.set(bench.timer("now"))
     assert bench.commit() == []
-    bench.timers._ring()
+    bench.timers.ring()
     assert bench.turn() == []
     assert [one.name for _, one in bench.store.scan_timers(1 << 62)] == ["now"]
 
@@ -320,11 +320,11 @@ def test_a_command_leaves_for_the_queue_in_the_order_of_its_issue_and_once(bench
     bench.set(*delayed)
     bench.commit()
     assert bench.enqueued == [f"{P}-i@1.{number}" for number in (1, 2, 10)]
-    bench.timers._ring()
+    bench.timers.ring()
     bench.turn()
     assert len(bench.enqueued) == 3
     bench.commit()
-    bench.timers._ring()
+    bench.timers.ring()
     bench.turn()
     assert len(bench.enqueued) == 3
     assert [one.command_id for one in bench.store.read_queue(0, 10)] == bench.enqueued

@@ -152,7 +152,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     def broken(plan: Any, decision: Any, stimulus: Any, error: Any) -> Step:
         process = decision.process
         step = fail(plan, decision, stimulus, error)
-        decision.state.process = process
+        decision.state.values = None if process is None else process.__dict__
         return step
 
     patch.setattr(decide, "fail", broken)
