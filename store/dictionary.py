@@ -5,16 +5,17 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left, insort
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from .errors import ClosedError
-from .layout.schema import TABLES
-from .storage_engine import KEPT
+from .errors import ClosedError, InvalidName, StoreError
+from .layout.schema import APPENDED, TABLES
+from .storage_engine import KEPT, LONGEST_KEY, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from .storage_engine import EngineSnapshot, Row, StorageEngine, Ticket
+    from .storage_engine import EngineSnapshot, Row, StorageEngine
 
 __all__ = ["DictionaryEngine"]
 
@@ -65,6 +66,8 @@ class DictionaryEngine:
 
     def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
         self.check_usable()
+        if not all(key for _, key in keys):
+            raise InvalidName("the store in memory cannot look for a name that is empty")
         with self._lock:
             return [self._tables[table].get(key) for table, key in keys]
 
@@ -87,7 +90,10 @@ class DictionaryEngine:
         deletes: Mapping[str, Collection[bytes]],
     ) -> Ticket:
         self.check_usable()
+        if not _have_keys(puts, deletes):
+            return Ticket("failed", StoreError("a key is empty or too long"))
         with self._lock:
+            self._check_order(puts)
             for table, rows in puts.items():
                 there, keys = self._tables[table], self._keys[table]
                 for key, value in rows.items():
@@ -101,6 +107,12 @@ class DictionaryEngine:
                         del keys[bisect_left(keys, key)]
         return KEPT
 
+    def _check_order(self, puts: Mapping[str, Mapping[bytes, bytes]]) -> None:
+        for table in APPENDED & puts.keys():
+            keys = [*self._keys[table][-1:], *puts[table]]
+            if any(before >= after for before, after in pairwise(keys)):
+                raise StoreError(f"rows for {table!r} do not come behind those that are there")
+
     @contextmanager
     def snapshot(self) -> Iterator[EngineSnapshot]:
         self.check_usable()
@@ -110,6 +122,15 @@ class DictionaryEngine:
 
     def close(self) -> None:
         self._is_closed = True
+
+
+def _have_keys(
+    puts: Mapping[str, Mapping[bytes, bytes]], deletes: Mapping[str, Collection[bytes]]
+) -> bool:
+    """Whether all rows have keys that every engine takes."""
+    return all(0 < len(key) <= LONGEST_KEY for rows in puts.values() for key in rows) and all(
+        key for gone in deletes.values() for key in gone
+    )
 
 
 if TYPE_CHECKING:

@@ -1,7 +1,8 @@
 """The seam below the store: tables of keys and values, read in waves and written in one commit.
 
 All that the store knows of LMDB, of a dictionary, or of a database elsewhere is here. Keys and
-values are bytes, and keys are in the order of their bytes.
+values are bytes, and keys are in the order of their bytes. What one engine refuses, all refuse, so
+that what works on one works on the others.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-__all__ = ["KEPT", "EngineSnapshot", "Row", "StorageEngine", "Ticket"]
+__all__ = ["KEPT", "LONGEST_KEY", "EngineSnapshot", "Row", "StorageEngine", "Ticket"]
+
+LONGEST_KEY = 511
+"""Bytes of the longest key that a table holds, which is LMDB's; the shortest has one byte."""
 
 Row: TypeAlias = tuple[bytes, bytes]
 """A key and its value."""
@@ -93,6 +97,10 @@ class StorageEngine(Protocol):
         """The values of keys, each in a table, as they are at one moment; None where there is none.
 
         One call is one trip, so that a caller gathers the keys of a wave of work first.
+
+        Raises:
+            InvalidName: a key is empty
+
         """
         ...
 
@@ -121,6 +129,13 @@ class StorageEngine(Protocol):
         Args:
             puts: by table, values by key
             deletes: by table, keys; one that is not there is none the worse
+
+        Returns:
+            what became of it; it fails if one of the keys is empty, or one to be put too long
+
+        Raises:
+            StoreError: rows for a table in `APPENDED` do not come in order, behind those that are
+                there; nothing was kept
 
         """
         ...

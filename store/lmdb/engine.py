@@ -12,7 +12,7 @@ import lmdb
 
 from ..errors import DamagedStore, StoreError
 from ..layout.schema import APPENDED
-from ..storage_engine import KEPT, Ticket
+from ..storage_engine import KEPT, LONGEST_KEY, Ticket
 from .environment import DATA_FILE, Environment
 
 if TYPE_CHECKING:
@@ -34,10 +34,6 @@ TICK = 10_000
 
 PER_ROW = 1 << 12
 """Bytes that one row may take while a transaction changes the pages around it."""
-
-
-LONGEST_KEY = 511
-"""Bytes; LMDB does not look for a longer key."""
 
 
 class Snapshot(NamedTuple):
