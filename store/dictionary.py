@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from bisect import bisect_left, insort
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from .errors import ClosedError, InvalidName, StoreError
+from .errors import ClosedError, InvalidName, ReadOnlyStore, StoreError
 from .layout.schema import APPENDED, TABLES
 from .storage_engine import KEPT, LONGEST_KEY, Ticket
 
@@ -51,6 +52,7 @@ class DictionaryEngine:
         self._tables: dict[str, dict[bytes, bytes]] = {table: {} for table in TABLES}
         self._keys: dict[str, list[bytes]] = {table: [] for table in TABLES}
         self._lock = threading.Lock()
+        self._owner = os.getpid()
         self._is_closed = False
 
     def reopened(self) -> DictionaryEngine:
@@ -63,6 +65,15 @@ class DictionaryEngine:
     def check_usable(self) -> None:
         if self._is_closed:
             raise ClosedError("the store in memory is closed")
+        self.check_owner()
+
+    def check_owner(self) -> None:
+        # What a child would write to its copy, nobody else would see.
+        if os.getpid() != self._owner:
+            raise ReadOnlyStore(
+                "the store in memory was made by another process before a fork, and is that one's "
+                "alone; make one after the fork"
+            )
 
     def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
         self.check_usable()

@@ -7,7 +7,7 @@ that what works on one works on the others.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 
@@ -75,6 +75,7 @@ class EngineSnapshot(Protocol):
         ...
 
 
+@runtime_checkable
 class StorageEngine(Protocol):
     """Durable tables. `commit` is called by one thread at a time, the rest by any."""
 
@@ -89,6 +90,15 @@ class StorageEngine(Protocol):
         Raises:
             ClosedError: it is closed
             ReadOnlyStore: it was opened before a fork, by the parent
+
+        """
+        ...
+
+    def check_owner(self) -> None:
+        """Refuse to go on in a process that was forked from the one that opened it.
+
+        Raises:
+            ReadOnlyStore: this is such a one
 
         """
         ...

@@ -118,6 +118,10 @@ class LmdbEngine:
     def check_usable(self) -> None:
         self.environment.check_usable()
 
+    def check_owner(self) -> None:
+        if self.environment.is_inherited:
+            self.environment.check_usable()
+
     def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
         db = self._db
         with self.environment.shared_read as txn:
@@ -183,16 +187,6 @@ class LmdbEngine:
             db = self._db[table]
             for key in keys:
                 txn.delete(key, db=db)
-
-    def check_owner(self) -> None:
-        """Refuse to go on in a process that was forked from the one that opened it.
-
-        Raises:
-            ReadOnlyStore: this is such a one
-
-        """
-        if self.environment.is_inherited:
-            self.environment.check_usable()
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:

@@ -4,6 +4,8 @@ What works in a simulation, on dictionaries, then works on disk. A new engine is
 by adding a line to `ENGINES`, and through `test_contract.py` with a store on it.
 """
 
+import subprocess
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -148,3 +150,41 @@ def test_a_closed_engine_refuses_everything(engine: StorageEngine) -> None:
         engine.commit({}, {})
     with pytest.raises(ClosedError), engine.snapshot():
         pass
+
+
+FORKING = """
+import os, sys
+from procession.store import DictionaryEngine, LmdbStore, ReadOnlyStore
+engine = {made}
+engine.commit({{"checkpoints": {{b"a": b"1"}}}}, {{}})
+
+def refused(call, *arguments):
+    try:
+        call(*arguments)
+    except ReadOnlyStore as error:
+        return "fork" in str(error)
+
+if not os.fork():
+    calls = [
+        (engine.check_owner,),
+        (engine.check_usable,),
+        (engine.get_many, [("checkpoints", b"a")]),
+        (engine.range, "checkpoints", b"", b"z", 1),
+        (engine.commit, {{}}, {{}}),
+    ]
+    assert all(refused(*call) for call in calls)
+    engine.close()
+    assert refused(engine.check_owner)
+    os._exit(0)
+assert os.wait()[1] == 0
+engine.check_owner()
+assert engine.get_many([("checkpoints", b"a")]) == [b"1"]
+engine.close()
+engine.check_owner()
+"""
+
+
+@pytest.mark.parametrize("made", ["LmdbStore(sys.argv[1])._engine", "DictionaryEngine()"])
+def test_an_engine_is_for_the_process_that_opened_it(made: str, tmp_path: Path) -> None:
+    code = FORKING.format(made=made)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=60)
