@@ -1,4 +1,4 @@
-"""The tables in dictionaries: for scenarios, and for simulations that need no disk."""
+"""The tables in dictionaries: for simulations, and for tests that need no disk."""
 
 from __future__ import annotations
 

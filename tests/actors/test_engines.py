@@ -113,3 +113,10 @@ def test_a_runtime_that_is_in_no_folder_cannot_be_copied(tmp_path: Path) -> None
     ):
         runtime.backup(tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
+
+
+def test_no_module_above_the_store_names_the_engine_that_a_folder_has() -> None:
+    root = Path(__file__).parents[2] / "actors"
+    named = [path for path in root.rglob("*.py") if "Lmdb" in path.read_text("utf-8")]
+    assert list(root.rglob("*.py"))
+    assert not named
