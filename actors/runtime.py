@@ -34,10 +34,10 @@ from .queries.trace import Tracer
 from .store import (
     ClosedError,
     Durability,
-    LmdbStore,
     ReadOnlyStore,
     Step,
     backup_open,
+    open_store,
     verify_open,
 )
 
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from .queries.diagnostics import Explanation, StuckInstance
     from .queries.trace import TraceNode
     from .queries.views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
-    from .store import CommandRecord, StoreFinding
+    from .store import CommandRecord, StorageEngine, StoreFinding
 
 __all__ = ["Runtime"]
 
@@ -76,11 +76,12 @@ class Runtime:
     `with` block closes it.
 
     Args:
-        path: the store's folder; made when it is missing
+        place: the store's folder, which is made when it is missing; or a storage engine, which is
+            closed with the runtime
         domains: whose classes to run
         clock: where the time comes from; the machine's clock when it is not given
-        durability: ``"fsync"``: what was acknowledged survives a power cut; ``"os"``: it
-            survives the end of the process; ``"none"``: never synced, for tests
+        durability: of a folder. ``"fsync"``: what was acknowledged survives a power cut;
+            ``"os"``: it survives the end of the process; ``"none"``: never synced, for tests
         read_only: look at a store, beside its writer or without one; nothing runs
         workers: threads that may be in a handler at once
         max_awake: most instances and aggregates kept in memory
@@ -107,7 +108,7 @@ class Runtime:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        place: str | os.PathLike[str] | StorageEngine,
         *domains: Domain,
         clock: Clock | None = None,
         durability: Durability = "fsync",
@@ -135,13 +136,13 @@ class Runtime:
         self.clock: Any = clock
         self._registry = registry = Registry(domains)
         gone = retired_names(retired, registry)
-        self._path = path
+        self._place = place
         self._is_closed = False
         # Removes the folder of one that is ephemeral.
         self._folder: Callable[[], object] | None = None
         # A thread that closes it a second time waits for the first.
         self._closing = threading.RLock()
-        self._store = LmdbStore(path, durability=durability, read_only=read_only)
+        self._store = open_store(place, durability=durability, read_only=read_only)
         self._reader = Reader(self._store, registry)
         self._now = stopwatch(clock)
         self._ingress = Ingress(registry, clock)
@@ -741,7 +742,8 @@ class Runtime:
             target: the copy's folder, which is missing or empty
 
         Raises:
-            StoreError: the target holds something, or the disk refused; nothing is left there
+            StoreError: the target holds something, or the disk refused; nothing is left there. Or
+                the store is in no folder
 
         """
         self._refuse_closed()
@@ -806,7 +808,7 @@ class Runtime:
                 # An operator must see this, and no caller may wait for it.
                 logger.critical(
                     "the disk has not answered a commit to %s; the store is let go of when it does",
-                    self._path,
+                    self._place,
                 )
                 threading.Thread(target=self._store.close, daemon=True).start()
             else:
@@ -820,7 +822,7 @@ class Runtime:
         self._refuse_closed()
         if self._running is None:
             raise ReadOnlyStore(
-                f"{call}: the store at {self._path} was opened with read_only=True; "
+                f"{call}: the store at {self._place} was opened with read_only=True; "
                 f"open it for writing to run anything"
             )
         if waits and self._running.dispatcher.is_worker:
@@ -839,7 +841,7 @@ class Runtime:
         # Before anything waits for a lock or a thread, which a forked child does not have.
         self._store.check_owner()
         if self._is_closed:
-            raise ClosedError(f"the runtime of {self._path} is closed")
+            raise ClosedError(f"the runtime of {self._place} is closed")
 
     def _explainer(self) -> Explainer:
         return Explainer(self._store, self._registry, self._done, self._now)

@@ -37,6 +37,7 @@ from .lmdb.environment import Durability
 from .lmdb.store import FORMAT_VERSION, LmdbStore
 from .maintenance.copying import Sizes, backup, backup_open, compact
 from .maintenance.upgrade import upgrade
+from .opening import open_store
 from .reads import Reads
 from .records import (
     COMMITTED,
@@ -123,6 +124,7 @@ __all__ = [
     "event_id_at",
     "id_in_stream",
     "is_issued_by",
+    "open_store",
     "place_of_event",
     "place_of_issue",
     "transition_id_at",

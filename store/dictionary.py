@@ -1,20 +1,22 @@
-"""The tables in dictionaries: for scenarios, and for simulations that need no disk."""
+"""The tables in dictionaries: for simulations, and for tests that need no disk."""
 
 from __future__ import annotations
 
+import os
 import threading
 from bisect import bisect_left, insort
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from .errors import ClosedError
-from .layout.schema import TABLES
-from .storage_engine import KEPT
+from .errors import ClosedError, InvalidName, ReadOnlyStore, StoreError
+from .layout.schema import APPENDED, TABLES
+from .storage_engine import KEPT, LONGEST_KEY, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from .storage_engine import EngineSnapshot, Row, StorageEngine, Ticket
+    from .storage_engine import EngineSnapshot, Row, StorageEngine
 
 __all__ = ["DictionaryEngine"]
 
@@ -50,6 +52,7 @@ class DictionaryEngine:
         self._tables: dict[str, dict[bytes, bytes]] = {table: {} for table in TABLES}
         self._keys: dict[str, list[bytes]] = {table: [] for table in TABLES}
         self._lock = threading.Lock()
+        self._owner = os.getpid()
         self._is_closed = False
 
     def reopened(self) -> DictionaryEngine:
@@ -62,9 +65,20 @@ class DictionaryEngine:
     def check_usable(self) -> None:
         if self._is_closed:
             raise ClosedError("the store in memory is closed")
+        self.check_owner()
+
+    def check_owner(self) -> None:
+        # What a child would write to its copy, nobody else would see.
+        if os.getpid() != self._owner:
+            raise ReadOnlyStore(
+                "the store in memory was made by another process before a fork, and is that one's "
+                "alone; make one after the fork"
+            )
 
     def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
         self.check_usable()
+        if not all(key for _, key in keys):
+            raise InvalidName("the store in memory cannot look for a name that is empty")
         with self._lock:
             return [self._tables[table].get(key) for table, key in keys]
 
@@ -87,7 +101,10 @@ class DictionaryEngine:
         deletes: Mapping[str, Collection[bytes]],
     ) -> Ticket:
         self.check_usable()
+        if not _have_keys(puts, deletes):
+            return Ticket("failed", StoreError("a key is empty or too long"))
         with self._lock:
+            self._check_order(puts)
             for table, rows in puts.items():
                 there, keys = self._tables[table], self._keys[table]
                 for key, value in rows.items():
@@ -101,6 +118,12 @@ class DictionaryEngine:
                         del keys[bisect_left(keys, key)]
         return KEPT
 
+    def _check_order(self, puts: Mapping[str, Mapping[bytes, bytes]]) -> None:
+        for table in APPENDED & puts.keys():
+            keys = [*self._keys[table][-1:], *puts[table]]
+            if any(before >= after for before, after in pairwise(keys)):
+                raise StoreError(f"rows for {table!r} do not come behind those that are there")
+
     @contextmanager
     def snapshot(self) -> Iterator[EngineSnapshot]:
         self.check_usable()
@@ -110,6 +133,15 @@ class DictionaryEngine:
 
     def close(self) -> None:
         self._is_closed = True
+
+
+def _have_keys(
+    puts: Mapping[str, Mapping[bytes, bytes]], deletes: Mapping[str, Collection[bytes]]
+) -> bool:
+    """Whether all rows have keys that every engine takes."""
+    return all(0 < len(key) <= LONGEST_KEY for rows in puts.values() for key in rows) and all(
+        key for gone in deletes.values() for key in gone
+    )
 
 
 if TYPE_CHECKING:

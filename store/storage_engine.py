@@ -1,12 +1,13 @@
 """The seam below the store: tables of keys and values, read in waves and written in one commit.
 
 All that the store knows of LMDB, of a dictionary, or of a database elsewhere is here. Keys and
-values are bytes, and keys are in the order of their bytes.
+values are bytes, and keys are in the order of their bytes. What one engine refuses, all refuse, so
+that what works on one works on the others.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
 
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-__all__ = ["KEPT", "EngineSnapshot", "Row", "StorageEngine", "Ticket"]
+__all__ = ["KEPT", "LONGEST_KEY", "EngineSnapshot", "Row", "StorageEngine", "Ticket"]
+
+LONGEST_KEY = 511
+"""Bytes of the longest key that a table holds, which is LMDB's; the shortest has one byte."""
 
 Row: TypeAlias = tuple[bytes, bytes]
 """A key and its value."""
@@ -71,6 +75,7 @@ class EngineSnapshot(Protocol):
         ...
 
 
+@runtime_checkable
 class StorageEngine(Protocol):
     """Durable tables. `commit` is called by one thread at a time, the rest by any."""
 
@@ -89,10 +94,23 @@ class StorageEngine(Protocol):
         """
         ...
 
+    def check_owner(self) -> None:
+        """Refuse to go on in a process that was forked from the one that opened it.
+
+        Raises:
+            ReadOnlyStore: this is such a one
+
+        """
+        ...
+
     def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
         """The values of keys, each in a table, as they are at one moment; None where there is none.
 
         One call is one trip, so that a caller gathers the keys of a wave of work first.
+
+        Raises:
+            InvalidName: a key is empty
+
         """
         ...
 
@@ -121,6 +139,13 @@ class StorageEngine(Protocol):
         Args:
             puts: by table, values by key
             deletes: by table, keys; one that is not there is none the worse
+
+        Returns:
+            what became of it; it fails if one of the keys is empty, or one to be put too long
+
+        Raises:
+            StoreError: rows for a table in `APPENDED` do not come in order, behind those that are
+                there; nothing was kept
 
         """
         ...

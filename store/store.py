@@ -67,6 +67,15 @@ class Store(Reads):
         """Let go of the store. Everything else raises `ClosedError` afterwards."""
         self._engine.close()
 
+    def check_owner(self) -> None:
+        """Refuse to go on in a process that was forked from the one that opened the store.
+
+        Raises:
+            ReadOnlyStore: this is such a one
+
+        """
+        self._engine.check_owner()
+
     # Writing
 
     def hand_over(self, step: Step) -> Outcome:

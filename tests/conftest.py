@@ -66,7 +66,7 @@ class Recorded(LmdbStore):
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> type[Recorded]:
     """What a runtime opens from now on is a `Recorded`."""
-    monkeypatch.setattr("procession.runtime.LmdbStore", Recorded)
+    monkeypatch.setattr("procession.runtime.open_store", Recorded)
     monkeypatch.setattr(Recorded, "copies", [])
     monkeypatch.setattr(Recorded, "folder", None)
     return Recorded

@@ -12,7 +12,7 @@ import lmdb
 
 from ..errors import DamagedStore, StoreError
 from ..layout.schema import APPENDED
-from ..storage_engine import KEPT, Ticket
+from ..storage_engine import KEPT, LONGEST_KEY, Ticket
 from .environment import DATA_FILE, Environment
 
 if TYPE_CHECKING:
@@ -34,10 +34,6 @@ TICK = 10_000
 
 PER_ROW = 1 << 12
 """Bytes that one row may take while a transaction changes the pages around it."""
-
-
-LONGEST_KEY = 511
-"""Bytes; LMDB does not look for a longer key."""
 
 
 class Snapshot(NamedTuple):
@@ -122,6 +118,10 @@ class LmdbEngine:
     def check_usable(self) -> None:
         self.environment.check_usable()
 
+    def check_owner(self) -> None:
+        if self.environment.is_inherited:
+            self.environment.check_usable()
+
     def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
         db = self._db
         with self.environment.shared_read as txn:
@@ -187,16 +187,6 @@ class LmdbEngine:
             db = self._db[table]
             for key in keys:
                 txn.delete(key, db=db)
-
-    def check_owner(self) -> None:
-        """Refuse to go on in a process that was forked from the one that opened it.
-
-        Raises:
-            ReadOnlyStore: this is such a one
-
-        """
-        if self.environment.is_inherited:
-            self.environment.check_usable()
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:

@@ -83,15 +83,6 @@ class LmdbStore(Store):
                 ) from error
             raise
 
-    def check_owner(self) -> None:
-        """Refuse to go on in a process that was forked from the one that opened it.
-
-        Raises:
-            ReadOnlyStore: this is such a one
-
-        """
-        self._file.check_owner()
-
     def snapshot(self) -> AbstractContextManager[Snapshot]:
         """As that of any store; one at a time, see `LmdbEngine`."""
         return self._file.snapshot()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..lmdb.engine import Snapshot
+    from ..store import Store
     from .rewriting import Rows
 
 __all__ = ["Sizes", "backup", "backup_open", "compact"]
@@ -59,8 +60,15 @@ def backup(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> None
         backup_open(store, target)
 
 
-def backup_open(store: LmdbStore, target: str | os.PathLike[str]) -> None:
-    """As `backup`, for a store that is open here already."""
+def backup_open(store: Store, target: str | os.PathLike[str]) -> None:
+    """As `backup`, for a store that is open here already.
+
+    Raises:
+        StoreError: as `backup`; or the store is in no folder
+
+    """
+    if not isinstance(store, LmdbStore):
+        raise StoreError("only a store in a folder can be copied, and this one is in none")
     with _new_file(Path(target)) as partial, store.snapshot() as snapshot:
         # LMDB's own copying lets other threads of this process go on.
         fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)

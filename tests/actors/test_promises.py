@@ -245,7 +245,7 @@ class Faulty(LmdbStore):
 
 @pytest.fixture
 def faulty(monkeypatch: pytest.MonkeyPatch) -> type[Faulty]:
-    monkeypatch.setattr("procession.runtime.LmdbStore", Faulty)
+    monkeypatch.setattr("procession.runtime.open_store", Faulty)
     Faulty.broken, Faulty.refused, Faulty.often = False, [], threading.Event()
     return Faulty
 
@@ -442,7 +442,7 @@ class Watching(LmdbStore):
 
 @pytest.fixture
 def watching(monkeypatch: pytest.MonkeyPatch) -> type[Watching]:
-    monkeypatch.setattr("procession.runtime.LmdbStore", Watching)
+    monkeypatch.setattr("procession.runtime.open_store", Watching)
     # A commit closes when there is nothing more to do, however slow the machine is.
     monkeypatch.setattr("procession.engine.journal.PATIENCE", 60.0)
     Watching.held.set()

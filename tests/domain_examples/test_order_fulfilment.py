@@ -616,6 +616,7 @@ def test_any_mix_of_orders_and_acts_and_crashes_leaves_each_completed_or_undone(
                     # What is on disk at this moment, and nothing of what is in memory.
                     path = path.with_name(str(int(path.name) + 1))
                     path.mkdir()
+                    assert isinstance(runtime._store, LmdbStore)
                     runtime._store._file.environment.env.copy(str(path))
                     runtime.close()
                     runtime = Runtime(path, shop, clock=clock, durability="none")

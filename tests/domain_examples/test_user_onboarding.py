@@ -30,6 +30,7 @@ from domain_examples.user_onboarding import (
     post,
 )
 from procession import Command, Event, Rejected, Runtime
+from procession.store import LmdbStore
 from procession.testing import VirtualClock
 
 REGISTER = RegisterAccount(account_id="ada", email="ada@example.org", seats=3, code="1843")
@@ -331,6 +332,7 @@ def test_a_letter_that_a_crash_sends_twice_is_one_letter(
         runtime.ask(REGISTER)
         assert sent.wait(10)
         # The letter has gone out, and the store does not know it yet.
+        assert isinstance(runtime._store, LmdbStore)
         runtime._store._file.environment.env.copy(str(copy))
         may_go_on.set()
 

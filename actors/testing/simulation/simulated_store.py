@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import TYPE_CHECKING
 
-from ...store import LmdbStore, StoreError
+from ...store import Store, StoreError
 from .faults import Crash, InjectedStoreError, RuntimeBroke
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
-    from ...store import Outcome, Step
+    from ...store import Outcome, Step, StorageEngine
     from .faults import Faults
 
 __all__ = ["SimulatedStore"]
 
 
-class SimulatedStore(LmdbStore):
+class SimulatedStore(Store):
     """Stands where the runtime's store stands, and asks first whether a commit is to fail."""
 
-    def __init__(self, path: str | os.PathLike[str], faults: Faults) -> None:
-        super().__init__(path, durability="none", store_id="0" * 32)
-        # The store outlives a simulation that was never closed, for as long as it takes to remove
-        # it; what it holds on to would keep the simulation alive.
-        self._faults: Faults = weakref.proxy(faults)
+    def __init__(self, engine: StorageEngine, faults: Faults) -> None:
+        super().__init__(engine)
+        self._faults = faults
 
     def close_commit(self, checkpoints: Mapping[str, int] | None = None) -> None:
         faults, steps = self._faults, self.ahead.steps

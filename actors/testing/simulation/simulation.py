@@ -53,7 +53,7 @@ class Simulation:
     The routers, the actors, the journal, the timer service, the after-effects and the store are the
     real ones. Simulated are the order of turns, the clock, and what goes wrong. Nothing happens by
     itself: `step` lets one thing happen, and a call that waits lets things happen until it has
-    what it waits for. A context manager; leaving the `with` block removes the store.
+    what it waits for. A context manager; leaving the `with` block closes the store.
 
     Args:
         domains: whose classes to run
@@ -122,7 +122,7 @@ class Simulation:
         self.close()
 
     def close(self) -> None:
-        """Let go of the store, and remove it. Nothing is finished."""
+        """Let go of the store. Nothing is finished."""
         self._world.end()
 
     @property

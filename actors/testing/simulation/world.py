@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
-import weakref
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...engine.engine import Engine, Options, Parts
 from ...engine.ingress import Ingress
 from ...errors import WaitingInHandler
 from ...queries.reader import Reader
+from ...store import DictionaryEngine
 from .faults import Crash, Faults, RuntimeBroke
 from .run_log import RunLog
 from .scheduler import SeededScheduler
@@ -32,12 +29,12 @@ __all__ = ["World"]
 
 logger = logging.getLogger("procession")
 
-FAST = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it, if it is there
-"""Where files live in memory: the store of a simulated run is thrown away at once."""
-
 
 class World:
-    """The runtime's parts between two crashes, and what outlives a crash: clock, faults and log.
+    """The runtime's parts between two crashes, and what outlives a crash.
+
+    That is the clock, the faults, the log, and what was committed to dictionaries, which take and
+    refuse what a file would.
 
     Args:
         registry: all classes
@@ -46,7 +43,6 @@ class World:
         options: as for the engine
 
     Attributes:
-        end: closes the store and removes it
         has_changed: whether a reader may see something else than when this was last set to false
 
     """
@@ -66,15 +62,12 @@ class World:
         self.faults = Faults(deviations, self.log)
         self.crashes = 0
         self.has_changed = False
-        self.folder = Path(
-            tempfile.mkdtemp(prefix="procession-", dir=FAST if FAST.is_dir() else None)
-        )
-        self._begin()
+        self._begin(DictionaryEngine())
 
-    def _begin(self) -> None:
+    def _begin(self, tables: DictionaryEngine) -> None:
+        self._tables = tables
         registry, clock, faults = self.registry, self.clock, self.faults
-        self.store = SimulatedStore(self.folder, faults)
-        self.end = weakref.finalize(self, _clean_up, self.store, self.folder)
+        self.store = SimulatedStore(tables, faults)
         self.reader = Reader(self.store, registry)
         self.ingress = Ingress(registry, clock, run=f"{self.crashes:012x}")
         parts = Parts(
@@ -91,14 +84,17 @@ class World:
 
     def restart(self) -> None:
         """End the process here, and start another one; waiting callers hear that it is closed."""
-        self.end.detach()
-        self.store.close()
+        tables = self._tables.reopened()
         self.crashes += 1
         self.clock.forget()
         self.faults.forget()
         self.engine.services.replies.close()
         self.has_changed = True
-        self._begin()
+        self._begin(tables)
+
+    def end(self) -> None:
+        """Let go of the store. Nothing is finished."""
+        self.store.close()
 
     def crash(self) -> None:
         """Have a crash between two turns."""
@@ -134,8 +130,3 @@ class World:
                 f"{call}() was called from a handler. It lets other actors have their turns, and "
                 f"what a handler makes must leave only with its step: use self.issue(...)"
             )
-
-
-def _clean_up(store: SimulatedStore, folder: Path) -> None:
-    store.close()
-    shutil.rmtree(folder, ignore_errors=True)

@@ -177,7 +177,7 @@ def test_snapshots_of_an_aggregate_that_grows_are_as_far_apart_as_it_is_large(
     from procession import runtime as module  # noqa: PLC0415 - its store is put in its place
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "LmdbStore", Watched)
+        patch.setattr(module, "open_store", Watched)
         with Runtime(tmp_path, shop, durability="none") as runtime:
             runtime.tell_many([Add("l", f"{number:032}") for number in range(count)])
             runtime.settle()

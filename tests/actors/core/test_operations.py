@@ -175,7 +175,7 @@ class Counted(LmdbStore):
 def test_a_long_list_is_read_as_it_is_looked_at(
     clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("procession.runtime.LmdbStore", Counted)
+    monkeypatch.setattr("procession.runtime.open_store", Counted)
     with Runtime.ephemeral(library, clock=clock) as runtime:
         runtime.publish_many(
             [Lent(f"b{number:04}", days=1 + number) for number in range(1_500)],

@@ -256,7 +256,7 @@ def test_a_refusal_outlives_a_restart_wherever_the_program_is_cut_off(
             shutil.copytree(self.path, copies[-1])
 
     with monkeypatch.context() as patch:
-        patch.setattr("procession.runtime.LmdbStore", Recorded)
+        patch.setattr("procession.runtime.open_store", Recorded)
         with Runtime(tmp_path / "source", hotel, largest_commit=1) as runtime:
             want(runtime, "full1", "full2")
     waited = 0

@@ -106,7 +106,7 @@ def opened(path: Path, domain: Domain, **options: Any) -> Iterator[tuple[Runtime
     """A runtime with one worker, unless it says otherwise, on a disk that notes its commits."""
     chosen: dict[str, Any] = {"workers": 1, "durability": "none"} | options
     with pytest.MonkeyPatch.context() as patches:
-        patches.setattr("procession.runtime.LmdbStore", Disk)
+        patches.setattr("procession.runtime.open_store", Disk)
         runtime = Runtime(path, domain, **chosen)
     disk = runtime._store
     assert isinstance(disk, Disk)

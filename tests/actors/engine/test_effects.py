@@ -200,7 +200,7 @@ class Held(LmdbStore):
 def test_an_effect_never_runs_before_its_handlers_step_is_on_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("procession.runtime.LmdbStore", Held)
+    monkeypatch.setattr("procession.runtime.open_store", Held)
 
     def hold(process: Any, event: Paid) -> None:
         # The command, its event and all that its handlers make are held together.
@@ -870,7 +870,7 @@ class Full(LmdbStore):
 def test_an_effect_is_parked_even_if_the_disk_refuses_at_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("procession.runtime.LmdbStore", Full)
+    monkeypatch.setattr("procession.runtime.open_store", Full)
     Full.refused.clear()
 
     def fail(process: Any, event: Noted) -> None:

@@ -108,7 +108,7 @@ class Racing(LmdbStore):
 @pytest.fixture
 def racing(monkeypatch: pytest.MonkeyPatch) -> type[Racing]:
     """What a runtime opens from now on is a `Racing`, which loses every second of the first six."""
-    monkeypatch.setattr("procession.runtime.LmdbStore", Racing)
+    monkeypatch.setattr("procession.runtime.open_store", Racing)
     Racing.lost = Racing.tries = 0
     Racing.loses = 1, 3, 5
     return Racing

@@ -30,7 +30,7 @@ from procession.engine.aggregate_actor import load_aggregate
 from procession.model.aggregate_definition import AggregateDefinition
 from procession.model.plans import AggregatePlan
 from procession.model.registry import Registry
-from procession.store import LmdbStore, StoreError
+from procession.store import LmdbStore, Store, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,7 +122,7 @@ def add(runtime: Runtime, count: int, *, at_once: int = 1, account: str = "a1") 
 class CountingStore:
     """A store that counts the events it was read."""
 
-    def __init__(self, store: LmdbStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self.rows = 0
 

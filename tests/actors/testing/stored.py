@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from procession.store.layout.schema import TABLES
+
 if TYPE_CHECKING:
     from procession.store import Block, CommandResult, ParkedRecord, TimerRecord
     from procession.testing import Simulation
@@ -144,8 +146,4 @@ class Disk:
 def all_rows(simulation: Simulation) -> dict[str, list[tuple[bytes, bytes]]]:
     """Every row of every table, byte for byte."""
     with simulation._world.store.snapshot() as snapshot:
-        found = {}
-        for name, table in snapshot.tables.items():
-            with snapshot.txn.cursor(table) as cursor:
-                found[name] = [(bytes(key), bytes(value)) for key, value in cursor]
-        return found
+        return {table: list(snapshot.scan(table)) for table in TABLES}

@@ -45,6 +45,7 @@ from tests.actors.testing.descriptions import (
     OnRefusal,
 )
 from tests.actors.testing.following import bounds_hold, follow, states
+from tests.actors.testing.on_disk import on_disk
 from tests.actors.testing.random_domains import Example, examples, items_of
 from tests.actors.testing.sabotage import SABOTAGE
 from tests.actors.testing.stored import all_rows
@@ -161,14 +162,15 @@ def test_4_an_event_that_an_operator_skipped_is_not_handled_when_it_comes_again(
 def test_1_at_any_moment_a_second_writer_is_refused_and_a_reader_is_not(
     one: Example, seed: int, moment: int
 ) -> None:
-    with seeded(one, written(one.made), seed) as run:
+    # Dictionaries have no second writer, and no reader beside them.
+    with on_disk() as folder, seeded(one, written(one.made), seed) as run:
         for _ in run.steps():
             if run.turns >= moment:
                 break
         before = all_rows(run)
         with pytest.raises(LockedStore, match="already open for writing"):
-            LmdbStore(run._world.folder)
-        with LmdbStore(run._world.folder, read_only=True) as reader:
+            LmdbStore(folder)
+        with LmdbStore(folder, read_only=True) as reader:
             assert reader.last_position() == run._world.store.last_position()
         assert all_rows(run) == before
         run.run()
@@ -313,6 +315,22 @@ def test_10_the_same_seed_gives_the_same_rows_byte_for_byte(one: Example, seed: 
             run.run()
             found.append((all_rows(run), list(run.trace)))
     assert found[0] == found[1]
+
+
+@exploring_less
+@given(examples(), seeds)
+def test_10_a_run_is_the_same_on_dictionaries_and_on_disk(one: Example, seed: int) -> None:
+    code = written(one.made)
+    with seeded(one, code, seed) as run:
+        run.run()
+        rows, trace = all_rows(run), list(run.trace)
+    with on_disk(), seeded(one, code, seed) as run:
+        run.run()
+        assert list(run.trace) == trace
+        found = all_rows(run)
+    # A file says besides which one it is.
+    found["meta"] = [row for row in found["meta"] if row[0] not in {b"format", b"store_id"}]
+    assert found == rows
 
 
 REPLAY = """

@@ -16,6 +16,7 @@ from procession import (
     rejected,
     timeout,
 )
+from procession.store.layout.schema import TABLES
 from procession.testing import Publish, Simulation
 
 __all__ = [
@@ -145,10 +146,7 @@ class Selling(ProcessManager, correlate="order_id"):
 def rows_of(simulation: Simulation) -> dict[str, list[tuple[bytes, bytes]]]:
     """Every row of the simulation's store."""
     with simulation._world.store.snapshot() as snapshot:
-        return {
-            name: list(snapshot.txn.cursor(table).iternext())
-            for name, table in snapshot.tables.items()
-        }
+        return {table: list(snapshot.scan(table)) for table in TABLES}
 
 
 def texts(simulation: Simulation) -> list[str]:
