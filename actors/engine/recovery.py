@@ -34,6 +34,8 @@ class Recovery(PooledActor):
 
     """
 
+    is_part = True
+
     def __init__(self, services: Services, deliver: Deliver, *, max_in_flight: int) -> None:
         super().__init__(services.dispatcher)
         self._store = services.store

@@ -60,6 +60,8 @@ class Router(PooledActor):
 
     """
 
+    is_part = True
+
     def __init__(
         self,
         plan: ProcessPlan,

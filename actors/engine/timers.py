@@ -42,6 +42,8 @@ class TimerService(PooledActor):
 
     """
 
+    is_part = True
+
     def __init__(
         self,
         services: Services,
