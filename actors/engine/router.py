@@ -137,9 +137,9 @@ class Router(PooledActor):
             return
         taken = self._take_rest(room) if self._rest else self._take_events(room)
         messages, name = taken.messages, self.plan.name
-        asleep = self._residency.asleep(messages)
+        asleep = self._residency.asleep([one[:2] for one in messages])
         if asleep:
-            self._reads.gather_instances(name, asleep)
+            self._reads.gather_instances(asleep)
         with self._journal.lock:
             if generation != self._journal.generation:
                 self._read.clear()
