@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from procession.engine.ahead_reads import AheadReads
-from procession.engine.instance_actor import InstanceMessage
 from procession.engine.recovery import Recovery
 from procession.store import CommandRecord, DictionaryEngine, RefusalRecord, Step, StepExtras, Store
+
+if TYPE_CHECKING:
+    from procession.engine.instance_actor import InstanceMessage
 
 P = "shop.P"
 
