@@ -136,7 +136,7 @@ class Router(PooledActor):
                 self._wait_for(ROOM)
             return
         taken = self._take_rest(room) if self._rest else self._take_events(room)
-        messages, name = taken.messages, self.plan.name
+        messages = taken.messages
         asleep = self._residency.asleep([one[:2] for one in messages])
         if asleep:
             self._reads.gather_instances(asleep)

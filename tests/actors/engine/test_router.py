@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from procession.core.stimuli import EventDelivered
     from procession.engine.instance_actor import InstanceMessage
-    from procession.engine.residency import Sending
     from procession.store import ParkedRecord, Step
 
 MOST = 4
