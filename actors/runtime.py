@@ -76,7 +76,7 @@ class Runtime:
     `with` block closes it.
 
     Args:
-        place: the store's folder, which is made when it is missing; or a storage engine, which is
+        path: the store's folder, which is made when it is missing; or a storage engine, which is
             closed with the runtime
         domains: whose classes to run
         clock: where the time comes from; the machine's clock when it is not given
@@ -108,7 +108,7 @@ class Runtime:
 
     def __init__(
         self,
-        place: str | os.PathLike[str] | StorageEngine,
+        path: str | os.PathLike[str] | StorageEngine,
         *domains: Domain,
         clock: Clock | None = None,
         durability: Durability = "fsync",
@@ -136,13 +136,13 @@ class Runtime:
         self.clock: Any = clock
         self._registry = registry = Registry(domains)
         gone = retired_names(retired, registry)
-        self._place = place
+        self._path = path
         self._is_closed = False
         # Removes the folder of one that is ephemeral.
         self._folder: Callable[[], object] | None = None
         # A thread that closes it a second time waits for the first.
         self._closing = threading.RLock()
-        self._store = open_store(place, durability=durability, read_only=read_only)
+        self._store = open_store(path, durability=durability, read_only=read_only)
         self._reader = Reader(self._store, registry)
         self._now = stopwatch(clock)
         self._ingress = Ingress(registry, clock)
@@ -808,7 +808,7 @@ class Runtime:
                 # An operator must see this, and no caller may wait for it.
                 logger.critical(
                     "the disk has not answered a commit to %s; the store is let go of when it does",
-                    self._place,
+                    self._path,
                 )
                 threading.Thread(target=self._store.close, daemon=True).start()
             else:
@@ -822,7 +822,7 @@ class Runtime:
         self._refuse_closed()
         if self._running is None:
             raise ReadOnlyStore(
-                f"{call}: the store at {self._place} was opened with read_only=True; "
+                f"{call}: the store at {self._path} was opened with read_only=True; "
                 f"open it for writing to run anything"
             )
         if waits and self._running.dispatcher.is_worker:
@@ -841,7 +841,7 @@ class Runtime:
         # Before anything waits for a lock or a thread, which a forked child does not have.
         self._store.check_owner()
         if self._is_closed:
-            raise ClosedError(f"the runtime of {self._place} is closed")
+            raise ClosedError(f"the runtime of {self._path} is closed")
 
     def _explainer(self) -> Explainer:
         return Explainer(self._store, self._registry, self._done, self._now)

@@ -95,6 +95,17 @@ class DictionaryEngine:
                 wanted = keys[first : min(last, first + limit)]
             return [(key, rows[key]) for key in wanted]
 
+    def newest(self, table: str, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
+        self.check_usable()
+        found: list[Row | None] = []
+        with self._lock:
+            rows, keys = self._tables[table], self._keys[table]
+            for start, end in ranges:
+                last = bisect_left(keys, end)
+                key = keys[last - 1] if last else b""
+                found.append((key, rows[key]) if last and key >= start else None)
+        return found
+
     def commit(
         self,
         puts: Mapping[str, Mapping[bytes, bytes]],

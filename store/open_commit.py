@@ -15,7 +15,7 @@ from zlib import crc32
 
 from msgspec import Struct
 
-from .errors import StoreError
+from .errors import DamagedStore, StoreError
 from .identifiers import EVADES, event_id_at, place_of_event
 from .layout.frames import frame, no_number, number, pack, pack_checksum, unframe
 from .layout.keys import digest, numbered
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         Outcome,
         ParkedRecord,
         Step,
+        TimerRecord,
         TransitionRecord,
     )
     from .storage_engine import Row, StorageEngine
@@ -113,6 +114,9 @@ class OpenCommit(Reads):
         # The newest versions of streams and instances that were asked for or written of late, by
         # what their keys begin with. Nothing else writes, so they stay true.
         self._heads: dict[bytes, int] = {}
+        # Of instances that are about to be loaded, by what their keys begin with: the place of the
+        # newest transition and its row. True for as long as the newest version is that one.
+        self._gathered: dict[bytes, tuple[Row, bytes | None]] = {}
         self._empty()
 
     def _empty(self) -> None:
@@ -124,6 +128,9 @@ class OpenCommit(Reads):
         self._sorted: dict[str, list[bytes]] = {table: [] for table in TABLES}
         # Keys of rows that go, or went and came again.
         self._gone: set[tuple[str, bytes]] = set()
+        # Keys of rows that came before they went: whether the engine has an older row is asked for
+        # when the commit closes.
+        self._unsure: set[tuple[str, bytes]] = set()
         # Commands that were issued and not carried out yet, by sequence. Most never become rows.
         self._queued: dict[int, CommandRecord] = {}
         self._log = self._changes["log"]
@@ -141,8 +148,13 @@ class OpenCommit(Reads):
         """The commit is durable, and the next one is open."""
         self._names.keep()
         self._empty()
-        if len(self._heads) > HEADS_KEPT:
-            self._heads.clear()
+        over = len(self._heads) - HEADS_KEPT
+        if over > 0:
+            # Those that came last may be of instances that are about to be loaded.
+            self._heads = dict(islice(self._heads.items(), over + HEADS_KEPT // 2, None))
+        if len(self._gathered) > HEADS_KEPT:
+            # What was awake when it was sent to was never loaded.
+            self._gathered.clear()
 
     def begin_again(self, counters: Counters) -> None:
         """Nothing of the commit was kept.
@@ -154,6 +166,7 @@ class OpenCommit(Reads):
         self.counters = counters
         self._names.take_back()
         self._heads.clear()
+        self._gathered.clear()
         self._empty()
 
     def net_effect(
@@ -173,6 +186,7 @@ class OpenCommit(Reads):
             self._put("checkpoints", router.encode(), position)
         for kind, name in self._names.fresh:
             self._put("names", name_key(kind, name), name)
+        self._forget_what_never_was()
         puts: dict[str, dict[bytes, bytes]] = {}
         deletes: dict[str, list[bytes]] = {}
         for table, changes in self._changes.items():
@@ -187,6 +201,14 @@ class OpenCommit(Reads):
             if len(there) < len(changes):
                 deletes[table] = [key for key, row in changes.items() if row is None]
         return puts, deletes
+
+    def _forget_what_never_was(self) -> None:
+        """Write nothing for what came and went again, of which the engine has no row."""
+        unsure = [one for one in self._unsure if self._changes[one[0]][one[1]] is None]
+        if unsure:
+            for (table, key), raw in zip(unsure, self._engine.get_many(unsure), strict=True):
+                if raw is None:
+                    del self._changes[table][key]
 
     # Reading
 
@@ -209,9 +231,44 @@ class OpenCommit(Reads):
                 keys.append(("command_ids", command.command_id.encode()))
         self.gather(keys)
 
-    def gather_instances(self, process: str, instances: Iterable[str]) -> None:
-        """As `gather`, for instances that are to be loaded."""
-        self.gather([("ids", transitions_key(process, one) + FIRST) for one in instances])
+    def gather_instances(self, owners: Iterable[tuple[str, str]]) -> None:
+        """As `gather`, for instances that are to be loaded.
+
+        Args:
+            owners: each the name of a process manager and the id of an instance
+
+        """
+        heads, gathered = self._heads, self._gathered
+        wanted: list[bytes] = []
+        for process, instance in owners:
+            prefix = transitions_key(process, instance)
+            head = heads.get(prefix)
+            # What the open commit has, and what is known to be new, need not be looked for.
+            if head is None or (head and prefix + number(head) not in self._ids):
+                wanted.append(prefix)
+        if not wanted:
+            return
+        # Neighbours are found quickly one after the other.
+        wanted.sort()
+        try:
+            last = number(HIGHEST)
+            rows = self._engine.newest("ids", [(prefix, prefix + last) for prefix in wanted])
+            places = [row for row in rows if row is not None and len(row[1]) == len(FIRST)]
+            pointers = [("transitions", pointer) for _, pointer in places]
+            found = self._engine.get_many(pointers) if pointers else []
+        except DamagedStore:
+            # Each is told of it when it is loaded.
+            return
+        for prefix, row in zip(wanted, rows, strict=True):
+            # Anew, so that it is among those that came last.
+            heads.pop(prefix, None)
+            heads[prefix] = 0 if row is None else numbered(row[0])
+        for place, raw in zip(places, found, strict=True):
+            gathered[place[0][: -len(FIRST)]] = place, raw
+
+    def gather_timers(self, timers: Iterable[TimerRecord]) -> None:
+        """As `gather`, for timers that are to fire."""
+        self.gather([("timers", timer_key(one)) for one in timers])
 
     def is_new_stream(self, stream: str) -> bool:
         """Whether a stream that was asked for with others has no event."""
@@ -220,8 +277,9 @@ class OpenCommit(Reads):
     def is_new_instance(self, process: str, instance: str) -> bool:
         """Whether an instance that was asked for with others has no transition, and none waits."""
         counters = self.counters
-        return not (counters.any_waiting or counters.parked) and self._is_new(
-            transitions_key(process, instance)
+        return (
+            not (counters.any_waiting or counters.parked)
+            and self._heads.get(transitions_key(process, instance)) == 0
         )
 
     def _is_new(self, prefix: bytes) -> bool:
@@ -233,8 +291,18 @@ class OpenCommit(Reads):
 
     def last_transition(self, process: str, instance: str) -> TransitionRecord | None:
         prefix = transitions_key(process, instance)
-        if self._is_new(prefix):
+        head = self._heads.get(prefix)
+        if head == 0:
             return None
+        gathered = self._gathered.pop(prefix, None)
+        if gathered is not None and numbered(gathered[0][0]) == head:
+            place, raw = gathered
+            # Only for now: it is of no use any more when the instance has moved on.
+            known = self._known["transitions"]
+            known[place[1]] = raw
+            last = self._transitions_at(process, instance, [place])[0]
+            del known[place[1]]
+            return last
         rows = self._engine.range("ids", prefix, prefix + number(HIGHEST), 1, backwards=True)
         if not rows or prefix + number(numbered(rows[0][0]) + 1) in self._ids:
             # What was handed over is newer.
@@ -425,20 +493,12 @@ class OpenCommit(Reads):
 
     def _delete(self, table: str, key: bytes) -> None:
         changes = self._changes[table]
-        if (
-            changes.get(key) is not None
-            and (table, key) not in self._gone
-            and self._engine.get_many(((table, key),))[0] is None
-        ):
-            # It was written here for the first time, and nothing is left of it.
-            del changes[key]
-            order = self._sorted[table]
-            del order[bisect_left(order, key)]
-        else:
-            if key not in changes:
-                insort(self._sorted[table], key)
-            changes[key] = None
+        if key not in changes:
+            insort(self._sorted[table], key)
             self._gone.add((table, key))
+        elif (table, key) not in self._gone:
+            self._unsure.add((table, key))
+        changes[key] = None
         self._known[table][key] = None
 
     # What a step expects

@@ -129,6 +129,16 @@ class StorageEngine(Protocol):
         """
         ...
 
+    def newest(self, table: str, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
+        """The row with the highest key of each range, as they are at one moment, in one trip.
+
+        Args:
+            table: which
+            ranges: each the lowest key that is wanted, and the first that is not wanted any more
+
+        """
+        ...
+
     def commit(
         self,
         puts: Mapping[str, Mapping[bytes, bytes]],

@@ -42,10 +42,15 @@ class AheadReads:
 
     # What is about to be loaded
 
-    def gather_instances(self, process: str, instances: Iterable[str]) -> None:
-        """Ask at once for what a wave of instances is to be made of."""
+    def gather_instances(self, owners: Iterable[tuple[str, str]]) -> None:
+        """Ask at once for what a wave of instances, of any process managers, is to be made of."""
         with self._lock:
-            self._ahead.gather_instances(process, instances)
+            self._ahead.gather_instances(owners)
+
+    def gather_timers(self, timers: Iterable[TimerRecord]) -> None:
+        """Ask at once for what a wave of timers is to be checked against."""
+        with self._lock:
+            self._ahead.gather_timers(timers)
 
     def gather_commands(self, commands: Iterable[CommandRecord]) -> None:
         """Ask at once for what a wave of commands is to be checked against."""

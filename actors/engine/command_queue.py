@@ -95,6 +95,8 @@ class CommandQueue(PooledActor):
 
     """
 
+    is_part = True
+
     def __init__(
         self,
         services: Services,

@@ -31,6 +31,9 @@ STALLED = 0.01
 ALERT = 0.001
 """The same while handlers have been blocking: where one did, more will."""
 
+LONG_TURN = 1.0
+"""The same while a part of the engine has its turn, which calls no handler and only computes."""
+
 ALERT_LOOKS = 250
 """How often the shorter time is kept to after a handler has blocked."""
 
@@ -74,6 +77,10 @@ class Dispatcher:
         self._quiet = threading.Condition(self._condition._lock)  # type: ignore[attr-defined] # noqa: SLF001
         self._leader: int | None = None
         self.turns = 0
+        # Whether the turn in hand is that of a part of the engine.
+        self._is_part = False
+        # The turn of a part that was last seen to be a long one, and since when it is watched.
+        self._long_turn = 0, 0.0
         self._busy = 0
         self._is_busy_outside = False
         self._watching = False
@@ -264,19 +271,32 @@ class Dispatcher:
             self._unwatched = False
             if self._alert:
                 self._alert -= 1
-            self._condition.wait(ALERT if self._alert else STALLED)
+            was_called = self._condition.wait(ALERT if self._alert else STALLED)
         finally:
             self._watching = False
         is_blocked = (
-            self._leader is not None
+            # When it is called before the time is over, it cannot tell.
+            not was_called
+            and self._leader is not None
             and not self._stopping
             and self.turns == turns
             and (bool(self.ready or self.urgent) or self._has_more())
             and not self._is_idling
         )
+        if is_blocked and self._is_part:
+            return self._is_too_long(turns)
         if is_blocked:
             self._alert = ALERT_LOOKS
         return is_blocked
+
+    def _is_too_long(self, turn: int) -> bool:
+        """Whether a part has been in the same turn for so long that it must be held up."""
+        now = seconds()
+        which, since = self._long_turn
+        if which != turn:
+            self._long_turn = turn, now
+            return False
+        return now - since >= LONG_TURN
 
     def _lead(self, me: int) -> None:
         """Give actors their turns for as long as this thread has the lead."""
@@ -296,6 +316,7 @@ class Dispatcher:
                 if self._leave(me):
                     return
                 continue
+            self._is_part = actor.is_part
             self.turns += 1
             try:
                 actor.take_turn()

@@ -59,6 +59,8 @@ class EffectFeed(PooledActor):
     all are, and is what is stored.
     """
 
+    is_part = True
+
     def __init__(
         self,
         plan: ProcessPlan,

@@ -174,7 +174,9 @@ class Engine:
             services, reads, self.deliver, parts.aggregate_actor, max_in_flight=most
         )
         enqueue = self.command_queue.queued
-        self.timers = TimerService(services, clock, self.deliver, enqueue, max_in_flight=most)
+        self.timers = TimerService(
+            services, reads, clock, self.deliver, enqueue, max_in_flight=most
+        )
         plans = [
             ProcessPlan(definition, registry, max_chain=options.max_chain)
             for definition in registry.processes.values()
@@ -192,7 +194,7 @@ class Engine:
             for plan in plans
         ]
         self.router_of = {router.plan.name: router for router in self.routers}
-        self.recovery = Recovery(services, self.deliver, max_in_flight=most)
+        self.recovery = Recovery(services, reads, self.deliver, max_in_flight=most)
         self.effects = EffectExecutor(
             services, clock, threads=options.effect_threads if parts.has_threads else 0
         )

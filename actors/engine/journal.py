@@ -498,6 +498,7 @@ class Intake(PooledActor):
     """
 
     is_urgent = True
+    is_part = True
 
     def __init__(self, dispatcher: Scheduler, journal: Journal) -> None:
         super().__init__(dispatcher)

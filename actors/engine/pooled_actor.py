@@ -79,6 +79,9 @@ class PooledActor(pykka.Actor):
     is_urgent = False
     """Whether a caller waits for what it does, so that it need not wait for all others."""
 
+    is_part = False
+    """Whether it is a part of the engine, which calls no handler."""
+
     def __init__(self, dispatcher: Scheduler) -> None:
         # Pykka's own __init__ makes a UUID and a threading.Event, 20 µs and 1 KB for each actor.
         # A list, since most hold one message at a time, and an empty deque is 600 bytes.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from ..core.decision import Decision
+    from .ahead_reads import AheadReads
     from .instance_actor import Deliver
     from .services import Services
 
@@ -29,14 +30,21 @@ class Recovery(PooledActor):
 
     Args:
         services: of the engine
+        reads: the log with all that was handed over
         deliver: gives an instance a message
         max_in_flight: most of them at once
 
     """
 
-    def __init__(self, services: Services, deliver: Deliver, *, max_in_flight: int) -> None:
+    is_part = True
+
+    def __init__(
+        self, services: Services, reads: AheadReads, deliver: Deliver, *, max_in_flight: int
+    ) -> None:
         super().__init__(services.dispatcher)
         self._store = services.store
+        self._residency = services.residency
+        self._reads = reads
         self._journal = services.journal
         self._deliver = deliver
         self._max_in_flight = max_in_flight
@@ -60,6 +68,9 @@ class Recovery(PooledActor):
         generation, room = self._journal.generation, self._room
         some = list(islice(self._left, room))
         self._is_over = len(some) < room
+        asleep = self._residency.asleep([one[:2] for one in some])
+        if asleep:
+            self._reads.gather_instances(asleep)
         for process, instance, message in some:
             with self._journal.lock:
                 if generation != self._journal.generation:

@@ -145,10 +145,10 @@ class Residency:
                 if actor.envelopes:
                     self._dispatcher.schedule_locked(actor)
 
-    def asleep(self, messages: Iterable[Sending]) -> list[str]:
-        """The ids of those that messages are for and that are not in memory."""
+    def asleep(self, actors: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Those of several actors, each by its kind and name, that are not in memory."""
         awake = self._awake
-        return [one[1] for one in messages if one[:2] not in awake]
+        return [one for one in actors if one not in awake]
 
     def is_awake(self, kind: str, name: str) -> bool:
         """Whether an actor is in memory."""

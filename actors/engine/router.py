@@ -60,6 +60,8 @@ class Router(PooledActor):
 
     """
 
+    is_part = True
+
     def __init__(
         self,
         plan: ProcessPlan,
@@ -134,10 +136,10 @@ class Router(PooledActor):
                 self._wait_for(ROOM)
             return
         taken = self._take_rest(room) if self._rest else self._take_events(room)
-        messages, name = taken.messages, self.plan.name
-        asleep = self._residency.asleep(messages)
+        messages = taken.messages
+        asleep = self._residency.asleep([one[:2] for one in messages])
         if asleep:
-            self._reads.gather_instances(name, asleep)
+            self._reads.gather_instances(asleep)
         with self._journal.lock:
             if generation != self._journal.generation:
                 self._read.clear()

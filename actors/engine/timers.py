@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..clock import from_micros
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ..clock import Clock
     from ..core.decision import Decision
     from ..store import CommandRecord, TimerRecord
+    from .ahead_reads import AheadReads
     from .instance_actor import Deliver
     from .services import Services
 
@@ -35,6 +37,7 @@ class TimerService(PooledActor):
 
     Args:
         services: of the engine
+        reads: the log with all that was handed over
         clock: rings when the next one is due
         deliver: gives an instance a message
         enqueue: takes commands that were just committed to the queue
@@ -42,9 +45,12 @@ class TimerService(PooledActor):
 
     """
 
+    is_part = True
+
     def __init__(
         self,
         services: Services,
+        reads: AheadReads,
         clock: Clock,
         deliver: Deliver,
         enqueue: Callable[[list[CommandRecord]], None],
@@ -54,6 +60,8 @@ class TimerService(PooledActor):
         super().__init__(services.dispatcher)
         self._store = services.store
         self._journal = services.journal
+        self._residency = services.residency
+        self._reads = reads
         self._now = services.now
         self._deliver = deliver
         self._enqueue = enqueue
@@ -147,33 +155,48 @@ class TimerService(PooledActor):
             break
 
     def _bring_all(self, now: int, generation: int) -> None:
-        commands: list[TimerRecord] = []
+        room = max(0, self._max_in_flight - len(self._in_hand))
+        taken: list[TimerRecord] = []
         brought: set[tuple[str, str]] = set()
-        for timer in self._due(now):
-            owner = (timer.process, timer.instance)
-            if timer.kind == "command":
-                self._in_hand.add(_identity(timer))
-                commands.append(timer)
-                continue
-            if owner in brought:
-                # The next one of an instance waits for the others to have their turns, so that
-                # all go by time, and not instance by instance.
-                self._looks = True
-                break
-            brought.add(owner)
-            stimulus = RetryDue(timer) if timer.kind == "retry" else TimeoutDue(timer)
-            with self._journal.lock:
-                if generation != self._journal.generation:
-                    # A commit failed meanwhile, and what is in inboxes and in hand was forgotten.
+        for timer in islice(self._due(now), room):
+            if timer.kind != "command":
+                owner = timer.process, timer.instance
+                if owner in brought:
+                    # The next one of an instance waits for the others to have their turns, so that
+                    # all go by time, and not instance by instance.
                     self._looks = True
-                    return
-                self._in_hand.add(_identity(timer))
-                if not self._deliver(*owner, InstanceMessage(stimulus, self)):
-                    # That of a process manager that is not registered stays until it is.
-                    self._put_off.setdefault(owner, set()).add(_identity(timer))
-                    self._in_hand.discard(_identity(timer))
+                    break
+                brought.add(owner)
+            taken.append(timer)
+        if not taken:
+            return
+        self._reads.gather_timers(taken)
+        self._reads.gather_instances(self._residency.asleep(brought))
+        with self._journal.lock:
+            if generation != self._journal.generation:
+                # A commit failed meanwhile, and what is in inboxes and in hand was forgotten.
+                self._looks = True
+                return
+            for timer in taken:
+                self._bring(timer)
+            if len(taken) == room and len(self._in_hand) < self._max_in_flight:
+                # There came more room meanwhile.
+                self._looks = True
+        commands = [timer for timer in taken if timer.kind == "command"]
         for timer in sorted(commands, key=_in_order):
             self._release_command(timer)
+
+    def _bring(self, timer: TimerRecord) -> None:
+        """Take one in hand, and give it to its instance if it is for one; with the lock held."""
+        self._in_hand.add(_identity(timer))
+        if timer.kind == "command":
+            return
+        stimulus = RetryDue(timer) if timer.kind == "retry" else TimeoutDue(timer)
+        if not self._deliver(timer.process, timer.instance, InstanceMessage(stimulus, self)):
+            # That of a process manager that is not registered stays until it is.
+            owner = timer.process, timer.instance
+            self._put_off.setdefault(owner, set()).add(_identity(timer))
+            self._in_hand.discard(_identity(timer))
 
     def _release_command(self, timer: TimerRecord) -> None:
         """Put a command that was held back into the queue."""
@@ -187,10 +210,8 @@ class TimerService(PooledActor):
             self._journal.has_notes = True
 
     def _due(self, now: int) -> Iterator[TimerRecord]:
-        """What is due and not in hand, as long as there is room."""
+        """What is due and not in hand."""
         for timer in self._timers(b"", now):
-            if len(self._in_hand) >= self._max_in_flight:
-                return
             identity = _identity(timer)
             if identity in self._in_hand:
                 continue

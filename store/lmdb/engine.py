@@ -142,6 +142,18 @@ class LmdbEngine:
             rows = cursor.iternext() if cursor.set_range(start) else iter(())
             return list(islice(takewhile(lambda row: row[0] < end, rows), limit))
 
+    def newest(self, table: str, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
+        found: list[Row | None] = []
+        with (
+            self.environment.shared_read as txn,
+            txn.cursor(self._db[table]) as cursor,
+        ):
+            for start, end in ranges:
+                is_there = cursor.prev() if cursor.set_range(end) else cursor.last()
+                row = cursor.item() if is_there else None
+                found.append(row if row is not None and row[0] >= start else None)
+        return found
+
     def commit(
         self,
         puts: Mapping[str, Mapping[bytes, bytes]],

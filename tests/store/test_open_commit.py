@@ -14,6 +14,7 @@ from procession.store import (
     Committed,
     CorruptRecord,
     DictionaryEngine,
+    Duplicate,
     EventRecord,
     LmdbStore,
     ParkedRecord,
@@ -29,7 +30,8 @@ from procession.store import (
     verify_open,
 )
 from procession.store.layout.frames import number
-from procession.store.layout.schema import TABLES, timer_key
+from procession.store.layout.schema import TABLES, timer_key, transitions_key
+from procession.store.storage_engine import Row
 
 P = "P"
 BOOKS = {"names", "meta"}
@@ -179,6 +181,193 @@ def test_what_is_parked_and_decided_in_one_commit_is_only_decided(
     commit(store, parked(), extras(unpark=1, decision=("retry", 2, "ann")))
     assert engine.puts.keys() == {"decided"}
     assert engine.deletes == {}
+
+
+# Waves
+
+
+class Counted(Watched):
+    """Counts the trips that are made to it for reading."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trips: list[str] = []
+
+    def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
+        self.trips.append("get_many")
+        return super().get_many(keys)
+
+    def newest(self, table: str, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
+        self.trips.append("newest")
+        return super().newest(table, ranges)
+
+    def range(
+        self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
+    ) -> list[Row]:
+        self.trips.append("range")
+        return super().range(table, start, end, limit, backwards=backwards)
+
+
+@pytest.fixture
+def counted() -> Counted:
+    return Counted()
+
+
+def asleep(counted: Counted, *versions: int) -> Store:
+    """A store that was just opened, with instances that are at these versions."""
+    store = Store(counted)
+    for number_of_it, version in enumerate(versions):
+        commit(store, *(move(each, f"i{number_of_it}") for each in range(1, version + 1)))
+    reopened = Store(counted)
+    counted.trips.clear()
+    return reopened
+
+
+def versions_of(store: Store, count: int) -> list[int]:
+    found = [store.ahead.last_transition(P, f"i{number}") for number in range(count)]
+    return [0 if one is None else one.version for one in found]
+
+
+def test_a_wave_of_instances_new_and_old_takes_two_trips(counted: Counted) -> None:
+    store = asleep(counted, 0, 1, 3, 0, 2)
+    store.ahead.gather_instances([(P, f"i{number}") for number in range(5)])
+    assert versions_of(store, 5) == [0, 1, 3, 0, 2]
+    for number_of_it, version in enumerate([1, 2, 4, 1, 3]):
+        assert store.hand_over(move(version, f"i{number_of_it}")) == Committed()
+    assert counted.trips == ["newest", "get_many"]
+
+
+def test_a_wave_of_instances_may_be_of_several_process_managers(counted: Counted) -> None:
+    other = Step(process="Q", instance="i0", transition=move().transition)
+    commit(Store(counted), move(1, "i0"), move(2, "i0"), other)
+    store = Store(counted)
+    counted.trips.clear()
+    store.ahead.gather_instances([("Q", "i0"), (P, "i0"), ("Q", "i1")])
+    found = [
+        store.ahead.last_transition(*one)
+        for one in ((P, "i0"), (P, "i1"), ("Q", "i0"), ("Q", "i1"))
+    ]
+    assert [one and one.version for one in found] == [2, None, 1, None]
+    # That of an instance which was not asked for is looked for by itself.
+    assert counted.trips[:2] == ["newest", "get_many"]
+
+
+def test_what_was_gathered_outlasts_the_commits_of_others(counted: Counted) -> None:
+    store = asleep(counted, 2, 0, 2)
+    store.ahead.gather_instances([(P, "i0"), (P, "i1")])
+    commit(store, append())
+    counted.trips.clear()
+    assert versions_of(store, 2) == [2, 0]
+    assert counted.trips == []
+
+
+def test_what_was_gathered_before_its_instance_moved_on_is_not_what_is_read(
+    counted: Counted,
+) -> None:
+    store = asleep(counted, 2, 0)
+    store.ahead.gather_instances([(P, "i0"), (P, "i1")])
+    assert store.ahead.is_new_instance(P, "i1")
+    for both in (move(3, "i0"), move(1, "i1")), (move(4, "i0"), move(2, "i1")):
+        assert [store.hand_over(one) for one in both] == [Committed()] * 2
+        store.close_commit()
+    assert not store.ahead.is_new_instance(P, "i1")
+    assert versions_of(store, 2) == [4, 2]
+
+
+def test_what_was_gathered_is_forgotten_with_a_commit_that_failed(counted: Counted) -> None:
+    store = asleep(counted, 2)
+    store.ahead.gather_instances([(P, "i0")])
+    store.drop_commit()
+    counted.trips.clear()
+    assert versions_of(store, 1) == [2]
+    assert counted.trips != []
+
+
+def test_a_wave_of_what_is_not_durable_yet_takes_no_trip(counted: Counted) -> None:
+    store = asleep(counted, 1)
+    store.ahead.gather_instances([(P, "i0")])
+    store.hand_over(move(2, "i0"))
+    store.hand_over(move(1, "i1"))
+    counted.trips.clear()
+    store.ahead.gather_instances([(P, "i0"), (P, "i1")])
+    assert counted.trips == []
+    assert versions_of(store, 2) == [2, 1]
+
+
+def test_only_newest_versions_of_what_was_looked_at_last_are_remembered(
+    counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("procession.store.open_commit.HEADS_KEPT", 6)
+    store = asleep(counted, 2, 1)
+    commit(store, *(move(1, f"other {number}") for number in range(6)))
+    store.ahead.gather_instances([(P, "i0"), (P, "i1")])
+    commit(store, append())
+    counted.trips.clear()
+    assert versions_of(store, 2) == [2, 1]
+    assert counted.trips == []
+
+
+def test_a_wave_with_a_damaged_instance_is_read_for_all_others(counted: Counted) -> None:
+    store = asleep(counted, 1, 1, 1)
+    place = transitions_key(P, "i1") + number(1)
+    counted.commit({"ids": {place: b"short"}}, {})
+    store.ahead.gather_instances([(P, f"i{number}") for number in range(3)])
+    with pytest.raises(CorruptRecord):
+        store.ahead.last_transition(P, "i1")
+    for instance in ("i0", "i2"):
+        found = store.ahead.last_transition(P, instance)
+        assert found is not None
+        assert found.version == 1
+
+
+def test_a_wave_of_timers_that_fire_takes_one_trip(counted: Counted) -> None:
+    store = Store(counted)
+    due = [timer(number) for number in range(5)]
+    commit(store, extras(timers=due))
+    counted.trips.clear()
+    store.ahead.gather_timers(due)
+    for each in due:
+        assert store.hand_over(extras(due=each)) == Committed()
+    assert store.hand_over(extras(due=due[0])) == Duplicate()
+    assert counted.trips == ["get_many"]
+
+
+def test_what_comes_and_goes_is_looked_for_in_one_trip_when_the_commit_closes(
+    counted: Counted,
+) -> None:
+    store = Store(counted)
+    due = [timer(number) for number in range(5)]
+    commit(store, extras(timers=due[:1]))
+    counted.trips.clear()
+    store.hand_over(extras(timers=due))
+    for each in due:
+        store.hand_over(extras(cancel=[each]))
+    assert counted.trips == []
+    store.close_commit()
+    assert counted.trips == ["get_many"]
+    assert (counted.puts, counted.deletes) == ({}, {"timers": [timer_key(due[0])]})
+
+
+@pytest.mark.parametrize("kind", ["file", "dictionary"])
+def test_an_engine_says_the_last_row_of_each_range(tmp_path: Path, kind: str) -> None:
+    opened = LmdbStore(tmp_path, durability="none") if kind == "file" else Store(DictionaryEngine())
+    with opened as store:
+        engine = store._engine
+        everything = (b"", b"\xff" * 9)
+        assert engine.newest("timers", [everything]) == [None]
+        engine.commit({"timers": {key: key * 2 for key in (b"b1", b"b3", b"d1")}}, {})
+        ranges = [
+            (b"b", b"c"),
+            (b"b", b"b3"),
+            (b"c", b"d"),
+            (b"d1", b"e"),
+            (b"a", b"b"),
+            everything,
+        ]
+        found = engine.newest("timers", ranges)
+        assert [row and row[0] for row in found] == [b"b3", b"b1", None, b"d1", None, b"d1"]
+        assert all(row is None or row[1] == row[0] * 2 for row in found)
+        assert engine.newest("timers", []) == []
 
 
 # Halves

@@ -30,9 +30,10 @@ class Pool:
         self,
         workers: int,
         on_idle: Callable[[], bool] = nothing,
+        of: type[Dispatcher] = Dispatcher,
     ) -> None:
         self.errors: list[tuple[PooledActor, BaseException]] = []
-        self.dispatcher = Dispatcher(
+        self.dispatcher = of(
             workers, on_idle, lambda actor, error: self.errors.append((actor, error))
         )
 
@@ -332,6 +333,66 @@ def test_a_thread_that_was_blocked_goes_on_working_afterwards(pool: Pool) -> Non
         actor.post("x")
     pool.settle()
     assert all(actor.seen == ["x"] for actor in actors)
+
+
+class Watched(Dispatcher):
+    """Counts the looks at the leader while an actor is in the middle of a turn."""
+
+    def __init__(self, workers: int, *arguments: Any) -> None:
+        super().__init__(workers, *arguments)
+        self.actor: Blocked | None = None
+        self.looks = threading.Semaphore(0)
+
+    def _watch(self) -> bool:
+        is_in_turn = self.actor is not None and self.actor.entered.is_set()
+        is_blocked = super()._watch()
+        if is_in_turn:
+            self.looks.release()
+        return is_blocked
+
+
+class Part(Blocked):
+    is_part = True
+
+
+def test_a_part_of_the_engine_keeps_the_lead_in_a_long_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("procession.engine.dispatcher.LONG_TURN", float("inf"))
+    pool = Pool(2, of=Watched)
+    dispatcher = pool.dispatcher
+    assert isinstance(dispatcher, Watched)
+    with pool.running():
+        # Once a handler has blocked, the leader is looked at more often.
+        with blocked(dispatcher, 1):
+            Recorder.start(dispatcher).ask("x", timeout=PATIENCE)
+        pool.settle()
+        other, dispatcher.actor = Recorder(dispatcher), Part(dispatcher)
+        dispatcher.actor.post("first")
+        assert dispatcher.actor.entered.wait(PATIENCE)
+        other.post("behind it")
+        for _ in range(5):
+            assert dispatcher.looks.acquire(timeout=PATIENCE)
+        assert other.seen == []
+        dispatcher.actor.gate.set()
+        pool.settle()
+        assert other.seen == ["behind it"]
+
+
+def test_a_part_of_the_engine_that_is_blocked_for_too_long_does_not_stop_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("procession.engine.dispatcher.LONG_TURN", 0.0)
+    pool = Pool(2)
+    with pool.running() as dispatcher:
+        part = Part(dispatcher)
+        part.post("first")
+        assert part.entered.wait(PATIENCE)
+        assert Recorder.start(dispatcher).ask("x", timeout=PATIENCE) == ("answer", "x")
+        assert part.seen == []
+        part.gate.set()
+        pool.settle()
+        assert part.seen == ["first"]
 
 
 # Pykka's references

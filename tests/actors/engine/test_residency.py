@@ -298,9 +298,11 @@ def test_when_all_wait_for_the_disk_the_commit_is_asked_to_close() -> None:
 
 def test_only_those_that_sleep_are_asked_for_together(world: World) -> None:
     world.send("a")
-    messages = [("kind", one, world._wake, object()) for one in "abc"]
-    assert world.residency.asleep(messages) == ["b", "c"]
-    assert world.residency.asleep([("other", "a", world._wake, object())]) == ["a"]
+    assert world.residency.asleep([("kind", one) for one in "abc"]) == [
+        ("kind", "b"),
+        ("kind", "c"),
+    ]
+    assert world.residency.asleep([("other", "a")]) == [("other", "a")]
 
 
 def test_starting_over_makes_every_actor_forget_before_its_next_message(world: World) -> None:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from procession.core.stimuli import EventDelivered
     from procession.engine.instance_actor import InstanceMessage
-    from procession.engine.residency import Sending
     from procession.store import ParkedRecord, Step
 
 MOST = 4
@@ -139,11 +138,10 @@ class World:
     def read_log(self, after: int, limit: int) -> list[EventRecord]:
         return self.log[after : after + limit]
 
-    def gather_instances(self, process: str, instances: list[str]) -> None:
-        del process
+    def gather_instances(self, owners: list[tuple[str, str]]) -> None:
         if self.while_it_looks is not None:
             self.while_it_looks()
-        self.asked_for.append(instances)
+        self.asked_for.append([instance for _, instance in owners])
 
     def read_index(self, process: str, name: str, value: str) -> list[str]:
         del process, name
@@ -155,8 +153,8 @@ class World:
 
     # As the residency
 
-    def asleep(self, messages: list[Sending]) -> list[str]:
-        return [instance for _, instance, *_ in messages if instance not in self.awake]
+    def asleep(self, actors: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        return [one for one in actors if one[1] not in self.awake]
 
     def send(self, messages: list[tuple[str, str, object, InstanceMessage]]) -> None:
         assert self.lock.locked()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from procession.clock import stopwatch, to_micros
+from procession.engine.ahead_reads import AheadReads
 from procession.engine.journal import Journal, Waiting
 from procession.engine.timers import TimerService
 from procession.store import (
@@ -43,6 +44,7 @@ class Bench:
         self.brought: list[tuple[str, str]] = []
         self.enqueued: list[str] = []
         self.is_known = True
+        self.unknown: set[str] = set()
         dispatcher: Any = SimpleNamespace(
             schedule=self._schedule, turns=0, is_commit_due=False, commit_by=None
         )
@@ -58,11 +60,18 @@ class Bench:
             durable=self._durable,
             start_over=self._start_over,
         )
+        # All sleep.
+        residency = SimpleNamespace(asleep=list)
         services: Any = SimpleNamespace(
-            dispatcher=dispatcher, store=self.store, journal=self.journal, now=stopwatch(clock)
+            dispatcher=dispatcher,
+            store=self.store,
+            journal=self.journal,
+            residency=residency,
+            now=stopwatch(clock),
         )
+        self.reads = AheadReads(self.store, self.journal)
         self.timers = TimerService(
-            services, clock, self._deliver, self._enqueue, max_in_flight=max_in_flight
+            services, self.reads, clock, self._deliver, self._enqueue, max_in_flight=max_in_flight
         )
         self.turn()
 
@@ -78,7 +87,7 @@ class Bench:
 
     def _deliver(self, process: str, instance: str, message: InstanceMessage) -> bool:
         del process
-        if not self.is_known:
+        if not self.is_known or instance in self.unknown:
             return False
         stimulus: Any = message.stimulus
         place = instance, stimulus.timer.name
@@ -310,6 +319,63 @@ def test_no_more_are_in_hand_than_may_be_and_the_others_come_when_these_are_dura
     for instance, _ in names[2:4]:
         bench.settle("now", instance)
     assert bench.commit() == names[4:]
+
+
+def test_room_that_comes_while_it_looks_is_taken_up_at_once(
+    clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(clock, max_in_flight=2)
+    bench.set(bench.timer("now"))
+    assert bench.commit() == [("i", "now")]
+    others = [(f"i{number}", "now") for number in range(3)]
+    bench.set(*(bench.timer("now", place - 9, name) for place, (name, _) in enumerate(others)))
+    bench.journal.flush()
+    bench.settle("now")
+    gather = bench.reads.gather_timers
+
+    def commit_meanwhile(timers: list[TimerRecord]) -> None:
+        monkeypatch.undo()
+        bench.journal.flush()
+        gather(timers)
+
+    monkeypatch.setattr(bench.reads, "gather_timers", commit_meanwhile)
+    assert bench.turn() == others[:2]
+
+
+def test_what_cannot_be_brought_takes_no_room_from_the_others(clock: VirtualClock) -> None:
+    bench = Bench(clock, max_in_flight=2)
+    bench.unknown = {"i0", "i1", "i2"}
+    names = [(f"i{number}", "now") for number in range(6)]
+    bench.set(*(bench.timer("now", place - 9, name) for place, (name, _) in enumerate(names)))
+    assert bench.commit() == names[3:5]
+
+
+def test_a_wave_that_is_due_is_asked_for_at_once_with_its_instances(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = bench.store._engine
+    asked: list[int] = []
+
+    def noting(name: str) -> None:
+        ask = getattr(engine, name)
+
+        def note(*parts: Any) -> Any:
+            asked.append(len(parts[-1]))
+            return ask(*parts)
+
+        monkeypatch.setattr(engine, name, note)
+
+    names = [f"i{number}" for number in range(5)]
+    bench.set(*(bench.timer("now", instance=name) for name in names))
+    bench.journal.flush()
+    noting("get_many")
+    noting("newest")
+    assert len(bench.turn()) == 5
+    for name in names:
+        assert bench.reads.is_new_instance(P, name)
+        bench.settle("now", name)
+    # The timers, and the instances, which have no transitions.
+    assert asked == [5, 5]
 
 
 # Commands that were held back
