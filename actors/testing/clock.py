@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING
 
 from ..errors import TimedOut
@@ -171,7 +172,7 @@ class StoppedAlarm:
 
 def _told(ring: Callable[[], None]) -> str:
     """What an alarm rings for, if what it calls can tell."""
-    return "" if type(ring).__str__ is object.__str__ else str(ring)
+    return "" if isinstance(ring, FunctionType | MethodType) else str(ring)
 
 
 def first_time(start: datetime | None) -> datetime:
