@@ -21,11 +21,15 @@ __all__ = ["InstanceModel", "Issued", "Point", "handler_of"]
 
 
 class Point(NamedTuple):
-    """Where an instance is between two transitions; `key` is the learnt one."""
+    """Where an instance is between two transitions.
+
+    `key` is the learnt one, and `run` the version at which it started for the last time.
+    """
 
     is_started: bool
     is_complete: bool
     key: str
+    run: int = 1
 
 
 @dataclass
@@ -78,6 +82,8 @@ class InstanceModel:
     points: list[Point] = field(default_factory=lambda: [Point(False, False, "")])
     at_newest: int = 0
     """Which of the points comes behind the event handled last."""
+    run: int = 1
+    """The version at which it started, or started anew, for the last time."""
 
     @property
     def who(self) -> str:
@@ -123,6 +129,8 @@ class InstanceModel:
         assert step.handler == handler.name, f"{self.who}: {step} is not by {handler.name}"
         assert step.correlation_id == correlation_id, f"{self.who}: {step} is of another chain"
         assert not fails_for_good(self.manager, handler.actions), f"{self.who}: {step} cannot be"
+        if self.is_complete:
+            self.run = step.version
         made = handle(
             self.manager,
             handler,
@@ -159,7 +167,7 @@ class InstanceModel:
         ]
         self._move_timers(step, issued, made.timers)
         key = "" if self.manager.stateless else made.state["key"]
-        self.points.append(Point(True, made.is_complete, key))
+        self.points.append(Point(True, made.is_complete, key, self.run))
         if event is not None:
             self.at_newest = len(self.points) - 1
         return issued
@@ -177,6 +185,9 @@ class InstanceModel:
             named = instances_named(handler, event.said) or []
             assert self.instance in named, f"{self.who} was not for {event}"
         if not self.manager.stateless:
+            answered = self.version_that_issued(event.causation_id)
+            is_late = not self.is_complete and 0 < answered < self.run
+            assert not is_late, f"{self.who} handled {event}, the answer to an ended run"
             if self.state is None:
                 assert handler.start, f"{self.who} was started by {event}"
             elif self.is_complete:
@@ -192,10 +203,19 @@ class InstanceModel:
         self.handled[event.position] = step.version
         return handler, event.said, event.time
 
+    def version_that_issued(self, command_id: str | None) -> int:
+        """The version of this instance that issued a command; 0 if none did."""
+        own, _, place = (command_id or "").rpartition("@")
+        if own != f"wild.{self.manager.name}-{self.instance}":
+            return 0
+        return int(place.partition(".")[0])
+
     def _of_refusal(self, step: StoredStep, refused: Issued) -> tuple[OnRefusal, Said, int]:
         assert (refused.manager, refused.instance) == (self.manager, self.instance), step
         assert refused.command_id not in self.told, f"{self.who} was told twice: {step}"
         assert not self.is_complete, f"{self.who} has ended: {step}"
+        issued = self.version_that_issued(refused.command_id)
+        assert issued >= self.run, f"{self.who} was told of a refusal to an ended run: {step}"
         self.told.add(refused.command_id)
         handler = next(one for one in self.manager.refusals if one.command == refused.number)
         return handler, refused.said, refused.time
