@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,6 +20,9 @@ from procession import (
     timeout,
 )
 from procession.testing import VirtualClock
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HOUR = timedelta(hours=1)
 
