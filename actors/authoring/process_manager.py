@@ -383,7 +383,7 @@ def due_time(now: int, when: timedelta | datetime | None) -> int:
         due = now + when // timedelta(microseconds=1)
     else:
         assert isinstance(when, datetime)
-        if when.tzinfo is None:
+        if when.utcoffset() is None:
             raise ValueError(f"{when!r} has no time zone; add tzinfo=UTC")
         due = to_micros(when)
     if due > LATEST:

@@ -108,7 +108,9 @@ class TimerService(PooledActor):
         noticed, self._noticed = self._noticed, NEVER
         released, self._released = self._released, set()
         comes_again = [self._put_off.pop(owner, None) for owner in released]
-        if noticed < self._next or (was_full and finished) or any(comes_again):
+        # The clock may have been set forward, so that the alarm is late for what it was set to.
+        is_missed = noticed != NEVER and self._next <= self._now()
+        if noticed < self._next or is_missed or (was_full and finished) or any(comes_again):
             self.ring()
 
     def start_over(self) -> None:

@@ -234,6 +234,36 @@ def test_what_fired_is_in_hand_until_that_is_durable(bench: Bench) -> None:
     assert bench.turn() == []
 
 
+# When the clock is set
+
+
+def test_what_is_set_after_the_clock_was_set_forward_does_not_wait_for_an_older_alarm(
+    bench: Bench,
+) -> None:
+    bench.set(bench.timer("later", 60))
+    assert bench.commit() == []
+    # The machine slept for an hour: its alarm has not rung.
+    bench.clock._now += 60 * MINUTE
+    bench.set(bench.timer("new", 1))
+    assert bench.commit() == [("i", "later")]
+    bench.clock.advance(timedelta(seconds=1))
+    assert bench.turn() == [("i", "new")]
+
+
+def test_what_fired_before_the_clock_was_set_back_does_not_fire_again(bench: Bench) -> None:
+    bench.set(bench.timer("now"), bench.timer("later", 60))
+    assert bench.commit() == [("i", "now")]
+    bench.settle("now")
+    bench.commit()
+    bench.clock._now -= 60 * MINUTE
+    bench.set(bench.timer("soon", 1))
+    assert bench.commit() == []
+    bench.clock.advance(MINUTE)
+    assert bench.turn() == [("i", "soon")]
+    bench.clock.advance(60 * MINUTE)
+    assert bench.turn() == [("i", "later")]
+
+
 # When the commit fails
 
 
