@@ -299,6 +299,8 @@ class ProcessManager:
         unit = self._unit
         if unit.timers is None:
             unit.timers = {}
+        # Last, also when it was set before: those due at one moment fire as they were set.
+        unit.timers.pop(name, None)
         unit.timers[name] = due
 
 

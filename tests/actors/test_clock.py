@@ -202,7 +202,12 @@ def test_an_alarm_whose_clock_is_set_back_rings_once_when_its_moment_has_come(
     monkeypatch.setattr(procession.clock, "LONGEST_WAIT", 0.001)
     clock, looks = Shifted(), threading.Semaphore(0)
     now = clock.now
-    monkeypatch.setattr(clock, "now", lambda: (looks.release(), now())[1])
+
+    def look() -> datetime:
+        looks.release()
+        return now()
+
+    monkeypatch.setattr(clock, "now", look)
     clock.by = -FOR_EVER
     alarm = clock.alarm(rung.release)
     alarm.set(SystemClock().now() + MINUTE)
