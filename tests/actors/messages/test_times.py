@@ -17,6 +17,7 @@ from procession import Domain, Event, InvalidMessage, ProcessManager, Runtime, h
 from procession.clock import to_micros
 from procession.messages.codec import codecs, differ, dump_headers
 from procession.messages.times import are_in
+from procession.testing import Scenario
 
 BERLIN = ZoneInfo("Europe/Berlin")
 # The clocks of Berlin showed this hour twice, and the other one never.
@@ -509,3 +510,10 @@ def test_a_default_of_a_state_may_be_in_a_zone() -> None:
         def on_noted(self, event: Noted) -> None: ...
 
     assert same(Kept("p").at, REPEATED)
+
+
+def test_a_scenario_takes_a_time_for_the_same_that_shows_the_same_hour_at_the_same_offset() -> None:
+    outcome = Scenario(diary).when(Noted("p", REPEATED))
+    outcome.state(last=REPEATED.replace(tzinfo=timezone(timedelta(hours=2))))
+    with pytest.raises(AssertionError, match="the state of Page is not as expected"):
+        outcome.state(last=REPEATED.replace(tzinfo=timezone(timedelta(hours=1))))
