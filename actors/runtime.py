@@ -610,7 +610,7 @@ class Runtime:
         self._refuse_closed()
         if before is not None and not issubclass(type(before), datetime):
             raise TypeError(f"before={shown(before)} is no datetime")
-        if before is not None and before.tzinfo is None:
+        if before is not None and before.utcoffset() is None:
             raise ValueError(f"before={before!r} has no time zone; add tzinfo=UTC")
         return self._reader.timeouts(cls, id, before)
 

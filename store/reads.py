@@ -384,11 +384,16 @@ class Reads:
         for key, raw in self._scan_rows("timers", after + b"\0" if after else b"", end):
             yield key, timer_from_row(unframe(raw, "timers", key), key)
 
-    def held_back(self, timer: TimerRecord) -> CommandRecord | None:
-        """The command that a timer holds back; None once it has left."""
+    def timer_of(self, timer: TimerRecord) -> TimerRecord | None:
+        """That timer as it was set; None once it is done with, moved or cancelled."""
         key = timer_key(timer)
         raw = self._get("timers", key)
-        return None if raw is None else timer_from_row(unframe(raw, "timers", key), key).command
+        return None if raw is None else timer_from_row(unframe(raw, "timers", key), key)
+
+    def held_back(self, timer: TimerRecord) -> CommandRecord | None:
+        """The command that a timer holds back; None once it has left."""
+        found = self.timer_of(timer)
+        return None if found is None else found.command
 
     def scan_index(self, process: str, field: str, value: str) -> Iterator[str]:
         """The instances whose learnt key has that value, in order of id."""

@@ -299,6 +299,8 @@ class ProcessManager:
         unit = self._unit
         if unit.timers is None:
             unit.timers = {}
+        # Last, also when it was set before: those due at one moment fire as they were set.
+        unit.timers.pop(name, None)
         unit.timers[name] = due
 
 
@@ -383,7 +385,7 @@ def due_time(now: int, when: timedelta | datetime | None) -> int:
         due = now + when // timedelta(microseconds=1)
     else:
         assert isinstance(when, datetime)
-        if when.tzinfo is None:
+        if when.utcoffset() is None:
             raise ValueError(f"{when!r} has no time zone; add tzinfo=UTC")
         due = to_micros(when)
     if due > LATEST:

@@ -199,11 +199,35 @@ def _take_timeout(
     if state.block is not None or state.to_take_up:
         decision.is_put_off = True
         return _nothing(decision)
-    if state.is_complete or (state.timers or {}).get(timer.name) != timer.due:
+    first = None if state.is_complete else _first_set(plan, state, timer, reads)
+    if first is None:
         # It was moved or cancelled, or the process has ended, since it was read.
         return _only(plan, decision, StepExtras(cancel=[timer]))
-    decision.taken = StepExtras(due=timer)
-    return _time_out(plan, decision, stimulus, reads, timer)
+    decision.taken = StepExtras(due=first)
+    return _time_out(plan, decision, stimulus, reads, first)
+
+
+def _first_set(
+    plan: ProcessPlan, state: ProcessState, timer: TimerRecord, reads: Reads
+) -> TimerRecord | None:
+    """Of the timeouts due at the same moment, the one that was set first.
+
+    They are brought in any order, one message for each; the state has them as they were set.
+    """
+    name, instance = plan.name, state.instance
+    same = [
+        what
+        for what, due in (state.timers or {}).items()
+        if due == timer.due and not is_issued_by(what, name, instance)
+    ]
+    if same == [timer.name]:
+        return timer
+    for what in same:
+        first = reads.timer_of(TimerRecord(timer.due, name, instance, what, "timeout"))
+        # One that failed and was skipped is gone, although no transition says so.
+        if first is not None:
+            return first
+    return None
 
 
 def _time_out(
@@ -519,17 +543,15 @@ def _set_timers(
     now: int,
     is_complete: bool,
 ) -> dict[str, int]:
-    """Note what is set and cancelled; returns all that is due later."""
+    """Note what is set and cancelled; returns all that is due later, in the order it was set."""
     timeouts, instance, cause = plan.definition.timeouts, decision.state.instance, decision.cause
     assert cause is not None
-    timers = dict(before)
+    # In the order in which they were set: what is moved is set anew, and goes last.
+    timers = {what: due for what, due in before.items() if what not in asked}
     for held in extras.timers:
-        timers[held.name] = held.due
-    for what, due in asked.items():
-        if due is None:
-            timers.pop(what, None)
-        else:
-            timers[what] = due
+        if held.name not in asked:
+            timers[held.name] = held.due
+    timers |= {what: due for what, due in asked.items() if due is not None}
     if is_complete:
         # A timeout of a completed instance never fires; commands held back still leave.
         timers = {what: due for what, due in timers.items() if what not in timeouts}

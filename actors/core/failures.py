@@ -145,17 +145,19 @@ def _step(plan: ProcessPlan, decision: Decision, extras: StepExtras | None) -> S
 
 def _pass_over(plan: ProcessPlan, decision: Decision, stimulus: Stimulus, cause: Cause) -> Step:
     """Go on as if it had not come."""
-    taken = _taken(stimulus)
+    taken, failed = _taken(stimulus), None
+    if cause.name:
+        # Not always the one that was brought: another of the same moment may go first.
+        name, instance = plan.name, decision.state.instance
+        failed = TimerRecord(cause.due, name, instance, cause.name, "timeout")
     if isinstance(stimulus, TimeoutDue):
-        taken = StepExtras(due=stimulus.timer)
+        taken = StepExtras(due=failed)
     elif isinstance(stimulus, CommandRefused):
         taken = StepExtras(told=stimulus.refusal.sequence)
     elif taken is not None:
         # What is tried again may be a timeout or a refusal, and goes with its retry.
         taken.told = cause.sequence
-        if cause.name:
-            name, instance = plan.name, decision.state.instance
-            taken.cancel = [TimerRecord(cause.due, name, instance, cause.name, "timeout")]
+        taken.cancel = [failed] if failed is not None else []
     state = decision.state
     decision.state = replace(state, seen=max(state.seen, cause.position))
     decision.reload = True

@@ -51,6 +51,10 @@ class Reads(Protocol):
         """The command that a timer holds back; None once it has left."""
         ...
 
+    def timer_of(self, timer: TimerRecord) -> TimerRecord | None:
+        """That timer as it was set; None once it is done with, moved or cancelled."""
+        ...
+
     def transitions(self, process: str, instance: str) -> Iterable[TransitionRecord]:
         """All transitions of an instance, oldest first."""
         ...

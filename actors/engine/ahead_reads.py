@@ -177,6 +177,10 @@ class AheadReads:
         with self._lock:
             return self._ahead.held_back(timer)
 
+    def timer_of(self, timer: TimerRecord) -> TimerRecord | None:
+        with self._lock:
+            return self._ahead.timer_of(timer)
+
     def transitions(self, process: str, instance: str) -> Iterator[TransitionRecord]:
         # An instance is rebuilt when all that it handed over is durable.
         return self._store.scan_transitions(process, instance)

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import logging
-from itertools import islice
+from contextlib import suppress
+from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
 from ..clock import from_micros
 from ..core.stimuli import RetryDue, TimeoutDue
-from ..store import CorruptRecord, Step, StepExtras, place_of_issue
+from ..store import (
+    CorruptRecord,
+    Step,
+    StepExtras,
+    TimerRecord,
+    is_issued_by,
+    place_of_issue,
+)
 from .instance_actor import InstanceMessage
 from .pooled_actor import PooledActor
 
@@ -18,7 +26,7 @@ if TYPE_CHECKING:
 
     from ..clock import Clock
     from ..core.decision import Decision
-    from ..store import CommandRecord, TimerRecord
+    from ..store import CommandRecord
     from .ahead_reads import AheadReads
     from .instance_actor import Deliver
     from .services import Services
@@ -79,6 +87,8 @@ class TimerService(PooledActor):
         self._noticed = NEVER
         # Those that are done with, which are on disk until that is durable.
         self._finished: list[TimerRecord] = []
+        # Whether one of these is on disk after that, and comes again.
+        self._is_left = False
         self._looks = True
         self.is_closed = False
         self._alarm = clock.alarm(_Bell(self))
@@ -97,6 +107,10 @@ class TimerService(PooledActor):
         if decision.is_put_off:
             owner = timer.process, timer.instance
             self._put_off.setdefault(owner, set()).add(_identity(timer))
+        extras = decision.step.extras
+        if extras is not None and extras.due is not None and extras.due.name != timer.name:
+            # Another of the same moment was set before it, and fired in its place.
+            self._is_left = True
         self._finished.append(timer)
 
     def look_after_commit(self) -> None:
@@ -106,9 +120,13 @@ class TimerService(PooledActor):
         for timer in finished:
             self._in_hand.discard(_identity(timer))
         noticed, self._noticed = self._noticed, NEVER
+        is_left, self._is_left = self._is_left, False
         released, self._released = self._released, set()
         comes_again = [self._put_off.pop(owner, None) for owner in released]
-        if noticed < self._next or (was_full and finished) or any(comes_again):
+        # The clock may have been set forward, so that the alarm is late for what it was set to.
+        is_missed = noticed != NEVER and self._next <= self._now()
+        has_room = was_full and finished
+        if noticed < self._next or is_missed or is_left or has_room or any(comes_again):
             self.ring()
 
     def start_over(self) -> None:
@@ -170,6 +188,8 @@ class TimerService(PooledActor):
             taken.append(timer)
         if not taken:
             return
+        if self._looks or len(taken) == room:
+            taken = self._as_issued(taken)
         self._reads.gather_timers(taken)
         self._reads.gather_instances(self._residency.asleep(brought))
         with self._journal.lock:
@@ -197,6 +217,37 @@ class TimerService(PooledActor):
             owner = timer.process, timer.instance
             self._put_off.setdefault(owner, set()).add(_identity(timer))
             self._in_hand.discard(_identity(timer))
+
+    def _as_issued(self, taken: list[TimerRecord]) -> list[TimerRecord]:
+        """The same with the first commands of each instance, when there are more than were read.
+
+        The store has those of one moment in no order.
+        """
+        last = taken[-1].due
+        behind = [one for one in taken if one.kind == "command" and one.due == last]
+        kept = [one for one in taken if one.kind != "command" or one.due != last]
+        for (process, instance), read in groupby(sorted(behind, key=_owner), _owner):
+            kept += self._first_issued(process, instance, list(read))
+        return kept
+
+    def _first_issued(
+        self, process: str, instance: str, read: list[TimerRecord]
+    ) -> list[TimerRecord]:
+        """As many as were read, of all commands that the instance has at their moment."""
+        due = read[0].due
+        found = {one.name: one for one in read}
+        with suppress(CorruptRecord):
+            newest = self._store.last_transition(process, instance)
+            for name, moment in ((newest and newest.timers) or {}).items():
+                if moment != due or name in found or not is_issued_by(name, process, instance):
+                    continue
+                timer = TimerRecord(due, process, instance, name, "command")
+                if _identity(timer) in self._in_hand:
+                    continue
+                held = self._store.timer_of(timer)
+                if held is not None:
+                    found[name] = held
+        return sorted(found.values(), key=_in_order)[: len(read)]
 
     def _release_command(self, timer: TimerRecord) -> None:
         """Put a command that was held back into the queue."""
@@ -246,6 +297,10 @@ class TimerService(PooledActor):
 
 def _identity(timer: TimerRecord) -> Identity:
     return timer.due, timer.process, timer.instance, timer.kind, timer.name
+
+
+def _owner(timer: TimerRecord) -> tuple[str, str]:
+    return timer.process, timer.instance
 
 
 def _in_order(timer: TimerRecord) -> tuple[int, str, str, int, int]:

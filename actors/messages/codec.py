@@ -2,7 +2,7 @@
 
 A value is accepted when what was packed reads back equal to it under its annotations. That one
 rule refuses a wrong type, a `"99"` where a `Decimal` belongs, and whatever would come back as
-something else.
+something else. Times are equal when they say the same: the same day and hour, at the same offset.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import msgspec
 from msgspec import inspect, structs
 
 from ..errors import InvalidMessage, shown
+from .times import are_in, reading, told, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +31,13 @@ _NATIVE = (bytes,)
 
 
 def _pack(value: Any) -> bytes:
-    """Times as text with their zone; msgspec by itself would write them without it."""
+    """Whatever it is as plain values, so that it is written as it is read."""
     return _encode(_to_builtins(value, builtin_types=_NATIVE))
+
+
+def _pack_with_times(value: Any) -> bytes:
+    """Times as text with their zone; msgspec by itself would write them without it."""
+    return _encode(written(value))
 
 
 class Codec(Generic[T]):
@@ -49,6 +55,9 @@ class Codec(Generic[T]):
         parts = _parts_of(kind)
         # The same bytes in a third of the time, where there is no time among the fields.
         self._pack = _encode if parts <= _DIRECT else _pack
+        if are_in(kind):
+            self._pack = _pack_with_times
+            self._decode = reading(kind, self._decode)
         self.is_immutable = parts <= _IMMUTABLE
         """Whether a value can be given to several readers, because none can change it."""
         self._copied = _shallow_fields(kind)
@@ -76,7 +85,7 @@ class Codec(Generic[T]):
         try:
             packed = self._pack(value)
             back = self._decode(packed)
-            is_same = back == value
+            is_same = back == value or told(back) == told(value)
         except msgspec.ValidationError as error:
             raise InvalidMessage(f"{self._name} is not valid: {error}") from error
         except Exception as error:
@@ -204,7 +213,7 @@ def _first_misfit(value: Any) -> str:
     """Where the trouble is, in the words of msgspec."""
     for name, given in _fields(value).items():
         try:
-            _pack(given)
+            _pack_with_times(given)
             operator.eq(given, given)
         except Exception:  # noqa: BLE001 - as above
             return f" - at `$.{name}`"
@@ -226,7 +235,7 @@ def _first_difference(value: Any, back: Any) -> str:
 def differ(one: Any, other: Any) -> bool:
     """Whether two values differ, as far as their own code can tell."""
     try:
-        return bool(one != other)
+        return bool(one != other and told(one) != told(other))
     except Exception:  # noqa: BLE001 - what cannot be compared is not the same
         return True
 

@@ -9,6 +9,7 @@ import msgpack
 import msgspec
 
 from ..errors import DefinitionError, InvalidMessage, UnknownMessage
+from ..messages.times import written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -125,7 +126,7 @@ class Chain:
                     f"{where} returned {payload!r}; return the new fields as a dictionary"
                 )
         try:
-            new: bytes = msgpack.packb(msgspec.to_builtins(payload, builtin_types=(bytes,)))
+            new: bytes = msgpack.packb(written(payload))
         except (TypeError, ValueError, OverflowError) as error:
             raise InvalidMessage(
                 f"{self._what}: what its upcasters return cannot be packed: {error}"

@@ -176,13 +176,15 @@ def _told(ring: Callable[[], None]) -> str:
 
 
 def first_time(start: datetime | None) -> datetime:
-    """The first time of a clock that stands still; without one, the start of the year 2000.
+    """The first time of a clock that stands still, in UTC; without one, the start of 2000.
+
+    In a zone whose clocks are set, an hour later is not always the next hour of the day.
 
     Raises:
         ValueError: it has no zone
 
     """
     start = start or datetime(2000, 1, 1, tzinfo=UTC)
-    if start.tzinfo is None:
+    if start.utcoffset() is None:
         raise ValueError(f"start={start!r} has no time zone; add tzinfo=UTC")
-    return start
+    return start.astimezone(UTC)

@@ -6,6 +6,8 @@ from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
+from ..messages.codec import differ
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -56,13 +58,15 @@ def fields(expected: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     """
     lines: list[str] = []
     for name, value in expected.items():
-        if found[name] != value:
+        if differ(found[name], value):
             lines += (
                 _row("expected", f"{name} = {value!r}"),
                 _row("is", f"{name} = {found[name]!r}"),
             )
     lines += (
-        _row("both", f"{name} = {one!r}") for name, one in expected.items() if found[name] == one
+        _row("both", f"{name} = {one!r}")
+        for name, one in expected.items()
+        if not differ(found[name], one)
     )
     lines += (
         _row("besides", f"{name} = {one!r}") for name, one in found.items() if name not in expected

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self, overload
 from ..authoring.process_manager import due_time
 from ..clock import from_micros
 from ..errors import InvalidMessage
+from ..messages.codec import differ
 from ..messages.types import Command, Event
 from .diff import fields, sequences
 
@@ -86,7 +87,7 @@ class _Outcome:
                 raise TypeError(
                     f"{name} has no field {field!r}; it has {', '.join(found) or 'none'}"
                 )
-        if any(found[field] != value for field, value in expected.items()):
+        if any(differ(found[field], value) for field, value in expected.items()):
             self._fail(f"the state of {name} is not as expected", fields(expected, found))
 
 

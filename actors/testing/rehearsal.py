@@ -75,6 +75,7 @@ class Rehearsal:
         self._held: dict[str, list[int]] = {}
         self._keys: dict[tuple[str, str], set[str]] = {}
         self._held_back: dict[str, TimerRecord] = {}
+        self._due = ""
         self._issued: list[tuple[Command, CommandRecord]] = []
 
     # What happens
@@ -124,6 +125,7 @@ class Rehearsal:
                 f"it is not clear whose is due; let the scenario speak of one instance"
             )
         found: list[Happened] = []
+        self._due = name
         for one in having:
             due = (one.timers or {})[name]
             self.time = max(self.time, due)
@@ -252,6 +254,10 @@ class Rehearsal:
     def held_back(self, timer: TimerRecord) -> CommandRecord | None:
         held = self._held_back.get(timer.name)
         return None if held is None else held.command
+
+    def timer_of(self, timer: TimerRecord) -> TimerRecord | None:
+        """The timeout that the scenario speaks of; no other one is due."""
+        return timer if timer.name == self._due else None
 
     def transitions(self, process: str, instance: str) -> list[TransitionRecord]:
         del process

@@ -56,7 +56,7 @@ class Scenario:
     def __init__(
         self, *what: Domain | type[ProcessManager | Aggregate], now: datetime = START
     ) -> None:
-        if now.tzinfo is None:
+        if now.utcoffset() is None:
             raise ValueError(f"now={now!r} has no time zone; add tzinfo=UTC")
         domains = [one for one in what if isinstance(one, Domain)]
         classes = [one for one in what if not isinstance(one, Domain)]

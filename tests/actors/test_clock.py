@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import procession.clock
 from procession import Alarm, Clock, SystemClock
 from procession.clock import from_micros, stopwatch, to_micros
 from procession.testing import VirtualClock
@@ -54,6 +55,44 @@ def test_a_stopwatch_of_the_machines_clock_agrees_with_it() -> None:
     clock = SystemClock()
     before = to_micros(clock.now())
     assert before <= stopwatch(clock)() <= to_micros(clock.now())
+
+
+class Shifted(SystemClock):
+    """The machine's clock, as far off as the test says."""
+
+    def __init__(self) -> None:
+        self.by = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.by
+
+
+def test_a_clock_with_a_time_of_its_own_is_believed_by_its_stopwatch() -> None:
+    clock = Shifted()
+    clock.by = FOR_EVER
+    before = to_micros(clock.now())
+    assert before <= stopwatch(clock)() <= to_micros(clock.now())
+
+
+def test_a_clock_that_was_given_another_time_is_believed_by_its_stopwatch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    moment = datetime(2000, 1, 1, tzinfo=UTC)
+    clock = SystemClock()
+    monkeypatch.setattr(clock, "now", lambda: moment)
+    assert stopwatch(clock)() == to_micros(moment)
+    monkeypatch.setattr(SystemClock, "now", lambda clock: moment)
+    assert stopwatch(SystemClock())() == to_micros(moment)
+
+
+def test_a_stopwatch_of_the_machines_clock_makes_no_datetime() -> None:
+    """Neither does that of a class that leaves `now` as it is."""
+
+    class Named(SystemClock):
+        pass
+
+    for clock in (SystemClock(), Named()):
+        assert "to_micros" not in stopwatch(clock).__code__.co_names
 
 
 # The machine's clock
@@ -139,6 +178,46 @@ def test_an_alarm_may_be_set_further_than_a_thread_can_wait(
     alarm.set(SystemClock().now())
     assert rung.acquire(timeout=PATIENCE)
     alarm.close()
+
+
+def test_an_alarm_looks_at_its_clock_every_half_minute() -> None:
+    assert procession.clock.LONGEST_WAIT <= 30
+
+
+def test_an_alarm_rings_when_its_clock_is_set_forward(
+    monkeypatch: pytest.MonkeyPatch, rung: threading.Semaphore
+) -> None:
+    monkeypatch.setattr(procession.clock, "LONGEST_WAIT", 0.001)
+    clock = Shifted()
+    alarm = clock.alarm(rung.release)
+    alarm.set(clock.now() + FOR_EVER)
+    clock.by = FOR_EVER
+    assert rung.acquire(timeout=PATIENCE)
+    alarm.close()
+
+
+def test_an_alarm_whose_clock_is_set_back_rings_once_when_its_moment_has_come(
+    monkeypatch: pytest.MonkeyPatch, rung: threading.Semaphore
+) -> None:
+    monkeypatch.setattr(procession.clock, "LONGEST_WAIT", 0.001)
+    clock, looks = Shifted(), threading.Semaphore(0)
+    now = clock.now
+
+    def look() -> datetime:
+        looks.release()
+        return now()
+
+    monkeypatch.setattr(clock, "now", look)
+    clock.by = -FOR_EVER
+    alarm = clock.alarm(rung.release)
+    alarm.set(SystemClock().now() + MINUTE)
+    for _ in range(3):
+        assert looks.acquire(timeout=PATIENCE)
+    assert not rung.acquire(blocking=False)
+    clock.by = 2 * MINUTE
+    assert rung.acquire(timeout=PATIENCE)
+    alarm.close()
+    assert not rung.acquire(blocking=False)
 
 
 def test_both_clocks_are_clocks() -> None:

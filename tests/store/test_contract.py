@@ -1520,6 +1520,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "last_parked": lambda store: store.last_parked(ORDERS, "o1"),
     "any_blocked": lambda store: store.any_blocked(ORDERS),
     "held_back": lambda store: store.held_back(timer(5)),
+    "timer_of": lambda store: store.timer_of(timer(5)),
     "scan_timers": lambda store: list(store.scan_timers(1)),
     "read_index": lambda store: store.read_index(ORDERS, "email", "old"),
     "read_refusals": lambda store: store.read_refusals(0, 1),

@@ -113,6 +113,9 @@ class Log:
 
     def held_back(self, timer: TimerRecord) -> None: ...
 
+    def timer_of(self, timer: TimerRecord) -> TimerRecord:
+        return timer
+
     def transitions(self, process: str, instance: str) -> list[TransitionRecord]:
         return []
 

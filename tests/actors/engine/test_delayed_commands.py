@@ -16,6 +16,7 @@ from procession import (
     Runtime,
     WaitingInHandler,
     handle,
+    timeout,
 )
 from procession.testing import VirtualClock
 
@@ -224,6 +225,66 @@ def test_what_is_issued_together_for_one_time_leaves_in_order(clock: VirtualCloc
         ask(runtime, "last", after=60)
         go(runtime, clock, 60)
         assert sent(runtime) == [*texts, "last"]
+
+
+def test_what_is_issued_for_one_time_leaves_in_order_also_when_there_is_no_room_for_all(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    texts = [f"{letter}{number:02}" for letter in "lm" for number in range(30)]
+    moment = clock.now() + timedelta(seconds=60)
+    with Runtime(tmp_path, post, clock=clock) as runtime:
+        for text in texts:
+            ask(runtime, text, letter=text[0], at=moment)
+    with Runtime(tmp_path, post, clock=clock, max_in_flight=7, largest_commit=3) as runtime:
+        go(runtime, clock, 60)
+        for letter in "lm":
+            found = [text for text in sent(runtime) if text[0] == letter]
+            assert found == [text for text in texts if text[0] == letter]
+
+
+def test_delayed_commands_leave_in_order_beside_timeouts_of_the_same_moment(
+    clock: VirtualClock,
+) -> None:
+    """Those of one instance take turns, and what comes behind them in the store waits."""
+    busy = Domain("busy")
+
+    class Begun(Event):
+        id: str
+
+    class Note(Command):
+        box: str
+        number: int
+
+    noted: list[int] = []
+
+    @busy.register
+    class Notes(Aggregate, identity="box"):
+        @handle(Note)
+        def note(self, command: Note) -> None:
+            noted.append(command.number)
+
+    @busy.register
+    class Busy(ProcessManager, correlate="id"):
+        @handle(Begun, start=True)
+        def begin(self, event: Begun) -> None:
+            for name in "abc":
+                self.set_timeout(name, SECOND)
+            for number in range(20):
+                self.issue(Note("b", number), after=SECOND)
+
+        @timeout("a")
+        def on_a(self) -> None: ...
+
+        @timeout("b")
+        def on_b(self) -> None: ...
+
+        @timeout("c")
+        def on_c(self) -> None: ...
+
+    with Runtime.ephemeral(busy, clock=clock) as runtime:
+        runtime.publish(Begun("x"), stream="feed::busy-1")
+        go(runtime, clock, 1)
+        assert noted == list(range(20))
 
 
 def test_delayed_commands_of_many_instances_leave_in_order_of_time(clock: VirtualClock) -> None:

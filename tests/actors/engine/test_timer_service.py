@@ -121,15 +121,24 @@ class Bench:
         with self.journal.lock:
             self.journal.lay(Step(process=P, instance="i", extras=StepExtras(cancel=[*timers])))
 
-    def settle(self, name: str, instance: str = "i", *, puts_off: bool = False) -> None:
+    def settle(
+        self,
+        name: str,
+        instance: str = "i",
+        *,
+        puts_off: bool = False,
+        fires: TimerRecord | None = None,
+    ) -> None:
         """An instance hands over what came of a timer that it was brought."""
         message = self.messages.pop((instance, name))
         stimulus: Any = message.stimulus
-        decision: Any = SimpleNamespace(is_put_off=puts_off)
+        step = Step(process=P, instance=instance)
+        if not puts_off:
+            step.extras = StepExtras(due=fires or stimulus.timer)
+        decision: Any = SimpleNamespace(is_put_off=puts_off, step=step)
         with self.journal.lock:
             if not puts_off:
-                extras = StepExtras(due=stimulus.timer)
-                self.journal.lay(Step(process=P, instance=instance, extras=extras))
+                self.journal.lay(step)
             self.timers.done(message, decision)
             self.journal.has_notes = True
 
@@ -232,6 +241,36 @@ def test_what_fired_is_in_hand_until_that_is_durable(bench: Bench) -> None:
     assert bench.commit() == []
     bench.timers.ring()
     assert bench.turn() == []
+
+
+# When the clock is set
+
+
+def test_what_is_set_after_the_clock_was_set_forward_does_not_wait_for_an_older_alarm(
+    bench: Bench,
+) -> None:
+    bench.set(bench.timer("later", 60))
+    assert bench.commit() == []
+    # The machine slept for an hour: its alarm has not rung.
+    bench.clock._now += 60 * MINUTE
+    bench.set(bench.timer("new", 1))
+    assert bench.commit() == [("i", "later")]
+    bench.clock.advance(timedelta(seconds=1))
+    assert bench.turn() == [("i", "new")]
+
+
+def test_what_fired_before_the_clock_was_set_back_does_not_fire_again(bench: Bench) -> None:
+    bench.set(bench.timer("now"), bench.timer("later", 60))
+    assert bench.commit() == [("i", "now")]
+    bench.settle("now")
+    bench.commit()
+    bench.clock._now -= 60 * MINUTE
+    bench.set(bench.timer("soon", 1))
+    assert bench.commit() == []
+    bench.clock.advance(MINUTE)
+    assert bench.turn() == [("i", "soon")]
+    bench.clock.advance(60 * MINUTE)
+    assert bench.turn() == [("i", "later")]
 
 
 # When the commit fails
@@ -376,6 +415,21 @@ def test_a_wave_that_is_due_is_asked_for_at_once_with_its_instances(
         bench.settle("now", name)
     # The timers, and the instances, which have no transitions.
     assert asked == [5, 5]
+
+
+# Due at one moment
+
+
+def test_what_was_brought_comes_again_when_another_of_its_moment_fired_in_its_place(
+    bench: Bench,
+) -> None:
+    timers = {name: bench.timer(name) for name in ("first", "second")}
+    bench.set(*timers.values())
+    [(_, brought)] = bench.commit()[:1]
+    [other] = timers.keys() - {brought}
+    bench.messages.pop(("i", other), None)
+    bench.settle(brought, fires=timers[other])
+    assert (("i", brought)) in bench.commit()
 
 
 # Commands that were held back

@@ -557,6 +557,113 @@ def test_a_retried_timeout_that_is_skipped_is_gone(clock: VirtualClock) -> None:
         del Impatient.on_error
 
 
+# Due at one moment
+
+ORDERS = ["abc", "acb", "bac", "bca", "cab", "cba"]
+
+
+def test_timeouts_due_at_one_moment_fire_in_the_order_in_which_they_were_set(
+    clock: VirtualClock,
+) -> None:
+    with Runtime.ephemeral(kitchen, clock=clock) as runtime:
+        for order in ORDERS:
+            wish(runtime, order, set=dict.fromkeys(order, 60))
+        go(runtime, clock, 60)
+        assert {order: "".join(rang(runtime, order)) for order in ORDERS} == {
+            order: order for order in ORDERS
+        }
+        assert pending(runtime) == []
+
+
+def test_timeouts_of_several_steps_due_at_one_moment_fire_as_set_also_after_reopening(
+    tmp_path: Path, clock: VirtualClock
+) -> None:
+    moment = clock.now() + timedelta(minutes=1)
+    with Runtime(tmp_path, kitchen, clock=clock) as runtime:
+        for order in ORDERS:
+            wish(runtime, order, at={order[0]: moment})
+    with Runtime(tmp_path, kitchen, clock=clock) as runtime:
+        for order in ORDERS:
+            wish(runtime, order, at={order[1]: moment})
+            wish(runtime, order, at={order[2]: moment})
+        clock._now = moment
+    with Runtime(tmp_path, kitchen, clock=clock) as runtime:
+        runtime.settle(timeout=10)
+        for order in ORDERS:
+            assert "".join(rang(runtime, order)) == order
+        assert pending(runtime) == []
+
+
+def test_a_timeout_that_is_moved_to_the_same_moment_is_set_anew(clock: VirtualClock) -> None:
+    moment = clock.now() + timedelta(minutes=1)
+    with Runtime.ephemeral(kitchen, clock=clock) as runtime:
+        for order in ORDERS:
+            wish(runtime, order, at=dict.fromkeys(order, moment))
+            wish(runtime, order, at={order[0]: moment})
+            assert runtime.move_timeout(Pot, order, order[1], moment)
+        go(runtime, clock, 60)
+        for order in ORDERS:
+            assert "".join(rang(runtime, order)) == order[2] + order[0] + order[1]
+
+
+def test_a_timeout_that_one_step_sets_twice_counts_from_the_second_time(
+    clock: VirtualClock,
+) -> None:
+    def again(pot: Any, name: str) -> None:
+        if name == "a":
+            for one in ("c", "b", "c"):
+                pot.set_timeout(one, SECOND)
+
+    Pot.on_ring = again
+    with Runtime.ephemeral(kitchen, clock=clock) as runtime:
+        for order in ORDERS:
+            wish(runtime, order, set={"a": 60})
+        go(runtime, clock, 61)
+        for order in ORDERS:
+            assert rang(runtime, order) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("verdict", [SKIP, Retry(3, first=timedelta(minutes=1))])
+def test_a_timeout_that_fails_goes_before_those_of_its_moment_and_once(
+    monkeypatch: pytest.MonkeyPatch, clock: VirtualClock, verdict: Any
+) -> None:
+    def fail(pot: Any, name: str) -> None:
+        if name == pot.id[0] and pot.context.attempt == 1:
+            raise ValueError("as the test wished")
+
+    Pot.on_ring = fail
+    monkeypatch.setattr(Pot, "on_error", lambda *_: verdict)
+    with Runtime.ephemeral(kitchen, clock=clock) as runtime:
+        for order in ORDERS:
+            wish(runtime, order, set=dict.fromkeys(order, 60))
+        go(runtime, clock, 120)
+        left = slice(1, 3) if verdict is SKIP else slice(3)
+        for order in ORDERS:
+            assert "".join(rang(runtime, order)) == order[left]
+            assert "".join(name for pot, name in Pot.log if pot == order) == order[:1] + order[left]
+        assert pending(runtime) == []
+
+
+def test_a_timeout_that_is_parked_is_retried_before_those_of_its_moment(
+    clock: VirtualClock,
+) -> None:
+    with Runtime.ephemeral(kitchen, clock=clock) as runtime:
+        for order in ORDERS:
+            Pot.on_ring = lambda pot, name: pytest.fail("as the test wished")
+            wish(runtime, order, set=dict.fromkeys(order, 60))
+        go(runtime, clock, 60)
+        Pot.on_ring = None
+        assert {(one.instance, one.cause) for one in runtime.parked()} == {
+            (order, f"timeout:{order[0]}") for order in ORDERS
+        }
+        for one in list(runtime.parked()):
+            runtime.retry(one.id)
+        runtime.settle(timeout=10)
+        for order in ORDERS:
+            assert "".join(rang(runtime, order)) == order
+        assert pending(runtime) == []
+
+
 def test_wherever_the_program_is_cut_off_each_fires_once_and_none_after_completion(
     tmp_path: Path, clock: VirtualClock, recorded: Any
 ) -> None:
@@ -582,6 +689,8 @@ class Alarms(RuleBasedStateMachine):
 
     pots = st.sampled_from(["p", "q", "r"])
     names = st.sampled_from("abc")
+    # Few, so that several are often due at one moment.
+    minutes = st.sampled_from([0, 5, 10, 15, 20])
 
     @initialize()
     def begin(self) -> None:
@@ -601,39 +710,45 @@ class Alarms(RuleBasedStateMachine):
         self.runtime.settle(timeout=10)
 
     def fire(self) -> None:
-        due = sorted((t, key) for key, t in self.model.items() if t <= self.clock.now())
-        for _, key in due:
+        due = [key for key, t in self.model.items() if t <= self.clock.now()]
+        # Those of one moment stay as they were set.
+        due.sort(key=self.model.__getitem__)
+        for key in due:
             del self.model[key]
-        self.expected += [key for _, key in due]
+        self.expected += due
 
-    def moment(self, minutes: int, pot: str, name: str) -> datetime:
-        # No two are due at the same time, so that there is one order.
-        number = "pqr".index(pot) * 3 + "abc".index(name)
-        return self.clock.now() + timedelta(minutes=minutes, microseconds=number)
+    def moment(self, minutes: int, pot: str) -> datetime:
+        # Nothing of two instances is due at the same time, so that there is one order.
+        now = self.clock.now().replace(microsecond=0)
+        return now + timedelta(minutes=minutes, microseconds="pqr".index(pot))
 
-    @rule(pot=pots, name=names, minutes=st.integers(0, 20))
+    def note(self, pot: str, name: str, when: datetime) -> None:
+        self.model.pop((pot, name), None)
+        self.model[pot, name] = when
+
+    @rule(pot=pots, name=names, minutes=minutes)
     def set(self, pot: str, name: str, minutes: int) -> None:
-        when = self.moment(minutes, pot, name)
+        when = self.moment(minutes, pot)
         wish(self.runtime, pot, at={name: when})
         if pot not in self.done:
-            self.model[pot, name] = when
+            self.note(pot, name, when)
             self.fire()
 
-    @rule(pot=pots, name=names, other=names, minutes=st.integers(1, 20))
+    @rule(pot=pots, name=names, other=names, minutes=minutes.filter(bool))
     def set_one_and_cancel_one(self, pot: str, name: str, other: str, minutes: int) -> None:
-        when = self.moment(minutes, pot, name)
+        when = self.moment(minutes, pot)
         wish(self.runtime, pot, at={name: when}, cancel=[other])
         if pot not in self.done:
-            self.model[pot, name] = when
+            self.note(pot, name, when)
             self.model.pop((pot, other), None)
 
-    @rule(pot=pots, name=names, minutes=st.integers(0, 20))
+    @rule(pot=pots, name=names, minutes=minutes)
     def an_operator_moves(self, pot: str, name: str, minutes: int) -> None:
-        when = self.moment(minutes, pot, name)
+        when = self.moment(minutes, pot)
         is_set = (pot, name) in self.model
         assert self.runtime.move_timeout(Pot, pot, name, when) is is_set
         if is_set:
-            self.model[pot, name] = when
+            self.note(pot, name, when)
             self.runtime.settle(timeout=10)
             self.fire()
 
@@ -642,23 +757,23 @@ class Alarms(RuleBasedStateMachine):
         is_set = self.model.pop((pot, name), None) is not None
         assert self.runtime.cancel_timeout(Pot, pot, name) is is_set
 
-    @rule(minutes=st.integers(0, 15))
+    @rule(minutes=minutes)
     def advance(self, minutes: int) -> None:
-        self.clock.advance(timedelta(minutes=minutes, milliseconds=1))
+        self.clock.advance(timedelta(minutes=minutes, microseconds=10))
         self.runtime.settle(timeout=10)
         self.fire()
 
-    @rule(minutes=st.integers(0, 15))
+    @rule(minutes=minutes)
     def restart(self, minutes: int) -> None:
         self.runtime.close()
-        self.clock.advance(timedelta(minutes=minutes, milliseconds=1))
+        self.clock.advance(timedelta(minutes=minutes, microseconds=10))
         self.open()
         self.fire()
 
     @precondition(lambda self: not self.done)
     @rule(pot=pots)
     def complete(self, pot: str) -> None:
-        wish(self.runtime, pot, at={"a": self.moment(5, pot, "a")}, end=True)
+        wish(self.runtime, pot, at={"a": self.moment(5, pot)}, end=True)
         self.done.add(pot)
         self.model = {key: due for key, due in self.model.items() if key[0] != pot}
 

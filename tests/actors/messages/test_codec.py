@@ -233,7 +233,7 @@ WRONG: list[tuple[str, Any]] = [
     ("moment", "2000-01-01T00:00:00"),
     ("moment", date(2000, 1, 1)),
     ("moment", 0),
-    ("moment", datetime(2000, 1, 1, tzinfo=timezone(timedelta(seconds=1172)))),
+    ("moment", "2026-10-25T02:30:00+01:00[Europe/Berlin]"),
     ("day", datetime(2000, 1, 1, tzinfo=UTC)),
     ("day", "2000-01-01"),
     ("span", 5),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, ClassVar
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -21,6 +22,7 @@ from procession import (
     handle,
     timeout,
 )
+from procession.clock import to_micros
 from procession.testing import VirtualClock
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ def test_the_virtual_clock_stands_still() -> None:
 
 def test_the_virtual_clock_starts_where_it_is_told() -> None:
     start = datetime(2024, 2, 29, tzinfo=timezone(timedelta(hours=1)))
-    assert VirtualClock(start).now() is start
+    assert VirtualClock(start).now() == start
 
 
 def test_the_virtual_clock_needs_a_time_zone() -> None:
@@ -65,6 +67,14 @@ def test_the_virtual_clock_does_not_run_backwards() -> None:
     with pytest.raises(ValueError, match="only goes forward"):
         clock.advance(-MINUTE)
     assert clock.now() == start
+
+
+def test_an_hour_of_a_virtual_clock_is_an_hour_where_clocks_are_set_back_as_well() -> None:
+    start = datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+    clock = VirtualClock(start)
+    assert to_micros(clock.now()) == to_micros(start)
+    clock.advance(HOUR)
+    assert to_micros(clock.now()) == to_micros(start.replace(fold=1))
 
 
 def test_a_virtual_alarm_rings_once_when_its_moment_has_come() -> None:
