@@ -395,6 +395,11 @@ class Reads:
         found = self.timer_of(timer)
         return None if found is None else found.command
 
+    def waits(self, process: str, instance: str) -> bool:
+        """Whether an instance takes nothing, or is still to take up what waits for it."""
+        block, positions = self.read_waiting(process, instance, 0, 1)
+        return block is not None or bool(positions)
+
     def scan_index(self, process: str, field: str, value: str) -> Iterator[str]:
         """The instances whose learnt key has that value, in order of id."""
         prefix = digest(process, field, value)

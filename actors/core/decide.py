@@ -6,6 +6,7 @@ scenario are decided by the same function, each with surroundings of its own.
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -38,7 +39,7 @@ from .decision import EMPTY, Decision
 from .failures import fail
 from .ports import UNREADABLE
 from .process_state import ProcessState
-from .stimuli import CommandRefused, EventDelivered, Reload, RetryDue, TimeoutDue
+from .stimuli import CommandDue, CommandRefused, EventDelivered, Reload, RetryDue, TimeoutDue
 
 if TYPE_CHECKING:
     from ..authoring.decorators import Handler
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from .ports import Reads
     from .stimuli import Stimulus
 
-__all__ = ["changed_keys", "decide", "take"]
+__all__ = ["changed_keys", "decide", "released", "take"]
 
 FARTHEST = 256
 """Versions from one state that is stored whole to the next at most, so that loading is bounded."""
@@ -92,6 +93,8 @@ def take(plan: ProcessPlan, decision: Decision, stimulus: Stimulus, reads: Reads
         return _take_refusal(plan, decision, stimulus, reads)
     if type(stimulus) is RetryDue:
         return _try_again(plan, decision, stimulus, reads)
+    if type(stimulus) is CommandDue:
+        return _let_leave(decision, stimulus)
     assert type(stimulus) is Reload
     decision.reload = True
     return _nothing(decision)
@@ -104,6 +107,10 @@ def _take_event(
     plan: ProcessPlan, decision: Decision, stimulus: EventDelivered, reads: Reads
 ) -> Step:
     state, record = decision.state, stimulus.record
+    if state.timers and not stimulus.refreshing:
+        decision.first = _due_before(plan, state, stimulus, reads)
+        if decision.first is not None:
+            return EMPTY
     if stimulus.was_held:
         state = decision.state = replace(state, to_take_up=state.to_take_up - 1)
         decision.reload = not state.to_take_up
@@ -164,6 +171,26 @@ def _take_event(
     return _run(plan, decision, stimulus, reads, handler, (event,), process)
 
 
+def _due_before(
+    plan: ProcessPlan, state: ProcessState, stimulus: EventDelivered, reads: Reads
+) -> TimerRecord | None:
+    """The first timeout that was due before an event was stored, however late both are handled."""
+    record, timers = stimulus.record, state.timers or {}
+    is_next = stimulus.was_held or (record.position > state.seen and not state.to_take_up)
+    if min(timers.values()) >= record.time or state.block is not None or not is_next:
+        return None
+    timeouts = plan.definition.timeouts
+    # Those of one moment are in the order in which they were set, which sorting keeps.
+    for due, what in sorted(((due, what) for what, due in timers.items()), key=itemgetter(0)):
+        if due < record.time and what in timeouts:
+            timer = TimerRecord(due, plan.name, state.instance, what, "timeout")
+            # One that failed and was skipped is gone, although no transition says so.
+            found = reads.timer_of(timer)
+            if found is not None:
+                return found
+    return None
+
+
 def _is_of_ended_run(plan: ProcessPlan, state: ProcessState, record: EventRecord) -> bool:
     """Whether an event answers a command which the instance issued before it started anew."""
     issue = place_of_issue(record.causation_id or "")
@@ -196,7 +223,7 @@ def _take_timeout(
     plan: ProcessPlan, decision: Decision, stimulus: TimeoutDue, reads: Reads
 ) -> Step:
     state, timer = decision.state, stimulus.timer
-    if state.block is not None or state.to_take_up:
+    if state.block is not None or (state.to_take_up and not stimulus.is_first):
         decision.is_put_off = True
         return _nothing(decision)
     first = None if state.is_complete else _first_set(plan, state, timer, reads)
@@ -205,6 +232,22 @@ def _take_timeout(
         return _only(plan, decision, StepExtras(cancel=[timer]))
     decision.taken = StepExtras(due=first)
     return _time_out(plan, decision, stimulus, reads, first)
+
+
+def _let_leave(decision: Decision, stimulus: CommandDue) -> Step:
+    """A command that was held back leaves, unless the instance may still take it back."""
+    state = decision.state
+    if state.block is not None or state.to_take_up:
+        decision.is_put_off = True
+        return _nothing(decision)
+    decision.outcome = "nothing"
+    return released(stimulus.timer)
+
+
+def released(timer: TimerRecord) -> Step:
+    """The step that puts a command that was held back into the queue."""
+    assert timer.command is not None
+    return Step(enqueue=[timer.command], extras=StepExtras(due=timer))
 
 
 def _first_set(

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from ..authoring.cause import Cause
 from ..authoring.process_manager import ProcessManager
-from ..store import Step, StepExtras
+from ..store import Step, StepExtras, TimerRecord
 from .process_state import ProcessState
 
 __all__ = ["EMPTY", "Decision"]
@@ -29,6 +29,8 @@ class Decision(Struct, gc=False):
         process: the object whose handler ran
         taken: what the step takes from the store in any case
         error: why something was parked or could not be done
+        first: a timeout of the instance that was due before the event was stored, and is to be
+            handled before it; the event then comes again
 
     """
 
@@ -42,3 +44,4 @@ class Decision(Struct, gc=False):
     process: ProcessManager | None = None
     taken: StepExtras | None = None
     error: BaseException | None = None
+    first: TimerRecord | None = None

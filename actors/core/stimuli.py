@@ -11,6 +11,7 @@ from ..store import EventRecord, RefusalRecord, TimerRecord
 
 __all__ = [
     "Adjust",
+    "CommandDue",
     "CommandRefused",
     "EventDelivered",
     "Operation",
@@ -47,7 +48,24 @@ class EventDelivered(Struct, gc=False):
 
 
 class TimeoutDue(Struct, gc=False):
-    """The time of a timeout has come."""
+    """The time of a timeout has come.
+
+    Attributes:
+        timer: which
+        now: the time, in microseconds
+        refreshing: as that of an event
+        is_first: whether it goes before the event in hand, which was stored after it was due
+
+    """
+
+    timer: TimerRecord
+    now: int = 0
+    refreshing: bool = False
+    is_first: bool = False
+
+
+class CommandDue(Struct, gc=False):
+    """The time of a command that was held back has come; the instance may have taken it back."""
 
     timer: TimerRecord
     now: int = 0
@@ -91,7 +109,7 @@ class Adjust(Struct, gc=False):
     now: int = 0
 
 
-Stimulus: TypeAlias = EventDelivered | TimeoutDue | RetryDue | CommandRefused | Reload
+Stimulus: TypeAlias = EventDelivered | TimeoutDue | RetryDue | CommandDue | CommandRefused | Reload
 """What happens by itself; an instance that fails at it tries again, skips it or parks it."""
 
 Operation: TypeAlias = Refresh | Adjust

@@ -175,7 +175,7 @@ class Engine:
         )
         enqueue = self.command_queue.queued
         self.timers = TimerService(
-            services, reads, clock, self.deliver, enqueue, max_in_flight=most
+            services, reads, clock, self.deliver, self._has_routed, enqueue, max_in_flight=most
         )
         plans = [
             ProcessPlan(definition, registry, max_chain=options.max_chain)
@@ -409,6 +409,10 @@ class Engine:
             return True
         # Looked at last, when it is known what is durable.
         return self.journal.flush() or self.effect_feeds.look() or self._passivate_asked()
+
+    def _has_routed(self, process: str, position: int) -> bool:
+        router = self.router_of.get(process)
+        return router is None or router.has_routed(position)
 
     # Called by the journal
 

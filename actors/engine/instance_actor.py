@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from ..core.decide import decide
+from ..core.decide import decide, released
 from ..core.decision import EMPTY, Decision
 from ..core.failures import cause_unread, fail
 from ..core.operations import operate
 from ..core.process_state import ProcessState
 from ..core.stimuli import (
+    CommandDue,
     CommandRefused,
     EventDelivered,
     Operation,
     Reload,
     Stimulus,
+    TimeoutDue,
 )
 from ..errors import InfiniteLoopError
 from ..store import COMMITTED, Conflict, StoreError
@@ -147,7 +149,18 @@ class InstanceActor(DurableActor[InstanceMessage]):
                 return
         stimulus.now = share.services.now()
         decision = decide(share.plan, self.state, stimulus, share.reads)
+        if decision.first is not None:
+            self._time_out_first(message, decision.first)
+            return
         self.hand(message, decision, generation)
+
+    def _time_out_first(self, message: InstanceMessage, timer: TimerRecord) -> None:
+        """Handle a timeout before an event that was stored after it was due."""
+        if self.commit >= self.journal.number:
+            # No timer fires in the commit that sets it.
+            self.pause(message)
+            return
+        self.envelopes[:0] = [InstanceMessage(TimeoutDue(timer, is_first=True)), message]
 
     def _load_for(self, message: InstanceMessage, stimulus: Stimulus, generation: int) -> bool:
         """Read the log; returns whether the stimulus is still to be decided."""
@@ -181,7 +194,10 @@ class InstanceActor(DurableActor[InstanceMessage]):
         """The instance cannot be read. It must not go on as if it had no state."""
         share, block = self._share, self.state.block
         stimulus.now = share.services.now()
-        if (block is not None and block.kind == "parked") or isinstance(stimulus, Reload):
+        if isinstance(stimulus, CommandDue):
+            # It needs no state, and was told of once when something else failed.
+            decision = Decision(self.state, released(stimulus.timer), "nothing")
+        elif (block is not None and block.kind == "parked") or isinstance(stimulus, Reload):
             # One that is suspended needs no state until a person decides. What waits when an
             # instance is to be read again fails in its turn, and is parked where a person sees it.
             decision = decide(share.plan, self.state, stimulus, share.reads)

@@ -80,6 +80,7 @@ class Router(PooledActor):
         self._journal = services.journal
         self._residency = services.residency
         self._reads = reads
+        self._timers = timers
         self._events = services.event_buffer
         self._max_in_flight = max_in_flight
         share = InstanceShare(services, plan, reads, timers, enqueue, self.counts)
@@ -109,6 +110,8 @@ class Router(PooledActor):
         # instance a key, or until none is under way.
         self._waits_for = NOTHING
         self._asked_for = position
+        # The position that what is due waits for, or 0.
+        self._awaited = 0
 
     @property
     def done_up_to(self) -> int:
@@ -116,6 +119,20 @@ class Router(PooledActor):
         for position in self._under_way:
             return position - 1
         return self._position
+
+    @property
+    def routed_up_to(self) -> int:
+        """The position up to which everything is in the inboxes of the instances that it is for."""
+        # What is left of an event is of the newest that was taken.
+        return self._position - bool(self._rest)
+
+    def has_routed(self, position: int) -> bool:
+        """Whether all up to a position is routed; when not, the timers hear once it is."""
+        if self.routed_up_to >= position:
+            return True
+        self._awaited = self._awaited or position
+        # It may have come there before it could see that it is waited for.
+        return self.routed_up_to >= position
 
     def has_work(self) -> bool:
         """Whether there are new events and room for them."""
@@ -154,6 +171,9 @@ class Router(PooledActor):
             self._journal.has_notes = True
             self._residency.send(messages)
             self._wait_for(taken.waits_for)
+        if self._awaited and self.routed_up_to >= self._awaited:
+            self._awaited = 0
+            self._timers.ring()
         if self._position >= self._asked_for + STRIDE:
             # No other commit may come for a long time, and these need not be looked at again.
             self._asked_for = self._position

@@ -8,11 +8,10 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
 from ..clock import from_micros
-from ..core.stimuli import RetryDue, TimeoutDue
+from ..core.decide import released
+from ..core.stimuli import CommandDue, RetryDue, TimeoutDue
 from ..store import (
     CorruptRecord,
-    Step,
-    StepExtras,
     TimerRecord,
     is_issued_by,
     place_of_issue,
@@ -48,6 +47,8 @@ class TimerService(PooledActor):
         reads: the log with all that was handed over
         clock: rings when the next one is due
         deliver: gives an instance a message
+        has_routed: whether a process manager's router is as far as a position; when not, it has
+            this service look again once it is
         enqueue: takes commands that were just committed to the queue
         max_in_flight: most timers in hand at once
 
@@ -61,6 +62,7 @@ class TimerService(PooledActor):
         reads: AheadReads,
         clock: Clock,
         deliver: Deliver,
+        has_routed: Callable[[str, int], bool],
         enqueue: Callable[[list[CommandRecord]], None],
         *,
         max_in_flight: int,
@@ -71,9 +73,14 @@ class TimerService(PooledActor):
         self._residency = services.residency
         self._reads = reads
         self._now = services.now
+        self._events = services.event_buffer
         self._deliver = deliver
+        self._has_routed = has_routed
         self._enqueue = enqueue
         self._max_in_flight = max_in_flight
+        # By process manager: the newest position at a look which found something due, and the time
+        # of that look. What was due then waits until the router is there, and no longer.
+        self._looked: dict[str, tuple[int, int]] = {}
         # Those in hand, so that none is brought twice.
         self._in_hand: set[Identity] = set()
         # Those that instances put off until they go on. They take no room from the others.
@@ -102,7 +109,7 @@ class TimerService(PooledActor):
     def done(self, message: InstanceMessage, decision: Decision) -> None:
         """An instance is done with a timer, or puts it off; called with the journal's lock."""
         stimulus = message.stimulus
-        assert isinstance(stimulus, (TimeoutDue, RetryDue))
+        assert isinstance(stimulus, (TimeoutDue, RetryDue, CommandDue))
         timer = stimulus.timer
         if decision.is_put_off:
             owner = timer.process, timer.instance
@@ -134,6 +141,7 @@ class TimerService(PooledActor):
         self._in_hand.clear()
         self._put_off.clear()
         self._released.clear()
+        self._looked.clear()
         self._finished, self._noticed = [], NEVER
         self._looks = True
 
@@ -197,21 +205,27 @@ class TimerService(PooledActor):
                 # A commit failed meanwhile, and what is in inboxes and in hand was forgotten.
                 self._looks = True
                 return
+            commands = [timer for timer in taken if timer.kind == "command"]
             for timer in taken:
+                if timer.kind != "command":
+                    self._bring(timer)
+            for timer in sorted(commands, key=_in_order):
                 self._bring(timer)
             if len(taken) == room and len(self._in_hand) < self._max_in_flight:
                 # There came more room meanwhile.
                 self._looks = True
-        commands = [timer for timer in taken if timer.kind == "command"]
-        for timer in sorted(commands, key=_in_order):
-            self._release_command(timer)
 
     def _bring(self, timer: TimerRecord) -> None:
         """Take one in hand, and give it to its instance if it is for one; with the lock held."""
         self._in_hand.add(_identity(timer))
+        stimulus: TimeoutDue | RetryDue | CommandDue
         if timer.kind == "command":
-            return
-        stimulus = RetryDue(timer) if timer.kind == "retry" else TimeoutDue(timer)
+            if not self._may_be_taken_back(timer):
+                self._release_command(timer)
+                return
+            stimulus = CommandDue(timer)
+        else:
+            stimulus = RetryDue(timer) if timer.kind == "retry" else TimeoutDue(timer)
         if not self._deliver(timer.process, timer.instance, InstanceMessage(stimulus, self)):
             # That of a process manager that is not registered stays until it is.
             owner = timer.process, timer.instance
@@ -249,26 +263,52 @@ class TimerService(PooledActor):
                     found[name] = held
         return sorted(found.values(), key=_in_order)[: len(read)]
 
+    def _may_be_taken_back(self, timer: TimerRecord) -> bool:
+        """Whether its instance has something to do before, so that it may cancel the command."""
+        process, instance = timer.process, timer.instance
+        if self._residency.is_awake(process, instance):
+            return True
+        try:
+            return self._store.ahead.waits(process, instance)
+        except CorruptRecord:
+            # It is told of when the instance is read.
+            return True
+
     def _release_command(self, timer: TimerRecord) -> None:
-        """Put a command that was held back into the queue."""
-        assert timer.command is not None
-        step = Step(enqueue=[timer.command], extras=StepExtras(due=timer))
-        with self._journal.lock:
-            outcome = self._journal.lay(step)
-            if outcome is not None and outcome.is_committed and step.enqueue:
-                self._enqueue(step.enqueue)
-            self._finished.append(timer)
-            self._journal.has_notes = True
+        """Put a command that was held back into the queue; with the journal's lock held."""
+        step = released(timer)
+        outcome = self._journal.lay(step)
+        if outcome is not None and outcome.is_committed and step.enqueue:
+            self._enqueue(step.enqueue)
+        self._finished.append(timer)
+        self._journal.has_notes = True
 
     def _due(self, now: int) -> Iterator[TimerRecord]:
-        """What is due and not in hand."""
+        """What is due and not in hand, and behind nothing that was stored before this look."""
+        last, may_go = self._events.last, self._routed_since()
         for timer in self._timers(b"", now):
+            if timer.kind != "retry" and timer.due > may_go.get(timer.process, 0):
+                if not self._has_routed(timer.process, last):
+                    self._looked.setdefault(timer.process, (last, now))
+                    continue
+                may_go[timer.process] = now
             identity = _identity(timer)
             if identity in self._in_hand:
                 continue
             if identity in self._put_off.get((timer.process, timer.instance), ()):
                 continue
             yield timer
+
+    def _routed_since(self) -> dict[str, int]:
+        """The times of looks whose positions the routers have routed since, by process manager."""
+        there = [
+            (process, looked)
+            for process, (position, looked) in self._looked.items()
+            if self._has_routed(process, position)
+        ]
+        for process, _ in there:
+            del self._looked[process]
+        return dict(there)
 
     def _timers(self, after: bytes, until: int) -> Iterator[TimerRecord]:
         """All in order of time; one that cannot be read is told of and left out."""

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...core.stimuli import CommandRefused, EventDelivered, Reload, RetryDue, TimeoutDue
+from ...core.stimuli import (
+    CommandDue,
+    CommandRefused,
+    EventDelivered,
+    Reload,
+    RetryDue,
+    TimeoutDue,
+)
 from ...store import id_in_stream
 
 if TYPE_CHECKING:
@@ -67,6 +74,9 @@ def _subject(stimulus: Stimulus | Operation) -> str:
         return "what failed before"
     if isinstance(stimulus, TimeoutDue):
         return f"timeout {stimulus.timer.name}"
+    if isinstance(stimulus, CommandDue):
+        assert stimulus.timer.command is not None
+        return f"the time of {short(stimulus.timer.command.type)}"
     if isinstance(stimulus, CommandRefused):
         return f"the refusal of {short(stimulus.refusal.command.type)} ({stimulus.refusal.reason})"
     return type(stimulus).__name__.lower()

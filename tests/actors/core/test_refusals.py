@@ -137,6 +137,13 @@ def want(runtime: Runtime, *rooms: str, guest: str = "g", **more: Any) -> None:
     runtime.settle(timeout=10)
 
 
+def want_and_fail(runtime: Runtime, room: str) -> None:
+    """The instance is suspended by the time at which the room refuses."""
+    wanted = [Wanted("g", [room]), Wanted("g", fail=True)]
+    runtime.publish_many(wanted, stream="feed::guest-1")
+    runtime.settle(timeout=10)
+
+
 def notes(runtime: Runtime, guest: str = "g", cls: type[Stay] = Stay) -> list[str]:
     view = runtime.get(cls, guest)
     assert view is not None
@@ -284,10 +291,7 @@ def test_a_refusal_while_the_instance_is_suspended_is_handled_after(
     tmp_path: Path, clock: VirtualClock
 ) -> None:
     with Runtime(tmp_path, hotel, clock=clock) as runtime:
-        want(runtime, "full", after=60)
-        want(runtime, fail=True)
-        clock.advance(timedelta(seconds=60))
-        runtime.settle(timeout=10)
+        want_and_fail(runtime, "full")
         assert notes(runtime) == ["wanted"]
         assert refusals(runtime) == 1
     with Runtime(tmp_path, hotel, clock=clock) as runtime:
@@ -426,7 +430,7 @@ def test_a_refusal_whose_handler_is_gone_is_parked(tmp_path: Path, clock: Virtua
                 if event.fail:
                     raise ValueError("as the test wanted")
                 if event.rooms:
-                    self.issue(Book(event.rooms[0], self.guest), after=timedelta(seconds=1))
+                    self.issue(Book(event.rooms[0], self.guest))
 
             if listens:
 
@@ -439,10 +443,7 @@ def test_a_refusal_whose_handler_is_gone_is_parked(tmp_path: Path, clock: Virtua
 
     told: list[str] = []
     with Runtime(tmp_path, inn_with(listens=True), clock=clock) as runtime:
-        want(runtime, "full")
-        want(runtime, fail=True)
-        clock.advance(timedelta(seconds=1))
-        runtime.settle(timeout=10)
+        want_and_fail(runtime, "full")
         (failed,) = runtime.parked()
     with Runtime(tmp_path, inn_with(listens=False), clock=clock) as runtime:
         runtime.skip(failed.id)

@@ -327,12 +327,24 @@ def test_it_still_leaves_after_completion(tmp_path: Path, clock: VirtualClock) -
         assert view.is_complete
 
 
-def test_it_leaves_while_its_instance_is_suspended(clock: VirtualClock) -> None:
+@pytest.mark.parametrize("is_awake", [True, False])
+def test_it_waits_while_its_instance_is_suspended_which_may_take_it_back(
+    clock: VirtualClock, *, is_awake: bool
+) -> None:
     with Runtime.ephemeral(post, clock=clock) as runtime:
         ask(runtime, "later", after=60)
+        ask(runtime, "also", after=60)
         ask(runtime, fail=True)
+        Letter.hook = lambda letter, event: letter.cancel(letter.handles[0])
+        ask(runtime)
+        if not is_awake:
+            runtime.ref(Letter, "l").stop()
         go(runtime, clock, 60)
-        assert sent(runtime) == ["later"]
+        assert sent(runtime) == []
+        (parked,) = runtime.parked()
+        runtime.skip(parked.id)
+        runtime.settle(timeout=10)
+        assert sent(runtime) == ["also"]
 
 
 # Cancelled
@@ -394,6 +406,9 @@ def test_a_step_that_fails_cancels_nothing(clock: VirtualClock) -> None:
         Letter.hook = lambda letter, event: letter.cancel(letter.handles[0])
         ask(runtime, fail=True)
         go(runtime, clock, 60)
+        (parked,) = runtime.parked()
+        runtime.skip(parked.id)
+        runtime.settle(timeout=10)
         assert sent(runtime) == ["later"]
 
 

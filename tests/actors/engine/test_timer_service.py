@@ -60,18 +60,28 @@ class Bench:
             durable=self._durable,
             start_over=self._start_over,
         )
+        self.events = SimpleNamespace(last=0)
         # All sleep.
-        residency = SimpleNamespace(asleep=list)
+        residency = SimpleNamespace(asleep=list, is_awake=lambda process, instance: False)
+        self.routed = 0
+        """How far the router of the only process manager is."""
         services: Any = SimpleNamespace(
             dispatcher=dispatcher,
             store=self.store,
             journal=self.journal,
             residency=residency,
+            event_buffer=self.events,
             now=stopwatch(clock),
         )
         self.reads = AheadReads(self.store, self.journal)
         self.timers = TimerService(
-            services, self.reads, clock, self._deliver, self._enqueue, max_in_flight=max_in_flight
+            services,
+            self.reads,
+            clock,
+            self._deliver,
+            lambda process, position: self.routed >= position,
+            self._enqueue,
+            max_in_flight=max_in_flight,
         )
         self.turn()
 
@@ -483,3 +493,38 @@ def test_a_service_that_is_closed_rings_no_more(bench: Bench) -> None:
     bench.timers.close()
     bench.clock.advance(MINUTE)
     assert not bench.timers.has_work()
+
+
+# What was stored before
+
+
+def test_what_is_due_waits_until_the_router_is_where_the_log_ended_then_and_no_longer(
+    bench: Bench,
+) -> None:
+    bench.set(bench.timer("now"), bench.timer("later", 60))
+    bench.events.last = 5
+    bench.commit()
+    assert bench.turn() == []
+    bench.events.last, bench.routed = 9, 4
+    bench.timers.ring()
+    assert bench.turn() == []
+    # What came after the look does not count.
+    bench.routed = 5
+    bench.timers.ring()
+    assert bench.turn() == [("i", "now")]
+
+
+def test_what_becomes_due_meanwhile_waits_for_what_is_stored_by_then(
+    bench: Bench, clock: VirtualClock
+) -> None:
+    bench.set(bench.timer("now"), bench.timer("later", 60, instance="j"))
+    bench.events.last = 5
+    bench.commit()
+    assert bench.turn() == []
+    clock.advance(timedelta(seconds=60))
+    bench.events.last, bench.routed = 9, 5
+    bench.timers.ring()
+    assert bench.turn() == [("i", "now")]
+    bench.routed = 9
+    bench.timers.ring()
+    assert bench.turn() == [("j", "later")]

@@ -89,6 +89,7 @@ class Checker:
         event = self.by_id.get(step.cause)
         before, since = model.newest, model.at_newest
         if event is not None and not model.manager.stateless:
+            self._check_not_overtaken(model, event)
             # Those before it were handled, or there is a reason why not.
             upto = len(model.points)
             started = model.state is not None
@@ -99,6 +100,16 @@ class Checker:
         else:
             issued = model.move(step, event, self.issued.get(step.cause))
         self.issued |= {one.command_id: one for one in issued}
+
+    def _check_not_overtaken(self, model: InstanceModel, event: StoredEvent) -> None:
+        """No timeout was taken before an event that was stored before it was due."""
+        handler = handler_of(self.made, model.manager, event)
+        assert handler is not None, f"{event} is not for {model.who}"
+        # One that is found by a key may come when it is learnt, and what was parked when it is
+        # retried.
+        if handler.correlate != "key" and not self._is_parked(model, event.position):
+            # One of the same moment may have been stored after the timeout was found to be due.
+            assert event.time >= model.fired, f"{event} was overtaken in {model.who}"
 
     def _missing(
         self, model: InstanceModel, after: tuple[int, int], before: tuple[int, int] | None
@@ -351,7 +362,7 @@ class Checker:
         for timer in self.disk.timers:
             if timer.due <= now:
                 block, _ = self.disk.waiting(timer.process, timer.instance)
-                assert timer.kind == "timeout", f"{timer} was due"
+                assert timer.kind in {"timeout", "command"}, f"{timer} was due"
                 assert block is not None, f"{timer} was due"
         for command in self.issued.values():
             self._check_came_of(command)

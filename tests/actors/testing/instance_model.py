@@ -84,6 +84,8 @@ class InstanceModel:
     """Which of the points comes behind the event handled last."""
     run: int = 1
     """The version at which it started, or started anew, for the last time."""
+    fired: int = 0
+    """When the timeout that it took last in this run was due."""
 
     @property
     def who(self) -> str:
@@ -130,7 +132,7 @@ class InstanceModel:
         assert step.correlation_id == correlation_id, f"{self.who}: {step} is of another chain"
         assert not fails_for_good(self.manager, handler.actions), f"{self.who}: {step} cannot be"
         if self.is_complete:
-            self.run = step.version
+            self.run, self.fired = step.version, 0
         made = handle(
             self.manager,
             handler,
@@ -197,6 +199,9 @@ class InstanceModel:
                 assert handler.start != "only", f"{self.who} was started twice, by {event}"
         if self.state is None:
             self.first = event.position
+        if not self.manager.stateless:
+            late = {name: due for name, due in self.timers.items() if due < event.time}
+            assert not late, f"{self.who} handled {event} before {late}, which came first"
         rank = self.rank(event.position)
         assert rank > self.newest, f"{self.who} handled {event} out of order"
         self.newest = rank
@@ -226,6 +231,7 @@ class InstanceModel:
         due = self.timers.pop(name, None)
         assert due is not None, f"{self.who}: {name} was not set: {step}"
         assert due <= step.time, f"{self.who}: {name} came before its time: {step}"
+        self.fired = due
         assert not self.is_complete, f"{self.who} has ended: {step}"
         return self.manager.timeouts[int(name[1:])], None, due
 

@@ -8,6 +8,7 @@ from procession.core import carry_out, decide, failures
 from procession.core.stimuli import EventDelivered
 from procession.engine import aggregate_actor
 from procession.engine.command_queue import CommandQueue
+from procession.engine.engine import Engine
 from procession.engine.ingress import Receipt
 from procession.engine.instance_actor import InstanceActor
 from procession.engine.journal import Journal
@@ -304,3 +305,18 @@ def _(patch: pytest.MonkeyPatch) -> None:
         make(self, *arguments, **keywords | {"max_in_flight": 1_000})
 
     patch.setattr(Router, "__init__", broken)
+
+
+@breaks("12: an event goes before a timeout that was due before it was stored")
+def _(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decide, "_due_before", lambda *arguments: None)
+
+
+@breaks("12: a run is told of what an ended one asked for")
+def _(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decide, "_is_of_ended_run", lambda *arguments: False)
+
+
+@breaks("12: a timeout overtakes what was stored before it was due")
+def _(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Engine, "_has_routed", lambda *arguments: True)
