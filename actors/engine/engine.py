@@ -203,7 +203,7 @@ class Engine:
         )
 
         self._counters = [self.command_queue.counts, *(router.counts for router in self.routers)]
-        self._durable_counts: list[Counter[str]] = []
+        self._durable_counts = [counts.copy() for counts in self._counters]
         self.journal.done_up_to = self._checkpoints()
         self._standing: list[PooledActor] = [
             self.journal.intake,
@@ -433,7 +433,7 @@ class Engine:
 
     def _start_over(self) -> None:
         """A commit was not kept: go on from what is durable, as if the store was just opened."""
-        for counts, durable in zip(self._counters, self._durable_counts, strict=False):
+        for counts, durable in zip(self._counters, self._durable_counts, strict=True):
             counts.clear()
             counts.update(durable)
         self.services.event_buffer.start_over(self.services.store.last_position())
