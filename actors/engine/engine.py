@@ -30,7 +30,6 @@ from .watchdog import whereabouts
 
 if TYPE_CHECKING:
     import threading
-    from collections import Counter
     from collections.abc import Callable
 
     from ..clock import Clock
