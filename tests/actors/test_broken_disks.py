@@ -454,7 +454,7 @@ runtime.close()
 def test_a_forked_child_that_ends_leaves_an_ephemeral_store_to_its_parent() -> None:
     code = """
 runtime = Runtime.ephemeral(shop)
-here = Path(runtime._place)
+here = Path(runtime._path)
 pid = os.fork()
 if not pid:
     # As a program ends, with all that is to be done then.
