@@ -224,12 +224,24 @@ class OpenCommit(Reads):
 
     def gather_commands(self, commands: Iterable[CommandRecord]) -> None:
         """As `gather`, for commands that are to be carried out."""
-        keys: list[tuple[str, bytes]] = []
+        heads, wanted = self._heads, dict[tuple[str, bytes], bytes]()
         for command in commands:
-            keys.append(("ids", stream_key(command.stream) + FIRST))
+            prefix = stream_key(command.stream)
+            if prefix not in heads:
+                wanted["ids", prefix + FIRST] = prefix
             if command.process is None:
-                keys.append(("command_ids", command.command_id.encode()))
-        self.gather(keys)
+                command_id = command.command_id.encode()
+                wanted["command_ids", command_id] = command_id
+        known = self._known["command_ids"]
+        if not wanted:
+            return
+        found = self._engine.get_many(list(wanted))
+        for ((table, _), key), raw in zip(wanted.items(), found, strict=True):
+            if table == "command_ids":
+                known[key] = raw
+            elif raw is None:
+                # What the open commit has of a stream, its newest version is remembered of.
+                heads[key] = 0
 
     def gather_instances(self, owners: Iterable[tuple[str, str]]) -> None:
         """As `gather`, for instances that are to be loaded.
@@ -272,7 +284,7 @@ class OpenCommit(Reads):
 
     def is_new_stream(self, stream: str) -> bool:
         """Whether a stream that was asked for with others has no event."""
-        return self._is_new(stream_key(stream))
+        return self._heads.get(stream_key(stream)) == 0
 
     def is_new_instance(self, process: str, instance: str) -> bool:
         """Whether an instance that was asked for with others has no transition, and none waits."""
@@ -281,13 +293,6 @@ class OpenCommit(Reads):
             not (counters.any_waiting or counters.parked)
             and self._heads.get(transitions_key(process, instance)) == 0
         )
-
-    def _is_new(self, prefix: bytes) -> bool:
-        key = prefix + FIRST
-        is_new = self._known["ids"].get(key, b"") is None and key not in self._ids
-        if is_new:
-            self._heads[prefix] = 0
-        return is_new
 
     def last_transition(self, process: str, instance: str) -> TransitionRecord | None:
         prefix = transitions_key(process, instance)
@@ -507,7 +512,7 @@ class OpenCommit(Reads):
         """Whether a version is the newest behind a prefix."""
         head = self._heads.get(prefix)
         if head is None:
-            head = 0 if self._is_new(prefix) else self._last("ids", prefix)
+            head = self._last("ids", prefix)
         if version < 0:
             # No key can have it, so it is no conflict that a step was quicker.
             raise no_number(struct.error(f"version {version}"))

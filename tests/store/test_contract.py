@@ -1519,6 +1519,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "scan_ready": lambda store: list(store.scan_ready()),
     "last_parked": lambda store: store.last_parked(ORDERS, "o1"),
     "any_blocked": lambda store: store.any_blocked(ORDERS),
+    "waits": lambda store: store.waits(ORDERS, "o1"),
     "held_back": lambda store: store.held_back(timer(5)),
     "timer_of": lambda store: store.timer_of(timer(5)),
     "scan_timers": lambda store: list(store.scan_timers(1)),
