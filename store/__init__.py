@@ -60,7 +60,7 @@ from .records import (
     TimerRecord,
     TransitionRecord,
 )
-from .state_changes import PackedFields, Tail, added, change_between, with_head
+from .state_changes import PackedFields, Tail, added, change_between, checksum_of, with_head
 from .storage_engine import EngineSnapshot, StorageEngine, Ticket
 from .store import Store
 from .verify.inspecting import StoreFinding
@@ -119,6 +119,7 @@ __all__ = [
     "category_of",
     "change_between",
     "check_name",
+    "checksum_of",
     "command_id_at",
     "compact",
     "event_id_at",

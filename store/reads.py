@@ -190,6 +190,21 @@ class Reads:
             return None
         return self._transitions_at(process, instance, [(key, raw)])[0]
 
+    def stored_transition(
+        self, process: str, instance: str, version: int
+    ) -> TransitionRecord | None:
+        """As `transition_at`, with its state as it is stored, which may be a change.
+
+        One look at its row, however large the state is and however many changes it stands on.
+        """
+        key = transitions_key(process, instance) + number_asked_for(version)
+        raw = self._get("ids", key)
+        if raw is None:
+            return None
+        owner = [process, instance]
+        rows = [(key, raw)]
+        return self._pointed_at("transitions", rows, slice(3), owner, transition_from_row)[0]
+
     def scan_transitions(
         self, process: str, instance: str, after: int = 0
     ) -> Iterator[TransitionRecord]:

@@ -20,6 +20,7 @@ __all__ = [
     "added",
     "apply_change",
     "change_between",
+    "checksum_of",
     "with_head",
 ]
 
@@ -164,6 +165,25 @@ def apply_change(before: PackedFields, change: bytes) -> PackedFields:
     if after.checksum() != said.checksum:
         raise Misfit("it was made on another state: the one that it stands on was changed")
     return after
+
+
+def checksum_of(stored: bytes, base: int) -> int:
+    """The checksum of a state, of what is stored of it.
+
+    Args:
+        stored: the state, or the change that leads to it
+        base: the version that the change stands on; 0 for a whole state
+
+    Raises:
+        Misfit: it is neither
+
+    """
+    if not base:
+        return PackedFields.of(stored).checksum()
+    try:
+        return _decode(stored).checksum
+    except msgspec.DecodeError as error:
+        raise Misfit(f"it is no change of a state: {error}") from error
 
 
 def _sum(part: bytes) -> int:

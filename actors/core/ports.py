@@ -39,8 +39,13 @@ class Reads(Protocol):
         """What issued the command that made an event; None if no event's handler did."""
         ...
 
-    def transition(self, process: str, instance: str, version: int) -> TransitionRecord | None:
-        """The transition that brought an instance to a version; None if there is none."""
+    def stored_transition(
+        self, process: str, instance: str, version: int
+    ) -> TransitionRecord | None:
+        """The transition that brought an instance to a version, with its state as it is stored.
+
+        If it has a base, that is a change. None if there is no such version.
+        """
         ...
 
     def refusal(self, sequence: int) -> RefusalRecord | None:

@@ -159,15 +159,17 @@ class AheadReads:
         if issue is None:
             return None
         with self._lock:
-            issuer = self._ahead.transition_at(issue.process, issue.instance, issue.version)
+            issuer = self._ahead.stored_transition(issue.process, issue.instance, issue.version)
         if issuer is None or all(one[0] != event.causation_id for one in issuer.commands):
             return None
         before = self.event_of(issuer)
         return None if before is None else Link(*issue[:3], before)
 
-    def transition(self, process: str, instance: str, version: int) -> TransitionRecord | None:
+    def stored_transition(
+        self, process: str, instance: str, version: int
+    ) -> TransitionRecord | None:
         with self._lock:
-            return self._ahead.transition_at(process, instance, version)
+            return self._ahead.stored_transition(process, instance, version)
 
     def refusal(self, sequence: int) -> RefusalRecord | None:
         with self._lock:

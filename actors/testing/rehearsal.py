@@ -242,7 +242,9 @@ class Rehearsal:
         del event
         return None
 
-    def transition(self, process: str, instance: str, version: int) -> TransitionRecord | None:
+    def stored_transition(
+        self, process: str, instance: str, version: int
+    ) -> TransitionRecord | None:
         found = self.transitions(process, instance)
         return next((one for one in found if one.version == version), None)
 

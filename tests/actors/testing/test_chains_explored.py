@@ -71,8 +71,11 @@ def one_reflex(run: Simulation) -> None:
     ids=lambda one: getattr(one, "__name__", ""),
 )
 def test_a_chain_ends_at_the_same_place_in_every_run(
-    cls: type[ProcessManager], check: Callable[[Simulation], None]
+    cls: type[ProcessManager],
+    check: Callable[[Simulation], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(Patient, "limit", 3)
     explore(
         domain_of(cls),
         [HitBack("b", 1)],
