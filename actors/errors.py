@@ -13,6 +13,7 @@ __all__ = [
     "IdReused",
     "InfiniteLoopError",
     "InvalidMessage",
+    "QueryInHandler",
     "Rejected",
     "TimedOut",
     "UnknownMessage",
@@ -83,6 +84,18 @@ class EarlyEvent(ProcessionError):
 
 class InfiniteLoopError(ProcessionError):
     """A chain of events and commands comes back to itself, or is longer than allowed."""
+
+
+class QueryInHandler(ProcessionError, RuntimeError):
+    """A handler looked something up, which would be another thing when the handler runs again."""
+
+    def __init__(self, call: str) -> None:
+        super().__init__(
+            f"{call}() was called from a handler. What it answers depends on what else has been "
+            f"done by then, so the step would differ with the order of things, and when state is "
+            f"rebuilt. Have the event carry what is needed, or correlate by a learnt key, so that "
+            f"each instance concerned handles the event itself; an @after method may look things up"
+        )
 
 
 class WaitingInHandler(ProcessionError, RuntimeError):

@@ -19,12 +19,13 @@ from .clock import Clock, SystemClock, stopwatch
 from .core.carry_out import CommandDelivered
 from .engine.admin import Admin
 from .engine.aggregate_actor import CommandMessage
+from .engine.dispatcher import Dispatcher
 from .engine.effect_feed import processes_with_effects
 from .engine.engine import Engine, Options
 from .engine.ingress import Ingress, Receipt, Receipts
 from .engine.pending_replies import Reply
 from .engine.refs import AggregateRef, InstanceRef, RouterRef
-from .errors import TimedOut, WaitingInHandler, shown
+from .errors import QueryInHandler, TimedOut, WaitingInHandler, shown
 from .messages.identifiers import id_of, looked_for
 from .model.registry import Registry
 from .model.stored_names import check_stored_names, retired_names
@@ -441,7 +442,7 @@ class Runtime:
             UnknownMessage: the class is in no domain of this runtime
 
         """
-        self._refuse_closed()
+        self._refuse_query("get")
         return self._reader.get(cls, id)
 
     @overload
@@ -497,7 +498,7 @@ class Runtime:
 
     def history(self, cls: type[ProcessManager], id: object) -> Iterator[Transition]:  # noqa: A002
         """The transitions of one instance, oldest first, read as they are asked for."""
-        self._refuse_closed()
+        self._refuse_query("history")
         return self._reader.history(cls, id)
 
     def find(
@@ -526,7 +527,7 @@ class Runtime:
             UnknownMessage: the class is in no domain of this runtime
 
         """
-        self._refuse_closed()
+        self._refuse_query("find")
         return self._reader.find(cls, fields, complete=complete, suspended=suspended)
 
     def trace(self, event_id: str) -> TraceNode:
@@ -542,7 +543,7 @@ class Runtime:
             UnknownMessage: nothing has that id
 
         """
-        self._refuse_closed()
+        self._refuse_query("trace")
         return Tracer(self._store, self._registry).trace(looked_for(event_id))
 
     def why(self, event_id: str) -> list[Explanation]:
@@ -559,7 +560,7 @@ class Runtime:
             UnknownMessage: there is no such event
 
         """
-        self._refuse_closed()
+        self._refuse_query("why")
         return self._explainer().why(looked_for(event_id))
 
     def stuck(self, cls: type[ProcessManager], since: timedelta) -> Iterator[StuckInstance]:
@@ -573,7 +574,7 @@ class Runtime:
             UnknownMessage: the class is in no domain of this runtime
 
         """
-        self._refuse_closed()
+        self._refuse_query("stuck")
         if not issubclass(type(since), timedelta):
             raise TypeError(f"since={shown(since)} is no timedelta")
         return self._explainer().stuck(self._registry.process(cls), since)
@@ -589,7 +590,7 @@ class Runtime:
             after: only events behind this position
 
         """
-        self._refuse_closed()
+        self._refuse_query("events")
         return self._reader.events(stream_or_category, after)
 
     def timeouts(
@@ -607,7 +608,7 @@ class Runtime:
             before: only what is due at or before this moment, which has a zone
 
         """
-        self._refuse_closed()
+        self._refuse_query("timeouts")
         if before is not None and not issubclass(type(before), datetime):
             raise TypeError(f"before={shown(before)} is no datetime")
         if before is not None and before.utcoffset() is None:
@@ -621,7 +622,7 @@ class Runtime:
             decided: what `retry` and `skip` have dealt with instead, with the decision
 
         """
-        self._refuse_closed()
+        self._refuse_query("parked")
         return self._reader.parked(decided=decided)
 
     # Deciding
@@ -836,6 +837,11 @@ class Runtime:
                 f"{call}() was called from an @after method. It waits until all effects are done, "
                 f"this one included; call it from a thread of your own"
             )
+
+    def _refuse_query(self, call: str) -> None:
+        self._refuse_closed()
+        if Dispatcher.is_any_worker():
+            raise QueryInHandler(call)
 
     def _refuse_closed(self) -> None:
         # Before anything waits for a lock or a thread, which a forked child does not have.

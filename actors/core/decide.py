@@ -398,7 +398,7 @@ def _run(
     unit = process._unit  # noqa: SLF001 - a friend: it gives the object its event
     unit.now, unit.cause, unit.attempt = stimulus.now, cause, decision.attempt
     if stimulus.refreshing:
-        unit.context = cause.context(1, refreshing=True)
+        unit.context = unit.context_of(cause, refreshing=True)
     try:  # noqa: SIM105 - `suppress` costs as much as a small handler
         handler.function(process, *arguments)
     except SkippedWhileRefreshing:

@@ -120,7 +120,7 @@ def _verdict(plan: ProcessPlan, decision: Decision, error: BaseException, cause:
         return PARK
     if process is not None:
         try:
-            verdict = process.on_error(error, cause.context(decision.attempt))
+            verdict = process.on_error(error, process.context)
         except Exception:
             # It was to say what becomes of the first error; that one is parked all the same.
             logger.exception("%s.on_error failed", plan.name)

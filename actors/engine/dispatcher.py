@@ -41,6 +41,10 @@ SPARE = 16
 """Threads for each worker asked for, when those are all blocked in handlers."""
 
 
+_threads = threading.local()
+"""Says of a thread whether it gives actors their turns, whichever runtime's they are."""
+
+
 class Dispatcher:
     """Worker threads and the run queue.
 
@@ -143,6 +147,11 @@ class Dispatcher:
 
     # For the runtime
 
+    @staticmethod
+    def is_any_worker() -> bool:
+        """Whether the calling thread is a worker of some runtime, and so in a handler of it."""
+        return getattr(_threads, "is_worker", False)
+
     def start(self) -> None:
         """Start the first threads; more come when these are blocked."""
         with self._condition:
@@ -218,7 +227,7 @@ class Dispatcher:
         thread.start()
 
     def _work(self) -> None:
-        self._handling.worker = True
+        self._handling.worker = _threads.is_worker = True
         me = threading.get_ident()
         try:
             while self._sit_on_bench(me):

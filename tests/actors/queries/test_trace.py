@@ -196,6 +196,7 @@ def test_a_handler_knows_where_its_event_came_from(runtime: Runtime, clock: Virt
         stream="outside-1",
         position=position,
         time=clock.now(),
+        now=clock.now(),
         correlation_id="e-1",
         causation_id=None,
         headers={"user": "ann"},
