@@ -27,6 +27,7 @@ from .errors import (
     Rejected,
     TimedOut,
     UnknownMessage,
+    UnreadableRecord,
     WaitingInHandler,
 )
 from .messages.types import Command, Event, UnknownCommand, UnknownEvent
@@ -99,6 +100,7 @@ __all__ = [
     "UnknownEvent",
     "UnknownFormat",
     "UnknownMessage",
+    "UnreadableRecord",
     "WaitingInHandler",
     "__version__",
     "after",

@@ -17,6 +17,7 @@ __all__ = [
     "Rejected",
     "TimedOut",
     "UnknownMessage",
+    "UnreadableRecord",
     "WaitingInHandler",
     "shown",
 ]
@@ -64,6 +65,10 @@ class IdReused(ProcessionError, ValueError):
 
 class UnknownMessage(ProcessionError, LookupError):
     """Nothing registered takes this command, or knows this event or class."""
+
+
+class UnreadableRecord(ProcessionError, ValueError):
+    """What a listing went past cannot be read: it is damaged, or fits no class here."""
 
 
 class TimedOut(ProcessionError, pykka.Timeout, TimeoutError):

@@ -324,21 +324,28 @@ class Runtime:
         stream: str,
         event_id: str | None = None,
         headers: Mapping[str, Any] | None = None,
+        as_import: bool = False,
     ) -> int:
         """Store an event from outside.
 
         Args:
             event: what happened
-            stream: where it belongs, as ``category-id``
+            stream: where it belongs, as ``category-id``; not the stream of an aggregate that is
+                registered here, which alone writes to it
             event_id: given again, the event is stored once
             headers: plain values for its handlers
+            as_import: the event is of the past of an aggregate that is registered here, and was
+                brought from elsewhere: it goes into the aggregate's own stream, and the aggregate
+                reads it before it decides again
 
         Returns:
             its position in the log, once it is on disk
 
         Raises:
             IdReused: the store gave that id to another event
-            InvalidMessage: a field does not fit its annotation
+            InvalidMessage: a field does not fit its annotation; or the stream is that of an
+                aggregate that is registered here; or, with `as_import`, it is not, or the event
+                names another one
             InvalidName: the stream or id is empty or too long
             UnknownMessage: no domain knows the event
             StoreError: the disk refused; nothing was kept
@@ -346,7 +353,9 @@ class Runtime:
 
         """
         engine = self._engine("publish")
-        work = self._ingress.publication(event, stream, event_id, headers)
+        work = self._ingress.publication(
+            event, stream, event_id, headers, as_import=as_import
+        )
         self._write(engine, [work])
         return work.position
 
@@ -357,6 +366,7 @@ class Runtime:
         stream: str | Callable[[E], str],
         event_id: Callable[[E], str | None] | None = None,
         headers: Mapping[str, Any] | Callable[[E], Mapping[str, Any] | None] | None = None,
+        as_import: bool = False,
     ) -> list[int]:
         """As `publish`, for many events, in order; they share their way to disk.
 
@@ -367,6 +377,7 @@ class Runtime:
             stream: where they belong: one stream, or a function of the event
             event_id: a function of the event
             headers: the same for all, or a function of the event
+            as_import: as for `publish`, for all
 
         Returns:
             their positions in the same order, once all are on disk
@@ -388,6 +399,7 @@ class Runtime:
                     stream(event) if callable(stream) else stream,
                     event_id(event) if event_id is not None else None,
                     headers(event) if callable(headers) else headers,
+                    as_import=as_import,
                 )
             )
             if len(works) == TOGETHER:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from actors import (
+from procession import (
     Aggregate,
     Command,
     Context,
@@ -24,7 +24,7 @@ from actors import (
     rejected,
     timeout,
 )
-from actors.testing import Simulation, VirtualClock
+from procession.testing import Simulation, VirtualClock
 
 shop = Domain("shop")
 

@@ -321,9 +321,10 @@ class Simulation:
         stream: str,
         event_id: str | None = None,
         headers: Mapping[str, Any] | None = None,
+        as_import: bool = False,
     ) -> int:
         """Store an event from outside; returns its position once it is durable."""
-        item = Publish(event, stream, event_id, headers)
+        item = Publish(event, stream, event_id, headers, as_import)
         name = self._caller.send("publish", item, event_id)
         return self._world.store.position_of(name)
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from actors import (
+from procession import (
     Context,
     Domain,
     Event,
@@ -19,7 +19,7 @@ from actors import (
     handle,
     timeout,
 )
-from actors.testing import VirtualClock
+from procession.testing import VirtualClock
 
 shop = Domain("shop")
 effects: list[tuple[str, object]] = []
