@@ -16,6 +16,7 @@ from .authoring.process_manager import ProcessManager
 from .authoring.retry import PARK, SKIP, Retry
 from .authoring.state import Indexed
 from .clock import Alarm, Clock, SystemClock
+from .engine.rebuilding import RebuildProgress
 from .errors import (
     AlreadyStarted,
     DefinitionError,
@@ -23,6 +24,7 @@ from .errors import (
     IdReused,
     InfiniteLoopError,
     InvalidMessage,
+    NotRefreshed,
     QueryInHandler,
     Rejected,
     TimedOut,
@@ -79,11 +81,13 @@ __all__ = [
     "InvalidMessage",
     "InvalidName",
     "LockedStore",
+    "NotRefreshed",
     "Parked",
     "ProcessManager",
     "ProcessionError",
     "QueryInHandler",
     "ReadOnlyStore",
+    "RebuildProgress",
     "Rejected",
     "Retry",
     "Runtime",

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pykka
 
 from .store import ProcessionError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "AlreadyStarted",
@@ -13,6 +18,7 @@ __all__ = [
     "IdReused",
     "InfiniteLoopError",
     "InvalidMessage",
+    "NotRefreshed",
     "QueryInHandler",
     "Rejected",
     "TimedOut",
@@ -89,6 +95,30 @@ class EarlyEvent(ProcessionError):
 
 class InfiniteLoopError(ProcessionError):
     """A chain of events and commands comes back to itself, or is longer than allowed."""
+
+
+class NotRefreshed(ProcessionError):
+    """Some instances could not be rebuilt and are as before; all others were rebuilt.
+
+    Attributes:
+        process: the process manager's name
+        rebuilt: how many were rebuilt
+        not_rebuilt: how many were not
+        errors: why, by instance, of the first thousand of them
+
+    """
+
+    def __init__(
+        self, process: str, rebuilt: int, not_rebuilt: int, errors: Mapping[str, str]
+    ) -> None:
+        self.process, self.rebuilt, self.not_rebuilt = process, rebuilt, not_rebuilt
+        self.errors = errors
+        first, error = next(iter(errors.items()))
+        super().__init__(
+            f"{not_rebuilt} of {rebuilt + not_rebuilt} instances of {process} could not be "
+            f"rebuilt and are as before, such as {first!r}: {error}. Mend the class or the store, "
+            f"and call it again; `errors` has them by id"
+        )
 
 
 class QueryInHandler(ProcessionError, RuntimeError):

@@ -24,6 +24,7 @@ from .engine.effect_feed import processes_with_effects
 from .engine.engine import Engine, Options
 from .engine.ingress import Ingress, Receipt, Receipts
 from .engine.pending_replies import Reply
+from .engine.rebuilding import Rebuilding
 from .engine.refs import AggregateRef, InstanceRef, RouterRef
 from .errors import QueryInHandler, TimedOut, WaitingInHandler, shown
 from .messages.identifiers import id_of, looked_for
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from .authoring.process_manager import ProcessManager
     from .engine.aggregate_actor import AggregateActor
     from .engine.instance_actor import InstanceActor
+    from .engine.rebuilding import RebuildProgress
     from .engine.router import Router
     from .messages.types import Command, Event
     from .model.domain import Domain
@@ -353,9 +355,7 @@ class Runtime:
 
         """
         engine = self._engine("publish")
-        work = self._ingress.publication(
-            event, stream, event_id, headers, as_import=as_import
-        )
+        work = self._ingress.publication(event, stream, event_id, headers, as_import=as_import)
         self._write(engine, [work])
         return work.position
 
@@ -706,27 +706,71 @@ class Runtime:
         """
         return self._adjust("cancel_timeout", cls, id, name, 0, by)
 
-    def refresh(self, cls: type[ProcessManager], id: object = None) -> int:  # noqa: A002
+    def refresh(
+        self,
+        cls: type[ProcessManager],
+        id: object = None,  # noqa: A002
+        *,
+        since: Literal["origin"] | None = None,
+    ) -> int:
         """Rebuild state from the events that made it, letting nothing out.
 
         The handlers run again with `context.refreshing`; what they issue and set is dropped. The
-        new state is recorded as a transition.
+        new state is recorded as a transition. Whether an instance has ended, and what is due
+        later, stay as they are.
 
         Args:
             cls: the process manager
             id: of one instance; all when it is not given
+            since: with ``"origin"``, the whole log is gone through, and an instance also takes
+                what concerned it and made no transition, as a handler that was added later would
+                have. What is parked or waits is left out, and so is what an operator skipped
 
         Returns:
             how many instances were rebuilt
 
         Raises:
-            Exception: what a handler raised; that instance is as before
+            NotRefreshed: without an id: some could not be, and all others were
+            Exception: with an id: what a handler raised; that instance is as before
 
         """
-        operations = self._operations("refresh")
+        engine = self._engine("refresh")
         definition = self._registry.process(cls)
-        name = None if id is None else id_of(id, f"for {cls.__name__}")
-        return operations.refresh(definition, name)
+        if since not in {None, "origin"}:
+            raise ValueError(f'since={shown(since)}; give "origin", or nothing')
+        is_whole = since is not None
+        if id is not None:
+            name = id_of(id, f"for {cls.__name__}")
+            return int(Admin(engine, self._store).refresh(definition, name, is_whole=is_whole))
+        rebuilding = Rebuilding(engine, self._store, definition)
+        return (rebuilding.rebuild(again=True) if is_whole else rebuilding.refresh()).rebuilt
+
+    def rebuild(
+        self,
+        cls: type[ProcessManager],
+        *,
+        on_progress: Callable[[RebuildProgress], object] | None = None,
+    ) -> RebuildProgress:
+        """Rebuild all instances of a class from the whole log, and go on with it when called again.
+
+        As `refresh` with ``since="origin"``, for many instances in one passage through the log.
+        Those whose newest transition is a rebuild by this very code are passed over, so that what
+        was interrupted, by an exception in `on_progress` or by a crash, goes on where it stopped.
+
+        Args:
+            cls: the process manager
+            on_progress: is called with the progress after each instance
+
+        Returns:
+            how many were rebuilt, and how many were passed over
+
+        Raises:
+            NotRefreshed: some could not be rebuilt, and are as before; all others were
+
+        """
+        engine = self._engine("rebuild")
+        definition = self._registry.process(cls)
+        return Rebuilding(engine, self._store, definition, on_progress).rebuild(again=False)
 
     def _adjust(
         self,

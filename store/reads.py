@@ -8,6 +8,7 @@ who wants a bounded batch at once; `limit` is the most rows.
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .errors import CorruptRecord, StoreError
@@ -16,6 +17,7 @@ from .layout.frames import NUMBER, corrupt, no_number, number, unframe
 from .layout.keys import LAST, digest, numbered
 from .layout.schema import (
     BLOCKED,
+    code_from_row,
     command_from_row,
     event_from_row,
     instance_key,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from .records import (
+        CodeRecord,
         CommandRecord,
         EventRecord,
         NameKind,
@@ -147,9 +150,7 @@ class Reads:
         """As `scan_log`, at most so many at once: what a reader of the log's end has room for."""
         return self._batch("log", b"", after, limit, event_from_row)
 
-    def scan_log_through(
-        self, after: int = 0
-    ) -> Iterator[tuple[int, EventRecord | CorruptRecord]]:
+    def scan_log_through(self, after: int = 0) -> Iterator[tuple[int, EventRecord | CorruptRecord]]:
         """As `scan_log`, by position; in the place of a damaged event stands its error."""
         pages = _in_pages(
             lambda last, limit: self._page("log", b"", last, limit),
@@ -492,6 +493,26 @@ class Reads:
         """The names that were ever stored, by kind: types of events and commands, and processes."""
         for key, raw in self._scan_rows("names", b"", b"\xff"):
             yield kind_of_name(key), unframe(raw, "names", key)
+
+    def code_at(self, code_number: int) -> CodeRecord | None:
+        """The code of a process manager with that number."""
+        return self._one("codes", code_number, code_from_row)
+
+    def scan_codes(self) -> Iterator[CodeRecord]:
+        """The codes that decided transitions; without those that cannot be read."""
+        for key, raw in self._scan_rows("codes", b"", b"\xff" * 9):
+            # Another number is given to that code.
+            with suppress(CorruptRecord):
+                yield code_from_row(unframe(raw, "codes", key), numbered(key))
+
+    def scan_set_aside(self, process: str, instance: str) -> Iterator[int]:
+        """Positions of events that wait for an instance, are parked at it, or were skipped."""
+        prefix = instance_key(process, instance)
+        for table in ("waiting", "parked_at"):
+            yield from self._scan(table, prefix, 0, lambda _, position: position)
+        block = self.block_of(process, instance)
+        if block is not None and block.position:
+            yield block.position
 
     # What the calls share
 

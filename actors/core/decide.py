@@ -510,6 +510,7 @@ def _transition(
         position,
         state.base,
         state.run,
+        plan.code,
         change,
     )
     return Step(None, name, instance, transition, queued, extras=extras)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..clock import from_micros
 from ..errors import UnknownMessage, UnreadableRecord
+from ..model.code_ages import CodeAge, CodeAges
 from ..model.subscriptions import Subscriptions
 from ..store import CorruptRecord
 from .reader import UNREADABLE, failed_starts
@@ -84,6 +85,9 @@ class StuckInstance(Listed):
         error: of what is parked; or why the instance cannot be read, and then its id is known, and
             the rest as far as it could be read
         retry: when what failed is tried again
+        code: whether today's code decided it: the ``"same"`` did, or an ``"older"`` or a
+            ``"newer"`` one had a part in it since it started or was rebuilt for the last time; or
+            it is ``"not comparable"``, since another version of Python compiled that code
 
     """
 
@@ -96,6 +100,7 @@ class StuckInstance(Listed):
     parked: int | None = None
     error: str | None = None
     retry: datetime | None = None
+    code: CodeAge = "same"
 
     @property
     def waits_for_nothing(self) -> bool:
@@ -124,6 +129,7 @@ class StuckInstance(Listed):
         return (
             f"{self.id}: {where} since "
             f"{self.time:%Y-%m-%d %H:%M:%S}; waits for {', '.join(reasons) or 'events only'}"
+            f"{'; decided by older code' if self.code == 'older' else ''}"
         )
 
 
@@ -279,16 +285,17 @@ class Explainer:
         before = self._now() - round(since.total_seconds() * 1_000_000)
         process = definition.name
         failed = failed_starts(self._store, process)
+        ages = CodeAges(self._store, definition)
         for name in sorted(failed):
-            yield from self._stuck(definition, name, before)
+            yield from self._stuck(definition, name, before, ages)
         for number, found in self._store.scan_started(process):
             if isinstance(found, CorruptRecord):
                 yield StuckInstance.unread(found, id=f"started with transition {number}")
             elif found not in failed:
-                yield from self._stuck(definition, found, before)
+                yield from self._stuck(definition, found, before, ages)
 
     def _stuck(
-        self, definition: ProcessDefinition, name: str, before: int
+        self, definition: ProcessDefinition, name: str, before: int, ages: CodeAges
     ) -> Iterator[StuckInstance]:
         """An instance, if it is stuck, or cannot be read."""
         try:
@@ -298,7 +305,8 @@ class Explainer:
                 return
             since = self._came(block) if last is None else last.time
             if since is not None and since <= before:
-                yield self._waiting(definition, name, last, block, since)
+                stuck = self._waiting(definition, name, last, block, since)
+                yield stuck if last is None else replace(stuck, code=ages.of_instance(name, last))
         except UNREADABLE as error:
             yield StuckInstance.unread(error, id=name)
 

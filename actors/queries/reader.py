@@ -185,9 +185,7 @@ class Reader:
         version, is_complete = (0, False) if last is None else (last.version, last.is_complete)
         return InstanceView(name, state, version, is_complete, status)
 
-    def _unread(
-        self, definition: ProcessDefinition, name: str, error: Exception
-    ) -> InstanceView:
+    def _unread(self, definition: ProcessDefinition, name: str, error: Exception) -> InstanceView:
         """An instance that cannot be read; its newest transition may tell something all the same."""
         known: dict[str, Any] = {"id": name}
         with suppress(CorruptRecord):

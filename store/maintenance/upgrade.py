@@ -177,6 +177,7 @@ class _NewTables:
             rows = self._rows(table)
             yield table, self._with_lookalike(rows) if table == "meta" else rows
         yield "names", self._name_rows()
+        yield "codes", iter(())
         for table in FOR_PARTITIONS:
             yield table, iter(())
 
@@ -273,8 +274,8 @@ class _NewTables:
         self._names.update(("command", kind) for _, kind, _ in row[7])
         position = self._position_of(row[3], row[4], row[5])
         row[3] = self._renamed.get(position, row[3])
-        # Each state was whole.
-        return [*row, position, 0]
+        # Each state was whole, and by which code it was decided is not known.
+        return [*row, position, 0, 0]
 
     def _run(self, key: bytes, row: list[Any]) -> int:
         """The version at which the run began that a transition belongs to."""

@@ -132,9 +132,7 @@ def test_an_id_that_a_handler_makes_is_another_each_time_and_the_same_at_every_r
     publish(runtime, Opened("a"))  # the next run of the id
     ids = state(runtime)["ids"]
     assert isinstance(ids, list)
-    all_of_them = [
-        one for step in runtime.history(Account, "a") for one in step.state["ids"]
-    ]
+    all_of_them = [one for step in runtime.history(Account, "a") for one in step.state["ids"]]
     assert len(ids) == 2
     assert len(set(all_of_them)) == 8
     assert all(str(UUID(one)) == one for one in ids)

@@ -462,7 +462,9 @@ def test_stuck_tells_of_what_failed_at_its_start(runtime: Runtime, clock: Virtua
     assert second.id == "a"
     assert first.error is not None
     assert first.error.startswith("ValueError")
-    assert str(first).startswith(f"x: failed at its start since {came:%Y-%m-%d %H:%M:%S}; waits for ")
+    assert str(first).startswith(
+        f"x: failed at its start since {came:%Y-%m-%d %H:%M:%S}; waits for "
+    )
     assert not first.waits_for_nothing
 
 
