@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..model.aggregate_definition import AggregateDefinition
     from ..model.process_definition import ProcessDefinition
     from ..model.registry import Registry
-    from ..store import Block, EventRecord, Store, TransitionRecord
+    from ..store import EventRecord, Store, TransitionRecord
 
 __all__ = ["UNREADABLE", "Reader", "failed_starts"]
 
@@ -186,7 +186,7 @@ class Reader:
         return InstanceView(name, state, version, is_complete, status)
 
     def _unread(self, definition: ProcessDefinition, name: str, error: Exception) -> InstanceView:
-        """An instance that cannot be read; its newest transition may tell something all the same."""
+        """An instance that cannot be read; its newest transition may tell something."""
         known: dict[str, Any] = {"id": name}
         with suppress(CorruptRecord):
             last = self._store.last_transition(definition.name, name)

@@ -218,7 +218,8 @@ class _NewTables:
             key = number(place)
             row = self._look("transitions", old_key)
             run = self._run(old_key, row)
-            yield key, frame(key, [*owner, *self._transition(owner[0], row), run])
+            # By which code it was decided is not known.
+            yield key, frame(key, [*owner, *self._transition(owner[0], row), run, 0])
 
     def _places_of_transitions(self) -> Rows:
         for place, _, (process, instance, version) in self._numbered():
@@ -274,8 +275,8 @@ class _NewTables:
         self._names.update(("command", kind) for _, kind, _ in row[7])
         position = self._position_of(row[3], row[4], row[5])
         row[3] = self._renamed.get(position, row[3])
-        # Each state was whole, and by which code it was decided is not known.
-        return [*row, position, 0, 0]
+        # Each state was whole.
+        return [*row, position, 0]
 
     def _run(self, key: bytes, row: list[Any]) -> int:
         """The version at which the run began that a transition belongs to."""

@@ -146,9 +146,13 @@ class Inspection:
 
     def problems_of_code(self, process: str, code: int) -> Iterator[str]:
         """What is wrong with the number of the code that decided a transition."""
-        known = self._codes.get(code)
-        if code and known != process and (known or not self.has("codes", number(code))):
-            yield f"was decided by code {code}, which is {f'that of {known}' if known else 'not there'}"
+        owner = self._codes.get(code)
+        if not code or owner == process:
+            return
+        if owner is not None:
+            yield f"was decided by code {code}, which is that of {owner}"
+        elif not self.has("codes", number(code)):
+            yield f"was decided by code {code}, which is not there"
 
     def say_unknown(self, table: str, key: bytes, kind: str, name: str | None) -> None:
         """Note a name that is in use and not in the table of names; once."""

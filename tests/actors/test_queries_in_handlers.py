@@ -1,7 +1,5 @@
 """What a handler may not look up, since it would find another thing when it runs again."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a handler may know: the same at every replay."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import timedelta
 from uuid import UUID
@@ -41,8 +39,8 @@ class Failed(Event):
 @shop.register
 class Account(ProcessManager, correlate="account", restart=True):
     account: str = ""
-    ids: list[str] = []  # noqa: RUF012 - each instance's own
-    times: list[str] = []  # noqa: RUF012 - each instance's own
+    ids: list[str] = []
+    times: list[str] = []
     attempts: int = 0
 
     def _note(self) -> None:

@@ -1,7 +1,5 @@
 """A listing goes on where something cannot be read, and says so there."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
