@@ -376,7 +376,7 @@ def test_stuck_reads_as_it_is_looked_at(runtime: Runtime) -> None:
 
     def counted(*args: Any) -> Any:
         for one in real(*args):
-            read.append(one[1])
+            read.append(str(one[1]))
             yield one
 
     with pytest.MonkeyPatch.context() as patch:
