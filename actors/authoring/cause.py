@@ -72,18 +72,10 @@ class Cause(Struct, gc=False):
             causation_id=command.causation_id,
         )
 
-    def context(
-        self,
-        attempt: int,
-        now: int,
-        place: tuple[str | int, ...],
-        *,
-        refreshing: bool = False,
-    ) -> Context:
-        """What the handler may know of it; `place` says which step of which instance it is."""
-        place = (*place, self.position)
+    def context(self, attempt: int, now: int, *, refreshing: bool = False) -> Context:
+        """What the handler may know of it."""
         if self.event is not None:
-            return Context.of(self.event, now, place, attempt, refreshing=refreshing)
+            return Context.of(self.event, now, attempt, refreshing=refreshing)
         return Context(
             event_id=self.id,
             type=self.type,
@@ -95,7 +87,6 @@ class Cause(Struct, gc=False):
             causation_id=self.causation_id,
             attempt=attempt,
             refreshing=refreshing,
-            _place=place,
         )
 
     def block(self, kind: str, attempts: int, due: int) -> Block:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
-from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ..clock import from_micros
 from ..messages.codec import load_headers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
 
     from ..store import EventRecord
@@ -22,8 +20,31 @@ MADE_HERE = uuid.UUID("6f1d3c52-8f0b-5a55-9d0e-4f2a5b7f9c11")
 """The namespace of the ids that handlers make; it stays, or a replay would make others."""
 
 
+class Ids:
+    """Ids that come of a place, and are the same wherever they are made anew."""
+
+    __slots__ = ("_place", "_used")
+
+    def new_id(self) -> str:
+        """An id for something new: a UUID as text, another one with each call in a handler.
+
+        It comes of the instance, its version, what is handled, and how often it was called: so
+        another attempt, and the handler that runs again when state is rebuilt, make the same ids.
+        """
+        used = getattr(self, "_used", 0)
+        object.__setattr__(self, "_used", used + 1)
+        # A context that a test made by itself has no place.
+        place = "\0".join(map(str, (*getattr(self, "_place", ()), used)))
+        return str(uuid.uuid5(MADE_HERE, place))
+
+    def at(self, *place: str | int) -> Self:
+        """Say of which place its ids come; returns itself."""
+        object.__setattr__(self, "_place", place)
+        return self
+
+
 @dataclass(frozen=True, slots=True)
-class Context:
+class Context(Ids):
     """Where the event that is being handled came from.
 
     Attributes:
@@ -53,24 +74,12 @@ class Context:
     headers: dict[str, Any] = field(default_factory=dict)
     attempt: int = 1
     refreshing: bool = False
-    _place: tuple[str | int, ...] = field(default=(), repr=False, compare=False)
-    _numbers: Iterator[int] = field(default_factory=count, repr=False, compare=False)
-
-    def new_id(self) -> str:
-        """An id for something new: a UUID as text, another one with each call in a handler.
-
-        It comes of the instance, its version, what is handled, and how often it was called: so
-        another attempt, and the handler that runs again when state is rebuilt, make the same ids.
-        """
-        place = "\0".join(map(str, (*self._place, next(self._numbers))))
-        return str(uuid.uuid5(MADE_HERE, place))
 
     @classmethod
     def of(
         cls,
         event: EventRecord,
         now: int,
-        place: tuple[str | int, ...],
         attempt: int = 1,
         *,
         refreshing: bool = False,
@@ -80,7 +89,6 @@ class Context:
         Args:
             event: as it is stored
             now: the time at which it is decided, in microseconds
-            place: what the ids that are made come of
             attempt: 1 the first time
             refreshing: whether state is being rebuilt
 
@@ -97,5 +105,4 @@ class Context:
             headers=load_headers(event.headers),
             attempt=attempt,
             refreshing=refreshing,
-            _place=place,
         )

@@ -86,8 +86,9 @@ class UnitOfWork(Struct, gc=False):
 
     def context_of(self, cause: Cause, *, refreshing: bool = False) -> Context:
         """What the handler of the step in hand may know of its cause."""
-        place = (self.name, self.id, self.version + 1)
-        return cause.context(self.attempt, self.now, place, refreshing=refreshing)
+        made = cause.context(self.attempt, self.now, refreshing=refreshing)
+        # An event that is decided anew may have made no transition of that version.
+        return made.at(self.name, self.id, self.version + 1, cause.position)
 
     def refuse_late(self, call: str) -> None:
         """The step is over, or is one that makes no transition, so nothing could leave with it."""

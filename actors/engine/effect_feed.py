@@ -145,9 +145,9 @@ class EffectFeed(PooledActor):
         unit = process._unit  # noqa: SLF001 - a friend: it gives the object its event
         unit.effect = handler.name
         unit.now = now = self._services.now()
+        context = Context.of(job.record, now, job.attempt)
         # The same at each attempt, so that what is outside can tell that it is one.
-        place = (unit.name, job.instance, handler.name, job.record.position)
-        unit.context = Context.of(job.record, now, place, job.attempt)
+        unit.context = context.at(unit.name, job.instance, handler.name, job.record.position)
         seal(process)
         handler.function(process, self._subscription.load(job.record))
         return True

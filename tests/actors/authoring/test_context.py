@@ -1,178 +1,78 @@
-"""What a handler may know: the same at every replay."""
+"""What a handler may know about the event in its hands."""
 
-from collections.abc import Iterator
-from datetime import timedelta
-from uuid import UUID
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from procession import (
-    Context,
-    Domain,
-    Event,
-    ProcessManager,
-    Retry,
-    Runtime,
-    after,
-    handle,
-    timeout,
-)
-from procession.testing import VirtualClock
+from procession import Context
+from procession.clock import to_micros
+from procession.messages.codec import dump_headers
+from procession.store import EventRecord
 
-shop = Domain("shop")
-effects: list[tuple[str, object]] = []
-verdicts: list[tuple[object, str]] = []
+NOON = datetime(2024, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
+LATER = to_micros(NOON) + 1_000_000
 
 
-class Opened(Event):
-    account: str
+def record(headers: dict[str, Any] | None = None) -> EventRecord:
+    return EventRecord(
+        type="shop.Paid.v1",
+        stream="shop::payment-o1",
+        version=3,
+        time=to_micros(NOON),
+        data=b"",
+        event_id="e1",
+        correlation_id="c1",
+        causation_id="e0",
+        headers=dump_headers(headers),
+        position=42,
+    )
 
 
-class Paid(Event):
-    account: str
+def test_the_context_says_where_an_event_came_from() -> None:
+    assert asdict(Context.of(record({"trace": "t1"}), LATER)) == {
+        "event_id": "e1",
+        "type": "shop.Paid.v1",
+        "stream": "shop::payment-o1",
+        "position": 42,
+        "time": NOON,
+        "now": NOON + timedelta(seconds=1),
+        "correlation_id": "c1",
+        "causation_id": "e0",
+        "headers": {"trace": "t1"},
+        "attempt": 1,
+        "refreshing": False,
+    }
 
 
-class Failed(Event):
-    account: str
+def test_the_time_is_in_utc() -> None:
+    assert Context.of(record(), LATER).time.tzinfo is UTC
+    assert Context.of(record(), LATER).now.tzinfo is UTC
 
 
-@shop.register
-class Account(ProcessManager, correlate="account", restart=True):
-    account: str = ""
-    ids: list[str] = []
-    times: list[str] = []
-    attempts: int = 0
-
-    def _note(self) -> None:
-        self.ids += [self.context.new_id(), self.context.new_id()]
-        self.times.append(self.context.now.isoformat())
-
-    @handle(Opened, start=True)
-    def opened(self, event: Opened) -> None:
-        self._note()
-        self.set_timeout("check", timedelta(hours=1))
-
-    @handle(Paid)
-    def paid(self, event: Paid) -> None:
-        self._note()
-
-    @handle(Failed)
-    def failed(self, event: Failed) -> None:
-        made = self.context.new_id()
-        verdicts.append((self.context.now, made))
-        if self.context.attempt == 1 and not self.context.refreshing:
-            raise ValueError("not yet")
-        self.ids.append(made)
-
-    @timeout("check")
-    def check(self) -> None:
-        self._note()
-        self.mark_as_complete()
-
-    def on_error(self, error: Exception, context: Context) -> Retry:
-        verdicts.append((context.now, context.new_id()))
-        return Retry(attempts=2, first=timedelta(minutes=1))
-
-    @after(Paid)
-    def told(self, event: Paid) -> None:
-        effects.append((self.context.new_id(), self.context.now))
-        if len(effects) == 1:
-            raise ValueError("the other side does not answer")
+def test_without_headers_there_is_an_empty_mapping_of_ones_own() -> None:
+    one, other = Context.of(record(), LATER), Context.of(record(), LATER)
+    one.headers["trace"] = "t1"
+    assert other.headers == {}
 
 
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
+def test_a_context_cannot_be_changed() -> None:
+    context: Any = Context.of(record(), LATER)
+    with pytest.raises(FrozenInstanceError):
+        context.position = 7
+    assert context.position == 42
 
 
-@pytest.fixture
-def runtime(clock: VirtualClock) -> Iterator[Runtime]:
-    effects.clear()
-    verdicts.clear()
-    with Runtime.ephemeral(shop, clock=clock) as opened:
-        yield opened
+def test_contexts_compare_by_value() -> None:
+    assert Context.of(record({"a": 1}), LATER) == Context.of(record({"a": 1}), LATER)
+    assert Context.of(record({"a": 1}), LATER) != Context.of(record({"a": 2}), LATER)
 
 
-def publish(runtime: Runtime, event: Event) -> None:
-    runtime.publish(event, stream="outside-1")
-    runtime.settle(timeout=10)
-
-
-def state(runtime: Runtime) -> dict[str, object]:
-    view = runtime.get(Account, "a")
-    assert view is not None
-    return view.state
-
-
-def test_a_handler_knows_the_time_of_its_transition_and_a_replay_has_the_same(
-    runtime: Runtime, clock: VirtualClock
-) -> None:
-    begun = clock.now()
-    publish(runtime, Opened("a"))
-    clock.advance(timedelta(minutes=5))
-    publish(runtime, Paid("a"))
-    clock.advance(timedelta(hours=2))
-    runtime.settle(timeout=10)
-    times = [one.time.isoformat() for one in runtime.history(Account, "a")]
-    assert state(runtime)["times"] == times
-    assert times[:2] == [begun.isoformat(), (begun + timedelta(minutes=5)).isoformat()]
-    clock.advance(timedelta(days=1))
-    assert runtime.refresh(Account, "a") == 1
-    assert state(runtime)["times"] == times
-
-
-def test_an_id_that_a_handler_makes_is_another_each_time_and_the_same_at_every_replay(
-    runtime: Runtime, clock: VirtualClock
-) -> None:
-    publish(runtime, Opened("a"))
-    publish(runtime, Paid("a"))
-    clock.advance(timedelta(hours=2))
-    publish(runtime, Opened("a"))  # the next run of the id
-    ids = state(runtime)["ids"]
-    assert isinstance(ids, list)
-    all_of_them = [one for step in runtime.history(Account, "a") for one in step.state["ids"]]
-    assert len(ids) == 2
-    assert len(set(all_of_them)) == 8
-    assert all(str(UUID(one)) == one for one in ids)
-    runtime.refresh(Account, "a")
-    assert state(runtime)["ids"] == ids
-
-
-def test_two_instances_make_other_ids(runtime: Runtime) -> None:
-    publish(runtime, Opened("a"))
-    publish(runtime, Opened("b"))
-    one, other = runtime.get(Account, "a"), runtime.get(Account, "b")
-    assert one is not None
-    assert other is not None
-    assert not set(one.state["ids"]) & set(other.state["ids"])
-
-
-def test_another_attempt_makes_the_same_ids_at_its_own_time(
-    runtime: Runtime, clock: VirtualClock
-) -> None:
-    publish(runtime, Opened("a"))
-    first = clock.now()
-    publish(runtime, Failed("a"))
-    clock.advance(timedelta(minutes=2))
-    runtime.settle(timeout=10)
-    (at, made), (at_error, in_error), (later, again) = verdicts
-    assert at == at_error == first
-    assert later == first + timedelta(minutes=1)
-    assert made == again != in_error
-    last = list(runtime.history(Account, "a"))[-1]
-    assert last.time == later
-    assert last.state["ids"][-1] == made
-
-
-def test_an_after_effect_makes_the_same_id_at_each_attempt(
-    runtime: Runtime, clock: VirtualClock
-) -> None:
-    publish(runtime, Opened("a"))
-    publish(runtime, Paid("a"))
-    (parked,) = runtime.parked()
-    clock.advance(timedelta(minutes=1))
-    runtime.retry(parked.id)
-    runtime.settle(timeout=10)
-    (first, at), (second, later) = effects
-    assert first == second
-    assert later == clock.now() != at
+def test_a_context_of_a_test_makes_ids_as_well() -> None:
+    one, other = Context.of(record(), LATER), Context.of(record(), LATER)
+    made = [one.new_id(), one.new_id()]
+    assert made == [other.new_id(), other.new_id()]
+    assert made[0] != made[1] != one.at("elsewhere").new_id()
