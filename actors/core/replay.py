@@ -245,8 +245,11 @@ def replay_log(
 
     """
     for one in replays:
-        # What made a transition comes with it.
-        one.leave_out(each.position for each in reads.transitions(plan.name, one.instance))
+        try:
+            # What made a transition comes with it.
+            one.leave_out(each.position for each in reads.transitions(plan.name, one.instance))
+        except Exception as error:  # noqa: BLE001 - told of that instance
+            one.error = error
     course = _Course(plan, replays)
     for record in _log(reads, until):
         course.go_past(record)

@@ -88,7 +88,7 @@ class Admin:
             is_whole: from all that concerns it, and not only from what made its transitions
 
         """
-        until = self._engine.router_of[definition.name].done_up_to if is_whole else 0
+        until = self._engine.done_up_to(definition.name) if is_whole else 0
         reply: Reply[bool] = Reply.within(self._engine.services.replies)
         message = InstanceMessage(Refresh(until=until), reply=reply)
         self._send(definition.name, instance, message)

@@ -228,6 +228,11 @@ class Engine:
         router.send(instance, message)
         return True
 
+    def done_up_to(self, process: str) -> int:
+        """The position up to which a process manager's instances were given all that is theirs."""
+        with self.journal.lock:
+            return self.router_of[process].done_up_to
+
     def passivate(self, kind: str, name: str) -> Reply[bool]:
         """Drop an actor from memory once it has done all that it was sent.
 

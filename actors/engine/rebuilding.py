@@ -130,7 +130,7 @@ class Rebuilding:
         if not names:
             return
         plan, reads = self._plan, AheadReads(self._store, self._engine.journal)
-        until = self._engine.router_of[self._name].done_up_to
+        until = self._engine.done_up_to(self._name)
         with self._engine.dispatcher.handling():
             replays = []
             for name in names:

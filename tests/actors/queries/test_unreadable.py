@@ -1,6 +1,6 @@
 """A listing goes on where something cannot be read, and says so there."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from procession import (
     Domain,
     Event,
     InstanceView,
+    NotRefreshed,
     ProcessManager,
     Runtime,
     StoredEvent,
@@ -246,3 +247,25 @@ def test_views_of_what_can_be_read_compare_and_read_as_they_are() -> None:
     assert damaged == StoredEvent.unread(ValueError("no"), position=3)
     with pytest.raises(AttributeError, match="no attribute 'colour'"):
         _ = damaged.colour  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda runtime: runtime.refresh(Order),
+        lambda runtime: runtime.refresh(Order, since="origin"),
+        lambda runtime: runtime.rebuild(Order),
+    ],
+    ids=["refresh", "since the origin", "rebuild"],
+)
+def test_all_others_are_rebuilt_where_one_cannot_be_read(
+    folder: Path, clock: VirtualClock, call: Callable[[Runtime], object], version: int
+) -> None:
+    damage_version(folder, "transitions", transition_of("o2", version))
+    with Runtime(folder, shop, clock=clock, durability="none") as runtime:
+        with pytest.raises(NotRefreshed, match="1 of 3 instances of shop") as raised:
+            call(runtime)
+        assert list(raised.value.errors) == ["o2"]
+        assert raised.value.errors["o2"].startswith("CorruptRecord: ")
+        assert [one.version for one in runtime.find(Order) if one.id != "o2"] == [3, 3]
