@@ -353,6 +353,17 @@ class Reads:
         """What is parked, or what was until a person decided, in order of its number."""
         return self._scan("decided" if decided else "parked", b"", after, parked_from_row)
 
+    def scan_parked_through(
+        self, *, decided: bool = False
+    ) -> Iterator[tuple[int, ParkedRecord | CorruptRecord]]:
+        """As `scan_parked`, by number; in the place of a damaged one stands its error."""
+        table = "decided" if decided else "parked"
+        for key, raw in self._scan_rows(table, b"", LAST + b"\0"):
+            try:
+                yield numbered(key), parked_from_row(unframe(raw, table, key), numbered(key))
+            except CorruptRecord as error:
+                yield numbered(key), error
+
     def last_parked(self, process: str, instance: str) -> int:
         """The highest position that is parked at an instance, or was skipped, or 0."""
         if not self._may_be_parked():
@@ -441,6 +452,14 @@ class Reads:
         key = timer_key(timer)
         raw = self._get("timers", key)
         return None if raw is None else timer_from_row(unframe(raw, "timers", key), key)
+
+    def scan_timers_through(self, until: int) -> Iterator[tuple[int, TimerRecord | CorruptRecord]]:
+        """As `scan_timers`, by time; in the place of a damaged one stands its error."""
+        for key, raw in self._scan_rows("timers", b"", number_asked_for(until) + LAST * 3):
+            try:
+                yield numbered(key[:8]), timer_from_row(unframe(raw, "timers", key), key)
+            except CorruptRecord as error:
+                yield numbered(key[:8]), error
 
     def held_back(self, timer: TimerRecord) -> CommandRecord | None:
         """The command that a timer holds back; None once it has left."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..model.aggregate_definition import AggregateDefinition
     from ..model.process_definition import ProcessDefinition
     from ..model.registry import Registry
-    from ..store import EventRecord, Store, TransitionRecord
+    from ..store import EventRecord, Store, TimerRecord, TransitionRecord
 
 __all__ = ["UNREADABLE", "Reader", "failed_starts"]
 
@@ -203,7 +203,10 @@ class Reader:
 
     def parked(self, *, decided: bool) -> Iterator[Parked]:
         """What is parked, or was until an operator decided."""
-        for record in self._store.scan_parked(decided=decided):
+        for number, record in self._store.scan_parked_through(decided=decided):
+            if isinstance(record, CorruptRecord):
+                yield Parked.unread(record, id=number)
+                continue
             action, time, by = record.decision or (None, None, None)
             yield Parked(
                 id=record.number,
@@ -225,18 +228,30 @@ class Reader:
         process = None if cls is None else self._registry.process(cls).name
         instance = None if name is None else id_of(name, "of the instance")
         until = NEVER if before is None else to_micros(before)
-        for _, timer in self._store.scan_timers(until):
+        for due, timer in self._store.scan_timers_through(until):
+            if isinstance(timer, CorruptRecord):
+                # Whose it is is not known, so it may be this one's.
+                yield Timeout.unread(timer, due=from_micros(due))
+                continue
             if process not in {None, timer.process} or instance not in {None, timer.instance}:
                 continue
-            held = timer.command
-            yield Timeout(
-                process=timer.process,
-                instance=timer.instance,
-                name=timer.name,
-                kind=timer.kind,
-                due=from_micros(timer.due),
-                command=None if held is None else self._registry.load_command(held.type, held.data),
-            )
+            yield self._timeout(timer)
+
+    def _timeout(self, timer: TimerRecord) -> Timeout:
+        held = timer.command
+        known: dict[str, Any] = {
+            "process": timer.process,
+            "instance": timer.instance,
+            "name": timer.name,
+            "kind": timer.kind,
+            "due": from_micros(timer.due),
+        }
+        try:
+            if held is not None:
+                known["command"] = self._registry.load_command(held.type, held.data)
+        except UNREADABLE as error:
+            return Timeout.unread(error, **known)
+        return Timeout(**known)
 
     def _transitions(self, definition: ProcessDefinition, name: str) -> Iterator[Transition]:
         for version, record in self._store.scan_transitions_through(definition.name, name):

@@ -183,8 +183,8 @@ class StoredEvent(Listed):
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Parked:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Parked(Listed):
     """What could not be handled, and waits for a person, or was decided by one.
 
     Attributes:
@@ -192,7 +192,8 @@ class Parked:
         process: the process manager's name; empty for a command from outside
         instance: whose step it would have been; empty if the event could not be correlated
         cause: the id of the event or command, or ``timeout:<name>``
-        error: the exception's type and text
+        error: the exception's type and text; or why this record cannot be read, and then nothing is
+            known but its id
         attempts: how often it was tried
         time: when it was parked
         decision: ``"retry"`` or ``"skip"``, once an operator decided
@@ -213,8 +214,8 @@ class Parked:
     decided_by: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Timeout:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Timeout(Listed):
     """Something that is due later: a timeout, another attempt, or a command that is held back.
 
     Attributes:
@@ -224,6 +225,8 @@ class Timeout:
         kind: ``"timeout"``, ``"retry"`` or ``"command"``
         due: when
         command: the command that is held back
+        error: why it cannot be read, if so; when it is due is known, and the rest as far as it
+            could be read
 
     """
 
@@ -233,3 +236,4 @@ class Timeout:
     kind: str
     due: datetime
     command: Command | None = None
+    error: str | None = None

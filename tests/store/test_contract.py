@@ -1534,6 +1534,8 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "scan_log_through": lambda store: list(store.scan_log_through()),
     "scan_stream_through": lambda store: list(store.scan_stream_through("s")),
     "scan_transitions_through": lambda store: list(store.scan_transitions_through(ORDERS, "o1")),
+    "scan_parked_through": lambda store: list(store.scan_parked_through()),
+    "scan_timers_through": lambda store: list(store.scan_timers_through(1)),
     "scan_blocked": lambda store: list(store.scan_blocked(ORDERS)),
     "scan_set_aside": lambda store: list(store.scan_set_aside(ORDERS, "o1")),
 }

@@ -20,6 +20,7 @@ from procession import (
     StoredEvent,
     UnreadableRecord,
     handle,
+    timeout,
 )
 from procession.store import StoreFinding
 from procession.store.layout.frames import number
@@ -269,3 +270,44 @@ def test_all_others_are_rebuilt_where_one_cannot_be_read(
         assert list(raised.value.errors) == ["o2"]
         assert raised.value.errors["o2"].startswith("CorruptRecord: ")
         assert [one.version for one in runtime.find(Order) if one.id != "o2"] == [3, 3]
+
+
+def test_what_is_parked_and_what_is_due_are_listed_past_what_is_damaged(
+    folder: Path, clock: VirtualClock
+) -> None:
+    class Other(ProcessManager, correlate="order_id", name="shop.Order"):
+        @handle(Placed, start=True)
+        def on_placed(self, event: Placed) -> None:
+            if event.order_id.startswith("bad"):
+                raise ValueError("no")
+            self.set_timeout("late", timedelta(days=1))
+
+        @timeout("late")
+        def late(self) -> None:
+            pass
+
+    domain = Domain("shop")
+    domain.register(Other, Parcel)
+    with Runtime(folder, domain, clock=clock, durability="none") as runtime:
+        runtime.publish_many(
+            [Placed(name) for name in ("bad1", "bad2", "o8", "o9")], stream="feed-1"
+        )
+        runtime.settle(timeout=10)
+        due = [one.due for one in runtime.timeouts()]
+    damage(folder, "parked", number(1))
+    with (
+        lmdb.open(str(folder), max_dbs=32) as env,
+        env.begin() as txn,
+        txn.cursor(env.open_db(b"timers", txn)) as cursor,
+    ):
+        key = bytes(next(cursor.iternext(keys=True, values=False)))
+    damage(folder, "timers", key)
+    with Runtime(folder, domain, clock=clock, read_only=True) as runtime:
+        first, second = runtime.parked()
+        assert (first.id, second.id, second.instance) == (1, 2, "bad2")
+        assert "CorruptRecord" in first.error
+        with pytest.raises(UnreadableRecord, match="has no instance"):
+            _ = first.instance
+        late = list(runtime.timeouts(Other))
+        assert [one.due for one in late] == due
+        assert [one.error is None for one in late] == [False, True]
