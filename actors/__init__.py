@@ -16,6 +16,7 @@ from .authoring.process_manager import ProcessManager
 from .authoring.retry import PARK, SKIP, Retry
 from .authoring.state import Indexed
 from .clock import Alarm, Clock, SystemClock
+from .engine.rebuilding import RebuildProgress
 from .errors import (
     AlreadyStarted,
     DefinitionError,
@@ -23,9 +24,12 @@ from .errors import (
     IdReused,
     InfiniteLoopError,
     InvalidMessage,
+    NotRefreshed,
+    QueryInHandler,
     Rejected,
     TimedOut,
     UnknownMessage,
+    UnreadableRecord,
     WaitingInHandler,
 )
 from .messages.types import Command, Event, UnknownCommand, UnknownEvent
@@ -77,10 +81,13 @@ __all__ = [
     "InvalidMessage",
     "InvalidName",
     "LockedStore",
+    "NotRefreshed",
     "Parked",
     "ProcessManager",
     "ProcessionError",
+    "QueryInHandler",
     "ReadOnlyStore",
+    "RebuildProgress",
     "Rejected",
     "Retry",
     "Runtime",
@@ -97,6 +104,7 @@ __all__ = [
     "UnknownEvent",
     "UnknownFormat",
     "UnknownMessage",
+    "UnreadableRecord",
     "WaitingInHandler",
     "__version__",
     "after",

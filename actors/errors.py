@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pykka
 
 from .store import ProcessionError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "AlreadyStarted",
@@ -13,9 +18,12 @@ __all__ = [
     "IdReused",
     "InfiniteLoopError",
     "InvalidMessage",
+    "NotRefreshed",
+    "QueryInHandler",
     "Rejected",
     "TimedOut",
     "UnknownMessage",
+    "UnreadableRecord",
     "WaitingInHandler",
     "shown",
 ]
@@ -65,6 +73,10 @@ class UnknownMessage(ProcessionError, LookupError):
     """Nothing registered takes this command, or knows this event or class."""
 
 
+class UnreadableRecord(ProcessionError, ValueError):
+    """What a listing went past cannot be read: it is damaged, or fits no class here."""
+
+
 class TimedOut(ProcessionError, pykka.Timeout, TimeoutError):
     """The time given to `ask` or `settle` ran out. What was accepted goes on all the same."""
 
@@ -83,6 +95,42 @@ class EarlyEvent(ProcessionError):
 
 class InfiniteLoopError(ProcessionError):
     """A chain of events and commands comes back to itself, or is longer than allowed."""
+
+
+class NotRefreshed(ProcessionError):
+    """Some instances could not be rebuilt and are as before; all others were rebuilt.
+
+    Attributes:
+        process: the process manager's name
+        rebuilt: how many were rebuilt
+        not_rebuilt: how many were not
+        errors: why, by instance, of the first thousand of them
+
+    """
+
+    def __init__(
+        self, process: str, rebuilt: int, not_rebuilt: int, errors: Mapping[str, str]
+    ) -> None:
+        self.process, self.rebuilt, self.not_rebuilt = process, rebuilt, not_rebuilt
+        self.errors = errors
+        first, error = next(iter(errors.items()))
+        super().__init__(
+            f"{not_rebuilt} of {rebuilt + not_rebuilt} instances of {process} could not be "
+            f"rebuilt and are as before, such as {first!r}: {error}. Mend the class or the store, "
+            f"and call it again; `errors` has them by id"
+        )
+
+
+class QueryInHandler(ProcessionError, RuntimeError):
+    """A handler looked something up, which would be another thing when the handler runs again."""
+
+    def __init__(self, call: str) -> None:
+        super().__init__(
+            f"{call}() was called from a handler. What it answers depends on what else has been "
+            f"done by then, so the step would differ with the order of things, and when state is "
+            f"rebuilt. Have the event carry what is needed, or correlate by a learnt key, so that "
+            f"each instance concerned handles the event itself; an @after method may look things up"
+        )
 
 
 class WaitingInHandler(ProcessionError, RuntimeError):

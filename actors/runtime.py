@@ -19,12 +19,14 @@ from .clock import Clock, SystemClock, stopwatch
 from .core.carry_out import CommandDelivered
 from .engine.admin import Admin
 from .engine.aggregate_actor import CommandMessage
+from .engine.dispatcher import Dispatcher
 from .engine.effect_feed import processes_with_effects
 from .engine.engine import Engine, Options
 from .engine.ingress import Ingress, Receipt, Receipts
 from .engine.pending_replies import Reply
+from .engine.rebuilding import Rebuilding
 from .engine.refs import AggregateRef, InstanceRef, RouterRef
-from .errors import TimedOut, WaitingInHandler, shown
+from .errors import QueryInHandler, TimedOut, WaitingInHandler, shown
 from .messages.identifiers import id_of, looked_for
 from .model.registry import Registry
 from .model.stored_names import check_stored_names, retired_names
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from .authoring.process_manager import ProcessManager
     from .engine.aggregate_actor import AggregateActor
     from .engine.instance_actor import InstanceActor
+    from .engine.rebuilding import RebuildProgress
     from .engine.router import Router
     from .messages.types import Command, Event
     from .model.domain import Domain
@@ -323,21 +326,28 @@ class Runtime:
         stream: str,
         event_id: str | None = None,
         headers: Mapping[str, Any] | None = None,
+        as_import: bool = False,
     ) -> int:
         """Store an event from outside.
 
         Args:
             event: what happened
-            stream: where it belongs, as ``category-id``
+            stream: where it belongs, as ``category-id``; not the stream of an aggregate that is
+                registered here, which alone writes to it
             event_id: given again, the event is stored once
             headers: plain values for its handlers
+            as_import: the event is of the past of an aggregate that is registered here, and was
+                brought from elsewhere: it goes into the aggregate's own stream, and the aggregate
+                reads it before it decides again
 
         Returns:
             its position in the log, once it is on disk
 
         Raises:
             IdReused: the store gave that id to another event
-            InvalidMessage: a field does not fit its annotation
+            InvalidMessage: a field does not fit its annotation; or the stream is that of an
+                aggregate that is registered here; or, with `as_import`, it is not, or the event
+                names another one
             InvalidName: the stream or id is empty or too long
             UnknownMessage: no domain knows the event
             StoreError: the disk refused; nothing was kept
@@ -345,7 +355,7 @@ class Runtime:
 
         """
         engine = self._engine("publish")
-        work = self._ingress.publication(event, stream, event_id, headers)
+        work = self._ingress.publication(event, stream, event_id, headers, as_import=as_import)
         self._write(engine, [work])
         return work.position
 
@@ -356,6 +366,7 @@ class Runtime:
         stream: str | Callable[[E], str],
         event_id: Callable[[E], str | None] | None = None,
         headers: Mapping[str, Any] | Callable[[E], Mapping[str, Any] | None] | None = None,
+        as_import: bool = False,
     ) -> list[int]:
         """As `publish`, for many events, in order; they share their way to disk.
 
@@ -366,6 +377,7 @@ class Runtime:
             stream: where they belong: one stream, or a function of the event
             event_id: a function of the event
             headers: the same for all, or a function of the event
+            as_import: as for `publish`, for all
 
         Returns:
             their positions in the same order, once all are on disk
@@ -387,6 +399,7 @@ class Runtime:
                     stream(event) if callable(stream) else stream,
                     event_id(event) if event_id is not None else None,
                     headers(event) if callable(headers) else headers,
+                    as_import=as_import,
                 )
             )
             if len(works) == TOGETHER:
@@ -441,7 +454,7 @@ class Runtime:
             UnknownMessage: the class is in no domain of this runtime
 
         """
-        self._refuse_closed()
+        self._refuse_query("get")
         return self._reader.get(cls, id)
 
     @overload
@@ -497,7 +510,7 @@ class Runtime:
 
     def history(self, cls: type[ProcessManager], id: object) -> Iterator[Transition]:  # noqa: A002
         """The transitions of one instance, oldest first, read as they are asked for."""
-        self._refuse_closed()
+        self._refuse_query("history")
         return self._reader.history(cls, id)
 
     def find(
@@ -526,7 +539,7 @@ class Runtime:
             UnknownMessage: the class is in no domain of this runtime
 
         """
-        self._refuse_closed()
+        self._refuse_query("find")
         return self._reader.find(cls, fields, complete=complete, suspended=suspended)
 
     def trace(self, event_id: str) -> TraceNode:
@@ -542,7 +555,7 @@ class Runtime:
             UnknownMessage: nothing has that id
 
         """
-        self._refuse_closed()
+        self._refuse_query("trace")
         return Tracer(self._store, self._registry).trace(looked_for(event_id))
 
     def why(self, event_id: str) -> list[Explanation]:
@@ -559,7 +572,7 @@ class Runtime:
             UnknownMessage: there is no such event
 
         """
-        self._refuse_closed()
+        self._refuse_query("why")
         return self._explainer().why(looked_for(event_id))
 
     def stuck(self, cls: type[ProcessManager], since: timedelta) -> Iterator[StuckInstance]:
@@ -573,7 +586,7 @@ class Runtime:
             UnknownMessage: the class is in no domain of this runtime
 
         """
-        self._refuse_closed()
+        self._refuse_query("stuck")
         if not issubclass(type(since), timedelta):
             raise TypeError(f"since={shown(since)} is no timedelta")
         return self._explainer().stuck(self._registry.process(cls), since)
@@ -589,7 +602,7 @@ class Runtime:
             after: only events behind this position
 
         """
-        self._refuse_closed()
+        self._refuse_query("events")
         return self._reader.events(stream_or_category, after)
 
     def timeouts(
@@ -607,7 +620,7 @@ class Runtime:
             before: only what is due at or before this moment, which has a zone
 
         """
-        self._refuse_closed()
+        self._refuse_query("timeouts")
         if before is not None and not issubclass(type(before), datetime):
             raise TypeError(f"before={shown(before)} is no datetime")
         if before is not None and before.utcoffset() is None:
@@ -621,7 +634,7 @@ class Runtime:
             decided: what `retry` and `skip` have dealt with instead, with the decision
 
         """
-        self._refuse_closed()
+        self._refuse_query("parked")
         return self._reader.parked(decided=decided)
 
     # Deciding
@@ -693,27 +706,71 @@ class Runtime:
         """
         return self._adjust("cancel_timeout", cls, id, name, 0, by)
 
-    def refresh(self, cls: type[ProcessManager], id: object = None) -> int:  # noqa: A002
+    def refresh(
+        self,
+        cls: type[ProcessManager],
+        id: object = None,  # noqa: A002
+        *,
+        since: Literal["origin"] | None = None,
+    ) -> int:
         """Rebuild state from the events that made it, letting nothing out.
 
         The handlers run again with `context.refreshing`; what they issue and set is dropped. The
-        new state is recorded as a transition.
+        new state is recorded as a transition. Whether an instance has ended, and what is due
+        later, stay as they are.
 
         Args:
             cls: the process manager
             id: of one instance; all when it is not given
+            since: with ``"origin"``, the whole log is gone through, and an instance also takes
+                what concerned it and made no transition, as a handler that was added later would
+                have. What is parked or waits is left out, and so is what an operator skipped
 
         Returns:
             how many instances were rebuilt
 
         Raises:
-            Exception: what a handler raised; that instance is as before
+            NotRefreshed: without an id: some could not be, and all others were
+            Exception: with an id: what a handler raised; that instance is as before
 
         """
-        operations = self._operations("refresh")
+        engine = self._engine("refresh")
         definition = self._registry.process(cls)
-        name = None if id is None else id_of(id, f"for {cls.__name__}")
-        return operations.refresh(definition, name)
+        if since not in {None, "origin"}:
+            raise ValueError(f'since={shown(since)}; give "origin", or nothing')
+        is_whole = since is not None
+        if id is not None:
+            name = id_of(id, f"for {cls.__name__}")
+            return int(Admin(engine, self._store).refresh(definition, name, is_whole=is_whole))
+        rebuilding = Rebuilding(engine, self._store, definition)
+        return (rebuilding.rebuild(again=True) if is_whole else rebuilding.refresh()).rebuilt
+
+    def rebuild(
+        self,
+        cls: type[ProcessManager],
+        *,
+        on_progress: Callable[[RebuildProgress], object] | None = None,
+    ) -> RebuildProgress:
+        """Rebuild all instances of a class from the whole log, and go on with it when called again.
+
+        As `refresh` with ``since="origin"``, for many instances in one passage through the log.
+        Those whose newest transition is a rebuild by this very code are passed over, so that what
+        was interrupted, by an exception in `on_progress` or by a crash, goes on where it stopped.
+
+        Args:
+            cls: the process manager
+            on_progress: is called with the progress after each instance
+
+        Returns:
+            how many were rebuilt, and how many were passed over
+
+        Raises:
+            NotRefreshed: some could not be rebuilt, and are as before; all others were
+
+        """
+        engine = self._engine("rebuild")
+        definition = self._registry.process(cls)
+        return Rebuilding(engine, self._store, definition, on_progress).rebuild(again=False)
 
     def _adjust(
         self,
@@ -836,6 +893,11 @@ class Runtime:
                 f"{call}() was called from an @after method. It waits until all effects are done, "
                 f"this one included; call it from a thread of your own"
             )
+
+    def _refuse_query(self, call: str) -> None:
+        self._refuse_closed()
+        if Dispatcher.is_any_worker():
+            raise QueryInHandler(call)
 
     def _refuse_closed(self) -> None:
         # Before anything waits for a lock or a thread, which a forked child does not have.

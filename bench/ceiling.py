@@ -175,6 +175,9 @@ class BareLoop:
             None,
             1,
             self._position,
+            0,
+            1,
+            1,
         ]
         key = f"ecommerce.OrderFulfillment\0{order}\0".encode() + number(version)
         txn.put(key, self._frame(key, row), db=self._db["transitions"])

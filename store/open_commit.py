@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from .names import KnownNames
     from .records import (
         Append,
+        CodeRecord,
         CommandRecord,
         CommandResult,
         EventRecord,
@@ -111,6 +112,8 @@ class OpenCommit(Reads):
         self._known_events = names.events
         self._known_commands = names.commands
         self._known_processes = names.processes
+        # Codes that are not durable yet, by number.
+        self.fresh_codes: dict[int, CodeRecord] = {}
         # The newest versions of streams and instances that were asked for or written of late, by
         # what their keys begin with. Nothing else writes, so they stay true.
         self._heads: dict[bytes, int] = {}
@@ -147,6 +150,7 @@ class OpenCommit(Reads):
     def begin_next(self) -> None:
         """The commit is durable, and the next one is open."""
         self._names.keep()
+        self.fresh_codes.clear()
         self._empty()
         over = len(self._heads) - HEADS_KEPT
         if over > 0:
@@ -187,6 +191,9 @@ class OpenCommit(Reads):
         for kind, name in self._names.fresh:
             self._put("names", name_key(kind, name), name)
         self._forget_what_never_was()
+        for place, code in self.fresh_codes.items():
+            # With the first commit, since a transition has the number from now on.
+            self._put("codes", number(place), (code.process, code.python, code.fingerprint))
         puts: dict[str, dict[bytes, bytes]] = {}
         deletes: dict[str, list[bytes]] = {}
         for table, changes in self._changes.items():

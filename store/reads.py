@@ -8,14 +8,16 @@ who wants a bounded batch at once; `limit` is the most rows.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from .errors import StoreError
+from .errors import CorruptRecord, StoreError
 from .identifiers import place_of_event
 from .layout.frames import NUMBER, corrupt, no_number, number, unframe
 from .layout.keys import LAST, digest, numbered
 from .layout.schema import (
     BLOCKED,
+    code_from_row,
     command_from_row,
     event_from_row,
     instance_key,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from .records import (
+        CodeRecord,
         CommandRecord,
         EventRecord,
         NameKind,
@@ -147,6 +150,27 @@ class Reads:
         """As `scan_log`, at most so many at once: what a reader of the log's end has room for."""
         return self._batch("log", b"", after, limit, event_from_row)
 
+    def scan_log_through(self, after: int = 0) -> Iterator[tuple[int, EventRecord | CorruptRecord]]:
+        """As `scan_log`, by position; in the place of a damaged event stands its error."""
+        pages = _in_pages(
+            lambda last, limit: self._page("log", b"", last, limit),
+            after,
+            lambda row: numbered(row[0]),
+        )
+        for key, raw in pages:
+            position = numbered(key)
+            try:
+                yield position, event_from_row(unframe(raw, "log", key), position)
+            except CorruptRecord as error:
+                yield position, error
+
+    def scan_stream_through(self, stream: str) -> Iterator[tuple[int, EventRecord | CorruptRecord]]:
+        """As `scan_stream`, by version; in the place of a damaged event stands its error."""
+        return _through(
+            lambda last, limit: self.read_stream(stream, last, limit),
+            lambda version: self._get("ids", stream_key(stream) + number(version)) is not None,
+        )
+
     def scan_stream(self, stream: str, after: int = 0) -> Iterator[EventRecord]:
         """Events of one stream in order of version; `after` is a version."""
         return _in_pages(
@@ -215,6 +239,16 @@ class Reads:
             lambda transition: transition.version,
         )
 
+    def scan_transitions_through(
+        self, process: str, instance: str
+    ) -> Iterator[tuple[int, TransitionRecord | CorruptRecord]]:
+        """As `scan_transitions`, by version; in the place of a damaged one stands its error."""
+        prefix = transitions_key(process, instance)
+        return _through(
+            lambda last, limit: self.read_transitions(process, instance, last, limit),
+            lambda version: self._get("ids", prefix + number(version)) is not None,
+        )
+
     def read_transitions(
         self, process: str, instance: str, after: int, limit: int
     ) -> list[TransitionRecord]:
@@ -276,6 +310,17 @@ class Reads:
                 )
             yield instance, last
 
+    def scan_started(self, process: str) -> Iterator[tuple[int, str | CorruptRecord]]:
+        """The instances of a process manager by the numbers of their first transitions.
+
+        In the place of one whose id is damaged stands the error.
+        """
+        for key, raw in self._scan_rows("started", started_key(process), last_of_process(process)):
+            try:
+                yield numbered(key), str(unframe(raw, "started", key))
+            except CorruptRecord as error:
+                yield numbered(key), error
+
     # Commands
 
     def scan_queue(self, after: int = 0) -> Iterator[CommandRecord]:
@@ -323,6 +368,17 @@ class Reads:
         """What is parked, or what was until a person decided, in order of its number."""
         return self._scan("decided" if decided else "parked", b"", after, parked_from_row)
 
+    def scan_parked_through(
+        self, *, decided: bool = False
+    ) -> Iterator[tuple[int, ParkedRecord | CorruptRecord]]:
+        """As `scan_parked`, by number; in the place of a damaged one stands its error."""
+        table = "decided" if decided else "parked"
+        for key, raw in self._scan_rows(table, b"", LAST + b"\0"):
+            try:
+                yield numbered(key), parked_from_row(unframe(raw, table, key), numbered(key))
+            except CorruptRecord as error:
+                yield numbered(key), error
+
     def last_parked(self, process: str, instance: str) -> int:
         """The highest position that is parked at an instance, or was skipped, or 0."""
         if not self._may_be_parked():
@@ -340,6 +396,13 @@ class Reads:
     def any_blocked(self, process: str) -> bool:
         """Whether an instance of that process manager takes nothing, since something failed."""
         return self._may_wait() and any(not numbered(key) for key in self._heads_waiting(process))
+
+    def scan_blocked(self, process: str) -> Iterator[str]:
+        """The instances of a process manager that take nothing, since something failed, by id."""
+        if self._may_wait():
+            for key in self._heads_waiting(process):
+                if not numbered(key):
+                    yield key[:-8].decode().split("\0")[1]
 
     def last_waiting(self, process: str, instance: str) -> int:
         """The highest position that waits until the instance may take it, or 0."""
@@ -405,6 +468,14 @@ class Reads:
         raw = self._get("timers", key)
         return None if raw is None else timer_from_row(unframe(raw, "timers", key), key)
 
+    def scan_timers_through(self, until: int) -> Iterator[tuple[int, TimerRecord | CorruptRecord]]:
+        """As `scan_timers`, by time; in the place of a damaged one stands its error."""
+        for key, raw in self._scan_rows("timers", b"", number_asked_for(until) + LAST * 3):
+            try:
+                yield numbered(key[:8]), timer_from_row(unframe(raw, "timers", key), key)
+            except CorruptRecord as error:
+                yield numbered(key[:8]), error
+
     def held_back(self, timer: TimerRecord) -> CommandRecord | None:
         """The command that a timer holds back; None once it has left."""
         found = self.timer_of(timer)
@@ -456,6 +527,26 @@ class Reads:
         """The names that were ever stored, by kind: types of events and commands, and processes."""
         for key, raw in self._scan_rows("names", b"", b"\xff"):
             yield kind_of_name(key), unframe(raw, "names", key)
+
+    def code_at(self, code_number: int) -> CodeRecord | None:
+        """The code of a process manager with that number."""
+        return self._one("codes", code_number, code_from_row)
+
+    def scan_codes(self) -> Iterator[CodeRecord]:
+        """The codes that decided transitions; without those that cannot be read."""
+        for key, raw in self._scan_rows("codes", b"", b"\xff" * 9):
+            # Another number is given to that code.
+            with suppress(CorruptRecord):
+                yield code_from_row(unframe(raw, "codes", key), numbered(key))
+
+    def scan_set_aside(self, process: str, instance: str) -> Iterator[int]:
+        """Positions of events that wait for an instance, are parked at it, or were skipped."""
+        prefix = instance_key(process, instance)
+        for table in ("waiting", "parked_at"):
+            yield from self._scan(table, prefix, 0, lambda _, position: position)
+        block = self.block_of(process, instance)
+        if block is not None and block.position:
+            yield block.position
 
     # What the calls share
 
@@ -549,3 +640,37 @@ def _in_pages(read: Callable[[K, int], list[T]], after: K, key_of: Callable[[T],
         if len(page) < limit:
             return
         after, limit = key_of(page[-1]), PAGE
+
+
+class _Versioned(Protocol):
+    version: int
+
+
+V = TypeVar("V", bound=_Versioned)
+
+
+def _through(
+    read: Callable[[int, int], list[V]], is_there: Callable[[int], bool]
+) -> Iterator[tuple[int, V | CorruptRecord]]:
+    """All versions that a call reads in pages, and the errors of those that are damaged."""
+    last, limit = 0, FIRST_PAGE
+    while True:
+        try:
+            page = read(last, limit)
+        except CorruptRecord:
+            # One of them; the others are read one by one.
+            for version in range(last + 1, last + limit + 1):
+                if not is_there(version):
+                    return
+                try:
+                    for one in read(version - 1, 1):
+                        yield version, one
+                except CorruptRecord as error:
+                    yield version, error
+            last, limit = last + limit, PAGE
+            continue
+        for one in page:
+            yield one.version, one
+        if len(page) < limit:
+            return
+        last, limit = page[-1].version, PAGE

@@ -20,6 +20,7 @@ __all__ = [
     "FROM_OUTSIDE",
     "Append",
     "Block",
+    "CodeRecord",
     "CommandRecord",
     "CommandResult",
     "Committed",
@@ -125,10 +126,24 @@ class TransitionRecord(Struct, gc=False):
     """The version whose state is stored whole, if this one is stored as a change; 0 if not."""
     run: int = 1
     """The version at which the instance started, or started anew, for the last time."""
+    code: int = 0
+    """The number of the code that decided it; 0 if that is not known."""
     change: bytes | None = None
     """What leads from the state before to this one, if that is what is stored of it."""
     weight: int = 0
     """Bytes of all changes since the whole state, with this one."""
+
+
+class CodeRecord(Struct, gc=False):
+    """One version of the code of a process manager, as it decides what its instances do.
+
+    `fingerprint` tells it from other versions, where `python`, which compiled it, is the same.
+    """
+
+    process: str
+    python: str
+    fingerprint: bytes
+    number: int = 0
 
 
 class TimerRecord(Struct, gc=False):

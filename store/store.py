@@ -17,7 +17,7 @@ from .layout.schema import COMMITS, LOOKALIKE, kind_of_name
 from .names import KnownNames
 from .open_commit import Counters, OpenCommit
 from .reads import HIGHEST, Reads
-from .records import FROM_OUTSIDE
+from .records import FROM_OUTSIDE, CodeRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -176,6 +176,19 @@ class Store(Reads):
                 "it is not known whether the last commit is there, since its number could not be "
                 "read; open the store again"
             )
+
+    def number_of_code(self, process: str, python: str, fingerprint: bytes) -> int:
+        """The number of a code of a process manager; a new one is written with the next commit.
+
+        Called before anything is handed over that has the number.
+        """
+        fresh = self.ahead.fresh_codes
+        for code in (*self.scan_codes(), *fresh.values()):
+            if (code.process, code.python, code.fingerprint) == (process, python, fingerprint):
+                return code.number
+        new = max(self._newest("codes"), *fresh, 0) + 1
+        fresh[new] = CodeRecord(process, python, fingerprint, new)
+        return new
 
     def snapshot(self) -> AbstractContextManager[EngineSnapshot]:
         """All tables as they are now, for as long as the block lasts; commits go on."""

@@ -72,16 +72,17 @@ class Cause(Struct, gc=False):
             causation_id=command.causation_id,
         )
 
-    def context(self, attempt: int, *, refreshing: bool = False) -> Context:
+    def context(self, attempt: int, now: int, *, refreshing: bool = False) -> Context:
         """What the handler may know of it."""
         if self.event is not None:
-            return Context.of(self.event, attempt, refreshing=refreshing)
+            return Context.of(self.event, now, attempt, refreshing=refreshing)
         return Context(
             event_id=self.id,
             type=self.type,
             stream="",
             position=0,
             time=from_micros(self.time),
+            now=from_micros(now),
             correlation_id=self.correlation_id,
             causation_id=self.causation_id,
             attempt=attempt,

@@ -84,6 +84,12 @@ class UnitOfWork(Struct, gc=False):
     timers: dict[str, int | None] | None = None
     closed: str = ""
 
+    def context_of(self, cause: Cause, *, refreshing: bool = False) -> Context:
+        """What the handler of the step in hand may know of its cause."""
+        made = cause.context(self.attempt, self.now, refreshing=refreshing)
+        # An event that is decided anew may have made no transition of that version.
+        return made.at(self.name, self.id, self.version + 1, cause.position)
+
     def refuse_late(self, call: str) -> None:
         """The step is over, or is one that makes no transition, so nothing could leave with it."""
         if self.closed:
@@ -188,7 +194,7 @@ class ProcessManager:
         if unit.context is None:
             if unit.cause is None:
                 raise RuntimeError("self.context is there only while an event is being handled")
-            unit.context = unit.cause.context(unit.attempt)
+            unit.context = unit.context_of(unit.cause)
         return unit.context
 
     @property

@@ -398,7 +398,7 @@ def _run(
     unit = process._unit  # noqa: SLF001 - a friend: it gives the object its event
     unit.now, unit.cause, unit.attempt = stimulus.now, cause, decision.attempt
     if stimulus.refreshing:
-        unit.context = cause.context(1, refreshing=True)
+        unit.context = unit.context_of(cause, refreshing=True)
     try:  # noqa: SIM105 - `suppress` costs as much as a small handler
         handler.function(process, *arguments)
     except SkippedWhileRefreshing:
@@ -510,6 +510,7 @@ def _transition(
         position,
         state.base,
         state.run,
+        plan.code,
         change,
     )
     return Step(None, name, instance, transition, queued, extras=extras)

@@ -70,7 +70,7 @@ def fail(plan: ProcessPlan, decision: Decision, stimulus: Stimulus, error: BaseE
         return EMPTY
     if isinstance(error, AlreadyStarted) or (isinstance(error, EarlyEvent) and process is None):
         return _park(plan, decision, stimulus, error, cause, blocks=False)
-    verdict = _verdict(plan, decision, error, cause)
+    verdict = _verdict(plan, decision, error)
     if verdict is SKIP:
         return _pass_over(plan, decision, stimulus, cause)
     if isinstance(verdict, Retry):
@@ -110,7 +110,7 @@ def cause_unread(stimulus: Stimulus, block: Block | None, reads: Reads) -> Cause
     return None if refusal is None else Cause.of_refusal(refusal)
 
 
-def _verdict(plan: ProcessPlan, decision: Decision, error: BaseException, cause: Cause) -> object:
+def _verdict(plan: ProcessPlan, decision: Decision, error: BaseException) -> object:
     process = decision.process
     if not isinstance(error, Exception):
         return PARK
@@ -120,7 +120,7 @@ def _verdict(plan: ProcessPlan, decision: Decision, error: BaseException, cause:
         return PARK
     if process is not None:
         try:
-            verdict = process.on_error(error, cause.context(decision.attempt))
+            verdict = process.on_error(error, process.context)
         except Exception:
             # It was to say what becomes of the first error; that one is parked all the same.
             logger.exception("%s.on_error failed", plan.name)

@@ -9,14 +9,14 @@ from msgspec.structs import replace
 from ..store import Step, StepExtras, TimerRecord, TransitionRecord
 from .decide import changed_keys
 from .decision import EMPTY, Decision
-from .replay import replayed_fields
+from .replay import Replay, replay_log, replayed_fields
 from .stimuli import Adjust, Refresh
 
 if TYPE_CHECKING:
     from ..model.plans import ProcessPlan
     from .ports import Reads
     from .process_state import ProcessState
-    from .stimuli import Operation
+    from .stimuli import Operation, Rebuilt
 
 __all__ = ["operate"]
 
@@ -43,22 +43,47 @@ def operate(plan: ProcessPlan, state: ProcessState, operation: Operation, reads:
 
 
 def _refresh(plan: ProcessPlan, state: ProcessState, operation: Refresh, reads: Reads) -> Decision:
-    """The state is rebuilt; what is due later stays as it is."""
+    """The state is rebuilt; what is due later, and whether it has ended, stay as they are."""
+    definition, begun = plan.definition, state
+    if operation.until:
+        rebuilt = operation.rebuilt
+        if rebuilt is None or rebuilt.version != state.version:
+            rebuilt = _from_origin(plan, state, operation.until, reads)
+        begun = rebuilt.state or state
+        state = replace(state, seen=max(state.seen, rebuilt.seen))
     if not state.version:
-        return Decision(state, EMPTY, "nothing")
-    definition = plan.definition
-    fields, values = definition.state.exchange(replayed_fields(plan, state, reads))
+        if not begun.version or state.block is not None:
+            return Decision(state, EMPTY, "nothing")
+        # It begins with what came before its class listened to it.
+        state = replace(state, is_complete=begun.is_complete, correlation_id=begun.correlation_id)
+    made = (
+        begun.restore(definition).__dict__
+        if operation.until
+        else (replayed_fields(plan, state, reads))
+    )
+    fields, values = definition.state.exchange(made)
     indexed, extras = state.indexed, None
     if definition.state.indexed:
         indexed = definition.state.keys_of(values)
         changed = changed_keys(state.indexed, indexed)
         extras = StepExtras(index=changed) if changed else None
-    rebuilt = replace(
+    renewed = replace(
         state, fields=fields, fields_version=definition.state_version, indexed=indexed
     )
     return _recorded(
-        plan, rebuilt, operation.now, ("refresh", "refresh", None), extras, "refreshed"
+        plan, renewed, operation.now, (operation.handler, "refresh", None), extras, "refreshed"
     )
+
+
+def _from_origin(plan: ProcessPlan, state: ProcessState, until: int, reads: Reads) -> Rebuilt:
+    """What an instance comes to when the log is gone through up to a position."""
+    replay = Replay(plan, state.instance, reads)
+    replay.leave_out(reads.set_aside(plan.name, state.instance))
+    ((_, rebuilt),) = replay_log(plan, [replay], reads, until)
+    if rebuilt is None:
+        assert replay.error is not None
+        raise replay.error
+    return rebuilt
 
 
 def _adjust(plan: ProcessPlan, state: ProcessState, operation: Adjust, reads: Reads) -> Decision:
@@ -111,6 +136,7 @@ def _recorded(
         note,
         state.fields_version,
         run=state.run,
+        code=plan.code,
     )
     step = Step(process=plan.name, instance=state.instance, transition=transition, extras=extras)
     return Decision(state, step, outcome)

@@ -60,6 +60,14 @@ class Reads(Protocol):
         """That timer as it was set; None once it is done with, moved or cancelled."""
         ...
 
+    def read_log(self, after: int, limit: int) -> list[EventRecord]:
+        """Events in order of position; one of the type `UNREADABLE` where one cannot be read."""
+        ...
+
+    def set_aside(self, process: str, instance: str) -> frozenset[int]:
+        """Positions that wait for an instance, are parked at it, or were skipped by decision."""
+        ...
+
     def transitions(self, process: str, instance: str) -> Iterable[TransitionRecord]:
         """All transitions of an instance, oldest first."""
         ...

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from ..messages.types import Event
 from ..store import EventRecord, RefusalRecord, TimerRecord
+from .process_state import ProcessState
 
 __all__ = [
     "Adjust",
@@ -15,6 +16,7 @@ __all__ = [
     "CommandRefused",
     "EventDelivered",
     "Operation",
+    "Rebuilt",
     "Refresh",
     "Reload",
     "RetryDue",
@@ -94,10 +96,36 @@ class Reload(Struct, gc=False):
     now: int = 0
 
 
+class Rebuilt(Struct, gc=False):
+    """What an instance comes to when it is decided anew, from the beginning of the log.
+
+    Attributes:
+        version: of the instance as its log was read; of a later one, this is not what it comes to
+        state: the instance, whose fields and learnt keys count; None if nothing concerned it
+        seen: the highest position of an event that made no transition then, and was handled now
+
+    """
+
+    version: int
+    state: ProcessState | None = None
+    seen: int = 0
+
+
 class Refresh(Struct, gc=False):
-    """An operator has the state rebuilt from the events."""
+    """An operator has the state rebuilt from the events.
+
+    Attributes:
+        until: the position up to which all that concerns the instance is replayed; 0 for what made
+            its transitions
+        rebuilt: what it comes to, if that was found out before
+        handler: what the transition says of it: ``"refresh"`` or ``"rebuild"``
+
+    """
 
     now: int = 0
+    until: int = 0
+    rebuilt: Rebuilt | None = None
+    handler: str = "refresh"
 
 
 class Adjust(Struct, gc=False):

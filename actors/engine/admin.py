@@ -79,15 +79,21 @@ class Admin:
         was_set: bool = reply.get()
         return was_set
 
-    def refresh(self, definition: ProcessDefinition, instance: str | None) -> int:
-        """Rebuild the state of one instance or of all; returns of how many."""
-        count = 0
-        all_of_them = (name for name, _ in self._store.scan_instances(definition.name))
-        for one in all_of_them if instance is None else (instance,):
-            reply: Reply[bool] = Reply.within(self._engine.services.replies)
-            self._send(definition.name, one, InstanceMessage(Refresh(), reply=reply))
-            count += reply.get()
-        return count
+    def refresh(self, definition: ProcessDefinition, instance: str, *, is_whole: bool) -> bool:
+        """Rebuild the state of one instance; false if there is none.
+
+        Args:
+            definition: of the process manager
+            instance: the instance's id
+            is_whole: from all that concerns it, and not only from what made its transitions
+
+        """
+        until = self._engine.done_up_to(definition.name) if is_whole else 0
+        reply: Reply[bool] = Reply.within(self._engine.services.replies)
+        message = InstanceMessage(Refresh(until=until), reply=reply)
+        self._send(definition.name, instance, message)
+        was_there: bool = reply.get()
+        return was_there
 
     def _parked(self, number: int) -> ParkedRecord:
         parked = None

@@ -183,6 +183,10 @@ class AheadReads:
         with self._lock:
             return self._ahead.timer_of(timer)
 
+    def set_aside(self, process: str, instance: str) -> frozenset[int]:
+        with self._lock:
+            return frozenset(self._ahead.scan_set_aside(process, instance))
+
     def transitions(self, process: str, instance: str) -> Iterator[TransitionRecord]:
         # An instance is rebuilt when all that it handed over is durable.
         return self._store.scan_transitions(process, instance)

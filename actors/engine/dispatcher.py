@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..clock import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .pooled_actor import PooledActor
 
@@ -39,6 +40,10 @@ ALERT_LOOKS = 250
 
 SPARE = 16
 """Threads for each worker asked for, when those are all blocked in handlers."""
+
+
+_threads = threading.local()
+"""Says of a thread whether it gives actors their turns, whichever runtime's they are."""
 
 
 class Dispatcher:
@@ -143,6 +148,20 @@ class Dispatcher:
 
     # For the runtime
 
+    @staticmethod
+    def is_any_worker() -> bool:
+        """Whether the calling thread is a worker of some runtime, and so in a handler of it."""
+        return getattr(_threads, "is_worker", False)
+
+    @contextmanager
+    def handling(self) -> Iterator[None]:
+        """Count the calling thread as one that is in a handler, as long as the block lasts."""
+        self._handling.worker = _threads.is_worker = True
+        try:
+            yield
+        finally:
+            self._handling.worker = _threads.is_worker = False
+
     def start(self) -> None:
         """Start the first threads; more come when these are blocked."""
         with self._condition:
@@ -218,7 +237,7 @@ class Dispatcher:
         thread.start()
 
     def _work(self) -> None:
-        self._handling.worker = True
+        self._handling.worker = _threads.is_worker = True
         me = threading.get_ident()
         try:
             while self._sit_on_bench(me):

@@ -144,8 +144,10 @@ class EffectFeed(PooledActor):
             return False
         unit = process._unit  # noqa: SLF001 - a friend: it gives the object its event
         unit.effect = handler.name
-        unit.now = self._services.now()
-        unit.context = Context.of(job.record, job.attempt)
+        unit.now = now = self._services.now()
+        context = Context.of(job.record, now, job.attempt)
+        # The same at each attempt, so that what is outside can tell that it is one.
+        unit.context = context.at(unit.name, job.instance, handler.name, job.record.position)
         seal(process)
         handler.function(process, self._subscription.load(job.record))
         return True

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ..clock import stopwatch
+from ..model.code_ages import number_of_code
 from ..model.plans import ProcessPlan
 from ..store import ClosedError, StoreError
 from .aggregate_actor import AggregateActor, AggregateShare
@@ -180,6 +181,8 @@ class Engine:
             ProcessPlan(definition, registry, max_chain=options.max_chain)
             for definition in registry.processes.values()
         ]
+        for plan in plans:
+            plan.code = number_of_code(store, plan.definition)
         self.routers = [
             Router(
                 plan,
@@ -224,6 +227,11 @@ class Engine:
             return False
         router.send(instance, message)
         return True
+
+    def done_up_to(self, process: str) -> int:
+        """The position up to which a process manager's instances were given all that is theirs."""
+        with self.journal.lock:
+            return self.router_of[process].done_up_to
 
     def passivate(self, kind: str, name: str) -> Reply[bool]:
         """Drop an actor from memory once it has done all that it was sent.

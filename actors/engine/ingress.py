@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..clock import stopwatch
 from ..errors import IdReused, InvalidMessage, shown
 from ..messages.codec import dump, dump_headers
-from ..messages.identifiers import check_stream, plain_text
+from ..messages.identifiers import check_stream, id_of, plain_text
 from ..messages.types import Command, Event
 from ..store import (
     Append,
@@ -23,6 +23,7 @@ from ..store import (
     Step,
     StoreError,
     check_name,
+    id_in_stream,
 )
 from .journal import PATIENCE_OF_MANY, PendingWrite
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..clock import Clock
+    from ..model.aggregate_definition import AggregateDefinition
     from ..model.registry import Registry
     from ..store import ClosedError, Outcome, ProcessionError
     from .command_queue import CommandQueue
@@ -208,11 +210,14 @@ class Ingress:
         stream: str,
         event_id: str | None,
         headers: Mapping[str, Any] | None,
+        *,
+        as_import: bool = False,
     ) -> Receipt:
         """The step that stores an event from outside.
 
         Raises:
-            InvalidMessage: a field does not fit its annotation, or the stream is no stream's name
+            InvalidMessage: a field does not fit its annotation, the stream is no stream's name, or
+                an aggregate's own
             UnknownMessage: no domain knows the event
 
         """
@@ -221,6 +226,9 @@ class Ingress:
                 f"{shown(event)} is no event; publish events, ask or tell commands"
             )
         stream = check_stream(stream)
+        owner = self._registry.owner_of(stream)
+        if owner is not None or as_import:
+            _check_import(event, stream, owner, as_import=as_import)
         if event_id is not None:
             event_id = _check_id("event_id", event_id)
         data, shared = dump(event)
@@ -239,6 +247,32 @@ class Ingress:
 
     def _new_id(self) -> str:
         return f"{self._started:012x}-{self._run}-{next(self._numbers):08x}"
+
+
+def _check_import(
+    event: Event, stream: str, owner: AggregateDefinition | None, *, as_import: bool
+) -> None:
+    """Only an aggregate writes to its stream, unless its past is brought from elsewhere."""
+    if owner is None:
+        raise InvalidMessage(
+            f"as_import=True, and {stream!r} is the stream of no aggregate that is registered "
+            f"here; register the aggregate, or publish without it"
+        )
+    name = owner.cls.__qualname__
+    if not as_import:
+        raise InvalidMessage(
+            f"{stream!r} is the stream of {name}, which alone writes to it: it would decide "
+            f"without knowing of a {type(event).__qualname__} from outside. Send {name} a command; "
+            f"or publish what happened elsewhere into a stream of its own category. With "
+            f"as_import=True, the event becomes part of what {name} has done"
+        )
+    missing = object()
+    value, own = getattr(event, owner.identity, missing), id_in_stream(stream)
+    if value is not missing and id_of(value, owner.identity) != own:
+        raise InvalidMessage(
+            f"{stream!r} is the stream of {name} {own!r}, and {owner.identity}={shown(value)} of "
+            f"the {type(event).__qualname__} names another; publish it into the stream of that one"
+        )
 
 
 def _check_id(kind: str, value: object) -> str:

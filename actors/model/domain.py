@@ -11,12 +11,14 @@ from ..authoring.process_manager import ProcessManager
 from ..errors import DefinitionError
 from ..messages.types import WIRE_NAME, Command, Event, Message
 from .aggregate_definition import AggregateDefinition
+from .code_ages import older_in
 from .design_rules import DesignFinding, findings_in
 from .diagram import mermaid_of
 from .process_definition import ProcessDefinition
 from .upcasting import check_upcaster
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterator
 
 __all__ = ["Domain"]
@@ -133,19 +135,42 @@ class Domain:
                 )
         self.externals[cls] = name
 
-    def check(self) -> list[DesignFinding]:
+    def check(self, store: str | os.PathLike[str] | None = None) -> list[DesignFinding]:
         """Look for what is wrong or doubtful in the design, though it can be registered.
 
         Call it once everything is registered, as a test does: ``assert shop.check() == []``.
 
+        Args:
+            store: the folder of a store, beside its writer or without one: then it is also found
+                which process managers have instances there that an older code decided
+
         Returns:
             the findings, by place; each says where it is, what is there and what to do
 
+        Raises:
+            StoreError: there is no store in that folder, or it cannot be opened
+
         """
         from_outside = self.messages | self.externals.keys()
-        return findings_in(
+        findings = findings_in(
             self.name, self.aggregates.values(), self.processes.values(), from_outside
         )
+        if store is not None:
+            findings += self._decided_by_older_code(store)
+            findings.sort(key=lambda one: (one.place, one.code, one.message))
+        return findings
+
+    def _decided_by_older_code(self, store: str | os.PathLike[str]) -> Iterator[DesignFinding]:
+        for definition in self.processes.values():
+            count, first = older_in(store, definition)
+            if count:
+                name = definition.cls.__name__
+                yield DesignFinding(
+                    "older-code",
+                    definition.cls.__qualname__,
+                    f"{count} instances were decided by older code, such as {first!r}",
+                    f"if today's code would decide otherwise, call runtime.rebuild({name})",
+                )
 
     def graph(self) -> str:
         """Draw who listens to what and issues what.

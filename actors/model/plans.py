@@ -31,6 +31,8 @@ class ProcessPlan:
         self.name = definition.name
         self.registry = registry
         self.max_chain = max_chain
+        self.code = 0
+        """The number of its code, which is looked up when a store is opened."""
         self.subscription = Subscription(definition, registry, definition.handlers)
         self.after_effects = Subscription(definition, registry, definition.effects)
         """The same for what acts after an event was handled."""

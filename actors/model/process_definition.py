@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..authoring.aggregate import Aggregate
@@ -14,6 +15,7 @@ from ..messages.types import Command, Event
 from ..store import InvalidName, category_of, check_name
 from .code_scan import classes_named_in, may_assign
 from .correlation import Correlation
+from .fingerprint import fingerprint_of
 from .upcasting import Chain, check_chain, check_upcaster
 
 if TYPE_CHECKING:
@@ -132,6 +134,31 @@ class ProcessDefinition:
             state = self._chain.lift(state, version)
         return self.state.load(state)
 
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """What tells this version of the class from others that may decide something else."""
+        handlers = (
+            *self.handlers.values(),
+            *self.timeouts.values(),
+            *self.rejections.values(),
+        )
+        said = [f"{self.early} {self.restart} {self.stateless} {self.state_version}"]
+        for one in handlers:
+            named = getattr(one.subject, "__qualname__", one.subject)
+            said.append(f"{named} by {one.name} {one.start} {one.end}")
+        said += [
+            f"{event.__qualname__} for {self.correlations[event].describe()}"
+            for event in self.handlers
+            if event in self.correlations
+        ]
+        options = self.cls.__procession_options__
+        said += [f"of {one if isinstance(one, str) else one.__qualname__}" for one in self.streams]
+        functions: list[Any] = [options.get("correlate")]
+        for one in (*handlers, *self._upcasters.values()):
+            functions += [one.function, one.correlate]
+        called = [one for one in functions if callable(one)]
+        return fingerprint_of(self.cls, self.state, called, said)
+
     def events(self) -> Iterable[type]:
         """Every event class that it handles or acts after."""
         return dict.fromkeys((*self.handlers, *self.effects))
@@ -212,7 +239,7 @@ class ProcessDefinition:
     def _chain_of_states(self) -> Chain:
         """What turns states of older versions into today's."""
         where = self.cls.__qualname__
-        upcasters: dict[int, Handler] = {}
+        self._upcasters = upcasters = dict[int, Handler]()
         for subject, upcaster in handlers_of(self.cls, ProcessManager, "upcast").items():
             if subject.name:
                 raise DefinitionError(

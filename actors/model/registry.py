@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DefinitionError, UnknownMessage, shown
 from ..messages.codec import Codec, codecs
 from ..messages.types import Command, Event, Message, UnknownCommand, UnknownEvent
+from ..store import category_of
 from .ownership import owners_of, wire_name_of
 from .upcasting import Chain, OldCodec, Readers, check_chain, split
 
@@ -53,6 +54,7 @@ class Registry:
             for domain in self.domains
             for cls, definition in domain.aggregates.items()
         }
+        self._by_category = {one.category: one for one in self.aggregates.values()}
         self._takers: dict[type, AggregateDefinition] = {}
         for domain in self.domains:
             for command, definition in domain.commands():
@@ -219,6 +221,10 @@ class Registry:
                 f"@handle({command.__name__}), and register it in a domain of this runtime"
             )
         return taker
+
+    def owner_of(self, stream: str) -> AggregateDefinition | None:
+        """The aggregate class of which a stream is one's own; None if no domain here has it."""
+        return self._by_category.get(category_of(stream))
 
     def address(self, command: Command) -> tuple[str, str]:
         """The wire name of a command, and the stream of the aggregate that takes it.

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import logging
-import re
-from hashlib import blake2b
-from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import msgpack
 
 from ..errors import DefinitionError, InvalidMessage
-from .code_scan import code_reached
+from .fingerprint import fingerprint_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from ..authoring.state import StateType
 
@@ -58,7 +55,8 @@ class Snapshots:
         self.every = every
         self._name = cls.__qualname__
         self._state = state
-        self._mark = _fingerprint(cls, state, appliers) if every else b""
+        said = [f"{event.__qualname__} by {one.__name__}" for event, one in appliers.items()]
+        self._mark = fingerprint_of(cls, state, appliers.values(), said) if every else b""
 
     def pack(self, values: Mapping[str, Any]) -> bytes | None:
         """The bytes of a snapshot; None for a state that would not read back equal."""
@@ -80,47 +78,3 @@ class Snapshots:
             return self._state.load(state)
         except InvalidMessage:
             return None
-
-
-def _fingerprint(cls: type, state: StateType, appliers: Mapping[type, Callable[..., Any]]) -> bytes:
-    parts = [f"{name}: {hint!r}" for name, hint in state.fields.items()]
-    parts += [f"{name} = {_told(value)}" for name, value in state.fresh().items()]
-    parts += [f"{event.__qualname__} by {one.__name__}" for event, one in appliers.items()]
-    properties = [
-        value.fget
-        for body in cls.__mro__
-        for value in body.__dict__.values()
-        if isinstance(value, property) and value.fget is not None
-    ]
-    package = cls.__module__.partition(".")[0]
-    for function in code_reached([*appliers.values(), *properties], cls):
-        # Libraries change with every machine; what is in them is not the service's rule.
-        if function.__module__.partition(".")[0] == package:
-            parts += ["\n".join(_code(function.__code__))]
-    digest = blake2b(digest_size=8)
-    # In which order they were found depends on the hashes of names, which differ in each run.
-    for part in sorted(parts):
-        digest.update(part.encode("utf-8", "backslashreplace") + b"\0")
-    return digest.digest()
-
-
-def _code(code: CodeType) -> Iterator[str]:
-    """What a function does, without where it stands."""
-    yield code.co_code.hex()
-    yield repr(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _code(constant)
-        else:
-            yield _told(constant)
-
-
-def _told(value: object) -> str:
-    """A value in words that are the same in each run."""
-    if isinstance(value, (set, frozenset)):
-        return f"set {sorted(map(_told, value))}"
-    if isinstance(value, (list, tuple)):
-        return f"{type(value).__name__} {[_told(one) for one in value]}"
-    if isinstance(value, dict):
-        return f"dict {[(_told(key), _told(one)) for key, one in value.items()]}"
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..clock import from_micros
-from ..errors import UnknownMessage
+from ..errors import UnknownMessage, UnreadableRecord
+from ..model.code_ages import CodeAge, CodeAges
 from ..model.subscriptions import Subscriptions
+from ..store import CorruptRecord
+from .reader import UNREADABLE, failed_starts
 from .transitions import transition_of
+from .views import Listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,20 +70,24 @@ class Explanation:
         return f"{who}, by {self.how}: {self.outcome}{told}"
 
 
-@dataclass(frozen=True, slots=True)
-class StuckInstance:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class StuckInstance(Listed):
     """An instance that has not moved for a while, and what it waits for. Its `str` is a line.
 
     Attributes:
         id: of the instance
-        version: of its newest transition
-        handler: that made it
-        time: when
+        version: of its newest transition; 0 if it failed at its start
+        handler: that made it; empty before the first
+        time: when; of one that failed at its start, when the event came that should have started it
         timeouts: what is due, by name, with its time
         commands: commands that are held back, by id, with their times
         parked: the number of the parked event, timeout or refusal that suspends it
-        error: of what is parked
+        error: of what is parked; or why the instance cannot be read, and then its id is known, and
+            the rest as far as it could be read
         retry: when what failed is tried again
+        code: whether today's code decided it: the ``"same"`` did, or an ``"older"`` or a
+            ``"newer"`` one had a part in it since it started or was rebuilt for the last time; or
+            it is ``"not comparable"``, since another version of Python compiled that code
 
     """
 
@@ -91,6 +100,7 @@ class StuckInstance:
     parked: int | None = None
     error: str | None = None
     retry: datetime | None = None
+    code: CodeAge = "same"
 
     @property
     def waits_for_nothing(self) -> bool:
@@ -98,6 +108,10 @@ class StuckInstance:
         return not (self.timeouts or self.commands or self.retry) and self.parked is None
 
     def __str__(self) -> str:
+        try:
+            version = self.version
+        except UnreadableRecord:
+            return f"{self.id}: cannot be read: {self.error}"
         reasons = []
         if self.parked is not None:
             reasons.append(f"somebody to retry or skip {self.parked} ({self.error})")
@@ -111,9 +125,11 @@ class StuckInstance:
             f"the command {command_id} to leave at {due:%Y-%m-%d %H:%M:%S}"
             for command_id, due in self.commands.items()
         ]
+        where = f"at version {version} ({self.handler})" if version else "failed at its start"
         return (
-            f"{self.id}: at version {self.version} ({self.handler}) since "
+            f"{self.id}: {where} since "
             f"{self.time:%Y-%m-%d %H:%M:%S}; waits for {', '.join(reasons) or 'events only'}"
+            f"{'; decided by older code' if self.code == 'older' else ''}"
         )
 
 
@@ -262,16 +278,57 @@ class Explainer:
         return "waiting behind a parked one", f"{_of(block)}, parked as {block.parked}"
 
     def stuck(self, definition: ProcessDefinition, since: timedelta) -> Iterator[StuckInstance]:
-        """Instances that are not complete and have not moved for a time, in the order of starts."""
+        """Instances that are not complete and have not moved for a time, in the order of starts.
+
+        Those that failed at their start come first, in order of id.
+        """
         before = self._now() - round(since.total_seconds() * 1_000_000)
-        for name, last in self._store.scan_instances(definition.name):
-            if not last.is_complete and last.time <= before:
-                yield self._stuck(definition, name, last)
+        process = definition.name
+        failed = failed_starts(self._store, process)
+        ages = CodeAges(self._store, definition)
+        for name in sorted(failed):
+            yield from self._stuck(definition, name, before, ages)
+        for number, found in self._store.scan_started(process):
+            if isinstance(found, CorruptRecord):
+                yield StuckInstance.unread(found, id=f"started with transition {number}")
+            elif found not in failed:
+                yield from self._stuck(definition, found, before, ages)
 
     def _stuck(
-        self, definition: ProcessDefinition, name: str, last: TransitionRecord
+        self, definition: ProcessDefinition, name: str, before: int, ages: CodeAges
+    ) -> Iterator[StuckInstance]:
+        """An instance, if it is stuck, or cannot be read."""
+        try:
+            last = self._store.last_transition(definition.name, name)
+            block = self._store.block_of(definition.name, name)
+            if last is not None and (last.is_complete or last.time > before):
+                return
+            since = self._came(block) if last is None else last.time
+            if since is not None and since <= before:
+                stuck = self._waiting(definition, name, last, block, since)
+                yield stuck if last is None else replace(stuck, code=ages.of_instance(name, last))
+        except UNREADABLE as error:
+            yield StuckInstance.unread(error, id=name)
+
+    def _came(self, block: Block | None) -> int | None:
+        """When what an instance failed at its start came; None if nothing did."""
+        if block is None:
+            return None
+        with suppress(CorruptRecord):
+            event = self._store.event_at(block.position)
+            if event is not None:
+                return event.time
+        aside = self._store.parked_as(block.parked)
+        return 0 if aside is None else aside.time
+
+    def _waiting(
+        self,
+        definition: ProcessDefinition,
+        name: str,
+        last: TransitionRecord | None,
+        block: Block | None,
+        since: int,
     ) -> StuckInstance:
-        block = self._store.block_of(definition.name, name)
         parked = error = retry = None
         if block is not None and block.kind == "retry":
             retry = from_micros(block.due)
@@ -280,13 +337,13 @@ class Explainer:
             aside = self._store.parked_as(parked)
             if aside is not None:
                 error = f"{aside.error_type}: {aside.error_text}"
-        timers = last.timers or {}
+        timers = {} if last is None else last.timers or {}
         now = self._now()
         return StuckInstance(
             id=name,
-            version=last.version,
-            handler=last.handler,
-            time=from_micros(last.time),
+            version=0 if last is None else last.version,
+            handler="" if last is None else last.handler,
+            time=from_micros(since),
             timeouts={
                 what: from_micros(due)
                 for what, due in timers.items()

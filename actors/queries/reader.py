@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from ..authoring.process_manager import ProcessManager
 from ..clock import from_micros, to_micros
 from ..engine.aggregate_actor import load_aggregate
-from ..errors import InvalidMessage, shown
+from ..errors import InvalidMessage, UnknownMessage, shown
 from ..messages.codec import differ, load_headers
 from ..messages.identifiers import id_of, plain_text
 from ..model.plans import AggregatePlan
-from ..store import InvalidName, category_of, check_name
+from ..model.subscriptions import Subscription
+from ..store import CorruptRecord, InvalidName, category_of, check_name
 from .views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
 
 if TYPE_CHECKING:
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
     from ..model.aggregate_definition import AggregateDefinition
     from ..model.process_definition import ProcessDefinition
     from ..model.registry import Registry
-    from ..store import EventRecord, Store, TransitionRecord
+    from ..store import EventRecord, Store, TimerRecord, TransitionRecord
 
-__all__ = ["Reader"]
+__all__ = ["UNREADABLE", "Reader", "failed_starts"]
 
 NEVER = (1 << 63) - 1
+
+UNREADABLE = (CorruptRecord, InvalidMessage, UnknownMessage)
+"""What is raised about one record; a listing goes on past it."""
 
 
 class Reader:
@@ -100,15 +104,24 @@ class Reader:
         complete: bool | None,
         suspended: bool | None,
     ) -> Iterator[InstanceView]:
-        for name, record in self._candidates(definition, fields, complete, suspended):
-            last = record or self._store.last_transition(definition.name, name)
-            if complete is not None and complete is not (last is not None and last.is_complete):
+        for name in self._candidates(definition, fields, complete, suspended):
+            if isinstance(name, CorruptRecord):
+                yield InstanceView.unread(name)
                 continue
-            state = definition.state.fresh() if last is None else definition.state_of(last)
-            if any(differ(state[field], value) for field, value in fields.items()):
-                continue
-            view = self._view(definition, name, last, state)
-            if view is not None and suspended in {None, view.status == "suspended"}:
+            try:
+                last = self._store.last_transition(definition.name, name)
+                if complete not in {None, last is not None and last.is_complete}:
+                    continue
+                state = self._state(definition, name, last)
+                if any(differ(state[field], value) for field, value in fields.items()):
+                    continue
+                view = self._view(definition, name, last, state)
+            except UNREADABLE as error:
+                # Whether it is one of those that are looked for is not known.
+                view = self._unread(definition, name, error)
+            if view is not None and (
+                view.error is not None or suspended in {None, view.status == "suspended"}
+            ):
                 yield view
 
     def _candidates(
@@ -117,44 +130,42 @@ class Reader:
         fields: Mapping[str, Any],
         complete: bool | None,
         suspended: bool | None,
-    ) -> Iterator[tuple[str, TransitionRecord | None]]:
-        """The instances to look at, by the shortest way, with what was read of them already."""
+    ) -> Iterator[str | CorruptRecord]:
+        """The instances to look at, by the shortest way."""
         for field in definition.state.indexed:
             # A key that is not set, or no id, is not in the index: then all are looked at.
             with suppress(InvalidMessage, InvalidName):
                 if field in fields:
                     key = id_of(fields[field], field)
-                    found = self._store.scan_index(definition.name, field, key)
-                    return ((name, None) for name in found)
+                    return self._store.scan_index(definition.name, field, key)
         if suspended:
-            return ((name, None) for name in sorted(self._suspended(definition)))
-        started = self._store.scan_instances(definition.name)
-        if complete or suspended is False:
+            return iter(sorted(self._store.scan_blocked(definition.name)))
+        started = (one for _, one in self._store.scan_started(definition.name))
+        if complete:
             return started
-        # What is parked is short, and rarely has an instance that never started.
-        others = {
-            name
-            for name in self._suspended(definition)
-            if self._store.last_transition(definition.name, name) is None
-        }
+        # Those are few, and rarely is one among them that never started.
+        others = failed_starts(self._store, definition.name)
         # Without those of them that start while others are listed.
-        return chain(
-            ((name, None) for name in sorted(others)),
-            (one for one in started if one[0] not in others),
-        )
-
-    def _suspended(self, definition: ProcessDefinition) -> set[str]:
-        """The instances that something parked suspends."""
-        return {
-            one.instance
-            for one in self._store.scan_parked()
-            if one.blocks and one.process == definition.name
-        }
+        return chain(sorted(others), (one for one in started if one not in others))
 
     def _instance(self, definition: ProcessDefinition, name: str) -> InstanceView | None:
         last = self._store.last_transition(definition.name, name)
-        state = definition.state.fresh() if last is None else definition.state_of(last)
-        return self._view(definition, name, last, state)
+        return self._view(definition, name, last, self._state(definition, name, last))
+
+    def _state(
+        self, definition: ProcessDefinition, name: str, last: TransitionRecord | None
+    ) -> dict[str, Any]:
+        """The fields after a transition; before the first, those that a start sets."""
+        if last is not None:
+            return definition.state_of(last)
+        block = self._store.block_of(definition.name, name)
+        record = None if block is None else self._store.event_at(block.position)
+        if record is not None:
+            subscription = Subscription(definition, self._registry, definition.handlers)
+            # If it cannot be read, or has no handler any more, that is why it failed.
+            with suppress(*UNREADABLE):
+                return definition.begin(name, subscription.load(record)).__dict__
+        return definition.state.fresh()
 
     def _view(
         self,
@@ -164,12 +175,24 @@ class Reader:
         state: dict[str, Any],
     ) -> InstanceView | None:
         block = self._store.block_of(definition.name, name)
-        is_suspended = block is not None and block.kind == "parked"
-        if last is None:
-            return InstanceView(name, state, 0, False, "suspended") if is_suspended else None
-        status: Literal["running", "complete", "suspended"]
-        status = "suspended" if is_suspended else "complete" if last.is_complete else "running"
-        return InstanceView(name, state, last.version, last.is_complete, status)
+        if last is None and block is None:
+            return None
+        status: Literal["running", "complete", "suspended"] = "running"
+        if block is not None and block.kind == "parked":
+            status = "suspended"
+        elif last is not None and last.is_complete:
+            status = "complete"
+        version, is_complete = (0, False) if last is None else (last.version, last.is_complete)
+        return InstanceView(name, state, version, is_complete, status)
+
+    def _unread(self, definition: ProcessDefinition, name: str, error: Exception) -> InstanceView:
+        """An instance that cannot be read; its newest transition may tell something."""
+        known: dict[str, Any] = {"id": name}
+        with suppress(CorruptRecord):
+            last = self._store.last_transition(definition.name, name)
+            if last is not None:
+                known |= {"version": last.version, "is_complete": last.is_complete}
+        return InstanceView.unread(error, **known)
 
     def _aggregate(self, definition: AggregateDefinition, name: str) -> AggregateView | None:
         plan = AggregatePlan(definition, self._registry)
@@ -180,7 +203,10 @@ class Reader:
 
     def parked(self, *, decided: bool) -> Iterator[Parked]:
         """What is parked, or was until an operator decided."""
-        for record in self._store.scan_parked(decided=decided):
+        for number, record in self._store.scan_parked_through(decided=decided):
+            if isinstance(record, CorruptRecord):
+                yield Parked.unread(record, id=number)
+                continue
             action, time, by = record.decision or (None, None, None)
             yield Parked(
                 id=record.number,
@@ -202,58 +228,96 @@ class Reader:
         process = None if cls is None else self._registry.process(cls).name
         instance = None if name is None else id_of(name, "of the instance")
         until = NEVER if before is None else to_micros(before)
-        for _, timer in self._store.scan_timers(until):
+        for due, timer in self._store.scan_timers_through(until):
+            if isinstance(timer, CorruptRecord):
+                # Whose it is is not known, so it may be this one's.
+                yield Timeout.unread(timer, due=from_micros(due))
+                continue
             if process not in {None, timer.process} or instance not in {None, timer.instance}:
                 continue
-            held = timer.command
-            yield Timeout(
-                process=timer.process,
-                instance=timer.instance,
-                name=timer.name,
-                kind=timer.kind,
-                due=from_micros(timer.due),
-                command=None if held is None else self._registry.load_command(held.type, held.data),
-            )
+            yield self._timeout(timer)
+
+    def _timeout(self, timer: TimerRecord) -> Timeout:
+        held = timer.command
+        known: dict[str, Any] = {
+            "process": timer.process,
+            "instance": timer.instance,
+            "name": timer.name,
+            "kind": timer.kind,
+            "due": from_micros(timer.due),
+        }
+        try:
+            if held is not None:
+                known["command"] = self._registry.load_command(held.type, held.data)
+        except UNREADABLE as error:
+            return Timeout.unread(error, **known)
+        return Timeout(**known)
 
     def _transitions(self, definition: ProcessDefinition, name: str) -> Iterator[Transition]:
-        for record in self._store.scan_transitions(definition.name, name):
-            yield self._transition(definition, record)
+        for version, record in self._store.scan_transitions_through(definition.name, name):
+            if isinstance(record, CorruptRecord):
+                yield Transition.unread(record, version=version)
+            else:
+                yield self._transition(definition, record)
 
     def _transition(self, definition: ProcessDefinition, record: TransitionRecord) -> Transition:
-        return Transition(
-            version=record.version,
-            handler=record.handler,
-            state=definition.state_of(record),
-            is_complete=record.is_complete,
-            cause=record.cause,
-            commands=tuple(
-                self._registry.load_command(kind, data) for _, kind, data in record.commands
-            ),
-            time=from_micros(record.time),
-            correlation_id=record.correlation_id,
-            note=record.note,
-        )
+        known: dict[str, Any] = {
+            "version": record.version,
+            "handler": record.handler,
+            "is_complete": record.is_complete,
+            "cause": record.cause,
+            "time": from_micros(record.time),
+            "correlation_id": record.correlation_id,
+            "note": record.note,
+        }
+        try:
+            load = self._registry.load_command
+            known["commands"] = tuple(load(kind, data) for _, kind, data in record.commands)
+            known["state"] = definition.state_of(record)
+        except UNREADABLE as error:
+            return Transition.unread(error, **known)
+        return Transition(**known)
 
     def _stream(self, stream: str, after: int) -> Iterator[StoredEvent]:
-        for record in self._store.scan_stream(stream):
-            if record.position > after:
+        for version, record in self._store.scan_stream_through(stream):
+            if isinstance(record, CorruptRecord):
+                # Its position is not known, so it may be behind.
+                yield StoredEvent.unread(record, stream=stream, version=version)
+            elif record.position > after:
                 yield self._event(record)
 
     def _log(self, category: str | None, after: int) -> Iterator[StoredEvent]:
-        for record in self._store.scan_log(after):
-            if category is None or category_of(record.stream) == category:
+        for position, record in self._store.scan_log_through(after):
+            if isinstance(record, CorruptRecord):
+                # Its category is not known, so it may be this one.
+                yield StoredEvent.unread(record, position=position)
+            elif category is None or category_of(record.stream) == category:
                 yield self._event(record)
 
     def _event(self, record: EventRecord) -> StoredEvent:
-        return StoredEvent(
-            event=self._registry.load_event(record),
-            event_id=record.event_id,
-            type=record.type,
-            stream=record.stream,
-            version=record.version,
-            position=record.position,
-            time=from_micros(record.time),
-            correlation_id=record.correlation_id,
-            causation_id=record.causation_id,
-            headers=load_headers(record.headers),
-        )
+        known: dict[str, Any] = {
+            "event_id": record.event_id,
+            "type": record.type,
+            "stream": record.stream,
+            "version": record.version,
+            "position": record.position,
+            "time": from_micros(record.time),
+            "correlation_id": record.correlation_id,
+            "causation_id": record.causation_id,
+            "headers": load_headers(record.headers),
+        }
+        try:
+            return StoredEvent(event=self._registry.load_event(record), **known)
+        except UNREADABLE as error:
+            return StoredEvent.unread(error, **known)
+
+
+def failed_starts(store: Store, process: str) -> set[str]:
+    """The instances that failed before their first transition, and are suspended or tried again."""
+    found = set()
+    for name in store.scan_blocked(process):
+        # One that cannot be read has started.
+        with suppress(CorruptRecord):
+            if store.last_transition(process, name) is None:
+                found.add(name)
+    return found

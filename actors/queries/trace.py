@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +11,7 @@ from ..errors import UnknownMessage
 from ..model.subscriptions import Subscriptions
 from ..store import BY_PEOPLE, CorruptRecord, place_of_issue, transition_id_at
 from .transitions import first_where, transition_of
+from .views import error_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +38,8 @@ class TraceNode:
         position: of an event
         time: when it was stored or issued; None for a command from outside
         children: what it led to
-        note: why a command was refused, or which timeout was due
+        note: why a command was refused, which timeout was due, or why what stood here cannot be
+            read; of that, its position or its instance is known at most
 
     """
 
@@ -146,6 +148,8 @@ class _Chain:
         self._known: dict[str, dict[tuple[str, str], TransitionRecord]] = {}
         self._transitions: dict[tuple[str, str, int], _Node] = {}
         self._todo: list[Callable[[], None]] = []
+        # What stands above the first event that could be read, and cannot be read itself.
+        self._damage: TraceNode | None = None
 
     def around(self, record: EventRecord) -> TraceNode:
         self._correlation_id = record.correlation_id
@@ -155,7 +159,12 @@ class _Chain:
         else:
             command_id = first.causation_id
             root = _Node(lambda made: TraceNode("command", command_id, "", children=made))
-            root.children += [self._event(one) for one in self._siblings(first)]
+            root.children += self._guarded(self._siblings(first), f"beside {first.event_id}")
+        if self._damage is not None:
+            above = self._damage
+            top = _Node(lambda made: replace(above, children=made))
+            top.children.append(root)
+            root = top
         while self._todo:
             self._todo.pop()()
         return _frozen(root)
@@ -166,7 +175,11 @@ class _Chain:
         """The first event of the chain; what was passed on the way is noted."""
         # An event of a command from outside has no depth, whatever id the command was given.
         while record.causation_id is not None and record.depth:
-            cause = self._cause_of_command(record.causation_id)
+            try:
+                cause = self._cause_of_command(record.causation_id)
+            except CorruptRecord as error:
+                self._damage = _unread("event", f"cause of {record.causation_id}", error)
+                break
             if cause is None:
                 break
             record = cause
@@ -231,19 +244,42 @@ class _Chain:
         self._todo.append(lambda: self._follow_event(node, record))
         return node
 
+    def _guarded(self, records: Iterator[EventRecord], where: str) -> Iterator[_Node]:
+        """Nodes of events; the last says so, if one of them cannot be read."""
+        try:
+            for record in records:
+                yield self._event(record)
+        except CorruptRecord as error:
+            yield _leaf(_unread("event", where, error))
+
     def _follow_event(self, node: _Node, record: EventRecord) -> None:
         found = dict(self._known.get(record.event_id, {}))
         for subscription in self._subscriptions.to(record):
             name = subscription.definition.name
-            for instance in self._instances(subscription, record):
-                transition, _ = transition_of(self._store, name, instance, record)
+            try:
+                instances = self._instances(subscription, record)
+            except CorruptRecord as error:
+                node.children.append(_leaf(_unread("transition", name, error)))
+                continue
+            for instance in instances:
+                try:
+                    transition, _ = transition_of(self._store, name, instance, record)
+                except CorruptRecord as error:
+                    unread = _unread("transition", f"{name}-{instance}", error)
+                    node.children.append(_leaf(replace(unread, process=name, instance=instance)))
+                    continue
                 if transition is not None:
                     found[name, instance] = transition
         for (process, instance), transition in found.items():
             made = self._transition(process, instance, transition)
-            if made is not None:
-                node.children.append(made)
+            if made is None:
+                continue
+            node.children.append(made)
+            try:
                 self._follow_timeouts(made, process, instance, transition)
+            except CorruptRecord as error:
+                unread = _unread("transition", f"{process}-{instance}", error)
+                made.children.append(_leaf(replace(unread, process=process, instance=instance)))
 
     def _instances(self, subscription: Subscription, record: EventRecord) -> list[str]:
         try:
@@ -339,12 +375,19 @@ class _Chain:
             )
         )
 
+        where = f"made by {command_id}"
+
         def follow() -> None:
-            made = list(self._run(self._events_after(transition.seen, kind, data), command_id))
-            node.children += [self._event(one) for one in made]
+            made = list(self._guarded(self._made_by(transition, kind, data, command_id), where))
+            node.children += made
             if made:
                 return
-            refusal = self._refusal(process, instance, transition.version, kind, command_id)
+            try:
+                refusal = self._refusal(process, instance, transition.version, kind, command_id)
+            except CorruptRecord as error:
+                unread = _unread("transition", f"{process}-{instance}", error)
+                node.children.append(_leaf(replace(unread, process=process, instance=instance)))
+                return
             told = None if refusal is None else self._transition(process, instance, refusal)
             if refusal is not None and told is not None:
                 refused.append(f"refused: {refusal.note or ''}")
@@ -369,6 +412,12 @@ class _Chain:
         return None
 
     # Reading
+
+    def _made_by(
+        self, transition: TransitionRecord, kind: str, data: bytes, command_id: str
+    ) -> Iterator[EventRecord]:
+        """The events that an issued command made."""
+        yield from self._run(self._events_after(transition.seen, kind, data), command_id)
 
     def _events_after(self, position: int, kind: str, data: bytes) -> Iterator[EventRecord]:
         """Where the events of a command are: in its aggregate's stream, or in the log."""
@@ -401,6 +450,15 @@ class _Chain:
                 yield record
             elif has_begun:
                 return
+
+
+def _unread(kind: Literal["event", "transition"], what: str, error: CorruptRecord) -> TraceNode:
+    """In the place of what cannot be read."""
+    return TraceNode(kind, what, "", note=f"cannot be read: {error_of(error)}")
+
+
+def _leaf(node: TraceNode) -> _Node:
+    return _Node(lambda _: node)
 
 
 def _have_one_command(one: EventRecord, other: EventRecord) -> bool:

@@ -2,19 +2,85 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from ..errors import UnreadableRecord
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from ..messages.types import Command, Event
 
-__all__ = ["AggregateView", "InstanceView", "Parked", "StoredEvent", "Timeout", "Transition"]
+__all__ = [
+    "AggregateView",
+    "InstanceView",
+    "Listed",
+    "Parked",
+    "StoredEvent",
+    "Timeout",
+    "Transition",
+    "error_of",
+]
 
 
-@dataclass(frozen=True, slots=True)
-class InstanceView:
+class Listed:
+    """One of a listing, which goes on where one cannot be read.
+
+    That one says so by `error`, and has what is known of it; all else raises `UnreadableRecord`
+    when it is asked for, so that nobody takes it for the truth.
+    """
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:  # for a type checker, every attribute would be there
+
+        def __getattr__(self, name: str) -> object:
+            # Python asks here for what was not set.
+            if name in self.__dataclass_fields__:
+                raise UnreadableRecord(f"{self!r} has no {name}, since it cannot be read")
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @classmethod
+    def unread(cls, error: BaseException, **known: object) -> Self:
+        """In the place of one that cannot be read.
+
+        Args:
+            error: why
+            known: of its attributes
+
+        """
+        made = object.__new__(cls)
+        for name, value in (known | {"error": error_of(error)}).items():
+            object.__setattr__(made, name, value)
+        return made
+
+    def known(self) -> dict[str, object]:
+        """What could be read, by name: all of it where there is no error."""
+        found: dict[str, object] = {}
+        for one in fields(self):  # type: ignore[arg-type] # all that derive from it are dataclasses
+            with suppress(AttributeError):
+                found[one.name] = object.__getattribute__(self, one.name)
+        return found
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self.known() == other.known()
+
+    __hash__ = None  # type: ignore[assignment] # states and headers have none
+
+    def __repr__(self) -> str:
+        known = ", ".join(f"{name}={value!r}" for name, value in self.known().items())
+        return f"{type(self).__name__}({known})"
+
+
+def error_of(error: BaseException) -> str:
+    """An exception's type and text."""
+    return f"{type(error).__name__}: {error}"
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class InstanceView(Listed):
     """A process instance as its newest transition left it.
 
     Attributes:
@@ -24,6 +90,8 @@ class InstanceView:
         is_complete: whether the process has ended
         status: ``"suspended"`` while something is parked and the rest waits behind it, but not
             while what failed is to be tried again by itself
+        error: why it cannot be read, if so; its id is known, and the rest as far as it could be
+            read
 
     """
 
@@ -32,6 +100,7 @@ class InstanceView:
     version: int
     is_complete: bool
     status: Literal["running", "complete", "suspended"]
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +119,8 @@ class AggregateView:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Transition(Listed):
     """What one event did to one instance.
 
     Attributes:
@@ -64,6 +133,8 @@ class Transition:
         time: when it was made
         correlation_id: the id that everything in its chain shares
         note: the reason of a refusal, or what an operator changed and who asked
+        error: why it cannot be read, if so; its version is known, and the rest as far as it could
+            be read
 
     """
 
@@ -76,10 +147,11 @@ class Transition:
     time: datetime
     correlation_id: str
     note: str | None = None
+    error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class StoredEvent(Listed):
     """An event, and where it is.
 
     Attributes:
@@ -93,6 +165,8 @@ class StoredEvent:
         correlation_id: the id that everything in its chain shares
         causation_id: the id of the command or event that caused it, if one did
         headers: what its publisher said about it
+        error: why it cannot be read, if so; its position is known (in a stream its version), and
+            the rest as far as it could be read
 
     """
 
@@ -106,10 +180,11 @@ class StoredEvent:
     correlation_id: str
     causation_id: str | None = None
     headers: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Parked:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Parked(Listed):
     """What could not be handled, and waits for a person, or was decided by one.
 
     Attributes:
@@ -117,7 +192,8 @@ class Parked:
         process: the process manager's name; empty for a command from outside
         instance: whose step it would have been; empty if the event could not be correlated
         cause: the id of the event or command, or ``timeout:<name>``
-        error: the exception's type and text
+        error: the exception's type and text; or why this record cannot be read, and then nothing is
+            known but its id
         attempts: how often it was tried
         time: when it was parked
         decision: ``"retry"`` or ``"skip"``, once an operator decided
@@ -138,8 +214,8 @@ class Parked:
     decided_by: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Timeout:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Timeout(Listed):
     """Something that is due later: a timeout, another attempt, or a command that is held back.
 
     Attributes:
@@ -149,6 +225,8 @@ class Timeout:
         kind: ``"timeout"``, ``"retry"`` or ``"command"``
         due: when
         command: the command that is held back
+        error: why it cannot be read, if so; when it is due is known, and the rest as far as it
+            could be read
 
     """
 
@@ -158,3 +236,4 @@ class Timeout:
     kind: str
     due: datetime
     command: Command | None = None
+    error: str | None = None

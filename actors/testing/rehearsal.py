@@ -234,6 +234,14 @@ class Rehearsal:
     def event_at(self, position: int) -> EventRecord:
         return self._log[position - 1]
 
+    def read_log(self, after: int, limit: int) -> list[EventRecord]:
+        return self._log[after : after + limit]
+
+    def set_aside(self, process: str, instance: str) -> frozenset[int]:
+        """Nothing is parked here; what waits is held."""
+        del process
+        return frozenset(self._held.get(instance, ()))
+
     def event_of(self, transition: TransitionRecord) -> EventRecord | None:
         return self.event_at(transition.position) if transition.position else None
 

@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 from ..identifiers import event_id_at
 from ..records import (
     Block,
+    CodeRecord,
     CommandRecord,
     EventRecord,
     ParkedRecord,
@@ -44,6 +45,7 @@ __all__ = [
     "STREAM",
     "TABLES",
     "BlockRow",
+    "CodeRow",
     "CommandRow",
     "EventRow",
     "ParkedRow",
@@ -53,6 +55,7 @@ __all__ = [
     "TimerRow",
     "TransitionRow",
     "block_to_row",
+    "code_from_row",
     "command_from_row",
     "command_to_row",
     "event_from_row",
@@ -144,6 +147,7 @@ class TransitionRow(_Row):
     base: OrNone
     """The version that `state` stands on, if it is a change and no whole state."""
     run: Positive
+    code: OrNone
 
 
 class CommandRow(_Row):
@@ -220,6 +224,14 @@ class RefusalRow(_Row):
     reason: str
 
 
+class CodeRow(_Row):
+    """In `codes`."""
+
+    process: Name
+    python: Name
+    fingerprint: bytes
+
+
 class SnapshotRow(_Row):
     """In `snapshots`."""
 
@@ -274,6 +286,7 @@ TABLES: dict[str, Table] = {
     "refusals": Table((Number("refusal number"),), RefusalRow),
     "snapshots": Table((_STREAM,), SnapshotRow),
     "names": Table((Text("kind"), Digest("name")), Name),
+    "codes": Table((Number("code number"),), CodeRow),
     **dict.fromkeys(FOR_PARTITIONS, Table((), None)),
 }
 
@@ -467,6 +480,7 @@ def transition_to_row(process: str, instance: str, record: TransitionRecord) -> 
         record.position,
         record.base,
         record.run,
+        record.code,
     )
 
 
@@ -474,6 +488,11 @@ def transition_from_row(row: list[Any], place: int) -> TransitionRecord:
     del place
     row[10] = [tuple(command) for command in row[10]]
     return TransitionRecord(*row[2:])
+
+
+def code_from_row(row: list[Any], code_number: int) -> CodeRecord:
+    process, python, fingerprint = row
+    return CodeRecord(process, python, fingerprint, code_number)
 
 
 def command_to_row(command: CommandRecord) -> list[Any]:

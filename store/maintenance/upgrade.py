@@ -177,6 +177,7 @@ class _NewTables:
             rows = self._rows(table)
             yield table, self._with_lookalike(rows) if table == "meta" else rows
         yield "names", self._name_rows()
+        yield "codes", iter(())
         for table in FOR_PARTITIONS:
             yield table, iter(())
 
@@ -217,7 +218,8 @@ class _NewTables:
             key = number(place)
             row = self._look("transitions", old_key)
             run = self._run(old_key, row)
-            yield key, frame(key, [*owner, *self._transition(owner[0], row), run])
+            # By which code it was decided is not known.
+            yield key, frame(key, [*owner, *self._transition(owner[0], row), run, 0])
 
     def _places_of_transitions(self) -> Rows:
         for place, _, (process, instance, version) in self._numbered():

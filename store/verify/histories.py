@@ -42,6 +42,7 @@ def check_histories(inspection: Inspection, learnt: Learnt) -> None:
         learnt: process, version of its state, and name of each field that is a learnt key
 
     """
+    inspection.read_codes()
     _check_transitions(inspection)
     for key, (process, place), instance in inspection.rows("started"):
         inspection.say_all("started", key, _of_started(inspection, process, place, instance))
@@ -73,6 +74,7 @@ def _of_transition(inspection: Inspection, place: int, row: TransitionRow) -> It
         expected = command_id_at(row.process, row.instance, row.version, which)
         if command_id != expected:
             yield f"issued command {command_id}, whose id would be {expected}"
+    yield from inspection.problems_of_code(row.process, row.code)
     if row.seen > inspection.last_position:
         yield f"has seen up to {row.seen}, and the log ends at {inspection.last_position}"
     key = transitions_key(row.process, row.instance) + number(row.version)

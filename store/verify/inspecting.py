@@ -99,6 +99,7 @@ class Inspection:
         self.findings: list[StoreFinding] = []
         self.last_position = self._last_number("log")
         self._names: set[tuple[str, str]] = set()
+        self._codes: dict[int, str] = {}
         # A virtual clock may be ahead; the newest event shows how far at least.
         with suppress(DamagedRow):
             newest = self.event(self.last_position)
@@ -134,6 +135,24 @@ class Inspection:
                 self.say("names", key, f"has the key of another name than {name}")
             if kind not in get_args(NameKind):
                 self.say("names", key, f"is a name of a {kind}, which the format does not have")
+
+    def read_codes(self) -> None:
+        """Read the table of codes, which transitions are checked against."""
+        before = 0
+        for key, place, row in self.rows("codes"):
+            self.say_gap("codes", key, b"", before, place)
+            before = place
+            self._codes[place] = row.process
+
+    def problems_of_code(self, process: str, code: int) -> Iterator[str]:
+        """What is wrong with the number of the code that decided a transition."""
+        owner = self._codes.get(code)
+        if not code or owner == process:
+            return
+        if owner is not None:
+            yield f"was decided by code {code}, which is that of {owner}"
+        elif not self.has("codes", number(code)):
+            yield f"was decided by code {code}, which is not there"
 
     def say_unknown(self, table: str, key: bytes, kind: str, name: str | None) -> None:
         """Note a name that is in use and not in the table of names; once."""

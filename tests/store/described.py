@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OWN_TICKETS_END",
     "BlockRow",
+    "CodeRow",
     "CommandRow",
     "EventRow",
     "Misshapen",
@@ -92,6 +93,7 @@ class TransitionRow(_Row):
     position: OrNone
     base: OrNone
     run: Number
+    code: OrNone
 
 
 class CommandRow(_Row):
@@ -168,6 +170,14 @@ class RefusalRow(_Row):
     reason: str
 
 
+class CodeRow(_Row):
+    """In `codes`."""
+
+    process: Name
+    python: Name
+    fingerprint: bytes
+
+
 class SnapshotRow(_Row):
     """In `snapshots`."""
 
@@ -195,6 +205,7 @@ _DECODERS: Mapping[str, Callable[[bytes], Any]] = {
     "refusals": msgspec.msgpack.Decoder(RefusalRow).decode,
     "snapshots": msgspec.msgpack.Decoder(SnapshotRow).decode,
     "names": msgspec.msgpack.Decoder(Name).decode,
+    "codes": msgspec.msgpack.Decoder(CodeRow).decode,
 }
 
 
@@ -362,4 +373,5 @@ _PARSERS: Mapping[str, Callable[[bytes], Any]] = {
     "refusals": _number,
     "snapshots": _text,
     "names": _named,
+    "codes": _number,
 }

@@ -1528,6 +1528,17 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "read_refusals": lambda store: store.read_refusals(0, 1),
     "read_snapshot": lambda store: store.read_snapshot("s"),
     "scan_names": lambda store: list(store.scan_names()),
+    "number_of_code": lambda store: store.number_of_code(ORDERS, "cpython-311", b"12345678"),
+    "code_at": lambda store: store.code_at(1),
+    "scan_codes": lambda store: list(store.scan_codes()),
+    "scan_started": lambda store: list(store.scan_started(ORDERS)),
+    "scan_log_through": lambda store: list(store.scan_log_through()),
+    "scan_stream_through": lambda store: list(store.scan_stream_through("s")),
+    "scan_transitions_through": lambda store: list(store.scan_transitions_through(ORDERS, "o1")),
+    "scan_parked_through": lambda store: list(store.scan_parked_through()),
+    "scan_timers_through": lambda store: list(store.scan_timers_through(1)),
+    "scan_blocked": lambda store: list(store.scan_blocked(ORDERS)),
+    "scan_set_aside": lambda store: list(store.scan_set_aside(ORDERS, "o1")),
 }
 
 

@@ -68,6 +68,7 @@ WORDS = [
     "fifteen",
     "sixteen",
     "seventeen",
+    "eighteen",
 ]
 
 
@@ -102,6 +103,8 @@ def digest(*names: str) -> bytes:
 
 def write(folder: Path, *steps: Step, checkpoints: dict[str, int] | None = None) -> None:
     with LmdbStore(folder, durability="none") as store:
+        if any(step.transition is not None for step in steps):
+            assert store.number_of_code("P", "cpython-311", b"12345678") == 1
         assert store.commit(steps, checkpoints) == [Committed()] * len(steps)
 
 
@@ -179,6 +182,7 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
                 note="note",
                 state_version=2,
                 position=1,
+                code=1,
             ),
             enqueue=[issued, told],
             command_id="c0",
@@ -216,12 +220,13 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
         ["E", stream, 1, 5, b"data", None, "corr", None, None, 0] for stream in ("cat-", "cat-1-2")
     ]
     moved = ["P", "i", 1, 8, "on_e", True, "e1", "corr", 1, b"state", [["c1", "C", b"c"]]]
-    moved += [{"late": 10}, "note", 2, 1, 0, 1]
+    moved += [{"late": 10}, "note", 2, 1, 0, 1, 1]
     failed_row = ["P", "i", "e1", "E", "text", 3, 9, 1, None, "late", 2, True, "", None]
     effect_row = ["P", "i", "e1", "E", "text", 1, 9, 1, None, "", 0, False, "print", None]
     skipped = ["", "t", "c2", "E", "text", 1, 9, 0, told_row, "", 0, False, "", ["skip", 12, "ann"]]
     block = ["parked", 1, "late", 2, 3, 4, 1, 6]
     timeout = ["P", "i", "late", "timeout", None, 6]
+    code_row = ["P", "cpython-311", b"12345678"]
     assert rows == {
         "log": {ONE: event_row, TWO: other_rows[0], THREE: other_rows[1]},
         "transitions": {ONE: moved},
@@ -252,6 +257,7 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
             b"command\0" + digest("C"): "C",
             b"process\0" + digest("P"): "P",
         },
+        "codes": {ONE: code_row},
         "partitions": {},
         "outgoing": {},
         "cursors": {},
@@ -268,6 +274,7 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
         "A timer": timeout,
         "A refusal": rows["refusals"][ONE],
         "A snapshot": rows["snapshots"][b"s"],
+        "A code": code_row,
     }.items():
         assert fields_of(heading) == len(row)
         assert said_fields_of(heading) == len(row)

@@ -92,6 +92,7 @@ def moved(
     *commands: CommandRecord,
     key: str = "",
     timers: dict[str, int] | None = None,
+    code: int = 0,
     **also: Any,
 ) -> Step:
     transition = TransitionRecord(
@@ -105,6 +106,7 @@ def moved(
         msgpack.packb({"key": key, "count": version}),
         [(one.command_id, one.type, one.data) for one in commands],
         timers,
+        code=code,
     )
     return Step(process=ORDERS, instance=instance, transition=transition, **also)
 
@@ -117,6 +119,7 @@ def parked(
 
 def fill(store: Store) -> None:
     """Rows in every table, as the runtime would write them."""
+    assert store.number_of_code(ORDERS, "cpython-311", b"12345678") == 1
     queued, refused, held, stray = (issued("o1", 1, place) for place in range(4))
     retry = TimerRecord(LATER, ORDERS, "o3", "retry", "retry")
     steps = [
@@ -130,6 +133,7 @@ def fill(store: Store) -> None:
             refused,
             held,
             stray,
+            code=1,
             key="k1",
             timers={"late": LATER, held.command_id: LATER + 1},
             enqueue=[queued, refused, stray],
@@ -580,6 +584,21 @@ DAMAGES: list[tuple[str, Callable[[Damage], None], str]] = [
         "a state is a change of what is not whole",
         lambda d: d.change("transitions", moves("o2", 2), 15, 2),
         "o2 version 2: has a state that cannot be read: it stands on version 2, which is not the",
+    ),
+    (
+        "a transition was decided by a code that is not there",
+        lambda d: d.delete("codes", number(1)),
+        "o1 version 1: was decided by code 1, which is not there",
+    ),
+    (
+        "a transition was decided by the code of another process manager",
+        lambda d: d.change("codes", number(1), 0, "Shop.Others"),
+        "o1 version 1: was decided by code 1, which is that of Shop.Others",
+    ),
+    (
+        "a number of a code is left out",
+        lambda d: d.put("codes", number(3), [ORDERS, "cpython-311", b"87654321"]),
+        "codes 3: comes where 2 is missing",
     ),
     (
         "a name has the key of another",

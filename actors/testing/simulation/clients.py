@@ -171,4 +171,6 @@ class Clients:
         if stream is None:
             domain = self._world.registry.name_of(type(item.event)).partition(".")[0]
             stream = f"{domain}::outside-1"
-        return ingress.publication(item.event, stream, item.event_id or name, item.headers)
+        return ingress.publication(
+            item.event, stream, item.event_id or name, item.headers, as_import=item.as_import
+        )

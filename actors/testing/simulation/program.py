@@ -37,6 +37,7 @@ class Publish:
         stream: where it belongs; when it is not given, a stream made for the program
         event_id: its id; two with one id are one event
         headers: plain values for the handlers of the event
+        as_import: whether the event is of the past of the aggregate whose stream it is
 
     """
 
@@ -44,6 +45,7 @@ class Publish:
     stream: str | None = None
     event_id: str | None = None
     headers: Mapping[str, Any] | None = None
+    as_import: bool = False
 
 
 Message: TypeAlias = Command | Event | Publish
@@ -117,7 +119,12 @@ def _item_to(registry: Registry, item: Any) -> dict[str, Any]:
         "publish": registry.name_of(type(item.event)),
         "data": dump(item.event)[0],
     }
-    given = {"stream": item.stream, "id": item.event_id, "headers": dump_headers(item.headers)}
+    given = {
+        "stream": item.stream,
+        "id": item.event_id,
+        "headers": dump_headers(item.headers),
+        "import": item.as_import or None,
+    }
     return packed | {name: value for name, value in given.items() if value is not None}
 
 
@@ -133,4 +140,5 @@ def _item_from(registry: Registry, packed: dict[str, Any]) -> Item:
         packed.get("stream"),
         packed.get("id"),
         None if headers is None else load_headers(headers),
+        packed.get("import", False),
     )

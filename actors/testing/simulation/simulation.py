@@ -259,11 +259,11 @@ class Simulation:
         id: object,  # noqa: A002 - the public word
     ) -> InstanceView | AggregateView | None:
         """One instance or aggregate as it is on disk, or None if nothing happened to it yet."""
-        return self._world.reader.get(cls, id)
+        return self._world.looking("get").get(cls, id)
 
     def history(self, cls: type[ProcessManager], id: object) -> Iterator[Transition]:  # noqa: A002
         """The transitions of one instance, oldest first."""
-        return self._world.reader.history(cls, id)
+        return self._world.looking("history").history(cls, id)
 
     def find(
         self,
@@ -274,13 +274,13 @@ class Simulation:
         **fields: Any,
     ) -> Iterator[InstanceView]:
         """The instances of a process manager, in the order in which they started."""
-        return self._world.reader.find(cls, fields, complete=complete, suspended=suspended)
+        return self._world.looking("find").find(cls, fields, complete=complete, suspended=suspended)
 
     def events(
         self, stream_or_category: str | None = None, *, after: int = 0
     ) -> Iterator[StoredEvent]:
         """Stored events in order of position."""
-        return self._world.reader.events(stream_or_category, after)
+        return self._world.looking("events").events(stream_or_category, after)
 
     def timeouts(
         self,
@@ -290,11 +290,11 @@ class Simulation:
         before: datetime | None = None,
     ) -> Iterator[Timeout]:
         """What is due later, in order of time."""
-        return self._world.reader.timeouts(cls, id, before)
+        return self._world.looking("timeouts").timeouts(cls, id, before)
 
     def parked(self, *, decided: bool = False) -> Iterator[Parked]:
         """What could not be handled, the oldest first."""
-        return self._world.reader.parked(decided=decided)
+        return self._world.looking("parked").parked(decided=decided)
 
     def verify(self) -> list[StoreFinding]:
         """Check the whole store; returns all that is wrong."""
@@ -321,9 +321,10 @@ class Simulation:
         stream: str,
         event_id: str | None = None,
         headers: Mapping[str, Any] | None = None,
+        as_import: bool = False,
     ) -> int:
         """Store an event from outside; returns its position once it is durable."""
-        item = Publish(event, stream, event_id, headers)
+        item = Publish(event, stream, event_id, headers, as_import)
         name = self._caller.send("publish", item, event_id)
         return self._world.store.position_of(name)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...engine.engine import Engine, Options, Parts
 from ...engine.ingress import Ingress
-from ...errors import WaitingInHandler
+from ...errors import QueryInHandler, WaitingInHandler
 from ...queries.reader import Reader
 from ...store import DictionaryEngine
 from .faults import Crash, Faults, RuntimeBroke
@@ -117,6 +117,17 @@ class World:
             raise AssertionError(str(error)) from error.__cause__
         finally:
             logger.disabled = disabled
+
+    def looking(self, call: str) -> Reader:
+        """What answers questions.
+
+        Raises:
+            QueryInHandler: a handler asks
+
+        """
+        if self.scheduler.in_turn:
+            raise QueryInHandler(call)
+        return self.reader
 
     def refuse_in_turn(self, call: str) -> None:
         """Refuse a call that lets things happen, while a handler runs.

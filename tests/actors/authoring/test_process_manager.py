@@ -76,7 +76,7 @@ def is_complete(process: ProcessManager) -> bool:
 
 
 def hand_over(process: ProcessManager, record: EventRecord) -> None:
-    process._unit.context = Context.of(record, 1)
+    process._unit.context = Context.of(record, 0)
 
 
 def ids_of(definition: ProcessDefinition, event: Event) -> list[str]:

@@ -116,6 +116,12 @@ class Log:
     def timer_of(self, timer: TimerRecord) -> TimerRecord:
         return timer
 
+    def read_log(self, after: int, limit: int) -> list[EventRecord]:
+        return self._events[after : after + limit]
+
+    def set_aside(self, process: str, instance: str) -> frozenset[int]:
+        return frozenset()
+
     def transitions(self, process: str, instance: str) -> list[TransitionRecord]:
         return []
 

@@ -12,6 +12,7 @@ from procession import (
     Command,
     Domain,
     Event,
+    InvalidMessage,
     ProcessManager,
     Rejected,
     Runtime,
@@ -20,6 +21,7 @@ from procession import (
     handle,
 )
 from procession.store import Committed
+from procession.testing import Publish, Simulation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -322,11 +324,62 @@ def test_process_managers_see_the_events_of_one_command_in_their_order() -> None
         assert view.state["seen"] == ["a", "b", "2 in all"]
 
 
-def test_events_published_to_its_stream_from_outside_are_taken_into_account() -> None:
+def test_an_event_that_is_imported_is_read_before_the_aggregate_decides_again() -> None:
     with Runtime.ephemeral(depot()) as runtime:
         runtime.ask(Fill("b1", ["a"]), timeout=wait_for)
-        runtime.publish(Put("b1", "z", 1), stream="depot::box-b1")
+        runtime.publish(Put("b1", "z", 1), stream="depot::box-b1", as_import=True)
         assert runtime.ask(Take("b1", "z"), timeout=wait_for) == [Taken("b1", "z")]
         view = runtime.get(Box, "b1")
         assert view is not None
         assert (view.state, view.version) == ({"items": ["a"]}, 4)
+
+
+def test_only_the_aggregate_writes_to_its_stream() -> None:
+    with Runtime.ephemeral(depot()) as runtime:
+        refused = (
+            lambda: runtime.publish(Put("b1", "z", 1), stream="depot::box-b1"),
+            lambda: runtime.publish_many([Put("b1", "z", 1)], stream=lambda _: "depot::box-b1"),
+        )
+        for call in refused:
+            with pytest.raises(InvalidMessage, match="is the stream of Box, which alone writes"):
+                call()
+        assert list(runtime.events()) == []
+        # A stream of another category is nobody's own.
+        assert runtime.publish(Put("b1", "z", 1), stream="depot::boxes-b1") == 1
+
+
+def test_what_is_imported_names_the_aggregate_whose_stream_it_is() -> None:
+    with Runtime.ephemeral(depot()) as runtime:
+        with pytest.raises(
+            InvalidMessage, match=r"the stream of Box 'b1', and box='b2' of the Put"
+        ):
+            runtime.publish(Put("b2", "z", 1), stream="depot::box-b1", as_import=True)
+        with pytest.raises(InvalidMessage, match="the stream of no aggregate that is registered"):
+            runtime.publish(Put("b1", "z", 1), stream="elsewhere-b1", as_import=True)
+        events = [Put(name, "z", 1) for name in ("b1", "b2")]
+        positions = runtime.publish_many(
+            events, stream=lambda event: f"depot::box-{event.box}", as_import=True
+        )
+        assert positions == [1, 2]
+        assert runtime.ask(Take("b2", "z"), timeout=wait_for) == [Taken("b2", "z")]
+
+
+def test_a_runtime_without_the_aggregate_may_publish_into_its_stream() -> None:
+    other = Domain("depot")
+    other.register(Put)
+    with Runtime.ephemeral(other) as runtime:
+        assert runtime.publish(Put("b1", "z", 1), stream="depot::box-b1") == 1
+
+
+def test_a_simulation_and_its_clients_refuse_what_a_runtime_refuses() -> None:
+    event = Put("b1", "z", 1)
+    with pytest.raises(InvalidMessage, match="which alone writes"):
+        Simulation(depot(), program=[Publish(event, "depot::box-b1")])
+    program = [Publish(event, "depot::box-b1", as_import=True), Take("b1", "z")]
+    with Simulation(depot(), program=program) as simulation:
+        with pytest.raises(InvalidMessage, match="which alone writes"):
+            simulation.publish(event, stream="depot::box-b1")
+        simulation.run()
+        view = simulation.get(Box, "b1")
+        assert view is not None
+        assert (view.state, view.version) == ({"items": []}, 2)

@@ -960,7 +960,7 @@ def test_effects_may_ask_tell_and_publish() -> None:
             if event.amount < 3:
                 replies.append(runtime.ask(Pay(event.order, event.amount + 1), timeout=WAIT))
                 runtime.tell(Note(event.order))
-                runtime.publish(Noted("x"), stream="shop::order-x")
+                runtime.publish(Noted("x"), stream="post::note-x")
 
         Hooks.effect = effect
         runtime.ask(Place("a"))

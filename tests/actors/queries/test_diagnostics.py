@@ -372,15 +372,15 @@ def test_stuck_reads_as_it_is_looked_at(runtime: Runtime) -> None:
     runtime.publish_many([Opened(f"{one:04}") for one in range(600)], stream="outside-1")
     runtime.settle(timeout=30)
     read: list[str] = []
-    real = LmdbStore.scan_instances
+    real = LmdbStore.scan_started
 
     def counted(*args: Any) -> Any:
         for one in real(*args):
-            read.append(one[0])
+            read.append(str(one[1]))
             yield one
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(LmdbStore, "scan_instances", counted)
+        patch.setattr(LmdbStore, "scan_started", counted)
         found = runtime.stuck(Case, timedelta())
         assert next(found).id == "0000"
         assert read == ["0000"]
@@ -447,3 +447,32 @@ def test_an_early_event_may_be_parked_without_holding_up_the_rest(clock: Virtual
         runtime.settle(timeout=10)
         # `seen` was past it already; it is found among the later transitions.
         assert why(runtime, "e1") == ("stepped", "version 2 by added")
+
+
+def test_stuck_tells_of_what_failed_at_its_start(runtime: Runtime, clock: VirtualClock) -> None:
+    Faulty.fails[Opened, "x"] = ValueError
+    runtime.publish(Opened("a"), stream="board-1")
+    runtime.publish(Opened("x"), stream="board-1")
+    runtime.settle(timeout=10)
+    came = clock.now()
+    assert list(runtime.stuck(Case, timedelta(hours=1))) == []
+    clock.advance(timedelta(hours=2))
+    first, second = runtime.stuck(Case, timedelta(hours=1))
+    assert (first.id, first.version, first.handler, first.time) == ("x", 0, "", came)
+    assert second.id == "a"
+    assert first.error is not None
+    assert first.error.startswith("ValueError")
+    assert str(first).startswith(
+        f"x: failed at its start since {came:%Y-%m-%d %H:%M:%S}; waits for "
+    )
+    assert not first.waits_for_nothing
+
+
+def test_stuck_tells_of_a_start_that_is_tried_again(runtime: Runtime, clock: VirtualClock) -> None:
+    Faulty.fails[Opened, "x"] = OSError
+    came = clock.now()
+    runtime.publish(Opened("x"), stream="board-1")
+    runtime.settle(timeout=10)
+    (found,) = runtime.stuck(Case, timedelta(0))
+    assert (found.id, found.version, found.time) == ("x", 0, came)
+    assert found.retry is not None

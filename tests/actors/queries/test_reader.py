@@ -177,9 +177,9 @@ def test_instances_are_read_only_when_asked_for(
     assert not store.rows
     first = [next(found).id for _ in range(10)]
     assert first == [f"{number:06}" for number in range(10)]
-    assert store.rows["scan_instances"] == 10
+    assert store.rows["scan_started"] == 10
     assert len(list(found)) == many - 10
-    assert store.rows["scan_instances"] == many
+    assert store.rows["scan_started"] == many
 
 
 def test_instances_may_come_and_go_while_they_are_listed(runtime: Runtime) -> None:
@@ -199,7 +199,7 @@ def test_a_learnt_key_is_looked_up_and_not_searched_for(runtime: Runtime) -> Non
     reader, store = counting(runtime)
     found = reader.find(Case, {"invoice": "i-7"}, complete=None, suspended=None)
     assert ids(found) == ["000007", "000009"]
-    assert store.rows["scan_instances"] == 0
+    assert store.rows["scan_started"] == 0
     assert ids(runtime.find(Case, invoice="i-7", complete=True)) == ["000009"]
     assert ids(runtime.find(Case, invoice="i-8", city="Rome")) == []
     # What is not set is in no index, and is found all the same.
@@ -241,8 +241,9 @@ def test_other_classes_are_refused_at_once(runtime: Runtime) -> None:
 def test_a_parked_event_suspends_until_somebody_decides(runtime: Runtime) -> None:
     Case.fails = {"b"}
     publish(runtime, Opened("a"), Opened("c"), Opened("b"), Billed("b", "i-1"))
-    fresh = {"case": "", "city": "", "invoice": "", "notes": []}
-    assert runtime.get(Case, "b") == InstanceView("b", fresh, 0, False, "suspended")
+    begun = {"case": "b", "city": "", "invoice": "", "notes": []}
+    assert runtime.get(Case, "b") == InstanceView("b", begun, 0, False, "suspended")
+    assert ids(runtime.find(Case, case="b")) == ["b"]
     # One that failed before it started comes first.
     assert ids(runtime.find(Case)) == ["b", "a", "c"]
     assert ids(runtime.find(Case, suspended=True)) == ["b"]
@@ -275,7 +276,10 @@ def test_a_retry_that_waits_does_not_suspend(runtime: Runtime, clock: VirtualClo
     view = runtime.get(Patient, "a")
     assert view is not None
     assert (view.status, view.version) == ("running", 1)
-    assert runtime.get(Patient, "b") is None
+    view = runtime.get(Patient, "b")
+    assert view is not None
+    assert (view.status, view.version, view.state["case"]) == ("running", 0, "b")
+    assert ids(runtime.find(Patient, complete=False)) == ["b", "a"]
     assert ids(runtime.find(Patient, suspended=True)) == []
     for _ in range(2):
         clock.advance(timedelta(minutes=1))

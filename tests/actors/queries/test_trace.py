@@ -196,6 +196,7 @@ def test_a_handler_knows_where_its_event_came_from(runtime: Runtime, clock: Virt
         stream="outside-1",
         position=position,
         time=clock.now(),
+        now=clock.now(),
         correlation_id="e-1",
         causation_id=None,
         headers={"user": "ann"},
@@ -421,7 +422,7 @@ def test_a_trace_may_be_longer_than_python_can_nest_calls() -> None:
                 self.issue(Ping(self.id, event.left - 1))
 
     with Runtime.ephemeral(echoes) as runtime:
-        runtime.publish(Pinged("a", 600), stream="echoes::wall-a")
+        runtime.publish(Pinged("a", 600), stream="echoes::yard-a")
         runtime.settle(timeout=30)
         tree = runtime.trace("echoes::wall-a@300")
         assert len(list(tree.walk())) == 601 * 3 - 1

@@ -219,8 +219,8 @@ def programs(made: DomainMade, *, waits: bool = True) -> SearchStrategy[list[lis
 def _programs(
     events: int, commands: int, aggregates: int, *, waits: bool
 ) -> SearchStrategy[list[list[Brought]]]:
-    # Some are written beside an aggregate's own events.
-    streams = [f"wild::aggregate{one}-a" for one in range(aggregates)] + ["wild::outside-1"]
+    # Some are imported beside an aggregate's own events: there, only the category is said.
+    streams = [f"wild::aggregate{one}" for one in range(aggregates)] + ["wild::outside-1"]
     message = (
         st.sampled_from(WHOS),
         st.sampled_from([2, 2, 1, 0]),
@@ -254,7 +254,9 @@ def _item_of(classes: dict[str, Any], one: Brought) -> Any:
     message = classes[f"{name}{one.number}"](one.who, one.n, list(one.others), one.key, one.amount)
     if one.kind == "tell":
         return message
-    return Publish(message, one.stream, one.event_id)
+    if "-" in one.stream:
+        return Publish(message, one.stream, one.event_id)
+    return Publish(message, f"{one.stream}-{one.who}", one.event_id, as_import=True)
 
 
 @cache
