@@ -10,6 +10,7 @@ from .store import ProcessionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
 __all__ = [
     "AlreadyStarted",
@@ -42,7 +43,11 @@ def shown(value: object) -> str:
 
 
 class Rejected(ProcessionError):
-    """A command is refused: raise it in an aggregate's handler.
+    """A command is refused: raise it, or a class below it, in an aggregate's handler.
+
+    A command that is asked for again under its id is refused as before: by the same class, with
+    the attributes that can be stored. These are plain values, times, `Decimal`, `UUID`, members of
+    an `Enum`, and lists, tuples, sets and dictionaries of them; a note says what is missing.
 
     Args:
         reason: why, in words for the sender of the command
@@ -66,7 +71,24 @@ class InvalidMessage(ProcessionError, ValueError):
 
 
 class IdReused(ProcessionError, ValueError):
-    """An id was given that stands for something else already; nothing was stored."""
+    """An id was given that stands for something else already; nothing was stored under it.
+
+    Attributes:
+        id: the id
+        type: the wire name of what it stands for
+        stream: where that is, or which aggregate it is for
+        time: when that was published or sent
+        position: where an event is in the log; 0 for a command
+        places: of a batch, which entries were refused, from 0; all others are stored
+
+    """
+
+    id: str = ""
+    type: str = ""
+    stream: str = ""
+    time: datetime | None = None
+    position: int = 0
+    places: tuple[int, ...] = ()
 
 
 class UnknownMessage(ProcessionError, LookupError):

@@ -16,17 +16,16 @@ import pykka
 from .authoring.aggregate import Aggregate
 from .authoring.process_manager import due_time
 from .clock import Clock, SystemClock, stopwatch
-from .core.carry_out import CommandDelivered
 from .engine.admin import Admin
-from .engine.aggregate_actor import CommandMessage
 from .engine.dispatcher import Dispatcher
 from .engine.effect_feed import processes_with_effects
 from .engine.engine import Engine, Options
+from .engine.given_ids import together
 from .engine.ingress import Ingress, Receipt, Receipts
 from .engine.pending_replies import Reply
 from .engine.rebuilding import Rebuilding
 from .engine.refs import AggregateRef, InstanceRef, RouterRef
-from .errors import QueryInHandler, TimedOut, WaitingInHandler, shown
+from .errors import IdReused, QueryInHandler, TimedOut, WaitingInHandler, shown
 from .messages.identifiers import id_of, looked_for
 from .model.registry import Registry
 from .model.stored_names import check_stored_names, retired_names
@@ -148,11 +147,11 @@ class Runtime:
         self._store = open_store(path, durability=durability, read_only=read_only)
         self._reader = Reader(self._store, registry)
         self._now = stopwatch(clock)
-        self._ingress = Ingress(registry, clock)
         self._running: Engine | None = None
         if not read_only:
             try:
                 with_effects = processes_with_effects(self._store)
+                self._ingress = Ingress(registry, clock, self._store.secret())
                 check_stored_names(self._store.scan_names(), with_effects, registry, gone)
                 self._running = Engine(self._store, registry, clock, options)
                 self._running.start()
@@ -195,6 +194,7 @@ class Runtime:
         block: Literal[True] = True,
         timeout: float | None = None,
         command_id: str | None = None,
+        headers: Mapping[str, Any] | None = None,
     ) -> list[Event]: ...
 
     @overload
@@ -205,6 +205,7 @@ class Runtime:
         block: Literal[False],
         timeout: float | None = None,
         command_id: str | None = None,
+        headers: Mapping[str, Any] | None = None,
     ) -> pykka.Future[list[Event]]: ...
 
     def ask(
@@ -214,6 +215,7 @@ class Runtime:
         block: bool = True,
         timeout: float | None = None,
         command_id: str | None = None,
+        headers: Mapping[str, Any] | None = None,
     ) -> list[Event] | pykka.Future[list[Event]]:
         """Have an aggregate carry out a command, and get the events it made.
 
@@ -222,15 +224,18 @@ class Runtime:
             block: wait for the reply; otherwise get a Pykka future of it
             timeout: most seconds to wait, when blocking
             command_id: given again, the command takes effect once and the reply is the same
+            headers: plain values that go along with all that comes of it, and stand in
+                `context.headers`; `actor` names, by custom, who does it
 
         Returns:
             the events, once they are on disk
 
         Raises:
             Rejected: the aggregate refused
+            IdReused: the id is that of another command; nothing was carried out
             InfiniteLoopError: the command was carried out, and the chain that it began has no end
                 and was stopped before the reply was given
-            InvalidMessage: a field does not fit its annotation
+            InvalidMessage: a field or a header does not fit
             UnknownMessage: no aggregate takes the command
             TimedOut: time ran out; the command may still be carried out
             WaitingInHandler: called from a handler
@@ -239,16 +244,11 @@ class Runtime:
         """
         engine = self._engine("ask")
         timeout = _seconds("ask", timeout)
-        record = self._ingress.command(command, command_id)
+        is_remembered = command_id is not None
+        record = self._ingress.command(command, command_id, headers, is_remembered=is_remembered)
         future: Reply[list[Event]] = Reply.within(engine.services.replies)
-        before = None if command_id is None else self._store.result_of(record.command_id)
-        if before is None:
-            engine.command_queue.send(
-                CommandMessage(CommandDelivered(record, command_id is not None), future)
-            )
-            engine.dispatcher.nudge()
-        else:
-            engine.command_queue.answer(future, before)
+        engine.command_queue.ask(record, future, is_remembered=is_remembered)
+        engine.dispatcher.nudge()
         if not block:
             return future
         try:
@@ -260,64 +260,88 @@ class Runtime:
             ) from None
         return events
 
-    def tell(self, command: Command, *, command_id: str | None = None) -> str:
+    def tell(
+        self,
+        command: Command,
+        *,
+        command_id: str | None = None,
+        headers: Mapping[str, Any] | None = None,
+    ) -> str:
         """Have a command carried out later, whatever happens to this process.
 
         Args:
             command: what to do
             command_id: given again, the command takes effect once
+            headers: as for `ask`
 
         Returns:
             the command's id, once the command is on disk
 
         Raises:
-            InvalidMessage: a field does not fit its annotation
+            IdReused: the id is that of another command; nothing was stored
+            InvalidMessage: a field or a header does not fit
             UnknownMessage: no aggregate takes the command
             StoreError: the disk refused; nothing was kept
             WaitingInHandler: called from a handler
 
         """
         engine = self._engine("tell")
-        record = self._ingress.command(command, command_id)
-        self._write(engine, [Receipt(Step(enqueue=[record], command_id=command_id))])
+        record = self._ingress.command(command, command_id, headers)
+        given = None if command_id is None else record
+        _raise_first(self._write(engine, [Receipt(Step(enqueue=[record], given=given))]))
         return record.command_id
 
     def tell_many(
-        self, commands: Iterable[C], *, command_id: Callable[[C], str | None] | None = None
+        self,
+        commands: Iterable[C],
+        *,
+        command_id: Callable[[C], str | None] | None = None,
+        headers: Mapping[str, Any] | Callable[[C], Mapping[str, Any] | None] | None = None,
     ) -> list[str]:
         """As `tell`, for many commands; they share their way to disk.
 
-        If one of them is refused, an error is raised, and what came before it may be stored.
+        If one of them does not fit, or the disk refuses, an error is raised, and what came before
+        it may be stored. One whose id is that of another command is left out: all others are
+        stored before the error is raised.
 
         Args:
             commands: what to do
             command_id: a function of the command
+            headers: the same for all, or a function of the command
 
         Returns:
             the commands' ids in the same order, once all are on disk
+
+        Raises:
+            IdReused: ids of some are those of other commands; its `places` say of which
 
         """
         engine = self._engine("tell_many")
         told: list[str] = []
         records: list[CommandRecord] = []
+        reused: list[IdReused] = []
+
+        def write() -> None:
+            if command_id is not None:
+                # Each may turn out to be there already, and has a step of its own to say so.
+                steps = [Step(enqueue=[one], given=one) for one in records]
+            else:
+                steps = [Step(enqueue=records)] if records else []
+            first = len(told) - len(records)
+            reused.extend(self._write(engine, [Receipt(step) for step in steps], first))
+
         for command in commands:
             given = command_id(command) if command_id is not None else None
-            record = self._ingress.command(command, given)
+            said = headers(command) if callable(headers) else headers
+            record = self._ingress.command(command, given, said)
             told.append(record.command_id)
             records.append(record)
             if len(records) == TOGETHER:
-                self._enqueue(engine, records, are_named=command_id is not None)
+                write()
                 records = []
-        self._enqueue(engine, records, are_named=command_id is not None)
+        write()
+        _raise_all(reused)
         return told
-
-    def _enqueue(self, engine: Engine, records: list[CommandRecord], *, are_named: bool) -> None:
-        if are_named:
-            # Each may turn out to be there already, and has a step of its own to say so.
-            steps = [Step(enqueue=[one], command_id=one.command_id) for one in records]
-        else:
-            steps = [Step(enqueue=records)] if records else []
-        self._write(engine, [Receipt(step) for step in steps])
 
     def publish(
         self,
@@ -335,7 +359,7 @@ class Runtime:
             stream: where it belongs, as ``category-id``; not the stream of an aggregate that is
                 registered here, which alone writes to it
             event_id: given again, the event is stored once
-            headers: plain values for its handlers
+            headers: as for `ask`
             as_import: the event is of the past of an aggregate that is registered here, and was
                 brought from elsewhere: it goes into the aggregate's own stream, and the aggregate
                 reads it before it decides again
@@ -344,10 +368,11 @@ class Runtime:
             its position in the log, once it is on disk
 
         Raises:
-            IdReused: the store gave that id to another event
-            InvalidMessage: a field does not fit its annotation; or the stream is that of an
-                aggregate that is registered here; or, with `as_import`, it is not, or the event
-                names another one
+            IdReused: the id is that of another event, or of one in another stream; nothing was
+                stored
+            InvalidMessage: a field or a header does not fit; or the stream is that of an aggregate
+                that is registered here; or, with `as_import`, it is not, or the event names
+                another one
             InvalidName: the stream or id is empty or too long
             UnknownMessage: no domain knows the event
             StoreError: the disk refused; nothing was kept
@@ -356,7 +381,7 @@ class Runtime:
         """
         engine = self._engine("publish")
         work = self._ingress.publication(event, stream, event_id, headers, as_import=as_import)
-        self._write(engine, [work])
+        _raise_first(self._write(engine, [work]))
         return work.position
 
     def publish_many(
@@ -370,7 +395,9 @@ class Runtime:
     ) -> list[int]:
         """As `publish`, for many events, in order; they share their way to disk.
 
-        If one of them is refused, an error is raised, and what came before it may be stored.
+        If one of them does not fit, or the disk refuses, an error is raised, and what came before
+        it may be stored. One whose id is that of another event is left out: all others are stored
+        before the error is raised.
 
         Args:
             events: what happened
@@ -382,13 +409,17 @@ class Runtime:
         Returns:
             their positions in the same order, once all are on disk
 
+        Raises:
+            IdReused: ids of some are those of other events; its `places` say of which
+
         """
         engine = self._engine("publish_many")
         positions: list[int] = []
         works: list[Receipt] = []
+        reused: list[IdReused] = []
 
         def write() -> None:
-            self._write(engine, works)
+            reused.extend(self._write(engine, works, len(positions)))
             positions.extend(work.position for work in works)
             works.clear()
 
@@ -405,6 +436,7 @@ class Runtime:
             if len(works) == TOGETHER:
                 write()
         write()
+        _raise_all(reused)
         return positions
 
     def settle(self, timeout: float | None = None) -> None:
@@ -916,10 +948,30 @@ class Runtime:
         return max(stored, self._running.router_of[process].done_up_to)
 
     @staticmethod
-    def _write(engine: Engine, works: list[Receipt]) -> None:
+    def _write(engine: Engine, works: list[Receipt], first: int | None = None) -> list[IdReused]:
+        """Have steps written; `first` is the place in its batch of what is in the first of them.
+
+        Returns:
+            why some were not, because their ids stand for something else
+
+        """
+        if first is not None:
+            for place, work in enumerate(works, first):
+                work.place = place
         receipts = Receipts(works, engine.command_queue, engine.services.replies)
         engine.journal.add_all(works)
         receipts.wait()
+        return receipts.reused
+
+
+def _raise_first(reused: list[IdReused]) -> None:
+    for error in reused:
+        raise error
+
+
+def _raise_all(reused: list[IdReused]) -> None:
+    if reused:
+        raise together(reused)
 
 
 def _seconds(call: str, timeout: float | None) -> float | None:

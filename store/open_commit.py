@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from .errors import DamagedStore, StoreError
 from .identifiers import EVADES, event_id_at, place_of_event
-from .layout.frames import frame, no_number, number, pack, pack_checksum, unframe
+from .layout.frames import corrupt, frame, no_number, number, pack, pack_checksum, unframe
 from .layout.keys import digest, numbered
 from .layout.schema import (
     BLOCKED,
@@ -28,6 +28,7 @@ from .layout.schema import (
     command_from_row,
     command_to_row,
     event_to_row,
+    given_to_row,
     instance_key,
     name_key,
     parked_at_key,
@@ -47,6 +48,7 @@ from .records import (
     FROM_OUTSIDE,
     Conflict,
     Duplicate,
+    GivenCommand,
     IdTaken,
     StepExtras,
 )
@@ -117,6 +119,8 @@ class OpenCommit(Reads):
         # The newest versions of streams and instances that were asked for or written of late, by
         # what their keys begin with. Nothing else writes, so they stay true.
         self._heads: dict[bytes, int] = {}
+        # Commands that were accepted in earlier commits, and not carried out yet: some of them.
+        self._pending: dict[str, CommandRecord] = {}
         # Of instances that are about to be loaded, by what their keys begin with: the place of the
         # newest transition and its row. True for as long as the newest version is that one.
         self._gathered: dict[bytes, tuple[Row, bytes | None]] = {}
@@ -136,6 +140,8 @@ class OpenCommit(Reads):
         self._unsure: set[tuple[str, bytes]] = set()
         # Commands that were issued and not carried out yet, by sequence. Most never become rows.
         self._queued: dict[int, CommandRecord] = {}
+        # Commands from outside that were accepted in this commit and not carried out yet, by id.
+        self._accepted: dict[str, CommandRecord] = {}
         self._log = self._changes["log"]
         self._transitions = self._changes["transitions"]
         self._ids = self._changes["ids"]
@@ -151,6 +157,9 @@ class OpenCommit(Reads):
         """The commit is durable, and the next one is open."""
         self._names.keep()
         self.fresh_codes.clear()
+        self._pending.update(self._accepted)
+        if len(self._pending) > HEADS_KEPT:
+            self._pending.clear()
         self._empty()
         over = len(self._heads) - HEADS_KEPT
         if over > 0:
@@ -170,6 +179,7 @@ class OpenCommit(Reads):
         self.counters = counters
         self._names.take_back()
         self._heads.clear()
+        self._pending.clear()
         self._gathered.clear()
         self._empty()
 
@@ -186,6 +196,8 @@ class OpenCommit(Reads):
             raise StoreError("a step of the commit failed after part of it was handed over")
         for sequence, command in self._queued.items():
             self._put("queue", number(sequence), command_to_row(command))
+        for command_id, command in self._accepted.items():
+            self._put("command_ids", command_id.encode(), given_to_row(command, None))
         for router, position in checkpoints.items():
             self._put("checkpoints", router.encode(), position)
         for kind, name in self._names.fresh:
@@ -236,7 +248,7 @@ class OpenCommit(Reads):
             prefix = stream_key(command.stream)
             if prefix not in heads:
                 wanted["ids", prefix + FIRST] = prefix
-            if command.process is None:
+            if command.process is None and self._pending.get(command.command_id) is not command:
                 command_id = command.command_id.encode()
                 wanted["command_ids", command_id] = command_id
         known = self._known["command_ids"]
@@ -341,6 +353,12 @@ class OpenCommit(Reads):
         found = durable + [one for place, one in self._queued.items() if place > after]
         return list(islice(sorted(found, key=lambda one: one.sequence), limit))
 
+    def given_command(self, command_id: str) -> GivenCommand | None:
+        one = self._accepted.get(command_id)
+        if one is None:
+            return super().given_command(command_id)
+        return GivenCommand(one.type, one.stream, one.time, one.digest)
+
     def scan_names(self) -> Iterator[tuple[NameKind, str]]:
         yield from super().scan_names()
         yield from tuple(self._names.fresh)
@@ -420,10 +438,18 @@ class OpenCommit(Reads):
 
     def hand_over(self, step: Step) -> Outcome:
         """Check what the step expects, then lay it in whole; as `Store.hand_over`."""
-        take, command_id = step.take, step.command_id
+        take, given = step.take, step.given
         append, transition = step.append, step.transition
-        if command_id is not None and self._get("command_ids", command_id.encode()) is not None:
-            return Duplicate(result=self.result_of(command_id))
+        if given is not None:
+            command_id = given.command_id
+            # One that was accepted, and not carried out since, is nobody else's.
+            if (
+                self._accepted.get(command_id) is not given
+                and self._pending.get(command_id) is not given
+            ):
+                repeated = self._refuse_given(step, given)
+                if repeated is not None:
+                    return repeated
         if take and take not in self._queued and self._get("queue", number(take)) is None:
             return Duplicate()
         is_rare = step.extras is not None or step.park is not None or step.wait
@@ -466,8 +492,8 @@ class OpenCommit(Reads):
                 self._write_events(append, prefix)
             if step.enqueue:
                 self._enqueue(step.enqueue)
-            if command_id is not None and step.result is not None:
-                self._write_result(command_id, step.result, append)
+            if given is not None and step.result is not None:
+                self._write_result(given, step.result, append)
             if is_rare:
                 self._write_rare(step)
         except BaseException:
@@ -528,12 +554,40 @@ class OpenCommit(Reads):
     def _refuse_ids(self, append: Append) -> Duplicate | IdTaken | None:
         """Whether an id that was given from outside is that of an event which is there."""
         for event in append.events:
-            position = self._given_position(event.event_id)
-            if position:
-                return Duplicate(position=position)
-            there = self._named_event(event.event_id)
+            event_id = event.event_id
+            given = self._given_event(event_id)
+            if given is not None:
+                position, content = given
+                if _may_be_same(event.digest, content):
+                    return Duplicate(position=position)
+                first = self.event_at(position)
+                if first is None:
+                    raise corrupt(
+                        "event_ids", event_id.encode(), "is at a position that is not in the log"
+                    )
+                return IdTaken(event_id, first.type, first.stream, first.time, position)
+            there = self._named_event(event_id)
             if there is not None:
-                return IdTaken(event.event_id, there.position, there.stream)
+                return IdTaken(
+                    event_id, there.type, there.stream, there.time, there.position, is_given=False
+                )
+        return None
+
+    def _refuse_given(self, step: Step, given: CommandRecord) -> Duplicate | IdTaken | None:
+        """Whether the id of a command from outside stands for another, or for one that was taken.
+
+        One that is accepted and not carried out may still be: from the queue, or for a caller who
+        cannot wait for that.
+        """
+        first = self.given_command(given.command_id)
+        if first is None:
+            return None
+        if not _may_be_same(given.digest, first.digest):
+            return IdTaken(
+                given.command_id, first.type, first.stream, first.time, result=first.result
+            )
+        if first.result is not None or step.enqueue:
+            return Duplicate(result=first.result)
         return None
 
     def _refuse_park(self, parked: ParkedRecord, extras: StepExtras | None) -> Duplicate | None:
@@ -622,7 +676,7 @@ class OpenCommit(Reads):
 
     def _remember_id(self, event: EventRecord, named: str) -> None:
         """Note an id that was given from outside."""
-        self._put("event_ids", event.event_id.encode(), event.position)
+        self._put("event_ids", event.event_id.encode(), (event.position, event.digest))
         if (
             event.event_id != named
             and not self.counters.any_lookalike
@@ -636,6 +690,9 @@ class OpenCommit(Reads):
         for command in commands:
             if command.process is None:
                 counters.sequence_from_outside = sequence = counters.sequence_from_outside + 1
+                if command.digest:
+                    # One that was parked comes again without: its id is written already.
+                    self._accepted[command.command_id] = command
             else:
                 counters.sequence = sequence = counters.sequence + 1
             command.sequence = sequence
@@ -643,12 +700,19 @@ class OpenCommit(Reads):
             if command.type not in self._known_commands:
                 self._names.add("command", command.type)
 
-    def _write_result(self, command_id: str, result: CommandResult, append: Append | None) -> None:
+    def _write_result(
+        self, given: CommandRecord, result: CommandResult, append: Append | None
+    ) -> None:
         if append is not None and append.events:
             result.first_position = append.events[0].position
             result.events = len(append.events)
-        row = (result.first_position, result.events, result.refusal)
-        self._put("command_ids", command_id.encode(), row)
+        command_id = given.command_id
+        first: CommandRecord | GivenCommand | None = self._accepted.pop(command_id, None)
+        if first is None:
+            first = self._pending.pop(command_id, None)
+        if first is None:
+            first = self.given_command(command_id) or given
+        self._put("command_ids", given.command_id.encode(), given_to_row(first, result))
 
     def _write_parked(self, parked: ParkedRecord) -> None:
         self.counters.parked += 1
@@ -729,6 +793,11 @@ class OpenCommit(Reads):
 
 
 FIRST = number(1)
+
+
+def _may_be_same(content: bytes, first: bytes) -> bool:
+    """Whether two digests tell of no difference; without one, nothing is known of what it is of."""
+    return content == first or not (content and first)
 
 
 def _taken(step: Step, extras: StepExtras) -> list[tuple[str, bytes]]:

@@ -20,6 +20,7 @@ from .layout.schema import (
     code_from_row,
     command_from_row,
     event_from_row,
+    given_from_row,
     instance_key,
     kind_of_name,
     last_of_process,
@@ -33,7 +34,7 @@ from .layout.schema import (
     transition_from_row,
     transitions_key,
 )
-from .records import Block, CommandResult
+from .records import Block
 from .state_changes import Misfit, PackedFields, apply_change
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
     from .records import (
         CodeRecord,
         CommandRecord,
+        CommandResult,
         EventRecord,
+        GivenCommand,
         NameKind,
         ParkedRecord,
         RefusalRecord,
@@ -119,17 +122,20 @@ class Reads:
 
     def position_of(self, event_id: str) -> int:
         """The position of the event with that id, or 0."""
-        position = self._given_position(event_id)
-        if position:
-            return position
+        given = self._given_event(event_id)
+        if given is not None:
+            return given[0]
         event = self._named_event(event_id)
         return 0 if event is None else event.position
 
-    def _given_position(self, event_id: str) -> int:
-        """The position of the event that was given that id from outside, or 0."""
+    def _given_event(self, event_id: str) -> tuple[int, bytes] | None:
+        """The position and the digest of the event that was given that id from outside."""
         key = event_id.encode()
         raw = self._get("event_ids", key)
-        return 0 if raw is None else int(unframe(raw, "event_ids", key))
+        if raw is None:
+            return None
+        position, content = unframe(raw, "event_ids", key)
+        return position, content
 
     def _named_event(self, event_id: str) -> EventRecord | None:
         """The event that the store gave that id, which says itself where the event is."""
@@ -339,11 +345,16 @@ class Reads:
         """The newest sequence of an issued command, and of one from outside."""
         raise NotImplementedError
 
-    def result_of(self, command_id: str) -> CommandResult | None:
-        """What came of the command with that id, if it came from outside and was carried out."""
+    def given_command(self, command_id: str) -> GivenCommand | None:
+        """What the id of a command from outside stands for."""
         key = command_id.encode()
         raw = self._get("command_ids", key)
-        return None if raw is None else CommandResult(*unframe(raw, "command_ids", key))
+        return None if raw is None else given_from_row(unframe(raw, "command_ids", key))
+
+    def result_of(self, command_id: str) -> CommandResult | None:
+        """What came of the command with that id, if it came from outside and was carried out."""
+        given = self.given_command(command_id)
+        return None if given is None else given.result
 
     # Checkpoints
 

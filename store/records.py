@@ -27,6 +27,7 @@ __all__ = [
     "Conflict",
     "Duplicate",
     "EventRecord",
+    "GivenCommand",
     "IdTaken",
     "NameKind",
     "Outcome",
@@ -64,6 +65,8 @@ class EventRecord(Struct, gc=False):
     position: int = 0
     message: Any = None
     """What `data` reads as, for readers who may share it; it is not stored."""
+    digest: bytes = b""
+    """What tells its content from others', if its id was given; stored beside the id."""
 
 
 class CommandRecord(Struct, gc=False):
@@ -85,17 +88,38 @@ class CommandRecord(Struct, gc=False):
     version: int = 0
     depth: int = 0
     """As that of the event that caused it."""
+    headers: bytes | None = None
+    """As those of the event that caused it; the events that it makes have them."""
     sequence: int = 0
     message: Any = None
     """As that of an event."""
+    digest: bytes = b""
+    """As that of an event. One that was read from the queue has none: it is beside its id."""
 
 
 class CommandResult(Struct, gc=False):
-    """What came of a command from outside: the events it made, or the reason of its refusal."""
+    """What came of a command from outside: the events it made, or the reason of its refusal.
+
+    `error` is the refusal itself, packed by who refused.
+    """
 
     first_position: int = 0
     events: int = 0
     refusal: str | None = None
+    error: bytes | None = None
+
+
+class GivenCommand(Struct, gc=False):
+    """What the id of a command from outside stands for.
+
+    `result` is None until the command is carried out or refused.
+    """
+
+    type: str
+    stream: str
+    time: int
+    digest: bytes
+    result: CommandResult | None = None
 
 
 class TransitionRecord(Struct, gc=False):
@@ -105,7 +129,8 @@ class TransitionRecord(Struct, gc=False):
     what makes a second delivery of an event harmless. `commands` holds
     `(command_id, type, data)`; `timers` what is due later: timeouts by name, delayed commands by
     id, with their times. `note` says more about the cause: the reason of a refusal, or who asked.
-    `state_version` is that of the class that wrote `state`.
+    `state_version` is that of the class that wrote `state`. `headers` are those of a timeout or a
+    refusal; an event has its own.
     """
 
     version: int
@@ -128,6 +153,7 @@ class TransitionRecord(Struct, gc=False):
     """The version at which the instance started, or started anew, for the last time."""
     code: int = 0
     """The number of the code that decided it; 0 if that is not known."""
+    headers: bytes | None = None
     change: bytes | None = None
     """What leads from the state before to this one, if that is what is stored of it."""
     weight: int = 0
@@ -151,7 +177,8 @@ class TimerRecord(Struct, gc=False):
 
     `kind` is ``"timeout"``, ``"retry"`` or ``"command"``; `name` the timeout's name, or the
     delayed command's id. `depth` is that of a timeout which was due at once: it goes on with the
-    chain of the step that set it, and one that is due later begins a new chain.
+    chain of the step that set it, and one that is due later begins a new chain. `headers` are those
+    of the chain that set it, however much later it is due.
     """
 
     due: int
@@ -161,6 +188,7 @@ class TimerRecord(Struct, gc=False):
     kind: str
     command: CommandRecord | None = None
     depth: int = 0
+    headers: bytes | None = None
 
 
 class RefusalRecord(Struct, gc=False):
@@ -176,8 +204,8 @@ class Block(Struct, gc=False):
     """Why an instance takes no events: one failed, and is tried again, or was parked.
 
     `kind` is ``"retry"`` or ``"parked"``. The failed one is the event at `position`, the timeout
-    `name`, whose chain has that `depth`, or the refusal `sequence`. `parked` is the number under
-    which it was parked.
+    `name`, whose chain has that `depth` and these `headers`, or the refusal `sequence`. `parked` is
+    the number under which it was parked.
     """
 
     kind: str
@@ -188,6 +216,7 @@ class Block(Struct, gc=False):
     due: int = 0
     parked: int = 0
     depth: int = 0
+    headers: bytes | None = None
 
 
 class ParkedRecord(Struct, gc=False):
@@ -276,10 +305,10 @@ class Step(Struct, gc=False):
     enqueue: list[CommandRecord] | None = None
     take: int = 0
     """The sequence of the queued command that this step carries out."""
-    command_id: str | None = None
-    """The id, given from outside, of the command that this step accepts or carries out."""
+    given: CommandRecord | None = None
+    """The command from outside, whose id is remembered, that this step accepts or carries out."""
     result: CommandResult | None = None
-    """What came of `command_id`."""
+    """What came of `given`."""
     park: ParkedRecord | None = None
     wait: int = 0
     """The position of an event that `instance` cannot take yet, because it is suspended."""
@@ -318,16 +347,21 @@ class Duplicate(Struct, gc=False):
 
 
 class IdTaken(Struct, gc=False):
-    """An event's id, given from outside, is that of an event which the store named itself.
+    """The id of the step's event or command stands for something else; nothing was written.
 
-    Nothing was written. `position` and `stream` say where the event is that has the id.
+    What it stands for is an event at `position`, or a command from outside, whose position is 0,
+    with its `result` if there is one. `is_given` is false if the store named the event itself.
     """
 
     is_committed: ClassVar[bool] = False
 
-    event_id: str
-    position: int
+    id: str
+    type: str
     stream: str
+    time: int
+    position: int = 0
+    is_given: bool = True
+    result: CommandResult | None = None
 
 
 Outcome: TypeAlias = Committed | Conflict | Duplicate | IdTaken

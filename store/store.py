@@ -6,14 +6,16 @@ parked, and the routers' checkpoints. It knows nothing of actors or of typed mes
 
 from __future__ import annotations
 
+import re
+import secrets
 from contextlib import suppress
 from copy import copy
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from .errors import CorruptRecord, StoreError
+from .errors import CorruptRecord, DamagedStore, StoreError
 from .layout.frames import frame, unframe
 from .layout.keys import LAST
-from .layout.schema import COMMITS, LOOKALIKE, kind_of_name
+from .layout.schema import COMMITS, LOOKALIKE, SECRET, kind_of_name
 from .names import KnownNames
 from .open_commit import Counters, OpenCommit
 from .reads import HIGHEST, Reads
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
     from .records import NameKind, Outcome, Step
     from .storage_engine import EngineSnapshot, Row, StorageEngine, Ticket
 
-__all__ = ["Store"]
+__all__ = ["SECRET_BYTES", "Store"]
+
+SECRET_BYTES = 32
+_SECRET = f"[0-9a-f]{{{2 * SECRET_BYTES}}}"
 
 
 class Store(Reads):
@@ -37,10 +42,11 @@ class Store(Reads):
 
     Args:
         engine: where the rows are
+        secret: of a new store, 64 hexadecimal digits; random when it is not given
 
     """
 
-    def __init__(self, engine: StorageEngine) -> None:
+    def __init__(self, engine: StorageEngine, *, secret: str | None = None) -> None:
         self._engine = engine
         self._is_unsure = False
         self._counters = Counters(
@@ -54,6 +60,11 @@ class Store(Reads):
             any_waiting=bool(engine.range("waiting", b"", LAST, 1)),
             any_lookalike=self._get("meta", LOOKALIKE) is not None,
         )
+        # Written with the first commit: nothing stands on it before.
+        self._new_secret: str | None = None
+        is_new = not (self._counters.commits or engine.read_only)
+        if is_new and self._get("meta", SECRET) is None:
+            self._new_secret = secret or secrets.token_hex(SECRET_BYTES)
         names = KnownNames(() if engine.read_only else self._sound_names())
         self.ahead = OpenCommit(engine, copy(self._counters), names)
 
@@ -113,6 +124,8 @@ class Store(Reads):
                     **puts.get("meta", {}),
                     COMMITS: frame(COMMITS, ahead.counters.commits),
                 }
+                if self._new_secret is not None:
+                    puts["meta"][SECRET] = frame(SECRET, self._new_secret)
                 is_tried = True
                 self._refuse_failed(self._engine.commit(puts, deletes))
             is_kept = True
@@ -123,6 +136,8 @@ class Store(Reads):
         finally:
             if is_kept:
                 self._counters = copy(ahead.counters)
+                if is_tried:
+                    self._new_secret = None
                 ahead.begin_next()
             else:
                 self.drop_commit()
@@ -195,6 +210,26 @@ class Store(Reads):
         return self._engine.snapshot()
 
     # Reading
+
+    def secret(self) -> bytes:
+        """The key of the digests that tell what an id from outside stands for.
+
+        Raises:
+            DamagedStore: the store has none, or something else in its place
+            CorruptRecord: it cannot be read
+
+        """
+        self._engine.check_usable()
+        secret: Any = self._new_secret
+        if secret is None:
+            raw = self._get("meta", SECRET)
+            secret = None if raw is None else unframe(raw, "meta", SECRET)
+        if not (isinstance(secret, str) and re.fullmatch(_SECRET, secret)):
+            raise DamagedStore(
+                "the store has lost its secret, without which it cannot tell whether an id stands "
+                "for the same; go back to a backup"
+            )
+        return bytes.fromhex(secret)
 
     def last_position(self) -> int:
         self._engine.check_usable()

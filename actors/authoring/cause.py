@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from ..clock import from_micros
+from ..messages.codec import load_headers
 from ..store import Block, EventRecord
 from .context import Context
 
@@ -19,7 +20,8 @@ __all__ = ["Cause"]
 class Cause(Struct, gc=False):
     """What made an instance do something: an event, a timeout, or a refusal.
 
-    `id` is the event's id, ``timeout:<name>``, or the refused command's id.
+    `id` is the event's id, ``timeout:<name>``, or the refused command's id. `headers` are those of
+    a timeout or a refusal; an event has its own.
     """
 
     id: str
@@ -34,6 +36,7 @@ class Cause(Struct, gc=False):
     note: str | None = None
     time: int = 0
     causation_id: str | None = None
+    headers: bytes | None = None
 
     @classmethod
     def of_event(cls, record: EventRecord) -> Cause:
@@ -56,6 +59,7 @@ class Cause(Struct, gc=False):
             name=timer.name,
             due=timer.due,
             time=timer.due,
+            headers=timer.headers,
         )
 
     @classmethod
@@ -70,6 +74,7 @@ class Cause(Struct, gc=False):
             note=refusal.reason,
             time=command.time,
             causation_id=command.causation_id,
+            headers=command.headers,
         )
 
     def context(self, attempt: int, now: int, *, refreshing: bool = False) -> Context:
@@ -85,11 +90,14 @@ class Cause(Struct, gc=False):
             now=from_micros(now),
             correlation_id=self.correlation_id,
             causation_id=self.causation_id,
+            headers=load_headers(self.headers),
             attempt=attempt,
             refreshing=refreshing,
         )
 
     def block(self, kind: str, attempts: int, due: int) -> Block:
         """Why the instance goes no further, when this failed."""
-        depth = self.depth if self.name else 0
-        return Block(kind, self.position, self.name, self.sequence, attempts, due, depth=depth)
+        block = Block(kind, self.position, self.name, self.sequence, attempts, due)
+        if self.name:
+            block.depth, block.headers = self.depth, self.headers
+        return block

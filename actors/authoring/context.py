@@ -57,7 +57,7 @@ class Context(Ids):
             is rebuilt. In an `@after` method, the time of the attempt
         correlation_id: the id that everything in its chain shares
         causation_id: the id of the command or event that caused it, if one did
-        headers: what the publisher said about it
+        headers: what was said about the chain by who began it, with `ask`, `tell` or `publish`
         attempt: 1 the first time it is handled
         refreshing: whether state is being rebuilt, so that nothing leaves the instance
 
@@ -74,6 +74,11 @@ class Context(Ids):
     headers: dict[str, Any] = field(default_factory=dict)
     attempt: int = 1
     refreshing: bool = False
+
+    @property
+    def actor(self) -> Any:
+        """Who began the chain: the header of that name, by custom; None if there is none."""
+        return self.headers.get("actor")
 
     @classmethod
     def of(

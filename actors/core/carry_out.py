@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from ..errors import Rejected, UnknownMessage
+from ..messages.refusals import pack_refusal
 from ..messages.types import UnknownCommand
 from ..store import (
     Append,
@@ -90,8 +91,8 @@ def carry_out(
     append = Append(stream, version, [])
     step = Step(append, take=record.sequence)
     if delivered.is_from_outside:
-        step.command_id, step.result = record.command_id, CommandResult()
-    depth = record.depth + 1 if record.process else 0
+        step.given, step.result = record, CommandResult()
+    depth, headers = record.depth + 1 if record.process else 0, record.headers
     for event, packed, shared in made:
         version += 1
         append.events.append(
@@ -104,7 +105,7 @@ def carry_out(
                 "",
                 record.correlation_id,
                 record.command_id,
-                None,
+                headers,
                 depth,
                 0,
                 shared,
@@ -146,9 +147,10 @@ def refuse_command(
         if is_answer:
             step.process, step.instance = record.process, record.instance or ""
             step.extras = StepExtras(refusal=RefusalRecord(record, error.reason))
-    if isinstance(error, Rejected) and delivered.is_from_outside:
-        step.command_id = record.command_id
-        step.result = CommandResult(refusal=error.reason)
+    if delivered.is_from_outside:
+        step.given = record
+        if isinstance(error, Rejected):
+            step.result = CommandResult(refusal=error.reason, error=pack_refusal(error))
     if is_answer:
         decision.outcome = "rejected"
     elif not delivered.is_awaited:

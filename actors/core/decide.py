@@ -348,7 +348,14 @@ def _try_again(plan: ProcessPlan, decision: Decision, stimulus: RetryDue, reads:
         due = (state.timers or {}).get(block.name, 0)
         if 0 < due <= stimulus.now:
             failed = TimerRecord(
-                due, plan.name, state.instance, block.name, "timeout", None, block.depth
+                due,
+                plan.name,
+                state.instance,
+                block.name,
+                "timeout",
+                None,
+                block.depth,
+                block.headers,
             )
             taken.cancel = [failed]
             return _time_out(plan, decision, stimulus, reads, failed)
@@ -435,6 +442,7 @@ def _transition(
     extras: StepExtras | None = None
     commands: list[tuple[str, str, bytes]] = []
     queued: list[CommandRecord] = []
+    headers = cause.headers if cause.event is None else cause.event.headers
     for command_id, command, data, shared, due in unit.issued:
         kind, stream = plan.registry.address(command)
         commands.append((command_id, kind, data))
@@ -451,6 +459,7 @@ def _transition(
             version,
             # What leaves later begins a new chain.
             0 if due > now else cause.depth,
+            headers,
             0,
             shared,
         )
@@ -511,6 +520,7 @@ def _transition(
         state.base,
         state.run,
         plan.code,
+        cause.headers,
         change,
     )
     return Step(None, name, instance, transition, queued, extras=extras)
@@ -590,6 +600,7 @@ def _set_timers(
     """Note what is set and cancelled; returns all that is due later, in the order it was set."""
     timeouts, instance, cause = plan.definition.timeouts, decision.state.instance, decision.cause
     assert cause is not None
+    headers = cause.headers if cause.event is None else cause.event.headers
     # In the order in which they were set: what is moved is set anew, and goes last.
     timers = {what: due for what, due in before.items() if what not in asked}
     for held in extras.timers:
@@ -607,7 +618,7 @@ def _set_timers(
             # One that is due at once goes on with the chain.
             depth = 0 if due > now else cause.depth + 1
             extras.timers.append(
-                TimerRecord(due, plan.name, instance, what, "timeout", None, depth)
+                TimerRecord(due, plan.name, instance, what, "timeout", None, depth, headers)
             )
     for what, due in before.items():
         if timers.get(what) != due:

@@ -103,7 +103,14 @@ def cause_unread(stimulus: Stimulus, block: Block | None, reads: Reads) -> Cause
     if block.name:
         timer = stimulus.timer
         failed = TimerRecord(
-            block.due, timer.process, timer.instance, block.name, "timeout", None, block.depth
+            block.due,
+            timer.process,
+            timer.instance,
+            block.name,
+            "timeout",
+            None,
+            block.depth,
+            block.headers,
         )
         return Cause.of_timer(failed, "")
     refusal = reads.refusal(block.sequence)

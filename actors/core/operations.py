@@ -95,14 +95,14 @@ def _adjust(plan: ProcessPlan, state: ProcessState, operation: Adjust, reads: Re
         return Decision(state, EMPTY, "nothing")
     kind = "timeout" if name in plan.definition.timeouts else "command"
     old = TimerRecord(before, plan.name, state.instance, name, kind)
-    command = reads.held_back(old) if kind == "command" else None
-    if kind == "command" and command is None:
+    there = reads.timer_of(old)
+    if kind == "command" and there is None:
         # It has left already.
         return Decision(state, EMPTY, "nothing")
     extras = StepExtras(due=old, timers=[])
     others = {other: when for other, when in timers.items() if other != name}
     if due:
-        extras.timers = [TimerRecord(due, plan.name, state.instance, name, kind, command)]
+        extras.timers = [replace(there or old, due=due, depth=0)]
         others[name] = due
     verb, handler = ("moved", "move_timeout") if due else ("cancelled", "cancel_timeout")
     note = f"{name} {verb} by {operation.by or 'an operator'}"

@@ -213,6 +213,7 @@ class Replay:
         if cause in self._issued:
             command = self._issued[cause]
             command.correlation_id = transition.correlation_id
+            command.headers = transition.headers
             message = plan.registry.load_command(command.type, command.data)
             if type(message) in definition.rejections:
                 refusal = RefusalRecord(command, transition.note or "")
@@ -220,7 +221,14 @@ class Replay:
             return None
         name = cause.removeprefix("timeout:")
         if name != cause and name in definition.timeouts:
-            timer = TimerRecord(self.next_time, plan.name, self.instance, name, "timeout")
+            timer = TimerRecord(
+                self.next_time,
+                plan.name,
+                self.instance,
+                name,
+                "timeout",
+                headers=transition.headers,
+            )
             return TimeoutDue(timer, now=time, refreshing=True)
         return None
 

@@ -10,10 +10,20 @@ import pykka
 from msgspec import Struct
 
 from ..core.carry_out import CommandDecision, CommandDelivered, carry_out, refuse_command
-from ..errors import InfiniteLoopError, UnknownMessage
+from ..errors import IdReused, InfiniteLoopError, UnknownMessage
 from ..messages.types import Event, UnknownEvent
-from ..store import COMMITTED, CommandResult, Conflict, Duplicate, Outcome, StoreError
+from ..store import (
+    COMMITTED,
+    CommandRecord,
+    CommandResult,
+    Conflict,
+    Duplicate,
+    IdTaken,
+    Outcome,
+    StoreError,
+)
 from .durable_actor import DurableActor, damaged
+from .given_ids import judged
 from .journal import Waiting
 
 if TYPE_CHECKING:
@@ -163,10 +173,8 @@ class AggregateActor(DurableActor[CommandMessage]):
         if reply is None:
             decision.refusal = None
         else:
-            correlation_id = delivered.record.correlation_id
-            self.journal.wait(
-                _Reply(giver, self._share.plan, reply, decision, outcome, correlation_id)
-            )
+            plan, record = self._share.plan, delivered.record
+            self.journal.wait(_Reply(giver, plan, reply, decision, outcome, record))
 
     def _decide_again(self, message: CommandMessage, conflict: Conflict) -> None:
         if not message.is_repeated:
@@ -187,21 +195,26 @@ class _Reply(Waiting, gc=False):
     future: pykka.Future[list[Event]]
     decision: CommandDecision
     outcome: Outcome
-    correlation_id: str
+    record: CommandRecord
     error: InfiniteLoopError | None = None
 
     def hear(self, correlation_id: str, error: InfiniteLoopError) -> None:
         """What the command led to has no end: the caller is told, though the command is done."""
-        if correlation_id == self.correlation_id:
+        if correlation_id == self.record.correlation_id:
             self.error = error
 
     def durable(self) -> None:
         future, decision = self.future, self.decision
         refusal, append = decision.refusal, decision.step.append
+        outcome: Outcome | IdReused = self.outcome
+        if type(outcome) is IdTaken:
+            outcome = judged(self.plan.registry, outcome, self.record)
         if self.error is not None:
             future.set_exception((type(self.error), self.error, None))
-        elif isinstance(self.outcome, Duplicate):
-            self.giver.answer(future, self.outcome.result or CommandResult())
+        elif isinstance(outcome, IdReused):
+            future.set_exception((IdReused, outcome, None))
+        elif type(outcome) is Duplicate:
+            self.giver.answer(future, outcome.result or CommandResult())
         elif refusal is not None:
             future.set_exception((type(refusal), refusal, refusal.__traceback__))
         elif append is None:

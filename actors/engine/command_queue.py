@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from ..core.carry_out import CommandDelivered
 from ..core.failures import parked_command, parked_sequence
 from ..core.stimuli import CommandRefused
-from ..errors import Rejected, UnknownMessage
+from ..errors import IdReused, UnknownMessage
+from ..messages.refusals import refused_again
 from ..model.plans import AggregatePlan
 from ..store import FROM_OUTSIDE, CorruptRecord, Step, category_of
 from .aggregate_actor import AggregateActor, AggregateShare, CommandMessage
+from .given_ids import answer_before
 from .instance_actor import InstanceMessage
 from .pooled_actor import PooledActor
 
@@ -108,6 +110,7 @@ class CommandQueue(PooledActor):
     ) -> None:
         super().__init__(services.dispatcher)
         self._services = services
+        self.registry = services.registry
         self._store = services.store
         self._journal = services.journal
         self._deliver = deliver
@@ -134,8 +137,30 @@ class CommandQueue(PooledActor):
         self.in_flight = 0
         """Commands from the queue that are under way."""
 
+    def ask(
+        self, record: CommandRecord, reply: pykka.Future[list[Event]], *, is_remembered: bool
+    ) -> None:
+        """Bring one command, for which a caller waits, to its aggregate; from any thread.
+
+        Args:
+            record: the command
+            reply: where the caller waits
+            is_remembered: whether its id is; then it may be answered at once
+
+        """
+        before: CommandResult | IdReused | None = None
+        if is_remembered:
+            first = self._store.given_command(record.command_id)
+            before = answer_before(self.registry, first, record)
+        if isinstance(before, IdReused):
+            reply.set_exception((IdReused, before, None))
+        elif before is not None:
+            self.answer(reply, before)
+        else:
+            self.send(CommandMessage(CommandDelivered(record, is_remembered), reply))
+
     def send(self, message: CommandMessage) -> None:
-        """Bring one command, for which a caller waits, to its aggregate; from any thread."""
+        """Bring one command to its aggregate."""
         stream = message.stimulus.record.stream
         category = category_of(stream)
         sending = (category, stream, self.wakers[category], message)
@@ -143,7 +168,7 @@ class CommandQueue(PooledActor):
 
     def _replay(self, result: CommandResult) -> list[Event]:
         if result.refusal is not None:
-            raise Rejected(result.refusal)
+            raise refused_again(result.refusal, result.error)
         if not result.events:
             return []
         page = self._store.read_log(result.first_position - 1, result.events)

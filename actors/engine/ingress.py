@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..clock import stopwatch
 from ..errors import IdReused, InvalidMessage, shown
-from ..messages.codec import dump, dump_headers
+from ..messages.codec import dump_headers, exchange
+from ..messages.content import digest_of
 from ..messages.identifiers import check_stream, id_of, plain_text
 from ..messages.types import Command, Event
 from ..store import (
@@ -25,6 +26,7 @@ from ..store import (
     check_name,
     id_in_stream,
 )
+from .given_ids import judged
 from .journal import PATIENCE_OF_MANY, PendingWrite
 
 if TYPE_CHECKING:
@@ -58,6 +60,8 @@ class Receipts:
         self._left = len(works)
         self._done = threading.Event()
         self.error: ProcessionError | None = None
+        self.reused: list[IdReused] = []
+        """Of steps whose id stands for something else; the others are on disk."""
         replies.add(self)
         is_many = len(works) > 1 or any(len(work.step.enqueue or ()) > 1 for work in works)
         for work in works:
@@ -69,16 +73,18 @@ class Receipts:
 
     def count(self, error: ProcessionError | None = None) -> None:
         """One of them was answered; called by the journal."""
-        self.error = self.error or error
+        if isinstance(error, IdReused):
+            self.reused.append(error)
+        else:
+            self.error = self.error or error
         self._left -= 1
         if not self._left:
             self._done.set()
 
     def wait(self) -> None:
-        """Return when all are on disk.
+        """Return when all are on disk that are not refused.
 
         Raises:
-            IdReused: one was given the id of another event
             StoreError: the disk refused one of them
             ClosedError: the runtime was closed before that
 
@@ -118,6 +124,8 @@ class Receipt(PendingWrite, gc=False):
 
     receipts: Counting | None = None
     position: int = 0
+    place: int | None = None
+    """In a batch, if it came in one."""
 
     def handed_over(self, outcome: Outcome) -> None:
         """What it brings goes on its way at once; called with the journal's lock."""
@@ -139,14 +147,14 @@ class Receipt(PendingWrite, gc=False):
             self.failed(StoreError(outcome.reason))
             return
         if type(outcome) is IdTaken:
-            self.failed(
-                IdReused(
-                    f"event_id={outcome.event_id!r} is the id that the store gave to the event at "
-                    f"position {outcome.position}, in stream {outcome.stream!r}; publish this "
-                    f"event under another id, or under none"
-                )
-            )
-            return
+            record = step.append.events[0] if step.append is not None else step.given
+            assert record is not None
+            judgement = judged(receipts.command_queue.registry, outcome, record)
+            if isinstance(judgement, IdReused):
+                judgement.places = () if self.place is None else (self.place,)
+                self.failed(judgement)
+                return
+            outcome = judgement
         if type(outcome) is Duplicate:
             self.position = outcome.position
         elif step.append is not None:
@@ -167,23 +175,40 @@ class Ingress:
     Args:
         registry: all classes
         clock: where the time comes from
+        secret: the store's, by which it tells what an id stands for
         run: what tells this run's ids from those of others; random when it is not given
 
     """
 
-    def __init__(self, registry: Registry, clock: Clock, run: str | None = None) -> None:
+    def __init__(
+        self, registry: Registry, clock: Clock, secret: bytes, run: str | None = None
+    ) -> None:
         self._registry = registry
+        self._secret = secret
         self._now = stopwatch(clock)
         # Ids ascend, so that they are written side by side; the random part is this run's.
         self._run = run or secrets.token_hex(6)
         self._numbers = itertools.count(1)
         self._started = self._now() // 1000
 
-    def command(self, command: Command, command_id: str | None) -> CommandRecord:
+    def command(
+        self,
+        command: Command,
+        command_id: str | None,
+        headers: Mapping[str, Any] | None = None,
+        *,
+        is_remembered: bool = True,
+    ) -> CommandRecord:
         """The record of a command from outside.
 
+        Args:
+            command: what to do
+            command_id: its id, if it was given one
+            headers: plain values for all that comes of it
+            is_remembered: whether its id is
+
         Raises:
-            InvalidMessage: a field does not fit its annotation
+            InvalidMessage: a field or a header does not fit
             UnknownMessage: no aggregate takes it
 
         """
@@ -192,7 +217,7 @@ class Ingress:
                 f"{shown(command)} is no command; publish events, ask or tell commands"
             )
         name, stream = self._registry.address(command)
-        data, shared = dump(command)
+        data, shared, back = exchange(command)
         command_id = self._new_id() if command_id is None else _check_id("command_id", command_id)
         return CommandRecord(
             command_id,
@@ -201,7 +226,9 @@ class Ingress:
             self._now(),
             data,
             correlation_id=command_id,
+            headers=None if headers is None else dump_headers(headers),
             message=shared,
+            digest=digest_of(self._secret, name, back) if is_remembered else b"",
         )
 
     def publication(
@@ -216,8 +243,8 @@ class Ingress:
         """The step that stores an event from outside.
 
         Raises:
-            InvalidMessage: a field does not fit its annotation, the stream is no stream's name, or
-                an aggregate's own
+            InvalidMessage: a field or a header does not fit, the stream is no stream's name, or an
+                aggregate's own
             UnknownMessage: no domain knows the event
 
         """
@@ -231,9 +258,10 @@ class Ingress:
             _check_import(event, stream, owner, as_import=as_import)
         if event_id is not None:
             event_id = _check_id("event_id", event_id)
-        data, shared = dump(event)
+        data, shared, back = exchange(event)
+        name = self._registry.name_of(type(event))
         record = EventRecord(
-            self._registry.name_of(type(event)),
+            name,
             stream,
             0,
             self._now(),
@@ -242,6 +270,7 @@ class Ingress:
             "",
             headers=dump_headers(headers),
             message=shared,
+            digest=b"" if event_id is None else digest_of(self._secret, name, back, stream),
         )
         return Receipt(Step(append=Append(stream, None, [record], unique=event_id is not None)))
 

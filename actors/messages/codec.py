@@ -20,7 +20,7 @@ from .times import are_in, reading, told, written
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Codec", "codecs", "differ", "dump", "dump_headers", "load_headers"]
+__all__ = ["Codec", "codecs", "differ", "dump", "dump_headers", "exchange", "load_headers"]
 
 T = TypeVar("T")
 
@@ -271,6 +271,13 @@ def dump(message: Any) -> tuple[bytes, Any]:
     codec = codecs[type(message)]
     packed, back = codec.exchange(message)
     return packed, back if codec.is_immutable else None
+
+
+def exchange(message: Any) -> tuple[bytes, Any, Any]:
+    """As `dump`; returns also the message as it is read back, whether it may be shared or not."""
+    codec = codecs[type(message)]
+    packed, back = codec.exchange(message)
+    return packed, back if codec.is_immutable else None, back
 
 
 _headers: Codec[dict[str, Any]] = Codec(dict[str, Any], "headers")

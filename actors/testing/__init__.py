@@ -9,7 +9,7 @@ from .explore.invariants import at_end
 from .outcomes import AggregateOutcome, ProcessOutcome, delayed
 from .scenario import Scenario
 from .simulation.deviations import FAULTS
-from .simulation.program import Publish
+from .simulation.program import Publish, Tell
 from .simulation.simulation import Simulation
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = [
     "Publish",
     "Scenario",
     "Simulation",
+    "Tell",
     "VirtualClock",
     "at_end",
     "delayed",

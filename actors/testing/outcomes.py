@@ -51,10 +51,14 @@ class GoesOn(Protocol):
         ...
 
     @overload
-    def when(self, what: Command) -> AggregateOutcome: ...
+    def when(
+        self, what: Command, *, headers: Mapping[str, Any] | None = None
+    ) -> AggregateOutcome: ...
 
     @overload
-    def when(self, what: Event | Due | Refused) -> ProcessOutcome: ...
+    def when(
+        self, what: Event | Due | Refused, *, headers: Mapping[str, Any] | None = None
+    ) -> ProcessOutcome: ...
 
 
 class _Outcome:
@@ -65,14 +69,23 @@ class _Outcome:
         self._where = f"{of}, when {what!r}"
 
     @overload
-    def when(self, what: Command) -> AggregateOutcome: ...
+    def when(
+        self, what: Command, *, headers: Mapping[str, Any] | None = None
+    ) -> AggregateOutcome: ...
 
     @overload
-    def when(self, what: Event | Due | Refused) -> ProcessOutcome: ...
+    def when(
+        self, what: Event | Due | Refused, *, headers: Mapping[str, Any] | None = None
+    ) -> ProcessOutcome: ...
 
-    def when(self, what: Command | Event | Due | Refused) -> AggregateOutcome | ProcessOutcome:
+    def when(
+        self,
+        what: Command | Event | Due | Refused,
+        *,
+        headers: Mapping[str, Any] | None = None,
+    ) -> AggregateOutcome | ProcessOutcome:
         """Go on: what happened so far is given, and this happens next."""
-        return self._scenario.when(what)
+        return self._scenario.when(what, headers=headers)
 
     def _fail(self, said: str, *more: str) -> NoReturn:
         __tracebackhide__ = True

@@ -76,11 +76,12 @@ class Rehearsal:
         self._keys: dict[tuple[str, str], set[str]] = {}
         self._held_back: dict[str, TimerRecord] = {}
         self._due = ""
+        self._timeouts: dict[tuple[str, str], TimerRecord] = {}
         self._issued: list[tuple[Command, CommandRecord]] = []
 
     # What happens
 
-    def publish(self, event: Event, stream: str) -> list[Happened]:
+    def publish(self, event: Event, stream: str, headers: bytes | None = None) -> list[Happened]:
         """An event comes; returns what came of it for each instance that it is for.
 
         Raises:
@@ -100,6 +101,7 @@ class Rehearsal:
             data,
             event_id,
             self._log[0].event_id if self._log else event_id,
+            headers=headers,
             position=len(self._log) + 1,
             message=shared,
         )
@@ -130,7 +132,7 @@ class Rehearsal:
             due = (one.timers or {})[name]
             self.time = max(self.time, due)
             self._let_leave()
-            timer = TimerRecord(due, self._plan.name, one.instance, name, "timeout")
+            timer = self._timeouts[one.instance, name]
             found.append(self._decide(one.instance, TimeoutDue(timer)))
         return found
 
@@ -210,6 +212,7 @@ class Rehearsal:
         for timer in extras.timers:
             if timer.command is None:
                 change.set[timer.name] = timer.due
+                self._timeouts[instance, timer.name] = timer
             else:
                 self._held_back[timer.name] = timer
                 commands[timer.name] = timer.command, timer.due
@@ -267,7 +270,7 @@ class Rehearsal:
 
     def timer_of(self, timer: TimerRecord) -> TimerRecord | None:
         """The timeout that the scenario speaks of; no other one is due."""
-        return timer if timer.name == self._due else None
+        return self._timeouts[timer.instance, timer.name] if timer.name == self._due else None
 
     def transitions(self, process: str, instance: str) -> list[TransitionRecord]:
         del process

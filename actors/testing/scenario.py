@@ -5,14 +5,14 @@ from __future__ import annotations
 from copy import copy
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from ..authoring.aggregate import Aggregate
 from ..authoring.decorators import Due, Refused
 from ..authoring.process_manager import ProcessManager
 from ..clock import to_micros
 from ..errors import Rejected, UnknownMessage
-from ..messages.codec import codecs, dump
+from ..messages.codec import codecs, dump, dump_headers
 from ..messages.types import Command, Event
 from ..model.domain import Domain
 from ..model.plans import ProcessPlan
@@ -21,7 +21,7 @@ from .outcomes import AggregateOutcome, ProcessOutcome
 from .rehearsal import Rehearsal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from ..model.aggregate_definition import AggregateDefinition
     from ..model.process_definition import ProcessDefinition
@@ -75,49 +75,71 @@ class Scenario:
         self._registry = _registry_of(tuple(domains), registered)
         self._now = to_micros(now)
         self._happened: tuple[_What, ...] = ()
+        # Of each of these, in order.
+        self._headers: tuple[bytes | None, ...] = ()
         self._cls = classes[0] if classes else None
 
-    def given(self, *happened: Event | Command | Due | Refused) -> Scenario:
+    def given(
+        self, *happened: Event | Command | Due | Refused, headers: Mapping[str, Any] | None = None
+    ) -> Scenario:
         """A scenario in which this happened as well, after what happened already.
 
         Args:
             happened: for a process manager, what `when` takes; for an aggregate, the events of
                 its stream, or commands that it carried out
+            headers: of the events among them, as for `when`
 
         """
+        packed = dump_headers(headers)
         for one in happened:
             _check(one)
         longer = copy(self)
-        longer._happened = (*self._happened, *happened)  # noqa: SLF001 - its own kind
+        # Its own kind:
+        longer._happened = (*self._happened, *happened)  # noqa: SLF001
+        longer._headers = (*self._headers, *[packed] * len(happened))  # noqa: SLF001
         return longer
 
     @overload
-    def when(self, what: Command) -> AggregateOutcome: ...
+    def when(
+        self, what: Command, *, headers: Mapping[str, Any] | None = None
+    ) -> AggregateOutcome: ...
 
     @overload
-    def when(self, what: Event | Due | Refused) -> ProcessOutcome: ...
+    def when(
+        self, what: Event | Due | Refused, *, headers: Mapping[str, Any] | None = None
+    ) -> ProcessOutcome: ...
 
-    def when(self, what: _What) -> AggregateOutcome | ProcessOutcome:
+    def when(
+        self, what: _What, *, headers: Mapping[str, Any] | None = None
+    ) -> AggregateOutcome | ProcessOutcome:
         """Have something happen.
 
         Args:
             what: a command for an aggregate; an event for a process manager, or
                 ``timeout("payment")``, or ``rejected(CreateShipment(...), reason="...")``
+            headers: of an event or a command, as for `Runtime.ask`; a timeout has those of what
+                set it, and a refusal those of what issued the command
 
         Returns:
             what came of it
 
         Raises:
             UnknownMessage: nothing here takes it
-            ValueError: several process managers take it, and none is named
-            InvalidMessage: a message or the state does not fit its annotations
+            ValueError: several process managers take it, and none is named; or headers are given
+                of what has its own
+            InvalidMessage: a message, a header or the state does not fit
             Exception: what a handler raised; a `Rejected` of an aggregate is an outcome
 
         """
         _check(what)
+        packed = dump_headers(headers)
+        if packed is not None and isinstance(what, Due | Refused):
+            raise ValueError(
+                f"{what!r} has the headers of what set it or issued the command; give them there"
+            )
         if isinstance(what, Command):
-            return self._decided(what)
-        return self._handled(what)
+            return self._decided(what, headers)
+        return self._handled(what, headers)
 
     @property
     def timeouts(self) -> Iterable[str]:
@@ -131,15 +153,17 @@ class Scenario:
 
     # A process manager
 
-    def _handled(self, what: Event | Due | Refused) -> ProcessOutcome:
+    def _handled(
+        self, what: Event | Due | Refused, headers: Mapping[str, Any] | None
+    ) -> ProcessOutcome:
         definition = self._process_for(what)
         plan = ProcessPlan(definition, self._registry, max_chain=MAX_CHAIN)
         rehearsal = Rehearsal(plan, self._now)
-        for one in self._happened:
-            if not self._happen(rehearsal, definition, one) and isinstance(one, Due):
+        for one, packed in zip(self._happened, self._headers, strict=True):
+            if not self._happen(rehearsal, definition, one, packed) and isinstance(one, Due):
                 raise ValueError(f"given {one!r}: no instance has set that timeout")
         before = len(rehearsal.changes)
-        found = self._happen(rehearsal, definition, what)
+        found = self._happen(rehearsal, definition, what, dump_headers(headers))
         changes = rehearsal.changes[before:]
         reasons = [
             (one.outcome, _REASONS[one.outcome].format(one.instance))
@@ -156,7 +180,7 @@ class Scenario:
             for state in (rehearsal.states[name],)
         }
         return ProcessOutcome(
-            self.given(what),
+            self.given(what, headers=headers),
             definition.cls.__name__,
             what,
             rehearsal.time,
@@ -166,7 +190,11 @@ class Scenario:
         )
 
     def _happen(
-        self, rehearsal: Rehearsal, definition: ProcessDefinition, what: _What
+        self,
+        rehearsal: Rehearsal,
+        definition: ProcessDefinition,
+        what: _What,
+        headers: bytes | None,
     ) -> list[Happened]:
         if not _handles(definition, what):
             raise UnknownMessage(
@@ -174,7 +202,7 @@ class Scenario:
                 f"come of {what!r}; leave it out, or write a method for it"
             )
         if isinstance(what, Event):
-            return rehearsal.publish(what, self._stream_of(definition, what))
+            return rehearsal.publish(what, self._stream_of(definition, what), headers)
         if isinstance(what, Due):
             return rehearsal.fall_due(what.name)
         assert isinstance(what, Refused)
@@ -215,7 +243,7 @@ class Scenario:
 
     # An aggregate
 
-    def _decided(self, command: Command) -> AggregateOutcome:
+    def _decided(self, command: Command, headers: Mapping[str, Any] | None) -> AggregateOutcome:
         definition = self._aggregate_for(command)
         command = self._checked(command)
         stream = definition.stream_of(command)
@@ -231,7 +259,7 @@ class Scenario:
             # It could not be stored without a name.
             self._registry.name_of(type(event))
         return AggregateOutcome(
-            self.given(command),
+            self.given(command, headers=headers),
             definition.cls.__name__,
             command,
             made,

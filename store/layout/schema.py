@@ -19,7 +19,9 @@ from ..records import (
     Block,
     CodeRecord,
     CommandRecord,
+    CommandResult,
     EventRecord,
+    GivenCommand,
     ParkedRecord,
     RefusalRecord,
     TimerRecord,
@@ -42,11 +44,13 @@ __all__ = [
     "FOR_PARTITIONS",
     "INSTANCE",
     "LOOKALIKE",
+    "SECRET",
     "STREAM",
     "TABLES",
     "BlockRow",
     "CodeRow",
     "CommandRow",
+    "EventIdRow",
     "EventRow",
     "ParkedRow",
     "RefusalRow",
@@ -60,6 +64,8 @@ __all__ = [
     "command_to_row",
     "event_from_row",
     "event_to_row",
+    "given_from_row",
+    "given_to_row",
     "instance_key",
     "key_of",
     "kind_of_name",
@@ -92,9 +98,14 @@ COMMITS = b"commits"
 LOOKALIKE = b"lookalike"
 """Stands in `meta` once an event was given an id that looks like one that the store makes."""
 
+SECRET = b"secret"
+"""Stands in `meta`: the key of the digests that tell what an id from outside stands for."""
+
 Positive = Annotated[int, Meta(ge=1)]
 OrNone = Annotated[int, Meta(ge=0)]
 Name = Annotated[str, Meta(min_length=1)]
+ContentDigest = Annotated[bytes, Meta(max_length=16)]
+"""Of what an id stands for; empty where that is not known."""
 
 
 # Rows. A row is an array: a column is known by its place, and columns have the order of the fields
@@ -148,6 +159,7 @@ class TransitionRow(_Row):
     """The version that `state` stands on, if it is a change and no whole state."""
     run: Positive
     code: OrNone
+    headers: bytes | None
 
 
 class CommandRow(_Row):
@@ -164,6 +176,14 @@ class CommandRow(_Row):
     instance: Name | None
     version: OrNone
     depth: OrNone
+    headers: bytes | None
+
+
+class EventIdRow(_Row):
+    """In `event_ids`."""
+
+    position: Positive
+    digest: ContentDigest
 
 
 class ResultRow(_Row):
@@ -172,6 +192,13 @@ class ResultRow(_Row):
     first_position: OrNone
     events: OrNone
     refusal: str | None
+    type: str
+    stream: str
+    time: int
+    digest: ContentDigest
+    is_done: bool
+    """False from when the command is accepted until it is carried out or refused."""
+    error: bytes | None
 
 
 class ParkedRow(_Row):
@@ -204,6 +231,7 @@ class BlockRow(_Row):
     due: OrNone
     parked: OrNone
     depth: OrNone
+    headers: bytes | None
 
 
 class TimerRow(_Row):
@@ -215,6 +243,7 @@ class TimerRow(_Row):
     kind: Literal["timeout", "retry", "command"]
     command: CommandRow | None
     depth: OrNone
+    headers: bytes | None
 
 
 class RefusalRow(_Row):
@@ -270,7 +299,7 @@ TABLES: dict[str, Table] = {
     "ids": Table(_ID_FIRST, Positive),
     "started": Table((_PROCESS, Number("transition number")), Name),
     "queue": Table((Number("sequence"),), CommandRow),
-    "event_ids": Table((Text("event id"),), Positive),
+    "event_ids": Table((Text("event id"),), EventIdRow),
     "command_ids": Table((Text("command id"),), ResultRow),
     "checkpoints": Table((Text("router"),), OrNone),
     "parked": _PARKED,
@@ -481,6 +510,7 @@ def transition_to_row(process: str, instance: str, record: TransitionRecord) -> 
         record.base,
         record.run,
         record.code,
+        record.headers,
     )
 
 
@@ -508,12 +538,40 @@ def command_to_row(command: CommandRecord) -> list[Any]:
         command.instance,
         command.version,
         command.depth,
+        command.headers,
     ]
 
 
 def command_from_row(row: list[Any], sequence: int) -> CommandRecord:
     row.append(sequence)
     return CommandRecord(*row)
+
+
+def given_to_row(
+    command: CommandRecord | GivenCommand, result: CommandResult | None
+) -> tuple[Any, ...]:
+    """The row of an id; `result` once something came of the command."""
+    first, events, refusal, error = 0, 0, None, None
+    if result is not None:
+        first, events = result.first_position, result.events
+        refusal, error = result.refusal, result.error
+    return (
+        first,
+        events,
+        refusal,
+        command.type,
+        command.stream,
+        command.time,
+        command.digest,
+        result is not None,
+        error,
+    )
+
+
+def given_from_row(row: list[Any]) -> GivenCommand:
+    first, events, refusal, kind, stream, time, content, is_done, error = row
+    result = CommandResult(first, events, refusal, error) if is_done else None
+    return GivenCommand(kind, stream, time, content, result)
 
 
 def _columns_of(row: type[_Row]) -> Callable[[Any], list[Any]]:

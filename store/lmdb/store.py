@@ -12,8 +12,8 @@ import lmdb
 
 from ..errors import DamagedStore, StoreError, UnknownFormat
 from ..layout.frames import frame, unframe
-from ..layout.schema import TABLES
-from ..store import Store
+from ..layout.schema import SECRET, TABLES
+from ..store import SECRET_BYTES, Store
 from .engine import LmdbEngine
 from .environment import DATA_FILE
 
@@ -46,6 +46,7 @@ class LmdbStore(Store):
         read_only: read beside a writer, in this process or another
         map_size: bytes of the first memory map; it grows by itself
         store_id: what a new store is called; random when it is not given
+        secret: of a new store, as for `Store`
 
     Raises:
         LockedStore: it is open for writing elsewhere
@@ -62,10 +63,12 @@ class LmdbStore(Store):
         read_only: bool = False,
         map_size: int = 1 << 28,
         store_id: str | None = None,
+        secret: str | None = None,
     ) -> None:
         if durability not in {"fsync", "os", "none"}:
             raise StoreError(f'durability is "fsync", "os" or "none", not {durability!r}')
         self._new_id = store_id or secrets.token_hex(16)
+        self._secret_of_new = secret or secrets.token_hex(SECRET_BYTES)
         self._file = LmdbEngine(
             path,
             durability=durability,
@@ -133,6 +136,7 @@ class LmdbStore(Store):
             with environment.begin_write() as txn:
                 txn.put(b"format", frame(b"format", FORMAT_VERSION), db=meta)
                 txn.put(b"store_id", frame(b"store_id", self._new_id), db=meta)
+                txn.put(SECRET, frame(SECRET, self._secret_of_new), db=meta)
             return
         found = unframe(raw, "meta", b"format")
         if found == OLD_FORMAT:

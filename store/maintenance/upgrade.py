@@ -5,6 +5,7 @@ What this module knows of format 1 is written down here, since all other code mo
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from ..layout.keys import numbered
 from ..layout.schema import (
     FOR_PARTITIONS,
     LOOKALIKE,
+    SECRET,
     name_key,
     started_key,
     stream_key,
@@ -24,6 +26,7 @@ from ..layout.schema import (
 )
 from ..lmdb.environment import DATA_FILE, Environment
 from ..lmdb.store import FORMAT_VERSION, OLD_FORMAT
+from ..store import SECRET_BYTES
 from .rewriting import PARTIAL, gone_on_failure, refusals_of_the_disk, sync_file, write_tables
 from .sorting import Sorter
 
@@ -155,6 +158,7 @@ class _NewTables:
             "meta": self._meta,
             "log": self._event,
             "event_ids": self._event_id,
+            "command_ids": self._result,
             "queue": self._command,
             "parked": self._parked,
             "decided": self._parked,
@@ -175,7 +179,7 @@ class _NewTables:
             yield table, self._ids.rows(table)
         for table in KEPT_TABLES:
             rows = self._rows(table)
-            yield table, self._with_lookalike(rows) if table == "meta" else rows
+            yield table, self._with_more(rows) if table == "meta" else rows
         yield "names", self._name_rows()
         yield "codes", iter(())
         for table in FOR_PARTITIONS:
@@ -219,7 +223,7 @@ class _NewTables:
             row = self._look("transitions", old_key)
             run = self._run(old_key, row)
             # By which code it was decided is not known.
-            yield key, frame(key, [*owner, *self._transition(owner[0], row), run, 0])
+            yield key, frame(key, [*owner, *self._transition(owner[0], row), run, 0, None])
 
     def _places_of_transitions(self) -> Rows:
         for place, _, (process, instance, version) in self._numbered():
@@ -239,8 +243,9 @@ class _NewTables:
 
     # What else changes
 
-    def _with_lookalike(self, meta: Rows) -> Rows:
+    def _with_more(self, meta: Rows) -> Rows:
         rows = dict(meta)
+        rows[SECRET] = frame(SECRET, secrets.token_hex(SECRET_BYTES))
         if self._any_lookalike:
             rows[LOOKALIKE] = frame(LOOKALIKE, 1)
         yield from sorted(rows.items())
@@ -262,13 +267,18 @@ class _NewTables:
             self._renamed[position] = row[5] = named
         return row
 
-    def _event_id(self, key: bytes, position: int) -> int:
+    def _event_id(self, key: bytes, position: int) -> list[Any]:
         event_id = key.decode()
         if place_of_event(event_id) is not None:
             row = self._look("log", number(position))
             if row is None or event_id != event_id_at(row[1], row[2]):
                 self._any_lookalike = True
-        return position
+        # What it stood for is not known as today, so nothing is taken for something else.
+        return [position, b""]
+
+    def _result(self, key: bytes, row: list[Any]) -> list[Any]:
+        del key
+        return [*row, "", "", 0, b"", True, None]
 
     def _transition(self, process: str, row: list[Any]) -> list[Any]:
         self._names.add(("process", process))
@@ -315,13 +325,13 @@ class _NewTables:
     def _command(self, key: bytes, row: list[Any]) -> list[Any]:
         del key
         self._names.add(("command", row[1]))
-        return row
+        return [*row, None]
 
     def _parked(self, key: bytes, row: list[Any]) -> list[Any]:
         if row[0]:
             self._names.add(("process", row[0]))
         if row[8] is not None:
-            self._command(key, row[8])
+            row[8] = self._command(key, row[8])
         event_id = self._renamed.get(row[7])
         if event_id is not None and row[2] == event_id.rstrip(EVADES):
             row[2] = event_id
@@ -333,16 +343,16 @@ class _NewTables:
 
     def _waiting(self, key: bytes, row: Any) -> Any:
         self._names.add(("process", key.partition(b"\0")[0].decode()))
-        return [*row, 0] if isinstance(row, list) else row
+        return [*row, 0, None] if isinstance(row, list) else row
 
     def _timer(self, key: bytes, row: list[Any]) -> list[Any]:
         self._names.add(("process", row[0]))
         if row[4] is not None:
-            self._command(key, row[4])
-        return [*row, 0]
+            row[4] = self._command(key, row[4])
+        return [*row, 0, None]
 
     def _refusal(self, key: bytes, row: list[Any]) -> list[Any]:
-        self._command(key, row[0])
+        row[0] = self._command(key, row[0])
         if row[0][7]:
             self._names.add(("process", row[0][7]))
         return row

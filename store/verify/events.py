@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from typing import TYPE_CHECKING
 
 from ..identifiers import event_id_at, place_of_event
 from ..layout.frames import number
-from ..layout.schema import COMMITS, FOR_PARTITIONS, LOOKALIKE, readable, stream_key
+from ..layout.schema import COMMITS, FOR_PARTITIONS, LOOKALIKE, SECRET, readable, stream_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..layout.schema import EventRow, ResultRow, SnapshotRow
+    from ..layout.schema import EventIdRow, EventRow, ResultRow, SnapshotRow
     from .inspecting import Inspection
 
 __all__ = ["check_events"]
@@ -32,8 +33,8 @@ def check_events(inspection: Inspection, format_version: int, *, is_file: bool) 
     _check_log(inspection)
     for table in FOR_PARTITIONS:
         deque(inspection.rows(table), 0)
-    for key, event_id, position in inspection.rows("event_ids"):
-        inspection.say_all("event_ids", key, _of_event_id(inspection, event_id, position))
+    for key, event_id, given in inspection.rows("event_ids"):
+        inspection.say_all("event_ids", key, _of_event_id(inspection, event_id, given.position))
     for key, command_id, result in inspection.rows("command_ids"):
         inspection.say_all("command_ids", key, _of_result(inspection, command_id, result))
     for key, stream, snapshot in inspection.rows("snapshots"):
@@ -56,13 +57,21 @@ def _check_meta(inspection: Inspection, format_version: int, *, is_file: bool) -
     store_id = found.get("store_id", "0" * 32)
     if not (isinstance(store_id, str) and len(store_id) == 32):
         inspection.say("meta", b"store_id", f"is {store_id!r}, and not 32 hexadecimal digits")
+    if SECRET.decode() in found and not _is_key(found[SECRET.decode()]):
+        # What it is stays a secret.
+        inspection.say("meta", SECRET, "is not 64 hexadecimal digits")
     if not isinstance(found.get(COMMITS.decode(), 0), int):
         inspection.say("meta", COMMITS, f"is {found[COMMITS.decode()]!r}, and no number")
-    for name in ("format", "store_id") if is_file else ():
+    for name in ("format", "store_id", SECRET.decode()) if is_file else ():
         if not inspection.has("meta", name.encode()):
             inspection.say("meta", name.encode(), "is missing")
-    for name in found.keys() - {"format", "store_id", COMMITS.decode(), LOOKALIKE.decode()}:
+    known = {"format", "store_id", *(one.decode() for one in (COMMITS, LOOKALIKE, SECRET))}
+    for name in found.keys() - known:
         inspection.say("meta", name.encode(), "is no name of the format")
+
+
+def _is_key(secret: object) -> bool:
+    return isinstance(secret, str) and re.fullmatch("[0-9a-f]{64}", secret) is not None
 
 
 def _check_log(inspection: Inspection) -> None:
@@ -80,7 +89,8 @@ def _of_event(inspection: Inspection, position: int, event: EventRow) -> Iterato
         yield (
             f"is version {event.version} of {event.stream}, and ids has {there or 'nothing'} there"
         )
-    given = inspection.look("event_ids", event.id.encode())
+    row: EventIdRow | None = inspection.look("event_ids", event.id.encode())
+    given = None if row is None else row.position
     if event.event_id is None and given not in {None, position}:
         yield f"has the id {event.id}, which event_ids has for position {given}"
     elif event.event_id is not None and given != position and not _evades(event, given):
@@ -119,6 +129,10 @@ def _of_event_id(inspection: Inspection, event_id: str, position: int) -> Iterat
 
 def _of_result(inspection: Inspection, command_id: str, result: ResultRow) -> Iterator[str]:
     first, count = result.first_position, result.events
+    if not result.is_done and (count or result.refusal is not None or result.error is not None):
+        yield "is of a command that is not carried out, and says what came of it"
+    if result.error is not None and result.refusal is None:
+        yield "has the error of a refusal, and no reason"
     if bool(first) != bool(count) or (count and result.refusal is not None):
         yield f"says {count} events from position {first}, and the refusal {result.refusal!r}"
         return

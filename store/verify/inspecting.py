@@ -12,6 +12,7 @@ from ..layout.frames import number
 from ..layout.keys import LAST, Misshapen, digest
 from ..layout.schema import (
     CommandRow,
+    EventIdRow,
     EventRow,
     TransitionRow,
     key_of,
@@ -258,9 +259,9 @@ class Inspection:
 
     def position_of(self, event_id: str) -> int:
         """Where the event with an id is, or 0."""
-        given: int | None = self.look("event_ids", event_id.encode())
+        given: EventIdRow | None = self.look("event_ids", event_id.encode())
         if given is not None:
-            return given
+            return given.position
         place = place_of_event(event_id)
         if place is None:
             return 0

@@ -20,6 +20,7 @@ __all__ = [
     "BlockRow",
     "CodeRow",
     "CommandRow",
+    "EventIdRow",
     "EventRow",
     "Misshapen",
     "Owned",
@@ -43,6 +44,7 @@ __all__ = [
 Number = Annotated[int, Meta(ge=1)]
 OrNone = Annotated[int, Meta(ge=0)]
 Name = Annotated[str, Meta(min_length=1)]
+Digest = Annotated[bytes, Meta(max_length=16)]
 
 OWN_TICKETS_END = 1 << 62
 
@@ -94,6 +96,7 @@ class TransitionRow(_Row):
     base: OrNone
     run: Number
     code: OrNone
+    headers: bytes | None
 
 
 class CommandRow(_Row):
@@ -110,6 +113,14 @@ class CommandRow(_Row):
     instance: Name | None
     version: OrNone
     depth: OrNone
+    headers: bytes | None
+
+
+class EventIdRow(_Row):
+    """In `event_ids`."""
+
+    position: Number
+    digest: Digest
 
 
 class ResultRow(_Row):
@@ -118,6 +129,12 @@ class ResultRow(_Row):
     first_position: OrNone
     events: OrNone
     refusal: str | None
+    type: str
+    stream: str
+    time: int
+    digest: Digest
+    is_done: bool
+    error: bytes | None
 
 
 class ParkedRow(_Row):
@@ -150,6 +167,7 @@ class BlockRow(_Row):
     due: OrNone
     parked: OrNone
     depth: OrNone
+    headers: bytes | None
 
 
 class TimerRow(_Row):
@@ -161,6 +179,7 @@ class TimerRow(_Row):
     kind: Literal["timeout", "retry", "command"]
     command: CommandRow | None
     depth: OrNone
+    headers: bytes | None
 
 
 class RefusalRow(_Row):
@@ -193,7 +212,7 @@ _DECODERS: Mapping[str, Callable[[bytes], Any]] = {
     "transitions": msgspec.msgpack.Decoder(TransitionRow).decode,
     "started": msgspec.msgpack.Decoder(Name).decode,
     "queue": msgspec.msgpack.Decoder(CommandRow).decode,
-    "event_ids": msgspec.msgpack.Decoder(Number).decode,
+    "event_ids": msgspec.msgpack.Decoder(EventIdRow).decode,
     "command_ids": msgspec.msgpack.Decoder(ResultRow).decode,
     "checkpoints": msgspec.msgpack.Decoder(OrNone).decode,
     "parked": msgspec.msgpack.Decoder(ParkedRow).decode,

@@ -282,6 +282,10 @@ def command(**changes: Any) -> CommandRecord:
     return CommandRecord(**(fields | {"correlation_id": "c"} | changes))
 
 
+def under_id(command_id: str, result: CommandResult) -> Step:
+    return Step(given=command(command_id=command_id), result=result)
+
+
 def transition(**changes: Any) -> Step:
     fields: dict[str, Any] = {
         "version": 1,
@@ -326,11 +330,9 @@ BAD: dict[str, Callable[[], Step]] = {
     "timers hold something else": lambda: transition(timers={"a": 2**70}),
     "a command's id is no Unicode": lambda: Step(enqueue=[command(command_id="\ud800")]),
     "a command's depth is too large": lambda: Step(enqueue=[command(depth=2**64)]),
-    "an id from outside is too long": lambda: Step(command_id=LONG, result=CommandResult()),
-    "an id from outside is empty": lambda: Step(command_id="", result=CommandResult()),
-    "a refusal's reason is no Unicode": lambda: Step(
-        command_id="r", result=CommandResult(refusal="\ud800")
-    ),
+    "an id from outside is too long": lambda: under_id(LONG, CommandResult()),
+    "an id from outside is empty": lambda: under_id("", CommandResult()),
+    "a refusal's reason is no Unicode": lambda: under_id("r", CommandResult(refusal="\ud800")),
     "an error's text is no Unicode": lambda: parked(error_text="\ud800"),
     "what is parked has too long a name": lambda: parked(instance=LONG, position=1),
     "a wait is below nothing": lambda: Step(process="P", instance="i", wait=-1),

@@ -23,6 +23,7 @@ from procession.store import (
     DictionaryEngine,
     Duplicate,
     EventRecord,
+    GivenCommand,
     IdTaken,
     LmdbStore,
     ParkedRecord,
@@ -119,6 +120,15 @@ def command(command_id: str = "c1", *, process: str | None = None) -> CommandRec
     if process is not None:
         record.process, record.instance, record.version = process, "o1", 1
     return record
+
+
+def named(event_id: str, position: int, stream: str) -> IdTaken:
+    """What is said of an id that is that of an event which the store named."""
+    return IdTaken(event_id, "Shop.Happened.v1", stream, 1_700_000, position, is_given=False)
+
+
+def accepting(record: CommandRecord) -> Step:
+    return Step(enqueue=[record], given=record)
 
 
 def transition(version: int, state: str = "", *, seen: int = 0) -> TransitionRecord:
@@ -238,7 +248,7 @@ def of_all_kinds() -> Step:
         transition=transition(1, seen=1),
         enqueue=[command("c2", process=ORDERS), command("c3")],
         take=FROM_OUTSIDE + 1,
-        command_id="c1",
+        given=command("c1"),
         result=CommandResult(),
         park=parked(7),
         wait=9,
@@ -436,7 +446,7 @@ def spoiled(how: str) -> Step:
     elif how == "event":
         step.append = Append("t", None, [event("", "e1", stream="t")], True)
     elif how == "command":
-        step.command_id = "c3"
+        step.given = command("c3")
     elif how == "park":
         step.park = parked(5)
     elif how == "timer":
@@ -473,7 +483,7 @@ def test_a_step_that_is_refused_leaves_no_trace_and_spoils_no_other(
         store,
         publish("e1", "u"),
         *prepared(),
-        Step(command_id="c3", result=CommandResult()),
+        Step(given=command("c3"), result=CommandResult()),
         park(5),
     )
     before = everything(store)
@@ -676,9 +686,9 @@ def test_an_event_published_again_for_another_stream_is_the_same_event(store: St
 
 def test_an_id_that_the_store_made_cannot_be_given_to_another_event(store: Store) -> None:
     commit(store, append("t"), append("s"), append("s"))
-    assert store.commit([publish("s@2", "u")]) == [IdTaken("s@2", 3, "s")]
+    assert store.commit([publish("s@2", "u")]) == [named("s@2", 3, "s")]
     outcomes = store.commit([append("u"), publish("u@1", "t")])
-    assert outcomes == [Committed(), IdTaken("u@1", 4, "u")]
+    assert outcomes == [Committed(), named("u@1", 4, "u")]
     assert store.last_position() == 4
 
 
@@ -717,12 +727,12 @@ def test_an_event_with_an_id_of_its_own_has_not_the_id_of_its_place(store: Store
 def test_the_result_of_a_command_is_kept(place: Place) -> None:
     commit(place.store, append("t"))
     step = append("s", "a", "b")
-    step.command_id, step.result = "c1", CommandResult()
+    step.given, step.result = command("c1"), CommandResult()
     commit(
         place.store,
         step,
-        Step(command_id="c2", result=CommandResult(refusal="too late")),
-        Step(command_id="c3", result=CommandResult()),
+        Step(given=command("c2"), result=CommandResult(refusal="too late")),
+        Step(given=command("c3"), result=CommandResult()),
     )
     store = place.reopen()
     assert store.result_of("c1") == CommandResult(2, 2, None)
@@ -733,28 +743,103 @@ def test_the_result_of_a_command_is_kept(place: Place) -> None:
 
 def test_a_command_carried_out_again_answers_what_came_of_it(store: Store) -> None:
     step = append("s")
-    step.command_id, step.result = "c1", CommandResult()
+    step.given, step.result = command("c1"), CommandResult()
     commit(store, step)
     before = everything(store)
     again = append("s")
-    again.command_id, again.result = "c1", CommandResult()
+    again.given, again.result = command("c1"), CommandResult()
     assert store.commit([again]) == [Duplicate(result=CommandResult(1, 1, None))]
-    assert store.commit([Step(enqueue=[command("c1")], command_id="c1")]) == [
-        Duplicate(result=CommandResult(1, 1, None))
-    ]
+    assert store.commit([accepting(command("c1"))]) == [Duplicate(result=CommandResult(1, 1, None))]
     assert everything(store) == before
 
 
 def test_a_command_carried_out_twice_in_one_commit_takes_effect_once(store: Store) -> None:
     outcomes = store.commit(
-        [Step(command_id="c1", result=CommandResult(refusal=why)) for why in ("first", "second")]
+        [
+            Step(given=command("c1"), result=CommandResult(refusal=why))
+            for why in ("first", "second")
+        ]
     )
     assert outcomes == [Committed(), Duplicate(result=CommandResult(refusal="first"))]
 
 
 def test_accepting_a_command_gives_it_no_result_yet(store: Store) -> None:
-    commit(store, Step(enqueue=[command("c1")], command_id="c1"))
+    commit(store, accepting(command("c1")))
     assert store.result_of("c1") is None
+
+
+def told(command_id: str = "c1", content: bytes = b"one") -> CommandRecord:
+    """A command from outside that says what tells it from others."""
+    record = command(command_id)
+    record.digest = content
+    return record
+
+
+def is_taken(result: CommandResult | None = None) -> IdTaken:
+    return IdTaken("c1", "Shop.Do.v1", "s", 1_700_001, result=result)
+
+
+def test_an_id_is_taken_from_when_its_command_is_accepted(place: Place) -> None:
+    first = told()
+    outcomes = place.store.commit(
+        [accepting(first), accepting(told()), accepting(told(content=b"two"))]
+    )
+    assert outcomes == [Committed(), Duplicate(), is_taken()]
+    store = place.reopen()
+    assert store.commit([accepting(told()), accepting(told(content=b"two"))]) == outcomes[1:]
+    assert store.given_command("c1") == GivenCommand("Shop.Do.v1", "s", 1_700_001, b"one")
+    assert store.result_of("c1") is None
+    # Who cannot wait for the queue may carry it out; the queued one is a duplicate then.
+    no = CommandResult(refusal="no", error=b"error")
+    (queued,) = store.read_queue(0, ALL)
+    outcomes = store.commit(
+        [
+            Step(given=told(content=b"two"), result=CommandResult()),
+            Step(given=told(), result=no),
+            Step(take=queued.sequence, given=queued, result=CommandResult()),
+        ]
+    )
+    assert outcomes == [is_taken(), Committed(), Duplicate(result=no)]
+    assert place.reopen().given_command("c1") == GivenCommand(
+        "Shop.Do.v1", "s", 1_700_001, b"one", no
+    )
+
+
+def test_an_id_that_was_accepted_is_kept_when_its_command_is_taken_or_parked(place: Place) -> None:
+    record = told()
+    commit(place.store, accepting(record), Step(take=record.sequence, park=parked(0)))
+    assert place.reopen().commit([accepting(told(content=b"two"))]) == [is_taken()]
+
+
+def test_an_id_without_a_digest_is_answered_whatever_comes_under_it(store: Store) -> None:
+    commit(store, Step(given=command(), result=CommandResult()), publish("e1"))
+    assert store.commit([accepting(told())]) == [Duplicate(result=CommandResult())]
+    again = publish("e1")
+    assert again.append is not None
+    again.append.events[0].digest = b"two"
+    assert store.commit([again]) == [Duplicate(position=1)]
+
+
+def test_another_event_under_an_id_is_refused_in_the_same_commit_and_later(place: Place) -> None:
+    def published(content: bytes) -> Step:
+        step = publish("e1")
+        assert step.append is not None
+        step.append.events[0].digest = content
+        return step
+
+    taken = IdTaken("e1", "Shop.Happened.v1", "s", 1_700_000, 1)
+    outcomes = [Committed(), Duplicate(position=1), taken]
+    assert place.store.commit([published(b"one"), published(b"one"), published(b"two")]) == outcomes
+    assert place.reopen().commit([published(b"one"), published(b"two")]) == outcomes[1:]
+
+
+def test_a_store_keeps_its_secret_and_another_store_has_another(place: Place) -> None:
+    secret = place.store.secret()
+    commit(place.store)
+    commit(place.store, append())
+    assert len(secret) == 32
+    assert place.reopen().secret() == secret
+    assert Store(DictionaryEngine()).secret() != secret
 
 
 def test_a_queued_command_comes_back_as_it_was_given(place: Place) -> None:
@@ -808,10 +893,10 @@ def test_a_ticket_can_be_taken_once(place: Place, lane: str) -> None:
 
 def test_a_ticket_taken_again_answers_the_result_of_its_command(store: Store) -> None:
     record = command("c1")
-    commit(store, Step(enqueue=[record], command_id="c1"))
+    commit(store, accepting(record))
 
     def refusing() -> Step:
-        return Step(take=record.sequence, command_id="c1", result=CommandResult(refusal="no"))
+        return Step(take=record.sequence, given=record, result=CommandResult(refusal="no"))
 
     assert store.commit([refusing(), refusing()]) == [
         Committed(),
@@ -1511,6 +1596,8 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "scan_refusals": lambda store: list(store.scan_refusals()),
     "read_queue": lambda store: store.read_queue(0, 1),
     "last_sequences": lambda store: store.last_sequences(),
+    "given_command": lambda store: store.given_command("c1"),
+    "secret": lambda store: store.secret(),
     "result_of": lambda store: store.result_of("c1"),
     "checkpoint": lambda store: store.checkpoint(ORDERS),
     "scan_checkpoints": lambda store: list(store.scan_checkpoints()),

@@ -69,6 +69,7 @@ WORDS = [
     "sixteen",
     "seventeen",
     "eighteen",
+    "nineteen",
 ]
 
 
@@ -157,8 +158,10 @@ def event_of(stream: str) -> EventRecord:
 
 def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
     given = EventRecord("E", "s", 0, 5, b"data", "e1", "corr", "cause", b"headers", 4)
-    issued = CommandRecord("c1", "C", "t", 6, b"c", "corr", "e1", "P", "i", 1, 5)
-    told = CommandRecord("c2", "C", "t", 7, b"c", "c2")
+    given.digest = bytes(16)
+    issued = CommandRecord("c1", "C", "t", 6, b"c", "corr", "e1", "P", "i", 1, 5, b"headers")
+    asked = CommandRecord("c0", "C", "s", 4, b"c", "c0", digest=bytes(16))
+    told = CommandRecord("c2", "C", "t", 7, b"c", "c2", digest=bytes(16))
     delayed = CommandRecord("c3", "C", "t", 8, b"c", "corr", "e1", "P", "i", 1)
     failed = ParkedRecord("P", "i", "e1", "E", "text", 3, 9, 1, None, "late", 2, True)
     effect = ParkedRecord("P", "i", "e1", "E", "text", 1, 9, 1, effect="print")
@@ -183,18 +186,19 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
                 state_version=2,
                 position=1,
                 code=1,
+                headers=b"headers",
             ),
             enqueue=[issued, told],
-            command_id="c0",
+            given=asked,
             result=CommandResult(),
             park=failed,
             wait=2,
             extras=StepExtras(
                 timers=[
-                    TimerRecord(10, "P", "i", "late", "timeout", None, 6),
+                    TimerRecord(10, "P", "i", "late", "timeout", None, 6, b"headers"),
                     TimerRecord(11, "P", "i", "c3", "command", delayed),
                 ],
-                block=Block("parked", 1, "late", 2, 3, 4, depth=6),
+                block=Block("parked", 1, "late", 2, 3, 4, depth=6, headers=b"headers"),
                 index=[("email", None, "a@b")],
                 refusal=RefusalRecord(issued, "no"),
                 snapshot=(1, b"snapshot"),
@@ -212,20 +216,20 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
         for table in TABLES
         if table != "meta"
     }
-    issued_row = ["c1", "C", "t", 6, b"c", "corr", "e1", "P", "i", 1, 5]
-    told_row = ["c2", "C", "t", 7, b"c", "c2", None, None, None, 0, 0]
-    delayed_row = ["c3", "C", "t", 8, b"c", "corr", "e1", "P", "i", 1, 0]
+    issued_row = ["c1", "C", "t", 6, b"c", "corr", "e1", "P", "i", 1, 5, b"headers"]
+    told_row = ["c2", "C", "t", 7, b"c", "c2", None, None, None, 0, 0, None]
+    delayed_row = ["c3", "C", "t", 8, b"c", "corr", "e1", "P", "i", 1, 0, None]
     event_row = ["E", "s", 1, 5, b"data", "e1", "corr", "cause", b"headers", 4]
     other_rows = [
         ["E", stream, 1, 5, b"data", None, "corr", None, None, 0] for stream in ("cat-", "cat-1-2")
     ]
     moved = ["P", "i", 1, 8, "on_e", True, "e1", "corr", 1, b"state", [["c1", "C", b"c"]]]
-    moved += [{"late": 10}, "note", 2, 1, 0, 1, 1]
+    moved += [{"late": 10}, "note", 2, 1, 0, 1, 1, b"headers"]
     failed_row = ["P", "i", "e1", "E", "text", 3, 9, 1, None, "late", 2, True, "", None]
     effect_row = ["P", "i", "e1", "E", "text", 1, 9, 1, None, "", 0, False, "print", None]
     skipped = ["", "t", "c2", "E", "text", 1, 9, 0, told_row, "", 0, False, "", ["skip", 12, "ann"]]
-    block = ["parked", 1, "late", 2, 3, 4, 1, 6]
-    timeout = ["P", "i", "late", "timeout", None, 6]
+    block = ["parked", 1, "late", 2, 3, 4, 1, 6, b"headers"]
+    timeout = ["P", "i", "late", "timeout", None, 6, b"headers"]
     code_row = ["P", "cpython-311", b"12345678"]
     assert rows == {
         "log": {ONE: event_row, TWO: other_rows[0], THREE: other_rows[1]},
@@ -234,8 +238,11 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
         | {b"1-2\0s\0cat\0" + ONE: 3},
         "started": {b"P\0" + ONE: "i"},
         "queue": {ONE: issued_row, b"\x40" + bytes(6) + b"\x01": told_row},
-        "event_ids": {b"e1": 1},
-        "command_ids": {b"c0": [1, 1, None]},
+        "event_ids": {b"e1": [1, bytes(16)]},
+        "command_ids": {
+            b"c0": [1, 1, None, "C", "s", 4, bytes(16), True, None],
+            b"c2": [0, 0, None, "C", "t", 7, bytes(16), False, None],
+        },
         "checkpoints": {b"P": 1},
         "parked": {ONE: failed_row, THREE: effect_row},
         "parked_at": {b"P\0i\0" + ONE: 1, digest("P", "i", "print") + ONE: 3},
@@ -247,6 +254,7 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
                 *("P", "i", "c3", "command"),
                 delayed_row,
                 0,
+                None,
             ],
         },
         "index": {digest("P", "email", "a@b") + b"i": 0},
@@ -268,7 +276,8 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
         "A transition": moved,
         "A change of a state": list(msgpack.unpackb(changed())),
         "A command": issued_row,
-        "A result": rows["command_ids"][b"c0"],
+        "An event that was given its id": rows["event_ids"][b"e1"],
+        "A command that was given its id": rows["command_ids"][b"c0"],
         "What was parked": failed_row,
         "A block": block,
         "A timer": timeout,
@@ -283,9 +292,10 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
 def test_meta_holds_the_format_and_an_id_of_the_store(tmp_path: Path) -> None:
     write(tmp_path)
     meta = {key: value(key, raw) for key, raw in read_with_lmdb_alone(tmp_path)["meta"].items()}
-    assert meta.keys() == {b"format", b"store_id"}
+    assert meta.keys() == {b"format", b"store_id", b"secret"}
     assert meta[b"format"] == FORMAT_VERSION
     assert re.fullmatch(r"[0-9a-f]{32}", meta[b"store_id"])
+    assert re.fullmatch(r"[0-9a-f]{64}", meta[b"secret"])
 
 
 def test_an_id_in_the_form_of_its_place_is_left_out_of_the_event_even_when_given(
@@ -295,7 +305,7 @@ def test_an_id_in_the_form_of_its_place_is_left_out_of_the_event_even_when_given
     write(tmp_path, Step(append=Append("s", None, [given], unique=True)))
     found = read_with_lmdb_alone(tmp_path)
     assert value(ONE, found["log"][ONE])[5] is None
-    assert value(b"s@1", found["event_ids"][b"s@1"]) == 1
+    assert value(b"s@1", found["event_ids"][b"s@1"]) == [1, b""]
 
 
 def test_meta_counts_the_commits_that_wrote_anything(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def published(stream: str, event_id: str = "") -> Step:
 def test_an_id_from_outside_is_refused_if_the_store_gave_it_to_an_event(tmp_path: Path) -> None:
     with LmdbStore(tmp_path, durability="none") as store:
         outcomes = store.commit([published("gate-1"), published("other-1", "gate-1@1")])
-        assert outcomes == [Committed(), IdTaken("gate-1@1", 1, "gate-1")]
+        assert outcomes == [Committed(), IdTaken("gate-1@1", "E", "gate-1", 5, 1, is_given=False)]
         assert store.last_position() == 1
 
 
@@ -100,7 +100,10 @@ def test_the_store_makes_way_for_an_id_from_outside_that_it_would_have_made(tmp_
         assert [store.position_of(event_id) for event_id in found] == [3, 4, 5]
         assert [store.position_of(one) for one in ("gate-1@2", "gate-1@2+")] == [1, 2]
         again = store.commit([published("x-1", "gate-1@2"), published("x-1", "gate-1@2++")])
-        assert again == [Duplicate(position=1), IdTaken("gate-1@2++", 4, "gate-1")]
+        assert again == [
+            Duplicate(position=1),
+            IdTaken("gate-1@2++", "E", "gate-1", 5, 4, is_given=False),
+        ]
     assert verify(tmp_path) == []
 
 

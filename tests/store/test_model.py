@@ -17,6 +17,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec import structs
 
 from procession.store import (
     FROM_OUTSIDE,
@@ -29,6 +30,8 @@ from procession.store import (
     DictionaryEngine,
     Duplicate,
     EventRecord,
+    GivenCommand,
+    IdTaken,
     LmdbStore,
     Outcome,
     ParkedRecord,
@@ -50,6 +53,7 @@ PROCESSES = ["P", "PQ"]
 INSTANCES = ["a", "ab", "b", "é"]
 EVENT_IDS = ["e1", "e2", "e3"]
 COMMAND_IDS = ["c1", "c2", "c3"]
+DIGESTS = [b"", b"one", b"another"]
 VALUES = ["x", "y"]
 EFFECTS = ["", "print"]
 NAMES = [(process, instance) for process in PROCESSES for instance in INSTANCES]
@@ -83,7 +87,8 @@ def appends(draw: st.DrawFn) -> Append:
 @st.composite
 def commands(draw: st.DrawFn) -> CommandRecord:
     process = draw(st.none() | st.sampled_from(PROCESSES))
-    return CommandRecord("c", "C", "s", 6, draw(st.binary(max_size=3)), "c", None, process)
+    command_id = draw(st.sampled_from(COMMAND_IDS))
+    return CommandRecord(command_id, "C", "s", 6, draw(st.binary(max_size=3)), "c", None, process)
 
 
 @st.composite
@@ -164,7 +169,11 @@ def steps(draw: st.DrawFn) -> Step:
     if "take" in parts:
         step.take = draw(st.sampled_from([0, FROM_OUTSIDE])) + draw(st.integers(1, 4))
     if "id" in parts:
-        step.command_id = draw(st.sampled_from(COMMAND_IDS))
+        told = [one for one in step.enqueue or [] if one.process is None]
+        given = told[0] if told else draw(commands())
+        given.process = None
+        given.digest = draw(st.sampled_from(DIGESTS))
+        step.given = given
         step.result = draw(st.none() | st.builds(CommandResult))
     if "park" in parts:
         step.park = ParkedRecord(step.process, step.instance, "e", "E", "text", 1, 8, draw(numbers))
@@ -235,7 +244,7 @@ class Model:
         self.given_ids: dict[str, int] = {}
         self.transitions: dict[tuple[str, str], list[TransitionRecord]] = defaultdict(list)
         self.queue: dict[int, CommandRecord] = {}
-        self.results: dict[str, CommandResult] = {}
+        self.given: dict[str, GivenCommand] = {}
         self.parked: dict[int, ParkedRecord] = {}
         self.decided: dict[int, ParkedRecord] = {}
         self.parked_at: dict[tuple[str, str, str, int], int] = {}
@@ -251,8 +260,12 @@ class Model:
         self.moves = 0
 
     def refusal(self, step: Step) -> Outcome | None:
-        if step.command_id in self.results:
-            return Duplicate(result=self.results[step.command_id])
+        first = None if step.given is None else self.given.get(step.given.command_id)
+        if first is not None and step.given is not None:
+            if len({first.digest, step.given.digest} - {b""}) == 2:
+                return IdTaken(step.given.command_id, "C", "s", 6, result=first.result)
+            if first.result is not None or step.enqueue:
+                return Duplicate(result=first.result)
         if step.take and step.take not in self.queue:
             return Duplicate()
         append = step.append
@@ -301,12 +314,18 @@ class Model:
         for command in step.enqueue or []:
             lane = [t for t in self.queue if (t > FROM_OUTSIDE) == (command.process is None)]
             assert command.sequence > max(lane, default=0 if command.process else FROM_OUTSIDE)
-            self.queue[command.sequence] = command
-        if step.result is not None and step.command_id is not None:
+            # Its content is not in the queue.
+            self.queue[command.sequence] = structs.replace(command, digest=b"")
+            if command.process is None and command.digest:
+                accepted = GivenCommand("C", "s", 6, command.digest)
+                self.given.setdefault(command.command_id, accepted)
+        if step.result is not None and step.given is not None:
             if step.append is not None:
                 first = step.append.events[0].position
                 assert step.result == CommandResult(first, len(step.append.events))
-            self.results[step.command_id] = step.result
+            there = self.given.get(step.given.command_id)
+            known = step.given.digest if there is None else there.digest
+            self.given[step.given.command_id] = GivenCommand("C", "s", 6, known, step.result)
         if step.extras is not None and step.extras.unpark:
             decided = self.parked.pop(step.extras.unpark)
             decided.decision = step.extras.decision
@@ -377,7 +396,7 @@ def all_agrees(store: Reads, model: Model) -> None:
     for event_id in EVENT_IDS:
         assert store.position_of(event_id) == model.position_of(event_id)
     for command_id in COMMAND_IDS:
-        assert store.result_of(command_id) == model.results.get(command_id)
+        assert store.given_command(command_id) == model.given.get(command_id)
     for process in PROCESSES:
         assert store.checkpoint(process) == model.checkpoints.get(process, 0)
         for value in VALUES:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from procession.store import (
     Block,
     CommandRecord,
-    CommandResult,
     EventRecord,
     LmdbStore,
     ParkedRecord,
@@ -119,7 +118,6 @@ def test_a_record_has_the_columns_of_its_row_in_their_order() -> None:
         EventRecord: schema.EventRow,
         TransitionRecord: schema.TransitionRow,
         CommandRecord: schema.CommandRow,
-        CommandResult: schema.ResultRow,
         ParkedRecord: schema.ParkedRow,
         TimerRecord: schema.TimerRow,
         RefusalRecord: schema.RefusalRow,

@@ -57,6 +57,8 @@ def own(instance: str, last: int, process: str = ORDERS) -> bytes:
 
 
 # The numbers of the transitions that `fill` makes.
+# Behind what came of a command: what it is, and that it is carried out.
+GIVEN = ("Shop.Do.v1", "shop::x-1", T, b"", True, None)
 PLACES = {("o1", 1): 1, ("o1", 2): 2, ("o2", 1): 3, ("o2", 2): 4, ("o3", 1): 5, ("o4", 1): 6}
 
 
@@ -153,7 +155,7 @@ def fill(store: Store) -> None:
         ),
         Step(take=3, park=parked("o1", stray.command_id, command=stray)),
         Step(
-            command_id="told",
+            given=CommandRecord("told", "Shop.Do.v1", "shop::x-1", T, b"\x80", "told"),
             result=CommandResult(),
             append=Append(
                 "shop::x-1", 0, [event("shop::x-1", by="told"), event("shop::x-1", by="told")]
@@ -379,12 +381,12 @@ def misplace_decision(damage: Damage) -> None:
 
 
 def given_an_id_of_the_store(damage: Damage) -> None:
-    damage.put("event_ids", b"shop::y-1@1", 4)
+    damage.put("event_ids", b"shop::y-1@1", [4, b""])
     damage.change("log", number(4), 5, "shop::y-1@1")
 
 
 def stray_timer(damage: Damage) -> None:
-    damage.put("timers", timeout_key("never"), [ORDERS, "o1", "never", "timeout", None, 0])
+    damage.put("timers", timeout_key("never"), [ORDERS, "o1", "never", "timeout", None, 0, None])
 
 
 def timer_of_another_time(damage: Damage) -> None:
@@ -397,7 +399,7 @@ def timer_under_another_key(damage: Damage) -> None:
 
 def stray_retry(damage: Damage) -> None:
     key = timeout_key("retry", "retry", LATER + 5, "o3")
-    damage.put("timers", key, [ORDERS, "o3", "retry", "retry", None, 0])
+    damage.put("timers", key, [ORDERS, "o3", "retry", "retry", None, 0, None])
 
 
 def stray_parked_at(damage: Damage) -> None:
@@ -547,17 +549,17 @@ DAMAGES: list[tuple[str, Callable[[Damage], None], str]] = [
     ),
     (
         "an id leads to another event",
-        lambda d: d.put("event_ids", b"given", 2),
+        lambda d: d.put("event_ids", b"given", [2, b""]),
         "event_ids given: is at position 2, where the log has shop::x-1@1",
     ),
     (
         "an id leads nowhere",
-        lambda d: d.put("event_ids", b"other", 9),
+        lambda d: d.put("event_ids", b"other", [9, b""]),
         "event_ids other: is at position 9, which the log does not have",
     ),
     (
         "an id is another event's as well",
-        lambda d: d.put("event_ids", b"shop::x-1@3", 1),
+        lambda d: d.put("event_ids", b"shop::x-1@3", [1, b""]),
         "log 4: has the id shop::x-1@3, which event_ids has for position 1",
     ),
     (
@@ -612,23 +614,33 @@ DAMAGES: list[tuple[str, Callable[[Damage], None], str]] = [
     ),
     (
         "a command's result is another's",
-        lambda d: d.put("command_ids", b"told", [4, 1, None]),
+        lambda d: d.put("command_ids", b"told", [4, 1, None, *GIVEN]),
         "command_ids told: made the event at position 4, which Shop.Orders-o1@1.0 caused",
     ),
     (
         "a command's result is too short",
-        lambda d: d.put("command_ids", b"told", [2, 1, None]),
+        lambda d: d.put("command_ids", b"told", [2, 1, None, *GIVEN]),
         "command_ids told: made the event at position 3, too, and says only 1",
     ),
     (
         "an event is no result of its command",
-        lambda d: d.put("command_ids", b"told", [0, 0, "no"]),
+        lambda d: d.put("command_ids", b"told", [0, 0, "no", *GIVEN]),
         "log 2: is no result of command told",
     ),
     (
         "a command made nothing, and did",
-        lambda d: d.put("command_ids", b"told", [2, 2, "no"]),
+        lambda d: d.put("command_ids", b"told", [2, 2, "no", *GIVEN]),
         "command_ids told: says 2 events from position 2, and the refusal 'no'",
+    ),
+    (
+        "a command has a result, and is not carried out",
+        lambda d: d.change("command_ids", b"told", 7, False),
+        "command_ids told: is of a command that is not carried out, and says what came of it",
+    ),
+    (
+        "a refusal has an error, and no reason",
+        lambda d: d.change("command_ids", b"told", 8, b"error"),
+        "command_ids told: has the error of a refusal, and no reason",
     ),
     (
         "an event's command was issued by nobody",
@@ -649,6 +661,16 @@ DAMAGES: list[tuple[str, Callable[[Damage], None], str]] = [
         "the store's id is no id",
         lambda d: d.put("meta", b"store_id", "abc"),
         "meta store_id: is 'abc', and not 32 hexadecimal digits",
+    ),
+    (
+        "the store's secret is no key",
+        lambda d: d.put("meta", b"secret", "abc"),
+        "meta secret: is not 64 hexadecimal digits",
+    ),
+    (
+        "the store's secret is gone",
+        lambda d: d.delete("meta", b"secret"),
+        "meta secret: is missing",
     ),
     (
         "the store's id is gone",
@@ -830,7 +852,7 @@ DAMAGES: list[tuple[str, Callable[[Damage], None], str]] = [
         lambda d: d.put(
             "timers",
             timeout_key("late", instance="o9"),
-            [ORDERS, "o9", "late", "timeout", None, 0],
+            [ORDERS, "o9", "late", "timeout", None, 0, None],
         ),
         "is of Shop.Orders o9, which has no transitions",
     ),

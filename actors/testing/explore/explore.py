@@ -60,9 +60,9 @@ def explore(
 
     Args:
         domains: whose classes to run
-        program: what comes from outside: a list of commands, events, `Publish(event, ...)` and
-            times that pass; a list of such lists, which are brought side by side; or a strategy
-            of Hypothesis for either
+        program: what comes from outside: a list of commands, events, `Tell(command, ...)`,
+            `Publish(event, ...)` and times that pass; a list of such lists, which are brought side
+            by side; or a strategy of Hypothesis for either
         invariants: functions of the `Simulation` that raise, or return False, when something is
             wrong; called whenever something was committed, and at the end. An invariant marked
             with `at_end` is called at the end only

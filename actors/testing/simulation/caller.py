@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...core.carry_out import CommandDelivered
-from ...engine.aggregate_actor import CommandMessage
 from ...store import ClosedError
 from .answer import Answer
 from .faults import InjectedStoreError
 from .program import in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ...messages.types import Command, Event
     from .clients import Clients
     from .moves import Moves
-    from .program import Publish
+    from .program import Publish, Tell
     from .world import World
 
 __all__ = ["Caller"]
@@ -32,32 +30,36 @@ class Caller:
         self._moves = moves
         self._asked = 0
 
-    def send(self, call: str, item: Command | Publish, name: str | None) -> str:
-        """Have a message written down; returns its id once it is durable."""
+    def send(self, call: str, item: Tell | Publish, name: str | None) -> str:
+        """Have a message written down; returns its id once it is durable.
+
+        Raises:
+            IdReused: the id is that of something else
+
+        """
         name = name or self._new_id()
         self._world.log.note(f"outside: {in_words(item)}")
         self._wait(call, lambda: self._clients.send(item, name))
         self._clients.note_durable(item, name)
         return name
 
-    def ask(self, command: Command, name: str | None) -> list[Event]:
+    def ask(
+        self, command: Command, name: str | None, headers: Mapping[str, Any] | None
+    ) -> list[Event]:
         """Have a command carried out; returns the events once they are durable.
 
         Raises:
             Rejected: the aggregate refused
+            IdReused: the id is that of another command
 
         """
         world = self._world
         name = name or self._new_id()
 
         def begin() -> Answer:
-            record = world.ingress.command(command, name)
-            before = world.store.result_of(name)
-            queue, answer = world.engine.command_queue, Answer(world.engine)
-            if before is None:
-                queue.send(CommandMessage(CommandDelivered(record, is_from_outside=True), answer))
-            else:
-                queue.answer(answer, before)
+            record = world.ingress.command(command, name, headers)
+            answer = Answer(world.engine)
+            world.engine.command_queue.ask(record, answer, is_remembered=True)
             return answer
 
         world.log.note(f"outside: ask {command!r}")

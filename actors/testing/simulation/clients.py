@@ -11,7 +11,7 @@ from ...errors import IdReused
 from ...messages.types import Command, Event
 from ...store import Step
 from .answer import Answer
-from .program import Publish, in_words, lists_of
+from .program import Publish, Tell, in_words, lists_of
 from .wording import elapsed
 
 if TYPE_CHECKING:
@@ -164,7 +164,10 @@ class Clients:
         """The step that stores what comes from outside, under an id of its own."""
         ingress = self._world.ingress
         if isinstance(item, Command):
-            return Receipt(Step(enqueue=[ingress.command(item, name)], command_id=name))
+            item = Tell(item)
+        if isinstance(item, Tell):
+            given = ingress.command(item.command, item.command_id or name, item.headers)
+            return Receipt(Step(enqueue=[given], given=given))
         if isinstance(item, Event):
             item = Publish(item)
         stream = item.stream or self._stream

@@ -21,6 +21,7 @@ __all__ = [
     "Message",
     "Program",
     "Publish",
+    "Tell",
     "in_words",
     "lists_of",
     "program_from",
@@ -48,7 +49,23 @@ class Publish:
     as_import: bool = False
 
 
-Message: TypeAlias = Command | Event | Publish
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """A command that a client has carried out later.
+
+    Attributes:
+        command: what to do
+        command_id: its id; two with one id are one command, and another one under it is refused
+        headers: plain values that go along with all that comes of it
+
+    """
+
+    command: Command
+    command_id: str | None = None
+    headers: Mapping[str, Any] | None = None
+
+
+Message: TypeAlias = Command | Event | Publish | Tell
 Item: TypeAlias = Message | timedelta
 Program: TypeAlias = Sequence[object]
 """Items, or lists of items. Of a list that holds several kinds, a type checker knows no more."""
@@ -73,9 +90,10 @@ def lists_of(program: Any) -> dict[str, list[Item]]:
 
 
 def _checked(item: Any) -> Item:
-    if not isinstance(item, Command | Event | Publish | timedelta):
+    if not isinstance(item, Command | Event | Publish | Tell | timedelta):
         raise TypeError(
-            f"a program holds commands, events, Publish(event, ...) and timedeltas, not {item!r}"
+            f"a program holds commands, events, Tell(command, ...), Publish(event, ...) and "
+            f"timedeltas, not {item!r}"
         )
     if isinstance(item, timedelta) and item < timedelta(0):
         raise ValueError(f"{item!r} in a program is negative; time only goes forward")
@@ -84,6 +102,8 @@ def _checked(item: Any) -> Item:
 
 def in_words(item: Message) -> str:
     """What a client does when it brings a message, as the run log has it."""
+    if isinstance(item, Tell):
+        item = item.command
     if isinstance(item, Command):
         return f"tell {item!r}"
     return f"publish {item.event if isinstance(item, Publish) else item!r}"
@@ -112,33 +132,43 @@ def _item_to(registry: Registry, item: Any) -> dict[str, Any]:
     if isinstance(item, timedelta):
         return {"wait": item // timedelta(microseconds=1)}
     if isinstance(item, Command):
-        return {"tell": registry.name_of(type(item)), "data": dump(item)[0]}
+        item = Tell(item)
+    if isinstance(item, Tell):
+        told = {"tell": registry.name_of(type(item.command)), "data": dump(item.command)[0]}
+        return told | _given(id=item.command_id, headers=dump_headers(item.headers))
     if not isinstance(item, Publish):
         item = Publish(item)
     packed: dict[str, Any] = {
         "publish": registry.name_of(type(item.event)),
         "data": dump(item.event)[0],
     }
-    given = {
-        "stream": item.stream,
-        "id": item.event_id,
-        "headers": dump_headers(item.headers),
-        "import": item.as_import or None,
-    }
-    return packed | {name: value for name, value in given.items() if value is not None}
+    return packed | _given(
+        **{"import": item.as_import or None},
+        stream=item.stream,
+        id=item.event_id,
+        headers=dump_headers(item.headers),
+    )
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _item_from(registry: Registry, packed: dict[str, Any]) -> Item:
     if "wait" in packed:
         return timedelta(microseconds=packed["wait"])
-    if "tell" in packed:
-        return registry.load_command(packed["tell"], packed["data"])
-    record = EventRecord(packed["publish"], "packed-1", 1, 0, packed["data"], "", "")
     headers = packed.get("headers")
+    headers = None if headers is None else load_headers(headers)
+    if "tell" in packed:
+        command = registry.load_command(packed["tell"], packed["data"])
+        if "id" in packed or headers is not None:
+            return Tell(command, packed.get("id"), headers)
+        return command
+    record = EventRecord(packed["publish"], "packed-1", 1, 0, packed["data"], "", "")
     return Publish(
         registry.load_event(record),
         packed.get("stream"),
         packed.get("id"),
-        None if headers is None else load_headers(headers),
+        headers,
         packed.get("import", False),
     )

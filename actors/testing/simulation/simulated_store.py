@@ -20,7 +20,7 @@ class SimulatedStore(Store):
     """Stands where the runtime's store stands, and asks first whether a commit is to fail."""
 
     def __init__(self, engine: StorageEngine, faults: Faults) -> None:
-        super().__init__(engine)
+        super().__init__(engine, secret="0" * 64)
         self._faults = faults
 
     def close_commit(self, checkpoints: Mapping[str, int] | None = None) -> None:

@@ -17,7 +17,7 @@ from .clients import Clients
 from .deviations import Deviation, Deviations, Planned, Seeded, deviation, kinds_of, unpacked
 from .moves import Moves
 from .operators import Operator
-from .program import Publish
+from .program import Publish, Tell
 from .timeline import Timeline
 from .world import World
 
@@ -306,13 +306,19 @@ class Simulation:
 
     # Asking for something
 
-    def tell(self, command: Command, *, command_id: str | None = None) -> str:
+    def tell(
+        self,
+        command: Command,
+        *,
+        command_id: str | None = None,
+        headers: Mapping[str, Any] | None = None,
+    ) -> str:
         """Have a command carried out later; returns its id once the command is durable.
 
         Like every call that waits for an answer, it asks again under the same id when a simulated
         crash or a refusing disk leaves it without one.
         """
-        return self._caller.send("tell", command, command_id)
+        return self._caller.send("tell", Tell(command, command_id, headers), command_id)
 
     def publish(
         self,
@@ -328,14 +334,21 @@ class Simulation:
         name = self._caller.send("publish", item, event_id)
         return self._world.store.position_of(name)
 
-    def ask(self, command: Command, *, command_id: str | None = None) -> list[Event]:
+    def ask(
+        self,
+        command: Command,
+        *,
+        command_id: str | None = None,
+        headers: Mapping[str, Any] | None = None,
+    ) -> list[Event]:
         """Have an aggregate carry out a command; returns the events it made once durable.
 
         Raises:
             Rejected: the aggregate refused
+            IdReused: the id is that of another command
 
         """
-        return self._caller.ask(command, command_id)
+        return self._caller.ask(command, command_id, headers)
 
     # Deciding
 

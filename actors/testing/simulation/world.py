@@ -69,7 +69,7 @@ class World:
         registry, clock, faults = self.registry, self.clock, self.faults
         self.store = SimulatedStore(tables, faults)
         self.reader = Reader(self.store, registry)
-        self.ingress = Ingress(registry, clock, run=f"{self.crashes:012x}")
+        self.ingress = Ingress(registry, clock, self.store.secret(), run=f"{self.crashes:012x}")
         parts = Parts(
             dispatcher=SeededScheduler,
             instance_actor=partial(SimulatedInstance, faults),

@@ -24,6 +24,7 @@ from procession.engine.journal import (
 from procession.store import (
     Append,
     ClosedError,
+    CommandRecord,
     CommandResult,
     Committed,
     Conflict,
@@ -235,7 +236,8 @@ def event(stream: str, expected: int | None = None, *, event_id: str = "", count
 
 
 def accepted(command_id: str) -> Step:
-    return Step(command_id=command_id, result=CommandResult())
+    record = CommandRecord(command_id, "C", "s", 1, b"\x80", command_id)
+    return Step(given=record, result=CommandResult())
 
 
 @pytest.fixture

@@ -94,8 +94,11 @@ def test_a_command_may_have_any_id_and_its_chain_is_its_own(command_id: str) -> 
 @example("timeout:x")
 def test_an_event_may_have_any_id_and_is_found_and_traced_by_it(event_id: str) -> None:
     with Runtime.ephemeral(mill) as runtime:
-        position = runtime.publish(Turned("a", 6), stream="mill::bell-b", event_id=event_id)
-        assert runtime.publish(Turned("a", 6), stream="other-b", event_id=event_id) == position
+        event = Turned("a", 6)
+        position = runtime.publish(event, stream="mill::bell-b", event_id=event_id)
+        assert runtime.publish(event, stream="mill::bell-b", event_id=event_id) == position
+        with pytest.raises(IdReused):
+            runtime.publish(event, stream="other-b", event_id=event_id)
         runtime.settle(timeout=10)
         stored = list(runtime.events())
         assert len({one.event_id for one in stored}) == len(stored) == 4

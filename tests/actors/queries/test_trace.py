@@ -207,7 +207,7 @@ def test_a_handler_knows_where_its_event_came_from(runtime: Runtime, clock: Virt
     assert second.event_id == paid.event_id
     assert second.causation_id == paid.causation_id == "shop.Fulfilment-o1@1.0"
     assert second.correlation_id == "e-1"
-    assert (second.headers, second.stream) == ({}, "shop::payment-o1")
+    assert (second.headers, second.stream) == ({"user": "ann"}, "shop::payment-o1")
 
 
 def test_a_handler_knows_which_attempt_it_is(runtime: Runtime, clock: VirtualClock) -> None:

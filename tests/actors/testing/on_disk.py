@@ -30,7 +30,7 @@ def on_disk() -> Iterator[Path]:
 
 def _opened(folder: Path) -> Any:
     """An engine that may be opened again, as dictionaries may."""
-    engine: Any = LmdbStore(folder, durability="none", map_size=1 << 20)._engine
+    engine: Any = LmdbStore(folder, durability="none", map_size=1 << 20, secret="0" * 64)._engine
 
     def reopened() -> Any:
         engine.close()
