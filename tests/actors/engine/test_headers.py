@@ -124,7 +124,7 @@ def begun_by_tell_many(runtime: Any) -> None:
 
 
 def begun_by_publish(runtime: Any) -> None:
-    runtime.publish(Started("a"), stream="house::job-a", headers=BY_ANN)
+    runtime.publish(Started("a"), stream="feed-a", headers=BY_ANN)
 
 
 BEGINNINGS = [begun_by_ask, begun_by_tell, begun_by_tell_many, begun_by_publish]
@@ -247,7 +247,7 @@ def test_a_simulation_takes_headers_with_each_of_its_calls() -> None:
             begin(run)
             run.advance(3 * HOUR)
             check(run)
-    program = [Publish(Started("a"), stream="house::job-a", headers=BY_ANN)]
+    program = [Publish(Started("a"), stream="feed-a", headers=BY_ANN)]
     with Simulation(house, program=program) as run:
         run.run()
         check(run)
