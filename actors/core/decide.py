@@ -43,6 +43,7 @@ from .stimuli import CommandDue, CommandRefused, EventDelivered, Reload, RetryDu
 
 if TYPE_CHECKING:
     from ..authoring.decorators import Handler
+    from ..authoring.state import Keys
     from ..model.plans import ProcessPlan
     from .ports import Reads
     from .stimuli import Stimulus
@@ -160,7 +161,8 @@ def _take_event(
     if learnt is not None:
         process = process or state.restore(definition)
         field, values = learnt
-        if definition.state.keys_of(process.__dict__)[field] not in values:
+        keys = definition.state.key_of(field, process.__dict__[field])
+        if not any(value in keys for value in values):
             return _skip(plan, decision, "not_for_us")
     if record.depth and not stimulus.refreshing:
         if state.run > 1 and process is None and _is_of_ended_run(plan, state, record):
@@ -627,16 +629,19 @@ def _set_timers(
     return timers
 
 
-def changed_keys(
-    before: dict[str, str | None] | None, keys: dict[str, str | None]
-) -> list[tuple[str, str | None, str | None]]:
-    """The learnt keys that differ: the field, the value that it had, the value that it has."""
-    known = before or {}
-    return [
-        (field, known.get(field), value)
-        for field, value in keys.items()
-        if known.get(field) != value
-    ]
+def changed_keys(before: Keys | None, keys: Keys) -> list[tuple[str, str | None, str | None]]:
+    """The learnt keys that differ: the field, the value that it had, the value that it has.
+
+    Of a field that holds many, each value that went or came.
+    """
+    changed: list[tuple[str, str | None, str | None]] = []
+    for field, values in keys.items():
+        known = () if before is None else before.get(field, ())
+        if known != values:
+            came, went = set(values).difference(known), set(known).difference(values)
+            changed += [(field, value, None) for value in known if value in went]
+            changed += [(field, None, value) for value in values if value in came]
+    return changed
 
 
 def _merged(taken: StepExtras, made: StepExtras | None) -> StepExtras:

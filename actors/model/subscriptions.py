@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ..errors import UnknownMessage
 from ..messages.codec import codecs
-from ..messages.identifiers import id_of
 from ..store import category_of
 from .upcasting import split
 
@@ -138,8 +137,7 @@ class Subscription:
         """
         definition = self.definition
         if definition.stateless:
-            # The id of an event in a stream with a long name may be too long for an instance.
-            return [id_of(record.event_id, definition.name)], None
+            return [definition.id_of(record.event_id)], None
         correlation = definition.correlations[type(event)]
         named = correlation.ids(event)
         if not correlation.learnt:

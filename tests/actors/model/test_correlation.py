@@ -619,15 +619,28 @@ def test_a_start_cannot_be_found_by_a_learnt_key() -> None:
         Domain("shop").register(Wrong)
 
 
-def test_a_field_that_holds_many_values_cannot_be_a_learnt_key() -> None:
-    class Wrong(ProcessManager, correlate="order_id"):
-        payments: Indexed[list[str]] = []
+def test_a_field_whose_members_name_nothing_cannot_be_a_learnt_key() -> None:
+    class Nested(ProcessManager, correlate="order_id"):
+        payments: Indexed[list[list[str]]] = []
 
         @handle(Ordered, start=True)
         def on_ordered(self, event: Ordered) -> None: ...
 
-    with pytest.raises(DefinitionError, match=r"Wrong\.payments: Indexed\[list\[str\]\]"):
-        Domain("shop").register(Wrong)
+    class Flags(ProcessManager, correlate="order_id"):
+        flags: Indexed[set[bool]] = set()
+
+        @handle(Ordered, start=True)
+        def on_ordered(self, event: Ordered) -> None: ...
+
+    class Mapped(ProcessManager, correlate="order_id"):
+        by: Indexed[dict[str, str]] = {}
+
+        @handle(Ordered, start=True)
+        def on_ordered(self, event: Ordered) -> None: ...
+
+    for wrong in (Nested, Flags, Mapped):
+        with pytest.raises(DefinitionError, match=rf"{wrong.__name__}\.\w+: Indexed\["):
+            Domain("shop").register(wrong)
 
 
 def test_an_async_function_cannot_correlate() -> None:
