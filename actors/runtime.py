@@ -610,6 +610,8 @@ class Runtime:
     def stuck(self, cls: type[ProcessManager], since: timedelta) -> Iterator[StuckInstance]:
         """Instances that have not ended and have not moved for a time, in order of their starts.
 
+        Before them the events that are as old and are held, since no instance has their learnt key.
+
         Args:
             cls: the process manager
             since: for how long at least, by this runtime's clock

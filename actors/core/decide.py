@@ -19,7 +19,7 @@ from ..authoring.process_manager import (
     seal,
 )
 from ..authoring.state import LARGE
-from ..errors import AlreadyStarted, EarlyEvent
+from ..errors import AlreadyStarted, EarlyEvent, LateEvent
 from ..messages.codec import codecs
 from ..store import (
     CommandRecord,
@@ -147,7 +147,7 @@ def _take_event(
     handler = definition.handlers[type(event)]
     process: ProcessManager | None = None
     if state.is_complete and not (stimulus.refreshing or (definition.restart and handler.start)):
-        return _skip(plan, decision, "skipped_complete")
+        return _come_late(plan, decision, stimulus)
     if state.is_complete or not state.version:
         if not (handler.start or definition.stateless or stimulus.refreshing):
             return _come_early(plan, decision, stimulus)
@@ -166,7 +166,7 @@ def _take_event(
             return _skip(plan, decision, "not_for_us")
     if record.depth and not stimulus.refreshing:
         if state.run > 1 and process is None and _is_of_ended_run(plan, state, record):
-            return _skip(plan, decision, "skipped_complete")
+            return _come_late(plan, decision, stimulus)
         if record.version > 1:
             # The first event of a stream is the same as none before it.
             refuse_echo(plan, state, record, event, reads)
@@ -219,6 +219,17 @@ def _come_early(plan: ProcessPlan, decision: Decision, stimulus: EventDelivered)
             f"before its start; retry it when it has, or skip it"
         )
     return _skip(plan, decision, "skipped_early")
+
+
+def _come_late(plan: ProcessPlan, decision: Decision, stimulus: EventDelivered) -> Step:
+    """The event came after the end of the run that it is for."""
+    state, record = decision.state, stimulus.record
+    if plan.definition.late == "park":
+        raise LateEvent(
+            f"{plan.name} {state.instance!r} had ended when this {record.type} came for it; see to "
+            f"what it asks for, and skip it"
+        )
+    return _skip(plan, decision, "skipped_complete")
 
 
 def _take_timeout(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,15 @@ from .upcasting import Chain, check_chain, check_upcaster
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import timedelta
 
     from ..store import TransitionRecord
 
 __all__ = ["ProcessDefinition"]
+
+HOLD_FOR = timedelta(minutes=1)
+"""How long an event is held whose learnt key no instance has, unless the class says otherwise."""
+
+LONGEST_HOLD = timedelta(days=36_500)
 
 
 class ProcessDefinition:
@@ -50,6 +55,9 @@ class ProcessDefinition:
         options = cls.__procession_options__
         self.idle_timeout: timedelta | None = options.get("idle_timeout")
         self.early: str = options.get("early", "skip")
+        self.unmatched: str = options.get("unmatched", "hold")
+        self.hold_for: timedelta = options.get("hold_for", HOLD_FOR)
+        self.late: str = options.get("late", "skip")
         self.restart: bool = options.get("restart", False)
         self.stateless: bool = options.get("stateless", False)
         self.retry: Retry | None = options.get("retry")
@@ -77,6 +85,7 @@ class ProcessDefinition:
         if not self.stateless:
             for event, handler in {**self.effects, **self.handlers}.items():
                 self.correlations[event] = Correlation(cls, self.state, handler, default)
+        self._check_unmatched(options)
         self.key = self._composite_key(default)
         """The fields that name an instance together; none if one is enough."""
         methods = methods_of(cls, ProcessManager).values()
@@ -191,6 +200,18 @@ class ProcessDefinition:
         """Every event class that it handles or acts after."""
         return dict.fromkeys((*self.handlers, *self.effects))
 
+    def _check_unmatched(self, options: dict[str, Any]) -> None:
+        """What is said of events by a learnt key is of use only where there are any."""
+        if any(one.learnt for one in self.correlations.values()):
+            return
+        for option in ("unmatched", "hold_for"):
+            if option in options:
+                raise DefinitionError(
+                    f"{self.cls.__qualname__}: {option}={options[option]!r} is for events that "
+                    f"find their instances by a learnt key, and none does; remove it, or "
+                    f"correlate a handler by a field that is `Indexed`"
+                )
+
     def _composite_key(self, default: object) -> tuple[str, ...]:
         """The key of the class; where the handlers say it themselves, they agree on it."""
         found = {one.key: one.where for one in self.correlations.values() if one.key}
@@ -217,6 +238,23 @@ class ProcessDefinition:
         where = self.cls.__qualname__
         if self.early not in {"skip", "hold", "park"}:
             raise DefinitionError(f'{where}: early={self.early!r}; give "skip", "hold" or "park"')
+        if self.unmatched not in {"skip", "hold", "park"}:
+            raise DefinitionError(
+                f'{where}: unmatched={self.unmatched!r}; give "skip", "hold" or "park"'
+            )
+        if self.late not in {"skip", "park"}:
+            raise DefinitionError(f'{where}: late={self.late!r}; give "skip" or "park"')
+        hold_for: object = self.hold_for
+        if not isinstance(hold_for, timedelta) or not timedelta(0) < hold_for <= LONGEST_HOLD:
+            raise DefinitionError(
+                f"{where}: hold_for={hold_for!r}; give a timedelta above 0, of at most "
+                f"{LONGEST_HOLD.days} days, such as timedelta(minutes=5)"
+            )
+        if "hold_for" in options and self.unmatched != "hold":
+            raise DefinitionError(
+                f"{where}: hold_for says how long events are held, and "
+                f"unmatched={self.unmatched!r} holds none; remove one of the two"
+            )
         if self.retry is not None and not isinstance(self.retry, Retry):
             raise DefinitionError(
                 f"{where}: retry={self.retry!r}; give a Retry, such as `retry=Retry(attempts=3)`"
@@ -344,6 +382,9 @@ class ProcessDefinition:
             ("@timeout", bool(self.timeouts)),
             ("@rejected", bool(self.rejections)),
             ("early=", "early" in options),
+            ("unmatched=", "unmatched" in options),
+            ("hold_for=", "hold_for" in options),
+            ("late=", "late" in options),
             ("restart=", self.restart),
             ("version=", "version" in options),
         )

@@ -161,10 +161,6 @@ class Subscription:
             return "stateless"
         return self._correlation_of(record).describe()
 
-    def finds_by_learnt_key(self, record: EventRecord) -> bool:
-        """Whether an event that is listened to finds its instances by a learnt key."""
-        return not self.definition.stateless and bool(self._correlation_of(record).learnt)
-
     def _correlation_of(self, record: EventRecord) -> Correlation:
         handler = self.handler_of(record)
         assert handler is not None
