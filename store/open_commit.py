@@ -862,10 +862,10 @@ class OpenCommit(Reads):
                 continue
             if instance not in held.taken:
                 self._let_wait(process, instance, position)
+                held.taken.append(instance)
                 is_met = True
             self._delete("unmatched_by", key)
             held.values.remove(value)
-            held.taken.append(instance)
             if held.values:
                 self._set("unmatched", unmatched_key(process, position), unmatched_to_row(held))
             else:
