@@ -274,9 +274,13 @@ class Explainer:
 
     def _handled_by(self, process: str, record: EventRecord) -> Iterator[str]:
         """The instances of a process manager that an event made a transition in."""
-        for instance, _ in self._store.scan_instances(process):
-            if transition_of(self._store, process, instance, record)[0] is not None:
-                yield instance
+        for _, instance in self._store.scan_started(process):
+            # One that cannot be read says nothing of the others.
+            with suppress(CorruptRecord):
+                if isinstance(instance, str) and (
+                    transition_of(self._store, process, instance, record)[0] is not None
+                ):
+                    yield instance
 
     def _came_of(
         self,
@@ -409,7 +413,11 @@ class Explainer:
 
     def _held_events(self, process: str, before: int) -> Iterator[StuckInstance]:
         for held in self._store.scan_unmatched(process):
-            record = self._store.event_at(held.position)
+            try:
+                record = self._store.event_at(held.position)
+            except CorruptRecord as error:
+                yield StuckInstance.unread(error, id=f"held at position {held.position}")
+                continue
             if record is not None and record.time <= before:
                 time, until = from_micros(record.time), from_micros(held.until)
                 event = HeldEvent(
