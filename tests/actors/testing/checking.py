@@ -88,6 +88,9 @@ class Checker:
         if model is None:
             model = InstanceModel(self.made, self.managers[key[0]], key[1])
             self.instances[key] = model
+        model.skipped = {
+            one.name for one in self.disk.decided if (one.process, one.instance) == key
+        }
         event = self.by_id.get(step.cause)
         before, since = model.newest, model.at_newest
         if event is not None and not model.manager.stateless:
