@@ -24,6 +24,7 @@ from .errors import (
     IdReused,
     InfiniteLoopError,
     InvalidMessage,
+    LateEvent,
     NotRefreshed,
     QueryInHandler,
     Rejected,
@@ -35,7 +36,7 @@ from .errors import (
 from .messages.types import Command, Event, UnknownCommand, UnknownEvent
 from .model.design_rules import DesignFinding
 from .model.domain import Domain
-from .queries.diagnostics import Explanation, StuckInstance
+from .queries.diagnostics import Explanation, HeldEvent, StuckInstance
 from .queries.trace import TraceNode
 from .queries.views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
 from .runtime import Runtime
@@ -74,12 +75,14 @@ __all__ = [
     "EarlyEvent",
     "Event",
     "Explanation",
+    "HeldEvent",
     "IdReused",
     "Indexed",
     "InfiniteLoopError",
     "InstanceView",
     "InvalidMessage",
     "InvalidName",
+    "LateEvent",
     "LockedStore",
     "NotRefreshed",
     "Parked",

@@ -19,6 +19,7 @@ __all__ = [
     "IdReused",
     "InfiniteLoopError",
     "InvalidMessage",
+    "LateEvent",
     "NotRefreshed",
     "QueryInHandler",
     "Rejected",
@@ -110,9 +111,14 @@ class AlreadyStarted(ProcessionError):
 class EarlyEvent(ProcessionError):
     """An event came too early.
 
-    Before its instance's start, where the class says `early="park"`; or before a learnt key by
-    which it would find its instance, while one that may learn it is held up.
+    Before its instance's start, where the class says `early="park"`; or before any instance learnt
+    the key by which it would find it, where the class says `unmatched="park"`, or while one that
+    may learn it is held up.
     """
+
+
+class LateEvent(ProcessionError):
+    """An event came for an instance that has ended, where the class says `late="park"`."""
 
 
 class InfiniteLoopError(ProcessionError):

@@ -538,7 +538,7 @@ class Runtime:
         process = self._registry.process(cast("type[ProcessManager]", cls))
         if id is None:
             return RouterRef(engine.router_of[process.name])
-        return InstanceRef(engine, process.name, id_of(id, f"for {cls.__name__}"))
+        return InstanceRef(engine, process.name, process.id_of(id))
 
     def history(self, cls: type[ProcessManager], id: object) -> Iterator[Transition]:  # noqa: A002
         """The transitions of one instance, oldest first, read as they are asked for."""
@@ -609,6 +609,8 @@ class Runtime:
 
     def stuck(self, cls: type[ProcessManager], since: timedelta) -> Iterator[StuckInstance]:
         """Instances that have not ended and have not moved for a time, in order of their starts.
+
+        Before them the events that are as old and are held, since no instance has their learnt key.
 
         Args:
             cls: the process manager
@@ -772,7 +774,7 @@ class Runtime:
             raise ValueError(f'since={shown(since)}; give "origin", or nothing')
         is_whole = since is not None
         if id is not None:
-            name = id_of(id, f"for {cls.__name__}")
+            name = definition.id_of(id)
             return int(Admin(engine, self._store).refresh(definition, name, is_whole=is_whole))
         rebuilding = Rebuilding(engine, self._store, definition)
         return (rebuilding.rebuild(again=True) if is_whole else rebuilding.refresh()).rebuilt
@@ -815,7 +817,7 @@ class Runtime:
     ) -> bool:
         operations = self._operations(call)
         definition = self._registry.process(cls)
-        return operations.adjust(definition, id_of(name, f"for {cls.__name__}"), timeout, due, by)
+        return operations.adjust(definition, definition.id_of(name), timeout, due, by)
 
     def _operations(self, call: str) -> Admin:
         return Admin(self._engine(call), self._store)

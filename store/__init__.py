@@ -61,6 +61,7 @@ from .records import (
     StepExtras,
     TimerRecord,
     TransitionRecord,
+    UnmatchedRecord,
 )
 from .state_changes import PackedFields, Tail, added, change_between, checksum_of, with_head
 from .storage_engine import EngineSnapshot, StorageEngine, Ticket
@@ -117,6 +118,7 @@ __all__ = [
     "TimerRecord",
     "TransitionRecord",
     "UnknownFormat",
+    "UnmatchedRecord",
     "added",
     "backup",
     "backup_open",

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left, insort
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from msgspec import Struct
 
-from .errors import DamagedStore, StoreError
+from .errors import CorruptRecord, DamagedStore, StoreError
 from .identifiers import EVADES, event_id_at, place_of_event
 from .layout.frames import corrupt, frame, no_number, number, pack, pack_checksum, unframe
-from .layout.keys import digest, numbered
+from .layout.keys import LAST, digest, numbered
 from .layout.schema import (
     BLOCKED,
     DENSE,
@@ -30,6 +31,7 @@ from .layout.schema import (
     event_to_row,
     given_to_row,
     instance_key,
+    last_of_process,
     name_key,
     parked_at_key,
     parked_from_row,
@@ -41,8 +43,11 @@ from .layout.schema import (
     timer_to_row,
     transition_to_row,
     transitions_key,
+    unmatched_by_key,
+    unmatched_key,
+    unmatched_to_row,
 )
-from .reads import HIGHEST, Reads, number_asked_for
+from .reads import ALL, HIGHEST, Reads, number_asked_for
 from .records import (
     COMMITTED,
     FROM_OUTSIDE,
@@ -69,6 +74,7 @@ if TYPE_CHECKING:
         Step,
         TimerRecord,
         TransitionRecord,
+        UnmatchedRecord,
     )
     from .storage_engine import Row, StorageEngine
 
@@ -95,6 +101,8 @@ class Counters(Struct):
     """Whether some instance may be suspended. Rare, and asked for whenever one is loaded."""
     any_lookalike: bool = False
     """Whether an event was given an id that the store may be about to make for another one."""
+    any_unmatched: bool = False
+    """Whether some event may be held for who learns its key. Asked for with every key."""
 
 
 class OpenCommit(Reads):
@@ -124,6 +132,10 @@ class OpenCommit(Reads):
         # Of instances that are about to be loaded, by what their keys begin with: the place of the
         # newest transition and its row. True for as long as the newest version is that one.
         self._gathered: dict[bytes, tuple[Row, bytes | None]] = {}
+        # By process manager, and only of those that were asked for: how many events are held for
+        # who learns their keys, and how many instances take nothing.
+        self._held: dict[str, int] = {}
+        self._blocked: dict[str, int] = {}
         self._empty()
 
     def _empty(self) -> None:
@@ -181,6 +193,8 @@ class OpenCommit(Reads):
         self._heads.clear()
         self._pending.clear()
         self._gathered.clear()
+        self._held.clear()
+        self._blocked.clear()
         self._empty()
 
     def net_effect(
@@ -333,6 +347,24 @@ class OpenCommit(Reads):
             return super().last_transition(process, instance)
         self._heads[prefix] = numbered(rows[0][0])
         return self._transitions_at(process, instance, rows)[0]
+
+    def count_unmatched(self, process: str) -> int:
+        """How many events are held for who learns their keys."""
+        held = self._held.get(process)
+        if held is None:
+            rows = self._scan_rows("unmatched", started_key(process), last_of_process(process))
+            held = self._held[process] = sum(1 for _ in rows)
+        return held
+
+    def any_blocked(self, process: str) -> bool:
+        # Counted once, since a log may have many events in a row for which it is asked.
+        blocked = self._blocked.get(process)
+        if blocked is None:
+            blocked = 0
+            if self._may_wait():
+                blocked = sum(1 for key in self._heads_waiting(process) if not numbered(key))
+            self._blocked[process] = blocked
+        return blocked > 0
 
     def last_position(self) -> int:
         return self.counters.position
@@ -727,7 +759,10 @@ class OpenCommit(Reads):
         if extras.unpark:
             self._decide(extras)
         for table, key in _taken(step, extras):
-            self._delete(table, key)
+            if table != "unmatched":
+                self._delete(table, key)
+        if extras.let_go:
+            self._let_go(step.process, extras.let_go)
         for timer in extras.cancel:
             self._delete("timers", timer_key(timer))
         for timer in extras.timers:
@@ -739,14 +774,22 @@ class OpenCommit(Reads):
         blocked = instance_key(step.process, step.instance) + BLOCKED
         if extras.unblock and self._get("waiting", blocked) is not None:
             self._delete("waiting", blocked)
+            self._count(self._blocked, step.process, -1)
         if extras.block is not None:
             if step.park is not None:
                 extras.block.parked = step.park.number
+            if self._get("waiting", blocked) is None:
+                self._count(self._blocked, step.process, 1)
             self._set("waiting", blocked, block_to_row(extras.block))
             self.counters.any_waiting = True
             self._names.add_process(step.process)
         for field, old, new in extras.index:
             self._learn(step, field, old, new)
+        if self.counters.any_unmatched:
+            for field, _, new in extras.index:
+                extras.is_met |= new is not None and self._meet(step, field, new)
+        if extras.hold is not None:
+            self._hold(extras.hold)
         if extras.refusal is not None:
             refusal = extras.refusal
             self.counters.refusal += 1
@@ -787,6 +830,61 @@ class OpenCommit(Reads):
         if new is not None:
             self._set("index", digest(step.process, field, new) + instance, 0)
 
+    def _hold(self, held: UnmatchedRecord) -> None:
+        """Keep an event for who learns its key."""
+        self._set("unmatched", unmatched_key(held.process, held.position), unmatched_to_row(held))
+        for value in held.values:
+            key = unmatched_by_key(held.process, held.field, value, held.position)
+            self._set("unmatched_by", key, 0)
+        self.counters.any_unmatched = True
+        self._count(self._held, held.process, 1)
+        self._names.add_process(held.process)
+
+    def _let_go(self, process: str, position: int) -> None:
+        """Keep an event no longer."""
+        held = self._sound_unmatched(process, position)
+        if held is not None:
+            for value in held.values:
+                self._delete("unmatched_by", unmatched_by_key(process, held.field, value, position))
+        self._delete("unmatched", unmatched_key(process, position))
+        self._count(self._held, process, -1)
+
+    def _meet(self, step: Step, field: str, value: str) -> bool:
+        """Have the events that were held for a key wait for the instance that learns it."""
+        process, instance = step.process, step.instance
+        prefix = digest(process, field, value)
+        rows = self._range("unmatched_by", prefix, prefix + LAST, ALL)
+        is_met = False
+        for key, _ in rows:
+            position = numbered(key)
+            held = self._sound_unmatched(process, position)
+            if held is None or value not in held.values:
+                continue
+            if instance not in held.taken:
+                self._let_wait(process, instance, position)
+                held.taken.append(instance)
+                is_met = True
+            self._delete("unmatched_by", key)
+            held.values.remove(value)
+            if held.values:
+                self._set("unmatched", unmatched_key(process, position), unmatched_to_row(held))
+            else:
+                self._delete("unmatched", unmatched_key(process, position))
+                self._count(self._held, process, -1)
+        return is_met
+
+    def _sound_unmatched(self, process: str, position: int) -> UnmatchedRecord | None:
+        # Who learns the key is not to suffer from a damaged row; `verify` tells of it.
+        with suppress(CorruptRecord):
+            return self.unmatched_at(process, position)
+        return None
+
+    @staticmethod
+    def _count(counts: dict[str, int], process: str, more: int) -> None:
+        """Keep a count true that was asked for."""
+        if process in counts:
+            counts[process] += more
+
     def _note_command(self, command: CommandRecord | None) -> None:
         if command is not None and command.type not in self._known_commands:
             self._names.add("command", command.type)
@@ -812,4 +910,6 @@ def _taken(step: Step, extras: StepExtras) -> list[tuple[str, bytes]]:
         taken.append(("parked", number(extras.unpark)))
     if extras.told:
         taken.append(("refusals", number(extras.told)))
+    if extras.let_go:
+        taken.append(("unmatched", unmatched_key(step.process, extras.let_go)))
     return taken

@@ -33,6 +33,8 @@ from .layout.schema import (
     timer_key,
     transition_from_row,
     transitions_key,
+    unmatched_from_row,
+    unmatched_key,
 )
 from .records import Block
 from .state_changes import Misfit, PackedFields, apply_change
@@ -51,10 +53,11 @@ if TYPE_CHECKING:
         RefusalRecord,
         TimerRecord,
         TransitionRecord,
+        UnmatchedRecord,
     )
     from .storage_engine import Row
 
-__all__ = ["HIGHEST", "Reads", "number_asked_for"]
+__all__ = ["ALL", "HIGHEST", "Reads", "number_asked_for"]
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -512,6 +515,22 @@ class Reads:
         for key, raw in rows:
             unframe(raw, "index", key)
         return [key[len(prefix) :].decode() for key, _ in rows]
+
+    def unmatched_at(self, process: str, position: int) -> UnmatchedRecord | None:
+        """The event at a position, if it is held for who learns its key."""
+        key = unmatched_key(process, position)
+        raw = self._get("unmatched", key)
+        return None if raw is None else unmatched_from_row(unframe(raw, "unmatched", key), key)
+
+    def scan_unmatched(self, process: str, after: int = 0) -> Iterator[UnmatchedRecord]:
+        """The events that are held for who learns their keys, in order of position.
+
+        One whose row is damaged is left out: it must not hold up the others, and `verify` tells.
+        """
+        start = started_key(process) + number_asked_for(after + 1)
+        for key, raw in self._scan_rows("unmatched", start, last_of_process(process)):
+            with suppress(CorruptRecord):
+                yield unmatched_from_row(unframe(raw, "unmatched", key), key)
 
     def refusal_at(self, sequence: int) -> RefusalRecord | None:
         """The refusal with that number, if its instance was not yet told of it."""

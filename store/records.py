@@ -37,6 +37,7 @@ __all__ = [
     "StepExtras",
     "TimerRecord",
     "TransitionRecord",
+    "UnmatchedRecord",
 ]
 
 NameKind: TypeAlias = Literal["event", "command", "process"]
@@ -200,6 +201,21 @@ class RefusalRecord(Struct, gc=False):
     """Its own number, set by the commit."""
 
 
+class UnmatchedRecord(Struct, gc=False):
+    """An event that is held for who learns the key by which it finds its instances.
+
+    `values` are those of `field` that no instance of `process` had. `taken` are the instances that
+    it was for by its other values: it is for none of them a second time. It is held `until` a time.
+    """
+
+    process: str
+    position: int
+    field: str
+    values: list[str]
+    until: int
+    taken: list[str] = []
+
+
 class Block(Struct, gc=False):
     """Why an instance takes no events: one failed, and is tried again, or was parked.
 
@@ -289,6 +305,14 @@ class StepExtras(Struct, gc=False):
     """The sequence of the refusal that this step is for; it must be there, and goes."""
     snapshot: tuple[int, bytes] | None = None
     """The aggregate's version after this step, and its state."""
+    hold: UnmatchedRecord | None = None
+    """An event that is held until an instance learns its key."""
+    let_go: int = 0
+    """The position of a held event that `process` goes on without; it must be there, and goes."""
+    is_met: bool = False
+    """Whether events were held for a key that `index` says is learnt; set when it is handed over.
+
+    They wait for the instance then."""
 
 
 class Step(Struct, gc=False):

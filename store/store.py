@@ -58,6 +58,7 @@ class Store(Reads):
             refusal=self._newest("refusals"),
             commits=self._sound_commits(),
             any_waiting=bool(engine.range("waiting", b"", LAST, 1)),
+            any_unmatched=bool(engine.range("unmatched", b"", LAST, 1)),
             any_lookalike=self._get("meta", LOOKALIKE) is not None,
         )
         # Written with the first commit: nothing stands on it before.

@@ -42,7 +42,11 @@ ALL = _All()
 """For `correlate`: one instance, called ``"all"``, sees every event of its types."""
 
 Correlate: TypeAlias = (
-    str | Mapping[str, str] | Callable[[Any], "str | int | Iterable[str | int] | None"] | _All
+    str
+    | tuple[str, ...]
+    | Mapping[str, str]
+    | Callable[[Any], "str | int | tuple[Any, ...] | Iterable[Any] | None"]
+    | _All
 )
 
 Start: TypeAlias = bool | Literal["only"]

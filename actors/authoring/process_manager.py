@@ -113,6 +113,10 @@ class ProcessManager:
         streams: only events of these categories and aggregate classes
         early: what to do with an event before its start: ``"skip"``, ``"hold"`` it until then, or
             ``"park"`` it
+        unmatched: what to do with an event by a learnt key that no instance has yet: ``"hold"`` it
+            for who learns the key, ``"skip"`` or ``"park"`` it; held when it is not given
+        hold_for: how long it is held; one minute when it is not given. Then it is skipped
+        late: what to do with an event for an instance that has ended: ``"skip"`` or ``"park"`` it
         restart: a start event after completion begins a new run
         retry: a `Retry` for handlers that fail; without it they are parked at once
         idle_timeout: how long an instance that nothing happens to stays in memory; the runtime's
@@ -135,6 +139,9 @@ class ProcessManager:
         correlate: Correlate | None = None,
         streams: Iterable[str | type] | None = None,
         early: Literal["skip", "hold", "park"] | None = None,
+        unmatched: Literal["skip", "hold", "park"] | None = None,
+        hold_for: timedelta | None = None,
+        late: Literal["skip", "park"] | None = None,
         restart: bool | None = None,
         retry: Retry | None = None,
         idle_timeout: timedelta | None = None,
@@ -146,6 +153,9 @@ class ProcessManager:
             "correlate": correlate,
             "streams": _listed(cls, streams),
             "early": early,
+            "unmatched": unmatched,
+            "hold_for": hold_for,
+            "late": late,
             "restart": restart,
             "retry": retry,
             "idle_timeout": idle_timeout,

@@ -12,6 +12,7 @@ from typing import (
     Annotated,
     Any,
     ClassVar,
+    TypeAlias,
     TypedDict,
     TypeVar,
     Union,
@@ -25,7 +26,7 @@ from ..messages.codec import Codec, differ
 from ..messages.identifiers import id_of
 from ..store import PackedFields, Tail, added, with_head
 
-__all__ = ["LARGE", "Indexed", "StateType"]
+__all__ = ["LARGE", "Indexed", "Keys", "StateType"]
 
 LARGE = 1_024
 """Bytes from which on a state is looked at field by field, for what was added to it."""
@@ -35,7 +36,12 @@ T = TypeVar("T")
 _INDEXED = "procession.indexed"
 
 Indexed = Annotated[T, _INDEXED]
-"""A field by whose value an instance can be found: ``payment_id: Indexed[str] = ""``."""
+"""A field by whose value an instance can be found: ``payment_id: Indexed[str] = ""``.
+
+By each of its members, if it is a list, a set or a tuple: ``parcels: Indexed[set[str]] = set()``.
+"""
+
+Keys: TypeAlias = dict[str, tuple[str, ...]]
 
 _ATOMS = (str, int, float, bool, bytes, type(None))
 
@@ -58,6 +64,8 @@ class StateType:
         self.indexed = [
             name for name, hint in self.fields.items() if _INDEXED in get_args(hint)[1:]
         ]
+        self.holding_many = frozenset(name for name in self.indexed if self._holds_many(name))
+        """The learnt keys that hold many values, by each of which an instance is found."""
         self._refuse_unfit_keys()
         self._defaults = {name: getattr(cls, name) for name in self.fields}
         self._copied = [
@@ -169,12 +177,21 @@ class StateType:
                     f"self.{name} of {self._name} was deleted; assign a value instead"
                 )
 
-    def keys_of(self, values: dict[str, Any]) -> dict[str, str | None]:
-        """The learnt keys: what instances are found by; None for one that is not set."""
-        return {
-            name: id_of(values[name], name) if values[name] not in {None, ""} else None
-            for name in self.indexed
-        }
+    def keys_of(self, values: dict[str, Any]) -> Keys:
+        """The learnt keys: the values by which instances are found; none for one that is not set.
+
+        Raises:
+            InvalidMessage: a value can be no key
+            InvalidName: it is too long
+
+        """
+        return {name: self.key_of(name, values[name]) for name in self.indexed}
+
+    def key_of(self, name: str, value: Any) -> tuple[str, ...]:
+        """As `keys_of`, of one field: each member of one that holds many, in order."""
+        if name not in self.holding_many:
+            return () if value is None or value == "" else (id_of(value, name),)
+        return tuple(sorted({id_of(one, name) for one in value or () if one not in {None, ""}}))
 
     def load(self, packed: bytes) -> dict[str, Any]:
         """Unpack fields; a field that was not stored has its default, one that is gone is dropped.
@@ -191,13 +208,25 @@ class StateType:
     def _refuse_unfit_keys(self) -> None:
         for name in self.indexed:
             hint = get_args(self.fields[name])[0]
-            every = get_args(hint) if get_origin(hint) in {Union, types.UnionType} else (hint,)
+            every = list(_alternatives(hint))
+            if name in self.holding_many:
+                # Of a `tuple[str, ...]`, what comes behind the comma is no type.
+                members = [one for each in every for one in get_args(each) if one is not ...]
+                is_bare = any(not get_args(each) for each in every if each is not type(None))
+                every = [each for one in members for each in _alternatives(one)]
+                every += [object] if is_bare else []
             for one in every:
                 if one is bool or not (isinstance(one, type) and issubclass(one, _KEYS)):
                     raise DefinitionError(
                         f"{self._name}.{name}: Indexed[{_called(hint)}] can hold a value that "
-                        f"names nothing; use text, whole numbers, UUIDs or enums, or None"
+                        f"names nothing; use text, whole numbers, UUIDs or enums, a list, set or "
+                        f"tuple of these, or None"
                     )
+
+    def _holds_many(self, name: str) -> bool:
+        hint = get_args(self.fields[name])[0]
+        every = [one for one in _alternatives(hint) if one is not type(None)]
+        return bool(every) and all((get_origin(one) or one) in _MANY for one in every)
 
     def _check_defaults(self, cls: type) -> None:
         try:
@@ -207,6 +236,12 @@ class StateType:
 
 
 _KEYS = (str, int, UUID, Enum, type(None))
+
+_MANY = (list, set, frozenset, tuple)
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in {Union, types.UnionType} else (hint,)
 
 
 def _called(hint: Any) -> str:

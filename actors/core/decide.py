@@ -19,7 +19,7 @@ from ..authoring.process_manager import (
     seal,
 )
 from ..authoring.state import LARGE
-from ..errors import AlreadyStarted, EarlyEvent
+from ..errors import AlreadyStarted, EarlyEvent, LateEvent
 from ..messages.codec import codecs
 from ..store import (
     CommandRecord,
@@ -43,6 +43,7 @@ from .stimuli import CommandDue, CommandRefused, EventDelivered, Reload, RetryDu
 
 if TYPE_CHECKING:
     from ..authoring.decorators import Handler
+    from ..authoring.state import Keys
     from ..model.plans import ProcessPlan
     from .ports import Reads
     from .stimuli import Stimulus
@@ -146,7 +147,7 @@ def _take_event(
     handler = definition.handlers[type(event)]
     process: ProcessManager | None = None
     if state.is_complete and not (stimulus.refreshing or (definition.restart and handler.start)):
-        return _skip(plan, decision, "skipped_complete")
+        return _come_late(plan, decision, stimulus)
     if state.is_complete or not state.version:
         if not (handler.start or definition.stateless or stimulus.refreshing):
             return _come_early(plan, decision, stimulus)
@@ -160,11 +161,12 @@ def _take_event(
     if learnt is not None:
         process = process or state.restore(definition)
         field, values = learnt
-        if definition.state.keys_of(process.__dict__)[field] not in values:
+        keys = definition.state.key_of(field, process.__dict__[field])
+        if not any(value in keys for value in values):
             return _skip(plan, decision, "not_for_us")
     if record.depth and not stimulus.refreshing:
         if state.run > 1 and process is None and _is_of_ended_run(plan, state, record):
-            return _skip(plan, decision, "skipped_complete")
+            return _come_late(plan, decision, stimulus)
         if record.version > 1:
             # The first event of a stream is the same as none before it.
             refuse_echo(plan, state, record, event, reads)
@@ -217,6 +219,17 @@ def _come_early(plan: ProcessPlan, decision: Decision, stimulus: EventDelivered)
             f"before its start; retry it when it has, or skip it"
         )
     return _skip(plan, decision, "skipped_early")
+
+
+def _come_late(plan: ProcessPlan, decision: Decision, stimulus: EventDelivered) -> Step:
+    """The event came after the end of the run that it is for."""
+    state, record = decision.state, stimulus.record
+    if plan.definition.late == "park":
+        raise LateEvent(
+            f"{plan.name} {state.instance!r} had ended when this {record.type} came for it; see to "
+            f"what it asks for, and skip it"
+        )
+    return _skip(plan, decision, "skipped_complete")
 
 
 def _take_timeout(
@@ -627,16 +640,19 @@ def _set_timers(
     return timers
 
 
-def changed_keys(
-    before: dict[str, str | None] | None, keys: dict[str, str | None]
-) -> list[tuple[str, str | None, str | None]]:
-    """The learnt keys that differ: the field, the value that it had, the value that it has."""
-    known = before or {}
-    return [
-        (field, known.get(field), value)
-        for field, value in keys.items()
-        if known.get(field) != value
-    ]
+def changed_keys(before: Keys | None, keys: Keys) -> list[tuple[str, str | None, str | None]]:
+    """The learnt keys that differ: the field, the value that it had, the value that it has.
+
+    Of a field that holds many, each value that went or came.
+    """
+    changed: list[tuple[str, str | None, str | None]] = []
+    for field, values in keys.items():
+        known = () if before is None else before.get(field, ())
+        if known != values:
+            came, went = set(values).difference(known), set(known).difference(values)
+            changed += [(field, value, None) for value in known if value in went]
+            changed += [(field, None, value) for value in values if value in came]
+    return changed
 
 
 def _merged(taken: StepExtras, made: StepExtras | None) -> StepExtras:

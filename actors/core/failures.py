@@ -15,6 +15,7 @@ from ..errors import (
     EarlyEvent,
     InfiniteLoopError,
     InvalidMessage,
+    LateEvent,
     UnknownMessage,
 )
 from ..store import CorruptRecord, ParkedRecord, Step, StepExtras, TimerRecord
@@ -42,6 +43,9 @@ logger = logging.getLogger("procession")
 LONGEST_TEXT = 10_000
 """Characters that are kept of an error's text, which may quote a whole payload."""
 
+_OUT_OF_TIME = (AlreadyStarted, EarlyEvent, LateEvent)
+"""Raised by no handler, about an event that is no reason to suspend its instance."""
+
 _FINAL = (InvalidMessage, UnknownMessage, CorruptRecord, InfiniteLoopError)
 
 
@@ -68,7 +72,7 @@ def fail(plan: ProcessPlan, decision: Decision, stimulus: Stimulus, error: BaseE
         # Not a handler's doing: the actor logs it, and there is nothing to set aside.
         decision.outcome = "failed"
         return EMPTY
-    if isinstance(error, AlreadyStarted) or (isinstance(error, EarlyEvent) and process is None):
+    if process is None and isinstance(error, _OUT_OF_TIME):
         return _park(plan, decision, stimulus, error, cause, blocks=False)
     verdict = _verdict(plan, decision, error)
     if verdict is SKIP:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from ..authoring.state import Keys
 from ..store import Block, PackedFields
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class ProcessState(Struct, gc=False):
     fields: bytes = b""
     fields_version: int = 1
     timers: dict[str, int] | None = None
-    indexed: dict[str, str | None] | None = None
+    indexed: Keys | None = None
     correlation_id: str = ""
     block: Block | None = None
     to_take_up: int = 0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from ..store import CommandRecord, RefusalRecord, TimerRecord
-from .decide import decide, take
+from .decide import changed_keys, decide, take
 from .decision import EMPTY, Decision
 from .ports import UNREADABLE
 from .process_state import ProcessState
@@ -22,6 +22,7 @@ from .stimuli import CommandRefused, EventDelivered, Rebuilt, TimeoutDue
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from ..authoring.state import Keys
     from ..model.plans import ProcessPlan
     from ..store import EventRecord, TransitionRecord
     from .ports import Reads
@@ -282,8 +283,8 @@ class _Course:
         self._by_id = {one.instance: one for one in replays}
         self._indexed = plan.definition.state.indexed
         # Who has which learnt key, and which keys each has.
-        self._having: dict[tuple[str, str | None], dict[str, None]] = {}
-        self._keys: dict[str, dict[str, str | None]] = {}
+        self._having: dict[tuple[str, str], dict[str, None]] = {}
+        self._keys: dict[str, Keys] = {}
         # Whose next transition was made by which event, and whose at which time.
         self._at: dict[int, list[Replay]] = {}
         self._later: list[tuple[int, int, Replay]] = []
@@ -354,12 +355,14 @@ class _Course:
     def _learn(self, replay: Replay) -> None:
         if not self._indexed:
             return
-        before, now = self._keys.get(replay.instance, {}), replay.now.indexed or {}
-        for key in before.items() - now.items():
-            self._having.get(key, {}).pop(replay.instance, None)
-        for field, value in now.items() - before.items():
-            if value is not None:
-                self._having.setdefault((field, value), {})[replay.instance] = None
+        # What is begun anew has none of the keys that it had.
+        none: Keys = dict.fromkeys(self._indexed, ())
+        now = replay.now.indexed or none
+        for field, old, new in changed_keys(self._keys.get(replay.instance), now):
+            if old is not None:
+                self._having.get((field, old), {}).pop(replay.instance, None)
+            if new is not None:
+                self._having.setdefault((field, new), {})[replay.instance] = None
         self._keys[replay.instance] = now
 
     def _read_index(self, process: str, field: str, value: str) -> list[str]:

@@ -122,7 +122,7 @@ class Admin:
             )
         record = self._store.event_at(parked.position)
         assert record is not None
-        return [(parked.process, instance) for instance, _ in router.deliveries(record)]
+        return [(parked.process, instance) for instance in router.find_again(record)]
 
     def _look(self, instances: list[tuple[str, str]]) -> None:
         for process, instance in instances:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..core.ports import UNREADABLE, Link
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         Store,
         TimerRecord,
         TransitionRecord,
+        UnmatchedRecord,
     )
     from .journal import Journal
 
@@ -107,6 +109,16 @@ class AheadReads:
         """The instances whose learnt key has that value, in order of id."""
         with self._lock:
             return self._ahead.read_index(process, field, value)
+
+    def unmatched(self, process: str, limit: int) -> list[UnmatchedRecord]:
+        """The first events that are held for who learns their keys, in order of position."""
+        with self._lock:
+            return list(islice(self._ahead.scan_unmatched(process), limit))
+
+    def count_unmatched(self, process: str) -> int:
+        """How many events are held for who learns their keys."""
+        with self._lock:
+            return self._ahead.count_unmatched(process)
 
     def refusals_of(self, process: str, instance: str) -> list[RefusalRecord]:
         """The refusals that an instance was not told of."""

@@ -191,6 +191,7 @@ class Engine:
                 self.timers,
                 enqueue,
                 parts.instance_actor,
+                clock,
                 max_in_flight=most,
             )
             for plan in plans
@@ -328,7 +329,7 @@ class Engine:
         self.effects.close()
         self.command_queue.is_closed = self.recovery.is_closed = True
         for router in self.routers:
-            router.is_closed = True
+            router.close()
         self.journal.hurry()
         self.dispatcher.send_away()
         # A thread that was about to say that it has something to do may have been interrupted.
@@ -379,6 +380,7 @@ class Engine:
             "transitions": counts["transitions"],
             "skipped_early": counts["skipped_early"],
             "skipped_complete": counts["skipped_complete"],
+            "skipped_unmatched": counts["skipped_unmatched"],
             "not_for_us": counts["not_for_us"],
             "seen_again": counts["seen_again"],
             "parked": counts["parked"],

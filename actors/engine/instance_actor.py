@@ -266,8 +266,12 @@ class InstanceActor(DurableActor[InstanceMessage]):
             if step.enqueue:
                 share.enqueue(step.enqueue)
             extras = step.extras
-            if extras is not None and extras.timers:
-                share.timers.notice(extras.timers)
+            if extras is not None:
+                if extras.timers:
+                    share.timers.notice(extras.timers)
+                if extras.is_met:
+                    # Events were held for the key that it learnt.
+                    decision.reload = True
         elif type(outcome) is Conflict:
             self._decide_again(message, outcome)
             return

@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
+from datetime import timedelta
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from ..clock import from_micros
 from ..core.failures import parked_event
 from ..core.ports import UNREADABLE
 from ..core.stimuli import EventDelivered
 from ..errors import EarlyEvent
 from ..messages.identifiers import is_plain_id
-from ..store import EventRecord, Step
+from ..store import COMMITTED, EventRecord, Step, StepExtras, UnmatchedRecord
 from .instance_actor import InstanceActor, InstanceMessage, InstanceShare
 from .pooled_actor import PooledActor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
 
+    from ..clock import Clock
     from ..core.decision import Decision
     from ..model.plans import ProcessPlan
-    from ..model.subscriptions import Shortcut
+    from ..model.subscriptions import LearntKey, Shortcut
     from ..store import CommandRecord
     from .ahead_reads import AheadReads
     from .residency import Sending
     from .services import Services
     from .timers import TimerService
+
+    _Delivery: TypeAlias = tuple[str, EventDelivered]
 
 __all__ = ["Router"]
 
@@ -37,6 +44,11 @@ PAGE = 256
 
 NOTHING, ROOM, TEACHERS, ALL = "nothing", "room", "teachers", "all"
 """What a router waits for before it takes more."""
+
+MOST_HELD = 10_000
+"""Events that a process manager holds for who learns their keys; more are skipped."""
+
+NEVER = (1 << 63) - 1
 
 STRIDE = 10_000
 """Events that may pass a router by before it has its checkpoint written for their sake."""
@@ -56,6 +68,7 @@ class Router(PooledActor):
         timers: brings timeouts to the instances
         enqueue: takes the commands that instances issue
         make_actor: of an instance
+        clock: rings when events were held for long enough
         max_in_flight: most deliveries that are under way at once
 
     """
@@ -70,6 +83,7 @@ class Router(PooledActor):
         timers: TimerService,
         enqueue: Callable[[list[CommandRecord]], None],
         make_actor: Callable[[InstanceShare, str], InstanceActor],
+        clock: Clock,
         *,
         max_in_flight: int,
     ) -> None:
@@ -88,6 +102,8 @@ class Router(PooledActor):
         definition = plan.definition
         self._learns = any(one.learnt for one in definition.correlations.values())
         self._shortcuts = _Shortcuts(plan, is_off=self._learns)
+        self._hold_for = definition.hold_for // timedelta(microseconds=1)
+        self._alarm = clock.alarm(_Bell(self))
         self.is_closed = False
         self.start_over(services.store.checkpoint(plan.name))
 
@@ -112,6 +128,10 @@ class Router(PooledActor):
         self._asked_for = position
         # The position that what is due waits for, or 0.
         self._awaited = 0
+        # The end of the log when the time of what is held was up: an event that was stored before
+        # may teach its key, and is handled first. None while nothing is to be let go.
+        self._lets_go_at: int | None = self._events.last if self._learns else None
+        self._rings_at = NEVER
 
     @property
     def done_up_to(self) -> int:
@@ -140,12 +160,19 @@ class Router(PooledActor):
             (self._position < self._events.last or bool(self._rest))
             and self._waits_for is NOTHING
             and not self.is_closed
+        ) or (
+            self._lets_go_at is not None
+            and not self._under_way
+            and self._position >= self._lets_go_at
+            and not self.is_closed
         )
 
     def work(self) -> None:
         """Take what there is room for, and send it to the instances that it is for."""
         if self.is_closed:
             return
+        if self._lets_go_at is not None:
+            self._let_go()
         generation = self._journal.generation
         room = min(PAGE, self._max_in_flight - self._in_hand)
         if room <= 0:
@@ -161,6 +188,9 @@ class Router(PooledActor):
             if generation != self._journal.generation:
                 self._read.clear()
                 return
+            if taken.held and not self._hold(taken.held):
+                self._read.clear()
+                return
             for record, error in taken.unreadable:
                 self._set_aside(record, error)
             self._under_way.update(taken.under_way)
@@ -174,6 +204,8 @@ class Router(PooledActor):
         if self._awaited and self.routed_up_to >= self._awaited:
             self._awaited = 0
             self._timers.ring()
+        if taken.held:
+            self._ring_at(taken.held[0].until)
         if self._position >= self._asked_for + STRIDE:
             # No other commit may come for a long time, and these need not be looked at again.
             self._asked_for = self._position
@@ -198,27 +230,49 @@ class Router(PooledActor):
         """Give a message to an instance; any thread may call this, and nudges afterwards."""
         self._residency.send([(self.plan.name, instance, self.wake_instance, message)])
 
-    def deliveries(self, record: EventRecord) -> list[tuple[str, EventDelivered]]:
-        """Everything that an event is to be delivered as, with the instances that it is for.
+    def find_again(self, record: EventRecord) -> list[str]:
+        """The instances that an event is for by now, which was parked as one for none.
 
         Raises:
-            EarlyEvent: it names a learnt key that an instance which is held up may come to know
+            EarlyEvent: it names a learnt key that no instance has yet
             Exception: it cannot be read or correlated
 
         """
-        subscription = self.plan.subscription
+        deliveries, missing = self._find(record)
+        if missing is not None and not deliveries:
+            raise self._early(record, missing, "retry it when one has learnt it, or skip it")
+        return [instance for instance, _ in deliveries]
+
+    def _find(self, record: EventRecord) -> tuple[list[_Delivery], LearntKey | None]:
+        """What an event is to be delivered as, with the instances that it is for.
+
+        Returns:
+            also the learnt key by which it finds them, with the values that no instance has, if
+            there are such
+
+        Raises:
+            Exception: it cannot be read or correlated
+
+        """
+        subscription, read_index = self.plan.subscription, self._reads.read_index
         event = subscription.load(record)
-        named, learnt = subscription.route(record, event, self._reads.read_index)
+        named, learnt = subscription.route(record, event, read_index)
+        missing: LearntKey | None = None
+        if learnt is not None and (len(learnt[1]) > 1 or not named):
+            field, values = learnt
+            unknown = values
+            if named:
+                unknown = [one for one in values if not read_index(self.plan.name, field, one)]
+            missing = (field, unknown) if unknown else None
         if len(named) == 1:
-            return [(named[0], EventDelivered(record, event, learnt))]
-        if learnt is not None and not named and learnt[1]:
-            self._refuse_early(record, learnt)
+            return [(named[0], EventDelivered(record, event, learnt))], missing
         # One instance may change what is inside its copy; the others have their own.
         is_shared = event is not record.message
-        return [
+        deliveries = [
             (instance, EventDelivered(record, event, learnt, is_shared=is_shared))
             for instance in named
         ]
+        return deliveries, missing
 
     def done(self, message: InstanceMessage, decision: Decision) -> None:
         """What an instance made of an event was handed over; with the journal's lock."""
@@ -236,6 +290,8 @@ class Router(PooledActor):
         self._in_hand -= 1
         if self._waits_for is not NOTHING and self._is_so(self._waits_for):
             self._waits_for = NOTHING
+            self.wake()
+        if self._lets_go_at is not None and self.done_up_to >= self._lets_go_at:
             self.wake()
 
     # In its turn
@@ -287,12 +343,15 @@ class Router(PooledActor):
 
     def _route(self, record: EventRecord, taken: _Taken) -> None:
         try:
-            deliveries = self.deliveries(record)
+            deliveries, missing = self._find(record)
+            if missing is not None:
+                self._take_unmatched(record, deliveries, missing, taken)
         except BaseException as error:  # noqa: BLE001 - a person must see it, whatever it is
             taken.unreadable.append((record, error))
             return
         if not deliveries:
-            self.counts["not_for_us"] += 1
+            if missing is None:
+                self.counts["not_for_us"] += 1
             return
         taken.under_way[record.position] = len(deliveries)
         if type(deliveries[0][1].event) in self.plan.definition.teachers:
@@ -303,15 +362,118 @@ class Router(PooledActor):
             for instance, delivered in deliveries
         ]
 
-    def _refuse_early(self, record: EventRecord, learnt: tuple[str, list[str]]) -> None:
-        name, (field, values) = self.plan.name, learnt
-        if self._reads.any_blocked(name):
-            raise EarlyEvent(
-                f"no instance of {name} has {field!r} = "
-                f"{' or '.join(map(repr, values))}, but one that is suspended or waits to try "
-                f"again may come to know it; retry this {record.type} when it has gone on, or "
-                f"skip it"
+    # Events whose learnt key no instance has yet
+
+    def _take_unmatched(
+        self,
+        record: EventRecord,
+        deliveries: list[_Delivery],
+        missing: LearntKey,
+        taken: _Taken,
+    ) -> None:
+        """What becomes of an event that names a learnt key which no instance has.
+
+        Raises:
+            EarlyEvent: it is parked
+
+        """
+        name, policy = self.plan.name, self.plan.definition.unmatched
+        if policy == "hold":
+            if self._reads.count_unmatched(name) + len(taken.held) < MOST_HELD:
+                field, values = missing
+                until = self._services.now() + self._hold_for
+                found = [instance for instance, _ in deliveries]
+                held = UnmatchedRecord(name, record.position, field, values, until, found)
+                taken.held.append(held)
+                return
+        elif policy == "park" and not deliveries:
+            raise self._early(record, missing, "retry it when one has learnt it, or skip it")
+        if not deliveries:
+            self._refuse_skipping(record, missing)
+            self.counts["skipped_unmatched"] += 1
+
+    def _refuse_skipping(self, record: EventRecord, missing: LearntKey) -> None:
+        """An instance that is held up may be the one that would know the key by now."""
+        if self._reads.any_blocked(self.plan.name):
+            raise self._early(
+                record,
+                missing,
+                "one that is suspended or waits to try again may come to know it; retry it when "
+                "that has gone on, or skip it",
             )
+
+    def _early(self, record: EventRecord, missing: LearntKey, what_to_do: str) -> EarlyEvent:
+        field, values = missing
+        return EarlyEvent(
+            f"no instance of {self.plan.name} has {field!r} = {' or '.join(map(repr, values))}, "
+            f"which this {record.type} names: {what_to_do}"
+        )
+
+    def _hold(self, all_held: list[UnmatchedRecord]) -> bool:
+        """Keep events for who learns their keys; with the journal's lock.
+
+        Returns:
+            false if a key was learnt since it was looked for, so that all is to be found anew
+
+        """
+        read_index = self._services.store.ahead.read_index
+        for held in all_held:
+            if any(read_index(held.process, held.field, value) for value in held.values):
+                # By a timeout, a refusal or an operator, for which no event waits.
+                return False
+        for held in all_held:
+            self._journal.lay(Step(process=held.process, extras=StepExtras(hold=held)))
+        self.counts["held"] += len(all_held)
+        return True
+
+    def ring(self) -> None:
+        """Events may have been held for long enough."""
+        self._rings_at = NEVER
+        self._lets_go_at = self._events.last
+        self.wake()
+
+    def _ring_at(self, moment: int) -> None:
+        """Have the alarm ring then, unless it rings before."""
+        if moment < self._rings_at:
+            self._rings_at = moment
+            self._alarm.set(from_micros(moment))
+
+    def _let_go(self) -> None:
+        """Go on without what was held for long enough, once all is done that was stored by then."""
+        name, now = self.plan.name, self._services.now()
+        generation = self._journal.generation
+        with self._journal.lock:
+            if self._lets_go_at is None or self.done_up_to < self._lets_go_at:
+                return
+        held = self._reads.unmatched(name, PAGE)
+        due = list(takewhile(lambda one: one.until <= now, held))
+        steps = [self._letting_go(one, now) for one in due]
+        with self._journal.lock:
+            if generation != self._journal.generation:
+                return
+            for step in steps:
+                # One whose key was learnt meanwhile waits for its instance.
+                if self._journal.lay(step) is COMMITTED:
+                    self.counts["parked" if step.park else "skipped_unmatched"] += 1
+            if len(due) < PAGE:
+                self._lets_go_at = None
+        if len(due) < len(held):
+            self._ring_at(held[len(due)].until)
+
+    def _letting_go(self, held: UnmatchedRecord, now: int) -> Step:
+        step = Step(process=held.process, extras=StepExtras(let_go=held.position))
+        if not held.taken:
+            record = self._reads.event_at(held.position)
+            try:
+                self._refuse_skipping(record, (held.field, held.values))
+            except EarlyEvent as error:
+                step.park = parked_event(error, held.process, "", record, now)
+        return step
+
+    def close(self) -> None:
+        """Take nothing any more."""
+        self.is_closed = True
+        self._alarm.close()
 
     def _what_to_wait_for(self, record: EventRecord, taken: _Taken) -> str:
         """Whether an instance may be about to learn the key that this event names.
@@ -328,9 +490,7 @@ class Router(PooledActor):
                 return NOTHING
             if self._teaching or taken.teaching:
                 return TEACHERS
-            return NOTHING if self.deliveries(record) else ALL
-        except EarlyEvent:
-            return ALL
+            return NOTHING if self._find(record)[1] is None else ALL
         except Exception:  # noqa: BLE001 - it is routed, and parked there
             return NOTHING
 
@@ -341,6 +501,19 @@ class Router(PooledActor):
         self.counts["parked"] += 1
         parked = parked_event(error, name, "", record, self._services.now())
         self._journal.lay(Step(park=parked))
+
+
+class _Bell:
+    """What the alarm calls; it tells a clock that people move what it rings for."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+
+    def __call__(self) -> None:
+        self._router.ring()
+
+    def __str__(self) -> str:
+        return f"the events that {self._router.plan.name} holds"
 
 
 class _Shortcuts(dict[str, "Shortcut | None"]):
@@ -367,4 +540,5 @@ class _Taken:
         self.under_way: dict[int, int] = {}
         self.teaching: set[int] = set()
         self.unreadable: list[tuple[EventRecord, BaseException]] = []
+        self.held: list[UnmatchedRecord] = []
         self.waits_for = NOTHING

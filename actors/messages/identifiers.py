@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 from functools import lru_cache
+from hashlib import blake2b
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from ..errors import InvalidMessage, UnknownMessage, shown
-from ..store import category_of, check_name, id_in_stream
+from ..store import MAX_NAME_BYTES, category_of, check_name, id_in_stream
 
-__all__ = ["check_stream", "id_of", "is_plain_id", "looked_for", "plain_text"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "check_stream",
+    "composite_id",
+    "fitting_id",
+    "id_of",
+    "is_plain_id",
+    "looked_for",
+    "plain_text",
+]
 
 
 SURELY_SHORT = 64
@@ -20,6 +34,9 @@ LONGEST_LOOKED_FOR = 500
 
 LONGEST_NUMBER = 4_000
 """Bits of a number that may be an id: more digits than an id has room for."""
+
+KEPT = 160
+"""Bytes of the beginning of an id that is shortened: people know it by these."""
 
 
 @lru_cache(maxsize=4_096)
@@ -61,6 +78,41 @@ def id_of(value: object, where: str) -> str:
         )
     check_name(f"id {where}", name)
     return name
+
+
+def composite_id(parts: Iterable[object], where: str) -> str:
+    """The id of an instance that several values name together, such as ``o1/i7``.
+
+    A slash in a part is written ``~1``, and a tilde ``~0``, as a JSON pointer has it: other parts
+    give another id, whatever characters they hold. What is too long is shortened.
+
+    Args:
+        parts: each as for `id_of`
+        where: whose id it is, for the message
+
+    Raises:
+        InvalidMessage: a part cannot name anything
+        InvalidName: a part is empty or too long
+
+    """
+    texts = [id_of(part, where) for part in parts]
+    return fitting_id("/".join(one.replace("~", "~0").replace("/", "~1") for one in texts))
+
+
+def fitting_id(text: str) -> str:
+    """A text that may be too long for an id, as an id: its beginning and a digest, if it is.
+
+    Different texts have different ids: one that looks shortened is given a digest as well.
+    """
+    packed = text.encode(errors="surrogatepass")
+    if len(packed) <= MAX_NAME_BYTES and not _SHORTENED.search(text):
+        return text
+    digest = blake2b(packed, digest_size=16).hexdigest()
+    return f"{packed[:KEPT].decode(errors='ignore')}~#{digest}"
+
+
+_SHORTENED = re.compile(r"~#[0-9a-f]{32}\Z")
+"""How the ids end that were shortened; in a composite one, a 0 or a 1 follows each tilde."""
 
 
 def plain_text(value: object) -> str | None:

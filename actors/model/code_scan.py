@@ -67,7 +67,13 @@ def first_arguments(
     }
 
 
-def may_assign(functions: Iterable[Callable[..., Any]], names: Iterable[str], *, of: type) -> bool:
+def may_assign(
+    functions: Iterable[Callable[..., Any]],
+    names: Iterable[str],
+    *,
+    changed: Iterable[str] = (),
+    of: type,
+) -> bool:
     """Whether the functions, or those that these call, may assign attributes of these names.
 
     Only a no is certain. The code that gets hold of the object itself may do anything with it, so
@@ -76,10 +82,12 @@ def may_assign(functions: Iterable[Callable[..., Any]], names: Iterable[str], *,
     Args:
         functions: plain functions
         names: of attributes, on whatever object
+        changed: names of attributes whose values can be changed themselves, as a set can: who
+            reads one may change it
         of: as for `classes_named_in`
 
     """
-    wanted = frozenset(names)
+    wanted, read = frozenset(names), frozenset(changed)
     own = {
         function
         for body in of.__mro__
@@ -87,14 +95,15 @@ def may_assign(functions: Iterable[Callable[..., Any]], names: Iterable[str], *,
         for function in _functions_of(value)
     }
     return any(
-        _assigns(function, wanted) or (function in own and _gives_away(function, of))
+        _assigns(function, wanted, read) or (function in own and _gives_away(function, of))
         for function in _reached(functions, of)
     )
 
 
-def _assigns(function: types.FunctionType, wanted: frozenset[str]) -> bool:
+def _assigns(function: types.FunctionType, wanted: frozenset[str], read: frozenset[str]) -> bool:
     return any(
         (one.opname == "STORE_ATTR" and one.argval in wanted)
+        or (one.opname in _ATTRIBUTE and one.argval in read)
         or (one.opname.startswith("LOAD_") and one.argval in _UNSEEN)
         for code in _nested(function.__code__)
         for one in _instructions(code)

@@ -7,14 +7,21 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeGuard, get_args, get_origin, get_type_hints
 
 from ..authoring.decorators import ALL, Correlate, Handler
-from ..errors import DefinitionError
-from ..messages.identifiers import id_of
+from ..errors import DefinitionError, InvalidMessage, shown
+from ..messages.identifiers import composite_id, id_of
 
 if TYPE_CHECKING:
     from ..authoring.state import StateType
     from ..messages.types import Event
 
-__all__ = ["Correlation"]
+__all__ = ["Correlation", "key_of"]
+
+
+def key_of(way: object) -> tuple[str, ...]:
+    """The fields of a process manager that name an instance together; none if one way does."""
+    return (
+        tuple(way) if isinstance(way, tuple) or (isinstance(way, Mapping) and len(way) > 1) else ()
+    )
 
 
 class Correlation:
@@ -36,6 +43,9 @@ class Correlation:
     ) -> None:
         self.where = f"{owner.__qualname__}.{handler.name}"
         self._function: Callable[[Any], Any] | None = None
+        self.key: tuple[str, ...] = ()
+        """The fields of the process manager that name an instance together, if several do."""
+        self._fields: tuple[str, ...] = ()
         self._are_texts = False
         self._is_all = False
         self.own = self._field = ""
@@ -52,6 +62,8 @@ class Correlation:
         elif isinstance(way, str):
             self.own = self._field = way
             self._check_field(way, handler)
+        elif key_of(way):
+            self._take_key(way, owner, state, handler, key_of(default))
         elif isinstance(way, Mapping):
             self._take_mapping(way, owner, state)
             self._check_field(way, handler)
@@ -69,9 +81,11 @@ class Correlation:
             )
         elif callable(way):
             self._function = way
+            self.key = key_of(default)
         else:
             raise DefinitionError(
-                f"{self.where}: correlate={way!r} is no field name, mapping, function or ALL"
+                f"{self.where}: correlate={way!r} is no field name, tuple of them, mapping, "
+                f"function or ALL"
             )
 
     def ids(self, event: Event) -> list[str]:
@@ -80,7 +94,11 @@ class Correlation:
         if read is None:
             if self._is_all:
                 return ["all"]
+            if self._fields:
+                return list(self._parts_of(event))
             value = getattr(event, self._field)
+        elif self.key:
+            return list(self._parts_of(event))
         else:
             value = read(event)
         if isinstance(value, str):
@@ -92,15 +110,44 @@ class Correlation:
             return list(dict.fromkeys(found))
         return [id_of(value, self.where)]
 
+    def _parts_of(self, event: Event) -> dict[str, tuple[Any, ...]]:
+        """The ids that an event names where several fields do, each with its parts.
+
+        Text that a function returns is an id as it is, and has no parts.
+        """
+        if self._function is None:
+            value: Any = tuple(getattr(event, field) for field in self._fields)
+        else:
+            value = self._function(event)
+        many = [value] if isinstance(value, tuple) or not _is_many(value) else value
+        found: dict[str, tuple[Any, ...]] = {}
+        for one in many:
+            if isinstance(one, tuple):
+                if len(one) != len(self.key):
+                    raise InvalidMessage(
+                        f"{self.where}: {shown(one)} has {len(one)} parts, and an id has "
+                        f"{len(self.key)}: {', '.join(self.key)}; return a tuple of these, or a "
+                        f"list of such tuples"
+                    )
+                if None not in one:
+                    found[composite_id(one, self.where)] = one
+            elif one is not None:
+                found[id_of(one, self.where)] = ()
+        return found
+
     @property
     def field_of_event(self) -> str:
         """The field of the event that names the instances; empty if a function does, or all."""
         return self._field
 
-    def own_field(self, event: Event, instance: str) -> tuple[str, Any]:
-        """The field that is set when an instance starts, and its value: that instance's id."""
-        if not self._field:
-            return "", None
+    def own_fields(self, event: Event, instance: str) -> Iterable[tuple[str, Any]]:
+        """The fields that are set when an instance starts, with their values."""
+        if self.key:
+            return zip(self.key, self._parts_of(event).get(instance, ()), strict=False)
+        return (self._own_field(event, instance),) if self._field else ()
+
+    def _own_field(self, event: Event, instance: str) -> tuple[str, Any]:
+        """The one field that names an instance, and its value: that instance's id."""
         value = getattr(event, self._field)
         if _is_many(value):
             if self._are_texts:
@@ -117,40 +164,101 @@ class Correlation:
             return f"function {getattr(self._function, '__name__', self._function)!r}"
         if self.learnt:
             return f"learnt key {self.own!r} = event.{self._field}"
+        if self._fields:
+            return f"({', '.join(f'event.{field}' for field in self._fields)})"
         return f"event.{self._field}"
 
     def _take_mapping(self, way: Mapping[str, str], owner: type, state: StateType) -> None:
-        if len(way) != 1:
+        if not way:
             raise DefinitionError(
-                f"{self.where}: correlate={way!r} must map one field of the process manager "
+                f"{self.where}: correlate={way!r} must map a field of the process manager "
                 f"to one of the event"
             )
         self.own, self._field = next(iter(way.items()))
-        if self.own not in state.fields:
+        self._check_own(self.own, way, owner, state)
+
+    def _take_key(
+        self,
+        way: object,
+        owner: type,
+        state: StateType,
+        handler: Handler,
+        declared: tuple[str, ...],
+    ) -> None:
+        """Several fields name an instance together; the class says in which order."""
+        named = dict(way) if isinstance(way, Mapping) else {one: one for one in key_of(way)}
+        self.key = key_of(way)
+        if (
+            len(named) < len(self.key)
+            or len(named) < 2
+            or not all(isinstance(text, str) for pair in named.items() for text in pair)
+        ):
+            raise DefinitionError(
+                f"{self.where}: correlate={way!r} must name two fields or more, each once; for "
+                f'one field, write its name, such as correlate="order_id"'
+            )
+        if declared and set(declared) != set(named):
+            raise DefinitionError(
+                f"{self.where}: correlate={way!r} names other fields than the class, whose "
+                f"instances are named by {', '.join(declared)}; map these to fields of the event"
+            )
+        self.key = declared or self.key
+        self._fields = tuple(named[own] for own in self.key)
+        for own, field in zip(self.key, self._fields, strict=True):
+            self._check_own(own, way, owner, state)
+            if own in state.indexed:
+                raise DefinitionError(
+                    f"{self.where}: {own!r} is a learnt key, and finds instances by itself; "
+                    f"leave it out of correlate={way!r}, or remove its `Indexed`"
+                )
+            self._check_is_field(field, way, handler)
+            if _is_container(handler.subject, field):
+                raise DefinitionError(
+                    f"{self.where}: correlate={way!r}, and {handler.subject.__name__}.{field} "
+                    f"holds many values; give a function that returns a list of tuples, one for "
+                    f"each instance"
+                )
+
+    def _check_own(self, own: str, way: object, owner: type, state: StateType) -> None:
+        if own not in state.fields:
             raise DefinitionError(
                 f"{self.where}: correlate={way!r}, but {owner.__qualname__} has no "
-                f'field {self.own!r}; declare `{self.own}: str = ""`'
+                f'field {own!r}; declare `{own}: str = ""`'
             )
 
     def _check_field(self, way: object, handler: Handler) -> None:
-        fields = handler.subject.__struct_fields__
         self._are_texts = _holds_texts(handler.subject, self._field)
-        if self._field not in fields:
+        self._check_is_field(self._field, way, handler)
+
+    def _check_is_field(self, field: str, way: object, handler: Handler) -> None:
+        fields = handler.subject.__struct_fields__
+        if field not in fields:
             raise DefinitionError(
                 f"{self.where}: correlate={way!r}, but {handler.subject.__name__} has no field "
-                f"{self._field!r}; it has {', '.join(fields) or 'none'}. Name one of these, or "
+                f"{field!r}; it has {', '.join(fields) or 'none'}. Name one of these, or "
                 f"give this handler a `correlate=` of its own"
             )
 
 
 def _holds_texts(cls: type, field: str) -> bool:
     """Whether a field is annotated as several texts, each of which is an id as it is."""
-    try:
-        hint = get_type_hints(cls).get(field)
-    except NameError:
-        # An annotation that is known in a function only; the ids are looked at one by one then.
-        return False
+    hint = _hint_of(cls, field)
     return get_args(hint)[:1] == (str,) and get_origin(hint) is not dict
+
+
+def _is_container(cls: type, field: str) -> bool:
+    """Whether a field is annotated as one that holds many values, which are no part of an id."""
+    hint = _hint_of(cls, field)
+    origin = get_origin(hint) or hint
+    return isinstance(origin, type) and issubclass(origin, (list, tuple, set, frozenset, dict))
+
+
+def _hint_of(cls: type, field: str) -> Any:
+    try:
+        return get_type_hints(cls).get(field)
+    except NameError:
+        # An annotation that is known in a function only; the values are looked at one by one then.
+        return None
 
 
 def _is_many(value: object) -> TypeGuard[Iterable[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,21 +11,26 @@ from ..authoring.aggregate import Aggregate
 from ..authoring.decorators import Handler, check_method, handlers_of, methods_of
 from ..authoring.process_manager import LONGEST_NAME, ProcessManager, UnitOfWork, state_type_of
 from ..authoring.retry import Retry
-from ..errors import DefinitionError
+from ..errors import DefinitionError, InvalidMessage, shown
+from ..messages.identifiers import composite_id, fitting_id, id_of
 from ..messages.types import Command, Event
 from ..store import InvalidName, category_of, check_name
 from .code_scan import classes_named_in, may_assign
-from .correlation import Correlation
+from .correlation import Correlation, key_of
 from .fingerprint import fingerprint_of
 from .upcasting import Chain, check_chain, check_upcaster
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import timedelta
 
     from ..store import TransitionRecord
 
 __all__ = ["ProcessDefinition"]
+
+HOLD_FOR = timedelta(minutes=1)
+"""How long an event is held whose learnt key no instance has, unless the class says otherwise."""
+
+LONGEST_HOLD = timedelta(days=36_500)
 
 
 class ProcessDefinition:
@@ -49,6 +55,9 @@ class ProcessDefinition:
         options = cls.__procession_options__
         self.idle_timeout: timedelta | None = options.get("idle_timeout")
         self.early: str = options.get("early", "skip")
+        self.unmatched: str = options.get("unmatched", "hold")
+        self.hold_for: timedelta = options.get("hold_for", HOLD_FOR)
+        self.late: str = options.get("late", "skip")
         self.restart: bool = options.get("restart", False)
         self.stateless: bool = options.get("stateless", False)
         self.retry: Retry | None = options.get("retry")
@@ -76,6 +85,9 @@ class ProcessDefinition:
         if not self.stateless:
             for event, handler in {**self.effects, **self.handlers}.items():
                 self.correlations[event] = Correlation(cls, self.state, handler, default)
+        self._check_unmatched(options)
+        self.key = self._composite_key(default)
+        """The fields that name an instance together; none if one is enough."""
         methods = methods_of(cls, ProcessManager).values()
         self.commands = classes_named_in(methods, Command, of=cls)
         self.teachers = frozenset(
@@ -85,13 +97,38 @@ class ProcessDefinition:
         )
         """The events whose handlers may set a learnt key."""
 
+    def id_of(self, value: object) -> str:
+        """The id of an instance, as a caller names it.
+
+        By what `id_of` takes; by a tuple, where several fields name it; or by the id of an event
+        that is handled by itself.
+
+        Raises:
+            InvalidMessage: it cannot name an instance
+            InvalidName: it is empty or too long
+
+        """
+        where = f"for {self.cls.__name__}"
+        if self.key and issubclass(type(value), tuple):
+            parts: tuple[object, ...] = tuple(value)  # type: ignore[arg-type]
+            if len(parts) != len(self.key):
+                raise InvalidMessage(
+                    f"id {where}: {shown(parts)} has {len(parts)} parts; its instances are named "
+                    f"by {', '.join(self.key)}"
+                )
+            return composite_id(parts, where)
+        if self.stateless and isinstance(value, str):
+            # The id of an event in a stream with a long name may be too long for an instance.
+            value = fitting_id(value)
+        return id_of(value, where)
+
     def begin(self, instance: str, event: Event) -> ProcessManager:
         """A new instance, whose field that `correlate` names is set."""
         made = self.made_of(instance, 0, self.state.fresh())
         if not self.stateless:
-            own, value = self.correlations[type(event)].own_field(event, instance)
-            if own in self.state.fields:
-                setattr(made, own, value)
+            for own, value in self.correlations[type(event)].own_fields(event, instance):
+                if own in self.state.fields:
+                    setattr(made, own, value)
         return made
 
     def restore(
@@ -163,17 +200,61 @@ class ProcessDefinition:
         """Every event class that it handles or acts after."""
         return dict.fromkeys((*self.handlers, *self.effects))
 
+    def _check_unmatched(self, options: dict[str, Any]) -> None:
+        """What is said of events by a learnt key is of use only where there are any."""
+        if any(one.learnt for one in self.correlations.values()):
+            return
+        for option in ("unmatched", "hold_for"):
+            if option in options:
+                raise DefinitionError(
+                    f"{self.cls.__qualname__}: {option}={options[option]!r} is for events that "
+                    f"find their instances by a learnt key, and none does; remove it, or "
+                    f"correlate a handler by a field that is `Indexed`"
+                )
+
+    def _composite_key(self, default: object) -> tuple[str, ...]:
+        """The key of the class; where the handlers say it themselves, they agree on it."""
+        found = {one.key: one.where for one in self.correlations.values() if one.key}
+        for key, where in list(found.items())[1:]:
+            first = next(iter(found))
+            if key != first:
+                raise DefinitionError(
+                    f"{where} names instances by {', '.join(key)}, and {found[first]} by "
+                    f"{', '.join(first)}; give the class one `correlate=`, and map its fields in "
+                    f"the handlers"
+                )
+        return key_of(default) or next(iter(found), ())
+
     def _may_teach(self, event: type, handler: Handler) -> bool:
         own = self.correlations[event].own
         if handler.start and (self.early == "hold" or own in self.state.indexed):
             # What was held is handled with it, or it sets the key itself.
             return True
-        return may_assign([handler.function], self.state.indexed, of=self.cls)
+        return may_assign(
+            [handler.function], self.state.indexed, changed=self.state.holding_many, of=self.cls
+        )
 
     def _check_options(self, options: dict[str, Any]) -> None:
         where = self.cls.__qualname__
         if self.early not in {"skip", "hold", "park"}:
             raise DefinitionError(f'{where}: early={self.early!r}; give "skip", "hold" or "park"')
+        if self.unmatched not in {"skip", "hold", "park"}:
+            raise DefinitionError(
+                f'{where}: unmatched={self.unmatched!r}; give "skip", "hold" or "park"'
+            )
+        if self.late not in {"skip", "park"}:
+            raise DefinitionError(f'{where}: late={self.late!r}; give "skip" or "park"')
+        hold_for: object = self.hold_for
+        if not isinstance(hold_for, timedelta) or not timedelta(0) < hold_for <= LONGEST_HOLD:
+            raise DefinitionError(
+                f"{where}: hold_for={hold_for!r}; give a timedelta above 0, of at most "
+                f"{LONGEST_HOLD.days} days, such as timedelta(minutes=5)"
+            )
+        if "hold_for" in options and self.unmatched != "hold":
+            raise DefinitionError(
+                f"{where}: hold_for says how long events are held, and "
+                f"unmatched={self.unmatched!r} holds none; remove one of the two"
+            )
         if self.retry is not None and not isinstance(self.retry, Retry):
             raise DefinitionError(
                 f"{where}: retry={self.retry!r}; give a Retry, such as `retry=Retry(attempts=3)`"
@@ -301,6 +382,9 @@ class ProcessDefinition:
             ("@timeout", bool(self.timeouts)),
             ("@rejected", bool(self.rejections)),
             ("early=", "early" in options),
+            ("unmatched=", "unmatched" in options),
+            ("hold_for=", "hold_for" in options),
+            ("late=", "late" in options),
             ("restart=", self.restart),
             ("version=", "version" in options),
         )

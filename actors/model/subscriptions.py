@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ..errors import UnknownMessage
 from ..messages.codec import codecs
-from ..messages.identifiers import id_of
 from ..store import category_of
 from .upcasting import split
 
@@ -138,8 +137,7 @@ class Subscription:
         """
         definition = self.definition
         if definition.stateless:
-            # The id of an event in a stream with a long name may be too long for an instance.
-            return [id_of(record.event_id, definition.name)], None
+            return [definition.id_of(record.event_id)], None
         correlation = definition.correlations[type(event)]
         named = correlation.ids(event)
         if not correlation.learnt:
@@ -162,10 +160,6 @@ class Subscription:
         if self.definition.stateless:
             return "stateless"
         return self._correlation_of(record).describe()
-
-    def finds_by_learnt_key(self, record: EventRecord) -> bool:
-        """Whether an event that is listened to finds its instances by a learnt key."""
-        return not self.definition.stateless and bool(self._correlation_of(record).learnt)
 
     def _correlation_of(self, record: EventRecord) -> Correlation:
         handler = self.handler_of(record)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..clock import from_micros
-from ..errors import UnknownMessage, UnreadableRecord
+from ..errors import InvalidMessage, UnknownMessage, UnreadableRecord
 from ..model.code_ages import CodeAge, CodeAges
 from ..model.subscriptions import Subscriptions
 from ..store import CorruptRecord
@@ -21,10 +21,17 @@ if TYPE_CHECKING:
 
     from ..model.process_definition import ProcessDefinition
     from ..model.registry import Registry
-    from ..model.subscriptions import Subscription
-    from ..store import Block, EventRecord, ParkedRecord, Store, TransitionRecord
+    from ..model.subscriptions import LearntKey, Subscription
+    from ..store import (
+        Block,
+        EventRecord,
+        ParkedRecord,
+        Store,
+        TransitionRecord,
+        UnmatchedRecord,
+    )
 
-__all__ = ["Explainer", "Explanation", "StuckInstance"]
+__all__ = ["Explainer", "Explanation", "HeldEvent", "StuckInstance"]
 
 CameOf: TypeAlias = Literal[
     "started",
@@ -70,6 +77,37 @@ class Explanation:
         return f"{who}, by {self.how}: {self.outcome}{told}"
 
 
+@dataclass(frozen=True, slots=True)
+class HeldEvent:
+    """An event that is held since no instance has its learnt key yet. Its `str` is a line.
+
+    Attributes:
+        event_id: of the event
+        type: its wire name
+        position: its place in the log
+        time: when it was stored
+        field: the learnt key by which it finds its instances
+        values: what it names and no instance has
+        until: when it is held no longer
+
+    """
+
+    event_id: str
+    type: str
+    position: int
+    time: datetime
+    field: str
+    values: tuple[str, ...]
+    until: datetime
+
+    def __str__(self) -> str:
+        named = " or ".join(map(repr, self.values))
+        return (
+            f"{self.event_id} ({self.type}) since {self.time:%Y-%m-%d %H:%M:%S}; waits for an "
+            f"instance with {self.field} = {named}, until {self.until:%Y-%m-%d %H:%M:%S}"
+        )
+
+
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class StuckInstance(Listed):
     """An instance that has not moved for a while, and what it waits for. Its `str` is a line.
@@ -88,6 +126,8 @@ class StuckInstance(Listed):
         code: whether today's code decided it: the ``"same"`` did, or an ``"older"`` or a
             ``"newer"`` one had a part in it since it started or was rebuilt for the last time; or
             it is ``"not comparable"``, since another version of Python compiled that code
+        event: an event that is held, since no instance has its learnt key yet; then it is not known
+            which instance waits for it, and the id is empty
 
     """
 
@@ -101,6 +141,7 @@ class StuckInstance(Listed):
     error: str | None = None
     retry: datetime | None = None
     code: CodeAge = "same"
+    event: HeldEvent | None = None
 
     @property
     def waits_for_nothing(self) -> bool:
@@ -112,6 +153,8 @@ class StuckInstance(Listed):
             version = self.version
         except UnreadableRecord:
             return f"{self.id}: cannot be read: {self.error}"
+        if self.event is not None:
+            return str(self.event)
         reasons = []
         if self.parked is not None:
             reasons.append(f"somebody to retry or skip {self.parked} ({self.error})")
@@ -184,27 +227,60 @@ class Explainer:
         name, how = subscription.definition.name, subscription.describe(record)
         # Read first: what is done later is not taken for missing.
         is_done = self._done(name) >= record.position
+        held = self._held(name, record)
         unrouted = parked.find(name, "")
         if unrouted is not None:
             yield Explanation(name, None, how, "failed to correlate", _told(unrouted))
             return
         try:
             instances = subscription.instances_of(record, self._store.read_index)
+            learnt = subscription.learnt_of(subscription.load(record))
+            if learnt is not None and is_done:
+                # One whose key is another by now may have had that one then.
+                instances += [one for one in self._handled_by(name, record) if one not in instances]
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             outcome: CameOf = "failed to correlate" if is_done else "not delivered yet"
             yield Explanation(name, None, how, outcome, f"{type(error).__name__}: {error}")
             return
-        if not instances:
-            outcome = "not for us" if is_done else "not delivered yet"
-            detail = (
-                "no instance has learnt that key"
-                if is_done and subscription.finds_by_learnt_key(record)
-                else ""
-            )
-            yield Explanation(name, None, how, outcome, detail)
+        if held is not None:
+            yield Explanation(name, None, how, "held", _until(held))
+        elif not instances:
+            yield Explanation(name, None, how, *self._for_none(name, learnt, parked, is_done))
         for instance in instances:
-            outcome, detail = self._came_of(subscription, instance, record, parked, is_done=is_done)
+            outcome, detail = self._came_of(
+                subscription, instance, record, parked, learnt, is_done=is_done
+            )
             yield Explanation(name, instance, how, outcome, detail)
+
+    def _held(self, process: str, record: EventRecord) -> UnmatchedRecord | None:
+        """The event as it is held for who learns its key; None if the row is damaged, too."""
+        with suppress(CorruptRecord):
+            return self._store.unmatched_at(process, record.position)
+        return None
+
+    @staticmethod
+    def _for_none(
+        process: str, learnt: LearntKey | None, parked: _Parked, is_done: bool
+    ) -> tuple[CameOf, str]:
+        """What is known of an event that is for no instance."""
+        if not is_done:
+            return "not delivered yet", ""
+        decided = parked.find(process, "", decided=True)
+        if decided is not None and decided.decision is not None and decided.decision[0] == "skip":
+            return "skipped: by decision", _by(decided)
+        if learnt is None or not learnt[1]:
+            return "not for us", ""
+        return "not for us", "no instance had learnt that key in time"
+
+    def _handled_by(self, process: str, record: EventRecord) -> Iterator[str]:
+        """The instances of a process manager that an event made a transition in."""
+        for _, instance in self._store.scan_started(process):
+            # One that cannot be read says nothing of the others.
+            with suppress(CorruptRecord):
+                if isinstance(instance, str) and (
+                    transition_of(self._store, process, instance, record)[0] is not None
+                ):
+                    yield instance
 
     def _came_of(
         self,
@@ -212,6 +288,7 @@ class Explainer:
         instance: str,
         record: EventRecord,
         parked: _Parked,
+        learnt: LearntKey | None,
         *,
         is_done: bool,
     ) -> tuple[CameOf, str]:
@@ -231,13 +308,33 @@ class Explainer:
             return "not delivered yet", ""
         decided = parked.find(definition.name, instance, decided=True)
         if decided is not None and decided.decision is not None and decided.decision[0] == "skip":
-            by = decided.decision[2] or "an operator"
-            return "skipped: by decision", f"by {by}, of what was parked as {decided.number}"
+            return "skipped: by decision", _by(decided)
+        if learnt is not None and not self._had(definition, instance, before, learnt):
+            return self._learnt_later(definition, instance, before, learnt)
         if before is None:
             return "skipped: no instance", "it had not started"
         if before.is_complete:
             return "skipped: complete", f"since version {before.version}"
-        return "skipped", "its error was passed over, or its learnt key was another by then"
+        if learnt is not None:
+            return "skipped", "its error was passed over, or its learnt key was another by then"
+        return "skipped", "its error was passed over"
+
+    def _had(
+        self,
+        definition: ProcessDefinition,
+        instance: str,
+        before: TransitionRecord | None,
+        learnt: LearntKey,
+    ) -> bool:
+        """Whether an instance may have had a learnt key when an event came."""
+        # Timeouts and refusals that came behind the event are not told from those before it.
+        while before is not None:
+            if _has(definition, before, learnt):
+                return True
+            if before.position:
+                return False
+            before = self._store.transition_at(definition.name, instance, before.version - 1)
+        return False
 
     def _made(
         self, definition: ProcessDefinition, instance: str, transition: TransitionRecord
@@ -277,13 +374,33 @@ class Explainer:
             return "waiting behind a retry", f"of {_of(block)} at {_moment(block.due)}"
         return "waiting behind a parked one", f"{_of(block)}, parked as {block.parked}"
 
+    def _learnt_later(
+        self,
+        definition: ProcessDefinition,
+        instance: str,
+        before: TransitionRecord | None,
+        learnt: LearntKey,
+    ) -> tuple[CameOf, str]:
+        version = 0 if before is None else before.version
+        for later in self._store.scan_transitions(definition.name, instance, version):
+            if later.is_complete and _has(definition, later, learnt):
+                return (
+                    "skipped: complete",
+                    f"since version {later.version}, which has {learnt[0]!r}",
+                )
+            if _has(definition, later, learnt):
+                break
+        return "not for us", f"it learnt {learnt[0]!r} only after the event had come"
+
     def stuck(self, definition: ProcessDefinition, since: timedelta) -> Iterator[StuckInstance]:
         """Instances that are not complete and have not moved for a time, in the order of starts.
 
-        Those that failed at their start come first, in order of id.
+        Before them the events that came so long ago and are held for who learns their keys, and
+        those that failed at their start, in order of id.
         """
         before = self._now() - round(since.total_seconds() * 1_000_000)
         process = definition.name
+        yield from self._held_events(process, before)
         failed = failed_starts(self._store, process)
         ages = CodeAges(self._store, definition)
         for name in sorted(failed):
@@ -293,6 +410,26 @@ class Explainer:
                 yield StuckInstance.unread(found, id=f"started with transition {number}")
             elif found not in failed:
                 yield from self._stuck(definition, found, before, ages)
+
+    def _held_events(self, process: str, before: int) -> Iterator[StuckInstance]:
+        for held in self._store.scan_unmatched(process):
+            try:
+                record = self._store.event_at(held.position)
+            except CorruptRecord as error:
+                yield StuckInstance.unread(error, id=f"held at position {held.position}")
+                continue
+            if record is not None and record.time <= before:
+                time, until = from_micros(record.time), from_micros(held.until)
+                event = HeldEvent(
+                    record.event_id,
+                    record.type,
+                    record.position,
+                    time,
+                    held.field,
+                    tuple(held.values),
+                    until,
+                )
+                yield StuckInstance("", 0, "", time, {}, {}, event=event)
 
     def _stuck(
         self, definition: ProcessDefinition, name: str, before: int, ages: CodeAges
@@ -381,6 +518,28 @@ class _Parked:
         for one in self._store.scan_parked(decided=decided):
             if one.position == self._position and not one.effect:
                 yield one
+
+
+def _has(definition: ProcessDefinition, transition: TransitionRecord, learnt: LearntKey) -> bool:
+    """Whether a transition leaves a learnt key that an event names, as far as can be told."""
+    field, values = learnt
+    try:
+        keys = definition.state.key_of(field, definition.state_of(transition)[field])
+    except (InvalidMessage, UnknownMessage):
+        # Not by today's class.
+        return True
+    return any(value in keys for value in values)
+
+
+def _until(held: UnmatchedRecord) -> str:
+    named = " or ".join(map(repr, held.values))
+    return f"until an instance has {held.field!r} = {named}, or {_moment(held.until)} has come"
+
+
+def _by(decided: ParkedRecord) -> str:
+    assert decided.decision is not None
+    by = decided.decision[2] or "an operator"
+    return f"by {by}, of what was parked as {decided.number}"
 
 
 def _told(parked: ParkedRecord) -> str:

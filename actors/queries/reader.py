@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -48,14 +49,14 @@ class Reader:
         """One instance or aggregate, or None if nothing ever happened to it."""
         if issubclass(type(cls), type) and issubclass(cls, ProcessManager):
             process = self._registry.process(cls)
-            return self._instance(process, id_of(name, f"for {cls.__name__}"))
+            return self._instance(process, process.id_of(name))
         aggregate = self._registry.aggregate(cast("type[Aggregate]", cls))
         return self._aggregate(aggregate, id_of(name, f"for {cls.__name__}"))
 
     def history(self, cls: type[ProcessManager], name: object) -> Iterator[Transition]:
         """The transitions of one instance, oldest first."""
         definition = self._registry.process(cls)
-        return self._transitions(definition, id_of(name, f"for {cls.__name__}"))
+        return self._transitions(definition, definition.id_of(name))
 
     def events(self, stream_or_category: str | None, after: int) -> Iterator[StoredEvent]:
         """Events of the log, of a category, or of a stream, in order of position."""
@@ -113,7 +114,7 @@ class Reader:
                 if complete not in {None, last is not None and last.is_complete}:
                     continue
                 state = self._state(definition, name, last)
-                if any(differ(state[field], value) for field, value in fields.items()):
+                if any(_is_other(definition, state, *one) for one in fields.items()):
                     continue
                 view = self._view(definition, name, last, state)
             except UNREADABLE as error:
@@ -225,8 +226,11 @@ class Reader:
         self, cls: type[ProcessManager] | None, name: object, before: datetime | None
     ) -> Iterator[Timeout]:
         """What is due later, in order of time."""
-        process = None if cls is None else self._registry.process(cls).name
-        instance = None if name is None else id_of(name, "of the instance")
+        definition = None if cls is None else self._registry.process(cls)
+        process = None if definition is None else definition.name
+        instance = None
+        if name is not None:
+            instance = definition.id_of(name) if definition else id_of(name, "of the instance")
         until = NEVER if before is None else to_micros(before)
         for due, timer in self._store.scan_timers_through(until):
             if isinstance(timer, CorruptRecord):
@@ -321,3 +325,11 @@ def failed_starts(store: Store, process: str) -> set[str]:
             if store.last_transition(process, name) is None:
                 found.add(name)
     return found
+
+
+def _is_other(definition: ProcessDefinition, state: dict[str, Any], field: str, value: Any) -> bool:
+    """Whether a field has not the value that is looked for; of a key that holds many, no member."""
+    is_one = isinstance(value, str) or not isinstance(value, Iterable | None)
+    if is_one and field in definition.state.holding_many:
+        return value not in (state[field] or ())
+    return differ(state[field], value)

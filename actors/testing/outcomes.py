@@ -42,6 +42,9 @@ def delayed(command: Command, until: timedelta | datetime) -> Delayed:
     return Delayed(command, until)
 
 
+_HELD = ("held", "unmatched")
+
+
 class GoesOn(Protocol):
     """What an outcome needs of the scenario that it came of."""
 
@@ -268,16 +271,16 @@ class ProcessOutcome(_Outcome):
         __tracebackhide__ = True
         if self._changes:
             self._fail("it was expected to be ignored, and was handled", self._handled())
-        if any(reason == "held" for reason, _ in self._reasons):
+        if any(reason in _HELD for reason, _ in self._reasons):
             self._fail("it was expected to be ignored", self._why())
         return self
 
     def holds(self) -> Self:
-        """It came before the start, and is kept until then, as ``early="hold"`` says."""
+        """It is kept until the start, by ``early="hold"``, or until an instance learns its key."""
         __tracebackhide__ = True
         if self._changes:
             self._fail("it was expected to be held, and was handled", self._handled())
-        if not self._reasons or any(reason != "held" for reason, _ in self._reasons):
+        if not self._reasons or any(reason not in _HELD for reason, _ in self._reasons):
             self._fail("it was expected to be held", self._why())
         return self
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,15 +18,16 @@ from ..core.decide import take
 from ..core.decision import EMPTY, Decision
 from ..core.process_state import ProcessState
 from ..core.stimuli import CommandRefused, EventDelivered, TimeoutDue
-from ..errors import UnknownMessage
+from ..errors import EarlyEvent, UnknownMessage
 from ..messages.codec import dump
-from ..store import EventRecord, RefusalRecord, TimerRecord, event_id_at
+from ..store import EventRecord, RefusalRecord, TimerRecord, UnmatchedRecord, event_id_at
 
 if TYPE_CHECKING:
     from ..core.ports import Link
     from ..core.stimuli import Stimulus
     from ..messages.types import Command, Event
     from ..model.plans import ProcessPlan
+    from ..model.subscriptions import LearntKey
     from ..store import CommandRecord, Step, StepExtras, TransitionRecord
 
 __all__ = ["Change", "Happened", "Rehearsal"]
@@ -74,6 +76,7 @@ class Rehearsal:
         self._log: list[EventRecord] = []
         self._held: dict[str, list[int]] = {}
         self._keys: dict[tuple[str, str], set[str]] = {}
+        self._unmatched: list[UnmatchedRecord] = []
         self._held_back: dict[str, TimerRecord] = {}
         self._due = ""
         self._timeouts: dict[tuple[str, str], TimerRecord] = {}
@@ -108,10 +111,46 @@ class Rehearsal:
         self._log.append(record)
         subscription = plan.subscription
         instances, learnt = subscription.route(record, subscription.load(record), self._read_index)
-        return [
+        found = self._take_unmatched(record, learnt, instances) if learnt else []
+        return found + [
             self._decide(one, EventDelivered(record, subscription.load(record), learnt))
             for one in instances
         ]
+
+    def _take_unmatched(
+        self, record: EventRecord, learnt: LearntKey, instances: list[str]
+    ) -> list[Happened]:
+        """What becomes of an event that names a learnt key which no instance has."""
+        definition, (field, values) = self._plan.definition, learnt
+        missing = [one for one in values if not self._read_index(definition.name, field, one)]
+        if not missing or (definition.unmatched != "hold" and instances):
+            return []
+        if definition.unmatched == "park":
+            raise EarlyEvent(
+                f"no instance of {definition.name} has {field!r} = "
+                f"{' or '.join(map(repr, missing))}, which this {record.type} names"
+            )
+        if definition.unmatched == "skip":
+            return [Happened("", "skipped_unmatched")]
+        until = self.time + definition.hold_for // timedelta(microseconds=1)
+        self._unmatched.append(
+            UnmatchedRecord(
+                definition.name, record.position, field, missing, until, list(instances)
+            )
+        )
+        return [Happened("", "unmatched")] if not instances else []
+
+    def _meet(self, instance: str, field: str, value: str) -> bool:
+        """Have what was held for a key wait for the instance that has learnt it."""
+        is_met = False
+        for one in self._unmatched:
+            if one.field == field and value in one.values and self.time < one.until:
+                one.values.remove(value)
+                if instance not in one.taken:
+                    one.taken.append(instance)
+                    self._held.setdefault(instance, []).append(one.position)
+                    is_met = True
+        return is_met
 
     def fall_due(self, name: str) -> list[Happened]:
         """A timeout's time has come; nothing comes of it if no instance has set it.
@@ -155,7 +194,7 @@ class Rehearsal:
     def _decide(self, instance: str, stimulus: Stimulus) -> Happened:
         """Decide about a stimulus, and then about the events that it lets go on."""
         outcome = ""
-        waiting = deque([stimulus])
+        waiting: deque[Stimulus] = deque([stimulus])
         while waiting:
             one = waiting.popleft()
             one.now = self.time
@@ -165,8 +204,12 @@ class Rehearsal:
             self.states[instance] = decision.state
             self._write(decision.step)
             held = self._held.get(instance)
-            if decision.reload and held:
-                waiting += [EventDelivered(self.event_at(at), was_held=True) for at in held]
+            extras = decision.step.extras
+            if (decision.reload or (extras is not None and extras.is_met)) and held:
+                # What still waited is among it.
+                waiting = deque(
+                    EventDelivered(self.event_at(at), was_held=True) for at in sorted(held)
+                )
                 self.states[instance] = replace(
                     decision.state, to_take_up=len(held), holds_early=False
                 )
@@ -226,6 +269,7 @@ class Rehearsal:
                 self._keys[key, before].discard(instance)
             if after is not None:
                 self._keys.setdefault((key, after), set()).add(instance)
+                extras.is_met |= self._meet(instance, key, after)
         return commands
 
     def _read_index(self, process: str, key: str, value: str) -> list[str]:

@@ -173,7 +173,7 @@ class Scenario:
         if not found:
             is_due = isinstance(what, Due)
             reasons = [("nothing", _NOT_SET if is_due else _REASONS["not_for_us"])]
-        reached = [one.instance for one in found] or list(rehearsal.states)
+        reached = [one.instance for one in found if one.instance] or list(rehearsal.states)
         states = {
             name: definition.state.load(state.fields) if state.version else None
             for name in dict.fromkeys(reached)
@@ -341,6 +341,8 @@ _NOT_SET = "no instance has set that timeout"
 _REASONS = {
     "skipped_early": "{!r} has not started",
     "held": "{!r} has not started, and it is held until then",
+    "unmatched": "no instance has the learnt key that it names, and it is held until one has",
+    "skipped_unmatched": "no instance has the learnt key that it names",
     "skipped_complete": "{!r} is complete",
     "not_for_us": "it names no instance",
 }

@@ -26,6 +26,7 @@ from ..records import (
     RefusalRecord,
     TimerRecord,
     TransitionRecord,
+    UnmatchedRecord,
 )
 from .frames import NUMBER, corrupt
 from .keys import Digest, Misshapen, Number, Parts, Text, digest, numbered, parse, told
@@ -58,6 +59,7 @@ __all__ = [
     "SnapshotRow",
     "TimerRow",
     "TransitionRow",
+    "UnmatchedRow",
     "block_to_row",
     "code_from_row",
     "command_from_row",
@@ -87,6 +89,10 @@ __all__ = [
     "transition_from_row",
     "transition_to_row",
     "transitions_key",
+    "unmatched_by_key",
+    "unmatched_from_row",
+    "unmatched_key",
+    "unmatched_to_row",
 ]
 
 BLOCKED = NUMBER.pack(0)
@@ -268,6 +274,15 @@ class SnapshotRow(_Row):
     state: bytes
 
 
+class UnmatchedRow(_Row):
+    """In `unmatched`."""
+
+    field: Name
+    values: Annotated[list[Name], Meta(min_length=1)]
+    until: int
+    taken: list[Name]
+
+
 # Tables
 
 
@@ -316,6 +331,8 @@ TABLES: dict[str, Table] = {
     "snapshots": Table((_STREAM,), SnapshotRow),
     "names": Table((Text("kind"), Digest("name")), Name),
     "codes": Table((Number("code number"),), CodeRow),
+    "unmatched": Table((_PROCESS, _POSITION), UnmatchedRow),
+    "unmatched_by": Table((Digest("process, field and value"), _POSITION), Literal[0]),
     **dict.fromkeys(FOR_PARTITIONS, Table((), None)),
 }
 
@@ -430,6 +447,16 @@ def place_of(key: bytes, raw: bytes) -> int:
     if len(raw) != NUMBER.size:
         raise corrupt("ids", key, "points at no number")
     return int.from_bytes(raw, "big")
+
+
+def unmatched_key(process: str, position: int) -> bytes:
+    """Of an event that is held for who learns its key."""
+    return f"{process}\0".encode() + NUMBER.pack(position)
+
+
+def unmatched_by_key(process: str, field: str, value: str, position: int) -> bytes:
+    """As `unmatched_key`, to be found by one of its values."""
+    return digest(process, field, value) + NUMBER.pack(position)
 
 
 def last_of_process(process: str) -> bytes:
@@ -590,6 +617,7 @@ parked_to_row: Callable[[ParkedRecord], list[Any]] = _columns_of(ParkedRow)
 timer_to_row: Callable[[TimerRecord], list[Any]] = _columns_of(TimerRow)
 refusal_to_row: Callable[[RefusalRecord], list[Any]] = _columns_of(RefusalRow)
 block_to_row: Callable[[Block], list[Any]] = _columns_of(BlockRow)
+unmatched_to_row: Callable[[UnmatchedRecord], list[Any]] = _columns_of(UnmatchedRow)
 
 
 def _held(row: list[Any] | None) -> CommandRecord | None:
@@ -611,3 +639,7 @@ def timer_from_row(row: list[Any], key: bytes) -> TimerRecord:
 def refusal_from_row(row: list[Any], sequence: int) -> RefusalRecord:
     command, reason = row
     return RefusalRecord(command_from_row(command, 0), reason, sequence)
+
+
+def unmatched_from_row(row: list[Any], key: bytes) -> UnmatchedRecord:
+    return UnmatchedRecord(key[:-9].decode(), numbered(key), *row)

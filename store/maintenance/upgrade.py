@@ -181,8 +181,7 @@ class _NewTables:
             rows = self._rows(table)
             yield table, self._with_more(rows) if table == "meta" else rows
         yield "names", self._name_rows()
-        yield "codes", iter(())
-        for table in FOR_PARTITIONS:
+        for table in ("codes", "unmatched", "unmatched_by", *FOR_PARTITIONS):
             yield table, iter(())
 
     def _old(self, table: str) -> Iterator[tuple[bytes, Any]]:

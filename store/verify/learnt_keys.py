@@ -55,25 +55,26 @@ def _of_index(
 
 
 def _field_of(wanted: bytes, process: str, row: TransitionRow) -> str | None:
-    for field, text in _texts(row).items():
+    for field, text in _texts(row):
         if digest(process, field, text) == wanted:
             return field
     return None
 
 
-def _texts(row: TransitionRow) -> dict[str, str]:
-    """The fields of a state by which an instance could be found."""
+def _texts(row: TransitionRow) -> list[tuple[str, str]]:
+    """The fields of a state by which an instance could be found, with each value in them."""
     try:
         state: dict[str, Any] = msgspec.msgpack.decode(row.state, type=dict[str, Any])
     except msgspec.DecodeError:
         # The row's checksum matches, so it was written like this; it can have no keys.
-        return {}
-    return {
-        field: str(value)
-        for field, value in state.items()
+        return []
+    return [
+        (field, str(value))
+        for field, held in state.items()
+        for value in (held if isinstance(held, list) else [held])
         if (isinstance(value, str) and value)
         or (isinstance(value, int) and not isinstance(value, bool))
-    }
+    ]
 
 
 def not_in_index(inspection: Inspection, last: TransitionRow, learnt: Learnt) -> Iterator[str]:
@@ -81,7 +82,7 @@ def not_in_index(inspection: Inspection, last: TransitionRow, learnt: Learnt) ->
     if not learnt:
         return
     name = last.instance.encode()
-    for field, text in _texts(last).items():
+    for field, text in _texts(last):
         if (last.process, last.state_version, field) in learnt and not inspection.has(
             "index", digest(last.process, field, text) + name
         ):

@@ -12,6 +12,7 @@ from .histories import check_histories
 from .inspecting import Enough, Inspection, StoreFinding
 from .instances import check_instances
 from .learnt_keys import check_index
+from .unmatched import check_unmatched
 from .work import check_work
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def verify_open(
             check_histories(inspection, fields)
             check_instances(inspection)
             check_work(inspection)
+            check_unmatched(inspection)
         except Enough:
             pass
         except DamagedStore as error:

@@ -31,6 +31,7 @@ __all__ = [
     "Started",
     "TimerRow",
     "TransitionRow",
+    "UnmatchedRow",
     "Versioned",
     "digest",
     "key_of",
@@ -204,6 +205,15 @@ class SnapshotRow(_Row):
     state: bytes
 
 
+class UnmatchedRow(_Row):
+    """In `unmatched`."""
+
+    field: Name
+    values: Annotated[list[Name], Meta(min_length=1)]
+    until: int
+    taken: list[Name]
+
+
 _zero: Callable[[bytes], Any] = msgspec.msgpack.Decoder(Literal[0]).decode
 _block: Callable[[bytes], Any] = msgspec.msgpack.Decoder(BlockRow).decode
 _DECODERS: Mapping[str, Callable[[bytes], Any]] = {
@@ -225,6 +235,8 @@ _DECODERS: Mapping[str, Callable[[bytes], Any]] = {
     "snapshots": msgspec.msgpack.Decoder(SnapshotRow).decode,
     "names": msgspec.msgpack.Decoder(Name).decode,
     "codes": msgspec.msgpack.Decoder(CodeRow).decode,
+    "unmatched": msgspec.msgpack.Decoder(UnmatchedRow).decode,
+    "unmatched_by": _zero,
 }
 
 
@@ -347,6 +359,12 @@ def _started(key: bytes) -> Started:
     return Started(_text(key[:-9]), _number(key[-8:]))
 
 
+def _unmatched_by(key: bytes) -> int:
+    if len(key) != 24:
+        raise Misshapen("has a key of another length than 24 bytes")
+    return _number(key[16:])
+
+
 def _named(key: bytes) -> str:
     kind = key.partition(b"\0")[0]
     if kind not in {b"event", b"command", b"process"} or len(key) != len(kind) + 17:
@@ -393,4 +411,6 @@ _PARSERS: Mapping[str, Callable[[bytes], Any]] = {
     "snapshots": _text,
     "names": _named,
     "codes": _number,
+    "unmatched": _started,
+    "unmatched_by": _unmatched_by,
 }

@@ -33,6 +33,7 @@ from procession.store import (
     Store,
     TimerRecord,
     TransitionRecord,
+    UnmatchedRecord,
     event_id_at,
 )
 
@@ -1604,6 +1605,8 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "scan_parked": lambda store: list(store.scan_parked()),
     "last_waiting": lambda store: store.last_waiting(ORDERS, "o1"),
     "read_waiting": lambda store: store.read_waiting(ORDERS, "o1", 0, 1),
+    "unmatched_at": lambda store: store.unmatched_at(ORDERS, 1),
+    "scan_unmatched": lambda store: list(store.scan_unmatched(ORDERS)),
     "scan_ready": lambda store: list(store.scan_ready()),
     "last_parked": lambda store: store.last_parked(ORDERS, "o1"),
     "any_blocked": lambda store: store.any_blocked(ORDERS),
@@ -1640,6 +1643,84 @@ def test_the_closed_calls_are_all_calls_of_the_port() -> None:
     public = {name for name in dir(Store) if not name.startswith("_")}
     # What was handed over is forgotten without the store, and whose the store is stays known.
     assert set(CALLS) == public - {"close", "drop_commit", "check_owner"}
+
+
+# Events that are held for who learns their keys
+
+
+def held(position: int, *values: str, taken: tuple[str, ...] = ()) -> Step:
+    record = UnmatchedRecord(ORDERS, position, "email", list(values), 9, list(taken))
+    return Step(process=ORDERS, extras=StepExtras(hold=record))
+
+
+def learns(instance: str, *values: str) -> Step:
+    return extras(instance, index=[("email", None, value) for value in values])
+
+
+def test_what_is_held_waits_for_who_learns_its_key_in_the_same_commit(place: Place) -> None:
+    commit(place.store, held(3, "a"), held(5, "b"), held(4, "a"))
+    store = place.reopen()
+    assert [one.position for one in store.scan_unmatched(ORDERS)] == [3, 4, 5]
+    assert store.unmatched_at(ORDERS, 3) == UnmatchedRecord(ORDERS, 3, "email", ["a"], 9)
+    step = learns("o1", "a")
+    commit(store, step)
+    assert step.extras is not None
+    assert step.extras.is_met
+    for found in place.before_and_after():
+        assert found.read_waiting(ORDERS, "o1", 0, ALL) == (None, [3, 4])
+        assert [one.position for one in found.scan_unmatched(ORDERS)] == [5]
+        assert found.unmatched_at(ORDERS, 3) is None
+    # Nobody has it a second time.
+    again = learns("o2", "a")
+    commit(place.store, again)
+    assert again.extras is not None
+    assert not again.extras.is_met
+
+
+def test_an_event_by_many_keys_waits_once_for_each_instance_that_learns_one(place: Place) -> None:
+    commit(place.store, held(3, "a", "b", "c", "d", taken=("o1",)))
+    commit(place.store, learns("o1", "a"), learns("o2", "b", "c"))
+    left = UnmatchedRecord(ORDERS, 3, "email", ["d"], 9, ["o1", "o2"])
+    for store in place.before_and_after():
+        assert store.read_waiting(ORDERS, "o1", 0, ALL) == (None, [])
+        assert store.read_waiting(ORDERS, "o2", 0, ALL) == (None, [3])
+        assert store.unmatched_at(ORDERS, 3) == left
+
+
+def test_what_is_held_is_let_go_once_and_counted(place: Place) -> None:
+    commit(place.store, held(3, "a", "b"), held(4, "a"))
+    store = place.reopen()
+    assert store.ahead.count_unmatched(ORDERS) == 2
+    letting = Step(process=ORDERS, extras=StepExtras(let_go=3))
+    assert store.commit([letting, letting]) == [Committed(), Duplicate()]
+    assert store.ahead.count_unmatched(ORDERS) == 1
+    commit(store, learns("o1", "a", "b"))
+    assert store.read_waiting(ORDERS, "o1", 0, ALL) == (None, [4])
+    assert store.ahead.count_unmatched(ORDERS) == 0
+    # What was not kept is not counted.
+    store.hand_over(held(7, "z"))
+    assert store.ahead.count_unmatched(ORDERS) == 1
+    store.drop_commit()
+    assert store.ahead.count_unmatched(ORDERS) == 0
+
+
+def test_whether_an_instance_is_held_up_is_known_as_blocks_come_and_go(place: Place) -> None:
+    store = place.store
+    commit(store, wait(3), wait(4, "o2"))
+    ahead = store.ahead
+    assert not ahead.any_blocked(ORDERS)
+    commit(
+        store, extras(block=Block("retry", 7, attempts=1)), extras("o2", block=Block("retry", 7))
+    )
+    commit(store, extras(block=Block("retry", 7, attempts=2), unblock=True))
+    commit(store, extras("o2", unblock=True))
+    assert ahead.any_blocked(ORDERS)
+    assert store.any_blocked(ORDERS)
+    store.hand_over(extras(unblock=True))
+    assert not ahead.any_blocked(ORDERS)
+    store.drop_commit()
+    assert ahead.any_blocked(ORDERS)
+    assert place.reopen().ahead.any_blocked(ORDERS)
 
 
 def test_closing_twice_is_closing_once(store: Store) -> None:

@@ -28,6 +28,7 @@ from procession.store import (
     StepExtras,
     TimerRecord,
     TransitionRecord,
+    UnmatchedRecord,
     change_between,
 )
 from procession.store.layout.schema import TABLES
@@ -206,6 +207,10 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
         ),
         Step(park=ParkedRecord("", "t", "c2", "E", "text", 1, 9, 0, told)),
         Step(park=effect),
+        Step(
+            process="P",
+            extras=StepExtras(hold=UnmatchedRecord("P", 2, "email", ["c@d"], 13, ["j"])),
+        ),
         *(Step(append=Append(stream, 0, [event_of(stream)])) for stream in ("cat-", "cat-1-2")),
         Step(extras=StepExtras(unpark=2, decision=("skip", 12, "ann"))),
         checkpoints={"P": 1},
@@ -266,6 +271,8 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
             b"process\0" + digest("P"): "P",
         },
         "codes": {ONE: code_row},
+        "unmatched": {b"P\0" + TWO: ["email", ["c@d"], 13, ["j"]]},
+        "unmatched_by": {digest("P", "email", "c@d") + TWO: 0},
         "partitions": {},
         "outgoing": {},
         "cursors": {},
@@ -284,6 +291,7 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
         "A refusal": rows["refusals"][ONE],
         "A snapshot": rows["snapshots"][b"s"],
         "A code": code_row,
+        "An event that is held": rows["unmatched"][b"P\0" + TWO],
     }.items():
         assert fields_of(heading) == len(row)
         assert said_fields_of(heading) == len(row)

@@ -18,6 +18,7 @@ from procession.store import (
     RefusalRecord,
     TimerRecord,
     TransitionRecord,
+    UnmatchedRecord,
 )
 from procession.store.layout import schema
 from procession.store.layout.keys import Misshapen
@@ -26,7 +27,7 @@ from tests.store.test_verifying import fill
 
 USED = [table for table in schema.TABLES if table not in schema.FOR_PARTITIONS]
 # A digest says nothing, so the description has none of its keys' parts.
-UNSAID = {"parked_at", "timers", "index", "names"}
+UNSAID = {"parked_at", "timers", "index", "names", "unmatched_by"}
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +123,7 @@ def test_a_record_has_the_columns_of_its_row_in_their_order() -> None:
         TimerRecord: schema.TimerRow,
         RefusalRecord: schema.RefusalRow,
         Block: schema.BlockRow,
+        UnmatchedRecord: schema.UnmatchedRow,
     }.items():
         # Whose a transition is, its step says.
         columns = tuple(
@@ -148,6 +150,8 @@ def test_a_record_has_the_columns_of_its_row_in_their_order() -> None:
         ("timers", described.number(9) + b"\xaa" * 16, "9 " + "aa" * 16),
         ("index", b"\xaa" * 16 + "é".encode(), "aa" * 16 + " é"),
         ("names", b"event\0" + b"\xaa" * 16, "event " + "aa" * 16),
+        ("unmatched", b"P\0" + described.number(2), "P position 2"),
+        ("unmatched_by", b"\xaa" * 16 + described.number(2), "aa" * 16 + " position 2"),
         ("log", b"\xff", "\\xff"),
     ],
 )

@@ -33,6 +33,7 @@ from procession.store import (
     TimerRecord,
     TransitionRecord,
     UnknownFormat,
+    UnmatchedRecord,
     change_between,
     verify,
     verify_open,
@@ -189,6 +190,10 @@ def fill(store: Store) -> None:
             append=Append("shop::x-1", 2, [event("shop::x-1", by=queued.command_id, depth=1)]),
         ),
         moved("o4", 1, "shop::x-1@3", 4, issued("o4", 1, 0), enqueue=[issued("o4", 1, 0)]),
+        Step(
+            process=ORDERS,
+            extras=StepExtras(hold=UnmatchedRecord(ORDERS, 4, "key", ["k8", "k9"], LATER, ["o1"])),
+        ),
     ]
     outcomes = store.commit(steps, {ORDERS: 3, f"after:{ORDERS}": 2, f"since:{ORDERS}": 5})
     assert all(outcome.is_committed for outcome in outcomes), outcomes
@@ -1033,3 +1038,24 @@ def test_a_store_that_cannot_be_opened_is_refused(tmp_path: Path, sound: Path) -
         damage.put("meta", b"format", 3)
     with pytest.raises(UnknownFormat):
         verify(sound)
+
+
+# Events that are held for who learns their keys
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_an_event_that_is_held_and_not_found_by_a_value_is_named(sound: Path, at: int) -> None:
+    with Damage(sound) as damage:
+        damage.delete("unmatched_by", damage.key("unmatched_by", at))
+    [finding] = verify(sound)
+    assert finding.table == "unmatched"
+    assert finding.problem.startswith("is held for key='k")
+    assert finding.problem.endswith("', and is not found by that")
+
+
+def test_a_value_that_leads_to_no_event_that_is_held_is_named(sound: Path) -> None:
+    with Damage(sound) as damage:
+        damage.delete("unmatched", damage.key("unmatched"))
+    findings = verify(sound)
+    assert [one.table for one in findings] == ["unmatched_by"] * 2
+    assert all("is for an event at 4 that is not held for it" in str(one) for one in findings)

@@ -6,7 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...engine.admin import Admin
-from ...messages.identifiers import id_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +35,7 @@ class Operator:
     ) -> bool:
         """Move what is due to another time, or cancel it with 0; False if it is not set."""
         definition = self._world.registry.process(cls)
-        instance = id_of(name, f"for {cls.__name__}")
+        instance = definition.id_of(name)
         return bool(
             self._wait_for(
                 lambda admin: admin.adjust(definition, instance, timeout, due, by), gives_turns=True

@@ -13,21 +13,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from procession import Domain, Event, Indexed, ProcessManager, Runtime, handle
+from procession.clock import from_micros
 from procession.core.ports import UNREADABLE
 from procession.engine.event_buffer import EventBuffer
-from procession.engine.router import PAGE, Router
+from procession.engine.router import MOST_HELD, PAGE, Router
 from procession.engine.services import Services
 from procession.messages.codec import dump
 from procession.model.plans import ProcessPlan
 from procession.model.registry import Registry
-from procession.store import EventRecord, StoreError
+from procession.store import COMMITTED, EventRecord, StoreError, UnmatchedRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from procession.core.stimuli import EventDelivered
     from procession.engine.instance_actor import InstanceMessage
-    from procession.store import ParkedRecord, Step
+    from procession.store import Outcome, ParkedRecord, Step
 
 MOST = 4
 
@@ -98,6 +100,12 @@ class World:
     learnt: dict[str, list[str]] = field(default_factory=dict)
     """The instances that know an invoice."""
     is_any_suspended: bool = False
+    held: dict[int, UnmatchedRecord] = field(default_factory=dict)
+    """The events that are held, by position."""
+    held_before: int = 0
+    """How many more are held."""
+    now: int = 0
+    rings_at: datetime | None = None
     sent: list[tuple[int, str]] = field(default_factory=list)
     """Which events went to which instances, in order."""
     parked: list[ParkedRecord] = field(default_factory=list)
@@ -118,18 +126,19 @@ class World:
         me: Any = self
         nothing: Any = None
         make_actor: Any = SimpleNamespace
-        store: Any = SimpleNamespace(checkpoint=lambda name: 0)
+        store: Any = SimpleNamespace(checkpoint=lambda name: 0, ahead=me)
         self.scheduled: list[object] = []
         dispatcher: Any = SimpleNamespace(schedule=self.scheduled.append)
         registry = Registry([hall])
         self.buffer = EventBuffer(me, 100, 0)
         self.router = Router(
             ProcessPlan(registry.process(Booking), registry, max_chain=100),
-            Services(registry, store, dispatcher, me, me, self.buffer, nothing, lambda: 0),
+            Services(registry, store, dispatcher, me, me, self.buffer, nothing, lambda: self.now),
             me,
             nothing,
             nothing,
             make_actor,
+            me,
             max_in_flight=self.max_in_flight,
         )
 
@@ -151,6 +160,26 @@ class World:
         del process
         return self.is_any_suspended
 
+    def count_unmatched(self, process: str) -> int:
+        del process
+        return self.held_before + len(self.held)
+
+    def unmatched(self, process: str, limit: int) -> list[UnmatchedRecord]:
+        del process
+        return [one for _, one in sorted(self.held.items())][:limit]
+
+    def event_at(self, position: int) -> EventRecord:
+        return self.log[position - 1]
+
+    # As the clock, and its alarm
+
+    def alarm(self, ring: Callable[[], None]) -> World:
+        del ring
+        return self
+
+    def set(self, moment: datetime) -> None:
+        self.rings_at = moment
+
     # As the residency
 
     def asleep(self, actors: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -167,10 +196,15 @@ class World:
 
     # As the journal
 
-    def lay(self, step: Step) -> None:
+    def lay(self, step: Step) -> Outcome:
         assert self.lock.locked()
-        assert step.park is not None
-        self.parked.append(step.park)
+        if step.extras is not None and step.extras.hold is not None:
+            self.held[step.extras.hold.position] = step.extras.hold
+        if step.extras is not None and step.extras.let_go:
+            del self.held[step.extras.let_go]
+        if step.park is not None:
+            self.parked.append(step.park)
+        return COMMITTED
 
     def nudge_checkpoints(self) -> None:
         self.checkpoint_wishes += 1
@@ -417,13 +451,14 @@ def test_a_router_that_waits_for_what_is_gone_waits_no_more(world: World) -> Non
     assert world.turn() == [(1, "b")]
     world.be_done(1, "b")
     assert world.turn() == []
-    assert world.router.counts["not_for_us"] == 1
+    assert list(world.held) == [2]
 
 
 def test_the_rest_of_an_event_for_many_is_forgotten_with_it(world: World) -> None:
     world.hand_over(Invoiced([f"b{number}" for number in range(MOST + 2)], "i"))
     world.turn()
     world.lose(durable=0, done_up_to=0)
+    assert world.turn() == []
     assert not world.router.has_work()
     world.hand_over(Booked("a"))
     assert world.turn() == [(1, "a")]
@@ -482,14 +517,90 @@ def test_a_router_that_waits_has_no_work_until_an_instance_is_done(world: World)
     assert world.router.has_work()
 
 
-def test_an_event_whose_key_no_instance_has_is_for_none_once_those_before_it_are_done(
+MINUTE = 60_000_000
+
+
+def test_an_event_whose_key_no_instance_has_is_held_once_those_before_it_are_done(
     world: World,
 ) -> None:
     world.hand_over(Booked("b"), Paid("i"), Booked("c"))
     world.turn()
+    assert world.held == {}
     world.be_done(1, "b")
     assert world.turn() == [(3, "c")]
-    assert world.router.counts["not_for_us"] == 1
+    assert world.held == {2: UnmatchedRecord("hall.Booking", 2, "invoice", ["i"], MINUTE)}
+    # It is in the commit in which the router's position passes it.
+    assert world.router.done_up_to == 2
+    assert world.router.counts["held"] == 1
+    assert world.rings_at == from_micros(MINUTE)
+
+
+def test_an_event_whose_key_was_taught_by_a_timeout_meanwhile_is_not_held(world: World) -> None:
+    def learn_meanwhile() -> None:
+        world.learnt["i"] = ["a"]
+
+    world.while_it_looks = learn_meanwhile
+    world.hand_over(Paid("i"), Booked("b"))
+    assert world.turn() == []
+    assert world.held == {}
+    assert world.turn() == [(1, "a"), (2, "b")]
+
+
+def test_what_is_held_is_let_go_when_its_time_is_up_and_the_alarm_is_set_for_the_next(
+    world: World,
+) -> None:
+    world.hand_over(Paid("i"))
+    world.turn()
+    world.now = 10
+    world.hand_over(Paid("j"))
+    world.turn()
+    world.now = MINUTE
+    world.router.ring()
+    assert world.router.has_work()
+    world.turn()
+    assert list(world.held) == [2]
+    assert world.router.counts["skipped_unmatched"] == 1
+    assert world.rings_at == from_micros(MINUTE + 10)
+    assert not world.router.has_work()
+
+
+def test_what_was_stored_before_the_time_was_up_is_handled_before_anything_is_let_go(
+    world: World,
+) -> None:
+    world.hand_over(Paid("i"))
+    world.turn()
+    world.now = MINUTE
+    world.hand_over(Booked("b"))
+    world.router.ring()
+    assert world.turn() == [(2, "b")]
+    assert list(world.held) == [1]
+    assert not world.router.has_work()
+    # What comes later is not waited for.
+    world.hand_over(Booked("c"))
+    assert world.turn() == [(3, "c")]
+    world.be_done(2, "b")
+    world.turn()
+    assert world.held == {}
+
+
+def test_what_is_held_is_parked_when_its_time_is_up_while_an_instance_is_suspended(
+    world: World,
+) -> None:
+    world.hand_over(Paid("i"))
+    world.turn()
+    world.now, world.is_any_suspended = MINUTE, True
+    world.router.ring()
+    world.turn()
+    assert world.held == {}
+    assert world.parked_positions == [1]
+
+
+def test_more_than_may_be_held_is_skipped_and_counted(world: World) -> None:
+    world.held_before = MOST_HELD - 1
+    world.hand_over(Paid("i"), Paid("j"), Paid("k"))
+    assert world.turn() == []
+    assert list(world.held) == [1]
+    assert world.router.counts["skipped_unmatched"] == 2
 
 
 # What cannot be routed
@@ -522,8 +633,10 @@ def test_an_event_that_cannot_be_read_is_parked_at_once_though_its_type_names_a_
     assert world.parked_positions == [2]
 
 
-def test_an_event_whose_key_a_suspended_instance_may_learn_is_parked(world: World) -> None:
-    world.is_any_suspended = True
+def test_an_event_that_cannot_be_held_is_parked_if_a_suspended_instance_may_learn_its_key(
+    world: World,
+) -> None:
+    world.is_any_suspended, world.held_before = True, MOST_HELD
     world.hand_over(Paid("i"))
     assert world.turn() == []
     assert world.parked_positions == [1]

@@ -19,6 +19,8 @@ __all__ = ["Checker"]
 INJECTED = "InjectedFailure"
 ALREADY = "AlreadyStarted"
 EARLY = "EarlyEvent"
+LATE = "LateEvent"
+MINUTE = 60_000_000
 
 
 class Checker:
@@ -86,6 +88,9 @@ class Checker:
         if model is None:
             model = InstanceModel(self.made, self.managers[key[0]], key[1])
             self.instances[key] = model
+        model.skipped = {
+            one.name for one in self.disk.decided if (one.process, one.instance) == key
+        }
         event = self.by_id.get(step.cause)
         before, since = model.newest, model.at_newest
         if event is not None and not model.manager.stateless:
@@ -316,12 +321,18 @@ class Checker:
             if not one.instance:
                 # Its key names no instance, or an instance that is held up may come to know it.
                 is_late = kind == EARLY and handler.correlate == "key"
-                assert not (is_late and self._is_exact(manager)), f"{one}: {event}"
+                may_be = manager.unmatched == "park" or not self._is_exact(manager)
+                assert may_be or not is_late, f"{one}: {event}"
                 assert is_late or instances_named(handler, event.said) is None, f"{one}: {event}"
                 return
             actions = handler.actions
             if kind == ALREADY:
                 assert handler.start == "only", f"{one}: {event}"
+                return
+            if kind == LATE:
+                points = self.instances[one.process, one.instance].points
+                assert manager.late == "park", f"{one}: {event}"
+                assert any(point.is_complete for point in points), f"{one}: {event}"
                 return
             if kind == EARLY:
                 assert (manager.early, handler.start) == ("park", False), f"{one}: {event}"
@@ -368,6 +379,8 @@ class Checker:
             self._check_came_of(command)
         for manager in self.made.managers:
             self._check_all_handled(manager)
+            if manager.unmatched == "hold":
+                self._check_none_lost(manager)
         for (name, instance), model in self.instances.items():
             view = self.simulation._world.store.last_transition(name, instance)
             assert view is not None
@@ -432,6 +445,38 @@ class Checker:
                 if model is None:
                     model = InstanceModel(self.made, manager, instance)
                 self._check_handled(model, event)
+
+    def _check_none_lost(self, manager: ManagerMade) -> None:
+        """Who alone has a key, and learnt it soon enough, has had every event by that key."""
+        having: dict[str, list[InstanceModel]] = {}
+        for (name, _), model in self.instances.items():
+            if name == f"wild.{manager.name}":
+                for key in {point.key for point in model.points} - {""}:
+                    having.setdefault(key, []).append(model)
+        for event in self.disk.events:
+            handler = handler_of(self.made, manager, event)
+            models = having.get(event.said["key"], [])
+            if handler is None or handler.correlate != "key" or len(models) != 1:
+                continue
+            [model] = models
+            learnt_at = self._learnt_at(model, event.said["key"])
+            if learnt_at is None or learnt_at >= event.time + MINUTE:
+                continue
+            block, waiting = self.disk.waiting(f"wild.{manager.name}", model.instance)
+            assert (
+                event.position in model.handled
+                or event.position in waiting
+                or (block is not None and block.position == event.position)
+                or self._is_parked(model, event.position)
+            ), f"{model.who} has {event.said['key']!r}, and never had {event}"
+
+    def _learnt_at(self, model: InstanceModel, key: str) -> int | None:
+        """When an instance learnt a key that it has; None if it ever gave it up, or ended."""
+        has = [point.key == key for point in model.points]
+        first = has.index(True)
+        if not all(has[first:]) or any(point.is_complete for point in model.points[first:]):
+            return None
+        return self.disk.steps[f"wild.{model.manager.name}", model.instance][first - 1].time
 
     def _check_handled(self, model: InstanceModel, event: StoredEvent) -> None:
         if event.position in model.handled or model.rank(event.position) < model.newest:

@@ -114,6 +114,8 @@ class ManagerMade:
         events: its handlers
         timeouts: more
         refusals: more
+        unmatched: as the class keyword
+        late: as the class keyword
 
     """
 
@@ -127,6 +129,8 @@ class ManagerMade:
     events: tuple[OnEvent, ...]
     timeouts: tuple[OnTimeout, ...]
     refusals: tuple[OnRefusal, ...]
+    unmatched: Literal["skip", "hold", "park"] = "hold"
+    late: Literal["skip", "park"] = "skip"
 
     @property
     def name(self) -> str:

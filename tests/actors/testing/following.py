@@ -82,6 +82,9 @@ def skip_all(simulation: Simulation, checker: Checker) -> None:
         simulation.run(max_steps=MAX_STEPS)
         checker.check_quiet()
     memory_is_the_log(simulation)
+    for process in checker.managers:
+        held = list(simulation._world.store.scan_unmatched(process))
+        assert not held, f"{process} holds {held} for ever"
     for process, instance in checker.disk.steps:
         block, waiting = checker.disk.waiting(process, instance)
         assert block is None, f"{process} {instance} is suspended by nothing that is parked"

@@ -78,6 +78,10 @@ class InstanceModel:
     """The version that each event made, by its position."""
     newest: tuple[int, int] = (-1, 0)
     """The rank of the event handled last, in the order in which events are to be handled."""
+    taken_up: int | None = None
+    """The position of the event handled last since the key was learnt; None once it was not one."""
+    skipped: set[str] = field(default_factory=set)
+    """Timeouts that an operator skipped, of which no transition tells."""
     told: set[str] = field(default_factory=set)
     points: list[Point] = field(default_factory=lambda: [Point(False, False, "")])
     at_newest: int = 0
@@ -169,6 +173,10 @@ class InstanceModel:
         ]
         self._move_timers(step, issued, made.timers)
         key = "" if self.manager.stateless else made.state["key"]
+        if key != self.points[-1].key:
+            self.taken_up = 0
+        elif event is None:
+            self.taken_up = None
         self.points.append(Point(True, made.is_complete, key, self.run))
         if event is not None:
             self.at_newest = len(self.points) - 1
@@ -200,11 +208,23 @@ class InstanceModel:
         if self.state is None:
             self.first = event.position
         if not self.manager.stateless:
-            late = {name: due for name, due in self.timers.items() if due < event.time}
+            late = {
+                name: due
+                for name, due in self.timers.items()
+                if due < event.time and name not in self.skipped
+            }
             assert not late, f"{self.who} handled {event} before {late}, which came first"
         rank = self.rank(event.position)
-        assert rank > self.newest, f"{self.who} handled {event} out of order"
-        self.newest = rank
+        if rank > self.newest:
+            self.newest = rank
+        else:
+            # It was held, and comes when its key is learnt: in order, and before anything else.
+            is_held = handler.correlate == "key" and self.manager.unmatched == "hold"
+            is_next = self.taken_up is not None and event.position > self.taken_up
+            assert is_held, f"{self.who} handled {event} out of order"
+            assert is_next, f"{self.who} took up {event} out of order"
+        if self.taken_up is not None:
+            self.taken_up = event.position
         self.handled[event.position] = step.version
         return handler, event.said, event.time
 

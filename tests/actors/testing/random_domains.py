@@ -26,12 +26,23 @@ from tests.actors.testing.descriptions import (
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy
 
-__all__ = ["Brought", "Example", "deviations", "domains", "examples", "items_of", "programs"]
+__all__ = [
+    "Brought",
+    "Example",
+    "deviations",
+    "domains",
+    "examples",
+    "items_of",
+    "learning",
+    "programs",
+]
 
 WHOS = ("a", "a", "b")
 KEYS = ("k", "k", "l", "")
 AMOUNTS = (Decimal(0), Decimal("0.25"), Decimal("1.50"))
 EARLY: tuple[Literal["skip", "hold", "park"], ...] = ("skip", "hold", "park")
+UNMATCHED: tuple[Literal["skip", "hold", "park"], ...] = ("hold", "hold", "skip", "park")
+LATE: tuple[Literal["skip", "park"], ...] = ("skip", "skip", "park")
 STARTS: tuple[bool | Literal["only"], ...] = (True, True, False, "only")
 WAYS: tuple[Correlating, ...] = ("who", "who", "others", "odd", "ALL")
 PLAIN = ("count", "total", "tag", "tally", "time", "stage", "pair")
@@ -119,6 +130,7 @@ def _managers(
         draw(_on_event(event, place, len(handled), kinds, commands, timeouts))
         for place, event in enumerate(handled)
     ]
+    finds_by_key = any(one.correlate == "key" for one in on_events)
     # What is learnt is learnt from events: when a timeout comes is a matter of the schedule.
     others = tuple(kind for kind in kinds if kind != "learn")
     on_timeouts = tuple(
@@ -141,6 +153,8 @@ def _managers(
         tuple(on_events),
         on_timeouts,
         on_refusals,
+        draw(st.sampled_from(UNMATCHED)) if finds_by_key else "hold",
+        "skip" if stateless else draw(st.sampled_from(LATE)),
     )
 
 
@@ -291,6 +305,57 @@ def examples(draw: DrawFn, faults: tuple[str, ...] = FAULTS, *, waits: bool = Tr
     return Example(
         made,
         draw(programs(made, waits=waits)),
+        draw(deviations(faults)),
+        draw(st.sampled_from(OPTIONS)),
+    )
+
+
+def _published(number: int, who: str, key: str, event_id: str | None = None) -> Brought:
+    fields = number, who, 0, (), key, Decimal(0), "wild::outside-1"
+    return Brought("publish", *fields, event_id and f"{number} {who} {event_id}")
+
+
+@st.composite
+def learning(draw: DrawFn, faults: tuple[str, ...] = FAULTS) -> Example:
+    """One process manager that learns keys, and events by them that come before or after."""
+    fail = Action("fail", times=draw(st.sampled_from([1, 9])))
+    learn, note = Action("learn"), (Action("count"), Action("tally"))
+    teach = draw(st.sampled_from([(learn,), (learn,), (learn, fail)]))
+    use = draw(st.sampled_from([note, note, (*note, fail)]))
+    manager = ManagerMade(
+        0,
+        draw(st.sampled_from(EARLY)),
+        draw(st.booleans()),
+        draw(st.sampled_from([0, 2])),
+        False,
+        None,
+        True,
+        (
+            OnEvent(0, True, False, "who", note),
+            OnEvent(1, False, False, "who", teach),
+            OnEvent(2, False, False, "key", use),
+            OnEvent(3, False, True, "who", note),
+        ),
+        (),
+        (),
+        draw(st.sampled_from(UNMATCHED)),
+        draw(st.sampled_from(LATE)),
+    )
+    aggregate = AggregateMade(0, 0, (Decision(0, None, None, False, (0,)),))
+    whose = {"a": "k", "b": draw(st.sampled_from(["l", "l", "k"]))}
+    first = [_published(0, who, key) for who, key in whose.items()]
+    then = [
+        _published(number, who, key, draw(st.sampled_from([None, None, "twice"])))
+        for who, key in whose.items()
+        for number in (1, 2, 2, draw(st.sampled_from([0, 1, 2, 3])))
+    ]
+    rest = draw(st.permutations(then))
+    if draw(st.booleans()):
+        rest.insert(draw(st.integers(0, len(rest))), Brought("wait", minutes=1))
+    at = draw(st.integers(0, len(rest)))
+    return Example(
+        DomainMade(4, (aggregate,), (manager,)),
+        [one for one in ([*first, *rest[at:]], rest[:at]) if one],
         draw(deviations(faults)),
         draw(st.sampled_from(OPTIONS)),
     )

@@ -320,3 +320,32 @@ def _(patch: pytest.MonkeyPatch) -> None:
 @breaks("12: a timeout overtakes what was stored before it was due")
 def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Engine, "_has_routed", lambda *arguments: True)
+
+
+@breaks("5: who learns a key does not get what was held for it")
+def _(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(OpenCommit, "_meet", lambda self, step, field, value: False)
+
+
+@breaks("5: what is held is let go at once")
+def _(patch: pytest.MonkeyPatch) -> None:
+    make = Router.__init__
+
+    def broken(self: Router, *arguments: Any, **keywords: Any) -> None:
+        make(self, *arguments, **keywords)
+        self._hold_for = 0
+
+    patch.setattr(Router, "__init__", broken)
+
+
+@breaks("3: what was held comes when there is nothing else to do")
+def _(patch: pytest.MonkeyPatch) -> None:
+    settle = InstanceActor.settle
+
+    def broken(self: InstanceActor, message: Any, decision: Any, outcome: Any) -> None:
+        extras = decision.step.extras
+        if extras is not None:
+            extras.is_met = False
+        settle(self, message, decision, outcome)
+
+    patch.setattr(InstanceActor, "settle", broken)

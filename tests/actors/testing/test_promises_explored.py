@@ -46,7 +46,7 @@ from tests.actors.testing.descriptions import (
 )
 from tests.actors.testing.following import bounds_hold, follow, states
 from tests.actors.testing.on_disk import on_disk
-from tests.actors.testing.random_domains import Example, examples, items_of
+from tests.actors.testing.random_domains import Example, examples, items_of, learning
 from tests.actors.testing.sabotage import SABOTAGE
 from tests.actors.testing.stored import all_rows
 from tests.actors.testing.written import Written, written
@@ -86,6 +86,21 @@ def seeded(one: Example, code: Written, seed: int, **options: Any) -> Simulation
 @exploring
 @given(examples(), st.lists(seeds, max_size=2))
 def test_2_3_4_5_6_7_8_whatever_happens_the_disk_is_what_the_model_says(
+    one: Example, numbers: list[int]
+) -> None:
+    code = written(one.made)
+    run, items = planned(one, code)
+    with run:
+        fails = any(each.name.startswith("fails") for each in one.deviations)
+        follow(one.made, run, items, faults=fails)
+    for number in numbers:
+        with seeded(one, code, number) as run:
+            follow(one.made, run, items, faults=True)
+
+
+@exploring
+@given(learning(), st.lists(seeds, max_size=2))
+def test_3_4_5_what_is_held_until_a_key_is_learnt_is_what_the_model_says(
     one: Example, numbers: list[int]
 ) -> None:
     code = written(one.made)
@@ -420,8 +435,15 @@ def some() -> list[Example]:
         # Much of what is made up is what there was before, with another program.
         found.setdefault(one.made, one)
 
+    @settings(exploring, max_examples=60, phases=[Phase.generate], derandomize=True)
+    @given(learning())
+    def gather_learning(one: Example) -> None:
+        learners.append(one)
+
+    learners: list[Example] = []
     gather()
-    return list(found.values())
+    gather_learning()
+    return [*found.values(), *learners]
 
 
 @pytest.mark.parametrize("what", SABOTAGE)

@@ -136,6 +136,10 @@ def _manager(made: ManagerMade) -> str:
         lines = []
     else:
         keywords += ['correlate="who"', f'early="{made.early}"', f"restart={made.restart}"]
+        if made.unmatched != "hold":
+            keywords.append(f'unmatched="{made.unmatched}"')
+        if made.late != "skip":
+            keywords.append(f'late="{made.late}"')
         kind = "Indexed[str]" if made.is_indexed else "str"
         lines = [STATE + f'key: {kind} = ""']
     for one in made.handlers:
