@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ..store import CorruptRecord, LmdbStore
+from ..store import CorruptRecord, open_store
 from .fingerprint import PYTHON
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def older_in(path: str | os.PathLike[str], definition: ProcessDefinition) -> tup
 
     """
     count, first = 0, ""
-    with LmdbStore(path, read_only=True) as store:
+    with open_store(path, read_only=True) as store:
         ages = CodeAges(store, definition)
         for _, name in store.scan_started(definition.name):
             # What is damaged is told by a check of the store.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import suppress
 from itertools import chain
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..authoring.process_manager import ProcessManager
@@ -316,6 +316,10 @@ class Reader:
             return StoredEvent.unread(error, **known)
 
 
+_WHOLE = frozenset({list, tuple, set, frozenset, NoneType})
+"""Of what type a value is that is looked for as the whole of a field that holds many."""
+
+
 def failed_starts(store: Store, process: str) -> set[str]:
     """The instances that failed before their first transition, and are suspended or tried again."""
     found = set()
@@ -329,7 +333,6 @@ def failed_starts(store: Store, process: str) -> set[str]:
 
 def _is_other(definition: ProcessDefinition, state: dict[str, Any], field: str, value: Any) -> bool:
     """Whether a field has not the value that is looked for; of a key that holds many, no member."""
-    is_one = isinstance(value, str) or not isinstance(value, Iterable | None)
-    if is_one and field in definition.state.holding_many:
-        return value not in (state[field] or ())
+    if field in definition.state.holding_many and type(value) not in _WHOLE:
+        return all(differ(one, value) for one in state[field] or ())
     return differ(state[field], value)
