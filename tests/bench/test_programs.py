@@ -161,6 +161,7 @@ def test_the_bare_loop_appends_the_events_that_the_runtime_stores(tmp_path: Path
     assert all(ours[one] == size for one, size in theirs.items() if one[0] == "log")
     # The runtime also keeps a digest of what an id stands for.
     assert all(ours[one] >= size for one, size in theirs.items() if one[0] == "event_ids")
+    for table in ("log", "event_ids"):
         assert sum(one[0] == table for one in ours) == len(activities)
     # The place of an event in its stream, which the store has beside those of transitions.
     places = {
