@@ -146,9 +146,10 @@ def _take_event(
     definition = plan.definition
     handler = definition.handlers[type(event)]
     process: ProcessManager | None = None
+    begins = state.is_complete or not state.version
     if state.is_complete and not (stimulus.refreshing or (definition.restart and handler.start)):
         return _come_late(plan, decision, stimulus)
-    if state.is_complete or not state.version:
+    if begins:
         if not (handler.start or definition.stateless or stimulus.refreshing):
             return _come_early(plan, decision, stimulus)
         process = definition.begin(state.instance, event)
@@ -165,7 +166,7 @@ def _take_event(
         if not any(value in keys for value in values):
             return _skip(plan, decision, "not_for_us")
     if record.depth and not stimulus.refreshing:
-        if state.run > 1 and process is None and _is_of_ended_run(plan, state, record):
+        if state.run > 1 and not begins and _is_of_ended_run(plan, state, record):
             return _come_late(plan, decision, stimulus)
         if record.version > 1:
             # The first event of a stream is the same as none before it.

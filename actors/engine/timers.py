@@ -256,7 +256,7 @@ class TimerService(PooledActor):
                 if moment != due or name in found or not is_issued_by(name, process, instance):
                     continue
                 timer = TimerRecord(due, process, instance, name, "command")
-                if _identity(timer) in self._in_hand:
+                if self._is_taken(timer):
                     continue
                 held = self._store.timer_of(timer)
                 if held is not None:
@@ -292,12 +292,13 @@ class TimerService(PooledActor):
                     self._looked.setdefault(timer.process, (last, now))
                     continue
                 may_go[timer.process] = now
-            identity = _identity(timer)
-            if identity in self._in_hand:
-                continue
-            if identity in self._put_off.get((timer.process, timer.instance), ()):
-                continue
-            yield timer
+            if not self._is_taken(timer):
+                yield timer
+
+    def _is_taken(self, timer: TimerRecord) -> bool:
+        """Whether it is in hand, or its instance has put it off until it goes on."""
+        identity = _identity(timer)
+        return identity in self._in_hand or identity in self._put_off.get(_owner(timer), ())
 
     def _routed_since(self) -> dict[str, int]:
         """The times of looks whose positions the routers have routed since, by process manager."""

@@ -35,6 +35,7 @@ __all__ = [
     "items_of",
     "learning",
     "programs",
+    "restarting",
 ]
 
 WHOS = ("a", "a", "b")
@@ -310,8 +311,10 @@ def examples(draw: DrawFn, faults: tuple[str, ...] = FAULTS, *, waits: bool = Tr
     )
 
 
-def _published(number: int, who: str, key: str, event_id: str | None = None) -> Brought:
-    fields = number, who, 0, (), key, Decimal(0), "wild::outside-1"
+def _published(
+    number: int, who: str, key: str = "", event_id: str | None = None, n: int = 0
+) -> Brought:
+    fields = number, who, n, (), key, Decimal(0), "wild::outside-1"
     return Brought("publish", *fields, event_id and f"{number} {who} {event_id}")
 
 
@@ -356,6 +359,53 @@ def learning(draw: DrawFn, faults: tuple[str, ...] = FAULTS) -> Example:
     return Example(
         DomainMade(4, (aggregate,), (manager,)),
         [one for one in ([*first, *rest[at:]], rest[:at]) if one],
+        draw(deviations(faults)),
+        draw(st.sampled_from(OPTIONS)),
+    )
+
+
+@st.composite
+def restarting(draw: DrawFn, faults: tuple[str, ...] = FAULTS) -> Example:
+    """One process manager that ends and starts anew, with timeouts and answers of each run."""
+    note = (Action("count"), Action("tally"))
+    minutes = st.sampled_from([1, 10])
+    ask = Action("issue", 0, minutes=draw(st.sampled_from([0, 0, 5])))
+    begin = (Action("set", 0, minutes=draw(minutes)), ask, *note)
+    is_found = draw(st.booleans())
+    if is_found:
+        begin = (Action("learn"), *begin)
+    manager = ManagerMade(
+        0,
+        "skip",
+        True,
+        draw(st.sampled_from([0, 2])),
+        False,
+        None,
+        is_found,
+        (
+            OnEvent(0, True, False, "who", begin),
+            OnEvent(1, False, True, "who", note),
+            OnEvent(2, False, False, "key" if is_found else "who", note),
+            OnEvent(3, False, False, "who", (Action("set", 1, minutes=draw(minutes)), *note)),
+        ),
+        (OnTimeout(0, note), OnTimeout(1, (*note, Action("complete", times=2)))),
+        (OnRefusal(0, note),),
+        draw(st.sampled_from(UNMATCHED)) if is_found else "hold",
+        draw(st.sampled_from(LATE)),
+    )
+    limit = draw(st.sampled_from([None, None, 0, 1]))
+    aggregate = AggregateMade(0, 0, (Decision(0, limit, None, False, (2,)),))
+    wait = st.sampled_from([Brought("wait", minutes=minutes) for minutes in (1, 7, 25)])
+    brought = st.sampled_from([0, 0, 1, 1, 3]).flatmap(
+        lambda number: st.builds(
+            _published, st.just(number), st.sampled_from(WHOS), st.just("k"), n=st.just(2)
+        )
+    )
+    client = st.lists(brought | brought | wait, min_size=3, max_size=8)
+    first = [_published(0, "a", "k", n=2)]
+    return Example(
+        DomainMade(4, (aggregate,), (manager,)),
+        [first + draw(client), *draw(st.lists(client, max_size=1))],
         draw(deviations(faults)),
         draw(st.sampled_from(OPTIONS)),
     )
