@@ -149,6 +149,7 @@ class Engine:
             self.dispatcher,
             largest_commit=options.largest_commit,
             waits=parts.has_threads,
+            now=stopwatch(clock),
             wake=self.dispatcher.nudge,
             published=self._publish,
             checkpoints=self._checkpoints,

@@ -12,6 +12,7 @@ from procession import (
     Command,
     Domain,
     Event,
+    Indexed,
     ProcessManager,
     Rejected,
     Runtime,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 HOUR = timedelta(hours=1)
 
 hotel = Domain("hotel")
+inn = Domain("inn")
 
 
 class Booked(Event):
@@ -108,6 +110,37 @@ def test_an_answer_to_a_run_that_has_ended_does_not_reach_the_next(
         assert view.state["seen"] == ["cleaned for next"]
         assert runtime.stats()["skipped_complete"] == 1
         assert list(runtime.parked()) == []
+
+
+@inn.register
+class Found(ProcessManager, correlate="guest", restart=True):
+    """One that an answer finds by what it has learnt."""
+
+    guest: str = ""
+    room: Indexed[str] = ""
+    cleaned: list[str] = []
+
+    @handle(Booked, start=True)
+    def on_booked(self, event: Booked) -> None:
+        self.room = event.room
+        self.issue(Clean(event.room, event.guest), after=HOUR)
+
+    @handle(Cleaned, correlate={"room": "room"})
+    def on_cleaned(self, event: Cleaned) -> None:
+        self.cleaned.append(event.room)
+
+    @handle(Left, correlate={"room": "room"}, end=True)
+    def on_left(self, event: Left) -> None: ...
+
+
+def test_an_answer_that_finds_its_instance_by_a_learnt_key_does_not_reach_the_next_run() -> None:
+    clock = VirtualClock()
+    with Runtime.ephemeral(hotel, inn, clock=clock) as runtime:
+        happen(runtime, Booked("7", "ann"), Left("7"), Booked("7", "ann"))
+        clock.advance(HOUR)
+        view = runtime.get(Found, "ann")
+        assert view is not None
+        assert view.state["cleaned"] == ["7"]
 
 
 def test_each_run_hears_of_its_own() -> None:

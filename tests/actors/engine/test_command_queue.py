@@ -77,6 +77,7 @@ class Bench:
             dispatcher,
             largest_commit=1_000,
             waits=False,
+            now=lambda: 1,
             wake=lambda: None,
             published=lambda events: None,
             checkpoints=dict,

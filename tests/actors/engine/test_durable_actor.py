@@ -84,6 +84,7 @@ class Bench:
             self.dispatcher,
             largest_commit=1_000,
             waits=False,
+            now=lambda: 1,
             wake=lambda: None,
             published=lambda events: None,
             checkpoints=dict,

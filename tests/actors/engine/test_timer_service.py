@@ -54,6 +54,7 @@ class Bench:
             dispatcher,
             largest_commit=100,
             waits=False,
+            now=lambda: 1,
             wake=lambda: None,
             published=lambda events: None,
             checkpoints=dict,
