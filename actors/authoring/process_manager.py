@@ -118,6 +118,9 @@ class ProcessManager:
         hold_for: how long it is held; one minute when it is not given. Then it is skipped
         late: what to do with an event for an instance that has ended: ``"skip"`` or ``"park"`` it
         restart: a start event after completion begins a new run
+        begin: where it begins in a store to which it is new: at the ``"origin"`` of the log, or
+            ``"now"``, or with what was stored at or after a `datetime` with a zone. It must say
+            if the store holds events that it handles
         retry: a `Retry` for handlers that fail; without it they are parked at once
         idle_timeout: how long an instance that nothing happens to stays in memory; the runtime's
             own when it is not given
@@ -143,6 +146,7 @@ class ProcessManager:
         hold_for: timedelta | None = None,
         late: Literal["skip", "park"] | None = None,
         restart: bool | None = None,
+        begin: Literal["origin", "now"] | datetime | None = None,
         retry: Retry | None = None,
         idle_timeout: timedelta | None = None,
         stateless: bool | None = None,
@@ -157,6 +161,7 @@ class ProcessManager:
             "hold_for": hold_for,
             "late": late,
             "restart": restart,
+            "begin": begin,
             "retry": retry,
             "idle_timeout": idle_timeout,
             "stateless": stateless,

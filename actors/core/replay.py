@@ -246,7 +246,7 @@ def replay_log(
     Args:
         plan: of the process manager
         replays: of the instances, at their beginnings
-        reads: the log
+        reads: the log, from where the process manager began
         until: the last position
 
     Returns:
@@ -260,13 +260,12 @@ def replay_log(
         except Exception as error:  # noqa: BLE001 - told of that instance
             one.error = error
     course = _Course(plan, replays)
-    for record in _log(reads, until):
+    for record in _log(reads, plan.begun_at, until):
         course.go_past(record)
     return [(one, course.finished(one)) for one in replays]
 
 
-def _log(reads: Reads, until: int) -> Iterator[EventRecord]:
-    position = 0
+def _log(reads: Reads, position: int, until: int) -> Iterator[EventRecord]:
     while position < until:
         page = reads.read_log(position, min(PAGE, until - position))
         if not page:

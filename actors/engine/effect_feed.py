@@ -91,7 +91,7 @@ class EffectFeed(PooledActor):
         else:
             # It has not had effects before. They are for what is handled from now on: no
             # customer wants letters about years of old orders because a letter was added today.
-            self.done_up_to = self._store.checkpoint(plan.name)
+            self.done_up_to = max(self._store.checkpoint(plan.name), plan.begun_at)
             self._since = self.done_up_to + 1
         self._position = self._asked_for = self.done_up_to
 

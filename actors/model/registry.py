@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..authoring.process_manager import ProcessManager
     from ..store import EventRecord, NameKind
     from .aggregate_definition import AggregateDefinition
-    from .domain import Domain
+    from .registered import Registered
     from .process_definition import ProcessDefinition
     from .upcasting import Loads
 
@@ -40,7 +40,7 @@ class Registry:
 
     """
 
-    def __init__(self, domains: Iterable[Domain]) -> None:
+    def __init__(self, domains: Iterable[Registered]) -> None:
         self.domains = tuple(dict.fromkeys(domains))
         self._refuse_namesakes()
         self.processes: dict[type[ProcessManager], ProcessDefinition] = {
