@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from ..store import CommandRecord, RefusalRecord, TimerRecord
+from ..store import CommandRecord, RefusalRecord, TimerRecord, place_of_effect
 from .decide import changed_keys, decide, take
 from .decision import EMPTY, Decision
 from .ports import UNREADABLE
@@ -211,8 +211,8 @@ class Replay:
                 return None
             event = plan.subscription.load(record)
             return EventDelivered(record, event, now=time, refreshing=True)
-        if cause in self._issued:
-            command = self._issued[cause]
+        command = self._issued.get(cause) or self._issued_after(cause)
+        if command is not None:
             command.correlation_id = transition.correlation_id
             command.headers = transition.headers
             message = plan.registry.load_command(command.type, command.data)
@@ -231,6 +231,18 @@ class Replay:
                 headers=transition.headers,
             )
             return TimeoutDue(timer, now=time, refreshing=True)
+        return None
+
+
+    def _issued_after(self, command_id: str) -> CommandRecord | None:
+        """A command that an after-effect of the instance issued."""
+        effect = place_of_effect(command_id)
+        if effect is None or effect[:2] != (self._plan.name, self.instance):
+            return None
+        done = self._reads.effect_at(effect.position, effect.process, effect.instance)
+        for one, kind, data in () if done is None else done.commands:
+            if one == command_id:
+                return CommandRecord(command_id, kind, "", 0, data, "")
         return None
 
 

@@ -208,7 +208,7 @@ class Engine:
         self.router_of = {router.plan.name: router for router in self.routers}
         self.recovery = Recovery(services, reads, self.deliver, max_in_flight=most)
         self.effects = EffectExecutor(
-            services, clock, threads=options.effect_threads if parts.has_threads else 0
+            services, clock, enqueue, threads=options.effect_threads if parts.has_threads else 0
         )
         self.effect_feeds = EffectFeeds(
             plans, services, self.effects, self._gate, max_in_flight=most
