@@ -178,9 +178,9 @@ class CodeRecord(Struct, gc=False):
 class EffectRecord(Struct, gc=False):
     """The commands that an after-effect issued; there is none of an effect that issued nothing.
 
-    It ran in `instance` after the event at `position`, by the method `handler`. `version` is that of
-    the instance in the run that the event is of; 0 of one that has no transitions. `commands` are
-    as those of a transition.
+    It ran in `instance` after the event at `position`, by the method `handler`. `version` is that
+    of the instance in the run that the event is of; 0 of one that has no transitions. `commands`
+    are as those of a transition.
     """
 
     position: int

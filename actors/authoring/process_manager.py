@@ -77,7 +77,8 @@ class UnitOfWork(Struct, gc=False):
     `cause` is what is handled, and `context` is made of it when a handler asks for one. `issued`
     holds commands by id, with what `dump` says and the time they are due, 0 for at once; `timers`
     what is set, by name, with None for what is cancelled. `effect` names the after-effect that
-    runs, if one does; `cause` is the event that it acts after. `closed` says why nothing can be added, once that is so.
+    runs, if one does; `cause` is the event that it acts after. `closed` says why nothing can be
+    added, once that is so.
     """
 
     id: str

@@ -75,9 +75,7 @@ def effect_step(
     done = EffectRecord(
         record.position, plan.name, unit.id, handler.name, version, unit.now, commands
     )
-    return Step(
-        process=plan.name, instance=unit.id, enqueue=queued, extras=StepExtras(effect=done)
-    )
+    return Step(process=plan.name, instance=unit.id, enqueue=queued, extras=StepExtras(effect=done))
 
 
 def version_for(

@@ -233,7 +233,6 @@ class Replay:
             return TimeoutDue(timer, now=time, refreshing=True)
         return None
 
-
     def _issued_after(self, command_id: str) -> CommandRecord | None:
         """A command that an after-effect of the instance issued."""
         effect = place_of_effect(command_id)

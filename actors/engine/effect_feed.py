@@ -144,6 +144,7 @@ class EffectFeed(PooledActor):
     def run(self, job: EffectJob) -> bool:
         """Carry one out; False if the instance does not exist."""
         record, plan, reads = job.record, self._plan, self._reads
+        job.step = None
         handler = self._handler_of(record)
         last = self._store.last_transition(plan.name, job.instance)
         if last is None and not self.definition.stateless:

@@ -89,9 +89,7 @@ def mend_for(definition: ProcessDefinition) -> str:
     )
 
 
-def _first_begin(
-    store: Store, registry: Registry, definition: ProcessDefinition, now: int
-) -> int:
+def _first_begin(store: Store, registry: Registry, definition: ProcessDefinition, now: int) -> int:
     begin, cls = definition.begins, definition.cls.__qualname__
     if begin == "origin":
         return 0

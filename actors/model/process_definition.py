@@ -241,7 +241,7 @@ class ProcessDefinition:
         if isinstance(begin, datetime):
             if begin.utcoffset() is None:
                 raise DefinitionError(f"{where}: begin={begin!r} has no time zone; add tzinfo=UTC")
-        elif begin != "origin" and begin != "now":
+        elif not isinstance(begin, str) or begin not in {"origin", "now"}:
             raise DefinitionError(
                 f'{where}: begin={shown(begin)}; give "origin", "now" or a datetime with a zone'
             )

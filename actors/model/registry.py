@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from ..authoring.process_manager import ProcessManager
     from ..store import EventRecord, NameKind
     from .aggregate_definition import AggregateDefinition
-    from .registered import Registered
     from .process_definition import ProcessDefinition
+    from .registered import Registered
     from .upcasting import Loads
 
 __all__ = ["Registry"]
