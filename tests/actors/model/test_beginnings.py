@@ -10,6 +10,7 @@ from procession import (
     BeginUndecided,
     Command,
     DefinitionError,
+    DesignFinding,
     Domain,
     Event,
     ProcessionError,
@@ -77,7 +78,9 @@ def with_letters(**options: Any) -> tuple[Domain, type[ProcessManager]]:
     return made, Letters
 
 
-def opened(path: Path, domain: Domain, clock: VirtualClock | None = None, **options: Any) -> Runtime:
+def opened(
+    path: Path, domain: Domain, clock: VirtualClock | None = None, **options: Any
+) -> Runtime:
     clock = clock or VirtualClock(START)
     return Runtime(path, domain, durability="none", clock=clock, **options)
 
@@ -354,15 +357,18 @@ def test_whatever_crashes_a_class_that_does_not_say_where_it_begins_goes_on() ->
 def test_check_tells_of_a_class_that_does_not_say_where_it_begins(tmp_path: Path) -> None:
     ship(tmp_path, "old", "older")
     domain, _ = with_letters()
-    (found,) = domain.check(tmp_path)
-    assert found.code == "begin-undecided"
+
+    def undecided(domain: Domain) -> list[DesignFinding]:
+        return [one for one in domain.check(tmp_path) if one.code == "begin-undecided"]
+
+    (found,) = undecided(domain)
     assert found.place.endswith("Letters")
     assert "holds 2 events that it handles" in found.message
     assert 'begin="now"' in found.mend
-    assert with_letters(begin="now")[0].check(tmp_path) == []
+    assert undecided(with_letters(begin="now")[0]) == []
     with opened(tmp_path, with_letters(begin="now")[0]):
         pass
-    assert domain.check(tmp_path) == []
+    assert undecided(domain) == []
 
 
 def test_check_says_when_it_needs_the_other_domains_to_count(tmp_path: Path) -> None:
