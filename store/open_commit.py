@@ -802,6 +802,9 @@ class OpenCommit(Reads):
             key = effect_key(effect.position, effect.process, effect.instance)
             self._set("effects", key, effect_to_row(effect))
             self._names.add_process(effect.process)
+            for command in effect.commands:
+                if command[1] not in self._known_commands:
+                    self._names.add("command", command[1])
         for timer in extras.cancel:
             self._delete("timers", timer_key(timer))
         for timer in extras.timers:

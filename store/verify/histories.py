@@ -208,7 +208,7 @@ def _of_next(inspection: Inspection, history: _History, row: TransitionRow) -> I
     ):
         yield f"was caused by {cause}, which is no event, timeout or command of the instance"
     elif not inspection.is_issued(cause):
-        yield f"was caused by the refusal of {cause}, which the instance did not issue"
+        yield f"was caused by the refusal of {cause}, which no transition issued"
 
 
 def _of_state(history: _History, row: TransitionRow) -> Iterator[str]:

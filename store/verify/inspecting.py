@@ -315,7 +315,7 @@ class Inspection:
         issuer = effect and (effect.process, effect.instance, effect.version)
         issuer = issuer or (issue and issue[:3])
         if not self.is_issued(command.command_id):
-            yield f"no transition and no after-effect issued command {command.command_id}"
+            yield f"no transition issued command {command.command_id}"
         elif issuer != (command.process, command.instance, command.version):
             yield f"says that another transition issued command {command.command_id}"
 
