@@ -143,9 +143,7 @@ def state(runtime: Any, cls: type[ProcessManager], order: str) -> dict[str, Any]
 # Part of the chain
 
 
-def test_a_command_of_an_effect_has_the_correlation_the_cause_and_the_headers_of_its_event() -> (
-    None
-):
+def test_a_command_of_an_effect_has_correlation_cause_and_headers_of_its_event() -> None:
     shop, shipping = designed()
     with Runtime.ephemeral(shop) as runtime:
         runtime.ask(Place("a"), headers={"actor": "ada"})
