@@ -17,7 +17,7 @@ from zlib import crc32
 from msgspec import Struct
 
 from .errors import CorruptRecord, DamagedStore, StoreError
-from .identifiers import EVADES, category_of, event_id_at, place_of_event
+from .identifiers import EVADES, event_id_at, place_of_event
 from .layout.frames import corrupt, frame, no_number, number, pack, pack_checksum, unframe
 from .layout.keys import LAST, digest, numbered
 from .layout.schema import (
@@ -160,7 +160,7 @@ class OpenCommit(Reads):
         # Commands from outside that were accepted in this commit and not carried out yet, by id.
         self._accepted: dict[str, CommandRecord] = {}
         # How many events the commit adds, by category and type.
-        self._added: dict[tuple[str, str], int] = {}
+        self._added: dict[str, dict[str, int]] = {}
         self._log = self._changes["log"]
         self._transitions = self._changes["transitions"]
         self._ids = self._changes["ids"]
@@ -249,7 +249,12 @@ class OpenCommit(Reads):
 
     def _count_events(self) -> None:
         """Add what is new to how many events there are of each category and type."""
-        totals, added = self._totals, self._added
+        totals = self._totals
+        added = {
+            (category, kind): more
+            for category, kinds in self._added.items()
+            for kind, more in kinds.items()
+        }
         unknown = {one: count_key(*one) for one in added if one not in totals}
         if unknown:
             found = self._engine.get_many([("counts", key) for key in unknown.values()])
@@ -709,7 +714,12 @@ class OpenCommit(Reads):
         version = append.expected
         if version is None:
             version = self._last("ids", prefix)
-        counters, category, added = self.counters, category_of(stream), self._added
+        counters = self.counters
+        # As `category_of` does, with a call less.
+        category = stream.partition("-")[0]
+        added = self._added.get(category)
+        if added is None:
+            added = self._added[category] = {}
         position = counters.position
         for event in append.events:
             version += 1
@@ -725,10 +735,10 @@ class OpenCommit(Reads):
             self._log[key] = raw = pack_checksum(crc32(packed, crc32(key))) + packed
             self._ids[prefix + number(version)] = key
             self.size += len(raw) + INDEXED
-            counted = (category, event.type)
-            added[counted] = added.get(counted, 0) + 1
-            if event.type not in self._known_events:
-                self._names.add("event", event.type)
+            kind = event.type
+            added[kind] = added.get(kind, 0) + 1
+            if kind not in self._known_events:
+                self._names.add("event", kind)
             if append.unique:
                 self._remember_id(event, named)
         counters.position = position
