@@ -19,6 +19,7 @@ from .clock import Alarm, Clock, SystemClock
 from .engine.rebuilding import RebuildProgress
 from .errors import (
     AlreadyStarted,
+    BeginUndecided,
     DefinitionError,
     EarlyEvent,
     IdReused,
@@ -63,6 +64,7 @@ __all__ = [
     "AggregateView",
     "Alarm",
     "AlreadyStarted",
+    "BeginUndecided",
     "Clock",
     "ClosedError",
     "Command",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlreadyStarted",
+    "BeginUndecided",
     "DefinitionError",
     "EarlyEvent",
     "IdReused",
@@ -65,6 +66,21 @@ class Rejected(ProcessionError):
 
 class DefinitionError(ProcessionError, TypeError):
     """A class cannot work as it is written: which one, where in it, and the mend."""
+
+
+class BeginUndecided(DefinitionError):
+    """A process manager is new to a store with history, and it is not clear where it begins.
+
+    Nothing was opened.
+
+    Attributes:
+        counts: how many events the store holds that it handles, by the process manager's name
+
+    """
+
+    def __init__(self, message: str, counts: Mapping[str, int]) -> None:
+        super().__init__(message)
+        self.counts = counts
 
 
 class InvalidMessage(ProcessionError, ValueError):

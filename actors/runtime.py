@@ -101,6 +101,8 @@ class Runtime:
     Raises:
         DefinitionError: the domains do not fit together, or a name that the store has seen has lost
             its class
+        BeginUndecided: a process manager is new to the store, which holds events that it handles,
+            and does not say where it begins
         LockedStore: the store is open for writing elsewhere
         UnknownFormat: another version wrote the store
         DamagedStore: the store is truncated, or no store

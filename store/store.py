@@ -236,6 +236,51 @@ class Store(Reads):
         self._engine.check_usable()
         return self._newest("log") if self._engine.read_only else self._counters.position
 
+    def scan_counts(self) -> Iterator[tuple[str, str, int]]:
+        """How many events of each type the streams of each category have: category, type, count.
+
+        Raises:
+            CorruptRecord: a count is damaged
+
+        """
+        for key, raw in self._scan_rows("counts", b"", LAST * 3):
+            category, kind, count = unframe(raw, "counts", key)
+            yield category, kind, count
+
+    def position_before(self, moment: int) -> int:
+        """The position behind which the log has what was stored at or after a moment.
+
+        It is found by halving, so it costs as much in a long log as in a short one. Where the clock
+        was put back across the moment, the log comes to it several times, and this is one of them:
+        an event before the moment, or the beginning, with one at or after it, or the end, behind.
+
+        Args:
+            moment: in microseconds
+
+        """
+        low, high = 0, self.last_position()
+        while low < high:
+            middle = (low + high + 1) // 2
+            place, time = self._time_at(middle, low)
+            if time < moment:
+                low = middle
+            else:
+                high = place - 1
+        return low
+
+    def _time_at(self, position: int, after: int) -> tuple[int, int]:
+        """The newest event up to a position that can be read, and its time; `after` is exclusive.
+
+        If there is none, it counts as before all.
+        """
+        for place in range(position, after, -1):
+            # What is damaged was stored when its neighbours were.
+            with suppress(CorruptRecord):
+                event = self.event_at(place)
+                if event is not None:
+                    return place, event.time
+        return after, -1
+
     def last_sequences(self) -> tuple[int, int]:
         self._engine.check_usable()
         return self._counters.sequence, self._counters.sequence_from_outside

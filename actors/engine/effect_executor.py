@@ -9,6 +9,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Protocol
 
 from ..clock import from_micros
+from ..errors import InfiniteLoopError
 from ..store import Committed, Step, StepExtras
 from .journal import PendingWrite
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..clock import Alarm, Clock
     from ..model.process_definition import ProcessDefinition
-    from ..store import EventRecord, Outcome, ParkedRecord
+    from ..store import CommandRecord, EventRecord, Outcome, ParkedRecord
     from .services import Services
 
     Verdict: TypeAlias = tuple[str, int, str | None]
@@ -37,7 +38,11 @@ class EffectSource(Protocol):
         ...
 
     def run(self, job: EffectJob) -> bool:
-        """Carry one out; false if the instance does not exist."""
+        """Carry one out, and note in it what it issued; false if the instance does not exist."""
+        ...
+
+    def undone(self, event: EventRecord, instances: list[str]) -> list[str]:
+        """Those instances whose effect after an event has sent no commands on their way."""
         ...
 
     def finish(self, job: EffectJob) -> None:
@@ -65,9 +70,9 @@ class Rerun:
 
 
 class EffectJob:
-    """One effect of one event in one instance."""
+    """One effect of one event in one instance; `step` is what its last attempt came to, if any."""
 
-    __slots__ = ("attempt", "instance", "record", "rerun", "source")
+    __slots__ = ("attempt", "instance", "record", "rerun", "source", "step")
 
     def __init__(
         self,
@@ -82,11 +87,24 @@ class EffectJob:
         self.instance = instance
         self.attempt = attempt
         self.rerun = rerun
+        self.step: Step | None = None
 
     @property
     def line(self) -> tuple[str, str]:
         """Those with the same line run one after the other."""
         return self.source.definition.name, self.instance
+
+
+class _LastWord(PendingWrite, gc=False):
+    """A step of an effect; its commands go on their way when it is handed over."""
+
+    enqueue: Callable[[list[CommandRecord]], None] | None = None
+
+    def handed_over(self, outcome: Outcome) -> None:
+        super().handed_over(outcome)
+        if self.step.enqueue and isinstance(outcome, Committed):
+            assert self.enqueue is not None
+            self.enqueue(self.step.enqueue)
 
 
 class EffectExecutor:
@@ -95,12 +113,21 @@ class EffectExecutor:
     Args:
         services: of the engine
         clock: tells when to try again
+        enqueue: takes commands that were just handed over
         threads: most effects that run at once; with 0 they run when `run_next` is called
 
     """
 
-    def __init__(self, services: Services, clock: Clock, *, threads: int) -> None:
+    def __init__(
+        self,
+        services: Services,
+        clock: Clock,
+        enqueue: Callable[[list[CommandRecord]], None],
+        *,
+        threads: int,
+    ) -> None:
         self._services = services
+        self._enqueue = enqueue
         # All keys from the start, since others look at it from their threads.
         self.counts: Counter[str] = Counter(effects=0, effects_retried=0, effects_parked=0)
         self._clock = clock
@@ -160,6 +187,8 @@ class EffectExecutor:
                 parked. Without it, the record must have been taken away already
 
         """
+        # What is on its way already must not be in the way of the decision.
+        instances = source.undone(event, instances)
         with self._condition:
             if record.number in self._rerunning or self.is_closed:
                 return
@@ -289,7 +318,8 @@ class EffectExecutor:
                 # It may have failed because of that; the next run tries it anew.
                 return
             retry = job.source.definition.retry
-            if retry is not None and isinstance(error, Exception):
+            is_final = not isinstance(error, Exception) or isinstance(error, InfiniteLoopError)
+            if retry is not None and not is_final:
                 wait = retry.wait(job.attempt)
                 if wait is not None:
                     self.counts["effects_retried"] += 1
@@ -308,7 +338,7 @@ class EffectExecutor:
 
     def _end(self, job: EffectJob, error: BaseException | None) -> None:
         """There are no more attempts; called with the lock held."""
-        step: Step | None = None
+        step = job.step
         if error is not None:
             step = Step(park=job.source.parked(job, error))
         rerun = job.rerun
@@ -318,14 +348,15 @@ class EffectExecutor:
                 self._rerunning.discard(rerun.number)
                 if rerun.decision is not None:
                     step = step or Step()
-                    step.extras = StepExtras(unpark=rerun.number, decision=rerun.decision)
+                    step.extras = step.extras or StepExtras()
+                    step.extras.unpark, step.extras.decision = rerun.number, rerun.decision
         if step is not None:
             self.write(job, step)
         elif rerun is None:
             job.source.finish(job)
 
     def write(self, job: EffectJob, step: Step) -> None:
-        """Write the last word about an effect that was parked, or that is run again."""
+        """Write the last word about an effect that issued commands, was parked, or is run again."""
 
         def note(outcome: Outcome) -> None:
             # Otherwise a run before this one parked it, and crashed before it wrote how far it
@@ -335,7 +366,7 @@ class EffectExecutor:
             if job.rerun is None:
                 job.source.finish(job)
 
-        self._services.journal.add(PendingWrite(step, note))
+        self._services.journal.add(_LastWord(step, note, enqueue=self._enqueue))
 
     def _try_later(self, job: EffectJob, wait: int) -> None:
         job.attempt += 1

@@ -10,12 +10,15 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ..authoring.cause import Cause
 from ..authoring.context import Context
-from ..authoring.process_manager import seal
+from ..authoring.process_manager import EFFECT_IS_OVER, seal
+from ..core.effects import effect_step, version_for
 from ..core.failures import parked_effect
 from ..core.ports import UNREADABLE
 from ..errors import UnknownMessage
 from ..store import Step
+from .ahead_reads import AheadReads
 from .effect_executor import EffectExecutor, EffectJob
 from .pooled_actor import PooledActor
 
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from ..authoring.decorators import Handler
     from ..authoring.process_manager import ProcessManager
     from ..model.plans import ProcessPlan
-    from ..store import EventRecord, ParkedRecord, Store
+    from ..store import EventRecord, ParkedRecord, Store, TransitionRecord
     from .services import Services
 
     Verdict: TypeAlias = tuple[str, int, str | None]
@@ -72,6 +75,8 @@ class EffectFeed(PooledActor):
     ) -> None:
         super().__init__(services.dispatcher)
         self.definition = plan.definition
+        self._plan = plan
+        self._reads = AheadReads(services.store, services.journal)
         self._subscription = plan.after_effects
         self._services = services
         self._store = services.store
@@ -91,7 +96,7 @@ class EffectFeed(PooledActor):
         else:
             # It has not had effects before. They are for what is handled from now on: no
             # customer wants letters about years of old orders because a letter was added today.
-            self.done_up_to = self._store.checkpoint(plan.name)
+            self.done_up_to = max(self._store.checkpoint(plan.name), plan.begun_at)
             self._since = self.done_up_to + 1
         self._position = self._asked_for = self.done_up_to
 
@@ -138,30 +143,40 @@ class EffectFeed(PooledActor):
 
     def run(self, job: EffectJob) -> bool:
         """Carry one out; False if the instance does not exist."""
-        handler = self._handler_of(job.record)
-        process = self._restored(job.instance)
-        if process is None:
+        record, plan, reads = job.record, self._plan, self._reads
+        job.step = None
+        handler = self._handler_of(record)
+        last = self._store.last_transition(plan.name, job.instance)
+        if last is None and not self.definition.stateless:
             return False
+        version = 0 if last is None else version_for(plan, job.instance, record, last, reads)
+        process = self._restored(job.instance, last)
         unit = process._unit  # noqa: SLF001 - a friend: it gives the object its event
-        unit.effect = handler.name
+        unit.effect, unit.cause = handler.name, Cause.of_event(record)
         unit.now = now = self._services.now()
-        context = Context.of(job.record, now, job.attempt)
+        context = Context.of(record, now, job.attempt)
         # The same at each attempt, so that what is outside can tell that it is one.
-        unit.context = context.at(unit.name, job.instance, handler.name, job.record.position)
+        unit.context = context.at(unit.name, job.instance, handler.name, record.position)
         seal(process)
-        handler.function(process, self._subscription.load(job.record))
+        try:
+            handler.function(process, self._subscription.load(record))
+        finally:
+            seal(process, EFFECT_IS_OVER)
+        job.step = effect_step(plan, process, handler, record, version, reads)
         return True
 
-    def _restored(self, instance: str) -> ProcessManager | None:
+    def _restored(self, instance: str, last: TransitionRecord | None) -> ProcessManager:
         definition = self.definition
-        if definition.stateless:
+        if definition.stateless or last is None:
             made: ProcessManager = definition.cls(instance)
             made._unit.name = definition.name  # noqa: SLF001 - a friend
             return made
-        last = self._store.last_transition(definition.name, instance)
-        if last is None:
-            return None
         return definition.restore(instance, last.version, last.state, last.state_version)
+
+    def undone(self, event: EventRecord, instances: list[str]) -> list[str]:
+        """Those instances whose effect after an event has sent no commands on their way."""
+        name, store = self._plan.name, self._store
+        return [one for one in instances if store.effect_at(event.position, name, one) is None]
 
     def finish(self, job: EffectJob) -> None:
         """One is done, or durably parked; any thread may call this."""
@@ -220,7 +235,9 @@ class EffectFeed(PooledActor):
 
     def _jobs_of(self, record: EventRecord) -> list[EffectJob]:
         try:
-            jobs = [EffectJob(self, record, instance) for instance in self._instances_of(record)]
+            # A run before this one may have been cut off before it wrote how far it got.
+            instances = self.undone(record, self._instances_of(record))
+            jobs = [EffectJob(self, record, instance) for instance in instances]
         except BaseException as error:
             job = EffectJob(self, record, "")
             logger.warning("%s was parked", self.describe(job), exc_info=error)

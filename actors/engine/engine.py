@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ..clock import stopwatch
+from ..model.beginnings import BEGIN, beginnings
 from ..model.code_ages import number_of_code
 from ..model.plans import ProcessPlan
 from ..store import ClosedError, StoreError
@@ -122,6 +123,9 @@ class Engine:
         options: how much it may use
         parts: what a simulation puts in the place of the engine's own
 
+    Raises:
+        BeginUndecided: a process manager is new to the store, and does not say where it begins
+
     """
 
     def __init__(
@@ -133,6 +137,10 @@ class Engine:
         parts: Parts | None = None,
     ) -> None:
         parts = parts or Parts()
+        now = stopwatch(clock)
+        # First, since there is nothing to close when it is refused.
+        begun = beginnings(store, registry, now())
+        self._begun = {f"{BEGIN}{name}": position for name, position in begun.items()}
         self._clock = clock
         self._is_attached = False
         self._passivating: list[tuple[str, str, Reply[bool]]] = []
@@ -169,7 +177,7 @@ class Engine:
             self.residency,
             EventBuffer(reads, max(most, options.largest_commit), store.last_position()),
             PendingReplies(),
-            stopwatch(clock),
+            now,
         )
         self.command_queue = CommandQueue(
             services, reads, self.deliver, parts.aggregate_actor, max_in_flight=most
@@ -184,6 +192,7 @@ class Engine:
         ]
         for plan in plans:
             plan.code = number_of_code(store, plan.definition)
+            plan.begun_at = begun[plan.name]
         self.routers = [
             Router(
                 plan,
@@ -200,7 +209,7 @@ class Engine:
         self.router_of = {router.plan.name: router for router in self.routers}
         self.recovery = Recovery(services, reads, self.deliver, max_in_flight=most)
         self.effects = EffectExecutor(
-            services, clock, threads=options.effect_threads if parts.has_threads else 0
+            services, clock, enqueue, threads=options.effect_threads if parts.has_threads else 0
         )
         self.effect_feeds = EffectFeeds(
             plans, services, self.effects, self._gate, max_in_flight=most
@@ -465,6 +474,9 @@ class Engine:
     def _checkpoints(self) -> dict[str, int]:
         found = {router.plan.name: router.done_up_to for router in self.routers}
         found |= self.effect_feeds.checkpoints()
+        # They stay as they are, and are written with the first commit: nothing that comes later is
+        # history then.
+        found |= self._begun
         return found
 
     def _report(self, actor: PooledActor, error: BaseException) -> None:

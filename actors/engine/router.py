@@ -105,7 +105,7 @@ class Router(PooledActor):
         self._hold_for = definition.hold_for // timedelta(microseconds=1)
         self._alarm = clock.alarm(_Bell(self))
         self.is_closed = False
-        self.start_over(services.store.checkpoint(plan.name))
+        self.start_over(max(services.store.checkpoint(plan.name), plan.begun_at))
 
     def start_over(self, position: int) -> None:
         """Forget what is under way, and go on behind a position.

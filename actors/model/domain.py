@@ -10,16 +10,19 @@ from ..authoring.decorators import Handler, upcasters_of
 from ..authoring.process_manager import ProcessManager
 from ..errors import DefinitionError
 from ..messages.types import WIRE_NAME, Command, Event, Message
+from ..store import open_store
 from .aggregate_definition import AggregateDefinition
+from .beginnings import begun_at, handled_in, mend_for
 from .code_ages import older_in
 from .design_rules import DesignFinding, findings_in
 from .diagram import mermaid_of
 from .process_definition import ProcessDefinition
+from .registry import Registry
 from .upcasting import check_upcaster
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["Domain"]
 
@@ -135,14 +138,18 @@ class Domain:
                 )
         self.externals[cls] = name
 
-    def check(self, store: str | os.PathLike[str] | None = None) -> list[DesignFinding]:
+    def check(
+        self, store: str | os.PathLike[str] | None = None, *, beside: Iterable[Domain] = ()
+    ) -> list[DesignFinding]:
         """Look for what is wrong or doubtful in the design, though it can be registered.
 
         Call it once everything is registered, as a test does: ``assert shop.check() == []``.
 
         Args:
             store: the folder of a store, beside its writer or without one: then it is also found
-                which process managers have instances there that an older code decided
+                which process managers have instances there that an older code decided, and which
+                are new to it and do not say where they begin
+            beside: the other domains of the runtime, where this one needs their classes
 
         Returns:
             the findings, by place; each says where it is, what is there and what to do
@@ -157,6 +164,7 @@ class Domain:
         )
         if store is not None:
             findings += self._decided_by_older_code(store)
+            findings += self._without_begin(store, beside)
             findings.sort(key=lambda one: (one.place, one.code, one.message))
         return findings
 
@@ -171,6 +179,41 @@ class Domain:
                     f"{count} instances were decided by older code, such as {first!r}",
                     f"if today's code would decide otherwise, call runtime.rebuild({name})",
                 )
+
+    def _without_begin(
+        self, path: str | os.PathLike[str], beside: Iterable[Domain]
+    ) -> Iterator[DesignFinding]:
+        with open_store(path, read_only=True) as store:
+            new = [
+                definition
+                for definition in self.processes.values()
+                if definition.begins is None and begun_at(store, definition.name) is None
+            ]
+            if not (new and store.last_position()):
+                return
+            try:
+                registry = Registry((self, *beside))
+            except DefinitionError as error:
+                for definition in new:
+                    yield DesignFinding(
+                        "begin-undecided",
+                        definition.cls.__qualname__,
+                        f"is new to the store, and this domain alone does not tell how many events "
+                        f"the store holds that it handles: {error}",
+                        f"call check(store, beside=[...]) with the other domains of the runtime; "
+                        f"or {mend_for(definition)}",
+                    )
+                return
+            for definition in new:
+                count = handled_in(store, registry, definition)
+                if count:
+                    yield DesignFinding(
+                        "begin-undecided",
+                        definition.cls.__qualname__,
+                        f"is new to the store, which holds {count:,} events that it handles, and "
+                        f"does not say where it begins, so the store would not be opened",
+                        mend_for(definition),
+                    )
 
     def graph(self) -> str:
         """Draw who listens to what and issues what.

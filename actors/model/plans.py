@@ -33,6 +33,8 @@ class ProcessPlan:
         self.max_chain = max_chain
         self.code = 0
         """The number of its code, which is looked up when a store is opened."""
+        self.begun_at = 0
+        """The position behind which it began in the store; as above."""
         self.subscription = Subscription(definition, registry, definition.handlers)
         self.after_effects = Subscription(definition, registry, definition.effects)
         """The same for what acts after an event was handled."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..authoring.aggregate import Aggregate
 from ..authoring.decorators import Handler, check_method, handlers_of, methods_of
@@ -59,6 +59,7 @@ class ProcessDefinition:
         self.hold_for: timedelta = options.get("hold_for", HOLD_FOR)
         self.late: str = options.get("late", "skip")
         self.restart: bool = options.get("restart", False)
+        self.begins: Literal["origin", "now"] | datetime | None = options.get("begin")
         self.stateless: bool = options.get("stateless", False)
         self.retry: Retry | None = options.get("retry")
         self.streams: list[str | type[Aggregate]] = list(options.get("streams", ()))
@@ -236,6 +237,14 @@ class ProcessDefinition:
 
     def _check_options(self, options: dict[str, Any]) -> None:
         where = self.cls.__qualname__
+        begin = options.get("begin", "now")
+        if isinstance(begin, datetime):
+            if begin.utcoffset() is None:
+                raise DefinitionError(f"{where}: begin={begin!r} has no time zone; add tzinfo=UTC")
+        elif not isinstance(begin, str) or begin not in {"origin", "now"}:
+            raise DefinitionError(
+                f'{where}: begin={shown(begin)}; give "origin", "now" or a datetime with a zone'
+            )
         if self.early not in {"skip", "hold", "park"}:
             raise DefinitionError(f'{where}: early={self.early!r}; give "skip", "hold" or "park"')
         if self.unmatched not in {"skip", "hold", "park"}:

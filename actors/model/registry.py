@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from ..authoring.process_manager import ProcessManager
     from ..store import EventRecord, NameKind
     from .aggregate_definition import AggregateDefinition
-    from .domain import Domain
     from .process_definition import ProcessDefinition
+    from .registered import Registered
     from .upcasting import Loads
 
 __all__ = ["Registry"]
@@ -40,7 +40,7 @@ class Registry:
 
     """
 
-    def __init__(self, domains: Iterable[Domain]) -> None:
+    def __init__(self, domains: Iterable[Registered]) -> None:
         self.domains = tuple(dict.fromkeys(domains))
         self._refuse_namesakes()
         self.processes: dict[type[ProcessManager], ProcessDefinition] = {

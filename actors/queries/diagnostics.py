@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..clock import from_micros
 from ..errors import InvalidMessage, UnknownMessage, UnreadableRecord
+from ..model.beginnings import begun_at
 from ..model.code_ages import CodeAge, CodeAges
 from ..model.subscriptions import Subscriptions
 from ..store import CorruptRecord
@@ -225,6 +226,10 @@ class Explainer:
         self, subscription: Subscription, record: EventRecord, parked: _Parked
     ) -> Iterator[Explanation]:
         name, how = subscription.definition.name, subscription.describe(record)
+        begun = begun_at(self._store, name)
+        if begun is not None and record.position <= begun:
+            yield Explanation(name, None, how, "not for us", f"it began behind position {begun}")
+            return
         # Read first: what is done later is not taken for missing.
         is_done = self._done(name) >= record.position
         held = self._held(name, record)

@@ -414,9 +414,10 @@ def test_a_damaged_row_that_a_step_must_read_is_found_before_any_of_it_is_handed
 
 
 class Deaf(Watched):
-    """Loses the answer to a commit, and answers nothing for a while if that is said."""
+    """Loses the answer to a commit, and answers nothing from then on if that is said."""
 
     is_kept = True
+    goes_deaf = False
     is_deaf = False
 
     def commit(
@@ -426,6 +427,7 @@ class Deaf(Watched):
     ) -> Ticket:
         if self.is_kept:
             super().commit(puts, deletes)
+        self.is_deaf = self.goes_deaf
         return Ticket("unknown", StoreError("the line is dead"))
 
     def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
@@ -456,10 +458,10 @@ def test_nothing_is_written_after_a_commit_of_which_nothing_is_known(*, is_kept:
     engine.is_kept = is_kept
     store = Store(engine)
     store.hand_over(append())
-    engine.is_deaf = True
+    engine.goes_deaf = True
     with pytest.raises(StoreError, match="no answer at all"):
         store.close_commit()
-    engine.is_deaf = False
+    engine.goes_deaf = engine.is_deaf = False
     store.hand_over(append("t"))
     with pytest.raises(StoreError, match="not known whether the last commit is there"):
         store.close_commit()

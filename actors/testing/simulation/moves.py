@@ -78,7 +78,8 @@ class Moves:
             moves.insert(0 if scheduler.is_commit_due else len(moves), _Move(self._commit))
         if engine.effects.is_ready:
             moves.append(_Move(self._run_effect))
-        if not moves and self._accidents.have_parked():
+        # What is held back may be what was tried again already.
+        if not moves and not scheduler.held and self._accidents.have_parked():
             moves.append(_Move(self._accidents.retry))
         if brings:
             moves += [

@@ -890,7 +890,6 @@ def test_an_effect_is_parked_even_if_the_disk_refuses_at_first(
 @pytest.mark.parametrize(
     ("call", "use"),
     [
-        ("issue", lambda process: process.issue(Note("a"))),
         ("set_timeout", lambda process: process.set_timeout("late", timedelta(1))),
         ("cancel_timeout", lambda process: process.cancel_timeout("late")),
         ("cancel", lambda process: process.cancel("c1")),
