@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from types import NoneType
@@ -12,6 +13,7 @@ from uuid import UUID
 
 from ..authoring.aggregate import Aggregate, Own, state_type_of
 from ..authoring.decorators import Handler, check_method, handlers_of, methods_of
+from ..authoring.marks import called, refuse_overridden
 from ..errors import DefinitionError, InvalidMessage, UnknownMessage, shown
 from ..messages.codec import codecs
 from ..messages.identifiers import SURELY_SHORT, id_of
@@ -51,6 +53,7 @@ class AggregateDefinition:
                 f"{cls.__qualname__}: category {self.category!r} has a dash, which is where the "
                 f"id begins in a stream's name; write it with _ instead"
             )
+        refuse_overridden(cls, Aggregate)
         self.state = state_type_of(cls)
         self.handlers: dict[type, Handler] = dict(handlers_of(cls, Aggregate, "handle"))
         self.appliers: dict[type, Callable[[Any, Any], None]] = {
@@ -66,7 +69,7 @@ class AggregateDefinition:
         self.makes = frozenset((*self.events, *self.appliers))
         """Those, and the events that it applies, which its code may find in other ways."""
         self._check_appliers()
-        self._refuse_upcasters()
+        self._refuse_others_marks()
         self.snapshots = Snapshots(
             cls, self.state, self.appliers, options.get("snapshot_every", EVERY)
         )
@@ -166,7 +169,13 @@ class AggregateDefinition:
             own.version = own.snapshot = version
             own.snapshot_size = len(packed)
 
-    def _refuse_upcasters(self) -> None:
+    def _refuse_others_marks(self) -> None:
+        for role in ("timeout", "rejected", "after"):
+            for handler in handlers_of(self.cls, Aggregate, role).values():
+                raise DefinitionError(
+                    f"{self.cls.__qualname__}.{handler.name}: {called(handler)} belongs to process "
+                    f"managers, and would never be called in an aggregate; move it to one"
+                )
         for upcaster in handlers_of(self.cls, Aggregate, "upcast").values():
             raise DefinitionError(
                 f"{self.cls.__qualname__}.{upcaster.name}: an aggregate's state comes from its "
@@ -204,6 +213,11 @@ class AggregateDefinition:
     def _check_appliers(self) -> None:
         for applier in handlers_of(self.cls, Aggregate, "apply").values():
             check_method(self.cls, applier, "event")
+            if inspect.isgeneratorfunction(inspect.unwrap(applier.function)):
+                raise DefinitionError(
+                    f"{self.cls.__qualname__}.{applier.name} has a `yield`, so calling it would do "
+                    f"nothing; assign the fields, and make events in the command's handler"
+                )
 
 
 def _events(answer: object, aggregate: Aggregate) -> Iterator[Event]:
@@ -211,10 +225,21 @@ def _events(answer: object, aggregate: Aggregate) -> Iterator[Event]:
         return
     if not isinstance(answer, Iterable):
         raise InvalidMessage(_no_event(answer, aggregate))
-    for event in answer:
+    for event in _with_returned(answer, aggregate) if isinstance(answer, Generator) else answer:
         if not isinstance(event, Event):
             raise InvalidMessage(_no_event(event, aggregate))
         yield event
+
+
+def _with_returned(
+    answer: Generator[object, None, object], aggregate: Aggregate
+) -> Iterator[object]:
+    """What a handler yields, and then what it returns, which is an event or several as well."""
+    returned = yield from answer
+    if isinstance(returned, Event):
+        yield returned
+    else:
+        yield from _events(returned, aggregate)
 
 
 def _no_event(value: object, aggregate: Aggregate) -> str:

@@ -8,7 +8,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..authoring.aggregate import Aggregate
-from ..authoring.decorators import Handler, check_method, handlers_of, methods_of
+from ..authoring.decorators import (
+    Handler,
+    check_method,
+    handlers_of,
+    methods_of,
+    refuse_async,
+)
+from ..authoring.marks import refuse_overridden
 from ..authoring.process_manager import LONGEST_NAME, ProcessManager, UnitOfWork, state_type_of
 from ..authoring.retry import Retry
 from ..errors import DefinitionError, InvalidMessage, shown
@@ -62,6 +69,7 @@ class ProcessDefinition:
         self.stateless: bool = options.get("stateless", False)
         self.retry: Retry | None = options.get("retry")
         self.streams: list[str | type[Aggregate]] = list(options.get("streams", ()))
+        refuse_overridden(cls, ProcessManager)
         self.state = state_type_of(cls)
         self.state_version: int = options.get("version", 1)
         self.handlers: dict[type, Handler] = dict(handlers_of(cls, ProcessManager, "handle"))
@@ -76,6 +84,7 @@ class ProcessDefinition:
         self._check_names()
         self._check_handlers()
         self._check_methods()
+        self._check_on_error()
         if self.stateless:
             self._check_stateless(options)
         else:
@@ -316,6 +325,15 @@ class ProcessDefinition:
                         f"{self.cls.__qualname__}.{handler.name} has a `yield`, so calling it "
                         f"would do nothing; call self.issue(...) for each command instead"
                     )
+
+    def _check_on_error(self) -> None:
+        where = f"{self.cls.__qualname__}.on_error"
+        refuse_async(where, self.cls.on_error)
+        if inspect.isgeneratorfunction(inspect.unwrap(self.cls.on_error)):
+            raise DefinitionError(
+                f"{where} has a `yield`, so calling it would do nothing; return what becomes of "
+                f"the error"
+            )
 
     def _chain_of_states(self) -> Chain:
         """What turns states of older versions into today's."""
