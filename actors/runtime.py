@@ -155,6 +155,8 @@ class Runtime:
                 check_stored_names(self._store.scan_names(), with_effects, registry, gone)
                 self._running = Engine(self._store, registry, clock, options)
                 self._running.start()
+                for domain in registry.domains:
+                    domain.opened_by(self)
             except BaseException:
                 self._is_closed = True
                 self._end(CLOSE_TIMEOUT)
@@ -895,6 +897,8 @@ class Runtime:
             if engine is not None:
                 engine.close(timeout)
         finally:
+            for domain in self._registry.domains:
+                domain.closed_by(self)
             if engine is not None and engine.journal.is_committing:
                 # An operator must see this, and no caller may wait for it.
                 logger.critical(

@@ -32,8 +32,9 @@ class Aggregate:
     """Takes commands, decides, and replies with events; the only writer of its stream.
 
     `@handle(Cmd)` methods return an event, several, or None, or yield them; a yielded event is
-    applied before the next line runs, and what such a method returns comes last. `raise Rejected(reason)` refuses the command. `@apply(Evt)`
-    methods change the state, and nothing else does: an aggregate's state comes from its events.
+    applied before the next line runs, and what such a method returns comes last.
+    `raise Rejected(reason)` refuses the command. `@apply(Evt)` methods change the state, and
+    nothing else does: an aggregate's state comes from its events.
 
     Class keywords:
         identity: the field of its commands that names the aggregate

@@ -1,8 +1,8 @@
 """What the decorators leave on methods, and the refusal of a mark that leads to no method.
 
-A mark is on the function itself, so a decorator that uses `functools.wraps` takes it along. One that
-does not, or a second method of that name, would lose it without a word. So the class body in which a
-mark is made keeps a list of its marks, and the class is compared with the list when it is made.
+A mark is on the function itself, so a decorator that uses `functools.wraps` takes it along. One
+that does not, or a second method of that name, would lose it without a word. So the class body in
+which a mark is made keeps a list of its marks, and the class is compared with it when it is made.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def mark_method(role: str, subject: object, function: Any, **options: Any) -> No
     function.__dict__[_MARKS] = (*function.__dict__.get(_MARKS, ()), mark)
     body = _class_body(function)
     if body is not None:
-        body[_MADE] = (*(body[_MADE] if _MADE in body else ()), mark)
+        body[_MADE] = (*body.get(_MADE, ()), mark)
 
 
 def marks_on(value: object) -> Iterator[Handler]:

@@ -19,6 +19,7 @@ from ..messages.codec import codecs
 from ..messages.identifiers import SURELY_SHORT, id_of
 from ..messages.types import Command, Event
 from ..store import check_name
+from .base_classes import refuse_unheard
 from .code_scan import classes_named_in
 from .snapshots import EVERY, Snapshots
 
@@ -211,7 +212,9 @@ class AggregateDefinition:
                 )
 
     def _check_appliers(self) -> None:
-        for applier in handlers_of(self.cls, Aggregate, "apply").values():
+        appliers = handlers_of(self.cls, Aggregate, "apply")
+        refuse_unheard(self.cls, appliers, self.events)
+        for applier in appliers.values():
             check_method(self.cls, applier, "event")
             if inspect.isgeneratorfunction(inspect.unwrap(applier.function)):
                 raise DefinitionError(

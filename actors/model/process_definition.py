@@ -22,6 +22,7 @@ from ..errors import DefinitionError, InvalidMessage, shown
 from ..messages.identifiers import composite_id, fitting_id, id_of
 from ..messages.types import Command, Event
 from ..store import InvalidName, category_of, check_name
+from .base_classes import derived_beside, refuse_unheard
 from .code_scan import classes_named_in, may_assign
 from .correlation import Correlation, key_of
 from .fingerprint import fingerprint_of
@@ -99,6 +100,7 @@ class ProcessDefinition:
         """The fields that name an instance together; none if one is enough."""
         methods = methods_of(cls, ProcessManager).values()
         self.commands = classes_named_in(methods, Command, of=cls)
+        self._check_base_classes()
         self.teachers = frozenset(
             event
             for event, handler in self.handlers.items()
@@ -291,6 +293,13 @@ class ProcessDefinition:
                     f"{where}: streams has {stream!r}, which is one stream; give its category, "
                     f"{category_of(stream)!r}"
                 )
+            if isinstance(stream, str):
+                try:
+                    check_name("category", stream)
+                except InvalidName as error:
+                    raise DefinitionError(
+                        f"{where}: streams has {shown(stream)}, which no event can have: {error}"
+                    ) from error
 
     def _check_names(self) -> None:
         """No method of the user's stands in the place of one of ours."""
@@ -325,6 +334,11 @@ class ProcessDefinition:
                         f"{self.cls.__qualname__}.{handler.name} has a `yield`, so calling it "
                         f"would do nothing; call self.issue(...) for each command instead"
                     )
+
+    def _check_base_classes(self) -> None:
+        for handlers in (self.handlers, self.effects):
+            refuse_unheard(self.cls, handlers, derived_beside(handlers))
+        refuse_unheard(self.cls, self.rejections, self.commands)
 
     def _check_on_error(self) -> None:
         where = f"{self.cls.__qualname__}.on_error"

@@ -201,7 +201,7 @@ class Explainer:
         self._now = now
 
     def why(self, event_id: str) -> list[Explanation]:
-        """What came of an event for everyone who listens to it.
+        """What came of an event for everyone who listens to it, or would in another stream.
 
         Raises:
             UnknownMessage: there is no event of that id
@@ -215,11 +215,18 @@ class Explainer:
         record = self._store.event_at(position)
         assert record is not None
         parked = _Parked(self._store, record)
-        return [
+        rows = [
             row
             for subscription in self._subscriptions.to(record)
             for row in self._rows(subscription, record, parked)
         ]
+        rows += [
+            Explanation(
+                one.definition.name, None, "streams", "not for us", one.describe_streams(record)
+            )
+            for one in self._subscriptions.leaving_out(record)
+        ]
+        return rows
 
     def _rows(
         self, subscription: Subscription, record: EventRecord, parked: _Parked
