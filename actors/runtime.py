@@ -600,7 +600,8 @@ class Runtime:
 
         Returns:
             a row for each instance that it is for, and one for each process manager for which it
-            is for none
+            is for none; if no process manager listens to its stream, one for each that handles
+            such events in others
 
         Raises:
             UnknownMessage: there is no such event

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .aggregate_definition import AggregateDefinition
     from .process_definition import ProcessDefinition
 
-__all__ = ["DesignFinding", "ends_in", "findings_in", "timeouts_set_in"]
+__all__ = ["DesignFinding", "ends_in", "findings_in", "timeouts_set_in", "unheard_categories"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +110,21 @@ def _unmade_events(
         )
 
 
-def _unheard_categories(
-    domain: str,
+def unheard_categories(
     process: ProcessDefinition,
     aggregates: Collection[AggregateDefinition],
     from_outside: Collection[type],
-) -> Iterator[DesignFinding]:
-    """Categories that are listened to, and that no event can have which is handled."""
+    domains: Collection[str],
+) -> list[str]:
+    """The categories in `streams` that no event can have which is handled, as far as code shows.
+
+    Args:
+        process: the process manager
+        aggregates: that are known
+        from_outside: message classes that need not be made by these
+        domains: whose aggregates are all known; a category of another may be anyone's
+
+    """
     heard = set(process.events())
     makers = {one.category: one for one in aggregates}
     of_outside = {
@@ -124,23 +132,37 @@ def _unheard_categories(
         for event in heard
         if event in from_outside or not any(event in one.makes for one in aggregates)
     }
+    found: list[str] = []
     for category in _categories_of(process, aggregates):
         maker = makers.get(category)
         possible = of_outside if maker is None else heard & maker.makes
-        is_others = maker is None and category.partition("::")[0] != domain and "::" in category
-        if possible or is_others:
-            continue
-        first = min(heard, key=_name)
+        prefix = category.rpartition("::")[0]
+        is_others = maker is None and prefix and prefix not in domains
+        if not possible and not is_others:
+            found.append(category)
+    return found
+
+
+def _unheard_categories(
+    domain: str,
+    process: ProcessDefinition,
+    aggregates: Collection[AggregateDefinition],
+    from_outside: Collection[type],
+) -> Iterator[DesignFinding]:
+    makers = {one.category: one.cls.__name__ for one in aggregates}
+    first = min(process.events(), key=_name)
+    for category in unheard_categories(process, aggregates, from_outside, [domain]):
+        why = (
+            f"{makers[category]} makes none of them"
+            if category in makers
+            else f"aggregates of {domain} make them all"
+        )
         yield DesignFinding(
             "unheard-category",
             process.cls.__name__,
-            f"streams has {category!r}, a category that no event can have which it handles: "
-            + (
-                f"aggregates of {domain} make them all"
-                if maker is None
-                else f"{maker.cls.__name__} makes none of them"
-            ),
-            f"name the category of what makes them; or remove it; or, if a service publishes such "
+            f"streams has {category!r}, a category that none of the events can have which it "
+            f"handles: {why}",
+            f"name the category of what makes them, or remove it; or, if a service publishes such "
             f"an event there, register the event with `{domain}.register({first.__name__})`",
         )
 
