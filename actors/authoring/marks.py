@@ -107,9 +107,14 @@ def mark_method(role: str, subject: object, function: Any, **options: Any) -> No
 
 def marks_on(value: object) -> Iterator[Handler]:
     """The marks of what a class has as an attribute, as handlers that call it."""
-    function = _inside(value)
-    for mark in getattr(function, "__dict__", {}).get(_MARKS, ()):
+    function: Any = getattr(value, "__func__", value)
+    for mark in _marks_of(function):
         yield replace(mark, function=function)
+
+
+def _marks_of(function: object) -> tuple[Handler, ...]:
+    marks: tuple[Handler, ...] = getattr(function, "__dict__", {}).get(_MARKS, ())
+    return marks
 
 
 def attributes_of(cls: type, base: type) -> dict[str, object]:
@@ -132,20 +137,29 @@ def refuse_lost_marks(cls: type, base: type) -> None:
             what has the mark is no method
 
     """
-    for body in _bodies(cls, base):
+    bodies = _bodies(cls, base)
+    methods = {
+        id(value)
+        for body in bodies
+        for value in body.__dict__.values()
+        if inspect.isfunction(value)
+    }
+    for body in bodies:
+        kept: set[int] = set()
         for name, value in body.__dict__.items():
-            for mark in marks_on(value):
+            function = _inside(value)
+            # What makes use of a method that is there by itself takes no mark from it.
+            if function is not value and id(function) in methods:
+                continue
+            marks = _marks_of(function)
+            kept.update(map(id, marks))
+            for mark in marks:
                 is_upcaster = mark.role == "upcast" and isinstance(value, staticmethod)
                 if not (inspect.isfunction(value) or is_upcaster):
                     what, why = _unfit(value)
                     raise DefinitionError(
                         f"{body.__qualname__}.{name}: {what} stands above {called(mark)}, and {why}"
                     )
-        kept = {
-            id(mark)
-            for value in body.__dict__.values()
-            for mark in getattr(_inside(value), "__dict__", {}).get(_MARKS, ())
-        }
         for mark in body.__dict__.get(_MADE, ()):
             if id(mark) not in kept:
                 raise DefinitionError(_lost(body, mark))
