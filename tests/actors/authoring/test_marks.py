@@ -334,7 +334,7 @@ KINDS: list[Any] = [
 
 @pytest.mark.parametrize("mark", [one for one in every_mark() if one.id != "upcast"])
 @pytest.mark.parametrize(("kind", "told"), KINDS)
-def test_a_mark_above_what_is_no_method_is_refused(mark: Mark, kind: Any, told: str) -> None:
+def test_a_mark_above_what_is_no_method_is_refused(mark: Mark, kind: Mark, told: str) -> None:
     with pytest.raises(DefinitionError, match=r"Odd\.method: @\w+\(.*\) stands above") as caught:
 
         class Odd(ProcessManager):
@@ -348,7 +348,7 @@ def test_a_mark_above_what_is_no_method_is_refused(mark: Mark, kind: Any, told: 
 
 @pytest.mark.parametrize("mark", [one for one in every_mark() if one.id != "upcast"])
 @pytest.mark.parametrize(("kind", "told"), KINDS)
-def test_a_mark_below_what_is_no_method_is_refused(mark: Mark, kind: Any, told: str) -> None:
+def test_a_mark_below_what_is_no_method_is_refused(mark: Mark, kind: Mark, told: str) -> None:
     with pytest.raises(DefinitionError, match=r"Odd\.method: .* stands above @\w+\(") as caught:
 
         class Odd(ProcessManager):
