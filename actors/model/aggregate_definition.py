@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from types import NoneType
@@ -228,17 +228,17 @@ def _events(answer: object, aggregate: Aggregate) -> Iterator[Event]:
         return
     if not isinstance(answer, Iterable):
         raise InvalidMessage(_no_event(answer, aggregate))
-    for event in _with_returned(answer, aggregate) if isinstance(answer, Generator) else answer:
+    source = iter(answer)
+    while True:
+        try:
+            event = next(source)
+        except StopIteration as end:
+            returned = end.value
+            break
         if not isinstance(event, Event):
             raise InvalidMessage(_no_event(event, aggregate))
         yield event
-
-
-def _with_returned(
-    answer: Generator[object, None, object], aggregate: Aggregate
-) -> Iterator[object]:
-    """What a handler yields, and then what it returns, which is an event or several as well."""
-    returned = yield from answer
+    # What a handler returns once it has yielded is an event, or several, as well.
     if isinstance(returned, Event):
         yield returned
     else:
