@@ -157,6 +157,8 @@ class Runtime:
                 check_stored_names(self._store.scan_names(), with_effects, registry, gone)
                 self._running = Engine(self._store, registry, clock, options)
                 self._running.start()
+                for domain in registry.domains:
+                    domain.opened_by(self)
             except BaseException:
                 self._is_closed = True
                 self._end(CLOSE_TIMEOUT)
@@ -600,7 +602,8 @@ class Runtime:
 
         Returns:
             a row for each instance that it is for, and one for each process manager for which it
-            is for none
+            is for none; if no process manager listens to its stream, one for each that handles
+            such events in others
 
         Raises:
             UnknownMessage: there is no such event
@@ -897,6 +900,8 @@ class Runtime:
             if engine is not None:
                 engine.close(timeout)
         finally:
+            for domain in self._registry.domains:
+                domain.closed_by(self)
             if engine is not None and engine.journal.is_committing:
                 # An operator must see this, and no caller may wait for it.
                 logger.critical(

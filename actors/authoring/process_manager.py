@@ -17,6 +17,7 @@ from ..store import command_id_at, effect_command_id_at
 from .cause import Cause
 from .context import Context
 from .decorators import handlers_of, refuse_keywords
+from .marks import refuse_lost_marks
 from .state import StateType
 
 if TYPE_CHECKING:
@@ -198,6 +199,7 @@ class ProcessManager:
         cls.__procession_options__ = cls.__procession_options__ | {
             option: value for option, value in given.items() if value is not None
         }
+        refuse_lost_marks(cls, ProcessManager)
 
     def __init__(self, id: str = "", **fields: Any) -> None:  # noqa: A002 - the public word
         state = state_type_of(type(self))

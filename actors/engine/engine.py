@@ -392,6 +392,7 @@ class Engine:
             "skipped_complete": counts["skipped_complete"],
             "skipped_unmatched": counts["skipped_unmatched"],
             "not_for_us": counts["not_for_us"],
+            "not_in_streams": counts["not_in_streams"],
             "seen_again": counts["seen_again"],
             "parked": counts["parked"],
             "waiting": counts["waiting"],

@@ -101,6 +101,8 @@ class Router(PooledActor):
         self.wake_instance: Callable[[str], InstanceActor] = partial(make_actor, share)
         definition = plan.definition
         self._learns = any(one.learnt for one in definition.correlations.values())
+        # Counted only where some are left out, so that others pay nothing.
+        self._is_restricted = plan.subscription.is_restricted
         self._shortcuts = _Shortcuts(plan, is_off=self._learns)
         self._hold_for = definition.hold_for // timedelta(microseconds=1)
         self._alarm = clock.alarm(_Bell(self))
@@ -335,6 +337,8 @@ class Router(PooledActor):
                     if taken.waits_for is not NOTHING:
                         break
                 self._route(record, taken)
+            elif self._is_restricted and self.plan.subscription.leaves_out(record):
+                self.counts["not_in_streams"] += 1
             taken.position = record.position
             read.popleft()
         taken.rest = messages[room:]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeGuard, get_args, get_origin, get_type_hints
 
-from ..authoring.decorators import ALL, Correlate, Handler
+from ..authoring.decorators import ALL, Correlate, Handler, refuse_async
 from ..errors import DefinitionError, InvalidMessage, shown
 from ..messages.identifiers import composite_id, id_of
 
@@ -74,12 +73,8 @@ class Correlation:
                         f"{self.where}: {self.own!r} is learnt by an instance that is running, so "
                         f"it cannot tell which one to start; correlate the start by the id"
                     )
-        elif inspect.iscoroutinefunction(way):
-            raise DefinitionError(
-                f"{self.where}: correlate={way!r} is `async def`, and nothing would await it; "
-                f"write a plain function"
-            )
         elif callable(way):
+            refuse_async(f"{self.where}: correlate={way!r}", way, "write a plain function")
             self._function = way
             self.key = key_of(default)
         else:

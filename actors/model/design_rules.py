@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .aggregate_definition import AggregateDefinition
     from .process_definition import ProcessDefinition
 
-__all__ = ["DesignFinding", "ends_in", "findings_in", "timeouts_set_in"]
+__all__ = ["DesignFinding", "ends_in", "findings_in", "timeouts_set_in", "unheard_categories"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,8 @@ def findings_in(
     for process in processes:
         found += _unmade_events(domain, process, made.union(from_outside))
         found += _timeouts(process)
+        found += _unheard_categories(domain, process, aggregates, from_outside)
+        found += _unheard_events(process, aggregates, from_outside)
         found += _Course(process, takers).findings()
     return sorted(found, key=lambda one: (one.place, one.code, one.message))
 
@@ -106,6 +108,94 @@ def _unmade_events(
             f"`{domain}.register_external_event({event.__name__}, "
             f'"<that domain>.{event.__name__}.v{version}")`',
         )
+
+
+def unheard_categories(
+    process: ProcessDefinition,
+    aggregates: Collection[AggregateDefinition],
+    from_outside: Collection[type],
+    domains: Collection[str],
+) -> list[str]:
+    """The categories in `streams` that no event can have which is handled, as far as code shows.
+
+    Args:
+        process: the process manager
+        aggregates: that are known
+        from_outside: message classes that need not be made by these
+        domains: whose aggregates are all known; a category of another may be anyone's
+
+    """
+    heard = set(process.events())
+    makers = {one.category: one for one in aggregates}
+    of_outside = {
+        event
+        for event in heard
+        if event in from_outside or not any(event in one.makes for one in aggregates)
+    }
+    found: list[str] = []
+    for category in _categories_of(process, aggregates):
+        maker = makers.get(category)
+        possible = of_outside if maker is None else heard & maker.makes
+        prefix = category.rpartition("::")[0]
+        is_others = maker is None and prefix and prefix not in domains
+        if not possible and not is_others:
+            found.append(category)
+    return found
+
+
+def _unheard_categories(
+    domain: str,
+    process: ProcessDefinition,
+    aggregates: Collection[AggregateDefinition],
+    from_outside: Collection[type],
+) -> Iterator[DesignFinding]:
+    makers = {one.category: one.cls.__name__ for one in aggregates}
+    first = min(process.events(), key=_name)
+    for category in unheard_categories(process, aggregates, from_outside, [domain]):
+        why = (
+            f"{makers[category]} makes none of them"
+            if category in makers
+            else f"aggregates of {domain} make them all"
+        )
+        yield DesignFinding(
+            "unheard-category",
+            process.cls.__name__,
+            f"streams has {category!r}, a category that none of the events can have which it "
+            f"handles: {why}",
+            f"name the category of what makes them, or remove it; or, if a service publishes such "
+            f"an event there, register the event with `{domain}.register({first.__name__})`",
+        )
+
+
+def _unheard_events(
+    process: ProcessDefinition,
+    aggregates: Collection[AggregateDefinition],
+    from_outside: Collection[type],
+) -> Iterator[DesignFinding]:
+    """Events that are handled, and are made in categories alone that are not listened to."""
+    listened = set(_categories_of(process, aggregates))
+    for event in process.events() if listened else ():
+        makers = [one for one in aggregates if event in one.makes]
+        if not makers or event in from_outside or any(one.category in listened for one in makers):
+            continue
+        handler = process.handlers.get(event) or process.effects[event]
+        names = " and ".join(one.cls.__name__ for one in makers)
+        categories = " and ".join(repr(one.category) for one in makers)
+        yield DesignFinding(
+            "unheard-event",
+            f"{process.cls.__name__}.{handler.name}",
+            f"handles {event.__name__}, which {names} makes, and streams leaves out {categories}",
+            f"add {makers[0].cls.__name__} to streams, or remove the method",
+        )
+
+
+def _categories_of(
+    process: ProcessDefinition, aggregates: Iterable[AggregateDefinition]
+) -> list[str]:
+    """The categories that a process manager names, as far as their aggregates are known."""
+    by_class = {one.cls: one.category for one in aggregates}
+    found = [one if isinstance(one, str) else by_class.get(one) for one in process.streams]
+    return [one for one in found if one is not None]
 
 
 def _never_made(aggregate: AggregateDefinition) -> Iterator[DesignFinding]:

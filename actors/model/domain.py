@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, TypeVar, overload
+from weakref import WeakSet
 
 from ..authoring.aggregate import Aggregate
 from ..authoring.decorators import Handler, upcasters_of
@@ -59,6 +60,7 @@ class Domain:
         """Classes that stand for events of other domains, and those events' wire names."""
         self.upcasters: dict[str, Handler] = {}
         """What turns old payloads into those of the next version, by the old wire names."""
+        self._open: WeakSet[object] = WeakSet()
 
     def __repr__(self) -> str:
         return f"Domain({self.name!r})"
@@ -76,7 +78,8 @@ class Domain:
         wire name begins with that domain's name. What an aggregate takes or applies is its
         domain's without being registered.
 
-        Also a decorator. Registering a class again changes nothing.
+        Also a decorator. Registering a class again changes nothing. While a runtime runs the
+        domain, nothing more can be registered: the runtime would not know of it.
 
         Args:
             cls: a subclass of `Aggregate`, `ProcessManager`, `Event` or `Command`, or a function
@@ -87,7 +90,8 @@ class Domain:
             the class, when it is one
 
         Raises:
-            DefinitionError: a class cannot work as it is written; none of them was registered
+            DefinitionError: a class cannot work as it is written, or a runtime runs the domain;
+                none of them was registered
 
         """
         before = (
@@ -116,7 +120,8 @@ class Domain:
             name: the event's wire name, such as ``"Billing.PaymentReceived.v1"``
 
         Raises:
-            DefinitionError: the name is no wire name, or one of the two is taken
+            DefinitionError: the name is no wire name, one of the two is taken, or a runtime runs
+                the domain
 
         """
         given: object = cls
@@ -136,7 +141,25 @@ class Domain:
                 raise DefinitionError(
                     f"{other.__qualname__} stands for {name} already; use that class"
                 )
+        if cls not in self.externals:
+            self._refuse_while_open(cls.__name__)
         self.externals[cls] = name
+
+    def opened_by(self, runtime: object) -> None:
+        """Take no more classes while a runtime, which has read those that are here, is open."""
+        self._open.add(runtime)
+
+    def closed_by(self, runtime: object) -> None:
+        """Take classes again; it is no error if the runtime was never opened."""
+        self._open.discard(runtime)
+
+    def _refuse_while_open(self, name: str) -> None:
+        if self._open:
+            raise DefinitionError(
+                f"{name} is registered in {self.name} while a runtime runs that domain, which was "
+                f"put together when it was opened and would never call it; register it before the "
+                f"runtime is opened, or close the runtime first"
+            )
 
     def check(
         self, store: str | os.PathLike[str] | None = None, *, beside: Iterable[Domain] = ()
@@ -242,11 +265,15 @@ class Domain:
             return
         if issubclass(cls, Aggregate):
             if cls not in self.aggregates:
+                self._refuse_while_open(cls.__qualname__)
                 self._add_aggregate(AggregateDefinition(cls, self.name))
         elif issubclass(cls, ProcessManager):
             if cls not in self.processes:
+                self._refuse_while_open(cls.__qualname__)
                 self._add_process(ProcessDefinition(cls, self.name, self.externals))
         elif issubclass(cls, (Event, Command)):
+            if cls not in self.messages:
+                self._refuse_while_open(cls.__qualname__)
             self.messages.add(cls)
         else:
             raise DefinitionError(
@@ -266,6 +293,8 @@ class Domain:
         name = subject.name
         if not WIRE_NAME.fullmatch(name):
             name = f"{self.name}.{name}.v{subject.from_version}"
+        if name not in self.upcasters:
+            self._refuse_while_open(where)
         other = self.upcasters.setdefault(name, new)
         if other.function is not new.function:
             raise DefinitionError(

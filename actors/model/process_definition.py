@@ -8,13 +8,21 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..authoring.aggregate import Aggregate
-from ..authoring.decorators import Handler, check_method, handlers_of, methods_of
+from ..authoring.decorators import (
+    Handler,
+    check_method,
+    handlers_of,
+    methods_of,
+    refuse_async,
+)
+from ..authoring.marks import refuse_overridden
 from ..authoring.process_manager import LONGEST_NAME, ProcessManager, UnitOfWork, state_type_of
 from ..authoring.retry import Retry
 from ..errors import DefinitionError, InvalidMessage, shown
 from ..messages.identifiers import composite_id, fitting_id, id_of
 from ..messages.types import Command, Event
 from ..store import InvalidName, category_of, check_name
+from .base_classes import derived_beside, refuse_unheard
 from .code_scan import classes_named_in, may_assign
 from .correlation import Correlation, key_of
 from .fingerprint import fingerprint_of
@@ -63,6 +71,7 @@ class ProcessDefinition:
         self.stateless: bool = options.get("stateless", False)
         self.retry: Retry | None = options.get("retry")
         self.streams: list[str | type[Aggregate]] = list(options.get("streams", ()))
+        refuse_overridden(cls, ProcessManager)
         self.state = state_type_of(cls)
         self.state_version: int = options.get("version", 1)
         self.handlers: dict[type, Handler] = dict(handlers_of(cls, ProcessManager, "handle"))
@@ -77,6 +86,7 @@ class ProcessDefinition:
         self._check_names()
         self._check_handlers()
         self._check_methods()
+        self._check_on_error()
         if self.stateless:
             self._check_stateless(options)
         else:
@@ -91,6 +101,7 @@ class ProcessDefinition:
         """The fields that name an instance together; none if one is enough."""
         methods = methods_of(cls, ProcessManager).values()
         self.commands = classes_named_in(methods, Command, of=cls)
+        self._check_base_classes()
         self.teachers = frozenset(
             event
             for event, handler in self.handlers.items()
@@ -291,6 +302,13 @@ class ProcessDefinition:
                     f"{where}: streams has {stream!r}, which is one stream; give its category, "
                     f"{category_of(stream)!r}"
                 )
+            if isinstance(stream, str):
+                try:
+                    check_name("category", stream)
+                except InvalidName as error:
+                    raise DefinitionError(
+                        f"{where}: streams has {shown(stream)}, which no event can have: {error}"
+                    ) from error
 
     def _check_names(self) -> None:
         """No method of the user's stands in the place of one of ours."""
@@ -325,6 +343,20 @@ class ProcessDefinition:
                         f"{self.cls.__qualname__}.{handler.name} has a `yield`, so calling it "
                         f"would do nothing; call self.issue(...) for each command instead"
                     )
+
+    def _check_base_classes(self) -> None:
+        for handlers in (self.handlers, self.effects):
+            refuse_unheard(self.cls, handlers, derived_beside(handlers))
+        refuse_unheard(self.cls, self.rejections, self.commands)
+
+    def _check_on_error(self) -> None:
+        where = f"{self.cls.__qualname__}.on_error"
+        refuse_async(where, self.cls.on_error)
+        if inspect.isgeneratorfunction(inspect.unwrap(self.cls.on_error)):
+            raise DefinitionError(
+                f"{where} has a `yield`, so calling it would do nothing; return what becomes of "
+                f"the error"
+            )
 
     def _chain_of_states(self) -> Chain:
         """What turns states of older versions into today's."""
