@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints, overload
 
 from ..authoring.aggregate import Aggregate
 from ..authoring.decorators import Handler, upcasters_of
 from ..authoring.process_manager import ProcessManager
 from ..errors import DefinitionError
+from ..messages.codec import codecs
 from ..messages.types import WIRE_NAME, Command, Event, Message
 from .aggregate_definition import AggregateDefinition
 from .code_ages import older_in
@@ -133,6 +134,7 @@ class Domain:
                 raise DefinitionError(
                     f"{other.__qualname__} stands for {name} already; use that class"
                 )
+        _refuse_unfit_messages(cls)
         self.externals[cls] = name
 
     def check(self, store: str | os.PathLike[str] | None = None) -> list[DesignFinding]:
@@ -199,11 +201,16 @@ class Domain:
             return
         if issubclass(cls, Aggregate):
             if cls not in self.aggregates:
-                self._add_aggregate(AggregateDefinition(cls, self.name))
+                aggregate = AggregateDefinition(cls, self.name)
+                _refuse_unfit_messages(*aggregate.handlers, *aggregate.makes)
+                self._add_aggregate(aggregate)
         elif issubclass(cls, ProcessManager):
             if cls not in self.processes:
-                self._add_process(ProcessDefinition(cls, self.name, self.externals))
+                process = ProcessDefinition(cls, self.name, self.externals)
+                _refuse_unfit_messages(*process.events(), *process.rejections, *process.commands)
+                self._add_process(process)
         elif issubclass(cls, (Event, Command)):
+            _refuse_unfit_messages(cls)
             self.messages.add(cls)
         else:
             raise DefinitionError(
@@ -254,3 +261,22 @@ class Domain:
                     f"since its instances are stored under that name"
                 )
         self.processes[new.cls] = new
+
+
+def _refuse_unfit_messages(*classes: type) -> None:
+    """Refuse messages that have a field which could not be stored.
+
+    One whose annotations name what is defined further below is looked at when a runtime opens.
+
+    Raises:
+        DefinitionError: there is such a field
+
+    """
+    for cls in sorted(classes, key=lambda one: one.__qualname__):
+        try:
+            get_type_hints(cls)
+        except NameError:
+            continue
+        except Exception:  # noqa: BLE001 - the codec says it, with the class
+            pass
+        codecs[cls]
