@@ -12,7 +12,6 @@ from typing import (
     Any,
     ClassVar,
     TypeAlias,
-    TypedDict,
     TypeVar,
     Union,
     get_args,
@@ -22,7 +21,7 @@ from uuid import UUID
 
 from ..errors import DefinitionError, InvalidMessage
 from ..messages.codec import Codec, bring, differ
-from ..messages.fields import hints_of, refuse_unfit
+from ..messages.fields import hints_of, refuse_unfit, typed_dict
 from ..messages.identifiers import id_of
 from ..store import PackedFields, Tail, added, with_head
 
@@ -67,7 +66,7 @@ class StateType:
         self.holding_many = frozenset(name for name in self.indexed if self._holds_many(name))
         """The learnt keys that hold many values, by each of which an instance is found."""
         self._refuse_unfit_keys()
-        kind: Any = TypedDict(f"{cls.__name__}State", self.fields, total=False)  # type: ignore[operator]
+        kind = typed_dict(f"{cls.__name__}State", self.fields)
         refuse_unfit(cls, kind, self.fields)
         self._codec: Codec[dict[str, Any]] = Codec(kind, f"state of {cls.__qualname__}")
         # Of single fields, for states that are large; each made when it is first asked for.

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 from msgspec import inspect, structs
 
 from ..errors import DefinitionError, InvalidMessage, shown
 from .decimals import decimals_in, float_for_decimal
-from .fields import hints_of, refuse_unfit_message, variables_in
+from .fields import hints_of, refuse_unfit_message, typed_dict, variables_in
 from .times import are_in, reading, told, written
 
 if TYPE_CHECKING:
@@ -298,15 +298,14 @@ def bring(hints: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]
         InvalidMessage: one does not fit its annotation
 
     """
-    kind: Any = TypedDict("Defaults", dict(hints))  # type: ignore[operator]
-    codec: Codec[dict[str, Any]] = Codec(kind, "a default")
+    codec: Codec[dict[str, Any]] = Codec(typed_dict("Defaults", hints), "a default")
     given = dict(values)
     try:
         back = codec.load(codec.pack(given))
     except Exception:  # noqa: BLE001 - what is wrong with it is said below
         back = {}
     for name, value in values.items():
-        read = type(back.get(name))
+        read: Any = type(back.get(name))
         if type(value) is not read and {type(value), read} <= _COLLECTIONS:
             given[name] = read(value)
     brought = codec.exchange(given)[1]
@@ -333,8 +332,7 @@ def _refuse_unfit_defaults(cls: type[msgspec.Struct]) -> None:
             raise DefinitionError(f"{where} does not fit: {error}") from error
         if type(brought) is not type(value):
             raise DefinitionError(
-                f"{where} would be read back as {shown(brought)}; write it so, as its type is known "
-                f"only after the class is made"
+                f"{where} would be read back as {shown(brought)}; write that instead"
             )
 
 

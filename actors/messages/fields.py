@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import PurePath
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypedDict, TypeVar
 
 import msgspec
 from msgspec import inspect
@@ -19,7 +19,14 @@ from msgspec import inspect
 from ..errors import DefinitionError
 from .described import WITH_FIELDS, every_type_in, inside_of
 
-__all__ = ["hints_of", "refuse_unfit", "refuse_unfit_message", "variables_in"]
+__all__ = [
+    "are_names_known",
+    "hints_of",
+    "refuse_unfit",
+    "refuse_unfit_message",
+    "typed_dict",
+    "variables_in",
+]
 
 
 def hints_of(cls: type) -> dict[str, Any]:
@@ -42,6 +49,15 @@ def hints_of(cls: type) -> dict[str, Any]:
         ) from error
 
 
+def are_names_known(cls: type) -> bool:
+    """Whether what the annotations of a class name is defined by now."""
+    try:
+        hints_of(cls)
+    except DefinitionError as error:
+        return not isinstance(error.__cause__, NameError)
+    return True
+
+
 def refuse_unfit_message(cls: type[msgspec.Struct]) -> None:
     """Refuse a message that has a field of a type whose values could not be stored.
 
@@ -51,6 +67,15 @@ def refuse_unfit_message(cls: type[msgspec.Struct]) -> None:
     """
     hints = hints_of(cls)
     refuse_unfit(cls, cls, {name: hints[name] for name in cls.__struct_fields__})
+
+
+def typed_dict(name: str, hints: Mapping[str, Any]) -> Any:
+    """A type that has these fields, of which each may be missing."""
+    return _typed_dict(name, dict(hints), total=False)
+
+
+# Type checkers want them written out.
+_typed_dict: Any = TypedDict
 
 
 def refuse_unfit(cls: type, kind: Any, hints: Mapping[str, Any]) -> None:
@@ -70,7 +95,7 @@ def refuse_unfit(cls: type, kind: Any, hints: Mapping[str, Any]) -> None:
         msgspec.msgpack.Decoder(kind)
     except Exception as error:
         raise DefinitionError(f"{where}{_refused_in(hints, error)}") from error
-    is_generic = issubclass(cls, Generic) and not getattr(cls, "__parameters__", ())  # type: ignore[arg-type] # a special form
+    is_generic = issubclass(cls, Generic) and not getattr(cls, "__parameters__", ())
     for field in inspect.type_info(kind).fields:  # type: ignore[attr-defined] # it has fields
         hint = hints[field.name]
         # A class below a generic one says what the variable stands for.
@@ -161,11 +186,19 @@ def _unfit_member(member: inspect.Type, *, as_key: bool) -> _Unfit | None:
                 f"a {name} can never be {what}",
                 "write a list of pairs" if as_key else "write a list",
             )
-        if isinstance(one, inspect.UnionType | inspect.TupleType | inspect.Metadata) or isinstance(one, inspect.VarTupleType | inspect.FrozenSetType | inspect.NamedTupleType):
+        if isinstance(one, _HASHED_BY_PARTS):
             waiting += inside_of(one)
     return None
 
 
+_HASHED_BY_PARTS = (
+    inspect.Metadata,
+    inspect.UnionType,
+    inspect.TupleType,
+    inspect.VarTupleType,
+    inspect.FrozenSetType,
+    inspect.NamedTupleType,
+)
 _CANNOT_BE_HASHED = (inspect.ListType, inspect.SetType, inspect.DictType, inspect.TypedDictType)
 
 
@@ -175,9 +208,12 @@ def _of_fields(cls: Any) -> _Unfit | None:
         return _Unfit(
             "it does not say which fields there are", "write the class of the message itself"
         )
-    variable = _variable_in(cls)
-    if variable is not None:
-        return _of_variable(variable)
+    variables = [_variable_in(cls)]
+    if isinstance(cls, type) and not issubclass(cls, Generic):
+        variables += map(_variable_in, hints_of(cls).values())
+    for variable in variables:
+        if variable is not None:
+            return _of_variable(variable)
     if dataclasses.is_dataclass(cls) and cls.__eq__ is object.__eq__:
         return _Unfit(
             f"a {cls.__name__} is equal to itself alone, so what is read back differs",
@@ -202,7 +238,11 @@ _INSTEAD: tuple[tuple[type | tuple[type, ...], str], ...] = (
 
 
 def _of_class(cls: type) -> _Unfit:
-    if cls is object or getattr(cls, "__abstractmethods__", None) or _is_protocol(cls):
+    if (
+        cls is object
+        or getattr(cls, "__abstractmethods__", None)
+        or getattr(cls, "_is_protocol", False)
+    ):
         return _Unfit(
             "it does not say how its values are read back",
             "write the type that they have, or Any for plain values: text, numbers, None, bytes, "
@@ -215,10 +255,6 @@ def _of_class(cls: type) -> _Unfit:
     return _Unfit(
         reason, "write a dataclass or a message with the same fields, or plain values such as str"
     )
-
-
-def _is_protocol(cls: type) -> bool:
-    return bool(getattr(cls, "_is_protocol", False)) or cls is Callable
 
 
 def _called(hint: Any) -> str:

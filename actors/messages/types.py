@@ -71,7 +71,7 @@ class MessageMeta(msgspec.StructMeta):
         cls.__wire_version__ = version or 1
         return cls
 
-    def __setattr__(cls, name: str, value: object) -> None:
+    def __setattr__(cls, name: str, value: object) -> None:  # noqa: N805 - of a metaclass
         # The first thing that tells `@dataclass` above the class; `attrs` makes another class.
         if name == "__dataclass_fields__":
             raise DefinitionError(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ..authoring.aggregate import Aggregate
 from ..authoring.decorators import Handler, upcasters_of
 from ..authoring.process_manager import ProcessManager
 from ..errors import DefinitionError
 from ..messages.codec import codecs
+from ..messages.fields import are_names_known
 from ..messages.types import WIRE_NAME, Command, Event, Message
 from .aggregate_definition import AggregateDefinition
 from .code_ages import older_in
@@ -273,10 +274,5 @@ def _refuse_unfit_messages(*classes: type) -> None:
 
     """
     for cls in sorted(classes, key=lambda one: one.__qualname__):
-        try:
-            get_type_hints(cls)
-        except NameError:
-            continue
-        except Exception:  # noqa: BLE001 - the codec says it, with the class
-            pass
-        codecs[cls]
+        if are_names_known(cls):
+            codecs[cls]
