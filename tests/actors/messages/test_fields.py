@@ -52,6 +52,15 @@ Bound = TypeVar("Bound", bound=int)
 Number = NewType("Number", int)
 
 
+# As values, for types that are put together when a test runs.
+a_list: Any = list
+a_set: Any = set
+a_frozenset: Any = frozenset
+a_tuple: Any = tuple
+a_dict: Any = dict
+an_event_class: Any = type(Event)
+
+
 class Colour(Enum):
     RED = "red"
     BLUE = "blue"
@@ -129,7 +138,7 @@ class Other(Event):
 def event_of(hint: Any, **body: Any) -> Any:
     """An event class with one field, as if its annotation were written there."""
     namespace = {"__annotations__": {"field": hint}, "__module__": __name__, **body}
-    return type(Event)("Made", (Event,), namespace)
+    return an_event_class("Made", (Event,), namespace)
 
 
 def state_of(hint: Any, default: Any, base: type = ProcessManager) -> StateType:
@@ -156,7 +165,7 @@ UNFIT: list[tuple[Any, str]] = [
     (Iterable[int], "or Any for plain values"),
     (Iterator[int], "or Any for plain values"),
     (T, "write the type, such as"),
-    (list[T], "write the type, such as"),
+    (a_list[T], "write the type, such as"),
     (Page, "write the type, such as"),
     (Page[Path], "write str, and make a path"),
     (Plain, "write a dataclass or a message"),
@@ -182,12 +191,12 @@ UNFIT: list[tuple[Any, str]] = [
 ]
 AROUND: list[Callable[[Any], Any]] = [
     lambda hint: hint,
-    lambda hint: list[hint],
-    lambda hint: dict[str, tuple[hint, ...]],
-    lambda hint: tuple[int, hint],
+    lambda hint: a_list[hint],
+    lambda hint: a_dict[str, a_tuple[hint, ...]],
+    lambda hint: a_tuple[int, hint],
     lambda hint: Optional[hint],  # noqa: UP045 - not every hint has an `|`
     lambda hint: dataclasses.make_dataclass("Around", [("inner", hint)]),
-    lambda hint: type(Event)(
+    lambda hint: an_event_class(
         "Around", (Event,), {"__annotations__": {"inner": hint}, "__module__": __name__}
     ),
 ]
@@ -258,9 +267,9 @@ def test_an_annotation_may_name_what_is_defined_further_below() -> None:
     sys.modules[__name__].__dict__["Later"] = Place
     try:
         with Runtime.ephemeral(domain) as runtime:
-            runtime.publish(Early(Place("a")), stream="feed-1")  # type: ignore[arg-type]
+            runtime.publish(Early(Place("a")), stream="feed-1")
             [stored] = runtime.events()
-            assert stored.event == Early(Place("a"))  # type: ignore[arg-type]
+            assert stored.event == Early(Place("a"))
     finally:
         del sys.modules[__name__].__dict__["Later"]
 
@@ -277,7 +286,7 @@ def test_a_dataclass_decorator_above_a_message_is_refused_with_what_to_do() -> N
 
 @pytest.mark.parametrize("base", [ProcessManager, Aggregate])
 def test_a_dataclass_decorator_above_what_has_state_is_refused_with_what_to_do(base: type) -> None:
-    made = dataclass(type("Made", (base,), {"__annotations__": {"a": int}, "a": 0}))
+    made: Any = dataclass(type("Made", (base,), {"__annotations__": {"a": int}, "a": 0}))
     with pytest.raises(DefinitionError, match=r"Made is below @dataclass, .*; remove @dataclass: "):
         StateType(made, base)
 
@@ -353,11 +362,11 @@ def hashed(depth: int) -> st.SearchStrategy[Typing]:
     inner = hashed(depth - 1)
     return st.one_of(
         flat,
-        inner.map(lambda one: (tuple[one[0], ...], st.lists(one[1], max_size=2).map(tuple))),
+        inner.map(lambda one: (a_tuple[one[0], ...], st.lists(one[1], max_size=2).map(tuple))),
         st.tuples(inner, inner).map(
-            lambda two: (tuple[two[0][0], two[1][0]], st.tuples(two[0][1], two[1][1]))
+            lambda two: (a_tuple[two[0][0], two[1][0]], st.tuples(two[0][1], two[1][1]))
         ),
-        inner.map(lambda one: (frozenset[one[0]], st.frozensets(one[1], max_size=2))),
+        inner.map(lambda one: (a_frozenset[one[0]], st.frozensets(one[1], max_size=2))),
     )
 
 
@@ -370,11 +379,11 @@ def typings(depth: int) -> st.SearchStrategy[Typing]:
     return st.one_of(
         hashed(depth),
         flat,
-        inner.map(lambda one: (list[one[0]], st.lists(one[1], max_size=2))),
-        hashed(depth - 1).map(lambda one: (set[one[0]], st.sets(one[1], max_size=2))),
+        inner.map(lambda one: (a_list[one[0]], st.lists(one[1], max_size=2))),
+        hashed(depth - 1).map(lambda one: (a_set[one[0]], st.sets(one[1], max_size=2))),
         st.tuples(hashed(depth - 1), inner).map(
             lambda two: (
-                dict[two[0][0], two[1][0]],
+                a_dict[two[0][0], two[1][0]],
                 st.dictionaries(two[0][1], two[1][1], max_size=2),
             )
         ),
@@ -437,7 +446,7 @@ def test_any_annotation_that_passes_registration_can_be_stored_and_read_back(
     ids=[str(h) for h, _ in ATOMS + CLASSES + UNHASHED],
 )
 def test_no_type_that_can_be_stored_is_refused(hint: Any, values: Any) -> None:
-    for around in (*AROUND, lambda hint: set[hint] if (hint, values) not in UNHASHED else hint):
+    for around in (*AROUND, lambda hint: a_set[hint] if (hint, values) not in UNHASHED else hint):
         Domain("shop").register(event_of(around(hint)))
 
 
@@ -457,7 +466,7 @@ TAKEN = {(int, float), (int, Decimal)}
 
 
 def inside(wrap: str, one: Any) -> Any:
-    return {
+    ways: dict[str, Callable[[], Any]] = {
         "plain": lambda: one,
         "list": lambda: [one],
         "tuple": lambda: (one, "x"),
@@ -465,18 +474,20 @@ def inside(wrap: str, one: Any) -> Any:
         "value": lambda: {"a": [one]},
         "key": lambda: {one: 1},
         "dataclass": lambda: Page([one]),
-    }[wrap]()
+    }
+    return ways[wrap]()
 
 
 def hint_inside(wrap: str, hint: Any) -> Any:
+    a_page: Any = Page
     return {
         "plain": hint,
-        "list": list[hint],
-        "tuple": tuple[hint, str],
-        "set": set[hint],
-        "value": dict[str, list[hint]],
-        "key": dict[hint, int],
-        "dataclass": Page[hint],
+        "list": a_list[hint],
+        "tuple": a_tuple[hint, str],
+        "set": a_set[hint],
+        "value": a_dict[str, a_list[hint]],
+        "key": a_dict[hint, int],
+        "dataclass": a_page[hint],
     }[wrap]
 
 
