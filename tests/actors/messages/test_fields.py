@@ -446,8 +446,10 @@ def test_any_annotation_that_passes_registration_can_be_stored_and_read_back(
     ids=[str(h) for h, _ in ATOMS + CLASSES + UNHASHED],
 )
 def test_no_type_that_can_be_stored_is_refused(hint: Any, values: Any) -> None:
-    for around in (*AROUND, lambda hint: a_set[hint] if (hint, values) not in UNHASHED else hint):
+    for around in AROUND:
         Domain("shop").register(event_of(around(hint)))
+    if (hint, values) not in UNHASHED:
+        Domain("shop").register(event_of(a_set[hint]))
 
 
 # Numbers
