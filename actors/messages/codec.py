@@ -15,7 +15,7 @@ import msgspec
 from msgspec import inspect, structs
 
 from ..errors import DefinitionError, InvalidMessage, shown
-from .decimals import decimals_in, float_for_decimal
+from .decimals import float_for_decimal, may_have_floats
 from .fields import hints_of, refuse_unfit_message, typed_dict, variables_in
 from .times import are_in, reading, told, written
 
@@ -72,7 +72,7 @@ class Codec(Generic[T]):
         self.is_immutable = parts <= _IMMUTABLE
         """Whether a value can be given to several readers, because none can change it."""
         self._copied = _shallow_fields(kind)
-        self._decimals = decimals_in(kind)
+        self._may_have_floats = may_have_floats(kind)
 
     def pack(self, value: T) -> bytes:
         """Pack a value, of which it is not asked whether it fits."""
@@ -106,7 +106,7 @@ class Codec(Generic[T]):
             raise InvalidMessage(f"{self._name} is not valid: {_said(error)}{where}") from error
         if not is_same:
             raise InvalidMessage(f"{self._name} is not valid: {_first_difference(value, back)}")
-        if self._decimals is not None:
+        if self._may_have_floats is not None and self._may_have_floats(value):
             self.refuse_floats(value, back, packed)
         return packed, back
 
@@ -125,7 +125,7 @@ class Codec(Generic[T]):
             InvalidMessage: there is one
 
         """
-        if self._decimals is None or not self._decimals.may_be_floats(value):
+        if self._may_have_floats is None:
             return
         # Nearly always nothing was converted, which the same bytes say at once.
         if self._pack(back) != (packed or self._pack(value)) and float_for_decimal(value, back):

@@ -15,45 +15,39 @@ from .described import every_type_in, inside_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Decimals", "decimals_in", "float_for_decimal"]
+__all__ = ["float_for_decimal", "may_have_floats"]
 
 
-class Decimals:
-    """The decimals in a type.
+def may_have_floats(kind: Any) -> Callable[[Any], bool] | None:
+    """What tells whether a value of a type may have a float where a `Decimal` is annotated.
 
-    Args:
-        plain: gives the types of the fields that are decimals themselves; None if others have some
-            inside, or there are no fields
+    Returns:
+        None if the type has no decimals; otherwise a function of the value, which is false for
+        nearly all where only whole fields are decimals, and always true where they are nested
 
     """
-
-    def __init__(self, plain: Callable[[Any], Any] | None, *, is_one: bool) -> None:
-        self._plain = plain
-        self._is_one = is_one
-
-    def may_be_floats(self, value: Any) -> bool:
-        """Whether a value may have a float in the place of a decimal; false for nearly all."""
-        if self._plain is None:
-            return True
-        if self._is_one:
-            return type(self._plain(value)) is float
-        return float in map(type, self._plain(value))
-
-
-def decimals_in(kind: Any) -> Decimals | None:
-    """Where a value of that type has decimals; None if nowhere."""
     if kind is dict:
         return None
     described = inspect.type_info(kind)
     if not isinstance(described, inspect.StructType | inspect.TypedDictType):
-        return Decimals(None, is_one=False) if _has_decimals(described) else None
-    names = [field.name for field in described.fields if _has_decimals(field.type)]
-    if not names:
-        return None
-    if not all(_is_plain(field.type) for field in described.fields if field.name in names):
-        return Decimals(None, is_one=False)
-    get = attrgetter if isinstance(described, inspect.StructType) else itemgetter
-    return Decimals(get(*names), is_one=len(names) == 1)
+        return _always if _has_decimals(described) else None
+    fields = [field for field in described.fields if _has_decimals(field.type)]
+    if not all(_is_plain(field.type) for field in fields):
+        return _always
+    names = [field.name for field in fields]
+    get: Any = attrgetter if isinstance(described, inspect.StructType) else itemgetter
+    if len(names) == 1:
+        one = get(*names)
+        return lambda value: type(one(value)) is float
+    if names:
+        several = get(*names)
+        return lambda value: float in map(type, several(value))
+    return None
+
+
+def _always(value: Any) -> bool:
+    del value
+    return True
 
 
 def _is_plain(described: inspect.Type) -> bool:
