@@ -10,6 +10,8 @@ from ..authoring.aggregate import Aggregate
 from ..authoring.decorators import Handler, upcasters_of
 from ..authoring.process_manager import ProcessManager
 from ..errors import DefinitionError
+from ..messages.codec import codecs
+from ..messages.fields import are_names_known
 from ..messages.types import WIRE_NAME, Command, Event, Message
 from ..store import open_store
 from .aggregate_definition import AggregateDefinition
@@ -143,6 +145,7 @@ class Domain:
                 )
         if cls not in self.externals:
             self._refuse_while_open(cls.__name__)
+        _refuse_unfit_messages(cls)
         self.externals[cls] = name
 
     def opened_by(self, runtime: object) -> None:
@@ -266,14 +269,19 @@ class Domain:
         if issubclass(cls, Aggregate):
             if cls not in self.aggregates:
                 self._refuse_while_open(cls.__qualname__)
-                self._add_aggregate(AggregateDefinition(cls, self.name))
+                aggregate = AggregateDefinition(cls, self.name)
+                _refuse_unfit_messages(*aggregate.handlers, *aggregate.makes)
+                self._add_aggregate(aggregate)
         elif issubclass(cls, ProcessManager):
             if cls not in self.processes:
                 self._refuse_while_open(cls.__qualname__)
-                self._add_process(ProcessDefinition(cls, self.name, self.externals))
+                process = ProcessDefinition(cls, self.name, self.externals)
+                _refuse_unfit_messages(*process.events(), *process.rejections, *process.commands)
+                self._add_process(process)
         elif issubclass(cls, (Event, Command)):
             if cls not in self.messages:
                 self._refuse_while_open(cls.__qualname__)
+            _refuse_unfit_messages(cls)
             self.messages.add(cls)
         else:
             raise DefinitionError(
@@ -326,3 +334,17 @@ class Domain:
                     f"since its instances are stored under that name"
                 )
         self.processes[new.cls] = new
+
+
+def _refuse_unfit_messages(*classes: type) -> None:
+    """Refuse messages that have a field which could not be stored.
+
+    One whose annotations name what is defined further below is looked at when a runtime opens.
+
+    Raises:
+        DefinitionError: there is such a field
+
+    """
+    for cls in sorted(classes, key=lambda one: one.__qualname__):
+        if are_names_known(cls):
+            codecs[cls]

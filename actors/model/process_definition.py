@@ -135,12 +135,16 @@ class ProcessDefinition:
         return id_of(value, where)
 
     def begin(self, instance: str, event: Event) -> ProcessManager:
-        """A new instance, whose field that `correlate` names is set."""
+        """A new instance, whose fields that `correlate` names are set from its id.
+
+        Raises:
+            InvalidMessage: the id fits one of them not
+
+        """
         made = self.made_of(instance, 0, self.state.fresh())
         if not self.stateless:
             for own, value in self.correlations[type(event)].own_fields(event, instance):
-                if own in self.state.fields:
-                    setattr(made, own, value)
+                setattr(made, own, value)
         return made
 
     def restore(
@@ -238,8 +242,8 @@ class ProcessDefinition:
         return key_of(default) or next(iter(found), ())
 
     def _may_teach(self, event: type, handler: Handler) -> bool:
-        own = self.correlations[event].own
-        if handler.start and (self.early == "hold" or own in self.state.indexed):
+        sets = self.correlations[event].sets
+        if handler.start and (self.early == "hold" or any(o in self.state.indexed for o in sets)):
             # What was held is handled with it, or it sets the key itself.
             return True
         return may_assign(

@@ -437,12 +437,7 @@ class Registry:
                 f"{other.__qualname__} have the same wire name {name}; rename one, or give it a "
                 f"version"
             )
-        try:
-            codec: Codec[Any] = codecs[cls]
-        except Exception as error:
-            raise DefinitionError(
-                f"{cls.__module__}.{cls.__qualname__}: an annotation cannot be used: {error}"
-            ) from error
+        codec = codecs[cls]
         self._names[cls] = name
         self._codecs_for(cls)[name] = codec
 
