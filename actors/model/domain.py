@@ -12,7 +12,8 @@ from ..errors import DefinitionError
 from ..messages.types import WIRE_NAME, Command, Event, Message
 from .aggregate_definition import AggregateDefinition
 from .code_ages import older_in
-from .design_rules import DesignFinding, findings_in
+from .design_finding import DesignFinding
+from .design_rules import findings_in
 from .diagram import mermaid_of
 from .process_definition import ProcessDefinition
 from .upcasting import check_upcaster

@@ -1,8 +1,9 @@
 """New users: an account is registered, its email verified, a workspace provisioned, a welcome sent.
 
 The process waits for a person in the middle: until the email is verified it is only a few lines on
-disk. It does not wait for ever: after `PATIENCE` it withdraws the registration. Each module holds one aggregate with its commands and events;
-`process` ties them together, `post` sends the letters, and `identity` is an event from outside.
+disk. It does not wait for ever: after `PATIENCE` it withdraws the registration. Each module holds
+one aggregate with its commands and events; `process` ties them together, `post` sends the letters,
+and `identity` is an event from outside.
 """
 
 from procession import Domain
