@@ -195,6 +195,8 @@ class Course:
         There are none if another one may come by itself, of a command that something else issues.
         """
         found: set[type[Event]] = set()
+        possible = self._reachable(())
+        issued = {command for one in self.steps if one.key in possible for command in one.issued}
         for event, handler in self.process.handlers.items():
             is_past = event is step.handler.subject or self._must_precede(("handle", event), step)
             if handler.start or is_past:
@@ -202,7 +204,7 @@ class Course:
             makers = self._makers(event)
             if makers & self.from_elsewhere:
                 return set()
-            if makers and event not in self.from_elsewhere and not makers & self.answers.keys():
+            if makers and event not in self.from_elsewhere and not makers & issued:
                 found.add(event)
         return found
 
