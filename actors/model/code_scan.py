@@ -184,6 +184,7 @@ def _is_hidden(of: type, name: str) -> bool:
 _UNSEEN = frozenset({"setattr", "__setattr__", "vars", "__dict__"})
 """What assigns attributes whose names the code does not tell."""
 
+_VARIABLE = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 _ATTRIBUTE = frozenset({"LOAD_ATTR", "LOAD_METHOD"})
 _USES = _ATTRIBUTE | {"STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR", "LOAD_SUPER_METHOD"}
 
@@ -329,7 +330,14 @@ def _values(function: types.FunctionType) -> Iterator[Any]:
     """Everything that the function's names stand for."""
     names = closure_of(function)
     attributes = {name for code in nested_codes(function.__code__) for name in code.co_names}
-    names |= {name: function.__globals__[name] for name in attributes & function.__globals__.keys()}
+    # An attribute may be called as a variable of the module is.
+    variables = {
+        one.argval
+        for code in nested_codes(function.__code__)
+        for one in instructions_of(code)
+        if one.opname in _VARIABLE
+    }
+    names |= {name: function.__globals__[name] for name in variables & function.__globals__.keys()}
     for value in names.values():
         yield value
         if isinstance(value, types.ModuleType):

@@ -128,7 +128,8 @@ def _arguments(
         if one.opname in {"CACHE", "EXTENDED_ARG", "NOP", "PRECALL", "PUSH_NULL"}:
             continue
         if one.opname == "KW_NAMES":
-            keywords = one.argval
+            # The number of a constant; not every Python's `dis` shows which.
+            keywords = function.__code__.co_consts[one.arg or 0]
         elif one.opname in {"CALL", "CALL_KW"}:
             if one.opname == "CALL_KW":
                 keywords = stack.pop()

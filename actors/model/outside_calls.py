@@ -190,11 +190,12 @@ def _name_of(value: Any, known: Mapping[Any, str]) -> str:
 
 def _is_called(instructions: list[dis.Instruction], start: int, end: int) -> bool:
     """Whether what the instructions from `start` to `end` leave is called, and not compared."""
-    if instructions[end].opname == "LOAD_METHOD" or "NULL" in instructions[end].argrepr:
-        return True
+    # Each version of Python says in another place that what is loaded will be called.
     before = instructions[start - 1].opname if start else ""
     after = instructions[end + 1].opname if end + 1 < len(instructions) else ""
-    return "PUSH_NULL" in {before, after}
+    said = instructions[start].argrepr + instructions[end].argrepr
+    is_called = "NULL" in said or "PUSH_NULL" in {before, after}
+    return instructions[end].opname == "LOAD_METHOD" or (is_called and after not in _LOADS)
 
 
 def _imported_in(instructions: list[dis.Instruction]) -> dict[str, Any]:
