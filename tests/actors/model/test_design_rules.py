@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from domain_examples.flawed import ALL as FLAWED
 from domain_examples.loan_application.process import bank
 from domain_examples.order_fulfilment import shop as order_fulfilment
 from domain_examples.payment_reconciliation import reconciliation
@@ -147,6 +148,14 @@ def test_a_sound_design_has_no_findings() -> None:
 )
 def test_the_examples_have_no_findings(domain: Domain) -> None:
     assert domain.check() == []
+
+
+@pytest.mark.parametrize("module", FLAWED, ids=lambda module: module.__name__)
+def test_the_sound_twins_of_the_flawed_examples_leave_out_what_they_are_not_about(
+    module: Any,
+) -> None:
+    found = {finding.code for finding in module.correct.check()}
+    assert found <= {"no-end", "unanswered-command", "unmade-event"}
 
 
 def test_a_domain_without_process_managers_has_no_findings() -> None:

@@ -92,11 +92,11 @@ def now_of_a_module(self: Any, event: Any) -> Any:
 
 
 def utcnow(self: Any, event: Any) -> Any:
-    return datetime.utcnow()
+    return datetime.utcnow()  # noqa: DTZ003 - what is tested
 
 
 def today(self: Any, event: Any) -> Any:
-    return date.today(), dt.date.today()
+    return date.today(), dt.date.today()  # noqa: DTZ011 - what is tested
 
 
 def seconds(self: Any, event: Any) -> Any:
@@ -116,7 +116,7 @@ def handed_on(self: Any, event: Any) -> Any:
 
 
 def imported_inside(self: Any, event: Any) -> Any:
-    from datetime import datetime as when
+    from datetime import datetime as when  # noqa: PLC0415 - what is tested
 
     return when.now(UTC)
 
@@ -168,13 +168,14 @@ def from_the_system(self: Any, event: Any) -> Any:
 
 
 def imported_as_needed(self: Any, event: Any) -> Any:
-    import random as chance
+    import random as chance  # noqa: PLC0415 - what is tested
 
     return chance.choice("ab")
 
 
 def in_a_lambda(self: Any, event: Any) -> Any:
-    return (lambda: uuid4())()  # noqa: PLW0108 - what is tested
+    make = lambda: uuid4()  # noqa: E731, PLW0108 - what is tested
+    return make()
 
 
 @pytest.mark.parametrize(
@@ -221,12 +222,6 @@ def a_program(self: Any, event: Any) -> Any:
     return subprocess.Popen(["true"])
 
 
-def a_site_by_a_library(self: Any, event: Any) -> Any:
-    import requests
-
-    return requests.post("https://example.org", timeout=1)
-
-
 def with_arguments_in_a_list(self: Any, event: Any) -> Any:
     return socket.socket(*event.order_id)
 
@@ -240,7 +235,6 @@ def with_arguments_in_a_list(self: Any, event: Any) -> Any:
         (a_socket, "socket.socket"),
         (a_site, "urllib.request.urlopen"),
         (a_program, "subprocess.Popen, subprocess.run"),
-        (a_site_by_a_library, "requests.post"),
         (with_arguments_in_a_list, "socket.socket"),
     ],
 )
@@ -253,6 +247,16 @@ def test_a_handler_that_sleeps_is_found() -> None:
         time.sleep(1)
 
     assert in_a_handler(sleeps) == [("outside-in-handler", "Process.on_opened", "time.sleep")]
+
+
+def test_a_library_that_is_not_loaded_is_found_where_a_handler_imports_it() -> None:
+    source = "def on_opened(self, event):\n import requests\n return requests.post(event.order_id)"
+    made: dict[str, Any] = {"__name__": "service"}
+    exec(source, made)
+    assert in_a_handler(made["on_opened"]) == [
+        ("outside-in-handler", "Process.on_opened", "requests.post")
+    ]
+    assert "requests" not in sys.modules
 
 
 def test_a_library_that_the_program_has_loaded_is_found_by_what_it_is(
@@ -391,9 +395,6 @@ def test_it_is_found_in_what_a_handler_calls_and_told_where() -> None:
             return time.time()
 
     assert found(Calling) == [
-        ("not-repeatable", "Calling.on_opened", "time.time in _name"),
-        ("not-repeatable", "Calling.on_opened", "uuid.uuid4 in new_name"),
-    ] or found(Calling) == [
         ("not-repeatable", "Calling.on_opened", "uuid.uuid4 in new_name"),
         ("not-repeatable", "Calling.on_opened", "time.time in _name"),
     ]

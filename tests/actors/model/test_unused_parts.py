@@ -217,7 +217,7 @@ def by_another_name(self: Any, event: Event) -> None:
 
 
 def by_unpacking(self: Any, event: Any) -> None:
-    first, *self.note = event.number
+    _, *self.note = event.number
 
 
 def by_adding(self: Any, event: Any) -> None:
