@@ -13,6 +13,7 @@ import sys
 import time
 import types
 import uuid
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -174,7 +175,7 @@ def imported_as_needed(self: Any, event: Any) -> Any:
 
 
 def in_a_lambda(self: Any, event: Any) -> Any:
-    make = lambda: uuid4()  # noqa: E731, PLW0108 - what is tested
+    make: Callable[[], Any] = lambda: uuid4()  # noqa: E731, PLW0108 - what is tested
     return make()
 
 
@@ -249,7 +250,10 @@ def test_a_handler_that_sleeps_is_found() -> None:
     assert in_a_handler(sleeps) == [("outside-in-handler", "Process.on_opened", "time.sleep")]
 
 
-def test_a_library_that_is_not_loaded_is_found_where_a_handler_imports_it() -> None:
+def test_a_library_that_is_not_loaded_is_found_where_a_handler_imports_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "requests", raising=False)
     source = "def on_opened(self, event):\n import requests\n return requests.post(event.order_id)"
     made: dict[str, Any] = {"__name__": "service"}
     exec(source, made)
