@@ -13,10 +13,9 @@ import sys
 import time
 import types
 import uuid
-from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
@@ -35,6 +34,9 @@ from procession import (
     timeout,
     upcast,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Open(Command):
