@@ -35,7 +35,7 @@ from .errors import (
     WaitingInHandler,
 )
 from .messages.types import Command, Event, UnknownCommand, UnknownEvent
-from .model.design_rules import DesignFinding
+from .model.design_finding import DesignFinding
 from .model.domain import Domain
 from .queries.diagnostics import Explanation, HeldEvent, StuckInstance
 from .queries.trace import TraceNode

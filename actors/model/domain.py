@@ -17,7 +17,8 @@ from ..store import open_store
 from .aggregate_definition import AggregateDefinition
 from .beginnings import begun_at, handled_in, mend_for
 from .code_ages import older_in
-from .design_rules import DesignFinding, findings_in
+from .design_finding import DesignFinding
+from .design_rules import findings_in
 from .diagram import mermaid_of
 from .process_definition import ProcessDefinition
 from .registry import Registry

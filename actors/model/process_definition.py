@@ -207,7 +207,7 @@ class ProcessDefinition:
         options = self.cls.__procession_options__
         said += [f"of {one if isinstance(one, str) else one.__qualname__}" for one in self.streams]
         functions: list[Any] = [options.get("correlate")]
-        for one in (*handlers, *self._upcasters.values()):
+        for one in (*handlers, *self.upcasters.values()):
             functions += [one.function, one.correlate]
         called = [one for one in functions if callable(one)]
         return fingerprint_of(self.cls, self.state, called, said)
@@ -365,7 +365,7 @@ class ProcessDefinition:
     def _chain_of_states(self) -> Chain:
         """What turns states of older versions into today's."""
         where = self.cls.__qualname__
-        self._upcasters = upcasters = dict[int, Handler]()
+        self.upcasters = upcasters = dict[int, Handler]()
         for subject, upcaster in handlers_of(self.cls, ProcessManager, "upcast").items():
             if subject.name:
                 raise DefinitionError(
