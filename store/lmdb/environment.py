@@ -26,7 +26,15 @@ from ..errors import (
     StoreError,
     StoreFull,
 )
-from .file_swap import alone, opening, sync_folder
+from .file_swap import READERS_FILE, alone, opening, sync_folder
+from .private_files import (
+    PRIVATE_FILE,
+    PRIVATE_FOLDER,
+    narrow,
+    open_file,
+    refuse_link,
+    take_rights,
+)
 from .read_txn import Reading, RWLock, SharedReadTxn
 
 if TYPE_CHECKING:
@@ -120,6 +128,7 @@ class Environment:
         else:
             self._create_folder()
             self._lock_for_writing()
+            narrow(self.path / READERS_FILE, self.path / DATA_FILE)
         try:
             self._refuse_empty_file()
             self._shared = self._attach(map_size)
@@ -138,7 +147,7 @@ class Environment:
     def _create_folder(self) -> None:
         try:
             existed = self.path.exists()
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
             if not existed and self._durability == "fsync":
                 sync_folder(self.path.parent)
         except OSError as error:
@@ -147,18 +156,22 @@ class Environment:
     def _lock_for_writing(self) -> None:
         lock_file = self.path / WRITER_FILE
         try:
-            fd = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            narrow(lock_file, self.path / DATA_FILE)
+            fd = open_file(lock_file, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise StoreError(f"{lock_file} cannot be opened: {error}") from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             owner = os.read(fd, 64).decode(errors="replace").strip() or "unknown"
             os.close(fd)
             raise LockedStore(
                 f"the store at {self.path} is already open for writing, by process {owner}; "
                 f"close that one first, or open this one with read_only=True"
             ) from None
+        except OSError as error:
+            os.close(fd)
+            raise StoreError(f"{lock_file} cannot be locked: {error}") from error
         os.ftruncate(fd, 0)
         os.pwrite(fd, str(os.getpid()).encode(), 0)
         self._writer_fd = fd
@@ -208,6 +221,9 @@ class Environment:
 
     def _open_lmdb(self, map_size: int) -> lmdb.Environment:
         data = self.path / DATA_FILE
+        # LMDB would follow them.
+        refuse_link(data)
+        refuse_link(self.path / READERS_FILE)
         is_new = not data.exists()
         sync = self._durability == "fsync"
         try:
@@ -218,6 +234,7 @@ class Environment:
                     readonly=self.read_only,
                     max_readers=MAX_READERS,
                     max_dbs=MAX_TABLES,
+                    mode=PRIVATE_FILE,
                     sync=sync,
                     # Reads of instances and streams are scattered; reading ahead would waste them.
                     readahead=False,
@@ -411,6 +428,7 @@ class Environment:
                         f"that first, or compact the store into another folder"
                     )
                 with alone(data):
+                    take_rights(file, data)
                     file.replace(data)
                     sync_folder(self.path)
         finally:

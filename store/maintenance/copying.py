@@ -14,6 +14,7 @@ from ..errors import DamagedStore, StoreError
 from ..layout.schema import TABLES
 from ..lmdb.environment import DATA_FILE, MAX_TABLES
 from ..lmdb.file_swap import sync_folder
+from ..lmdb.private_files import PRIVATE_FOLDER, create_file
 from ..lmdb.store import LmdbStore
 from .rewriting import (
     PARTIAL,
@@ -71,7 +72,7 @@ def backup_open(store: Store, target: str | os.PathLike[str]) -> None:
         raise StoreError("only a store in a folder can be copied, and this one is in none")
     with _new_file(Path(target)) as partial, store.snapshot() as snapshot:
         # LMDB's own copying lets other threads of this process go on.
-        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        fd = create_file(partial)
         try:
             snapshot.env.copyfd(fd, compact=True)
         finally:
@@ -132,7 +133,7 @@ def _new_file(target: Path) -> Iterator[Path]:
             raise StoreError(
                 f"{target} is not empty: a copy gets a folder of its own, which is missing or empty"
             )
-        target.mkdir(parents=True, exist_ok=True)
+        target.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         partial = target / PARTIAL
         try:
             with gone_on_failure(partial):

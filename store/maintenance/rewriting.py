@@ -16,6 +16,7 @@ from ..errors import DamagedStore, StoreError, StoreFull
 from ..layout.frames import unframe
 from ..layout.schema import place_of
 from ..lmdb.environment import MAX_TABLES
+from ..lmdb.private_files import create_file, open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,6 +58,7 @@ def write_tables(partial: Path, tables: Iterable[tuple[str, Rows]], size: int) -
         DamagedStore: the keys of a table are not in order
 
     """
+    os.close(create_file(partial))
     with lmdb.Environment(
         str(partial),
         subdir=False,
@@ -119,7 +121,7 @@ def needed_bytes(file: Path) -> int:
 
 def sync_file(file: Path) -> None:
     """Bring what was written to a file to disk."""
-    fd = os.open(file, os.O_RDONLY)
+    fd = open_file(file, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:
