@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import lmdb
 
-from ..errors import DamagedStore, StoreError
+from ..errors import DamagedStore, FailingDisk, LostStore, StoreError
 from ..layout.schema import APPENDED
 from ..storage_engine import KEPT, LONGEST_KEY, Ticket
 from .environment import DATA_FILE, Environment
@@ -68,7 +68,10 @@ class Snapshot(NamedTuple):
             raise _unreadable(error) from error
 
     def count(self, table: str) -> int:
-        return self.txn.stat(self.tables[table])["entries"]
+        try:
+            return self.txn.stat(self.tables[table])["entries"]
+        except lmdb.Error as error:
+            raise _unreadable(error) from error
 
 
 def _unreadable(error: lmdb.Error) -> DamagedStore:
@@ -102,7 +105,7 @@ class LmdbEngine:
             path, read_only=read_only, durability=durability, map_size=map_size
         )
         self.read_only = read_only
-        self._write_lock = threading.Lock()
+        self._write_lock = threading.Lock() if read_only else environment.writing
         self._snapshot_lock = threading.Lock()
         try:
             # Those of the writer are taken where there is one in this process: to open a table,
@@ -164,7 +167,11 @@ class LmdbEngine:
         with self._write_lock:
             # Once more: it may have been closed while this waited.
             environment.check_usable()
-            environment.make_room(PER_ROW * sum(map(len, puts.values())))
+            size = PER_ROW * sum(map(len, puts.values()))
+            try:
+                environment.make_room(size)
+            except lmdb.Error as error:
+                return self._failed(error)
             while True:
                 try:
                     with environment.begin_write() as txn:
@@ -173,11 +180,27 @@ class LmdbEngine:
                     environment.grow()
                     continue
                 except lmdb.Error as error:
-                    return Ticket("failed", environment.error(error, "committing"))
+                    return self._failed(error)
                 finally:
                     # Also of one that was interrupted, which may be there.
                     environment.shared_read.forget()
+                # What was written to a file that the folder has no more is not kept.
+                try:
+                    environment.refuse_lost()
+                except LostStore as lost:
+                    return Ticket("failed", lost)
                 return KEPT
+
+    def _failed(self, error: lmdb.Error) -> Ticket:
+        """What a commit comes to that LMDB refused; LMDB is opened again if it has given up."""
+        ours = self.environment.error(error, "committing")
+        try:
+            self.environment.reopen()
+        except StoreError as again:
+            # The next one who reads or commits tries it anew, and is told the same.
+            ours.add_note(f"it could not be opened again yet: {again}")
+        # On the way to disk the last page counts; the number of the commit tells whether it came.
+        return Ticket("unknown" if isinstance(ours, FailingDisk) else "failed", ours)
 
     def _write(
         self,
@@ -211,11 +234,23 @@ class LmdbEngine:
         environment.check_usable()
         with self._snapshot_lock:
             environment.check_usable()
+            with environment.shared_read:
+                # If LMDB has given up, it is opened again here.
+                pass
             if not environment.read_only:
                 with self._write_lock:
                     environment.make_spare()
             with environment.read() as txn:
                 yield Snapshot(environment.env, txn, self._db)
+
+    def look_after(self) -> None:
+        """Give back the places of readers that have died, and look whether the locks are there.
+
+        Raises:
+            StoreError: LMDB cannot look at its table
+
+        """
+        self.environment.look_after()
 
     def replace(self, file: Path) -> None:
         """Put another file in the place of the store's own, and close; see `Environment`."""

@@ -1,8 +1,8 @@
 """Putting another file in the place of `data.mdb`, while no process has it open or opens it.
 
 A process that had the old file and LMDB's table of readers of the new one would ruin both. So
-a process that opens a store shares a lock on the file meanwhile, and a replacement has that lock
-alone.
+a process that opens a store has a lock on the file meanwhile, and so has a replacement. Who has it
+may also clear LMDB's table of readers; see `reader_table`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ READERS_FILE = "lock.mdb"
 
 @contextlib.contextmanager
 def opening(data: Path) -> Iterator[None]:
-    """Until the block ends, the file stays the one that its name stands for."""
+    """Until the block ends, the file stays, and no other process opens it."""
     while True:
         try:
             fd = open_file(data, os.O_RDONLY)
@@ -36,7 +36,7 @@ def opening(data: Path) -> Iterator[None]:
             yield
             return
         try:
-            fcntl.flock(fd, fcntl.LOCK_SH)
+            fcntl.flock(fd, fcntl.LOCK_EX)
             # It may have been replaced while we waited.
             if _is_still(fd, data):
                 yield

@@ -6,7 +6,6 @@ It is written under a name that makes no store, and gets its own when all of it 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from ..errors import DamagedStore, StoreError, StoreFull
 from ..layout.frames import unframe
 from ..layout.schema import place_of
 from ..lmdb.environment import MAX_TABLES
+from ..lmdb.lmdb_errors import is_room_wanted
 from ..lmdb.private_files import create_file, open_file
 
 if TYPE_CHECKING:
@@ -144,8 +144,8 @@ def refusals_of_the_disk(target: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, lmdb.Error) as error:
-        code = getattr(error, "errno", None) or getattr(error, "code", 0)
-        if code in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        code = getattr(error, "errno", None) or getattr(error, "code", None) or 0
+        if is_room_wanted(code):
             raise StoreFull(
                 f"no room on the disk for the copy at {target}; it was removed ({error})"
             ) from error
