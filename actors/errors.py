@@ -20,7 +20,6 @@ __all__ = [
     "InfiniteLoopError",
     "InvalidMessage",
     "LateEvent",
-    "NoThread",
     "NotRefreshed",
     "QueryInHandler",
     "Rejected",
@@ -148,10 +147,6 @@ class NotRefreshed(ProcessionError):
             f"rebuilt and are as before, such as {first!r}: {error}. Mend the class or the store, "
             f"and call it again; `errors` has them by id"
         )
-
-
-class NoThread(ProcessionError, RuntimeError):
-    """The operating system starts no thread that the runtime cannot do without."""
 
 
 class QueryInHandler(ProcessionError, RuntimeError):

@@ -20,6 +20,7 @@ __all__ = [
     "InvalidName",
     "LockedStore",
     "LostStore",
+    "NoThread",
     "ProcessionError",
     "ReadOnlyStore",
     "StoreError",
@@ -31,6 +32,10 @@ __all__ = [
 
 class ProcessionError(Exception):
     """Base of every error that Procession raises itself."""
+
+
+class NoThread(ProcessionError, RuntimeError):
+    """The operating system starts no thread that is needed."""
 
 
 class StoreError(ProcessionError):

@@ -176,6 +176,10 @@ class LmdbEngine:
                 try:
                     with environment.begin_write() as txn:
                         self._write(txn, puts, deletes)
+                        # Nothing is written to a file that the folder has no more.
+                        environment.refuse_lost()
+                except LostStore as lost:
+                    return Ticket("failed", lost)
                 except lmdb.MapFullError:
                     environment.grow()
                     continue
@@ -184,11 +188,6 @@ class LmdbEngine:
                 finally:
                     # Also of one that was interrupted, which may be there.
                     environment.shared_read.forget()
-                # What was written to a file that the folder has no more is not kept.
-                try:
-                    environment.refuse_lost()
-                except LostStore as lost:
-                    return Ticket("failed", lost)
                 return KEPT
 
     def _failed(self, error: lmdb.Error) -> Ticket:

@@ -211,13 +211,10 @@ class Environment:
         Raises:
             ClosedError: it is closed
             ReadOnlyStore: it was opened before a fork, by the parent
-            LostStore: its file was removed or replaced
 
         """
         if self._closed:
             raise ClosedError(f"the store at {self.path} is closed")
-        if self._shared.lost is not None:
-            raise self._shared.lost
         if self.is_inherited:
             raise ReadOnlyStore(
                 f"the store at {self.path} was opened by another process before a fork, and is "
@@ -287,8 +284,10 @@ class Environment:
             self._shared.writing.release()
 
     def check_writable(self) -> None:
-        """As `check_usable`, and refuse to write to what is open for reading."""
+        """As `check_usable`, and refuse to write to what is open for reading, or is lost."""
         self.check_usable()
+        if self._shared.lost is not None:
+            raise self._shared.lost
         if self.read_only:
             raise ReadOnlyStore(f"the store at {self.path} is open for reading only")
 
@@ -304,7 +303,10 @@ class Environment:
 
         """
         with self.shared_read.held_off(), self._shared.gate.alone():
-            size = self.env.info()["map_size"]
+            try:
+                size = self.env.info()["map_size"]
+            except lmdb.Error as error:
+                raise self.error(error, "growing") from error
             more = min(size, LARGEST_GROWTH)
             try:
                 # LMDB lets go of its map first, and would have to close if it got no other one.
@@ -323,9 +325,12 @@ class Environment:
         # Addresses cost nothing, except where they are limited: then growth waits for the reader.
         if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
             return
-        with contextlib.suppress(StoreFull):
-            while self.env.info()["map_size"] < 4 * self._used() + SPARE:
-                self.grow()
+        try:
+            with contextlib.suppress(StoreFull):
+                while self.env.info()["map_size"] < 4 * self._used() + SPARE:
+                    self.grow()
+        except lmdb.Error as error:
+            raise self.error(error, "growing") from error
 
     def make_room(self, size: int) -> None:
         """Make the file long enough for a commit, before the commit.

@@ -37,20 +37,27 @@ class Reading:
 
     def __enter__(self) -> lmdb.Transaction[bytes]:
         shared = self._shared
+        try:
+            return self._enter()
+        except lmdb.MapResizedError:
+            # Another process, the writer, has grown the map.
+            with shared.gate.alone():
+                shared.env.set_mapsize(0)
+        try:
+            return self._enter()
+        except lmdb.Error as error:
+            raise shared.refused(error, "reading") from error
+
+    def _enter(self) -> lmdb.Transaction[bytes]:
+        shared = self._shared
         shared.gate.enter()
         try:
             self.txn = txn = self._begin()
-        except lmdb.MapResizedError:
-            # Another process, the writer, has grown the map.
-            shared.gate.leave()
-            with shared.gate.alone():
-                shared.env.set_mapsize(0)
-            return self.__enter__()
         except BaseException as error:
             shared.gate.leave()
             if type(error) is lmdb.Error and shared.gate.is_over:
                 raise ClosedError("the store was closed just before it was read") from error
-            if isinstance(error, lmdb.Error):
+            if isinstance(error, lmdb.Error) and not isinstance(error, lmdb.MapResizedError):
                 raise shared.refused(error, "reading") from error
             raise
         return txn
@@ -127,7 +134,7 @@ class SharedReadTxn:
         self._lock.acquire()
         return self._txn or self._begin()
 
-    def _begin(self) -> lmdb.Transaction[bytes]:
+    def _begin(self, *, may_recover: bool = True) -> lmdb.Transaction[bytes]:
         try:
             self._environment.check_usable()
             self._reading = reading = self._environment.read(self._kept)
@@ -136,7 +143,7 @@ class SharedReadTxn:
             self._reading = None
             self._lock.release()
             # Without the lock, since no read may be open meanwhile.
-            if not self._environment.recover():
+            if not (may_recover and self._environment.recover()):
                 raise
         except BaseException:
             self._reading = None
@@ -144,7 +151,8 @@ class SharedReadTxn:
             raise
         else:
             return txn
-        return self.__enter__()
+        self._lock.acquire()
+        return self._txn or self._begin(may_recover=False)
 
     def __exit__(
         self, kind: object = None, error: BaseException | None = None, trace: object = None

@@ -89,10 +89,13 @@ class SharedEnv:
         except OSError as error:
             self.env.close()
             raise error_for(error, "opening", path) from error
-        self._id = self._id_of(self._data)
         try:
+            self._id = self._id_of(self._data)
             self._refuse_truncated(self.env)
             self._lock_ids = self._ids_of_locks()
+        except (lmdb.Error, OSError) as error:
+            self.close()
+            raise error_for(error, "opening", path) from error
         except BaseException:
             self.close()
             raise
@@ -249,20 +252,24 @@ class SharedEnv:
             if not self._has_given_up():
                 return True
             self.refuse_lost()
-            if not self._is_down:
-                self._map_size = self.env.info()["map_size"]
-            self._is_down = True
-            self.env.close()
-            env = self._open(self._map_size)
             try:
-                self._refuse_truncated(env)
-                for name in self.tables:
-                    self.tables[name] = env.open_db(name.encode(), create=False)
-            except BaseException as error:
-                env.close()
-                if isinstance(error, lmdb.Error):
-                    raise error_for(error, "opening", self.path) from error
-                raise
+                if not self._is_down:
+                    self._map_size = self.env.info()["map_size"]
+                self._is_down = True
+                self.env.close()
+                env = self._open(self._map_size)
+                try:
+                    self._refuse_truncated(env)
+                    for name in self.tables:
+                        self.tables[name] = env.open_db(name.encode(), create=False)
+                except BaseException:
+                    env.close()
+                    raise
+            except (lmdb.Error, StoreError) as error:
+                raise FailingDisk(
+                    f"the store at {self.path} could not be opened again after the disk had "
+                    f"failed, and is tried again with the next call: {error}"
+                ) from error
             self.env, self._is_down = env, False
             return True
 

@@ -112,11 +112,12 @@ def test_a_clock_that_was_put_back_delays_nothing(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_lives_keeps_its_place(tmp_path: Path) -> None:
-    with LmdbStore(tmp_path, durability="none") as store:
-        with reader(tmp_path, READS_FOR_LONG) as (_, process):
-            store.look_after(SECOND)
-            assert taken(store)[process.pid] == 1
-            process.communicate("")
+    with (
+        LmdbStore(tmp_path, durability="none") as store,
+        reader(tmp_path, READS_FOR_LONG) as (_, process),
+    ):
+        store.look_after(SECOND)
+        assert taken(store)[process.pid] == 1
 
 
 def taken(store: LmdbStore) -> dict[int, int]:
@@ -167,10 +168,10 @@ def test_a_writer_that_comes_back_with_the_id_it_had_clears_what_it_left(tmp_pat
     # The sidecar keeps LMDB from making a new table.
     with reader(tmp_path, CONTAINER):
         sizes = []
+        as_process_1 = ["unshare", "-rpf", sys.executable, "-c"]
         for life in range(4):
             done = subprocess.run(
-                ["unshare", "-rpf", sys.executable, "-c", PREAMBLE + LIVES_TWICE, str(tmp_path)]
-                + [str(life * 1_000)],
+                [*as_process_1, PREAMBLE + LIVES_TWICE, str(tmp_path), str(life * 1_000)],
                 cwd=ROOT,
                 check=False,
                 capture_output=True,
@@ -278,6 +279,5 @@ def test_a_store_whose_places_are_all_taken_is_not_opened_and_opens_when_the_cul
 def test_a_place_that_cannot_be_had_is_no_damage(tmp_path: Path) -> None:
     with LmdbStore(tmp_path, durability="none") as store:
         with reader(tmp_path, TAKES_ALL_PLACES), pytest.raises(StoreError) as caught:
-            with store.snapshot():
-                pass
+            store.snapshot().__enter__()
         assert type(caught.value) is TooManyReaders
