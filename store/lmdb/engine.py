@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import contextmanager
 from itertools import islice, takewhile
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import lmdb
@@ -13,11 +13,11 @@ import lmdb
 from ..errors import DamagedStore, FailingDisk, LostStore, StoreError
 from ..layout.schema import APPENDED
 from ..storage_engine import KEPT, LONGEST_KEY, Ticket
-from .environment import DATA_FILE, Environment
+from .environment import Environment
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from pathlib import Path
     from typing import TypeAlias
 
     from lmdb import _Database
@@ -42,10 +42,11 @@ class Snapshot(NamedTuple):
     env: lmdb.Environment
     txn: Txn
     tables: dict[str, _Database]
+    fd: int
 
     @property
     def last_written(self) -> int:
-        return Path(self.env.path(), DATA_FILE).stat().st_mtime_ns // 1000 + TICK
+        return os.fstat(self.fd).st_mtime_ns // 1000 + TICK
 
     def get(self, table: str, key: bytes) -> bytes | None:
         if not 0 < len(key) <= LONGEST_KEY:
@@ -239,8 +240,8 @@ class LmdbEngine:
             if not environment.read_only:
                 with self._write_lock:
                     environment.make_spare()
-            with environment.read() as txn:
-                yield Snapshot(environment.env, txn, self._db)
+            with environment.reading_for_long() as txn:
+                yield Snapshot(environment.env, txn, self._db, environment.fd)
 
     def look_after(self) -> None:
         """Give back the places of readers that have died, and look whether the locks are there.

@@ -201,6 +201,11 @@ class Environment:
         return self._shared.env
 
     @property
+    def fd(self) -> int:
+        """The open file, whatever its name stands for meanwhile."""
+        return self._shared.fd
+
+    @property
     def is_inherited(self) -> bool:
         """Whether it was opened by the process that this one was forked from."""
         return self._generation != _generation
@@ -268,20 +273,35 @@ class Environment:
         self._shared.reopen()
 
     def recover(self) -> bool:
-        """Open LMDB again if it has given up; returns whether it can be used.
+        """Open LMDB again if it has given up, as soon as no thread reads for long.
+
+        Returns:
+            whether it can be used; not while this thread itself reads for long
 
         Raises:
             StoreError: it cannot be opened
 
         """
-        if not self._shared.writing.acquire(blocking=False):
-            # Who commits now will see to it.
-            return False
-        try:
-            self.check_usable()
-            return self._shared.reopen()
-        finally:
-            self._shared.writing.release()
+        shared = self._shared
+        while True:
+            with shared.writing:
+                self.check_usable()
+                if shared.reopen():
+                    return True
+            if threading.get_ident() in shared.reading_for_long:
+                return False
+            shared.gate.wait_until_free()
+
+    @contextlib.contextmanager
+    def reading_for_long(self) -> Iterator[lmdb.Transaction[bytes]]:
+        """A read transaction for as long as the block lasts; it may yield to other code."""
+        me, threads = threading.get_ident(), self._shared.reading_for_long
+        with self.read() as txn:
+            threads.append(me)
+            try:
+                yield txn
+            finally:
+                threads.remove(me)
 
     def check_writable(self) -> None:
         """As `check_usable`, and refuse to write to what is open for reading, or is lost."""

@@ -21,6 +21,7 @@ class RWLock:
         self._changing = threading.Lock()
         self._readers = 0
         self._closed = False
+        self._awaited = 0
         self.is_over = False
 
     def enter(self) -> None:
@@ -33,8 +34,18 @@ class RWLock:
     def leave(self) -> None:
         with self._lock:
             self._readers -= 1
-            if self._closed and not self._readers:
+            if not self._readers and (self._closed or self._awaited):
                 self._condition.notify_all()
+
+    def wait_until_free(self) -> None:
+        """Wait until no thread reads, keeping none from it."""
+        with self._condition:
+            self._awaited += 1
+            try:
+                while self._readers:
+                    self._condition.wait()
+            finally:
+                self._awaited -= 1
 
     @contextlib.contextmanager
     def alone_at_once(self) -> Iterator[bool]:

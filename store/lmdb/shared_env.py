@@ -76,6 +76,8 @@ class SharedEnv:
         """Held while something is committed, or LMDB is opened again."""
         self.beginning = threading.Lock()
         """Held while a read transaction begins."""
+        self.reading_for_long: list[int] = []
+        """Threads whose read transactions last; one that waits for itself would wait for ever."""
         self.lost: LostStore | None = None
         self._data = str(path / DATA_FILE)
         self._was_forked = was_forked

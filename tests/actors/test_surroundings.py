@@ -1,9 +1,8 @@
-"""What a runtime does when its surroundings fail: threads, readers, disks and files of the store."""
+"""What a runtime does when its surroundings fail: threads, readers, disks, and files."""
 
-import os
 import threading
-from datetime import timedelta
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from procession import (
     handle,
 )
 from procession.testing import VirtualClock
+from tests.actors.engine.test_shutdown import until
 from tests.store.test_dead_readers import (
     READS_FOR_LONG,
     TAKES_ALL_PLACES,
@@ -170,16 +170,27 @@ def test_a_runtime_whose_disk_failed_once_goes_on_by_itself(
 def test_a_runtime_whose_disk_fails_while_its_store_is_read_for_long_goes_on_after_that(
     runtime: Runtime, tmp_path: Path
 ) -> None:
-    with runtime._store.snapshot(), header_fails(tmp_path / "store"):
-        for number in range(2, 5):
-            with pytest.raises(FailingDisk):
-                runtime.ask(Place(f"o{number}"), timeout=20)
+    reads, may_end = threading.Event(), threading.Event()
+
+    def read_for_long() -> None:
+        with runtime._store.snapshot():
+            reads.set()
+            may_end.wait(60)
+
+    other = threading.Thread(target=read_for_long)
+    other.start()
+    assert reads.wait(20)
+    with header_fails(tmp_path / "store"):
+        asked = runtime.ask(Place("o2"), block=False)
+        store: Any = runtime._store
+        until(lambda: store._file.environment._shared.gate._awaited)
+        may_end.set()
+        other.join()
         with pytest.raises(FailingDisk):
-            runtime.tell(Place("o9"))
-    for number in range(2, 5):
-        runtime.ask(Place(f"o{number}"), timeout=20)
+            asked.get(timeout=20)
+    runtime.ask(Place("o2"), timeout=20)
     runtime.settle(timeout=20)
-    assert runtime.get(Fulfilment, "o4") is not None
+    assert runtime.get(Fulfilment, "o2") is not None
     assert runtime.verify() == []
 
 
@@ -190,7 +201,7 @@ def test_a_runtime_whose_file_is_gone_acknowledges_nothing_more(tmp_path: Path) 
     runtime = Runtime(tmp_path / "store", shop)
     runtime.ask(Place("o1"))
     runtime.settle(timeout=20)
-    os.rename(tmp_path / "store", tmp_path / "away")
+    (tmp_path / "store").rename(tmp_path / "away")
     for call in (
         lambda: runtime.ask(Place("o2"), timeout=20),
         lambda: runtime.tell(Place("o2")),

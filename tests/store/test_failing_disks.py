@@ -1,6 +1,4 @@
-"""A disk that errs and recovers, files that vanish under an open store, and no error of LMDB's own."""
-
-from __future__ import annotations
+"""A disk that errs and recovers, files that vanish, and no error of LMDB's own."""
 
 import contextlib
 import errno
@@ -10,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import lmdb
 import pytest
@@ -70,17 +68,17 @@ def header_fails(folder: Path) -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):
             # Unless LMDB has closed it meanwhile.
-            if os.readlink(f"/proc/self/fd/{header}").endswith("/mem"):
+            if Path(f"/proc/self/fd/{header}").readlink().name == "mem":
                 os.dup2(kept, header, inheritable=False)
         os.close(kept)
 
 
 def open_files(file: Path) -> list[int]:
     found = []
-    for name in os.listdir("/proc/self/fd"):
+    for link in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
-            if os.readlink(f"/proc/self/fd/{name}") == str(file):
-                found.append(int(name))
+            if link.readlink() == file:
+                found.append(int(link.name))
     return found
 
 
@@ -159,7 +157,8 @@ def errors_of_lmdb() -> list[lmdb.Error]:
     found = [cls("injected") for cls in dict.fromkeys(below(lmdb.Error))]
     for code in (errno.EIO, errno.ENOSPC, errno.EMFILE, errno.EACCES, errno.ENOMEM, errno.EINVAL):
         error = lmdb.Error(os.strerror(code))
-        error.code = code  # type: ignore[attr-defined] # as LMDB sets it
+        # As LMDB sets it.
+        vars(error)["code"] = code
         found.append(error)
     return found
 
@@ -201,7 +200,7 @@ class Failing:
 
         return call
 
-    def __enter__(self) -> Failing:
+    def __enter__(self) -> Self:
         self._real.__enter__()
         return self
 
@@ -241,13 +240,14 @@ def test_no_call_lets_an_error_of_lmdb_out(tmp_path: Path, error: lmdb.Error) ->
             real = shared.env
             for call in CALLS.values():
                 store._file.environment.shared_read.forget()
-                shared.env = Failing(real, place, error)  # type: ignore[assignment]
+                failing: Any = Failing(real, place, error)
+                shared.env = failing
                 try:
                     with contextlib.suppress(ProcessionError):
                         call(store)
                 finally:
                     store._file.environment.shared_read.forget()
-                    if isinstance(shared.env, Failing):
+                    if shared.env is failing:
                         shared.env = real
                     # Else it was opened again meanwhile.
                     real = shared.env
@@ -255,6 +255,11 @@ def test_no_call_lets_an_error_of_lmdb_out(tmp_path: Path, error: lmdb.Error) ->
             store.commit([append(b"2")])
             assert content(store)[-1] == b"2"
         assert verify(tmp_path / "store") == []
+
+
+def failing_environment(name: str, error: lmdb.Error) -> Callable[..., Failing]:
+    real = lmdb.Environment
+    return lambda *args, **options: Failing(real(*args, **options), {name}, error)
 
 
 @pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)
@@ -276,10 +281,9 @@ def test_opening_and_closing_let_none_out_either(
             LmdbStore(tmp_path / "store")
     for name in ("begin", "open_db", "info"):
         with monkeypatch.context() as patch:
-            real = lmdb.Environment
             patch.setattr(
                 "procession.store.lmdb.shared_env.lmdb.Environment",
-                lambda *args, name=name, **options: Failing(real(*args, **options), {name}, error),
+                failing_environment(name, error),
             )
             with pytest.raises(ProcessionError):
                 LmdbStore(tmp_path / "store")
