@@ -23,13 +23,14 @@ SCARCE = 1 << 20
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
-DISK = frozenset({errno.EIO, errno.ENXIO, errno.ENODEV, errno.EROFS, errno.ESTALE})
+DISK = frozenset({errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE})
 
 RULED = {
     errno.EMFILE: "this process has too many open files: raise its limit (ulimit -n)",
     errno.ENFILE: "the machine has too many open files: raise its limit (fs.file-max)",
     errno.EACCES: "this user may not open it: run as the owner, or change the rights",
     errno.EPERM: "this user may not open it: run as the owner, or change the rights",
+    errno.EROFS: "the file system is read-only: mount it for writing, or open with read_only=True",
     errno.ENOMEM: "there is no memory, or no address space, left: raise the limit (ulimit -v)",
     errno.EAGAIN: "another process with this one's id, in another container, has it open: have the "
     "containers share their process ids",

@@ -14,6 +14,7 @@ from it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import struct
@@ -67,15 +68,24 @@ def clear_dead(table: Path) -> None:
         OSError: it cannot be opened
 
     """
-    with contextlib.suppress(FileNotFoundError), _open(table, os.O_RDWR) as fd:
-        for process in _places(fd):
-            try:
-                fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, process)
-            except BlockingIOError:
-                continue
-            # Looked at again: it may have given them back and ended just now.
-            for place in _places(fd).get(process, ()):
-                os.pwrite(fd, FREE, place + PROCESS_AT)
+    try:
+        with _open(table, os.O_RDWR) as fd:
+            _clear_dead(fd)
+    except OSError as error:
+        # There is none yet, or it cannot be written to; LMDB will say what is the matter with it.
+        if error.errno not in {errno.ENOENT, errno.EROFS, errno.EACCES}:
+            raise
+
+
+def _clear_dead(fd: int) -> None:
+    for process in _places(fd):
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, process)
+        except BlockingIOError:
+            continue
+        # Looked at again: it may have given them back and ended just now.
+        for place in _places(fd).get(process, ()):
+            os.pwrite(fd, FREE, place + PROCESS_AT)
 
 
 def processes_in(table: Path) -> Mapping[int, int]:

@@ -229,7 +229,9 @@ class SharedEnv:
 
     def _ids_of_locks(self) -> list[tuple[int, int]]:
         names = [READERS_FILE] if self.read_only else [READERS_FILE, WRITER_FILE]
-        return [self._id_of(str(self.path / name)) for name in names]
+        # A read-only file system may have none.
+        files = [self.path / name for name in names]
+        return [self._id_of(str(file)) if file.exists() else (0, 0) for file in files]
 
     @staticmethod
     def _id_of(file: str) -> tuple[int, int]:
