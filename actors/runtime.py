@@ -15,7 +15,7 @@ import pykka
 
 from .authoring.aggregate import Aggregate
 from .authoring.process_manager import due_time
-from .clock import Clock, SystemClock, stopwatch
+from .clock import Clock, SystemClock, start_thread, stopwatch
 from .engine.admin import Admin
 from .engine.dispatcher import Dispatcher
 from .engine.effect_feed import processes_with_effects
@@ -35,6 +35,7 @@ from .queries.trace import Tracer
 from .store import (
     ClosedError,
     Durability,
+    NoThread,
     ReadOnlyStore,
     Step,
     backup_open,
@@ -106,6 +107,8 @@ class Runtime:
         LockedStore: the store is open for writing elsewhere
         UnknownFormat: another version wrote the store
         DamagedStore: the store is truncated, or no store
+        NoThread: the operating system starts no thread
+        TooManyReaders: all places for readers are taken
         ValueError: an option is out of range
 
     """
@@ -159,9 +162,10 @@ class Runtime:
                 self._running.start()
                 for domain in registry.domains:
                     domain.opened_by(self)
-            except BaseException:
+            except BaseException as error:
                 self._is_closed = True
-                self._end(CLOSE_TIMEOUT)
+                # Without threads nothing is in hand that could be waited for.
+                self._end(0.0 if isinstance(error, NoThread) else CLOSE_TIMEOUT)
                 raise
 
     @classmethod
@@ -908,7 +912,7 @@ class Runtime:
                     "the disk has not answered a commit to %s; the store is let go of when it does",
                     self._path,
                 )
-                threading.Thread(target=self._store.close, daemon=True).start()
+                start_thread(threading.Thread(target=self._store.close, daemon=True))
             else:
                 self._store.close()
             if self._folder is not None:

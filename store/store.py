@@ -48,7 +48,8 @@ class Store(Reads):
 
     def __init__(self, engine: StorageEngine, *, secret: str | None = None) -> None:
         self._engine = engine
-        self._is_unsure = False
+        # The number of a commit of which it is not known whether it is there.
+        self._unsure: int | None = None
         self._counters = Counters(
             position=self._newest("log"),
             transition=self._newest("transitions"),
@@ -180,18 +181,32 @@ class Store(Reads):
 
     def _is_kept(self) -> bool:
         """Whether the commit that was tried last is there: its number tells."""
-        self._is_unsure = True
-        is_kept = self._commits_in_meta() == self.ahead.counters.commits
-        self._is_unsure = False
+        self._unsure = number = self.ahead.counters.commits
+        is_kept = self._commits_in_meta() == number
+        self._unsure = None
         return is_kept
 
     def _refuse_unsure(self) -> None:
-        # What comes next could take the numbers of what is there.
-        if self._is_unsure:
+        if self._unsure is None:
+            return
+        if self._commits_in_meta() == self._unsure:
+            # What comes next would take the numbers of what is there.
             raise StoreError(
-                "it is not known whether the last commit is there, since its number could not be "
-                "read; open the store again"
+                "a commit that was reported as failed is there, since its number could not be read "
+                "at once; open the store again"
             )
+        self._unsure = None
+
+    def look_after(self, now: int) -> None:
+        """Clear up what others who read the store left behind; called after each commit.
+
+        Args:
+            now: the time in microseconds
+
+        Raises:
+            StoreError: it cannot be done now
+
+        """
 
     def number_of_code(self, process: str, python: str, fingerprint: bytes) -> int:
         """The number of a code of a process manager; a new one is written with the next commit.

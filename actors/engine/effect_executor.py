@@ -8,9 +8,9 @@ import threading
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Protocol
 
-from ..clock import from_micros
+from ..clock import from_micros, start_thread
 from ..errors import InfiniteLoopError
-from ..store import Committed, Step, StepExtras
+from ..store import Committed, NoThread, Step, StepExtras
 from .journal import PendingWrite
 
 if TYPE_CHECKING:
@@ -253,10 +253,15 @@ class EffectExecutor:
         while self._free < len(self._ready) and len(self._threads) < self._most:
             name = f"procession-effects-{len(self._threads)}"
             thread = threading.Thread(target=self._work, name=name, daemon=True)
+            try:
+                # It waits for the lock that is held here.
+                start_thread(thread)
+            except NoThread:
+                logger.exception("effects have %d threads and no more", len(self._threads))
+                break
             self._threads.append(thread)
             self._alive.add(thread)
             self._free += 1
-            thread.start()
         self._condition.notify(len(self._ready))
 
     def _note_busy(self) -> None:

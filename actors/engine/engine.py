@@ -450,6 +450,11 @@ class Engine:
             self.command_queue.wake()
         self.timers.look_after_commit()
         self.effect_feeds.look()
+        try:
+            self.services.store.look_after(self.services.now())
+        except StoreError:
+            # The commit is on disk all the same; it is tried again with the next one.
+            logger.exception("the places of dead readers could not be looked after")
 
     def _start_over(self) -> None:
         """A commit was not kept: go on from what is durable, as if the store was just opened."""

@@ -26,7 +26,7 @@ from ..layout.schema import (
     stream_key,
     transitions_key,
 )
-from ..lmdb.environment import DATA_FILE, Environment
+from ..lmdb.environment import DATA_FILE, Environment, is_there
 from ..lmdb.store import FORMAT_VERSION, OLD_FORMAT
 from ..store import SECRET_BYTES
 from .rewriting import PARTIAL, gone_on_failure, refusals_of_the_disk, sync_file, write_tables
@@ -96,7 +96,7 @@ def upgrade(path: str | os.PathLike[str]) -> bool:
 
     """
     data = Path(path) / DATA_FILE
-    if not data.is_file():
+    if not is_there(Path(path)):
         raise StoreError(f"there is no store at {path}")
     environment = Environment(path, read_only=False, durability="fsync", map_size=1 << 28)
     try:
