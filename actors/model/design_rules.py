@@ -6,6 +6,7 @@ here works, and probably does not do what was meant.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from ..authoring.aggregate import Aggregate
@@ -19,7 +20,7 @@ from .outside_calls import Kind, outside_calls_in
 from .unused_parts import fields_never_set, own_fields_never_set, uncalled_ends
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from .aggregate_definition import AggregateDefinition
     from .process_definition import ProcessDefinition
@@ -131,7 +132,7 @@ def _unheard_categories(
     from_outside: Collection[type],
 ) -> Iterator[DesignFinding]:
     makers = {one.category: one.cls.__name__ for one in aggregates}
-    first = min(process.events(), key=_name)
+    first = min(process.events(), key=attrgetter("__name__"))
     for category in unheard_categories(process, aggregates, from_outside, [domain]):
         why = (
             f"{makers[category]} makes none of them"
