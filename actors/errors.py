@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pykka
@@ -27,7 +29,9 @@ __all__ = [
     "UnknownMessage",
     "UnreadableRecord",
     "WaitingInHandler",
+    "place_of_error",
     "shown",
+    "type_of_error",
 ]
 
 
@@ -41,6 +45,33 @@ def shown(value: object) -> str:
     except Exception:  # noqa: BLE001 - it is the value that is refused, for another reason
         text = object.__repr__(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+
+
+def type_of_error(error: BaseException) -> str:
+    """The name of an error's class, with its module unless that is Python's own."""
+    cls = type(error)
+    name = (
+        cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    )
+    # It may be anything that was assigned, and what is stored must be UTF-8.
+    return str.encode(name, "utf-8", "backslashreplace").decode()
+
+
+_PACKAGE = f"{Path(__file__).parent}/"
+
+
+def place_of_error(error: BaseException) -> str:
+    """Where an error was raised: the innermost line of code that is none of this package's.
+
+    It says no value of any variable. Where all lines are the package's, the innermost of these.
+    """
+    place, is_theirs = "no line of code", False
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        is_ours = code.co_filename.startswith(_PACKAGE)
+        if not (is_ours and is_theirs):
+            place, is_theirs = f"{code.co_filename}:{line} in {code.co_name}", not is_ours
+    return place
 
 
 class Rejected(ProcessionError):

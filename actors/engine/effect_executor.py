@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import logging
 import threading
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Protocol
@@ -14,18 +13,18 @@ from .journal import PendingWrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import timedelta
     from typing import TypeAlias
 
     from ..clock import Alarm, Clock
     from ..model.process_definition import ProcessDefinition
     from ..store import EventRecord, Outcome, ParkedRecord
+    from .failure_log import Failure
     from .services import Services
 
     Verdict: TypeAlias = tuple[str, int, str | None]
 
 __all__ = ["EffectExecutor", "EffectJob", "EffectSource"]
-
-logger = logging.getLogger("procession")
 
 
 class EffectSource(Protocol):
@@ -44,8 +43,12 @@ class EffectSource(Protocol):
         """One is done, or durably parked; any thread may call this."""
         ...
 
-    def describe(self, job: EffectJob) -> str:
-        """In words, for the log."""
+    def failure(self, job: EffectJob, error: BaseException, due: int | None) -> Failure:
+        """For the log; it is tried again at that time, or parked."""
+        ...
+
+    def wait(self, job: EffectJob) -> timedelta | None:
+        """How long until another attempt; None if there is none."""
         ...
 
     def parked(self, job: EffectJob, error: BaseException) -> ParkedRecord:
@@ -288,14 +291,15 @@ class EffectExecutor:
             if self.is_closed:
                 # It may have failed because of that; the next run tries it anew.
                 return
-            retry = job.source.definition.retry
-            if retry is not None and isinstance(error, Exception):
-                wait = retry.wait(job.attempt)
-                if wait is not None:
-                    self.counts["effects_retried"] += 1
-                    self._try_later(job, round(wait.total_seconds() * 1_000_000))
-                    return
-            logger.warning("%s was parked", job.source.describe(job), exc_info=error)
+            wait = job.source.wait(job) if isinstance(error, Exception) else None
+            due = None
+            if wait is not None:
+                due = self._services.now() + round(wait.total_seconds() * 1_000_000)
+            self._services.failures.tell(job.source.failure(job, error, due))
+            if due is not None:
+                self.counts["effects_retried"] += 1
+                self._try_later(job, due)
+                return
         elif is_there:
             self.counts["effects"] += 1
         line = self._lines[job.line]
@@ -337,9 +341,8 @@ class EffectExecutor:
 
         self._services.journal.add(PendingWrite(step, note))
 
-    def _try_later(self, job: EffectJob, wait: int) -> None:
+    def _try_later(self, job: EffectJob, due: int) -> None:
         job.attempt += 1
-        due = self._services.now() + wait
         self._numbers += 1
         heapq.heappush(self._waiting, (due, self._numbers, job.line))
         self._set_alarm()

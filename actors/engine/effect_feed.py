@@ -6,7 +6,6 @@ position is, so a crash makes those behind it run again: at least once, never be
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -17,10 +16,12 @@ from ..core.ports import UNREADABLE
 from ..errors import UnknownMessage
 from ..store import Step
 from .effect_executor import EffectExecutor, EffectJob
+from .failure_log import Failure
 from .pooled_actor import PooledActor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from datetime import timedelta
     from typing import TypeAlias
 
     from ..authoring.decorators import Handler
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     Verdict: TypeAlias = tuple[str, int, str | None]
 
 __all__ = ["EffectFeed", "EffectFeeds", "processes_with_effects"]
-
-logger = logging.getLogger("procession")
 
 PAGE = 256
 
@@ -71,6 +70,7 @@ class EffectFeed(PooledActor):
         max_in_flight: int,
     ) -> None:
         super().__init__(services.dispatcher)
+        self._plan = plan
         self.definition = plan.definition
         self._subscription = plan.after_effects
         self._services = services
@@ -108,10 +108,26 @@ class EffectFeed(PooledActor):
         """Whether there is an effect for an event."""
         return self._subscription.listens_to(record)
 
-    def describe(self, job: EffectJob) -> str:
-        """In words, for the log."""
-        method = self._handler_of(job.record).name
-        return f"{self.definition.name}.{method} after {job.record.event_id} ({job.instance!r})"
+    def failure(self, job: EffectJob, error: BaseException, due: int | None) -> Failure:
+        """For the log; it is tried again at that time, or parked."""
+        return Failure(
+            error=error,
+            handler=self._handler_of(job.record).name,
+            event=job.record.event_id,
+            process=self.definition.name,
+            instance=job.instance,
+            attempt=job.attempt,
+            outcome="parked" if due is None else "retried",
+            next_try=due,
+        )
+
+    def wait(self, job: EffectJob) -> timedelta | None:
+        """How long until another attempt; None if there is none."""
+        retry = self.definition.retry
+        if retry is None:
+            return None
+        cause = f"{self._handler_of(job.record).name}:{job.record.event_id}"
+        return self._plan.wait(retry, job.instance, cause, job.attempt)
 
     def parked(self, job: EffectJob, error: BaseException) -> ParkedRecord:
         """What is set aside."""
@@ -221,9 +237,9 @@ class EffectFeed(PooledActor):
     def _jobs_of(self, record: EventRecord) -> list[EffectJob]:
         try:
             jobs = [EffectJob(self, record, instance) for instance in self._instances_of(record)]
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - a person must see it, whatever it is
             job = EffectJob(self, record, "")
-            logger.warning("%s was parked", self.describe(job), exc_info=error)
+            self._services.failures.tell(self.failure(job, error, None))
             self._note_taken(record, 1)
             self._executor.write(job, Step(park=self.parked(job, error)))
             return []

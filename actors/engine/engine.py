@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ..clock import stopwatch
+from ..clock import SystemClock, stopwatch
 from ..model.code_ages import number_of_code
 from ..model.plans import ProcessPlan
 from ..store import ClosedError, StoreError
@@ -19,6 +19,7 @@ from .dispatcher import Dispatcher
 from .effect_executor import EffectExecutor
 from .effect_feed import EffectFeeds
 from .event_buffer import EventBuffer
+from .failure_log import FailureLog
 from .instance_actor import InstanceActor, InstanceShare
 from .journal import Journal
 from .pending_replies import PendingReplies, Reply
@@ -138,6 +139,8 @@ class Engine:
         self._passivating: list[tuple[str, str, Reply[bool]]] = []
         self._stopped: BaseException | None = None
         self.is_closing = False
+        now = stopwatch(clock)
+        failures = FailureLog(now)
         self.dispatcher = parts.dispatcher(
             options.workers,
             on_idle=self._flush,
@@ -149,6 +152,7 @@ class Engine:
             self.dispatcher,
             largest_commit=options.largest_commit,
             waits=parts.has_threads,
+            failures=failures,
             wake=self.dispatcher.nudge,
             published=self._publish,
             checkpoints=self._checkpoints,
@@ -168,7 +172,8 @@ class Engine:
             self.residency,
             EventBuffer(reads, max(most, options.largest_commit), store.last_position()),
             PendingReplies(),
-            stopwatch(clock),
+            now,
+            failures,
         )
         self.command_queue = CommandQueue(
             services, reads, self.deliver, parts.aggregate_actor, max_in_flight=most
@@ -177,8 +182,10 @@ class Engine:
         self.timers = TimerService(
             services, reads, clock, self.deliver, self._has_routed, enqueue, max_in_flight=most
         )
+        # A clock that tests move has attempts at times that can be known before.
+        has_jitter = isinstance(clock, SystemClock)
         plans = [
-            ProcessPlan(definition, registry, max_chain=options.max_chain)
+            ProcessPlan(definition, registry, max_chain=options.max_chain, has_jitter=has_jitter)
             for definition in registry.processes.values()
         ]
         for plan in plans:
@@ -357,6 +364,7 @@ class Engine:
         self.residency.let_go()
         for actor in self._standing:
             actor.on_stop()
+        self.services.failures.close()
         if not (late or self.journal.has_given_up):
             self.journal.write_checkpoints()
 
@@ -470,4 +478,4 @@ class Engine:
         if not isinstance(error, ClosedError):
             self._stopped = error
             actor.on_failure(type(error), error, error.__traceback__)
-            logger.critical("%s stopped in the middle of its turn", actor, exc_info=error)
+            self.services.failures.tell_fault(f"{actor} stopped in the middle of its turn", error)

@@ -27,6 +27,7 @@ from ..store import (
     Step,
     StoreError,
 )
+from .failure_log import Failure
 from .pooled_actor import PooledActor
 
 if TYPE_CHECKING:
@@ -34,11 +35,10 @@ if TYPE_CHECKING:
 
     from ..errors import InfiniteLoopError
     from ..store import EventRecord, Store
+    from .failure_log import FailureLog
     from .pooled_actor import Scheduler
 
 __all__ = ["PATIENCE_OF_MANY", "Intake", "Journal", "PendingWrite", "Waiting"]
-
-logger = logging.getLogger("procession")
 
 FIRST_RETRY = 0.05
 LAST_RETRY = 1.0
@@ -157,6 +157,7 @@ class Journal:
             commit early when a caller waits
         wake: makes a worker call `flush` soon
         published: called with events that were handed over, in order of position
+        failures: tells of commits that failed
         checkpoints: returns how far the routers and the feeds are
         durable: called after each commit, with the lock held, before those who wait are told
         start_over: called after a commit failed, with the lock held: all that is not durable is to
@@ -171,6 +172,7 @@ class Journal:
         *,
         largest_commit: int,
         waits: bool = True,
+        failures: FailureLog,
         wake: Callable[[], None],
         published: Callable[[list[EventRecord]], None],
         checkpoints: Callable[[], dict[str, int]],
@@ -203,7 +205,9 @@ class Journal:
         self._patience = PATIENCE
         self._wants_checkpoints = False
         self._flushing = threading.Lock()
+        self._failures = failures
         self._retry_after = 0.0
+        self._refusals = 0
         self._may_retry = threading.Event()
         self._has_patience = waits
         if not waits:
@@ -279,7 +283,7 @@ class Journal:
         if isinstance(error, CorruptRecord):
             # What the step expects cannot be read; looking has changed nothing.
             return Conflict(str(error))
-        logger.critical("a step failed with an error of our own", exc_info=error)
+        self._failures.tell_fault("a step failed with an error of our own", error)
         self._store.drop_commit()
         # Those who waited for what is dropped; what comes behind is in a commit of its own.
         self._spoilt.append((StoreError(f"a commit failed: {error!r}"), self._waiting))
@@ -420,9 +424,10 @@ class Journal:
             if steps or self._wants_checkpoints:
                 self._commit(done)
         except StoreError as error:
+            self._refusals += 1
             return error
-        except Exception as error:
-            logger.critical("a commit failed with an error of our own", exc_info=error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the journal goes on
+            self._failures.tell_fault("a commit failed with an error of our own", error)
             self._store.drop_commit()
             return StoreError(f"a commit failed: {error!r}")
         self.done_up_to = done
@@ -434,19 +439,39 @@ class Journal:
         changed = {name: place for name, place in done.items() if written.get(name) != place}
         self._wants_checkpoints = False
         self._store.close_commit(changed)
-        self._retry_after = 0.0
+        self._retry_after, self._refusals = 0.0, 0
         written.update(changed)
         self.commits += 1
 
     def _tell_failure(self, waiting: list[Waiting], error: StoreError) -> None:
         self._retry_after = min(max(FIRST_RETRY, self._retry_after * 2), LAST_RETRY)
         self.has_given_up = self._closing
+        if self._refusals:
+            self._tell_refused(error)
         again = [one for one in waiting if one.failed(error)]
         # The error knows the frames it came through, which know the list, whose steps may know the
         # error: such a circle would stay for ever, since steps are not looked at by Python's cycle
         # collector.
         waiting.clear()
         self.add_all([one for one in again if isinstance(one, PendingWrite)])
+
+    def _tell_refused(self, error: StoreError) -> None:
+        """Say in the log that the disk refused a commit, and when it is tried again."""
+        failures = self._failures
+        next_try = None
+        if not self._closing:
+            next_try = failures.now() + round(self._retry_after * 1_000_000)
+        failure = Failure(
+            error=error,
+            handler="a commit",
+            attempt=self._refusals,
+            outcome="failed" if next_try is None else "retried",
+            next_try=next_try,
+            # What the disk said; the store says nothing of what was to be written.
+            text=str(error),
+            level=logging.ERROR,
+        )
+        failures.tell(failure)
 
     # The end
 

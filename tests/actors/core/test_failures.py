@@ -439,7 +439,7 @@ def test_a_crash_while_what_waited_is_taken_up_is_made_good_without_another_even
     ],
 )
 def test_what_on_error_would_change_is_refused_and_the_error_is_parked(
-    clock: VirtualClock, caplog: pytest.LogCaptureFixture, change: Any
+    clock: VirtualClock, change: Any
 ) -> None:
     def decide(process: Job, error: Exception, context: Context) -> Any:
         change(process)
@@ -448,9 +448,9 @@ def test_what_on_error_would_change_is_refused_and_the_error_is_parked(
     Job.decide, Job.failing = decide, {("a", 2): 1}
     with Runtime.ephemeral(hasty, clock=clock) as runtime:
         feed(runtime, "a", 0, 1, 2)
-        assert "came in on_error, which only says what becomes of an error" in caplog.text
         (parked,) = runtime.parked()
-        assert "part 2 of a" in parked.error
+        assert parked.error.startswith("ValueError: part 2 of a (and on_error failed: ")
+        assert "came in on_error, which only says what becomes of an error" in parked.error
         runtime.skip(parked.id)
         runtime.settle(timeout=10)
         assert parts_of(runtime, "a", Job) == [1]
@@ -467,4 +467,6 @@ def test_an_on_error_that_fails_itself_parks_the_first_error(clock: VirtualClock
     with Runtime.ephemeral(works, clock=clock) as runtime:
         feed(runtime, "a", 0, 1)
         (parked,) = runtime.parked()
-        assert parked.error == "ValueError: part 1 of a"
+        assert parked.error == (
+            "ValueError: part 1 of a (and on_error failed: RuntimeError: no idea)"
+        )
