@@ -18,6 +18,7 @@ from .authoring.state import Indexed
 from .clock import Alarm, Clock, SystemClock
 from .engine.rebuilding import RebuildProgress
 from .errors import (
+    AlreadyDecided,
     AlreadyStarted,
     DefinitionError,
     EarlyEvent,
@@ -62,6 +63,7 @@ __all__ = [
     "Aggregate",
     "AggregateView",
     "Alarm",
+    "AlreadyDecided",
     "AlreadyStarted",
     "Clock",
     "ClosedError",

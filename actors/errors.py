@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pykka
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 __all__ = [
+    "AlreadyDecided",
     "AlreadyStarted",
     "DefinitionError",
     "EarlyEvent",
@@ -133,6 +134,30 @@ class UnreadableRecord(ProcessionError, ValueError):
 
 class TimedOut(ProcessionError, pykka.Timeout, TimeoutError):
     """The time given to `ask` or `settle` ran out. What was accepted goes on all the same."""
+
+
+class AlreadyDecided(ProcessionError):
+    """Another decision about the same parked thing was made before this one, which did nothing.
+
+    Attributes:
+        parked_id: what `parked` called it
+        decision: what was decided: ``"retry"`` or ``"skip"``
+        time: when
+        by: who asked, if that was said
+
+    """
+
+    def __init__(self, parked_id: int, decision: str, time: datetime, by: str | None) -> None:
+        self.parked_id, self.decision, self.time, self.by = parked_id, decision, time, by
+        who = "" if by is None else f" by {by}"
+        super().__init__(
+            f"{decision} was decided about what was parked under {parked_id} already, at "
+            f"{time.isoformat()}{who}; parked(decided=True) lists it. If it failed again, it is "
+            f"parked under a new id, which parked() lists"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.parked_id, self.decision, self.time, self.by)
 
 
 class AlreadyStarted(ProcessionError):

@@ -681,7 +681,8 @@ class Runtime:
             by: who asks; it is recorded with the time
 
         Raises:
-            UnknownMessage: nothing is parked under that id
+            AlreadyDecided: another decision about it was made before, and says which
+            UnknownMessage: nothing was ever parked under that id
 
         """
         self._operations("retry").retry(parked_id, by)
@@ -694,7 +695,8 @@ class Runtime:
             by: who asks; it is recorded with the time
 
         Raises:
-            UnknownMessage: nothing is parked under that id
+            AlreadyDecided: another decision about it was made before, and says which
+            UnknownMessage: nothing was ever parked under that id
 
         """
         self._operations("skip").skip(parked_id, by)
@@ -736,7 +738,7 @@ class Runtime:
     ) -> bool:
         """Have a timeout, or a command that is held back, not come at all.
 
-        As `move_timeout`.
+        As `move_timeout`. Of several operators who cancel one timeout, one is answered True.
         """
         return self._adjust("cancel_timeout", cls, id, name, 0, by)
 

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Protocol
 
 from ..clock import from_micros
-from ..store import Committed, Step, StepExtras
+from ..store import ClosedError, Committed, Step, StepExtras
 from .journal import PendingWrite
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Rerun:
 
     __slots__ = ("decision", "left", "number")
 
-    def __init__(self, number: int, decision: Verdict | None, left: int) -> None:
+    def __init__(self, number: int, decision: Verdict, left: int) -> None:
         self.number = number
         self.decision = decision
         self.left = left
@@ -123,7 +123,8 @@ class EffectExecutor:
         self._running = 0
         self._free = 0
         self._is_busy = False
-        self._rerunning: set[int] = set()
+        # What was decided about parked effects and is not on disk yet, by their numbers.
+        self._claims: dict[int, Verdict] = {}
         self.is_closed = False
 
     @property
@@ -143,30 +144,53 @@ class EffectExecutor:
         """Whether an effect is to run."""
         return bool(self._ready)
 
+    def claim(self, number: int, decision: Verdict) -> Verdict | None:
+        """Let no other decision be made about a parked effect until `release`.
+
+        Args:
+            number: under which it is parked
+            decision: what is decided
+
+        Returns:
+            the other decision that is being carried out, which has won; None if this one has
+
+        """
+        with self._condition:
+            other = self._claims.setdefault(number, decision)
+            return None if other is decision else other
+
+    def release(self, number: int) -> None:
+        """The decision that was claimed is on disk, or was not made."""
+        with self._condition:
+            self._claims.pop(number, None)
+
     def rerun(
         self,
         source: EffectSource,
         event: EventRecord,
         instances: list[str],
         record: ParkedRecord,
-        verdict: Verdict | None,
+        verdict: Verdict,
     ) -> None:
         """Run an effect that was parked again; it is parked again if it fails.
+
+        Its number is released when what came of it is on disk.
 
         Args:
             source: whose it is
             event: that it follows
             instances: for which it runs
-            record: what was parked
+            record: what was parked; its number was claimed
             verdict: what an operator decided. It is recorded when the effect has come to an end,
                 in the step that takes the record away, so that a crash before that leaves it
-                parked. Without it, the record must have been taken away already
+                parked
+
+        Raises:
+            ClosedError: the runtime was closed meanwhile
 
         """
-        with self._condition:
-            if record.number in self._rerunning or self.is_closed:
-                return
-            self._rerunning.add(record.number)
+        if self.is_closed:
+            raise ClosedError("the runtime was closed before the effect could run again")
         rerun = Rerun(record.number, verdict, max(1, len(instances)))
         if instances:
             attempt = record.attempts + 1
@@ -319,10 +343,8 @@ class EffectExecutor:
         if rerun is not None:
             rerun.left -= 1
             if not rerun.left:
-                self._rerunning.discard(rerun.number)
-                if rerun.decision is not None:
-                    step = step or Step()
-                    step.extras = StepExtras(unpark=rerun.number, decision=rerun.decision)
+                step = step or Step()
+                step.extras = StepExtras(unpark=rerun.number, decision=rerun.decision)
         if step is not None:
             self.write(job, step)
         elif rerun is None:
@@ -338,6 +360,8 @@ class EffectExecutor:
                 self.counts["effects_parked"] += 1
             if job.rerun is None:
                 job.source.finish(job)
+            elif step.extras is not None:
+                self.release(job.rerun.number)
 
         self._services.journal.add(PendingWrite(step, note))
 

@@ -99,7 +99,7 @@ class EffectFeed(PooledActor):
         """How far it got, and from where it began; the latter also says that it ever did."""
         return {self._name: self.done_up_to, self._since_name: self._since}
 
-    def retry(self, record: ParkedRecord, event: EventRecord, verdict: Verdict | None) -> None:
+    def retry(self, record: ParkedRecord, event: EventRecord, verdict: Verdict) -> None:
         """Have an effect that was parked run again; as `EffectFeeds.retry`."""
         instances = [record.instance] if record.instance else self._instances_of(event)
         self._executor.rerun(self, event, instances, record, verdict)
@@ -308,7 +308,7 @@ class EffectFeeds:
             found |= feed.checkpoints()
         return found
 
-    def retry(self, record: ParkedRecord, verdict: Verdict | None = None) -> None:
+    def retry(self, record: ParkedRecord, verdict: Verdict) -> None:
         """Run an effect that was parked again; it is parked again if it fails.
 
         It returns before the effect has run.

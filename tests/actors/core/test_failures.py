@@ -12,6 +12,7 @@ from procession import (
     PARK,
     SKIP,
     Aggregate,
+    AlreadyDecided,
     Command,
     Context,
     Domain,
@@ -382,9 +383,14 @@ def test_a_decision_is_made_once() -> None:
     with Runtime.ephemeral(hasty) as runtime:
         feed(runtime, "a", 0, 1)
         (parked,) = runtime.parked()
-        runtime.skip(parked.id)
-        with pytest.raises(UnknownMessage, match="nothing is parked"):
-            runtime.retry(parked.id)
+        runtime.skip(parked.id, by="ada")
+        for call in (runtime.retry, runtime.skip):
+            with pytest.raises(AlreadyDecided, match="skip was decided") as caught:
+                call(parked.id)
+            (decided,) = runtime.parked(decided=True)
+            assert caught.value.parked_id == parked.id
+            assert (caught.value.decision, caught.value.by) == ("skip", "ada")
+            assert caught.value.time == decided.decided_at
 
 
 @pytest.mark.parametrize(

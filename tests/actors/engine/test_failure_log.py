@@ -71,7 +71,7 @@ class Close(Command):
 def raise_with(pin: str) -> None:
     """Fails as user code does, with what it was given in every place that an error has."""
     try:
-        {}[pin]
+        dict[str, str]()[pin]
     except KeyError as error:
         failure = ValueError(f"no such pin: {pin}")
         failure.add_note(f"tried {pin}")
