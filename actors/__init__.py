@@ -16,6 +16,7 @@ from .authoring.process_manager import ProcessManager
 from .authoring.retry import PARK, SKIP, Retry
 from .authoring.state import Indexed
 from .clock import Alarm, Clock, SystemClock
+from .engine.health import Backup, Health, HealthProblem
 from .engine.rebuilding import RebuildProgress
 from .errors import (
     AlreadyDecided,
@@ -65,6 +66,7 @@ __all__ = [
     "Alarm",
     "AlreadyDecided",
     "AlreadyStarted",
+    "Backup",
     "Clock",
     "ClosedError",
     "Command",
@@ -77,6 +79,8 @@ __all__ = [
     "EarlyEvent",
     "Event",
     "Explanation",
+    "Health",
+    "HealthProblem",
     "HeldEvent",
     "IdReused",
     "Indexed",

@@ -18,6 +18,7 @@ from .errors import (
     StoreFull,
     UnknownFormat,
 )
+from .gauges import MOST_OVERDUE, LastBackup, OldestReader, StoreGauges
 from .identifiers import (
     BY_PEOPLE,
     MAX_NAME_BYTES,
@@ -75,6 +76,7 @@ __all__ = [
     "FORMAT_VERSION",
     "FROM_OUTSIDE",
     "MAX_NAME_BYTES",
+    "MOST_OVERDUE",
     "Append",
     "Block",
     "ClosedError",
@@ -95,9 +97,11 @@ __all__ = [
     "IdTaken",
     "InvalidName",
     "Issue",
+    "LastBackup",
     "LmdbStore",
     "LockedStore",
     "NameKind",
+    "OldestReader",
     "Outcome",
     "PackedFields",
     "ParkedRecord",
@@ -113,6 +117,7 @@ __all__ = [
     "StoreError",
     "StoreFinding",
     "StoreFull",
+    "StoreGauges",
     "Tail",
     "Ticket",
     "TimerRecord",

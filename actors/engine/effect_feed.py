@@ -99,6 +99,11 @@ class EffectFeed(PooledActor):
         """How far it got, and from where it began; the latter also says that it ever did."""
         return {self._name: self.done_up_to, self._since_name: self._since}
 
+    @property
+    def backlog(self) -> int:
+        """Events that every process manager is done with and the effects are not."""
+        return max(0, self._gate() - self.done_up_to)
+
     def retry(self, record: ParkedRecord, event: EventRecord, verdict: Verdict) -> None:
         """Have an effect that was parked run again; as `EffectFeeds.retry`."""
         instances = [record.instance] if record.instance else self._instances_of(event)
@@ -307,6 +312,10 @@ class EffectFeeds:
         for feed in self._feeds.values():
             found |= feed.checkpoints()
         return found
+
+    def backlog(self) -> dict[str, int]:
+        """Events that the effects are not done with, by process manager; any thread may look."""
+        return {name: feed.backlog for name, feed in self._feeds.items()}
 
     def retry(self, record: ParkedRecord, verdict: Verdict) -> None:
         """Run an effect that was parked again; it is parked again if it fails.

@@ -20,6 +20,7 @@ from .effect_executor import EffectExecutor
 from .effect_feed import EffectFeeds
 from .event_buffer import EventBuffer
 from .failure_log import FailureLog
+from .health import HealthWatch
 from .instance_actor import InstanceActor, InstanceShare
 from .journal import Journal
 from .pending_replies import PendingReplies, Reply
@@ -212,6 +213,7 @@ class Engine:
             plans, services, self.effects, self._gate, max_in_flight=most
         )
 
+        self.health = HealthWatch(services, self.routers, self.effect_feeds)
         self._counters = [self.command_queue.counts, *(router.counts for router in self.routers)]
         self._durable_counts = [counts.copy() for counts in self._counters]
         self.journal.done_up_to = self._checkpoints()
@@ -424,8 +426,11 @@ class Engine:
             and self.command_queue.take_new()
         ):
             return True
+        if self.journal.flush():
+            self.health.look_after_commit()
+            return True
         # Looked at last, when it is known what is durable.
-        return self.journal.flush() or self.effect_feeds.look() or self._passivate_asked()
+        return self.effect_feeds.look() or self._passivate_asked()
 
     def _has_routed(self, process: str, position: int) -> bool:
         router = self.router_of.get(process)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..clock import seconds
 from ..core.decision import EMPTY
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from .failure_log import FailureLog
     from .pooled_actor import Scheduler
 
-__all__ = ["PATIENCE_OF_MANY", "Intake", "Journal", "PendingWrite", "Waiting"]
+__all__ = ["PATIENCE_OF_MANY", "CommitFaults", "Intake", "Journal", "PendingWrite", "Waiting"]
 
 FIRST_RETRY = 0.05
 LAST_RETRY = 1.0
@@ -54,6 +55,31 @@ LARGEST_SIZE = 1 << 23
 
 PAGE = 64
 """Writes from other threads that are handed over in one turn."""
+
+
+class CommitFaults(Struct, frozen=True):
+    """What the disk refused; another one stands in its place whenever that changes.
+
+    Attributes:
+        failing_since: when the first of the commits failed that failed in a row, up to now, in
+            microseconds; None if the newest one succeeded
+        in_a_row: how many these are
+        count: how many failed since the journal was made
+        last_error: what was said of the newest of them
+        last_time: when that was, in microseconds
+
+    """
+
+    failing_since: int | None = None
+    in_a_row: int = 0
+    count: int = 0
+    last_error: str = ""
+    last_time: int = 0
+
+    def with_one_more(self, error: StoreError, now: int) -> CommitFaults:
+        """After another commit failed."""
+        since = now if self.failing_since is None else self.failing_since
+        return CommitFaults(since, self.in_a_row + 1, self.count + 1, str(error), now)
 
 
 class Waiting(Struct, gc=False):
@@ -207,7 +233,8 @@ class Journal:
         self._flushing = threading.Lock()
         self._failures = failures
         self._retry_after = 0.0
-        self._refusals = 0
+        self.faults = CommitFaults()
+        """What the disk refused; any thread may look."""
         self._may_retry = threading.Event()
         self._has_patience = waits
         if not waits:
@@ -424,7 +451,7 @@ class Journal:
             if steps or self._wants_checkpoints:
                 self._commit(done)
         except StoreError as error:
-            self._refusals += 1
+            self.faults = self.faults.with_one_more(error, self._failures.now())
             return error
         except Exception as error:  # noqa: BLE001 - whatever it is, the journal goes on
             self._failures.tell_fault("a commit failed with an error of our own", error)
@@ -439,14 +466,16 @@ class Journal:
         changed = {name: place for name, place in done.items() if written.get(name) != place}
         self._wants_checkpoints = False
         self._store.close_commit(changed)
-        self._retry_after, self._refusals = 0.0, 0
+        self._retry_after = 0.0
+        if self.faults.in_a_row:
+            self.faults = replace(self.faults, failing_since=None, in_a_row=0)
         written.update(changed)
         self.commits += 1
 
     def _tell_failure(self, waiting: list[Waiting], error: StoreError) -> None:
         self._retry_after = min(max(FIRST_RETRY, self._retry_after * 2), LAST_RETRY)
         self.has_given_up = self._closing
-        if self._refusals:
+        if self.faults.in_a_row:
             self._tell_refused(error)
         again = [one for one in waiting if one.failed(error)]
         # The error knows the frames it came through, which know the list, whose steps may know the
@@ -464,7 +493,7 @@ class Journal:
         failure = Failure(
             error=error,
             handler="a commit",
-            attempt=self._refusals,
+            attempt=self.faults.in_a_row,
             outcome="failed" if next_try is None else "retried",
             next_try=next_try,
             # What the disk said; the store says nothing of what was to be written.

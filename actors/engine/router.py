@@ -139,6 +139,14 @@ class Router(PooledActor):
         return self._position
 
     @property
+    def backlog(self) -> int:
+        """Events that are not handed over to all whom they are for; any thread may look."""
+        # In one step, since the router goes on meanwhile.
+        under_way = list(self._under_way)
+        done = under_way[0] - 1 if under_way else self._position
+        return max(0, self._events.last - done)
+
+    @property
     def routed_up_to(self) -> int:
         """The position up to which everything is in the inboxes of the instances that it is for."""
         # What is left of an event is of the newest that was taken.
