@@ -214,14 +214,8 @@ class Reads:
 
     def transition_at(self, process: str, instance: str, version: int) -> TransitionRecord | None:
         """The transition that brought one instance to a version."""
-        try:
-            key = transitions_key(process, instance) + number(version)
-        except struct.error as error:
-            raise no_number(error) from error
-        raw = self._get("ids", key)
-        if raw is None:
-            return None
-        return self._transitions_at(process, instance, [(key, raw)])[0]
+        rows = self._row_of_transition(process, instance, version)
+        return self._transitions_at(process, instance, rows)[0] if rows else None
 
     def stored_transition(
         self, process: str, instance: str, version: int
@@ -230,13 +224,18 @@ class Reads:
 
         One look at its row, however large the state is and however many changes it stands on.
         """
-        key = transitions_key(process, instance) + number_asked_for(version)
-        raw = self._get("ids", key)
-        if raw is None:
+        rows = self._row_of_transition(process, instance, version)
+        if not rows:
             return None
         owner = [process, instance]
-        rows = [(key, raw)]
         return self._pointed_at("transitions", rows, slice(3), owner, transition_from_row)[0]
+
+    def _row_of_transition(
+        self, process: str, instance: str, version: int
+    ) -> list[tuple[bytes, bytes]]:
+        key = transitions_key(process, instance) + number_asked_for(version)
+        raw = self._get("ids", key)
+        return [] if raw is None else [(key, raw)]
 
     def scan_transitions(
         self, process: str, instance: str, after: int = 0

@@ -50,7 +50,7 @@ So the queue has two lanes, each in order: what is under way can go before what 
 
 
 class EventRecord(Struct, gc=False):
-    """One event as it is stored. `position` is set by the commit."""
+    """One event as it is stored. The commit sets `position`, and the engine `time` before it."""
 
     type: str
     stream: str

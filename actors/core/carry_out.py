@@ -100,7 +100,7 @@ def carry_out(
                 plan.names[type(event)],
                 stream,
                 version,
-                delivered.now,
+                0,
                 packed,
                 "",
                 record.correlation_id,

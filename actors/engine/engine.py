@@ -154,6 +154,7 @@ class Engine:
             largest_commit=options.largest_commit,
             waits=parts.has_threads,
             failures=failures,
+            now=now,
             wake=self.dispatcher.nudge,
             published=self._publish,
             checkpoints=self._checkpoints,

@@ -264,7 +264,7 @@ class Ingress:
             name,
             stream,
             0,
-            self._now(),
+            0,
             data,
             event_id or "",
             "",

@@ -181,9 +181,10 @@ class Journal:
         largest_commit: most steps in one transaction
         waits: whether it waits a while before it tries again what the disk refused, and closes a
             commit early when a caller waits
+        failures: tells of commits that failed
+        now: the time in microseconds since 1970, which an event has that is handed over
         wake: makes a worker call `flush` soon
         published: called with events that were handed over, in order of position
-        failures: tells of commits that failed
         checkpoints: returns how far the routers and the feeds are
         durable: called after each commit, with the lock held, before those who wait are told
         start_over: called after a commit failed, with the lock held: all that is not durable is to
@@ -199,6 +200,7 @@ class Journal:
         largest_commit: int,
         waits: bool = True,
         failures: FailureLog,
+        now: Callable[[], int],
         wake: Callable[[], None],
         published: Callable[[list[EventRecord]], None],
         checkpoints: Callable[[], dict[str, int]],
@@ -210,6 +212,7 @@ class Journal:
         self._dispatcher = dispatcher
         self._hand_over = store.hand_over
         self._largest_commit = largest_commit
+        self._now = now
         self._wake = wake
         self._published = published
         self._checkpoints = checkpoints
@@ -291,6 +294,13 @@ class Journal:
             None if an error of our own has spoilt the open commit, of which nothing is kept
 
         """
+        append, ahead = step.append, self._ahead
+        events = append.events if append is not None else None
+        if events:
+            # Not when it was made: what was due meanwhile looked at the log before it was there.
+            now = self._now()
+            for event in events:
+                event.time = now
         try:
             outcome = self._hand_over(step)
         except Exception as error:  # noqa: BLE001 - no step is half in force
@@ -298,9 +308,8 @@ class Journal:
             if refused is None:
                 return None
             outcome = refused
-        append, ahead = step.append, self._ahead
-        if append is not None and append.events and outcome is COMMITTED:
-            self._published(append.events)
+        if events and outcome is COMMITTED:
+            self._published(events)
         if ahead.steps >= self._largest_commit or ahead.size >= LARGEST_SIZE:
             self._dispatcher.is_commit_due = True
         return outcome

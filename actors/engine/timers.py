@@ -89,6 +89,7 @@ class TimerService(PooledActor):
         self._released: set[tuple[str, str]] = set()
         # The keys of what is damaged, so that it is told of once.
         self._unreadable: set[bytes] = set()
+        self._last = 0
         self._next = NEVER
         # The first of those that were set and are not durable yet: none fires before it is.
         self._noticed = NEVER
@@ -169,6 +170,9 @@ class TimerService(PooledActor):
         # Before the look, so that whatever is set meanwhile rings.
         self._next = NEVER
         generation, now = self._journal.generation, self._now()
+        with self._journal.lock:
+            # No event that is stored from now on was stored before this look.
+            self._last = self._events.last
         self._bring_all(now, generation)
         beyond = (now + 1).to_bytes(8, "big")
         for upcoming in self._timers(beyond, NEVER):
@@ -285,7 +289,7 @@ class TimerService(PooledActor):
 
     def _due(self, now: int) -> Iterator[TimerRecord]:
         """What is due and not in hand, and behind nothing that was stored before this look."""
-        last, may_go = self._events.last, self._routed_since()
+        last, may_go = self._last, self._routed_since()
         for timer in self._timers(b"", now):
             if timer.kind != "retry" and timer.due > may_go.get(timer.process, 0):
                 if not self._has_routed(timer.process, last):

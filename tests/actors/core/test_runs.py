@@ -12,6 +12,7 @@ from procession import (
     Command,
     Domain,
     Event,
+    Indexed,
     ProcessManager,
     Rejected,
     Runtime,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 HOUR = timedelta(hours=1)
 
 hotel = Domain("hotel")
+inn = Domain("inn")
 
 
 class Booked(Event):
@@ -108,6 +110,62 @@ def test_an_answer_to_a_run_that_has_ended_does_not_reach_the_next(
         assert view.state["seen"] == ["cleaned for next"]
         assert runtime.stats()["skipped_complete"] == 1
         assert list(runtime.parked()) == []
+
+
+class Ordered(Event):
+    guest: str
+    table: str
+
+
+class Serve(Command):
+    table: str
+
+
+class Served(Event):
+    table: str
+
+
+class Paid(Event):
+    guest: str
+
+
+@inn.register
+class Kitchen(Aggregate, identity="table"):
+    @handle(Serve)
+    def serve(self, command: Serve) -> Served:
+        return Served(self.id)
+
+
+@inn.register
+class Meal(ProcessManager, correlate="guest", restart=True):
+    """The answer finds it by what it has learnt."""
+
+    guest: str = ""
+    table: Indexed[str] = ""
+    served: list[str] = []
+
+    @handle(Ordered, start=True)
+    def on_ordered(self, event: Ordered) -> None:
+        self.table = event.table
+        self.issue(Serve(event.table), after=HOUR)
+
+    @handle(Served, correlate={"table": "table"})
+    def on_served(self, event: Served) -> None:
+        self.served.append(event.table)
+
+    @handle(Paid, end=True)
+    def on_paid(self, event: Paid) -> None: ...
+
+
+def test_an_answer_that_finds_its_instance_by_a_learnt_key_does_not_reach_the_next_run() -> None:
+    clock = VirtualClock()
+    with Runtime.ephemeral(inn, clock=clock) as runtime:
+        happen(runtime, Ordered("ann", "7"), Paid("ann"), Ordered("ann", "7"))
+        clock.advance(HOUR)
+        view = runtime.get(Meal, "ann")
+        assert view is not None
+        assert view.state["served"] == ["7"]
+        assert runtime.stats()["skipped_complete"] == 1
 
 
 def test_each_run_hears_of_its_own() -> None:

@@ -79,6 +79,7 @@ class Bench:
             largest_commit=1_000,
             waits=False,
             failures=FailureLog(lambda: 0),
+            now=lambda: 1,
             wake=lambda: None,
             published=lambda events: None,
             checkpoints=dict,

@@ -176,6 +176,7 @@ class Bench:
         self.store.errors = {}
         self.dispatcher = FakeDispatcher()
         self.positions: dict[str, int] = {}
+        self.now = 1
         self.looked_after = 0
         """How often the engine was told that all is durable."""
         self.journal = Journal(
@@ -184,6 +185,7 @@ class Bench:
             largest_commit=largest_commit,
             waits=waits,
             failures=FailureLog(lambda: 0),
+            now=lambda: self.now,
             wake=lambda: None,
             published=self._published,
             checkpoints=lambda: dict(self.positions),
@@ -248,6 +250,16 @@ def bench() -> Bench:
 
 
 # Handing over
+
+
+def test_an_event_is_of_the_time_at_which_it_was_handed_over_and_not_at_which_it_was_made(
+    bench: Bench,
+) -> None:
+    made = event("a", count=2)
+    bench.now = 7
+    assert bench.hand(made, "first")
+    bench.flush_all()
+    assert [one.time for one in bench.store.read_log(0, 10)] == [7, 7]
 
 
 def test_what_follows_a_step_in_memory_happens_at_its_hand_over_before_anything_is_durable(

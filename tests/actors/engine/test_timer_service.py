@@ -56,6 +56,7 @@ class Bench:
             largest_commit=100,
             waits=False,
             failures=FailureLog(lambda: 0),
+            now=lambda: 1,
             wake=lambda: None,
             published=lambda events: None,
             checkpoints=dict,

@@ -370,7 +370,7 @@ def restarting(draw: DrawFn, faults: tuple[str, ...] = FAULTS) -> Example:
     note = (Action("count"), Action("tally"))
     minutes = st.sampled_from([1, 10])
     ask = Action("issue", 0, minutes=draw(st.sampled_from([0, 0, 5])))
-    begin = (Action("set", 0, minutes=draw(minutes)), ask, *note)
+    begin: tuple[Action, ...] = (Action("set", 0, minutes=draw(minutes)), ask, *note)
     is_found = draw(st.booleans())
     if is_found:
         begin = (Action("learn"), *begin)

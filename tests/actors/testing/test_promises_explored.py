@@ -457,8 +457,8 @@ def some() -> list[Example]:
 
     @settings(exploring, max_examples=60, phases=[Phase.generate], derandomize=True)
     @given(learning(), restarting())
-    def gather_small(*both: Example) -> None:
-        small.extend(both)
+    def gather_small(learns: Example, restarts: Example) -> None:
+        small.extend((learns, restarts))
 
     small: list[Example] = []
     gather()
