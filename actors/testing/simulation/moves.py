@@ -5,6 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from .deviations import Deviation, number_of
+from .ranking import Ranking
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
@@ -18,14 +21,24 @@ __all__ = ["Moves"]
 
 
 class _Move(NamedTuple):
-    """One thing that may happen next."""
+    """One thing that may happen next, and who does it."""
 
     make: Callable[[], object]
+    who: object
     is_arrival: bool = False
 
 
+TURN = number_of("turn")
+
+
 class Moves:
-    """Lets one thing happen at a time: the ordinary one, or what a deviation says."""
+    """Lets one thing happen at a time: the ordinary one, or what a deviation says.
+
+    Attributes:
+        chosen: the turns in which a ranking chose another move than the ordinary one, as
+            deviations that do the same
+
+    """
 
     def __init__(
         self, world: World, clients: Clients, timeline: Timeline, accidents: Accidents
@@ -35,6 +48,8 @@ class Moves:
         self._timeline = timeline
         self._accidents = accidents
         self._deviations = world.faults.deviations
+        self._ranking: Ranking | None = None
+        self.chosen: list[Deviation] = []
 
     def next(self, *, brings: bool, waits: bool, end: datetime | None = None) -> bool:
         """Let one thing happen; false if there is nothing.
@@ -54,11 +69,26 @@ class Moves:
         if not moves:
             log.turn -= 1
             return False
-        move = self._arrival(moves) or moves[0]
+        if (number := deviations.take("shuffle")) is not None:
+            self._ranking = Ranking(number.which)
+        move = self._arrival(moves)
         if len(moves) > 1 and (other := deviations.take("turn")) is not None:
             move = moves[1 + other.which % (len(moves) - 1)]
-        self._world.guarded(move.make)
+        self._world.guarded((move or self._first(moves)).make)
         return True
+
+    def _first(self, moves: list[_Move]) -> _Move:
+        """The ordinary next move, or the one that the ranking has first."""
+        # A commit that is due is waited for: otherwise it could be put off for ever.
+        if self._ranking is None or len(moves) == 1 or self._world.scheduler.is_commit_due:
+            return moves[0]
+        who = [move.who for move in moves]
+        if self._deviations.take("demote") is not None:
+            self._ranking.demote(who[self._ranking.first(who)])
+        place = self._ranking.first(who)
+        if place:
+            self.chosen.append(Deviation(self._world.log.turn, TURN, place - 1))
+        return moves[place]
 
     def _arrival(self, moves: list[_Move]) -> _Move | None:
         """Something that comes from outside before its time, if a deviation says so."""
@@ -73,16 +103,16 @@ class Moves:
         actors = [actor for actor in scheduler.ready if actor not in scheduler.held]
         if actors and holds and (held := self._deviations.take("hold")) is not None:
             scheduler.held.append(actors.pop(held.which % len(actors)))
-        moves = [_Move(partial(scheduler.give_turn, actor)) for actor in actors]
+        moves = [_Move(partial(scheduler.give_turn, actor), actor) for actor in actors]
         if engine.wants_idle:
-            moves.insert(0 if scheduler.is_commit_due else len(moves), _Move(self._commit))
+            moves.insert(0 if scheduler.is_commit_due else len(moves), _Move(self._commit, "commit"))
         if engine.effects.is_ready:
-            moves.append(_Move(self._run_effect))
+            moves.append(_Move(self._run_effect, "effect"))
         if not moves and self._accidents.have_parked():
-            moves.append(_Move(self._accidents.retry))
+            moves.append(_Move(self._accidents.retry, "operator"))
         if brings:
             moves += [
-                _Move(partial(self._clients.bring, client), is_arrival=True)
+                _Move(partial(self._clients.bring, client), client, is_arrival=True)
                 for client in self._clients.ready
             ]
         return moves
@@ -101,7 +131,7 @@ class Moves:
         due = self._timeline.next_due()
         if due is None or (end is not None and due > end):
             return []
-        return [_Move(partial(self._timeline.move_to, due))]
+        return [_Move(partial(self._timeline.move_to, due), "time")]
 
     def _commit(self) -> None:
         self._world.scheduler.idle()
