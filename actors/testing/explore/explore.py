@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...clock import seconds
@@ -23,6 +23,8 @@ from .shortening import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import timedelta
+    from os import PathLike
     from types import ModuleType
 
     from hypothesis.strategies import SearchStrategy
@@ -63,6 +65,7 @@ def explore(
     allow_parked: bool = False,
     max_examples: int | None = None,
     budget: timedelta | None = None,
+    corpus: str | PathLike[str] | None = None,
     max_steps: int = MAX_STEPS,
     horizon: timedelta | None = None,
     seed: str | int | None = None,
@@ -91,6 +94,8 @@ def explore(
         max_examples: how many runs to try; without it and a budget 300, or three times the
             examples of the profile of Hypothesis in force
         budget: how long to go on trying, in real time; shortening what was found is not counted
+        corpus: a file that keeps the seeds of runs that reached something new, one a line; they
+            are run first the next time. A run that fails is not among them
         max_steps: turns after which a run counts as endless
         horizon: how long after its start a run ends, whatever is still due
         seed: the word in the text of a failure, for exactly that run; a number for another search
@@ -117,10 +122,15 @@ def explore(
     kinds = kinds_of(faults)
     if isinstance(seed, str):
         return search.repeat(seed, program)
-    limit = _Limit(max_examples, budget, stopwatch)
+    limit, file = _Limit(max_examples, budget, stopwatch), None if corpus is None else Path(corpus)
+    known = file.read_text("utf-8").split() if file is not None and file.exists() else []
     if isinstance(program, Sequence):
-        return search.look(program, kinds, limit, seed or 0)
-    return search.look_with_strategy(program, kinds, limit, seed or 0)
+        coverage = search.look(program, known, kinds, limit, seed or 0)
+    else:
+        coverage = search.look_with_strategy(program, known, kinds, limit, seed or 0)
+    if file is not None:
+        file.write_text("".join(f"{one}\n" for one in coverage.corpus), "utf-8")
+    return coverage
 
 
 class _Limit:
@@ -191,32 +201,43 @@ class _Search:
         coverage.learn(run.reached, run.came)
         return coverage
 
-    def look(self, program: Program, kinds: list[int], limit: _Limit, seed: int) -> Coverage:
+    def look(
+        self, program: Program, known: list[str], kinds: list[int], limit: _Limit, seed: int
+    ) -> Coverage:
         """Many runs of one program, until one fails; then ever shorter runs."""
         orders = Orders.of(program)
         coverage = Coverage(self._registry, _names(kinds), orders)
-        schedule: Schedule | None = Schedule()
-        schedules: Schedules | None = None
+        schedules = Schedules(orders, kinds, seed, coverage)
+        first = [Schedule(), *(unpacked(word)[0] for word in known)]
+        left = iter(dict.fromkeys(first))
+        schedule = next(left, None)
         while schedule is not None:
             run = self.run(program, schedule)
             if run.failure is not None:
                 raise self._shortest(program, schedule, run)
             is_new = coverage.learn(run.reached, run.came)
-            if schedules is None:
-                schedules = Schedules(orders, kinds, run.turns, seed, coverage)
-            schedules.learn(schedule, run.reached, is_new=is_new)
+            schedules.learn(schedule, run.turns, run.reached, is_new=is_new)
             if is_new:
                 coverage.corpus.append(seed_of(schedule))
-            schedule = None if limit.is_reached(coverage.runs) else schedules.next()
+            schedule = next(left, None)
+            if schedule is None and not limit.is_reached(coverage.runs):
+                schedule = schedules.next()
         return coverage
 
     def look_with_strategy(
-        self, programs: SearchStrategy[Any], kinds: list[int], limit: _Limit, seed: int
+        self,
+        programs: SearchStrategy[Any],
+        known: list[str],
+        kinds: list[int],
+        limit: _Limit,
+        seed: int,
     ) -> Coverage:
         """Many programs, a run of each, until one fails; then ever shorter ones."""
         searching = _searching()
         if not isinstance(programs, searching.strategies.SearchStrategy):
-            raise TypeError(f"a program is a list, or a strategy that makes lists, not {programs!r}")
+            raise TypeError(
+                f"a program is a list, or a strategy that makes lists, not {programs!r}"
+            )
         coverage = Coverage(self._registry, _names(kinds), None)
 
         def attempt(program: Any, schedule: Schedule) -> Failure | None:
@@ -225,6 +246,11 @@ class _Search:
                 coverage.corpus.append(seed_of(schedule, program_to(self._registry, program)))
             return run.failure
 
+        for word in known:
+            schedule, packed = unpacked(word)
+            program = program_from(self._registry, packed)
+            if attempt(program, schedule) is not None:
+                raise self._shortest(program, schedule, self.run(program, schedule), packed)
         while not limit.is_reached(coverage.runs):
             before = coverage.runs
             left = ROUND if limit.runs is None else min(ROUND, limit.runs - before)
@@ -266,9 +292,7 @@ class _Search:
         """One run, and what came of it."""
         if self._before_each is not None:
             self._before_each()
-        with Simulation.planned(
-            self._registry, program, schedule, **self._options
-        ) as simulation:
+        with Simulation.planned(self._registry, program, schedule, **self._options) as simulation:
             failure = self._failure(simulation)
             return _Run(
                 failure, simulation.turns, simulation.reached, simulation.came, simulation.chosen

@@ -58,12 +58,11 @@ class Orders:
             raise IndexError(f"there are {self.count} orders, from 0; {number} is none")
         left, order, ways = list(self.messages), [], self.count
         for total in range(sum(left), 0, -1):
-            for client, messages in enumerate(left):
-                # Of all ways to go on, this client begins so many.
-                begun = ways * messages // total
-                if number < begun:
-                    break
+            client = 0
+            # Of all ways to go on, a client begins as many as it has of the messages.
+            while number >= (begun := ways * left[client] // total):
                 number -= begun
+                client += 1
             order.append(client)
             left[client] -= 1
             ways = begun
@@ -77,7 +76,9 @@ class Orders:
 
         """
         if Counter(order) != Counter({one: n for one, n in enumerate(self.messages) if n}):
-            raise ValueError(f"{order!r} is no order of clients that bring {self.messages} messages")
+            raise ValueError(
+                f"{order!r} is no order of clients that bring {self.messages} messages"
+            )
         left, number, ways = list(self.messages), 0, self.count
         for place, client in enumerate(order):
             total = len(order) - place

@@ -1,8 +1,8 @@
 """Which runs an exploration has of a program, one after the other.
 
-Four ways take turns, so that no kind of flaw has to wait for another: the orders of the clients, each
-first with the ordinary inner order; what is to go wrong at each handler once; deviations by chance,
-and priorities by chance; and changes to runs that reached something new.
+Several ways take turns, so that no kind of flaw has to wait for another: the orders of the clients,
+each first with the ordinary inner order; what is to go wrong at each handler once; deviations by
+chance; priorities by chance; and changes to runs that reached something new.
 """
 
 from __future__ import annotations
@@ -40,19 +40,17 @@ class Schedules:
     Args:
         orders: of the clients
         kinds: of deviations that are allowed, each as often as it is to be tried
-        turns: how many the ordinary run has
         seed: of the search
         coverage: of all runs so far
 
     """
 
-    def __init__(
-        self, orders: Orders, kinds: Sequence[int], turns: int, seed: int, coverage: Coverage
-    ) -> None:
+    def __init__(self, orders: Orders, kinds: Sequence[int], seed: int, coverage: Coverage) -> None:
         self._orders = orders
         self._kinds = [one for one in kinds if one not in {SHUFFLE, DEMOTE}]
-        self._shuffles = SHUFFLE in kinds
-        self._turns = turns
+        self._has_orders = SHUFFLE in kinds
+        self._turns = FEW
+        """How many turns the longest of the runs without deviations took."""
         self._random = random.Random(seed)  # noqa: S311 - the same again is what it is for
         self._coverage = coverage
         self._drawn: set[int] = set()
@@ -81,8 +79,10 @@ class Schedules:
                 return schedule
         return None
 
-    def learn(self, schedule: Schedule, reached: Reached, *, is_new: bool) -> None:
+    def learn(self, schedule: Schedule, turns: int, reached: Reached, *, is_new: bool) -> None:
         """Take in what came of a schedule, and whether it reached something new."""
+        if not schedule.deviations:
+            self._turns = max(self._turns, turns)
         if is_new:
             self._corpus.append(schedule)
         for handler, turn in reached.handlers.items():
@@ -93,7 +93,7 @@ class Schedules:
     def _next_order(self) -> Schedule | None:
         """An order that was not met yet; then one whose run was not an ordinary one."""
         count = self._orders.count
-        if count == 1:
+        if count == 1 or not self._has_orders:
             return None
         while len(self._drawn) < count:
             number = self._random.randrange(count)
@@ -126,14 +126,12 @@ class Schedules:
 
     def _by_priority(self) -> Schedule | None:
         """Priorities by chance, with a few moments at which they change, and few deviations."""
-        if not self._shuffles:
+        if not self._has_orders:
             return None
         chance = self._random
         deviations = [Deviation(1, SHUFFLE, chance.randrange(1 << 16))]
-        for _ in range(chance.randrange(3)):
-            deviations.append(Deviation(self._a_turn(), DEMOTE, 0))
-        for _ in range(chance.choice((0, 0, 1, 2))):
-            deviations.append(self._deviation())
+        deviations += [Deviation(self._a_turn(), DEMOTE, 0) for _ in range(chance.randrange(3))]
+        deviations += [self._deviation() for _ in range(chance.choice((0, 0, 1, 2)))]
         return Schedule(self._an_order(), tuple(deviations))
 
     def _changed(self) -> Schedule | None:
@@ -147,14 +145,14 @@ class Schedules:
             place = chance.randrange(len(changed))
             changed[place] = changed[place]._replace(at=self._a_turn())
         else:
-            changed = changed[-MOST:] + [self._deviation()]
+            changed = [*changed[-MOST:], self._deviation()]
         return Schedule(order, tuple(changed))
 
     # By chance
 
     def _an_order(self) -> tuple[int, ...]:
         """One that was not met yet, most of the time; or none, so that all come when they can."""
-        if self._orders.count == 1 or self._random.randrange(4) == 0:
+        if self._orders.count == 1 or not self._has_orders or self._random.randrange(4) == 0:
             return ()
         for _ in range(4):
             order = self._orders.at(self._random.randrange(self._orders.count))

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, strategies
 
 from ..simulation.deviations import Deviation, Schedule
 from .orders import Orders
-from .schedules import FEW, MOST
+from .schedules import FEW, MOST, SHUFFLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .counterexample import Failure
 
 __all__ = ["Found", "search"]
+
 
 class Found(NamedTuple):
     """The shortest run that fails."""
@@ -66,13 +67,16 @@ def search(
         strategies.sampled_from(kinds or [0]),
         strategies.integers(0, 7),
     )
+    has_orders = SHUFFLE in kinds
 
     @strategies.composite
     def cases(draw: strategies.DrawFn) -> tuple[Any, Schedule]:
         program = draw(programs)
         orders = Orders.of(program)
         # 0 is for none: each client brings its next message as soon as it can.
-        number = draw(strategies.integers(0, orders.count)) if orders.count > 1 else 0
+        number = (
+            draw(strategies.integers(0, orders.count)) if has_orders and orders.count > 1 else 0
+        )
         made = draw(strategies.lists(deviations, max_size=MOST if kinds else 0))
         return program, Schedule(orders.at(number - 1) if number else (), tuple(made))
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from ..simulation.deviations import Schedule
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ..simulation.deviations import Deviation
+    from ..simulation.deviations import Deviation, Schedule
 
 __all__ = ["shortened"]
 

@@ -2,8 +2,8 @@
 
 The ordinary run gives every actor its turn in order of arrival, lets everything settle before the
 next thing comes from outside, and has no accident. Any other run is the ordinary one with an order
-in which the clients bring their messages, and a few deviations. So a short schedule says exactly how
-a run goes, and a shorter one is a simpler run.
+in which the clients bring their messages, and a few deviations. So a short schedule says exactly
+how a run goes, and a shorter one is a simpler run.
 """
 
 from __future__ import annotations

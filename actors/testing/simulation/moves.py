@@ -105,7 +105,9 @@ class Moves:
             scheduler.held.append(actors.pop(held.which % len(actors)))
         moves = [_Move(partial(scheduler.give_turn, actor), actor) for actor in actors]
         if engine.wants_idle:
-            moves.insert(0 if scheduler.is_commit_due else len(moves), _Move(self._commit, "commit"))
+            moves.insert(
+                0 if scheduler.is_commit_due else len(moves), _Move(self._commit, "commit")
+            )
         if engine.effects.is_ready:
             moves.append(_Move(self._run_effect, "effect"))
         if not moves and self._accidents.have_parked():

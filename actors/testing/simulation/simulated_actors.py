@@ -154,9 +154,9 @@ class _FailingAggregate(AggregateDefinition):
 
     def decide(self, aggregate: Aggregate, command: Command) -> list[tuple[Event, bytes, Any]]:
         handler = self.handlers.get(type(command))
-        accident = (
-            "" if handler is None else self._faults.handler_accident(HandlerId.of(self.cls, handler))
-        )
+        if handler is None:
+            return self._definition.decide(aggregate, command)
+        accident = self._faults.handler_accident(HandlerId.of(self.cls, handler))
         if accident == "fails_before":
             raise InjectedFailure("the aggregate failed before its handler ran")
         made = self._definition.decide(aggregate, command)

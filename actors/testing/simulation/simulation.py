@@ -83,7 +83,7 @@ class Simulation:
         stream: str | None = None,
         **options: Any,
     ) -> None:
-        deviations, order = Deviations(), ()
+        deviations, order = Deviations(), Schedule().order
         if isinstance(seed, str):
             order, planned = unpacked(seed)[0]
             deviations = Planned(planned)
