@@ -92,6 +92,7 @@ class Clients:
         self._order = order
         self._place = 0
         """How much of the order was brought."""
+        self._unanswered: list[Client] = []
         self.came: list[int] = []
         self._brought: list[tuple[Message, str]] = []
         self.all = [Client(name, items) for name, items in lists_of(program).items()]
@@ -110,23 +111,21 @@ class Clients:
     def ready(self) -> list[Client]:
         """The clients that have something to bring now."""
         ready = [client for client in self.all if client.is_ready]
-        turn = self._turn()
-        if turn is None:
+        if not self._order:
             return ready
-        # A wait begins by itself, and what was brought once is brought until there is an answer.
-        return [
-            client
-            for client in ready
-            if client is turn or client.has_tried or isinstance(client.item, timedelta)
-        ]
+        # What was brought and is not answered comes again before what is next by the order.
+        again = [client for client in self._unanswered if client.is_ready]
+        turn = again[0] if again else self._turn()
+        # A wait begins by itself.
+        return [one for one in ready if one is turn or isinstance(one.item, timedelta)]
 
     def _turn(self) -> Client | None:
-        """The client that brings the next message by the order; None if the order is at its end."""
+        """The client that brings the next message by the order, or the first that has one left."""
         for place in self._order[self._place :]:
             if place < len(self.all) and self.all[place].has_messages:
                 return self.all[place]
             self._place += 1
-        return None
+        return next((client for client in self.all if client.has_messages), None)
 
     @property
     def waking_times(self) -> list[datetime]:
@@ -150,8 +149,10 @@ class Clients:
             log.note(f"{client.name} waits for {elapsed(item // timedelta(microseconds=1))}", True)
             return
         name = f"{client.name}.{client.place + 1}"
-        if not client.has_tried and client is self._turn():
-            self._place += 1
+        if not client.has_tried:
+            if client is self._turn():
+                self._place += 1
+            self._unanswered.append(client)
         log.note(f"outside: {in_words(item)}" + (", again" if client.has_tried else ""))
         client.is_waiting = client.has_tried = True
 
@@ -170,6 +171,7 @@ class Clients:
 
     def _done(self, client: Client) -> None:
         self.came.append(self.all.index(client))
+        self._unanswered.remove(client)
         client.done()
 
     def send(self, item: Message, name: str, then: Then | None = None) -> Answer:

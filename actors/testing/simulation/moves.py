@@ -100,7 +100,7 @@ class Moves:
     def _possible(self, *, brings: bool, holds: bool = True) -> list[_Move]:
         """What may happen now, the ordinary next thing first."""
         engine, scheduler = self._world.engine, self._world.scheduler
-        actors = [actor for actor in scheduler.ready if actor not in scheduler.held]
+        actors = scheduler.next_ones()
         if actors and holds and (held := self._deviations.take("hold")) is not None:
             scheduler.held.append(actors.pop(held.which % len(actors)))
         moves = [_Move(partial(scheduler.give_turn, actor), actor) for actor in actors]
