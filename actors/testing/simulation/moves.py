@@ -101,7 +101,8 @@ class Moves:
         """What may happen now, the ordinary next thing first."""
         engine, scheduler = self._world.engine, self._world.scheduler
         actors = scheduler.next_ones()
-        if actors and holds and (held := self._deviations.take("hold")) is not None:
+        may_hold = holds and bool(actors) and not actors[0].is_urgent
+        if may_hold and (held := self._deviations.take("hold")) is not None:
             scheduler.held.append(actors.pop(held.which % len(actors)))
         moves = [_Move(partial(scheduler.give_turn, actor), actor) for actor in actors]
         if engine.wants_idle:
