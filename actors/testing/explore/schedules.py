@@ -1,8 +1,9 @@
 """Which runs an exploration has of a program, one after the other.
 
 Several ways take turns, so that no kind of flaw has to wait for another: the orders of the clients,
-each first with the ordinary inner order; what is to go wrong at each handler once; deviations by
-chance; priorities by chance; and changes to runs that reached something new.
+each first with the ordinary inner order; what is to go wrong at each handler once, and time that
+passes behind it; deviations by chance; priorities by chance; and changes to runs that reached
+something new.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING
 
 from ..simulation.deviations import Deviation, Schedule, number_of
+from ..simulation.moves import LATEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +34,7 @@ TRIES = 3
 """How often something is to go wrong at a handler before it is given up."""
 
 SHUFFLE, DEMOTE = number_of("shuffle"), number_of("demote")
+LATE = number_of("late")
 
 
 class Schedules:
@@ -57,6 +60,7 @@ class Schedules:
         self._later: list[tuple[int, ...]] = []
         self._where: dict[HandlerId, tuple[Schedule, int]] = {}
         self._tries: dict[tuple[HandlerId, str], int] = {}
+        self._late: set[tuple[HandlerId, int]] = set()
         self._corpus: list[Schedule] = []
         ways: tuple[Callable[[], Schedule | None], ...] = (
             self._next_order,
@@ -64,7 +68,13 @@ class Schedules:
             self._next_order,
             self._by_priority,
             self._next_order,
+            self._by_chance,
+            self._next_order,
             self._next_accident,
+            self._next_order,
+            self._by_chance,
+            self._next_order,
+            self._next_late,
             self._next_order,
             self._changed,
         )
@@ -115,6 +125,18 @@ class Schedules:
                 schedule, turn = self._where[handler]
                 accident = Deviation(turn, number_of(kind), 0)
                 return schedule._replace(deviations=(*schedule.deviations, accident))
+        return None
+
+    def _next_late(self) -> Schedule | None:
+        """What a handler's step asked for is late: what is due, once or more, comes before it."""
+        if LATE not in self._kinds:
+            return None
+        for handler, (schedule, turn) in self._where.items():
+            for which in range(LATEST):
+                if (handler, which) not in self._late:
+                    self._late.add((handler, which))
+                    late = Deviation(turn, LATE, which)
+                    return schedule._replace(deviations=(*schedule.deviations, late))
         return None
 
     def _by_chance(self) -> Schedule | None:

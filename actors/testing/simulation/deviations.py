@@ -58,6 +58,7 @@ KINDS: tuple[tuple[str, Fault], ...] = (
     ("overtake", "order"),
     ("shuffle", "order"),
     ("demote", "order"),
+    ("late", "time"),
 )
 """The kinds of deviations, and what they belong to. Seeds hold their places: add at the end."""
 

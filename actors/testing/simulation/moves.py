@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .timeline import Timeline
     from .world import World
 
-__all__ = ["Moves"]
+__all__ = ["LATEST", "Moves"]
 
 
 class _Move(NamedTuple):
@@ -29,6 +29,9 @@ class _Move(NamedTuple):
 
 
 TURN = number_of("turn")
+
+LATEST = 4
+"""How often the clock moves, at most, while things are in flight and late."""
 
 
 class Moves:
@@ -49,6 +52,8 @@ class Moves:
         self._accidents = accidents
         self._deviations = world.faults.deviations
         self._ranking: Ranking | None = None
+        self._times = 0
+        """How often the clock is still to move before what is in flight."""
         self.chosen: list[Deviation] = []
 
     def next(self, *, brings: bool, waits: bool, end: datetime | None = None) -> bool:
@@ -71,7 +76,9 @@ class Moves:
             return False
         if (number := deviations.take("shuffle")) is not None:
             self._ranking = Ranking(number.which)
-        move = self._arrival(moves)
+        if (late := deviations.take("late")) is not None:
+            self._times = 1 + late.which % LATEST
+        move = self._arrival(moves) or self._pass_time()
         if len(moves) > 1 and (other := deviations.take("turn")) is not None:
             move = moves[1 + other.which % (len(moves) - 1)]
         self._world.guarded((move or self._first(moves)).make)
@@ -89,6 +96,25 @@ class Moves:
         if place:
             self.chosen.append(Deviation(self._world.log.turn, TURN, place - 1))
         return moves[place]
+
+    def _pass_time(self) -> _Move | None:
+        """What has the clock move while things are in flight, if a deviation says so."""
+        if not self._times:
+            return None
+        world = self._world
+        timers, ready = world.engine.timers, world.scheduler.next_ones()
+        if ready and ready[0].is_urgent:
+            return None
+        if timers in ready:
+            return _Move(partial(world.scheduler.give_turn, timers), timers)
+        # What is not durable is not due.
+        if world.engine.wants_idle:
+            return _Move(self._commit, "commit")
+        due = self._timeline.next_due()
+        if due is None:
+            return None
+        self._times -= 1
+        return _Move(partial(self._timeline.move_to, due), "time")
 
     def _arrival(self, moves: list[_Move]) -> _Move | None:
         """Something that comes from outside before its time, if a deviation says so."""

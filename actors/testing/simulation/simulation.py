@@ -219,7 +219,8 @@ class Simulation:
                 ``"overtake"``: others run between a handler and the hand-over of its step;
                 ``"shuffle"``: from here on everyone has a priority by chance; ``"demote"``: the one
                 with the highest falls behind all others;
-                ``"time"``: the clock moves to what is due next; ``"sleep"``: idle actors leave
+                ``"time"``: the clock moves to what is due next; ``"late"``: it does so up to four
+                times, and all that is in flight is late; ``"sleep"``: idle actors leave
                 memory
             which: where there are several
 
