@@ -10,7 +10,9 @@ from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
+from domain_examples.flawed import ships_twice
 from procession import Domain, Event, ProcessManager, handle
 from procession.testing import CounterExample, Publish, Simulation, explore
 
@@ -122,6 +124,25 @@ def test_runs_that_reached_something_new_are_kept_and_come_first_the_next_time(
     again = explore(door, guests(3), corpus=corpus, max_examples=len(first.corpus))
     assert again.runs == len(first.corpus)
     assert again.never == first.never == []
+
+
+def test_a_profile_of_hypothesis_says_how_many_runs_there_are() -> None:
+    assert explore(door, guests(2)).runs == 3 * settings.default.max_examples
+    in_force = settings.get_current_profile_name()
+    settings.register_profile("hurry", max_examples=4)
+    settings.load_profile("hurry")
+    try:
+        assert explore(door, guests(2)).runs == 12
+        assert explore(door, guests(2), max_examples=5).runs == 5
+    finally:
+        settings.load_profile(in_force)
+
+
+def test_time_passes_while_what_a_step_issued_is_in_flight() -> None:
+    module = ships_twice
+    for seed in range(5):
+        with pytest.raises(CounterExample):
+            explore(module.flawed, module.program, module.invariants, faults=["time"], seed=seed)
 
 
 def test_the_same_seed_has_the_same_runs_in_another_process() -> None:
