@@ -459,8 +459,8 @@ def some() -> list[Example]:
 
     @settings(exploring, max_examples=60, phases=[Phase.generate], derandomize=True)
     @given(learning(), restarting())
-    def gather_small(*both: Example) -> None:
-        small.extend(both)
+    def gather_small(first: Example, second: Example) -> None:
+        small.extend([first, second])
 
     small: list[Example] = []
     gather()
