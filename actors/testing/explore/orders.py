@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import timedelta
 from functools import cached_property
 from math import factorial
@@ -67,25 +66,6 @@ class Orders:
             left[client] -= 1
             ways = begun
         return tuple(order)
-
-    def number_of(self, order: Sequence[int]) -> int:
-        """The number of an order.
-
-        Raises:
-            ValueError: it is none of these
-
-        """
-        if Counter(order) != Counter({one: n for one, n in enumerate(self.messages) if n}):
-            raise ValueError(
-                f"{order!r} is no order of clients that bring {self.messages} messages"
-            )
-        left, number, ways = list(self.messages), 0, self.count
-        for place, client in enumerate(order):
-            total = len(order) - place
-            number += sum(ways * messages // total for messages in left[:client])
-            ways = ways * left[client] // total
-            left[client] -= 1
-        return number
 
 
 def _ways(messages: Sequence[int]) -> int:

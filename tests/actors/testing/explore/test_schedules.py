@@ -127,7 +127,7 @@ def test_runs_that_reached_something_new_are_kept_and_come_first_the_next_time(
 
 
 def test_a_profile_of_hypothesis_says_how_many_runs_there_are() -> None:
-    assert explore(door, guests(2)).runs == 3 * settings.default.max_examples
+    assert explore(door, guests(2)).runs == 3 * settings().max_examples
     in_force = settings.get_current_profile_name()
     settings.register_profile("hurry", max_examples=4)
     settings.load_profile("hurry")
