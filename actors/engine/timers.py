@@ -89,7 +89,6 @@ class TimerService(PooledActor):
         self._released: set[tuple[str, str]] = set()
         # The keys of what is damaged, so that it is told of once.
         self._unreadable: set[bytes] = set()
-        self._last = 0
         self._next = NEVER
         # The first of those that were set and are not durable yet: none fires before it is.
         self._noticed = NEVER
@@ -172,8 +171,8 @@ class TimerService(PooledActor):
         generation, now = self._journal.generation, self._now()
         with self._journal.lock:
             # No event that is stored from now on was stored before this look.
-            self._last = self._events.last
-        self._bring_all(now, generation)
+            last = self._events.last
+        self._bring_all(now, last, generation)
         beyond = (now + 1).to_bytes(8, "big")
         for upcoming in self._timers(beyond, NEVER):
             self._next = upcoming.due
@@ -184,11 +183,11 @@ class TimerService(PooledActor):
                 self._looks = True
             break
 
-    def _bring_all(self, now: int, generation: int) -> None:
+    def _bring_all(self, now: int, last: int, generation: int) -> None:
         room = max(0, self._max_in_flight - len(self._in_hand))
         taken: list[TimerRecord] = []
         brought: set[tuple[str, str]] = set()
-        for timer in islice(self._due(now), room):
+        for timer in islice(self._due(now, last), room):
             if timer.kind != "command":
                 owner = timer.process, timer.instance
                 if owner in brought:
@@ -287,9 +286,9 @@ class TimerService(PooledActor):
         self._finished.append(timer)
         self._journal.has_notes = True
 
-    def _due(self, now: int) -> Iterator[TimerRecord]:
+    def _due(self, now: int, last: int) -> Iterator[TimerRecord]:
         """What is due and not in hand, and behind nothing that was stored before this look."""
-        last, may_go = self._last, self._routed_since()
+        may_go = self._routed_since()
         for timer in self._timers(b"", now):
             if timer.kind != "retry" and timer.due > may_go.get(timer.process, 0):
                 if not self._has_routed(timer.process, last):
