@@ -16,8 +16,10 @@ from .authoring.process_manager import ProcessManager
 from .authoring.retry import PARK, SKIP, Retry
 from .authoring.state import Indexed
 from .clock import Alarm, Clock, SystemClock
+from .engine.health import Backup, Health, HealthProblem
 from .engine.rebuilding import RebuildProgress
 from .errors import (
+    AlreadyDecided,
     AlreadyStarted,
     BeginUndecided,
     DefinitionError,
@@ -67,7 +69,9 @@ __all__ = [
     "Aggregate",
     "AggregateView",
     "Alarm",
+    "AlreadyDecided",
     "AlreadyStarted",
+    "Backup",
     "BeginUndecided",
     "Clock",
     "ClosedError",
@@ -82,6 +86,8 @@ __all__ = [
     "Event",
     "Explanation",
     "FailingDisk",
+    "Health",
+    "HealthProblem",
     "HeldEvent",
     "IdReused",
     "Indexed",

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import weakref
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
 
 import pykka
@@ -35,9 +36,12 @@ from .queries.trace import Tracer
 from .store import (
     ClosedError,
     Durability,
+    LastBackup,
+    LmdbStore,
     NoThread,
     ReadOnlyStore,
     Step,
+    StoreError,
     backup_open,
     open_store,
     verify_open,
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
 
     from .authoring.process_manager import ProcessManager
     from .engine.aggregate_actor import AggregateActor
+    from .engine.health import Health
     from .engine.instance_actor import InstanceActor
     from .engine.rebuilding import RebuildProgress
     from .engine.router import Router
@@ -690,7 +695,8 @@ class Runtime:
             by: who asks; it is recorded with the time
 
         Raises:
-            UnknownMessage: nothing is parked under that id
+            AlreadyDecided: another decision about it was made before, and says which
+            UnknownMessage: nothing was ever parked under that id
 
         """
         self._operations("retry").retry(parked_id, by)
@@ -703,7 +709,8 @@ class Runtime:
             by: who asks; it is recorded with the time
 
         Raises:
-            UnknownMessage: nothing is parked under that id
+            AlreadyDecided: another decision about it was made before, and says which
+            UnknownMessage: nothing was ever parked under that id
 
         """
         self._operations("skip").skip(parked_id, by)
@@ -745,7 +752,7 @@ class Runtime:
     ) -> bool:
         """Have a timeout, or a command that is held back, not come at all.
 
-        As `move_timeout`.
+        As `move_timeout`. Of several operators who cancel one timeout, one is answered True.
         """
         return self._adjust("cancel_timeout", cls, id, name, 0, by)
 
@@ -836,7 +843,8 @@ class Runtime:
     def backup(self, target: str | os.PathLike[str]) -> None:
         """Copy the store as it is at one moment, while everything goes on.
 
-        The copy is a store like any other: to restore it, open a runtime on it.
+        The copy is a store like any other: to restore it, open a runtime on it. A runtime that is
+        open for writing notes it in its store, and `health` shows it.
 
         Args:
             target: the copy's folder, which is missing or empty
@@ -847,7 +855,15 @@ class Runtime:
 
         """
         self._refuse_closed()
+        now = self._now()
         backup_open(self._store, target)
+        if self._running is not None and isinstance(self._store, LmdbStore):
+            # What is no UTF-8 in a path cannot be stored as text.
+            path = os.fsencode(Path(target).absolute()).decode(errors="backslashreplace")
+            try:
+                self._store.note_backup(LastBackup(now, path))
+            except StoreError as error:
+                logger.warning("the backup is whole, and the store could not note it: %s", error)
 
     def verify(self) -> list[StoreFinding]:
         """Check the whole store as it is at one moment, while everything goes on.
@@ -869,6 +885,19 @@ class Runtime:
     def stats(self) -> dict[str, int]:
         """Counters since this runtime was opened, and gauges, by name."""
         return self._engine("stats", waits=False).stats()
+
+    def health(self) -> Health:
+        """How this runtime is now, with what is not well; it waits for nothing, on any thread.
+
+        The runtime looks by itself whenever commits begin to fail or succeed again, and after a
+        commit if the last look is a minute ago; what has changed then is logged.
+
+        Raises:
+            ClosedError: the runtime is closed
+            ReadOnlyStore: it was opened with `read_only=True`, so that nothing runs
+
+        """
+        return self._engine("health", waits=False).health.look()
 
     def close(self, *, timeout: float | None = CLOSE_TIMEOUT) -> None:
         """Finish what is in hand, stop every actor and thread, and let go of the store.

@@ -22,6 +22,7 @@ from .errors import (
     TooManyReaders,
     UnknownFormat,
 )
+from .gauges import MOST_OVERDUE, LastBackup, OldestReader, StoreGauges
 from .identifiers import (
     BY_PEOPLE,
     MAX_NAME_BYTES,
@@ -84,6 +85,7 @@ __all__ = [
     "FORMAT_VERSION",
     "FROM_OUTSIDE",
     "MAX_NAME_BYTES",
+    "MOST_OVERDUE",
     "Append",
     "Block",
     "ClosedError",
@@ -107,11 +109,13 @@ __all__ = [
     "IdTaken",
     "InvalidName",
     "Issue",
+    "LastBackup",
     "LmdbStore",
     "LockedStore",
     "LostStore",
     "NameKind",
     "NoThread",
+    "OldestReader",
     "Outcome",
     "PackedFields",
     "ParkedRecord",
@@ -127,6 +131,7 @@ __all__ = [
     "StoreError",
     "StoreFinding",
     "StoreFull",
+    "StoreGauges",
     "Tail",
     "Ticket",
     "TimerRecord",

@@ -98,6 +98,10 @@ class Counters(Struct):
     sequence: int = 0
     sequence_from_outside: int = FROM_OUTSIDE
     parked: int = 0
+    undecided: int = 0
+    """How many of what was parked is not decided."""
+    suspended: int = 0
+    """How many of these suspend an instance."""
     refusal: int = 0
     commits: int = 0
     any_waiting: bool = False
@@ -792,6 +796,8 @@ class OpenCommit(Reads):
 
     def _write_parked(self, parked: ParkedRecord) -> None:
         self.counters.parked += 1
+        self.counters.undecided += 1
+        self.counters.suspended += parked.blocks
         parked.number = self.counters.parked
         self._set("parked", number(parked.number), parked_to_row(parked))
         if parked.position:
@@ -865,6 +871,8 @@ class OpenCommit(Reads):
         assert raw is not None
         parked = parked_from_row(unframe(raw, "parked", key), extras.unpark)
         parked.decision = extras.decision
+        self.counters.undecided -= 1
+        self.counters.suspended -= parked.blocks
         self._set("decided", key, parked_to_row(parked))
         is_skipped = extras.decision is not None and extras.decision[0] == "skip"
         # That an event was skipped is kept where it is looked for when it is brought again.

@@ -384,6 +384,10 @@ class Reads:
         """What is parked under a number and not yet decided."""
         return self._one("parked", number, parked_from_row)
 
+    def decided_as(self, number: int) -> ParkedRecord | None:
+        """What was parked under a number until a person decided."""
+        return self._one("decided", number, parked_from_row)
+
     def scan_parked(self, after: int = 0, *, decided: bool = False) -> Iterator[ParkedRecord]:
         """What is parked, or what was until a person decided, in order of its number."""
         return self._scan("decided" if decided else "parked", b"", after, parked_from_row)

@@ -13,13 +13,14 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, Self
 
 from .errors import CorruptRecord, DamagedStore, StoreError
-from .layout.frames import frame, unframe
+from .gauges import MOST_OVERDUE, StoreGauges, last_backup_from
+from .layout.frames import frame, number, unframe
 from .layout.keys import LAST
-from .layout.schema import COMMITS, LOOKALIKE, SECRET, kind_of_name
+from .layout.schema import COMMITS, LAST_BACKUP, LOOKALIKE, SECRET, kind_of_name
 from .names import KnownNames
 from .open_commit import Counters, OpenCommit
 from .reads import HIGHEST, Reads
-from .records import FROM_OUTSIDE, CodeRecord
+from .records import FROM_OUTSIDE, CodeRecord, ParkedRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -62,6 +63,8 @@ class Store(Reads):
             any_unmatched=bool(engine.range("unmatched", b"", LAST, 1)),
             any_lookalike=self._get("meta", LOOKALIKE) is not None,
         )
+        if not engine.read_only:
+            self._count_parked()
         # Written with the first commit: nothing stands on it before.
         self._new_secret: str | None = None
         is_new = not (self._counters.commits or engine.read_only)
@@ -319,7 +322,40 @@ class Store(Reads):
     ) -> list[Row]:
         return self._engine.range(table, start, end, limit, backwards=backwards)
 
+    # For operators
+
+    def gauges(self, now: int) -> StoreGauges:
+        """A few numbers of what is durable; any thread may ask, and none waits for a commit.
+
+        Args:
+            now: the time in microseconds, by which timers are overdue
+
+        Raises:
+            StoreError: the store cannot be read
+
+        """
+        self._engine.check_usable()
+        counters = self._counters
+        due = self._engine.range("timers", b"", number(now + 1), MOST_OVERDUE)
+        raw = self._get("meta", LAST_BACKUP)
+        return StoreGauges(
+            parked=counters.undecided,
+            suspended=counters.suspended,
+            overdue=len(due),
+            oldest_due=int.from_bytes(due[0][0][:8], "big") if due else 0,
+            last_backup=None
+            if raw is None
+            else last_backup_from(unframe(raw, "meta", LAST_BACKUP)),
+        )
+
     # Opening
+
+    def _count_parked(self) -> None:
+        """Count once what an operator is to decide; from now on the count is kept."""
+        counters = self._counters
+        for _, parked in self.scan_parked_through():
+            counters.undecided += 1
+            counters.suspended += isinstance(parked, ParkedRecord) and parked.blocks
 
     def _newest(self, table: str, below: int = HIGHEST) -> int:
         """The highest number that is a key of a table."""

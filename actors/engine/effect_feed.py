@@ -6,7 +6,6 @@ position is, so a crash makes those behind it run again: at least once, never be
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -20,10 +19,12 @@ from ..errors import UnknownMessage
 from ..store import Step
 from .ahead_reads import AheadReads
 from .effect_executor import EffectExecutor, EffectJob
+from .failure_log import Failure
 from .pooled_actor import PooledActor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from datetime import timedelta
     from typing import TypeAlias
 
     from ..authoring.decorators import Handler
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     Verdict: TypeAlias = tuple[str, int, str | None]
 
 __all__ = ["EffectFeed", "EffectFeeds", "processes_with_effects"]
-
-logger = logging.getLogger("procession")
 
 PAGE = 256
 
@@ -74,8 +73,8 @@ class EffectFeed(PooledActor):
         max_in_flight: int,
     ) -> None:
         super().__init__(services.dispatcher)
-        self.definition = plan.definition
         self._plan = plan
+        self.definition = plan.definition
         self._reads = AheadReads(services.store, services.journal)
         self._subscription = plan.after_effects
         self._services = services
@@ -104,7 +103,12 @@ class EffectFeed(PooledActor):
         """How far it got, and from where it began; the latter also says that it ever did."""
         return {self._name: self.done_up_to, self._since_name: self._since}
 
-    def retry(self, record: ParkedRecord, event: EventRecord, verdict: Verdict | None) -> None:
+    @property
+    def backlog(self) -> int:
+        """Events that every process manager is done with and the effects are not."""
+        return max(0, self._gate() - self.done_up_to)
+
+    def retry(self, record: ParkedRecord, event: EventRecord, verdict: Verdict) -> None:
         """Have an effect that was parked run again; as `EffectFeeds.retry`."""
         instances = [record.instance] if record.instance else self._instances_of(event)
         self._executor.rerun(self, event, instances, record, verdict)
@@ -113,10 +117,26 @@ class EffectFeed(PooledActor):
         """Whether there is an effect for an event."""
         return self._subscription.listens_to(record)
 
-    def describe(self, job: EffectJob) -> str:
-        """In words, for the log."""
-        method = self._handler_of(job.record).name
-        return f"{self.definition.name}.{method} after {job.record.event_id} ({job.instance!r})"
+    def failure(self, job: EffectJob, error: BaseException, due: int | None) -> Failure:
+        """For the log; it is tried again at that time, or parked."""
+        return Failure(
+            error=error,
+            handler=self._handler_of(job.record).name,
+            event=job.record.event_id,
+            process=self.definition.name,
+            instance=job.instance,
+            attempt=job.attempt,
+            outcome="parked" if due is None else "retried",
+            next_try=due,
+        )
+
+    def wait(self, job: EffectJob) -> timedelta | None:
+        """How long until another attempt; None if there is none."""
+        retry = self.definition.retry
+        if retry is None:
+            return None
+        cause = f"{self._handler_of(job.record).name}:{job.record.event_id}"
+        return self._plan.wait(retry, job.instance, cause, job.attempt)
 
     def parked(self, job: EffectJob, error: BaseException) -> ParkedRecord:
         """What is set aside."""
@@ -238,9 +258,9 @@ class EffectFeed(PooledActor):
             # A run before this one may have been cut off before it wrote how far it got.
             instances = self.undone(record, self._instances_of(record))
             jobs = [EffectJob(self, record, instance) for instance in instances]
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - a person must see it, whatever it is
             job = EffectJob(self, record, "")
-            logger.warning("%s was parked", self.describe(job), exc_info=error)
+            self._services.failures.tell(self.failure(job, error, None))
             self._note_taken(record, 1)
             self._executor.write(job, Step(park=self.parked(job, error)))
             return []
@@ -309,7 +329,11 @@ class EffectFeeds:
             found |= feed.checkpoints()
         return found
 
-    def retry(self, record: ParkedRecord, verdict: Verdict | None = None) -> None:
+    def backlog(self) -> dict[str, int]:
+        """Events that the effects are not done with, by process manager; any thread may look."""
+        return {name: feed.backlog for name, feed in self._feeds.items()}
+
+    def retry(self, record: ParkedRecord, verdict: Verdict) -> None:
         """Run an effect that was parked again; it is parked again if it fails.
 
         It returns before the effect has run.

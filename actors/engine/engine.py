@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ..clock import stopwatch
+from ..clock import SystemClock, stopwatch
 from ..model.beginnings import BEGIN, beginnings
 from ..model.code_ages import number_of_code
 from ..model.plans import ProcessPlan
@@ -20,6 +20,8 @@ from .dispatcher import Dispatcher
 from .effect_executor import EffectExecutor
 from .effect_feed import EffectFeeds
 from .event_buffer import EventBuffer
+from .failure_log import FailureLog
+from .health import HealthWatch
 from .instance_actor import InstanceActor, InstanceShare
 from .journal import Journal
 from .pending_replies import PendingReplies, Reply
@@ -146,6 +148,7 @@ class Engine:
         self._passivating: list[tuple[str, str, Reply[bool]]] = []
         self._stopped: BaseException | None = None
         self.is_closing = False
+        failures = FailureLog(now)
         self.dispatcher = parts.dispatcher(
             options.workers,
             on_idle=self._flush,
@@ -157,7 +160,8 @@ class Engine:
             self.dispatcher,
             largest_commit=options.largest_commit,
             waits=parts.has_threads,
-            now=stopwatch(clock),
+            failures=failures,
+            now=now,
             wake=self.dispatcher.nudge,
             published=self._publish,
             checkpoints=self._checkpoints,
@@ -178,6 +182,7 @@ class Engine:
             EventBuffer(reads, max(most, options.largest_commit), store.last_position()),
             PendingReplies(),
             now,
+            failures,
         )
         self.command_queue = CommandQueue(
             services, reads, self.deliver, parts.aggregate_actor, max_in_flight=most
@@ -186,8 +191,10 @@ class Engine:
         self.timers = TimerService(
             services, reads, clock, self.deliver, self._has_routed, enqueue, max_in_flight=most
         )
+        # A clock that tests move has attempts at times that can be known before.
+        has_jitter = isinstance(clock, SystemClock)
         plans = [
-            ProcessPlan(definition, registry, max_chain=options.max_chain)
+            ProcessPlan(definition, registry, max_chain=options.max_chain, has_jitter=has_jitter)
             for definition in registry.processes.values()
         ]
         for plan in plans:
@@ -215,6 +222,7 @@ class Engine:
             plans, services, self.effects, self._gate, max_in_flight=most
         )
 
+        self.health = HealthWatch(services, self.routers, self.effect_feeds)
         self._counters = [self.command_queue.counts, *(router.counts for router in self.routers)]
         self._durable_counts = [counts.copy() for counts in self._counters]
         self.journal.done_up_to = self._checkpoints()
@@ -367,6 +375,7 @@ class Engine:
         self.residency.let_go()
         for actor in self._standing:
             actor.on_stop()
+        self.services.failures.close()
         if not (late or self.journal.has_given_up):
             self.journal.write_checkpoints()
 
@@ -427,8 +436,11 @@ class Engine:
             and self.command_queue.take_new()
         ):
             return True
+        if self.journal.flush():
+            self.health.look_after_commit()
+            return True
         # Looked at last, when it is known what is durable.
-        return self.journal.flush() or self.effect_feeds.look() or self._passivate_asked()
+        return self.effect_feeds.look() or self._passivate_asked()
 
     def _has_routed(self, process: str, position: int) -> bool:
         router = self.router_of.get(process)
@@ -489,4 +501,4 @@ class Engine:
         if not isinstance(error, ClosedError):
             self._stopped = error
             actor.on_failure(type(error), error, error.__traceback__)
-            logger.critical("%s stopped in the middle of its turn", actor, exc_info=error)
+            self.services.failures.tell_fault(f"{actor} stopped in the middle of its turn", error)

@@ -45,6 +45,7 @@ __all__ = [
     "DENSE",
     "FOR_PARTITIONS",
     "INSTANCE",
+    "LAST_BACKUP",
     "LOOKALIKE",
     "SECRET",
     "STREAM",
@@ -107,6 +108,9 @@ BLOCKED = NUMBER.pack(0)
 
 COMMITS = b"commits"
 """Stands in `meta`: how many commits there were, which tells a commit whose answer was lost."""
+
+LAST_BACKUP = b"last_backup"
+"""Stands in `meta` once a running store was backed up: the moment, a space, and the folder."""
 
 LOOKALIKE = b"lookalike"
 """Stands in `meta` once an event was given an id that looks like one that the store makes."""

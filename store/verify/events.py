@@ -6,12 +6,14 @@ import re
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
+from ..gauges import last_backup_from
 from ..identifiers import category_of, effect_command_id_at, event_id_at, place_of_event
 from ..layout.frames import number
 from ..layout.keys import digest
 from ..layout.schema import (
     COMMITS,
     FOR_PARTITIONS,
+    LAST_BACKUP,
     LOOKALIKE,
     SECRET,
     count_key,
@@ -72,10 +74,17 @@ def _check_meta(inspection: Inspection, format_version: int, *, is_file: bool) -
         inspection.say("meta", SECRET, "is not 64 hexadecimal digits")
     if not isinstance(found.get(COMMITS.decode(), 0), int):
         inspection.say("meta", COMMITS, f"is {found[COMMITS.decode()]!r}, and no number")
+    backup = found.get(LAST_BACKUP.decode(), "0 /")
+    if not (isinstance(backup, str) and last_backup_from(backup) is not None):
+        inspection.say("meta", LAST_BACKUP, "is no moment and folder")
     for name in ("format", "store_id", SECRET.decode()) if is_file else ():
         if not inspection.has("meta", name.encode()):
             inspection.say("meta", name.encode(), "is missing")
-    known = {"format", "store_id", *(one.decode() for one in (COMMITS, LOOKALIKE, SECRET))}
+    known = {
+        "format",
+        "store_id",
+        *(one.decode() for one in (COMMITS, LAST_BACKUP, LOOKALIKE, SECRET)),
+    }
     for name in found.keys() - known:
         inspection.say("meta", name.encode(), "is no name of the format")
 

@@ -1586,6 +1586,8 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "transition_at": lambda store: store.transition_at(ORDERS, "o1", 1),
     "stored_transition": lambda store: store.stored_transition(ORDERS, "o1", 1),
     "parked_as": lambda store: store.parked_as(1),
+    "gauges": lambda store: store.gauges(0),
+    "decided_as": lambda store: store.decided_as(1),
     "block_of": lambda store: store.block_of(ORDERS, "o1"),
     "refusal_at": lambda store: store.refusal_at(1),
     "scan_log": lambda store: list(store.scan_log()),

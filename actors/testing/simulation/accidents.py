@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from ...errors import AlreadyDecided
 from .faults import InjectedFailure, InjectedStoreError
 from .reached import HandlerId
 from .wording import short
@@ -95,8 +96,8 @@ class Accidents:
         """Have the operator retry what was made to fail."""
         for number in self._parked():
             self._world.log.note("the operator has what was made to fail tried again")
-            # When the disk refuses, there is another time.
-            with suppress(InjectedStoreError):
+            # When the disk refuses, there is another time; an effect may be under way again.
+            with suppress(InjectedStoreError, AlreadyDecided):
                 self._operator.retry(number, None)
 
     def _parked(self) -> list[int]:

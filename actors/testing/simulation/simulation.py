@@ -377,11 +377,21 @@ class Simulation:
     # Deciding
 
     def retry(self, parked_id: int, *, by: str | None = None) -> None:
-        """Handle what was parked, then what waited behind it, in order."""
+        """Handle what was parked, then what waited behind it, in order.
+
+        Raises:
+            AlreadyDecided: another decision about it was made before
+
+        """
         self._decide("retry", partial(self._operator.retry, parked_id, by))
 
     def skip(self, parked_id: int, *, by: str | None = None) -> None:
-        """Go on without what was parked."""
+        """Go on without what was parked.
+
+        Raises:
+            AlreadyDecided: another decision about it was made before
+
+        """
         self._decide("skip", partial(self._operator.skip, parked_id, by))
 
     def cancel_timeout(
