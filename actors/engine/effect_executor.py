@@ -283,8 +283,9 @@ class EffectExecutor:
             try:
                 # It waits for the lock that is held here.
                 start_thread(thread)
-            except NoThread:
-                logger.exception("effects have %d threads and no more", len(self._threads))
+            except NoThread as error:
+                what = f"effects have {len(self._threads)} threads and no more"
+                self._services.failures.tell_fault(what, error)
                 break
             self._threads.append(thread)
             self._alive.add(thread)

@@ -464,9 +464,9 @@ class Engine:
         self.effect_feeds.look()
         try:
             self.services.store.look_after(self.services.now())
-        except StoreError:
+        except StoreError as error:
             # The commit is on disk all the same; it is tried again with the next one.
-            logger.exception("the places of dead readers could not be looked after")
+            self.services.failures.tell_fault("the places of dead readers were not cleared", error)
 
     def _start_over(self) -> None:
         """A commit was not kept: go on from what is durable, as if the store was just opened."""

@@ -30,3 +30,11 @@ class Registered(Protocol):
     def commands(self) -> Iterator[tuple[type, AggregateDefinition]]:
         """Every command that an aggregate of this domain takes."""
         ...
+
+    def opened_by(self, runtime: object) -> None:
+        """A runtime is open on it: nothing more may be registered."""
+        ...
+
+    def closed_by(self, runtime: object) -> None:
+        """A runtime that was open on it is closed."""
+        ...
