@@ -16,9 +16,12 @@ from .authoring.process_manager import ProcessManager
 from .authoring.retry import PARK, SKIP, Retry
 from .authoring.state import Indexed
 from .clock import Alarm, Clock, SystemClock
+from .engine.health import Backup, Health, HealthProblem
 from .engine.rebuilding import RebuildProgress
 from .errors import (
+    AlreadyDecided,
     AlreadyStarted,
+    BeginUndecided,
     DefinitionError,
     EarlyEvent,
     IdReused,
@@ -34,7 +37,7 @@ from .errors import (
     WaitingInHandler,
 )
 from .messages.types import Command, Event, UnknownCommand, UnknownEvent
-from .model.design_rules import DesignFinding
+from .model.design_finding import DesignFinding
 from .model.domain import Domain
 from .queries.diagnostics import Explanation, HeldEvent, StuckInstance
 from .queries.trace import TraceNode
@@ -44,12 +47,16 @@ from .store import (
     ClosedError,
     CorruptRecord,
     DamagedStore,
+    FailingDisk,
     InvalidName,
     LockedStore,
+    LostStore,
+    NoThread,
     ProcessionError,
     ReadOnlyStore,
     StoreError,
     StoreFull,
+    TooManyReaders,
     UnknownFormat,
 )
 
@@ -62,7 +69,10 @@ __all__ = [
     "Aggregate",
     "AggregateView",
     "Alarm",
+    "AlreadyDecided",
     "AlreadyStarted",
+    "Backup",
+    "BeginUndecided",
     "Clock",
     "ClosedError",
     "Command",
@@ -75,6 +85,9 @@ __all__ = [
     "EarlyEvent",
     "Event",
     "Explanation",
+    "FailingDisk",
+    "Health",
+    "HealthProblem",
     "HeldEvent",
     "IdReused",
     "Indexed",
@@ -84,6 +97,8 @@ __all__ = [
     "InvalidName",
     "LateEvent",
     "LockedStore",
+    "LostStore",
+    "NoThread",
     "NotRefreshed",
     "Parked",
     "ProcessManager",
@@ -101,6 +116,7 @@ __all__ = [
     "SystemClock",
     "TimedOut",
     "Timeout",
+    "TooManyReaders",
     "TraceNode",
     "Transition",
     "UnknownCommand",

@@ -7,10 +7,21 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
+from .store import NoThread
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["LATEST", "Alarm", "Clock", "SystemClock", "from_micros", "stopwatch", "to_micros"]
+__all__ = [
+    "LATEST",
+    "Alarm",
+    "Clock",
+    "SystemClock",
+    "from_micros",
+    "start_thread",
+    "stopwatch",
+    "to_micros",
+]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -42,6 +53,22 @@ def stopwatch(clock: Clock) -> Callable[[], int]:
 def seconds() -> float:
     """Seconds that never run backwards, for how long a thread waits; no step depends on them."""
     return time.monotonic()
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start a thread.
+
+    Raises:
+        NoThread: the operating system starts none
+
+    """
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise NoThread(
+            f"{thread.name} could not be started: {error}. Let this user, or this container, have "
+            f"more threads (ulimit -u, pids.max), or have this process use fewer"
+        ) from error
 
 
 def from_micros(micros: int) -> datetime:
@@ -122,10 +149,9 @@ class _ThreadAlarm:
             self._moment = moment
             if self._thread is None and not self._closed:
                 # Not before, so that one that is never set need not be closed.
-                self._thread = threading.Thread(
-                    target=self._run, name="procession-alarm", daemon=True
-                )
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="procession-alarm", daemon=True)
+                start_thread(thread)
+                self._thread = thread
             self._condition.notify()
 
     def close(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pykka
 
@@ -13,7 +15,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 __all__ = [
+    "AlreadyDecided",
     "AlreadyStarted",
+    "BeginUndecided",
     "DefinitionError",
     "EarlyEvent",
     "IdReused",
@@ -27,7 +31,9 @@ __all__ = [
     "UnknownMessage",
     "UnreadableRecord",
     "WaitingInHandler",
+    "place_of_error",
     "shown",
+    "type_of_error",
 ]
 
 
@@ -41,6 +47,33 @@ def shown(value: object) -> str:
     except Exception:  # noqa: BLE001 - it is the value that is refused, for another reason
         text = object.__repr__(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+
+
+def type_of_error(error: BaseException) -> str:
+    """The name of an error's class, with its module unless that is Python's own."""
+    cls = type(error)
+    name = (
+        cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    )
+    # It may be anything that was assigned, and what is stored must be UTF-8.
+    return str.encode(name, "utf-8", "backslashreplace").decode()
+
+
+_PACKAGE = f"{Path(__file__).parent}/"
+
+
+def place_of_error(error: BaseException) -> str:
+    """Where an error was raised: the innermost line of code that is none of this package's.
+
+    It says no value of any variable. Where all lines are the package's, the innermost of these.
+    """
+    place, is_theirs = "no line of code", False
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        is_ours = code.co_filename.startswith(_PACKAGE)
+        if not (is_ours and is_theirs):
+            place, is_theirs = f"{code.co_filename}:{line} in {code.co_name}", not is_ours
+    return place
 
 
 class Rejected(ProcessionError):
@@ -65,6 +98,21 @@ class Rejected(ProcessionError):
 
 class DefinitionError(ProcessionError, TypeError):
     """A class cannot work as it is written: which one, where in it, and the mend."""
+
+
+class BeginUndecided(DefinitionError):
+    """A process manager is new to a store with history, and it is not clear where it begins.
+
+    Nothing was opened.
+
+    Attributes:
+        counts: how many events the store holds that it handles, by the process manager's name
+
+    """
+
+    def __init__(self, message: str, counts: Mapping[str, int]) -> None:
+        super().__init__(message)
+        self.counts = counts
 
 
 class InvalidMessage(ProcessionError, ValueError):
@@ -102,6 +150,30 @@ class UnreadableRecord(ProcessionError, ValueError):
 
 class TimedOut(ProcessionError, pykka.Timeout, TimeoutError):
     """The time given to `ask` or `settle` ran out. What was accepted goes on all the same."""
+
+
+class AlreadyDecided(ProcessionError):
+    """Another decision about the same parked thing was made before this one, which did nothing.
+
+    Attributes:
+        parked_id: what `parked` called it
+        decision: what was decided: ``"retry"`` or ``"skip"``
+        time: when
+        by: who asked, if that was said
+
+    """
+
+    def __init__(self, parked_id: int, decision: str, time: datetime, by: str | None) -> None:
+        self.parked_id, self.decision, self.time, self.by = parked_id, decision, time, by
+        who = "" if by is None else f" by {by}"
+        super().__init__(
+            f"{decision} was decided about what was parked under {parked_id} already, at "
+            f"{time.isoformat()}{who}; parked(decided=True) lists it. If it failed again, it is "
+            f"parked under a new id, which parked() lists"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.parked_id, self.decision, self.time, self.by)
 
 
 class AlreadyStarted(ProcessionError):

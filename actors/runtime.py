@@ -9,13 +9,14 @@ import tempfile
 import threading
 import weakref
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
 
 import pykka
 
 from .authoring.aggregate import Aggregate
 from .authoring.process_manager import due_time
-from .clock import Clock, SystemClock, stopwatch
+from .clock import Clock, SystemClock, start_thread, stopwatch
 from .engine.admin import Admin
 from .engine.dispatcher import Dispatcher
 from .engine.effect_feed import processes_with_effects
@@ -35,8 +36,11 @@ from .queries.trace import Tracer
 from .store import (
     ClosedError,
     Durability,
+    LastBackup,
+    NoThread,
     ReadOnlyStore,
     Step,
+    StoreError,
     backup_open,
     open_store,
     verify_open,
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
 
     from .authoring.process_manager import ProcessManager
     from .engine.aggregate_actor import AggregateActor
+    from .engine.health import Health
     from .engine.instance_actor import InstanceActor
     from .engine.rebuilding import RebuildProgress
     from .engine.router import Router
@@ -101,9 +106,13 @@ class Runtime:
     Raises:
         DefinitionError: the domains do not fit together, or a name that the store has seen has lost
             its class
+        BeginUndecided: a process manager is new to the store, which holds events that it handles,
+            and does not say where it begins
         LockedStore: the store is open for writing elsewhere
         UnknownFormat: another version wrote the store
         DamagedStore: the store is truncated, or no store
+        NoThread: the operating system starts no thread
+        TooManyReaders: all places for readers are taken
         ValueError: an option is out of range
 
     """
@@ -155,9 +164,12 @@ class Runtime:
                 check_stored_names(self._store.scan_names(), with_effects, registry, gone)
                 self._running = Engine(self._store, registry, clock, options)
                 self._running.start()
-            except BaseException:
+                for domain in registry.domains:
+                    domain.opened_by(self)
+            except BaseException as error:
                 self._is_closed = True
-                self._end(CLOSE_TIMEOUT)
+                # Without threads nothing is in hand that could be waited for.
+                self._end(0.0 if isinstance(error, NoThread) else CLOSE_TIMEOUT)
                 raise
 
     @classmethod
@@ -598,7 +610,8 @@ class Runtime:
 
         Returns:
             a row for each instance that it is for, and one for each process manager for which it
-            is for none
+            is for none; if no process manager listens to its stream, one for each that handles
+            such events in others
 
         Raises:
             UnknownMessage: there is no such event
@@ -681,7 +694,8 @@ class Runtime:
             by: who asks; it is recorded with the time
 
         Raises:
-            UnknownMessage: nothing is parked under that id
+            AlreadyDecided: another decision about it was made before, and says which
+            UnknownMessage: nothing was ever parked under that id
 
         """
         self._operations("retry").retry(parked_id, by)
@@ -694,7 +708,8 @@ class Runtime:
             by: who asks; it is recorded with the time
 
         Raises:
-            UnknownMessage: nothing is parked under that id
+            AlreadyDecided: another decision about it was made before, and says which
+            UnknownMessage: nothing was ever parked under that id
 
         """
         self._operations("skip").skip(parked_id, by)
@@ -736,7 +751,7 @@ class Runtime:
     ) -> bool:
         """Have a timeout, or a command that is held back, not come at all.
 
-        As `move_timeout`.
+        As `move_timeout`. Of several operators who cancel one timeout, one is answered True.
         """
         return self._adjust("cancel_timeout", cls, id, name, 0, by)
 
@@ -827,7 +842,8 @@ class Runtime:
     def backup(self, target: str | os.PathLike[str]) -> None:
         """Copy the store as it is at one moment, while everything goes on.
 
-        The copy is a store like any other: to restore it, open a runtime on it.
+        The copy is a store like any other: to restore it, open a runtime on it. A runtime that is
+        open for writing notes it in its store, and `health` shows it.
 
         Args:
             target: the copy's folder, which is missing or empty
@@ -838,7 +854,15 @@ class Runtime:
 
         """
         self._refuse_closed()
+        now = self._now()
         backup_open(self._store, target)
+        if self._running is not None:
+            # What is no UTF-8 in a path cannot be stored as text.
+            path = os.fsencode(Path(target).absolute()).decode(errors="backslashreplace")
+            try:
+                self._store.note_backup(LastBackup(now, path))
+            except StoreError as error:
+                logger.warning("the backup is whole, and the store could not note it: %s", error)
 
     def verify(self) -> list[StoreFinding]:
         """Check the whole store as it is at one moment, while everything goes on.
@@ -860,6 +884,19 @@ class Runtime:
     def stats(self) -> dict[str, int]:
         """Counters since this runtime was opened, and gauges, by name."""
         return self._engine("stats", waits=False).stats()
+
+    def health(self) -> Health:
+        """How this runtime is now, with what is not well; it waits for nothing, on any thread.
+
+        The runtime looks by itself whenever commits begin to fail or succeed again, and after a
+        commit if the last look is a minute ago; what has changed then is logged.
+
+        Raises:
+            ClosedError: the runtime is closed
+            ReadOnlyStore: it was opened with `read_only=True`, so that nothing runs
+
+        """
+        return self._engine("health", waits=False).health.look()
 
     def close(self, *, timeout: float | None = CLOSE_TIMEOUT) -> None:
         """Finish what is in hand, stop every actor and thread, and let go of the store.
@@ -895,13 +932,15 @@ class Runtime:
             if engine is not None:
                 engine.close(timeout)
         finally:
+            for domain in self._registry.domains:
+                domain.closed_by(self)
             if engine is not None and engine.journal.is_committing:
                 # An operator must see this, and no caller may wait for it.
                 logger.critical(
                     "the disk has not answered a commit to %s; the store is let go of when it does",
                     self._path,
                 )
-                threading.Thread(target=self._store.close, daemon=True).start()
+                start_thread(threading.Thread(target=self._store.close, daemon=True))
             else:
                 self._store.close()
             if self._folder is not None:

@@ -6,22 +6,36 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = [
     "ClosedError",
     "CorruptRecord",
     "DamagedStore",
+    "FailingDisk",
     "InvalidName",
     "LockedStore",
+    "LostStore",
+    "NoThread",
     "ProcessionError",
     "ReadOnlyStore",
     "StoreError",
     "StoreFull",
+    "TooManyReaders",
     "UnknownFormat",
 ]
 
 
 class ProcessionError(Exception):
     """Base of every error that Procession raises itself."""
+
+
+class NoThread(ProcessionError, RuntimeError):
+    """The operating system starts no thread that is needed."""
 
 
 class StoreError(ProcessionError):
@@ -59,6 +73,31 @@ class CorruptRecord(StoreError):
 
 class StoreFull(StoreError):
     """The disk or the address space has no room; nothing of the refused commit was kept."""
+
+
+class FailingDisk(StoreError):
+    """The disk refused to read or write; nothing of what was refused was kept.
+
+    The store opens its file again by itself as soon as the disk works.
+    """
+
+
+class LostStore(StoreError):
+    """A file of an open store was removed or replaced; nothing is acknowledged any more.
+
+    What was acknowledged before is in the file that was there.
+    """
+
+
+class TooManyReaders(StoreError):
+    """All places in the store's table of readers are taken.
+
+    Attributes:
+        processes: how many each process has, by its id
+
+    """
+
+    processes: Mapping[int, int] = MappingProxyType({})
 
 
 class ClosedError(StoreError):

@@ -1,7 +1,8 @@
 """Ids and names as text: the one place that makes them and takes them apart.
 
 The store names an event `stream@version` and an instance's command
-`process-instance@version.number`; a stream is called `category-id`. Taking apart is total: any
+`process-instance@version.number`, or `process-instance@after<position>.number` if an after-effect
+issued it; a stream is called `category-id`. Taking apart is total: any
 text gives its parts, or None if no id that is made here looks like it. What looks like one may
 have come from outside all the same, so a caller checks that what the text names has that id.
 """
@@ -15,14 +16,18 @@ from .errors import InvalidName
 __all__ = [
     "BY_PEOPLE",
     "MAX_NAME_BYTES",
+    "EffectIssue",
     "EventPlace",
     "Issue",
     "category_of",
     "check_name",
     "command_id_at",
+    "effect_command_id_at",
+    "effect_id_at",
     "event_id_at",
     "id_in_stream",
     "is_issued_by",
+    "place_of_effect",
     "place_of_event",
     "place_of_issue",
     "transition_id_at",
@@ -39,6 +44,9 @@ BY_PEOPLE = frozenset({"refresh", "operator"})
 
 LAST_NUMBER = (1 << 63) - 1
 """The highest version; a longer number in an id names nothing."""
+
+AFTER = "after"
+"""What stands before the position of the event, in the id of a command of an after-effect."""
 
 EVADES = "+"
 """Stands behind an id that the store makes, once for each id from outside that was in its way."""
@@ -57,6 +65,15 @@ class Issue(NamedTuple):
     process: str
     instance: str
     version: int
+    number: int
+
+
+class EffectIssue(NamedTuple):
+    """What the id of a command says that an after-effect issued: after which event, in whom."""
+
+    process: str
+    instance: str
+    position: int
     number: int
 
 
@@ -95,6 +112,36 @@ def place_of_issue(command_id: str) -> Issue | None:
     if not (process and instance and version) or number is None:
         return None
     return Issue(process, instance, version, number)
+
+
+def effect_command_id_at(process: str, instance: str, position: int, number: int) -> str:
+    """The id of a command that an after-effect issued: the same whenever the effect runs.
+
+    Args:
+        process: the process manager's name
+        instance: the instance's id
+        position: of the event that it acts after
+        number: its place among what the effect issued, from 0
+
+    """
+    return f"{effect_id_at(process, instance, position)}.{number}"
+
+
+def effect_id_at(process: str, instance: str, position: int) -> str:
+    """The id under which people see an after-effect."""
+    return f"{process}-{instance}@{AFTER}{position}"
+
+
+def place_of_effect(command_id: str) -> EffectIssue | None:
+    """The after-effect that issued the command with that id, if one did."""
+    owner, _, place = command_id.rpartition("@")
+    process, _, instance = owner.partition("-")
+    position_text, _, number_text = place.partition(".")
+    position = _number(position_text.removeprefix(AFTER))
+    number = 0 if number_text == "0" else _number(number_text)
+    if not (place.startswith(AFTER) and process and instance and position) or number is None:
+        return None
+    return EffectIssue(process, instance, position, number)
 
 
 def is_issued_by(command_id: str, process: str, instance: str) -> bool:

@@ -28,6 +28,9 @@ from .layout.schema import (
     block_to_row,
     command_from_row,
     command_to_row,
+    count_key,
+    effect_key,
+    effect_to_row,
     event_to_row,
     given_to_row,
     instance_key,
@@ -95,6 +98,10 @@ class Counters(Struct):
     sequence: int = 0
     sequence_from_outside: int = FROM_OUTSIDE
     parked: int = 0
+    undecided: int = 0
+    """How many of what was parked is not decided."""
+    suspended: int = 0
+    """How many of these suspend an instance."""
     refusal: int = 0
     commits: int = 0
     any_waiting: bool = False
@@ -136,6 +143,8 @@ class OpenCommit(Reads):
         # who learns their keys, and how many instances take nothing.
         self._held: dict[str, int] = {}
         self._blocked: dict[str, int] = {}
+        # How many events there are, by category and type; of those that were written of late.
+        self._totals: dict[tuple[str, str], int] = {}
         self._empty()
 
     def _empty(self) -> None:
@@ -154,6 +163,8 @@ class OpenCommit(Reads):
         self._queued: dict[int, CommandRecord] = {}
         # Commands from outside that were accepted in this commit and not carried out yet, by id.
         self._accepted: dict[str, CommandRecord] = {}
+        # How many events the commit adds, by category and type.
+        self._added: dict[str, dict[str, int]] = {}
         self._log = self._changes["log"]
         self._transitions = self._changes["transitions"]
         self._ids = self._changes["ids"]
@@ -180,6 +191,8 @@ class OpenCommit(Reads):
         if len(self._gathered) > HEADS_KEPT:
             # What was awake when it was sent to was never loaded.
             self._gathered.clear()
+        if len(self._totals) > HEADS_KEPT:
+            self._totals.clear()
 
     def begin_again(self, counters: Counters) -> None:
         """Nothing of the commit was kept.
@@ -195,6 +208,7 @@ class OpenCommit(Reads):
         self._gathered.clear()
         self._held.clear()
         self._blocked.clear()
+        self._totals.clear()
         self._empty()
 
     def net_effect(
@@ -214,6 +228,8 @@ class OpenCommit(Reads):
             self._put("command_ids", command_id.encode(), given_to_row(command, None))
         for router, position in checkpoints.items():
             self._put("checkpoints", router.encode(), position)
+        if self._added:
+            self._count_events()
         for kind, name in self._names.fresh:
             self._put("names", name_key(kind, name), name)
         self._forget_what_never_was()
@@ -234,6 +250,26 @@ class OpenCommit(Reads):
             if len(there) < len(changes):
                 deletes[table] = [key for key, row in changes.items() if row is None]
         return puts, deletes
+
+    def _count_events(self) -> None:
+        """Add what is new to how many events there are of each category and type."""
+        totals = self._totals
+        added = {
+            (category, kind): more
+            for category, kinds in self._added.items()
+            for kind, more in kinds.items()
+        }
+        unknown = {one: count_key(*one) for one in added if one not in totals}
+        if unknown:
+            found = self._engine.get_many([("counts", key) for key in unknown.values()])
+            for (one, key), raw in zip(unknown.items(), found, strict=True):
+                # One that is damaged stays as it is, and `verify` tells of it.
+                with suppress(CorruptRecord):
+                    totals[one] = 0 if raw is None else unframe(raw, "counts", key)[2]
+        for one, more in added.items():
+            if one in totals:
+                totals[one] = total = totals[one] + more
+                self._put("counts", count_key(*one), (*one, total))
 
     def _forget_what_never_was(self) -> None:
         """Write nothing for what came and went again, of which the engine has no row."""
@@ -634,7 +670,12 @@ class OpenCommit(Reads):
         return None
 
     def _refuse_extras(self, step: Step, extras: StepExtras) -> Duplicate | None:
-        """Whether what the step is for is gone: then it was done before."""
+        """Whether what the step is for is gone, or what it does is there: it was done before."""
+        effect = extras.effect
+        if effect is not None:
+            key = effect_key(effect.position, effect.process, effect.instance)
+            if self._get("effects", key) is not None:
+                return Duplicate()
         for table, key in _taken(step, extras):
             raw = self._get(table, key)
             if raw is None:
@@ -678,6 +719,11 @@ class OpenCommit(Reads):
         if version is None:
             version = self._last("ids", prefix)
         counters = self.counters
+        # As `category_of` does, with a call less.
+        category = stream.partition("-")[0]
+        added = self._added.get(category)
+        if added is None:
+            added = self._added[category] = {}
         position = counters.position
         for event in append.events:
             version += 1
@@ -693,8 +739,10 @@ class OpenCommit(Reads):
             self._log[key] = raw = pack_checksum(crc32(packed, crc32(key))) + packed
             self._ids[prefix + number(version)] = key
             self.size += len(raw) + INDEXED
-            if event.type not in self._known_events:
-                self._names.add("event", event.type)
+            kind = event.type
+            added[kind] = added.get(kind, 0) + 1
+            if kind not in self._known_events:
+                self._names.add("event", kind)
             if append.unique:
                 self._remember_id(event, named)
         counters.position = position
@@ -748,6 +796,8 @@ class OpenCommit(Reads):
 
     def _write_parked(self, parked: ParkedRecord) -> None:
         self.counters.parked += 1
+        self.counters.undecided += 1
+        self.counters.suspended += parked.blocks
         parked.number = self.counters.parked
         self._set("parked", number(parked.number), parked_to_row(parked))
         if parked.position:
@@ -763,6 +813,14 @@ class OpenCommit(Reads):
                 self._delete(table, key)
         if extras.let_go:
             self._let_go(step.process, extras.let_go)
+        if extras.effect is not None:
+            effect = extras.effect
+            key = effect_key(effect.position, effect.process, effect.instance)
+            self._set("effects", key, effect_to_row(effect))
+            self._names.add_process(effect.process)
+            for command in effect.commands:
+                if command[1] not in self._known_commands:
+                    self._names.add("command", command[1])
         for timer in extras.cancel:
             self._delete("timers", timer_key(timer))
         for timer in extras.timers:
@@ -813,6 +871,8 @@ class OpenCommit(Reads):
         assert raw is not None
         parked = parked_from_row(unframe(raw, "parked", key), extras.unpark)
         parked.decision = extras.decision
+        self.counters.undecided -= 1
+        self.counters.suspended -= parked.blocks
         self._set("decided", key, parked_to_row(parked))
         is_skipped = extras.decision is not None and extras.decision[0] == "skip"
         # That an event was skipped is kept where it is looked for when it is brought again.

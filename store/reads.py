@@ -19,6 +19,8 @@ from .layout.schema import (
     BLOCKED,
     code_from_row,
     command_from_row,
+    effect_from_row,
+    effect_key,
     event_from_row,
     given_from_row,
     instance_key,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
         CodeRecord,
         CommandRecord,
         CommandResult,
+        EffectRecord,
         EventRecord,
         GivenCommand,
         NameKind,
@@ -362,9 +365,13 @@ class Reads:
 
     def checkpoint(self, router: str) -> int:
         """The position up to which that router is done, or 0."""
+        return self.stored_checkpoint(router) or 0
+
+    def stored_checkpoint(self, router: str) -> int | None:
+        """As `checkpoint`; None if there is none."""
         key = router.encode()
         raw = self._get("checkpoints", key)
-        return 0 if raw is None else int(unframe(raw, "checkpoints", key))
+        return None if raw is None else int(unframe(raw, "checkpoints", key))
 
     def scan_checkpoints(self) -> Iterator[tuple[str, int]]:
         """All routers that have a checkpoint, each with the position up to which it is done."""
@@ -376,6 +383,10 @@ class Reads:
     def parked_as(self, number: int) -> ParkedRecord | None:
         """What is parked under a number and not yet decided."""
         return self._one("parked", number, parked_from_row)
+
+    def decided_as(self, number: int) -> ParkedRecord | None:
+        """What was parked under a number until a person decided."""
+        return self._one("decided", number, parked_from_row)
 
     def scan_parked(self, after: int = 0, *, decided: bool = False) -> Iterator[ParkedRecord]:
         """What is parked, or what was until a person decided, in order of its number."""
@@ -567,6 +578,22 @@ class Reads:
             # Another number is given to that code.
             with suppress(CorruptRecord):
                 yield code_from_row(unframe(raw, "codes", key), numbered(key))
+
+    def effect_at(self, position: int, process: str, instance: str) -> EffectRecord | None:
+        """What the after-effect of the event at a position issued in an instance, if anything."""
+        if not 0 < position <= HIGHEST:
+            return None
+        key = effect_key(position, process, instance)
+        raw = self._get("effects", key)
+        return None if raw is None else effect_from_row(unframe(raw, "effects", key), position)
+
+    def effects_after(self, position: int) -> list[EffectRecord]:
+        """What the after-effects of the event at a position issued, in all instances."""
+        start = number_asked_for(position)
+        return [
+            effect_from_row(unframe(raw, "effects", key), position)
+            for key, raw in self._range("effects", start, start + LAST * 3, ALL)
+        ]
 
     def scan_set_aside(self, process: str, instance: str) -> Iterator[int]:
         """Positions of events that wait for an instance, are parked at it, or were skipped."""

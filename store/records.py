@@ -26,6 +26,7 @@ __all__ = [
     "Committed",
     "Conflict",
     "Duplicate",
+    "EffectRecord",
     "EventRecord",
     "GivenCommand",
     "IdTaken",
@@ -74,7 +75,8 @@ class CommandRecord(Struct, gc=False):
     """A command that was accepted and is not yet carried out.
 
     `sequence` is its place in the queue, set by the commit. `process`, `instance` and `version`
-    name the transition that issued it, if one did.
+    name the transition that issued it, if one did; of one that an after-effect issued, they are
+    those of its `EffectRecord`.
     """
 
     command_id: str
@@ -171,6 +173,23 @@ class CodeRecord(Struct, gc=False):
     python: str
     fingerprint: bytes
     number: int = 0
+
+
+class EffectRecord(Struct, gc=False):
+    """The commands that an after-effect issued; there is none of an effect that issued nothing.
+
+    It ran in `instance` after the event at `position`, by the method `handler`. `version` is that
+    of the instance in the run that the event is of; 0 of one that has no transitions. `commands`
+    are as those of a transition.
+    """
+
+    position: int
+    process: str
+    instance: str
+    handler: str
+    version: int
+    time: int
+    commands: list[tuple[str, str, bytes]]
 
 
 class TimerRecord(Struct, gc=False):
@@ -309,6 +328,8 @@ class StepExtras(Struct, gc=False):
     """An event that is held until an instance learns its key."""
     let_go: int = 0
     """The position of a held event that `process` goes on without; it must be there, and goes."""
+    effect: EffectRecord | None = None
+    """What an after-effect issued, which it did not do before; `enqueue` has the commands."""
     is_met: bool = False
     """Whether events were held for a key that `index` says is learnt; set when it is handed over.
 

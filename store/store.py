@@ -13,18 +13,20 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, Self
 
 from .errors import CorruptRecord, DamagedStore, StoreError
-from .layout.frames import frame, unframe
+from .gauges import MOST_OVERDUE, StoreGauges, last_backup_from, last_backup_to
+from .layout.frames import frame, number, unframe
 from .layout.keys import LAST
-from .layout.schema import COMMITS, LOOKALIKE, SECRET, kind_of_name
+from .layout.schema import COMMITS, LAST_BACKUP, LOOKALIKE, SECRET, kind_of_name
 from .names import KnownNames
 from .open_commit import Counters, OpenCommit
 from .reads import HIGHEST, Reads
-from .records import FROM_OUTSIDE, CodeRecord
+from .records import FROM_OUTSIDE, CodeRecord, ParkedRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from .gauges import LastBackup
     from .records import NameKind, Outcome, Step
     from .storage_engine import EngineSnapshot, Row, StorageEngine, Ticket
 
@@ -48,7 +50,8 @@ class Store(Reads):
 
     def __init__(self, engine: StorageEngine, *, secret: str | None = None) -> None:
         self._engine = engine
-        self._is_unsure = False
+        # The number of a commit of which it is not known whether it is there.
+        self._unsure: int | None = None
         self._counters = Counters(
             position=self._newest("log"),
             transition=self._newest("transitions"),
@@ -61,6 +64,8 @@ class Store(Reads):
             any_unmatched=bool(engine.range("unmatched", b"", LAST, 1)),
             any_lookalike=self._get("meta", LOOKALIKE) is not None,
         )
+        if not engine.read_only:
+            self._count_parked()
         # Written with the first commit: nothing stands on it before.
         self._new_secret: str | None = None
         is_new = not (self._counters.commits or engine.read_only)
@@ -180,18 +185,32 @@ class Store(Reads):
 
     def _is_kept(self) -> bool:
         """Whether the commit that was tried last is there: its number tells."""
-        self._is_unsure = True
-        is_kept = self._commits_in_meta() == self.ahead.counters.commits
-        self._is_unsure = False
+        self._unsure = number = self.ahead.counters.commits
+        is_kept = self._commits_in_meta() == number
+        self._unsure = None
         return is_kept
 
     def _refuse_unsure(self) -> None:
-        # What comes next could take the numbers of what is there.
-        if self._is_unsure:
+        if self._unsure is None:
+            return
+        if self._commits_in_meta() == self._unsure:
+            # What comes next would take the numbers of what is there.
             raise StoreError(
-                "it is not known whether the last commit is there, since its number could not be "
-                "read; open the store again"
+                "a commit that was reported as failed is there, since its number could not be read "
+                "at once; open the store again"
             )
+        self._unsure = None
+
+    def look_after(self, now: int) -> None:
+        """Clear up what others who read the store left behind; called after each commit.
+
+        Args:
+            now: the time in microseconds
+
+        Raises:
+            StoreError: it cannot be done now
+
+        """
 
     def number_of_code(self, process: str, python: str, fingerprint: bytes) -> int:
         """The number of a code of a process manager; a new one is written with the next commit.
@@ -236,6 +255,51 @@ class Store(Reads):
         self._engine.check_usable()
         return self._newest("log") if self._engine.read_only else self._counters.position
 
+    def scan_counts(self) -> Iterator[tuple[str, str, int]]:
+        """How many events of each type the streams of each category have: category, type, count.
+
+        Raises:
+            CorruptRecord: a count is damaged
+
+        """
+        for key, raw in self._scan_rows("counts", b"", LAST * 3):
+            category, kind, count = unframe(raw, "counts", key)
+            yield category, kind, count
+
+    def position_before(self, moment: int) -> int:
+        """The position behind which the log has what was stored at or after a moment.
+
+        It is found by halving, so it costs as much in a long log as in a short one. Where the clock
+        was put back across the moment, the log comes to it several times, and this is one of them:
+        an event before the moment, or the beginning, with one at or after it, or the end, behind.
+
+        Args:
+            moment: in microseconds
+
+        """
+        low, high = 0, self.last_position()
+        while low < high:
+            middle = (low + high + 1) // 2
+            place, time = self._time_at(middle, low)
+            if time < moment:
+                low = middle
+            else:
+                high = place - 1
+        return low
+
+    def _time_at(self, position: int, after: int) -> tuple[int, int]:
+        """The newest event up to a position that can be read, and its time; `after` is exclusive.
+
+        If there is none, it counts as before all.
+        """
+        for place in range(position, after, -1):
+            # What is damaged was stored when its neighbours were.
+            with suppress(CorruptRecord):
+                event = self.event_at(place)
+                if event is not None:
+                    return place, event.time
+        return after, -1
+
     def last_sequences(self) -> tuple[int, int]:
         self._engine.check_usable()
         return self._counters.sequence, self._counters.sequence_from_outside
@@ -259,7 +323,52 @@ class Store(Reads):
     ) -> list[Row]:
         return self._engine.range(table, start, end, limit, backwards=backwards)
 
+    # For operators
+
+    def gauges(self, now: int) -> StoreGauges:
+        """A few numbers of what is durable; any thread may ask, and none waits for a commit.
+
+        Args:
+            now: the time in microseconds, by which timers are overdue
+
+        Raises:
+            StoreError: the store cannot be read
+
+        """
+        self._engine.check_usable()
+        counters = self._counters
+        due = self._engine.range("timers", b"", number(now + 1), MOST_OVERDUE)
+        raw = self._get("meta", LAST_BACKUP)
+        return StoreGauges(
+            parked=counters.undecided,
+            suspended=counters.suspended,
+            overdue=len(due),
+            oldest_due=int.from_bytes(due[0][0][:8], "big") if due else 0,
+            last_backup=None
+            if raw is None
+            else last_backup_from(unframe(raw, "meta", LAST_BACKUP)),
+        )
+
+    def note_backup(self, backup: LastBackup) -> None:
+        """Keep when the store was backed up last, and where to; any thread may call this.
+
+        Raises:
+            StoreError: the disk refused
+
+        """
+        row = frame(LAST_BACKUP, last_backup_to(backup))
+        ticket = self._engine.commit({"meta": {LAST_BACKUP: row}}, {})
+        if ticket.outcome != "committed":
+            raise ticket.error or StoreError("that there is a backup could not be written")
+
     # Opening
+
+    def _count_parked(self) -> None:
+        """Count once what an operator is to decide; from now on the count is kept."""
+        counters = self._counters
+        for _, parked in self.scan_parked_through():
+            counters.undecided += 1
+            counters.suspended += isinstance(parked, ParkedRecord) and parked.blocks
 
     def _newest(self, table: str, below: int = HIGHEST) -> int:
         """The highest number that is a key of a table."""

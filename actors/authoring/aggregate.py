@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from msgspec import Struct
 
 from .decorators import refuse_keywords
+from .marks import refuse_lost_marks
 from .state import StateType
 
 __all__ = ["Aggregate", "Own", "state_type_of"]
@@ -31,8 +32,9 @@ class Aggregate:
     """Takes commands, decides, and replies with events; the only writer of its stream.
 
     `@handle(Cmd)` methods return an event, several, or None, or yield them; a yielded event is
-    applied before the next line runs. `raise Rejected(reason)` refuses the command. `@apply(Evt)`
-    methods change the state, and nothing else does: an aggregate's state comes from its events.
+    applied before the next line runs, and what such a method returns comes last.
+    `raise Rejected(reason)` refuses the command. `@apply(Evt)` methods change the state, and
+    nothing else does: an aggregate's state comes from its events.
 
     Class keywords:
         identity: the field of its commands that names the aggregate
@@ -66,6 +68,7 @@ class Aggregate:
         cls.__procession_options__ = cls.__procession_options__ | {
             name: value for name, value in given.items() if value is not None
         }
+        refuse_lost_marks(cls, Aggregate)
 
     def __init__(self, id: str = "") -> None:  # noqa: A002 - the public word
         object.__setattr__(self, "_own", Own(id))

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar, overload
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, overload
 
 from ..errors import DefinitionError
 from ..messages.types import WIRE_NAME, Command, Event
+from .marks import (
+    ALL,
+    Correlate,
+    Handler,
+    Start,
+    attributes_of,
+    called,
+    mark_method,
+    marks_on,
+)
 
 __all__ = [
     "ALL",
@@ -23,6 +33,7 @@ __all__ = [
     "handle",
     "handlers_of",
     "methods_of",
+    "refuse_async",
     "refuse_keywords",
     "rejected",
     "timeout",
@@ -31,44 +42,6 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class _All:
-    def __repr__(self) -> str:
-        return "ALL"
-
-
-ALL = _All()
-"""For `correlate`: one instance, called ``"all"``, sees every event of its types."""
-
-Correlate: TypeAlias = (
-    str
-    | tuple[str, ...]
-    | Mapping[str, str]
-    | Callable[[Any], "str | int | tuple[Any, ...] | Iterable[Any] | None"]
-    | _All
-)
-
-Start: TypeAlias = bool | Literal["only"]
-
-_MARKS = "__procession_marks__"
-
-
-@dataclass(frozen=True, slots=True)
-class Handler:
-    """One method, and what it is for.
-
-    `role` is the decorator's name; `subject` the message class, or the timeout's name;
-    `function` is the plain function, `name` that of the method.
-    """
-
-    role: str
-    subject: Any
-    name: str
-    function: Callable[..., Any]
-    start: Start = False
-    end: bool = False
-    correlate: Correlate | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -235,8 +208,7 @@ def upcast(name: str = "", *, from_version: int) -> Callable[[F], F]:
 
 def upcasters_of(function: object) -> list[Handler]:
     """What a function was marked with by `upcast`."""
-    marks = getattr(function, "__dict__", {}).get(_MARKS, ())
-    return [mark for mark in marks if mark.role == "upcast"]
+    return [mark for mark in marks_on(function) if mark.role == "upcast"]
 
 
 def _check_message(role: str, message: object, *bases: type) -> None:
@@ -251,8 +223,7 @@ def _check_message(role: str, message: object, *bases: type) -> None:
 
 def _marker(role: str, subject: object, **options: Any) -> Callable[[F], F]:
     def mark(function: F) -> F:
-        made = Handler(role, subject, function.__name__, function, **options)
-        function.__dict__.setdefault(_MARKS, []).append(made)
+        mark_method(role, subject, function, **options)
         return function
 
     return mark
@@ -261,12 +232,10 @@ def _marker(role: str, subject: object, **options: Any) -> Callable[[F], F]:
 def methods_of(cls: type, base: type) -> dict[str, Callable[..., Any]]:
     """The functions of a class and its parents up to `base`, by name; the nearest one counts."""
     found: dict[str, Callable[..., Any]] = {}
-    for body in reversed(cls.__mro__):
-        if body not in base.__mro__:
-            for name, value in body.__dict__.items():
-                function = getattr(value, "__func__", value)
-                if inspect.isfunction(function):
-                    found[name] = function
+    for name, value in attributes_of(cls, base).items():
+        function = getattr(value, "__func__", value)
+        if inspect.isfunction(function):
+            found[name] = function
     return found
 
 
@@ -284,6 +253,20 @@ def refuse_keywords(cls: type, unknown: Iterable[str], known: Iterable[str]) -> 
         )
 
 
+def refuse_async(
+    where: str, function: Callable[..., Any], mend: str = "write a plain `def`"
+) -> None:
+    """Refuse a function that waits, where nothing would await it.
+
+    Raises:
+        DefinitionError: it, or what it wraps, is ``async def``
+
+    """
+    inner = inspect.unwrap(function)
+    if inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner):
+        raise DefinitionError(f"{where} is `async def`, and nothing would await it; {mend}")
+
+
 def check_method(cls: type, handler: Handler, *arguments: str) -> None:
     """Refuse a method that cannot be called with these arguments, or that waits.
 
@@ -297,19 +280,18 @@ def check_method(cls: type, handler: Handler, *arguments: str) -> None:
 
     """
     where = f"{cls.__qualname__}.{handler.name}"
-    function = inspect.unwrap(handler.function)
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise DefinitionError(
-            f"{where} is `async def`, and nothing would await it; write a plain `def`. An @after "
-            f"method of a process manager may block"
-        )
+    refuse_async(
+        where,
+        handler.function,
+        "write a plain `def`. An @after method of a process manager may block",
+    )
+    # Of what is called, which may be a decorator's own function.
+    signature = inspect.signature(handler.function, follow_wrapped=False)
     try:
-        inspect.signature(handler.function).bind(None, *arguments)
+        signature.bind(None, *arguments)
     except TypeError as error:
         wanted = ", ".join(("self", *arguments))
-        given = inspect.signature(handler.function).replace(
-            return_annotation=inspect.Signature.empty
-        )
+        given = signature.replace(return_annotation=inspect.Signature.empty)
         raise DefinitionError(
             f"{where}{given} is called as {handler.name}({wanted}): "
             f"{error}; write `def {handler.name}({wanted})`"
@@ -317,23 +299,22 @@ def check_method(cls: type, handler: Handler, *arguments: str) -> None:
 
 
 def handlers_of(cls: type, base: type, role: str) -> dict[Any, Handler]:
-    """The marked methods of a class by what they are for.
+    """The marked methods of a class by what they are for, with what Python calls by their names.
 
     Raises:
         DefinitionError: two methods are for one thing
 
     """
     found: dict[Any, Handler] = {}
-    for function in methods_of(cls, base).values():
-        for mark in reversed(function.__dict__.get(_MARKS, ())):
+    for name, value in attributes_of(cls, base).items():
+        for mark in reversed(list(marks_on(value))):
             if mark.role != role:
                 continue
             other = found.get(mark.subject)
             if other is not None:
-                subject = getattr(mark.subject, "__name__", repr(mark.subject))
                 raise DefinitionError(
-                    f"{cls.__qualname__}: {other.name} and {mark.name} are both "
-                    f"@{role}({subject}); put what both do into one method"
+                    f"{cls.__qualname__}: {other.name} and {name} are both "
+                    f"{called(mark)}; put what both do into one method"
                 )
-            found[mark.subject] = mark
+            found[mark.subject] = replace(mark, name=name)
     return found

@@ -13,10 +13,11 @@ from ..clock import LATEST, to_micros
 from ..errors import DefinitionError, InvalidMessage, shown
 from ..messages.codec import dump
 from ..messages.types import Command
-from ..store import command_id_at
+from ..store import command_id_at, effect_command_id_at
 from .cause import Cause
 from .context import Context
 from .decorators import handlers_of, refuse_keywords
+from .marks import refuse_lost_marks
 from .state import StateType
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DECIDES_ONLY",
+    "EFFECT_IS_OVER",
     "LONGEST_NAME",
     "STEP_IS_OVER",
     "ProcessManager",
@@ -58,7 +60,15 @@ DECIDES_ONLY = (
 )
 IN_EFFECT = (
     "came in an @after method, which runs when the step is on disk already, so it would be lost. "
-    "Do it in a @handle method; a command can be sent with the runtime's own tell or ask"
+    "Do it in a @handle method; or issue a command here, whose event a @handle method takes"
+)
+EFFECT_IS_OVER = (
+    "came after the @after method had returned or failed, from a timer, a task or a thread that it "
+    "left behind, so it would be lost; do it before the method returns"
+)
+AT_ONCE = (
+    "with `after` or `at` came in an @after method, whose commands leave at once, since no "
+    "transition could hold them back. Issue it in a @handle method, or set a timeout there"
 )
 
 
@@ -68,7 +78,8 @@ class UnitOfWork(Struct, gc=False):
     `cause` is what is handled, and `context` is made of it when a handler asks for one. `issued`
     holds commands by id, with what `dump` says and the time they are due, 0 for at once; `timers`
     what is set, by name, with None for what is cancelled. `effect` names the after-effect that
-    runs, if one does. `closed` says why nothing can be added, once that is so.
+    runs, if one does; `cause` is the event that it acts after. `closed` says why nothing can be
+    added, once that is so.
     """
 
     id: str
@@ -89,6 +100,16 @@ class UnitOfWork(Struct, gc=False):
         made = cause.context(self.attempt, self.now, refreshing=refreshing)
         # An event that is decided anew may have made no transition of that version.
         return made.at(self.name, self.id, self.version + 1, cause.position)
+
+    def next_command_id(self) -> str:
+        """Of the command that is issued next; the same whenever the step, or the effect, is made.
+
+        Those of an effect are told from one another by the event, since its instance may have moved
+        on when it runs again.
+        """
+        if self.effect and self.cause is not None:
+            return effect_command_id_at(self.name, self.id, self.cause.position, len(self.issued))
+        return command_id_at(self.name, self.id, self.version + 1, len(self.issued))
 
     def refuse_late(self, call: str) -> None:
         """The step is over, or is one that makes no transition, so nothing could leave with it."""
@@ -118,6 +139,9 @@ class ProcessManager:
         hold_for: how long it is held; one minute when it is not given. Then it is skipped
         late: what to do with an event for an instance that has ended: ``"skip"`` or ``"park"`` it
         restart: a start event after completion begins a new run
+        begin: where it begins in a store to which it is new: at the ``"origin"`` of the log, or
+            ``"now"``, or with what was stored at or after a `datetime` with a zone. It must say
+            if the store holds events that it handles
         retry: a `Retry` for handlers that fail; without it they are parked at once
         idle_timeout: how long an instance that nothing happens to stays in memory; the runtime's
             own when it is not given
@@ -143,6 +167,7 @@ class ProcessManager:
         hold_for: timedelta | None = None,
         late: Literal["skip", "park"] | None = None,
         restart: bool | None = None,
+        begin: Literal["origin", "now"] | datetime | None = None,
         retry: Retry | None = None,
         idle_timeout: timedelta | None = None,
         stateless: bool | None = None,
@@ -157,6 +182,7 @@ class ProcessManager:
             "hold_for": hold_for,
             "late": late,
             "restart": restart,
+            "begin": begin,
             "retry": retry,
             "idle_timeout": idle_timeout,
             "stateless": stateless,
@@ -173,6 +199,7 @@ class ProcessManager:
         cls.__procession_options__ = cls.__procession_options__ | {
             option: value for option, value in given.items() if value is not None
         }
+        refuse_lost_marks(cls, ProcessManager)
 
     def __init__(self, id: str = "", **fields: Any) -> None:  # noqa: A002 - the public word
         state = state_type_of(type(self))
@@ -220,6 +247,9 @@ class ProcessManager:
     ) -> str:
         """Queue commands; they leave once this step is on disk.
 
+        Those of an `@after` method leave once it is on disk that the method has returned: once for
+        each event and instance, however often the method runs.
+
         Args:
             commands: what to ask of aggregates, in this order
             after: how long to hold them back
@@ -231,13 +261,16 @@ class ProcessManager:
         Raises:
             InvalidMessage: a command does not fit its annotations
             ValueError: the time has no zone, or is beyond the year 9999
+            RuntimeError: an `@after` method holds it back, or the step is over
 
         """
         unit = self._unit
-        if unit.effect or unit.closed:
+        if unit.closed:
             unit.refuse_late("issue(...)")
         due = 0
         if after is not None or at is not None:
+            if unit.effect:
+                raise RuntimeError(f"{unit.name}.{unit.effect}: self.issue(...) {AT_ONCE}")
             if after is not None and at is not None:
                 raise ValueError("issue takes `after` or `at`, not both")
             due = due_time(unit.now, after if after is not None else at)
@@ -248,7 +281,7 @@ class ProcessManager:
                     f"issue takes commands, not {shown(command)}; events come from aggregates"
                 )
             data, shared = dump(command)
-            command_id = command_id_at(unit.name, unit.id, unit.version + 1, len(unit.issued))
+            command_id = unit.next_command_id()
             unit.issued.append((command_id, command, data, shared, due))
         return command_id
 

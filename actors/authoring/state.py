@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 import types
-import typing
 from enum import Enum
 from itertools import islice
 from typing import (
@@ -13,7 +12,6 @@ from typing import (
     Any,
     ClassVar,
     TypeAlias,
-    TypedDict,
     TypeVar,
     Union,
     get_args,
@@ -22,7 +20,8 @@ from typing import (
 from uuid import UUID
 
 from ..errors import DefinitionError, InvalidMessage
-from ..messages.codec import Codec, differ
+from ..messages.codec import Codec, bring, differ
+from ..messages.fields import hints_of, refuse_unfit, typed_dict
 from ..messages.identifiers import id_of
 from ..store import PackedFields, Tail, added, with_head
 
@@ -67,23 +66,21 @@ class StateType:
         self.holding_many = frozenset(name for name in self.indexed if self._holds_many(name))
         """The learnt keys that hold many values, by each of which an instance is found."""
         self._refuse_unfit_keys()
-        self._defaults = {name: getattr(cls, name) for name in self.fields}
+        kind = typed_dict(f"{cls.__name__}State", self.fields)
+        refuse_unfit(cls, kind, self.fields)
+        self._codec: Codec[dict[str, Any]] = Codec(kind, f"state of {cls.__qualname__}")
+        # Of single fields, for states that are large; each made when it is first asked for.
+        self._codecs: dict[str, Codec[Any]] = {}
+        self._defaults = self._brought_defaults(cls)
         self._copied = [
             name for name, value in self._defaults.items() if not isinstance(value, _ATOMS)
         ]
-        try:
-            self._codec: Codec[dict[str, Any]] = Codec(
-                TypedDict(f"{cls.__name__}State", self.fields, total=False),  # type: ignore[operator]
-                f"state of {cls.__qualname__}",
-            )
-        except TypeError as error:
-            raise DefinitionError(f"{cls.__qualname__}: {error}") from error
-        # Of single fields, for states that are large; each made when it is first asked for.
-        self._codecs: dict[str, Codec[Any]] = {}
-        self._check_defaults(cls)
 
     def fresh(self) -> dict[str, Any]:
-        """The declared initial values; lists, sets and mappings are the caller's own."""
+        """The declared initial values, each of its annotated type.
+
+        Lists, sets and mappings are the caller's own.
+        """
         values = self._defaults.copy()
         for name in self._copied:
             values[name] = copy.deepcopy(values[name])
@@ -151,11 +148,14 @@ class StateType:
         if isinstance(value, list):
             if differ(value[-tail.elements :], back):
                 raise InvalidMessage(f"{self._name}: what was added would not read back equal")
+            codec.refuse_floats(value[-tail.elements :], back)
             value[-tail.elements :] = back
         else:
             newest = dict(islice(reversed(value.items()), tail.elements))
             if differ(newest, back):
                 raise InvalidMessage(f"{self._name}: what was added would not read back equal")
+            # In the same order, by which keys are compared.
+            codec.refuse_floats(dict(reversed(newest.items())), back)
             value.update(back)
 
     def _codec_of(self, name: str) -> Codec[Any]:
@@ -228,9 +228,11 @@ class StateType:
         every = [one for one in _alternatives(hint) if one is not type(None)]
         return bool(every) and all((get_origin(one) or one) in _MANY for one in every)
 
-    def _check_defaults(self, cls: type) -> None:
+    def _brought_defaults(self, cls: type) -> dict[str, Any]:
+        """The defaults as they are read back: a `Decimal` field with `= 0` has a `Decimal`."""
+        given = {name: getattr(cls, name) for name in self.fields}
         try:
-            self.exchange(self.fresh())
+            return bring(self.fields, given)
         except InvalidMessage as error:
             raise DefinitionError(f"{cls.__qualname__}: a default does not fit: {error}") from error
 
@@ -250,19 +252,14 @@ def _called(hint: Any) -> str:
 
 def _fields(cls: type, base: type) -> dict[str, Any]:
     bodies = [c for c in reversed(cls.__mro__) if c not in base.__mro__]
-    try:
-        hints = typing.get_type_hints(cls, include_extras=True)
-    except NameError as error:
-        raise DefinitionError(
-            f"{cls.__qualname__}: an annotation names {error.name!r}, which is not known in its "
-            f"module; import it there, outside `if TYPE_CHECKING`"
-        ) from error
-    except Exception as error:
-        raise DefinitionError(
-            f"{cls.__qualname__}: an annotation cannot be read: {error}"
-        ) from error
+    hints = hints_of(cls)
     fields: dict[str, Any] = {}
     for body in bodies:
+        if "__dataclass_fields__" in body.__dict__:
+            raise DefinitionError(
+                f"{body.__qualname__} is below @dataclass, whose `__init__` would not run when it "
+                f"is read; remove @dataclass: what is annotated in the class is a field already"
+            )
         for name in inspect.get_annotations(body):
             if get_origin(hints[name]) is ClassVar or hints[name] is ClassVar:
                 continue

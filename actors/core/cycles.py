@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..messages.types import Event
     from ..model.plans import ProcessPlan
     from ..store import EventRecord
-    from .ports import Link, Reads
+    from .ports import Chain, Link, Reads
     from .process_state import ProcessState
 
 __all__ = ["refuse_echo", "refuse_endless"]
@@ -31,8 +31,11 @@ TOLD = 8
 """Links that an error tells of."""
 
 
-def refuse_endless(plan: ProcessPlan, cause: Cause, handler: Handler, reads: Reads) -> None:
+def refuse_endless(plan: ProcessPlan, cause: Cause, handler: Handler, reads: Chain) -> None:
     """Stop a chain of `max_chain` events, refusals, and timeouts that were due at once.
+
+    Both handlers and after-effects that issue commands are stopped; what else an effect does in
+    the world, it has done.
 
     Args:
         plan: of the process manager
@@ -61,7 +64,8 @@ def refuse_echo(
     """Stop a chain in which the same event meets the same state of the same instance again.
 
     What was decided then would be decided now, and so on for ever. An instance of a stateless
-    process manager always meets the same state.
+    process manager always meets the same state. Behind an after-effect it is not looked: what that
+    issues comes of the world as well, which may be another one by then.
 
     Args:
         plan: of the process manager
@@ -99,7 +103,7 @@ def refuse_echo(
             )
 
 
-def _links(record: EventRecord, reads: Reads) -> Iterator[Link]:
+def _links(record: EventRecord, reads: Chain) -> Iterator[Link]:
     """What came before an event in its chain, newest first, as far as it is looked at."""
     for _ in range(LOOKBACK):
         link = reads.link_before(record)

@@ -32,6 +32,7 @@ from ..store import (
     TransitionRecord,
     change_between,
     is_issued_by,
+    place_of_effect,
     place_of_issue,
 )
 from .cycles import refuse_echo, refuse_endless
@@ -166,7 +167,7 @@ def _take_event(
         if not any(value in keys for value in values):
             return _skip(plan, decision, "not_for_us")
     if record.depth and not stimulus.refreshing:
-        if state.run > 1 and not begins and _is_of_ended_run(plan, state, record):
+        if state.run > 1 and not begins and _is_of_ended_run(plan, state, record, reads):
             return _come_late(plan, decision, stimulus)
         if record.version > 1:
             # The first event of a stream is the same as none before it.
@@ -194,8 +195,14 @@ def _due_before(
     return None
 
 
-def _is_of_ended_run(plan: ProcessPlan, state: ProcessState, record: EventRecord) -> bool:
+def _is_of_ended_run(
+    plan: ProcessPlan, state: ProcessState, record: EventRecord, reads: Reads
+) -> bool:
     """Whether an event answers a command which the instance issued before it started anew."""
+    effect = place_of_effect(record.causation_id or "")
+    if effect is not None and (effect.process, effect.instance) == (plan.name, state.instance):
+        done = reads.effect_at(effect.position, effect.process, effect.instance)
+        return done is not None and done.version < state.run
     issue = place_of_issue(record.causation_id or "")
     return (
         issue is not None

@@ -28,7 +28,8 @@ class Decision(Struct, gc=False):
         attempt: which attempt at it this was
         process: the object whose handler ran
         taken: what the step takes from the store in any case
-        error: why something was parked or could not be done
+        error: why something was parked, is tried again, was skipped or could not be done
+        on_error_failed: what `on_error` raised, which was to say what becomes of `error`
         first: a timeout of the instance that was due before the event was stored, and is to be
             handled before it; the event then comes again
 
@@ -44,4 +45,5 @@ class Decision(Struct, gc=False):
     process: ProcessManager | None = None
     taken: StepExtras | None = None
     error: BaseException | None = None
+    on_error_failed: BaseException | None = None
     first: TimerRecord | None = None

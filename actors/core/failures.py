@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -17,6 +16,7 @@ from ..errors import (
     InvalidMessage,
     LateEvent,
     UnknownMessage,
+    type_of_error,
 )
 from ..store import CorruptRecord, ParkedRecord, Step, StepExtras, TimerRecord
 from .decision import EMPTY
@@ -37,8 +37,6 @@ __all__ = [
     "parked_event",
     "parked_sequence",
 ]
-
-logger = logging.getLogger("procession")
 
 LONGEST_TEXT = 10_000
 """Characters that are kept of an error's text, which may quote a whole payload."""
@@ -78,7 +76,7 @@ def fail(plan: ProcessPlan, decision: Decision, stimulus: Stimulus, error: BaseE
     if verdict is SKIP:
         return _pass_over(plan, decision, stimulus, cause)
     if isinstance(verdict, Retry):
-        wait = verdict.wait(decision.attempt)
+        wait = plan.wait(verdict, decision.state.instance, cause.id, decision.attempt)
         if wait is not None:
             due = stimulus.now + round(wait.total_seconds() * 1_000_000)
             return _try_later(plan, decision, stimulus, cause, due)
@@ -132,9 +130,8 @@ def _verdict(plan: ProcessPlan, decision: Decision, error: BaseException) -> obj
     if process is not None:
         try:
             verdict = process.on_error(error, process.context)
-        except Exception:
-            # It was to say what becomes of the first error; that one is parked all the same.
-            logger.exception("%s.on_error failed", plan.name)
+        except Exception as second:  # noqa: BLE001 - the first error is parked all the same
+            decision.on_error_failed = second
             return PARK
         if verdict is not None:
             return verdict
@@ -216,8 +213,8 @@ def _park(
         plan.name,
         state.instance,
         cause.id,
-        _type(error),
-        _text(error),
+        type_of_error(error),
+        _text(error) + _text_of_second(decision.on_error_failed),
         decision.attempt,
         stimulus.now,
         position=cause.position,
@@ -236,7 +233,7 @@ def parked_event(
         process,
         instance,
         event.event_id,
-        _type(error),
+        type_of_error(error),
         _text(error),
         attempts=1,
         time=now,
@@ -258,7 +255,7 @@ def parked_effect(
         process,
         instance,
         event.event_id,
-        _type(error),
+        type_of_error(error),
         _text(error),
         attempts,
         now,
@@ -273,7 +270,7 @@ def parked_command(error: BaseException, command: CommandRecord, now: int) -> Pa
         command.process or "",
         command.instance or "",
         command.command_id,
-        _type(error),
+        type_of_error(error),
         _text(error),
         attempts=1,
         time=now,
@@ -284,14 +281,8 @@ def parked_command(error: BaseException, command: CommandRecord, now: int) -> Pa
 def parked_sequence(error: BaseException, sequence: int, now: int) -> ParkedRecord:
     """A queued command that cannot be read, so it cannot be told whose it was."""
     return ParkedRecord(
-        "", "", f"sequence {sequence}", _type(error), _text(error), attempts=1, time=now
+        "", "", f"sequence {sequence}", type_of_error(error), _text(error), attempts=1, time=now
     )
-
-
-def _type(error: BaseException) -> str:
-    cls = type(error)
-    is_builtin = cls.__module__ == "builtins"
-    return _utf8(cls.__qualname__ if is_builtin else f"{cls.__module__}.{cls.__qualname__}")
 
 
 def _text(error: BaseException) -> str:
@@ -299,6 +290,13 @@ def _text(error: BaseException) -> str:
         return _utf8(str(error)[:LONGEST_TEXT])
     except Exception:  # noqa: BLE001 - an error of the user's may be broken itself
         return "its text cannot be read, since its __str__ fails"
+
+
+def _text_of_second(error: BaseException | None) -> str:
+    """What went wrong when `on_error` was to say what becomes of the first error."""
+    if error is None:
+        return ""
+    return f" (and on_error failed: {type_of_error(error)}: {_text(error)})"
 
 
 def _utf8(text: str) -> str:

@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..store import CommandRecord, EventRecord, RefusalRecord, TimerRecord, TransitionRecord
+    from ..store import (
+        CommandRecord,
+        EffectRecord,
+        EventRecord,
+        RefusalRecord,
+        TimerRecord,
+        TransitionRecord,
+    )
 
-__all__ = ["UNREADABLE", "Link", "Reads"]
+__all__ = ["UNREADABLE", "Chain", "Link", "Reads"]
 
 UNREADABLE = ""
 """The type of what stands for an event that cannot be read; its message is the error."""
@@ -24,7 +31,15 @@ class Link(NamedTuple):
     event: EventRecord
 
 
-class Reads(Protocol):
+class Chain(Protocol):
+    """Tells what came before an event."""
+
+    def link_before(self, event: EventRecord) -> Link | None:
+        """What issued the command that made an event; None if no event's handler did."""
+        ...
+
+
+class Reads(Chain, Protocol):
     """Answers with plain values, as the log has them at that moment."""
 
     def event_at(self, position: int) -> EventRecord:
@@ -35,8 +50,8 @@ class Reads(Protocol):
         """The event that made a transition; None if something else did."""
         ...
 
-    def link_before(self, event: EventRecord) -> Link | None:
-        """What issued the command that made an event; None if no event's handler did."""
+    def effect_at(self, position: int, process: str, instance: str) -> EffectRecord | None:
+        """What the after-effect of the event at a position issued, if anything."""
         ...
 
     def stored_transition(

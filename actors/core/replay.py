@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from ..store import CommandRecord, RefusalRecord, TimerRecord
+from ..store import CommandRecord, RefusalRecord, TimerRecord, place_of_effect
 from .decide import changed_keys, decide, take
 from .decision import EMPTY, Decision
 from .ports import UNREADABLE
@@ -211,8 +211,8 @@ class Replay:
                 return None
             event = plan.subscription.load(record)
             return EventDelivered(record, event, now=time, refreshing=True)
-        if cause in self._issued:
-            command = self._issued[cause]
+        command = self._issued.get(cause) or self._issued_after(cause)
+        if command is not None:
             command.correlation_id = transition.correlation_id
             command.headers = transition.headers
             message = plan.registry.load_command(command.type, command.data)
@@ -233,6 +233,17 @@ class Replay:
             return TimeoutDue(timer, now=time, refreshing=True)
         return None
 
+    def _issued_after(self, command_id: str) -> CommandRecord | None:
+        """A command that an after-effect of the instance issued."""
+        effect = place_of_effect(command_id)
+        if effect is None or effect[:2] != (self._plan.name, self.instance):
+            return None
+        done = self._reads.effect_at(effect.position, effect.process, effect.instance)
+        for one, kind, data in () if done is None else done.commands:
+            if one == command_id:
+                return CommandRecord(command_id, kind, "", 0, data, "")
+        return None
+
 
 def replay_log(
     plan: ProcessPlan, replays: Sequence[Replay], reads: Reads, until: int
@@ -246,7 +257,7 @@ def replay_log(
     Args:
         plan: of the process manager
         replays: of the instances, at their beginnings
-        reads: the log
+        reads: the log, from where the process manager began
         until: the last position
 
     Returns:
@@ -260,13 +271,12 @@ def replay_log(
         except Exception as error:  # noqa: BLE001 - told of that instance
             one.error = error
     course = _Course(plan, replays)
-    for record in _log(reads, until):
+    for record in _log(reads, plan.begun_at, until):
         course.go_past(record)
     return [(one, course.finished(one)) for one in replays]
 
 
-def _log(reads: Reads, until: int) -> Iterator[EventRecord]:
-    position = 0
+def _log(reads: Reads, position: int, until: int) -> Iterator[EventRecord]:
     while position < until:
         page = reads.read_log(position, min(PAGE, until - position))
         if not page:

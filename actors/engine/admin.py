@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..clock import from_micros
 from ..core.stimuli import Adjust, Refresh, Reload
-from ..errors import InvalidMessage, UnknownMessage, shown
+from ..errors import AlreadyDecided, InvalidMessage, UnknownMessage, shown
 from ..messages.identifiers import plain_text
-from ..store import Step, StepExtras, TimerRecord
+from ..store import Duplicate, Step, StepExtras, StoreError, TimerRecord
 from .ingress import Receipt, Receipts
 from .instance_actor import InstanceMessage
 from .pending_replies import Reply
@@ -15,6 +16,7 @@ from .pending_replies import Reply
 if TYPE_CHECKING:
     from ..model.process_definition import ProcessDefinition
     from ..store import ParkedRecord, Store
+    from .effect_executor import Verdict
     from .engine import Engine
 
 __all__ = ["Admin"]
@@ -32,28 +34,39 @@ class Admin:
         """Handle what was parked, then what waited behind it, in order."""
         by = _person(by)
         parked = self._parked(number)
-        extras = StepExtras(unpark=number, decision=("retry", self._now(), by), waits=[])
+        decision: Verdict = ("retry", self._now(), by)
+        if parked.effect:
+            self._retry_effect(parked, decision)
+            return
+        extras = StepExtras(unpark=number, decision=decision, waits=[])
         step = Step(process=parked.process, instance=parked.instance, extras=extras)
         looks: list[tuple[str, str]] = []
         if parked.command is not None:
             step.enqueue = [parked.command]
-        elif parked.effect:
-            # It stays parked until it is known what came of it.
-            self._engine.effect_feeds.retry(parked, extras.decision)
-            return
         else:
             looks = self._instances(parked)
             extras.unblock = parked.blocks
             if parked.position:
                 extras.waits = [(*one, parked.position) for one in looks]
-        self._write(step)
+        self._decide(number, step)
         self._look(looks)
+
+    def _retry_effect(self, parked: ParkedRecord, decision: Verdict) -> None:
+        """Have it run; it stays parked until it is known what came of it."""
+        self._claim(parked.number, decision)
+        try:
+            # Looked at again: it may have been decided between the first look and the claim.
+            self._engine.effect_feeds.retry(self._parked(parked.number), decision)
+        except BaseException:
+            self._engine.effects.release(parked.number)
+            raise
 
     def skip(self, number: int, by: str | None) -> None:
         """Go on without what was parked."""
         by = _person(by)
         parked = self._parked(number)
-        extras = StepExtras(unpark=number, decision=("skip", self._now(), by), cancel=[])
+        decision: Verdict = ("skip", self._now(), by)
+        extras = StepExtras(unpark=number, decision=decision, cancel=[])
         if parked.blocks:
             extras.unblock = True
             extras.told = parked.sequence
@@ -62,7 +75,15 @@ class Admin:
                 extras.cancel.append(
                     TimerRecord(block.due, parked.process, parked.instance, parked.name, "timeout")
                 )
-        self._write(Step(process=parked.process, instance=parked.instance, extras=extras))
+        step = Step(process=parked.process, instance=parked.instance, extras=extras)
+        if parked.effect:
+            self._claim(number, decision)
+            try:
+                self._decide(number, step)
+            finally:
+                self._engine.effects.release(number)
+            return
+        self._decide(number, step)
         if parked.blocks:
             self._look([(parked.process, parked.instance)])
 
@@ -96,15 +117,26 @@ class Admin:
         return was_there
 
     def _parked(self, number: int) -> ParkedRecord:
-        parked = None
-        if issubclass(type(number), int) and 0 < number < 1 << 63:
-            parked = self._store.parked_as(number)
+        parked = self._store.parked_as(number) if _may_be_parked(number) else None
         if parked is None:
+            self._refuse_decided(number)
             raise UnknownMessage(
                 f"nothing is parked under {shown(number)}; parked() lists what is, "
                 f"and parked(decided=True) what was"
             )
         return parked
+
+    def _refuse_decided(self, number: int) -> None:
+        """Say who won, if a decision is on disk."""
+        decided = self._store.decided_as(number) if _may_be_parked(number) else None
+        if decided is not None and decided.decision is not None:
+            raise _already(number, decided.decision)
+
+    def _claim(self, number: int, decision: Verdict) -> None:
+        """Keep others from deciding about an effect that may run for long, until it is decided."""
+        other = self._engine.effects.claim(number, decision)
+        if other is not None:
+            raise _already(number, other)
 
     def _instances(self, parked: ParkedRecord) -> list[tuple[str, str]]:
         """Whose step it is; for an event that could not be correlated, that is tried again."""
@@ -132,11 +164,34 @@ class Admin:
         if self._engine.deliver(process, instance, message):
             self._engine.dispatcher.nudge()
 
-    def _write(self, step: Step) -> None:
+    def _decide(self, number: int, step: Step) -> None:
+        """Write a decision, unless another one was quicker: the store keeps the first.
+
+        Raises:
+            AlreadyDecided: another one was
+            StoreError: the disk refused, or what the decision is about is gone
+
+        """
         work = Receipt(step)
         receipts = Receipts([work], self._engine.command_queue, self._engine.services.replies)
         self._engine.journal.add(work)
         receipts.wait()
+        if type(work.outcome) is Duplicate:
+            self._refuse_decided(number)
+            raise StoreError(
+                f"what was parked under {number} was not decided, since what it is about is gone "
+                f"from the store: look with `procession verify` what is wrong"
+            )
+
+
+def _may_be_parked(number: int) -> bool:
+    """Whether it is a number under which something could be parked."""
+    return issubclass(type(number), int) and 0 < number < 1 << 63
+
+
+def _already(number: int, decision: Verdict) -> AlreadyDecided:
+    verdict, time, by = decision
+    return AlreadyDecided(number, verdict, from_micros(time), by)
 
 
 LONGEST_PERSON = 1_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,6 +22,7 @@ from ..store import (
     StoreError,
 )
 from .durable_actor import DurableActor, damaged
+from .failure_log import Failure
 from .given_ids import judged
 from .journal import Waiting
 
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from .services import Services
 
 __all__ = ["AggregateActor", "AggregateShare", "CommandGiver", "CommandMessage", "load_aggregate"]
-
-logger = logging.getLogger("procession")
 
 PAGE = 256
 
@@ -137,7 +135,7 @@ class AggregateActor(DurableActor[CommandMessage]):
             version = aggregate._own.version  # noqa: SLF001 - a friend
             delivered.now = services.now()
             decision = carry_out(plan, aggregate, delivered)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - a person must see it, whatever it is
             if not (version is not None and plan.definition.is_as_before(aggregate, version)):
                 # Some events may have been applied before the refusal; the log has none of them.
                 self._aggregate = None
@@ -145,7 +143,15 @@ class AggregateActor(DurableActor[CommandMessage]):
             delivered.is_awaited = message.reply is not None
             decision = refuse_command(plan, delivered, error, version)
             if decision.outcome == "parked":
-                logger.warning("command %s was parked", delivered.record.command_id, exc_info=error)
+                record = delivered.record
+                failure = Failure(
+                    error=error,
+                    handler=record.type,
+                    event=record.command_id,
+                    process=plan.definition.category,
+                    instance=self.stream.removeprefix(f"{plan.definition.category}-"),
+                )
+                services.failures.tell(failure)
         self.hand(message, decision, generation)
 
     def hand(self, message: CommandMessage, decision: CommandDecision, generation: int) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..store import (
         Block,
         CommandRecord,
+        EffectRecord,
         Reads,
         RefusalRecord,
         Store,
@@ -176,6 +177,10 @@ class AheadReads:
             return None
         before = self.event_of(issuer)
         return None if before is None else Link(*issue[:3], before)
+
+    def effect_at(self, position: int, process: str, instance: str) -> EffectRecord | None:
+        with self._lock:
+            return self._ahead.effect_at(position, process, instance)
 
     def stored_transition(
         self, process: str, instance: str, version: int

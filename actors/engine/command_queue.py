@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter, deque
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from ..messages.refusals import refused_again
 from ..model.plans import AggregatePlan
 from ..store import FROM_OUTSIDE, CorruptRecord, Step, category_of
 from .aggregate_actor import AggregateActor, AggregateShare, CommandMessage
+from .failure_log import Failure
 from .given_ids import answer_before
 from .instance_actor import InstanceMessage
 from .pooled_actor import PooledActor
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from .services import Services
 
 __all__ = ["CommandQueue"]
-
-logger = logging.getLogger("procession")
 
 PAGE = 256
 """Issued commands that are taken in one turn, at most."""
@@ -328,7 +326,17 @@ class CommandQueue(PooledActor):
             parked = parked_sequence(error, sequence, now)
         else:
             parked = parked_command(error, command, now)
-        logger.warning("command %s was parked: %s", parked.cause, error)
+        stream = "" if command is None else command.stream
+        failure = Failure(
+            error=error,
+            handler="the command queue" if command is None else command.type,
+            event=parked.cause,
+            process=category_of(stream),
+            instance=stream,
+            # What is said of it is the store's, or was made here.
+            text=str(error),
+        )
+        self._services.failures.tell(failure)
         self._journal.lay(Step(take=sequence, park=parked))
         self.counts["commands"] += 1
         self.in_flight -= 1

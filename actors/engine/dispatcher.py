@@ -12,12 +12,14 @@ over the lead; the first one goes back to the bench when its handler returns.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..clock import seconds
+from ..clock import seconds, start_thread
+from ..store import NoThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from .pooled_actor import PooledActor
 
 __all__ = ["Dispatcher"]
+
+logger = logging.getLogger("procession")
 
 STALLED = 0.01
 """Seconds without progress after which the leader counts as blocked."""
@@ -163,7 +167,12 @@ class Dispatcher:
             self._handling.worker = _threads.is_worker = False
 
     def start(self) -> None:
-        """Start the first threads; more come when these are blocked."""
+        """Start the first threads; more come when these are blocked.
+
+        Raises:
+            NoThread: the operating system starts none
+
+        """
         with self._condition:
             for _ in range(min(2, self._first)):
                 self._add_thread()
@@ -231,10 +240,19 @@ class Dispatcher:
         thread = threading.Thread(
             target=self._work, name=f"procession-worker-{len(self._threads)}", daemon=True
         )
+        # It waits for the lock that the caller holds.
+        start_thread(thread)
         self._threads.append(thread)
         self._alive.add(thread)
         self._benched += 1
-        thread.start()
+
+    def _add_help(self) -> None:
+        """Add a thread while others are blocked; without it, what waits goes on when they do."""
+        try:
+            self._add_thread()
+        except NoThread:
+            logger.exception("no more threads help out while handlers block")
+            self._most = len(self._threads)
 
     def _work(self) -> None:
         self._handling.worker = _threads.is_worker = True
@@ -268,7 +286,7 @@ class Dispatcher:
             self._leader = me
             self._busy += 1
             if not self._benched and len(self._threads) < self._most:
-                self._add_thread()
+                self._add_help()
             elif not self._watching:
                 # The others sleep since there was nothing to do; one must watch from here on.
                 self._condition.notify()

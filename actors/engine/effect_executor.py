@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import heapq
-import logging
 import threading
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Protocol
 
-from ..clock import from_micros
-from ..store import Committed, Step, StepExtras
+from ..clock import from_micros, start_thread
+from ..errors import InfiniteLoopError
+from ..store import ClosedError, Committed, NoThread, Step, StepExtras
 from .journal import PendingWrite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import timedelta
     from typing import TypeAlias
 
     from ..clock import Alarm, Clock
     from ..model.process_definition import ProcessDefinition
-    from ..store import EventRecord, Outcome, ParkedRecord
+    from ..store import CommandRecord, EventRecord, Outcome, ParkedRecord
+    from .failure_log import Failure
     from .services import Services
 
     Verdict: TypeAlias = tuple[str, int, str | None]
 
 __all__ = ["EffectExecutor", "EffectJob", "EffectSource"]
-
-logger = logging.getLogger("procession")
 
 
 class EffectSource(Protocol):
@@ -37,15 +37,23 @@ class EffectSource(Protocol):
         ...
 
     def run(self, job: EffectJob) -> bool:
-        """Carry one out; false if the instance does not exist."""
+        """Carry one out, and note in it what it issued; false if the instance does not exist."""
+        ...
+
+    def undone(self, event: EventRecord, instances: list[str]) -> list[str]:
+        """Those instances whose effect after an event has sent no commands on their way."""
         ...
 
     def finish(self, job: EffectJob) -> None:
         """One is done, or durably parked; any thread may call this."""
         ...
 
-    def describe(self, job: EffectJob) -> str:
-        """In words, for the log."""
+    def failure(self, job: EffectJob, error: BaseException, due: int | None) -> Failure:
+        """For the log; it is tried again at that time, or parked."""
+        ...
+
+    def wait(self, job: EffectJob) -> timedelta | None:
+        """How long until another attempt; None if there is none."""
         ...
 
     def parked(self, job: EffectJob, error: BaseException) -> ParkedRecord:
@@ -58,16 +66,16 @@ class Rerun:
 
     __slots__ = ("decision", "left", "number")
 
-    def __init__(self, number: int, decision: Verdict | None, left: int) -> None:
+    def __init__(self, number: int, decision: Verdict, left: int) -> None:
         self.number = number
         self.decision = decision
         self.left = left
 
 
 class EffectJob:
-    """One effect of one event in one instance."""
+    """One effect of one event in one instance; `step` is what its last attempt came to, if any."""
 
-    __slots__ = ("attempt", "instance", "record", "rerun", "source")
+    __slots__ = ("attempt", "instance", "record", "rerun", "source", "step")
 
     def __init__(
         self,
@@ -82,11 +90,24 @@ class EffectJob:
         self.instance = instance
         self.attempt = attempt
         self.rerun = rerun
+        self.step: Step | None = None
 
     @property
     def line(self) -> tuple[str, str]:
         """Those with the same line run one after the other."""
         return self.source.definition.name, self.instance
+
+
+class _LastWord(PendingWrite, gc=False):
+    """A step of an effect; its commands go on their way when it is handed over."""
+
+    enqueue: Callable[[list[CommandRecord]], None] | None = None
+
+    def handed_over(self, outcome: Outcome) -> None:
+        super().handed_over(outcome)
+        if self.step.enqueue and isinstance(outcome, Committed):
+            assert self.enqueue is not None
+            self.enqueue(self.step.enqueue)
 
 
 class EffectExecutor:
@@ -95,12 +116,21 @@ class EffectExecutor:
     Args:
         services: of the engine
         clock: tells when to try again
+        enqueue: takes commands that were just handed over
         threads: most effects that run at once; with 0 they run when `run_next` is called
 
     """
 
-    def __init__(self, services: Services, clock: Clock, *, threads: int) -> None:
+    def __init__(
+        self,
+        services: Services,
+        clock: Clock,
+        enqueue: Callable[[list[CommandRecord]], None],
+        *,
+        threads: int,
+    ) -> None:
         self._services = services
+        self._enqueue = enqueue
         # All keys from the start, since others look at it from their threads.
         self.counts: Counter[str] = Counter(effects=0, effects_retried=0, effects_parked=0)
         self._clock = clock
@@ -120,7 +150,8 @@ class EffectExecutor:
         self._running = 0
         self._free = 0
         self._is_busy = False
-        self._rerunning: set[int] = set()
+        # What was decided about parked effects and is not on disk yet, by their numbers.
+        self._claims: dict[int, Verdict] = {}
         self.is_closed = False
 
     @property
@@ -140,30 +171,55 @@ class EffectExecutor:
         """Whether an effect is to run."""
         return bool(self._ready)
 
+    def claim(self, number: int, decision: Verdict) -> Verdict | None:
+        """Let no other decision be made about a parked effect until `release`.
+
+        Args:
+            number: under which it is parked
+            decision: what is decided
+
+        Returns:
+            the other decision that is being carried out, which has won; None if this one has
+
+        """
+        with self._condition:
+            other = self._claims.setdefault(number, decision)
+            return None if other is decision else other
+
+    def release(self, number: int) -> None:
+        """The decision that was claimed is on disk, or was not made."""
+        with self._condition:
+            self._claims.pop(number, None)
+
     def rerun(
         self,
         source: EffectSource,
         event: EventRecord,
         instances: list[str],
         record: ParkedRecord,
-        verdict: Verdict | None,
+        verdict: Verdict,
     ) -> None:
         """Run an effect that was parked again; it is parked again if it fails.
+
+        Its number is released when what came of it is on disk.
 
         Args:
             source: whose it is
             event: that it follows
             instances: for which it runs
-            record: what was parked
+            record: what was parked; its number was claimed
             verdict: what an operator decided. It is recorded when the effect has come to an end,
                 in the step that takes the record away, so that a crash before that leaves it
-                parked. Without it, the record must have been taken away already
+                parked
+
+        Raises:
+            ClosedError: the runtime was closed meanwhile
 
         """
-        with self._condition:
-            if record.number in self._rerunning or self.is_closed:
-                return
-            self._rerunning.add(record.number)
+        if self.is_closed:
+            raise ClosedError("the runtime was closed before the effect could run again")
+        # What is on its way already must not be in the way of the decision.
+        instances = source.undone(event, instances)
         rerun = Rerun(record.number, verdict, max(1, len(instances)))
         if instances:
             attempt = record.attempts + 1
@@ -224,10 +280,16 @@ class EffectExecutor:
         while self._free < len(self._ready) and len(self._threads) < self._most:
             name = f"procession-effects-{len(self._threads)}"
             thread = threading.Thread(target=self._work, name=name, daemon=True)
+            try:
+                # It waits for the lock that is held here.
+                start_thread(thread)
+            except NoThread as error:
+                what = f"effects have {len(self._threads)} threads and no more"
+                self._services.failures.tell_fault(what, error)
+                break
             self._threads.append(thread)
             self._alive.add(thread)
             self._free += 1
-            thread.start()
         self._condition.notify(len(self._ready))
 
     def _note_busy(self) -> None:
@@ -288,14 +350,18 @@ class EffectExecutor:
             if self.is_closed:
                 # It may have failed because of that; the next run tries it anew.
                 return
-            retry = job.source.definition.retry
-            if retry is not None and isinstance(error, Exception):
-                wait = retry.wait(job.attempt)
-                if wait is not None:
-                    self.counts["effects_retried"] += 1
-                    self._try_later(job, round(wait.total_seconds() * 1_000_000))
-                    return
-            logger.warning("%s was parked", job.source.describe(job), exc_info=error)
+            may_try_again = isinstance(error, Exception) and not isinstance(
+                error, InfiniteLoopError
+            )
+            wait = job.source.wait(job) if may_try_again else None
+            due = None
+            if wait is not None:
+                due = self._services.now() + round(wait.total_seconds() * 1_000_000)
+            self._services.failures.tell(job.source.failure(job, error, due))
+            if due is not None:
+                self.counts["effects_retried"] += 1
+                self._try_later(job, due)
+                return
         elif is_there:
             self.counts["effects"] += 1
         line = self._lines[job.line]
@@ -308,24 +374,23 @@ class EffectExecutor:
 
     def _end(self, job: EffectJob, error: BaseException | None) -> None:
         """There are no more attempts; called with the lock held."""
-        step: Step | None = None
+        step = job.step
         if error is not None:
             step = Step(park=job.source.parked(job, error))
         rerun = job.rerun
         if rerun is not None:
             rerun.left -= 1
             if not rerun.left:
-                self._rerunning.discard(rerun.number)
-                if rerun.decision is not None:
-                    step = step or Step()
-                    step.extras = StepExtras(unpark=rerun.number, decision=rerun.decision)
+                step = step or Step()
+                step.extras = step.extras or StepExtras()
+                step.extras.unpark, step.extras.decision = rerun.number, rerun.decision
         if step is not None:
             self.write(job, step)
         elif rerun is None:
             job.source.finish(job)
 
     def write(self, job: EffectJob, step: Step) -> None:
-        """Write the last word about an effect that was parked, or that is run again."""
+        """Write the last word about an effect that issued commands, was parked, or is run again."""
 
         def note(outcome: Outcome) -> None:
             # Otherwise a run before this one parked it, and crashed before it wrote how far it
@@ -334,12 +399,13 @@ class EffectExecutor:
                 self.counts["effects_parked"] += 1
             if job.rerun is None:
                 job.source.finish(job)
+            elif step.extras is not None:
+                self.release(job.rerun.number)
 
-        self._services.journal.add(PendingWrite(step, note))
+        self._services.journal.add(_LastWord(step, note, enqueue=self._enqueue))
 
-    def _try_later(self, job: EffectJob, wait: int) -> None:
+    def _try_later(self, job: EffectJob, due: int) -> None:
         job.attempt += 1
-        due = self._services.now() + wait
         self._numbers += 1
         heapq.heappush(self._waiting, (due, self._numbers, job.line))
         self._set_alarm()

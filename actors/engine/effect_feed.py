@@ -6,34 +6,36 @@ position is, so a crash makes those behind it run again: at least once, never be
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ..authoring.cause import Cause
 from ..authoring.context import Context
-from ..authoring.process_manager import seal
+from ..authoring.process_manager import EFFECT_IS_OVER, seal
+from ..core.effects import effect_step, version_for
 from ..core.failures import parked_effect
 from ..core.ports import UNREADABLE
 from ..errors import UnknownMessage
 from ..store import Step
+from .ahead_reads import AheadReads
 from .effect_executor import EffectExecutor, EffectJob
+from .failure_log import Failure
 from .pooled_actor import PooledActor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from datetime import timedelta
     from typing import TypeAlias
 
     from ..authoring.decorators import Handler
     from ..authoring.process_manager import ProcessManager
     from ..model.plans import ProcessPlan
-    from ..store import EventRecord, ParkedRecord, Store
+    from ..store import EventRecord, ParkedRecord, Store, TransitionRecord
     from .services import Services
 
     Verdict: TypeAlias = tuple[str, int, str | None]
 
 __all__ = ["EffectFeed", "EffectFeeds", "processes_with_effects"]
-
-logger = logging.getLogger("procession")
 
 PAGE = 256
 
@@ -71,7 +73,9 @@ class EffectFeed(PooledActor):
         max_in_flight: int,
     ) -> None:
         super().__init__(services.dispatcher)
+        self._plan = plan
         self.definition = plan.definition
+        self._reads = AheadReads(services.store, services.journal)
         self._subscription = plan.after_effects
         self._services = services
         self._store = services.store
@@ -91,7 +95,7 @@ class EffectFeed(PooledActor):
         else:
             # It has not had effects before. They are for what is handled from now on: no
             # customer wants letters about years of old orders because a letter was added today.
-            self.done_up_to = self._store.checkpoint(plan.name)
+            self.done_up_to = max(self._store.checkpoint(plan.name), plan.begun_at)
             self._since = self.done_up_to + 1
         self._position = self._asked_for = self.done_up_to
 
@@ -99,7 +103,12 @@ class EffectFeed(PooledActor):
         """How far it got, and from where it began; the latter also says that it ever did."""
         return {self._name: self.done_up_to, self._since_name: self._since}
 
-    def retry(self, record: ParkedRecord, event: EventRecord, verdict: Verdict | None) -> None:
+    @property
+    def backlog(self) -> int:
+        """Events that every process manager is done with and the effects are not."""
+        return max(0, self._gate() - self.done_up_to)
+
+    def retry(self, record: ParkedRecord, event: EventRecord, verdict: Verdict) -> None:
         """Have an effect that was parked run again; as `EffectFeeds.retry`."""
         instances = [record.instance] if record.instance else self._instances_of(event)
         self._executor.rerun(self, event, instances, record, verdict)
@@ -108,10 +117,26 @@ class EffectFeed(PooledActor):
         """Whether there is an effect for an event."""
         return self._subscription.listens_to(record)
 
-    def describe(self, job: EffectJob) -> str:
-        """In words, for the log."""
-        method = self._handler_of(job.record).name
-        return f"{self.definition.name}.{method} after {job.record.event_id} ({job.instance!r})"
+    def failure(self, job: EffectJob, error: BaseException, due: int | None) -> Failure:
+        """For the log; it is tried again at that time, or parked."""
+        return Failure(
+            error=error,
+            handler=self._handler_of(job.record).name,
+            event=job.record.event_id,
+            process=self.definition.name,
+            instance=job.instance,
+            attempt=job.attempt,
+            outcome="parked" if due is None else "retried",
+            next_try=due,
+        )
+
+    def wait(self, job: EffectJob) -> timedelta | None:
+        """How long until another attempt; None if there is none."""
+        retry = self.definition.retry
+        if retry is None:
+            return None
+        cause = f"{self._handler_of(job.record).name}:{job.record.event_id}"
+        return self._plan.wait(retry, job.instance, cause, job.attempt)
 
     def parked(self, job: EffectJob, error: BaseException) -> ParkedRecord:
         """What is set aside."""
@@ -138,30 +163,40 @@ class EffectFeed(PooledActor):
 
     def run(self, job: EffectJob) -> bool:
         """Carry one out; False if the instance does not exist."""
-        handler = self._handler_of(job.record)
-        process = self._restored(job.instance)
-        if process is None:
+        record, plan, reads = job.record, self._plan, self._reads
+        job.step = None
+        handler = self._handler_of(record)
+        last = self._store.last_transition(plan.name, job.instance)
+        if last is None and not self.definition.stateless:
             return False
+        version = 0 if last is None else version_for(plan, job.instance, record, last, reads)
+        process = self._restored(job.instance, last)
         unit = process._unit  # noqa: SLF001 - a friend: it gives the object its event
-        unit.effect = handler.name
+        unit.effect, unit.cause = handler.name, Cause.of_event(record)
         unit.now = now = self._services.now()
-        context = Context.of(job.record, now, job.attempt)
+        context = Context.of(record, now, job.attempt)
         # The same at each attempt, so that what is outside can tell that it is one.
-        unit.context = context.at(unit.name, job.instance, handler.name, job.record.position)
+        unit.context = context.at(unit.name, job.instance, handler.name, record.position)
         seal(process)
-        handler.function(process, self._subscription.load(job.record))
+        try:
+            handler.function(process, self._subscription.load(record))
+        finally:
+            seal(process, EFFECT_IS_OVER)
+        job.step = effect_step(plan, process, handler, record, version, reads)
         return True
 
-    def _restored(self, instance: str) -> ProcessManager | None:
+    def _restored(self, instance: str, last: TransitionRecord | None) -> ProcessManager:
         definition = self.definition
-        if definition.stateless:
+        if definition.stateless or last is None:
             made: ProcessManager = definition.cls(instance)
             made._unit.name = definition.name  # noqa: SLF001 - a friend
             return made
-        last = self._store.last_transition(definition.name, instance)
-        if last is None:
-            return None
         return definition.restore(instance, last.version, last.state, last.state_version)
+
+    def undone(self, event: EventRecord, instances: list[str]) -> list[str]:
+        """Those instances whose effect after an event has sent no commands on their way."""
+        name, store = self._plan.name, self._store
+        return [one for one in instances if store.effect_at(event.position, name, one) is None]
 
     def finish(self, job: EffectJob) -> None:
         """One is done, or durably parked; any thread may call this."""
@@ -220,10 +255,12 @@ class EffectFeed(PooledActor):
 
     def _jobs_of(self, record: EventRecord) -> list[EffectJob]:
         try:
-            jobs = [EffectJob(self, record, instance) for instance in self._instances_of(record)]
-        except BaseException as error:
+            # A run before this one may have been cut off before it wrote how far it got.
+            instances = self.undone(record, self._instances_of(record))
+            jobs = [EffectJob(self, record, instance) for instance in instances]
+        except BaseException as error:  # noqa: BLE001 - a person must see it, whatever it is
             job = EffectJob(self, record, "")
-            logger.warning("%s was parked", self.describe(job), exc_info=error)
+            self._services.failures.tell(self.failure(job, error, None))
             self._note_taken(record, 1)
             self._executor.write(job, Step(park=self.parked(job, error)))
             return []
@@ -292,7 +329,11 @@ class EffectFeeds:
             found |= feed.checkpoints()
         return found
 
-    def retry(self, record: ParkedRecord, verdict: Verdict | None = None) -> None:
+    def backlog(self) -> dict[str, int]:
+        """Events that the effects are not done with, by process manager; any thread may look."""
+        return {name: feed.backlog for name, feed in self._feeds.items()}
+
+    def retry(self, record: ParkedRecord, verdict: Verdict) -> None:
         """Run an effect that was parked again; it is parked again if it fails.
 
         It returns before the effect has run.

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ..clock import stopwatch
+from ..clock import SystemClock, stopwatch
+from ..model.beginnings import BEGIN, beginnings
 from ..model.code_ages import number_of_code
 from ..model.plans import ProcessPlan
 from ..store import ClosedError, StoreError
@@ -19,6 +20,8 @@ from .dispatcher import Dispatcher
 from .effect_executor import EffectExecutor
 from .effect_feed import EffectFeeds
 from .event_buffer import EventBuffer
+from .failure_log import FailureLog
+from .health import HealthWatch
 from .instance_actor import InstanceActor, InstanceShare
 from .journal import Journal
 from .pending_replies import PendingReplies, Reply
@@ -122,6 +125,9 @@ class Engine:
         options: how much it may use
         parts: what a simulation puts in the place of the engine's own
 
+    Raises:
+        BeginUndecided: a process manager is new to the store, and does not say where it begins
+
     """
 
     def __init__(
@@ -133,11 +139,16 @@ class Engine:
         parts: Parts | None = None,
     ) -> None:
         parts = parts or Parts()
+        now = stopwatch(clock)
+        # First, since there is nothing to close when it is refused.
+        begun = beginnings(store, registry, now())
+        self._begun = {f"{BEGIN}{name}": position for name, position in begun.items()}
         self._clock = clock
         self._is_attached = False
         self._passivating: list[tuple[str, str, Reply[bool]]] = []
         self._stopped: BaseException | None = None
         self.is_closing = False
+        failures = FailureLog(now)
         self.dispatcher = parts.dispatcher(
             options.workers,
             on_idle=self._flush,
@@ -149,7 +160,8 @@ class Engine:
             self.dispatcher,
             largest_commit=options.largest_commit,
             waits=parts.has_threads,
-            now=stopwatch(clock),
+            failures=failures,
+            now=now,
             wake=self.dispatcher.nudge,
             published=self._publish,
             checkpoints=self._checkpoints,
@@ -169,7 +181,8 @@ class Engine:
             self.residency,
             EventBuffer(reads, max(most, options.largest_commit), store.last_position()),
             PendingReplies(),
-            stopwatch(clock),
+            now,
+            failures,
         )
         self.command_queue = CommandQueue(
             services, reads, self.deliver, parts.aggregate_actor, max_in_flight=most
@@ -178,12 +191,15 @@ class Engine:
         self.timers = TimerService(
             services, reads, clock, self.deliver, self._has_routed, enqueue, max_in_flight=most
         )
+        # A clock that tests move has attempts at times that can be known before.
+        has_jitter = isinstance(clock, SystemClock)
         plans = [
-            ProcessPlan(definition, registry, max_chain=options.max_chain)
+            ProcessPlan(definition, registry, max_chain=options.max_chain, has_jitter=has_jitter)
             for definition in registry.processes.values()
         ]
         for plan in plans:
             plan.code = number_of_code(store, plan.definition)
+            plan.begun_at = begun[plan.name]
         self.routers = [
             Router(
                 plan,
@@ -200,12 +216,13 @@ class Engine:
         self.router_of = {router.plan.name: router for router in self.routers}
         self.recovery = Recovery(services, reads, self.deliver, max_in_flight=most)
         self.effects = EffectExecutor(
-            services, clock, threads=options.effect_threads if parts.has_threads else 0
+            services, clock, enqueue, threads=options.effect_threads if parts.has_threads else 0
         )
         self.effect_feeds = EffectFeeds(
             plans, services, self.effects, self._gate, max_in_flight=most
         )
 
+        self.health = HealthWatch(services, self.routers, self.effect_feeds)
         self._counters = [self.command_queue.counts, *(router.counts for router in self.routers)]
         self._durable_counts = [counts.copy() for counts in self._counters]
         self.journal.done_up_to = self._checkpoints()
@@ -358,6 +375,7 @@ class Engine:
         self.residency.let_go()
         for actor in self._standing:
             actor.on_stop()
+        self.services.failures.close()
         if not (late or self.journal.has_given_up):
             self.journal.write_checkpoints()
 
@@ -383,6 +401,7 @@ class Engine:
             "skipped_complete": counts["skipped_complete"],
             "skipped_unmatched": counts["skipped_unmatched"],
             "not_for_us": counts["not_for_us"],
+            "not_in_streams": counts["not_in_streams"],
             "seen_again": counts["seen_again"],
             "parked": counts["parked"],
             "waiting": counts["waiting"],
@@ -417,8 +436,11 @@ class Engine:
             and self.command_queue.take_new()
         ):
             return True
+        if self.journal.flush():
+            self.health.look_after_commit()
+            return True
         # Looked at last, when it is known what is durable.
-        return self.journal.flush() or self.effect_feeds.look() or self._passivate_asked()
+        return self.effect_feeds.look() or self._passivate_asked()
 
     def _has_routed(self, process: str, position: int) -> bool:
         router = self.router_of.get(process)
@@ -440,6 +462,11 @@ class Engine:
             self.command_queue.wake()
         self.timers.look_after_commit()
         self.effect_feeds.look()
+        try:
+            self.services.store.look_after(self.services.now())
+        except StoreError as error:
+            # The commit is on disk all the same; it is tried again with the next one.
+            self.services.failures.tell_fault("the places of dead readers were not cleared", error)
 
     def _start_over(self) -> None:
         """A commit was not kept: go on from what is durable, as if the store was just opened."""
@@ -465,10 +492,13 @@ class Engine:
     def _checkpoints(self) -> dict[str, int]:
         found = {router.plan.name: router.done_up_to for router in self.routers}
         found |= self.effect_feeds.checkpoints()
+        # They stay as they are, and are written with the first commit: nothing that comes later is
+        # history then.
+        found |= self._begun
         return found
 
     def _report(self, actor: PooledActor, error: BaseException) -> None:
         if not isinstance(error, ClosedError):
             self._stopped = error
             actor.on_failure(type(error), error, error.__traceback__)
-            logger.critical("%s stopped in the middle of its turn", actor, exc_info=error)
+            self.services.failures.tell_fault(f"{actor} stopped in the middle of its turn", error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
@@ -14,6 +15,7 @@ from ..core.decide import decide, released
 from ..core.decision import EMPTY, Decision
 from ..core.failures import cause_unread, fail
 from ..core.operations import operate
+from ..core.ports import UNREADABLE
 from ..core.process_state import ProcessState
 from ..core.stimuli import (
     CommandDue,
@@ -27,6 +29,7 @@ from ..core.stimuli import (
 from ..errors import InfiniteLoopError
 from ..store import COMMITTED, Conflict, StoreError
 from .durable_actor import DurableActor, damaged
+from .failure_log import Failure
 from .journal import Waiting
 from .pending_replies import Reply
 
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
+    from ..authoring.cause import Cause
     from ..model.plans import ProcessPlan
     from ..store import CommandRecord, Outcome, TimerRecord
     from .ahead_reads import AheadReads
@@ -46,10 +50,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Giver", "InstanceActor", "InstanceMessage", "InstanceShare"]
 
-logger = logging.getLogger("procession")
-
 PAGE = 64
 """Held events that are taken up at a time."""
+
+_OUTCOMES = {
+    "parked": "parked",
+    "retries": "retried",
+    "skipped_error": "skipped",
+}
+"""What becomes of a failed attempt, by the outcome of its decision."""
 
 
 class Giver(Protocol):
@@ -176,7 +185,7 @@ class InstanceActor(DurableActor[InstanceMessage]):
         """Hand a step over, and go on from what was decided."""
         error = decision.error
         if error is not None:
-            self._log(decision)
+            self._log(decision, error)
         if not self.journal.hand_over(self, message, decision, generation):
             self.cut_off(message)
             return
@@ -233,18 +242,40 @@ class InstanceActor(DurableActor[InstanceMessage]):
             decision = Decision(self.state, EMPTY, "failed")
         self.hand(message, decision, generation)
 
-    def _log(self, decision: Decision) -> None:
-        name, error = self._share.plan.name, decision.error
-        if decision.outcome == "parked":
-            assert decision.cause is not None
-            logger.warning(
-                "%s %r: %s was parked", name, self.instance, decision.cause.id, exc_info=error
-            )
-        elif decision.outcome == "failed":
-            logger.error("%s %r failed", name, self.instance, exc_info=error)
+    def _log(self, decision: Decision, error: BaseException) -> None:
+        """Tell of an attempt that failed."""
+        share, cause, block = self._share, decision.cause, decision.state.block
+        name, outcome = share.plan.name, _OUTCOMES.get(decision.outcome, "failed")
+        handler, second = self._handler_of(cause), decision.on_error_failed
+        failure = Failure(
+            error=error,
+            handler=handler,
+            event="" if cause is None else cause.id,
+            process=name,
+            instance=self.instance,
+            attempt=decision.attempt,
+            outcome=outcome,
+            next_try=block.due if outcome == "retried" and block is not None else None,
+            level=logging.ERROR if outcome == "failed" else logging.WARNING,
+        )
+        share.services.failures.tell(failure)
+        if second is not None:
+            failure = replaced(failure, error=second, handler="on_error", outcome="parked")
+            share.services.failures.tell(failure)
         # An error knows the frames that it came through, which know the decision; such a circle
         # would stay, since decisions are not looked at by Python's cycle collector.
-        decision.error = None
+        decision.error = decision.on_error_failed = None
+
+    def _handler_of(self, cause: Cause | None) -> str:
+        """What people know by name of what failed."""
+        if cause is None:
+            return "an operation"
+        if cause.event is None:
+            return cause.id if cause.name else f"the refusal of {cause.type}"
+        if cause.type == UNREADABLE:
+            return "reading"
+        handler = self._share.plan.subscription.handler_of(cause.event)
+        return cause.type if handler is None else handler.name
 
     def forget(self) -> None:
         """Drop the state in memory; the next message has it read from the log."""
@@ -320,10 +351,17 @@ class InstanceActor(DurableActor[InstanceMessage]):
             self._load()
             if self.state.block is None and not self.state.to_take_up:
                 self._resume()
-        except Exception:
-            # The next stimulus reads again, and fails where a person sees it.
+        except Exception as error:  # noqa: BLE001 - the next stimulus reads again, and fails
             self._is_loaded = False
-            logger.exception("%s %r cannot be read", self._share.plan.name, self.instance)
+            failure = Failure(
+                error=error,
+                handler="reading",
+                process=self._share.plan.name,
+                instance=self.instance,
+                outcome="failed",
+                level=logging.ERROR,
+            )
+            self._share.services.failures.tell(failure)
             self._give_what_waits()
         if not self.state.to_take_up:
             self._report_all()

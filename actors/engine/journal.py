@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ..clock import seconds
 from ..core.decision import EMPTY
@@ -27,6 +28,7 @@ from ..store import (
     Step,
     StoreError,
 )
+from .failure_log import Failure
 from .pooled_actor import PooledActor
 
 if TYPE_CHECKING:
@@ -34,11 +36,10 @@ if TYPE_CHECKING:
 
     from ..errors import InfiniteLoopError
     from ..store import EventRecord, Store
+    from .failure_log import FailureLog
     from .pooled_actor import Scheduler
 
-__all__ = ["PATIENCE_OF_MANY", "Intake", "Journal", "PendingWrite", "Waiting"]
-
-logger = logging.getLogger("procession")
+__all__ = ["PATIENCE_OF_MANY", "CommitFaults", "Intake", "Journal", "PendingWrite", "Waiting"]
 
 FIRST_RETRY = 0.05
 LAST_RETRY = 1.0
@@ -54,6 +55,31 @@ LARGEST_SIZE = 1 << 23
 
 PAGE = 64
 """Writes from other threads that are handed over in one turn."""
+
+
+class CommitFaults(Struct, frozen=True):
+    """What the disk refused; another one stands in its place whenever that changes.
+
+    Attributes:
+        failing_since: when the first of the commits failed that failed in a row, up to now, in
+            microseconds; None if the newest one succeeded
+        in_a_row: how many these are
+        count: how many failed since the journal was made
+        last_error: what was said of the newest of them
+        last_time: when that was, in microseconds
+
+    """
+
+    failing_since: int | None = None
+    in_a_row: int = 0
+    count: int = 0
+    last_error: str = ""
+    last_time: int = 0
+
+    def with_one_more(self, error: StoreError, now: int) -> CommitFaults:
+        """After another commit failed."""
+        since = now if self.failing_since is None else self.failing_since
+        return CommitFaults(since, self.in_a_row + 1, self.count + 1, str(error), now)
 
 
 class Waiting(Struct, gc=False):
@@ -155,6 +181,7 @@ class Journal:
         largest_commit: most steps in one transaction
         waits: whether it waits a while before it tries again what the disk refused, and closes a
             commit early when a caller waits
+        failures: tells of commits that failed
         now: the time in microseconds since 1970, which an event has that is handed over
         wake: makes a worker call `flush` soon
         published: called with events that were handed over, in order of position
@@ -172,6 +199,7 @@ class Journal:
         *,
         largest_commit: int,
         waits: bool = True,
+        failures: FailureLog,
         now: Callable[[], int],
         wake: Callable[[], None],
         published: Callable[[list[EventRecord]], None],
@@ -206,7 +234,10 @@ class Journal:
         self._patience = PATIENCE
         self._wants_checkpoints = False
         self._flushing = threading.Lock()
+        self._failures = failures
         self._retry_after = 0.0
+        self.faults = CommitFaults()
+        """What the disk refused; any thread may look."""
         self._may_retry = threading.Event()
         self._has_patience = waits
         if not waits:
@@ -288,7 +319,7 @@ class Journal:
         if isinstance(error, CorruptRecord):
             # What the step expects cannot be read; looking has changed nothing.
             return Conflict(str(error))
-        logger.critical("a step failed with an error of our own", exc_info=error)
+        self._failures.tell_fault("a step failed with an error of our own", error)
         self._store.drop_commit()
         # Those who waited for what is dropped; what comes behind is in a commit of its own.
         self._spoilt.append((StoreError(f"a commit failed: {error!r}"), self._waiting))
@@ -429,9 +460,10 @@ class Journal:
             if steps or self._wants_checkpoints:
                 self._commit(done)
         except StoreError as error:
+            self.faults = self.faults.with_one_more(error, self._failures.now())
             return error
-        except Exception as error:
-            logger.critical("a commit failed with an error of our own", exc_info=error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the journal goes on
+            self._failures.tell_fault("a commit failed with an error of our own", error)
             self._store.drop_commit()
             return StoreError(f"a commit failed: {error!r}")
         self.done_up_to = done
@@ -444,18 +476,40 @@ class Journal:
         self._wants_checkpoints = False
         self._store.close_commit(changed)
         self._retry_after = 0.0
+        if self.faults.in_a_row:
+            self.faults = replace(self.faults, failing_since=None, in_a_row=0)
         written.update(changed)
         self.commits += 1
 
     def _tell_failure(self, waiting: list[Waiting], error: StoreError) -> None:
         self._retry_after = min(max(FIRST_RETRY, self._retry_after * 2), LAST_RETRY)
         self.has_given_up = self._closing
+        if self.faults.in_a_row:
+            self._tell_refused(error)
         again = [one for one in waiting if one.failed(error)]
         # The error knows the frames it came through, which know the list, whose steps may know the
         # error: such a circle would stay for ever, since steps are not looked at by Python's cycle
         # collector.
         waiting.clear()
         self.add_all([one for one in again if isinstance(one, PendingWrite)])
+
+    def _tell_refused(self, error: StoreError) -> None:
+        """Say in the log that the disk refused a commit, and when it is tried again."""
+        failures = self._failures
+        next_try = None
+        if not self._closing:
+            next_try = failures.now() + round(self._retry_after * 1_000_000)
+        failure = Failure(
+            error=error,
+            handler="a commit",
+            attempt=self.faults.in_a_row,
+            outcome="failed" if next_try is None else "retried",
+            next_try=next_try,
+            # What the disk said; the store says nothing of what was to be written.
+            text=str(error),
+            level=logging.ERROR,
+        )
+        failures.tell(failure)
 
     # The end
 

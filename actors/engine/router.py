@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter, deque
 from datetime import timedelta
 from functools import partial
@@ -16,6 +15,7 @@ from ..core.stimuli import EventDelivered
 from ..errors import EarlyEvent
 from ..messages.identifiers import is_plain_id
 from ..store import COMMITTED, EventRecord, Step, StepExtras, UnmatchedRecord
+from .failure_log import Failure
 from .instance_actor import InstanceActor, InstanceMessage, InstanceShare
 from .pooled_actor import PooledActor
 
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     _Delivery: TypeAlias = tuple[str, EventDelivered]
 
 __all__ = ["Router"]
-
-logger = logging.getLogger("procession")
 
 PAGE = 256
 """Most events and deliveries of one turn, so that the others have theirs."""
@@ -101,11 +99,13 @@ class Router(PooledActor):
         self.wake_instance: Callable[[str], InstanceActor] = partial(make_actor, share)
         definition = plan.definition
         self._learns = any(one.learnt for one in definition.correlations.values())
+        # Counted only where some are left out, so that others pay nothing.
+        self._is_restricted = plan.subscription.is_restricted
         self._shortcuts = _Shortcuts(plan, is_off=self._learns)
         self._hold_for = definition.hold_for // timedelta(microseconds=1)
         self._alarm = clock.alarm(_Bell(self))
         self.is_closed = False
-        self.start_over(services.store.checkpoint(plan.name))
+        self.start_over(max(services.store.checkpoint(plan.name), plan.begun_at))
 
     def start_over(self, position: int) -> None:
         """Forget what is under way, and go on behind a position.
@@ -139,6 +139,14 @@ class Router(PooledActor):
         for position in self._under_way:
             return position - 1
         return self._position
+
+    @property
+    def backlog(self) -> int:
+        """Events that are not handed over to all whom they are for; any thread may look."""
+        # In one step, since the router goes on meanwhile.
+        under_way = list(self._under_way)
+        done = under_way[0] - 1 if under_way else self._position
+        return max(0, self._events.last - done)
 
     @property
     def routed_up_to(self) -> int:
@@ -335,6 +343,8 @@ class Router(PooledActor):
                     if taken.waits_for is not NOTHING:
                         break
                 self._route(record, taken)
+            elif self._is_restricted and self.plan.subscription.leaves_out(record):
+                self.counts["not_in_streams"] += 1
             taken.position = record.position
             read.popleft()
         taken.rest = messages[room:]
@@ -497,7 +507,8 @@ class Router(PooledActor):
     def _set_aside(self, record: EventRecord, error: BaseException) -> None:
         """Park an event that cannot be read or correlated; it delays no other."""
         name = self.plan.name
-        logger.warning("%s: event %s was parked", name, record.event_id, exc_info=error)
+        failure = Failure(error=error, handler="correlate", event=record.event_id, process=name)
+        self._services.failures.tell(failure)
         self.counts["parked"] += 1
         parked = parked_event(error, name, "", record, self._services.now())
         self._journal.lay(Step(park=parked))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ..store import Store
     from .dispatcher import Dispatcher
     from .event_buffer import EventBuffer
+    from .failure_log import FailureLog
     from .journal import Journal
     from .pending_replies import PendingReplies
     from .residency import Residency
@@ -32,6 +33,7 @@ class Services:
         event_buffer: the newest events of the log
         replies: what callers wait for
         now: tells the time, in microseconds
+        failures: tells of attempts that failed
 
     """
 
@@ -43,3 +45,4 @@ class Services:
     event_buffer: EventBuffer
     replies: PendingReplies
     now: Callable[[], int]
+    failures: FailureLog

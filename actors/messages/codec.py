@@ -14,13 +14,24 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 from msgspec import inspect, structs
 
-from ..errors import InvalidMessage, shown
+from ..errors import DefinitionError, InvalidMessage, shown
+from .decimals import float_for_decimal, may_have_floats
+from .fields import hints_of, refuse_unfit_message, typed_dict, variables_in
 from .times import are_in, reading, told, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Codec", "codecs", "differ", "dump", "dump_headers", "exchange", "load_headers"]
+__all__ = [
+    "Codec",
+    "bring",
+    "codecs",
+    "differ",
+    "dump",
+    "dump_headers",
+    "exchange",
+    "load_headers",
+]
 
 T = TypeVar("T")
 
@@ -61,6 +72,7 @@ class Codec(Generic[T]):
         self.is_immutable = parts <= _IMMUTABLE
         """Whether a value can be given to several readers, because none can change it."""
         self._copied = _shallow_fields(kind)
+        self._may_have_floats = may_have_floats(kind)
 
     def pack(self, value: T) -> bytes:
         """Pack a value, of which it is not asked whether it fits."""
@@ -94,7 +106,30 @@ class Codec(Generic[T]):
             raise InvalidMessage(f"{self._name} is not valid: {_said(error)}{where}") from error
         if not is_same:
             raise InvalidMessage(f"{self._name} is not valid: {_first_difference(value, back)}")
+        if self._may_have_floats is not None and self._may_have_floats(value):
+            self.refuse_floats(value, back, packed)
         return packed, back
+
+    def refuse_floats(self, value: T, back: T, packed: bytes | None = None) -> None:
+        """Refuse a float where a `Decimal` was read back: most would be another number.
+
+        By their types, and not by what the number is, or a test with 0.5 would pass and 0.1 fail
+        later.
+
+        Args:
+            value: what was given
+            back: what was read back
+            packed: the value's bytes, if they are at hand
+
+        Raises:
+            InvalidMessage: there is one
+
+        """
+        if self._may_have_floats is None:
+            return
+        # Nearly always nothing was converted, which the same bytes say at once.
+        if self._pack(back) != (packed or self._pack(value)) and float_for_decimal(value, back):
+            raise InvalidMessage(f"{self._name} is not valid: {_first_difference(value, back)}")
 
     def copy(self, value: T) -> T:
         """The same value for another reader, who may change what is inside."""
@@ -117,6 +152,8 @@ class Codec(Generic[T]):
         except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
             raise InvalidMessage(f"stored {self._name} does not fit its class: {error}") from error
 
+
+_COLLECTIONS = frozenset({list, tuple, set, frozenset})
 
 _IMMUTABLE = frozenset(
     {
@@ -206,7 +243,8 @@ def _kinds_in(described: inspect.Type) -> set[type]:
 def _fields(value: Any) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
-    return {name: getattr(value, name) for name in value.__struct_fields__}
+    # The codec of a single field has a value without fields.
+    return {name: getattr(value, name) for name in getattr(value, "__struct_fields__", ())}
 
 
 def _first_misfit(value: Any) -> str:
@@ -224,7 +262,7 @@ def _first_difference(value: Any, back: Any) -> str:
     read_back = _fields(back)
     for name, given in _fields(value).items():
         read = read_back.get(name)
-        if differ(given, read):
+        if differ(given, read) or float_for_decimal(given, read):
             return (
                 f"{name}={shown(given)} would be read back as {shown(read)}; "
                 f"give a value of the annotated type"
@@ -247,14 +285,75 @@ def _said(error: Exception) -> str:
         return type(error).__name__
 
 
+def bring(hints: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Defaults as values of their annotated types, as they would be read back.
+
+    A list, tuple or set stands for whichever of these the annotation says.
+
+    Args:
+        hints: the annotations, by field
+        values: the defaults, by field
+
+    Raises:
+        InvalidMessage: one does not fit its annotation
+
+    """
+    codec: Codec[dict[str, Any]] = Codec(typed_dict("Defaults", hints), "a default")
+    given = dict(values)
+    try:
+        back = codec.load(codec.pack(given))
+    except Exception:  # noqa: BLE001 - what is wrong with it is said below
+        back = {}
+    for name, value in values.items():
+        read: Any = type(back.get(name))
+        if type(value) is not read and {type(value), read} <= _COLLECTIONS:
+            given[name] = read(value)
+    brought = codec.exchange(given)[1]
+    return {name: brought[name] for name in values}
+
+
+def _refuse_unfit_defaults(cls: type[msgspec.Struct]) -> None:
+    """Refuse defaults that would be read back as something else, or not at all.
+
+    Raises:
+        DefinitionError: there is one
+
+    """
+    given = {one.name: _default_of(one) for one in structs.fields(cls)}
+    # What a type variable stands for is not in the annotation.
+    hints = {name: hint for name, hint in hints_of(cls).items() if not variables_in(hint)}
+    for name, value in given.items():
+        if name not in hints or value is msgspec.NODEFAULT or value is msgspec.UNSET:
+            continue
+        where = f"{cls.__qualname__}.{name}: its default {shown(value)}"
+        try:
+            [brought] = bring({name: hints[name]}, {name: value}).values()
+        except InvalidMessage as error:
+            raise DefinitionError(f"{where} does not fit: {error}") from error
+        if type(brought) is not type(value):
+            raise DefinitionError(
+                f"{where} would be read back as {shown(brought)}; write that instead"
+            )
+
+
+def _default_of(field: structs.FieldInfo) -> Any:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+
+
 class _Codecs(dict[type, Codec[Any]]):
     def __missing__(self, cls: type) -> Codec[Any]:
+        if issubclass(cls, msgspec.Struct):
+            refuse_unfit_message(cls)
+            _refuse_unfit_defaults(cls)
         codec = self[cls] = Codec(cls, cls.__name__)
         return codec
 
 
 codecs = _Codecs()
-"""The codecs of message classes, each made when it is first asked for."""
+"""The codecs of message classes, each made when it is first asked for.
+
+A class with a field that no message can hold is a `DefinitionError` there.
+"""
 
 
 def dump(message: Any) -> tuple[bytes, Any]:

@@ -22,6 +22,7 @@ __all__ = [
     "id_of",
     "is_plain_id",
     "looked_for",
+    "parts_of_id",
     "plain_text",
 ]
 
@@ -97,6 +98,19 @@ def composite_id(parts: Iterable[object], where: str) -> str:
     """
     texts = [id_of(part, where) for part in parts]
     return fitting_id("/".join(one.replace("~", "~0").replace("/", "~1") for one in texts))
+
+
+def parts_of_id(text: str) -> list[str]:
+    """The parts of a composite id, as text; none if it was not made of parts, or was shortened."""
+    if _SHORTENED.search(text):
+        return []
+    parts = text.split("/")
+    if not all(parts) or any(_UNESCAPED.search(one) for one in parts):
+        return []
+    return [one.replace("~1", "/").replace("~0", "~") for one in parts]
+
+
+_UNESCAPED = re.compile("~(?![01])")
 
 
 def fitting_id(text: str) -> str:

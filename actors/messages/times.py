@@ -17,6 +17,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import inspect
 
+from .described import WITH_FIELDS, every_type_in
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -140,7 +142,7 @@ def _restored(kind: inspect.Type, plain: Any) -> Any:
     if isinstance(kind, inspect.DictType):
         key, value = kind.key_type, kind.value_type
         return {_restored(key, k): _restored(value, v) for k, v in plain.items()}
-    if isinstance(kind, _WITH_FIELDS):
+    if isinstance(kind, WITH_FIELDS):
         if isinstance(plain, dict):
             types = {field.encode_name: field.type for field in kind.fields}
             return {k: _restored(types[k], v) if k in types else v for k, v in plain.items()}
@@ -154,14 +156,6 @@ def _restored(kind: inspect.Type, plain: Any) -> Any:
     of_parts = [inspect.AnyType()] * tagged + of_parts
     known = [_restored(one, part) for one, part in zip(of_parts, plain, strict=False)]
     return known + plain[len(known) :]
-
-
-_WITH_FIELDS = (
-    inspect.StructType,
-    inspect.DataclassType,
-    inspect.TypedDictType,
-    inspect.NamedTupleType,
-)
 
 
 def _takes(kind: inspect.Type, plain: Any) -> bool:
@@ -178,7 +172,7 @@ def _takes(kind: inspect.Type, plain: Any) -> bool:
             if tag != [kind.tag]:
                 return False
     if isinstance(plain, dict):
-        return not is_array and isinstance(kind, (inspect.DictType, *_WITH_FIELDS))
+        return not is_array and isinstance(kind, (inspect.DictType, *WITH_FIELDS))
     if isinstance(plain, list):
         return is_array or isinstance(kind, inspect.CollectionType | inspect.TupleType)
     return False
@@ -232,28 +226,7 @@ def _in_zone(moment: datetime | time, zone: ZoneInfo) -> datetime | time:
 
 def are_in(kind: Any) -> bool:
     """Whether a value of that type may hold a time."""
-    seen: set[int] = set()
-    waiting: list[inspect.Type] = [inspect.type_info(kind)]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, _OF_TIMES):
-            return True
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        if isinstance(one, inspect.Metadata):
-            waiting.append(one.type)
-        elif isinstance(one, inspect.UnionType):
-            waiting += one.types
-        elif isinstance(one, inspect.DictType):
-            waiting += (one.key_type, one.value_type)
-        elif isinstance(one, inspect.TupleType):
-            waiting += one.item_types
-        elif isinstance(one, inspect.CollectionType):
-            waiting.append(one.item_type)
-        elif isinstance(one, _WITH_FIELDS):
-            waiting += (field.type for field in one.fields)
-    return False
+    return any(isinstance(one, _OF_TIMES) for one in every_type_in(inspect.type_info(kind)))
 
 
 def told(value: Any) -> Any:

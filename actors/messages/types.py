@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Any, ClassVar, dataclass_transform
+import sys
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any, ClassVar, dataclass_transform, get_type_hints
 
 import msgspec
 
 from ..errors import DefinitionError
+from .codec import bring
 
 __all__ = ["WIRE_NAME", "Command", "Event", "Message", "UnknownCommand", "UnknownEvent"]
 
@@ -46,6 +50,7 @@ class MessageMeta(msgspec.StructMeta):
             version = int(match[1])
         if version is not None and version < 1:
             raise DefinitionError(f"{where}: version={version}; versions start at 1")
+        _bring_defaults(namespace)
         try:
             cls = super().__new__(mcls, class_name, bases, namespace, **options)
         except TypeError as error:
@@ -65,6 +70,37 @@ class MessageMeta(msgspec.StructMeta):
         cls.__wire_name__ = name
         cls.__wire_version__ = version or 1
         return cls
+
+    def __setattr__(cls, name: str, value: object) -> None:  # noqa: N805 - of a metaclass
+        # The first thing that tells `@dataclass` above the class; `attrs` makes another class.
+        if name == "__dataclass_fields__":
+            raise DefinitionError(
+                f"{cls.__module__}.{cls.__qualname__} is below @dataclass, and is a message "
+                f"already: remove @dataclass, since what is annotated in the class is a field, and "
+                f"a message is immutable and compares by value by itself"
+            )
+        super().__setattr__(name, value)
+
+
+def _bring_defaults(namespace: dict[str, Any]) -> None:
+    """Make defaults values of their annotated types, so that a new message has what is read back.
+
+    What cannot be read yet, or does not fit, is told when the class is registered.
+    """
+    module = sys.modules.get(namespace.get("__module__", ""))
+    for name, hint in namespace.get("__annotations__", {}).items():
+        default = namespace.get(name)
+        kind = type(default)
+        if default is None or kind is _SPECIFIED or hint in {kind, kind.__name__}:
+            continue
+        # One by one: another annotation may name what is defined further below.
+        said = SimpleNamespace(__annotations__={name: hint})
+        with suppress(Exception):
+            hints = get_type_hints(said, vars(module), include_extras=True)
+            namespace[name] = bring(hints, {name: default})[name]
+
+
+_SPECIFIED = type(msgspec.field())
 
 
 def _is_code(value: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
@@ -12,11 +13,13 @@ from uuid import UUID
 
 from ..authoring.aggregate import Aggregate, Own, state_type_of
 from ..authoring.decorators import Handler, check_method, handlers_of, methods_of
+from ..authoring.marks import called, refuse_overridden
 from ..errors import DefinitionError, InvalidMessage, UnknownMessage, shown
 from ..messages.codec import codecs
 from ..messages.identifiers import SURELY_SHORT, id_of
 from ..messages.types import Command, Event
 from ..store import check_name
+from .base_classes import refuse_unheard
 from .code_scan import classes_named_in
 from .snapshots import EVERY, Snapshots
 
@@ -51,6 +54,7 @@ class AggregateDefinition:
                 f"{cls.__qualname__}: category {self.category!r} has a dash, which is where the "
                 f"id begins in a stream's name; write it with _ instead"
             )
+        refuse_overridden(cls, Aggregate)
         self.state = state_type_of(cls)
         self.handlers: dict[type, Handler] = dict(handlers_of(cls, Aggregate, "handle"))
         self.appliers: dict[type, Callable[[Any, Any], None]] = {
@@ -66,7 +70,7 @@ class AggregateDefinition:
         self.makes = frozenset((*self.events, *self.appliers))
         """Those, and the events that it applies, which its code may find in other ways."""
         self._check_appliers()
-        self._refuse_upcasters()
+        self._refuse_others_marks()
         self.snapshots = Snapshots(
             cls, self.state, self.appliers, options.get("snapshot_every", EVERY)
         )
@@ -166,7 +170,13 @@ class AggregateDefinition:
             own.version = own.snapshot = version
             own.snapshot_size = len(packed)
 
-    def _refuse_upcasters(self) -> None:
+    def _refuse_others_marks(self) -> None:
+        for role in ("timeout", "rejected", "after"):
+            for handler in handlers_of(self.cls, Aggregate, role).values():
+                raise DefinitionError(
+                    f"{self.cls.__qualname__}.{handler.name}: {called(handler)} belongs to process "
+                    f"managers, and would never be called in an aggregate; move it to one"
+                )
         for upcaster in handlers_of(self.cls, Aggregate, "upcast").values():
             raise DefinitionError(
                 f"{self.cls.__qualname__}.{upcaster.name}: an aggregate's state comes from its "
@@ -202,8 +212,15 @@ class AggregateDefinition:
                 )
 
     def _check_appliers(self) -> None:
-        for applier in handlers_of(self.cls, Aggregate, "apply").values():
+        appliers = handlers_of(self.cls, Aggregate, "apply")
+        refuse_unheard(self.cls, appliers, self.events)
+        for applier in appliers.values():
             check_method(self.cls, applier, "event")
+            if inspect.isgeneratorfunction(inspect.unwrap(applier.function)):
+                raise DefinitionError(
+                    f"{self.cls.__qualname__}.{applier.name} has a `yield`, so calling it would do "
+                    f"nothing; assign the fields, and make events in the command's handler"
+                )
 
 
 def _events(answer: object, aggregate: Aggregate) -> Iterator[Event]:
@@ -211,10 +228,21 @@ def _events(answer: object, aggregate: Aggregate) -> Iterator[Event]:
         return
     if not isinstance(answer, Iterable):
         raise InvalidMessage(_no_event(answer, aggregate))
-    for event in answer:
+    source = iter(answer)
+    while True:
+        try:
+            event = next(source)
+        except StopIteration as end:
+            returned = end.value
+            break
         if not isinstance(event, Event):
             raise InvalidMessage(_no_event(event, aggregate))
         yield event
+    # What a handler returns once it has yielded is an event, or several, as well.
+    if isinstance(returned, Event):
+        yield returned
+    else:
+        yield from _events(returned, aggregate)
 
 
 def _no_event(value: object, aggregate: Aggregate) -> str:

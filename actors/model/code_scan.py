@@ -11,13 +11,25 @@ from __future__ import annotations
 import dis
 import inspect
 import types
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["classes_named_in", "first_arguments", "may_assign"]
+__all__ = [
+    "AttributeUse",
+    "attributes_used_in",
+    "classes_named_in",
+    "closure_of",
+    "code_reached",
+    "first_arguments",
+    "instructions_of",
+    "loads",
+    "may_assign",
+    "nested_codes",
+]
 
 C = TypeVar("C")
 
@@ -60,11 +72,53 @@ def first_arguments(
     return {
         _text_at(instructions, index + 1, function)
         for function in _reached(functions, of)
-        for code in _nested(function.__code__)
-        for instructions in (_instructions(code),)
+        for code in nested_codes(function.__code__)
+        for instructions in (instructions_of(code),)
         for index, instruction in enumerate(instructions)
         if instruction.argval == method and instruction.opname in _ATTRIBUTE
     }
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeUse:
+    """Which attributes, of whatever object, some functions assign and read.
+
+    `is_open` says that the code does not tell all of it: it passes the object itself on, stores
+    it, returns it, or assigns by names that are worked out.
+    """
+
+    assigned: frozenset[str]
+    read: frozenset[str]
+    is_open: bool
+
+
+def attributes_used_in(functions: Iterable[Callable[..., Any]], *, of: type) -> AttributeUse:
+    """The attributes that the functions, or those that these call, assign and read.
+
+    Args:
+        functions: plain functions
+        of: as for `classes_named_in`
+
+    """
+    own = {
+        function
+        for body in of.__mro__
+        for value in body.__dict__.values()
+        for function in _functions_of(value)
+    }
+    assigned: set[str] = set()
+    read: set[str] = set()
+    is_open = False
+    for function in _reached(functions, of):
+        is_open = is_open or (function in own and _gives_away(function, of))
+        for code in nested_codes(function.__code__):
+            for one in instructions_of(code):
+                if one.opname == "STORE_ATTR":
+                    assigned.add(one.argval)
+                elif one.opname in _ATTRIBUTE:
+                    read.add(one.argval)
+                is_open = is_open or (one.opname.startswith("LOAD_") and _is_unseen(one.argval))
+    return AttributeUse(frozenset(assigned), frozenset(read), is_open)
 
 
 def may_assign(
@@ -87,27 +141,12 @@ def may_assign(
         of: as for `classes_named_in`
 
     """
-    wanted, read = frozenset(names), frozenset(changed)
-    own = {
-        function
-        for body in of.__mro__
-        for value in body.__dict__.values()
-        for function in _functions_of(value)
-    }
-    return any(
-        _assigns(function, wanted, read) or (function in own and _gives_away(function, of))
-        for function in _reached(functions, of)
-    )
+    use = attributes_used_in(functions, of=of)
+    return use.is_open or not (use.assigned.isdisjoint(names) and use.read.isdisjoint(changed))
 
 
-def _assigns(function: types.FunctionType, wanted: frozenset[str], read: frozenset[str]) -> bool:
-    return any(
-        (one.opname == "STORE_ATTR" and one.argval in wanted)
-        or (one.opname in _ATTRIBUTE and one.argval in read)
-        or (one.opname.startswith("LOAD_") and one.argval in _UNSEEN)
-        for code in _nested(function.__code__)
-        for one in _instructions(code)
-    )
+def _is_unseen(name: object) -> bool:
+    return isinstance(name, str) and name in _UNSEEN
 
 
 def _gives_away(function: types.FunctionType, of: type) -> bool:
@@ -117,8 +156,8 @@ def _gives_away(function: types.FunctionType, of: type) -> bool:
         # The object is among `*arguments`.
         return bool(code.co_flags & inspect.CO_VARARGS)
     own = code.co_varnames[0]
-    for body in _nested(code):
-        instructions = _instructions(body)
+    for body in nested_codes(code):
+        instructions = instructions_of(body)
         # A variable that an inner function shares is in a cell, and what loads the cell is no use.
         shared = own in body.co_cellvars + body.co_freevars
         for index, one in enumerate(instructions):
@@ -128,7 +167,7 @@ def _gives_away(function: types.FunctionType, of: type) -> bool:
             if instructions[after].opname == "COPY":  # `self.count += 1` loads and stores
                 after += 1
             used = instructions[after]
-            if not _loads(one, own) or used.opname not in _USES or _is_hidden(of, used.argval):
+            if not loads(one, own) or used.opname not in _USES or _is_hidden(of, used.argval):
                 return True
     return False
 
@@ -145,6 +184,7 @@ def _is_hidden(of: type, name: str) -> bool:
 _UNSEEN = frozenset({"setattr", "__setattr__", "vars", "__dict__"})
 """What assigns attributes whose names the code does not tell."""
 
+_VARIABLE = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 _ATTRIBUTE = frozenset({"LOAD_ATTR", "LOAD_METHOD"})
 _USES = _ATTRIBUTE | {"STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR", "LOAD_SUPER_METHOD"}
 
@@ -181,17 +221,17 @@ def _methods_called(function: types.FunctionType, of: type) -> Iterator[types.Fu
     """The methods of a class that a function gets at through its first argument, or the class."""
     code = function.__code__
     own = code.co_varnames[0] if code.co_argcount else None
-    for body in _nested(code):
-        instructions = _instructions(body)
+    for body in nested_codes(code):
+        instructions = instructions_of(body)
         for before, instruction in pairwise(instructions):
-            if instruction.opname in _USES and _loads(before, own):
+            if instruction.opname in _USES and loads(before, own):
                 yield from next(_methods(of, instruction.argval), ())
     if "super" in code.co_names or any(
         isinstance(value, type) and value is not object and value in of.__mro__
         for value in _values(function)
     ):
         # `super().name` and `Class.name`: whichever class has it.
-        for body in _nested(code):
+        for body in nested_codes(code):
             for name in body.co_names:
                 for functions in _methods(of, name):
                     yield from functions
@@ -223,8 +263,8 @@ def _is_ours(module: str) -> bool:
     return module.partition(".")[0] == __name__.partition(".")[0]
 
 
-def _loads(instruction: dis.Instruction, name: str | None) -> bool:
-    """Whether the instruction leaves the variable of that name on top of the stack."""
+def loads(instruction: dis.Instruction, name: str | None) -> bool:
+    """Whether an instruction leaves the variable of that name on top of the stack."""
     loaded = _loaded(instruction)
     return bool(loaded) and loaded[-1] == name
 
@@ -256,7 +296,7 @@ def _text_at(
     elif first.opname == "LOAD_GLOBAL":
         value = function.__globals__.get(first.argval)
     elif first.opname == "LOAD_DEREF":
-        value = _closure(function).get(first.argval)
+        value = closure_of(function).get(first.argval)
     if not isinstance(value, str):
         return None
     # It is the whole argument if it lies on the stack until the call takes it, together with
@@ -269,12 +309,13 @@ def _text_at(
     return None
 
 
-def _instructions(code: types.CodeType) -> list[dis.Instruction]:
+def instructions_of(code: types.CodeType) -> list[dis.Instruction]:
+    """The instructions of a function's code, without what is part of the one after it."""
     # An argument of more than a byte has a prefix, which is part of the instruction after it.
     return [one for one in dis.get_instructions(code) if one.opname != "EXTENDED_ARG"]
 
 
-def _closure(function: types.FunctionType) -> dict[str, Any]:
+def closure_of(function: types.FunctionType) -> dict[str, Any]:
     """What the function's free variables stand for."""
     return {
         name: cell.cell_contents
@@ -287,9 +328,16 @@ def _closure(function: types.FunctionType) -> dict[str, Any]:
 
 def _values(function: types.FunctionType) -> Iterator[Any]:
     """Everything that the function's names stand for."""
-    names = _closure(function)
-    attributes = {name for code in _nested(function.__code__) for name in code.co_names}
-    names |= {name: function.__globals__[name] for name in attributes & function.__globals__.keys()}
+    names = closure_of(function)
+    attributes = {name for code in nested_codes(function.__code__) for name in code.co_names}
+    # An attribute may be called as a variable of the module is.
+    variables = {
+        one.argval
+        for code in nested_codes(function.__code__)
+        for one in instructions_of(code)
+        if one.opname in _VARIABLE
+    }
+    names |= {name: function.__globals__[name] for name in variables & function.__globals__.keys()}
     for value in names.values():
         yield value
         if isinstance(value, types.ModuleType):
@@ -311,11 +359,12 @@ def _arguments(annotation: Any) -> Iterator[Any]:
         yield from _arguments(argument)
 
 
-def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
+def nested_codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """A function's code, and that of the functions inside it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from _nested(constant)
+            yield from nested_codes(constant)
 
 
 def _is_filled(cell: types.CellType) -> bool:

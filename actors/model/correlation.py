@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeGuard, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeGuard, get_origin, get_type_hints
 
-from ..authoring.decorators import ALL, Correlate, Handler
+from ..authoring.decorators import ALL, Correlate, Handler, refuse_async
 from ..errors import DefinitionError, InvalidMessage, shown
-from ..messages.identifiers import composite_id, id_of
+from ..messages.identifiers import composite_id, id_of, parts_of_id
+from .own_field import OwnField, can_be_set
 
 if TYPE_CHECKING:
     from ..authoring.state import StateType
@@ -46,7 +46,6 @@ class Correlation:
         self.key: tuple[str, ...] = ()
         """The fields of the process manager that name an instance together, if several do."""
         self._fields: tuple[str, ...] = ()
-        self._are_texts = False
         self._is_all = False
         self.own = self._field = ""
         self.learnt = ""
@@ -74,19 +73,22 @@ class Correlation:
                         f"{self.where}: {self.own!r} is learnt by an instance that is running, so "
                         f"it cannot tell which one to start; correlate the start by the id"
                     )
-        elif inspect.iscoroutinefunction(way):
-            raise DefinitionError(
-                f"{self.where}: correlate={way!r} is `async def`, and nothing would await it; "
-                f"write a plain function"
-            )
         elif callable(way):
+            refuse_async(f"{self.where}: correlate={way!r}", way, "write a plain function")
             self._function = way
-            self.key = key_of(default)
         else:
             raise DefinitionError(
                 f"{self.where}: correlate={way!r} is no field name, tuple of them, mapping, "
                 f"function or ALL"
             )
+        if not self._fields:
+            self.key = key_of(default)
+        self._own_fields = self._fields_to_set(state, handler, default)
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The fields of the process manager that are set when an instance starts."""
+        return tuple(one.name for one in self._own_fields)
 
     def ids(self, event: Event) -> list[str]:
         """The ids, or the learnt values, that an event names; each once."""
@@ -141,20 +143,48 @@ class Correlation:
         return self._field
 
     def own_fields(self, event: Event, instance: str) -> Iterable[tuple[str, Any]]:
-        """The fields that are set when an instance starts, with their values."""
-        if self.key:
-            return zip(self.key, self._parts_of(event).get(instance, ()), strict=False)
-        return (self._own_field(event, instance),) if self._field else ()
+        """The fields that are set when an instance starts, with their values: its id, or its parts.
 
-    def _own_field(self, event: Event, instance: str) -> tuple[str, Any]:
-        """The one field that names an instance, and its value: that instance's id."""
-        value = getattr(event, self._field)
-        if _is_many(value):
-            if self._are_texts:
-                # Not looked for among many, once for each of them.
-                return self.own, instance
-            value = next((o for o in value if o is not None and id_of(o, "") == instance), instance)
-        return self.own, value
+        Raises:
+            InvalidMessage: the id does not fit the type of a field, or has other parts
+
+        """
+        if not self.key:
+            return [(one.name, one.value_of(instance)) for one in self._own_fields]
+        parts = self._texts_of(event, instance)
+        return [(one.name, one.value_of(parts[one.name])) for one in self._own_fields]
+
+    def _texts_of(self, event: Event, instance: str) -> dict[str, str]:
+        """The parts of an id, by the fields of the class that they are for."""
+        given: tuple[Any, ...] = ()
+        if self._fields or self._function is not None:
+            # One that was shortened has its parts in the event alone.
+            given = self._parts_of(event).get(instance, ())
+        texts = [id_of(one, self.where) for one in given] or parts_of_id(instance)
+        if len(texts) != len(self.key):
+            raise InvalidMessage(
+                f"{self.where}: the id {shown(instance)} starts an instance, and is not made of "
+                f"{', '.join(self.key)}; return a tuple of these"
+            )
+        return dict(zip(self.key, texts, strict=True))
+
+    def _fields_to_set(
+        self, state: StateType, handler: Handler, default: object
+    ) -> tuple[OwnField, ...]:
+        """Those that name an instance: by the class's own way, and by the handler's, if it has one.
+
+        A learnt key is not among them: an instance has it from an event, and not from its id.
+        """
+        names = self.key or _own_of(default, state)
+        if not self.key and self.own and not self.learnt:
+            names = (*names, self.own)
+        hints = {one: state.fields[one] for one in names if one in state.fields}
+        return tuple(
+            OwnField(one, hint, self.where)
+            for one, hint in hints.items()
+            # One that starts nothing may read a field of the event that is called as another here.
+            if handler.start or can_be_set(hint)
+        )
 
     def describe(self) -> str:
         """In words, for explanations."""
@@ -227,7 +257,6 @@ class Correlation:
             )
 
     def _check_field(self, way: object, handler: Handler) -> None:
-        self._are_texts = _holds_texts(handler.subject, self._field)
         self._check_is_field(self._field, way, handler)
 
     def _check_is_field(self, field: str, way: object, handler: Handler) -> None:
@@ -240,10 +269,13 @@ class Correlation:
             )
 
 
-def _holds_texts(cls: type, field: str) -> bool:
-    """Whether a field is annotated as several texts, each of which is an id as it is."""
-    hint = _hint_of(cls, field)
-    return get_args(hint)[:1] == (str,) and get_origin(hint) is not dict
+def _own_of(way: object, state: StateType) -> tuple[str, ...]:
+    """The one field that the class's own way names, if it names the instance."""
+    if isinstance(way, str):
+        return (way,)
+    # A learnt key names a running instance only.
+    own = next(iter(way), "") if isinstance(way, Mapping) else ""
+    return (own,) if own and own not in state.indexed else ()
 
 
 def _is_container(cls: type, field: str) -> bool:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from ..messages.types import Command, Event, Message
-from .design_rules import ends_in, timeouts_set_in
+from .course import ends_in, timeouts_set_in
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

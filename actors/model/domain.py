@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, TypeVar, overload
+from weakref import WeakSet
 
 from ..authoring.aggregate import Aggregate
 from ..authoring.decorators import Handler, upcasters_of
 from ..authoring.process_manager import ProcessManager
 from ..errors import DefinitionError
+from ..messages.codec import codecs
+from ..messages.fields import are_names_known
 from ..messages.types import WIRE_NAME, Command, Event, Message
+from ..store import open_store
 from .aggregate_definition import AggregateDefinition
+from .beginnings import begun_at, handled_in, mend_for
 from .code_ages import older_in
-from .design_rules import DesignFinding, findings_in
+from .design_finding import DesignFinding
+from .design_rules import findings_in
 from .diagram import mermaid_of
 from .process_definition import ProcessDefinition
+from .registry import Registry
 from .upcasting import check_upcaster
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["Domain"]
 
@@ -56,6 +63,7 @@ class Domain:
         """Classes that stand for events of other domains, and those events' wire names."""
         self.upcasters: dict[str, Handler] = {}
         """What turns old payloads into those of the next version, by the old wire names."""
+        self._open: WeakSet[object] = WeakSet()
 
     def __repr__(self) -> str:
         return f"Domain({self.name!r})"
@@ -73,7 +81,8 @@ class Domain:
         wire name begins with that domain's name. What an aggregate takes or applies is its
         domain's without being registered.
 
-        Also a decorator. Registering a class again changes nothing.
+        Also a decorator. Registering a class again changes nothing. While a runtime runs the
+        domain, nothing more can be registered: the runtime would not know of it.
 
         Args:
             cls: a subclass of `Aggregate`, `ProcessManager`, `Event` or `Command`, or a function
@@ -84,7 +93,8 @@ class Domain:
             the class, when it is one
 
         Raises:
-            DefinitionError: a class cannot work as it is written; none of them was registered
+            DefinitionError: a class cannot work as it is written, or a runtime runs the domain;
+                none of them was registered
 
         """
         before = (
@@ -113,7 +123,8 @@ class Domain:
             name: the event's wire name, such as ``"Billing.PaymentReceived.v1"``
 
         Raises:
-            DefinitionError: the name is no wire name, or one of the two is taken
+            DefinitionError: the name is no wire name, one of the two is taken, or a runtime runs
+                the domain
 
         """
         given: object = cls
@@ -133,16 +144,39 @@ class Domain:
                 raise DefinitionError(
                     f"{other.__qualname__} stands for {name} already; use that class"
                 )
+        if cls not in self.externals:
+            self._refuse_while_open(cls.__name__)
+        _refuse_unfit_messages(cls)
         self.externals[cls] = name
 
-    def check(self, store: str | os.PathLike[str] | None = None) -> list[DesignFinding]:
+    def opened_by(self, runtime: object) -> None:
+        """Take no more classes while a runtime, which has read those that are here, is open."""
+        self._open.add(runtime)
+
+    def closed_by(self, runtime: object) -> None:
+        """Take classes again; it is no error if the runtime was never opened."""
+        self._open.discard(runtime)
+
+    def _refuse_while_open(self, name: str) -> None:
+        if self._open:
+            raise DefinitionError(
+                f"{name} is registered in {self.name} while a runtime runs that domain, which was "
+                f"put together when it was opened and would never call it; register it before the "
+                f"runtime is opened, or close the runtime first"
+            )
+
+    def check(
+        self, store: str | os.PathLike[str] | None = None, *, beside: Iterable[Domain] = ()
+    ) -> list[DesignFinding]:
         """Look for what is wrong or doubtful in the design, though it can be registered.
 
         Call it once everything is registered, as a test does: ``assert shop.check() == []``.
 
         Args:
             store: the folder of a store, beside its writer or without one: then it is also found
-                which process managers have instances there that an older code decided
+                which process managers have instances there that an older code decided, and which
+                are new to it and do not say where they begin
+            beside: the other domains of the runtime, where this one needs their classes
 
         Returns:
             the findings, by place; each says where it is, what is there and what to do
@@ -157,6 +191,7 @@ class Domain:
         )
         if store is not None:
             findings += self._decided_by_older_code(store)
+            findings += self._without_begin(store, beside)
             findings.sort(key=lambda one: (one.place, one.code, one.message))
         return findings
 
@@ -171,6 +206,41 @@ class Domain:
                     f"{count} instances were decided by older code, such as {first!r}",
                     f"if today's code would decide otherwise, call runtime.rebuild({name})",
                 )
+
+    def _without_begin(
+        self, path: str | os.PathLike[str], beside: Iterable[Domain]
+    ) -> Iterator[DesignFinding]:
+        with open_store(path, read_only=True) as store:
+            new = [
+                definition
+                for definition in self.processes.values()
+                if definition.begins is None and begun_at(store, definition.name) is None
+            ]
+            if not (new and store.last_position()):
+                return
+            try:
+                registry = Registry((self, *beside))
+            except DefinitionError as error:
+                for definition in new:
+                    yield DesignFinding(
+                        "begin-undecided",
+                        definition.cls.__qualname__,
+                        f"is new to the store, and this domain alone does not tell how many events "
+                        f"the store holds that it handles: {error}",
+                        f"call check(store, beside=[...]) with the other domains of the runtime; "
+                        f"or {mend_for(definition)}",
+                    )
+                return
+            for definition in new:
+                count = handled_in(store, registry, definition)
+                if count:
+                    yield DesignFinding(
+                        "begin-undecided",
+                        definition.cls.__qualname__,
+                        f"is new to the store, which holds {count:,} events that it handles, and "
+                        f"does not say where it begins, so the store would not be opened",
+                        mend_for(definition),
+                    )
 
     def graph(self) -> str:
         """Draw who listens to what and issues what.
@@ -199,11 +269,20 @@ class Domain:
             return
         if issubclass(cls, Aggregate):
             if cls not in self.aggregates:
-                self._add_aggregate(AggregateDefinition(cls, self.name))
+                self._refuse_while_open(cls.__qualname__)
+                aggregate = AggregateDefinition(cls, self.name)
+                _refuse_unfit_messages(*aggregate.handlers, *aggregate.makes)
+                self._add_aggregate(aggregate)
         elif issubclass(cls, ProcessManager):
             if cls not in self.processes:
-                self._add_process(ProcessDefinition(cls, self.name, self.externals))
+                self._refuse_while_open(cls.__qualname__)
+                process = ProcessDefinition(cls, self.name, self.externals)
+                _refuse_unfit_messages(*process.events(), *process.rejections, *process.commands)
+                self._add_process(process)
         elif issubclass(cls, (Event, Command)):
+            if cls not in self.messages:
+                self._refuse_while_open(cls.__qualname__)
+            _refuse_unfit_messages(cls)
             self.messages.add(cls)
         else:
             raise DefinitionError(
@@ -223,6 +302,8 @@ class Domain:
         name = subject.name
         if not WIRE_NAME.fullmatch(name):
             name = f"{self.name}.{name}.v{subject.from_version}"
+        if name not in self.upcasters:
+            self._refuse_while_open(where)
         other = self.upcasters.setdefault(name, new)
         if other.function is not new.function:
             raise DefinitionError(
@@ -254,3 +335,17 @@ class Domain:
                     f"since its instances are stored under that name"
                 )
         self.processes[new.cls] = new
+
+
+def _refuse_unfit_messages(*classes: type) -> None:
+    """Refuse messages that have a field which could not be stored.
+
+    One whose annotations name what is defined further below is looked at when a runtime opens.
+
+    Raises:
+        DefinitionError: there is such a field
+
+    """
+    for cls in sorted(classes, key=lambda one: one.__qualname__):
+        if are_names_known(cls):
+            codecs[cls]

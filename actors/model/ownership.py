@@ -14,7 +14,7 @@ from ..messages.types import Event, Message
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from .domain import Domain
+    from .registered import Registered
 
 __all__ = ["owners_of", "wire_name_of"]
 
@@ -24,7 +24,7 @@ def wire_name_of(cls: type[Message], domain: str) -> str:
     return cls.__wire_name__ or f"{domain}.{cls.__name__}.v{cls.__wire_version__}"
 
 
-def owners_of(domains: Sequence[Domain]) -> dict[type[Message], str]:
+def owners_of(domains: Sequence[Registered]) -> dict[type[Message], str]:
     """The name of the domain that each message class belongs to.
 
     A class belongs to the domain that registers it; otherwise to that of the aggregate which takes
@@ -75,14 +75,14 @@ def _own(owners: dict[type[Message], str], cls: type[Message], domain: str, how:
         )
 
 
-def _named_in_code(domain: Domain) -> Iterator[tuple[type[Message], str]]:
+def _named_in_code(domain: Registered) -> Iterator[tuple[type[Message], str]]:
     """What methods of a domain's aggregates mention, and where."""
     for aggregate in domain.aggregates.values():
         for event in sorted(aggregate.events, key=lambda event: event.__qualname__):
             yield event, f"the code of {aggregate.cls.__qualname__} names it"
 
 
-def _handled_in(domain: Domain) -> Iterator[tuple[type[Message], str]]:
+def _handled_in(domain: Registered) -> Iterator[tuple[type[Message], str]]:
     """What the process managers of a domain are told of, and where."""
     for process in domain.processes.values():
         for handlers in (process.handlers, process.effects, process.rejections):
@@ -90,7 +90,7 @@ def _handled_in(domain: Domain) -> Iterator[tuple[type[Message], str]]:
                 yield cls, f"{process.cls.__qualname__}.{handler.name} handles it"
 
 
-def _unowned(cls: type[Message], domains: Sequence[Domain]) -> str:
+def _unowned(cls: type[Message], domains: Sequence[Registered]) -> str:
     likely: dict[str, None] = {}
     places: dict[str, None] = {}
     for found in (_named_in_code, _handled_in):

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..authoring.retry import draw_of
 from .subscriptions import Subscription
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from ..authoring.retry import Retry
     from .aggregate_definition import AggregateDefinition
     from .process_definition import ProcessDefinition
     from .registry import Registry
@@ -21,21 +25,43 @@ class ProcessPlan:
         definition: of the process manager
         registry: all classes of the runtime
         max_chain: the longest chain of events that make one another by commands
+        has_jitter: whether a wait before another attempt is drawn, where its `Retry` says so
 
     """
 
     def __init__(
-        self, definition: ProcessDefinition, registry: Registry, *, max_chain: int
+        self,
+        definition: ProcessDefinition,
+        registry: Registry,
+        *,
+        max_chain: int,
+        has_jitter: bool = False,
     ) -> None:
         self.definition = definition
         self.name = definition.name
         self.registry = registry
         self.max_chain = max_chain
+        self.has_jitter = has_jitter
         self.code = 0
         """The number of its code, which is looked up when a store is opened."""
+        self.begun_at = 0
+        """The position behind which it began in the store; as above."""
         self.subscription = Subscription(definition, registry, definition.handlers)
         self.after_effects = Subscription(definition, registry, definition.effects)
         """The same for what acts after an event was handled."""
+
+    def wait(self, retry: Retry, instance: str, cause: str, attempt: int) -> timedelta | None:
+        """How long an instance waits before another attempt; None when that was the last.
+
+        Args:
+            retry: how it is tried again
+            instance: its id
+            cause: the id of what failed
+            attempt: 1 for the first
+
+        """
+        draw = draw_of(self.name, instance, cause, attempt) if self.has_jitter else 1.0
+        return retry.wait(attempt, draw)
 
 
 class AggregatePlan:

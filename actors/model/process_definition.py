@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import inspect
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..authoring.aggregate import Aggregate
-from ..authoring.decorators import Handler, check_method, handlers_of, methods_of
+from ..authoring.decorators import (
+    Handler,
+    check_method,
+    handlers_of,
+    methods_of,
+    refuse_async,
+)
+from ..authoring.marks import refuse_overridden
 from ..authoring.process_manager import LONGEST_NAME, ProcessManager, UnitOfWork, state_type_of
 from ..authoring.retry import Retry
 from ..errors import DefinitionError, InvalidMessage, shown
 from ..messages.identifiers import composite_id, fitting_id, id_of
 from ..messages.types import Command, Event
 from ..store import InvalidName, category_of, check_name
+from .base_classes import derived_beside, refuse_unheard
 from .code_scan import classes_named_in, may_assign
 from .correlation import Correlation, key_of
 from .fingerprint import fingerprint_of
@@ -59,9 +67,11 @@ class ProcessDefinition:
         self.hold_for: timedelta = options.get("hold_for", HOLD_FOR)
         self.late: str = options.get("late", "skip")
         self.restart: bool = options.get("restart", False)
+        self.begins: Literal["origin", "now"] | datetime | None = options.get("begin")
         self.stateless: bool = options.get("stateless", False)
         self.retry: Retry | None = options.get("retry")
         self.streams: list[str | type[Aggregate]] = list(options.get("streams", ()))
+        refuse_overridden(cls, ProcessManager)
         self.state = state_type_of(cls)
         self.state_version: int = options.get("version", 1)
         self.handlers: dict[type, Handler] = dict(handlers_of(cls, ProcessManager, "handle"))
@@ -76,6 +86,7 @@ class ProcessDefinition:
         self._check_names()
         self._check_handlers()
         self._check_methods()
+        self._check_on_error()
         if self.stateless:
             self._check_stateless(options)
         else:
@@ -90,6 +101,7 @@ class ProcessDefinition:
         """The fields that name an instance together; none if one is enough."""
         methods = methods_of(cls, ProcessManager).values()
         self.commands = classes_named_in(methods, Command, of=cls)
+        self._check_base_classes()
         self.teachers = frozenset(
             event
             for event, handler in self.handlers.items()
@@ -123,12 +135,16 @@ class ProcessDefinition:
         return id_of(value, where)
 
     def begin(self, instance: str, event: Event) -> ProcessManager:
-        """A new instance, whose field that `correlate` names is set."""
+        """A new instance, whose fields that `correlate` names are set from its id.
+
+        Raises:
+            InvalidMessage: the id fits one of them not
+
+        """
         made = self.made_of(instance, 0, self.state.fresh())
         if not self.stateless:
             for own, value in self.correlations[type(event)].own_fields(event, instance):
-                if own in self.state.fields:
-                    setattr(made, own, value)
+                setattr(made, own, value)
         return made
 
     def restore(
@@ -191,7 +207,7 @@ class ProcessDefinition:
         options = self.cls.__procession_options__
         said += [f"of {one if isinstance(one, str) else one.__qualname__}" for one in self.streams]
         functions: list[Any] = [options.get("correlate")]
-        for one in (*handlers, *self._upcasters.values()):
+        for one in (*handlers, *self.upcasters.values()):
             functions += [one.function, one.correlate]
         called = [one for one in functions if callable(one)]
         return fingerprint_of(self.cls, self.state, called, said)
@@ -226,8 +242,8 @@ class ProcessDefinition:
         return key_of(default) or next(iter(found), ())
 
     def _may_teach(self, event: type, handler: Handler) -> bool:
-        own = self.correlations[event].own
-        if handler.start and (self.early == "hold" or own in self.state.indexed):
+        sets = self.correlations[event].sets
+        if handler.start and (self.early == "hold" or any(o in self.state.indexed for o in sets)):
             # What was held is handled with it, or it sets the key itself.
             return True
         return may_assign(
@@ -236,6 +252,14 @@ class ProcessDefinition:
 
     def _check_options(self, options: dict[str, Any]) -> None:
         where = self.cls.__qualname__
+        begin = options.get("begin", "now")
+        if isinstance(begin, datetime):
+            if begin.utcoffset() is None:
+                raise DefinitionError(f"{where}: begin={begin!r} has no time zone; add tzinfo=UTC")
+        elif not isinstance(begin, str) or begin not in {"origin", "now"}:
+            raise DefinitionError(
+                f'{where}: begin={shown(begin)}; give "origin", "now" or a datetime with a zone'
+            )
         if self.early not in {"skip", "hold", "park"}:
             raise DefinitionError(f'{where}: early={self.early!r}; give "skip", "hold" or "park"')
         if self.unmatched not in {"skip", "hold", "park"}:
@@ -282,6 +306,13 @@ class ProcessDefinition:
                     f"{where}: streams has {stream!r}, which is one stream; give its category, "
                     f"{category_of(stream)!r}"
                 )
+            if isinstance(stream, str):
+                try:
+                    check_name("category", stream)
+                except InvalidName as error:
+                    raise DefinitionError(
+                        f"{where}: streams has {shown(stream)}, which no event can have: {error}"
+                    ) from error
 
     def _check_names(self) -> None:
         """No method of the user's stands in the place of one of ours."""
@@ -317,10 +348,24 @@ class ProcessDefinition:
                         f"would do nothing; call self.issue(...) for each command instead"
                     )
 
+    def _check_base_classes(self) -> None:
+        for handlers in (self.handlers, self.effects):
+            refuse_unheard(self.cls, handlers, derived_beside(handlers))
+        refuse_unheard(self.cls, self.rejections, self.commands)
+
+    def _check_on_error(self) -> None:
+        where = f"{self.cls.__qualname__}.on_error"
+        refuse_async(where, self.cls.on_error)
+        if inspect.isgeneratorfunction(inspect.unwrap(self.cls.on_error)):
+            raise DefinitionError(
+                f"{where} has a `yield`, so calling it would do nothing; return what becomes of "
+                f"the error"
+            )
+
     def _chain_of_states(self) -> Chain:
         """What turns states of older versions into today's."""
         where = self.cls.__qualname__
-        self._upcasters = upcasters = dict[int, Handler]()
+        self.upcasters = upcasters = dict[int, Handler]()
         for subject, upcaster in handlers_of(self.cls, ProcessManager, "upcast").items():
             if subject.name:
                 raise DefinitionError(

@@ -11,6 +11,7 @@ from ..errors import DefinitionError, UnknownMessage, shown
 from ..messages.codec import Codec, codecs
 from ..messages.types import Command, Event, Message, UnknownCommand, UnknownEvent
 from ..store import category_of
+from .base_classes import refuse_unheard
 from .ownership import owners_of, wire_name_of
 from .upcasting import Chain, OldCodec, Readers, check_chain, split
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from ..authoring.process_manager import ProcessManager
     from ..store import EventRecord, NameKind
     from .aggregate_definition import AggregateDefinition
-    from .domain import Domain
     from .process_definition import ProcessDefinition
+    from .registered import Registered
     from .upcasting import Loads
 
 __all__ = ["Registry"]
@@ -40,7 +41,7 @@ class Registry:
 
     """
 
-    def __init__(self, domains: Iterable[Domain]) -> None:
+    def __init__(self, domains: Iterable[Registered]) -> None:
         self.domains = tuple(dict.fromkeys(domains))
         self._refuse_namesakes()
         self.processes: dict[type[ProcessManager], ProcessDefinition] = {
@@ -79,6 +80,7 @@ class Registry:
         self._add_upcasters()
         for process in self.processes.values():
             self.categories_of(process)
+        self._refuse_unheard(self._names)
 
     # Looking things up
 
@@ -92,6 +94,7 @@ class Registry:
 
         Raises:
             UnknownMessage: no domain knows it
+            DefinitionError: its base class is handled, and it is not
 
         """
         if definition is not None and cls in definition.externals:
@@ -104,6 +107,7 @@ class Registry:
             else:
                 name = cls.__wire_name__
             if name is not None:
+                self._refuse_unheard([cls])
                 self._add_name(cls, name)
         if name is None:
             raise UnknownMessage(
@@ -136,7 +140,8 @@ class Registry:
         """The categories that a process manager listens to; None for all.
 
         Raises:
-            DefinitionError: it names an aggregate that is in no domain here
+            DefinitionError: it names an aggregate that is in no domain here, or nearly the category
+                of one that is
 
         """
         if not definition.streams:
@@ -144,6 +149,7 @@ class Registry:
         found: set[str] = set()
         for stream in definition.streams:
             if isinstance(stream, str):
+                self._refuse_misspelt(definition, stream)
                 found.add(stream)
             elif stream in self.aggregates:
                 found.add(self.aggregates[stream].category)
@@ -282,6 +288,21 @@ class Registry:
 
     # Putting it together
 
+    def _refuse_misspelt(self, definition: ProcessDefinition, category: str) -> None:
+        """A category that is written otherwise than that of an aggregate is no other category."""
+        if category in self._by_category:
+            return
+        for one in self.aggregates.values():
+            prefix, _, name = category.rpartition("::")
+            owner, _, own = one.category.rpartition("::")
+            if _letters(name) == _letters(own) and _letters(prefix) in {"", _letters(owner)}:
+                raise DefinitionError(
+                    f"{definition.cls.__qualname__}: streams has {category!r}, which no event of "
+                    f"{one.cls.__qualname__} has: its category is {one.category!r}. Write "
+                    f"`streams=[{one.cls.__name__}]`; if another service publishes into "
+                    f"{category!r}, give that a name that is not so like it"
+                )
+
     def _refuse_namesakes(self) -> None:
         names: set[str] = set()
         for domain in self.domains:
@@ -301,6 +322,11 @@ class Registry:
                         f"{cls.__qualname__} is in the domains {' and '.join(homes)} of one "
                         f"runtime; every event would be handled twice, so register it in one"
                     )
+
+    def _refuse_unheard(self, classes: Iterable[type[Message]]) -> None:
+        for process in self.processes.values():
+            for handlers in (process.handlers, process.effects):
+                refuse_unheard(process.cls, handlers, classes)
 
     def _add_taker(self, command: type, definition: AggregateDefinition) -> None:
         other = self._takers.setdefault(command, definition)
@@ -411,14 +437,13 @@ class Registry:
                 f"{other.__qualname__} have the same wire name {name}; rename one, or give it a "
                 f"version"
             )
-        try:
-            codec: Codec[Any] = codecs[cls]
-        except Exception as error:
-            raise DefinitionError(
-                f"{cls.__module__}.{cls.__qualname__}: an annotation cannot be used: {error}"
-            ) from error
+        codec = codecs[cls]
         self._names[cls] = name
         self._codecs_for(cls)[name] = codec
+
+
+def _letters(name: str) -> str:
+    return name.replace("_", "").casefold()
 
 
 def upcast_it(base: str) -> str:

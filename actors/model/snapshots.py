@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from ..errors import DefinitionError, InvalidMessage
+from ..errors import DefinitionError, InvalidMessage, type_of_error
 from .fingerprint import fingerprint_of
 
 if TYPE_CHECKING:
@@ -64,7 +64,14 @@ class Snapshots:
             # A copy: what is packed must not change what the events made.
             state = self._state.exchange(dict(values))[0]
         except InvalidMessage as error:
-            logger.warning("no snapshot of %s, its events are read instead: %s", self._name, error)
+            # The text of the error quotes a field.
+            logger.warning(
+                "no snapshot of %s, its events are read instead: its state does not fit its "
+                "annotations (%s)",
+                self._name,
+                type_of_error(error),
+                extra={"aggregate": self._name, "error": type_of_error(error)},
+            )
             return None
         packed: bytes = msgpack.packb((self._mark, state))
         return packed

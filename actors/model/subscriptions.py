@@ -71,6 +71,24 @@ class Subscription:
             self._categories is None or category_of(record.stream) in self._categories
         )
 
+    @property
+    def is_restricted(self) -> bool:
+        """Whether `streams` leaves any events out."""
+        return self._categories is not None
+
+    def leaves_out(self, record: EventRecord) -> bool:
+        """Whether an event would be listened to in another category of stream."""
+        return (
+            self._categories is not None
+            and self._readers[record.type] is not None
+            and category_of(record.stream) not in self._categories
+        )
+
+    def describe_streams(self, record: EventRecord) -> str:
+        """Which categories are listened to, and which one an event has that is left out."""
+        named = ", ".join(map(repr, sorted(self._categories or ())))
+        return f"its category {category_of(record.stream)!r} is not in streams: {named}"
+
     def shortcut(self, wire_type: str) -> Shortcut | None:
         """How nearly all events of a type name the one instance that they are for.
 
@@ -179,3 +197,7 @@ class Subscriptions:
     def to(self, record: EventRecord) -> Iterator[Subscription]:
         """Those that an event is for, by its type and the category of its stream."""
         return (one for one in self._all if one.listens_to(record))
+
+    def leaving_out(self, record: EventRecord) -> Iterator[Subscription]:
+        """Those that an event would be for, were it in another category of stream."""
+        return (one for one in self._all if one.leaves_out(record))

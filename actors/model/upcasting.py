@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import msgpack
 import msgspec
 
+from ..authoring.decorators import refuse_async
 from ..errors import DefinitionError, InvalidMessage, UnknownMessage
 from ..messages.times import written
 
@@ -32,14 +33,15 @@ def split(name: str) -> tuple[str, int]:
 
 
 def check_upcaster(owner: str, upcaster: Handler) -> None:
-    """Refuse a function that cannot be called with the old payload alone.
+    """Refuse a function that cannot be called with the old payload alone, or that waits.
 
     Raises:
-        DefinitionError: it takes something else
+        DefinitionError: it takes something else, or is ``async def``
 
     """
+    refuse_async(f"{owner}{upcaster.name}", upcaster.function)
     try:
-        inspect.signature(upcaster.function).bind({})
+        inspect.signature(upcaster.function, follow_wrapped=False).bind({})
     except TypeError as error:
         raise DefinitionError(
             f"{owner}{upcaster.name}: an upcaster is called with the old payload alone ({error}); "

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..clock import from_micros
 from ..errors import InvalidMessage, UnknownMessage, UnreadableRecord
+from ..model.beginnings import begun_at
 from ..model.code_ages import CodeAge, CodeAges
+from ..model.design_rules import unheard_categories
 from ..model.subscriptions import Subscriptions
 from ..store import CorruptRecord
 from .reader import UNREADABLE, failed_starts
@@ -203,6 +205,9 @@ class Explainer:
     def why(self, event_id: str) -> list[Explanation]:
         """What came of an event for everyone who listens to it.
 
+        Also for those who would in another category of stream, if no other listens, or if one of
+        the categories that they name is one that no event can have.
+
         Raises:
             UnknownMessage: there is no event of that id
 
@@ -215,16 +220,38 @@ class Explainer:
         record = self._store.event_at(position)
         assert record is not None
         parked = _Parked(self._store, record)
-        return [
+        rows = [
             row
             for subscription in self._subscriptions.to(record)
             for row in self._rows(subscription, record, parked)
         ]
+        rows += [
+            Explanation(
+                one.definition.name, None, "streams", "not for us", one.describe_streams(record)
+            )
+            for one in self._subscriptions.leaving_out(record)
+            if not rows or self._unheard(one.definition)
+        ]
+        return rows
+
+    def _unheard(self, definition: ProcessDefinition) -> list[str]:
+        domains = self._registry.domains
+        from_outside = [cls for one in domains for cls in (*one.messages, *one.externals)]
+        return unheard_categories(
+            definition,
+            self._registry.aggregates.values(),
+            from_outside,
+            [one.name for one in domains],
+        )
 
     def _rows(
         self, subscription: Subscription, record: EventRecord, parked: _Parked
     ) -> Iterator[Explanation]:
         name, how = subscription.definition.name, subscription.describe(record)
+        begun = begun_at(self._store, name)
+        if begun is not None and record.position <= begun:
+            yield Explanation(name, None, how, "not for us", f"it began behind position {begun}")
+            return
         # Read first: what is done later is not taken for missing.
         is_done = self._done(name) >= record.position
         held = self._held(name, record)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..clock import from_micros
 from ..errors import UnknownMessage
 from ..model.subscriptions import Subscriptions
-from ..store import BY_PEOPLE, CorruptRecord, place_of_issue, transition_id_at
+from ..store import (
+    BY_PEOPLE,
+    CorruptRecord,
+    effect_id_at,
+    place_of_effect,
+    place_of_issue,
+    transition_id_at,
+)
 from .transitions import first_where, transition_of
 from .views import error_of
 
@@ -19,7 +26,7 @@ if TYPE_CHECKING:
 
     from ..model.registry import Registry
     from ..model.subscriptions import Subscription
-    from ..store import EventRecord, Store, TransitionRecord
+    from ..store import EffectRecord, EventRecord, Store, TransitionRecord
 
 __all__ = ["TraceNode", "Tracer"]
 
@@ -29,11 +36,13 @@ class TraceNode:
     """One link of a chain. Its `str` is the whole tree from here, one line for each node.
 
     Attributes:
-        kind: ``"command"``, ``"event"`` or ``"transition"``
-        id: its id; of a transition, ``<process>-<instance>@<version>``
-        type: the wire name, or the handler of a transition; empty for a command from outside,
-            of which the store keeps only the id once it is carried out
-        process: of a transition, or of the one that issued a command
+        kind: ``"command"``, ``"event"``, ``"transition"``, or ``"effect"``: an `@after` method
+            that issued commands
+        id: its id; of a transition, ``<process>-<instance>@<version>``; of an effect,
+            ``<process>-<instance>@after<position>``
+        type: the wire name, or the handler of a transition or an effect; empty for a command from
+            outside, of which the store keeps only the id once it is carried out
+        process: of a transition or an effect, or of the one that issued a command
         instance: the same
         position: of an event
         time: when it was stored or issued; None for a command from outside
@@ -43,7 +52,7 @@ class TraceNode:
 
     """
 
-    kind: Literal["command", "event", "transition"]
+    kind: Literal["command", "event", "transition", "effect"]
     id: str
     type: str
     process: str | None = None
@@ -72,7 +81,7 @@ class TraceNode:
     def line(self) -> str:
         """This node alone, in words."""
         parts: list[str] = [self.kind]
-        if self.kind == "transition":
+        if self.kind in {"transition", "effect"}:
             parts += [self.id, f"({self.type})"]
         elif self.type:
             parts += [self.type, f"({self.id})"]
@@ -125,6 +134,16 @@ class Tracer:
     def _record(self, event_id: str) -> EventRecord | None:
         position = self._store.position_of(event_id)
         return self._store.event_at(position) if position else None
+
+
+class _Issuer(NamedTuple):
+    """Who issued a command: an instance, at that version of it, which had seen so much."""
+
+    process: str
+    instance: str
+    version: int
+    seen: int
+    time: int
 
 
 class _Node:
@@ -187,6 +206,9 @@ class _Chain:
 
     def _cause_of_command(self, command_id: str) -> EventRecord | None:
         """The event before an issued command; None if the command came from outside."""
+        effect = self._effect(command_id)
+        if effect is not None:
+            return self._store.event_at(effect.position)
         issuer = self._issuer(command_id)
         while issuer is not None:
             process, instance, transition = issuer
@@ -199,8 +221,21 @@ class _Chain:
                 before = self._store.transition_at(process, instance, transition.version - 1)
                 issuer = None if before is None else (process, instance, before)
             else:
+                effect = self._effect(transition.cause)
+                if effect is not None:
+                    return self._store.event_at(effect.position)
                 issuer = self._issuer(transition.cause)
         return None
+
+    def _effect(self, command_id: str) -> EffectRecord | None:
+        """The after-effect that issued a command, as its id says, if it really did."""
+        issue = place_of_effect(command_id)
+        if issue is None:
+            return None
+        effect = self._store.effect_at(issue.position, issue.process, issue.instance)
+        if effect is None or all(one[0] != command_id for one in effect.commands):
+            return None
+        return effect
 
     def _event_that_caused(self, transition: TransitionRecord) -> EventRecord | None:
         return self._store.event_at(transition.position) if transition.position else None
@@ -280,6 +315,28 @@ class _Chain:
             except CorruptRecord as error:
                 unread = _unread("transition", f"{process}-{instance}", error)
                 made.children.append(_leaf(replace(unread, process=process, instance=instance)))
+        try:
+            node.children += map(self._acted, self._store.effects_after(record.position))
+        except CorruptRecord as error:
+            node.children.append(_leaf(_unread("effect", f"after {record.event_id}", error)))
+
+    def _acted(self, effect: EffectRecord) -> _Node:
+        """A node for an after-effect with all that it issued."""
+        process, instance = effect.process, effect.instance
+        node = _Node(
+            lambda made: TraceNode(
+                "effect",
+                effect_id_at(process, instance, effect.position),
+                effect.handler,
+                process,
+                instance,
+                time=from_micros(effect.time),
+                children=made,
+            )
+        )
+        issuer = _Issuer(process, instance, effect.version, effect.position, effect.time)
+        node.children += [self._command(issuer, command) for command in effect.commands]
+        return node
 
     def _instances(self, subscription: Subscription, record: EventRecord) -> list[str]:
         try:
@@ -312,10 +369,8 @@ class _Chain:
             )
         )
         self._transitions[key] = node
-        for command_id, kind, data in transition.commands:
-            node.children.append(
-                self._command(process, instance, transition, (command_id, kind, data))
-            )
+        issuer = _Issuer(process, instance, transition.version, transition.seen, transition.time)
+        node.children += [self._command(issuer, command) for command in transition.commands]
         return node
 
     def _follow_timeouts(
@@ -353,14 +408,9 @@ class _Chain:
             due = None if before.cause in BY_PEOPLE else found
         return 1
 
-    def _command(
-        self,
-        process: str,
-        instance: str,
-        transition: TransitionRecord,
-        command: tuple[str, str, bytes],
-    ) -> _Node:
+    def _command(self, issuer: _Issuer, command: tuple[str, str, bytes]) -> _Node:
         command_id, kind, data = command
+        process, instance = issuer.process, issuer.instance
         refused: list[str] = []
         node = _Node(
             lambda made: TraceNode(
@@ -369,7 +419,7 @@ class _Chain:
                 kind,
                 process,
                 instance,
-                time=from_micros(transition.time),
+                time=from_micros(issuer.time),
                 children=made,
                 note="".join(refused),
             )
@@ -378,12 +428,12 @@ class _Chain:
         where = f"made by {command_id}"
 
         def follow() -> None:
-            made = list(self._guarded(self._made_by(transition, kind, data, command_id), where))
+            made = list(self._guarded(self._made_by(issuer.seen, kind, data, command_id), where))
             node.children += made
             if made:
                 return
             try:
-                refusal = self._refusal(process, instance, transition.version, kind, command_id)
+                refusal = self._refusal(process, instance, issuer.version, kind, command_id)
             except CorruptRecord as error:
                 unread = _unread("transition", f"{process}-{instance}", error)
                 node.children.append(_leaf(replace(unread, process=process, instance=instance)))
@@ -413,11 +463,9 @@ class _Chain:
 
     # Reading
 
-    def _made_by(
-        self, transition: TransitionRecord, kind: str, data: bytes, command_id: str
-    ) -> Iterator[EventRecord]:
+    def _made_by(self, seen: int, kind: str, data: bytes, command_id: str) -> Iterator[EventRecord]:
         """The events that an issued command made."""
-        yield from self._run(self._events_after(transition.seen, kind, data), command_id)
+        yield from self._run(self._events_after(seen, kind, data), command_id)
 
     def _events_after(self, position: int, kind: str, data: bytes) -> Iterator[EventRecord]:
         """Where the events of a command are: in its aggregate's stream, or in the log."""
@@ -452,7 +500,9 @@ class _Chain:
                 return
 
 
-def _unread(kind: Literal["event", "transition"], what: str, error: CorruptRecord) -> TraceNode:
+def _unread(
+    kind: Literal["event", "transition", "effect"], what: str, error: CorruptRecord
+) -> TraceNode:
     """In the place of what cannot be read."""
     return TraceNode(kind, what, "", note=f"cannot be read: {error_of(error)}")
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from .clock import VirtualClock
 from .explore.counterexample import CounterExample
+from .explore.coverage import Coverage
 from .explore.explore import NEEDED, explore
 from .explore.invariants import at_end
 from .outcomes import AggregateOutcome, ProcessOutcome, delayed
@@ -19,6 +20,7 @@ __all__ = [
     "FAULTS",
     "AggregateOutcome",
     "CounterExample",
+    "Coverage",
     "ProcessMachine",
     "ProcessOutcome",
     "Publish",

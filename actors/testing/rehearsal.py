@@ -297,6 +297,9 @@ class Rehearsal:
         del event
         return None
 
+    def effect_at(self, position: int, process: str, instance: str) -> None:
+        """None: after-effects do not run in a rehearsal."""
+
     def stored_transition(
         self, process: str, instance: str, version: int
     ) -> TransitionRecord | None:

@@ -112,10 +112,11 @@ class Polite(ProcessManager, correlate="invoice_id"):
 
 
 flawed = Domain("billing")
-flawed.register(Invoice, Nagging)
+# A service sends both commands, sooner or later, for what every customer does.
+flawed.register(Invoice, Nagging, Pay, PromiseToPay)
 
 correct = Domain("billing")
-correct.register(Invoice, Polite)
+correct.register(Invoice, Polite, Pay, PromiseToPay)
 
 program = [
     [SendInvoice("i1"), timedelta(days=1), Pay("i1")],

@@ -1,8 +1,9 @@
 """New users: an account is registered, its email verified, a workspace provisioned, a welcome sent.
 
 The process waits for a person in the middle: until the email is verified it is only a few lines on
-disk, for as long as that takes. Each module holds one aggregate with its commands and events;
-`process` ties them together, `post` sends the letters, and `identity` is an event from outside.
+disk. It does not wait for ever: after `PATIENCE` it withdraws the registration. Each module holds
+one aggregate with its commands and events; `process` ties them together, `post` sends the letters,
+and `identity` is an event from outside.
 """
 
 from procession import Domain
@@ -21,13 +22,14 @@ from .accounts import (
 from .identity import EmailConfirmed
 from .letters import CodeWritten, Letters, WelcomeWritten, WriteCode, WriteWelcome
 from .post import Outbox, Post
-from .process import UserOnboarding
+from .process import PATIENCE, UserOnboarding
 from .workspaces import ProvisioningFailed, ProvisionWorkspace, Workspace, WorkspaceProvisioned
 
 onboarding = Domain("onboarding")
 onboarding.register(EmailConfirmed, Account, Letters, Workspace, UserOnboarding, Post)
 
 __all__ = [
+    "PATIENCE",
     "Account",
     "AccountClosed",
     "AccountRegistered",

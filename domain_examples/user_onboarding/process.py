@@ -6,13 +6,16 @@
                          RegistrationWithdrawn    ProvisioningFailed -> AccountClosed
 
 The process asks for the code to be written, and then waits for a person, who verifies the email or
-withdraws. That the code was written leads to nothing here; the post sends it.
+withdraws. That the code was written leads to nothing here; the post sends it. A person may do
+neither: when `PATIENCE` is over, the process withdraws the registration itself, and ends.
 
 An identity provider may confirm the email instead, and its word may be here before the account is
 registered. `early="hold"` keeps it until there is a process that it can be for.
 """
 
-from procession import ProcessManager, handle, rejected
+from datetime import timedelta
+
+from procession import ProcessManager, handle, rejected, timeout
 
 from .accounts import (
     AccountClosed,
@@ -21,10 +24,14 @@ from .accounts import (
     EmailVerified,
     RegistrationWithdrawn,
     VerifyEmail,
+    WithdrawRegistration,
 )
 from .identity import EmailConfirmed
 from .letters import WelcomeWritten, WriteCode, WriteWelcome
 from .workspaces import ProvisioningFailed, ProvisionWorkspace, WorkspaceProvisioned
+
+PATIENCE = timedelta(days=14)
+"""How long a person has to verify the email."""
 
 
 class UserOnboarding(ProcessManager, correlate="account_id", early="hold"):
@@ -41,6 +48,7 @@ class UserOnboarding(ProcessManager, correlate="account_id", early="hold"):
         self.seats = event.seats
         self.code = event.code
         self.issue(WriteCode(account_id=event.account_id, email=event.email, code=event.code))
+        self.set_timeout("verification", PATIENCE)
 
     @handle(EmailConfirmed)
     def on_email_confirmed(self, event: EmailConfirmed) -> None:
@@ -53,8 +61,19 @@ class UserOnboarding(ProcessManager, correlate="account_id", early="hold"):
 
     @handle(EmailVerified)
     def on_email_verified(self, event: EmailVerified) -> None:
+        self.cancel_timeout("verification")
         self.status = "provisioning"
         self.issue(ProvisionWorkspace(owner_id=self.account_id, seats=self.seats))
+
+    @timeout("verification")
+    def on_verification_timeout(self) -> None:
+        # The account decides here too: its `RegistrationWithdrawn` ends the process.
+        self.status = "withdrawing"
+        self.issue(WithdrawRegistration(account_id=self.account_id))
+
+    @rejected(WithdrawRegistration)
+    def on_withdrawal_refused(self, command: WithdrawRegistration, reason: str) -> None:
+        """The person was quicker by a moment: `EmailVerified` goes on from here."""
 
     @handle(RegistrationWithdrawn, end=True)
     def on_registration_withdrawn(self, event: RegistrationWithdrawn) -> None:

@@ -20,6 +20,7 @@ from ..records import (
     CodeRecord,
     CommandRecord,
     CommandResult,
+    EffectRecord,
     EventRecord,
     GivenCommand,
     ParkedRecord,
@@ -44,6 +45,7 @@ __all__ = [
     "DENSE",
     "FOR_PARTITIONS",
     "INSTANCE",
+    "LAST_BACKUP",
     "LOOKALIKE",
     "SECRET",
     "STREAM",
@@ -51,6 +53,8 @@ __all__ = [
     "BlockRow",
     "CodeRow",
     "CommandRow",
+    "CountRow",
+    "EffectRow",
     "EventIdRow",
     "EventRow",
     "ParkedRow",
@@ -64,6 +68,10 @@ __all__ = [
     "code_from_row",
     "command_from_row",
     "command_to_row",
+    "count_key",
+    "effect_from_row",
+    "effect_key",
+    "effect_to_row",
     "event_from_row",
     "event_to_row",
     "given_from_row",
@@ -100,6 +108,9 @@ BLOCKED = NUMBER.pack(0)
 
 COMMITS = b"commits"
 """Stands in `meta`: how many commits there were, which tells a commit whose answer was lost."""
+
+LAST_BACKUP = b"last_backup"
+"""Stands in `meta` once a running store was backed up: the moment, a space, and the folder."""
 
 LOOKALIKE = b"lookalike"
 """Stands in `meta` once an event was given an id that looks like one that the store makes."""
@@ -283,6 +294,25 @@ class UnmatchedRow(_Row):
     taken: list[Name]
 
 
+class CountRow(_Row):
+    """In `counts`."""
+
+    category: str
+    type: Name
+    count: Positive
+
+
+class EffectRow(_Row):
+    """In `effects`."""
+
+    process: Name
+    instance: Name
+    handler: Name
+    version: OrNone
+    time: int
+    commands: Annotated[list[tuple[Name, Name, bytes]], Meta(min_length=1)]
+
+
 # Tables
 
 
@@ -333,6 +363,8 @@ TABLES: dict[str, Table] = {
     "codes": Table((Number("code number"),), CodeRow),
     "unmatched": Table((_PROCESS, _POSITION), UnmatchedRow),
     "unmatched_by": Table((Digest("process, field and value"), _POSITION), Literal[0]),
+    "counts": Table((Digest("category and type"),), CountRow),
+    "effects": Table((_POSITION, Digest("process and instance")), EffectRow),
     **dict.fromkeys(FOR_PARTITIONS, Table((), None)),
 }
 
@@ -457,6 +489,16 @@ def unmatched_key(process: str, position: int) -> bytes:
 def unmatched_by_key(process: str, field: str, value: str, position: int) -> bytes:
     """As `unmatched_key`, to be found by one of its values."""
     return digest(process, field, value) + NUMBER.pack(position)
+
+
+def count_key(category: str, kind: str) -> bytes:
+    """Of how many events of a type the streams of a category have."""
+    return digest(category, kind)
+
+
+def effect_key(position: int, process: str, instance: str) -> bytes:
+    """Of what an after-effect issued; those of one event are neighbours."""
+    return NUMBER.pack(position) + digest(process, instance)
 
 
 def last_of_process(process: str) -> bytes:
@@ -618,6 +660,7 @@ timer_to_row: Callable[[TimerRecord], list[Any]] = _columns_of(TimerRow)
 refusal_to_row: Callable[[RefusalRecord], list[Any]] = _columns_of(RefusalRow)
 block_to_row: Callable[[Block], list[Any]] = _columns_of(BlockRow)
 unmatched_to_row: Callable[[UnmatchedRecord], list[Any]] = _columns_of(UnmatchedRow)
+effect_to_row: Callable[[EffectRecord], list[Any]] = _columns_of(EffectRow)
 
 
 def _held(row: list[Any] | None) -> CommandRecord | None:
@@ -643,3 +686,8 @@ def refusal_from_row(row: list[Any], sequence: int) -> RefusalRecord:
 
 def unmatched_from_row(row: list[Any], key: bytes) -> UnmatchedRecord:
     return UnmatchedRecord(key[:-9].decode(), numbered(key), *row)
+
+
+def effect_from_row(row: list[Any], position: int) -> EffectRecord:
+    row[5] = [tuple(command) for command in row[5]]
+    return EffectRecord(position, *row)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import contextmanager
 from itertools import islice, takewhile
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import lmdb
 
-from ..errors import DamagedStore, StoreError
+from ..errors import DamagedStore, FailingDisk, LostStore, StoreError
 from ..layout.schema import APPENDED
 from ..storage_engine import KEPT, LONGEST_KEY, Ticket
-from .environment import DATA_FILE, Environment
+from .environment import Environment
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from pathlib import Path
     from typing import TypeAlias
 
     from lmdb import _Database
@@ -42,10 +42,11 @@ class Snapshot(NamedTuple):
     env: lmdb.Environment
     txn: Txn
     tables: dict[str, _Database]
+    fd: int
 
     @property
     def last_written(self) -> int:
-        return Path(self.env.path(), DATA_FILE).stat().st_mtime_ns // 1000 + TICK
+        return os.fstat(self.fd).st_mtime_ns // 1000 + TICK
 
     def get(self, table: str, key: bytes) -> bytes | None:
         if not 0 < len(key) <= LONGEST_KEY:
@@ -68,7 +69,10 @@ class Snapshot(NamedTuple):
             raise _unreadable(error) from error
 
     def count(self, table: str) -> int:
-        return self.txn.stat(self.tables[table])["entries"]
+        try:
+            return self.txn.stat(self.tables[table])["entries"]
+        except lmdb.Error as error:
+            raise _unreadable(error) from error
 
 
 def _unreadable(error: lmdb.Error) -> DamagedStore:
@@ -102,7 +106,7 @@ class LmdbEngine:
             path, read_only=read_only, durability=durability, map_size=map_size
         )
         self.read_only = read_only
-        self._write_lock = threading.Lock()
+        self._write_lock = threading.Lock() if read_only else environment.writing
         self._snapshot_lock = threading.Lock()
         try:
             # Those of the writer are taken where there is one in this process: to open a table,
@@ -164,20 +168,39 @@ class LmdbEngine:
         with self._write_lock:
             # Once more: it may have been closed while this waited.
             environment.check_usable()
-            environment.make_room(PER_ROW * sum(map(len, puts.values())))
+            size = PER_ROW * sum(map(len, puts.values()))
+            try:
+                environment.make_room(size)
+            except lmdb.Error as error:
+                return self._failed(error)
             while True:
                 try:
                     with environment.begin_write() as txn:
                         self._write(txn, puts, deletes)
+                        # Nothing is written to a file that the folder has no more.
+                        environment.refuse_lost()
+                except LostStore as lost:
+                    return Ticket("failed", lost)
                 except lmdb.MapFullError:
                     environment.grow()
                     continue
                 except lmdb.Error as error:
-                    return Ticket("failed", environment.error(error, "committing"))
+                    return self._failed(error)
                 finally:
                     # Also of one that was interrupted, which may be there.
                     environment.shared_read.forget()
                 return KEPT
+
+    def _failed(self, error: lmdb.Error) -> Ticket:
+        """What a commit comes to that LMDB refused; LMDB is opened again if it has given up."""
+        ours = self.environment.error(error, "committing")
+        try:
+            self.environment.reopen()
+        except StoreError as again:
+            # The next one who reads or commits tries it anew, and is told the same.
+            ours.add_note(f"it could not be opened again yet: {again}")
+        # On the way to disk the last page counts; the number of the commit tells whether it came.
+        return Ticket("unknown" if isinstance(ours, FailingDisk) else "failed", ours)
 
     def _write(
         self,
@@ -211,11 +234,23 @@ class LmdbEngine:
         environment.check_usable()
         with self._snapshot_lock:
             environment.check_usable()
+            with environment.shared_read:
+                # If LMDB has given up, it is opened again here.
+                pass
             if not environment.read_only:
                 with self._write_lock:
                     environment.make_spare()
-            with environment.read() as txn:
-                yield Snapshot(environment.env, txn, self._db)
+            with environment.reading_for_long() as txn:
+                yield Snapshot(environment.env, txn, self._db, environment.fd)
+
+    def look_after(self) -> None:
+        """Give back the places of readers that have died, and look whether the locks are there.
+
+        Raises:
+            StoreError: LMDB cannot look at its table
+
+        """
+        self.environment.look_after()
 
     def replace(self, file: Path) -> None:
         """Put another file in the place of the store's own, and close; see `Environment`."""

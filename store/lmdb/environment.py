@@ -7,7 +7,6 @@ files in a store's folder.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import mmap
 import os
@@ -26,51 +25,30 @@ from ..errors import (
     StoreError,
     StoreFull,
 )
-from .file_swap import alone, opening, sync_folder
-from .read_txn import Reading, RWLock, SharedReadTxn
+from .file_swap import READERS_FILE, alone, sync_folder
+from .lmdb_errors import DATA_FILE, error_for
+from .private_files import PRIVATE_FOLDER, narrow, open_file, take_rights
+from .read_txn import Reading, SharedReadTxn
+from .shared_env import MAX_TABLES, WRITER_FILE, SharedEnv, used_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lmdb import _Database
 
-__all__ = ["DATA_FILE", "Durability", "Environment"]
+__all__ = ["DATA_FILE", "MAX_TABLES", "Durability", "Environment", "is_there"]
 
 Durability: TypeAlias = Literal["fsync", "os", "none"]
 
-DATA_FILE = "data.mdb"
-WRITER_FILE = "writer.lock"
-
-# A reader takes a slot for as long as one of its short transactions lasts.
-MAX_READERS = 1024
-MAX_TABLES = 32
 # The file is kept longer than what is used by so much, or more.
 ROOM = 1 << 22
 # The map doubles while it is small, and then grows by this much.
 LARGEST_GROWTH = 16 << 30
 # Addresses beyond what is used, while a reader reads for long.
 SPARE = 1 << 30
-# With less than this left, a disk is full.
-SCARCE = 1 << 20
 
 
-class _Shared:
-    """One LMDB environment of this process.
-
-    LMDB forbids a second one on the same file, so a reader beside a writer shares it.
-    """
-
-    def __init__(self, env: lmdb.Environment, *, read_only: bool, sync: bool) -> None:
-        self.env = env
-        self.read_only = read_only
-        self.sync = sync
-        self.gate = RWLock()
-        self.users = 1
-        self.tables: dict[str, _Database] = {}
-        self.tables_lock = threading.Lock()
-
-
-_open: dict[str, _Shared] = {}
+_open: dict[str, SharedEnv] = {}
 _open_lock = threading.Lock()
 # Counts forks, so that a child can tell that what it holds is its parent's.
 _generation = 0
@@ -81,6 +59,8 @@ def _forget_parent() -> None:
     global _generation, _open_lock  # noqa: PLW0603 - a fork changes the whole process
     _generation += 1
     _open_lock = threading.Lock()
+    for shared in _open.values():
+        shared.let_go()
     _open.clear()
     # A lock lives as long as any copy of its descriptor; ours must not outlive the parent.
     for fd in _writer_fds:
@@ -120,6 +100,7 @@ class Environment:
         else:
             self._create_folder()
             self._lock_for_writing()
+            narrow(self.path / READERS_FILE, self.path / DATA_FILE)
         try:
             self._refuse_empty_file()
             self._shared = self._attach(map_size)
@@ -130,7 +111,7 @@ class Environment:
     # Opening
 
     def _refuse_missing(self) -> None:
-        if not (self.path / DATA_FILE).is_file():
+        if not is_there(self.path):
             raise StoreError(
                 f"there is no store at {self.path}; a store is made by opening it for writing"
             )
@@ -138,7 +119,7 @@ class Environment:
     def _create_folder(self) -> None:
         try:
             existed = self.path.exists()
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
             if not existed and self._durability == "fsync":
                 sync_folder(self.path.parent)
         except OSError as error:
@@ -147,18 +128,22 @@ class Environment:
     def _lock_for_writing(self) -> None:
         lock_file = self.path / WRITER_FILE
         try:
-            fd = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            narrow(lock_file, self.path / DATA_FILE)
+            fd = open_file(lock_file, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise StoreError(f"{lock_file} cannot be opened: {error}") from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             owner = os.read(fd, 64).decode(errors="replace").strip() or "unknown"
             os.close(fd)
             raise LockedStore(
                 f"the store at {self.path} is already open for writing, by process {owner}; "
                 f"close that one first, or open this one with read_only=True"
             ) from None
+        except OSError as error:
+            os.close(fd)
+            raise StoreError(f"{lock_file} cannot be locked: {error}") from error
         os.ftruncate(fd, 0)
         os.pwrite(fd, str(os.getpid()).encode(), 0)
         self._writer_fd = fd
@@ -174,10 +159,10 @@ class Environment:
     def _refuse_empty_file(self) -> None:
         # LMDB takes an empty file for a new one, and would start over without a word.
         data = self.path / DATA_FILE
-        if data.exists() and data.stat().st_size == 0:
+        if is_there(self.path) and data.stat().st_size == 0:
             raise DamagedStore(f"{data} is empty: it was truncated; restore it from a copy")
 
-    def _attach(self, map_size: int) -> _Shared:
+    def _attach(self, map_size: int) -> SharedEnv:
         with _open_lock:
             shared = _open.get(self._key)
             if shared is not None:
@@ -191,67 +176,21 @@ class Environment:
                         f"the store at {self.path} is still open for reading in this process, "
                         f"since it was open for writing with another durability; close that first"
                     )
+                shared.refuse_lost()
                 shared.users += 1
+                if not self.read_only:
+                    shared.writer = self.shared_read
                 return shared
-            shared = _Shared(
-                self._open_lmdb(map_size),
+            shared = SharedEnv(
+                self.path,
                 read_only=self.read_only,
                 sync=self._durability == "fsync",
+                map_size=0 if self.read_only else max(map_size, _size(self.path / DATA_FILE)),
+                was_forked=_generation > 0,
+                writer=self.shared_read,
             )
-            try:
-                self._refuse_truncated(shared.env)
-            except BaseException:
-                shared.env.close()
-                raise
             _open[self._key] = shared
             return shared
-
-    def _open_lmdb(self, map_size: int) -> lmdb.Environment:
-        data = self.path / DATA_FILE
-        is_new = not data.exists()
-        sync = self._durability == "fsync"
-        try:
-            with opening(data):
-                env = lmdb.Environment(
-                    str(self.path),
-                    map_size=0 if self.read_only else max(map_size, _size(data)),
-                    readonly=self.read_only,
-                    max_readers=MAX_READERS,
-                    max_dbs=MAX_TABLES,
-                    sync=sync,
-                    # Reads of instances and streams are scattered; reading ahead would waste them.
-                    readahead=False,
-                )
-            env.reader_check()
-        except lmdb.Error as error:
-            if _generation and "already open in this process" in str(error):
-                raise LockedStore(
-                    f"the store at {self.path} was open when this process was forked, and LMDB "
-                    f"forbids a second opening: start a new process instead of forking one, or "
-                    f"fork before the store is opened"
-                ) from error
-            raise DamagedStore(
-                f"{data} cannot be opened: {error}. It is truncated, or no LMDB file, or was "
-                f"written by another version of LMDB"
-            ) from error
-        if is_new and sync:
-            sync_folder(self.path)
-        return env
-
-    def _refuse_truncated(self, env: lmdb.Environment) -> None:
-        # Beyond the end of the file the map has no pages: touching one would kill the process.
-        data = self.path / DATA_FILE
-        needed = (env.info()["last_pgno"] + 1) * self._page_size(env)
-        size = _size(data)
-        if size < needed:
-            raise DamagedStore(
-                f"{data} is truncated: it has {size} bytes where its header says {needed}; "
-                f"restore it from a copy"
-            )
-
-    @staticmethod
-    def _page_size(env: lmdb.Environment) -> int:
-        return env.stat()["psize"]
 
     # Use
 
@@ -260,6 +199,11 @@ class Environment:
         """The LMDB environment, if it may be used here and now."""
         self.check_usable()
         return self._shared.env
+
+    @property
+    def fd(self) -> int:
+        """The open file, whatever its name stands for meanwhile."""
+        return self._shared.fd
 
     @property
     def is_inherited(self) -> bool:
@@ -288,13 +232,82 @@ class Environment:
         with self._shared.tables_lock:
             yield self._shared.tables
 
-    def read(self) -> Reading:
+    def read(self, kept: list[lmdb.Transaction[bytes]] | None = None) -> Reading:
         """A short read transaction, for a `with` block that yields to no other code."""
-        return Reading(self.env, self._shared.gate)
+        self.check_usable()
+        return Reading(self._shared, kept)
+
+    @property
+    def writing(self) -> threading.Lock:
+        """Held while something is committed, or LMDB is opened again."""
+        return self._shared.writing
+
+    def refuse_lost(self) -> None:
+        """Refuse to go on if the file is not the one of the folder any more.
+
+        Raises:
+            LostStore: it was removed or replaced
+
+        """
+        self._shared.refuse_lost()
+
+    def look_after(self) -> None:
+        """Give back the places of readers that have died, and look whether the locks are there.
+
+        Raises:
+            StoreError: LMDB cannot look at its table
+
+        """
+        self._shared.refuse_lost_locks()
+        with self._shared.writing:
+            self._shared.check_readers()
+
+    def reopen(self) -> None:
+        """Open LMDB again if it has given up; for a caller who holds `writing`.
+
+        Raises:
+            StoreError: it cannot be opened
+
+        """
+        self.shared_read.forget()
+        self._shared.reopen()
+
+    def recover(self) -> bool:
+        """Open LMDB again if it has given up, as soon as no thread reads for long.
+
+        Returns:
+            whether it can be used; not while this thread itself reads for long
+
+        Raises:
+            StoreError: it cannot be opened
+
+        """
+        shared = self._shared
+        while True:
+            with shared.writing:
+                self.check_usable()
+                if shared.reopen():
+                    return True
+            if threading.get_ident() in shared.reading_for_long:
+                return False
+            shared.gate.wait_until_free()
+
+    @contextlib.contextmanager
+    def reading_for_long(self) -> Iterator[lmdb.Transaction[bytes]]:
+        """A read transaction for as long as the block lasts; it may yield to other code."""
+        me, threads = threading.get_ident(), self._shared.reading_for_long
+        with self.read() as txn:
+            threads.append(me)
+            try:
+                yield txn
+            finally:
+                threads.remove(me)
 
     def check_writable(self) -> None:
-        """As `check_usable`, and refuse to write to what is open for reading."""
+        """As `check_usable`, and refuse to write to what is open for reading, or is lost."""
         self.check_usable()
+        if self._shared.lost is not None:
+            raise self._shared.lost
         if self.read_only:
             raise ReadOnlyStore(f"the store at {self.path} is open for reading only")
 
@@ -310,7 +323,10 @@ class Environment:
 
         """
         with self.shared_read.held_off(), self._shared.gate.alone():
-            size = self.env.info()["map_size"]
+            try:
+                size = self.env.info()["map_size"]
+            except lmdb.Error as error:
+                raise self.error(error, "growing") from error
             more = min(size, LARGEST_GROWTH)
             try:
                 # LMDB lets go of its map first, and would have to close if it got no other one.
@@ -329,9 +345,12 @@ class Environment:
         # Addresses cost nothing, except where they are limited: then growth waits for the reader.
         if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
             return
-        with contextlib.suppress(StoreFull):
-            while self.env.info()["map_size"] < 4 * self._used() + SPARE:
-                self.grow()
+        try:
+            with contextlib.suppress(StoreFull):
+                while self.env.info()["map_size"] < 4 * self._used() + SPARE:
+                    self.grow()
+        except lmdb.Error as error:
+            raise self.error(error, "growing") from error
 
     def make_room(self, size: int) -> None:
         """Make the file long enough for a commit, before the commit.
@@ -349,19 +368,16 @@ class Environment:
             self._length = used + 2 * (size + ROOM)
             # A limit on file sizes may allow the commit all the same; it will tell.
             with contextlib.suppress(OSError):
-                os.truncate(self.path / DATA_FILE, self._length)
+                # Not by its name, which may stand for another file meanwhile.
+                os.ftruncate(self._shared.fd, self._length)
 
     def _used(self) -> int:
-        env = self._shared.env
-        return (env.info()["last_pgno"] + 1) * self._page_size(env)
+        return used_bytes(self._shared.env)
 
     def _give_back_room(self) -> None:
         used = self._used()
-        if _size(self.path / DATA_FILE) > used:
-            os.truncate(self.path / DATA_FILE, used)
-
-    def sync(self) -> None:
-        self.env.sync(True)
+        if os.fstat(self._shared.fd).st_size > used:
+            os.ftruncate(self._shared.fd, used)
 
     def close(self) -> None:
         if self._closed:
@@ -370,13 +386,21 @@ class Environment:
         if self.is_inherited:
             return
         self.shared_read.forget()
-        if not self.read_only:
+        try:
+            if not self.read_only and self._shared.lost is None:
+                self._settle()
+        finally:
+            with _open_lock:
+                self._detach()
+            self._unlock()
+
+    def _settle(self) -> None:
+        try:
             self._give_back_room()
             if self._durability == "os":
                 self._shared.env.sync(True)
-        with _open_lock:
-            self._detach()
-        self._unlock()
+        except (lmdb.Error, OSError) as error:
+            raise error_for(error, "closing", self.path) from error
 
     def _detach(self) -> None:
         self._shared.users -= 1
@@ -385,7 +409,7 @@ class Environment:
             # Other threads may be reading; to close it under them would end the process.
             with self._shared.gate.alone():
                 self._shared.gate.is_over = True
-                self._shared.env.close()
+                self._shared.close()
 
     def replace(self, file: Path) -> None:
         """Close it, and put another file in the place of its own; only for the writer.
@@ -411,30 +435,28 @@ class Environment:
                         f"that first, or compact the store into another folder"
                     )
                 with alone(data):
+                    take_rights(file, data)
                     file.replace(data)
                     sync_folder(self.path)
         finally:
             self._unlock()
 
-    def _is_full(self) -> bool:
-        file_system = os.statvfs(self.path)
-        largest, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
-        return file_system.f_bavail * file_system.f_frsize < SCARCE or (
-            largest != resource.RLIM_INFINITY and _size(self.path / DATA_FILE) >= largest
-        )
-
     def error(self, error: lmdb.Error, doing: str) -> StoreError:
         """Our error for one of LMDB's."""
-        code = getattr(error, "code", 0)
-        # A write that only a part found room for is an input/output error to LMDB.
-        if code in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} or (
-            code == errno.EIO and self._is_full()
-        ):
-            return StoreFull(
-                f"no room on the disk while {doing} at {self.path}; nothing of it was kept: "
-                f"free some space and try again ({error})"
-            )
-        return StoreError(f"LMDB failed while {doing} at {self.path}: {error}")
+        return self._shared.refused(error, doing)
+
+
+def is_there(path: Path) -> bool:
+    """Whether a folder has a store's file.
+
+    Raises:
+        StoreError: this user may not look
+
+    """
+    try:
+        return (path / DATA_FILE).is_file()
+    except OSError as error:
+        raise error_for(error, "looking for a store", path) from error
 
 
 def _size(file: Path) -> int:

@@ -1,8 +1,8 @@
 """Putting another file in the place of `data.mdb`, while no process has it open or opens it.
 
 A process that had the old file and LMDB's table of readers of the new one would ruin both. So
-a process that opens a store shares a lock on the file meanwhile, and a replacement has that lock
-alone.
+a process that opens a store has a lock on the file meanwhile, and so has a replacement. Who has it
+may also clear LMDB's table of readers; see `reader_table`.
 """
 
 from __future__ import annotations
@@ -13,28 +13,30 @@ import os
 from typing import TYPE_CHECKING
 
 from ..errors import LockedStore
+from .private_files import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["alone", "opening", "sync_folder"]
+__all__ = ["READERS_FILE", "alone", "opening", "sync_folder"]
 
 READERS_FILE = "lock.mdb"
+"""LMDB's table of readers."""
 
 
 @contextlib.contextmanager
 def opening(data: Path) -> Iterator[None]:
-    """Until the block ends, the file stays the one that its name stands for."""
+    """Until the block ends, the file stays, and no other process opens it."""
     while True:
         try:
-            fd = os.open(data, os.O_RDONLY | os.O_CLOEXEC)
+            fd = open_file(data, os.O_RDONLY)
         except OSError:
             # There is none yet, or LMDB will say better what is the matter with it.
             yield
             return
         try:
-            fcntl.flock(fd, fcntl.LOCK_SH)
+            fcntl.flock(fd, fcntl.LOCK_EX)
             # It may have been replaced while we waited.
             if _is_still(fd, data):
                 yield
@@ -59,13 +61,13 @@ def alone(data: Path) -> Iterator[None]:
 
     """
     with contextlib.ExitStack() as held:
-        file = os.open(data, os.O_RDONLY | os.O_CLOEXEC)
+        file = open_file(data, os.O_RDONLY)
         held.callback(os.close, file)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # LMDB holds a shared lock on the first byte of its table for as long as it is open.
             with contextlib.suppress(FileNotFoundError):
-                readers = os.open(data.with_name(READERS_FILE), os.O_RDWR | os.O_CLOEXEC)
+                readers = open_file(data.with_name(READERS_FILE), os.O_RDWR)
                 held.callback(os.close, readers)
                 fcntl.lockf(readers, fcntl.LOCK_EX | fcntl.LOCK_NB, 1)
         except BlockingIOError:

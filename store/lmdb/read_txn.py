@@ -4,98 +4,88 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import lmdb
 
-from ..errors import ClosedError, DamagedStore, InvalidName
+from ..errors import ClosedError, FailingDisk, StoreError
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
 
-__all__ = ["RWLock", "Reading", "SharedReadTxn"]
+    from .shared_env import SharedEnv
 
-
-class RWLock:
-    """Lets many read, or one change the map; LMDB forbids both at once in a process."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._condition = threading.Condition(self._lock)
-        self._changing = threading.Lock()
-        self._readers = 0
-        self._closed = False
-        self.is_over = False
-
-    def enter(self) -> None:
-        # The bare lock: its condition costs three times as much, and is rarely needed.
-        with self._lock:
-            while self._closed:
-                self._condition.wait()
-            self._readers += 1
-
-    def leave(self) -> None:
-        with self._lock:
-            self._readers -= 1
-            if self._closed and not self._readers:
-                self._condition.notify_all()
-
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        with self._changing:
-            with self._condition:
-                self._closed = True
-                while self._readers:
-                    self._condition.wait()
-            try:
-                yield
-            finally:
-                with self._condition:
-                    self._closed = False
-                    self._condition.notify_all()
+__all__ = ["Reading", "SharedReadTxn"]
 
 
 class Reading:
-    """A read transaction while the map stays as it is."""
+    """A read transaction while the map stays as it is.
 
-    __slots__ = ("_env", "_gate", "_txn")
+    Args:
+        shared: what it reads
+        kept: an ended transaction of before, whose place in LMDB's table of readers this one gets
 
-    def __init__(self, env: lmdb.Environment, gate: RWLock) -> None:
-        self._env = env
-        self._gate = gate
+    """
+
+    __slots__ = ("_kept", "_shared", "txn")
+
+    def __init__(
+        self, shared: SharedEnv, kept: list[lmdb.Transaction[bytes]] | None = None
+    ) -> None:
+        self._shared = shared
+        self._kept = kept
 
     def __enter__(self) -> lmdb.Transaction[bytes]:
-        self._gate.enter()
+        shared = self._shared
         try:
-            self._txn = self._env.begin()
+            return self._enter()
         except lmdb.MapResizedError:
             # Another process, the writer, has grown the map.
-            self._gate.leave()
-            with self._gate.alone():
-                self._env.set_mapsize(0)
-            return self.__enter__()
+            with shared.gate.alone():
+                shared.env.set_mapsize(0)
+        try:
+            return self._enter()
+        except lmdb.Error as error:
+            raise shared.refused(error, "reading") from error
+
+    def _enter(self) -> lmdb.Transaction[bytes]:
+        shared = self._shared
+        shared.gate.enter()
+        try:
+            self.txn = txn = self._begin()
         except BaseException as error:
-            self._gate.leave()
-            if type(error) is lmdb.Error and self._gate.is_over:
+            shared.gate.leave()
+            if type(error) is lmdb.Error and shared.gate.is_over:
                 raise ClosedError("the store was closed just before it was read") from error
+            if isinstance(error, lmdb.Error) and not isinstance(error, lmdb.MapResizedError):
+                raise shared.refused(error, "reading") from error
             raise
-        return self._txn
+        return txn
+
+    def _begin(self) -> lmdb.Transaction[bytes]:
+        shared = self._shared
+        with shared.beginning:
+            if self._kept:
+                # No other transaction gets its place meanwhile.
+                self._kept.clear()
+            try:
+                return shared.env.begin()
+            except lmdb.ReadersFullError:
+                shared.check_readers()
+                return shared.env.begin()
 
     def __exit__(
         self, kind: object = None, error: BaseException | None = None, trace: object = None
     ) -> None:
-        self._txn.abort()
-        self._gate.leave()
-        if error is not None:
-            _raise_ours(error, self._env.path())
+        self.txn.abort()
+        self._shared.gate.leave()
+        if isinstance(error, lmdb.Error):
+            raise self._shared.refused(error, "reading") from error
 
 
 class Readable(Protocol):
     """What a shared transaction needs of the environment that it reads."""
 
-    path: Path
     read_only: bool
 
     @property
@@ -107,8 +97,16 @@ class Readable(Protocol):
         """Refuse to go on with a closed store, or with that of a parent process."""
         ...
 
-    def read(self) -> Reading:
+    def read(self, kept: list[lmdb.Transaction[bytes]] | None = None) -> Reading:
         """A short read transaction."""
+        ...
+
+    def recover(self) -> bool:
+        """Open LMDB again if it has given up; returns whether it can be used."""
+        ...
+
+    def error(self, error: lmdb.Error, doing: str) -> StoreError:
+        """Our error for one of LMDB's."""
         ...
 
 
@@ -119,29 +117,42 @@ class SharedReadTxn:
     store's only writer: what another process commits would not be seen.
     """
 
-    __slots__ = ("_environment", "_lock", "_reading", "_txn")
+    __slots__ = ("_environment", "_kept", "_lock", "_reading", "_txn")
 
     def __init__(self, environment: Readable) -> None:
         self._environment = environment
         self._lock = threading.Lock()
         self._reading: Reading | None = None
         self._txn: lmdb.Transaction[bytes] | None = None
+        # Of the writer, whose commits must not fail since others have taken all places.
+        self._kept: list[lmdb.Transaction[bytes]] = []
 
     def __enter__(self) -> lmdb.Transaction[bytes]:
         if self._environment.is_inherited:
             # Before the lock, which some thread of the parent may have held at the fork.
             self._environment.check_usable()
         self._lock.acquire()
-        txn = self._txn
-        if txn is None:
-            try:
-                self._environment.check_usable()
-                self._reading = reading = self._environment.read()
-                txn = self._txn = reading.__enter__()
-            except BaseException:
-                self._lock.release()
+        return self._txn or self._begin()
+
+    def _begin(self, *, may_recover: bool = True) -> lmdb.Transaction[bytes]:
+        try:
+            self._environment.check_usable()
+            self._reading = reading = self._environment.read(self._kept)
+            self._txn = txn = reading.__enter__()
+        except FailingDisk:
+            self._reading = None
+            self._lock.release()
+            # Without the lock, since no read may be open meanwhile.
+            if not (may_recover and self._environment.recover()):
                 raise
-        return txn
+        except BaseException:
+            self._reading = None
+            self._lock.release()
+            raise
+        else:
+            return txn
+        self._lock.acquire()
+        return self._txn or self._begin(may_recover=False)
 
     def __exit__(
         self, kind: object = None, error: BaseException | None = None, trace: object = None
@@ -149,8 +160,8 @@ class SharedReadTxn:
         if self._environment.read_only:
             self._end()
         self._lock.release()
-        if error is not None:
-            _raise_ours(error, self._environment.path)
+        if isinstance(error, lmdb.Error):
+            raise self._environment.error(error, "reading") from error
 
     def forget(self) -> None:
         """Look at the store anew from the next time on."""
@@ -162,22 +173,24 @@ class SharedReadTxn:
         """Keep everyone from looking, while the map changes."""
         with self._lock:
             self._end()
-            yield
+            try:
+                yield
+            finally:
+                if self._kept:
+                    # A change of the map takes the place away.
+                    self._kept.clear()
+                    self._take_place()
+
+    def _take_place(self) -> None:
+        # Whoever looks next is told what is the matter.
+        with contextlib.suppress(StoreError):
+            reading = self._environment.read()
+            with reading:
+                self._kept.append(reading.txn)
 
     def _end(self) -> None:
         reading, self._reading, self._txn = self._reading, None, None
         if reading is not None:
             reading.__exit__()
-
-
-def _raise_ours(error: BaseException, path: str | os.PathLike[str]) -> None:
-    """Our error for one of LMDB's; any other one goes on as it is."""
-    if isinstance(error, lmdb.BadValsizeError):
-        raise InvalidName(
-            f"the store at {path} cannot look for a name that is empty or too long: {error}"
-        ) from error
-    if isinstance(error, lmdb.Error):
-        raise DamagedStore(
-            f"{Path(path, 'data.mdb')} cannot be read: {error}. It was changed or damaged, or the "
-            f"disk fails; go back to a backup"
-        ) from error
+            if not self._environment.read_only:
+                self._kept.append(reading.txn)

@@ -9,6 +9,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 import lmdb
+from msgspec import structs
 
 from ..errors import DamagedStore, StoreError, UnknownFormat
 from ..layout.frames import frame, unframe
@@ -16,6 +17,7 @@ from ..layout.schema import SECRET, TABLES
 from ..store import SECRET_BYTES, Store
 from .engine import LmdbEngine
 from .environment import DATA_FILE
+from .file_gauges import file_gauges
 
 if TYPE_CHECKING:
     import os
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from lmdb import _Database
 
+    from ..gauges import StoreGauges
     from .engine import Snapshot
     from .environment import Durability, Environment
 
@@ -31,6 +34,10 @@ __all__ = ["FORMAT_VERSION", "LmdbStore"]
 
 FORMAT_VERSION = 2
 """Stamped into every store; a store with another number is refused."""
+
+LOOK_AFTER_EVERY = 1_000_000
+"""Microseconds after which readers are looked after again. While a dead one has its place, no page
+that is freed is used again."""
 
 OLD_FORMAT = 1
 """What `procession upgrade` turns into today's format."""
@@ -80,11 +87,12 @@ class LmdbStore(Store):
             super().__init__(self._file)
         except BaseException as error:
             self._file.close()
-            if isinstance(error, lmdb.Error | DamagedStore):
+            if isinstance(error, DamagedStore):
                 raise DamagedStore(
                     f"{self._file.environment.path / DATA_FILE} cannot be read: {error}"
                 ) from error
             raise
+        self._looked_after = 0
 
     def snapshot(self) -> AbstractContextManager[Snapshot]:
         """As that of any store; one at a time, see `LmdbEngine`."""
@@ -93,6 +101,19 @@ class LmdbStore(Store):
     def replace(self, file: Path) -> None:
         """Put another file in the place of the store's own, and close; see `Environment`."""
         self._file.replace(file)
+
+    def look_after(self, now: int) -> None:
+        """Give back the places of readers that have died; done at most once a second."""
+        # The clock may have been put back.
+        if abs(now - self._looked_after) >= LOOK_AFTER_EVERY:
+            self._looked_after = now
+            self._file.look_after()
+
+    def gauges(self, now: int) -> StoreGauges:
+        """As that of any store, with what LMDB says of its file."""
+        size, used, reader = file_gauges(self._file.environment)
+        found = super().gauges(now)
+        return structs.replace(found, map_size=size, map_used=used, oldest_reader=reader)
 
     # Opening
 
@@ -115,7 +136,7 @@ class LmdbStore(Store):
                 f"{environment.path} holds an LMDB file that is no Procession store"
             ) from error
         except lmdb.Error as error:
-            raise DamagedStore(f"{environment.path / DATA_FILE} cannot be read: {error}") from error
+            raise environment.error(error, "opening") from error
 
     @staticmethod
     def _refuse_foreign(environment: Environment) -> None:

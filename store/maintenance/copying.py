@@ -12,8 +12,9 @@ import lmdb
 
 from ..errors import DamagedStore, StoreError
 from ..layout.schema import TABLES
-from ..lmdb.environment import DATA_FILE, MAX_TABLES
+from ..lmdb.environment import DATA_FILE, MAX_TABLES, is_there
 from ..lmdb.file_swap import sync_folder
+from ..lmdb.private_files import PRIVATE_FOLDER, create_file
 from ..lmdb.store import LmdbStore
 from .rewriting import (
     PARTIAL,
@@ -71,9 +72,11 @@ def backup_open(store: Store, target: str | os.PathLike[str]) -> None:
         raise StoreError("only a store in a folder can be copied, and this one is in none")
     with _new_file(Path(target)) as partial, store.snapshot() as snapshot:
         # LMDB's own copying lets other threads of this process go on.
-        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        fd = create_file(partial)
         try:
-            snapshot.env.copyfd(fd, compact=True)
+            # Here, where it is known that what fails is the writing.
+            with refusals_of_the_disk(partial):
+                snapshot.env.copyfd(fd, compact=True, txn=snapshot.txn)
         finally:
             os.close(fd)
         _refuse_short(partial)
@@ -103,7 +106,7 @@ def compact(path: str | os.PathLike[str], target: str | os.PathLike[str] | None 
             before = data.stat().st_size
             _rewrite(store, partial)
         return Sizes(before, (Path(target) / DATA_FILE).stat().st_size)
-    if not data.is_file():
+    if not is_there(Path(path)):
         raise StoreError(f"there is no store at {path}")
     store = LmdbStore(path)
     try:
@@ -132,7 +135,7 @@ def _new_file(target: Path) -> Iterator[Path]:
             raise StoreError(
                 f"{target} is not empty: a copy gets a folder of its own, which is missing or empty"
             )
-        target.mkdir(parents=True, exist_ok=True)
+        target.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         partial = target / PARTIAL
         try:
             with gone_on_failure(partial):
@@ -171,21 +174,16 @@ def _rewrite(store: LmdbStore, partial: Path) -> None:
 
 def _tables(source: Snapshot) -> Iterator[tuple[str, Rows]]:
     for table in TABLES:
-        with source.txn.cursor(source.tables[table]) as cursor:
-            yield table, sound(cursor.iternext(), table)
+        yield table, sound(source.scan(table), table)
 
 
 def _compare(source: Snapshot, env: lmdb.Environment, table: str) -> None:
     db = env.open_db(table.encode(), create=False)
-    with (
-        env.begin() as txn,
-        txn.cursor(db) as copy,
-        source.txn.cursor(source.tables[table]) as cursor,
-    ):
-        count = source.txn.stat(source.tables[table])["entries"]
+    with env.begin() as txn, txn.cursor(db) as copy:
+        count = source.count(table)
         is_same = txn.stat(db)["entries"] == count
         rows = 0
-        for here, there in zip_longest(cursor, copy):
+        for here, there in zip_longest(source.scan(table), copy):
             is_same = is_same and here == there
             rows += 1
         if not is_same or rows != count:

@@ -6,7 +6,6 @@ It is written under a name that makes no store, and gets its own when all of it 
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,8 @@ from ..errors import DamagedStore, StoreError, StoreFull
 from ..layout.frames import unframe
 from ..layout.schema import place_of
 from ..lmdb.environment import MAX_TABLES
+from ..lmdb.lmdb_errors import is_room_wanted
+from ..lmdb.private_files import create_file, open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,6 +58,7 @@ def write_tables(partial: Path, tables: Iterable[tuple[str, Rows]], size: int) -
         DamagedStore: the keys of a table are not in order
 
     """
+    os.close(create_file(partial))
     with lmdb.Environment(
         str(partial),
         subdir=False,
@@ -119,7 +121,7 @@ def needed_bytes(file: Path) -> int:
 
 def sync_file(file: Path) -> None:
     """Bring what was written to a file to disk."""
-    fd = os.open(file, os.O_RDONLY)
+    fd = open_file(file, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:
@@ -142,8 +144,8 @@ def refusals_of_the_disk(target: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, lmdb.Error) as error:
-        code = getattr(error, "errno", None) or getattr(error, "code", 0)
-        if code in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        code = getattr(error, "errno", None) or getattr(error, "code", None) or 0
+        if is_room_wanted(code):
             raise StoreFull(
                 f"no room on the disk for the copy at {target}; it was removed ({error})"
             ) from error

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Self
 
 import lmdb
 
+from ..lmdb.private_files import create_file
 from .rewriting import ROOM, in_parts
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ class Sorter:
     def __init__(self, file: Path, tables: Sequence[str], size: int) -> None:
         self._file = file
         file.unlink(missing_ok=True)
+        os.close(create_file(file))
         self._env = lmdb.Environment(
             str(file),
             subdir=False,

@@ -6,25 +6,27 @@ What this module knows of format 1 is written down here, since all other code mo
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lmdb
 
 from ..errors import DamagedStore, StoreError, UnknownFormat
-from ..identifiers import BY_PEOPLE, EVADES, event_id_at, place_of_event
+from ..identifiers import BY_PEOPLE, EVADES, category_of, event_id_at, place_of_event
 from ..layout.frames import frame, number, unframe
 from ..layout.keys import numbered
 from ..layout.schema import (
     FOR_PARTITIONS,
     LOOKALIKE,
     SECRET,
+    count_key,
     name_key,
     started_key,
     stream_key,
     transitions_key,
 )
-from ..lmdb.environment import DATA_FILE, Environment
+from ..lmdb.environment import DATA_FILE, Environment, is_there
 from ..lmdb.store import FORMAT_VERSION, OLD_FORMAT
 from ..store import SECRET_BYTES
 from .rewriting import PARTIAL, gone_on_failure, refusals_of_the_disk, sync_file, write_tables
@@ -94,7 +96,7 @@ def upgrade(path: str | os.PathLike[str]) -> bool:
 
     """
     data = Path(path) / DATA_FILE
-    if not data.is_file():
+    if not is_there(Path(path)):
         raise StoreError(f"there is no store at {path}")
     environment = Environment(path, read_only=False, durability="fsync", map_size=1 << 28)
     try:
@@ -152,6 +154,8 @@ class _NewTables:
         # Events that had the same id as one whose id came from outside, by position.
         self._renamed: dict[int, str] = {}
         self._any_lookalike = False
+        # How many events there are, by category and type.
+        self._counts: Counter[tuple[str, str]] = Counter()
         # Instances that were started again, and the version at which they were.
         self._runs: dict[bytes, int] = {}
         self._change: dict[str, Callable[[bytes, Any], Any]] = {
@@ -179,9 +183,14 @@ class _NewTables:
             yield table, self._ids.rows(table)
         for table in KEPT_TABLES:
             rows = self._rows(table)
-            yield table, self._with_more(rows) if table == "meta" else rows
+            if table == "meta":
+                rows = self._with_more(rows)
+            elif table == "checkpoints":
+                rows = self._with_beginnings(rows)
+            yield table, rows
         yield "names", self._name_rows()
-        for table in ("codes", "unmatched", "unmatched_by", *FOR_PARTITIONS):
+        yield "counts", self._count_rows()
+        for table in ("codes", "unmatched", "unmatched_by", "effects", *FOR_PARTITIONS):
             yield table, iter(())
 
     def _old(self, table: str) -> Iterator[tuple[bytes, Any]]:
@@ -249,15 +258,30 @@ class _NewTables:
             rows[LOOKALIKE] = frame(LOOKALIKE, 1)
         yield from sorted(rows.items())
 
+    def _with_beginnings(self, checkpoints: Rows) -> Rows:
+        """Who ran there began at the origin."""
+        rows = dict(checkpoints)
+        for router in list(rows):
+            if b":" not in router:
+                key = b"begin:" + router
+                rows[key] = frame(key, 0)
+        yield from sorted(rows.items())
+
     def _name_rows(self) -> Rows:
         for key, name in sorted((name_key(kind, name), name) for kind, name in self._names):
             yield key, frame(key, name)
+
+    def _count_rows(self) -> Rows:
+        rows = {count_key(*one): (*one, count) for one, count in self._counts.items()}
+        for key, row in sorted(rows.items()):
+            yield key, frame(key, row)
 
     def _meta(self, key: bytes, row: Any) -> Any:
         return FORMAT_VERSION if key == b"format" else row
 
     def _event(self, key: bytes, row: list[Any]) -> list[Any]:
         self._names.add(("event", row[0]))
+        self._counts[category_of(row[1]), row[0]] += 1
         position, named = numbered(key), event_id_at(row[1], row[2])
         if row[5] is None and self._given(named) not in {0, position}:
             # Two events of one id: the one that the store named makes way.

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from ..identifiers import event_id_at, place_of_event
+from ..gauges import last_backup_from
+from ..identifiers import category_of, effect_command_id_at, event_id_at, place_of_event
 from ..layout.frames import number
-from ..layout.schema import COMMITS, FOR_PARTITIONS, LOOKALIKE, SECRET, readable, stream_key
+from ..layout.keys import digest
+from ..layout.schema import (
+    COMMITS,
+    FOR_PARTITIONS,
+    LAST_BACKUP,
+    LOOKALIKE,
+    SECRET,
+    count_key,
+    readable,
+    stream_key,
+    transitions_key,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..layout.schema import EventIdRow, EventRow, ResultRow, SnapshotRow
+    from ..layout.schema import EffectRow, EventIdRow, EventRow, ResultRow, SnapshotRow
     from .inspecting import Inspection
 
-__all__ = ["check_events"]
+__all__ = ["check_effects", "check_events"]
 
 
 def check_events(inspection: Inspection, format_version: int, *, is_file: bool) -> None:
@@ -62,10 +74,17 @@ def _check_meta(inspection: Inspection, format_version: int, *, is_file: bool) -
         inspection.say("meta", SECRET, "is not 64 hexadecimal digits")
     if not isinstance(found.get(COMMITS.decode(), 0), int):
         inspection.say("meta", COMMITS, f"is {found[COMMITS.decode()]!r}, and no number")
+    backup = found.get(LAST_BACKUP.decode(), "0 /")
+    if not (isinstance(backup, str) and last_backup_from(backup) is not None):
+        inspection.say("meta", LAST_BACKUP, "is no moment and folder")
     for name in ("format", "store_id", SECRET.decode()) if is_file else ():
         if not inspection.has("meta", name.encode()):
             inspection.say("meta", name.encode(), "is missing")
-    known = {"format", "store_id", *(one.decode() for one in (COMMITS, LOOKALIKE, SECRET))}
+    known = {
+        "format",
+        "store_id",
+        *(one.decode() for one in (COMMITS, LAST_BACKUP, LOOKALIKE, SECRET)),
+    }
     for name in found.keys() - known:
         inspection.say("meta", name.encode(), "is no name of the format")
 
@@ -76,11 +95,61 @@ def _is_key(secret: object) -> bool:
 
 def _check_log(inspection: Inspection) -> None:
     before = 0
+    counts = Counter[tuple[str, str]]()
     for key, position, event in inspection.rows("log"):
+        counts[category_of(event.stream), event.type] += 1
         inspection.say_gap("log", key, b"", before, position)
         before = position
         inspection.say_all("log", key, _of_event(inspection, position, event))
         inspection.say_unknown("log", key, "event", event.type)
+    _check_counts(inspection, counts)
+
+
+def _check_counts(inspection: Inspection, counts: Counter[tuple[str, str]]) -> None:
+    """What is kept in memory for it are the categories with their types."""
+    # Of what is damaged it cannot be told.
+    unread = inspection.checked["log"] - counts.total()
+    for key, _, row in inspection.rows("counts"):
+        category, kind = row.category, row.type
+        if key != count_key(category, kind):
+            inspection.say("counts", key, f"has the key of another than {kind} in {category!r}")
+        found = counts.pop((category, kind), 0)
+        if not found <= row.count <= found + unread:
+            inspection.say(
+                "counts", key, f"says {row.count} {kind} in {category!r}, and the log has {found}"
+            )
+    for (category, kind), found in counts.items():
+        key = count_key(category, kind)
+        if not inspection.has("counts", key):
+            inspection.say(
+                "counts", key, f"is missing, and the log has {found} {kind} in {category!r}"
+            )
+
+
+def check_effects(inspection: Inspection) -> None:
+    """Go through what after-effects issued."""
+    for key, (position, found), row in inspection.rows("effects"):
+        inspection.say_all("effects", key, _of_effect(inspection, position, found, row))
+        inspection.say_unknown("effects", key, "process", row.process)
+        for _, kind, _ in row.commands:
+            inspection.say_unknown("effects", key, "command", kind)
+
+
+def _of_effect(
+    inspection: Inspection, position: int, found: bytes, row: EffectRow
+) -> Iterator[str]:
+    if found != digest(row.process, row.instance):
+        yield f"has the key of another than {row.process} {row.instance}"
+    if inspection.event(position) is None:
+        yield "is after an event that the log does not have"
+    if row.version and not inspection.has(
+        "ids", transitions_key(row.process, row.instance) + number(row.version)
+    ):
+        yield f"is of version {row.version} of {row.process} {row.instance}, which is not there"
+    for which, (command_id, _, _) in enumerate(row.commands):
+        expected = effect_command_id_at(row.process, row.instance, position, which)
+        if command_id != expected:
+            yield f"issued command {command_id}, whose id would be {expected}"
 
 
 def _of_event(inspection: Inspection, position: int, event: EventRow) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..identifiers import BY_PEOPLE, command_id_at, is_issued_by
+from ..identifiers import BY_PEOPLE, command_id_at, is_issued_by, place_of_effect
 from ..layout.frames import number
 from ..layout.schema import (
     DASHLESS,
@@ -202,7 +202,10 @@ def _of_next(inspection: Inspection, history: _History, row: TransitionRow) -> I
         # If the one before could not be read, it cannot be told what it had set.
         if last is not None or row.version == 1:
             yield f"was caused by timeout {name!r}, which was not set"
-    elif not is_issued_by(cause, row.process, row.instance):
+    elif not (
+        is_issued_by(cause, row.process, row.instance)
+        or (place_of_effect(cause) or ())[:2] == (row.process, row.instance)
+    ):
         yield f"was caused by {cause}, which is no event, timeout or command of the instance"
     elif not inspection.is_issued(cause):
         yield f"was caused by the refusal of {cause}, which no transition issued"

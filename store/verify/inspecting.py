@@ -7,14 +7,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from ..errors import DamagedStore
-from ..identifiers import place_of_event, place_of_issue
+from ..identifiers import place_of_effect, place_of_event, place_of_issue
 from ..layout.frames import number
 from ..layout.keys import LAST, Misshapen, digest
 from ..layout.schema import (
     CommandRow,
+    EffectRow,
     EventIdRow,
     EventRow,
     TransitionRow,
+    effect_key,
     key_of,
     readable,
     row_of,
@@ -280,7 +282,10 @@ class Inspection:
         return row
 
     def is_issued(self, command_id: str) -> bool:
-        """Whether the transition that a command's id names issued it."""
+        """Whether the transition, or the after-effect, that a command's id names issued it."""
+        effect = self._effect_of(command_id)
+        if effect is not None:
+            return any(one[0] == command_id for one in effect.commands)
         issue = place_of_issue(command_id)
         if issue is None:
             return False
@@ -290,16 +295,28 @@ class Inspection:
         row = self.transition(place or 0)
         return row is not None and any(one[0] == command_id for one in row.commands)
 
+    def _effect_of(self, command_id: str) -> EffectRow | None:
+        """The after-effect that a command's id names."""
+        issue = place_of_effect(command_id)
+        if issue is None:
+            return None
+        key = effect_key(issue.position, issue.process, issue.instance)
+        found: EffectRow | None = self.look("effects", key)
+        return found
+
     def problems_of_command(self, command: CommandRow) -> Iterator[str]:
         """What is wrong with a command that is somewhere on its way."""
         if command.process is None:
             if command.instance is not None or command.version:
                 yield "names an instance, and no process"
             return
+        effect = self._effect_of(command.command_id)
         issue = place_of_issue(command.command_id)
-        if issue is None or not self.is_issued(command.command_id):
+        issuer = effect and (effect.process, effect.instance, effect.version)
+        issuer = issuer or (issue and issue[:3])
+        if not self.is_issued(command.command_id):
             yield f"no transition issued command {command.command_id}"
-        elif issue[:3] != (command.process, command.instance, command.version):
+        elif issuer != (command.process, command.instance, command.version):
             yield f"says that another transition issued command {command.command_id}"
 
     def processes(self) -> list[str]:

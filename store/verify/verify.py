@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import CorruptRecord, DamagedStore
 from ..layout.schema import readable
 from ..lmdb.store import FORMAT_VERSION, LmdbStore
-from .events import check_events
+from .events import check_effects, check_events
 from .histories import check_histories
 from .inspecting import Enough, Inspection, StoreFinding
 from .instances import check_instances
@@ -98,6 +98,7 @@ def verify_open(
             check_histories(inspection, fields)
             check_instances(inspection)
             check_work(inspection)
+            check_effects(inspection)
             check_unmatched(inspection)
         except Enough:
             pass

@@ -275,6 +275,9 @@ with Runtime(folder, shop, read_only=True) as runtime:
     options = f'--bind "{tmp_path}" "{tmp_path}" && mount -o remount,bind,ro'
     said = run(tmp_path, code, *mounted(tmp_path, options))
     assert said == "StoreError\nStoreError\n['placed', 'shipped']\n"
+    # A backup has no file but the data.
+    (tmp_path / "lock.mdb").unlink()
+    assert run(tmp_path, code, *mounted(tmp_path, options)) == said
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only the superuser can become somebody else")

@@ -693,7 +693,7 @@ def test_8_a_backlog_waits_on_disk_and_not_in_memory(tmp_path: Path) -> None:
     running: list[Runtime] = []
 
     @inside.register
-    class Line(ProcessManager, correlate="account"):
+    class Line(ProcessManager, correlate="account", begin="origin"):
         account: str = ""
 
         @handle(Opened, start=True)

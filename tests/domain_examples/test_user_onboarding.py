@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from domain_examples.user_onboarding import (
+    PATIENCE,
     Account,
     AccountClosed,
     AccountRegistered,
@@ -31,7 +32,7 @@ from domain_examples.user_onboarding import (
 )
 from procession import Command, Event, Rejected, Runtime
 from procession.store import LmdbStore
-from procession.testing import VirtualClock
+from procession.testing import Simulation, VirtualClock, at_end, explore
 
 REGISTER = RegisterAccount(account_id="ada", email="ada@example.org", seats=3, code="1843")
 VERIFY = VerifyEmail(account_id="ada", code="1843")
@@ -133,6 +134,54 @@ def test_a_withdrawn_registration_ends_without_a_workspace(runtime: Runtime) -> 
     }
     with pytest.raises(Rejected, match="withdrawn"):
         runtime.ask(VERIFY)
+
+
+def test_the_process_ends_when_the_email_is_never_verified(
+    runtime: Runtime, clock: VirtualClock
+) -> None:
+    runtime.ask(REGISTER)
+    runtime.settle(timeout=10)
+    clock.advance(PATIENCE - timedelta(microseconds=1))
+    runtime.settle(timeout=10)
+    assert status_of(runtime, "ada") == ("awaiting_verification", False)
+
+    clock.advance(timedelta(microseconds=1))
+    runtime.settle(timeout=10)
+
+    assert status_of(runtime, "ada") == ("withdrawn", True)
+    assert happened(runtime) == [AccountRegistered, CodeWritten, RegistrationWithdrawn]
+    with pytest.raises(Rejected, match="the account is withdrawn"):
+        runtime.ask(VERIFY)
+
+
+def test_an_email_that_is_verified_in_time_is_not_withdrawn_later(
+    runtime: Runtime, clock: VirtualClock
+) -> None:
+    runtime.ask(REGISTER)
+    runtime.settle(timeout=10)
+    clock.advance(PATIENCE - timedelta(microseconds=1))
+    runtime.ask(VERIFY)
+    runtime.settle(timeout=10)
+    clock.advance(PATIENCE)
+    runtime.settle(timeout=10)
+
+    assert status_of(runtime, "ada") == ("onboarded", True)
+    assert RegistrationWithdrawn not in happened(runtime)
+
+
+def test_a_person_who_verifies_as_the_timeout_is_due_leaves_one_outcome() -> None:
+    @at_end
+    def one_outcome(run: Simulation) -> None:
+        process = run.get(UserOnboarding, "ada")
+        assert process is not None
+        assert process.is_complete
+        made = [type(stored.event) for stored in run.events()]
+        assert made.count(EmailVerified) + made.count(RegistrationWithdrawn) == 1
+        assert (process.state["status"] == "withdrawn") == (RegistrationWithdrawn in made)
+        assert list(run.parked()) == []
+
+    # Both are under way at that moment, in every order.
+    explore(onboarding, [[REGISTER, PATIENCE, VERIFY]], [one_outcome])
 
 
 def test_an_account_without_an_email_address_is_refused_at_once(runtime: Runtime) -> None:

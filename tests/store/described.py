@@ -20,6 +20,8 @@ __all__ = [
     "BlockRow",
     "CodeRow",
     "CommandRow",
+    "CountRow",
+    "EffectRow",
     "EventIdRow",
     "EventRow",
     "Misshapen",
@@ -214,6 +216,25 @@ class UnmatchedRow(_Row):
     taken: list[Name]
 
 
+class CountRow(_Row):
+    """In `counts`."""
+
+    category: str
+    type: Name
+    count: Number
+
+
+class EffectRow(_Row):
+    """In `effects`."""
+
+    process: Name
+    instance: Name
+    handler: Name
+    version: OrNone
+    time: int
+    commands: Annotated[list[tuple[Name, Name, bytes]], Meta(min_length=1)]
+
+
 _zero: Callable[[bytes], Any] = msgspec.msgpack.Decoder(Literal[0]).decode
 _block: Callable[[bytes], Any] = msgspec.msgpack.Decoder(BlockRow).decode
 _DECODERS: Mapping[str, Callable[[bytes], Any]] = {
@@ -237,6 +258,8 @@ _DECODERS: Mapping[str, Callable[[bytes], Any]] = {
     "codes": msgspec.msgpack.Decoder(CodeRow).decode,
     "unmatched": msgspec.msgpack.Decoder(UnmatchedRow).decode,
     "unmatched_by": _zero,
+    "counts": msgspec.msgpack.Decoder(CountRow).decode,
+    "effects": msgspec.msgpack.Decoder(EffectRow).decode,
 }
 
 
@@ -365,6 +388,18 @@ def _unmatched_by(key: bytes) -> int:
     return _number(key[16:])
 
 
+def _digest(key: bytes) -> bytes:
+    if len(key) != 16:
+        raise Misshapen("has a key of another length than 16 bytes")
+    return key
+
+
+def _effect(key: bytes) -> tuple[int, bytes]:
+    if len(key) != 24:
+        raise Misshapen("has a key of another length than 24 bytes")
+    return _number(key[:8]), key[8:]
+
+
 def _named(key: bytes) -> str:
     kind = key.partition(b"\0")[0]
     if kind not in {b"event", b"command", b"process"} or len(key) != len(kind) + 17:
@@ -413,4 +448,6 @@ _PARSERS: Mapping[str, Callable[[bytes], Any]] = {
     "codes": _number,
     "unmatched": _started,
     "unmatched_by": _unmatched_by,
+    "counts": _digest,
+    "effects": _effect,
 }

@@ -22,7 +22,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_it_says_what_was_checked(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(path)]) == 0
-    assert capsys.readouterr().out == f"{path}: 7 records in 4 tables checked, 0 findings\n"
+    assert capsys.readouterr().out == f"{path}: 8 records in 5 tables checked, 0 findings\n"
 
 
 def test_it_prints_what_is_wrong_and_ends_with_1(

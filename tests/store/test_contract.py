@@ -25,6 +25,7 @@ from procession.store import (
     EventRecord,
     GivenCommand,
     IdTaken,
+    LastBackup,
     LmdbStore,
     ParkedRecord,
     RefusalRecord,
@@ -1573,6 +1574,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "commit": lambda store: store.commit([]),
     "hand_over": lambda store: store.hand_over(append("s")),
     "close_commit": lambda store: store.close_commit(),
+    "note_backup": lambda store: store.note_backup(LastBackup(1, "copy")),
     "snapshot": lambda store: store.snapshot().__enter__(),
     "last_position": lambda store: store.last_position(),
     "read_log": lambda store: store.read_log(0, 1),
@@ -1586,6 +1588,8 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "transition_at": lambda store: store.transition_at(ORDERS, "o1", 1),
     "stored_transition": lambda store: store.stored_transition(ORDERS, "o1", 1),
     "parked_as": lambda store: store.parked_as(1),
+    "gauges": lambda store: store.gauges(0),
+    "decided_as": lambda store: store.decided_as(1),
     "block_of": lambda store: store.block_of(ORDERS, "o1"),
     "refusal_at": lambda store: store.refusal_at(1),
     "scan_log": lambda store: list(store.scan_log()),
@@ -1628,6 +1632,11 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "scan_parked_through": lambda store: list(store.scan_parked_through()),
     "scan_timers_through": lambda store: list(store.scan_timers_through(1)),
     "scan_blocked": lambda store: list(store.scan_blocked(ORDERS)),
+    "stored_checkpoint": lambda store: store.stored_checkpoint(ORDERS),
+    "scan_counts": lambda store: list(store.scan_counts()),
+    "position_before": lambda store: store.position_before(1),
+    "effect_at": lambda store: store.effect_at(1, ORDERS, "o1"),
+    "effects_after": lambda store: store.effects_after(1),
     "scan_set_aside": lambda store: list(store.scan_set_aside(ORDERS, "o1")),
 }
 
@@ -1641,8 +1650,9 @@ def test_a_closed_store_says_so(store: Store, call: Callable[[Store], object]) -
 
 def test_the_closed_calls_are_all_calls_of_the_port() -> None:
     public = {name for name in dir(Store) if not name.startswith("_")}
-    # What was handed over is forgotten without the store, and whose the store is stays known.
-    assert set(CALLS) == public - {"close", "drop_commit", "check_owner"}
+    # What was handed over is forgotten without the store, whose the store is stays known, and none
+    # of its readers is left.
+    assert set(CALLS) == public - {"close", "drop_commit", "check_owner", "look_after"}
 
 
 # Events that are held for who learns their keys

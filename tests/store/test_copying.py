@@ -189,7 +189,7 @@ def test_whoever_opens_a_store_while_it_is_replaced_gets_the_new_one(
         newest = made.last_position()
 
     def flock(fd: int, how: int) -> None:
-        if how == fcntl.LOCK_SH:
+        if how == fcntl.LOCK_EX:
             monkeypatch.undo()
             # The old file is open already, and this is what it waits for.
             with alone(path / "data.mdb"):

@@ -19,6 +19,7 @@ from procession.store import (
     CommandRecord,
     CommandResult,
     Committed,
+    EffectRecord,
     EventRecord,
     LmdbStore,
     PackedFields,
@@ -211,6 +212,11 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
             process="P",
             extras=StepExtras(hold=UnmatchedRecord("P", 2, "email", ["c@d"], 13, ["j"])),
         ),
+        Step(
+            extras=StepExtras(
+                effect=EffectRecord(1, "P", "i", "print", 1, 14, [("P-i@after1.0", "C", b"c")])
+            )
+        ),
         *(Step(append=Append(stream, 0, [event_of(stream)])) for stream in ("cat-", "cat-1-2")),
         Step(extras=StepExtras(unpark=2, decision=("skip", 12, "ann"))),
         checkpoints={"P": 1},
@@ -236,6 +242,7 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
     block = ["parked", 1, "late", 2, 3, 4, 1, 6, b"headers"]
     timeout = ["P", "i", "late", "timeout", None, 6, b"headers"]
     code_row = ["P", "cpython-311", b"12345678"]
+    acted = ["P", "i", "print", 1, 14, [["P-i@after1.0", "C", b"c"]]]
     assert rows == {
         "log": {ONE: event_row, TWO: other_rows[0], THREE: other_rows[1]},
         "transitions": {ONE: moved},
@@ -273,6 +280,11 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
         "codes": {ONE: code_row},
         "unmatched": {b"P\0" + TWO: ["email", ["c@d"], 13, ["j"]]},
         "unmatched_by": {digest("P", "email", "c@d") + TWO: 0},
+        "counts": {
+            digest("s", "E"): ["s", "E", 1],
+            digest("cat", "E"): ["cat", "E", 2],
+        },
+        "effects": {ONE + digest("P", "i"): acted},
         "partitions": {},
         "outgoing": {},
         "cursors": {},
@@ -291,6 +303,8 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
         "A refusal": rows["refusals"][ONE],
         "A snapshot": rows["snapshots"][b"s"],
         "A code": code_row,
+        "How many events there are": rows["counts"][digest("s", "E")],
+        "What an after-effect issued": acted,
         "An event that is held": rows["unmatched"][b"P\0" + TWO],
     }.items():
         assert fields_of(heading) == len(row)

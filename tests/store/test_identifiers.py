@@ -17,9 +17,11 @@ from procession.store import (
     Step,
     category_of,
     command_id_at,
+    effect_command_id_at,
     event_id_at,
     id_in_stream,
     is_issued_by,
+    place_of_effect,
     place_of_event,
     place_of_issue,
     verify,
@@ -153,3 +155,14 @@ def test_all_ids_in_a_store_are_unique_whatever_is_given(
             assert [store.position_of(one.event_id) for one in log] == [one.position for one in log]
             assert {one.event_id for one in log} == made | given_ids.keys()
         assert verify(folder) == []
+
+
+@given(names, versions, st.integers(0, 9))
+def test_a_command_of_an_effect_is_told_from_one_of_a_step(
+    instance: str, position: int, number: int
+) -> None:
+    command_id = effect_command_id_at("shop.Orders", instance, position, number)
+    assert place_of_effect(command_id) == ("shop.Orders", instance, position, number)
+    assert place_of_issue(command_id) is None
+    assert not is_issued_by(command_id, "shop.Orders", instance)
+    assert place_of_effect(command_id_at("shop.Orders", instance, position, number)) is None

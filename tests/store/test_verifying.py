@@ -12,6 +12,7 @@ import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from procession.store import (
     Append,
@@ -20,6 +21,7 @@ from procession.store import (
     CommandResult,
     DamagedStore,
     DictionaryEngine,
+    EffectRecord,
     EventRecord,
     LmdbStore,
     PackedFields,
@@ -120,11 +122,18 @@ def parked(
     return ParkedRecord(process, instance, cause, "ValueError", "no", 1, T, position, **also)
 
 
+ACTED: list[Any] = [ORDERS, "o1", "tell", 1, 9, [[f"{ORDERS}-o1@after1.0", "Shop.Do.v1", b""]]]
+"""What an after-effect of the first event issued, as a row."""
+
+
 def fill(store: Store) -> None:
     """Rows in every table, as the runtime would write them."""
     assert store.number_of_code(ORDERS, "cpython-311", b"12345678") == 1
     queued, refused, held, stray = (issued("o1", 1, place) for place in range(4))
     retry = TimerRecord(LATER, ORDERS, "o3", "retry", "retry")
+    acted = structs.replace(issued("o1", 1, 0), command_id=f"{ORDERS}-o1@after1.0")
+    told = [(acted.command_id, acted.type, acted.data)]
+    effect = EffectRecord(1, ORDERS, "o1", "tell", 1, 9, told)
     steps = [
         Step(append=Append("shop::feed-1", None, [event("shop::feed-1", "given")], unique=True)),
         moved(
@@ -194,6 +203,7 @@ def fill(store: Store) -> None:
             process=ORDERS,
             extras=StepExtras(hold=UnmatchedRecord(ORDERS, 4, "key", ["k8", "k9"], LATER, ["o1"])),
         ),
+        Step(enqueue=[acted], extras=StepExtras(effect=effect)),
     ]
     outcomes = store.commit(steps, {ORDERS: 3, f"after:{ORDERS}": 2, f"since:{ORDERS}": 5})
     assert all(outcome.is_committed for outcome in outcomes), outcomes
@@ -805,6 +815,42 @@ DAMAGES: list[tuple[str, Callable[[Damage], None], str]] = [
         "a parked refusal is gone",
         lambda d: d.change("parked", number(1), 10, 6),
         "parked 1: is about refusal 6, which is not there",
+    ),
+    # What is counted, and what after-effects issued
+    (
+        "a count is another",
+        lambda d: d.change("counts", digest("shop::x", "Shop.Happened.v1"), 2, 9),
+        "says 9 Shop.Happened.v1 in 'shop::x', and the log has ",
+    ),
+    (
+        "a count is gone",
+        lambda d: d.delete("counts", digest("shop::x", "Shop.Happened.v1")),
+        "is missing, and the log has ",
+    ),
+    (
+        "an effect is after what never was",
+        lambda d: d.put("effects", number(99) + digest(ORDERS, "o1"), ACTED),
+        "is after an event that the log does not have",
+    ),
+    (
+        "an effect under the key of another instance",
+        lambda d: d.put("effects", number(2) + digest(ORDERS, "o2"), ACTED),
+        f"has the key of another than {ORDERS} o1",
+    ),
+    (
+        "a command of an effect has the id of another",
+        lambda d: d.put("effects", number(2) + digest(ORDERS, "o1"), ACTED),
+        f"issued command {ORDERS}-o1@after1.0, whose id would be {ORDERS}-o1@after2.0",
+    ),
+    (
+        "an effect is of a version that never was",
+        lambda d: d.change("effects", number(1) + digest(ORDERS, "o1"), 3, 9),
+        f"is of version 9 of {ORDERS} o1, which is not there",
+    ),
+    (
+        "an effect of a queued command is gone",
+        lambda d: d.delete("effects", number(1) + digest(ORDERS, "o1")),
+        f"no transition issued command {ORDERS}-o1@after1.0",
     ),
     # What waits
     (

@@ -3,36 +3,53 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ...clock import seconds
 from ...model.domain import Domain
 from ...model.registry import Registry
-from ..simulation.deviations import FAULTS, Deviation, kinds_of, seed_of, unpacked
+from ..simulation.deviations import FAULTS, KINDS, Schedule, kinds_of, seed_of, unpacked
 from ..simulation.program import program_from, program_to
 from ..simulation.simulation import MAX_STEPS, Simulation
 from .counterexample import CounterExample, Failure, reason
+from .coverage import Coverage
 from .invariants import broken, is_for_the_end, nothing_unexpected_is_parked, the_store_is_sound
+from .orders import Orders
+from .schedules import DEMOTE, SHUFFLE, Schedules
 from .shortening import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import timedelta
+    from os import PathLike
     from types import ModuleType
 
     from hypothesis.strategies import SearchStrategy
 
+    from ..simulation.deviations import Deviation
     from ..simulation.program import Program
+    from ..simulation.reached import Reached
     from .invariants import Invariant
 
 __all__ = ["explore"]
+
+RUNS = 300
+"""How many runs to have, unless the caller or a profile of Hypothesis says otherwise."""
+
+RUNS_OF_PROFILE = 3
+"""Runs for each example that a profile of Hypothesis has. Its own default, 100, comes to `RUNS`."""
+
+ROUND = 200
+"""Programs that a strategy makes before it is looked whether the budget is used up."""
 
 TURNS = 200
 """How long the runs of a program that is made up are taken to be."""
 
 NEEDED = (
-    "explore and ProcessMachine need Hypothesis, which searches and shortens; install it with "
+    "a strategy that makes programs, and ProcessMachine, need Hypothesis; install it with "
     "`pip install procession[testing]`"
 )
 
@@ -46,17 +63,21 @@ def explore(
     faults: Iterable[str] = FAULTS,
     before_each: Callable[[], object] | None = None,
     allow_parked: bool = False,
-    max_examples: int = 300,
+    max_examples: int | None = None,
+    budget: timedelta | None = None,
+    corpus: str | PathLike[str] | None = None,
     max_steps: int = MAX_STEPS,
     horizon: timedelta | None = None,
     seed: str | int | None = None,
+    stopwatch: Callable[[], float] = seconds,
     **options: Any,
-) -> None:
-    """Search for an order of turns, and accidents, that break an invariant.
+) -> Coverage:
+    """Search for an order of messages and turns, and accidents, that break an invariant.
 
     Each run brings the whole program and lets everything settle, up to the last timeout. The
-    ordinary run comes first; the others differ from it in what `faults` allows. When one breaks
-    an invariant, Hypothesis shortens it for as long as it still does.
+    ordinary run comes first; the others differ from it in the order in which the clients bring
+    their messages, of which each comes once before one comes again, and in what `faults` allows.
+    When one breaks an invariant, it is shortened for as long as it still does.
 
     Args:
         domains: whose classes to run
@@ -70,11 +91,19 @@ def explore(
         faults: what may happen; see `Simulation`
         before_each: called before each run; sets back what your code keeps outside the runtime
         allow_parked: whether a handler may fail by itself, so that something is parked
-        max_examples: how many runs to try
+        max_examples: how many runs to try; without it and a budget 300, or three times the
+            examples of the profile of Hypothesis in force
+        budget: how long to go on trying, in real time; shortening what was found is not counted
+        corpus: a file that keeps the seeds of runs that reached something new, one a line; they
+            are run first the next time. A run that fails is not among them
         max_steps: turns after which a run counts as endless
         horizon: how long after its start a run ends, whatever is still due
         seed: the word in the text of a failure, for exactly that run; a number for another search
+        stopwatch: what the budget is measured by; it tells seconds
         options: as for `Simulation`
+
+    Returns:
+        what was covered, and what never was
 
     Raises:
         CounterExample: an invariant was broken; its text shows the shortest run that does it
@@ -90,90 +119,206 @@ def explore(
         {"max_steps": max_steps, "horizon": horizon},
         options,
     )
+    kinds = kinds_of(faults)
     if isinstance(seed, str):
-        search.repeat(seed, program)
-        return
-    search.look(program, kinds_of(faults), max_examples, seed or 0)
+        return search.repeat(seed, program)
+    limit, file = _Limit(max_examples, budget, stopwatch), None if corpus is None else Path(corpus)
+    known = file.read_text("utf-8").split() if file is not None and file.exists() else []
+    if isinstance(program, Sequence):
+        coverage = search.look(program, known, kinds, limit, seed or 0)
+    else:
+        coverage = search.look_with_strategy(program, known, kinds, limit, seed or 0)
+    if file is not None:
+        file.write_text("".join(f"{one}\n" for one in coverage.corpus), "utf-8")
+    return coverage
 
 
-@dataclass(frozen=True, slots=True)
+class _Limit:
+    """How many runs to have, and for how long."""
+
+    def __init__(
+        self, runs: int | None, budget: timedelta | None, stopwatch: Callable[[], float]
+    ) -> None:
+        self.runs = _usual_runs() if runs is None and budget is None else runs
+        self._stopwatch = stopwatch
+        self._until = None if budget is None else stopwatch() + budget.total_seconds()
+
+    def is_reached(self, runs: int) -> bool:
+        """Whether there were so many runs, or the time is over."""
+        if self.runs is not None and runs >= self.runs:
+            return True
+        return self._until is not None and self._stopwatch() >= self._until
+
+
+def _usual_runs() -> int:
+    # Who loaded a profile has imported it.
+    hypothesis = sys.modules.get("hypothesis")
+    if hypothesis is None:
+        return RUNS
+    return RUNS_OF_PROFILE * int(hypothesis.settings.default.max_examples)
+
+
+class _Run(NamedTuple):
+    """What came of one run."""
+
+    failure: Failure | None
+    turns: int
+    reached: Reached
+    came: tuple[int, ...]
+    chosen: list[Deviation]
+
+
 class _Search:
     """What all runs of one exploration share."""
 
-    registry: Registry
-    always: list[Invariant]
-    at_end: list[Invariant]
-    before_each: Callable[[], object] | None
-    limits: dict[str, Any]
-    options: dict[str, Any]
+    def __init__(
+        self,
+        registry: Registry,
+        always: list[Invariant],
+        at_end: list[Invariant],
+        before_each: Callable[[], object] | None,
+        limits: dict[str, Any],
+        options: dict[str, Any],
+    ) -> None:
+        self._registry = registry
+        self._always = always
+        self._at_end = at_end
+        self._before_each = before_each
+        self._limits = limits
+        self._options = options
 
-    def repeat(self, seed: str, program: Any) -> None:
+    def repeat(self, seed: str, program: Any) -> Coverage:
         """Have one run again, by the word in the text of its failure."""
-        deviations, packed = unpacked(seed)
+        schedule, packed = unpacked(seed)
         if packed is not None:
-            program = program_from(self.registry, packed)
+            program = program_from(self._registry, packed)
         elif not isinstance(program, Sequence):
             raise TypeError(f"seed={seed!r} was made for a program that is a list; give that list")
-        failure, _ = self.run(program, deviations)
-        if failure is not None:
-            raise CounterExample(failure, seed) from failure.error
+        coverage = Coverage(self._registry, (), Orders.of(program))
+        run = self.run(program, schedule)
+        if run.failure is not None:
+            raise CounterExample(run.failure, seed) from run.failure.error
+        coverage.learn(run.reached, run.came)
+        return coverage
 
-    def look(self, program: Any, kinds: list[int], max_examples: int, seed: int) -> None:
-        """Many runs, until one fails; then ever shorter runs."""
+    def look(
+        self, program: Program, known: list[str], kinds: list[int], limit: _Limit, seed: int
+    ) -> Coverage:
+        """Many runs of one program, until one fails; then ever shorter runs."""
+        orders = Orders.of(program)
+        coverage = Coverage(self._registry, _names(kinds), orders)
+        schedules = Schedules(orders, kinds, seed, coverage)
+        first = [Schedule(), *(unpacked(word)[0] for word in known)]
+        left = iter(dict.fromkeys(first))
+        schedule = next(left, None)
+        while schedule is not None:
+            run = self.run(program, schedule)
+            if run.failure is not None:
+                raise self._shortest(program, schedule, run)
+            is_new = coverage.learn(run.reached, run.came)
+            schedules.learn(schedule, run.turns, run.reached, is_new=is_new)
+            if is_new:
+                coverage.corpus.append(seed_of(schedule))
+            schedule = next(left, None)
+            if schedule is None and not limit.is_reached(coverage.runs):
+                schedule = schedules.next()
+        return coverage
+
+    def look_with_strategy(
+        self,
+        programs: SearchStrategy[Any],
+        known: list[str],
+        kinds: list[int],
+        limit: _Limit,
+        seed: int,
+    ) -> Coverage:
+        """Many programs, a run of each, until one fails; then ever shorter ones."""
         searching = _searching()
-        is_list = isinstance(program, Sequence)
-        if not (is_list or isinstance(program, searching.strategies.SearchStrategy)):
-            raise TypeError(f"a program is a list, or a strategy that makes lists, not {program!r}")
-        turns = TURNS
-        if is_list:
-            failure, turns = self.run(program, [])
-            if failure is not None:
-                raise CounterExample(failure, seed_of([])) from failure.error
-        found = searching.search(
-            lambda made, deviations: self.run(made, deviations)[0],
-            searching.strategies.just(program) if is_list else program,
-            kinds,
-            turns=turns,
-            max_examples=max_examples,
-            seed=seed,
-        )
-        if found is not None:
-            deviations, failure = self._shortened(found.program, found.deviations, found.failure)
-            packed = None if is_list else program_to(self.registry, found.program)
-            raise CounterExample(failure, seed_of(deviations, packed)) from failure.error
+        if not isinstance(programs, searching.strategies.SearchStrategy):
+            raise TypeError(
+                f"a program is a list, or a strategy that makes lists, not {programs!r}"
+            )
+        coverage = Coverage(self._registry, _names(kinds), None)
 
-    def _shortened(
-        self, program: Program, deviations: list[Deviation], failure: Failure
-    ) -> tuple[list[Deviation], Failure]:
-        """The same flaw with fewer deviations, if there is such a run."""
-        _, turns = self.run(program, deviations)
+        def attempt(program: Any, schedule: Schedule) -> Failure | None:
+            run = self.run(program, schedule)
+            if run.failure is None and coverage.learn(run.reached, run.came):
+                coverage.corpus.append(seed_of(schedule, program_to(self._registry, program)))
+            return run.failure
 
-        def attempt(fewer: list[Deviation]) -> Failure | None:
-            other, _ = self.run(program, fewer)
-            return other if other is not None and other.name == failure.name else None
+        for word in known:
+            schedule, packed = unpacked(word)
+            program = program_from(self._registry, packed)
+            if attempt(program, schedule) is not None:
+                raise self._shortest(program, schedule, self.run(program, schedule), packed)
+        while not limit.is_reached(coverage.runs):
+            before = coverage.runs
+            left = ROUND if limit.runs is None else min(ROUND, limit.runs - before)
+            found = searching.search(
+                attempt, programs, kinds, turns=TURNS, max_examples=left, seed=seed + before
+            )
+            if found is not None:
+                run = self.run(found.program, found.schedule)
+                packed = program_to(self._registry, found.program)
+                raise self._shortest(found.program, found.schedule, run, packed)
+            if coverage.runs == before:
+                # The strategy has no program that was not tried.
+                break
+        return coverage
 
-        fewer, shorter = shortened(attempt, deviations, turns)
-        return fewer, shorter or failure
+    def _shortest(
+        self, program: Program, schedule: Schedule, run: _Run, packed: Any = None
+    ) -> CounterExample:
+        """The same flaw by a simpler schedule, if there is such a run."""
+        failure = run.failure
+        assert failure is not None
+        name = failure.name
 
-    def run(self, program: Program, deviations: Iterable[Deviation]) -> tuple[Failure | None, int]:
-        """One run: what went wrong, if anything, and how many turns it took."""
-        if self.before_each is not None:
-            self.before_each()
-        with Simulation.planned(self.registry, program, deviations, **self.options) as simulation:
+        def attempt(other: Schedule) -> Failure | None:
+            again = self.run(program, other).failure
+            return again if again is not None and again.name == name else None
+
+        for other in (_spelled_out(schedule, run), schedule):
+            found = failure if other == schedule else attempt(other)
+            if found is not None:
+                schedule, shorter = shortened(attempt, other, run.turns)
+                failure = shorter or found
+                break
+        counter_example = CounterExample(failure, seed_of(schedule, packed))
+        counter_example.__cause__ = failure.error
+        return counter_example
+
+    def run(self, program: Program, schedule: Schedule) -> _Run:
+        """One run, and what came of it."""
+        if self._before_each is not None:
+            self._before_each()
+        with Simulation.planned(self._registry, program, schedule, **self._options) as simulation:
             failure = self._failure(simulation)
-            return failure, simulation.turns
+            return _Run(
+                failure, simulation.turns, simulation.reached, simulation.came, simulation.chosen
+            )
 
     def _failure(self, simulation: Simulation) -> Failure | None:
         try:
-            for _ in simulation.steps(**self.limits):
+            for _ in simulation.steps(**self._limits):
                 if simulation.has_changed:
                     simulation.has_changed = False
-                    failure = broken(simulation, self.always, "")
+                    failure = broken(simulation, self._always, "")
                     if failure is not None:
                         return failure
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what was looked for
             return Failure("the run itself", "", reason(error), simulation.trace, error)
-        return broken(simulation, self.at_end, " when everything has settled")
+        return broken(simulation, self._at_end, " when everything has settled")
+
+
+def _names(kinds: Iterable[int]) -> list[str]:
+    return [KINDS[one][0] for one in dict.fromkeys(kinds)]
+
+
+def _spelled_out(schedule: Schedule, run: _Run) -> Schedule:
+    """The same run with the turns that chance chose, which can be left out one by one."""
+    kept = [one for one in schedule.deviations if one.kind not in {SHUFFLE, DEMOTE}]
+    return schedule._replace(deviations=tuple(sorted([*kept, *run.chosen])))
 
 
 def _searching() -> ModuleType:

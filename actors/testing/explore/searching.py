@@ -1,4 +1,7 @@
-"""Hypothesis: it makes up runs, and shortens one that fails. Imported when it is needed."""
+"""Hypothesis: it makes programs, and a schedule for each, and shortens what fails.
+
+Imported when a strategy makes the programs.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity, strategies
 
-from ..simulation.deviations import Deviation
+from ..simulation.deviations import Deviation, Schedule
+from .orders import Orders
+from .schedules import FEW, MOST, SHUFFLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,19 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Found", "search"]
 
-MOST = 6
-"""Deviations of one run. Hardly any flaw takes more than two or three."""
-
-
-FEW = 12
-"""Turns that count as the start."""
-
 
 class Found(NamedTuple):
     """The shortest run that fails."""
 
     program: Any
-    deviations: list[Deviation]
+    schedule: Schedule
     failure: Failure
 
 
@@ -39,7 +37,7 @@ class _Failed(Exception):
 
 
 def search(
-    run: Callable[[Any, list[Deviation]], Failure | None],
+    run: Callable[[Any, Schedule], Failure | None],
     programs: SearchStrategy[Any],
     kinds: Sequence[int],
     *,
@@ -69,6 +67,15 @@ def search(
         strategies.sampled_from(kinds or [0]),
         strategies.integers(0, 7),
     )
+    has_orders = SHUFFLE in kinds
+
+    @strategies.composite
+    def cases(draw: strategies.DrawFn) -> tuple[Any, Schedule]:
+        program = draw(programs)
+        chosen = draw(strategies.lists(strategies.integers(0, 7))) if has_orders else []
+        made = draw(strategies.lists(deviations, max_size=MOST if kinds else 0))
+        return program, Schedule(_order_of(program, chosen), tuple(made))
+
     found: list[Found] = []
 
     @hypothesis.seed(seed)
@@ -84,12 +91,13 @@ def search(
         suppress_health_check=list(HealthCheck),
         verbosity=Verbosity.quiet,
     )
-    @hypothesis.given(programs, strategies.lists(deviations, max_size=MOST if kinds else 0))
-    def attempt(program: Any, deviations: list[Deviation]) -> None:
-        failure = run(program, deviations)
+    @hypothesis.given(cases())
+    def attempt(case: tuple[Any, Schedule]) -> None:
+        program, schedule = case
+        failure = run(program, schedule)
         # Of two flaws Hypothesis shortens the first that it found, and does not turn to the other.
         if failure is not None and (not found or found[0].failure.name == failure.name):
-            found[:] = [Found(program, deviations, failure)]
+            found[:] = [Found(program, schedule, failure)]
             raise _Failed
 
     try:
@@ -97,3 +105,21 @@ def search(
     except _Failed:
         return found[0]
     return None
+
+
+def _order_of(program: Any, chosen: list[int]) -> tuple[int, ...]:
+    """The order in which each number chooses among the clients that have messages left.
+
+    It goes on with the first of them, and none has each client bring its next as soon as it can.
+    So a shorter list, and lower numbers, are a simpler order, whatever becomes of the program.
+    """
+    left = list(Orders.of(program).messages)
+    order = []
+    for number in chosen:
+        clients = [client for client, messages in enumerate(left) if messages]
+        if len(clients) < 2:
+            break
+        client = clients[number % len(clients)]
+        left[client] -= 1
+        order.append(client)
+    return tuple(order)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from ...errors import AlreadyDecided
 from .faults import InjectedFailure, InjectedStoreError
+from .reached import HandlerId
 from .wording import short
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ class Accidents:
         faults = self._world.faults
         name = f"{job.source.definition.cls.__name__} {job.instance}"
         what = f"the after-effect of {short(job.record.type)}"
-        accident = faults.handler_accident()
+        accident = faults.handler_accident(self._handler_of(job))
         if accident == "fails_before":
             faults.note(f"{name} failed before {what}")
             raise InjectedFailure("the after-effect failed before it ran")
@@ -76,6 +78,14 @@ class Accidents:
         faults.note(f"{name} ran {what}", not is_there)
         return is_there
 
+    def _handler_of(self, job: EffectJob) -> HandlerId:
+        definition, name = job.source.definition, job.record.type.rpartition(".")[0]
+        name_of = self._world.registry.name_of
+        for event, handler in definition.effects.items():
+            if name_of(event, definition).rpartition(".")[0] == name:
+                return HandlerId.of(definition.cls, handler)
+        raise AssertionError(f"{definition.name} has no after-effect of {job.record.type}")
+
     def have_parked(self) -> bool:
         """Whether something is parked because it was made to fail."""
         faults = self._world.faults
@@ -86,8 +96,8 @@ class Accidents:
         """Have the operator retry what was made to fail."""
         for number in self._parked():
             self._world.log.note("the operator has what was made to fail tried again")
-            # When the disk refuses, there is another time.
-            with suppress(InjectedStoreError):
+            # When the disk refuses, there is another time; an effect may be under way again.
+            with suppress(InjectedStoreError, AlreadyDecided):
                 self._operator.retry(number, None)
 
     def _parked(self) -> list[int]:

@@ -52,6 +52,12 @@ class Client:
         """Whether it has something to bring, and waits for nothing."""
         return self.item is not None and not self.is_waiting and self.wakes_at is None
 
+    @property
+    def has_messages(self) -> bool:
+        """Whether it has a message that it has not brought yet."""
+        left = self.items[self.place + self.has_tried :]
+        return any(not isinstance(item, timedelta) for item in left)
+
     def done(self) -> None:
         """Go on to the next: the one in hand is durable, or the wait is over."""
         self.place += 1
@@ -66,6 +72,11 @@ class Clients:
         program: what comes from outside
         world: to which they bring it
         stream: of the events in the program that name none
+        order: in which the clients bring their messages, by their places in the program; without
+            one, each brings its next as soon as it can
+
+    Attributes:
+        came: the clients, by their places, in the order in which what they brought was answered
 
     Raises:
         TypeError: something in the program is no command, event or time
@@ -73,9 +84,16 @@ class Clients:
 
     """
 
-    def __init__(self, program: Program, world: World, stream: str | None) -> None:
+    def __init__(
+        self, program: Program, world: World, stream: str | None, order: Sequence[int] = ()
+    ) -> None:
         self._world = world
         self._stream = stream
+        self._order = order
+        self._place = 0
+        """How much of the order was brought."""
+        self._unanswered: list[Client] = []
+        self.came: list[int] = []
         self._brought: list[tuple[Message, str]] = []
         self.all = [Client(name, items) for name, items in lists_of(program).items()]
         for client in self.all:
@@ -92,7 +110,22 @@ class Clients:
     @property
     def ready(self) -> list[Client]:
         """The clients that have something to bring now."""
-        return [client for client in self.all if client.is_ready]
+        ready = [client for client in self.all if client.is_ready]
+        if not self._order:
+            return ready
+        # What was brought and is not answered comes again before what is next by the order.
+        again = [client for client in self._unanswered if client.is_ready]
+        turn = again[0] if again else self._turn()
+        # A wait begins by itself.
+        return [one for one in ready if one is turn or isinstance(one.item, timedelta)]
+
+    def _turn(self) -> Client | None:
+        """The client that brings the next message by the order, or the first that has one left."""
+        for place in self._order[self._place :]:
+            if place < len(self.all) and self.all[place].has_messages:
+                return self.all[place]
+            self._place += 1
+        return next((client for client in self.all if client.has_messages), None)
 
     @property
     def waking_times(self) -> list[datetime]:
@@ -116,21 +149,30 @@ class Clients:
             log.note(f"{client.name} waits for {elapsed(item // timedelta(microseconds=1))}", True)
             return
         name = f"{client.name}.{client.place + 1}"
+        if not client.has_tried:
+            if client is self._turn():
+                self._place += 1
+            self._unanswered.append(client)
         log.note(f"outside: {in_words(item)}" + (", again" if client.has_tried else ""))
         client.is_waiting = client.has_tried = True
 
         def then(error: BaseException | None) -> None:
             if error is None:
                 self.note_durable(item, name)
-                client.done()
+                self._done(client)
             elif isinstance(error, IdReused):
                 # It would be refused however often it came.
                 log.note(f"{client.name} is refused: {error}")
-                client.done()
+                self._done(client)
             else:
                 client.is_waiting = False
 
         self.send(item, name, then)
+
+    def _done(self, client: Client) -> None:
+        self.came.append(self.all.index(client))
+        self._unanswered.remove(client)
+        client.done()
 
     def send(self, item: Message, name: str, then: Then | None = None) -> Answer:
         """Give the journal a message from outside.

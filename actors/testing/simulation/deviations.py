@@ -1,9 +1,9 @@
 """What makes a simulated run another than the ordinary one, and how that is written down.
 
 The ordinary run gives every actor its turn in order of arrival, lets everything settle before the
-next thing comes from outside, and has no accident. Any other run is the ordinary one with a few
-deviations. So a short list of them says exactly how a run goes, and a shorter list is a simpler
-run.
+next thing comes from outside, and has no accident. Any other run is the ordinary one with an order
+in which the clients bring their messages, and a few deviations. So a short schedule says exactly
+how a run goes, and a shorter one is a simpler run.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ __all__ = [
     "Deviations",
     "Fault",
     "Planned",
+    "Schedule",
     "Seeded",
     "deviation",
     "kinds_of",
+    "number_of",
     "seed_of",
     "unpacked",
 ]
@@ -54,6 +56,9 @@ KINDS: tuple[tuple[str, Fault], ...] = (
     ("arrival", "order"),
     ("cut", "order"),
     ("overtake", "order"),
+    ("shuffle", "order"),
+    ("demote", "order"),
+    ("late", "time"),
 )
 """The kinds of deviations, and what they belong to. Seeds hold their places: add at the end."""
 
@@ -78,6 +83,18 @@ class Deviation(NamedTuple):
     def name(self) -> str:
         """The kind's name."""
         return KINDS[self.kind][0]
+
+
+class Schedule(NamedTuple):
+    """How a run goes.
+
+    `order` says which client brings the next message, by the clients' places in the program; when
+    it is empty, each brings its next one as soon as it can. `deviations` are those from the
+    ordinary run.
+    """
+
+    order: tuple[int, ...] = ()
+    deviations: tuple[Deviation, ...] = ()
 
 
 class Deviations:
@@ -148,8 +165,8 @@ class Seeded(Deviations):
         )
 
 
-def deviation(name: str, which: int) -> Deviation:
-    """A deviation of that name, for the turn in hand.
+def number_of(name: str) -> int:
+    """The place of a kind in `KINDS`.
 
     Raises:
         ValueError: there is no such kind
@@ -158,7 +175,17 @@ def deviation(name: str, which: int) -> Deviation:
     names = [kind for kind, _ in KINDS]
     if name not in names:
         raise ValueError(f"there is no {name!r}; there are {', '.join(names)}")
-    return Deviation(0, names.index(name), which)
+    return names.index(name)
+
+
+def deviation(name: str, which: int) -> Deviation:
+    """A deviation of that name, for the turn in hand.
+
+    Raises:
+        ValueError: there is no such kind
+
+    """
+    return Deviation(0, number_of(name), which)
 
 
 def kinds_of(faults: Iterable[str]) -> list[int]:
@@ -180,28 +207,29 @@ def kinds_of(faults: Iterable[str]) -> list[int]:
     ]
 
 
-def seed_of(deviations: Iterable[Deviation], program: Any = None) -> str:
+def seed_of(schedule: Schedule, program: Any = None) -> str:
     """One word that says how a run went."""
-    packed = msgpack.packb([[list(one) for one in sorted(deviations)], program])
+    order, deviations = schedule
+    packed = msgpack.packb([order, [list(one) for one in sorted(deviations)], program])
     # Its checksum tells a word that was not copied whole.
     return base64.urlsafe_b64encode(zlib.compress(packed, 9)).decode().rstrip("=")
 
 
-def unpacked(seed: str) -> tuple[list[Deviation], Any]:
+def unpacked(seed: str) -> tuple[Schedule, Any]:
     """What `seed_of` was given.
 
     Raises:
-        ValueError: it is no such word, or one of a later version
+        ValueError: it is no such word, or one of another version
 
     """
     try:
         packed = zlib.decompress(base64.urlsafe_b64decode(seed + "=" * (-len(seed) % 4)))
-        rows, program = msgpack.unpackb(packed, strict_map_key=False)
-        deviations = [Deviation(*row) for row in rows]
-        for one in deviations:
+        order, rows, program = msgpack.unpackb(packed, strict_map_key=False)
+        schedule = Schedule(tuple(map(int, order)), tuple(Deviation(*row) for row in rows))
+        for one in schedule.deviations:
             KINDS[one.kind]
     except Exception as error:
         raise ValueError(
             f"seed={seed!r} was not made by this version of explore, or not copied whole"
         ) from error
-    return deviations, program
+    return schedule, program

@@ -6,11 +6,13 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from ...store import StoreError
+from .reached import Reached
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .deviations import Deviations
+    from .reached import HandlerId
     from .run_log import RunLog
 
 __all__ = ["Crash", "Faults", "InjectedFailure", "InjectedStoreError", "RuntimeBroke"]
@@ -43,6 +45,7 @@ class Faults:
         log: of the run
 
     Attributes:
+        reached: what the run reached
         has_failed: whether a handler was made to fail, and may have been parked for it
         let_others: gives another actor its turn, or closes a commit, by a number that chooses
 
@@ -51,6 +54,7 @@ class Faults:
     def __init__(self, deviations: Deviations, log: RunLog) -> None:
         self.deviations = deviations
         self.note = log.note
+        self.reached = Reached(log)
         self.has_failed = False
         self.let_others: Callable[[int], None] = _nothing
         self._recent: dict[str, deque[tuple[str, Callable[[], None]]]] = {}
@@ -60,9 +64,10 @@ class Faults:
         deviation = self.deviations.take(*kinds)
         return "" if deviation is None else deviation.name
 
-    def handler_accident(self) -> str:
-        """How the handler that is about to run fails, or nothing."""
+    def handler_accident(self, handler: HandlerId) -> str:
+        """How a handler that is about to run fails, or nothing."""
         accident = self.accident("fails_before", "fails_after")
+        self.reached.ran(handler, accident)
         self.has_failed = self.has_failed or bool(accident)
         return accident
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from .deviations import Deviation, number_of
+from .ranking import Ranking
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
@@ -14,18 +17,31 @@ if TYPE_CHECKING:
     from .timeline import Timeline
     from .world import World
 
-__all__ = ["Moves"]
+__all__ = ["LATEST", "Moves"]
 
 
 class _Move(NamedTuple):
-    """One thing that may happen next."""
+    """One thing that may happen next, and who does it."""
 
     make: Callable[[], object]
+    who: object
     is_arrival: bool = False
 
 
+TURN = number_of("turn")
+
+LATEST = 4
+"""How often the clock moves, at most, while things are in flight and late."""
+
+
 class Moves:
-    """Lets one thing happen at a time: the ordinary one, or what a deviation says."""
+    """Lets one thing happen at a time: the ordinary one, or what a deviation says.
+
+    Attributes:
+        chosen: the turns in which a ranking chose another move than the ordinary one, as
+            deviations that do the same
+
+    """
 
     def __init__(
         self, world: World, clients: Clients, timeline: Timeline, accidents: Accidents
@@ -35,6 +51,10 @@ class Moves:
         self._timeline = timeline
         self._accidents = accidents
         self._deviations = world.faults.deviations
+        self._ranking: Ranking | None = None
+        self._times = 0
+        """How often the clock is still to move before what is in flight."""
+        self.chosen: list[Deviation] = []
 
     def next(self, *, brings: bool, waits: bool, end: datetime | None = None) -> bool:
         """Let one thing happen; false if there is nothing.
@@ -54,11 +74,47 @@ class Moves:
         if not moves:
             log.turn -= 1
             return False
-        move = self._arrival(moves) or moves[0]
+        if (number := deviations.take("shuffle")) is not None:
+            self._ranking = Ranking(number.which)
+        if (late := deviations.take("late")) is not None:
+            self._times = 1 + late.which % LATEST
+        move = self._arrival(moves) or self._pass_time()
         if len(moves) > 1 and (other := deviations.take("turn")) is not None:
             move = moves[1 + other.which % (len(moves) - 1)]
-        self._world.guarded(move.make)
+        self._world.guarded((move or self._first(moves)).make)
         return True
+
+    def _first(self, moves: list[_Move]) -> _Move:
+        """The ordinary next move, or the one that the ranking has first."""
+        # A commit that is due is waited for: otherwise it could be put off for ever.
+        if self._ranking is None or len(moves) == 1 or self._world.scheduler.is_commit_due:
+            return moves[0]
+        who = [move.who for move in moves]
+        if self._deviations.take("demote") is not None:
+            self._ranking.demote(who[self._ranking.first(who)])
+        place = self._ranking.first(who)
+        if place:
+            self.chosen.append(Deviation(self._world.log.turn, TURN, place - 1))
+        return moves[place]
+
+    def _pass_time(self) -> _Move | None:
+        """What has the clock move while things are in flight, if a deviation says so."""
+        if not self._times:
+            return None
+        world = self._world
+        timers, ready = world.engine.timers, world.scheduler.next_ones()
+        if ready and ready[0].is_urgent:
+            return None
+        if timers in ready:
+            return _Move(partial(world.scheduler.give_turn, timers), timers)
+        # What is not durable is not due.
+        if world.engine.wants_idle:
+            return _Move(self._commit, "commit")
+        due = self._timeline.next_due()
+        if due is None:
+            return None
+        self._times -= 1
+        return _Move(partial(self._timeline.move_to, due), "time")
 
     def _arrival(self, moves: list[_Move]) -> _Move | None:
         """Something that comes from outside before its time, if a deviation says so."""
@@ -70,19 +126,23 @@ class Moves:
     def _possible(self, *, brings: bool, holds: bool = True) -> list[_Move]:
         """What may happen now, the ordinary next thing first."""
         engine, scheduler = self._world.engine, self._world.scheduler
-        actors = [actor for actor in scheduler.ready if actor not in scheduler.held]
-        if actors and holds and (held := self._deviations.take("hold")) is not None:
+        actors = scheduler.next_ones()
+        may_hold = holds and bool(actors) and not actors[0].is_urgent
+        if may_hold and (held := self._deviations.take("hold")) is not None:
             scheduler.held.append(actors.pop(held.which % len(actors)))
-        moves = [_Move(partial(scheduler.give_turn, actor)) for actor in actors]
+        moves = [_Move(partial(scheduler.give_turn, actor), actor) for actor in actors]
         if engine.wants_idle:
-            moves.insert(0 if scheduler.is_commit_due else len(moves), _Move(self._commit))
+            moves.insert(
+                0 if scheduler.is_commit_due else len(moves), _Move(self._commit, "commit")
+            )
         if engine.effects.is_ready:
-            moves.append(_Move(self._run_effect))
-        if not moves and self._accidents.have_parked():
-            moves.append(_Move(self._accidents.retry))
+            moves.append(_Move(self._run_effect, "effect"))
+        # What is held back may be what was tried again already.
+        if not moves and not scheduler.held and self._accidents.have_parked():
+            moves.append(_Move(self._accidents.retry, "operator"))
         if brings:
             moves += [
-                _Move(partial(self._clients.bring, client), is_arrival=True)
+                _Move(partial(self._clients.bring, client), client, is_arrival=True)
                 for client in self._clients.ready
             ]
         return moves
@@ -101,7 +161,7 @@ class Moves:
         due = self._timeline.next_due()
         if due is None or (end is not None and due > end):
             return []
-        return [_Move(partial(self._timeline.move_to, due))]
+        return [_Move(partial(self._timeline.move_to, due), "time")]
 
     def _commit(self) -> None:
         self._world.scheduler.idle()

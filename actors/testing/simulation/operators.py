@@ -65,9 +65,10 @@ class Operator:
                 else:
                     return
 
-        scheduler.drive = drive
+        # One operator may decide while another one waits.
+        before, scheduler.drive = scheduler.drive, drive
         try:
             return decision(Admin(world.engine, world.store))
         finally:
-            scheduler.drive = None
+            scheduler.drive = before
             world.has_changed = True

@@ -74,9 +74,17 @@ class SeededScheduler(Dispatcher):
         finally:
             self.in_turn = was_in_turn
 
+    def next_ones(self) -> list[PooledActor]:
+        """The actors of which one has the next turn: as in the runtime, the urgent ones first.
+
+        So what came from outside is taken in before a timer that becomes due behind it.
+        """
+        ready = [actor for actor in self.ready if actor not in self.held]
+        return [actor for actor in ready if actor.is_urgent] or ready
+
     def let_others(self, which: int) -> None:
         """What another thread does while a handler blocks its own: a turn, a commit, or both."""
-        others = [actor for actor in self.ready if actor not in self.held]
+        others = self.next_ones()
         if others:
             self.give_turn(others[which % len(others)])
         if which % 2:

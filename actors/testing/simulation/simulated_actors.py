@@ -20,7 +20,8 @@ from ...model.aggregate_definition import AggregateDefinition
 from ...model.plans import AggregatePlan
 from ...store import Conflict, Duplicate, category_of, id_in_stream
 from .faults import InjectedFailure
-from .wording import carried_out, handled, short
+from .reached import HandlerId
+from .wording import carried_out, handled, short, subject_of
 
 if TYPE_CHECKING:
     from ...authoring.aggregate import Aggregate
@@ -66,22 +67,28 @@ class SimulatedInstance(InstanceActor):
 
     def hand(self, message: InstanceMessage, decision: Decision, generation: int) -> None:
         self._faults.overtake()
-        self._faults.note(*handled(f"{self._name} {self.instance}", message.stimulus, decision))
+        name, stimulus = f"{self._name} {self.instance}", message.stimulus
+        self._faults.note(*handled(name, stimulus, decision))
+        what = subject_of(stimulus)
+        self._faults.reached.met(self._name, self.instance, what, decision.outcome)
         super().hand(message, decision, generation)
 
 
 def _failing(definition: ProcessDefinition, faults: Faults) -> ProcessDefinition:
     """The same process manager, with handlers that can fail."""
     failing = copy(definition)
-    failing.handlers = {one: _can_fail(it, faults) for one, it in definition.handlers.items()}
-    failing.timeouts = {one: _can_fail(it, faults) for one, it in definition.timeouts.items()}
-    failing.rejections = {one: _can_fail(it, faults) for one, it in definition.rejections.items()}
+    can_fail = partial(_can_fail, definition.cls, faults)
+    failing.handlers = {one: can_fail(it) for one, it in definition.handlers.items()}
+    failing.timeouts = {one: can_fail(it) for one, it in definition.timeouts.items()}
+    failing.rejections = {one: can_fail(it) for one, it in definition.rejections.items()}
     return failing
 
 
-def _can_fail(handler: Handler, faults: Faults) -> Handler:
+def _can_fail(owner: type, faults: Faults, handler: Handler) -> Handler:
+    name = HandlerId.of(owner, handler)
+
     def call(process: ProcessManager, *arguments: Any) -> None:
-        accident = "" if process.context.refreshing else faults.handler_accident()
+        accident = "" if process.context.refreshing else faults.handler_accident(name)
         if accident != "fails_before":
             handler.function(process, *arguments)
         if accident:
@@ -146,7 +153,10 @@ class _FailingAggregate(AggregateDefinition):
         self._faults = faults
 
     def decide(self, aggregate: Aggregate, command: Command) -> list[tuple[Event, bytes, Any]]:
-        accident = self._faults.handler_accident()
+        handler = self.handlers.get(type(command))
+        if handler is None:
+            return self._definition.decide(aggregate, command)
+        accident = self._faults.handler_accident(HandlerId.of(self.cls, handler))
         if accident == "fails_before":
             raise InjectedFailure("the aggregate failed before its handler ran")
         made = self._definition.decide(aggregate, command)

@@ -27,6 +27,7 @@ class SimulatedStore(Store):
         faults, steps = self._faults, self.ahead.steps
         size = f"{steps} step{'' if steps == 1 else 's'}"
         accident = faults.accident("crash_before_commit", "crash_after_commit", "commit_fails")
+        faults.reached.closed(accident)
         if accident == "commit_fails":
             faults.note(f"a commit of {size} fails: nothing of it is kept")
             # What was brought of late may be gone with it.

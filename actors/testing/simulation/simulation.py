@@ -14,7 +14,7 @@ from ...store import verify_open
 from .accidents import Accidents
 from .caller import Caller
 from .clients import Clients
-from .deviations import Deviation, Deviations, Planned, Seeded, deviation, kinds_of, unpacked
+from .deviations import Deviations, Planned, Schedule, Seeded, deviation, kinds_of, unpacked
 from .moves import Moves
 from .operators import Operator
 from .program import Publish, Tell
@@ -38,7 +38,9 @@ if TYPE_CHECKING:
         Transition,
     )
     from ...store import StoreFinding
+    from .deviations import Deviation
     from .program import Program
+    from .reached import Reached
     from .run_log import Trace
 
 __all__ = ["Simulation"]
@@ -81,34 +83,38 @@ class Simulation:
         stream: str | None = None,
         **options: Any,
     ) -> None:
-        deviations = Deviations()
+        deviations, order = Deviations(), Schedule().order
         if isinstance(seed, str):
-            deviations = Planned(unpacked(seed)[0])
+            order, planned = unpacked(seed)[0]
+            deviations = Planned(planned)
         elif seed is not None:
             deviations = Seeded(seed, kinds_of(faults))
         world = World(Registry(domains), deviations, start=start, options=Options(**options))
-        self._put_together(world, program, stream)
+        self._put_together(world, program, stream, order)
 
     @classmethod
     def planned(
         cls,
         registry: Registry,
         program: Program,
-        deviations: Iterable[Deviation],
+        schedule: Schedule,
         *,
         start: datetime | None = None,
         stream: str | None = None,
         **options: Any,
     ) -> Self:
-        """A run with just these deviations, by a registry that many runs may share."""
+        """A run that goes by a schedule, by a registry that many runs may share."""
         made = cls.__new__(cls)
-        world = World(registry, Planned(deviations), start=start, options=Options(**options))
-        made._put_together(world, program, stream)  # noqa: SLF001 - as `__init__` does
+        planned = Planned(schedule.deviations)
+        world = World(registry, planned, start=start, options=Options(**options))
+        made._put_together(world, program, stream, schedule.order)  # noqa: SLF001 - as `__init__`
         return made
 
-    def _put_together(self, world: World, program: Program, stream: str | None) -> None:
+    def _put_together(
+        self, world: World, program: Program, stream: str | None, order: tuple[int, ...]
+    ) -> None:
         self._world = world
-        self._clients = clients = Clients(program, world, stream)
+        self._clients = clients = Clients(program, world, stream, order)
         self._timeline = timeline = Timeline(world, clients)
         self._operator = operator = Operator(world)
         accidents = Accidents(world, clients, timeline, operator)
@@ -211,7 +217,10 @@ class Simulation:
                 that came of late; ``"turn"``, ``"hold"``, ``"arrival"``: the turn of another;
                 ``"cut"``: the open commit closes before the chains are at their ends;
                 ``"overtake"``: others run between a handler and the hand-over of its step;
-                ``"time"``: the clock moves to what is due next; ``"sleep"``: idle actors leave
+                ``"shuffle"``: from here on everyone has a priority by chance; ``"demote"``: the one
+                with the highest falls behind all others;
+                ``"time"``: the clock moves to what is due next; ``"late"``: it does so up to four
+                times, and all that is in flight is late; ``"sleep"``: idle actors leave
                 memory
             which: where there are several
 
@@ -237,6 +246,21 @@ class Simulation:
     def turns(self) -> int:
         """How many turns there were."""
         return self._world.log.turn
+
+    @property
+    def reached(self) -> Reached:
+        """Which handlers ran, and what went wrong at them."""
+        return self._world.faults.reached
+
+    @property
+    def came(self) -> tuple[int, ...]:
+        """The clients, by their places, in the order in which what they brought was answered."""
+        return tuple(self._clients.came)
+
+    @property
+    def chosen(self) -> list[Deviation]:
+        """What a deviation that shuffles came to, as deviations of single turns."""
+        return self._moves.chosen
 
     @property
     def is_through(self) -> bool:
@@ -353,11 +377,21 @@ class Simulation:
     # Deciding
 
     def retry(self, parked_id: int, *, by: str | None = None) -> None:
-        """Handle what was parked, then what waited behind it, in order."""
+        """Handle what was parked, then what waited behind it, in order.
+
+        Raises:
+            AlreadyDecided: another decision about it was made before
+
+        """
         self._decide("retry", partial(self._operator.retry, parked_id, by))
 
     def skip(self, parked_id: int, *, by: str | None = None) -> None:
-        """Go on without what was parked."""
+        """Go on without what was parked.
+
+        Raises:
+            AlreadyDecided: another decision about it was made before
+
+        """
         self._decide("skip", partial(self._operator.skip, parked_id, by))
 
     def cancel_timeout(

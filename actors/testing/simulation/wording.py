@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ...core.stimuli import Operation, Stimulus
     from ...store import CommandRecord, EventRecord, Step, TransitionRecord
 
-__all__ = ["carried_out", "elapsed", "handled", "short"]
+__all__ = ["carried_out", "elapsed", "handled", "short", "subject_of"]
 
 OUTCOMES = {
     "skipped_early": "skipped {what}, which came before its start",
@@ -57,7 +57,7 @@ def short(wire_name: str) -> str:
 
 def handled(name: str, stimulus: Stimulus | Operation, decision: Decision) -> tuple[str, bool]:
     """What an instance made of a stimulus, and whether that is a detail."""
-    what, outcome, step = _subject(stimulus), decision.outcome, decision.step
+    what, outcome, step = subject_of(stimulus), decision.outcome, decision.step
     if step.transition is not None:
         made = _made(step.transition, step)
         return f"{name} handled {what}" + (f" → {', '.join(made)}" if made else ""), False
@@ -67,7 +67,8 @@ def handled(name: str, stimulus: Stimulus | Operation, decision: Decision) -> tu
     return f"{name} {text}", outcome in DETAILS or isinstance(stimulus, Reload) or outcome == ""
 
 
-def _subject(stimulus: Stimulus | Operation) -> str:
+def subject_of(stimulus: Stimulus | Operation) -> str:
+    """What an instance was given, in a few words."""
     if isinstance(stimulus, EventDelivered):
         return short(stimulus.record.type)
     if isinstance(stimulus, RetryDue):

@@ -98,6 +98,7 @@ class World:
 
     def crash(self) -> None:
         """Have a crash between two turns."""
+        self.faults.reached.closed("crash_before_commit")
         self.log.note("crash: what was not committed is gone")
         self.restart()
 

@@ -262,7 +262,7 @@ def test_a_type_that_cannot_be_stored_is_refused_with_class_and_field() -> None:
     class Bad(ProcessManager):
         value: complex = 1j
 
-    with pytest.raises(DefinitionError, match=r"Bad: .*complex.*`\$\.value`"):
+    with pytest.raises(DefinitionError, match=r"Bad\.value: the type complex cannot be stored"):
         state_of(Bad)
 
 
@@ -270,7 +270,7 @@ def test_a_union_that_could_not_be_told_apart_is_refused_with_the_class() -> Non
     class Bad(ProcessManager):
         values: list[int] | set[int] = []
 
-    with pytest.raises(DefinitionError, match=r"Bad: .*list\[int\] \| set\[int\]"):
+    with pytest.raises(DefinitionError, match=r"Bad\.values: the type list\[int\] \| set\[int\] "):
         state_of(Bad)
 
 

@@ -12,6 +12,7 @@ from procession import (
     PARK,
     SKIP,
     Aggregate,
+    AlreadyDecided,
     Command,
     Context,
     Domain,
@@ -382,9 +383,14 @@ def test_a_decision_is_made_once() -> None:
     with Runtime.ephemeral(hasty) as runtime:
         feed(runtime, "a", 0, 1)
         (parked,) = runtime.parked()
-        runtime.skip(parked.id)
-        with pytest.raises(UnknownMessage, match="nothing is parked"):
-            runtime.retry(parked.id)
+        runtime.skip(parked.id, by="ada")
+        for call in (runtime.retry, runtime.skip):
+            with pytest.raises(AlreadyDecided, match="skip was decided") as caught:
+                call(parked.id)
+            (decided,) = runtime.parked(decided=True)
+            assert caught.value.parked_id == parked.id
+            assert (caught.value.decision, caught.value.by) == ("skip", "ada")
+            assert caught.value.time == decided.decided_at
 
 
 @pytest.mark.parametrize(
@@ -439,7 +445,7 @@ def test_a_crash_while_what_waited_is_taken_up_is_made_good_without_another_even
     ],
 )
 def test_what_on_error_would_change_is_refused_and_the_error_is_parked(
-    clock: VirtualClock, caplog: pytest.LogCaptureFixture, change: Any
+    clock: VirtualClock, change: Any
 ) -> None:
     def decide(process: Job, error: Exception, context: Context) -> Any:
         change(process)
@@ -448,9 +454,9 @@ def test_what_on_error_would_change_is_refused_and_the_error_is_parked(
     Job.decide, Job.failing = decide, {("a", 2): 1}
     with Runtime.ephemeral(hasty, clock=clock) as runtime:
         feed(runtime, "a", 0, 1, 2)
-        assert "came in on_error, which only says what becomes of an error" in caplog.text
         (parked,) = runtime.parked()
-        assert "part 2 of a" in parked.error
+        assert parked.error.startswith("ValueError: part 2 of a (and on_error failed: ")
+        assert "came in on_error, which only says what becomes of an error" in parked.error
         runtime.skip(parked.id)
         runtime.settle(timeout=10)
         assert parts_of(runtime, "a", Job) == [1]
@@ -467,4 +473,6 @@ def test_an_on_error_that_fails_itself_parks_the_first_error(clock: VirtualClock
     with Runtime.ephemeral(works, clock=clock) as runtime:
         feed(runtime, "a", 0, 1)
         (parked,) = runtime.parked()
-        assert parked.error == "ValueError: part 1 of a"
+        assert parked.error == (
+            "ValueError: part 1 of a (and on_error failed: RuntimeError: no idea)"
+        )

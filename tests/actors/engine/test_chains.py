@@ -564,7 +564,7 @@ def test_an_ask_beside_many_slow_handlers_is_answered_before_they_are_through(
     domain = Domain("slow")
 
     @domain.register
-    class Patient(ProcessManager, correlate="order"):
+    class Patient(ProcessManager, correlate="order", begin="origin"):
         @handle(Placed, start=True)
         def on_placed(self, event: Placed) -> None:
             run("on_placed")
@@ -595,7 +595,7 @@ def test_a_step_for_which_no_caller_waits_closes_no_commit(
     domain = Domain("slow")
 
     @domain.register
-    class Patient(ProcessManager, correlate="order"):
+    class Patient(ProcessManager, correlate="order", begin="origin"):
         @handle(Placed, start=True)
         def on_placed(self, event: Placed) -> None:
             now[0] += 0.005

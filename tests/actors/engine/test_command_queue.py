@@ -16,6 +16,7 @@ from procession.core.carry_out import CommandDecision
 from procession.core.stimuli import CommandRefused
 from procession.engine.ahead_reads import AheadReads
 from procession.engine.command_queue import PAGE, CommandQueue
+from procession.engine.failure_log import FailureLog
 from procession.engine.journal import Journal
 from procession.model.registry import Registry
 from procession.store import (
@@ -77,6 +78,7 @@ class Bench:
             dispatcher,
             largest_commit=1_000,
             waits=False,
+            failures=FailureLog(lambda: 0),
             now=lambda: 1,
             wake=lambda: None,
             published=lambda events: None,
@@ -91,6 +93,7 @@ class Bench:
             journal=self.journal,
             residency=me,
             now=lambda: 0,
+            failures=FailureLog(lambda: 0),
         )
         self._watch_reads()
         make_actor: Any = SimpleNamespace

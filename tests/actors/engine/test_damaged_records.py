@@ -82,7 +82,7 @@ class Parcel(Aggregate, identity="order_id", snapshot_every=2):
 
 
 @shop.register
-class Order(ProcessManager, correlate="order_id"):
+class Order(ProcessManager, correlate="order_id", begin="origin"):
     order_id: str = ""
     log: list[str] = []
 
@@ -399,7 +399,7 @@ def test_a_damaged_event_is_parked_at_every_process_manager_and_the_others_are_h
     domain = Domain("shop")
 
     @domain.register
-    class Counter(ProcessManager, correlate=lambda event: "all"):
+    class Counter(ProcessManager, correlate=lambda event: "all", begin="origin"):
         seen: list[int] = []
 
         @handle(Counted, start=True)

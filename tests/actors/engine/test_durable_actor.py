@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from procession.engine.durable_actor import DurableActor
+from procession.engine.failure_log import FailureLog
 from procession.engine.journal import Journal
 from procession.engine.pooled_actor import TURN
 from procession.store import Append, DictionaryEngine, EventRecord, Step, Store, StoreError
@@ -84,6 +85,7 @@ class Bench:
             self.dispatcher,
             largest_commit=1_000,
             waits=False,
+            failures=FailureLog(lambda: 0),
             now=lambda: 1,
             wake=lambda: None,
             published=lambda events: None,

@@ -13,6 +13,7 @@ import pytest
 import procession
 from procession import (
     Aggregate,
+    AlreadyDecided,
     Command,
     DefinitionError,
     Domain,
@@ -804,7 +805,7 @@ def test_a_parked_effect_can_be_run_again_and_is_parked_again_when_it_fails(
         runtime.settle(timeout=WAIT)
         assert parked_in(runtime) == []
         assert [attempt for _, _, attempt in seen.seen] == [1, 2, 3, 4, 5]
-        with pytest.raises(UnknownMessage, match="nothing is parked"):
+        with pytest.raises(AlreadyDecided, match="retry was decided"):
             runtime.retry(second.number)
 
 
@@ -824,9 +825,11 @@ def test_a_retry_that_a_crash_cut_off_is_still_parked(tmp_path: Path) -> None:
         runtime.settle(timeout=WAIT)
         (parked,) = parked_in(runtime)
         Hooks.letter = block
-        runtime.retry(parked.number)
-        # Asked for twice, it runs once.
-        runtime.retry(parked.number)
+        runtime.retry(parked.number, by="ada")
+        # Asked for twice, it runs once, and the second operator hears of the first.
+        for call in (runtime.retry, runtime.skip):
+            with pytest.raises(AlreadyDecided, match=r"retry was decided .* by ada"):
+                call(parked.number, by="ben")
         assert entered.wait(WAIT)
         (tmp_path / "crashed").mkdir()
         shutil.copy(tmp_path / "store" / "data.mdb", tmp_path / "crashed" / "data.mdb")
@@ -846,7 +849,7 @@ def test_an_effect_that_nobody_has_any_more_cannot_be_retried() -> None:
         assert runtime._running is not None
         record = ParkedRecord("gone.Away", "a", "e1", "E", "e", 1, 0, position=1, effect="wave")
         with pytest.raises(UnknownMessage, match=r"gone\.Away has no @after method"):
-            runtime._running.effect_feeds.retry(record)
+            runtime._running.effect_feeds.retry(record, ("retry", 0, None))
 
 
 class Full(LmdbStore):
@@ -890,7 +893,6 @@ def test_an_effect_is_parked_even_if_the_disk_refuses_at_first(
 @pytest.mark.parametrize(
     ("call", "use"),
     [
-        ("issue", lambda process: process.issue(Note("a"))),
         ("set_timeout", lambda process: process.set_timeout("late", timedelta(1))),
         ("cancel_timeout", lambda process: process.cancel_timeout("late")),
         ("cancel", lambda process: process.cancel("c1")),

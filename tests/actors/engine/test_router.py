@@ -16,6 +16,7 @@ from procession import Domain, Event, Indexed, ProcessManager, Runtime, handle
 from procession.clock import from_micros
 from procession.core.ports import UNREADABLE
 from procession.engine.event_buffer import EventBuffer
+from procession.engine.failure_log import FailureLog
 from procession.engine.router import MOST_HELD, PAGE, Router
 from procession.engine.services import Services
 from procession.messages.codec import dump
@@ -133,7 +134,17 @@ class World:
         self.buffer = EventBuffer(me, 100, 0)
         self.router = Router(
             ProcessPlan(registry.process(Booking), registry, max_chain=100),
-            Services(registry, store, dispatcher, me, me, self.buffer, nothing, lambda: self.now),
+            Services(
+                registry,
+                store,
+                dispatcher,
+                me,
+                me,
+                self.buffer,
+                nothing,
+                lambda: self.now,
+                FailureLog(lambda: self.now),
+            ),
             me,
             nothing,
             nothing,

@@ -14,6 +14,7 @@ import pytest
 
 from procession.clock import stopwatch, to_micros
 from procession.engine.ahead_reads import AheadReads
+from procession.engine.failure_log import FailureLog
 from procession.engine.journal import Journal, Waiting
 from procession.engine.timers import TimerService
 from procession.store import (
@@ -54,6 +55,7 @@ class Bench:
             dispatcher,
             largest_commit=100,
             waits=False,
+            failures=FailureLog(lambda: 0),
             now=lambda: 1,
             wake=lambda: None,
             published=lambda events: None,

@@ -65,7 +65,7 @@ def shop(**options: Any) -> tuple[Domain, type[ProcessManager]]:
     domain = Domain("shop")
 
     @domain.register
-    class Order(ProcessManager, correlate="order_id", **options):
+    class Order(ProcessManager, correlate="order_id", begin="origin", **options):
         order_id: str = ""
         invoices: Indexed[set[str]] = set()
         log: list[str] = []

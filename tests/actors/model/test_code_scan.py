@@ -173,6 +173,14 @@ def test_what_is_no_plain_function_is_passed_over() -> None:
     assert classes_named_in([print, types.SimpleNamespace, Paid], Event) == set()
 
 
+def names_an_attribute(self: Any) -> Any:
+    return self.context.helper, self.Paid
+
+
+def test_an_attribute_is_no_variable_of_the_module_by_that_name() -> None:
+    assert classes_named_in([names_an_attribute], Event) == set()
+
+
 class Base:
     def make(self) -> Event:
         return Paid("o1")

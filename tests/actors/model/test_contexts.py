@@ -50,7 +50,7 @@ class Scale(Aggregate, identity="parcel"):
         return Weighed(self.id, command.grams)
 
 
-class Everywhere(ProcessManager, correlate="parcel"):
+class Everywhere(ProcessManager, correlate="parcel", begin="origin"):
     grams: list[int] = []
 
     @handle(Weighed, start=True)
@@ -153,7 +153,7 @@ def test_process_managers_and_aggregates_of_several_domains_work_together() -> N
             return Billed(self.id)
 
     @sales.register
-    class Selling(ProcessManager, correlate="order_id"):
+    class Selling(ProcessManager, correlate="order_id", begin="origin"):
         @handle(Placed, start=True)
         def on_placed(self, event: Placed) -> None:
             self.issue(Bill(event.order_id))
@@ -208,7 +208,7 @@ class MoneyCame(Event):
     amount: int
 
 
-class Selling(ProcessManager, correlate="invoice"):
+class Selling(ProcessManager, correlate="invoice", begin="origin"):
     paid: int = 0
     kinds: list[str] = []
 

@@ -309,7 +309,7 @@ shop = Domain("shop")
 
 
 @shop.register
-class Fulfilment(ProcessManager, correlate="order_id"):
+class Fulfilment(ProcessManager, correlate="order_id", begin="origin"):
     order_id: str = ""
     payment_id: Indexed[str] = ""
     tracking: Indexed[str | None] = None

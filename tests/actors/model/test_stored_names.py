@@ -393,7 +393,7 @@ def test_an_older_version_is_read_through_its_upcaster_and_parked_without_one(
         order_id: str
         cents: int
 
-    class Counting(ProcessManager, correlate="order_id"):
+    class Counting(ProcessManager, correlate="order_id", begin="origin"):
         @handle(NewPlaced, start=True)
         def on_placed(self, event: NewPlaced) -> None: ...
 

@@ -86,7 +86,7 @@ def with_a_currency(old: dict[str, Any]) -> dict[str, Any]:
     return old | {"currency": "EUR"}
 
 
-class Orders(ProcessManager, correlate="order_id"):
+class Orders(ProcessManager, correlate="order_id", begin="origin"):
     order_id: str = ""
     total: Decimal = Decimal(0)
     currency: str = ""
@@ -97,7 +97,7 @@ class Orders(ProcessManager, correlate="order_id"):
         self.currency = event.currency
 
 
-class Reports(ProcessManager, correlate="order_id"):
+class Reports(ProcessManager, correlate="order_id", begin="origin"):
     order_id: str = ""
 
     @handle(OrderPlaced, start=True)
@@ -176,7 +176,7 @@ def test_a_whole_wire_name_says_whose_payloads_an_upcaster_takes(tmp_path: Path)
     def nobody_paid(old: dict[str, Any]) -> dict[str, Any]:
         return old | {"payer": "unknown"}
 
-    class Books(ProcessManager, correlate="payer"):
+    class Books(ProcessManager, correlate="payer", begin="origin"):
         payer: str = ""
 
         @handle(Received, start=True)
@@ -245,7 +245,7 @@ def test_an_event_that_nobody_handles_is_parked_nowhere(tmp_path: Path) -> None:
 def test_another_version_from_a_category_that_is_not_listened_to_is_parked_nowhere(
     tmp_path: Path,
 ) -> None:
-    class Listening(ProcessManager, correlate="order_id", streams=["Shop::order"]):
+    class Listening(ProcessManager, correlate="order_id", begin="origin", streams=["Shop::order"]):
         order_id: str = ""
 
         @handle(OrderPlaced, start=True)
@@ -259,7 +259,7 @@ def test_another_version_from_a_category_that_is_not_listened_to_is_parked_nowhe
 def test_a_version_with_a_class_of_its_own_is_for_those_who_handle_that_class(
     tmp_path: Path,
 ) -> None:
-    class OldOrders(ProcessManager, correlate="order_id"):
+    class OldOrders(ProcessManager, correlate="order_id", begin="origin"):
         order_id: str = ""
 
         @handle(MiddlePlaced, start=True)
@@ -278,7 +278,7 @@ def test_a_domain_that_knows_another_version_of_a_foreign_event_has_it_parked(
     class Foreign(Event):
         order_id: str
 
-    class Listening(ProcessManager, correlate="order_id"):
+    class Listening(ProcessManager, correlate="order_id", begin="origin"):
         order_id: str = ""
 
         @handle(Foreign, start=True)
@@ -370,7 +370,7 @@ def older_payments() -> tuple[type[Command], type[Aggregate], Any]:
         @handle(Pay)
         def pay(self, command: Pay) -> None: ...
 
-    class Billing(ProcessManager, correlate="order_id"):
+    class Billing(ProcessManager, correlate="order_id", begin="origin"):
         order_id: str = ""
 
         @handle(Noted, start=True, correlate="text")
@@ -417,7 +417,7 @@ def test_the_refusal_of_an_old_command_reaches_the_instance_that_issued_it(
         runtime.publish(Noted("o1"), stream="order-o1")
         runtime.settle(timeout=10)
 
-    class Billing(ProcessManager, correlate="order_id"):
+    class Billing(ProcessManager, correlate="order_id", begin="origin"):
         order_id: str = ""
         reason: str = ""
 

@@ -72,7 +72,7 @@ class Faulty(ProcessManager):
 
 
 @desk.register
-class Case(Faulty, correlate="case"):
+class Case(Faulty, correlate="case", begin="origin"):
     case: str = ""
     invoice: Indexed[str] = ""
 

@@ -35,6 +35,7 @@ from procession import (
 from procession.model.registry import Registry
 from procession.store import LmdbStore
 from procession.testing import FAULTS, Publish, Simulation
+from procession.testing.simulation.deviations import Schedule
 from tests.actors.testing.checking import Checker
 from tests.actors.testing.descriptions import (
     Action,
@@ -78,7 +79,8 @@ MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?\+00:00")
 
 def planned(one: Example, code: Written) -> tuple[Simulation, list[list[Any]]]:
     items = items_of(code.classes, one.program)
-    run = Simulation.planned(Registry([code.domain]), items, one.deviations, **one.options)
+    schedule = Schedule((), tuple(one.deviations))
+    run = Simulation.planned(Registry([code.domain]), items, schedule, **one.options)
     return run, items
 
 

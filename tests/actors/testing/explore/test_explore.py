@@ -279,7 +279,8 @@ def test_without_hypothesis_the_rest_can_be_used_and_the_error_says_what_to_inst
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "hypothesis", None)
     with pytest.raises(ImportError, match=r"pip install procession\[testing\]"):
-        explore(shop, [Place("o1")])
+        explore(shop, st.just([Place("o1")]))
+    assert explore(shop, [Place("o1")], max_examples=10).runs == 10
     testing: Any = sys.modules["procession.testing"]
     with pytest.raises(ImportError, match=r"pip install procession\[testing\]"):
         _ = testing.ProcessMachine

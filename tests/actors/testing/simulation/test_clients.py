@@ -6,6 +6,7 @@ import pytest
 
 from procession import IdReused
 from procession.testing import Publish, Simulation
+from procession.testing.simulation.deviations import Deviation, Schedule, number_of, seed_of
 from tests.actors.testing.simulation.selling import Order, Place, Placed, Returned, shop, texts
 
 
@@ -38,3 +39,39 @@ def test_a_client_waits_for_its_time_while_the_others_go_on() -> None:
         simulation.run()
         times = [next(simulation.events(f"shop::order-{one}")).time for one in ("o1", "o2")]
         assert times == [datetime(2024, 1, 1, 0, minute, tzinfo=UTC) for minute in (5, 0)]
+
+
+def test_clients_bring_their_messages_in_the_order_of_a_schedule() -> None:
+    program = [[Place("a"), Place("b")], [Place("c")], [Place("d"), Place("e")]]
+    for order in ((2, 1, 0, 2, 0), (0, 2, 2, 1, 0), (1, 0, 0, 2, 2)):
+        seed = seed_of(Schedule(order))
+        with Simulation(shop, program=program, seed=seed) as simulation:
+            simulation.run()
+            assert simulation.came == order
+
+
+def test_the_others_wait_for_a_client_whose_turn_comes_at_a_later_time() -> None:
+    program = [[timedelta(minutes=5), Place("o1")], [Place("o2")], [timedelta(minutes=9)]]
+    seed = seed_of(Schedule((0, 1)))
+    with Simulation(shop, program=program, seed=seed) as simulation:
+        simulation.run()
+        times = [next(simulation.events(f"shop::order-{one}")).time for one in ("o1", "o2")]
+        assert times == [simulation._world.clock.start + timedelta(minutes=5)] * 2
+
+
+def test_an_order_of_another_program_goes_as_far_as_it_fits() -> None:
+    program = [[Place("a")], [Place("b"), Place("c")]]
+    seed = seed_of(Schedule((7, 1, 0, 0)))
+    with Simulation(shop, program=program, seed=seed) as simulation:
+        simulation.run()
+        assert simulation.came == (1, 0, 1)
+
+
+def test_an_order_stays_when_a_crash_takes_what_was_brought() -> None:
+    program = [[Place("a")], [Place("b")], [Place("c")]]
+    for kind in ("crash", "crash_before_commit", "commit_fails"):
+        for turn in range(1, 12):
+            schedule = Schedule((2, 0, 1), (Deviation(turn, number_of(kind), 0),))
+            with Simulation(shop, program=program, seed=seed_of(schedule)) as simulation:
+                simulation.run()
+                assert simulation.came == (2, 0, 1)

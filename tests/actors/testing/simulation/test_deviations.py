@@ -7,6 +7,7 @@ from procession.testing.simulation.deviations import (
     KINDS,
     Deviation,
     Planned,
+    Schedule,
     Seeded,
     deviation,
     kinds_of,
@@ -18,12 +19,16 @@ CRASH, TIME = 3, 2
 SOME = [Deviation(4, CRASH, 0), Deviation(2, TIME, 7)]
 
 
-def test_a_seed_holds_the_deviations_in_order_of_their_turns_and_the_program() -> None:
-    assert unpacked(seed_of(SOME)) == (sorted(SOME), None)
-    assert unpacked(seed_of([], ["a program"])) == ([], ["a program"])
+SCHEDULE = Schedule((1, 0, 1), tuple(SOME))
+UNKNOWN = Schedule((), (Deviation(1, 99, 0),))
 
 
-@pytest.mark.parametrize("seed", ["", "word", seed_of(SOME)[:-4], seed_of([Deviation(1, 99, 0)])])
+def test_a_seed_holds_the_order_the_deviations_by_their_turns_and_the_program() -> None:
+    assert unpacked(seed_of(SCHEDULE)) == (Schedule((1, 0, 1), tuple(sorted(SOME))), None)
+    assert unpacked(seed_of(Schedule(), ["a program"])) == (Schedule(), ["a program"])
+
+
+@pytest.mark.parametrize("seed", ["", "word", seed_of(SCHEDULE)[:-4], seed_of(UNKNOWN)])
 def test_a_word_that_is_no_seed_of_this_version_is_refused(seed: str) -> None:
     with pytest.raises(ValueError, match="was not made by this version of explore, or not copied"):
         unpacked(seed)

@@ -4,6 +4,7 @@ from functools import partial
 
 from procession.testing.simulation.deviations import Deviations, deviation
 from procession.testing.simulation.faults import RECENT, Faults
+from procession.testing.simulation.reached import HandlerId
 from procession.testing.simulation.run_log import RunLog
 from procession.testing.simulation.simulated_clock import SimulatedClock
 
@@ -21,11 +22,12 @@ def test_an_accident_happens_once_to_the_first_part_that_asks_for_its_kind() -> 
 
 
 def test_a_handler_that_was_made_to_fail_is_remembered() -> None:
-    made = faults()
-    assert (made.handler_accident(), made.has_failed) == ("", False)
+    made, handler = faults(), HandlerId(int, "on_placed", "handle", str)
+    assert (made.handler_accident(handler), made.has_failed) == ("", False)
     made.deviations.armed.append(deviation("fails_after", 0))
-    assert (made.handler_accident(), made.has_failed) == ("fails_after", True)
-    assert (made.handler_accident(), made.has_failed) == ("", True)
+    assert (made.handler_accident(handler), made.has_failed) == ("fails_after", True)
+    assert (made.handler_accident(handler), made.has_failed) == ("", True)
+    assert list(made.reached.accidents) == [(handler, "fails_after")]
 
 
 def test_of_what_was_brought_of_late_one_is_brought_again() -> None:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from procession.testing import Simulation
+from procession.testing.simulation.deviations import Deviation, Schedule, number_of, seed_of
 from tests.actors.testing.simulation.selling import Place, Returned, Selling, shop, texts
 
 TWO = [[Place("o1")], [Place("o2")]]
@@ -61,3 +62,29 @@ def test_time_passes_only_when_nothing_else_is_left_and_up_to_the_horizon() -> N
         simulation.run()
         assert simulation.is_through
         assert simulation.now == simulation._world.clock.start + timedelta(days=1)
+
+
+def test_priorities_by_chance_are_spelled_out_by_turns_that_do_the_same() -> None:
+    program = [[Place("o1"), Returned("o1")], [Place("o2", 2_000)], [Place("o3")]]
+    shuffle = [Deviation(1, number_of("shuffle"), 5), Deviation(9, number_of("demote"), 0)]
+    with Simulation(shop, program=program, seed=seed_of(Schedule((), tuple(shuffle)))) as one:
+        one.run()
+        turns = tuple(one.chosen)
+        assert len(turns) > 5
+    with Simulation(shop, program=program, seed=seed_of(Schedule((), turns))) as other:
+        other.run()
+        assert list(other.trace) == list(one.trace)
+
+
+def test_what_came_from_outside_is_taken_in_before_a_timer_that_is_due_behind_it() -> None:
+    with Simulation(shop, program=[Place("o1", 2_000), Returned("o1")]) as simulation:
+        while "outside: publish" not in str(simulation.trace):
+            simulation.step()
+        simulation.provoke("time")
+        simulation.step()
+        simulation.provoke("hold")
+        simulation.run()
+        told = [line.text for line in simulation.trace.essential]
+        assert told.index("Selling o1 handled Returned") < told.index(
+            "Selling o1 handled timeout patience"
+        )

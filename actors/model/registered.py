@@ -1,0 +1,40 @@
+"""What a domain has registered, as those see it who put several together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..authoring.aggregate import Aggregate
+    from ..authoring.decorators import Handler
+    from ..authoring.process_manager import ProcessManager
+    from ..messages.types import Event, Message
+    from .aggregate_definition import AggregateDefinition
+    from .process_definition import ProcessDefinition
+
+__all__ = ["Registered"]
+
+
+class Registered(Protocol):
+    """A domain, without what can be asked of it."""
+
+    name: str
+    aggregates: dict[type[Aggregate], AggregateDefinition]
+    processes: dict[type[ProcessManager], ProcessDefinition]
+    messages: set[type[Message]]
+    externals: dict[type[Event], str]
+    upcasters: dict[str, Handler]
+
+    def commands(self) -> Iterator[tuple[type, AggregateDefinition]]:
+        """Every command that an aggregate of this domain takes."""
+        ...
+
+    def opened_by(self, runtime: object) -> None:
+        """A runtime is open on it: nothing more may be registered."""
+        ...
+
+    def closed_by(self, runtime: object) -> None:
+        """A runtime that was open on it is closed."""
+        ...
