@@ -12,10 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from campaign import RANDOM, Campaign
-from points import POINTS
+from tests.kill.campaign import RANDOM, Campaign
+from tests.kill.points import POINTS
 
 
 def main() -> int:

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from checker import Acknowledged, Findings
-from points import CHAIN, NEW, POINTS
-from shop import Fulfilment, shop
-
 from procession import Runtime
+from tests.kill.checker import Acknowledged, Findings
+from tests.kill.points import CHAIN, NEW, POINTS
+from tests.kill.shop import Fulfilment, shop
 
 HERE = Path(__file__).parent
 

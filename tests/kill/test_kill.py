@@ -1,28 +1,16 @@
 """Promises 2, 4, 5 and 7: a worker is killed again and again, and nothing is lost or doubled."""
 
-import sys
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-
-from campaign import (  # noqa: E402 - the path comes first
-    CAN_HAPPEN,
-    Campaign,
-    finish,
-    kill,
-    read_some,
-    start,
-)
-from checker import Acknowledged, Findings  # noqa: E402
-from points import POINTS  # noqa: E402
-from shop import AddNote, GiftNoted, PlaceOrder, shop  # noqa: E402
-
-from procession import Runtime  # noqa: E402
-from procession.store import Append, EventRecord, LmdbStore, Step, backup, compact  # noqa: E402
+from procession import Runtime
+from procession.store import Append, EventRecord, LmdbStore, Step, backup, compact
+from tests.kill.campaign import CAN_HAPPEN, Campaign, finish, kill, read_some, start
+from tests.kill.checker import Acknowledged, Findings
+from tests.kill.points import POINTS
+from tests.kill.shop import AddNote, GiftNoted, PlaceOrder, shop
 
 KILLS = len(POINTS) + 8
 

@@ -16,13 +16,12 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from points import CHAIN, CLOSING, arm  # noqa: E402 - the path comes first
-from shop import AddNote, GiftNoted, PlaceOrder, shop  # noqa: E402
-
-from procession import Runtime  # noqa: E402
-from procession.store import LmdbStore  # noqa: E402
+from procession import Runtime
+from procession.store import LmdbStore
+from tests.kill.points import CHAIN, CLOSING, arm
+from tests.kill.shop import AddNote, GiftNoted, PlaceOrder, shop
 
 THREADS = 4
 ROUNDS = 40
@@ -90,6 +89,7 @@ def main() -> None:
     number = int(run)
     # A small map, so that it grows in the middle of things.
     defaults = LmdbStore.__init__.__kwdefaults__
+    assert defaults is not None
     defaults["map_size"] = 1 << 18
     if point:
         arm(point[0], int(point[1]))
