@@ -20,6 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.kill", description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--operators", type=int, default=0, help="deciding at once in each worker")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     arguments = parser.parse_args()
 
@@ -29,7 +30,13 @@ def main() -> int:
 
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="procession-kill-") as folder:
-        tally = Campaign(Path(folder), arguments.kills, arguments.seed, tell).run()
+        tally = Campaign(
+            Path(folder),
+            arguments.kills,
+            arguments.seed,
+            tell,
+            operators=arguments.operators,
+        ).run()
     seconds = time.perf_counter() - began
     by_point = {point: tally.kills[point] for point in (RANDOM, *POINTS)}
     result = {
@@ -37,6 +44,7 @@ def main() -> int:
         "acknowledged": tally.acknowledged,
         "lost": tally.lost,
         "doubled": tally.doubled,
+        "decisions": tally.decided,
         "effects missing": tally.effects_missing,
         "otherwise wrong": len(tally.wrong),
         "ended before the point": tally.not_reached.total(),

@@ -15,7 +15,7 @@ from typing import IO
 from procession import Runtime
 from tests.kill.checker import Acknowledged, Findings
 from tests.kill.points import CHAIN, NEW, POINTS
-from tests.kill.shop import Fulfilment, shop
+from tests.kill.shop import Fulfilment, approve, shop
 
 HERE = Path(__file__).parent
 
@@ -51,6 +51,7 @@ class Tally:
     lost: int = 0
     doubled: int = 0
     effects_missing: int = 0
+    decided: int = 0
     wrong: list[str] = field(default_factory=list)
     happened: set[str] = field(default_factory=set)
 
@@ -93,12 +94,23 @@ def kill(worker: subprocess.Popen[str]) -> list[str]:
     return rest(worker)
 
 
-def finish(runtime: Runtime, orders: set[str]) -> None:
-    """Wait for the retries and held back commands that are due in a few milliseconds."""
+def finish(runtime: Runtime, orders: set[str], *, retries: bool = False) -> None:
+    """Wait for the retries and held back commands that are due in a few milliseconds.
+
+    Args:
+        runtime: open, with no one else at it
+        orders: that are to be complete, except those in which an operator skipped something
+        retries: whether to have tried again what is parked
+
+    """
     pending = threading.Event()
     left = set(orders)
     for _ in range(1_000):
+        for parked in runtime.parked() if retries else ():
+            approve(parked.instance)
+            runtime.retry(parked.id)
         runtime.settle(timeout=60)
+        left -= {one.instance for one in runtime.parked(decided=True) if one.decision == "skip"}
         views = {order: runtime.get(Fulfilment, order) for order in left}
         left = {one for one, view in views.items() if view is None or not view.is_complete}
         if not left:
@@ -123,11 +135,18 @@ class Campaign:
         kills: how many
         seed: of the moments
         tell: called with the number of kills after each one
+        operators: how many decide, in each worker, about what is parked; some orders are, then
 
     """
 
     def __init__(
-        self, folder: Path, kills: int, seed: int, tell: Callable[[int], None] = lambda _: None
+        self,
+        folder: Path,
+        kills: int,
+        seed: int,
+        tell: Callable[[int], None] = lambda _: None,
+        *,
+        operators: int = 0,
     ) -> None:
         self.tally = Tally()
         self._folder = folder
@@ -138,6 +157,7 @@ class Campaign:
         for point in plan(kills, self._moments):
             (self._first if point in NEW else self._others).append(point)
         self._tell = tell
+        self._operators = operators
 
     def run(self) -> Tally:
         stores = 0
@@ -150,6 +170,7 @@ class Campaign:
         effects = store.with_name(f"{store.name}.effects")
         effects.touch()
         os.environ["EFFECTS"] = str(effects)
+        os.environ["OPERATORS"] = str(self._operators)
         acknowledged = Acknowledged()
         was_opened = False
         for run in range(PER_STORE):
@@ -164,6 +185,7 @@ class Campaign:
                 return
             self._tell(self.tally.kills.total())
         self.tally.acknowledged += len(acknowledged)
+        self.tally.decided += len(acknowledged.decided)
         self._work_off(store, acknowledged, effects)
 
     def _one_kill(self, store: Path, run: int, point: str) -> list[str]:
@@ -200,12 +222,12 @@ class Campaign:
         """The last run is not killed: everything comes to its end, once."""
         with Runtime(store, shop) as runtime:
             runtime.settle(timeout=60)
-            finish(runtime, acknowledged.orders)
-            if runtime.stats()["parked"]:
+            finish(runtime, acknowledged.orders, retries=self._operators > 0)
+            if list(runtime.parked()):
                 self.tally.wrong.append(f"{store.name}: something was parked")
         after = Findings(str(store), acknowledged)
         self._note(after, store)
-        unfinished = (after.orders | acknowledged.orders) - after.complete
+        unfinished = (after.orders | acknowledged.orders) - after.complete - after.skipped
         if unfinished:
             self.tally.wrong.append(f"{store.name}: never finished: {sorted(unfinished)[:5]}")
         missing = after.orders - set(effects.read_text(encoding="utf-8").split())

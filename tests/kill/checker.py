@@ -3,7 +3,7 @@
 Of the runtime's own code it uses what reads records, and nothing of what writes them.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -34,6 +34,7 @@ class Acknowledged:
         self.told: set[str] = set()
         self.published: dict[str, int] = {}
         self.noted: set[str] = set()
+        self.decided: dict[int, set[tuple[str, str]]] = defaultdict(set)
         self.add(lines)
 
     def add(self, lines: Iterable[str]) -> None:
@@ -45,12 +46,16 @@ class Acknowledged:
                 self.told.add(rest)
             elif kind == "noted":
                 self.noted.add(rest)
+            elif kind == "decided":
+                number, action, operator = rest.split()
+                self.decided[int(number)].add((action, f"operator {operator}"))
             elif kind == "published":
                 name, _, position = rest.partition(" ")
                 self.published[name] = int(position)
 
     def __len__(self) -> int:
-        return len(self.asked) + len(self.told) + len(self.published) + len(self.noted)
+        done = (self.asked, self.told, self.published, self.noted, self.decided)
+        return sum(map(len, done))
 
     @property
     def orders(self) -> set[str]:
@@ -66,10 +71,12 @@ class Findings:
         self.wrong: list[str] = [str(finding) for finding in verify(path)]
         self.orders: set[str] = set()
         self.complete: set[str] = set()
+        self.skipped: set[str] = set()
         self.happened: set[str] = set()
         with LmdbStore(path, read_only=True) as store:
             self._read_log(store)
             self._look_for(store, acknowledged)
+            self._read_decisions(store, acknowledged)
             self._read_instances(store)
 
     def _read_log(self, store: Store) -> None:
@@ -114,6 +121,21 @@ class Findings:
             event = self._events.get(event_id)
             if event is None or event.position != position:
                 self._lose("published", {event_id})
+
+    def _read_decisions(self, store: Store, acknowledged: Acknowledged) -> None:
+        found: dict[int, tuple[str, str | None]] = {}
+        for one in store.scan_parked(decided=True):
+            assert one.decision is not None
+            action, _, by = one.decision
+            found[one.number] = action, by
+            if action == "skip":
+                self.skipped.add(one.instance)
+        for number, told in acknowledged.decided.items():
+            self._once(
+                len(told), f"{number}: several operators were told that they decided: {told}"
+            )
+            if found.get(number) not in told:
+                self._lose("decided", {f"{number}: {told}, and there is {found.get(number)}"})
 
     def _read_instances(self, store: Store) -> None:
         for instance, last in store.scan_instances(PROCESS):

@@ -19,6 +19,7 @@ def test_a_worker_killed_at_every_point_of_its_life_loses_nothing_and_does_nothi
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EFFECTS", "")
+    monkeypatch.setenv("OPERATORS", "")
     tally = Campaign(tmp_path, KILLS, seed=20_240_229).run()
     assert tally.wrong == []
     assert (tally.lost, tally.doubled, tally.effects_missing) == (0, 0, 0)
@@ -27,6 +28,17 @@ def test_a_worker_killed_at_every_point_of_its_life_loses_nothing_and_does_nothi
     assert tally.kills.total() == KILLS
     assert tally.acknowledged > 200, "the workers were killed before they did anything"
     assert tally.happened >= CAN_HAPPEN
+
+
+def test_of_two_operators_one_is_told_that_the_decision_is_theirs_whatever_kill_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EFFECTS", "")
+    monkeypatch.setenv("OPERATORS", "")
+    tally = Campaign(tmp_path, 10, seed=5, operators=2).run()
+    assert tally.wrong == []
+    assert (tally.lost, tally.doubled, tally.effects_missing) == (0, 0, 0)
+    assert tally.decided > 20
 
 
 def test_a_copy_made_while_another_process_writes_is_whole_and_goes_on(
@@ -75,6 +87,14 @@ def test_the_checker_finds_what_was_acknowledged_and_is_not_there(store: Path, l
     findings = Findings(str(store), Acknowledged([line]))
     assert findings.lost == 1
     assert "lost" in findings.wrong[0]
+
+
+@pytest.mark.parametrize("line", ["decided 1 retry 0", "decided 1 skip 1"])
+def test_the_checker_finds_a_decision_of_which_there_is_none(store: Path, line: str) -> None:
+    findings = Findings(str(store), Acknowledged([line]))
+    assert findings.lost == 1
+    both = Findings(str(store), Acknowledged(["decided 1 retry 0", "decided 1 skip 1"]))
+    assert both.doubled == 1
 
 
 def test_the_checker_finds_a_transition_that_was_made_twice(store: Path) -> None:

@@ -18,10 +18,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from procession import Runtime
+from procession import AlreadyDecided, ClosedError, Runtime
 from procession.store import LmdbStore
 from tests.kill.points import CHAIN, CLOSING, arm
-from tests.kill.shop import AddNote, GiftNoted, PlaceOrder, shop
+from tests.kill.shop import AddNote, GiftNoted, PlaceOrder, approve, shop
 
 THREADS = 4
 ROUNDS = 40
@@ -38,6 +38,32 @@ def order(run: int, thread: int, number: int) -> PlaceOrder:
 def say(line: str) -> None:
     # One write for each line, so that it is whole or not there when the process is killed.
     os.write(1, f"{line}\n".encode())
+
+
+class Operator(threading.Thread):
+    """Decides about all that is parked, while another one does."""
+
+    def __init__(self, runtime: Runtime, number: int) -> None:
+        super().__init__(daemon=True)
+        self.runtime, self.number = runtime, number
+        self.is_needed = True
+
+    def run(self) -> None:
+        while self.is_needed:
+            for parked in self.runtime.parked():
+                # The two of them mean another thing as often as not.
+                is_retry = (parked.id + self.number) % 3 != 0
+                decide = self.runtime.retry if is_retry else self.runtime.skip
+                if is_retry:
+                    approve(parked.instance)
+                try:
+                    decide(parked.id, by=f"operator {self.number}")
+                except AlreadyDecided:
+                    continue
+                except ClosedError:
+                    return
+                say(f"decided {parked.id} {'retry' if is_retry else 'skip'} {self.number}")
+            self.runtime.settle()
 
 
 class Customer(threading.Thread):
@@ -108,10 +134,14 @@ def main() -> None:
         say("open")
         rounds = FEW_ROUNDS if point and point[0] in CLOSING else ROUNDS
         customers = [Customer(runtime, number, one, rounds) for one in range(THREADS)]
-        for customer in customers:
-            customer.start()
+        operators = [Operator(runtime, one) for one in range(int(os.environ.get("OPERATORS", "0")))]
+        for thread in (*customers, *operators):
+            thread.start()
         for customer in customers:
             customer.join()
+        for operator in operators:
+            operator.is_needed = False
+            operator.join()
 
 
 if __name__ == "__main__":
