@@ -604,6 +604,55 @@ class Reads:
         if block is not None and block.position:
             yield block.position
 
+    # After-effects that wait
+
+    def is_set_aside(self, process: str, instance: str, position: int) -> bool:
+        """Whether an event waits for an instance, is tried again, is parked at it, or was skipped.
+
+        Args:
+            process: the process manager
+            instance: its id; empty for an event whose instances could not be found
+            position: of the event
+
+        """
+        key = instance_key(process, instance) + number_asked_for(position)
+        if self._may_be_parked() and self._get("parked_at", key) is not None:
+            return True
+        if not self._may_wait():
+            return False
+        block = self.block_of(process, instance)
+        return (block is not None and block.position == position) or (
+            self._get("waiting", key) is not None
+        )
+
+    def may_set_aside(self) -> bool:
+        """Whether anything may be set aside, or an after-effect owed, which is rare."""
+        return self._may_wait() or self._may_be_parked() or self.owed_so_far() > 0
+
+    def owed_so_far(self) -> int:
+        """A number that is another whenever more after-effects are owed; 0 while none ever was.
+
+        It begins anew when the store is opened.
+        """
+        raise NotImplementedError
+
+    def owed_at(self, process: str, instance: str, position: int) -> int | None:
+        """The version at which an instance had handled the event there, if its effect is owed."""
+        key = instance_key(process, instance) + number_asked_for(position)
+        raw = self._get("owed", key)
+        return None if raw is None else int(unframe(raw, "owed", key))
+
+    def scan_owed(self, process: str) -> Iterator[tuple[str, int, int]]:
+        """After-effects that are owed: the instance, the position of the event, and the version.
+
+        They are in order of instance and position. One whose row is damaged is left out: it must
+        not hold up the others, and `verify` tells.
+        """
+        for key, raw in self._scan_rows("owed", started_key(process), last_of_process(process)):
+            with suppress(CorruptRecord):
+                version = int(unframe(raw, "owed", key))
+                yield key[:-8].decode().split("\0")[1], numbered(key), version
+
     # What the calls share
 
     def _one(self, table: str, place: int, made: Callable[[Any, int], T]) -> T | None:

@@ -37,6 +37,7 @@ from ..store import (
 )
 from .cycles import refuse_echo, refuse_endless
 from .decision import EMPTY, Decision
+from .effects import owed_effect
 from .failures import fail
 from .ports import UNREADABLE
 from .process_state import ProcessState
@@ -118,7 +119,7 @@ def _take_event(
         decision.reload = not state.to_take_up
         if state.block is not None:
             return _nothing(decision)
-        decision.taken = StepExtras(unwait=record.position)
+        decision.taken = StepExtras(unwait=record.position, owes=owed_effect(plan, record))
     elif record.position <= state.seen and not stimulus.refreshing:
         return _nothing(decision, "seen_again")
     elif state.block is not None or state.to_take_up:
@@ -138,7 +139,7 @@ def _take_event(
     event, learnt = stimulus.event, stimulus.learnt
     if event is None:
         if plan.subscription.handler_of(record) is None:
-            # It waited for a handler that was removed since.
+            # It waited for its after-effect alone, or for a handler that was removed since.
             return _skip(plan, decision, "not_for_us")
         event = plan.subscription.load(record)
         learnt = plan.subscription.learnt_of(event)
@@ -165,6 +166,9 @@ def _take_event(
         field, values = learnt
         keys = definition.state.key_of(field, process.__dict__[field])
         if not any(value in keys for value in values):
+            if decision.taken is not None:
+                # Its effect finds the instance no more either.
+                decision.taken.owes = 0
             return _skip(plan, decision, "not_for_us")
     if record.depth and not stimulus.refreshing:
         if state.run > 1 and not begins and _is_of_ended_run(plan, state, record, reads):
@@ -358,6 +362,7 @@ def _try_again(plan: ProcessPlan, decision: Decision, stimulus: RetryDue, reads:
         decision.cause = Cause.of_event(record)
         if record.type == UNREADABLE:
             raise record.message
+        taken.owes = owed_effect(plan, record)
         event = plan.subscription.load(record)
         process = None
         if not state.version or state.is_complete:
@@ -672,4 +677,5 @@ def _merged(taken: StepExtras, made: StepExtras | None) -> StepExtras:
     made.unwait = taken.unwait
     made.told = taken.told
     made.unblock = taken.unblock
+    made.owes = taken.owes
     return made

@@ -20,6 +20,7 @@ from ..errors import (
 )
 from ..store import CorruptRecord, ParkedRecord, Step, StepExtras, TimerRecord
 from .decision import EMPTY
+from .effects import owed_effect
 from .stimuli import CommandRefused, EventDelivered, RetryDue, TimeoutDue
 
 if TYPE_CHECKING:
@@ -166,6 +167,9 @@ def _pass_over(plan: ProcessPlan, decision: Decision, stimulus: Stimulus, cause:
         # What is tried again may be a timeout or a refusal, and goes with its retry.
         taken.told = cause.sequence
         taken.cancel = [failed] if failed is not None else []
+    if taken is not None and cause.event is not None:
+        # As that of an event which was passed over at once.
+        taken.owes = owed_effect(plan, cause.event)
     state = decision.state
     decision.state = replace(state, seen=max(state.seen, cause.position))
     decision.reload = True

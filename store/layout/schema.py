@@ -365,6 +365,7 @@ TABLES: dict[str, Table] = {
     "unmatched_by": Table((Digest("process, field and value"), _POSITION), Literal[0]),
     "counts": Table((Digest("category and type"),), CountRow),
     "effects": Table((_POSITION, Digest("process and instance")), EffectRow),
+    "owed": Table((_PROCESS, _INSTANCE, _POSITION), OrNone),
     **dict.fromkeys(FOR_PARTITIONS, Table((), None)),
 }
 
