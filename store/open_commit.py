@@ -36,6 +36,7 @@ from .layout.schema import (
     instance_key,
     last_of_process,
     name_key,
+    owed_key,
     parked_at_key,
     parked_from_row,
     parked_to_row,
@@ -875,7 +876,7 @@ class OpenCommit(Reads):
         """Note that an after-effect is to run, and the version that handled its event."""
         process, instance = step.process, step.instance
         version = self._last("ids", transitions_key(process, instance))
-        self._set("owed", instance_key(process, instance) + number(position), version)
+        self._set("owed", owed_key(process, position, instance), version)
         self.counters.owed += 1
         self._names.add_process(process)
 
@@ -988,6 +989,5 @@ def _taken(step: Step, extras: StepExtras) -> list[tuple[str, bytes]]:
     if extras.let_go:
         taken.append(("unmatched", unmatched_key(step.process, extras.let_go)))
     if extras.paid:
-        key = instance_key(step.process, step.instance) + number(extras.paid)
-        taken.append(("owed", key))
+        taken.append(("owed", owed_key(step.process, extras.paid, step.instance)))
     return taken

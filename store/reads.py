@@ -636,22 +636,26 @@ class Reads:
         """
         raise NotImplementedError
 
-    def owed_at(self, process: str, instance: str, position: int) -> int | None:
-        """The version at which an instance had handled the event there, if its effect is owed."""
-        key = instance_key(process, instance) + number_asked_for(position)
-        raw = self._get("owed", key)
-        return None if raw is None else int(unframe(raw, "owed", key))
+    def owed_at(self, process: str, position: int) -> dict[str, int]:
+        """The instances in which the effect of the event at a position is owed.
 
-    def scan_owed(self, process: str) -> Iterator[tuple[str, int, int]]:
-        """After-effects that are owed: the instance, the position of the event, and the version.
-
-        They are in order of instance and position. One whose row is damaged is left out: it must
-        not hold up the others, and `verify` tells.
+        Each comes with the version that it had when it was done with the event.
         """
-        for key, raw in self._scan_rows("owed", started_key(process), last_of_process(process)):
+        prefix = started_key(process) + number_asked_for(position)
+        rows = self._range("owed", prefix, prefix + b"\xff", ALL)
+        return {key[len(prefix) :].decode(): int(unframe(raw, "owed", key)) for key, raw in rows}
+
+    def scan_owed(self, process: str) -> Iterator[tuple[int, str, int]]:
+        """After-effects that are owed, in order of position, with the instance and the version.
+
+        One whose row is damaged is left out: it must not hold up the others, and `verify` tells.
+        """
+        prefix = started_key(process)
+        for key, raw in self._scan_rows("owed", prefix, last_of_process(process)):
+            place = len(prefix) + NUMBER.size
             with suppress(CorruptRecord):
                 version = int(unframe(raw, "owed", key))
-                yield key[:-8].decode().split("\0")[1], numbered(key), version
+                yield numbered(key[:place]), key[place:].decode(), version
 
     # What the calls share
 

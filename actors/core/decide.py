@@ -145,6 +145,9 @@ def _take_event(
         learnt = plan.subscription.learnt_of(event)
     elif stimulus.is_shared:
         event = codecs[type(event)].copy(event)
+    if learnt is not None and decision.taken is None and not stimulus.refreshing:
+        owes = owed_effect(plan, record)
+        decision.taken = StepExtras(owes=owes) if owes else None
     definition = plan.definition
     handler = definition.handlers[type(event)]
     process: ProcessManager | None = None
@@ -166,9 +169,8 @@ def _take_event(
         field, values = learnt
         keys = definition.state.key_of(field, process.__dict__[field])
         if not any(value in keys for value in values):
-            if decision.taken is not None:
-                # Its effect finds the instance no more either.
-                decision.taken.owes = 0
+            # Without its effect, which is for who has the key as well.
+            decision.taken = StepExtras(unwait=record.position) if stimulus.was_held else None
             return _skip(plan, decision, "not_for_us")
     if record.depth and not stimulus.refreshing:
         if state.run > 1 and not begins and _is_of_ended_run(plan, state, record, reads):

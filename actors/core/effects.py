@@ -20,9 +20,10 @@ __all__ = ["effect_step", "owed_effect", "version_for"]
 
 
 def owed_effect(plan: ProcessPlan, record: EventRecord) -> int:
-    """The position of an event that was set aside, if there is an effect after it; 0 if not.
+    """The position of an event, if there is an effect after it; 0 if not.
 
-    The step that is done with such an event says so, since the effects have gone past it.
+    The step that is done with the event says that its effect is owed, where that could not be told
+    later: the event was set aside, or found its instance by a key that others may have by then.
 
     Args:
         plan: of the process manager

@@ -167,9 +167,12 @@ def _pass_over(plan: ProcessPlan, decision: Decision, stimulus: Stimulus, cause:
         # What is tried again may be a timeout or a refusal, and goes with its retry.
         taken.told = cause.sequence
         taken.cancel = [failed] if failed is not None else []
-    if taken is not None and cause.event is not None:
-        # As that of an event which was passed over at once.
-        taken.owes = owed_effect(plan, cause.event)
+    owes = 0 if cause.event is None else owed_effect(plan, cause.event)
+    if owes and isinstance(stimulus, EventDelivered) and stimulus.learnt is not None:
+        taken = taken or StepExtras()
+    if taken is not None:
+        # The effect runs as if the event had been handled.
+        taken.owes = owes
     state = decision.state
     decision.state = replace(state, seen=max(state.seen, cause.position))
     decision.reload = True

@@ -4,7 +4,8 @@ Threads run them, for each instance in order. How far all effects are done is st
 position is, so a crash makes those behind it run again: at least once, never before the commit.
 
 Where the event is set aside for an instance, the feed goes past it: the step in which the instance
-is done with it writes that its effect is owed, and the feed looks for what is owed.
+is done with it writes that its effect is owed, and the feed looks for what is owed. So does the
+step of an event that found its instance by a learnt key, which others may have when the feed comes.
 """
 
 from __future__ import annotations
@@ -98,11 +99,11 @@ class EffectFeed(PooledActor):
         # Positions under way, in order, and how many effects each still has in hand.
         self._under_way: dict[int, int] = {}
         self._in_hand = 0
-        # What is owed and in hand, by instance and position. Its row stands until it is done, so
+        # What is owed and in hand, by position and instance. Its row stands until it is done, so
         # that `done_up_to` need not wait for it.
-        self._owed: set[tuple[str, int]] = set()
-        # What the store said when all that is owed was last looked at, and the first position of
-        # that which was not reached then.
+        self._owed: set[tuple[int, str]] = set()
+        # What the store said when all was last looked at that is owed, and the first position of
+        # that which the feed had not reached.
         self._owed_so_far = 0
         self._owed_beyond = NEVER
         self._name = f"after:{plan.name}"
@@ -265,7 +266,7 @@ class EffectFeed(PooledActor):
         position = job.record.position
         self._in_hand -= 1
         if job.owed is not None:
-            self._owed.discard((job.instance, position))
+            self._owed.discard((position, job.instance))
             return
         left = self._under_way[position] - 1
         if left:
@@ -282,22 +283,23 @@ class EffectFeed(PooledActor):
         if not self._may_owe():
             return True
         store, so_far, beyond = self._store, self._store.owed_so_far(), NEVER
-        room = min(PAGE, self._max_in_flight - self._in_hand)
+        room, is_whole = min(PAGE, self._max_in_flight - self._in_hand), True
         jobs: list[EffectJob] = []
-        is_whole = True
-        for instance, position, version in store.scan_owed(self._plan.name):
+        for position, instance, version in store.scan_owed(self._plan.name):
             if position > self._position:
-                # Other process managers may not be done with the event.
-                beyond = min(beyond, position)
-            elif (instance, position) not in self._owed:
-                record = event_at(store, position)
-                if record.type == UNREADABLE:
-                    # It was read when it was handled; `verify` tells of the damage.
-                    continue
-                if len(jobs) >= room:
-                    is_whole = False
-                    break
-                jobs.append(EffectJob(self, record, instance, owed=version))
+                # It is taken when the feed comes there, since others may not be done with it.
+                beyond = position
+                break
+            if (position, instance) in self._owed:
+                continue
+            record = event_at(store, position)
+            if record.type == UNREADABLE:
+                # It was read when it was handled; `verify` tells of the damage.
+                continue
+            if len(jobs) >= room:
+                is_whole = False
+                break
+            jobs.append(EffectJob(self, record, instance, owed=version))
         if is_whole:
             self._owed_so_far, self._owed_beyond = so_far, beyond
         if jobs:
@@ -347,27 +349,31 @@ class EffectFeed(PooledActor):
             Exception: it cannot be read or correlated
 
         """
-        store, name = self._store, self._plan.name
+        store, name, position = self._store, self._plan.name, record.position
+        is_handled = self._plan.subscription.listens_to(record)
+        if is_handled and self._subscription.finds_by_learnt_key(record):
+            # Each instance that was done with it has said so; of the others none is concerned.
+            owed = store.owed_at(name, position)
+            return [EffectJob(self, record, one, owed=owed[one]) for one in owed], []
         if not store.may_set_aside():
             # A run before this one may have been cut off before it wrote how far it got.
             instances = self.undone(record, self._instances_of(record))
             return [EffectJob(self, record, instance) for instance in instances], []
-        position = record.position
         if store.is_set_aside(name, "", position):
             # The router could not find its instances.
             return [], []
-        is_handled = self._plan.subscription.listens_to(record)
         now: list[EffectJob] = []
         later: list[EffectJob] = []
-        for instance in self.undone(record, self._instances_of(record)):
-            # No commit closes in between.
-            with self._services.journal.lock:
+        instances = self.undone(record, self._instances_of(record))
+        # No commit closes in between.
+        with self._services.journal.lock:
+            owed = store.owed_at(name, position)
+            for instance in instances:
                 if store.is_set_aside(name, instance, position):
                     continue
-                owed = store.owed_at(name, instance, position)
-                waits = owed is None and not is_handled and store.waits(name, instance)
-            job = EffectJob(self, record, instance, owed=owed)
-            (later if waits else now).append(job)
+                job = EffectJob(self, record, instance, owed=owed.get(instance))
+                waits = job.owed is None and not is_handled and store.waits(name, instance)
+                (later if waits else now).append(job)
         return now, later
 
     def _let_wait(self, job: EffectJob, *, is_counted: bool) -> None:
@@ -390,7 +396,7 @@ class EffectFeed(PooledActor):
         self._in_hand += count
 
     def _note_owed(self, jobs: list[EffectJob]) -> None:
-        self._owed.update((job.instance, job.record.position) for job in jobs)
+        self._owed.update((job.record.position, job.instance) for job in jobs)
         self._in_hand += len(jobs)
 
 

@@ -133,7 +133,7 @@ def check_effects(inspection: Inspection) -> None:
         inspection.say_unknown("effects", key, "process", row.process)
         for _, kind, _ in row.commands:
             inspection.say_unknown("effects", key, "command", kind)
-    for key, (process, instance, position), version in inspection.rows("owed"):
+    for key, (process, position, instance), version in inspection.rows("owed"):
         problems = _of_owed(inspection, process, instance, position, version)
         inspection.say_all("owed", key, problems)
         inspection.say_unknown("owed", key, "process", process)
