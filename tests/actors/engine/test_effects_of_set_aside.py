@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from procession import (
+    SKIP,
     Aggregate,
     Command,
+    Context,
     Domain,
     Event,
     Indexed,
@@ -23,7 +25,6 @@ from procession import (
     handle,
     rejected,
 )
-from procession.authoring.retry import SKIP
 from procession.store import LmdbStore
 from procession.testing import Publish, Simulation, VirtualClock, explore
 
@@ -181,11 +182,9 @@ def decide(runtime: Runtime, how: str, *, mended: bool = True) -> None:
 
 
 def stamps(runtime: Runtime | Simulation) -> list[tuple[str, str]]:
-    return [(e.order, e.what) for e in (one.event for one in runtime.events()) if _is_stamped(e)]
-
-
-def _is_stamped(event: Event) -> bool:
-    return isinstance(event, Stamped)
+    """What effects had stamped: the order and what for."""
+    events = [one.event for one in runtime.events()]
+    return [(one.order, one.what) for one in events if isinstance(one, Stamped)]
 
 
 # Parked
@@ -417,7 +416,7 @@ def test_an_event_that_its_class_skips_has_its_effect_at_once_or_after_a_retry_a
             if self.version:
                 raise ValueError("again")
 
-        def on_error(self, error: Exception, context: Any) -> object:
+        def on_error(self, error: Exception, context: Context) -> Any:
             if self.id == "patient" and context.attempt == 1:
                 return Retry(attempts=2, first=MINUTE)
             return SKIP
