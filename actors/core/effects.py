@@ -113,7 +113,7 @@ def version_for(
         instance: its id
         record: the event
         last: the newest transition
-        owed: the version that had handled the event, if it was set aside before
+        owed: the version that it had when it was done with the event, if the store says that
         reads: finds how the newest run began
 
     """

@@ -75,8 +75,8 @@ class Rerun:
 class EffectJob:
     """One effect of one event in one instance.
 
-    `owed` is the version at which the instance had handled the event, if that was set aside before.
-    `step` is what the last attempt came to, if anything.
+    `owed` is the version that the instance had when it was done with the event, if the store says
+    that the effect is owed. `step` is what the last attempt came to, if anything.
     """
 
     __slots__ = ("attempt", "instance", "owed", "record", "rerun", "source", "step")

@@ -51,8 +51,6 @@ STRIDE = 10_000
 """Events without effects that may pass before the position is written for their sake."""
 
 
-NEVER = (1 << 63) - 1
-
 SINCE = "since:"
 """What stands before the name of the checkpoint which says that there ever were effects."""
 
@@ -102,10 +100,8 @@ class EffectFeed(PooledActor):
         # What is owed and in hand, by position and instance. Its row stands until it is done, so
         # that `done_up_to` need not wait for it.
         self._owed: set[tuple[int, str]] = set()
-        # What the store said when all was last looked at that is owed, and the first position of
-        # that which the feed had not reached.
+        # What the store said when all was last looked at that is owed.
         self._owed_so_far = 0
-        self._owed_beyond = NEVER
         self._name = f"after:{plan.name}"
         self._since_name = f"{SINCE}{plan.name}"
         self._since = self._store.checkpoint(self._since_name)
@@ -276,19 +272,18 @@ class EffectFeed(PooledActor):
 
     def _may_owe(self) -> bool:
         """Whether something may be owed that was not looked at."""
-        return self._owed_so_far != self._store.owed_so_far() or self._position >= self._owed_beyond
+        return self._owed_so_far != self._store.owed_so_far()
 
     def _take_owed(self) -> bool:
         """Have effects run that are owed; false if there may be more than there is room for."""
         if not self._may_owe():
             return True
-        store, so_far, beyond = self._store, self._store.owed_so_far(), NEVER
+        store, so_far = self._store, self._store.owed_so_far()
         room, is_whole = min(PAGE, self._max_in_flight - self._in_hand), True
         jobs: list[EffectJob] = []
         for position, instance, version in store.scan_owed(self._plan.name):
             if position > self._position:
                 # It is taken when the feed comes there, since others may not be done with it.
-                beyond = position
                 break
             if (position, instance) in self._owed:
                 continue
@@ -301,7 +296,7 @@ class EffectFeed(PooledActor):
                 break
             jobs.append(EffectJob(self, record, instance, owed=version))
         if is_whole:
-            self._owed_so_far, self._owed_beyond = so_far, beyond
+            self._owed_so_far = so_far
         if jobs:
             self._note_owed(jobs)
             self._executor.add(jobs)
@@ -327,6 +322,8 @@ class EffectFeed(PooledActor):
             job = EffectJob(self, record, "")
             self._services.failures.tell(self.failure(job, error, None))
             self._note_taken(record, 1)
+            # What is owed there is not taken here.
+            self._owed_so_far = 0
             self._executor.write(job, Step(park=self.parked(job, error)))
             return []
         owed = [job for job in jobs if job.owed is not None]
@@ -368,7 +365,7 @@ class EffectFeed(PooledActor):
         # No commit closes in between.
         with self._services.journal.lock:
             owed = store.owed_at(name, position)
-            for instance in instances:
+            for instance in dict.fromkeys([*instances, *owed]):
                 if store.is_set_aside(name, instance, position):
                     continue
                 job = EffectJob(self, record, instance, owed=owed.get(instance))

@@ -506,6 +506,51 @@ def test_the_effect_of_an_event_by_a_learnt_key_is_for_who_had_the_key_when_it_c
         assert runtime.verify() == []
 
 
+def test_an_event_by_a_learnt_key_that_is_passed_over_has_its_effect_as_any_other() -> None:
+    yard = Domain("yard")
+    seen: list[tuple[str, int]] = []
+
+    class Came(Event):
+        guest: str
+        room: str
+
+    class Rang(Event):
+        room: str
+
+    class Left(Event):
+        guest: str
+
+    @yard.register
+    class Stay(ProcessManager, correlate="guest"):
+        room: Indexed[str] = ""
+
+        @handle(Came, start=True)
+        def on_came(self, event: Came) -> None:
+            self.room = event.room
+
+        @handle(Rang, correlate={"room": "room"})
+        def on_rang(self, event: Rang) -> None:
+            raise ValueError("not now")
+
+        @handle(Left, end=True)
+        def on_left(self, event: Left) -> None: ...
+
+        def on_error(self, error: Exception, context: Context) -> Any:
+            return SKIP
+
+        @after(Rang)
+        def answer(self, event: Rang) -> None:
+            seen.append((self.id, self.context.position))
+
+    with Runtime.ephemeral(yard) as runtime:
+        for event in (Came("a", "7"), Rang("7"), Left("a"), Rang("7")):
+            runtime.publish(event, stream="yard::door-1")
+        runtime.settle(timeout=WAIT)
+        # The second came when the instance had ended.
+        assert seen == [("a", 2), ("a", 4)]
+        assert list(runtime._store.scan_owed("yard.Stay")) == []
+
+
 def test_an_owed_effect_waits_for_the_other_process_managers_as_any_other() -> None:
     shop, shipping = designed()
     entered, release = threading.Event(), threading.Event()
