@@ -36,6 +36,7 @@ from .layout.schema import (
     instance_key,
     last_of_process,
     name_key,
+    owed_key,
     parked_at_key,
     parked_from_row,
     parked_to_row,
@@ -110,6 +111,8 @@ class Counters(Struct):
     """Whether an event was given an id that the store may be about to make for another one."""
     any_unmatched: bool = False
     """Whether some event may be held for who learns its key. Asked for with every key."""
+    owed: int = 0
+    """How many after-effects came to be owed since the store was opened, and 1 if any was then."""
 
 
 class OpenCommit(Reads):
@@ -436,6 +439,9 @@ class OpenCommit(Reads):
 
     def _may_be_parked(self) -> bool:
         return self.counters.parked > 0
+
+    def owed_so_far(self) -> int:
+        return self.counters.owed
 
     def _get(self, table: str, key: bytes) -> bytes | None:
         raw = self._changes[table].get(key)
@@ -848,6 +854,8 @@ class OpenCommit(Reads):
                 extras.is_met |= new is not None and self._meet(step, field, new)
         if extras.hold is not None:
             self._hold(extras.hold)
+        if extras.owes:
+            self._owe(step, extras.owes)
         if extras.refusal is not None:
             refusal = extras.refusal
             self.counters.refusal += 1
@@ -862,6 +870,14 @@ class OpenCommit(Reads):
     def _let_wait(self, process: str, instance: str, position: int) -> None:
         self._set("waiting", instance_key(process, instance) + number(position), 0)
         self.counters.any_waiting = True
+        self._names.add_process(process)
+
+    def _owe(self, step: Step, position: int) -> None:
+        """Note that an after-effect is to run, and the version that handled its event."""
+        process, instance = step.process, step.instance
+        version = self._last("ids", transitions_key(process, instance))
+        self._set("owed", owed_key(process, position, instance), version)
+        self.counters.owed += 1
         self._names.add_process(process)
 
     def _decide(self, extras: StepExtras) -> None:
@@ -972,4 +988,6 @@ def _taken(step: Step, extras: StepExtras) -> list[tuple[str, bytes]]:
         taken.append(("refusals", number(extras.told)))
     if extras.let_go:
         taken.append(("unmatched", unmatched_key(step.process, extras.let_go)))
+    if extras.paid:
+        taken.append(("owed", owed_key(step.process, extras.paid, step.instance)))
     return taken

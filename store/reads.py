@@ -604,6 +604,59 @@ class Reads:
         if block is not None and block.position:
             yield block.position
 
+    # After-effects that wait
+
+    def is_set_aside(self, process: str, instance: str, position: int) -> bool:
+        """Whether an event waits for an instance, is tried again, is parked at it, or was skipped.
+
+        Args:
+            process: the process manager
+            instance: its id; empty for an event whose instances could not be found
+            position: of the event
+
+        """
+        key = instance_key(process, instance) + number_asked_for(position)
+        if self._may_be_parked() and self._get("parked_at", key) is not None:
+            return True
+        if not self._may_wait():
+            return False
+        block = self.block_of(process, instance)
+        return (block is not None and block.position == position) or (
+            self._get("waiting", key) is not None
+        )
+
+    def may_set_aside(self) -> bool:
+        """Whether anything may be set aside, or an after-effect owed, which is rare."""
+        return self._may_wait() or self._may_be_parked() or self.owed_so_far() > 0
+
+    def owed_so_far(self) -> int:
+        """A number that is another whenever more after-effects are owed; 0 while none ever was.
+
+        It begins anew when the store is opened.
+        """
+        raise NotImplementedError
+
+    def owed_at(self, process: str, position: int) -> dict[str, int]:
+        """The instances in which the effect of the event at a position is owed.
+
+        Each comes with the version that it had when it was done with the event.
+        """
+        prefix = started_key(process) + number_asked_for(position)
+        rows = self._range("owed", prefix, prefix + b"\xff", ALL)
+        return {key[len(prefix) :].decode(): int(unframe(raw, "owed", key)) for key, raw in rows}
+
+    def scan_owed(self, process: str) -> Iterator[tuple[int, str, int]]:
+        """After-effects that are owed, in order of position, with the instance and the version.
+
+        One whose row is damaged is left out: it must not hold up the others, and `verify` tells.
+        """
+        prefix = started_key(process)
+        for key, raw in self._scan_rows("owed", prefix, last_of_process(process)):
+            place = len(prefix) + NUMBER.size
+            with suppress(CorruptRecord):
+                version = int(unframe(raw, "owed", key))
+                yield numbered(key[:place]), key[place:].decode(), version
+
     # What the calls share
 
     def _one(self, table: str, place: int, made: Callable[[Any, int], T]) -> T | None:

@@ -330,6 +330,12 @@ class StepExtras(Struct, gc=False):
     """The position of a held event that `process` goes on without; it must be there, and goes."""
     effect: EffectRecord | None = None
     """What an after-effect issued, which it did not do before; `enqueue` has the commands."""
+    owes: int = 0
+    """The position of an event that the instance is done with now, and whose after-effect is owed.
+
+    The event was set aside before, or found its instance by a learnt key."""
+    paid: int = 0
+    """The position of an event whose after-effect was owed; it must be there, and goes."""
     is_met: bool = False
     """Whether events were held for a key that `index` says is learnt; set when it is handed over.
 

@@ -63,6 +63,7 @@ class Store(Reads):
             any_waiting=bool(engine.range("waiting", b"", LAST, 1)),
             any_unmatched=bool(engine.range("unmatched", b"", LAST, 1)),
             any_lookalike=self._get("meta", LOOKALIKE) is not None,
+            owed=len(engine.range("owed", b"", LAST, 1)),
         )
         if not engine.read_only:
             self._count_parked()
@@ -311,6 +312,10 @@ class Store(Reads):
     def _may_be_parked(self) -> bool:
         self._engine.check_usable()
         return self._counters.parked > 0 or self._engine.read_only
+
+    def owed_so_far(self) -> int:
+        self._engine.check_usable()
+        return self._counters.owed
 
     def _get(self, table: str, key: bytes) -> bytes | None:
         return self._engine.get_many(((table, key),))[0]

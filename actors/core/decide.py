@@ -37,6 +37,7 @@ from ..store import (
 )
 from .cycles import refuse_echo, refuse_endless
 from .decision import EMPTY, Decision
+from .effects import owed_effect
 from .failures import fail
 from .ports import UNREADABLE
 from .process_state import ProcessState
@@ -118,7 +119,7 @@ def _take_event(
         decision.reload = not state.to_take_up
         if state.block is not None:
             return _nothing(decision)
-        decision.taken = StepExtras(unwait=record.position)
+        decision.taken = StepExtras(unwait=record.position, owes=owed_effect(plan, record))
     elif record.position <= state.seen and not stimulus.refreshing:
         return _nothing(decision, "seen_again")
     elif state.block is not None or state.to_take_up:
@@ -138,12 +139,15 @@ def _take_event(
     event, learnt = stimulus.event, stimulus.learnt
     if event is None:
         if plan.subscription.handler_of(record) is None:
-            # It waited for a handler that was removed since.
+            # It waited for its after-effect alone, or for a handler that was removed since.
             return _skip(plan, decision, "not_for_us")
         event = plan.subscription.load(record)
         learnt = plan.subscription.learnt_of(event)
     elif stimulus.is_shared:
         event = codecs[type(event)].copy(event)
+    if learnt is not None and decision.taken is None and not stimulus.refreshing:
+        owes = owed_effect(plan, record)
+        decision.taken = StepExtras(owes=owes) if owes else None
     definition = plan.definition
     handler = definition.handlers[type(event)]
     process: ProcessManager | None = None
@@ -165,6 +169,8 @@ def _take_event(
         field, values = learnt
         keys = definition.state.key_of(field, process.__dict__[field])
         if not any(value in keys for value in values):
+            # Without its effect, which is for who has the key as well.
+            decision.taken = StepExtras(unwait=record.position) if stimulus.was_held else None
             return _skip(plan, decision, "not_for_us")
     if record.depth and not stimulus.refreshing:
         if state.run > 1 and not begins and _is_of_ended_run(plan, state, record, reads):
@@ -358,6 +364,7 @@ def _try_again(plan: ProcessPlan, decision: Decision, stimulus: RetryDue, reads:
         decision.cause = Cause.of_event(record)
         if record.type == UNREADABLE:
             raise record.message
+        taken.owes = owed_effect(plan, record)
         event = plan.subscription.load(record)
         process = None
         if not state.version or state.is_complete:
@@ -672,4 +679,5 @@ def _merged(taken: StepExtras, made: StepExtras | None) -> StepExtras:
     made.unwait = taken.unwait
     made.told = taken.told
     made.unblock = taken.unblock
+    made.owes = taken.owes
     return made

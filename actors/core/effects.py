@@ -1,4 +1,4 @@
-"""What an after-effect issued: the commands of a step that makes no transition."""
+"""After-effects: which are owed, and the commands of one, whose step makes no transition."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..authoring.cause import Cause
 from ..store import CommandRecord, EffectRecord, Step, StepExtras
 from .cycles import refuse_endless
+from .ports import UNREADABLE
 
 if TYPE_CHECKING:
     from ..authoring.decorators import Handler
@@ -15,7 +16,23 @@ if TYPE_CHECKING:
     from ..store import EventRecord, TransitionRecord
     from .ports import Reads
 
-__all__ = ["effect_step", "version_for"]
+__all__ = ["effect_step", "owed_effect", "version_for"]
+
+
+def owed_effect(plan: ProcessPlan, record: EventRecord) -> int:
+    """The position of an event, if there is an effect after it; 0 if not.
+
+    The step that is done with the event says that its effect is owed, where that could not be told
+    later: the event was set aside, or found its instance by a key that others may have by then.
+
+    Args:
+        plan: of the process manager
+        record: the event
+
+    """
+    if not plan.definition.effects or record.type == UNREADABLE:
+        return 0
+    return record.position if plan.after_effects.listens_to(record) else 0
 
 
 def effect_step(
@@ -79,7 +96,12 @@ def effect_step(
 
 
 def version_for(
-    plan: ProcessPlan, instance: str, record: EventRecord, last: TransitionRecord, reads: Reads
+    plan: ProcessPlan,
+    instance: str,
+    record: EventRecord,
+    last: TransitionRecord,
+    owed: int | None,
+    reads: Reads,
 ) -> int:
     """The version of an instance in the run for which an effect acts.
 
@@ -91,9 +113,12 @@ def version_for(
         instance: its id
         record: the event
         last: the newest transition
+        owed: the version that it had when it was done with the event, if the store says that
         reads: finds how the newest run began
 
     """
+    if owed is not None:
+        return last.version if last.run <= owed else last.run - 1
     if last.run > 1:
         started = reads.stored_transition(plan.name, instance, last.run)
         if started is not None and started.position > record.position:

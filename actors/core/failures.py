@@ -20,6 +20,7 @@ from ..errors import (
 )
 from ..store import CorruptRecord, ParkedRecord, Step, StepExtras, TimerRecord
 from .decision import EMPTY
+from .effects import owed_effect
 from .stimuli import CommandRefused, EventDelivered, RetryDue, TimeoutDue
 
 if TYPE_CHECKING:
@@ -169,6 +170,12 @@ def _pass_over(plan: ProcessPlan, decision: Decision, stimulus: Stimulus, cause:
         # What is tried again may be a timeout or a refusal, and goes with its retry.
         taken.told = cause.sequence
         taken.cancel = [failed] if failed is not None else []
+    owes = 0 if cause.event is None else owed_effect(plan, cause.event)
+    if owes and isinstance(stimulus, EventDelivered) and stimulus.learnt is not None:
+        taken = taken or StepExtras()
+    if taken is not None:
+        # The effect runs as if the event had been handled.
+        taken.owes = owes
     state = decision.state
     decision.state = replace(state, seen=max(state.seen, cause.position))
     decision.reload = True

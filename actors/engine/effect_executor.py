@@ -73,9 +73,13 @@ class Rerun:
 
 
 class EffectJob:
-    """One effect of one event in one instance; `step` is what its last attempt came to, if any."""
+    """One effect of one event in one instance.
 
-    __slots__ = ("attempt", "instance", "record", "rerun", "source", "step")
+    `owed` is the version that the instance had when it was done with the event, if the store says
+    that the effect is owed. `step` is what the last attempt came to, if anything.
+    """
+
+    __slots__ = ("attempt", "instance", "owed", "record", "rerun", "source", "step")
 
     def __init__(
         self,
@@ -84,12 +88,15 @@ class EffectJob:
         instance: str,
         attempt: int = 1,
         rerun: Rerun | None = None,
+        *,
+        owed: int | None = None,
     ) -> None:
         self.source = source
         self.record = record
         self.instance = instance
         self.attempt = attempt
         self.rerun = rerun
+        self.owed = owed
         self.step: Step | None = None
 
     @property
@@ -377,6 +384,11 @@ class EffectExecutor:
         step = job.step
         if error is not None:
             step = Step(park=job.source.parked(job, error))
+        if job.owed is not None:
+            step = step or Step()
+            step.process, step.instance = job.line
+            step.extras = step.extras or StepExtras()
+            step.extras.paid = job.record.position
         rerun = job.rerun
         if rerun is not None:
             rerun.left -= 1

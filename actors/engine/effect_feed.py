@@ -2,6 +2,10 @@
 
 Threads run them, for each instance in order. How far all effects are done is stored as a router's
 position is, so a crash makes those behind it run again: at least once, never before the commit.
+
+Where the event is set aside for an instance, the feed goes past it: the step in which the instance
+is done with it writes that its effect is owed, and the feed looks for what is owed. So does the
+step of an event that found its instance by a learnt key, which others may have when the feed comes.
 """
 
 from __future__ import annotations
@@ -15,11 +19,14 @@ from ..authoring.process_manager import EFFECT_IS_OVER, seal
 from ..core.effects import effect_step, version_for
 from ..core.failures import parked_effect
 from ..core.ports import UNREADABLE
+from ..core.stimuli import Reload
 from ..errors import UnknownMessage
 from ..store import Step
-from .ahead_reads import AheadReads
+from .ahead_reads import AheadReads, event_at
 from .effect_executor import EffectExecutor, EffectJob
 from .failure_log import Failure
+from .instance_actor import InstanceMessage
+from .journal import PendingWrite
 from .pooled_actor import PooledActor
 
 if TYPE_CHECKING:
@@ -30,7 +37,8 @@ if TYPE_CHECKING:
     from ..authoring.decorators import Handler
     from ..authoring.process_manager import ProcessManager
     from ..model.plans import ProcessPlan
-    from ..store import EventRecord, ParkedRecord, Store, TransitionRecord
+    from ..store import EventRecord, Outcome, ParkedRecord, Store, TransitionRecord
+    from .instance_actor import Deliver
     from .services import Services
 
     Verdict: TypeAlias = tuple[str, int, str | None]
@@ -69,6 +77,7 @@ class EffectFeed(PooledActor):
         services: Services,
         executor: EffectExecutor,
         gate: Callable[[], int],
+        deliver: Deliver,
         *,
         max_in_flight: int,
     ) -> None:
@@ -82,11 +91,17 @@ class EffectFeed(PooledActor):
         self._events = services.event_buffer
         self._executor = executor
         self._gate = gate
+        self._deliver = deliver
         self._max_in_flight = max_in_flight
         self._ended: deque[EffectJob] = deque()
         # Positions under way, in order, and how many effects each still has in hand.
         self._under_way: dict[int, int] = {}
         self._in_hand = 0
+        # What is owed and in hand, by position and instance. Its row stands until it is done, so
+        # that `done_up_to` need not wait for it.
+        self._owed: set[tuple[int, str]] = set()
+        # What the store said when all was last looked at that is owed.
+        self._owed_so_far = 0
         self._name = f"after:{plan.name}"
         self._since_name = f"{SINCE}{plan.name}"
         self._since = self._store.checkpoint(self._since_name)
@@ -110,7 +125,13 @@ class EffectFeed(PooledActor):
 
     def retry(self, record: ParkedRecord, event: EventRecord, verdict: Verdict) -> None:
         """Have an effect that was parked run again; as `EffectFeeds.retry`."""
-        instances = [record.instance] if record.instance else self._instances_of(event)
+        instances = [record.instance]
+        if not record.instance:
+            now, later = self._effects_of(event)
+            for job in later:
+                self._let_wait(job, is_counted=False)
+            # What is owed runs by itself.
+            instances = [job.instance for job in now if job.owed is None]
         self._executor.rerun(self, event, instances, record, verdict)
 
     def acts_after(self, record: EventRecord) -> bool:
@@ -165,11 +186,16 @@ class EffectFeed(PooledActor):
         """Carry one out; False if the instance does not exist."""
         record, plan, reads = job.record, self._plan, self._reads
         job.step = None
+        if not self.acts_after(record):
+            # It is owed, and its method was removed since.
+            return False
         handler = self._handler_of(record)
         last = self._store.last_transition(plan.name, job.instance)
         if last is None and not self.definition.stateless:
             return False
-        version = 0 if last is None else version_for(plan, job.instance, record, last, reads)
+        version = 0
+        if last is not None:
+            version = version_for(plan, job.instance, record, last, job.owed, reads)
         process = self._restored(job.instance, last)
         unit = process._unit  # noqa: SLF001 - a friend: it gives the object its event
         unit.effect, unit.cause = handler.name, Cause.of_event(record)
@@ -210,16 +236,20 @@ class EffectFeed(PooledActor):
         return bool(self._ended) or (
             not self._executor.is_closed
             and self._in_hand < self._max_in_flight
-            and self._position < self._gate()
+            and (self._position < self._gate() or self._may_owe())
         )
 
     def work(self) -> None:
         """Note what is done, then take more."""
         has_acted = bool(self._ended)
         while self._ended:
-            self._note_ended(self._ended.popleft().record.position)
+            self._note_ended(self._ended.popleft())
         if not self._executor.is_closed:
-            self._take_more()
+            # Looked at first, so that all is seen that was owed when the events up to it were
+            # handled: the effects of an instance are in order.
+            gate = self._gate()
+            if self._take_owed():
+                self._take_more(gate)
         before = self.done_up_to
         self.done_up_to = next(iter(self._under_way)) - 1 if self._under_way else self._position
         # Other commits take the position along. But no other commit may come for a long time, and
@@ -228,20 +258,52 @@ class EffectFeed(PooledActor):
             self._asked_for = self.done_up_to
             self._services.journal.nudge_checkpoints()
 
-    def _note_ended(self, position: int) -> None:
+    def _note_ended(self, job: EffectJob) -> None:
+        position = job.record.position
         self._in_hand -= 1
+        if job.owed is not None:
+            self._owed.discard((position, job.instance))
+            return
         left = self._under_way[position] - 1
         if left:
             self._under_way[position] = left
         else:
             del self._under_way[position]
 
-    def _take_more(self) -> None:
-        room = min(
-            PAGE,
-            self._max_in_flight - self._in_hand,
-            self._gate() - self._position,
-        )
+    def _may_owe(self) -> bool:
+        """Whether something may be owed that was not looked at."""
+        return self._owed_so_far != self._store.owed_so_far()
+
+    def _take_owed(self) -> bool:
+        """Have effects run that are owed; false if there may be more than there is room for."""
+        if not self._may_owe():
+            return True
+        store, so_far = self._store, self._store.owed_so_far()
+        room, is_whole = min(PAGE, self._max_in_flight - self._in_hand), True
+        jobs: list[EffectJob] = []
+        for position, instance, version in store.scan_owed(self._plan.name):
+            if position > self._position:
+                # It is taken when the feed comes there, since others may not be done with it.
+                break
+            if (position, instance) in self._owed:
+                continue
+            record = event_at(store, position)
+            if record.type == UNREADABLE:
+                # It was read when it was handled; `verify` tells of the damage.
+                continue
+            if len(jobs) >= room:
+                is_whole = False
+                break
+            jobs.append(EffectJob(self, record, instance, owed=version))
+        if is_whole:
+            self._owed_so_far = so_far
+        if jobs:
+            self._note_owed(jobs)
+            self._executor.add(jobs)
+        return is_whole
+
+    def _take_more(self, gate: int) -> None:
+        room = min(PAGE, self._max_in_flight - self._in_hand, gate - self._position)
         if room <= 0:
             return
         jobs: list[EffectJob] = []
@@ -255,22 +317,84 @@ class EffectFeed(PooledActor):
 
     def _jobs_of(self, record: EventRecord) -> list[EffectJob]:
         try:
-            # A run before this one may have been cut off before it wrote how far it got.
-            instances = self.undone(record, self._instances_of(record))
-            jobs = [EffectJob(self, record, instance) for instance in instances]
+            jobs, later = self._effects_of(record)
         except BaseException as error:  # noqa: BLE001 - a person must see it, whatever it is
             job = EffectJob(self, record, "")
             self._services.failures.tell(self.failure(job, error, None))
             self._note_taken(record, 1)
+            # What is owed there is not taken here.
+            self._owed_so_far = 0
             self._executor.write(job, Step(park=self.parked(job, error)))
             return []
-        if jobs:
-            self._note_taken(record, len(jobs))
+        owed = [job for job in jobs if job.owed is not None]
+        self._note_owed(owed)
+        counted = len(jobs) - len(owed) + len(later)
+        if counted:
+            self._note_taken(record, counted)
+        for job in later:
+            self._let_wait(job, is_counted=True)
         return jobs
+
+    def _effects_of(self, record: EventRecord) -> tuple[list[EffectJob], list[EffectJob]]:
+        """The effects of an event in the instances for which it is not set aside.
+
+        Returns:
+            those that are to run now, and those of an event that is not handled, in instances that
+            are to handle others before it
+
+        Raises:
+            Exception: it cannot be read or correlated
+
+        """
+        store, name, position = self._store, self._plan.name, record.position
+        is_handled = self._plan.subscription.listens_to(record)
+        if is_handled and self._subscription.finds_by_learnt_key(record):
+            # Each instance that was done with it has said so; of the others none is concerned.
+            owed = store.owed_at(name, position)
+            return [EffectJob(self, record, one, owed=owed[one]) for one in owed], []
+        if not store.may_set_aside():
+            # A run before this one may have been cut off before it wrote how far it got.
+            instances = self.undone(record, self._instances_of(record))
+            return [EffectJob(self, record, instance) for instance in instances], []
+        if store.is_set_aside(name, "", position):
+            # The router could not find its instances.
+            return [], []
+        now: list[EffectJob] = []
+        later: list[EffectJob] = []
+        instances = self.undone(record, self._instances_of(record))
+        # No commit closes in between.
+        with self._services.journal.lock:
+            owed = store.owed_at(name, position)
+            for instance in dict.fromkeys([*instances, *owed]):
+                if store.is_set_aside(name, instance, position):
+                    continue
+                job = EffectJob(self, record, instance, owed=owed.get(instance))
+                waits = job.owed is None and not is_handled and store.waits(name, instance)
+                (later if waits else now).append(job)
+        return now, later
+
+    def _let_wait(self, job: EffectJob, *, is_counted: bool) -> None:
+        """Have an event wait in its instance, whose next steps its effect is not to overtake."""
+        name, instance = job.line
+
+        def look(outcome: Outcome) -> None:
+            del outcome
+            # It may have gone on meanwhile.
+            if self._deliver(name, instance, InstanceMessage(Reload())):
+                self._services.dispatcher.nudge()
+            if is_counted:
+                self.finish(job)
+
+        step = Step(process=name, instance=instance, wait=job.record.position)
+        self._services.journal.add(PendingWrite(step, look))
 
     def _note_taken(self, record: EventRecord, count: int) -> None:
         self._under_way[record.position] = count
         self._in_hand += count
+
+    def _note_owed(self, jobs: list[EffectJob]) -> None:
+        self._owed.update((job.record.position, job.instance) for job in jobs)
+        self._in_hand += len(jobs)
 
 
 class EffectFeeds:
@@ -281,6 +405,7 @@ class EffectFeeds:
         services: of the engine
         executor: runs the effects
         gate: tells the position up to which every process manager is done
+        deliver: gives an instance a message
         max_in_flight: most effects of one process manager in memory; the rest wait in the log
 
     """
@@ -291,13 +416,16 @@ class EffectFeeds:
         services: Services,
         executor: EffectExecutor,
         gate: Callable[[], int],
+        deliver: Deliver,
         *,
         max_in_flight: int,
     ) -> None:
         self._store = services.store
         self._executor = executor
         self._feeds = {
-            plan.name: EffectFeed(plan, services, executor, gate, max_in_flight=max_in_flight)
+            plan.name: EffectFeed(
+                plan, services, executor, gate, deliver, max_in_flight=max_in_flight
+            )
             for plan in plans
             if plan.definition.effects
         }

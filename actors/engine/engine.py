@@ -219,7 +219,7 @@ class Engine:
             services, clock, enqueue, threads=options.effect_threads if parts.has_threads else 0
         )
         self.effect_feeds = EffectFeeds(
-            plans, services, self.effects, self._gate, max_in_flight=most
+            plans, services, self.effects, self._gate, self.deliver, max_in_flight=most
         )
 
         self.health = HealthWatch(services, self.routers, self.effect_feeds)

@@ -139,6 +139,12 @@ class Subscription:
             return None
         return correlation.learnt, correlation.ids(event)
 
+    def finds_by_learnt_key(self, record: EventRecord) -> bool:
+        """Whether an event finds its instances by what they have learnt."""
+        handler = self.handler_of(record)
+        correlation = handler and self.definition.correlations.get(handler.subject)
+        return bool(correlation and correlation.learnt)
+
     def route(
         self, record: EventRecord, event: Event, read_index: ReadIndex
     ) -> tuple[list[str], LearntKey | None]:

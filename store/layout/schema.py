@@ -81,6 +81,7 @@ __all__ = [
     "kind_of_name",
     "last_of_process",
     "name_key",
+    "owed_key",
     "parked_at_key",
     "parked_from_row",
     "parked_to_row",
@@ -365,6 +366,7 @@ TABLES: dict[str, Table] = {
     "unmatched_by": Table((Digest("process, field and value"), _POSITION), Literal[0]),
     "counts": Table((Digest("category and type"),), CountRow),
     "effects": Table((_POSITION, Digest("process and instance")), EffectRow),
+    "owed": Table((_PROCESS, _POSITION, _INSTANCE), OrNone),
     **dict.fromkeys(FOR_PARTITIONS, Table((), None)),
 }
 
@@ -499,6 +501,11 @@ def count_key(category: str, kind: str) -> bytes:
 def effect_key(position: int, process: str, instance: str) -> bytes:
     """Of what an after-effect issued; those of one event are neighbours."""
     return NUMBER.pack(position) + digest(process, instance)
+
+
+def owed_key(process: str, position: int, instance: str = "") -> bytes:
+    """Of an after-effect that is owed; without an instance, what those of one event begin with."""
+    return f"{process}\0".encode() + NUMBER.pack(position) + instance.encode()
 
 
 def last_of_process(process: str) -> bytes:

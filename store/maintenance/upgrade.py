@@ -190,7 +190,7 @@ class _NewTables:
             yield table, rows
         yield "names", self._name_rows()
         yield "counts", self._count_rows()
-        for table in ("codes", "unmatched", "unmatched_by", "effects", *FOR_PARTITIONS):
+        for table in ("codes", "unmatched", "unmatched_by", "effects", "owed", *FOR_PARTITIONS):
             yield table, iter(())
 
     def _old(self, table: str) -> Iterator[tuple[bytes, Any]]:

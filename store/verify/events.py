@@ -127,12 +127,25 @@ def _check_counts(inspection: Inspection, counts: Counter[tuple[str, str]]) -> N
 
 
 def check_effects(inspection: Inspection) -> None:
-    """Go through what after-effects issued."""
+    """Go through what after-effects issued, and those that are owed."""
     for key, (position, found), row in inspection.rows("effects"):
         inspection.say_all("effects", key, _of_effect(inspection, position, found, row))
         inspection.say_unknown("effects", key, "process", row.process)
         for _, kind, _ in row.commands:
             inspection.say_unknown("effects", key, "command", kind)
+    for key, (process, position, instance), version in inspection.rows("owed"):
+        problems = _of_owed(inspection, process, instance, position, version)
+        inspection.say_all("owed", key, problems)
+        inspection.say_unknown("owed", key, "process", process)
+
+
+def _of_owed(
+    inspection: Inspection, process: str, instance: str, position: int, version: int
+) -> Iterator[str]:
+    if inspection.event(position) is None:
+        yield "is after an event that the log does not have"
+    if version and not inspection.has("ids", transitions_key(process, instance) + number(version)):
+        yield f"is of version {version}, which is not there"
 
 
 def _of_effect(

@@ -260,6 +260,7 @@ _DECODERS: Mapping[str, Callable[[bytes], Any]] = {
     "unmatched_by": _zero,
     "counts": msgspec.msgpack.Decoder(CountRow).decode,
     "effects": msgspec.msgpack.Decoder(EffectRow).decode,
+    "owed": msgspec.msgpack.Decoder(OrNone).decode,
 }
 
 
@@ -414,6 +415,13 @@ def _owned(key: bytes, least: int = 1) -> Owned:
     return Owned(process, instance, _number(key[-8:], least))
 
 
+def _owed(key: bytes) -> tuple[str, int, str]:
+    process, nothing, rest = key.partition(b"\0")
+    if not nothing:
+        raise Misshapen("has a key without an end of the name")
+    return _text(process), _number(rest[:8]), _text(rest[8:])
+
+
 def _timer(key: bytes) -> bytes:
     if len(key) != 24:
         raise Misshapen("has a key of another length than 24 bytes")
@@ -450,4 +458,5 @@ _PARSERS: Mapping[str, Callable[[bytes], Any]] = {
     "unmatched_by": _unmatched_by,
     "counts": _digest,
     "effects": _effect,
+    "owed": _owed,
 }

@@ -1637,6 +1637,11 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "position_before": lambda store: store.position_before(1),
     "effect_at": lambda store: store.effect_at(1, ORDERS, "o1"),
     "effects_after": lambda store: store.effects_after(1),
+    "is_set_aside": lambda store: store.is_set_aside(ORDERS, "o1", 1),
+    "may_set_aside": lambda store: store.may_set_aside(),
+    "owed_so_far": lambda store: store.owed_so_far(),
+    "owed_at": lambda store: store.owed_at(ORDERS, 1),
+    "scan_owed": lambda store: list(store.scan_owed(ORDERS)),
     "scan_set_aside": lambda store: list(store.scan_set_aside(ORDERS, "o1")),
 }
 
@@ -1653,6 +1658,57 @@ def test_the_closed_calls_are_all_calls_of_the_port() -> None:
     # What was handed over is forgotten without the store, whose the store is stays known, and none
     # of its readers is left.
     assert set(CALLS) == public - {"close", "drop_commit", "check_owner", "look_after"}
+
+
+# After-effects of what was set aside
+
+
+def test_an_effect_is_owed_until_it_is_paid_once(place: Place) -> None:
+    commit(place.store, move("o1", 1), extras("o1", owes=3), extras("o2", owes=2))
+    commit(place.store, extras("o1", owes=2))
+    for store in place.before_and_after():
+        assert list(store.scan_owed(ORDERS)) == [(2, "o1", 1), (2, "o2", 0), (3, "o1", 1)]
+        assert list(store.scan_owed("Shop.Other")) == []
+        assert store.owed_at(ORDERS, 2) == {"o1": 1, "o2": 0}
+        assert store.owed_at(ORDERS, 4) == {}
+        assert store.may_set_aside()
+    store = place.store
+    paid = extras("o1", paid=3)
+    assert store.commit([paid, paid]) == [Committed(), Duplicate()]
+    assert list(store.scan_owed(ORDERS)) == [(2, "o1", 1), (2, "o2", 0)]
+
+
+def test_that_more_is_owed_is_told_when_it_is_durable(place: Place) -> None:
+    store = place.store
+    assert not store.may_set_aside()
+    assert store.owed_so_far() == 0
+    store.hand_over(extras("o1", owes=3))
+    assert store.owed_so_far() == 0
+    store.drop_commit()
+    commit(store, extras("o1", owes=3))
+    before = store.owed_so_far()
+    assert before > 0
+    commit(store, extras("o1", paid=3), extras("o1", owes=4))
+    assert store.owed_so_far() != before
+
+
+def test_an_event_is_set_aside_while_it_waits_is_tried_again_is_parked_or_was_skipped(
+    place: Place,
+) -> None:
+    store = place.store
+    commit(store, wait(3), extras("o2", block=Block("retry", 4, attempts=1)), park(5, "o3"))
+    for found in place.before_and_after():
+        assert found.is_set_aside(ORDERS, "o1", 3)
+        assert not found.is_set_aside(ORDERS, "o1", 4)
+        assert found.is_set_aside(ORDERS, "o2", 4)
+        assert not found.is_set_aside(ORDERS, "o2", 3)
+        assert found.is_set_aside(ORDERS, "o3", 5)
+    store = place.store
+    commit(store, extras("o1", unwait=3), extras("o2", unblock=True))
+    assert not store.is_set_aside(ORDERS, "o1", 3)
+    assert not store.is_set_aside(ORDERS, "o2", 4)
+    commit(store, decide(1, "skip", "o3"))
+    assert store.is_set_aside(ORDERS, "o3", 5)
 
 
 # Events that are held for who learns their keys

@@ -217,6 +217,7 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
                 effect=EffectRecord(1, "P", "i", "print", 1, 14, [("P-i@after1.0", "C", b"c")])
             )
         ),
+        Step(process="P", instance="i", extras=StepExtras(owes=1)),
         *(Step(append=Append(stream, 0, [event_of(stream)])) for stream in ("cat-", "cat-1-2")),
         Step(extras=StepExtras(unpark=2, decision=("skip", 12, "ann"))),
         checkpoints={"P": 1},
@@ -285,6 +286,7 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
             digest("cat", "E"): ["cat", "E", 2],
         },
         "effects": {ONE + digest("P", "i"): acted},
+        "owed": {b"P\0" + ONE + b"i": 1},
         "partitions": {},
         "outgoing": {},
         "cursors": {},

@@ -152,6 +152,7 @@ def test_a_record_has_the_columns_of_its_row_in_their_order() -> None:
         ("names", b"event\0" + b"\xaa" * 16, "event " + "aa" * 16),
         ("unmatched", b"P\0" + described.number(2), "P position 2"),
         ("unmatched_by", b"\xaa" * 16 + described.number(2), "aa" * 16 + " position 2"),
+        ("owed", b"P\0" + described.number(2) + b"i", "P position 2 i"),
         ("log", b"\xff", "\\xff"),
     ],
 )

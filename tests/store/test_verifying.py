@@ -204,6 +204,7 @@ def fill(store: Store) -> None:
             extras=StepExtras(hold=UnmatchedRecord(ORDERS, 4, "key", ["k8", "k9"], LATER, ["o1"])),
         ),
         Step(enqueue=[acted], extras=StepExtras(effect=effect)),
+        Step(process=ORDERS, instance="o1", extras=StepExtras(owes=2)),
     ]
     outcomes = store.commit(steps, {ORDERS: 3, f"after:{ORDERS}": 2, f"since:{ORDERS}": 5})
     assert all(outcome.is_committed for outcome in outcomes), outcomes
@@ -851,6 +852,16 @@ DAMAGES: list[tuple[str, Callable[[Damage], None], str]] = [
         "an effect of a queued command is gone",
         lambda d: d.delete("effects", number(1) + digest(ORDERS, "o1")),
         f"no transition issued command {ORDERS}-o1@after1.0",
+    ),
+    (
+        "an effect is owed after what never was",
+        lambda d: d.put("owed", ORDERS.encode() + b"\0" + number(99) + b"o1", 1),
+        f"owed {ORDERS} position 99 o1: is after an event that the log does not have",
+    ),
+    (
+        "an effect is owed at a version that never was",
+        lambda d: d.put("owed", d.key("owed"), 9),
+        f"owed {ORDERS} position 2 o1: is of version 9, which is not there",
     ),
     # What waits
     (
