@@ -7,8 +7,8 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 from . import __version__
-from .store import FORMAT_VERSION, StoreError, backup, compact, upgrade
-from .store.verify.verify import LIMIT, verify_path
+from .store import FORMAT_VERSION, StoreError, backup, compact, upgrade, verify_apart
+from .store.verify.verify import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,7 @@ def _upgrade(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    findings, checked = verify_path(options.path, limit=options.limit)
+    findings, checked = verify_apart(options.path, limit=options.limit)
     for finding in findings:
         _say(str(finding), sys.stdout)
     records, tables = sum(checked.values()), sum(1 for count in checked.values() if count)

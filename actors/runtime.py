@@ -44,6 +44,7 @@ from .store import (
     StoreError,
     backup_open,
     open_store,
+    verify_apart,
     verify_open,
 )
 
@@ -868,19 +869,31 @@ class Runtime:
     def verify(self) -> list[StoreFinding]:
         """Check the whole store as it is at one moment, while everything goes on.
 
-        As `store.verify`, and by the classes of this runtime, whose learnt keys are looked for.
+        As `store.verify`, and by the classes of this runtime, whose learnt keys are looked for. A
+        store in a folder is read by a process of its own: damage that ends it ends nothing else.
 
         Returns:
             all that is wrong; nothing in a sound store
 
+        Raises:
+            DamagedStore: the file is truncated or damaged, so that it cannot be read to its end
+            LostStore: the file was removed or replaced under this runtime
+            StoreError: it cannot be read, or no process could be started
+
         """
         self._refuse_closed()
-        learnt = [
+        learnt = self._learnt_keys()
+        if not isinstance(self._store, LmdbStore):
+            return verify_open(self._store, now=self._now, learnt=learnt).findings
+        self._store.refuse_lost()
+        return verify_apart(self._store.path, now=self._now, learnt=learnt).findings
+
+    def _learnt_keys(self) -> list[tuple[str, int, str]]:
+        return [
             (one.name, one.state_version, field)
             for one in self._registry.processes.values()
             for field in one.state.indexed
         ]
-        return verify_open(self._store, now=self._now(), learnt=learnt).findings
 
     def stats(self) -> dict[str, int]:
         """Counters since this runtime was opened, and gauges, by name."""

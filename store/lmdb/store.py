@@ -99,6 +99,20 @@ class LmdbStore(Store):
         """As that of any store; one at a time, see `LmdbEngine`."""
         return self._file.snapshot()
 
+    @property
+    def path(self) -> Path:
+        """The folder; absolute."""
+        return self._file.environment.path
+
+    def refuse_lost(self) -> None:
+        """Refuse to go on if the folder's file is not the one that is open.
+
+        Raises:
+            LostStore: it was removed or replaced
+
+        """
+        self._file.environment.refuse_lost()
+
     def replace(self, file: Path) -> None:
         """Put another file in the place of the store's own, and close; see `Environment`."""
         self._file.replace(file)
