@@ -34,7 +34,8 @@ def findings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[StoreFinding]]:
         if not runtime._is_closed:
             # In this process: to start another one takes longer than most tests.
             learnt = runtime._learnt_keys()
-            found += verify_open(runtime._store, now=runtime._now, learnt=learnt).findings
+            now = runtime._now
+            found.extend(verify_open(runtime._store, now=now, learnt=learnt).findings)
         close(runtime, **options)
 
     monkeypatch.setattr(Runtime, "close", check_and_close)

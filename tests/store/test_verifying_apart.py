@@ -137,7 +137,7 @@ os._exit(0)
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert "killed by SIGBUS when it read its table 'meta'" in done.stdout
+    assert "killed by SIGBUS" in done.stdout
 
 
 def test_a_reader_that_another_process_killed_is_not_taken_for_damage(path: Path) -> None:
