@@ -886,7 +886,7 @@ class Runtime:
         if not isinstance(self._store, LmdbStore):
             return verify_open(self._store, now=self._now, learnt=learnt).findings
         self._store.refuse_lost()
-        return verify_apart(self._store.path, now=self._now, learnt=learnt).findings
+        return verify_apart(self._store.location, now=self._now, learnt=learnt).findings
 
     def _learnt_keys(self) -> list[tuple[str, int, str]]:
         return [

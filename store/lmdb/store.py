@@ -100,7 +100,7 @@ class LmdbStore(Store):
         return self._file.snapshot()
 
     @property
-    def path(self) -> Path:
+    def location(self) -> Path:
         """The folder; absolute."""
         return self._file.environment.path
 

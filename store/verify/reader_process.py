@@ -38,9 +38,7 @@ from procession.store.verify.reading import read
 read(request)
 """
 
-OF_DAMAGE = frozenset(
-    {signal.SIGBUS, signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL}
-)
+OF_DAMAGE = frozenset({signal.SIGBUS, signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL})
 """Signals by which a process ends that reads what is damaged."""
 
 

@@ -32,7 +32,7 @@ def read(request: dict[str, Any]) -> None:
         # The parent has ended; what is still to be flushed has no reader either.
         os._exit(0)
     except StoreError as error:
-        told = {"error": type(error).__name__, "text": str(error)}
+        told: dict[str, Any] = {"error": type(error).__name__, "text": str(error)}
         if isinstance(error, TooManyReaders):
             told["processes"] = dict(error.processes)
         _say(told)
@@ -48,7 +48,7 @@ def _verify(path: str, *, limit: int, learnt: list[tuple[str, int, str]], asks_n
         path,
         limit=limit,
         now=_now_of_parent if asks_now else None,
-        learnt=[tuple(one) for one in learnt],
+        learnt=[(process, version, field) for process, version, field in learnt],
         began=lambda table: _say({"reading": table}),
     )
     _say({"findings": found.findings, "checked": found.checked})

@@ -86,11 +86,8 @@ def verify_open(
     """
     with store.snapshot() as snapshot:
         written = snapshot.last_written
-        if now is not None:
-            due = now()
-        else:
-            due = END_OF_TIME if written is None else written
-        inspection = Inspection(snapshot, due, limit, began)
+        last = END_OF_TIME if written is None else written
+        inspection = Inspection(snapshot, last if now is None else now(), limit, began)
         fields = set(learnt)
         try:
             check_events(inspection, FORMAT_VERSION, is_file=written is not None)

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["explore"]
 
+__tracebackhide__ = True
+"""What pytest looks for: it shows the test's own lines, and not those that called them."""
+
 RUNS = 300
 """How many runs to have, unless the caller or a profile of Hypothesis says otherwise."""
 
