@@ -116,9 +116,11 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
     test, given = pyfuncitem.obj, pyfuncitem.funcargs
     names = inspect.signature(test).parameters
-    if "simulation" not in names:
+    if "simulation" not in names or len(marker.args) != 1:
         pytest.fail(
-            f"{pyfuncitem.name} is marked as explored: it takes `simulation`", pytrace=False
+            f"{pyfuncitem.name} is marked as explored: it takes `simulation`, and the marker the "
+            f"program, as explored([PlaceOrder(...)])",
+            pytrace=False,
         )
     arguments = {name: given[name] for name in names if name in given}
 
