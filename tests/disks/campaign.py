@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -14,11 +13,11 @@ from pathlib import Path
 from procession import Runtime, StoreError
 from procession.store import LmdbStore
 from procession.store.verify.verify import verify_path
+from tests.disks.failing import compiled
 from tests.disks.shop import Fulfilment, shop
 from tests.disks.worker import ORDERS
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = Path(__file__).parents[2]
 
 FOR_GOOD = 1 << 30
 
@@ -57,14 +56,6 @@ class Tally:
         return not self.wrong
 
 
-def shim(folder: Path) -> Path:
-    """The library that fails, compiled."""
-    library = folder / "failing.so"
-    command = ["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(HERE / "failing.c"), "-ldl"]
-    subprocess.run(command, check=True, capture_output=True)
-    return library
-
-
 class Campaign:
     """Runs of the small program, each with another write that fails.
 
@@ -88,7 +79,7 @@ class Campaign:
         self.every = every
         self.tell = tell
         self.tally = Tally()
-        self.library = shim(folder)
+        self.environment = compiled(folder)
 
     def run(self) -> Tally:
         for kind in self.kinds:
@@ -112,7 +103,7 @@ class Campaign:
                 capture_output=True,
                 text=True,
                 cwd=ROOT,
-                env=os.environ | {"LD_PRELOAD": str(self.library)},
+                env=self.environment,
                 timeout=LONGEST,
             )
         except subprocess.TimeoutExpired:

@@ -24,7 +24,6 @@ void failing_arm(const char *path, long at, long how_many, int error)
     seen = failed = 0;
 }
 
-long failing_seen(void) { return seen; }
 long failing_failed(void) { return failed; }
 
 static int is_ours(int fd)

@@ -1,17 +1,13 @@
 """Promises 5, 11 and 15: whichever write a disk refuses, nothing is lost and nothing hangs."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from procession import Runtime
 from tests.disks.campaign import KINDS, Campaign
+from tests.disks.failing import needs_compiler
 from tests.disks.shop import GiftNoted, PlaceOrder, shop
-
-needs_compiler = pytest.mark.skipif(
-    shutil.which("cc") is None, reason="the disk that fails is written in C"
-)
 
 
 @needs_compiler

@@ -3,10 +3,9 @@
     python -m tests.disks.worker STORE FIRST COUNT ERRNO
 
 With `failing.c` put before the C library, writes FIRST to FIRST + COUNT fail. What was refused is
-tried again. It prints what was acknowledged, what was refused, and how many writes there were.
+tried again. It prints what was acknowledged, what was refused, and how many writes failed.
 """
 
-import ctypes
 import json
 import logging
 import sys
@@ -16,6 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from procession import ProcessionError, Runtime
+from tests.disks.failing import FailingDisk
 from tests.disks.shop import GiftNoted, PlaceOrder, shop
 
 TRIES = 12
@@ -73,18 +73,15 @@ class Worker:
 def main() -> None:
     folder, first, count, number = sys.argv[1], *map(int, sys.argv[2:5])
     logging.disable()
-    disk = ctypes.CDLL(None)
-    disk.failing_arm.argtypes = (ctypes.c_char_p, ctypes.c_long, ctypes.c_long, ctypes.c_int)
-    disk.failing_seen.restype = disk.failing_failed.restype = ctypes.c_long
-    disk.failing_arm(folder.encode(), first, count, number)
+    disk = FailingDisk()
+    disk.arm(folder, first, count, number)
     worker = Worker(folder, TRIES if count < MANY else FEW)
     worker.run()
     told = {
         "acknowledged": worker.acknowledged,
         "refused": worker.refused,
         "raw": worker.raw,
-        "seen": disk.failing_seen(),
-        "failed": disk.failing_failed(),
+        "failed": disk.disarm(),
     }
     sys.stdout.write(json.dumps(told))
 

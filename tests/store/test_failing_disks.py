@@ -345,9 +345,7 @@ print(sorted(names), len(taken) > 1)
     assert done.stdout == "['StoreError'] True\n", done.stderr
 
 
-@pytest.mark.parametrize(
-    ("number", "error"), [(errno.EIO, FailingDisk), (errno.ENOSPC, StoreFull)]
-)
+@pytest.mark.parametrize(("number", "error"), [(errno.EIO, FailingDisk), (errno.ENOSPC, StoreFull)])
 def test_a_disk_that_refuses_the_lock_is_named_and_the_next_attempt_is_not_kept_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[StoreError]
 ) -> None:
