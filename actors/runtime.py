@@ -26,6 +26,7 @@ from .engine.ingress import Ingress, Receipt, Receipts
 from .engine.pending_replies import Reply
 from .engine.rebuilding import Rebuilding
 from .engine.refs import AggregateRef, InstanceRef, RouterRef
+from .engine.scrubber import Scrubber
 from .errors import IdReused, QueryInHandler, TimedOut, WaitingInHandler, shown
 from .messages.identifiers import id_of, looked_for
 from .model.registry import Registry
@@ -41,6 +42,7 @@ from .store import (
     NoThread,
     ReadOnlyStore,
     Step,
+    StorageEngine,
     StoreError,
     backup_open,
     open_store,
@@ -62,7 +64,7 @@ if TYPE_CHECKING:
     from .queries.diagnostics import Explanation, StuckInstance
     from .queries.trace import TraceNode
     from .queries.views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
-    from .store import CommandRecord, StorageEngine, StoreFinding
+    from .store import CommandRecord, StoreFinding
 
 __all__ = ["Runtime"]
 
@@ -101,6 +103,8 @@ class Runtime:
         effect_threads: most after-effects that run at once
         retired: names of process managers, and wire names of messages, whose classes are gone for
             good: what the store holds of them stays there, and nothing takes it up
+        scrub: of a folder: rows a second whose checksums a process of its own looks at, again and
+            again; `health` says what it finds. None for no such process
 
     Attributes:
         clock: the clock it runs by; a `VirtualClock` has `advance`
@@ -134,6 +138,7 @@ class Runtime:
         max_chain: int = 1_000,
         effect_threads: int = 4,
         retired: Iterable[str] = (),
+        scrub: int | None = None,
     ) -> None:
         options = Options(
             workers=workers,
@@ -144,6 +149,7 @@ class Runtime:
             max_chain=max_chain,
             effect_threads=effect_threads,
         )
+        _check_scrub(scrub, path, read_only=read_only)
         clock = clock or SystemClock()
         # Whatever was given: who gave a `VirtualClock` calls its `advance` here.
         self.clock: Any = clock
@@ -164,7 +170,9 @@ class Runtime:
                 with_effects = processes_with_effects(self._store)
                 self._ingress = Ingress(registry, clock, self._store.secret())
                 check_stored_names(self._store.scan_names(), with_effects, registry, gone)
-                self._running = Engine(self._store, registry, clock, options)
+                self._running = Engine(
+                    self._store, registry, clock, options, scrubber=self._scrubber(scrub)
+                )
                 self._running.start()
                 for domain in registry.domains:
                     domain.opened_by(self)
@@ -173,6 +181,11 @@ class Runtime:
                 # Without threads nothing is in hand that could be waited for.
                 self._end(0.0 if isinstance(error, NoThread) else CLOSE_TIMEOUT)
                 raise
+
+    def _scrubber(self, rows_a_second: int | None) -> Scrubber | None:
+        if rows_a_second is None or not isinstance(self._store, LmdbStore):
+            return None
+        return Scrubber(self._store.location, rows_a_second, self._now)
 
     @classmethod
     def ephemeral(cls, *domains: Domain, **options: Any) -> Runtime:
@@ -1038,6 +1051,17 @@ def _seconds(call: str, timeout: float | None) -> float | None:
         raise ValueError(f"{call}: timeout={shown(timeout)}; give seconds from 0, or None")
     # Threads cannot wait for longer, and need not.
     return min(timeout, threading.TIMEOUT_MAX)
+
+
+def _check_scrub(scrub: int | None, path: object, *, read_only: bool) -> None:
+    if scrub is None:
+        return
+    if type(scrub) is not int or scrub < 1:
+        raise ValueError(f"scrub={scrub!r}; give a whole number of rows a second from 1, or None")
+    if read_only or isinstance(path, StorageEngine):
+        raise ValueError(
+            f"scrub={scrub!r}: what is scrubbed is a store in a folder that is open for writing"
+        )
 
 
 def _remove_folder(folder: str, owner: int) -> None:

@@ -78,6 +78,7 @@ from .storage_engine import EngineSnapshot, StorageEngine, Ticket
 from .store import Store
 from .verify.apart import verify, verify_apart
 from .verify.inspecting import StoreFinding
+from .verify.reader_process import ReaderProcess
 from .verify.verify import verify_open
 
 __all__ = [
@@ -122,6 +123,7 @@ __all__ = [
     "ParkedRecord",
     "ProcessionError",
     "ReadOnlyStore",
+    "ReaderProcess",
     "Reads",
     "RefusalRecord",
     "Sizes",

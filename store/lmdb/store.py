@@ -15,6 +15,7 @@ from ..errors import DamagedStore, StoreError, UnknownFormat
 from ..gauges import last_backup_to
 from ..layout.frames import frame, unframe
 from ..layout.schema import LAST_BACKUP, SECRET, TABLES
+from ..storage_engine import LONGEST_KEY
 from ..store import SECRET_BYTES, Store
 from .engine import LmdbEngine
 from .environment import DATA_FILE
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from lmdb import _Database
 
     from ..gauges import LastBackup, StoreGauges
+    from ..storage_engine import Row
     from .engine import Snapshot
     from .environment import Durability, Environment
 
@@ -39,6 +41,9 @@ FORMAT_VERSION = 2
 LOOK_AFTER_EVERY = 1_000_000
 """Microseconds after which readers are looked after again. While a dead one has its place, no page
 that is freed is used again."""
+
+BEHIND_ALL = b"\xff" * (LONGEST_KEY + 1)
+"""Above every key."""
 
 OLD_FORMAT = 1
 """What `procession upgrade` turns into today's format."""
@@ -112,6 +117,15 @@ class LmdbStore(Store):
 
         """
         self._file.environment.refuse_lost()
+
+    def rows_from(self, table: str, start: bytes, limit: int) -> list[Row]:
+        """Rows of a table as they are in the file, from one key on, in order of their keys.
+
+        Raises:
+            StoreError: LMDB cannot read them
+
+        """
+        return self._file.range(table, start, BEHIND_ALL, limit)
 
     def replace(self, file: Path) -> None:
         """Put another file in the place of the store's own, and close; see `Environment`."""

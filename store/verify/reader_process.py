@@ -125,9 +125,13 @@ class ReaderProcess:
     def __exit__(self, *_: object) -> None:
         self.end()
 
-    def end(self) -> None:
-        """End the child, if it has not ended; any thread may call this."""
+    def kill(self) -> None:
+        """Have the child end, without waiting for it; any thread may call this."""
         self._process.kill()
+
+    def end(self) -> None:
+        """End the child, if it has not ended, and let go of it."""
+        self.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             # What could not be sent to it any more is told by its end.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
 from ..errors import StoreError, TooManyReaders
+from .scrubbing import scrub
 from .verify import verify_path
 
 if TYPE_CHECKING:
@@ -62,4 +64,20 @@ def _now_of_parent() -> int:
     return int(line)
 
 
-TASKS: dict[str, Callable[..., None]] = {"verify": _verify}
+def _scrub(path: str, *, rows_a_second: int) -> None:
+    scrub(
+        path,
+        rows_a_second,
+        pause=_pause,
+        found=lambda finding: _say({"finding": finding}),
+        passed=lambda rows: _say({"passed": rows}),
+    )
+
+
+def _pause(seconds: float) -> bool:
+    # The parent says nothing more, so what can be read is that it has ended.
+    ended, _, _ = select.select([sys.stdin], [], [], seconds)
+    return not ended
+
+
+TASKS: dict[str, Callable[..., None]] = {"scrub": _scrub, "verify": _verify}

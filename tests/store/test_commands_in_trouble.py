@@ -1,4 +1,4 @@
-"""Commands on what is no store, on sick disks and without rights: one sentence, and no traceback."""
+"""Commands on what is no store, on sick disks, without rights: one sentence, no traceback."""
 
 import json
 import os
