@@ -45,9 +45,9 @@ def domains(request: pytest.FixtureRequest) -> Iterable[Domain]:
     """
     try:
         found = request.getfixturevalue("domain")
-    except pytest.FixtureLookupError:
-        found = None
-    if found is None:
+    except pytest.FixtureLookupError as error:
+        if error.argname != "domain":
+            raise
         pytest.fail(
             "Procession's fixtures need domains: write a fixture `domain` that returns a Domain, "
             "or a fixture `domains` that returns several, in a conftest.py or beside the tests",

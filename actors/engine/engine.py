@@ -370,7 +370,7 @@ class Engine:
 
     def _end(self, patience: float | None, timeout: float | None) -> None:
         if self._scrubber is not None:
-            self._scrubber.close()
+            self._scrubber.end()
         # It may have been interrupted before.
         self.effects.close()
         late = self.dispatcher.stop(patience)
@@ -386,6 +386,8 @@ class Engine:
         self.services.failures.close()
         if not (late or self.journal.has_given_up):
             self.journal.write_checkpoints()
+        if self._scrubber is not None:
+            self._scrubber.wait()
 
     @staticmethod
     def _tell_late(late: list[threading.Thread], timeout: float | None) -> None:

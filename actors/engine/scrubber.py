@@ -19,7 +19,7 @@ MOST_FINDINGS = 100
 """Findings that are kept of one pass."""
 
 PATIENCE = 1.0
-"""Seconds that `close` waits; a process that waits for a disk ends when the disk answers."""
+"""Seconds to wait for its end; a process that waits for a disk ends when the disk answers."""
 
 
 class ScrubReport(NamedTuple):
@@ -80,13 +80,16 @@ class Scrubber:
             raise
         self._process, self._thread = process, thread
 
-    def close(self) -> None:
-        """End it; waits a second at most."""
+    def end(self) -> None:
+        """Have it end, and wait for nothing."""
         self._is_closed = True
-        if self._process is None or self._thread is None:
-            return
-        self._process.kill()
-        self._thread.join(PATIENCE)
+        if self._process is not None:
+            self._process.kill()
+
+    def wait(self) -> None:
+        """Wait until it has ended, a second at most: until then it has the store open."""
+        if self._thread is not None:
+            self._thread.join(PATIENCE)
 
     def _listen(self, process: ReaderProcess, changed: Callable[[], object]) -> None:
         with process:

@@ -130,6 +130,8 @@ def compact(path: str | os.PathLike[str], target: str | os.PathLike[str] | None 
 @contextlib.contextmanager
 def _new_file(target: Path) -> Iterator[Path]:
     """The file to write; it becomes the target's data when the block has ended well."""
+    if "\0" in str(target):
+        raise StoreError(f"{str(target)!r} cannot be a folder: it has a NUL in it")
     with refusals_of_the_disk(target):
         existed = target.exists()
         if existed and (not target.is_dir() or any(target.iterdir())):

@@ -150,7 +150,7 @@ def refusals_of_the_disk(target: Path) -> Iterator[None]:
     """Raise our error for one of the disk's, in the words of what was being written."""
     try:
         yield
-    except (OSError, ValueError, lmdb.Error) as error:
+    except (OSError, lmdb.Error) as error:
         code = getattr(error, "errno", None) or getattr(error, "code", None) or 0
         if is_room_wanted(code):
             raise StoreFull(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..errors import StoreError
 from .inspecting import StoreFinding
 from .reader_process import ReaderProcess
 from .verify import LIMIT, Verification
@@ -46,7 +47,7 @@ def verify_apart(
 ) -> Verification:
     """As `verify`, and tells how much was checked; `now` and `learnt` as for `verify_open`."""
     options = {"limit": limit, "learnt": list(learnt), "asks_now": now is not None}
-    verification = Verification([], {})
+    verification: Verification | None = None
     with ReaderProcess(path, "verify", **options) as reader:
         for message in reader.messages():
             if message.get("asks") == "now":
@@ -55,4 +56,10 @@ def verify_apart(
             else:
                 findings = [StoreFinding(*one) for one in message["findings"]]
                 verification = Verification(findings, message["checked"])
+    if verification is None:
+        # Where a program leaves it to the system to see to its children, none of them has a status.
+        raise StoreError(
+            f"the process that reads the store at {path} ended without saying what it found: the "
+            f"file may be damaged. Run `procession verify {path}` from a shell"
+        )
     return verification

@@ -74,7 +74,12 @@ class ReaderProcess:
                 f"no process could be started to read the store at {self._path}: {error}. Run "
                 f"`procession verify {self._path}` from a shell"
             ) from error
-        self.tell({"sys_path": sys.path, "path": str(self._path), "task": task, "options": options})
+        request = {"sys_path": sys.path, "path": str(self._path), "task": task, "options": options}
+        try:
+            self.tell(request)
+        except BaseException:
+            self.end()
+            raise
 
     def tell(self, message: Any) -> None:
         """Send the child something that `json` knows."""

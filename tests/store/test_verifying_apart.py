@@ -191,6 +191,18 @@ def test_one_that_is_no_python_of_ours_is_told_with_its_last_words(
         verify(path)
 
 
+def test_a_child_whose_end_is_kept_from_its_parent_is_not_taken_for_a_sound_store(
+    path: Path,
+) -> None:
+    cut(path)
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with pytest.raises(StoreError, match="ended without saying what it found"):
+            verify(path)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 def test_no_child_is_left_when_the_caller_is_interrupted(path: Path) -> None:
     def now() -> Any:
         raise KeyboardInterrupt

@@ -107,6 +107,20 @@ def test_without_a_domain_the_error_says_which_fixture_to_write(pytester: pytest
     result.stdout.no_fnmatch_line("*_procession_pytest.py*")
 
 
+def test_what_a_fixture_of_yours_lacks_is_told_as_pytest_tells_it(
+    pytester: pytest.Pytester,
+) -> None:
+    code = """
+@pytest.fixture
+def domain(not_there): pass
+
+def test_it(runtime): pass
+"""
+    result = run(pytester, code)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["E *fixture 'not_there' not found"])
+
+
 def test_what_is_no_domain_is_refused_with_what_to_write(pytester: pytest.Pytester) -> None:
     code = """
 @pytest.fixture
