@@ -38,6 +38,7 @@ from .store import (
     ClosedError,
     Durability,
     LastBackup,
+    LmdbStore,
     NoThread,
     ReadOnlyStore,
     Step,
