@@ -38,7 +38,6 @@ from .store import (
     ClosedError,
     Durability,
     LastBackup,
-    LmdbStore,
     NoThread,
     ReadOnlyStore,
     Step,
@@ -46,8 +45,7 @@ from .store import (
     StoreError,
     backup_open,
     open_store,
-    verify_apart,
-    verify_open,
+    verify_beside,
 )
 
 if TYPE_CHECKING:
@@ -183,9 +181,10 @@ class Runtime:
                 raise
 
     def _scrubber(self, rows_a_second: int | None) -> Scrubber | None:
-        if rows_a_second is None or not isinstance(self._store, LmdbStore):
+        place = self._store.location
+        if rows_a_second is None or place is None:
             return None
-        return Scrubber(self._store.location, rows_a_second, self._now)
+        return Scrubber(place, rows_a_second, self._now)
 
     @classmethod
     def ephemeral(cls, *domains: Domain, **options: Any) -> Runtime:
@@ -895,11 +894,7 @@ class Runtime:
 
         """
         self._refuse_closed()
-        learnt = self._learnt_keys()
-        if not isinstance(self._store, LmdbStore):
-            return verify_open(self._store, now=self._now, learnt=learnt).findings
-        self._store.refuse_lost()
-        return verify_apart(self._store.location, now=self._now, learnt=learnt).findings
+        return verify_beside(self._store, now=self._now, learnt=self._learnt_keys()).findings
 
     def _learnt_keys(self) -> list[tuple[str, int, str]]:
         return [

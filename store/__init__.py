@@ -76,7 +76,7 @@ from .records import (
 from .state_changes import PackedFields, Tail, added, change_between, checksum_of, with_head
 from .storage_engine import EngineSnapshot, StorageEngine, Ticket
 from .store import Store
-from .verify.apart import verify, verify_apart
+from .verify.apart import verify, verify_apart, verify_beside
 from .verify.inspecting import StoreFinding
 from .verify.reader_process import ReaderProcess
 from .verify.verify import verify_open
@@ -164,6 +164,7 @@ __all__ = [
     "upgrade",
     "verify",
     "verify_apart",
+    "verify_beside",
     "verify_open",
     "with_head",
 ]

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import StoreError
+from ..lmdb.store import LmdbStore
 from .inspecting import StoreFinding
 from .reader_process import ReaderProcess
-from .verify import LIMIT, Verification
+from .verify import LIMIT, Verification, verify_open
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
 
-__all__ = ["verify", "verify_apart"]
+    from ..store import Store
+
+__all__ = ["verify", "verify_apart", "verify_beside"]
 
 
 def verify(path: str | os.PathLike[str], *, limit: int = LIMIT) -> list[StoreFinding]:
@@ -36,6 +39,24 @@ def verify(path: str | os.PathLike[str], *, limit: int = LIMIT) -> list[StoreFin
 
     """
     return verify_apart(path, limit=limit).findings
+
+
+def verify_beside(
+    store: Store, *, now: Callable[[], int], learnt: Iterable[tuple[str, int, str]] = ()
+) -> Verification:
+    """As `verify_open`; what is in a folder is read by a process of its own.
+
+    Raises:
+        DamagedStore: the file is truncated or damaged, so that it cannot be read to its end
+        LostStore: the file was removed or replaced
+        StoreError: it cannot be read, or no process could be started
+
+    """
+    if not isinstance(store, LmdbStore):
+        return verify_open(store, now=now, learnt=learnt)
+    # The process opens what has the name.
+    store.refuse_lost()
+    return verify_apart(store.location, now=now, learnt=learnt)
 
 
 def verify_apart(
