@@ -365,7 +365,7 @@ def test_a_disk_that_refuses_while_a_store_is_made_leaves_none_and_the_next_atte
     def begin(path: str, **_: object) -> object:
         # So it is left by LMDB, which no call then took for a store.
         (Path(path) / "data.mdb").touch()
-        raise lmdb.DiskError(os.strerror(errno.EIO))
+        raise again(ERRORS["Error Input/output error"])
 
     def refuse(_: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
