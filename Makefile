@@ -6,7 +6,7 @@ TEST := $(VENV)/.test
 DEV := $(VENV)/.dev
 # In strict mode an editable install links each file, which is what type checkers and editors
 # follow; a file that came or went is linked anew.
-SOURCES := pyproject.toml $(shell find actors store -type d -not -name __pycache__)
+SOURCES := pyproject.toml _procession_pytest.py $(shell find actors store -type d -not -name __pycache__)
 
 .PHONY: help demo test check bench docs format profile pythons mutants clean
 

@@ -1,4 +1,4 @@
-"""The command line: what is done to a store as a file. `procession --help` lists it."""
+"""The command line: stores as files, and a search. `procession --help` lists it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 from . import __version__
-from .store import FORMAT_VERSION, StoreError, backup, compact, upgrade
-from .store.verify.verify import LIMIT, verify_path
+from .store import FORMAT_VERSION, ProcessionError, backup, compact, upgrade, verify_apart
+from .store.verify.verify import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,20 +20,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says.
 
     Returns:
-        what the process ends with: 0, or 1 if something was found, or 2 if it could not be done
+        what the process ends with: 0, or 1 if something was found, or 2 if it could not be done,
+        or 130 if it was interrupted
 
     """
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
-    except StoreError as error:
+    except (ProcessionError, OSError) as error:
         _say(f"error: {error}", sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        _say("interrupted", sys.stderr)
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="procession", description="Compact, copy, upgrade or check a store."
+        prog="procession",
+        description="Compact, copy, upgrade or check a store; search for a run that goes wrong.",
     )
     parser.add_argument("--version", action="version", version=f"procession {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -58,6 +63,15 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("path", help="the store's folder")
     one.add_argument("--limit", type=int, default=LIMIT, help="most findings (%(default)s)")
     one.set_defaults(run=_verify)
+
+    one = commands.add_parser("explore", help="search for a run that breaks an invariant; 1 if so")
+    one.add_argument("program", help="MODULE:program, as shop.checks:program")
+    one.add_argument("--minutes", type=float, default=1.0, help="how long (%(default)s)")
+    one.add_argument("--seed", type=int, default=0, help="of the search (%(default)s)")
+    one.add_argument("--domain", action="append", default=[], help="a Domain in the module")
+    one.add_argument("--corpus", help="a file that keeps seeds of runs that reached something new")
+    one.add_argument("--pin", help="the file of the test that is written when something is found")
+    one.set_defaults(run=_explore)
     return parser
 
 
@@ -81,7 +95,7 @@ def _upgrade(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    findings, checked = verify_path(options.path, limit=options.limit)
+    findings, checked = verify_apart(options.path, limit=options.limit)
     for finding in findings:
         _say(str(finding), sys.stdout)
     records, tables = sum(checked.values()), sum(1 for count in checked.values() if count)
@@ -93,5 +107,20 @@ def _verify(options: argparse.Namespace) -> int:
     return 1 if findings else 0
 
 
+def _explore(options: argparse.Namespace) -> int:
+    from .testing.explore.command import run_explore  # noqa: PLC0415 - only for those who search
+
+    return run_explore(
+        options.program,
+        lambda line: _say(line, sys.stdout),
+        minutes=options.minutes,
+        seed=options.seed,
+        domains=options.domain,
+        corpus=options.corpus,
+        pin=options.pin,
+    )
+
+
 def _say(line: str, to: TextIO) -> None:
     to.write(f"{line}\n")
+    to.flush()

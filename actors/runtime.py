@@ -26,6 +26,7 @@ from .engine.ingress import Ingress, Receipt, Receipts
 from .engine.pending_replies import Reply
 from .engine.rebuilding import Rebuilding
 from .engine.refs import AggregateRef, InstanceRef, RouterRef
+from .engine.scrubber import Scrubber
 from .errors import IdReused, QueryInHandler, TimedOut, WaitingInHandler, shown
 from .messages.identifiers import id_of, looked_for
 from .model.registry import Registry
@@ -40,10 +41,11 @@ from .store import (
     NoThread,
     ReadOnlyStore,
     Step,
+    StorageEngine,
     StoreError,
     backup_open,
     open_store,
-    verify_open,
+    verify_beside,
 )
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
     from .queries.diagnostics import Explanation, StuckInstance
     from .queries.trace import TraceNode
     from .queries.views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
-    from .store import CommandRecord, StorageEngine, StoreFinding
+    from .store import CommandRecord, StoreFinding
 
 __all__ = ["Runtime"]
 
@@ -99,6 +101,8 @@ class Runtime:
         effect_threads: most after-effects that run at once
         retired: names of process managers, and wire names of messages, whose classes are gone for
             good: what the store holds of them stays there, and nothing takes it up
+        scrub: of a folder: rows a second whose checksums a process of its own looks at, again and
+            again; `health` says what it finds. None for no such process
 
     Attributes:
         clock: the clock it runs by; a `VirtualClock` has `advance`
@@ -132,6 +136,7 @@ class Runtime:
         max_chain: int = 1_000,
         effect_threads: int = 4,
         retired: Iterable[str] = (),
+        scrub: int | None = None,
     ) -> None:
         options = Options(
             workers=workers,
@@ -142,6 +147,7 @@ class Runtime:
             max_chain=max_chain,
             effect_threads=effect_threads,
         )
+        _check_scrub(scrub, path, read_only=read_only)
         clock = clock or SystemClock()
         # Whatever was given: who gave a `VirtualClock` calls its `advance` here.
         self.clock: Any = clock
@@ -162,7 +168,9 @@ class Runtime:
                 with_effects = processes_with_effects(self._store)
                 self._ingress = Ingress(registry, clock, self._store.secret())
                 check_stored_names(self._store.scan_names(), with_effects, registry, gone)
-                self._running = Engine(self._store, registry, clock, options)
+                self._running = Engine(
+                    self._store, registry, clock, options, scrubber=self._scrubber(scrub)
+                )
                 self._running.start()
                 for domain in registry.domains:
                     domain.opened_by(self)
@@ -171,6 +179,12 @@ class Runtime:
                 # Without threads nothing is in hand that could be waited for.
                 self._end(0.0 if isinstance(error, NoThread) else CLOSE_TIMEOUT)
                 raise
+
+    def _scrubber(self, rows_a_second: int | None) -> Scrubber | None:
+        place = self._store.location
+        if rows_a_second is None or place is None:
+            return None
+        return Scrubber(place, rows_a_second, self._now)
 
     @classmethod
     def ephemeral(cls, *domains: Domain, **options: Any) -> Runtime:
@@ -867,19 +881,27 @@ class Runtime:
     def verify(self) -> list[StoreFinding]:
         """Check the whole store as it is at one moment, while everything goes on.
 
-        As `store.verify`, and by the classes of this runtime, whose learnt keys are looked for.
+        As `store.verify`, and by the classes of this runtime, whose learnt keys are looked for. A
+        store in a folder is read by a process of its own: damage that ends it ends nothing else.
 
         Returns:
             all that is wrong; nothing in a sound store
 
+        Raises:
+            DamagedStore: the file is truncated or damaged, so that it cannot be read to its end
+            LostStore: the file was removed or replaced under this runtime
+            StoreError: it cannot be read, or no process could be started
+
         """
         self._refuse_closed()
-        learnt = [
+        return verify_beside(self._store, now=self._now, learnt=self._learnt_keys()).findings
+
+    def _learnt_keys(self) -> list[tuple[str, int, str]]:
+        return [
             (one.name, one.state_version, field)
             for one in self._registry.processes.values()
             for field in one.state.indexed
         ]
-        return verify_open(self._store, now=self._now(), learnt=learnt).findings
 
     def stats(self) -> dict[str, int]:
         """Counters since this runtime was opened, and gauges, by name."""
@@ -1024,6 +1046,17 @@ def _seconds(call: str, timeout: float | None) -> float | None:
         raise ValueError(f"{call}: timeout={shown(timeout)}; give seconds from 0, or None")
     # Threads cannot wait for longer, and need not.
     return min(timeout, threading.TIMEOUT_MAX)
+
+
+def _check_scrub(scrub: int | None, path: object, *, read_only: bool) -> None:
+    if scrub is None:
+        return
+    if type(scrub) is not int or scrub < 1:
+        raise ValueError(f"scrub={scrub!r}; give a whole number of rows a second from 1, or None")
+    if read_only or isinstance(path, StorageEngine):
+        raise ValueError(
+            f"scrub={scrub!r}: what is scrubbed is a store in a folder that is open for writing"
+        )
 
 
 def _remove_folder(folder: str, owner: int) -> None:

@@ -76,8 +76,10 @@ from .records import (
 from .state_changes import PackedFields, Tail, added, change_between, checksum_of, with_head
 from .storage_engine import EngineSnapshot, StorageEngine, Ticket
 from .store import Store
+from .verify.apart import verify, verify_apart, verify_beside
 from .verify.inspecting import StoreFinding
-from .verify.verify import verify, verify_open
+from .verify.reader_process import ReaderProcess
+from .verify.verify import verify_open
 
 __all__ = [
     "BY_PEOPLE",
@@ -121,6 +123,7 @@ __all__ = [
     "ParkedRecord",
     "ProcessionError",
     "ReadOnlyStore",
+    "ReaderProcess",
     "Reads",
     "RefusalRecord",
     "Sizes",
@@ -160,6 +163,8 @@ __all__ = [
     "transition_id_at",
     "upgrade",
     "verify",
+    "verify_apart",
+    "verify_beside",
     "verify_open",
     "with_head",
 ]

@@ -25,6 +25,7 @@ from .records import FROM_OUTSIDE, CodeRecord, ParkedRecord
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from .gauges import LastBackup
     from .records import NameKind, Outcome, Step
@@ -353,6 +354,11 @@ class Store(Reads):
             if raw is None
             else last_backup_from(unframe(raw, "meta", LAST_BACKUP)),
         )
+
+    @property
+    def location(self) -> Path | None:
+        """The folder that it is in; None if it is in none."""
+        return None
 
     def note_backup(self, backup: LastBackup) -> None:
         """Keep when the store was backed up last, and where to; any thread may call this.

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from procession import Runtime
 from procession.store import LmdbStore, StoreFinding
 from procession.testing import VirtualClock
+from tests.verifying import verify_here
 
 settings.register_profile(
     "procession", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -32,7 +33,7 @@ def findings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[StoreFinding]]:
 
     def check_and_close(runtime: Runtime, **options: Any) -> None:
         if not runtime._is_closed:
-            found.extend(runtime.verify())
+            found.extend(verify_here(runtime))
         close(runtime, **options)
 
     monkeypatch.setattr(Runtime, "close", check_and_close)

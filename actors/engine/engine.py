@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ..store import EventRecord, Store
     from .instance_actor import InstanceMessage
     from .pooled_actor import PooledActor
+    from .scrubber import Scrubber
 
 __all__ = ["Engine", "Options", "Parts"]
 
@@ -124,6 +125,7 @@ class Engine:
         clock: where the time comes from
         options: how much it may use
         parts: what a simulation puts in the place of the engine's own
+        scrubber: reads the store while the engine runs, if it is to be read
 
     Raises:
         BeginUndecided: a process manager is new to the store, and does not say where it begins
@@ -137,6 +139,7 @@ class Engine:
         clock: Clock,
         options: Options,
         parts: Parts | None = None,
+        scrubber: Scrubber | None = None,
     ) -> None:
         parts = parts or Parts()
         now = stopwatch(clock)
@@ -222,7 +225,8 @@ class Engine:
             plans, services, self.effects, self._gate, self.deliver, max_in_flight=most
         )
 
-        self.health = HealthWatch(services, self.routers, self.effect_feeds)
+        self._scrubber = scrubber
+        self.health = HealthWatch(services, self.routers, self.effect_feeds, scrubber)
         self._counters = [self.command_queue.counts, *(router.counts for router in self.routers)]
         self._durable_counts = [counts.copy() for counts in self._counters]
         self.journal.done_up_to = self._checkpoints()
@@ -293,6 +297,8 @@ class Engine:
         self.timers.wake()
         self._clock.attach(self.catch_up)
         self._is_attached = True
+        if self._scrubber is not None:
+            self._scrubber.start(self.health.look)
 
     def settle(self, timeout: float | None) -> bool:
         """Wait until nothing is undelivered and nothing in flight; False if time ran out.
@@ -363,6 +369,8 @@ class Engine:
         return None if timeout is None else looks * LOOK
 
     def _end(self, patience: float | None, timeout: float | None) -> None:
+        if self._scrubber is not None:
+            self._scrubber.end()
         # It may have been interrupted before.
         self.effects.close()
         late = self.dispatcher.stop(patience)
@@ -378,6 +386,8 @@ class Engine:
         self.services.failures.close()
         if not (late or self.journal.has_given_up):
             self.journal.write_checkpoints()
+        if self._scrubber is not None:
+            self._scrubber.wait()
 
     @staticmethod
     def _tell_late(late: list[threading.Thread], timeout: float | None) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..clock import from_micros
 from ..store import MOST_OVERDUE, ClosedError, StoreError, StoreGauges
+from .scrubber import ScrubReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .effect_feed import EffectFeeds
     from .journal import Journal
     from .router import Router
+    from .scrubber import Scrubber
     from .services import Services
 
 __all__ = ["Backup", "Health", "HealthProblem", "HealthWatch"]
@@ -41,8 +43,8 @@ class HealthProblem:
     """Something that is not well.
 
     Attributes:
-        name: ``"commits_failing"``, ``"store_unreadable"``, ``"reader_behind"``,
-            ``"timers_overdue"`` or ``"parked"``
+        name: ``"commits_failing"``, ``"store_unreadable"``, ``"store_damaged"``,
+            ``"scrub_stopped"``, ``"reader_behind"``, ``"timers_overdue"`` or ``"parked"``
         detail: more about it, in words; nothing of what was handled
 
     """
@@ -91,6 +93,10 @@ class Health:
         map_size: bytes of the file that may be used before it grows; 0 without a file
         map_used: bytes of it that are used
         last_backup: of this store, by a running runtime
+        scrubbed_at: when the scrub had looked at all rows the last time; None without one
+        scrubbed_rows: how many these were
+        scrub_findings: what it found in its last pass and in the one in hand, at most a hundred
+            of each
 
     """
 
@@ -112,6 +118,9 @@ class Health:
     map_size: int
     map_used: int
     last_backup: Backup | None
+    scrubbed_at: datetime | None
+    scrubbed_rows: int
+    scrub_findings: tuple[str, ...]
 
     @property
     def is_healthy(self) -> bool:
@@ -131,15 +140,23 @@ class HealthWatch:
         services: of the engine
         routers: of all process managers
         effects: the feeds of after-effects
+        scrubber: reads the store meanwhile, if it is read
 
     """
 
-    def __init__(self, services: Services, routers: list[Router], effects: EffectFeeds) -> None:
+    def __init__(
+        self,
+        services: Services,
+        routers: list[Router],
+        effects: EffectFeeds,
+        scrubber: Scrubber | None = None,
+    ) -> None:
         self._store = services.store
         self._journal: Journal = services.journal
         self._now: Callable[[], int] = services.now
         self._routers = routers
         self._effects = effects
+        self._scrubber = scrubber
         # The problems that were told of and are not over. Each change of it is one step to
         # Python's threads, so that of two who see the same change one tells of it.
         self._told: dict[str, object] = {}
@@ -178,9 +195,10 @@ class HealthWatch:
     def _health(self, now: int, gauges: StoreGauges, unreadable: StoreError | None) -> Health:
         faults, reader, backup = self._journal.faults, gauges.oldest_reader, gauges.last_backup
         late = timedelta(microseconds=max(0, now - gauges.oldest_due if gauges.overdue else 0))
+        scrub = ScrubReport() if self._scrubber is None else self._scrubber.report
         return Health(
             time=from_micros(now),
-            problems=tuple(self._problems(gauges, unreadable, late)),
+            problems=tuple(self._problems(gauges, unreadable, late, scrub)),
             failing_since=_moment(faults.failing_since),
             failing_commits=faults.in_a_row,
             disk_errors=faults.count,
@@ -197,10 +215,17 @@ class HealthWatch:
             map_size=gauges.map_size,
             map_used=gauges.map_used,
             last_backup=None if backup is None else Backup(from_micros(backup.time), backup.path),
+            scrubbed_at=_moment(scrub.passed_at),
+            scrubbed_rows=scrub.rows,
+            scrub_findings=tuple(str(one) for one in scrub.findings),
         )
 
     def _problems(
-        self, gauges: StoreGauges, unreadable: StoreError | None, late: timedelta
+        self,
+        gauges: StoreGauges,
+        unreadable: StoreError | None,
+        late: timedelta,
+        scrub: ScrubReport,
     ) -> Iterator[HealthProblem]:
         faults, reader = self._journal.faults, gauges.oldest_reader
         if faults.failing_since is not None:
@@ -212,6 +237,14 @@ class HealthWatch:
             )
         if unreadable is not None:
             yield HealthProblem("store_unreadable", str(unreadable))
+        if scrub.findings:
+            yield HealthProblem(
+                "store_damaged",
+                f"{len(scrub.findings)} findings of the scrub, the first: {scrub.findings[0]}. "
+                f"`procession verify` lists all that is wrong; go back to a backup",
+            )
+        if scrub.stopped is not None:
+            yield HealthProblem("scrub_stopped", str(scrub.stopped))
         if reader is not None and reader.commits_behind >= FAR_BEHIND:
             yield HealthProblem(
                 "reader_behind",

@@ -144,8 +144,13 @@ class Environment:
         except OSError as error:
             os.close(fd)
             raise StoreError(f"{lock_file} cannot be locked: {error}") from error
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, str(os.getpid()).encode(), 0)
+        try:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, str(os.getpid()).encode(), 0)
+        except OSError as error:
+            # With it the lock goes, which would keep the next attempt out.
+            os.close(fd)
+            raise error_for(error, "locking", self.path) from error
         self._writer_fd = fd
         _writer_fds.add(fd)
 

@@ -23,6 +23,8 @@ SCARCE = 1 << 20
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
+BEFORE_IT_IS_OPEN = frozenset({"looking for a store", "locking", "opening"})
+
 DISK = frozenset({errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE})
 
 RULED = {
@@ -64,9 +66,12 @@ def error_for(error: lmdb.Error | OSError, doing: str, path: Path) -> StoreError
             f"free some space and try again ({error})"
         )
     if isinstance(error, lmdb.PanicError | lmdb.DiskError) or code in DISK:
+        if doing in BEFORE_IT_IS_OPEN:
+            then = "Open it again when the disk works"
+        else:
+            then = "The store is opened again by itself as soon as the disk works"
         return FailingDisk(
-            f"the disk failed while {doing} at {path}; nothing of it was kept. The store is opened "
-            f"again by itself as soon as the disk works ({error})"
+            f"the disk failed while {doing} at {path}; nothing of it was kept. {then} ({error})"
         )
     if code in RULED:
         return StoreError(f"{RULED[code]} ({error}, while {doing} at {path})")
@@ -79,7 +84,8 @@ def error_for(error: lmdb.Error | OSError, doing: str, path: Path) -> StoreError
             f"{path / DATA_FILE} cannot be read: {error}. It was changed or damaged, or the disk "
             f"fails; go back to a backup"
         )
-    return StoreError(f"LMDB failed while {doing} at {path}: {error}")
+    who = "LMDB failed" if isinstance(error, lmdb.Error) else "the operating system refused"
+    return StoreError(f"{who} while {doing} at {path}: {error}")
 
 
 def is_room_wanted(code: int) -> bool:

@@ -118,10 +118,31 @@ class SharedEnv:
         # LMDB would follow them.
         refuse_link(data)
         refuse_link(self.path / READERS_FILE)
-        is_new = not data.exists()
+        is_new = not (self.read_only or data.exists())
+        try:
+            env = self._open_file(map_size, data)
+            if is_new and self.sync:
+                self._sync_folder(env)
+        except BaseException:
+            if is_new:
+                # What was begun is no store yet, and would be taken for one that was cut off; or
+                # its name is not durable, which is seen to only where a store is new.
+                with contextlib.suppress(OSError):
+                    data.unlink(missing_ok=True)
+            raise
+        return env
+
+    def _sync_folder(self, env: lmdb.Environment) -> None:
+        try:
+            sync_folder(self.path)
+        except OSError as error:
+            env.close()
+            raise error_for(error, "opening", self.path) from error
+
+    def _open_file(self, map_size: int, data: Path) -> lmdb.Environment:
         try:
             with opening(data):
-                env = self._open_alone(map_size)
+                return self._open_alone(map_size)
         except lmdb.ReadersFullError as error:
             raise too_many(self.path, processes_in(self.path / READERS_FILE)) from error
         except lmdb.Error as error:
@@ -134,9 +155,6 @@ class SharedEnv:
             raise self._not_opened(error) from error
         except OSError as error:
             raise error_for(error, "opening", self.path) from error
-        if is_new and self.sync:
-            sync_folder(self.path)
-        return env
 
     def _open_alone(self, map_size: int) -> lmdb.Environment:
         if not self._was_forked:

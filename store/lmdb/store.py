@@ -14,6 +14,7 @@ from msgspec import structs
 from ..errors import DamagedStore, StoreError, UnknownFormat
 from ..layout.frames import frame, unframe
 from ..layout.schema import SECRET, TABLES
+from ..storage_engine import LONGEST_KEY
 from ..store import SECRET_BYTES, Store
 from .engine import LmdbEngine
 from .environment import DATA_FILE
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from lmdb import _Database
 
     from ..gauges import StoreGauges
+    from ..storage_engine import Row
     from .engine import Snapshot
     from .environment import Durability, Environment
 
@@ -38,6 +40,9 @@ FORMAT_VERSION = 2
 LOOK_AFTER_EVERY = 1_000_000
 """Microseconds after which readers are looked after again. While a dead one has its place, no page
 that is freed is used again."""
+
+BEHIND_ALL = b"\xff" * (LONGEST_KEY + 1)
+"""Above every key."""
 
 OLD_FORMAT = 1
 """What `procession upgrade` turns into today's format."""
@@ -97,6 +102,29 @@ class LmdbStore(Store):
     def snapshot(self) -> AbstractContextManager[Snapshot]:
         """As that of any store; one at a time, see `LmdbEngine`."""
         return self._file.snapshot()
+
+    @property
+    def location(self) -> Path:
+        """The folder; absolute."""
+        return self._file.environment.path
+
+    def refuse_lost(self) -> None:
+        """Refuse to go on if the folder's file is not the one that is open.
+
+        Raises:
+            LostStore: it was removed or replaced
+
+        """
+        self._file.environment.refuse_lost()
+
+    def rows_from(self, table: str, start: bytes, limit: int) -> list[Row]:
+        """Rows of a table as they are in the file, from one key on, in order of their keys.
+
+        Raises:
+            StoreError: LMDB cannot read them
+
+        """
+        return self._file.range(table, start, BEHIND_ALL, limit)
 
     def replace(self, file: Path) -> None:
         """Put another file in the place of the store's own, and close; see `Environment`."""

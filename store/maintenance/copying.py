@@ -112,8 +112,9 @@ def compact(path: str | os.PathLike[str], target: str | os.PathLike[str] | None 
     try:
         before = data.stat().st_size
         partial = data.with_name(PARTIAL)
-        # Left by a compacting that was interrupted; no other one runs, since we are the writer.
-        partial.unlink(missing_ok=True)
+        with refusals_of_the_disk(partial):
+            # Left by a compacting that was interrupted; no other one runs: we are the writer.
+            partial.unlink(missing_ok=True)
         with refusals_of_the_disk(partial), gone_on_failure(partial):
             _rewrite(store, partial)
             sync_file(partial)
@@ -129,8 +130,10 @@ def compact(path: str | os.PathLike[str], target: str | os.PathLike[str] | None 
 @contextlib.contextmanager
 def _new_file(target: Path) -> Iterator[Path]:
     """The file to write; it becomes the target's data when the block has ended well."""
-    existed = target.exists()
+    if "\0" in str(target):
+        raise StoreError(f"{str(target)!r} cannot be a folder: it has a NUL in it")
     with refusals_of_the_disk(target):
+        existed = target.exists()
         if existed and (not target.is_dir() or any(target.iterdir())):
             raise StoreError(
                 f"{target} is not empty: a copy gets a folder of its own, which is missing or empty"

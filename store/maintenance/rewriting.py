@@ -56,27 +56,34 @@ def write_tables(partial: Path, tables: Iterable[tuple[str, Rows]], size: int) -
 
     Raises:
         DamagedStore: the keys of a table are not in order
+        StoreError: the disk refused
 
     """
-    os.close(create_file(partial))
-    with lmdb.Environment(
-        str(partial),
-        subdir=False,
-        lock=False,
-        sync=False,
-        max_dbs=MAX_TABLES,
-        map_size=size + ROOM,
-    ) as env:
+    # Here, where it is known that what fails is the writing: rows are read between two writes.
+    with refusals_of_the_disk(partial):
+        os.close(create_file(partial))
+        env = lmdb.Environment(
+            str(partial),
+            subdir=False,
+            lock=False,
+            sync=False,
+            max_dbs=MAX_TABLES,
+            map_size=size + ROOM,
+        )
+    with env:
         for table, rows in tables:
-            _write_table(env, table, rows)
-        env.sync(True)
-    _lengthen(partial)
+            _write_table(partial, env, table, rows)
+        with refusals_of_the_disk(partial):
+            env.sync(True)
+    with refusals_of_the_disk(partial):
+        _lengthen(partial)
 
 
-def _write_table(env: lmdb.Environment, table: str, rows: Rows) -> None:
-    db = env.open_db(table.encode())
+def _write_table(partial: Path, env: lmdb.Environment, table: str, rows: Rows) -> None:
+    with refusals_of_the_disk(partial):
+        db = env.open_db(table.encode())
     for some in in_parts(rows):
-        with env.begin(write=True) as txn, txn.cursor(db) as copy:
+        with refusals_of_the_disk(partial), env.begin(write=True) as txn, txn.cursor(db) as copy:
             consumed, added = copy.putmulti(some, append=True)
         if consumed != added:
             raise DamagedStore(f"the keys of table {table!r} are not in order")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 import lmdb
 
 from ..lmdb.private_files import create_file
-from .rewriting import ROOM, in_parts
+from .rewriting import ROOM, gone_on_failure, in_parts, refusals_of_the_disk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,19 +33,29 @@ class Sorter:
 
     def __init__(self, file: Path, tables: Sequence[str], size: int) -> None:
         self._file = file
-        file.unlink(missing_ok=True)
-        os.close(create_file(file))
-        self._env = lmdb.Environment(
-            str(file),
+        # Here, where it is known that what fails is the writing.
+        with refusals_of_the_disk(file):
+            file.unlink(missing_ok=True)
+            with gone_on_failure(file):
+                self._env = self._make(len(tables), size)
+                try:
+                    self._db: dict[str, _Database] = {
+                        table: self._env.open_db(table.encode()) for table in tables
+                    }
+                except BaseException:
+                    self._env.close()
+                    raise
+
+    def _make(self, tables: int, size: int) -> lmdb.Environment:
+        os.close(create_file(self._file))
+        return lmdb.Environment(
+            str(self._file),
             subdir=False,
             lock=False,
             sync=False,
-            max_dbs=len(tables),
+            max_dbs=tables,
             map_size=size + ROOM,
         )
-        self._db: dict[str, _Database] = {
-            table: self._env.open_db(table.encode()) for table in tables
-        }
 
     def __enter__(self) -> Self:
         return self
@@ -57,7 +67,11 @@ class Sorter:
     def put(self, table: str, rows: Rows) -> None:
         """Take up rows; nobody may be reading meanwhile."""
         for some in in_parts(rows):
-            with self._env.begin(write=True) as txn, txn.cursor(self._db[table]) as cursor:
+            with (
+                refusals_of_the_disk(self._file),
+                self._env.begin(write=True) as txn,
+                txn.cursor(self._db[table]) as cursor,
+            ):
                 cursor.putmulti(some)
 
     def rows(self, table: str) -> Rows:

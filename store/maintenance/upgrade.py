@@ -114,8 +114,9 @@ def upgrade(path: str | os.PathLike[str]) -> bool:
             )
         tables = _open_tables(environment, *OLD_TABLES)
         partial = data.with_name(PARTIAL)
-        # Left by an upgrade that was interrupted; no other one runs, since we are the writer.
-        partial.unlink(missing_ok=True)
+        with refusals_of_the_disk(partial):
+            # Left by an upgrade that was interrupted; no other one runs: we are the writer.
+            partial.unlink(missing_ok=True)
         with refusals_of_the_disk(partial), gone_on_failure(partial):
             size = 4 * data.stat().st_size
             with (

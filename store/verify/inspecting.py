@@ -27,7 +27,7 @@ from ..records import NameKind
 from ..state_changes import Misfit, PackedFields, apply_change
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ..storage_engine import EngineSnapshot
 
@@ -90,11 +90,19 @@ class Inspection:
         snapshot: what is looked at
         now: what was due before this time, in microseconds, may have gone
         limit: most findings
+        began: called with the name of each table that is gone through
 
     """
 
-    def __init__(self, snapshot: EngineSnapshot, now: int, limit: int) -> None:
+    def __init__(
+        self,
+        snapshot: EngineSnapshot,
+        now: int,
+        limit: int,
+        began: Callable[[str], object] | None = None,
+    ) -> None:
         self._limit = limit
+        self._began = began
         self._snapshot = snapshot
         self._get = snapshot.get
         self.now = now
@@ -170,6 +178,8 @@ class Inspection:
 
         What the key says is one value, or a tuple of its parts if there are several.
         """
+        if self._began is not None:
+            self._began(table)
         before = b""
         count = 0
         self.checked[table] = 0

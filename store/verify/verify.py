@@ -17,11 +17,11 @@ from .work import check_work
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from ..store import Store
 
-__all__ = ["Verification", "verify", "verify_open", "verify_path"]
+__all__ = ["LIMIT", "Verification", "verify_open", "verify_path"]
 
 END_OF_TIME = 1 << 63
 
@@ -36,28 +36,20 @@ class Verification(NamedTuple):
     checked: Mapping[str, int]
 
 
-def verify(path: str | os.PathLike[str], *, limit: int = LIMIT) -> list[StoreFinding]:
-    """Check a store as it is at one moment, beside its writer or without one.
-
-    Every record is looked at: its checksum and shape, numbers without gaps, and whether what it
-    refers to is there, in both directions. Memory does not depend on the size of the store.
-
-    Args:
-        path: the store's folder
-        limit: most findings; the check ends there
-
-    Returns:
-        all that is wrong; nothing in a sound store
+def verify_path(
+    path: str | os.PathLike[str],
+    *,
+    limit: int = LIMIT,
+    now: Callable[[], int] | None = None,
+    learnt: Iterable[tuple[str, int, str]] = (),
+    began: Callable[[str], object] | None = None,
+) -> Verification:
+    """As `verify_open`, for the store in a folder; in this process, which damage may end.
 
     Raises:
         StoreError: there is no store, or it cannot be opened at all
 
     """
-    return verify_path(path, limit=limit).findings
-
-
-def verify_path(path: str | os.PathLike[str], *, limit: int = LIMIT) -> Verification:
-    """As `verify`, and tells how much was checked."""
     try:
         store = LmdbStore(path, read_only=True)
     except CorruptRecord as error:
@@ -65,32 +57,37 @@ def verify_path(path: str | os.PathLike[str], *, limit: int = LIMIT) -> Verifica
         key = readable(error.table, error.key)
         return Verification([StoreFinding(error.table, key, str(error))], {error.table: 1})
     with store:
-        return verify_open(store, limit=limit)
+        return verify_open(store, limit=limit, now=now, learnt=learnt, began=began)
 
 
 def verify_open(
     store: Store,
     *,
     limit: int = LIMIT,
-    now: int | None = None,
+    now: Callable[[], int] | None = None,
     learnt: Iterable[tuple[str, int, str]] = (),
+    began: Callable[[str], object] | None = None,
 ) -> Verification:
-    """As `verify`, for a store that is open here already.
+    """Check a store that is open here already, as it is at one moment.
+
+    Every record is looked at: its checksum and shape, numbers without gaps, and whether what it
+    refers to is there, in both directions. Memory does not depend on the size of the store.
 
     Args:
         store: open for reading or writing; its writer goes on
-        limit: most findings
-        now: the time in microseconds: what was due before it may have gone. When it is not
-            given, it is when the file was last written to, since nothing has gone after that;
-            of a store in memory, all that was due may have gone then
+        limit: most findings; the check ends there
+        now: tells the time in microseconds, once the moment is fixed that is looked at: what was
+            due before it may have gone. When it is not given, it is when the file was last written
+            to, since nothing has gone after that; of a store in memory, all that was due may have
+            gone then
         learnt: process, version of its state, and name of each field that is a learnt key
+        began: called with the name of each table that is gone through
 
     """
     with store.snapshot() as snapshot:
         written = snapshot.last_written
-        if now is None:
-            now = END_OF_TIME if written is None else written
-        inspection = Inspection(snapshot, now, limit)
+        last = END_OF_TIME if written is None else written
+        inspection = Inspection(snapshot, last if now is None else now(), limit, began)
         fields = set(learnt)
         try:
             check_events(inspection, FORMAT_VERSION, is_file=written is not None)

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from procession.store import EventRecord, LmdbStore, Store, verify
+from procession.store import EventRecord, LmdbStore, Store
+from procession.store.verify.verify import verify_path
 
 PROCESS = "killed.Fulfilment"
 NAMES = {
@@ -68,7 +69,7 @@ class Findings:
     def __init__(self, path: str, acknowledged: Acknowledged) -> None:
         self.lost = 0
         self.doubled = 0
-        self.wrong: list[str] = [str(finding) for finding in verify(path)]
+        self.wrong: list[str] = [str(finding) for finding in verify_path(path).findings]
         self.orders: set[str] = set()
         self.complete: set[str] = set()
         self.skipped: set[str] = set()

@@ -42,17 +42,18 @@ with Runtime.ephemeral(shop) as runtime:
 """
 
 
-def test_a_wheel_holds_one_package_and_its_command(wheel: Path) -> None:
+def test_a_wheel_holds_one_package_its_command_and_what_pytest_loads(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         tops = {name.split("/")[0] for name in names}
         info = f"procession-{__version__}.dist-info"
-        assert tops == {"procession", info}
+        assert tops == {"procession", "_procession_pytest.py", info}
         for module in ("testing", "store", "core", "engine", "store/lmdb"):
             assert f"procession/{module}/__init__.py" in names
         assert "procession/py.typed" in names
         entry_points = archive.read(f"{info}/entry_points.txt").decode()
         assert "procession = procession.cli:main" in entry_points
+        assert "[pytest11]\nprocession = _procession_pytest" in entry_points
         metadata = archive.read(f"{info}/METADATA").decode()
         licence = archive.read(f"{info}/licenses/LICENSE")
     assert licence == (ROOT / "LICENSE").read_bytes()

@@ -345,6 +345,44 @@ print(sorted(names), len(taken) > 1)
     assert done.stdout == "['StoreError'] True\n", done.stderr
 
 
+@pytest.mark.parametrize(("number", "error"), [(errno.EIO, FailingDisk), (errno.ENOSPC, StoreFull)])
+def test_a_disk_that_refuses_the_lock_is_named_and_the_next_attempt_is_not_kept_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[StoreError]
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", refuse)
+        with pytest.raises(error, match="locking"):
+            LmdbStore(tmp_path)
+    LmdbStore(tmp_path).close()
+
+
+def test_a_disk_that_refuses_while_a_store_is_made_leaves_none_and_the_next_attempt_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin(path: str, **_: object) -> object:
+        # So it is left by LMDB, which no call then took for a store.
+        (Path(path) / "data.mdb").touch()
+        raise again(ERRORS["Error Input/output error"])
+
+    def refuse(_: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    here = "procession.store.lmdb.shared_env"
+    for name, call, error in (
+        (f"{here}.lmdb.Environment", begin, FailingDisk),
+        (f"{here}.sync_folder", refuse, StoreFull),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(name, call)
+            with pytest.raises(error, match="opening"):
+                LmdbStore(tmp_path)
+        assert not (tmp_path / "data.mdb").exists()
+    LmdbStore(tmp_path).close()
+
+
 # Files that vanish
 
 

@@ -46,7 +46,7 @@ def test_a_backup_reads_back_as_it_was_noted(tmp_path: Path, path: str) -> None:
         store.note_backup(backup)
         store.commit([Step()], {"router": 0})
         assert store.gauges(0).last_backup == backup
-        assert verify_open(store, now=0).findings == []
+        assert verify_open(store, now=lambda: 0).findings == []
     with LmdbStore(tmp_path) as store:
         assert store.gauges(0).last_backup == backup
 
@@ -59,7 +59,7 @@ def test_what_is_no_backup_is_none(said: str) -> None:
 def test_a_note_of_a_backup_that_is_none_is_found_by_verify(tmp_path: Path) -> None:
     with LmdbStore(tmp_path) as store:
         store._file.commit({"meta": {LAST_BACKUP: frame(LAST_BACKUP, "soon")}}, {})
-        (found,) = verify_open(store, now=0).findings
+        (found,) = verify_open(store, now=lambda: 0).findings
         assert "is no moment and folder" in str(found)
 
 

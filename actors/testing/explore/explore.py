@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["explore"]
 
+__tracebackhide__ = True
+"""What pytest looks for: it shows the test's own lines, and not those that called them."""
+
 RUNS = 300
 """How many runs to have, unless the caller or a profile of Hypothesis says otherwise."""
 
@@ -70,6 +73,7 @@ def explore(
     horizon: timedelta | None = None,
     seed: str | int | None = None,
     stopwatch: Callable[[], float] = seconds,
+    on_progress: Callable[[Coverage], object] | None = None,
     **options: Any,
 ) -> Coverage:
     """Search for an order of messages and turns, and accidents, that break an invariant.
@@ -100,6 +104,7 @@ def explore(
         horizon: how long after its start a run ends, whatever is still due
         seed: the word in the text of a failure, for exactly that run; a number for another search
         stopwatch: what the budget is measured by; it tells seconds
+        on_progress: is called with what was covered so far after each run that breaks nothing
         options: as for `Simulation`
 
     Returns:
@@ -118,6 +123,7 @@ def explore(
         before_each,
         {"max_steps": max_steps, "horizon": horizon},
         options,
+        on_progress,
     )
     kinds = kinds_of(faults)
     if isinstance(seed, str):
@@ -179,8 +185,10 @@ class _Search:
         before_each: Callable[[], object] | None,
         limits: dict[str, Any],
         options: dict[str, Any],
+        on_progress: Callable[[Coverage], object] | None,
     ) -> None:
         self._registry = registry
+        self._on_progress = on_progress
         self._always = always
         self._at_end = at_end
         self._before_each = before_each
@@ -219,6 +227,7 @@ class _Search:
             schedules.learn(schedule, run.turns, run.reached, is_new=is_new)
             if is_new:
                 coverage.corpus.append(seed_of(schedule))
+            self._tell(coverage)
             schedule = next(left, None)
             if schedule is None and not limit.is_reached(coverage.runs):
                 schedule = schedules.next()
@@ -242,8 +251,10 @@ class _Search:
 
         def attempt(program: Any, schedule: Schedule) -> Failure | None:
             run = self.run(program, schedule)
-            if run.failure is None and coverage.learn(run.reached, run.came):
-                coverage.corpus.append(seed_of(schedule, program_to(self._registry, program)))
+            if run.failure is None:
+                if coverage.learn(run.reached, run.came):
+                    coverage.corpus.append(seed_of(schedule, program_to(self._registry, program)))
+                self._tell(coverage)
             return run.failure
 
         for word in known:
@@ -265,6 +276,10 @@ class _Search:
                 # The strategy has no program that was not tried.
                 break
         return coverage
+
+    def _tell(self, coverage: Coverage) -> None:
+        if self._on_progress is not None:
+            self._on_progress(coverage)
 
     def _shortest(
         self, program: Program, schedule: Schedule, run: _Run, packed: Any = None

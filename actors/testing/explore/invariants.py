@@ -21,6 +21,9 @@ __all__ = [
     "the_store_is_sound",
 ]
 
+__tracebackhide__ = True
+"""What pytest looks for: it shows the test's own lines, and not those that called them."""
+
 Invariant: TypeAlias = Callable[[Simulation], object]
 
 F = TypeVar("F", bound=Callable[..., object])

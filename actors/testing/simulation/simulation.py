@@ -322,7 +322,7 @@ class Simulation:
 
     def verify(self) -> list[StoreFinding]:
         """Check the whole store; returns all that is wrong."""
-        return verify_open(self._world.store, now=to_micros(self.now)).findings
+        return verify_open(self._world.store, now=lambda: to_micros(self.now)).findings
 
     def stats(self) -> dict[str, int]:
         """Counters since the last crash, and gauges."""

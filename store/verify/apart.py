@@ -1,0 +1,86 @@
+"""Checking the store in a folder, in a process of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import StoreError
+from ..lmdb.store import LmdbStore
+from .inspecting import StoreFinding
+from .reader_process import ReaderProcess
+from .verify import LIMIT, Verification, verify_open
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable
+
+    from ..store import Store
+
+__all__ = ["verify", "verify_apart", "verify_beside"]
+
+
+def verify(path: str | os.PathLike[str], *, limit: int = LIMIT) -> list[StoreFinding]:
+    """Check a store as it is at one moment, beside its writer or without one.
+
+    Every record is looked at: its checksum and shape, numbers without gaps, and whether what it
+    refers to is there, in both directions. Memory does not depend on the size of the store. It is
+    read by a process of its own, since one that reads a damaged file may be ended by a signal.
+
+    Args:
+        path: the store's folder
+        limit: most findings; the check ends there
+
+    Returns:
+        all that is wrong; nothing in a sound store
+
+    Raises:
+        DamagedStore: the file is truncated or damaged, so that it cannot be read to its end
+        StoreError: there is no store, or it cannot be opened at all, or no process could be started
+
+    """
+    return verify_apart(path, limit=limit).findings
+
+
+def verify_beside(
+    store: Store, *, now: Callable[[], int], learnt: Iterable[tuple[str, int, str]] = ()
+) -> Verification:
+    """As `verify_open`; what is in a folder is read by a process of its own.
+
+    Raises:
+        DamagedStore: the file is truncated or damaged, so that it cannot be read to its end
+        LostStore: the file was removed or replaced
+        StoreError: it cannot be read, or no process could be started
+
+    """
+    if not isinstance(store, LmdbStore):
+        return verify_open(store, now=now, learnt=learnt)
+    # The process opens what has the name.
+    store.refuse_lost()
+    return verify_apart(store.location, now=now, learnt=learnt)
+
+
+def verify_apart(
+    path: str | os.PathLike[str],
+    *,
+    limit: int = LIMIT,
+    now: Callable[[], int] | None = None,
+    learnt: Iterable[tuple[str, int, str]] = (),
+) -> Verification:
+    """As `verify`, and tells how much was checked; `now` and `learnt` as for `verify_open`."""
+    options = {"limit": limit, "learnt": list(learnt), "asks_now": now is not None}
+    verification: Verification | None = None
+    with ReaderProcess(path, "verify", **options) as reader:
+        for message in reader.messages():
+            if message.get("asks") == "now":
+                assert now is not None
+                reader.tell(now())
+            else:
+                findings = [StoreFinding(*one) for one in message["findings"]]
+                verification = Verification(findings, message["checked"])
+    if verification is None:
+        # Where a program leaves it to the system to see to its children, none of them has a status.
+        raise StoreError(
+            f"the process that reads the store at {path} ended without saying what it found: the "
+            f"file may be damaged. Run `procession verify {path}` from a shell"
+        )
+    return verification
