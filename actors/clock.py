@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from .store import NoThread
+from .store.interrupts import start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,6 @@ __all__ = [
     "Clock",
     "SystemClock",
     "from_micros",
-    "start_thread",
     "stopwatch",
     "to_micros",
 ]
@@ -53,22 +52,6 @@ def stopwatch(clock: Clock) -> Callable[[], int]:
 def seconds() -> float:
     """Seconds that never run backwards, for how long a thread waits; no step depends on them."""
     return time.monotonic()
-
-
-def start_thread(thread: threading.Thread) -> None:
-    """Start a thread.
-
-    Raises:
-        NoThread: the operating system starts none
-
-    """
-    try:
-        thread.start()
-    except RuntimeError as error:
-        raise NoThread(
-            f"{thread.name} could not be started: {error}. Let this user, or this container, have "
-            f"more threads (ulimit -u, pids.max), or have this process use fewer"
-        ) from error
 
 
 def from_micros(micros: int) -> datetime:

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import weakref
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
 
@@ -16,11 +17,11 @@ import pykka
 
 from .authoring.aggregate import Aggregate
 from .authoring.process_manager import due_time
-from .clock import Clock, SystemClock, start_thread, stopwatch
+from .clock import Clock, SystemClock, stopwatch
 from .engine.admin import Admin
 from .engine.dispatcher import Dispatcher
 from .engine.effect_feed import processes_with_effects
-from .engine.engine import Engine, Options
+from .engine.engine import GRACE, Engine, Options
 from .engine.given_ids import together
 from .engine.ingress import Ingress, Receipt, Receipts
 from .engine.pending_replies import Reply
@@ -47,6 +48,7 @@ from .store import (
     open_store,
     verify_beside,
 )
+from .store.interrupts import apart, start_thread, uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -158,12 +160,16 @@ class Runtime:
         # Removes the folder of one that is ephemeral.
         self._folder: Callable[[], object] | None = None
         # A thread that closes it a second time waits for the first.
-        self._closing = threading.RLock()
-        self._store = open_store(path, durability=durability, read_only=read_only)
-        self._reader = Reader(self._store, registry)
+        self._closing = threading.Lock()
+        self._has_ended = False
         self._now = stopwatch(clock)
         self._running: Engine | None = None
-        if not read_only:
+
+        def open_it() -> None:
+            self._store = open_store(path, durability=durability, read_only=read_only)
+            self._reader = Reader(self._store, registry)
+            if read_only:
+                return
             try:
                 with_effects = processes_with_effects(self._store)
                 self._ingress = Ingress(registry, clock, self._store.secret())
@@ -179,6 +185,8 @@ class Runtime:
                 # Without threads nothing is in hand that could be waited for.
                 self._end(0.0 if isinstance(error, NoThread) else CLOSE_TIMEOUT)
                 raise
+
+        uninterrupted(open_it, "procession-opening", undo=lambda _: self.close())
 
     def _scrubber(self, rows_a_second: int | None) -> Scrubber | None:
         place = self._store.location
@@ -273,8 +281,9 @@ class Runtime:
         is_remembered = command_id is not None
         record = self._ingress.command(command, command_id, headers, is_remembered=is_remembered)
         future: Reply[list[Event]] = Reply.within(engine.services.replies)
-        engine.command_queue.ask(record, future, is_remembered=is_remembered)
-        engine.dispatcher.nudge()
+        engine.journal.intake.bring(
+            partial(engine.command_queue.ask, record, future, is_remembered=is_remembered)
+        )
         if not block:
             return future
         try:
@@ -712,7 +721,8 @@ class Runtime:
             UnknownMessage: nothing was ever parked under that id
 
         """
-        self._operations("retry").retry(parked_id, by)
+        operations = self._operations("retry")
+        uninterrupted(lambda: operations.retry(parked_id, by), "procession-retry")
 
     def skip(self, parked_id: int, *, by: str | None = None) -> None:
         """Go on without what was parked.
@@ -726,7 +736,8 @@ class Runtime:
             UnknownMessage: nothing was ever parked under that id
 
         """
-        self._operations("skip").skip(parked_id, by)
+        operations = self._operations("skip")
+        uninterrupted(lambda: operations.skip(parked_id, by), "procession-skip")
 
     def move_timeout(
         self,
@@ -804,7 +815,12 @@ class Runtime:
         is_whole = since is not None
         if id is not None:
             name = definition.id_of(id)
-            return int(Admin(engine, self._store).refresh(definition, name, is_whole=is_whole))
+            operations = Admin(engine, self._store)
+            was_there = uninterrupted(
+                lambda: operations.refresh(definition, name, is_whole=is_whole),
+                "procession-refresh",
+            )
+            return int(was_there)
         rebuilding = Rebuilding(engine, self._store, definition)
         return (rebuilding.rebuild(again=True) if is_whole else rebuilding.refresh()).rebuilt
 
@@ -846,7 +862,10 @@ class Runtime:
     ) -> bool:
         operations = self._operations(call)
         definition = self._registry.process(cls)
-        return operations.adjust(definition, definition.id_of(name), timeout, due, by)
+        instance = definition.id_of(name)
+        return uninterrupted(
+            lambda: operations.adjust(definition, instance, timeout, due, by), f"procession-{call}"
+        )
 
     def _operations(self, call: str) -> Admin:
         return Admin(self._engine(call), self._store)
@@ -868,6 +887,9 @@ class Runtime:
 
         """
         self._refuse_closed()
+        uninterrupted(lambda: self._back_up(target), "procession-backup")
+
+    def _back_up(self, target: str | os.PathLike[str]) -> None:
         now = self._now()
         backup_open(self._store, target)
         if self._running is not None:
@@ -894,7 +916,11 @@ class Runtime:
 
         """
         self._refuse_closed()
-        return verify_beside(self._store, now=self._now, learnt=self._learnt_keys()).findings
+        learnt = self._learnt_keys()
+        return uninterrupted(
+            lambda: verify_beside(self._store, now=self._now, learnt=learnt).findings,
+            "procession-verify",
+        )
 
     def _learnt_keys(self) -> list[tuple[str, int, str]]:
         return [
@@ -942,11 +968,41 @@ class Runtime:
             if self._running.dispatcher.is_worker:
                 raise WaitingInHandler(_waiting("close"))
             self._refuse_in_effect(self._running, "close")
+        self._is_closed = True
+        patience = None if timeout is None else timeout + GRACE
+        try:
+            self._close_apart(timeout, patience)
+        except BaseException:
+            if self._running is not None:
+                self._running.hurry()
+            # Once more, if it was interrupted before it had begun.
+            self._close_apart(0.0, 2 * GRACE)
+            raise
+
+    def _close_apart(self, timeout: float | None, patience: float | None) -> None:
+        """Close on another thread, so that it goes on when the caller is interrupted.
+
+        Args:
+            timeout: as for `close`
+            patience: most seconds that the caller waits for all of it
+
+        """
+        try:
+            apart(partial(self._close, timeout), "procession-closing", timeout=patience)
+        except TimeoutError:
+            logger.critical(
+                "closed without waiting any longer (timeout=%s) for the store at %s, which is read "
+                "for long, as by verify() or backup(), or whose disk does not answer; it is let go "
+                "of when that is over",
+                timeout,
+                self._path,
+            )
+
+    def _close(self, timeout: float | None) -> None:
         with self._closing:
-            if self._is_closed:
-                return
-            self._is_closed = True
-            self._end(timeout)
+            if not self._has_ended:
+                self._has_ended = True
+                self._end(timeout)
 
     def _end(self, timeout: float | None) -> None:
         engine = self._running

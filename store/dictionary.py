@@ -7,18 +7,24 @@ import threading
 from bisect import bisect_left, insort
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from .errors import ClosedError, InvalidName, ReadOnlyStore, StoreError
+from .interrupts import Latch
 from .layout.schema import APPENDED, TABLES
 from .storage_engine import KEPT, LONGEST_KEY, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from .storage_engine import EngineSnapshot, Row, StorageEngine
+    from .storage_engine import EngineReads, EngineSnapshot, Row, StorageEngine
 
 __all__ = ["DictionaryEngine"]
+
+T = TypeVar("T")
+
+BRIEFLY = 0.000_1
+"""Seconds between two looks while a commit is under way."""
 
 
 class _Snapshot:
@@ -51,7 +57,9 @@ class DictionaryEngine:
     def __init__(self) -> None:
         self._tables: dict[str, dict[bytes, bytes]] = {table: {} for table in TABLES}
         self._keys: dict[str, list[bytes]] = {table: [] for table in TABLES}
+        # Held by a commit alone.
         self._lock = threading.Lock()
+        self._commits = 0
         self._owner = os.getpid()
         self._is_closed = False
 
@@ -79,14 +87,14 @@ class DictionaryEngine:
         self.check_usable()
         if not all(key for _, key in keys):
             raise InvalidName("the store in memory cannot look for a name that is empty")
-        with self._lock:
-            return [self._tables[table].get(key) for table, key in keys]
+        return self._look(lambda: [self._tables[table].get(key) for table, key in keys])
 
     def range(
         self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
     ) -> list[Row]:
         self.check_usable()
-        with self._lock:
+
+        def look() -> list[Row]:
             rows, keys = self._tables[table], self._keys[table]
             first, last = bisect_left(keys, start), bisect_left(keys, end)
             if backwards:
@@ -95,16 +103,43 @@ class DictionaryEngine:
                 wanted = keys[first : min(last, first + limit)]
             return [(key, rows[key]) for key in wanted]
 
+        return self._look(look)
+
     def newest(self, table: str, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
         self.check_usable()
-        found: list[Row | None] = []
-        with self._lock:
+
+        def look() -> list[Row | None]:
             rows, keys = self._tables[table], self._keys[table]
+            found: list[Row | None] = []
             for start, end in ranges:
                 last = bisect_left(keys, end)
                 key = keys[last - 1] if last else b""
                 found.append((key, rows[key]) if last and key >= start else None)
-        return found
+            return found
+
+        return self._look(look)
+
+    @property
+    def writer_reads(self) -> EngineReads:
+        return self
+
+    def _look(self, look: Callable[[], T]) -> T:
+        """Look without a lock: once more, if a commit came between."""
+        while True:
+            number = self._commits
+            if not self._lock.locked():
+                try:
+                    found = look()
+                except (IndexError, KeyError):
+                    if not self._has_moved(number):
+                        raise
+                else:
+                    if not self._has_moved(number):
+                        return found
+            Latch().wait(BRIEFLY)
+
+    def _has_moved(self, number: int) -> bool:
+        return self._lock.locked() or self._commits != number
 
     def commit(
         self,
@@ -115,6 +150,7 @@ class DictionaryEngine:
         if not _have_keys(puts, deletes):
             return Ticket("failed", StoreError("a key is empty or too long"))
         with self._lock:
+            self._commits += 1
             self._check_order(puts)
             for table, rows in puts.items():
                 there, keys = self._tables[table], self._keys[table]
@@ -138,9 +174,7 @@ class DictionaryEngine:
     @contextmanager
     def snapshot(self) -> Iterator[EngineSnapshot]:
         self.check_usable()
-        with self._lock:
-            copied = _Snapshot(self._tables, self._keys)
-        yield copied
+        yield self._look(lambda: _Snapshot(self._tables, self._keys))
 
     def close(self) -> None:
         self._is_closed = True

@@ -80,7 +80,7 @@ if TYPE_CHECKING:
         TransitionRecord,
         UnmatchedRecord,
     )
-    from .storage_engine import Row, StorageEngine
+    from .storage_engine import EngineReads, Row
 
 __all__ = ["Counters", "OpenCommit"]
 
@@ -125,7 +125,7 @@ class OpenCommit(Reads):
 
     """
 
-    def __init__(self, engine: StorageEngine, counters: Counters, names: KnownNames) -> None:
+    def __init__(self, engine: EngineReads, counters: Counters, names: KnownNames) -> None:
         self._engine = engine
         self._names = names
         self.counters = counters

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-__all__ = ["KEPT", "LONGEST_KEY", "EngineSnapshot", "Row", "StorageEngine", "Ticket"]
+__all__ = ["KEPT", "LONGEST_KEY", "EngineReads", "EngineSnapshot", "Row", "StorageEngine", "Ticket"]
 
 LONGEST_KEY = 511
 """Bytes of the longest key that a table holds, which is LMDB's; the shortest has one byte."""
@@ -75,33 +75,8 @@ class EngineSnapshot(Protocol):
         ...
 
 
-@runtime_checkable
-class StorageEngine(Protocol):
-    """Durable tables. `commit` is called by one thread at a time, the rest by any."""
-
-    @property
-    def read_only(self) -> bool:
-        """Whether another process may be writing meanwhile."""
-        ...
-
-    def check_usable(self) -> None:
-        """Refuse to go on with what is closed, or is that of a parent process.
-
-        Raises:
-            ClosedError: it is closed
-            ReadOnlyStore: it was opened before a fork, by the parent
-
-        """
-        ...
-
-    def check_owner(self) -> None:
-        """Refuse to go on in a process that was forked from the one that opened it.
-
-        Raises:
-            ReadOnlyStore: this is such a one
-
-        """
-        ...
+class EngineReads(Protocol):
+    """Looks at the tables, each as they are at one moment."""
 
     def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
         """The values of keys, each in a table, as they are at one moment; None where there is none.
@@ -136,6 +111,47 @@ class StorageEngine(Protocol):
             table: which
             ranges: each the lowest key that is wanted, and the first that is not wanted any more
 
+        """
+        ...
+
+
+@runtime_checkable
+class StorageEngine(EngineReads, Protocol):
+    """Durable tables. `commit` is called by one thread at a time, the rest by any.
+
+    Its own reads may be called in a signal handler too, whatever the thread was at: so they take no
+    lock that this thread may hold, and leave none taken when they are interrupted.
+    """
+
+    @property
+    def read_only(self) -> bool:
+        """Whether another process may be writing meanwhile."""
+        ...
+
+    def check_usable(self) -> None:
+        """Refuse to go on with what is closed, or is that of a parent process.
+
+        Raises:
+            ClosedError: it is closed
+            ReadOnlyStore: it was opened before a fork, by the parent
+
+        """
+        ...
+
+    def check_owner(self) -> None:
+        """Refuse to go on in a process that was forked from the one that opened it.
+
+        Raises:
+            ReadOnlyStore: this is such a one
+
+        """
+        ...
+
+    @property
+    def writer_reads(self) -> EngineReads:
+        """The same reads, for the one thread that hands over and commits; may be the engine itself.
+
+        They may keep something open, and take locks.
         """
         ...
 

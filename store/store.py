@@ -74,7 +74,7 @@ class Store(Reads):
         if is_new and self._get("meta", SECRET) is None:
             self._new_secret = secret or secrets.token_hex(SECRET_BYTES)
         names = KnownNames(() if engine.read_only else self._sound_names())
-        self.ahead = OpenCommit(engine, copy(self._counters), names)
+        self.ahead = OpenCommit(engine.writer_reads, copy(self._counters), names)
 
     def __enter__(self) -> Self:
         return self

@@ -138,7 +138,7 @@ class CommandQueue(PooledActor):
     def ask(
         self, record: CommandRecord, reply: pykka.Future[list[Event]], *, is_remembered: bool
     ) -> None:
-        """Bring one command, for which a caller waits, to its aggregate; from any thread.
+        """Bring one command, for which a caller waits, to its aggregate.
 
         Args:
             record: the command
@@ -146,6 +146,14 @@ class CommandQueue(PooledActor):
             is_remembered: whether its id is; then it may be answered at once
 
         """
+        try:
+            self._ask(record, reply, is_remembered=is_remembered)
+        except Exception:  # noqa: BLE001 - it is raised where the reply is awaited
+            reply.set_exception()
+
+    def _ask(
+        self, record: CommandRecord, reply: pykka.Future[list[Event]], *, is_remembered: bool
+    ) -> None:
         before: CommandResult | IdReused | None = None
         if is_remembered:
             first = self._store.given_command(record.command_id)

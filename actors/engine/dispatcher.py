@@ -15,11 +15,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from ..clock import seconds, start_thread
+from ..clock import seconds
 from ..store import NoThread
+from ..store.interrupts import Bell, Latch, start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,8 +83,13 @@ class Dispatcher:
         self.ready: deque[PooledActor] = deque()
         # Those for whose turn a caller waits. They go before every second one of the others.
         self.urgent: deque[PooledActor] = deque()
-        self._condition = threading.Condition(threading.Lock())
-        self._quiet = threading.Condition(self._condition._lock)  # type: ignore[attr-defined] # noqa: SLF001
+        # Those that other threads bring; they are put into the run queue by the leader.
+        self._outside: deque[PooledActor] = deque()
+        # Callers take the bare lock, since a `with` block on it is safe from interrupts.
+        self._lock = threading.Lock()
+        self._bell = Bell(self._lock)
+        # Of those who wait until something holds, which is looked at with the lock held.
+        self._latches: set[Latch] = set()
         self._leader: int | None = None
         self.turns = 0
         # Whether the turn in hand is that of a part of the engine.
@@ -129,6 +135,11 @@ class Dispatcher:
             (self.urgent if is_urgent or actor.is_urgent else self.ready).append(actor)
             self.work_waits = True
 
+    def schedule_from_outside(self, actor: PooledActor) -> None:
+        """As `schedule`, for a thread that may be interrupted anywhere."""
+        self._outside.append(actor)
+        self.nudge()
+
     def nudge(self) -> None:
         """Make sure that some worker looks at the run queue and calls `on_idle`."""
         self.work_waits = True
@@ -137,13 +148,13 @@ class Dispatcher:
 
     def _call(self) -> None:
         """Wake a thread for the lead, or the one that watches."""
-        with self._condition:
+        with self._lock:
             if self._unwatched:
                 # Any of the threads may be the one.
                 self._unwatched = False
-                self._condition.notify_all()
+                self._bell.notify_all()
             else:
-                self._condition.notify()
+                self._bell.notify()
 
     @property
     def is_worker(self) -> bool:
@@ -173,13 +184,13 @@ class Dispatcher:
             NoThread: the operating system starts none
 
         """
-        with self._condition:
+        with self._lock:
             for _ in range(min(2, self._first)):
                 self._add_thread()
 
     def note_outside(self, *, is_busy: bool) -> None:
         """Note whether other threads, whose work may come to actors, are doing something."""
-        with self._condition:
+        with self._lock:
             self._is_busy_outside = is_busy
             self._note_quiet()
 
@@ -193,20 +204,19 @@ class Dispatcher:
             whether it became quiet in time
 
         """
-        with self._condition:
-            self._quiet.wait_for(lambda: self._nobody_waits or self._is_quiet(), timeout)
+        self._wait_until(lambda: self._nobody_waits or self._is_quiet(), timeout)
+        with self._lock:
             return self._is_quiet()
 
     def send_away(self) -> None:
         """Have `wait_quiet` return at once from now on; for those who wait while it is closed."""
-        with self._condition:
+        with self._lock:
             self._nobody_waits = True
-            self._quiet.notify_all()
+            self._tell_waiting()
 
     def drain(self, timeout: float | None) -> bool:
         """As `wait_quiet`, for the thread that closes the engine."""
-        with self._condition:
-            return self._quiet.wait_for(self._is_quiet, timeout)
+        return self._wait_until(self._is_quiet, timeout)
 
     def stop(self, timeout: float | None = None) -> list[threading.Thread]:
         """End the threads after the turns in hand. Messages left in inboxes are not handled.
@@ -218,10 +228,11 @@ class Dispatcher:
             the threads whose turns are not over; each ends when its turn is
 
         """
-        with self._condition:
+        with self._lock:
             self._stopping = True
-            self._condition.notify_all()
-            self._quiet.wait_for(lambda: not self._alive, timeout)
+            self._bell.notify_all()
+        self._wait_until(lambda: not self._alive, timeout)
+        with self._lock:
             late = [thread for thread in self._threads if thread in self._alive]
             self._is_abandoned = bool(late)
         for thread in self._threads:
@@ -229,10 +240,38 @@ class Dispatcher:
                 thread.join()
         return late
 
+    def _wait_until(self, holds: Callable[[], bool], timeout: float | None) -> bool:
+        """Wait until something holds that is looked at with the lock held; whether it came to."""
+        end = None if timeout is None else seconds() + timeout
+        while True:
+            latch = Latch()
+            self._latches.add(latch)
+            try:
+                with self._lock:
+                    if holds():
+                        return True
+                    if self._leader is None and not self._stopping:
+                        # A thread that brought something may have been interrupted before it
+                        # called.
+                        self._bell.notify()
+                if not latch.wait(None if end is None else end - seconds()):
+                    with self._lock:
+                        return holds()
+            finally:
+                self._latches.discard(latch)
+
+    def _tell_waiting(self) -> None:
+        """Have those look again who wait until something holds; called with the lock held."""
+        for latch in tuple(self._latches):
+            latch.open()
+
+    @property
+    def _has_turns(self) -> bool:
+        """Whether an actor waits for its turn."""
+        return bool(self.ready or self.urgent or self._outside)
+
     def _is_quiet(self) -> bool:
-        return not (
-            self.work_waits or self.ready or self.urgent or self._busy or self._is_busy_outside
-        )
+        return not (self.work_waits or self._has_turns or self._busy or self._is_busy_outside)
 
     # The workers
 
@@ -264,20 +303,20 @@ class Dispatcher:
             if self._is_abandoned:
                 # No caller waits for this thread any more; what its turn left is refused.
                 self._on_idle()
-            with self._condition:
+            with self._lock:
                 self._alive.discard(threading.current_thread())
-                self._quiet.notify_all()
+                self._tell_waiting()
 
     def _sit_on_bench(self, me: int) -> bool:
         """Wait until this thread has the lead; False when it is time to end."""
-        with self._condition:
+        with self._lock:
             while not self._stopping:
                 if self._leader is None:
                     if self.work_waits:
                         break
-                    self._condition.wait()
+                    self._bell.wait()
                 elif self._watching or self._most == 1:
-                    self._condition.wait()
+                    self._bell.wait()
                 elif self._watch():
                     break
             if self._stopping:
@@ -289,7 +328,7 @@ class Dispatcher:
                 self._add_help()
             elif not self._watching:
                 # The others sleep since there was nothing to do; one must watch from here on.
-                self._condition.notify()
+                self._bell.notify()
             return True
 
     def _watch(self) -> bool:
@@ -300,15 +339,15 @@ class Dispatcher:
             # The leader has all there is; a thread that adds to it calls. The flag comes before the
             # look, so that nothing can be added unseen between the two.
             self._unwatched = True
-            if not (self.ready or self.urgent or self._has_more()):
+            if not (self._has_turns or self._has_more()):
                 # What the leader adds by itself calls no thread, and then it may be blocked.
-                self._condition.wait(STALLED)
+                self._bell.wait(STALLED)
                 self._unwatched = False
                 return False
             self._unwatched = False
             if self._alert:
                 self._alert -= 1
-            was_called = self._condition.wait(ALERT if self._alert else STALLED)
+            was_called = self._bell.wait(ALERT if self._alert else STALLED)
         finally:
             self._watching = False
         is_blocked = (
@@ -317,7 +356,7 @@ class Dispatcher:
             and self._leader is not None
             and not self._stopping
             and self.turns == turns
-            and (bool(self.ready or self.urgent) or self._has_more())
+            and (self._has_turns or self._has_more())
             and not self._is_idling
         )
         if is_blocked and self._is_part:
@@ -337,9 +376,11 @@ class Dispatcher:
 
     def _lead(self, me: int) -> None:
         """Give actors their turns for as long as this thread has the lead."""
-        ready, urgent = self.ready, self.urgent
+        ready, urgent, outside = self.ready, self.urgent, self._outside
         while self._leader == me and not self._stopping:
             self.work_waits = False
+            if outside:
+                self._let_in()
             if self.is_commit_due or (self.commit_by is not None and seconds() >= self.commit_by):
                 self._idle()
             try:
@@ -348,7 +389,7 @@ class Dispatcher:
                 else:
                     actor = ready.popleft()
             except IndexError:
-                if self._idle() or ready or urgent:
+                if self._idle() or ready or urgent or outside:
                     continue
                 if self._leave(me):
                     return
@@ -359,14 +400,21 @@ class Dispatcher:
                 actor.take_turn()
             except BaseException as error:  # noqa: BLE001 - a worker outlives any actor
                 self._on_error(actor, error)
-        with self._condition:
+        with self._lock:
             self._busy -= 1
             self._benched += 1
             if self._leader == me:
                 self._leader = None
             # A turn that outlasted its thread's lead may have left something to commit.
             self.work_waits = True
-            self._condition.notify()
+            self._bell.notify()
+
+    def _let_in(self) -> None:
+        """Put into the run queue what other threads brought."""
+        # Another thread that leads as well, for a moment, takes some of them.
+        with self.lock, suppress(IndexError):
+            while True:
+                self.schedule_locked(self._outside.popleft())
 
     def _idle(self) -> bool:
         # A commit is progress, however long it takes: with a second thread running beside it, it
@@ -379,7 +427,7 @@ class Dispatcher:
 
     def _leave(self, me: int) -> bool:
         """Give up the lead, unless work came in meanwhile."""
-        with self._condition:
+        with self._lock:
             if self._leader == me:
                 self._leader = None
                 # Looked at after the lead is given up: `nudge` sets it before it reads the lead,
@@ -394,4 +442,4 @@ class Dispatcher:
 
     def _note_quiet(self) -> None:
         if self._is_quiet():
-            self._quiet.notify_all()
+            self._tell_waiting()

@@ -7,9 +7,10 @@ import threading
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Protocol
 
-from ..clock import from_micros, start_thread
+from ..clock import from_micros
 from ..errors import InfiniteLoopError
 from ..store import ClosedError, Committed, NoThread, Step, StepExtras
+from ..store.interrupts import start_thread
 from .journal import PendingWrite
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import deque
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from .pooled_actor import PooledActor
     from .scrubber import Scrubber
 
-__all__ = ["Engine", "Options", "Parts"]
+__all__ = ["GRACE", "Engine", "Options", "Parts"]
 
 logger = logging.getLogger("procession")
 
@@ -148,9 +149,10 @@ class Engine:
         self._begun = {f"{BEGIN}{name}": position for name, position in begun.items()}
         self._clock = clock
         self._is_attached = False
-        self._passivating: list[tuple[str, str, Reply[bool]]] = []
+        self._passivating: deque[tuple[str, str, Reply[bool]]] = deque()
         self._stopped: BaseException | None = None
         self.is_closing = False
+        self._is_hurried = False
         failures = FailureLog(now)
         self.dispatcher = parts.dispatcher(
             options.workers,
@@ -275,14 +277,17 @@ class Engine:
 
     def _passivate_asked(self) -> bool:
         """Passivate what callers asked for and is done; returns whether there was any."""
-        waiting, self._passivating = self._passivating, []
-        for kind, name, reply in waiting:
+        found = False
+        # Callers add to it meanwhile.
+        for _ in range(len(self._passivating)):
+            kind, name, reply = self._passivating.popleft()
             was_dropped = self.residency.passivate(kind, name)
             if was_dropped is False:
                 self._passivating.append((kind, name, reply))
             else:
                 reply.set(was_dropped is True)
-        return len(self._passivating) < len(waiting)
+                found = True
+        return found
 
     def start(self) -> None:
         """Take up where the last run stopped."""
@@ -344,6 +349,10 @@ class Engine:
         finally:
             self._end(left if left is None else max(left, GRACE), timeout)
 
+    def hurry(self) -> None:
+        """Have `close`, which is under way or comes, wait for no handler any more."""
+        self._is_hurried = True
+
     def _take_no_more(self) -> None:
         self.is_closing = True
         if self._is_attached:
@@ -363,6 +372,8 @@ class Engine:
         """Wait for what is in hand; returns how many of the seconds are left."""
         looks = math.inf if timeout is None else math.ceil(timeout / LOOK)
         while looks > 0 and not self.dispatcher.drain(LOOK):
+            if self._is_hurried:
+                return 0.0
             if self.journal.has_given_up:
                 break
             looks -= 1

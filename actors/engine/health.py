@@ -6,6 +6,7 @@ Each change is told once. Nothing here waits: it reads what others keep, and a f
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..clock import from_micros
 from ..store import MOST_OVERDUE, ClosedError, StoreError, StoreGauges
+from ..store.interrupts import uninterrupted
 from .scrubber import ScrubReport
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ LATE = timedelta(minutes=1)
 
 FAR_BEHIND = 1_000
 """Commits that the oldest reader may be behind before it is a problem."""
+
+LOG_PATIENCE = 1.0
+"""Seconds that a caller waits until a change is logged."""
 
 LOOK_EVERY = 60_000_000
 """Microseconds between two looks that no change of the commits asks for."""
@@ -264,6 +269,16 @@ class HealthWatch:
     def _tell(self, health: Health) -> None:
         """Log each problem that began or ended since the last time."""
         there = {one.name: one for one in health.problems}
+        if set(there) == set(self._told):
+            return
+        # Writing to a log takes locks, by hand. In a signal handler it may wait for the very thread
+        # that waits for it here; then the line comes when that goes on.
+        with suppress(TimeoutError):
+            uninterrupted(
+                lambda: self._log(there, health), "procession-health", timeout=LOG_PATIENCE
+            )
+
+    def _log(self, there: Mapping[str, HealthProblem], health: Health) -> None:
         for name, problem in there.items():
             mine = object()
             if self._told.setdefault(name, mine) is mine:

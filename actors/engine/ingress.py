@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import secrets
-import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..clock import stopwatch
@@ -26,6 +25,7 @@ from ..store import (
     check_name,
     id_in_stream,
 )
+from ..store.interrupts import Latch
 from .given_ids import judged
 from .journal import PATIENCE_OF_MANY, PendingWrite
 
@@ -58,7 +58,7 @@ class Receipts:
         self.command_queue = command_queue
         self._replies = replies
         self._left = len(works)
-        self._done = threading.Event()
+        self._done = Latch()
         self.error: ProcessionError | None = None
         self.reused: list[IdReused] = []
         """Of steps whose id stands for something else; the others are on disk."""
@@ -69,7 +69,7 @@ class Receipts:
             if is_many:
                 work.patience = PATIENCE_OF_MANY
         if not works:
-            self._done.set()
+            self._end()
 
     def count(self, error: ProcessionError | None = None) -> None:
         """One of them was answered; called by the journal."""
@@ -79,7 +79,12 @@ class Receipts:
             self.error = self.error or error
         self._left -= 1
         if not self._left:
-            self._done.set()
+            self._end()
+
+    def _end(self) -> None:
+        # Here, since a caller may be interrupted anywhere.
+        self._replies.remove(self)
+        self._done.open()
 
     def wait(self) -> None:
         """Return when all are on disk that are not refused.
@@ -89,17 +94,14 @@ class Receipts:
             ClosedError: the runtime was closed before that
 
         """
-        try:
-            self._done.wait()
-        finally:
-            self._replies.remove(self)
+        self._done.wait()
         if self.error is not None:
             raise self.error
 
     def give_up(self, error: ClosedError) -> None:
         """There will be no answer."""
         self.error = self.error or error
-        self._done.set()
+        self._done.open()
 
 
 class Counting(Protocol):

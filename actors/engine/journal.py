@@ -365,8 +365,7 @@ class Journal:
     def add_all(self, works: Sequence[PendingWrite]) -> None:
         """As `add`, for steps that came together; a commit may still fall between them."""
         self.intake.works.extend(works)
-        self.intake.wake()
-        self._wake()
+        self._dispatcher.schedule_from_outside(self.intake)
         # Looked at last, so that either `abandon` finds the steps, or this finds it abandoned.
         if self.is_over:
             self._refuse_all()
@@ -567,13 +566,21 @@ class Intake(PooledActor):
         super().__init__(dispatcher)
         self._journal = journal
         self.works: deque[PendingWrite] = deque()
+        self._calls: deque[Callable[[], None]] = deque()
+
+    def bring(self, call: Callable[[], None]) -> None:
+        """Have something done in its turn, for a thread that may be interrupted anywhere."""
+        self._calls.append(call)
+        self.dispatcher.schedule_from_outside(self)
 
     def has_work(self) -> bool:
         """Whether there is something to take in."""
-        return bool(self.works)
+        return bool(self.works or self._calls)
 
     def work(self) -> None:
         """Hand over, a page at a time."""
+        for _ in range(min(PAGE, len(self._calls))):
+            self._calls.popleft()()
         size = min(PAGE, len(self.works))
         self._journal.take_in([self.works.popleft() for _ in range(size)])
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import queue
+import sys
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pykka
 
 from ..store import ClosedError
+from ..store.interrupts import Latch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import TypeAlias
 
@@ -71,11 +75,20 @@ class PendingReplies:
             )
 
 
-class Reply(pykka.ThreadingFuture[T]):
-    """A Pykka future of an answer, which is an error if the runtime is closed before it."""
+class Reply(pykka.Future[T]):
+    """A Pykka future of an answer, which is an error if the runtime is closed before it.
+
+    Unlike Pykka's own for threads, it may be waited for in a thread that is interrupted.
+    """
 
     # Pykka makes further futures of the same class, without arguments; they wait for this one.
     _pending: PendingReplies | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._answered = Latch()
+        self._value: T | None = None
+        self._error: ExcInfo | None = None
 
     @classmethod
     def within(cls, pending: PendingReplies) -> Reply[T]:
@@ -85,16 +98,49 @@ class Reply(pykka.ThreadingFuture[T]):
         pending.add(reply)
         return reply
 
+    def get(self, *, timeout: float | None = None) -> Any:
+        """As any Pykka future's.
+
+        Raises:
+            pykka.Timeout: time ran out
+
+        """
+        if self._get_hook is not None:
+            return super().get(timeout=timeout)
+        if not self._answered.wait(timeout):
+            raise pykka.Timeout(f"{timeout} seconds")
+        if self._error is None:
+            return self._value
+        kind, error, trace = self._error
+        assert kind is not None
+        if error is None:
+            error = kind()
+        if error.__traceback__ is not trace:
+            raise error.with_traceback(trace)
+        raise error
+
     def set(self, value: Any = None) -> None:
         """Answer, unless it was too late."""
         if self._pending is None or self._pending.remove(self):
-            super().set(value)
+            self._answer(value, None)
 
     def set_exception(self, exc_info: ExcInfo | None = None) -> None:
         """Answer with an error, unless it was too late."""
         if self._pending is None or self._pending.remove(self):
-            super().set_exception(exc_info)
+            self._answer(None, exc_info or sys.exc_info())
+
+    def set_get_hook(self, func: Callable[[float | None], T]) -> None:
+        """As any Pykka future's, which has no answer yet."""
+        if self._answered.is_open:
+            raise queue.Full
+        super().set_get_hook(func)
 
     def give_up(self, error: ClosedError) -> None:
         """There will be no answer."""
-        super().set_exception((type(error), error, None))
+        self._answer(None, (type(error), error, None))
+
+    def _answer(self, value: Any, error: ExcInfo | None) -> None:
+        if self._answered.is_open or self._get_hook is not None:
+            raise queue.Full
+        self._value, self._error = value, error
+        self._answered.open()

@@ -29,6 +29,10 @@ class Scheduler(Protocol):
         """Put an actor at the end of the run queue, unless it stands there already."""
         ...
 
+    def schedule_from_outside(self, actor: PooledActor) -> None:
+        """As `schedule`, for a thread that may be interrupted anywhere."""
+        ...
+
 
 class Envelope(Protocol):
     """What Pykka's references put into an inbox."""

@@ -9,6 +9,7 @@ from ..core.replay import Replay, replay_log
 from ..core.stimuli import Refresh
 from ..errors import NotRefreshed
 from ..store import ClosedError, CorruptRecord
+from ..store.interrupts import uninterrupted
 from .ahead_reads import AheadReads
 from .instance_actor import InstanceMessage
 from .pending_replies import Reply
@@ -83,15 +84,29 @@ class Rebuilding:
         self.progress = RebuildProgress()
 
     def refresh(self) -> RebuildProgress:
-        """By what made their transitions, one after the other.
+        """By what made their transitions.
 
         Raises:
             NotRefreshed: some could not be; all others were
 
         """
+        batch: list[str] = []
         for name in self._started():
-            self._await(name, self._ask(name, Refresh()))
+            batch.append(name)
+            if len(batch) >= TOGETHER:
+                self._refresh_all(batch)
+                batch = []
+        self._refresh_all(batch)
         return self._ended()
+
+    def _refresh_all(self, names: list[str]) -> None:
+        if not names:
+            return
+        asked = uninterrupted(
+            lambda: [(name, self._ask(name, Refresh())) for name in names], "procession-refresh"
+        )
+        for name, reply in asked:
+            self._await(name, reply)
 
     def rebuild(self, *, again: bool) -> RebuildProgress:
         """By all that concerns them from the beginning of the log.
@@ -129,6 +144,18 @@ class Rebuilding:
         """Find out what instances come to; each takes it over if it has not moved meanwhile."""
         if not names:
             return
+        # The caller's `told` is called below, in the caller's thread.
+        answers = uninterrupted(lambda: list(self._asked(names, handler)), "procession-rebuild")
+        for name, answer in answers:
+            if isinstance(answer, Reply):
+                self._await(name, answer)
+            else:
+                self._failed(name, answer)
+
+    def _asked(
+        self, names: list[str], handler: str
+    ) -> Iterator[tuple[str, Reply[bool] | Exception]]:
+        """What each instance answers that was told what it comes to, or why it was not."""
         plan, reads = self._plan, AheadReads(self._store, self._engine.journal)
         until = self._engine.done_up_to(self._name)
         with self._engine.dispatcher.handling():
@@ -139,18 +166,15 @@ class Rebuilding:
                     replay.leave_out(reads.set_aside(plan.name, name))
                     replays.append(replay)
                 except CorruptRecord as error:
-                    self._failed(name, error)
+                    yield name, error
             found = replay_log(plan, replays, reads, until)
-        asked: list[tuple[str, Reply[bool]]] = []
         for replay, rebuilt in found:
             if rebuilt is None:
                 assert replay.error is not None
-                self._failed(replay.instance, replay.error)
-                continue
-            refresh = Refresh(until=until, rebuilt=rebuilt, handler=handler)
-            asked.append((replay.instance, self._ask(replay.instance, refresh)))
-        for name, reply in asked:
-            self._await(name, reply)
+                yield replay.instance, replay.error
+            else:
+                refresh = Refresh(until=until, rebuilt=rebuilt, handler=handler)
+                yield replay.instance, self._ask(replay.instance, refresh)
 
     def _started(self) -> Iterator[str]:
         for number, name in self._store.scan_started(self._name):

@@ -6,8 +6,8 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..clock import start_thread
 from ..store import ClosedError, DamagedStore, ReaderProcess, StoreError, StoreFinding
+from ..store.interrupts import start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable

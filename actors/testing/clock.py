@@ -8,6 +8,7 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING
 
 from ..errors import TimedOut
+from ..store.interrupts import uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +68,9 @@ class VirtualClock:
         """
         if by < timedelta(0):
             raise ValueError(f"by={by!r} is negative; a clock only goes forward")
+        uninterrupted(lambda: self._advance(by, settle=settle), "procession-clock")
+
+    def _advance(self, by: timedelta, *, settle: bool) -> None:
         if settle:
             self._settle()
         rung, rung_for = 0, "something"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager
-from itertools import islice, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 import lmdb
@@ -14,6 +13,7 @@ from ..errors import DamagedStore, FailingDisk, LostStore, StoreError
 from ..layout.schema import APPENDED
 from ..storage_engine import KEPT, LONGEST_KEY, Ticket
 from .environment import Environment
+from .looks import KeptReads, get_many, newest, rows_between
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from lmdb import _Database
 
-    from ..storage_engine import EngineSnapshot, Row, StorageEngine
+    from ..storage_engine import EngineReads, EngineSnapshot, Row, StorageEngine
     from .environment import Durability
 
     Txn: TypeAlias = lmdb.Transaction[bytes]
@@ -115,6 +115,9 @@ class LmdbEngine:
             with environment.tables() as tables:
                 prepare(environment, tables)
             self._db = tables
+            self._writer_reads = KeptReads(environment, tables)
+            if not read_only:
+                self._writer_reads.take_place()
         except BaseException:
             environment.close()
             raise
@@ -127,36 +130,22 @@ class LmdbEngine:
             self.environment.check_usable()
 
     def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
-        db = self._db
-        with self.environment.shared_read as txn:
-            get = txn.get
-            return [get(key, db=db[table]) for table, key in keys]
+        return self.environment.look(lambda txn: get_many(txn, self._db, keys))
 
     def range(
         self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
     ) -> list[Row]:
-        with (
-            self.environment.shared_read as txn,
-            txn.cursor(self._db[table]) as cursor,
-        ):
-            if backwards:
-                found = cursor.prev() if cursor.set_range(end) else cursor.last()
-                rows = cursor.iterprev() if found else iter(())
-                return list(islice(takewhile(lambda row: row[0] >= start, rows), limit))
-            rows = cursor.iternext() if cursor.set_range(start) else iter(())
-            return list(islice(takewhile(lambda row: row[0] < end, rows), limit))
+        return self.environment.look(
+            lambda txn: rows_between(txn, self._db[table], start, end, limit, backwards=backwards)
+        )
 
     def newest(self, table: str, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
-        found: list[Row | None] = []
-        with (
-            self.environment.shared_read as txn,
-            txn.cursor(self._db[table]) as cursor,
-        ):
-            for start, end in ranges:
-                is_there = cursor.prev() if cursor.set_range(end) else cursor.last()
-                row = cursor.item() if is_there else None
-                found.append(row if row is not None and row[0] >= start else None)
-        return found
+        return self.environment.look(lambda txn: newest(txn, self._db[table], ranges))
+
+    @property
+    def writer_reads(self) -> EngineReads:
+        """In one transaction that is kept until the next commit; not of what is only read."""
+        return self if self.read_only else self._writer_reads
 
     def commit(
         self,
@@ -234,9 +223,8 @@ class LmdbEngine:
         environment.check_usable()
         with self._snapshot_lock:
             environment.check_usable()
-            with environment.shared_read:
-                # If LMDB has given up, it is opened again here.
-                pass
+            # If LMDB has given up, it is opened again here.
+            environment.look(lambda _: None)
             if not environment.read_only:
                 with self._write_lock:
                     environment.make_spare()

@@ -13,18 +13,20 @@ import os
 import resource
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 import lmdb
 
 from ..errors import (
     ClosedError,
     DamagedStore,
+    FailingDisk,
     LockedStore,
     ReadOnlyStore,
     StoreError,
     StoreFull,
 )
+from ..interrupts import uninterrupted
 from .file_swap import READERS_FILE, alone, sync_folder
 from .lmdb_errors import DATA_FILE, error_for
 from .private_files import PRIVATE_FOLDER, narrow, open_file, take_rights
@@ -32,7 +34,7 @@ from .read_txn import Reading, SharedReadTxn
 from .shared_env import MAX_TABLES, WRITER_FILE, SharedEnv, used_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from lmdb import _Database
 
@@ -46,6 +48,11 @@ ROOM = 1 << 22
 LARGEST_GROWTH = 16 << 30
 # Addresses beyond what is used, while a reader reads for long.
 SPARE = 1 << 30
+
+PATIENCE = 30.0
+"""Seconds that the main thread waits until what keeps it from reading is mended."""
+
+T = TypeVar("T")
 
 
 _open: dict[str, SharedEnv] = {}
@@ -241,6 +248,65 @@ class Environment:
         """A short read transaction, for a `with` block that yields to no other code."""
         self.check_usable()
         return Reading(self._shared, kept)
+
+    def look(self, look: Callable[[lmdb.Transaction[bytes]], T]) -> T:
+        """Look at the store in a short transaction of its own.
+
+        It takes no lock that another thread wants, so it may be interrupted anywhere, and a signal
+        handler may call it.
+
+        Args:
+            look: is given the transaction, and yields to no other code
+
+        """
+        self.check_usable()
+        try:
+            return self._look(look)
+        except lmdb.Error as error:
+            why = error
+        shared = self._shared
+        try:
+            if threading.get_ident() in shared.reading_for_long:
+                # It would wait for this thread.
+                return self._look_again(why, look)
+            # What mends it takes locks. In a signal handler it may wait for the very thread that
+            # waits for it here.
+            return uninterrupted(
+                lambda: self._look_again(why, look), "procession-mending", timeout=PATIENCE
+            )
+        except TimeoutError:
+            raise shared.unreadable(why) from why
+        except lmdb.Error as error:
+            raise shared.unreadable(error) from error
+
+    def _look(self, look: Callable[[lmdb.Transaction[bytes]], T]) -> T:
+        shared = self._shared
+        gate = shared.gate
+        while True:
+            token = gate.token()
+            try:
+                with token:
+                    if gate.lets_in(token):
+                        with shared.env.begin() as txn:
+                            return look(txn)
+            finally:
+                gate.leave(token)
+            gate.wait_at_entrance()
+
+    def _look_again(self, why: lmdb.Error, look: Callable[[lmdb.Transaction[bytes]], T]) -> T:
+        """Look when what kept a transaction from beginning is mended, if it can be."""
+        shared = self._shared
+        if isinstance(why, lmdb.MapResizedError):
+            shared.adopt_size()
+        elif isinstance(why, lmdb.ReadersFullError):
+            if not self.read_only:
+                # The writer has a place of its own, whatever the others have.
+                return self.shared_read.look(look)
+            with shared.beginning:
+                shared.check_readers()
+        elif not (isinstance(shared.unreadable(why), FailingDisk) and self.recover()):
+            raise why
+        return self._look(look)
 
     @property
     def writing(self) -> threading.Lock:

@@ -19,12 +19,15 @@ def file_gauges(environment: Environment) -> tuple[int, int, OldestReader | None
         StoreError: LMDB cannot read
 
     """
-    # While one reads, no other thread changes the map.
-    with environment.read():
+
+    def look(_: object) -> tuple[int, int, OldestReader | None]:
         env = environment.env
         info = env.info()
         used = (info["last_pgno"] + 1) * env.stat()["psize"]
         return info["map_size"], used, oldest_of(env.readers(), info["last_txnid"])
+
+    # While one reads, no other thread changes the map.
+    return environment.look(look)
 
 
 def oldest_of(listing: str, newest: int) -> OldestReader | None:

@@ -1,25 +1,35 @@
-"""Short read transactions, which hold up no thread that changes the map."""
+"""Read transactions: short ones of their own, one that is kept between commits, and long ones."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import lmdb
 
-from ..errors import ClosedError, FailingDisk, StoreError
+from ..errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import TypeAlias
 
     from .shared_env import SharedEnv
 
+    Txn: TypeAlias = lmdb.Transaction[bytes]
+
 __all__ = ["Reading", "SharedReadTxn"]
+
+T = TypeVar("T")
+
+TRIES = 20
+"""Transactions that are begun while another thread has the place that was given back for them."""
 
 
 class Reading:
     """A read transaction while the map stays as it is.
+
+    For threads in which no signal lands; see `Environment.look` for the others.
 
     Args:
         shared: what it reads
@@ -27,58 +37,65 @@ class Reading:
 
     """
 
-    __slots__ = ("_kept", "_shared", "txn")
+    __slots__ = ("_kept", "_shared", "_token", "txn")
 
-    def __init__(
-        self, shared: SharedEnv, kept: list[lmdb.Transaction[bytes]] | None = None
-    ) -> None:
+    def __init__(self, shared: SharedEnv, kept: list[Txn] | None = None) -> None:
         self._shared = shared
         self._kept = kept
 
-    def __enter__(self) -> lmdb.Transaction[bytes]:
+    def __enter__(self) -> Txn:
         shared = self._shared
         try:
             return self._enter()
         except lmdb.MapResizedError:
-            # Another process, the writer, has grown the map.
-            with shared.gate.alone():
-                shared.env.set_mapsize(0)
+            shared.adopt_size()
         try:
             return self._enter()
         except lmdb.Error as error:
             raise shared.refused(error, "reading") from error
 
-    def _enter(self) -> lmdb.Transaction[bytes]:
+    def _enter(self) -> Txn:
         shared = self._shared
-        shared.gate.enter()
+        gate = shared.gate
+        while True:
+            self._token = token = gate.token()
+            token.acquire()
+            if gate.lets_in(token):
+                break
+            self._leave()
+            gate.wait_at_entrance()
         try:
             self.txn = txn = self._begin()
         except BaseException as error:
-            shared.gate.leave()
-            if type(error) is lmdb.Error and shared.gate.is_over:
-                raise ClosedError("the store was closed just before it was read") from error
+            self._leave()
             if isinstance(error, lmdb.Error) and not isinstance(error, lmdb.MapResizedError):
-                raise shared.refused(error, "reading") from error
+                raise shared.unreadable(error) from error
             raise
         return txn
 
-    def _begin(self) -> lmdb.Transaction[bytes]:
+    def _leave(self) -> None:
+        self._shared.gate.leave(self._token)
+        self._token.release()
+
+    def _begin(self) -> Txn:
         shared = self._shared
+        if not self._kept:
+            return shared.begin_read()
         with shared.beginning:
-            if self._kept:
-                # No other transaction gets its place meanwhile.
-                self._kept.clear()
-            try:
-                return shared.env.begin()
-            except lmdb.ReadersFullError:
+            # No other transaction that is kept gets its place meanwhile.
+            self._kept.clear()
+            for _ in range(TRIES):
+                with contextlib.suppress(lmdb.ReadersFullError):
+                    return shared.env.begin()
+                # One that a caller began has got it, and ends soon.
                 shared.check_readers()
-                return shared.env.begin()
+            return shared.env.begin()
 
     def __exit__(
         self, kind: object = None, error: BaseException | None = None, trace: object = None
     ) -> None:
         self.txn.abort()
-        self._shared.gate.leave()
+        self._leave()
         if isinstance(error, lmdb.Error):
             raise self._shared.refused(error, "reading") from error
 
@@ -86,27 +103,12 @@ class Reading:
 class Readable(Protocol):
     """What a shared transaction needs of the environment that it reads."""
 
-    read_only: bool
-
-    @property
-    def is_inherited(self) -> bool:
-        """Whether it was opened by the process that this one was forked from."""
-        ...
-
     def check_usable(self) -> None:
         """Refuse to go on with a closed store, or with that of a parent process."""
         ...
 
-    def read(self, kept: list[lmdb.Transaction[bytes]] | None = None) -> Reading:
+    def read(self, kept: list[Txn] | None = None) -> Reading:
         """A short read transaction."""
-        ...
-
-    def recover(self) -> bool:
-        """Open LMDB again if it has given up; returns whether it can be used."""
-        ...
-
-    def error(self, error: lmdb.Error, doing: str) -> StoreError:
-        """Our error for one of LMDB's."""
         ...
 
 
@@ -117,61 +119,44 @@ class SharedReadTxn:
     store's only writer: what another process commits would not be seen.
     """
 
-    __slots__ = ("_environment", "_kept", "_lock", "_reading", "_txn")
+    __slots__ = ("_environment", "_kept", "_reading", "lock", "txn")
 
     def __init__(self, environment: Readable) -> None:
         self._environment = environment
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
+        self.txn: Txn | None = None
+        """The transaction, if it has begun; used with the lock held only."""
         self._reading: Reading | None = None
-        self._txn: lmdb.Transaction[bytes] | None = None
         # Of the writer, whose commits must not fail since others have taken all places.
-        self._kept: list[lmdb.Transaction[bytes]] = []
+        self._kept: list[Txn] = []
 
-    def __enter__(self) -> lmdb.Transaction[bytes]:
-        if self._environment.is_inherited:
-            # Before the lock, which some thread of the parent may have held at the fork.
-            self._environment.check_usable()
-        self._lock.acquire()
-        return self._txn or self._begin()
+    def look(self, look: Callable[[Txn], T]) -> T:
+        """Look at the store; for a thread in which no signal lands."""
+        with self.lock:
+            return look(self.txn or self.begin())
 
-    def _begin(self, *, may_recover: bool = True) -> lmdb.Transaction[bytes]:
-        try:
-            self._environment.check_usable()
-            self._reading = reading = self._environment.read(self._kept)
-            self._txn = txn = reading.__enter__()
-        except FailingDisk:
-            self._reading = None
-            self._lock.release()
-            # Without the lock, since no read may be open meanwhile.
-            if not (may_recover and self._environment.recover()):
-                raise
-        except BaseException:
-            self._reading = None
-            self._lock.release()
-            raise
-        else:
-            return txn
-        self._lock.acquire()
-        return self._txn or self._begin(may_recover=False)
+    def begin(self) -> Txn:
+        """Begin the transaction; for a caller who holds the lock."""
+        self._environment.check_usable()
+        reading = self._environment.read(self._kept)
+        txn = reading.__enter__()
+        self._reading, self.txn = reading, txn
+        return txn
 
-    def __exit__(
-        self, kind: object = None, error: BaseException | None = None, trace: object = None
-    ) -> None:
-        if self._environment.read_only:
-            self._end()
-        self._lock.release()
-        if isinstance(error, lmdb.Error):
-            raise self._environment.error(error, "reading") from error
+    def let_go(self) -> None:
+        """Have the next look of a forked child refused; its parent may have held the lock."""
+        # What has the transaction stays: to end it would end the parent's.
+        self.lock, self.txn = threading.Lock(), None
 
     def forget(self) -> None:
         """Look at the store anew from the next time on."""
-        with self._lock:
+        with self.lock:
             self._end()
 
     @contextlib.contextmanager
     def held_off(self) -> Iterator[None]:
         """Keep everyone from looking, while the map changes."""
-        with self._lock:
+        with self.lock:
             self._end()
             try:
                 yield
@@ -189,8 +174,7 @@ class SharedReadTxn:
                 self._kept.append(reading.txn)
 
     def _end(self) -> None:
-        reading, self._reading, self._txn = self._reading, None, None
+        reading, self._reading, self.txn = self._reading, None, None
         if reading is not None:
             reading.__exit__()
-            if not self._environment.read_only:
-                self._kept.append(reading.txn)
+            self._kept.append(reading.txn)

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Protocol
 
 import lmdb
 
-from ..errors import DamagedStore, FailingDisk, LockedStore, LostStore, StoreError
+from ..errors import (
+    ClosedError,
+    DamagedStore,
+    FailingDisk,
+    LockedStore,
+    LostStore,
+    ProcessionError,
+    StoreError,
+)
 from .file_swap import READERS_FILE, opening, sync_folder
 from .lmdb_errors import DATA_FILE, error_for
 from .private_files import PRIVATE_FILE, open_file, refuse_link
@@ -39,6 +47,10 @@ class KeptOpen(Protocol):
 
     def held_off(self) -> AbstractContextManager[None]:
         """Keep everyone from reading, while the map changes."""
+        ...
+
+    def let_go(self) -> None:
+        """Have the next look of a forked child refused."""
         ...
 
 
@@ -110,6 +122,7 @@ class SharedEnv:
     def let_go(self) -> None:
         """Close what a forked child has of its parent's, whose locks would live on with it."""
         os.close(self.fd)
+        self.writer.let_go()
 
     # Opening
 
@@ -191,6 +204,20 @@ class SharedEnv:
             )
 
     # Readers
+
+    def begin_read(self) -> lmdb.Transaction[bytes]:
+        """Begin a read transaction; for a thread whose token the gate has let in."""
+        with self.beginning:
+            try:
+                return self.env.begin()
+            except lmdb.ReadersFullError:
+                self.check_readers()
+                return self.env.begin()
+
+    def adopt_size(self) -> None:
+        """Take over the size that another process, the writer, has given the map."""
+        with self.gate.alone():
+            self.env.set_mapsize(0)
 
     def check_readers(self) -> None:
         """Give back the places of readers that have died.
@@ -305,6 +332,12 @@ class SharedEnv:
         except lmdb.Error:
             return False
         return False
+
+    def unreadable(self, error: lmdb.Error) -> ProcessionError:
+        """Our error for one that LMDB raised when a read began."""
+        if type(error) is lmdb.Error and self.gate.is_over:
+            return ClosedError("the store was closed just before it was read")
+        return self.refused(error, "reading")
 
     def refused(self, error: lmdb.Error, doing: str) -> StoreError:
         """Our error for one that LMDB raised."""

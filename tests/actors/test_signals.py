@@ -52,7 +52,7 @@ def say(line):
 def waits(runtime):
     """Whether somebody waits in a call, for whom there is nothing else to look at."""
     engine = runtime._running
-    return len(engine.services.replies) or engine.dispatcher._quiet._waiters
+    return len(engine.services.replies) or engine.dispatcher._latches
 
 
 def until(holds):

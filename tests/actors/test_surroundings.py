@@ -113,7 +113,7 @@ def test_a_runtime_goes_on_with_the_threads_it_has_when_it_gets_no_more(
     dispatcher = runtime._running.dispatcher
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", none)
-        with dispatcher._condition:
+        with dispatcher._lock:
             dispatcher._add_help()
         assert "no more threads help out" in caplog.text
         runtime.ask(Place("o2"))
@@ -183,7 +183,7 @@ def test_a_runtime_whose_disk_fails_while_its_store_is_read_for_long_goes_on_aft
     with header_fails(tmp_path / "store"):
         asked = runtime.ask(Place("o2"), block=False)
         store: Any = runtime._store
-        until(lambda: store._file.environment._shared.gate._awaited)
+        until(lambda: store._file.environment._shared.gate.waits_until_free)
         may_end.set()
         other.join()
         with pytest.raises(FailingDisk):

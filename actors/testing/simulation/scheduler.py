@@ -47,6 +47,10 @@ class SeededScheduler(Dispatcher):
     def schedule(self, actor: PooledActor) -> None:
         self.schedule_locked(actor)
 
+    def schedule_from_outside(self, actor: PooledActor) -> None:
+        self.schedule_locked(actor)
+        self.nudge()
+
     def schedule_locked(self, actor: PooledActor, *, is_urgent: bool = False) -> None:
         del is_urgent
         if not actor.scheduled:

@@ -71,7 +71,11 @@ class Bench:
         me: Any = self
         self.scheduled: list[Any] = []
         dispatcher: Any = SimpleNamespace(
-            schedule=self._schedule, turns=0, is_commit_due=False, commit_by=None
+            schedule=self._schedule,
+            schedule_from_outside=self._schedule,
+            turns=0,
+            is_commit_due=False,
+            commit_by=None,
         )
         self.journal = Journal(
             self.store,

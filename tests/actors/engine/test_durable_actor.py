@@ -78,7 +78,11 @@ class Bench:
         """What happens while a message is decided, by its name."""
         self.store = Store(DictionaryEngine())
         self.dispatcher: Any = SimpleNamespace(
-            schedule=self._schedule, turns=0, is_commit_due=False, commit_by=None
+            schedule=self._schedule,
+            schedule_from_outside=self._schedule,
+            turns=0,
+            is_commit_due=False,
+            commit_by=None,
         )
         self.journal = Journal(
             self.store,

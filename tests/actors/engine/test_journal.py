@@ -92,6 +92,8 @@ class FakeDispatcher:
             actor.scheduled = True
             self.scheduled.append(actor)
 
+    schedule_from_outside = schedule
+
     def give_turns(self) -> None:
         """One to each that stands in the run queue now."""
         scheduled, self.scheduled = self.scheduled, []

@@ -187,3 +187,18 @@ def test_an_id_is_known_a_year_and_thousands_of_events_later(
         view = runtime.get(Till, "a")
         assert view is not None
         assert view.state["total"] == 12
+
+
+def test_who_asks_under_an_id_that_cannot_be_looked_up_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Runtime.ephemeral(till) as runtime:
+
+        def refuse(command_id: str) -> None:
+            raise StoreError("the disk refused")
+
+        monkeypatch.setattr(runtime._store, "given_command", refuse)
+        with pytest.raises(StoreError, match="the disk refused"):
+            runtime.ask(Sell("t1", 1), command_id="first", timeout=30)
+        # What comes behind it is carried out all the same.
+        assert runtime.ask(Sell("t1", 2), timeout=30) == [Sold("t1", 2)]

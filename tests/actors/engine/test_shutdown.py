@@ -446,6 +446,56 @@ def test_a_late_worker_that_reads_the_store_is_refused(path: Path) -> None:
     assert len(errors) == 2
 
 
+def test_a_store_that_is_read_for_long_keeps_no_caller_from_closing(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    runtime = Runtime(path, shop)
+    reads, may_end = threading.Event(), threading.Event()
+
+    def read_for_long() -> None:
+        # As verify() and backup() do.
+        with runtime._store.snapshot():
+            reads.set()
+            may_end.wait(WAIT)
+
+    reader = threading.Thread(target=read_for_long)
+    reader.start()
+    assert reads.wait(WAIT)
+    runtime.tell(Place("o1"))
+    close(runtime, timeout=AT_ONCE)
+    # It came back while the store is still read, which ends here.
+    assert not may_end.is_set()
+    with pytest.raises(ClosedError):
+        runtime.get(Order, "o1")
+    assert "which is read for long" in caplog.text
+    may_end.set()
+    reader.join()
+    until(lambda: not ours())
+    assert verify(path) == []
+    with Runtime(path, shop) as again:
+        again.settle(timeout=WAIT)
+        assert again.get(Order, "o1") is not None
+
+
+def test_an_interrupt_of_closing_is_raised_also_if_the_store_cannot_be_let_go_of_in_time(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = Runtime(path, shop)
+    outcomes: list[BaseException] = [KeyboardInterrupt(), TimeoutError()]
+
+    def apart(*_: object, **__: object) -> None:
+        raise outcomes.pop(0)
+
+    with monkeypatch.context() as patches:
+        patches.setattr("procession.runtime.apart", apart)
+        with pytest.raises(KeyboardInterrupt):
+            runtime.close()
+    assert not outcomes
+    # It had not begun; closing again does it.
+    runtime.close()
+    assert not ours()
+
+
 def test_a_commit_that_the_disk_never_answers_holds_nobody_up(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -521,7 +571,7 @@ def test_who_waits_for_a_handler_that_never_returns_is_told_that_it_was_closed(
     waiter, errors = in_thread(lambda: call(runtime))
     engine = runtime._running
     assert engine is not None
-    until(lambda: bool(len(engine.services.replies) or engine.dispatcher._quiet._waiters))  # type: ignore[attr-defined]
+    until(lambda: bool(len(engine.services.replies) or engine.dispatcher._latches))
     runtime.close(timeout=AT_ONCE)
     ended(waiter)
     assert isinstance(errors[0], ClosedError)

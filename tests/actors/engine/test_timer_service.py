@@ -47,7 +47,11 @@ class Bench:
         self.is_known = True
         self.unknown: set[str] = set()
         dispatcher: Any = SimpleNamespace(
-            schedule=self._schedule, turns=0, is_commit_due=False, commit_by=None
+            schedule=self._schedule,
+            schedule_from_outside=self._schedule,
+            turns=0,
+            is_commit_due=False,
+            commit_by=None,
         )
         self._scheduled: list[Any] = []
         self.journal = Journal(

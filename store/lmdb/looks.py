@@ -1,0 +1,125 @@
+"""Short looks at the tables: what is read in one transaction, and the looks of the writer."""
+
+from __future__ import annotations
+
+from itertools import islice, takewhile
+from typing import TYPE_CHECKING, TypeVar
+
+import lmdb
+
+from ..errors import FailingDisk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeAlias
+
+    from lmdb import _Database
+
+    from ..storage_engine import EngineReads, Row
+    from .environment import Environment
+
+    Txn: TypeAlias = lmdb.Transaction[bytes]
+
+__all__ = ["KeptReads", "get_many", "newest", "rows_between"]
+
+T = TypeVar("T")
+
+
+def get_many(
+    txn: Txn, tables: Mapping[str, _Database], keys: Sequence[tuple[str, bytes]]
+) -> list[bytes | None]:
+    """The values of keys, each in a table."""
+    get = txn.get
+    return [get(key, db=tables[table]) for table, key in keys]
+
+
+def rows_between(
+    txn: Txn, table: _Database, start: bytes, end: bytes, limit: int, *, backwards: bool
+) -> list[Row]:
+    """Rows from one key on, below another one."""
+    with txn.cursor(table) as cursor:
+        if backwards:
+            found = cursor.prev() if cursor.set_range(end) else cursor.last()
+            rows = cursor.iterprev() if found else iter(())
+            return list(islice(takewhile(lambda row: row[0] >= start, rows), limit))
+        rows = cursor.iternext() if cursor.set_range(start) else iter(())
+        return list(islice(takewhile(lambda row: row[0] < end, rows), limit))
+
+
+def newest(txn: Txn, table: _Database, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
+    """The row with the highest key of each range."""
+    found: list[Row | None] = []
+    with txn.cursor(table) as cursor:
+        for start, end in ranges:
+            is_there = cursor.prev() if cursor.set_range(end) else cursor.last()
+            row = cursor.item() if is_there else None
+            found.append(row if row is not None and row[0] >= start else None)
+    return found
+
+
+class KeptReads:
+    """Looks of the writer, in a transaction that lasts until the next commit; see `SharedReadTxn`.
+
+    Satisfies `EngineReads`. For threads in which no signal lands.
+
+    Args:
+        environment: open for writing
+        tables: by name
+
+    """
+
+    def __init__(self, environment: Environment, tables: dict[str, _Database]) -> None:
+        self._environment = environment
+        self._shared = environment.shared_read
+        self._tables = tables
+
+    def take_place(self) -> None:
+        """Take a place in LMDB's table of readers, and keep it, whatever others do."""
+        self._look(lambda _: None)
+
+    def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
+        shared, tables = self._shared, self._tables
+        try:
+            # As in `_look`, with three calls less, since each step comes here.
+            with shared.lock:
+                get = (shared.txn or shared.begin()).get
+                return [get(key, db=tables[table]) for table, key in keys]
+        except (lmdb.Error, FailingDisk) as error:
+            return self._look_again(error, lambda txn: get_many(txn, tables, keys))
+
+    def range(
+        self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
+    ) -> list[Row]:
+        return self._look(
+            lambda txn: rows_between(
+                txn, self._tables[table], start, end, limit, backwards=backwards
+            )
+        )
+
+    def newest(self, table: str, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
+        return self._look(lambda txn: newest(txn, self._tables[table], ranges))
+
+    def _look(self, look: Callable[[Txn], T]) -> T:
+        shared = self._shared
+        try:
+            with shared.lock:
+                return look(shared.txn or shared.begin())
+        except (lmdb.Error, FailingDisk) as error:
+            return self._look_again(error, look)
+
+    def _look_again(self, why: lmdb.Error | FailingDisk, look: Callable[[Txn], T]) -> T:
+        """Look once more when LMDB was opened again, if it had given up."""
+        environment = self._environment
+        if isinstance(why, lmdb.Error):
+            raise environment.error(why, "reading") from why
+        # Without the lock, since no read may be open meanwhile.
+        if not environment.recover():
+            raise why
+        try:
+            return self._shared.look(look)
+        except lmdb.Error as error:
+            raise environment.error(error, "reading") from error
+
+
+if TYPE_CHECKING:
+    _satisfies_the_seam: Callable[..., EngineReads] = KeptReads
