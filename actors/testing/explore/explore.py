@@ -16,6 +16,7 @@ from ..simulation.program import program_from, program_to
 from ..simulation.simulation import MAX_STEPS, Simulation
 from .counterexample import CounterExample, Failure, reason
 from .coverage import Coverage
+from .deadlines import Deadlines, Outstanding, limit_of
 from .invariants import broken, is_for_the_end, nothing_unexpected_is_parked, the_store_is_sound
 from .orders import Orders
 from .schedules import DEMOTE, SHUFFLE, Schedules
@@ -86,7 +87,8 @@ def explore(
             by side; or a strategy of Hypothesis for either
         invariants: functions of the `Simulation` that raise, or return False, when something is
             wrong; called whenever something was committed, and at the end. An invariant marked
-            with `at_end` is called at the end only
+            with `at_end` is called at the end only. One marked with `within`, as `ends_within`
+            makes it, names what is still to come, which must not take longer than that
         at_end: more invariants for the end
         faults: what may happen; see `Simulation`
         before_each: called before each run; sets back what your code keeps outside the runtime
@@ -109,12 +111,15 @@ def explore(
         CounterExample: an invariant was broken; its text shows the shortest run that does it
 
     """
-    checks = list(invariants)
+    given, last = list(invariants), list(at_end)
+    promises = [one for one in (*given, *last) if limit_of(one) is not None]
+    checks = [one for one in given if limit_of(one) is None]
     own = [] if allow_parked else [nothing_unexpected_is_parked]
     search = _Search(
         Registry([domains] if isinstance(domains, Domain) else domains),
         [*own, *(one for one in checks if not is_for_the_end(one))],
-        [*own, the_store_is_sound, *checks, *at_end],
+        [*own, the_store_is_sound, *checks, *(one for one in last if limit_of(one) is None)],
+        promises,
         before_each,
         {"max_steps": max_steps, "horizon": horizon},
         options,
@@ -176,6 +181,7 @@ class _Search:
         registry: Registry,
         always: list[Invariant],
         at_end: list[Invariant],
+        promises: list[Outstanding],
         before_each: Callable[[], object] | None,
         limits: dict[str, Any],
         options: dict[str, Any],
@@ -183,6 +189,7 @@ class _Search:
         self._registry = registry
         self._always = always
         self._at_end = at_end
+        self._promises = promises
         self._before_each = before_each
         self._limits = limits
         self._options = options
@@ -299,16 +306,20 @@ class _Search:
             )
 
     def _failure(self, simulation: Simulation) -> Failure | None:
+        deadlines = Deadlines(simulation, self._promises)
         try:
             for _ in simulation.steps(**self._limits):
+                failure = None
                 if simulation.has_changed:
                     simulation.has_changed = False
-                    failure = broken(simulation, self._always, "")
-                    if failure is not None:
-                        return failure
+                    failure = broken(simulation, self._always, "") or deadlines.look()
+                failure = failure or deadlines.broken()
+                if failure is not None:
+                    return failure
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what was looked for
             return Failure("the run itself", "", reason(error), simulation.trace, error)
-        return broken(simulation, self._at_end, " when everything has settled")
+        at_end = broken(simulation, self._at_end, " when everything has settled")
+        return at_end or deadlines.broken_at_end()
 
 
 def _names(kinds: Iterable[int]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import GeneratorType
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from ..simulation.faults import InjectedFailure
@@ -42,7 +43,13 @@ def broken(simulation: Simulation, invariants: Iterable[Invariant], when: str) -
     for invariant in invariants:
         name = getattr(invariant, "__name__", repr(invariant))
         try:
-            if invariant(simulation) is not False:
+            found = invariant(simulation)
+            if isinstance(found, GeneratorType):
+                raise TypeError(
+                    "it yields what is outstanding, and nothing says for how long that may be: "
+                    "mark it with @within(timedelta(...))"
+                )
+            if found is not False:
                 continue
         except Exception as error:  # noqa: BLE001 - that is how an invariant says no
             return Failure(name, when, reason(error), simulation.trace, error)
@@ -59,6 +66,9 @@ def the_store_is_sound(simulation: Simulation) -> None:
 def nothing_unexpected_is_parked(simulation: Simulation) -> None:
     """No handler fails, and no command is refused, unless the simulation has it fail."""
     for parked in simulation.parked():
+        # Who sends something twice without an id may be refused.
+        if parked.cause in simulation.resent:
+            continue
         if InjectedFailure.__name__ not in parked.error.partition(":")[0]:
             name = f"{parked.process} {parked.instance}".strip() or "a command from outside"
             raise AssertionError(f"{name} parked {parked.cause}: {parked.error}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ...clock import from_micros, to_micros
 from ...engine.ingress import Receipt
@@ -11,11 +11,11 @@ from ...errors import IdReused
 from ...messages.types import Command, Event
 from ...store import Step
 from .answer import Answer
-from .program import Publish, Tell, in_words, lists_of
+from .program import Publish, Tell, given_id, in_words, lists_of
 from .wording import elapsed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from .answer import Then
@@ -24,12 +24,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "Clients"]
 
+RESENT = ".resent"
+"""What is in the id of a message that comes again under another id."""
+
 
 class Client:
     """Brings one list of things, in order, each when the one before is durable.
 
     It gives each an id of its own, and brings it again under that id when no answer came.
     """
+
+    is_of_program: ClassVar[bool] = True
+    """Whether the list is one of the program's, and not what a service answers."""
+    who = "outside"
+    """What the run log calls it."""
 
     def __init__(self, name: str, items: Sequence[Item]) -> None:
         self.name = name
@@ -77,6 +85,7 @@ class Clients:
 
     Attributes:
         came: the clients, by their places, in the order in which what they brought was answered
+        resent: the ids of what came again under another id
 
     Raises:
         TypeError: something in the program is no command, event or time
@@ -95,12 +104,22 @@ class Clients:
         self._unanswered: list[Client] = []
         self.came: list[int] = []
         self._brought: list[tuple[Message, str]] = []
+        self.resent: list[str] = []
         self.all = [Client(name, items) for name, items in lists_of(program).items()]
         for client in self.all:
-            for item in client.items:
-                if not isinstance(item, timedelta):
-                    # What does not fit is refused before anything runs.
-                    self._receipt(item, "checked")
+            # What does not fit is refused before anything runs.
+            self.check(client.items)
+
+    def check(self, items: Iterable[Item]) -> None:
+        """Refuse what the runtime would not take from outside.
+
+        Raises:
+            InvalidMessage: a field of a message does not fit its annotation
+
+        """
+        for item in items:
+            if not isinstance(item, timedelta):
+                self._receipt(item, "checked")
 
     @property
     def are_through(self) -> bool:
@@ -149,11 +168,11 @@ class Clients:
             log.note(f"{client.name} waits for {elapsed(item // timedelta(microseconds=1))}", True)
             return
         name = f"{client.name}.{client.place + 1}"
-        if not client.has_tried:
+        if client.is_of_program and not client.has_tried:
             if client is self._turn():
                 self._place += 1
             self._unanswered.append(client)
-        log.note(f"outside: {in_words(item)}" + (", again" if client.has_tried else ""))
+        log.note(f"{client.who}: {in_words(item)}" + (", again" if client.has_tried else ""))
         client.is_waiting = client.has_tried = True
 
         def then(error: BaseException | None) -> None:
@@ -170,8 +189,9 @@ class Clients:
         self.send(item, name, then)
 
     def _done(self, client: Client) -> None:
-        self.came.append(self.all.index(client))
-        self._unanswered.remove(client)
+        if client.is_of_program:
+            self.came.append(self.all.index(client))
+            self._unanswered.remove(client)
         client.done()
 
     def send(self, item: Message, name: str, then: Then | None = None) -> Answer:
@@ -194,13 +214,22 @@ class Clients:
 
     def bring_again(self) -> bool:
         """Have a message that is durable come again, if a deviation says so."""
-        brought, take = self._brought, self._world.faults.deviations.take
-        if not brought or (one := take("repeat_outside")) is None:
-            return False
-        item, name = brought[-1 - one.which % len(brought)]
-        self._world.log.note(f"outside: {in_words(item)} comes again, under the same id")
-        self.send(item, name)
-        return True
+        brought, faults = self._brought, self._world.faults
+        take = faults.deviations.take
+        if brought and (one := take("repeat_outside")) is not None:
+            item, name = brought[-1 - one.which % len(brought)]
+            faults.note(f"outside: {in_words(item)} comes again, under the same id")
+            self.send(item, name)
+            return True
+        # One that was given an id is sent by who has ids.
+        without = [(item, name) for item, name in brought if given_id(item) is None]
+        if without and (one := take("resend")) is not None:
+            item, name = without[-1 - one.which % len(without)]
+            self.resent.append(f"{name}{RESENT}{len(self.resent) + 1}")
+            faults.note(f"outside: {in_words(item)} comes again, under another id")
+            self.send(item, self.resent[-1])
+            return True
+        return False
 
     def _receipt(self, item: Message, name: str) -> Receipt:
         """The step that stores what comes from outside, under an id of its own."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 __all__ = [
+    "ALL_FAULTS",
     "FAULTS",
     "KINDS",
     "Deviation",
@@ -34,10 +35,18 @@ __all__ = [
     "unpacked",
 ]
 
-Fault: TypeAlias = Literal["order", "time", "crash", "commit", "handler", "duplicate", "sleep"]
+Fault: TypeAlias = Literal[
+    "order", "time", "crash", "commit", "handler", "duplicate", "sleep", "service", "resend"
+]
 
-FAULTS: tuple[Fault, ...] = get_args(Fault)
+ALL_FAULTS: tuple[Fault, ...] = get_args(Fault)
 """All that can be let happen, by the names that `faults=` takes."""
+
+FAULTS: tuple[Fault, ...] = tuple(one for one in ALL_FAULTS if one != "resend")
+"""What is let happen unless less is said, or more.
+
+A client that sends again without an id has things done twice, rightly so.
+"""
 
 KINDS: tuple[tuple[str, Fault], ...] = (
     ("turn", "order"),
@@ -59,6 +68,10 @@ KINDS: tuple[tuple[str, Fault], ...] = (
     ("shuffle", "order"),
     ("demote", "order"),
     ("late", "time"),
+    ("answers_late", "service"),
+    ("answers_half", "service"),
+    ("answers_never", "service"),
+    ("resend", "resend"),
 )
 """The kinds of deviations, and what they belong to. Seeds hold their places: add at the end."""
 
@@ -197,8 +210,8 @@ def kinds_of(faults: Iterable[str]) -> list[int]:
     """
     chosen = (faults,) if isinstance(faults, str) else tuple(faults)
     for fault in chosen:
-        if fault not in FAULTS:
-            raise ValueError(f"faults={chosen!r}: there is no {fault!r}; there are {FAULTS}")
+        if fault not in ALL_FAULTS:
+            raise ValueError(f"faults={chosen!r}: there is no {fault!r}; there are {ALL_FAULTS}")
     return [
         number
         for number, (name, fault) in enumerate(KINDS)

@@ -18,6 +18,7 @@ from .deviations import Deviations, Planned, Schedule, Seeded, deviation, kinds_
 from .moves import Moves
 from .operators import Operator
 from .program import Publish, Tell
+from .services import Services
 from .timeline import Timeline
 from .world import World
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from .program import Program
     from .reached import Reached
     from .run_log import Trace
+    from .services import Service
 
 __all__ = ["Simulation"]
 
@@ -65,9 +67,12 @@ class Simulation:
         faults: what a number as a seed may let happen: ``"order"`` (turns held back,
             swapped and overtaken, commits cut), ``"time"`` (the clock moves on while things are in
             flight), ``"crash"``, ``"commit"`` (one fails), ``"handler"`` (one fails),
-            ``"duplicate"`` (things are brought again), ``"sleep"`` (idle actors leave memory)
+            ``"duplicate"`` (things are brought again), ``"sleep"`` (idle actors leave memory),
+            ``"service"`` (answers are late, break off or never come), ``"resend"`` (a client
+            without ids sends again what was done)
         start: the clock's first time, with a zone; without one, the start of the year 2000
         stream: of the events in the program that name none
+        services: outside, which answer what they are told
         options: as for `Runtime`: `max_awake`, `idle_timeout`, `max_in_flight`,
             `largest_commit`, `max_chain`
 
@@ -81,6 +86,7 @@ class Simulation:
         faults: Iterable[str] = ("order",),
         start: datetime | None = None,
         stream: str | None = None,
+        services: Iterable[Service] = (),
         **options: Any,
     ) -> None:
         deviations, order = Deviations(), Schedule().order
@@ -90,7 +96,7 @@ class Simulation:
         elif seed is not None:
             deviations = Seeded(seed, kinds_of(faults))
         world = World(Registry(domains), deviations, start=start, options=Options(**options))
-        self._put_together(world, program, stream, order)
+        self._put_together(world, program, stream, order, services)
 
     @classmethod
     def planned(
@@ -101,24 +107,33 @@ class Simulation:
         *,
         start: datetime | None = None,
         stream: str | None = None,
+        services: Iterable[Service] = (),
         **options: Any,
     ) -> Self:
         """A run that goes by a schedule, by a registry that many runs may share."""
         made = cls.__new__(cls)
         planned = Planned(schedule.deviations)
         world = World(registry, planned, start=start, options=Options(**options))
-        made._put_together(world, program, stream, schedule.order)  # noqa: SLF001 - as `__init__`
+        made._put_together(  # noqa: SLF001 - as `__init__`
+            world, program, stream, schedule.order, services
+        )
         return made
 
     def _put_together(
-        self, world: World, program: Program, stream: str | None, order: tuple[int, ...]
+        self,
+        world: World,
+        program: Program,
+        stream: str | None,
+        order: tuple[int, ...],
+        services: Iterable[Service],
     ) -> None:
         self._world = world
         self._clients = clients = Clients(program, world, stream, order)
-        self._timeline = timeline = Timeline(world, clients)
+        outside = Services(services, world, clients)
+        self._timeline = timeline = Timeline(world, clients, outside)
         self._operator = operator = Operator(world)
         accidents = Accidents(world, clients, timeline, operator)
-        self._moves = moves = Moves(world, clients, timeline, accidents)
+        self._moves = moves = Moves(world, clients, outside, timeline, accidents)
         self._caller = Caller(world, clients, moves)
 
     def __enter__(self) -> Self:
@@ -196,10 +211,10 @@ class Simulation:
         end = self.now + by
         self.settle()
         while (due := clock.next_due()) is not None and due <= end:
-            world.guarded(self._timeline.move_to, due)
+            world.guarded(partial(self._timeline.move_to, due, is_quiet=True))
             self.settle()
         if self.now < end:
-            world.guarded(self._timeline.move_to, end)
+            world.guarded(partial(self._timeline.move_to, end, is_quiet=True))
             self.settle()
 
     def crash(self) -> None:
@@ -219,6 +234,8 @@ class Simulation:
                 ``"overtake"``: others run between a handler and the hand-over of its step;
                 ``"shuffle"``: from here on everyone has a priority by chance; ``"demote"``: the one
                 with the highest falls behind all others;
+                ``"answers_late"``, ``"answers_half"`` or ``"answers_never"``: the next answer of
+                a service; ``"resend"``: something comes again under another id;
                 ``"time"``: the clock moves to what is due next; ``"late"``: it does so up to four
                 times, and all that is in flight is late; ``"sleep"``: idle actors leave
                 memory
@@ -263,9 +280,29 @@ class Simulation:
         return self._moves.chosen
 
     @property
+    def resent(self) -> list[str]:
+        """The ids of what came again under another id."""
+        return self._clients.resent
+
+    @property
     def is_through(self) -> bool:
         """Whether everything in the program was brought."""
         return self._clients.are_through
+
+    @property
+    def elapsed(self) -> int:
+        """Microseconds since the start."""
+        return self._world.clock.elapsed
+
+    @property
+    def quiet_time(self) -> timedelta:
+        """How much time passed while nothing was in flight."""
+        return timedelta(microseconds=self._timeline.quiet)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is due any more, in the runtime or for a client."""
+        return self._timeline.next_due() is None
 
     def knows(self, cls: type[ProcessManager]) -> bool:
         """Whether the process manager is in one of the domains."""
