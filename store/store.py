@@ -12,7 +12,7 @@ from contextlib import suppress
 from copy import copy
 from typing import TYPE_CHECKING, Any, Self
 
-from .errors import CorruptRecord, DamagedStore, StoreError
+from .errors import CorruptRecord, DamagedStore, FailingDisk, StoreError
 from .gauges import MOST_OVERDUE, StoreGauges, last_backup_from, last_backup_to
 from .layout.frames import frame, number, unframe
 from .layout.keys import LAST
@@ -52,20 +52,7 @@ class Store(Reads):
         self._engine = engine
         # The number of a commit of which it is not known whether it is there.
         self._unsure: int | None = None
-        self._counters = Counters(
-            position=self._newest("log"),
-            transition=self._newest("transitions"),
-            sequence=self._newest("queue", below=FROM_OUTSIDE),
-            sequence_from_outside=max(FROM_OUTSIDE, self._newest("queue")),
-            parked=max(self._newest("parked"), self._newest("decided")),
-            refusal=self._newest("refusals"),
-            commits=self._sound_commits(),
-            any_waiting=bool(engine.range("waiting", b"", LAST, 1)),
-            any_unmatched=bool(engine.range("unmatched", b"", LAST, 1)),
-            any_lookalike=self._get("meta", LOOKALIKE) is not None,
-        )
-        if not engine.read_only:
-            self._count_parked()
+        self._counters = self._read_counters()
         # Written with the first commit: nothing stands on it before.
         self._new_secret: str | None = None
         is_new = not (self._counters.commits or engine.read_only)
@@ -148,6 +135,14 @@ class Store(Reads):
             else:
                 self.drop_commit()
 
+    @property
+    def is_unsure(self) -> bool:
+        """Whether it is not known yet if a commit that was reported as failed is there.
+
+        Closing the next commit finds out. Until then, what is there may not be known.
+        """
+        return self._unsure is not None
+
     def drop_commit(self) -> None:
         """Forget all that was handed over and is not durable."""
         self.ahead.begin_again(copy(self._counters))
@@ -193,13 +188,16 @@ class Store(Reads):
     def _refuse_unsure(self) -> None:
         if self._unsure is None:
             return
-        if self._commits_in_meta() == self._unsure:
-            # What comes next would take the numbers of what is there.
-            raise StoreError(
-                "a commit that was reported as failed is there, since its number could not be read "
-                "at once; open the store again"
-            )
+        is_there = self._commits_in_meta() == self._unsure
+        if is_there:
+            # What was handed over since then has the numbers of what is there.
+            self._counters, self._new_secret = self._read_counters(), None
         self._unsure = None
+        if is_there:
+            raise FailingDisk(
+                "the commit before this one is there, though the disk said that it failed and could "
+                "not be read at once; nothing of this one was kept, and it can be tried again"
+            )
 
     def look_after(self, now: int) -> None:
         """Clear up what others who read the store left behind; called after each commit.
@@ -363,9 +361,27 @@ class Store(Reads):
 
     # Opening
 
-    def _count_parked(self) -> None:
+    def _read_counters(self) -> Counters:
+        """The newest durable numbers, as the tables have them."""
+        engine = self._engine
+        counters = Counters(
+            position=self._newest("log"),
+            transition=self._newest("transitions"),
+            sequence=self._newest("queue", below=FROM_OUTSIDE),
+            sequence_from_outside=max(FROM_OUTSIDE, self._newest("queue")),
+            parked=max(self._newest("parked"), self._newest("decided")),
+            refusal=self._newest("refusals"),
+            commits=self._sound_commits(),
+            any_waiting=bool(engine.range("waiting", b"", LAST, 1)),
+            any_unmatched=bool(engine.range("unmatched", b"", LAST, 1)),
+            any_lookalike=self._get("meta", LOOKALIKE) is not None,
+        )
+        if not engine.read_only:
+            self._count_parked(counters)
+        return counters
+
+    def _count_parked(self, counters: Counters) -> None:
         """Count once what an operator is to decide; from now on the count is kept."""
-        counters = self._counters
         for _, parked in self.scan_parked_through():
             counters.undecided += 1
             counters.suspended += isinstance(parked, ParkedRecord) and parked.blocks

@@ -10,7 +10,7 @@ from .explore.explore import NEEDED, explore
 from .explore.invariants import at_end
 from .outcomes import AggregateOutcome, ProcessOutcome, delayed
 from .scenario import Scenario
-from .simulation.deviations import FAULTS
+from .simulation.deviations import ALL_FAULTS, FAULTS
 from .simulation.program import Publish, Tell
 from .simulation.services import Service
 from .simulation.simulation import Simulation
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .explore.machine import ProcessMachine
 
 __all__ = [
+    "ALL_FAULTS",
     "FAULTS",
     "AggregateOutcome",
     "CounterExample",

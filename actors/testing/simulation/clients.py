@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar
 
-from ...clock import from_micros, to_micros
 from ...engine.ingress import Receipt
 from ...errors import IdReused
 from ...messages.types import Command, Event
@@ -163,8 +162,7 @@ class Clients:
         item, log = client.item, self._world.log
         assert item is not None
         if isinstance(item, timedelta):
-            # In UTC, since Python compares two times of one zone without their offsets.
-            client.wakes_at = from_micros(to_micros(self._world.clock.now() + item))
+            client.wakes_at = self._world.clock.steady + item
             log.note(f"{client.name} waits for {elapsed(item // timedelta(microseconds=1))}", True)
             return
         name = f"{client.name}.{client.place + 1}"

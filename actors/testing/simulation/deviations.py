@@ -36,16 +36,27 @@ __all__ = [
 ]
 
 Fault: TypeAlias = Literal[
-    "order", "time", "crash", "commit", "handler", "duplicate", "sleep", "service", "resend"
+    "order",
+    "time",
+    "crash",
+    "commit",
+    "handler",
+    "duplicate",
+    "sleep",
+    "service",
+    "disk",
+    "clock",
+    "resend",
 ]
 
 ALL_FAULTS: tuple[Fault, ...] = get_args(Fault)
 """All that can be let happen, by the names that `faults=` takes."""
 
-FAULTS: tuple[Fault, ...] = tuple(one for one in ALL_FAULTS if one != "resend")
-"""What is let happen unless less is said, or more.
+FAULTS: tuple[Fault, ...] = tuple(one for one in ALL_FAULTS if one not in {"clock", "resend"})
+"""What is let happen unless something else is said.
 
-A client that sends again without an id has things done twice, rightly so.
+Not among them is what may rightly break an invariant: by a clock that is set back, what happened
+later has an earlier time, and what a client sends again without an id is done twice.
 """
 
 KINDS: tuple[tuple[str, Fault], ...] = (
@@ -71,6 +82,12 @@ KINDS: tuple[tuple[str, Fault], ...] = (
     ("answers_late", "service"),
     ("answers_half", "service"),
     ("answers_never", "service"),
+    ("disk_error", "disk"),
+    ("disk_full", "disk"),
+    ("torn", "disk"),
+    ("power_cut", "disk"),
+    ("clock_forward", "clock"),
+    ("clock_back", "clock"),
     ("resend", "resend"),
 )
 """The kinds of deviations, and what they belong to. Seeds hold their places: add at the end."""

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         Timeout,
         Transition,
     )
-    from ...store import StoreFinding
+    from ...store import Durability, StoreFinding
     from .deviations import Deviation
     from .program import Program
     from .reached import Reached
@@ -68,11 +68,13 @@ class Simulation:
             swapped and overtaken, commits cut), ``"time"`` (the clock moves on while things are in
             flight), ``"crash"``, ``"commit"`` (one fails), ``"handler"`` (one fails),
             ``"duplicate"`` (things are brought again), ``"sleep"`` (idle actors leave memory),
-            ``"service"`` (answers are late, break off or never come), ``"resend"`` (a client
-            without ids sends again what was done)
+            ``"service"`` (answers are late, break off or never come), ``"disk"`` (it errs, is
+            full or does not say what became of a commit, and the power is cut), ``"clock"`` (it is
+            set forward or back), ``"resend"`` (a client without ids sends again what was done)
         start: the clock's first time, with a zone; without one, the start of the year 2000
         stream: of the events in the program that name none
         services: outside, which answer what they are told
+        durability: as for `Runtime`; with less than ``"fsync"`` a power cut takes back commits
         options: as for `Runtime`: `max_awake`, `idle_timeout`, `max_in_flight`,
             `largest_commit`, `max_chain`
 
@@ -87,6 +89,7 @@ class Simulation:
         start: datetime | None = None,
         stream: str | None = None,
         services: Iterable[Service] = (),
+        durability: Durability = "fsync",
         **options: Any,
     ) -> None:
         deviations, order = Deviations(), Schedule().order
@@ -95,7 +98,13 @@ class Simulation:
             deviations = Planned(planned)
         elif seed is not None:
             deviations = Seeded(seed, kinds_of(faults))
-        world = World(Registry(domains), deviations, start=start, options=Options(**options))
+        world = World(
+            Registry(domains),
+            deviations,
+            start=start,
+            durability=durability,
+            options=Options(**options),
+        )
         self._put_together(world, program, stream, order, services)
 
     @classmethod
@@ -108,12 +117,15 @@ class Simulation:
         start: datetime | None = None,
         stream: str | None = None,
         services: Iterable[Service] = (),
+        durability: Durability = "fsync",
         **options: Any,
     ) -> Self:
         """A run that goes by a schedule, by a registry that many runs may share."""
         made = cls.__new__(cls)
         planned = Planned(schedule.deviations)
-        world = World(registry, planned, start=start, options=Options(**options))
+        world = World(
+            registry, planned, start=start, durability=durability, options=Options(**options)
+        )
         made._put_together(  # noqa: SLF001 - as `__init__`
             world, program, stream, schedule.order, services
         )
@@ -208,12 +220,12 @@ class Simulation:
         world.refuse_in_turn("advance")
         if by < timedelta(0):
             raise ValueError(f"by={by!r} is negative; a clock only goes forward")
-        end = self.now + by
+        end = clock.steady + by
         self.settle()
-        while (due := clock.next_due()) is not None and due <= end:
+        while (due := self._timeline.next_due()) is not None and due <= end:
             world.guarded(partial(self._timeline.move_to, due, is_quiet=True))
             self.settle()
-        if self.now < end:
+        if clock.steady < end:
             world.guarded(partial(self._timeline.move_to, end, is_quiet=True))
             self.settle()
 
@@ -236,6 +248,9 @@ class Simulation:
                 with the highest falls behind all others;
                 ``"answers_late"``, ``"answers_half"`` or ``"answers_never"``: the next answer of
                 a service; ``"resend"``: something comes again under another id;
+                ``"disk_error"``, ``"disk_full"``, ``"torn"`` (the disk fails and does not say
+                whether the commit is there) or ``"power_cut"``, in the next commit;
+                ``"clock_forward"`` or ``"clock_back"``: the machine's clock is set;
                 ``"time"``: the clock moves to what is due next; ``"late"``: it does so up to four
                 times, and all that is in flight is late; ``"sleep"``: idle actors leave
                 memory

@@ -16,6 +16,7 @@ from .run_log import RunLog
 from .scheduler import SeededScheduler
 from .simulated_actors import SimulatedAggregate, SimulatedInstance
 from .simulated_clock import SimulatedClock
+from .simulated_disk import SimulatedDisk
 from .simulated_store import SimulatedStore
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ...model.registry import Registry
+    from ...store import Durability
     from .deviations import Deviations
 
 __all__ = ["World"]
@@ -40,6 +42,7 @@ class World:
         registry: all classes
         deviations: from the ordinary run
         start: the clock's first time
+        durability: as for `Runtime`
         options: as for the engine
 
     Attributes:
@@ -53,6 +56,7 @@ class World:
         deviations: Deviations,
         *,
         start: datetime | None,
+        durability: Durability,
         options: Options,
     ) -> None:
         self.registry = registry
@@ -62,12 +66,12 @@ class World:
         self.faults = Faults(deviations, self.log)
         self.crashes = 0
         self.has_changed = False
-        self._begin(DictionaryEngine())
+        self._begin(SimulatedDisk(DictionaryEngine(), self.faults, durability))
 
-    def _begin(self, tables: DictionaryEngine) -> None:
-        self._tables = tables
+    def _begin(self, disk: SimulatedDisk) -> None:
+        self._disk = disk
         registry, clock, faults = self.registry, self.clock, self.faults
-        self.store = SimulatedStore(tables, faults)
+        self.store = SimulatedStore(disk, faults)
         self.reader = Reader(self.store, registry)
         self.ingress = Ingress(registry, clock, self.store.secret(), run=f"{self.crashes:012x}")
         parts = Parts(
@@ -84,13 +88,13 @@ class World:
 
     def restart(self) -> None:
         """End the process here, and start another one; waiting callers hear that it is closed."""
-        tables = self._tables.reopened()
+        disk = self._disk.reopened()
         self.crashes += 1
         self.clock.forget()
         self.faults.forget()
         self.engine.services.replies.close()
         self.has_changed = True
-        self._begin(tables)
+        self._begin(disk)
 
     def end(self) -> None:
         """Let go of the store. Nothing is finished."""
@@ -101,6 +105,21 @@ class World:
         self.faults.reached.closed("crash_before_commit")
         self.log.note("crash: what was not committed is gone")
         self.restart()
+
+    def cut_power(self) -> bool:
+        """Have the power fail between two turns, if that is another thing than a crash.
+
+        Returns:
+            whether it did
+
+        """
+        cut = None if self._disk.is_synced else self.faults.deviations.take("power_cut")
+        if cut is None:
+            return False
+        self.faults.reached.closed("power_cut")
+        self._disk.lose(cut.which)
+        self.restart()
+        return True
 
     def guarded(self, do: Callable[..., Any], *arguments: Any) -> None:
         """Do something that may end in a crash, from which the process then starts anew.
