@@ -16,7 +16,14 @@ from .errors import CorruptRecord, DamagedStore, FailingDisk, StoreError
 from .gauges import MOST_OVERDUE, StoreGauges, last_backup_from, last_backup_to
 from .layout.frames import frame, number, unframe
 from .layout.keys import LAST
-from .layout.schema import COMMITS, LAST_BACKUP, LOOKALIKE, SECRET, kind_of_name
+from .layout.schema import (
+    COMMITS,
+    LAST_BACKUP,
+    LOOKALIKE,
+    SECRET,
+    kind_of_name,
+    transition_from_row,
+)
 from .names import KnownNames
 from .open_commit import Counters, OpenCommit
 from .reads import HIGHEST, Reads
@@ -136,6 +143,11 @@ class Store(Reads):
                 self.drop_commit()
 
     @property
+    def commits(self) -> int:
+        """How many commits the store has had in its life."""
+        return self._counters.commits
+
+    @property
     def is_unsure(self) -> bool:
         """Whether it is not known yet if a commit that was reported as failed is there.
 
@@ -195,8 +207,8 @@ class Store(Reads):
         self._unsure = None
         if is_there:
             raise FailingDisk(
-                "the commit before this one is there, though the disk said that it failed and could "
-                "not be read at once; nothing of this one was kept, and it can be tried again"
+                "the commit before this one is there, though the disk said that it failed, and "
+                "could not be read at once; nothing of this one was kept, and it can be tried again"
             )
 
     def look_after(self, now: int) -> None:
@@ -297,6 +309,17 @@ class Store(Reads):
                 if event is not None:
                     return place, event.time
         return after, -1
+
+    def newest_time(self) -> int | None:
+        """The later of the times of the newest event and the newest transition; None without any.
+
+        Raises:
+            CorruptRecord: one of them is damaged
+
+        """
+        event = self.event_at(self.last_position())
+        transition = self._one("transitions", self._newest("transitions"), transition_from_row)
+        return max((one.time for one in (event, transition) if one is not None), default=None)
 
     def last_sequences(self) -> tuple[int, int]:
         self._engine.check_usable()

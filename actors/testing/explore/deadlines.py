@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeGuard, TypeVar
 
 from ..simulation.simulation import Simulation
 from ..simulation.wording import elapsed
@@ -13,7 +13,7 @@ from .counterexample import Failure, reason
 if TYPE_CHECKING:
     from ...authoring.process_manager import ProcessManager
 
-__all__ = ["Deadlines", "Outstanding", "ends_within", "limit_of", "within"]
+__all__ = ["Deadlines", "Outstanding", "ends_within", "is_promise", "within"]
 
 Outstanding: TypeAlias = Callable[[Simulation], Iterable[Hashable]]
 """Names what is still to come: of each that it names, something is expected."""
@@ -78,10 +78,9 @@ def ends_within(cls: type[ProcessManager], limit: timedelta) -> Outstanding:
     return within(limit)(outstanding)
 
 
-def limit_of(promise: object) -> timedelta | None:
-    """How long what a promise names may take; None of what `within` has not marked."""
-    limit: timedelta | None = getattr(promise, "__procession_within__", None)
-    return limit
+def is_promise(invariant: Callable[[Simulation], object]) -> TypeGuard[Outstanding]:
+    """Whether `within` has marked an invariant."""
+    return hasattr(invariant, "__procession_within__")
 
 
 class Deadlines:
@@ -97,8 +96,7 @@ class Deadlines:
         self._simulation = simulation
         self._since: list[tuple[Outstanding, timedelta, dict[Hashable, _Begun]]] = []
         for promise in promises:
-            limit = limit_of(promise)
-            assert limit is not None
+            limit: timedelta = promise.__procession_within__  # type: ignore[attr-defined]
             self._since.append((promise, limit, {}))
 
     def look(self) -> Failure | None:
@@ -140,4 +138,3 @@ class Deadlines:
     ) -> Failure:
         name = getattr(promise, "__name__", repr(promise))
         return Failure(name, when, why, self._simulation.trace, error)
-

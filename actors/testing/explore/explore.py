@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...clock import seconds
-from ...model.domain import Domain
-from ...model.registry import Registry
 from ..simulation.deviations import FAULTS, KINDS, Schedule, kinds_of, seed_of, unpacked
 from ..simulation.program import program_from, program_to
-from ..simulation.simulation import MAX_STEPS, Simulation
+from ..simulation.simulation import MAX_STEPS, Simulation, beginning_of, registry_of
 from .counterexample import CounterExample, Failure, reason
 from .coverage import Coverage
-from .deadlines import Deadlines, Outstanding, limit_of
+from .deadlines import Deadlines, Outstanding, is_promise
 from .invariants import broken, is_for_the_end, nothing_unexpected_is_parked, the_store_is_sound
 from .orders import Orders
 from .schedules import DEMOTE, SHUFFLE, Schedules
@@ -30,9 +28,13 @@ if TYPE_CHECKING:
 
     from hypothesis.strategies import SearchStrategy
 
+    from ...model.domain import Domain
+    from ...model.registry import Registry
     from ..simulation.deviations import Deviation
     from ..simulation.program import Program
     from ..simulation.reached import Reached
+    from ..simulation.services import Service
+    from ..simulation.simulation import Stored
     from .invariants import Invariant
 
 __all__ = ["explore"]
@@ -70,6 +72,9 @@ def explore(
     max_steps: int = MAX_STEPS,
     horizon: timedelta | None = None,
     seed: str | int | None = None,
+    services: Iterable[Service] = (),
+    store: Stored = None,
+    upgrade: Domain | Iterable[Domain] | None = None,
     stopwatch: Callable[[], float] = seconds,
     **options: Any,
 ) -> Coverage:
@@ -101,6 +106,10 @@ def explore(
         max_steps: turns after which a run counts as endless
         horizon: how long after its start a run ends, whatever is still due
         seed: the word in the text of a failure, for exactly that run; a number for another search
+        services: outside, which answer what they are told; they may be late, break off or be silent
+        store: what every run begins with: what a simulation or a folder has stored, so that old
+            logs are met by new code
+        upgrade: another version of the domains; a deviation has the process start again with it
         stopwatch: what the budget is measured by; it tells seconds
         options: as for `Simulation`
 
@@ -112,19 +121,27 @@ def explore(
 
     """
     given, last = list(invariants), list(at_end)
-    promises = [one for one in (*given, *last) if limit_of(one) is not None]
-    checks = [one for one in given if limit_of(one) is None]
+    promises = [one for one in (*given, *last) if is_promise(one)]
+    checks = [one for one in given if not is_promise(one)]
     own = [] if allow_parked else [nothing_unexpected_is_parked]
     search = _Search(
-        Registry([domains] if isinstance(domains, Domain) else domains),
+        registry_of(domains),
         [*own, *(one for one in checks if not is_for_the_end(one))],
-        [*own, the_store_is_sound, *checks, *(one for one in last if limit_of(one) is None)],
+        [*own, the_store_is_sound, *checks, *(one for one in last if not is_promise(one))],
         promises,
         before_each,
         {"max_steps": max_steps, "horizon": horizon},
-        options,
+        options
+        | {
+            "services": (services := list(services)),
+            "store": beginning_of(store),
+            "upgrade": (version := None if upgrade is None else registry_of(upgrade)),
+        },
     )
-    kinds = kinds_of(faults)
+    # What cannot happen would only take the place of what can.
+    idle = {"service"} if not services else set()
+    idle |= {"upgrade"} if version is None else set()
+    kinds = [one for one in kinds_of(faults) if KINDS[one][1] not in idle]
     if isinstance(seed, str):
         return search.repeat(seed, program)
     limit, file = _Limit(max_examples, budget, stopwatch), None if corpus is None else Path(corpus)
@@ -170,6 +187,7 @@ class _Run(NamedTuple):
     turns: int
     reached: Reached
     came: tuple[int, ...]
+    happened: list[str]
     chosen: list[Deviation]
 
 
@@ -187,6 +205,8 @@ class _Search:
         options: dict[str, Any],
     ) -> None:
         self._registry = registry
+        upgrade = options["upgrade"]
+        self._versions = [registry] if upgrade is None else [registry, upgrade]
         self._always = always
         self._at_end = at_end
         self._promises = promises
@@ -201,11 +221,11 @@ class _Search:
             program = program_from(self._registry, packed)
         elif not isinstance(program, Sequence):
             raise TypeError(f"seed={seed!r} was made for a program that is a list; give that list")
-        coverage = Coverage(self._registry, (), Orders.of(program))
+        coverage = Coverage(self._versions, (), Orders.of(program))
         run = self.run(program, schedule)
         if run.failure is not None:
             raise CounterExample(run.failure, seed) from run.failure.error
-        coverage.learn(run.reached, run.came)
+        coverage.learn(run.reached, run.came, run.happened)
         return coverage
 
     def look(
@@ -213,7 +233,7 @@ class _Search:
     ) -> Coverage:
         """Many runs of one program, until one fails; then ever shorter runs."""
         orders = Orders.of(program)
-        coverage = Coverage(self._registry, _names(kinds), orders)
+        coverage = Coverage(self._versions, _names(kinds), orders)
         schedules = Schedules(orders, kinds, seed, coverage)
         first = [Schedule(), *(unpacked(word)[0] for word in known)]
         left = iter(dict.fromkeys(first))
@@ -222,7 +242,7 @@ class _Search:
             run = self.run(program, schedule)
             if run.failure is not None:
                 raise self._shortest(program, schedule, run)
-            is_new = coverage.learn(run.reached, run.came)
+            is_new = coverage.learn(run.reached, run.came, run.happened)
             schedules.learn(schedule, run.turns, run.reached, is_new=is_new)
             if is_new:
                 coverage.corpus.append(seed_of(schedule))
@@ -245,11 +265,11 @@ class _Search:
             raise TypeError(
                 f"a program is a list, or a strategy that makes lists, not {programs!r}"
             )
-        coverage = Coverage(self._registry, _names(kinds), None)
+        coverage = Coverage(self._versions, _names(kinds), None)
 
         def attempt(program: Any, schedule: Schedule) -> Failure | None:
             run = self.run(program, schedule)
-            if run.failure is None and coverage.learn(run.reached, run.came):
+            if run.failure is None and coverage.learn(run.reached, run.came, run.happened):
                 coverage.corpus.append(seed_of(schedule, program_to(self._registry, program)))
             return run.failure
 
@@ -302,7 +322,12 @@ class _Search:
         with Simulation.planned(self._registry, program, schedule, **self._options) as simulation:
             failure = self._failure(simulation)
             return _Run(
-                failure, simulation.turns, simulation.reached, simulation.came, simulation.chosen
+                failure,
+                simulation.turns,
+                simulation.reached,
+                simulation.came,
+                simulation.happened,
+                simulation.chosen,
             )
 
     def _failure(self, simulation: Simulation) -> Failure | None:

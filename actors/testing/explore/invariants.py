@@ -44,16 +44,17 @@ def broken(simulation: Simulation, invariants: Iterable[Invariant], when: str) -
         name = getattr(invariant, "__name__", repr(invariant))
         try:
             found = invariant(simulation)
-            if isinstance(found, GeneratorType):
-                raise TypeError(
-                    "it yields what is outstanding, and nothing says for how long that may be: "
-                    "mark it with @within(timedelta(...))"
-                )
-            if found is not False:
+            if not (found is False or isinstance(found, GeneratorType)):
                 continue
         except Exception as error:  # noqa: BLE001 - that is how an invariant says no
             return Failure(name, when, reason(error), simulation.trace, error)
-        return Failure(name, when, "it returned False", simulation.trace, None)
+        why = "it returned False"
+        if found is not False:
+            why = (
+                "it yields what is outstanding, and nothing says for how long that may be; mark it "
+                "with @within(timedelta(...))"
+            )
+        return Failure(name, when, why, simulation.trace, None)
     return None
 
 

@@ -46,6 +46,9 @@ class Accidents:
         if take("crash") is not None:
             world.crash()
             return True
+        if world.can_upgrade and take("upgrade") is not None:
+            world.upgrade()
+            return True
         if world.cut_power():
             return True
         for kind in ("clock_forward", "clock_back"):

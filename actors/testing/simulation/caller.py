@@ -60,7 +60,7 @@ class Caller:
         name = name or self._new_id()
 
         def begin() -> Answer:
-            record = world.ingress.command(command, name, headers)
+            record = world.ingress.command(world.today(command), name, headers)
             answer = Answer(world.engine)
             world.engine.command_queue.ask(record, answer, is_remembered=True)
             return answer
@@ -84,4 +84,4 @@ class Caller:
 
     def _new_id(self) -> str:
         self._asked += 1
-        return f"outside.{self._asked}"
+        return self._world.own_id(f"outside.{self._asked}")

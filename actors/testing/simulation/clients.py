@@ -165,7 +165,7 @@ class Clients:
             client.wakes_at = self._world.clock.steady + item
             log.note(f"{client.name} waits for {elapsed(item // timedelta(microseconds=1))}", True)
             return
-        name = f"{client.name}.{client.place + 1}"
+        name = self._world.own_id(f"{client.name}.{client.place + 1}")
         if client.is_of_program and not client.has_tried:
             if client is self._turn():
                 self._place += 1
@@ -231,18 +231,18 @@ class Clients:
 
     def _receipt(self, item: Message, name: str) -> Receipt:
         """The step that stores what comes from outside, under an id of its own."""
-        ingress = self._world.ingress
+        ingress, today = self._world.ingress, self._world.today
         if isinstance(item, Command):
             item = Tell(item)
         if isinstance(item, Tell):
-            given = ingress.command(item.command, item.command_id or name, item.headers)
+            given = ingress.command(today(item.command), item.command_id or name, item.headers)
             return Receipt(Step(enqueue=[given], given=given))
         if isinstance(item, Event):
             item = Publish(item)
         stream = item.stream or self._stream
         if stream is None:
-            domain = self._world.registry.name_of(type(item.event)).partition(".")[0]
+            domain = self._world.first.name_of(type(item.event)).partition(".")[0]
             stream = f"{domain}::outside-1"
         return ingress.publication(
-            item.event, stream, item.event_id or name, item.headers, as_import=item.as_import
+            today(item.event), stream, item.event_id or name, item.headers, as_import=item.as_import
         )

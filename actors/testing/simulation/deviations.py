@@ -45,6 +45,7 @@ Fault: TypeAlias = Literal[
     "sleep",
     "service",
     "disk",
+    "upgrade",
     "clock",
     "resend",
 ]
@@ -88,11 +89,12 @@ KINDS: tuple[tuple[str, Fault], ...] = (
     ("power_cut", "disk"),
     ("clock_forward", "clock"),
     ("clock_back", "clock"),
+    ("upgrade", "upgrade"),
     ("resend", "resend"),
 )
 """The kinds of deviations, and what they belong to. Seeds hold their places: add at the end."""
 
-WEIGHTS = {"turn": 4, "hold": 2, "time": 2, "arrival": 3, "cut": 3, "overtake": 3}
+WEIGHTS = {"turn": 4, "hold": 2, "time": 2, "arrival": 3, "cut": 3, "overtake": 3, "upgrade": 4}
 """How often a kind is tried, if more than once: most flaws are about the order of things."""
 
 SEEDED_GAP = 6
@@ -133,6 +135,8 @@ class Deviations:
     def __init__(self) -> None:
         self.armed: list[Deviation] = []
         """The deviations whose turn has come, and that wait for their chance."""
+        self.taken: dict[str, None] = {}
+        """The names of those that had their chance."""
 
     def arm(self, turn: int) -> None:
         """Arm the deviations of that turn."""
@@ -142,6 +146,7 @@ class Deviations:
         for deviation in self.armed:
             if deviation.name in kinds:
                 self.armed.remove(deviation)
+                self.taken[deviation.name] = None
                 return deviation
         return None
 

@@ -1,4 +1,4 @@
-"""When something is due next, in the runtime or for who is outside, and what happens when time moves."""
+"""When something is due next, in the runtime or outside, and what happens when time moves."""
 
 from __future__ import annotations
 
