@@ -72,7 +72,7 @@ def ends_within(cls: type[ProcessManager], limit: timedelta) -> Outstanding:
     def outstanding(simulation: Simulation) -> Iterable[Hashable]:
         for view in simulation.find(cls, complete=False):
             runs = sum(step.is_complete for step in simulation.history(cls, view.id))
-            yield view.id if not runs else f"{view.id}, started anew {runs} times,"
+            yield view.id if not runs else f"{view.id} (run {runs + 1})"
 
     outstanding.__name__ = f"every_{cls.__name__}_ends"
     return within(limit)(outstanding)

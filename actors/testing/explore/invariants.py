@@ -67,9 +67,6 @@ def the_store_is_sound(simulation: Simulation) -> None:
 def nothing_unexpected_is_parked(simulation: Simulation) -> None:
     """No handler fails, and no command is refused, unless the simulation has it fail."""
     for parked in simulation.parked():
-        # Who sends something twice without an id may be refused.
-        if parked.cause in simulation.resent:
-            continue
         if InjectedFailure.__name__ not in parked.error.partition(":")[0]:
             name = f"{parked.process} {parked.instance}".strip() or "a command from outside"
             raise AssertionError(f"{name} parked {parked.cause}: {parked.error}")

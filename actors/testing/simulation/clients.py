@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "Clients"]
 
-RESENT = ".resent"
-"""What is in the id of a message that comes again under another id."""
-
 
 class Client:
     """Brings one list of things, in order, each when the one before is durable.
@@ -84,7 +81,6 @@ class Clients:
 
     Attributes:
         came: the clients, by their places, in the order in which what they brought was answered
-        resent: the ids of what came again under another id
 
     Raises:
         TypeError: something in the program is no command, event or time
@@ -103,7 +99,7 @@ class Clients:
         self._unanswered: list[Client] = []
         self.came: list[int] = []
         self._brought: list[tuple[Message, str]] = []
-        self.resent: list[str] = []
+        self._resent = 0
         self.all = [Client(name, items) for name, items in lists_of(program).items()]
         for client in self.all:
             # What does not fit is refused before anything runs.
@@ -223,9 +219,9 @@ class Clients:
         without = [(item, name) for item, name in brought if given_id(item) is None]
         if without and (one := take("resend")) is not None:
             item, name = without[-1 - one.which % len(without)]
-            self.resent.append(f"{name}{RESENT}{len(self.resent) + 1}")
+            self._resent += 1
             faults.note(f"outside: {in_words(item)} comes again, under another id")
-            self.send(item, self.resent[-1])
+            self.send(item, f"{name}.again{self._resent}")
             return True
         return False
 

@@ -348,11 +348,6 @@ class Simulation:
         return self._moves.chosen
 
     @property
-    def resent(self) -> list[str]:
-        """The ids of what came again under another id."""
-        return self._clients.resent
-
-    @property
     def is_through(self) -> bool:
         """Whether everything in the program was brought."""
         return self._clients.are_through
