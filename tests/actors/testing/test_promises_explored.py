@@ -46,7 +46,7 @@ from tests.actors.testing.descriptions import (
     OnEvent,
     OnRefusal,
 )
-from tests.actors.testing.following import bounds_hold, follow, states
+from tests.actors.testing.following import bounds_hold, follow, memory_is_the_log, states
 from tests.actors.testing.on_disk import on_disk
 from tests.actors.testing.random_domains import (
     Example,
@@ -441,6 +441,38 @@ def test_11_what_does_not_fit_is_refused_and_harms_nothing(
         with pytest.raises(InvalidName):
             run.publish(code.classes["Event0"]("a", 0), stream="wild::outside-" + "x" * 600)
         assert all_rows(run) == before
+
+
+# 15. Sound surroundings
+
+
+@exploring_less
+@given(examples(("clock", "order", "crash", "handler")), seeds)
+def test_15_a_clock_that_is_set_forward_and_back_loses_and_doubles_nothing(
+    one: Example, seed: int
+) -> None:
+    code = written(one.made)
+    faults = ("clock", "order", "crash", "handler", "disk")
+    run, items = planned(one, code)
+    with run:
+        follow(one.made, run, items, faults=True)
+    with seeded(one, code, seed, faults=faults) as run:
+        follow(one.made, run, items, faults=True)
+
+
+@exploring_less
+@given(examples(), seeds)
+def test_15_a_power_cut_that_takes_back_commits_leaves_a_store_that_is_sound(
+    one: Example, seed: int
+) -> None:
+    with seeded(one, written(one.made), seed, durability="os") as run:
+        for _ in run.steps():
+            if run.has_changed:
+                run.has_changed = False
+                memory_is_the_log(run)
+            if run.turns > 400:
+                break
+        assert run.verify() == []
 
 
 # That the tests can fail
