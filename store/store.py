@@ -143,7 +143,7 @@ class Store(Reads):
                 self.drop_commit()
 
     @property
-    def commits(self) -> int:
+    def commit_count(self) -> int:
         """How many commits the store has had in its life."""
         return self._counters.commits
 

@@ -473,17 +473,17 @@ def test_a_store_goes_on_behind_a_commit_that_was_reported_as_failed_and_is_ther
     engine = Deaf()
     store = after_a_commit_of_which_nothing_is_known(engine)
     secret = store.secret()
-    assert store.is_unsure
+    was_unsure = store.is_unsure
     store.hand_over(append("t"))
     # It was numbered as if the one before it was not there.
     with pytest.raises(FailingDisk, match="the commit before this one is there"):
         store.close_commit()
-    assert not store.is_unsure
+    assert (was_unsure, store.is_unsure) == (True, False)
     assert store.last_position() == store.ahead.last_position() == 1
     engine.answers = True
     commit(store, append("t"))
     assert [(one.stream, one.position) for one in store.read_log(0, 9)] == [("s", 1), ("t", 2)]
-    assert (store.secret(), store.commits) == (secret, 2)
+    assert (store.secret(), store.commit_count) == (secret, 2)
     assert verify_open(store).findings == []
 
 

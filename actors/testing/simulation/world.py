@@ -96,7 +96,7 @@ class World:
         registry, clock, faults = self.registry, self.clock, self.faults
         self.store = SimulatedStore(disk, faults)
         if self.origin is None:
-            self.origin = self.store.commits
+            self.origin = self.store.commit_count
         if self.origin or registry is not self.first:
             check_stored_names(
                 self.store.scan_names(),

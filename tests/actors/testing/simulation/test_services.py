@@ -1,6 +1,7 @@
 """Services outside: they are asked by events, and answer late, half, or never."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -28,6 +29,11 @@ def desk(placed: Placed) -> list[Any]:
 
 
 DESK = Service("the desk", to=Placed, answer=desk)
+
+
+def _same(answer: list[Any], asked: Placed) -> list[Any]:
+    del asked
+    return answer
 
 
 def returned(simulation: Simulation) -> list[timedelta]:
@@ -117,7 +123,7 @@ def test_an_answer_that_does_not_fit_is_refused_when_it_is_given() -> None:
         (InvalidMessage, [Returned(5)]),  # type: ignore[arg-type]
     ]
     for error, answer in wrong:
-        service = Service("odd", to=Placed, answer=lambda _, answer=answer: answer)
+        service = Service("odd", to=Placed, answer=partial(_same, answer))
         with (
             Simulation(shop, program=[Place("o1")], services=[service]) as simulation,
             pytest.raises(error),
