@@ -91,6 +91,9 @@ class Inspection:
         now: what was due before this time, in microseconds, may have gone
         limit: most findings
 
+    Attributes:
+        now: the latest time that is known of, once the log was gone through
+
     """
 
     def __init__(self, snapshot: EngineSnapshot, now: int, limit: int) -> None:
@@ -103,10 +106,6 @@ class Inspection:
         self.last_position = self._last_number("log")
         self._names: set[tuple[str, str]] = set()
         self._codes: dict[int, str] = {}
-        # A virtual clock may be ahead; the newest event shows how far at least.
-        with suppress(DamagedRow):
-            newest = self.event(self.last_position)
-            self.now = now if newest is None else max(now, newest.time)
 
     def say(self, table: str, key: bytes, problem: str) -> None:
         """Note what is wrong with a row."""

@@ -133,15 +133,12 @@ def explore(
         {"max_steps": max_steps, "horizon": horizon},
         options
         | {
-            "services": (services := list(services)),
+            "services": (outside := list(services)),
             "store": beginning_of(store),
-            "upgrade": (version := None if upgrade is None else registry_of(upgrade)),
+            "upgrade": None if upgrade is None else registry_of(upgrade),
         },
     )
-    # What cannot happen would only take the place of what can.
-    idle = {"service"} if not services else set()
-    idle |= {"upgrade"} if version is None else set()
-    kinds = [one for one in kinds_of(faults) if KINDS[one][1] not in idle]
+    kinds = kinds_of(faults, has_services=bool(outside), has_upgrade=upgrade is not None)
     if isinstance(seed, str):
         return search.repeat(seed, program)
     limit, file = _Limit(max_examples, budget, stopwatch), None if corpus is None else Path(corpus)

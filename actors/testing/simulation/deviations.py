@@ -223,8 +223,17 @@ def deviation(name: str, which: int) -> Deviation:
     return Deviation(0, number_of(name), which)
 
 
-def kinds_of(faults: Iterable[str]) -> list[int]:
+def kinds_of(
+    faults: Iterable[str], *, has_services: bool = True, has_upgrade: bool = True
+) -> list[int]:
     """The kinds of deviations that belong to faults, each as often as it is to be tried.
+
+    What cannot happen is left out: it would only take the place of what can.
+
+    Args:
+        faults: what may happen
+        has_services: whether there are services outside
+        has_upgrade: whether there is another version of the domains
 
     Raises:
         ValueError: there is no such fault
@@ -234,10 +243,12 @@ def kinds_of(faults: Iterable[str]) -> list[int]:
     for fault in chosen:
         if fault not in ALL_FAULTS:
             raise ValueError(f"faults={chosen!r}: there is no {fault!r}; there are {ALL_FAULTS}")
+    idle = {"service"} if not has_services else set()
+    idle |= {"upgrade"} if not has_upgrade else set()
     return [
         number
         for number, (name, fault) in enumerate(KINDS)
-        if fault in chosen
+        if fault in chosen and fault not in idle
         for _ in range(WEIGHTS.get(name, 1))
     ]
 

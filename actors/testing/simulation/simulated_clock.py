@@ -28,11 +28,12 @@ class SimulatedClock:
         start: where both begin
         steady: the time that went by, as the moment it would be if the clock was never set
         was_set: whether the clock was ever set
+        latest: the latest time that the machine has shown
 
     """
 
     def __init__(self, start: datetime | None = None) -> None:
-        self.start = self.steady = first_time(start)
+        self.start = self.steady = self.latest = first_time(start)
         self.was_set = False
         self._ahead = timedelta(0)
         self._alarms: list[StoppedAlarm] = []
@@ -90,6 +91,7 @@ class SimulatedClock:
         return to_micros(self.steady) - to_micros(self.start)
 
     def _ring(self) -> None:
+        self.latest = max(self.latest, self.now())
         for alarm in list(self._alarms):
             alarm.ring_if_due()
 

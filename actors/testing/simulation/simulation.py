@@ -111,7 +111,9 @@ class Simulation:
             order, planned = unpacked(seed)[0]
             deviations = Planned(planned)
         elif seed is not None:
-            deviations = Seeded(seed, kinds_of(faults))
+            services = list(services)
+            kinds = kinds_of(faults, has_services=bool(services), has_upgrade=upgrade is not None)
+            deviations = Seeded(seed, kinds)
         self._put_together(
             Registry(domains),
             program,
@@ -425,7 +427,8 @@ class Simulation:
 
     def verify(self) -> list[StoreFinding]:
         """Check the whole store; returns all that is wrong."""
-        return verify_open(self._world.store, now=to_micros(self.now)).findings
+        latest = to_micros(self._world.clock.latest)
+        return verify_open(self._world.store, now=latest).findings
 
     def stats(self) -> dict[str, int]:
         """Counters since the last crash, and gauges."""

@@ -88,6 +88,7 @@ class Checker:
         if model is None:
             model = InstanceModel(self.made, self.managers[key[0]], key[1])
             self.instances[key] = model
+        model.was_set = self.simulation._world.clock.was_set
         model.skipped = {
             one.name for one in self.disk.decided if (one.process, one.instance) == key
         }
@@ -113,7 +114,7 @@ class Checker:
         # One that is found by a key may come when it is learnt, and what was parked when it is
         # retried.
         # By a clock that was set, what came later may have an earlier time.
-        if self.simulation._world.clock.was_set:
+        if model.was_set:
             return
         if handler.correlate != "key" and not self._is_parked(model, event.position):
             # One of the same moment may have been stored after the timeout was found to be due.
