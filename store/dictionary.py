@@ -70,6 +70,23 @@ class DictionaryEngine:
         other._tables, other._keys, other._lock = self._tables, self._keys, self._lock
         return other
 
+    @classmethod
+    def copy_of(cls, snapshot: EngineSnapshot) -> DictionaryEngine:
+        """An engine with a copy of all that the tables of another one hold."""
+        made = cls()
+        for table, rows in made._tables.items():
+            rows.update(snapshot.scan(table))
+            made._keys[table].extend(rows)
+        return made
+
+    def copied(self) -> DictionaryEngine:
+        """Another engine with a copy of all that this one holds."""
+        made = DictionaryEngine()
+        with self._lock:
+            made._tables = {table: rows.copy() for table, rows in self._tables.items()}
+            made._keys = {table: keys.copy() for table, keys in self._keys.items()}
+        return made
+
     def check_usable(self) -> None:
         if self._is_closed:
             raise ClosedError("the store in memory is closed")

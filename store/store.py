@@ -12,11 +12,18 @@ from contextlib import suppress
 from copy import copy
 from typing import TYPE_CHECKING, Any, Self
 
-from .errors import CorruptRecord, DamagedStore, StoreError
+from .errors import CorruptRecord, DamagedStore, FailingDisk, StoreError
 from .gauges import MOST_OVERDUE, StoreGauges, last_backup_from, last_backup_to
 from .layout.frames import frame, number, unframe
 from .layout.keys import LAST
-from .layout.schema import COMMITS, LAST_BACKUP, LOOKALIKE, SECRET, kind_of_name
+from .layout.schema import (
+    COMMITS,
+    LAST_BACKUP,
+    LOOKALIKE,
+    SECRET,
+    kind_of_name,
+    transition_from_row,
+)
 from .names import KnownNames
 from .open_commit import Counters, OpenCommit
 from .reads import HIGHEST, Reads
@@ -53,21 +60,7 @@ class Store(Reads):
         self._engine = engine
         # The number of a commit of which it is not known whether it is there.
         self._unsure: int | None = None
-        self._counters = Counters(
-            position=self._newest("log"),
-            transition=self._newest("transitions"),
-            sequence=self._newest("queue", below=FROM_OUTSIDE),
-            sequence_from_outside=max(FROM_OUTSIDE, self._newest("queue")),
-            parked=max(self._newest("parked"), self._newest("decided")),
-            refusal=self._newest("refusals"),
-            commits=self._sound_commits(),
-            any_waiting=bool(engine.range("waiting", b"", LAST, 1)),
-            any_unmatched=bool(engine.range("unmatched", b"", LAST, 1)),
-            any_lookalike=self._get("meta", LOOKALIKE) is not None,
-            owed=len(engine.range("owed", b"", LAST, 1)),
-        )
-        if not engine.read_only:
-            self._count_parked()
+        self._counters = self._read_counters()
         # Written with the first commit: nothing stands on it before.
         self._new_secret: str | None = None
         is_new = not (self._counters.commits or engine.read_only)
@@ -150,6 +143,19 @@ class Store(Reads):
             else:
                 self.drop_commit()
 
+    @property
+    def commit_count(self) -> int:
+        """How many commits the store has had in its life."""
+        return self._counters.commits
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether it is not known yet if a commit that was reported as failed is there.
+
+        Closing the next commit finds out. Until then, what is there may not be known.
+        """
+        return self._unsure is not None
+
     def drop_commit(self) -> None:
         """Forget all that was handed over and is not durable."""
         self.ahead.begin_again(copy(self._counters))
@@ -195,13 +201,19 @@ class Store(Reads):
     def _refuse_unsure(self) -> None:
         if self._unsure is None:
             return
-        if self._commits_in_meta() == self._unsure:
-            # What comes next would take the numbers of what is there.
-            raise StoreError(
-                "a commit that was reported as failed is there, since its number could not be read "
-                "at once; open the store again"
-            )
+        is_there = self._commits_in_meta() == self._unsure
+        if is_there:
+            # What was handed over since then has the numbers of what is there.
+            owed = self._counters.owed
+            self._counters, self._new_secret = self._read_counters(), None
+            # Another number than before, if anything is owed.
+            self._counters.owed += owed
         self._unsure = None
+        if is_there:
+            raise FailingDisk(
+                "the commit before this one is there, though the disk said that it failed, and "
+                "could not be read at once; nothing of this one was kept, and it can be tried again"
+            )
 
     def look_after(self, now: int) -> None:
         """Clear up what others who read the store left behind; called after each commit.
@@ -302,6 +314,17 @@ class Store(Reads):
                     return place, event.time
         return after, -1
 
+    def newest_time(self) -> int | None:
+        """The later of the times of the newest event and the newest transition; None without any.
+
+        Raises:
+            CorruptRecord: one of them is damaged
+
+        """
+        event = self.event_at(self.last_position())
+        transition = self._one("transitions", self._newest("transitions"), transition_from_row)
+        return max((one.time for one in (event, transition) if one is not None), default=None)
+
     def last_sequences(self) -> tuple[int, int]:
         self._engine.check_usable()
         return self._counters.sequence, self._counters.sequence_from_outside
@@ -374,9 +397,28 @@ class Store(Reads):
 
     # Opening
 
-    def _count_parked(self) -> None:
+    def _read_counters(self) -> Counters:
+        """The newest durable numbers, as the tables have them."""
+        engine = self._engine
+        counters = Counters(
+            position=self._newest("log"),
+            transition=self._newest("transitions"),
+            sequence=self._newest("queue", below=FROM_OUTSIDE),
+            sequence_from_outside=max(FROM_OUTSIDE, self._newest("queue")),
+            parked=max(self._newest("parked"), self._newest("decided")),
+            refusal=self._newest("refusals"),
+            commits=self._sound_commits(),
+            any_waiting=bool(engine.range("waiting", b"", LAST, 1)),
+            any_unmatched=bool(engine.range("unmatched", b"", LAST, 1)),
+            any_lookalike=self._get("meta", LOOKALIKE) is not None,
+            owed=len(engine.range("owed", b"", LAST, 1)),
+        )
+        if not engine.read_only:
+            self._count_parked(counters)
+        return counters
+
+    def _count_parked(self, counters: Counters) -> None:
         """Count once what an operator is to decide; from now on the count is kept."""
-        counters = self._counters
         for _, parked in self.scan_parked_through():
             counters.undecided += 1
             counters.suspended += isinstance(parked, ParkedRecord) and parked.blocks

@@ -403,6 +403,7 @@ class Journal:
             or self.has_notes
             or self._wants_checkpoints
             or self._spoilt
+            or self._store.is_unsure
         )
 
     @property
@@ -456,7 +457,8 @@ class Journal:
         self.has_notes = False
         try:
             done = self._checkpoints()
-            if steps or self._wants_checkpoints:
+            # Until it is known what is there, nothing can go on from it.
+            if steps or self._wants_checkpoints or self._store.is_unsure:
                 self._commit(done)
         except StoreError as error:
             self.faults = self.faults.with_one_more(error, self._failures.now())

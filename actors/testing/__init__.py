@@ -5,18 +5,21 @@ from typing import TYPE_CHECKING, Any
 from .clock import VirtualClock
 from .explore.counterexample import CounterExample
 from .explore.coverage import Coverage
+from .explore.deadlines import ends_within, within
 from .explore.explore import NEEDED, explore
 from .explore.invariants import at_end
 from .outcomes import AggregateOutcome, ProcessOutcome, delayed
 from .scenario import Scenario
-from .simulation.deviations import FAULTS
+from .simulation.deviations import ALL_FAULTS, FAULTS
 from .simulation.program import Publish, Tell
+from .simulation.services import Service
 from .simulation.simulation import Simulation
 
 if TYPE_CHECKING:
     from .explore.machine import ProcessMachine
 
 __all__ = [
+    "ALL_FAULTS",
     "FAULTS",
     "AggregateOutcome",
     "CounterExample",
@@ -25,12 +28,15 @@ __all__ = [
     "ProcessOutcome",
     "Publish",
     "Scenario",
+    "Service",
     "Simulation",
     "Tell",
     "VirtualClock",
     "at_end",
     "delayed",
+    "ends_within",
     "explore",
+    "within",
 ]
 
 

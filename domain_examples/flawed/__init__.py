@@ -14,6 +14,7 @@ from . import (
     reminds_who_paid,
     ships_twice,
     starts_too_early,
+    waits_for_ever,
 )
 
 __all__ = ["ALL"]
@@ -27,4 +28,5 @@ ALL = (
     learns_late,
     compensates_in_any_order,
     reminds_who_paid,
+    waits_for_ever,
 )

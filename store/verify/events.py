@@ -100,6 +100,8 @@ def _check_log(inspection: Inspection) -> None:
         counts[category_of(event.stream), event.type] += 1
         inspection.say_gap("log", key, b"", before, position)
         before = position
+        # A clock may be ahead of the one that asks, or have been set back since.
+        inspection.now = max(inspection.now, event.time)
         inspection.say_all("log", key, _of_event(inspection, position, event))
         inspection.say_unknown("log", key, "event", event.type)
     _check_counts(inspection, counts)

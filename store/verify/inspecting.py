@@ -92,6 +92,9 @@ class Inspection:
         limit: most findings
         began: called with the name of each table that is gone through
 
+    Attributes:
+        now: the latest time that is known of, once the log was gone through
+
     """
 
     def __init__(
@@ -111,10 +114,6 @@ class Inspection:
         self.last_position = self._last_number("log")
         self._names: set[tuple[str, str]] = set()
         self._codes: dict[int, str] = {}
-        # A virtual clock may be ahead; the newest event shows how far at least.
-        with suppress(DamagedRow):
-            newest = self.event(self.last_position)
-            self.now = now if newest is None else max(now, newest.time)
 
     def say(self, table: str, key: bytes, problem: str) -> None:
         """Note what is wrong with a row."""

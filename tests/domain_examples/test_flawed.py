@@ -17,6 +17,7 @@ ESSENTIAL: dict[str, tuple[int, tuple[str, ...]]] = {
     "counts_outside": (13, ("Outside ada failed at Bought", "Outside ada handled Bought")),
     "learns_late": (5, ("publish TransferSettled(number='n7')", "Late p1 handled InvoiceFound")),
     "compensates_in_any_order": (8, ("issued CancelFlight, CancelRoom", "→ RoomCancelled")),
+    "waits_for_ever": (8, ("the bank breaks off its answer", "MoneyReserved → cancelled timeout")),
     "reminds_who_paid": (16, ("handled PaymentPromised", "Paid → ended", "carried out Remind")),
 }
 """The most lines that the shortest run may have, and what it must tell, in this order."""
@@ -30,6 +31,7 @@ def explored(module: Any, domain: Any, **options: Any) -> None:
     own: dict[str, Any] = {
         "before_each": getattr(module, "before_each", None),
         "faults": getattr(module, "faults", FAULTS),
+        "services": getattr(module, "services", ()),
     }
     explore(domain, module.program, module.invariants, **(own | options))
 

@@ -16,6 +16,7 @@ from procession.store import (
     DictionaryEngine,
     Duplicate,
     EventRecord,
+    FailingDisk,
     LmdbStore,
     ParkedRecord,
     ReadOnlyStore,
@@ -31,7 +32,7 @@ from procession.store import (
 )
 from procession.store.layout.frames import number
 from procession.store.layout.schema import TABLES, timer_key, transitions_key
-from procession.store.storage_engine import Row
+from procession.store.storage_engine import KEPT, Row
 
 P = "P"
 BOOKS = {"names", "meta"}
@@ -417,6 +418,7 @@ class Deaf(Watched):
     """Loses the answer to a commit, and answers nothing from then on if that is said."""
 
     is_kept = True
+    answers = False
     goes_deaf = False
     is_deaf = False
 
@@ -428,6 +430,8 @@ class Deaf(Watched):
         if self.is_kept:
             super().commit(puts, deletes)
         self.is_deaf = self.goes_deaf
+        if self.answers:
+            return KEPT
         return Ticket("unknown", StoreError("the line is dead"))
 
     def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
@@ -465,15 +469,35 @@ def after_a_commit_of_which_nothing_is_known(engine: Deaf) -> Store:
     return store
 
 
-def test_nothing_is_written_behind_a_commit_that_was_reported_as_failed_and_is_there() -> None:
+def test_a_store_goes_on_behind_a_commit_that_was_reported_as_failed_and_is_there() -> None:
     engine = Deaf()
     store = after_a_commit_of_which_nothing_is_known(engine)
+    secret = store.secret()
+    was_unsure = store.is_unsure
     store.hand_over(append("t"))
-    with pytest.raises(StoreError, match="was reported as failed is there"):
+    # It was numbered as if the one before it was not there.
+    with pytest.raises(FailingDisk, match="the commit before this one is there"):
         store.close_commit()
-    store = Store(engine)
+    assert (was_unsure, store.is_unsure) == (True, False)
+    assert store.last_position() == store.ahead.last_position() == 1
+    engine.answers = True
     commit(store, append("t"))
     assert [(one.stream, one.position) for one in store.read_log(0, 9)] == [("s", 1), ("t", 2)]
+    assert (store.secret(), store.commit_count) == (secret, 2)
+    assert verify_open(store).findings == []
+
+
+def test_the_newest_time_is_that_of_an_event_or_of_a_transition() -> None:
+    store = Store(DictionaryEngine())
+    assert store.newest_time() is None
+    commit(store, append())
+    (event,) = store.read_log(0, 9)
+    assert store.newest_time() == event.time
+    step = move()
+    assert step.transition is not None
+    step.transition.time = event.time + 5
+    commit(store, step)
+    assert store.newest_time() == event.time + 5
 
 
 def test_a_commit_that_turns_out_not_to_be_there_is_in_the_way_of_none() -> None:

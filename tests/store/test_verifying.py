@@ -1007,6 +1007,18 @@ def test_what_was_due_when_the_file_was_last_written_to_may_have_gone(tmp_path: 
         assert "late" in told(verify_open(store, now=lambda: T).findings)
 
 
+def test_what_was_due_before_the_clock_was_set_back_may_have_gone() -> None:
+    store = Store(DictionaryEngine())
+    for number_of_event, time in enumerate((T, T + 9, T + 2), 1):
+        happened = event("shop::feed-1", f"given{number_of_event}")
+        happened.time = time
+        store.commit([Step(append=Append("shop::feed-1", None, [happened], unique=True))])
+    store.commit([moved("o1", 1, "given1", 1, timers={"early": T + 5, "late": T + 10})])
+    found = told(verify_open(store, now=T + 2).findings)
+    assert "late of Shop.Orders o1 is missing" in found
+    assert "early" not in found
+
+
 def test_a_key_that_an_older_class_left_in_the_index_is_no_finding(tmp_path: Path) -> None:
     with LmdbStore(tmp_path, durability="none") as store:
         publish = Append("shop::feed-1", None, [event("shop::feed-1", "given")], unique=True)

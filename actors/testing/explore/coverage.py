@@ -26,13 +26,17 @@ class Coverage:
         runs: how many there were
         orders: in how many orders the clients brought their messages
         orders_in_all: how many such orders the program has; None if a strategy makes programs
+        kinds: of deviations that were let happen, and in how many runs each had its chance
         corpus: the seeds of the runs that reached something new, in order
 
     """
 
-    def __init__(self, registry: Registry, kinds: Iterable[str], orders: Orders | None) -> None:
-        accidents = [kind for kind in ACCIDENTS if kind in set(kinds)]
-        self._all = dict.fromkeys(handlers_in(registry))
+    def __init__(
+        self, versions: Iterable[Registry], kinds: Iterable[str], orders: Orders | None
+    ) -> None:
+        self.kinds = dict.fromkeys(kinds, 0)
+        accidents = [kind for kind in ACCIDENTS if kind in self.kinds]
+        self._all = dict.fromkeys(one for version in versions for one in handlers_in(version))
         self._accidents = {
             (one, kind): None for one in self._all for kind in accidents if kind in one.accidents
         }
@@ -43,9 +47,18 @@ class Coverage:
         self.orders_in_all = None if orders is None else orders.count
         self.corpus: list[str] = []
 
-    def learn(self, reached: Reached, came: tuple[int, ...]) -> bool:
-        """Take in what one run reached; returns whether some of it is new."""
+    def learn(self, reached: Reached, came: tuple[int, ...], happened: Iterable[str]) -> bool:
+        """Take in what one run reached; returns whether some of it is new.
+
+        Args:
+            reached: handlers, accidents and successions of events
+            came: the order in which the clients brought their messages
+            happened: the kinds of deviations that had their chance
+
+        """
         self.runs += 1
+        for kind in happened:
+            self.kinds[kind] = self.kinds.get(kind, 0) + 1
         if self._orders is None or len(came) == sum(self._orders.messages):
             self._came.add(came)
         known = len(self._reached)
@@ -100,6 +113,9 @@ class Coverage:
         elif reached:
             happened = len(reached) - len(self.missed_accidents)
             parts.append(f"{happened:,} of {len(reached):,} failures and crashes at them")
+        if self.kinds:
+            met = sum(map(bool, self.kinds.values()))
+            parts.append(f"{met} of {len(self.kinds)} kinds of deviations")
         never = self.never
         text = "; ".join(parts)
         if never:

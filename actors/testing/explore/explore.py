@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...clock import seconds
-from ...model.domain import Domain
-from ...model.registry import Registry
 from ..simulation.deviations import FAULTS, KINDS, Schedule, kinds_of, seed_of, unpacked
 from ..simulation.program import program_from, program_to
-from ..simulation.simulation import MAX_STEPS, Simulation
+from ..simulation.simulation import MAX_STEPS, Simulation, beginning_of, registry_of
 from .counterexample import CounterExample, Failure, reason
 from .coverage import Coverage
+from .deadlines import Deadlines, Outstanding, is_promise
 from .invariants import broken, is_for_the_end, nothing_unexpected_is_parked, the_store_is_sound
 from .orders import Orders
 from .schedules import DEMOTE, SHUFFLE, Schedules
@@ -29,9 +28,13 @@ if TYPE_CHECKING:
 
     from hypothesis.strategies import SearchStrategy
 
+    from ...model.domain import Domain
+    from ...model.registry import Registry
     from ..simulation.deviations import Deviation
     from ..simulation.program import Program
     from ..simulation.reached import Reached
+    from ..simulation.services import Service
+    from ..simulation.simulation import Stored
     from .invariants import Invariant
 
 __all__ = ["explore"]
@@ -72,6 +75,9 @@ def explore(
     max_steps: int = MAX_STEPS,
     horizon: timedelta | None = None,
     seed: str | int | None = None,
+    services: Iterable[Service] = (),
+    store: Stored = None,
+    upgrade: Domain | Iterable[Domain] | None = None,
     stopwatch: Callable[[], float] = seconds,
     on_progress: Callable[[Coverage], object] | None = None,
     **options: Any,
@@ -90,7 +96,8 @@ def explore(
             by side; or a strategy of Hypothesis for either
         invariants: functions of the `Simulation` that raise, or return False, when something is
             wrong; called whenever something was committed, and at the end. An invariant marked
-            with `at_end` is called at the end only
+            with `at_end` is called at the end only. One marked with `within`, as `ends_within`
+            makes it, names what is still to come, which must not take longer than that
         at_end: more invariants for the end
         faults: what may happen; see `Simulation`
         before_each: called before each run; sets back what your code keeps outside the runtime
@@ -103,6 +110,10 @@ def explore(
         max_steps: turns after which a run counts as endless
         horizon: how long after its start a run ends, whatever is still due
         seed: the word in the text of a failure, for exactly that run; a number for another search
+        services: outside, which answer what they are told; they may be late, break off or be silent
+        store: what every run begins with: what a simulation or a folder has stored, so that old
+            logs are met by new code
+        upgrade: another version of the domains; a deviation has the process start again with it
         stopwatch: what the budget is measured by; it tells seconds
         on_progress: is called with what was covered so far after each run that breaks nothing
         options: as for `Simulation`
@@ -114,18 +125,26 @@ def explore(
         CounterExample: an invariant was broken; its text shows the shortest run that does it
 
     """
-    checks = list(invariants)
+    given, last = list(invariants), list(at_end)
+    promises = [one for one in (*given, *last) if is_promise(one)]
+    checks = [one for one in given if not is_promise(one)]
     own = [] if allow_parked else [nothing_unexpected_is_parked]
     search = _Search(
-        Registry([domains] if isinstance(domains, Domain) else domains),
+        registry_of(domains),
         [*own, *(one for one in checks if not is_for_the_end(one))],
-        [*own, the_store_is_sound, *checks, *at_end],
+        [*own, the_store_is_sound, *checks, *(one for one in last if not is_promise(one))],
+        promises,
         before_each,
         {"max_steps": max_steps, "horizon": horizon},
-        options,
+        options
+        | {
+            "services": (outside := list(services)),
+            "store": beginning_of(store),
+            "upgrade": None if upgrade is None else registry_of(upgrade),
+        },
         on_progress,
     )
-    kinds = kinds_of(faults)
+    kinds = kinds_of(faults, has_services=bool(outside), has_upgrade=upgrade is not None)
     if isinstance(seed, str):
         return search.repeat(seed, program)
     limit, file = _Limit(max_examples, budget, stopwatch), None if corpus is None else Path(corpus)
@@ -171,6 +190,7 @@ class _Run(NamedTuple):
     turns: int
     reached: Reached
     came: tuple[int, ...]
+    happened: list[str]
     chosen: list[Deviation]
 
 
@@ -182,6 +202,7 @@ class _Search:
         registry: Registry,
         always: list[Invariant],
         at_end: list[Invariant],
+        promises: list[Outstanding],
         before_each: Callable[[], object] | None,
         limits: dict[str, Any],
         options: dict[str, Any],
@@ -189,8 +210,11 @@ class _Search:
     ) -> None:
         self._registry = registry
         self._on_progress = on_progress
+        upgrade = options["upgrade"]
+        self._versions = [registry] if upgrade is None else [registry, upgrade]
         self._always = always
         self._at_end = at_end
+        self._promises = promises
         self._before_each = before_each
         self._limits = limits
         self._options = options
@@ -202,11 +226,11 @@ class _Search:
             program = program_from(self._registry, packed)
         elif not isinstance(program, Sequence):
             raise TypeError(f"seed={seed!r} was made for a program that is a list; give that list")
-        coverage = Coverage(self._registry, (), Orders.of(program))
+        coverage = Coverage(self._versions, (), Orders.of(program))
         run = self.run(program, schedule)
         if run.failure is not None:
             raise CounterExample(run.failure, seed) from run.failure.error
-        coverage.learn(run.reached, run.came)
+        coverage.learn(run.reached, run.came, run.happened)
         return coverage
 
     def look(
@@ -214,7 +238,7 @@ class _Search:
     ) -> Coverage:
         """Many runs of one program, until one fails; then ever shorter runs."""
         orders = Orders.of(program)
-        coverage = Coverage(self._registry, _names(kinds), orders)
+        coverage = Coverage(self._versions, _names(kinds), orders)
         schedules = Schedules(orders, kinds, seed, coverage)
         first = [Schedule(), *(unpacked(word)[0] for word in known)]
         left = iter(dict.fromkeys(first))
@@ -223,7 +247,7 @@ class _Search:
             run = self.run(program, schedule)
             if run.failure is not None:
                 raise self._shortest(program, schedule, run)
-            is_new = coverage.learn(run.reached, run.came)
+            is_new = coverage.learn(run.reached, run.came, run.happened)
             schedules.learn(schedule, run.turns, run.reached, is_new=is_new)
             if is_new:
                 coverage.corpus.append(seed_of(schedule))
@@ -247,12 +271,12 @@ class _Search:
             raise TypeError(
                 f"a program is a list, or a strategy that makes lists, not {programs!r}"
             )
-        coverage = Coverage(self._registry, _names(kinds), None)
+        coverage = Coverage(self._versions, _names(kinds), None)
 
         def attempt(program: Any, schedule: Schedule) -> Failure | None:
             run = self.run(program, schedule)
             if run.failure is None:
-                if coverage.learn(run.reached, run.came):
+                if coverage.learn(run.reached, run.came, run.happened):
                     coverage.corpus.append(seed_of(schedule, program_to(self._registry, program)))
                 self._tell(coverage)
             return run.failure
@@ -310,20 +334,29 @@ class _Search:
         with Simulation.planned(self._registry, program, schedule, **self._options) as simulation:
             failure = self._failure(simulation)
             return _Run(
-                failure, simulation.turns, simulation.reached, simulation.came, simulation.chosen
+                failure,
+                simulation.turns,
+                simulation.reached,
+                simulation.came,
+                simulation.happened,
+                simulation.chosen,
             )
 
     def _failure(self, simulation: Simulation) -> Failure | None:
+        deadlines = Deadlines(simulation, self._promises)
         try:
             for _ in simulation.steps(**self._limits):
+                failure = None
                 if simulation.has_changed:
                     simulation.has_changed = False
-                    failure = broken(simulation, self._always, "")
-                    if failure is not None:
-                        return failure
+                    failure = broken(simulation, self._always, "") or deadlines.look()
+                failure = failure or deadlines.broken()
+                if failure is not None:
+                    return failure
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what was looked for
             return Failure("the run itself", "", reason(error), simulation.trace, error)
-        return broken(simulation, self._at_end, " when everything has settled")
+        at_end = broken(simulation, self._at_end, " when everything has settled")
+        return at_end or deadlines.broken_at_end()
 
 
 def _names(kinds: Iterable[int]) -> list[str]:

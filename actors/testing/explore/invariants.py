@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import GeneratorType
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from ..simulation.faults import InjectedFailure
@@ -45,11 +46,18 @@ def broken(simulation: Simulation, invariants: Iterable[Invariant], when: str) -
     for invariant in invariants:
         name = getattr(invariant, "__name__", repr(invariant))
         try:
-            if invariant(simulation) is not False:
+            found = invariant(simulation)
+            if not (found is False or isinstance(found, GeneratorType)):
                 continue
         except Exception as error:  # noqa: BLE001 - that is how an invariant says no
             return Failure(name, when, reason(error), simulation.trace, error)
-        return Failure(name, when, "it returned False", simulation.trace, None)
+        why = "it returned False"
+        if found is not False:
+            why = (
+                "it yields what is outstanding, and nothing says for how long that may be; mark it "
+                "with @within(timedelta(...))"
+            )
+        return Failure(name, when, why, simulation.trace, None)
     return None
 
 

@@ -42,7 +42,11 @@ class ProcessMachine(RuleBasedStateMachine):
         self.simulation = Simulation(
             *([domains] if isinstance(domains, Domain) else domains), **self.options
         )
-        self._kinds = kinds_of(self.faults)
+        self._kinds = kinds_of(
+            self.faults,
+            has_services=bool(self.options.get("services")),
+            has_upgrade="upgrade" in self.options,
+        )
 
     def at_end(self) -> None:
         """What must hold when everything has settled, up to the last timeout; override it."""

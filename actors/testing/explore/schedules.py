@@ -2,8 +2,8 @@
 
 Several ways take turns, so that no kind of flaw has to wait for another: the orders of the clients,
 each first with the ordinary inner order; what is to go wrong at each handler once, and time that
-passes behind it; deviations by chance; priorities by chance; and changes to runs that reached
-something new.
+passes behind it; an upgrade at each turn; deviations by chance; priorities by chance; and changes
+to runs that reached something new.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TRIES = 3
 """How often something is to go wrong at a handler before it is given up."""
 
 SHUFFLE, DEMOTE = number_of("shuffle"), number_of("demote")
-LATE = number_of("late")
+LATE, UPGRADE = number_of("late"), number_of("upgrade")
 
 
 class Schedules:
@@ -61,6 +61,7 @@ class Schedules:
         self._where: dict[HandlerId, tuple[Schedule, int]] = {}
         self._tries: dict[tuple[HandlerId, str], int] = {}
         self._late: set[tuple[HandlerId, int]] = set()
+        self._upgraded = 0
         self._corpus: list[Schedule] = []
         ways: tuple[Callable[[], Schedule | None], ...] = (
             self._next_order,
@@ -77,6 +78,8 @@ class Schedules:
             self._next_late,
             self._next_order,
             self._changed,
+            self._next_order,
+            self._next_upgrade,
         )
         self._ways = cycle(ways)
         self._number = len(ways)
@@ -138,6 +141,13 @@ class Schedules:
                     late = Deviation(turn, LATE, which)
                     return schedule._replace(deviations=(*schedule.deviations, late))
         return None
+
+    def _next_upgrade(self) -> Schedule | None:
+        """An upgrade at a turn of the ordinary run at which none has been yet."""
+        if UPGRADE not in self._kinds or self._upgraded >= self._turns:
+            return None
+        self._upgraded += 1
+        return Schedule((), (Deviation(self._upgraded, UPGRADE, 0),))
 
     def _by_chance(self) -> Schedule | None:
         """A few deviations, anywhere."""

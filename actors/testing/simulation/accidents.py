@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ...errors import AlreadyDecided
+from ...store import FailingDisk
 from .faults import InjectedFailure, InjectedStoreError
 from .reached import HandlerId
 from .wording import short
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
     from .world import World
 
 __all__ = ["Accidents"]
+
+STEPS = tuple(
+    timedelta(seconds=seconds)
+    for seconds in (3_600, 1, 60, 600, 86_400, 6 * 3_600, 7 * 86_400, 366 * 86_400)
+)
+"""How far the clock of the machine may be set forward or back."""
 
 
 class Accidents:
@@ -38,6 +46,16 @@ class Accidents:
         if take("crash") is not None:
             world.crash()
             return True
+        if world.can_upgrade and take("upgrade") is not None:
+            world.upgrade()
+            return True
+        if world.cut_power():
+            return True
+        for kind in ("clock_forward", "clock_back"):
+            if (one := take(kind)) is not None:
+                step = STEPS[one.which % len(STEPS)]
+                world.guarded(self._timeline.set_clock, step if kind == "clock_forward" else -step)
+                return True
         due = self._timeline.next_due()
         if due is not None and take("time") is not None:
             world.guarded(self._timeline.move_to, due)
@@ -97,7 +115,7 @@ class Accidents:
         for number in self._parked():
             self._world.log.note("the operator has what was made to fail tried again")
             # When the disk refuses, there is another time; an effect may be under way again.
-            with suppress(InjectedStoreError, AlreadyDecided):
+            with suppress(InjectedStoreError, FailingDisk, AlreadyDecided):
                 self._operator.retry(number, None)
 
     def _parked(self) -> list[int]:

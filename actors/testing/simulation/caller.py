@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...store import ClosedError
+from ...store import ClosedError, FailingDisk
 from .answer import Answer
 from .faults import InjectedStoreError
 from .program import in_words
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .world import World
 
 __all__ = ["Caller"]
+
+UNANSWERED = (InjectedStoreError, FailingDisk, ClosedError)
+"""Errors behind which it is not known what became of a call, and it is made again."""
 
 
 class Caller:
@@ -57,7 +60,7 @@ class Caller:
         name = name or self._new_id()
 
         def begin() -> Answer:
-            record = world.ingress.command(command, name, headers)
+            record = world.ingress.command(world.today(command), name, headers)
             answer = Answer(world.engine)
             world.engine.command_queue.ask(record, answer, is_remembered=True)
             return answer
@@ -70,7 +73,7 @@ class Caller:
         """Let things happen until an answer is there, and begin anew if it says that none comes."""
         self._world.refuse_in_turn(call)
         answer = begin()
-        while not answer.is_there or isinstance(answer.error, InjectedStoreError | ClosedError):
+        while not answer.is_there or isinstance(answer.error, UNANSWERED):
             if answer.is_there:
                 answer = begin()
             elif not self._moves.next(brings=True, waits=False) and not answer.is_there:
@@ -81,4 +84,4 @@ class Caller:
 
     def _new_id(self) -> str:
         self._asked += 1
-        return f"outside.{self._asked}"
+        return self._world.own_id(f"outside.{self._asked}")

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from ...clock import from_micros, to_micros
 from ...engine.ingress import Receipt
 from ...errors import IdReused
 from ...messages.types import Command, Event
 from ...store import Step
 from .answer import Answer
-from .program import Publish, Tell, in_words, lists_of
+from .program import Publish, Tell, given_id, in_words, lists_of
 from .wording import elapsed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from .answer import Then
@@ -30,6 +29,11 @@ class Client:
 
     It gives each an id of its own, and brings it again under that id when no answer came.
     """
+
+    is_of_program: ClassVar[bool] = True
+    """Whether the list is one of the program's, and not what a service answers."""
+    who = "outside"
+    """What the run log calls it."""
 
     def __init__(self, name: str, items: Sequence[Item]) -> None:
         self.name = name
@@ -95,12 +99,22 @@ class Clients:
         self._unanswered: list[Client] = []
         self.came: list[int] = []
         self._brought: list[tuple[Message, str]] = []
+        self._resent = 0
         self.all = [Client(name, items) for name, items in lists_of(program).items()]
         for client in self.all:
-            for item in client.items:
-                if not isinstance(item, timedelta):
-                    # What does not fit is refused before anything runs.
-                    self._receipt(item, "checked")
+            # What does not fit is refused before anything runs.
+            self.check(client.items)
+
+    def check(self, items: Iterable[Item]) -> None:
+        """Refuse what the runtime would not take from outside.
+
+        Raises:
+            InvalidMessage: a field of a message does not fit its annotation
+
+        """
+        for item in items:
+            if not isinstance(item, timedelta):
+                self._receipt(item, "checked")
 
     @property
     def are_through(self) -> bool:
@@ -144,16 +158,15 @@ class Clients:
         item, log = client.item, self._world.log
         assert item is not None
         if isinstance(item, timedelta):
-            # In UTC, since Python compares two times of one zone without their offsets.
-            client.wakes_at = from_micros(to_micros(self._world.clock.now() + item))
+            client.wakes_at = self._world.clock.steady + item
             log.note(f"{client.name} waits for {elapsed(item // timedelta(microseconds=1))}", True)
             return
-        name = f"{client.name}.{client.place + 1}"
-        if not client.has_tried:
+        name = self._world.own_id(f"{client.name}.{client.place + 1}")
+        if client.is_of_program and not client.has_tried:
             if client is self._turn():
                 self._place += 1
             self._unanswered.append(client)
-        log.note(f"outside: {in_words(item)}" + (", again" if client.has_tried else ""))
+        log.note(f"{client.who}: {in_words(item)}" + (", again" if client.has_tried else ""))
         client.is_waiting = client.has_tried = True
 
         def then(error: BaseException | None) -> None:
@@ -170,8 +183,9 @@ class Clients:
         self.send(item, name, then)
 
     def _done(self, client: Client) -> None:
-        self.came.append(self.all.index(client))
-        self._unanswered.remove(client)
+        if client.is_of_program:
+            self.came.append(self.all.index(client))
+            self._unanswered.remove(client)
         client.done()
 
     def send(self, item: Message, name: str, then: Then | None = None) -> Answer:
@@ -194,28 +208,37 @@ class Clients:
 
     def bring_again(self) -> bool:
         """Have a message that is durable come again, if a deviation says so."""
-        brought, take = self._brought, self._world.faults.deviations.take
-        if not brought or (one := take("repeat_outside")) is None:
-            return False
-        item, name = brought[-1 - one.which % len(brought)]
-        self._world.log.note(f"outside: {in_words(item)} comes again, under the same id")
-        self.send(item, name)
-        return True
+        brought, faults = self._brought, self._world.faults
+        take = faults.deviations.take
+        if brought and (one := take("repeat_outside")) is not None:
+            item, name = brought[-1 - one.which % len(brought)]
+            faults.note(f"outside: {in_words(item)} comes again, under the same id")
+            self.send(item, name)
+            return True
+        # One that was given an id is sent by who has ids.
+        without = [(item, name) for item, name in brought if given_id(item) is None]
+        if without and (one := take("resend")) is not None:
+            item, name = without[-1 - one.which % len(without)]
+            self._resent += 1
+            faults.note(f"outside: {in_words(item)} comes again, under another id")
+            self.send(item, f"{name}.again{self._resent}")
+            return True
+        return False
 
     def _receipt(self, item: Message, name: str) -> Receipt:
         """The step that stores what comes from outside, under an id of its own."""
-        ingress = self._world.ingress
+        ingress, today = self._world.ingress, self._world.today
         if isinstance(item, Command):
             item = Tell(item)
         if isinstance(item, Tell):
-            given = ingress.command(item.command, item.command_id or name, item.headers)
+            given = ingress.command(today(item.command), item.command_id or name, item.headers)
             return Receipt(Step(enqueue=[given], given=given))
         if isinstance(item, Event):
             item = Publish(item)
         stream = item.stream or self._stream
         if stream is None:
-            domain = self._world.registry.name_of(type(item.event)).partition(".")[0]
+            domain = self._world.first.name_of(type(item.event)).partition(".")[0]
             stream = f"{domain}::outside-1"
         return ingress.publication(
-            item.event, stream, item.event_id or name, item.headers, as_import=item.as_import
+            today(item.event), stream, item.event_id or name, item.headers, as_import=item.as_import
         )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 __all__ = [
+    "ALL_FAULTS",
     "FAULTS",
     "KINDS",
     "Deviation",
@@ -34,10 +35,30 @@ __all__ = [
     "unpacked",
 ]
 
-Fault: TypeAlias = Literal["order", "time", "crash", "commit", "handler", "duplicate", "sleep"]
+Fault: TypeAlias = Literal[
+    "order",
+    "time",
+    "crash",
+    "commit",
+    "handler",
+    "duplicate",
+    "sleep",
+    "service",
+    "disk",
+    "upgrade",
+    "clock",
+    "resend",
+]
 
-FAULTS: tuple[Fault, ...] = get_args(Fault)
+ALL_FAULTS: tuple[Fault, ...] = get_args(Fault)
 """All that can be let happen, by the names that `faults=` takes."""
+
+FAULTS: tuple[Fault, ...] = tuple(one for one in ALL_FAULTS if one not in {"clock", "resend"})
+"""What is let happen unless something else is said.
+
+Not among them is what may rightly break an invariant: by a clock that is set back, what happened
+later has an earlier time, and what a client sends again without an id is done twice.
+"""
 
 KINDS: tuple[tuple[str, Fault], ...] = (
     ("turn", "order"),
@@ -59,10 +80,21 @@ KINDS: tuple[tuple[str, Fault], ...] = (
     ("shuffle", "order"),
     ("demote", "order"),
     ("late", "time"),
+    ("answers_late", "service"),
+    ("answers_half", "service"),
+    ("answers_never", "service"),
+    ("disk_error", "disk"),
+    ("disk_full", "disk"),
+    ("torn", "disk"),
+    ("power_cut", "disk"),
+    ("clock_forward", "clock"),
+    ("clock_back", "clock"),
+    ("upgrade", "upgrade"),
+    ("resend", "resend"),
 )
 """The kinds of deviations, and what they belong to. Seeds hold their places: add at the end."""
 
-WEIGHTS = {"turn": 4, "hold": 2, "time": 2, "arrival": 3, "cut": 3, "overtake": 3}
+WEIGHTS = {"turn": 4, "hold": 2, "time": 2, "arrival": 3, "cut": 3, "overtake": 3, "upgrade": 4}
 """How often a kind is tried, if more than once: most flaws are about the order of things."""
 
 SEEDED_GAP = 6
@@ -103,6 +135,8 @@ class Deviations:
     def __init__(self) -> None:
         self.armed: list[Deviation] = []
         """The deviations whose turn has come, and that wait for their chance."""
+        self.taken: dict[str, None] = {}
+        """The names of those that had their chance."""
 
     def arm(self, turn: int) -> None:
         """Arm the deviations of that turn."""
@@ -112,6 +146,7 @@ class Deviations:
         for deviation in self.armed:
             if deviation.name in kinds:
                 self.armed.remove(deviation)
+                self.taken[deviation.name] = None
                 return deviation
         return None
 
@@ -188,8 +223,17 @@ def deviation(name: str, which: int) -> Deviation:
     return Deviation(0, number_of(name), which)
 
 
-def kinds_of(faults: Iterable[str]) -> list[int]:
+def kinds_of(
+    faults: Iterable[str], *, has_services: bool = True, has_upgrade: bool = True
+) -> list[int]:
     """The kinds of deviations that belong to faults, each as often as it is to be tried.
+
+    What cannot happen is left out: it would only take the place of what can.
+
+    Args:
+        faults: what may happen
+        has_services: whether there are services outside
+        has_upgrade: whether there is another version of the domains
 
     Raises:
         ValueError: there is no such fault
@@ -197,12 +241,14 @@ def kinds_of(faults: Iterable[str]) -> list[int]:
     """
     chosen = (faults,) if isinstance(faults, str) else tuple(faults)
     for fault in chosen:
-        if fault not in FAULTS:
-            raise ValueError(f"faults={chosen!r}: there is no {fault!r}; there are {FAULTS}")
+        if fault not in ALL_FAULTS:
+            raise ValueError(f"faults={chosen!r}: there is no {fault!r}; there are {ALL_FAULTS}")
+    idle = {"service"} if not has_services else set()
+    idle |= {"upgrade"} if not has_upgrade else set()
     return [
         number
         for number, (name, fault) in enumerate(KINDS)
-        if fault in chosen
+        if fault in chosen and fault not in idle
         for _ in range(WEIGHTS.get(name, 1))
     ]
 

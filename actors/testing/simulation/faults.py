@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from ...store import StoreError
+from ...store import FailingDisk, StoreError, StoreFull
 from .reached import Reached
 
 if TYPE_CHECKING:
@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from .reached import HandlerId
     from .run_log import RunLog
 
-__all__ = ["Crash", "Faults", "InjectedFailure", "InjectedStoreError", "RuntimeBroke"]
+__all__ = [
+    "Crash",
+    "Faults",
+    "InjectedFailingDisk",
+    "InjectedFailure",
+    "InjectedStoreError",
+    "InjectedStoreFull",
+    "RuntimeBroke",
+]
 
 RECENT = 8
 """How many of the things that were brought last may be brought again."""
@@ -31,6 +39,14 @@ class Crash(BaseException):
 
 class InjectedStoreError(StoreError):
     """A commit failed because the simulation had it fail."""
+
+
+class InjectedFailingDisk(InjectedStoreError, FailingDisk):
+    """The disk failed because the simulation had it fail."""
+
+
+class InjectedStoreFull(InjectedStoreError, StoreFull):
+    """The disk was full because the simulation had it be."""
 
 
 class RuntimeBroke(BaseException):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from .accidents import Accidents
     from .clients import Clients
+    from .services import Services
     from .timeline import Timeline
     from .world import World
 
@@ -44,10 +45,16 @@ class Moves:
     """
 
     def __init__(
-        self, world: World, clients: Clients, timeline: Timeline, accidents: Accidents
+        self,
+        world: World,
+        clients: Clients,
+        services: Services,
+        timeline: Timeline,
+        accidents: Accidents,
     ) -> None:
         self._world = world
         self._clients = clients
+        self._services = services
         self._timeline = timeline
         self._accidents = accidents
         self._deviations = world.faults.deviations
@@ -140,17 +147,21 @@ class Moves:
         # What is held back may be what was tried again already.
         if not moves and not scheduler.held and self._accidents.have_parked():
             moves.append(_Move(self._accidents.retry, "operator"))
+        # Services answer by themselves.
+        arrivals = self._services.ready
         if brings:
-            moves += [
-                _Move(partial(self._clients.bring, client), client, is_arrival=True)
-                for client in self._clients.ready
-            ]
+            arrivals += self._clients.ready
+        moves += [
+            _Move(partial(self._clients.bring, client), client, is_arrival=True)
+            for client in arrivals
+        ]
         return moves
 
     def _when_quiet(self, *, waits: bool, end: datetime | None) -> list[_Move]:
         """What happens when nothing else can: what was held back goes on, or time passes."""
         held = self._world.scheduler.held
-        if not (waits and self._clients.waking_times):
+        is_awaited = self._clients.waking_times or self._services.waking_times
+        if not (waits and is_awaited):
             if held:
                 held.clear()
                 return self._possible(brings=False, holds=False)
@@ -159,9 +170,12 @@ class Moves:
             # Everything came and everything is settled.
             self._deviations.stop()
         due = self._timeline.next_due()
+        if due is None and self._services.hurry():
+            return self._possible(brings=False)
         if due is None or (end is not None and due > end):
             return []
-        return [_Move(partial(self._timeline.move_to, due), "time")]
+        move = partial(self._timeline.move_to, due, is_quiet=not held)
+        return [_Move(move, "time")]
 
     def _commit(self) -> None:
         self._world.scheduler.idle()

@@ -54,7 +54,8 @@ class Operator:
         scheduler, journal = world.scheduler, world.engine.journal
 
         def drive() -> None:
-            while True:
+            # A commit that failed hands in again what it held, and the one who closed it goes on.
+            while not journal.is_committing:
                 # What the operator writes comes through the intake.
                 if gives_turns and scheduler.ready:
                     scheduler.give_turn(scheduler.ready[0])

@@ -12,7 +12,7 @@ from ...messages.types import Command, Event
 from ...store import EventRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ...model.registry import Registry
 
@@ -22,6 +22,8 @@ __all__ = [
     "Program",
     "Publish",
     "Tell",
+    "checked_items",
+    "given_id",
     "in_words",
     "lists_of",
     "program_from",
@@ -82,11 +84,19 @@ def lists_of(program: Any) -> dict[str, list[Item]]:
     if isinstance(program, str | bytes) or not isinstance(program, Sequence):
         raise TypeError(f"a program is a list, not {program!r}")
     if not (program and all(isinstance(one, Sequence) for one in program)):
-        return {"client": [_checked(item) for item in program]}
-    return {
-        f"client{number}": [_checked(item) for item in items]
-        for number, items in enumerate(program, 1)
-    }
+        return {"client": checked_items(program)}
+    return {f"client{number}": checked_items(items) for number, items in enumerate(program, 1)}
+
+
+def checked_items(items: Iterable[Any]) -> list[Item]:
+    """What a service answers, if a program may hold it.
+
+    Raises:
+        TypeError: something in it is no command, event or time
+        ValueError: a time in it is negative
+
+    """
+    return [_checked(item) for item in items]
 
 
 def _checked(item: Any) -> Item:
@@ -107,6 +117,13 @@ def in_words(item: Message) -> str:
     if isinstance(item, Command):
         return f"tell {item!r}"
     return f"publish {item.event if isinstance(item, Publish) else item!r}"
+
+
+def given_id(item: Message) -> str | None:
+    """The id that a program gives a message; None if it is left to the client."""
+    if isinstance(item, Tell):
+        return item.command_id
+    return item.event_id if isinstance(item, Publish) else None
 
 
 # So that the word that pins a run can hold what a strategy made

@@ -1,7 +1,8 @@
-"""A clock that stands still until the simulation moves it."""
+"""The clocks of a simulated machine, which stand still until the simulation moves them."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ...clock import to_micros
@@ -18,14 +19,27 @@ __all__ = ["SimulatedClock"]
 
 
 class SimulatedClock:
-    """Stands still until it is moved, and knows what it would ring for next."""
+    """Stands still until it is moved, and knows what it would ring for next.
+
+    It is two clocks: `now` is what the machine shows, which may be set forward and back, and
+    `steady` only goes on. Alarms are set to what the machine shows.
+
+    Attributes:
+        start: where both begin
+        steady: the time that went by, as the moment it would be if the clock was never set
+        was_set: whether the clock was ever set
+        latest: the latest time that the machine has shown
+
+    """
 
     def __init__(self, start: datetime | None = None) -> None:
-        self.start = self._now = first_time(start)
+        self.start = self.steady = self.latest = first_time(start)
+        self.was_set = False
+        self._ahead = timedelta(0)
         self._alarms: list[StoppedAlarm] = []
 
     def now(self) -> datetime:
-        return self._now
+        return self.steady + self._ahead
 
     def alarm(self, ring: Callable[[], None]) -> Alarm:
         alarm = StoppedAlarm(self.now, ring, self.remove)
@@ -46,24 +60,40 @@ class SimulatedClock:
         self._alarms.remove(alarm)
 
     def next_due(self) -> datetime | None:
-        """When something is due later, apart from the sweeps for idle actors."""
+        """When something is due later by the steady clock, apart from sweeps for idle actors."""
+        now = self.now()
         moments = [
             one.moment
             for one in self._alarms
-            if one.moment is not None and one.moment > self._now and not _is_sweep(one)
+            if one.moment is not None and one.moment > now and not _is_sweep(one)
         ]
-        return min(moments, default=None)
+        return min(moments) - self._ahead if moments else None
 
     def move_to(self, moment: datetime) -> None:
-        """Move the time forward; the alarms that were set for a time up to it ring."""
-        self._now = max(self._now, moment)
-        for alarm in list(self._alarms):
-            alarm.ring_if_due()
+        """Move both clocks forward; the alarms that were set for a time up to it ring.
+
+        Args:
+            moment: by the steady clock
+
+        """
+        self.steady = max(self.steady, moment)
+        self._ring()
+
+    def set(self, by: timedelta) -> None:
+        """Set what the machine shows forward or back; what is due by then rings."""
+        self.was_set = True
+        self._ahead += by
+        self._ring()
 
     @property
     def elapsed(self) -> int:
-        """Microseconds since the start."""
-        return to_micros(self._now) - to_micros(self.start)
+        """Microseconds since the start, by the steady clock."""
+        return to_micros(self.steady) - to_micros(self.start)
+
+    def _ring(self) -> None:
+        self.latest = max(self.latest, self.now())
+        for alarm in list(self._alarms):
+            alarm.ring_if_due()
 
 
 def _is_sweep(alarm: StoppedAlarm) -> bool:

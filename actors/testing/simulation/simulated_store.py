@@ -40,6 +40,8 @@ class SimulatedStore(Store):
         try:
             super().close_commit(checkpoints)
         except StoreError:
+            # What was brought of late may be gone with it.
+            faults.forget()
             raise
         except Exception as error:
             raise RuntimeBroke(f"a commit failed: {error!r}") from error

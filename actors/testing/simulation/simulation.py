@@ -4,31 +4,34 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, overload
 
 from ...authoring.process_manager import due_time
 from ...clock import to_micros
 from ...engine.engine import Options
+from ...model.domain import Domain
 from ...model.registry import Registry
-from ...store import verify_open
+from ...store import DictionaryEngine, verify_open
 from .accidents import Accidents
+from .beginning import Beginning
 from .caller import Caller
 from .clients import Clients
 from .deviations import Deviations, Planned, Schedule, Seeded, deviation, kinds_of, unpacked
 from .moves import Moves
 from .operators import Operator
 from .program import Publish, Tell
+from .services import Services
 from .timeline import Timeline
 from .world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
+    from os import PathLike
 
     from ...authoring.aggregate import Aggregate
     from ...authoring.process_manager import ProcessManager
     from ...messages.types import Command, Event
-    from ...model.domain import Domain
     from ...queries.views import (
         AggregateView,
         InstanceView,
@@ -37,13 +40,17 @@ if TYPE_CHECKING:
         Timeout,
         Transition,
     )
-    from ...store import StoreFinding
+    from ...store import Durability, StoreFinding
     from .deviations import Deviation
     from .program import Program
     from .reached import Reached
     from .run_log import Trace
+    from .services import Service
 
-__all__ = ["Simulation"]
+__all__ = ["Simulation", "Stored", "beginning_of", "registry_of"]
+
+Stored: TypeAlias = "Simulation | Beginning | str | PathLike[str] | None"
+"""What a run may begin with."""
 
 MAX_STEPS = 10_000
 """Turns after which a run counts as endless."""
@@ -65,9 +72,20 @@ class Simulation:
         faults: what a number as a seed may let happen: ``"order"`` (turns held back,
             swapped and overtaken, commits cut), ``"time"`` (the clock moves on while things are in
             flight), ``"crash"``, ``"commit"`` (one fails), ``"handler"`` (one fails),
-            ``"duplicate"`` (things are brought again), ``"sleep"`` (idle actors leave memory)
+            ``"duplicate"`` (things are brought again), ``"sleep"`` (idle actors leave memory),
+            ``"service"`` (answers are late, break off or never come), ``"disk"`` (it errs, is
+            full or does not say what became of a commit, and the power is cut), ``"clock"`` (it is
+            set forward or back), ``"upgrade"`` (the process starts again with `upgrade`),
+            ``"resend"`` (a client without ids sends again what was done)
         start: the clock's first time, with a zone; without one, the start of the year 2000
         stream: of the events in the program that name none
+        services: outside, which answer what they are told
+        durability: as for `Runtime`; with less than ``"fsync"`` a power cut takes back commits
+        store: what the run begins with: what another simulation has stored, or a store in a folder,
+            which is only read; the clock begins where they ended. Without one, with nothing
+        upgrade: another version of the domains, with which a deviation may have the process start
+            again
+        retired: as for `Runtime`
         options: as for `Runtime`: `max_awake`, `idle_timeout`, `max_in_flight`,
             `largest_commit`, `max_chain`
 
@@ -81,6 +99,11 @@ class Simulation:
         faults: Iterable[str] = ("order",),
         start: datetime | None = None,
         stream: str | None = None,
+        services: Iterable[Service] = (),
+        durability: Durability = "fsync",
+        store: Stored = None,
+        upgrade: Domain | Iterable[Domain] | None = None,
+        retired: Iterable[str] = (),
         **options: Any,
     ) -> None:
         deviations, order = Deviations(), Schedule().order
@@ -88,37 +111,74 @@ class Simulation:
             order, planned = unpacked(seed)[0]
             deviations = Planned(planned)
         elif seed is not None:
-            deviations = Seeded(seed, kinds_of(faults))
-        world = World(Registry(domains), deviations, start=start, options=Options(**options))
-        self._put_together(world, program, stream, order)
+            services = list(services)
+            kinds = kinds_of(faults, has_services=bool(services), has_upgrade=upgrade is not None)
+            deviations = Seeded(seed, kinds)
+        self._put_together(
+            Registry(domains),
+            program,
+            deviations,
+            order,
+            start=start,
+            stream=stream,
+            services=services,
+            durability=durability,
+            store=store,
+            upgrade=None if upgrade is None else registry_of(upgrade),
+            retired=retired,
+            **options,
+        )
 
     @classmethod
     def planned(
-        cls,
-        registry: Registry,
-        program: Program,
-        schedule: Schedule,
-        *,
-        start: datetime | None = None,
-        stream: str | None = None,
-        **options: Any,
+        cls, registry: Registry, program: Program, schedule: Schedule, **options: Any
     ) -> Self:
-        """A run that goes by a schedule, by a registry that many runs may share."""
+        """A run that goes by a schedule, by registries and a beginning that many runs may share.
+
+        Args:
+            registry: all classes
+            program: what comes from outside
+            schedule: how it goes
+            options: as for `Simulation`; `upgrade` is a registry
+
+        """
         made = cls.__new__(cls)
-        planned = Planned(schedule.deviations)
-        world = World(registry, planned, start=start, options=Options(**options))
-        made._put_together(world, program, stream, schedule.order)  # noqa: SLF001 - as `__init__`
+        deviations = Planned(schedule.deviations)
+        made._put_together(registry, program, deviations, schedule.order, **options)  # noqa: SLF001 - as `__init__`
         return made
 
     def _put_together(
-        self, world: World, program: Program, stream: str | None, order: tuple[int, ...]
+        self,
+        registry: Registry,
+        program: Program,
+        deviations: Deviations,
+        order: tuple[int, ...],
+        *,
+        start: datetime | None = None,
+        stream: str | None = None,
+        services: Iterable[Service] = (),
+        durability: Durability = "fsync",
+        store: Stored = None,
+        upgrade: Registry | None = None,
+        retired: Iterable[str] = (),
+        **options: Any,
     ) -> None:
-        self._world = world
+        self._world = world = World(
+            registry,
+            deviations,
+            beginning=beginning_of(store),
+            start=start,
+            durability=durability,
+            upgrade=upgrade,
+            retired=retired,
+            options=Options(**options),
+        )
         self._clients = clients = Clients(program, world, stream, order)
-        self._timeline = timeline = Timeline(world, clients)
+        outside = Services(services, world, clients)
+        self._timeline = timeline = Timeline(world, clients, outside)
         self._operator = operator = Operator(world)
         accidents = Accidents(world, clients, timeline, operator)
-        self._moves = moves = Moves(world, clients, timeline, accidents)
+        self._moves = moves = Moves(world, clients, outside, timeline, accidents)
         self._caller = Caller(world, clients, moves)
 
     def __enter__(self) -> Self:
@@ -193,19 +253,36 @@ class Simulation:
         world.refuse_in_turn("advance")
         if by < timedelta(0):
             raise ValueError(f"by={by!r} is negative; a clock only goes forward")
-        end = self.now + by
+        end = clock.steady + by
         self.settle()
-        while (due := clock.next_due()) is not None and due <= end:
-            world.guarded(self._timeline.move_to, due)
+        while (due := self._timeline.next_due()) is not None and due <= end:
+            world.guarded(partial(self._timeline.move_to, due, is_quiet=True))
             self.settle()
-        if self.now < end:
-            world.guarded(self._timeline.move_to, end)
+        if clock.steady < end:
+            world.guarded(partial(self._timeline.move_to, end, is_quiet=True))
             self.settle()
 
     def crash(self) -> None:
         """End the simulated process here, and start another one on what was durable."""
         self._world.refuse_in_turn("crash")
         self._world.crash()
+
+    def upgrade(self, *domains: Domain) -> None:
+        """End the simulated process here, and start another version of the domains on what is left.
+
+        Classes of either version name what the other has under the same name, and what the program
+        still brings is read by the new one.
+
+        Args:
+            domains: of the version that goes on
+
+        Raises:
+            DefinitionError: the store has names that have no class in that version
+            BeginUndecided: a process manager is new, and does not say where it begins
+
+        """
+        self._world.refuse_in_turn("upgrade")
+        self._world.upgrade(Registry(domains))
 
     def provoke(self, accident: str, which: int = 0) -> None:
         """Have something go wrong at the first chance.
@@ -219,6 +296,11 @@ class Simulation:
                 ``"overtake"``: others run between a handler and the hand-over of its step;
                 ``"shuffle"``: from here on everyone has a priority by chance; ``"demote"``: the one
                 with the highest falls behind all others;
+                ``"answers_late"``, ``"answers_half"`` or ``"answers_never"``: the next answer of
+                a service; ``"resend"``: something comes again under another id;
+                ``"disk_error"``, ``"disk_full"``, ``"torn"`` (the disk fails and does not say
+                whether the commit is there) or ``"power_cut"``, in the next commit;
+                ``"clock_forward"`` or ``"clock_back"``: the machine's clock is set; ``"upgrade"``;
                 ``"time"``: the clock moves to what is due next; ``"late"``: it does so up to four
                 times, and all that is in flight is late; ``"sleep"``: idle actors leave
                 memory
@@ -258,6 +340,11 @@ class Simulation:
         return tuple(self._clients.came)
 
     @property
+    def happened(self) -> list[str]:
+        """The kinds of deviations that had their chance, in the order in which they first did."""
+        return list(self._world.faults.deviations.taken)
+
+    @property
     def chosen(self) -> list[Deviation]:
         """What a deviation that shuffles came to, as deviations of single turns."""
         return self._moves.chosen
@@ -267,9 +354,24 @@ class Simulation:
         """Whether everything in the program was brought."""
         return self._clients.are_through
 
+    @property
+    def elapsed(self) -> int:
+        """Microseconds since the start."""
+        return self._world.clock.elapsed
+
+    @property
+    def quiet_time(self) -> timedelta:
+        """How much time passed while nothing was in flight."""
+        return timedelta(microseconds=self._timeline.quiet)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is due any more, in the runtime or for a client."""
+        return self._timeline.next_due() is None
+
     def knows(self, cls: type[ProcessManager]) -> bool:
-        """Whether the process manager is in one of the domains."""
-        return cls in self._world.registry.processes
+        """Whether the process manager is in one of the domains that run."""
+        return self._world.running(cls) in self._world.registry.processes
 
     @overload
     def get(self, cls: type[ProcessManager], id: object) -> InstanceView | None: ...
@@ -283,11 +385,11 @@ class Simulation:
         id: object,  # noqa: A002 - the public word
     ) -> InstanceView | AggregateView | None:
         """One instance or aggregate as it is on disk, or None if nothing happened to it yet."""
-        return self._world.looking("get").get(cls, id)
+        return self._world.looking("get").get(self._world.running(cls), id)
 
     def history(self, cls: type[ProcessManager], id: object) -> Iterator[Transition]:  # noqa: A002
         """The transitions of one instance, oldest first."""
-        return self._world.looking("history").history(cls, id)
+        return self._world.looking("history").history(self._world.running(cls), id)
 
     def find(
         self,
@@ -298,7 +400,9 @@ class Simulation:
         **fields: Any,
     ) -> Iterator[InstanceView]:
         """The instances of a process manager, in the order in which they started."""
-        return self._world.looking("find").find(cls, fields, complete=complete, suspended=suspended)
+        reader = self._world.looking("find")
+        cls = self._world.running(cls)
+        return reader.find(cls, fields, complete=complete, suspended=suspended)
 
     def events(
         self, stream_or_category: str | None = None, *, after: int = 0
@@ -314,7 +418,8 @@ class Simulation:
         before: datetime | None = None,
     ) -> Iterator[Timeout]:
         """What is due later, in order of time."""
-        return self._world.looking("timeouts").timeouts(cls, id, before)
+        running = None if cls is None else self._world.running(cls)
+        return self._world.looking("timeouts").timeouts(running, id, before)
 
     def parked(self, *, decided: bool = False) -> Iterator[Parked]:
         """What could not be handled, the oldest first."""
@@ -322,7 +427,8 @@ class Simulation:
 
     def verify(self) -> list[StoreFinding]:
         """Check the whole store; returns all that is wrong."""
-        return verify_open(self._world.store, now=lambda: to_micros(self.now)).findings
+        latest = to_micros(self._world.clock.latest)
+        return verify_open(self._world.store, now=lambda: latest).findings
 
     def stats(self) -> dict[str, int]:
         """Counters since the last crash, and gauges."""
@@ -424,3 +530,32 @@ class Simulation:
         world.log.note(f"outside: {call}")
         world.guarded(lambda: found.append(decide()))
         return bool(found and found[0])
+
+    def kept(self) -> Beginning:
+        """What is stored, and the time, for other runs to begin with."""
+        with self._world.store.snapshot() as snapshot:
+            return Beginning(DictionaryEngine.copy_of(snapshot), self.now)
+
+
+def beginning_of(store: Stored) -> Beginning:
+    """What a run begins with that is given another simulation, a folder, or nothing.
+
+    Raises:
+        StoreError: there is no store in the folder, or it cannot be read
+
+    """
+    if isinstance(store, Beginning):
+        return store
+    if isinstance(store, Simulation):
+        return store.kept()
+    return Beginning() if store is None else Beginning.of_folder(store)
+
+
+def registry_of(domains: Domain | Iterable[Domain]) -> Registry:
+    """All classes of one domain or several.
+
+    Raises:
+        DefinitionError: they do not fit together
+
+    """
+    return Registry([domains] if isinstance(domains, Domain) else domains)

@@ -4,28 +4,40 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from ...authoring.aggregate import Aggregate
+from ...authoring.process_manager import ProcessManager
+from ...engine.effect_feed import processes_with_effects
 from ...engine.engine import Engine, Options, Parts
 from ...engine.ingress import Ingress
 from ...errors import QueryInHandler, WaitingInHandler
+from ...messages.codec import dump
+from ...messages.types import Command, Event
+from ...model.stored_names import check_stored_names, retired_names
 from ...queries.reader import Reader
-from ...store import DictionaryEngine
+from ...store import EventRecord
 from .faults import Crash, Faults, RuntimeBroke
 from .run_log import RunLog
 from .scheduler import SeededScheduler
 from .simulated_actors import SimulatedAggregate, SimulatedInstance
 from .simulated_clock import SimulatedClock
+from .simulated_disk import SimulatedDisk
 from .simulated_store import SimulatedStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from ...model.registry import Registry
+    from ...store import Durability
+    from .beginning import Beginning
     from .deviations import Deviations
 
 __all__ = ["World"]
+
+C = TypeVar("C", bound=ProcessManager | Aggregate)
+M = TypeVar("M", Command, Event)
 
 logger = logging.getLogger("procession")
 
@@ -39,10 +51,17 @@ class World:
     Args:
         registry: all classes
         deviations: from the ordinary run
+        beginning: what was stored before the run
         start: the clock's first time
+        durability: as for `Runtime`
+        upgrade: all classes of the version that a deviation may have run from some turn on
+        retired: as for `Runtime`
         options: as for the engine
 
     Attributes:
+        registry: all classes of the version that runs
+        first: those of the version that ran first, in whose messages the program is written
+        origin: how many commits there were before the run
         has_changed: whether a reader may see something else than when this was last set to false
 
     """
@@ -52,24 +71,43 @@ class World:
         registry: Registry,
         deviations: Deviations,
         *,
+        beginning: Beginning,
         start: datetime | None,
+        durability: Durability,
+        upgrade: Registry | None,
+        retired: Iterable[str],
         options: Options,
     ) -> None:
-        self.registry = registry
+        self.registry = self.first = registry
         self.options = options
-        self.clock = SimulatedClock(start)
+        self._upgrade = upgrade
+        self._versions = [registry] if upgrade is None else [registry, upgrade]
+        self._retired = list(retired)
+        self.clock = SimulatedClock(start or beginning.start)
         self.log = RunLog(self.clock)
         self.faults = Faults(deviations, self.log)
         self.crashes = 0
         self.has_changed = False
-        self._begin(DictionaryEngine())
+        self.origin: int | None = None
+        self._begin(SimulatedDisk(beginning.tables(), self.faults, durability))
 
-    def _begin(self, tables: DictionaryEngine) -> None:
-        self._tables = tables
+    def _begin(self, disk: SimulatedDisk) -> None:
+        self._disk = disk
         registry, clock, faults = self.registry, self.clock, self.faults
-        self.store = SimulatedStore(tables, faults)
+        self.store = SimulatedStore(disk, faults)
+        if self.origin is None:
+            self.origin = self.store.commit_count
+        if self.origin or registry is not self.first:
+            check_stored_names(
+                self.store.scan_names(),
+                processes_with_effects(self.store),
+                registry,
+                retired_names(self._retired, registry),
+            )
         self.reader = Reader(self.store, registry)
-        self.ingress = Ingress(registry, clock, self.store.secret(), run=f"{self.crashes:012x}")
+        # Of two runs on the same tables, none makes the ids that the other made.
+        run = f"{self.origin:06x}{self.crashes:06x}"
+        self.ingress = Ingress(registry, clock, self.store.secret(), run=run)
         parts = Parts(
             dispatcher=SeededScheduler,
             instance_actor=partial(SimulatedInstance, faults),
@@ -84,13 +122,13 @@ class World:
 
     def restart(self) -> None:
         """End the process here, and start another one; waiting callers hear that it is closed."""
-        tables = self._tables.reopened()
+        disk = self._disk.reopened()
         self.crashes += 1
         self.clock.forget()
         self.faults.forget()
         self.engine.services.replies.close()
         self.has_changed = True
-        self._begin(tables)
+        self._begin(disk)
 
     def end(self) -> None:
         """Let go of the store. Nothing is finished."""
@@ -101,6 +139,89 @@ class World:
         self.faults.reached.closed("crash_before_commit")
         self.log.note("crash: what was not committed is gone")
         self.restart()
+
+    def upgrade(self, registry: Registry | None = None) -> None:
+        """Have the process end between two turns, and another version of the domains go on.
+
+        Args:
+            registry: all classes of that version; without one, the one that was given at first
+
+        Raises:
+            DefinitionError: the store has names that have no class in that version
+            BeginUndecided: a process manager is new, and does not say where it begins
+
+        """
+        registry = registry or self._upgrade
+        assert registry is not None
+        if registry not in self._versions:
+            self._versions.append(registry)
+        self.faults.reached.closed("upgrade")
+        self.log.note("upgrade: the process ends, and another version of the domains goes on")
+        self.registry, self._upgrade = registry, None
+        self.restart()
+
+    @property
+    def can_upgrade(self) -> bool:
+        """Whether there is another version that has not run yet."""
+        return self._upgrade is not None
+
+    def cut_power(self) -> bool:
+        """Have the power fail between two turns, if that is another thing than a crash.
+
+        Returns:
+            whether it did
+
+        """
+        cut = None if self._disk.is_synced else self.faults.deviations.take("power_cut")
+        if cut is None:
+            return False
+        self.faults.reached.closed("power_cut")
+        self._disk.lose(cut.which)
+        self.restart()
+        return True
+
+    def running(self, cls: type[C]) -> type[C]:
+        """The class that runs under the name of one of another version; the same if there is none.
+
+        Args:
+            cls: a process manager or an aggregate
+
+        """
+        if self.registry is self.first:
+            return cls
+        known: dict[Any, str] = {}
+        running: dict[str, Any] = {}
+        for version in (*self._versions, self.registry):
+            named: dict[Any, str] = {one.cls: one.name for one in version.processes.values()}
+            named |= {one.cls: one.category for one in version.aggregates.values()}
+            known |= named
+            running |= {name: own for own, name in named.items()}
+        found: type[C] = running.get(known.get(cls, ""), cls)
+        return found
+
+    def today(self, message: M) -> M:
+        """A message of the version that ran first as the one that runs now has it."""
+        if self.registry is self.first:
+            return message
+        name = self.first.name_of(type(message))
+        if self.registry.classes().get(name) is type(message):
+            return message
+        made: Any
+        data = dump(message)[0]
+        if isinstance(message, Command):
+            made = self.registry.load_command(name, data)
+        else:
+            made = self.registry.load_event(EventRecord(name, "packed-1", 1, 0, data, "", ""))
+        return cast("M", made)
+
+    def own_id(self, name: str) -> str:
+        """An id for what a client brings, which no run has given that went before on these tables.
+
+        Args:
+            name: that it has in this run
+
+        """
+        return f"{self.origin}~{name}" if self.origin else name
 
     def guarded(self, do: Callable[..., Any], *arguments: Any) -> None:
         """Do something that may end in a crash, from which the process then starts anew.

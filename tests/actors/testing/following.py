@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from procession.engine.aggregate_actor import AggregateActor, load_aggregate
 from procession.engine.instance_actor import InstanceActor
 from procession.engine.pooled_actor import TURN
+from procession.store import FailingDisk
 from procession.testing.simulation.faults import InjectedStoreError
 from tests.actors.testing.checking import Checker
 from tests.actors.testing.stored import plain
@@ -77,7 +78,7 @@ def skip_all(simulation: Simulation, checker: Checker) -> None:
     while parked := list(simulation.parked()):
         for one in parked:
             # When the disk refuses, there is another time.
-            with suppress(InjectedStoreError):
+            with suppress(InjectedStoreError, FailingDisk):
                 simulation.skip(one.id)
         simulation.run(max_steps=MAX_STEPS)
         checker.check_quiet()

@@ -4,6 +4,7 @@ from typing import Any
 
 from procession import Aggregate, Command, Domain, Event, ProcessManager, handle, timeout
 from procession.testing import Coverage, explore
+from procession.testing.simulation.deviations import KINDS
 
 desk = Domain("desk")
 
@@ -52,7 +53,7 @@ def test_all_orders_of_the_clients_are_met_and_all_goes_wrong_once_at_each_handl
     assert str(coverage) == (
         "120 runs; 24 of 24 orders of the clients; 2 handlers of 4; every one of them with "
         "a failure before it ran, a failure after it ran, a crash before its commit, "
-        "a crash after its commit\n"
+        "a crash after its commit; 22 of 23 kinds of deviations\n"
         "never reached:\n    Queue.on_answered(Answered)\n    Queue.on_rest(rest)"
     )
     assert coverage.handlers == ["Queue.on_asked(Asked)", "Counter.ask(Ask)"]
@@ -71,8 +72,10 @@ def test_what_may_not_happen_is_not_missed() -> None:
     coverage = covered(2, max_examples=50, faults=["order", "crash"])
     assert str(coverage).splitlines()[0] == (
         "50 runs; 2 of 2 orders of the clients; 2 handlers of 4; every one of them with "
-        "a crash before its commit, a crash after its commit"
+        "a crash before its commit, a crash after its commit; 10 of 10 kinds of deviations"
     )
+    assert set(coverage.kinds) == {kind for kind, fault in KINDS if fault in {"order", "crash"}}
+    assert all(coverage.kinds.values())
     coverage = covered(2, faults=[])
     assert str(coverage).startswith(
         "1 runs; 1 of 2 orders of the clients; 2 handlers of 4\nnever reached:"

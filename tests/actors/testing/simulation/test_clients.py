@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from procession import IdReused
-from procession.testing import Publish, Simulation
+from procession.testing import FAULTS, CounterExample, Publish, Simulation, Tell, explore
 from procession.testing.simulation.deviations import Deviation, Schedule, number_of, seed_of
 from tests.actors.testing.simulation.selling import Order, Place, Placed, Returned, shop, texts
 
@@ -75,3 +75,35 @@ def test_an_order_stays_when_a_crash_takes_what_was_brought() -> None:
             with Simulation(shop, program=program, seed=seed_of(schedule)) as simulation:
                 simulation.run()
                 assert simulation.came == (2, 0, 1)
+
+
+def test_a_client_without_ids_has_done_again_what_it_sends_again() -> None:
+    with Simulation(shop, program=[Returned("o1"), Place("o1")], stream="shop::desk-1") as run:
+        while not list(run.events()):
+            run.step()
+        run.provoke("resend")
+        run.run()
+        assert [type(one.event) for one in run.events("shop::desk")] == [Returned, Returned]
+        text = "outside: publish Returned(order_id='o1') comes again, under another id"
+        assert text in texts(run)
+
+
+def test_what_has_an_id_of_its_own_is_not_sent_again_under_another() -> None:
+    program = [Publish(Returned("o1"), "shop::desk-1", "once"), Tell(Place("o1"), "place")]
+    with Simulation(shop, program=program) as simulation:
+        simulation.run()
+        simulation.provoke("resend")
+        simulation.run()
+        assert not [one for one in texts(simulation) if "under another id" in one]
+
+
+def test_a_search_meets_clients_without_ids_when_that_is_asked_for() -> None:
+    def it_is_returned_once(simulation: Simulation) -> None:
+        assert len(list(simulation.events("shop::desk"))) <= 1
+
+    back = [Returned("o1")]
+    explore(shop, back, [it_is_returned_once], stream="shop::desk-1", max_examples=100)
+    with pytest.raises(CounterExample, match="comes again, under another id"):
+        explore(
+            shop, back, [it_is_returned_once], stream="shop::desk-1", faults=[*FAULTS, "resend"]
+        )

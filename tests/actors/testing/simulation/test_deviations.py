@@ -3,6 +3,7 @@
 import pytest
 
 from procession.testing.simulation.deviations import (
+    ALL_FAULTS,
     FAULTS,
     KINDS,
     Deviation,
@@ -81,8 +82,12 @@ def test_a_fault_stands_for_its_kinds_and_each_kind_belongs_to_a_fault() -> None
         "repeat_command",
         "repeat_outside",
     }
-    assert {fault for _, fault in KINDS} == set(FAULTS)
-    assert set(kinds_of(FAULTS)) == set(range(len(KINDS)))
+    assert {fault for _, fault in KINDS} == set(ALL_FAULTS)
+    assert set(kinds_of(ALL_FAULTS)) == set(range(len(KINDS)))
+
+
+def test_what_may_rightly_break_an_invariant_is_only_let_happen_when_it_is_asked_for() -> None:
+    assert set(ALL_FAULTS) - set(FAULTS) == {"clock", "resend"}
 
 
 def test_a_fault_or_a_kind_that_does_not_exist_is_refused_with_those_that_do() -> None:

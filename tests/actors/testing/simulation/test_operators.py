@@ -1,7 +1,11 @@
 """What an operator decides in a simulation."""
 
+from contextlib import suppress
 from datetime import timedelta
 
+import pytest
+
+from procession import StoreError
 from procession.testing import Simulation
 from tests.actors.testing.simulation.selling import Place, Reminded, Returned, Selling, shop
 
@@ -42,3 +46,24 @@ def test_an_operator_retries_or_skips_what_is_parked() -> None:
         assert view is not None
         assert view.state["returns"] == 1
         assert len(list(simulation.parked(decided=True))) == 2
+
+
+@pytest.mark.parametrize("kind", ["commit_fails", "disk_error", "disk_full", "torn"])
+@pytest.mark.parametrize("which", range(8))
+def test_a_disk_that_refuses_a_decision_hangs_nothing(kind: str, which: int) -> None:
+    def fail(process: Selling) -> None:
+        raise ValueError("not today")
+
+    with Simulation(shop) as simulation:
+        simulation.ask(Place("o1"))
+        Selling.on_return = fail
+        simulation.publish(Returned("o1"), stream="shop::desk-1")
+        simulation.settle()
+        (one,) = simulation.parked()
+        simulation.tell(Place("o2"))
+        simulation.provoke(kind, which)
+        with suppress(StoreError):
+            simulation.skip(one.id)
+        simulation.settle()
+        assert len(list(simulation.parked())) <= 1
+        assert simulation.verify() == []

@@ -56,3 +56,17 @@ def test_a_clock_forgets_the_alarms_of_a_process_that_is_gone() -> None:
 def test_a_first_time_without_a_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="has no time zone"):
         SimulatedClock(datetime(2024, 1, 1))  # noqa: DTZ001
+
+
+def test_a_clock_that_is_set_shows_another_time_and_no_more_has_passed() -> None:
+    clock, rung = SimulatedClock(START), list[datetime]()
+    clock.alarm(lambda: rung.append(clock.now())).set(START + MINUTE)
+    clock.set(-MINUTE)
+    assert (clock.now(), clock.elapsed) == (START - MINUTE, 0)
+    # What the alarm waits for is twice as far now.
+    assert clock.next_due() == START + 2 * MINUTE
+    clock.move_to(START + MINUTE)
+    assert rung == []
+    clock.set(2 * MINUTE)
+    assert rung == [START + 2 * MINUTE]
+    assert (clock.now(), clock.elapsed) == (START + 2 * MINUTE, 60_000_000)

@@ -34,7 +34,7 @@ def test_a_simulation_is_closed_with_its_block() -> None:
 def test_a_simulation_that_is_forgotten_leaves_nothing() -> None:
     simulation = Simulation(shop, program=[Place("o1")])
     simulation.run()
-    tables = weakref.ref(simulation._world._tables)
+    tables = weakref.ref(simulation._world._disk)
     del simulation
     gc.collect()
     assert tables() is None

@@ -1,0 +1,48 @@
+"""What a simulated run begins with: nothing, or what another simulation or a store has stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...clock import from_micros
+from ...store import DictionaryEngine, Store, open_store
+
+if TYPE_CHECKING:
+    import os
+    from datetime import datetime
+
+__all__ = ["Beginning"]
+
+
+class Beginning:
+    """Tables that many runs may begin with, each with a copy of its own.
+
+    Args:
+        tables: which are not written to; without any, runs begin with nothing
+        start: the first time of a run that begins with them; of tables that hold something, the
+            time of their newest event or transition
+
+    """
+
+    def __init__(
+        self, tables: DictionaryEngine | None = None, start: datetime | None = None
+    ) -> None:
+        self._tables = tables
+        self.start = start
+
+    @classmethod
+    def of_folder(cls, folder: str | os.PathLike[str]) -> Beginning:
+        """What a store has in a folder, which is only read; a service may be writing meanwhile.
+
+        Raises:
+            StoreError: there is no store, or it cannot be read
+
+        """
+        with open_store(folder, read_only=True) as store, store.snapshot() as snapshot:
+            tables = DictionaryEngine.copy_of(snapshot)
+        newest = Store(tables).newest_time()
+        return cls(tables, None if newest is None else from_micros(newest))
+
+    def tables(self) -> DictionaryEngine:
+        """The tables for one run."""
+        return DictionaryEngine() if self._tables is None else self._tables.copied()
