@@ -25,6 +25,7 @@ from .errors import (
 from .gauges import MOST_OVERDUE, LastBackup, OldestReader, StoreGauges
 from .identifiers import (
     BY_PEOPLE,
+    ENDS,
     MAX_NAME_BYTES,
     EffectIssue,
     EventPlace,
@@ -51,6 +52,7 @@ from .reads import Reads
 from .records import (
     COMMITTED,
     FROM_OUTSIDE,
+    PASSED_OVER,
     Append,
     Block,
     CodeRecord,
@@ -82,10 +84,12 @@ from .verify.verify import verify, verify_open
 __all__ = [
     "BY_PEOPLE",
     "COMMITTED",
+    "ENDS",
     "FORMAT_VERSION",
     "FROM_OUTSIDE",
     "MAX_NAME_BYTES",
     "MOST_OVERDUE",
+    "PASSED_OVER",
     "Append",
     "Block",
     "ClosedError",

@@ -19,8 +19,8 @@ from .layout.keys import LAST
 from .layout.schema import COMMITS, LAST_BACKUP, LOOKALIKE, SECRET, kind_of_name
 from .names import KnownNames
 from .open_commit import Counters, OpenCommit
-from .reads import HIGHEST, Reads
-from .records import FROM_OUTSIDE, CodeRecord, ParkedRecord
+from .reads import ALL, HIGHEST, Reads
+from .records import FROM_OUTSIDE, CodeRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -63,8 +63,6 @@ class Store(Reads):
             any_unmatched=bool(engine.range("unmatched", b"", LAST, 1)),
             any_lookalike=self._get("meta", LOOKALIKE) is not None,
         )
-        if not engine.read_only:
-            self._count_parked()
         # Written with the first commit: nothing stands on it before.
         self._new_secret: str | None = None
         is_new = not (self._counters.commits or engine.read_only)
@@ -254,16 +252,20 @@ class Store(Reads):
         self._engine.check_usable()
         return self._newest("log") if self._engine.read_only else self._counters.position
 
-    def scan_counts(self) -> Iterator[tuple[str, str, int]]:
-        """How many events of each type the streams of each category have: category, type, count.
+    def read_counts(self) -> Iterator[tuple[str, tuple[str, ...], int]]:
+        """How many there are as of one moment: what is counted, by which names, and how many.
+
+        ``"event"`` by the category of the streams and the type; ``"instance"`` by process manager
+        and status; ``"parked"``, what is not decided, by process manager, type of the error,
+        method, and place in the code.
 
         Raises:
             CorruptRecord: a count is damaged
 
         """
-        for key, raw in self._scan_rows("counts", b"", LAST * 3):
-            category, kind, count = unframe(raw, "counts", key)
-            yield category, kind, count
+        for key, raw in self._range("counts", b"", LAST * 3, ALL):
+            of, names, count = unframe(raw, "counts", key)
+            yield of, tuple(names), count
 
     def position_before(self, moment: int) -> int:
         """The position behind which the log has what was stored at or after a moment.
@@ -335,12 +337,15 @@ class Store(Reads):
 
         """
         self._engine.check_usable()
-        counters = self._counters
+        parked = suspended = 0
+        for of, names, count in self.read_counts():
+            parked += count * (of == "parked")
+            suspended += count * (of == "instance" and names[1] == "suspended")
         due = self._engine.range("timers", b"", number(now + 1), MOST_OVERDUE)
         raw = self._get("meta", LAST_BACKUP)
         return StoreGauges(
-            parked=counters.undecided,
-            suspended=counters.suspended,
+            parked=parked,
+            suspended=suspended,
             overdue=len(due),
             oldest_due=int.from_bytes(due[0][0][:8], "big") if due else 0,
             last_backup=None
@@ -349,13 +354,6 @@ class Store(Reads):
         )
 
     # Opening
-
-    def _count_parked(self) -> None:
-        """Count once what an operator is to decide; from now on the count is kept."""
-        counters = self._counters
-        for _, parked in self.scan_parked_through():
-            counters.undecided += 1
-            counters.suspended += isinstance(parked, ParkedRecord) and parked.blocks
 
     def _newest(self, table: str, below: int = HIGHEST) -> int:
         """The highest number that is a key of a table."""

@@ -141,7 +141,7 @@ class Rebuilding:
                 except CorruptRecord as error:
                     self._failed(name, error)
             found = replay_log(plan, replays, reads, until)
-        asked: list[tuple[str, Reply[bool]]] = []
+        asked: list[tuple[str, Reply[int]]] = []
         for replay, rebuilt in found:
             if rebuilt is None:
                 assert replay.error is not None
@@ -159,13 +159,13 @@ class Rebuilding:
             else:
                 yield name
 
-    def _ask(self, name: str, refresh: Refresh) -> Reply[bool]:
-        reply: Reply[bool] = Reply.within(self._engine.services.replies)
+    def _ask(self, name: str, refresh: Refresh) -> Reply[int]:
+        reply: Reply[int] = Reply.within(self._engine.services.replies)
         if self._engine.deliver(self._name, name, InstanceMessage(refresh, reply=reply)):
             self._engine.dispatcher.nudge()
         return reply
 
-    def _await(self, name: str, reply: Reply[bool]) -> None:
+    def _await(self, name: str, reply: Reply[int]) -> None:
         try:
             self.progress.rebuilt += reply.get()
         except ClosedError:

@@ -289,6 +289,11 @@ class Rehearsal:
         del process
         return frozenset(self._held.get(instance, ()))
 
+    def undecided_of(self, process: str, instance: str) -> list[int]:
+        """None: what would be parked is raised."""
+        del process, instance
+        return []
+
     def event_of(self, transition: TransitionRecord) -> EventRecord | None:
         return self.event_at(transition.position) if transition.position else None
 

@@ -1631,7 +1631,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "scan_timers_through": lambda store: list(store.scan_timers_through(1)),
     "scan_blocked": lambda store: list(store.scan_blocked(ORDERS)),
     "stored_checkpoint": lambda store: store.stored_checkpoint(ORDERS),
-    "scan_counts": lambda store: list(store.scan_counts()),
+    "read_counts": lambda store: list(store.read_counts()),
     "position_before": lambda store: store.position_before(1),
     "effect_at": lambda store: store.effect_at(1, ORDERS, "o1"),
     "effects_after": lambda store: store.effects_after(1),
