@@ -22,7 +22,7 @@ _ACTOR, _AMENDED = "actor", "amended"
 """Headers of such a transition: who did it, and which fields have other values."""
 
 
-def headers_of(by: str | None, fields: tuple[str, ...] = ()) -> bytes | None:
+def headers_of(by: str | None, fields: list[str] | None = None) -> bytes | None:
     """The headers of an operator's transition.
 
     Args:

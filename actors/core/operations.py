@@ -125,7 +125,7 @@ def _adjust(plan: ProcessPlan, state: ProcessState, operation: Adjust, reads: Re
 def _amend(plan: ProcessPlan, state: ProcessState, operation: Amend) -> Decision:
     """Fields have other values, and what holds up the instance may be tried again with them."""
     changed = amended(plan.definition, state, operation.fields)
-    names = tuple(operation.fields)
+    names = list(operation.fields)
     note = f"{', '.join(names)} amended by {operation.by or 'an operator'}"
     index = changed_keys(state.indexed, changed.indexed or {})
     extras = StepExtras(index=index) if index else None

@@ -98,6 +98,9 @@ class Replay:
         """When the next transition came, if no event made it: a timeout when it was due."""
         transition = self.next
         assert transition is not None
+        if transition.cause == BY_OPERATOR:
+            # Before the answers to what it issued, which may have come within the microsecond.
+            return transition.time - 1
         name = transition.cause.removeprefix("timeout:")
         due = (self._last.timers or {}).get(name) if self._last is not None else None
         return due if due is not None and name != transition.cause else transition.time

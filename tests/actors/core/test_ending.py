@@ -216,7 +216,7 @@ def test_one_that_waits_for_another_attempt_is_not_tried_again(clock: VirtualClo
     domain = Domain("waiting")
 
     @domain.register
-    class Trying(ProcessManager, correlate="order", retry=Retry(attempts=5, wait=DAY)):
+    class Trying(ProcessManager, correlate="order", retry=Retry(attempts=5, first=DAY, maximum=DAY)):
         order: str = ""
 
         @handle(Ordered, start=True)
