@@ -34,10 +34,15 @@ __all__ = [
     "unpacked",
 ]
 
-Fault: TypeAlias = Literal["order", "time", "crash", "commit", "handler", "duplicate", "sleep"]
+Fault: TypeAlias = Literal[
+    "order", "time", "crash", "commit", "handler", "duplicate", "sleep", "operator"
+]
 
-FAULTS: tuple[Fault, ...] = get_args(Fault)
-"""All that can be let happen, by the names that `faults=` takes."""
+FAULTS: tuple[Fault, ...] = tuple(one for one in get_args(Fault) if one != "operator")
+"""What can be let happen, by the names that `faults=` takes, without ``"operator"``.
+
+An operator who ends an instance breaks invariants that hold when people leave it alone.
+"""
 
 KINDS: tuple[tuple[str, Fault], ...] = (
     ("turn", "order"),
@@ -59,6 +64,8 @@ KINDS: tuple[tuple[str, Fault], ...] = (
     ("shuffle", "order"),
     ("demote", "order"),
     ("late", "time"),
+    ("end", "operator"),
+    ("amend", "operator"),
 )
 """The kinds of deviations, and what they belong to. Seeds hold their places: add at the end."""
 
@@ -197,8 +204,10 @@ def kinds_of(faults: Iterable[str]) -> list[int]:
     """
     chosen = (faults,) if isinstance(faults, str) else tuple(faults)
     for fault in chosen:
-        if fault not in FAULTS:
-            raise ValueError(f"faults={chosen!r}: there is no {fault!r}; there are {FAULTS}")
+        if fault not in get_args(Fault):
+            raise ValueError(
+                f"faults={chosen!r}: there is no {fault!r}; there are {get_args(Fault)}"
+            )
     return [
         number
         for number, (name, fault) in enumerate(KINDS)

@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...authoring.process_manager import ProcessManager
+    from ...core.stimuli import Amend, End
     from .world import World
 
 __all__ = ["Operator"]
 
 
 class Operator:
-    """Decides about what was parked, and about timeouts."""
+    """Decides about what was parked, about timeouts, and about whole instances."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -40,6 +41,22 @@ class Operator:
             self._wait_for(
                 lambda admin: admin.adjust(definition, instance, timeout, due, by), gives_turns=True
             )
+        )
+
+    def end(self, cls: type[ProcessManager], name: object, end: End) -> int:
+        """End an instance; returns the version that it has then."""
+        definition = self._world.registry.process(cls)
+        instance = definition.id_of(name)
+        return int(
+            self._wait_for(lambda admin: admin.end(definition, instance, end), gives_turns=True)
+        )
+
+    def amend(self, cls: type[ProcessManager], name: object, amend: Amend) -> int:
+        """Give fields of an instance other values; returns the version that it has then."""
+        definition = self._world.registry.process(cls)
+        instance = definition.id_of(name)
+        return int(
+            self._wait_for(lambda admin: admin.amend(definition, instance, amend), gives_turns=True)
         )
 
     def _wait_for(self, decision: Callable[[Admin], Any], *, gives_turns: bool = False) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 from ...authoring.process_manager import due_time
 from ...clock import to_micros
+from ...core.stimuli import Amend, End
 from ...engine.engine import Options
 from ...model.registry import Registry
 from ...store import verify_open
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ...model.domain import Domain
     from ...queries.views import (
         AggregateView,
+        Counts,
         InstanceView,
         Parked,
         StoredEvent,
@@ -65,7 +67,8 @@ class Simulation:
         faults: what a number as a seed may let happen: ``"order"`` (turns held back,
             swapped and overtaken, commits cut), ``"time"`` (the clock moves on while things are in
             flight), ``"crash"``, ``"commit"`` (one fails), ``"handler"`` (one fails),
-            ``"duplicate"`` (things are brought again), ``"sleep"`` (idle actors leave memory)
+            ``"duplicate"`` (things are brought again), ``"sleep"`` (idle actors leave memory),
+            ``"operator"`` (one ends an instance, or amends one without changing anything)
         start: the clock's first time, with a zone; without one, the start of the year 2000
         stream: of the events in the program that name none
         options: as for `Runtime`: `max_awake`, `idle_timeout`, `max_in_flight`,
@@ -221,7 +224,7 @@ class Simulation:
                 with the highest falls behind all others;
                 ``"time"``: the clock moves to what is due next; ``"late"``: it does so up to four
                 times, and all that is in flight is late; ``"sleep"``: idle actors leave
-                memory
+                memory; ``"end"`` or ``"amend"``: an operator does that to an instance
             which: where there are several
 
         Raises:
@@ -316,6 +319,10 @@ class Simulation:
         """What is due later, in order of time."""
         return self._world.looking("timeouts").timeouts(cls, id, before)
 
+    def counts(self, cls: type[ProcessManager] | None = None) -> dict[str, Counts]:
+        """How many instances there are by status, and what is parked by kind."""
+        return self._world.looking("counts").counts(cls)
+
     def parked(self, *, decided: bool = False) -> Iterator[Parked]:
         """What could not be handled, the oldest first."""
         return self._world.looking("parked").parked(decided=decided)
@@ -403,7 +410,8 @@ class Simulation:
         by: str | None = None,
     ) -> bool:
         """Have a timeout, or a command that is held back, not come at all."""
-        return self._decide("cancel_timeout", partial(self._operator.adjust, cls, id, name, 0, by))
+        adjust = partial(self._operator.adjust, cls, id, name, 0, by)
+        return bool(self._decide("cancel_timeout", adjust))
 
     def move_timeout(
         self,
@@ -416,11 +424,52 @@ class Simulation:
     ) -> bool:
         """Have a timeout, or a command that is held back, come at another time."""
         due = due_time(self._world.engine.services.now(), when)
-        return self._decide("move_timeout", partial(self._operator.adjust, cls, id, name, due, by))
+        adjust = partial(self._operator.adjust, cls, id, name, due, by)
+        return bool(self._decide("move_timeout", adjust))
 
-    def _decide(self, call: str, decide: Callable[[], bool | None]) -> bool:
+    def end(
+        self,
+        cls: type[ProcessManager],
+        id: object,  # noqa: A002
+        *,
+        reason: str,
+        by: str | None = None,
+        version: int | None = None,
+        compensate: bool = True,
+    ) -> int:
+        """End an instance that is not to go on; as `Runtime.end`.
+
+        Returns:
+            the version that it has afterwards; 0 if a simulated crash came before the answer
+
+        """
+        end = End(reason, by, version, compensate)
+        return self._decide("end", partial(self._operator.end, cls, id, end))
+
+    def amend(
+        self,
+        cls: type[ProcessManager],
+        id: object,  # noqa: A002
+        fields: Mapping[str, Any] | None = None,
+        /,
+        *,
+        by: str | None = None,
+        version: int | None = None,
+        retry: bool = False,
+        **more: Any,
+    ) -> int:
+        """Give fields of an instance other values; as `Runtime.amend`.
+
+        Returns:
+            the version that it has afterwards; 0 if a simulated crash came before the answer
+
+        """
+        amend = Amend({**(fields or {}), **more}, by, version, retry)
+        return self._decide("amend", partial(self._operator.amend, cls, id, amend))
+
+    def _decide(self, call: str, decide: Callable[[], int | None]) -> int:
         world, found = self._world, []
         world.refuse_in_turn(call)
         world.log.note(f"outside: {call}")
         world.guarded(lambda: found.append(decide()))
-        return bool(found and found[0])
+        return found[0] or 0 if found else 0
