@@ -6,8 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ...core.stimuli import Amend, End
-from ...errors import AlreadyDecided, MovedOn
-from ...store import ClosedError
+from ...errors import AlreadyDecided, AlreadyEnded, MovedOn
 from .faults import InjectedFailure, InjectedStoreError
 from .reached import HandlerId
 from .wording import short
@@ -70,8 +69,8 @@ class Accidents:
             return False
         definition, name = there[chosen.which % len(there)]
         world.log.note(f"the operator {chosen.name}s {definition.cls.__name__} {name}")
-        # The disk may refuse, a handler may be made to fail, and the process may start anew.
-        with suppress(InjectedStoreError, InjectedFailure, ClosedError):
+        # The disk may refuse, its method may be made to fail, and what is on its way may be first.
+        with suppress(InjectedStoreError, InjectedFailure, AlreadyEnded, MovedOn):
             if chosen.name == "end":
                 end = End("as the simulation wants", "the simulation")
                 world.guarded(self._operator.end, definition.cls, name, end)
@@ -86,9 +85,7 @@ class Accidents:
         values = definition.state_of(last)
         for field in values.keys() - definition.naming_fields:
             amend = Amend({field: values[field]}, "the simulation", last.version, retries=True)
-            # A step that was not durable yet may have been before it.
-            with suppress(MovedOn):
-                self._operator.amend(definition.cls, name, amend)
+            self._operator.amend(definition.cls, name, amend)
             return
 
     def _instances(self) -> Iterator[tuple[ProcessDefinition, str]]:

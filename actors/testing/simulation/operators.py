@@ -71,16 +71,25 @@ class Operator:
         scheduler, journal = world.scheduler, world.engine.journal
 
         def drive() -> None:
-            while True:
-                # What the operator writes comes through the intake.
-                if gives_turns and scheduler.ready:
-                    scheduler.give_turn(scheduler.ready[0])
-                elif journal.intake.works:
-                    scheduler.give_turn(journal.intake)
-                elif journal.has_work:
-                    scheduler.idle()
-                else:
-                    return
+            # A commit that fails nudges, too, and is to come to its end first.
+            scheduler.drive = None
+            try:
+                while has_driven():
+                    pass
+            finally:
+                scheduler.drive = drive
+
+        def has_driven() -> bool:
+            # What the operator writes comes through the intake.
+            if gives_turns and scheduler.ready:
+                scheduler.give_turn(scheduler.ready[0])
+            elif journal.intake.works:
+                scheduler.give_turn(journal.intake)
+            elif journal.has_work:
+                scheduler.idle()
+            else:
+                return False
+            return True
 
         # One operator may decide while another one waits.
         before, scheduler.drive = scheduler.drive, drive
