@@ -6,14 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from ..errors import InvalidMessage, shown
 from ..messages.codec import dump_headers, load_headers
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..model.process_definition import ProcessDefinition
     from ..store import TransitionRecord
     from .process_state import ProcessState
 
-__all__ = ["BY_OPERATOR", "actor_in", "amended", "amendment_in", "headers_of", "with_values"]
+__all__ = [
+    "BY_OPERATOR",
+    "actor_in",
+    "amended",
+    "amendment_in",
+    "checked",
+    "headers_of",
+    "with_values",
+]
 
 BY_OPERATOR = "operator"
 """The cause of what an operator did to one instance."""
@@ -57,6 +68,29 @@ def amendment_in(definition: ProcessDefinition, transition: TransitionRecord) ->
         return {}
     values = definition.state_of(transition)
     return {name: values[name] for name in names if name in values}
+
+
+def checked(definition: ProcessDefinition, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """New values of their annotated types, which share nothing with what was given.
+
+    Raises:
+        InvalidMessage: there are none, a field is not there or names the instance, or a value does
+            not fit
+
+    """
+    state, where = definition.state, definition.cls.__qualname__
+    if not fields:
+        raise InvalidMessage(f"nothing of {where} was to be amended; give fields with values")
+    for name in fields:
+        if name not in state.fields:
+            there = ", ".join(state.fields) or "none"
+            raise InvalidMessage(f"{where} has no field {shown(name)}; it has {there}")
+        if name in definition.naming_fields:
+            raise InvalidMessage(
+                f"{where}.{name} says which instance it is, so it cannot be amended; end this one, "
+                f"and start another"
+            )
+    return {name: state.brought(name, value) for name, value in fields.items()}
 
 
 def amended(

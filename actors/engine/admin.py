@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..clock import from_micros
+from ..core.amending import checked
 from ..core.stimuli import Adjust, Amend, End, Refresh, Reload
 from ..errors import AlreadyDecided, InvalidMessage, UnknownMessage, shown
 from ..messages.identifiers import plain_text
@@ -125,20 +126,8 @@ class Admin:
             MovedOn: it is not at the version that the operator saw
 
         """
-        state, where = definition.state, definition.cls.__qualname__
-        if not amend.fields:
-            raise InvalidMessage(f"nothing of {where} was to be amended; give fields with values")
-        for name in amend.fields:
-            if name not in state.fields:
-                there = ", ".join(state.fields) or "none"
-                raise InvalidMessage(f"{where} has no field {shown(name)}; it has {there}")
-            if name in definition.naming_fields:
-                raise InvalidMessage(
-                    f"{where}.{name} says which instance it is, so it cannot be amended; end this "
-                    f"one, and start another"
-                )
-        # Here, where an error is the caller's; and the instance has values of its own.
-        amend.fields = {name: state.brought(name, one) for name, one in amend.fields.items()}
+        # Here, where an error is the caller's.
+        amend.fields = checked(definition, amend.fields)
         amend.by = _person(amend.by)
         _check_version(amend.version)
         return self._operate(definition, instance, amend)

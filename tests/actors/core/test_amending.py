@@ -133,7 +133,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(runtime: Runtime) -> N
         runtime.amend(Order, "o1", rat=2)
     with pytest.raises(InvalidMessage, match=r"Order.order says which instance it is"):
         runtime.amend(Order, "o1", order="o2")
-    with pytest.raises(InvalidMessage, match="Order.rate is not valid"):
+    with pytest.raises(InvalidMessage, match=r"Order.rate is not valid"):
         runtime.amend(Order, "o1", rate="2")
     with pytest.raises(InvalidMessage, match="nothing of Order was to be amended"):
         runtime.amend(Order, "o1", by="ann")
@@ -290,7 +290,7 @@ def test_a_rebuild_keeps_amendments_where_they_were_made(
         before = view_of(runtime).state
         assert (before["total"], before["log"]) == (Decimal(50), ["amended", "priced 50"])
         for since in (None, "origin"):
-            assert runtime.refresh(Order, "o1", since=since) == 1  # type: ignore[arg-type]
+            assert runtime.refresh(Order, "o1", since=since) == 1
             assert view_of(runtime).state == before
         runtime.rebuild(Order)
         assert view_of(runtime).state == before

@@ -216,7 +216,9 @@ def test_one_that_waits_for_another_attempt_is_not_tried_again(clock: VirtualClo
     domain = Domain("waiting")
 
     @domain.register
-    class Trying(ProcessManager, correlate="order", retry=Retry(attempts=5, first=DAY, maximum=DAY)):
+    class Trying(
+        ProcessManager, correlate="order", retry=Retry(attempts=5, first=DAY, maximum=DAY)
+    ):
         order: str = ""
 
         @handle(Ordered, start=True)
@@ -354,7 +356,7 @@ def test_an_end_outlives_a_restart_and_a_rebuild(tmp_path: Path, clock: VirtualC
         before = view_of(runtime)
         assert before.status == "complete"
         for since in (None, "origin"):
-            assert runtime.refresh(Order, "o1", since=since) == 1  # type: ignore[arg-type]
+            assert runtime.refresh(Order, "o1", since=since) == 1
             assert view_of(runtime).state == before.state
             assert view_of(runtime).is_complete
         assert len([one for one in runtime.events() if isinstance(one.event, Refunded)]) == 1
