@@ -167,7 +167,7 @@ def _take_event(
         if not any(value in keys for value in values):
             return _skip(plan, decision, "not_for_us")
     if record.depth and not stimulus.refreshing:
-        if state.run > 1 and not begins and _is_of_endedrun(plan, state, record, reads):
+        if state.run > 1 and not begins and _is_of_ended_run(plan, state, record, reads):
             return _come_late(plan, decision, stimulus)
         if record.version > 1:
             # The first event of a stream is the same as none before it.
@@ -195,7 +195,7 @@ def _due_before(
     return None
 
 
-def _is_of_endedrun(
+def _is_of_ended_run(
     plan: ProcessPlan, state: ProcessState, record: EventRecord, reads: Reads
 ) -> bool:
     """Whether an event answers a command which the instance issued before it started anew."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .process_state import ProcessState
     from .stimuli import End
 
-__all__ = ["decide_end", "run_end"]
+__all__ = ["decide_end", "ended_by", "run_end"]
 
 
 def decide_end(plan: ProcessPlan, state: ProcessState, end: End, reads: Reads) -> Decision:
@@ -70,12 +70,11 @@ def run_end(plan: ProcessPlan, decision: Decision, end: End, reads: Reads) -> St
     if end.compensates and None in endings:
         # By what it is for, and not by its own name, so that it may be renamed.
         name, function = "ended", endings[None].function
-    who = end.by or "an operator"
     decision.cause = Cause(
         BY_OPERATOR,
         BY_OPERATOR,
         state.correlation_id,
-        note=f"ended by {who}: {end.reason}",
+        note=ended_by(end.by) + end.reason,
         time=end.now,
         headers=headers_of(end.by),
     )
@@ -84,6 +83,11 @@ def run_end(plan: ProcessPlan, decision: Decision, end: End, reads: Reads) -> St
     process._unit.timers = dict.fromkeys(state.timers or ())  # noqa: SLF001 - a friend
     handler = Handler("ended", None, name, function, end=True)
     return run(plan, decision, end, reads, handler, (end.reason,), process)
+
+
+def ended_by(by: str | None) -> str:
+    """What the note of an end begins with; the reason follows."""
+    return f"ended by {by or 'an operator'}: "
 
 
 def _do_nothing(process: ProcessManager, reason: str) -> None:

@@ -16,7 +16,7 @@ from ..store import CommandRecord, RefusalRecord, TimerRecord, place_of_effect
 from .amending import BY_OPERATOR, actor_in, amended, amendment_in
 from .decide import changed_keys, decide, take
 from .decision import EMPTY, Decision
-from .ending import run_end
+from .ending import ended_by, run_end
 from .ports import UNREADABLE
 from .process_state import ProcessState
 from .stimuli import CommandRefused, End, EventDelivered, Rebuilt, TimeoutDue
@@ -215,8 +215,9 @@ class Replay:
         if fields:
             self.now = amended(plan.definition, self.now, fields)
         elif transition.handler == "ended":
-            reason = (transition.note or "").partition(": ")[2]
-            end = End(reason, actor_in(transition), now=transition.time, refreshing=True)
+            by = actor_in(transition)
+            reason = (transition.note or "").removeprefix(ended_by(by))
+            end = End(reason, by, now=transition.time, refreshing=True)
             decision = Decision(self._before(transition.version), EMPTY)
             run_end(plan, decision, end, self._reads)
             self.now = decision.state

@@ -334,6 +334,40 @@ def test_of_two_operators_who_end_one_instance_one_is_told_that_the_other_did(
         runtime.end(Order, "o1", reason="fraud", version=1)
 
 
+def test_an_operator_who_ends_and_one_who_skips_at_once_leave_one_decision(
+    runtime: Runtime,
+) -> None:
+    orders = [f"o{number}" for number in range(20)]
+    for order in orders:
+        send(runtime, Ordered(order), Changed(order, fail=True))
+    told: dict[tuple[str, str], object] = {}
+
+    def decide(call: str, order: str, number: int) -> None:
+        try:
+            if call == "end":
+                told[call, order] = runtime.end(Order, order, reason="fraud", compensate=False)
+            else:
+                told[call, order] = runtime.skip(number)
+        except AlreadyDecided as error:
+            told[call, order] = error.decision
+
+    threads = [
+        threading.Thread(target=decide, args=(call, one.instance, one.id))
+        for one in runtime.parked()
+        for call in ("end", "skip")
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    runtime.settle(timeout=10)
+    decisions = {one.instance: one.decision for one in runtime.parked(decided=True)}
+    for order in orders:
+        assert view_of(runtime, order).status == "complete"
+        assert told["end", order] == 2
+        assert told["skip", order] == (None if decisions[order] == "skip" else "end")
+
+
 def test_what_ended_by_itself_or_never_was_is_not_ended(runtime: Runtime) -> None:
     with pytest.raises(UnknownInstance, match="has no instance 'o1' that has started"):
         runtime.end(Order, "o1", reason="fraud")
@@ -350,7 +384,7 @@ def test_what_ended_by_itself_or_never_was_is_not_ended(runtime: Runtime) -> Non
 def test_an_end_outlives_a_restart_and_a_rebuild(tmp_path: Path, clock: VirtualClock) -> None:
     with Runtime(tmp_path, shop, clock=clock) as runtime:
         send(runtime, Ordered("o1"), Changed("o1"))
-        runtime.end(Order, "o1", reason="a: fraud", by="ann")
+        runtime.end(Order, "o1", reason="a: fraud", by="ann: of the desk")
         runtime.settle(timeout=10)
     with Runtime(tmp_path, shop, clock=clock) as runtime:
         before = view_of(runtime)
