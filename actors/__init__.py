@@ -11,7 +11,7 @@ if __name__ == "actors":  # the folder's own name, by which it is found in a che
 
 from .authoring.aggregate import Aggregate
 from .authoring.context import Context
-from .authoring.decorators import ALL, after, apply, handle, rejected, timeout, upcast
+from .authoring.decorators import ALL, after, apply, ended, handle, rejected, timeout, upcast
 from .authoring.process_manager import ProcessManager
 from .authoring.retry import PARK, SKIP, Retry
 from .authoring.state import Indexed
@@ -20,6 +20,7 @@ from .engine.health import Backup, Health, HealthProblem
 from .engine.rebuilding import RebuildProgress
 from .errors import (
     AlreadyDecided,
+    AlreadyEnded,
     AlreadyStarted,
     BeginUndecided,
     DefinitionError,
@@ -28,10 +29,12 @@ from .errors import (
     InfiniteLoopError,
     InvalidMessage,
     LateEvent,
+    MovedOn,
     NotRefreshed,
     QueryInHandler,
     Rejected,
     TimedOut,
+    UnknownInstance,
     UnknownMessage,
     UnreadableRecord,
     WaitingInHandler,
@@ -41,7 +44,16 @@ from .model.design_finding import DesignFinding
 from .model.domain import Domain
 from .queries.diagnostics import Explanation, HeldEvent, StuckInstance
 from .queries.trace import TraceNode
-from .queries.views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
+from .queries.views import (
+    AggregateView,
+    Counts,
+    InstanceView,
+    Parked,
+    ParkedKind,
+    StoredEvent,
+    Timeout,
+    Transition,
+)
 from .runtime import Runtime
 from .store import (
     ClosedError,
@@ -70,6 +82,7 @@ __all__ = [
     "AggregateView",
     "Alarm",
     "AlreadyDecided",
+    "AlreadyEnded",
     "AlreadyStarted",
     "Backup",
     "BeginUndecided",
@@ -78,6 +91,7 @@ __all__ = [
     "Command",
     "Context",
     "CorruptRecord",
+    "Counts",
     "DamagedStore",
     "DefinitionError",
     "DesignFinding",
@@ -98,9 +112,11 @@ __all__ = [
     "LateEvent",
     "LockedStore",
     "LostStore",
+    "MovedOn",
     "NoThread",
     "NotRefreshed",
     "Parked",
+    "ParkedKind",
     "ProcessManager",
     "ProcessionError",
     "QueryInHandler",
@@ -122,12 +138,14 @@ __all__ = [
     "UnknownCommand",
     "UnknownEvent",
     "UnknownFormat",
+    "UnknownInstance",
     "UnknownMessage",
     "UnreadableRecord",
     "WaitingInHandler",
     "__version__",
     "after",
     "apply",
+    "ended",
     "handle",
     "rejected",
     "timeout",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlreadyDecided",
+    "AlreadyEnded",
     "AlreadyStarted",
     "BeginUndecided",
     "DefinitionError",
@@ -24,15 +25,18 @@ __all__ = [
     "InfiniteLoopError",
     "InvalidMessage",
     "LateEvent",
+    "MovedOn",
     "NotRefreshed",
     "QueryInHandler",
     "Rejected",
     "TimedOut",
+    "UnknownInstance",
     "UnknownMessage",
     "UnreadableRecord",
     "WaitingInHandler",
     "place_of_error",
     "shown",
+    "their_place_of_error",
     "type_of_error",
 ]
 
@@ -67,13 +71,26 @@ def place_of_error(error: BaseException) -> str:
 
     It says no value of any variable. Where all lines are the package's, the innermost of these.
     """
-    place, is_theirs = "no line of code", False
+    theirs, ours = _places_of(error)
+    return theirs or ours or "no line of code"
+
+
+def their_place_of_error(error: BaseException) -> str:
+    """As `place_of_error`; empty where all lines are this package's."""
+    return _places_of(error)[0]
+
+
+def _places_of(error: BaseException) -> tuple[str, str]:
+    """The innermost lines: of code that is none of this package's, and of its own."""
+    theirs = ours = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         code = frame.f_code
-        is_ours = code.co_filename.startswith(_PACKAGE)
-        if not (is_ours and is_theirs):
-            place, is_theirs = f"{code.co_filename}:{line} in {code.co_name}", not is_ours
-    return place
+        place = f"{code.co_filename}:{line} in {code.co_name}"
+        if code.co_filename.startswith(_PACKAGE):
+            ours = place
+        else:
+            theirs = place
+    return theirs, ours
 
 
 class Rejected(ProcessionError):
@@ -144,6 +161,10 @@ class UnknownMessage(ProcessionError, LookupError):
     """Nothing registered takes this command, or knows this event or class."""
 
 
+class UnknownInstance(ProcessionError, LookupError):
+    """There is no instance of that id, or it has not started."""
+
+
 class UnreadableRecord(ProcessionError, ValueError):
     """What a listing went past cannot be read: it is damaged, or fits no class here."""
 
@@ -157,7 +178,7 @@ class AlreadyDecided(ProcessionError):
 
     Attributes:
         parked_id: what `parked` called it
-        decision: what was decided: ``"retry"`` or ``"skip"``
+        decision: what was decided: ``"retry"``, ``"skip"`` or ``"end"``
         time: when
         by: who asked, if that was said
 
@@ -174,6 +195,52 @@ class AlreadyDecided(ProcessionError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.parked_id, self.decision, self.time, self.by)
+
+
+class AlreadyEnded(ProcessionError):
+    """An instance was to be ended that has ended, by itself or by another operator.
+
+    Attributes:
+        process: the process manager's name
+        instance: the instance's id
+        time: when it ended, or when something was last done to it
+        by: the operator who ended it; None if no operator did
+
+    """
+
+    def __init__(self, process: str, instance: str, time: datetime, by: str | None) -> None:
+        self.process, self.instance, self.time, self.by = process, instance, time, by
+        who = "has ended" if by is None else f"was ended by {by}"
+        super().__init__(
+            f"{process} {instance!r} {who} already, at {time.isoformat()}, so nothing was done; "
+            f"history() has what happened"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.process, self.instance, self.time, self.by)
+
+
+class MovedOn(ProcessionError):
+    """An operator acted on what an instance was, and something has happened to it since.
+
+    Attributes:
+        process: the process manager's name
+        instance: the instance's id
+        expected: the version that the operator had seen
+        version: the one that it is at
+
+    """
+
+    def __init__(self, process: str, instance: str, expected: int, version: int) -> None:
+        self.process, self.instance = process, instance
+        self.expected, self.version = expected, version
+        super().__init__(
+            f"{process} {instance!r} is at version {version}, and not at {expected} any more, so "
+            f"nothing was done; look at it again, and decide by what it is now"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.process, self.instance, self.expected, self.version)
 
 
 class AlreadyStarted(ProcessionError):

@@ -18,6 +18,7 @@ import pykka
 from .authoring.aggregate import Aggregate
 from .authoring.process_manager import due_time
 from .clock import Clock, SystemClock, stopwatch
+from .core.stimuli import Amend, End
 from .engine.admin import Admin
 from .engine.dispatcher import Dispatcher
 from .engine.effect_feed import processes_with_effects
@@ -63,7 +64,15 @@ if TYPE_CHECKING:
     from .model.domain import Domain
     from .queries.diagnostics import Explanation, StuckInstance
     from .queries.trace import TraceNode
-    from .queries.views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
+    from .queries.views import (
+        AggregateView,
+        Counts,
+        InstanceView,
+        Parked,
+        StoredEvent,
+        Timeout,
+        Transition,
+    )
     from .store import CommandRecord, StoreFinding
 
 __all__ = ["Runtime"]
@@ -707,6 +716,26 @@ class Runtime:
         self._refuse_query("parked")
         return self._reader.parked(decided=decided)
 
+    def counts(self, cls: type[ProcessManager] | None = None) -> dict[str, Counts]:
+        """How many instances there are by status, and what is parked by kind.
+
+        These counts are kept with each commit, so this takes as long with a million instances as
+        with ten, and is right at once after a crash.
+
+        Args:
+            cls: only of this process manager
+
+        Returns:
+            by the names of process managers, those of this runtime first, and then others that the
+            store knows. Under ``""`` is what is parked of none, such as commands from outside
+
+        Raises:
+            CorruptRecord: a count is damaged; `verify` says which
+
+        """
+        self._refuse_query("counts")
+        return self._reader.counts(cls)
+
     # Deciding
 
     def retry(self, parked_id: int, *, by: str | None = None) -> None:
@@ -779,6 +808,91 @@ class Runtime:
         As `move_timeout`. Of several operators who cancel one timeout, one is answered True.
         """
         return self._adjust("cancel_timeout", cls, id, name, 0, by)
+
+    def end(
+        self,
+        cls: type[ProcessManager],
+        id: object,  # noqa: A002
+        *,
+        reason: str,
+        by: str | None = None,
+        version: int | None = None,
+        compensate: bool = True,
+    ) -> int:
+        """End an instance that is not to go on.
+
+        In one step, its timeouts and the commands that it holds back are cancelled, its method that
+        `ended` marks runs, and what is parked of its events is decided: ``"end"``. What waits
+        behind these comes after the end, as what comes late does, and so do answers and refusals.
+        What has left the instance goes on: queued commands, after-effects, and what is parked
+        of those.
+
+        Args:
+            cls: the process manager
+            id: of the instance
+            reason: why; it is recorded, and given to the method
+            by: who asks; it is recorded, and what is issued has it as the header ``actor``
+            version: as the operator saw it; if it is another one by then, nothing is done
+            compensate: False if the method is not to run
+
+        Returns:
+            the version that the instance has afterwards
+
+        Raises:
+            UnknownInstance: there is no such instance, or it has not started
+            AlreadyEnded: it has ended, by itself or by another operator
+            MovedOn: it is not at that version any more
+            InvalidMessage: the reason is no text
+            Exception: what the method raised; the instance is as before
+
+        """
+        operations = self._operations("end")
+        definition = self._registry.process(cls)
+        end = End(reason, by, version, compensate)
+        return operations.end(definition, definition.id_of(id), end)
+
+    def amend(
+        self,
+        cls: type[ProcessManager],
+        id: object,  # noqa: A002
+        fields: Mapping[str, Any] | None = None,
+        /,
+        *,
+        by: str | None = None,
+        version: int | None = None,
+        retry: bool = False,
+        **more: Any,
+    ) -> int:
+        """Give fields of an instance other values, in a transition of its own.
+
+        They are checked and brought to their types as a message's are. The instance is found by the
+        learnt keys that it has then. Whether it has ended, what is due and what is parked stay as
+        they are, and rebuilding its state keeps the amendment where it was made.
+
+        Args:
+            cls: the process manager
+            id: of the instance
+            fields: the new values by name, for fields that are called as an argument here is
+            by: who asks; it is recorded
+            version: as the operator saw it; if it is another one by then, nothing is done
+            retry: whether what the instance failed at is tried again with these values, in the
+                same step
+            more: the new values
+
+        Returns:
+            the version that the instance has afterwards
+
+        Raises:
+            UnknownInstance: there is no such instance, or it has not started
+            MovedOn: it is not at that version any more
+            InvalidMessage: a value does not fit, a field is not there, or it is one that says
+                which instance it is
+
+        """
+        operations = self._operations("amend")
+        definition = self._registry.process(cls)
+        amend = Amend({**(fields or {}), **more}, by, version, retry)
+        return operations.amend(definition, definition.id_of(id), amend)
 
     def refresh(
         self,

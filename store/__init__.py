@@ -25,6 +25,7 @@ from .errors import (
 from .gauges import MOST_OVERDUE, LastBackup, OldestReader, StoreGauges
 from .identifiers import (
     BY_PEOPLE,
+    ENDS,
     MAX_NAME_BYTES,
     EffectIssue,
     EventPlace,
@@ -51,6 +52,7 @@ from .reads import Reads
 from .records import (
     COMMITTED,
     FROM_OUTSIDE,
+    PASSED_OVER,
     Append,
     Block,
     CodeRecord,
@@ -74,7 +76,7 @@ from .records import (
     UnmatchedRecord,
 )
 from .state_changes import PackedFields, Tail, added, change_between, checksum_of, with_head
-from .storage_engine import EngineSnapshot, StorageEngine, Ticket
+from .storage_engine import EngineReads, EngineSnapshot, StorageEngine, Ticket
 from .store import Store
 from .verify.apart import verify, verify_apart, verify_beside
 from .verify.inspecting import StoreFinding
@@ -84,10 +86,12 @@ from .verify.verify import verify_open
 __all__ = [
     "BY_PEOPLE",
     "COMMITTED",
+    "ENDS",
     "FORMAT_VERSION",
     "FROM_OUTSIDE",
     "MAX_NAME_BYTES",
     "MOST_OVERDUE",
+    "PASSED_OVER",
     "Append",
     "Block",
     "ClosedError",
@@ -103,6 +107,7 @@ __all__ = [
     "Durability",
     "EffectIssue",
     "EffectRecord",
+    "EngineReads",
     "EngineSnapshot",
     "EventPlace",
     "EventRecord",

@@ -15,6 +15,7 @@ from .errors import InvalidName
 
 __all__ = [
     "BY_PEOPLE",
+    "ENDS",
     "MAX_NAME_BYTES",
     "EffectIssue",
     "EventPlace",
@@ -41,6 +42,11 @@ formats may need."""
 
 BY_PEOPLE = frozenset({"refresh", "operator"})
 """The causes of transitions that an operator made."""
+
+ENDS = frozenset({"end", "ended"})
+"""What an operator's transition has for a handler if it ended its instance.
+
+``"ended"`` if the class's own method for that ran, and else ``"end"``."""
 
 LAST_NUMBER = (1 << 63) - 1
 """The highest version; a longer number in an id names nothing."""

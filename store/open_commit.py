@@ -17,7 +17,7 @@ from zlib import crc32
 from msgspec import Struct
 
 from .errors import CorruptRecord, DamagedStore, StoreError
-from .identifiers import EVADES, event_id_at, place_of_event
+from .identifiers import BY_PEOPLE, ENDS, EVADES, event_id_at, place_of_event
 from .layout.frames import corrupt, frame, no_number, number, pack, pack_checksum, unframe
 from .layout.keys import LAST, digest, numbered
 from .layout.schema import (
@@ -28,7 +28,6 @@ from .layout.schema import (
     block_to_row,
     command_from_row,
     command_to_row,
-    count_key,
     effect_key,
     effect_to_row,
     event_to_row,
@@ -51,10 +50,12 @@ from .layout.schema import (
     unmatched_key,
     unmatched_to_row,
 )
+from .open_counts import OpenCounts
 from .reads import ALL, HIGHEST, Reads, number_asked_for
 from .records import (
     COMMITTED,
     FROM_OUTSIDE,
+    PASSED_OVER,
     Conflict,
     Duplicate,
     GivenCommand,
@@ -66,11 +67,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from .names import KnownNames
+    from .open_counts import Status
     from .records import (
         Append,
         CodeRecord,
         CommandRecord,
         CommandResult,
+        EffectRecord,
         EventRecord,
         NameKind,
         Outcome,
@@ -99,10 +102,6 @@ class Counters(Struct):
     sequence: int = 0
     sequence_from_outside: int = FROM_OUTSIDE
     parked: int = 0
-    undecided: int = 0
-    """How many of what was parked is not decided."""
-    suspended: int = 0
-    """How many of these suspend an instance."""
     refusal: int = 0
     commits: int = 0
     any_waiting: bool = False
@@ -146,8 +145,7 @@ class OpenCommit(Reads):
         # who learns their keys, and how many instances take nothing.
         self._held: dict[str, int] = {}
         self._blocked: dict[str, int] = {}
-        # How many events there are, by category and type; of those that were written of late.
-        self._totals: dict[tuple[str, str], int] = {}
+        self._counts = OpenCounts(engine)
         self._empty()
 
     def _empty(self) -> None:
@@ -166,8 +164,10 @@ class OpenCommit(Reads):
         self._queued: dict[int, CommandRecord] = {}
         # Commands from outside that were accepted in this commit and not carried out yet, by id.
         self._accepted: dict[str, CommandRecord] = {}
-        # How many events the commit adds, by category and type.
-        self._added: dict[str, dict[str, int]] = {}
+        self._counts.begin()
+        # Looked up once, since every step counts.
+        self._added = self._counts.added
+        self._begun, self._ended = self._counts.begun, self._counts.ended
         self._log = self._changes["log"]
         self._transitions = self._changes["transitions"]
         self._ids = self._changes["ids"]
@@ -194,8 +194,6 @@ class OpenCommit(Reads):
         if len(self._gathered) > HEADS_KEPT:
             # What was awake when it was sent to was never loaded.
             self._gathered.clear()
-        if len(self._totals) > HEADS_KEPT:
-            self._totals.clear()
 
     def begin_again(self, counters: Counters) -> None:
         """Nothing of the commit was kept.
@@ -211,7 +209,7 @@ class OpenCommit(Reads):
         self._gathered.clear()
         self._held.clear()
         self._blocked.clear()
-        self._totals.clear()
+        self._counts.forget()
         self._empty()
 
     def net_effect(
@@ -231,8 +229,11 @@ class OpenCommit(Reads):
             self._put("command_ids", command_id.encode(), given_to_row(command, None))
         for router, position in checkpoints.items():
             self._put("checkpoints", router.encode(), position)
-        if self._added:
-            self._count_events()
+        for key, row in self._counts.changes().items():
+            if row is None:
+                self._changes["counts"][key] = None
+            else:
+                self._put("counts", key, row)
         for kind, name in self._names.fresh:
             self._put("names", name_key(kind, name), name)
         self._forget_what_never_was()
@@ -253,26 +254,6 @@ class OpenCommit(Reads):
             if len(there) < len(changes):
                 deletes[table] = [key for key, row in changes.items() if row is None]
         return puts, deletes
-
-    def _count_events(self) -> None:
-        """Add what is new to how many events there are of each category and type."""
-        totals = self._totals
-        added = {
-            (category, kind): more
-            for category, kinds in self._added.items()
-            for kind, more in kinds.items()
-        }
-        unknown = {one: count_key(*one) for one in added if one not in totals}
-        if unknown:
-            found = self._engine.get_many([("counts", key) for key in unknown.values()])
-            for (one, key), raw in zip(unknown.items(), found, strict=True):
-                # One that is damaged stays as it is, and `verify` tells of it.
-                with suppress(CorruptRecord):
-                    totals[one] = 0 if raw is None else unframe(raw, "counts", key)[2]
-        for one, more in added.items():
-            if one in totals:
-                totals[one] = total = totals[one] + more
-                self._put("counts", count_key(*one), (*one, total))
 
     def _forget_what_never_was(self) -> None:
         """Write nothing for what came and went again, of which the engine has no row."""
@@ -688,7 +669,7 @@ class OpenCommit(Reads):
                 return Duplicate()
             if table == "parked":
                 # It is read again when it moves; if it is damaged, that is told before.
-                parked = parked_from_row(unframe(raw, table, key), extras.unpark)
+                parked = parked_from_row(unframe(raw, table, key), numbered(key))
                 at = parked_at_key(parked)
                 there = self._get("parked_at", at) if parked.position else None
                 if there is not None:
@@ -713,11 +694,30 @@ class OpenCommit(Reads):
             first = started_key(process) + key
             self._put("started", first, instance)
             insort(self._sorted["started"], first)
+            self._begun[process] = self._begun.get(process, 0) + 1
+        if record.is_complete or record.run == version != 1:
+            if record.run == version != 1 or record.cause in BY_PEOPLE:
+                self._count_end(step, record)
+            else:
+                self._ended[process] = self._ended.get(process, 0) + 1
         if process not in self._known_processes:
             self._names.add("process", process)
         for command in record.commands:
             if command[1] not in self._known_commands:
                 self._names.add("command", command[1])
+
+    def _count_end(self, step: Step, record: TransitionRecord) -> None:
+        """Count an instance that began again, or that is complete as people left it."""
+        version = record.version
+        # One that has ended goes on with a new run only, or stays so while people mend it.
+        was_complete = record.run == version
+        if record.cause in BY_PEOPLE:
+            # One that was suspended is counted when what suspended it goes.
+            is_suspended = step.extras is not None and step.extras.unpark
+            was_complete = version > 1 and (record.handler not in ENDS or bool(is_suspended))
+        more = record.is_complete - was_complete
+        if more:
+            self._ended[step.process] = self._ended.get(step.process, 0) + more
 
     def _write_events(self, append: Append, prefix: bytes) -> None:
         stream = append.stream
@@ -802,8 +802,7 @@ class OpenCommit(Reads):
 
     def _write_parked(self, parked: ParkedRecord) -> None:
         self.counters.parked += 1
-        self.counters.undecided += 1
-        self.counters.suspended += parked.blocks
+        self._counts.park(parked, 1)
         parked.number = self.counters.parked
         self._set("parked", number(parked.number), parked_to_row(parked))
         if parked.position:
@@ -812,21 +811,15 @@ class OpenCommit(Reads):
         self._note_command(parked.command)
 
     def _write_extras(self, step: Step, extras: StepExtras) -> None:
-        if extras.unpark:
-            self._decide(extras)
+        for parked_number in _decided(extras):
+            self._decide(extras, parked_number)
         for table, key in _taken(step, extras):
             if table != "unmatched":
                 self._delete(table, key)
         if extras.let_go:
             self._let_go(step.process, extras.let_go)
         if extras.effect is not None:
-            effect = extras.effect
-            key = effect_key(effect.position, effect.process, effect.instance)
-            self._set("effects", key, effect_to_row(effect))
-            self._names.add_process(effect.process)
-            for command in effect.commands:
-                if command[1] not in self._known_commands:
-                    self._names.add("command", command[1])
+            self._write_effect(extras.effect)
         for timer in extras.cancel:
             self._delete("timers", timer_key(timer))
         for timer in extras.timers:
@@ -839,11 +832,17 @@ class OpenCommit(Reads):
         if extras.unblock and self._get("waiting", blocked) is not None:
             self._delete("waiting", blocked)
             self._count(self._blocked, step.process, -1)
+            if extras.unpark:
+                status = self._status(step.process, step.instance)
+                self._counts.move(step.process, "suspended", status)
         if extras.block is not None:
             if step.park is not None:
                 extras.block.parked = step.park.number
             if self._get("waiting", blocked) is None:
                 self._count(self._blocked, step.process, 1)
+            if extras.block.kind == "parked":
+                status = self._status(step.process, step.instance)
+                self._counts.move(step.process, status, "suspended")
             self._set("waiting", blocked, block_to_row(extras.block))
             self.counters.any_waiting = True
             self._names.add_process(step.process)
@@ -867,6 +866,25 @@ class OpenCommit(Reads):
             assert step.append is not None
             self._put("snapshots", step.append.stream.encode(), list(extras.snapshot))
 
+    def _write_effect(self, effect: EffectRecord) -> None:
+        key = effect_key(effect.position, effect.process, effect.instance)
+        self._set("effects", key, effect_to_row(effect))
+        self._names.add_process(effect.process)
+        for _, kind, _ in effect.commands:
+            if kind not in self._known_commands:
+                self._names.add("command", kind)
+
+    def _status(self, process: str, instance: str) -> Status | None:
+        """What an instance is when nothing suspends it; None before its first transition."""
+        try:
+            last = self.last_transition(process, instance)
+        except CorruptRecord:
+            # What cannot be read may be suspended because of that; it is taken for what most are.
+            return "running"
+        if last is None:
+            return None
+        return "complete" if last.is_complete else "running"
+
     def _let_wait(self, process: str, instance: str, position: int) -> None:
         self._set("waiting", instance_key(process, instance) + number(position), 0)
         self.counters.any_waiting = True
@@ -880,23 +898,22 @@ class OpenCommit(Reads):
         self.counters.owed += 1
         self._names.add_process(process)
 
-    def _decide(self, extras: StepExtras) -> None:
+    def _decide(self, extras: StepExtras, parked_number: int) -> None:
         """Move what was parked to what was decided; it may be parked again from now on."""
-        key = number(extras.unpark)
+        key = number(parked_number)
         raw = self._get("parked", key)
         assert raw is not None
-        parked = parked_from_row(unframe(raw, "parked", key), extras.unpark)
+        parked = parked_from_row(unframe(raw, "parked", key), parked_number)
         parked.decision = extras.decision
-        self.counters.undecided -= 1
-        self.counters.suspended -= parked.blocks
+        self._counts.park(parked, -1)
         self._set("decided", key, parked_to_row(parked))
-        is_skipped = extras.decision is not None and extras.decision[0] == "skip"
-        # That an event was skipped is kept where it is looked for when it is brought again.
-        if parked.position and (parked.effect or not is_skipped):
+        is_passed_over = extras.decision is not None and extras.decision[0] in PASSED_OVER
+        # That an event was passed over is kept where it is looked for when it is brought again.
+        if parked.position and (parked.effect or not is_passed_over):
             key = parked_at_key(parked)
             raw = self._get("parked_at", key)
             # This step may have parked it again already.
-            if raw is not None and unframe(raw, "parked_at", key) == extras.unpark:
+            if raw is not None and unframe(raw, "parked_at", key) == parked_number:
                 self._delete("parked_at", key)
 
     def _learn(self, step: Step, field: str, old: str | None, new: str | None) -> None:
@@ -974,6 +991,11 @@ def _may_be_same(content: bytes, first: bytes) -> bool:
     return content == first or not (content and first)
 
 
+def _decided(extras: StepExtras) -> list[int]:
+    """The numbers of what was parked and is decided."""
+    return [extras.unpark, *extras.unpark_too] if extras.unpark else extras.unpark_too
+
+
 def _taken(step: Step, extras: StepExtras) -> list[tuple[str, bytes]]:
     """What the step is for, by table and key."""
     taken = []
@@ -982,8 +1004,7 @@ def _taken(step: Step, extras: StepExtras) -> list[tuple[str, bytes]]:
     if extras.unwait:
         key = instance_key(step.process, step.instance) + number(extras.unwait)
         taken.append(("waiting", key))
-    if extras.unpark:
-        taken.append(("parked", number(extras.unpark)))
+    taken += [("parked", number(one)) for one in _decided(extras)]
     if extras.told:
         taken.append(("refusals", number(extras.told)))
     if extras.let_go:

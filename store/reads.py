@@ -604,6 +604,18 @@ class Reads:
         if block is not None and block.position:
             yield block.position
 
+    def undecided_of(self, process: str, instance: str) -> list[int]:
+        """Numbers of what is parked of the events that an instance was to handle.
+
+        Its after-effects, and the commands that it issued, are not among them.
+        """
+        prefix = instance_key(process, instance)
+        rows = self._range("parked_at", prefix + number(1), prefix + LAST, ALL)
+        numbers = [unframe(raw, "parked_at", key) for key, raw in rows]
+        # One that was passed over keeps its row.
+        found = self._get_many([("parked", number(one)) for one in numbers])
+        return [one for one, raw in zip(numbers, found, strict=True) if raw is not None]
+
     # After-effects that wait
 
     def is_set_aside(self, process: str, instance: str, position: int) -> bool:

@@ -18,6 +18,7 @@ from msgspec import Struct
 __all__ = [
     "COMMITTED",
     "FROM_OUTSIDE",
+    "PASSED_OVER",
     "Append",
     "Block",
     "CodeRecord",
@@ -43,6 +44,9 @@ __all__ = [
 
 NameKind: TypeAlias = Literal["event", "command", "process"]
 """What a name in the table of names is of: a type of event or command, or a process manager."""
+
+PASSED_OVER = frozenset({"skip", "end"})
+"""Decisions after which what was parked is not handled any more."""
 
 FROM_OUTSIDE = 1 << 62
 """Tickets of commands that no instance issued are above this number.
@@ -277,6 +281,10 @@ class ParkedRecord(Struct, gc=False):
     blocks: bool = False
     effect: str = ""
     decision: tuple[str, int, str | None] | None = None
+    handler: str = ""
+    """The method that failed; empty if none did."""
+    place: str = ""
+    """Where in the code the error was raised; empty if it was raised by none of the user's."""
     number: int = 0
 
 
@@ -314,6 +322,8 @@ class StepExtras(Struct, gc=False):
     """Whether the instance goes on."""
     unpark: int = 0
     """The number of what was parked; it must be there, and goes to what was decided."""
+    unpark_too: list[int] = []
+    """Numbers of what else was parked of the instance, which is decided likewise."""
     decision: tuple[str, int, str | None] | None = None
     """What was decided about it, when, and who asked."""
     index: list[tuple[str, str | None, str | None]] = []

@@ -26,8 +26,8 @@ from .layout.schema import (
 )
 from .names import KnownNames
 from .open_commit import Counters, OpenCommit
-from .reads import HIGHEST, Reads
-from .records import FROM_OUTSIDE, CodeRecord, ParkedRecord
+from .reads import ALL, HIGHEST, Reads
+from .records import FROM_OUTSIDE, CodeRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -269,16 +269,20 @@ class Store(Reads):
         self._engine.check_usable()
         return self._newest("log") if self._engine.read_only else self._counters.position
 
-    def scan_counts(self) -> Iterator[tuple[str, str, int]]:
-        """How many events of each type the streams of each category have: category, type, count.
+    def read_counts(self) -> Iterator[tuple[str, tuple[str, ...], int]]:
+        """How many there are as of one moment: what is counted, by which names, and how many.
+
+        ``"event"`` by the category of the streams and the type; ``"instance"`` by process manager
+        and status; ``"parked"``, what is not decided, by process manager, type of the error,
+        method, and place in the code.
 
         Raises:
             CorruptRecord: a count is damaged
 
         """
-        for key, raw in self._scan_rows("counts", b"", LAST * 3):
-            category, kind, count = unframe(raw, "counts", key)
-            yield category, kind, count
+        for key, raw in self._range("counts", b"", LAST * 3, ALL):
+            of, names, count = unframe(raw, "counts", key)
+            yield of, tuple(names), count
 
     def position_before(self, moment: int) -> int:
         """The position behind which the log has what was stored at or after a moment.
@@ -365,12 +369,15 @@ class Store(Reads):
 
         """
         self._engine.check_usable()
-        counters = self._counters
+        parked = suspended = 0
+        for of, names, count in self.read_counts():
+            parked += count * (of == "parked")
+            suspended += count * (of == "instance" and names[1] == "suspended")
         due = self._engine.range("timers", b"", number(now + 1), MOST_OVERDUE)
         raw = self._get("meta", LAST_BACKUP)
         return StoreGauges(
-            parked=counters.undecided,
-            suspended=counters.suspended,
+            parked=parked,
+            suspended=suspended,
             overdue=len(due),
             oldest_due=int.from_bytes(due[0][0][:8], "big") if due else 0,
             last_backup=None
@@ -400,7 +407,7 @@ class Store(Reads):
     def _read_counters(self) -> Counters:
         """The newest durable numbers, as the tables have them."""
         engine = self._engine
-        counters = Counters(
+        return Counters(
             position=self._newest("log"),
             transition=self._newest("transitions"),
             sequence=self._newest("queue", below=FROM_OUTSIDE),
@@ -413,15 +420,6 @@ class Store(Reads):
             any_lookalike=self._get("meta", LOOKALIKE) is not None,
             owed=len(engine.range("owed", b"", LAST, 1)),
         )
-        if not engine.read_only:
-            self._count_parked(counters)
-        return counters
-
-    def _count_parked(self, counters: Counters) -> None:
-        """Count once what an operator is to decide; from now on the count is kept."""
-        for _, parked in self.scan_parked_through():
-            counters.undecided += 1
-            counters.suspended += isinstance(parked, ParkedRecord) and parked.blocks
 
     def _newest(self, table: str, below: int = HIGHEST) -> int:
         """The highest number that is a key of a table."""

@@ -30,6 +30,7 @@ __all__ = [
     "after",
     "apply",
     "check_method",
+    "ended",
     "handle",
     "handlers_of",
     "methods_of",
@@ -156,6 +157,15 @@ def after(event: type[Event]) -> Callable[[F], F]:
     """
     _check_message("after", event, Event)
     return _marker("after", event)
+
+
+def ended(function: F) -> F:
+    """Mark the method of a process manager that runs when an operator ends an instance.
+
+    It takes the reason, and issues what makes good what was done: ``runtime.end`` has it run unless
+    it is told not to. The instance is complete afterwards, so no timeout can be set.
+    """
+    return _marker("ended", None)(function)
 
 
 def upcast(name: str = "", *, from_version: int) -> Callable[[F], F]:

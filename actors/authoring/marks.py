@@ -64,7 +64,7 @@ _PACKAGE = __name__.rpartition(".")[0]
 class Handler:
     """One method, and what it is for.
 
-    `role` is the decorator's name; `subject` the message class, or the timeout's name;
+    `role` is the decorator's name; `subject` the message class, the timeout's name, or None;
     `function` is what is called, `name` that of the method.
     """
 
@@ -83,6 +83,8 @@ def called(mark: Handler) -> str:
 
 
 def _written(role: str, subject: object) -> str:
+    if subject is None:
+        return f"@{role}"
     return f"@{role}({getattr(subject, '__name__', repr(subject))})"
 
 

@@ -177,6 +177,15 @@ class StateType:
                     f"self.{name} of {self._name} was deleted; assign a value instead"
                 )
 
+    def brought(self, name: str, value: Any) -> Any:
+        """The value of one field as it is read back, of its annotated type.
+
+        Raises:
+            InvalidMessage: it does not fit the annotation
+
+        """
+        return self._codec_of(name).exchange(value)[1]
+
     def keys_of(self, values: dict[str, Any]) -> Keys:
         """The learnt keys: the values by which instances are found; none for one that is not set.
 

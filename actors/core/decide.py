@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from ..authoring.state import Keys
     from ..model.plans import ProcessPlan
     from .ports import Reads
-    from .stimuli import Stimulus
+    from .stimuli import End, Stimulus
 
-__all__ = ["changed_keys", "decide", "released", "take"]
+__all__ = ["changed_keys", "decide", "released", "run", "take"]
 
 FARTHEST = 256
 """Versions from one state that is stored whole to the next at most, so that loading is bounded."""
@@ -178,7 +178,7 @@ def _take_event(
         if record.version > 1:
             # The first event of a stream is the same as none before it.
             refuse_echo(plan, state, record, event, reads)
-    return _run(plan, decision, stimulus, reads, handler, (event,), process)
+    return run(plan, decision, stimulus, reads, handler, (event,), process)
 
 
 def _due_before(
@@ -314,7 +314,7 @@ def _time_out(
             f"{plan.name} has no @timeout({timer.name!r}) method any more; "
             f"write one and retry, or skip this"
         )
-    return _run(plan, decision, stimulus, reads, handler, ())
+    return run(plan, decision, stimulus, reads, handler, ())
 
 
 def _take_refusal(
@@ -346,7 +346,7 @@ def _refuse(
             f"{plan.name} has no @rejected({type(command).__name__}) method "
             f"any more; write one and retry, or skip this"
         )
-    return _run(plan, decision, stimulus, reads, handler, (command, refusal.reason))
+    return run(plan, decision, stimulus, reads, handler, (command, refusal.reason))
 
 
 def _try_again(plan: ProcessPlan, decision: Decision, stimulus: RetryDue, reads: Reads) -> Step:
@@ -371,7 +371,7 @@ def _try_again(plan: ProcessPlan, decision: Decision, stimulus: RetryDue, reads:
             process = plan.definition.begin(state.instance, event)
             process._unit.version = state.version  # noqa: SLF001 - a friend
         handler = plan.definition.handlers[type(event)]
-        return _run(plan, decision, stimulus, reads, handler, (event,), process)
+        return run(plan, decision, stimulus, reads, handler, (event,), process)
     if block.name:
         due = (state.timers or {}).get(block.name, 0)
         if 0 < due <= stimulus.now:
@@ -413,16 +413,16 @@ def _skip(plan: ProcessPlan, decision: Decision, why: str) -> Step:
     return EMPTY if decision.taken is None else _only(plan, decision, decision.taken)
 
 
-def _run(
+def run(
     plan: ProcessPlan,
     decision: Decision,
-    stimulus: EventDelivered | TimeoutDue | CommandRefused | RetryDue,
+    stimulus: EventDelivered | TimeoutDue | CommandRefused | RetryDue | End,
     reads: Reads,
     handler: Handler,
     arguments: tuple[object, ...],
     process: ProcessManager | None = None,
 ) -> Step:
-    """Run a handler; the step is what it did."""
+    """Run a handler; the step is what it did, and what the decision takes."""
     cause = decision.cause
     assert cause is not None
     if cause.depth >= plan.max_chain and not stimulus.refreshing:
@@ -448,7 +448,7 @@ def _run(
 def _transition(
     plan: ProcessPlan,
     decision: Decision,
-    stimulus: EventDelivered | TimeoutDue | CommandRefused | RetryDue,
+    stimulus: EventDelivered | TimeoutDue | CommandRefused | RetryDue | End,
     reads: Reads,
     handler: Handler,
     process: ProcessManager,
@@ -650,7 +650,8 @@ def _set_timers(
             )
     for what, due in before.items():
         if timers.get(what) != due:
-            kind = "timeout" if what in timeouts else "command"
+            is_command = what not in timeouts and is_issued_by(what, plan.name, instance)
+            kind = "command" if is_command else "timeout"
             extras.cancel.append(TimerRecord(due, plan.name, instance, what, kind))
     return timers
 
@@ -680,4 +681,7 @@ def _merged(taken: StepExtras, made: StepExtras | None) -> StepExtras:
     made.told = taken.told
     made.unblock = taken.unblock
     made.owes = taken.owes
+    if taken.decision is not None:
+        made.unpark, made.unpark_too = taken.unpark, taken.unpark_too
+        made.decision = taken.decision
     return made

@@ -16,11 +16,13 @@ from ..errors import (
     InvalidMessage,
     LateEvent,
     UnknownMessage,
+    their_place_of_error,
     type_of_error,
 )
 from ..store import CorruptRecord, ParkedRecord, Step, StepExtras, TimerRecord
 from .decision import EMPTY
 from .effects import owed_effect
+from .ports import UNREADABLE
 from .stimuli import CommandRefused, EventDelivered, RetryDue, TimeoutDue
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "cause_unread",
     "fail",
+    "handler_name",
     "parked_command",
     "parked_effect",
     "parked_event",
@@ -231,8 +234,20 @@ def _park(
         name=cause.name,
         sequence=cause.sequence,
         blocks=blocks,
+        handler=handler_name(plan, cause),
+        place=_place(error),
     )
     return step
+
+
+def handler_name(plan: ProcessPlan, cause: Cause) -> str:
+    """What people know by name of what failed: the method, or what else it was."""
+    if cause.event is None:
+        return cause.id if cause.name else f"the refusal of {cause.type}"
+    if cause.type == UNREADABLE:
+        return "reading"
+    handler = plan.subscription.handler_of(cause.event)
+    return cause.type if handler is None else handler.name
 
 
 def parked_event(
@@ -248,6 +263,7 @@ def parked_event(
         attempts=1,
         time=now,
         position=event.position,
+        place=_place(error),
     )
 
 
@@ -271,6 +287,8 @@ def parked_effect(
         now,
         position=event.position,
         effect=effect,
+        handler=effect,
+        place=_place(error),
     )
 
 
@@ -285,6 +303,7 @@ def parked_command(error: BaseException, command: CommandRecord, now: int) -> Pa
         attempts=1,
         time=now,
         command=command,
+        place=_place(error),
     )
 
 
@@ -300,6 +319,10 @@ def _text(error: BaseException) -> str:
         return _utf8(str(error)[:LONGEST_TEXT])
     except Exception:  # noqa: BLE001 - an error of the user's may be broken itself
         return "its text cannot be read, since its __str__ fails"
+
+
+def _place(error: BaseException) -> str:
+    return _utf8(their_place_of_error(error))
 
 
 def _text_of_second(error: BaseException | None) -> str:

@@ -1,4 +1,4 @@
-"""What an operator changes in an instance: its state is rebuilt, or what is due is moved."""
+"""What an operator changes in an instance: it is rebuilt, amended or ended, or a timeout moved."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from ..errors import MovedOn, UnknownInstance
 from ..store import Step, StepExtras, TimerRecord, TransitionRecord
+from .amending import BY_OPERATOR, amended, headers_of, with_values
 from .decide import changed_keys
 from .decision import EMPTY, Decision
+from .ending import decide_end
 from .replay import Replay, replay_log, replayed_fields
-from .stimuli import Adjust, Refresh
+from .stimuli import Adjust, Amend, End, Refresh
 
 if TYPE_CHECKING:
     from ..model.plans import ProcessPlan
@@ -39,7 +42,20 @@ def operate(plan: ProcessPlan, state: ProcessState, operation: Operation, reads:
     """
     if isinstance(operation, Refresh):
         return _refresh(plan, state, operation, reads)
-    return _adjust(plan, state, operation, reads)
+    if isinstance(operation, Adjust):
+        return _adjust(plan, state, operation, reads)
+    if not state.version:
+        raise UnknownInstance(
+            f"{plan.name} has no instance {state.instance!r} that has started; find() lists those "
+            f"that have. If its start failed, retry or skip what is parked of it"
+        )
+    if operation.version not in {None, state.version} and not (
+        isinstance(operation, End) and state.is_complete
+    ):
+        raise MovedOn(plan.name, state.instance, operation.version, state.version)
+    if isinstance(operation, End):
+        return decide_end(plan, state, operation, reads)
+    return _amend(plan, state, operation)
 
 
 def _refresh(plan: ProcessPlan, state: ProcessState, operation: Refresh, reads: Reads) -> Decision:
@@ -61,15 +77,9 @@ def _refresh(plan: ProcessPlan, state: ProcessState, operation: Refresh, reads: 
         if operation.until
         else (replayed_fields(plan, state, reads))
     )
-    fields, values = definition.state.exchange(made)
-    indexed, extras = state.indexed, None
-    if definition.state.indexed:
-        indexed = definition.state.keys_of(values)
-        changed = changed_keys(state.indexed, indexed)
-        extras = StepExtras(index=changed) if changed else None
-    renewed = replace(
-        state, fields=fields, fields_version=definition.state_version, indexed=indexed
-    )
+    renewed = with_values(definition, state, made)
+    changed = changed_keys(state.indexed, renewed.indexed or {})
+    extras = StepExtras(index=changed) if changed else None
     return _recorded(
         plan, renewed, operation.now, (operation.handler, "refresh", None), extras, "refreshed"
     )
@@ -106,8 +116,38 @@ def _adjust(plan: ProcessPlan, state: ProcessState, operation: Adjust, reads: Re
         others[name] = due
     verb, handler = ("moved", "move_timeout") if due else ("cancelled", "cancel_timeout")
     note = f"{name} {verb} by {operation.by or 'an operator'}"
-    moved = replace(state, timers=others)
-    return _recorded(plan, moved, operation.now, (handler, "operator", note), extras, "adjusted")
+    moved = replace(state, timers=others, values=None, base=0, weight=0, packed=None)
+    told = (handler, BY_OPERATOR, note)
+    headers = headers_of(operation.by)
+    return _recorded(plan, moved, operation.now, told, extras, "adjusted", headers)
+
+
+def _amend(plan: ProcessPlan, state: ProcessState, operation: Amend) -> Decision:
+    """Fields have other values, and what holds up the instance may be tried again with them."""
+    changed = amended(plan.definition, state, operation.fields)
+    names = list(operation.fields)
+    note = f"{', '.join(names)} amended by {operation.by or 'an operator'}"
+    index = changed_keys(state.indexed, changed.indexed or {})
+    extras = StepExtras(index=index) if index else None
+    block = state.block
+    retries = operation.retries and block is not None
+    if block is not None and retries:
+        extras = extras or StepExtras()
+        extras.unblock = True
+        if block.position:
+            extras.waits = [(plan.name, state.instance, block.position)]
+        if block.kind == "retry":
+            extras.cancel = [TimerRecord(block.due, plan.name, state.instance, "retry", "retry")]
+        else:
+            extras.unpark = block.parked
+            extras.decision = ("retry", operation.now, operation.by)
+        changed = replace(changed, block=None)
+    headers = headers_of(operation.by, names)
+    told = ("amend", BY_OPERATOR, note)
+    decision = _recorded(plan, changed, operation.now, told, extras, "amended", headers)
+    # What is to be tried again is in the store, before what waits behind it.
+    decision.reload = retries
+    return decision
 
 
 def _recorded(
@@ -117,11 +157,14 @@ def _recorded(
     told: tuple[str, str, str | None],
     extras: StepExtras | None,
     outcome: str,
+    headers: bytes | None = None,
 ) -> Decision:
-    """A transition that no handler made; `told` is its handler, cause and note."""
+    """A transition that no handler made; `told` is its handler, cause and note.
+
+    Its state is stored whole, so that what follows may stand on it.
+    """
     handler, cause, note = told
-    # Stored whole, so that what follows may stand on it.
-    state = replace(state, version=state.version + 1, values=None, base=0, weight=0, packed=None)
+    state = replace(state, version=state.version + 1)
     transition = TransitionRecord(
         state.version,
         now,
@@ -137,6 +180,7 @@ def _recorded(
         state.fields_version,
         run=state.run,
         code=plan.code,
+        headers=headers,
     )
     step = Step(process=plan.name, instance=state.instance, transition=transition, extras=extras)
     return Decision(state, step, outcome)

@@ -83,6 +83,10 @@ class Reads(Chain, Protocol):
         """Positions that wait for an instance, are parked at it, or were skipped by decision."""
         ...
 
+    def undecided_of(self, process: str, instance: str) -> list[int]:
+        """Numbers of what is parked of the events that an instance was to handle."""
+        ...
+
     def transitions(self, process: str, instance: str) -> Iterable[TransitionRecord]:
         """All transitions of an instance, oldest first."""
         ...

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from ..store import CommandRecord, RefusalRecord, TimerRecord, place_of_effect
+from .amending import BY_OPERATOR, actor_in, amended, amendment_in
 from .decide import changed_keys, decide, take
 from .decision import EMPTY, Decision
+from .ending import ended_by, run_end
 from .ports import UNREADABLE
 from .process_state import ProcessState
-from .stimuli import CommandRefused, EventDelivered, Rebuilt, TimeoutDue
+from .stimuli import CommandRefused, End, EventDelivered, Rebuilt, TimeoutDue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -96,6 +98,9 @@ class Replay:
         """When the next transition came, if no event made it: a timeout when it was due."""
         transition = self.next
         assert transition is not None
+        if transition.cause == BY_OPERATOR:
+            # Before the answers to what it issued, which may have come within the microsecond.
+            return transition.time - 1
         name = transition.cause.removeprefix("timeout:")
         due = (self._last.timers or {}).get(name) if self._last is not None else None
         return due if due is not None and name != transition.cause else transition.time
@@ -119,6 +124,8 @@ class Replay:
             self.now = ProcessState(self.instance)
         elif stimulus is not None and (self.now.version or isinstance(stimulus, EventDelivered)):
             self._decide_again(transition, stimulus)
+        if transition.cause == BY_OPERATOR and self.now.version:
+            self._repeat_operator(transition)
         if self.now.is_complete is not transition.is_complete and self.now.version:
             # The log says where a run ended, or runs would mix when today's class says otherwise.
             self.now = replace(self.now, is_complete=transition.is_complete)
@@ -199,6 +206,20 @@ class Replay:
         decision = Decision(self._before(transition.version, due), EMPTY)
         take(self._plan, decision, stimulus, self._reads)
         if decision.outcome == "transitions":
+            self.now = decision.state
+
+    def _repeat_operator(self, transition: TransitionRecord) -> None:
+        """What an operator decided is in the log as what happened is, so it is done again."""
+        plan = self._plan
+        fields = amendment_in(plan.definition, transition)
+        if fields:
+            self.now = amended(plan.definition, self.now, fields)
+        elif transition.handler == "ended":
+            by = actor_in(transition)
+            reason = (transition.note or "").removeprefix(ended_by(by))
+            end = End(reason, by, now=transition.time, refreshing=True)
+            decision = Decision(self._before(transition.version), EMPTY)
+            run_end(plan, decision, end, self._reads)
             self.now = decision.state
 
     def _stimulus_of(self, transition: TransitionRecord) -> Stimulus | None:

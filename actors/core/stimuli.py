@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
@@ -12,8 +12,10 @@ from .process_state import ProcessState
 
 __all__ = [
     "Adjust",
+    "Amend",
     "CommandDue",
     "CommandRefused",
+    "End",
     "EventDelivered",
     "Operation",
     "Rebuilt",
@@ -137,8 +139,48 @@ class Adjust(Struct, gc=False):
     now: int = 0
 
 
+class End(Struct, gc=False):
+    """An operator ends the instance.
+
+    Attributes:
+        reason: why
+        by: who asks
+        version: of the instance as the operator saw it; None for whatever it is
+        compensates: whether the class's method for that runs, if it has one
+        now: the time, in microseconds
+        refreshing: as that of an event
+
+    """
+
+    reason: str
+    by: str | None
+    version: int | None = None
+    compensates: bool = True
+    now: int = 0
+    refreshing: bool = False
+
+
+class Amend(Struct, gc=False):
+    """An operator gives fields other values.
+
+    Attributes:
+        fields: the new values, by name
+        by: who asks
+        version: as that of an end
+        retries: whether what holds up the instance is tried again
+        now: the time, in microseconds
+
+    """
+
+    fields: dict[str, Any]
+    by: str | None
+    version: int | None = None
+    retries: bool = False
+    now: int = 0
+
+
 Stimulus: TypeAlias = EventDelivered | TimeoutDue | RetryDue | CommandDue | CommandRefused | Reload
 """What happens by itself; an instance that fails at it tries again, skips it or parks it."""
 
-Operation: TypeAlias = Refresh | Adjust
+Operation: TypeAlias = Refresh | Adjust | End | Amend
 """What an operator asks for, who waits for the answer and hears of an error."""

@@ -1,11 +1,12 @@
-"""What an operator decides: about what was parked, about timeouts, and to rebuild state."""
+"""What an operator decides: about what was parked, about timeouts, and about whole instances."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ..clock import from_micros
-from ..core.stimuli import Adjust, Refresh, Reload
+from ..core.amending import checked
+from ..core.stimuli import Adjust, Amend, End, Refresh, Reload
 from ..errors import AlreadyDecided, InvalidMessage, UnknownMessage, shown
 from ..messages.identifiers import plain_text
 from ..store import Duplicate, Step, StepExtras, StoreError, TimerRecord
@@ -14,6 +15,7 @@ from .instance_actor import InstanceMessage
 from .pending_replies import Reply
 
 if TYPE_CHECKING:
+    from ..core.stimuli import Operation
     from ..model.process_definition import ProcessDefinition
     from ..store import ParkedRecord, Store
     from .effect_executor import Verdict
@@ -93,12 +95,42 @@ class Admin:
         """Move what is due to another time, or cancel it with 0; False if it is not set."""
         if plain_text(name) is None:
             raise InvalidMessage(f"{shown(name)} is no name of a timeout; give a str")
-        by = _person(by)
-        reply: Reply[bool] = Reply.within(self._engine.services.replies)
-        message = InstanceMessage(Adjust(name, due, by), reply=reply)
-        self._send(definition.name, instance, message)
-        was_set: bool = reply.get()
-        return was_set
+        return bool(self._operate(definition, instance, Adjust(name, due, _person(by))))
+
+    def end(self, definition: ProcessDefinition, instance: str, end: End) -> int:
+        """End an instance; returns the version that it has then.
+
+        Raises:
+            UnknownInstance: there is none
+            AlreadyEnded: it has ended
+            MovedOn: it is not at the version that the operator saw
+            Exception: what the class's method raised
+
+        """
+        reason = plain_text(end.reason)
+        if not reason or len(reason) > LONGEST_REASON or not _is_utf8(reason):
+            raise InvalidMessage(
+                f"reason={shown(end.reason)} says nothing that can be recorded; give text of at "
+                f"most {LONGEST_REASON} characters"
+            )
+        end.reason, end.by = reason, _person(end.by)
+        _check_version(end.version)
+        return self._operate(definition, instance, end)
+
+    def amend(self, definition: ProcessDefinition, instance: str, amend: Amend) -> int:
+        """Give fields of an instance other values; returns the version that it has then.
+
+        Raises:
+            InvalidMessage: a field is not there, names the instance, or cannot have that value
+            UnknownInstance: there is no such instance
+            MovedOn: it is not at the version that the operator saw
+
+        """
+        # Here, where an error is the caller's.
+        amend.fields = checked(definition, amend.fields)
+        amend.by = _person(amend.by)
+        _check_version(amend.version)
+        return self._operate(definition, instance, amend)
 
     def refresh(self, definition: ProcessDefinition, instance: str, *, is_whole: bool) -> bool:
         """Rebuild the state of one instance; false if there is none.
@@ -110,11 +142,14 @@ class Admin:
 
         """
         until = self._engine.done_up_to(definition.name) if is_whole else 0
-        reply: Reply[bool] = Reply.within(self._engine.services.replies)
-        message = InstanceMessage(Refresh(until=until), reply=reply)
-        self._send(definition.name, instance, message)
-        was_there: bool = reply.get()
-        return was_there
+        return bool(self._operate(definition, instance, Refresh(until=until)))
+
+    def _operate(self, definition: ProcessDefinition, instance: str, operation: Operation) -> int:
+        """Have it decided in the instance's turn; returns what the instance answers."""
+        reply: Reply[int] = Reply.within(self._engine.services.replies)
+        self._send(definition.name, instance, InstanceMessage(operation, reply=reply))
+        answer: int = reply.get()
+        return answer
 
     def _parked(self, number: int) -> ParkedRecord:
         parked = self._store.parked_as(number) if _may_be_parked(number) else None
@@ -196,6 +231,8 @@ def _already(number: int, decision: Verdict) -> AlreadyDecided:
 
 LONGEST_PERSON = 1_000
 
+LONGEST_REASON = 10_000
+
 
 def _person(by: object) -> str | None:
     """Who asks, as it is recorded."""
@@ -207,6 +244,13 @@ def _person(by: object) -> str | None:
             f"by={shown(by)} says nobody; give text of at most {LONGEST_PERSON} characters"
         )
     return name
+
+
+def _check_version(version: object) -> None:
+    if version is not None and not (type(version) is int and version > 0):
+        raise InvalidMessage(
+            f"version={shown(version)} is no version of an instance; give the one that `get` said"
+        )
 
 
 def _is_utf8(text: str) -> bool:

@@ -204,6 +204,10 @@ class AheadReads:
         with self._lock:
             return frozenset(self._ahead.scan_set_aside(process, instance))
 
+    def undecided_of(self, process: str, instance: str) -> list[int]:
+        with self._lock:
+            return self._ahead.undecided_of(process, instance)
+
     def transitions(self, process: str, instance: str) -> Iterator[TransitionRecord]:
         # An instance is rebuilt when all that it handed over is durable.
         return self._store.scan_transitions(process, instance)

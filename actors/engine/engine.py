@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -416,7 +416,14 @@ class Engine:
         for router in self.routers:
             counts.update(dict(router.counts))
         counts.update(self.effects.counts)
+        statuses = Counter[str]()
+        for of, names, count in self.services.store.read_counts():
+            if of == "instance":
+                statuses[names[1]] += count
         return {
+            "running": statuses["running"],
+            "complete": statuses["complete"],
+            "suspended": statuses["suspended"],
             "transitions": counts["transitions"],
             "skipped_early": counts["skipped_early"],
             "skipped_complete": counts["skipped_complete"],

@@ -13,13 +13,14 @@ from msgspec.structs import replace
 
 from ..core.decide import decide, released
 from ..core.decision import EMPTY, Decision
-from ..core.failures import cause_unread, fail
+from ..core.failures import cause_unread, fail, handler_name
 from ..core.operations import operate
-from ..core.ports import UNREADABLE
 from ..core.process_state import ProcessState
 from ..core.stimuli import (
+    Amend,
     CommandDue,
     CommandRefused,
+    End,
     EventDelivered,
     Operation,
     Reload,
@@ -94,7 +95,7 @@ class InstanceMessage(Struct, gc=False):
 
     stimulus: Stimulus | Operation
     giver: Giver | None = None
-    reply: Reply[bool] | None = None
+    reply: Reply[int] | None = None
     is_repeated: bool = False
 
 
@@ -268,14 +269,7 @@ class InstanceActor(DurableActor[InstanceMessage]):
 
     def _handler_of(self, cause: Cause | None) -> str:
         """What people know by name of what failed."""
-        if cause is None:
-            return "an operation"
-        if cause.event is None:
-            return cause.id if cause.name else f"the refusal of {cause.type}"
-        if cause.type == UNREADABLE:
-            return "reading"
-        handler = self._share.plan.subscription.handler_of(cause.event)
-        return cause.type if handler is None else handler.name
+        return "an operation" if cause is None else handler_name(self._share.plan, cause)
 
     def forget(self) -> None:
         """Drop the state in memory; the next message has it read from the log."""
@@ -306,6 +300,11 @@ class InstanceActor(DurableActor[InstanceMessage]):
         elif type(outcome) is Conflict:
             self._decide_again(message, outcome)
             return
+        elif isinstance(message.stimulus, End | Amend):
+            # Another operator was quicker with what is parked: look again, and decide.
+            self.is_stale = True
+            self.envelopes.insert(0, message)
+            return
         else:
             # What it was for is gone, so it was done before, and the log knows better.
             self.is_stale = True
@@ -318,7 +317,7 @@ class InstanceActor(DurableActor[InstanceMessage]):
             else:
                 message.giver.done(message, decision)
         elif message.reply is not None and decision.outcome != "failed":
-            self.journal.wait(_Answer(message.reply, decision.outcome != "nothing"))
+            self.journal.wait(_Answer(message.reply, _answer_to(message.stimulus, decision)))
 
     def _decide_again(self, message: InstanceMessage, conflict: Conflict) -> None:
         self.is_stale = True
@@ -447,15 +446,22 @@ class InstanceActor(DurableActor[InstanceMessage]):
 class _Answer(Waiting, gc=False):
     """An operator's answer, which waits for the disk."""
 
-    reply: Reply[bool]
-    was_done: bool
+    reply: Reply[int]
+    answer: int
 
     def durable(self) -> None:
-        self.reply.set(self.was_done)
+        self.reply.set(self.answer)
 
     def failed(self, error: StoreError) -> bool:
         self.reply.set_exception((type(error), error, error.__traceback__))
         return False
+
+
+def _answer_to(operation: Stimulus | Operation, decision: Decision) -> int:
+    """The version that an instance has after it; or whether there was anything to do."""
+    if isinstance(operation, End | Amend):
+        return decision.state.version
+    return decision.outcome != "nothing"
 
 
 def _is_held(message: InstanceMessage) -> bool:

@@ -154,7 +154,7 @@ class Rebuilding:
 
     def _asked(
         self, names: list[str], handler: str
-    ) -> Iterator[tuple[str, Reply[bool] | Exception]]:
+    ) -> Iterator[tuple[str, Reply[int] | Exception]]:
         """What each instance answers that was told what it comes to, or why it was not."""
         plan, reads = self._plan, AheadReads(self._store, self._engine.journal)
         until = self._engine.done_up_to(self._name)
@@ -183,13 +183,13 @@ class Rebuilding:
             else:
                 yield name
 
-    def _ask(self, name: str, refresh: Refresh) -> Reply[bool]:
-        reply: Reply[bool] = Reply.within(self._engine.services.replies)
+    def _ask(self, name: str, refresh: Refresh) -> Reply[int]:
+        reply: Reply[int] = Reply.within(self._engine.services.replies)
         if self._engine.deliver(self._name, name, InstanceMessage(refresh, reply=reply)):
             self._engine.dispatcher.nudge()
         return reply
 
-    def _await(self, name: str, reply: Reply[bool]) -> None:
+    def _await(self, name: str, reply: Reply[int]) -> None:
         try:
             self.progress.rebuilt += reply.get()
         except ClosedError:

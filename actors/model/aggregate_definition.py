@@ -171,7 +171,7 @@ class AggregateDefinition:
             own.snapshot_size = len(packed)
 
     def _refuse_others_marks(self) -> None:
-        for role in ("timeout", "rejected", "after"):
+        for role in ("timeout", "rejected", "after", "ended"):
             for handler in handlers_of(self.cls, Aggregate, role).values():
                 raise DefinitionError(
                     f"{self.cls.__qualname__}.{handler.name}: {called(handler)} belongs to process "

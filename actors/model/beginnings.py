@@ -73,8 +73,8 @@ def handled_in(store: Store, registry: Registry, definition: ProcessDefinition) 
     ]
     return sum(
         count
-        for category, kind, count in store.scan_counts()
-        if any(one.listens_to(_stand_in(category, kind)) for one in subscriptions)
+        for of, names, count in store.read_counts()
+        if of == "event" and any(one.listens_to(_stand_in(*names)) for one in subscriptions)
     )
 
 

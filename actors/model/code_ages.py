@@ -21,7 +21,7 @@ CodeAge: TypeAlias = Literal["same", "older", "newer", "not comparable"]
 _ORDER: tuple[CodeAge, ...] = ("older", "newer", "not comparable", "same")
 
 REBUILT, BY_OPERATOR = "refresh", "operator"
-"""Causes of transitions: of one that has all decided anew, and of one that decides nothing."""
+"""Causes of transitions: of one that has all decided anew, and of one that an operator decided."""
 
 
 def number_of_code(store: Store, definition: ProcessDefinition) -> int:
@@ -97,7 +97,8 @@ class CodeAges:
         for one in self._store.scan_transitions(self._process, instance):
             if one.cause == REBUILT or (before is not None and before.is_complete):
                 ages.clear()
-            if one.cause != BY_OPERATOR:
+            # With "ended" for a handler, the class's own method decided.
+            if one.cause != BY_OPERATOR or one.handler == "ended":
                 ages.add(self.of(one.code))
             before = one
         return next((age for age in _ORDER if age in ages), "same")

@@ -250,6 +250,7 @@ def _unrepeatable_process(process: ProcessDefinition) -> Iterator[DesignFinding]
         process.handlers,
         process.timeouts,
         process.rejections,
+        process.endings,
         process.upcasters,
     ):
         for handler in handlers.values():

@@ -78,6 +78,8 @@ class ProcessDefinition:
         self.timeouts: dict[str, Handler] = handlers_of(cls, ProcessManager, "timeout")
         self.rejections: dict[type, Handler] = handlers_of(cls, ProcessManager, "rejected")
         self.effects: dict[type, Handler] = handlers_of(cls, ProcessManager, "after")
+        self.endings: dict[None, Handler] = handlers_of(cls, ProcessManager, "ended")
+        """The method that runs when an operator ends an instance, if there is one."""
         if len(self.name.encode()) > LONGEST_NAME:
             raise InvalidName(f"{self.name}: a name has at most {LONGEST_NAME} bytes; shorten it")
         check_name("process name", self.name)
@@ -194,6 +196,7 @@ class ProcessDefinition:
             *self.handlers.values(),
             *self.timeouts.values(),
             *self.rejections.values(),
+            *self.endings.values(),
         )
         said = [f"{self.early} {self.restart} {self.stateless} {self.state_version}"]
         for one in handlers:
@@ -211,6 +214,11 @@ class ProcessDefinition:
             functions += [one.function, one.correlate]
         called = [one for one in functions if callable(one)]
         return fingerprint_of(self.cls, self.state, called, said)
+
+    @cached_property
+    def naming_fields(self) -> frozenset[str]:
+        """The fields that say which instance it is, set when it starts."""
+        return frozenset(name for one in self.correlations.values() for name in one.sets)
 
     def events(self) -> Iterable[type]:
         """Every event class that it handles or acts after."""
@@ -339,6 +347,7 @@ class ProcessDefinition:
             (("event",), self.effects.values()),
             ((), self.timeouts.values()),
             (("command", "reason"), self.rejections.values()),
+            (("reason",), self.endings.values()),
         ):
             for handler in handlers:
                 check_method(self.cls, handler, *arguments)
@@ -426,6 +435,7 @@ class ProcessDefinition:
             (f"the field {next(iter(self.state.fields), '')!r}", bool(self.state.fields)),
             ("@timeout", bool(self.timeouts)),
             ("@rejected", bool(self.rejections)),
+            ("@ended", bool(self.endings)),
             ("early=", "early" in options),
             ("unmatched=", "unmatched" in options),
             ("hold_for=", "hold_for" in options),

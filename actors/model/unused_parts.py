@@ -65,7 +65,13 @@ def uncalled_ends(process: ProcessDefinition) -> Iterator[DesignFinding]:
     cls = process.cls
     roots = [
         handler.function
-        for handlers in (process.handlers, process.timeouts, process.rejections, process.effects)
+        for handlers in (
+            process.handlers,
+            process.timeouts,
+            process.rejections,
+            process.effects,
+            process.endings,
+        )
         for handler in handlers.values()
     ]
     # What Python or the engine calls by itself.

@@ -12,7 +12,7 @@ from ..model.beginnings import begun_at
 from ..model.code_ages import CodeAge, CodeAges
 from ..model.design_rules import unheard_categories
 from ..model.subscriptions import Subscriptions
-from ..store import CorruptRecord
+from ..store import PASSED_OVER, CorruptRecord
 from .reader import UNREADABLE, failed_starts
 from .transitions import transition_of
 from .views import Listed
@@ -293,7 +293,11 @@ class Explainer:
         if not is_done:
             return "not delivered yet", ""
         decided = parked.find(process, "", decided=True)
-        if decided is not None and decided.decision is not None and decided.decision[0] == "skip":
+        if (
+            decided is not None
+            and decided.decision is not None
+            and decided.decision[0] in PASSED_OVER
+        ):
             return "skipped: by decision", _by(decided)
         if learnt is None or not learnt[1]:
             return "not for us", ""
@@ -334,7 +338,11 @@ class Explainer:
         if not is_done:
             return "not delivered yet", ""
         decided = parked.find(definition.name, instance, decided=True)
-        if decided is not None and decided.decision is not None and decided.decision[0] == "skip":
+        if (
+            decided is not None
+            and decided.decision is not None
+            and decided.decision[0] in PASSED_OVER
+        ):
             return "skipped: by decision", _by(decided)
         if learnt is not None and not self._had(definition, instance, before, learnt):
             return self._learnt_later(definition, instance, before, learnt)
@@ -566,7 +574,8 @@ def _until(held: UnmatchedRecord) -> str:
 def _by(decided: ParkedRecord) -> str:
     assert decided.decision is not None
     by = decided.decision[2] or "an operator"
-    return f"by {by}, of what was parked as {decided.number}"
+    ended = ", who ended the instance" if decided.decision[0] == "end" else ""
+    return f"by {by}{ended}, of what was parked as {decided.number}"
 
 
 def _told(parked: ParkedRecord) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ..authoring.process_manager import ProcessManager
 from ..clock import from_micros, to_micros
+from ..core.amending import actor_in
 from ..engine.aggregate_actor import load_aggregate
 from ..errors import InvalidMessage, UnknownMessage, shown
 from ..messages.codec import differ, load_headers
@@ -16,7 +17,16 @@ from ..messages.identifiers import id_of, plain_text
 from ..model.plans import AggregatePlan
 from ..model.subscriptions import Subscription
 from ..store import CorruptRecord, InvalidName, category_of, check_name
-from .views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
+from .views import (
+    AggregateView,
+    Counts,
+    InstanceView,
+    Parked,
+    ParkedKind,
+    StoredEvent,
+    Timeout,
+    Transition,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -202,6 +212,23 @@ class Reader:
             return None
         return AggregateView(name, dict(aggregate.__dict__), aggregate.version)
 
+    def counts(self, cls: type[ProcessManager] | None) -> dict[str, Counts]:
+        """How many instances there are, and what is parked, by the names of process managers."""
+        wanted = None if cls is None else self._registry.process(cls).name
+        names = [one.name for one in self._registry.processes.values()]
+        statuses: dict[str, dict[str, int]] = {name: {} for name in names}
+        parked: dict[str, dict[ParkedKind, int]] = {}
+        for of, (process, *kind), count in self._store.read_counts():
+            if of == "instance":
+                statuses.setdefault(process, {})[kind[0]] = count
+            elif of == "parked":
+                parked.setdefault(process, {})[ParkedKind(*kind)] = count
+        return {
+            name: Counts(**statuses.get(name, {}), parked=parked.get(name, {}))
+            for name in {**statuses, **parked}
+            if wanted in {None, name}
+        }
+
     def parked(self, *, decided: bool) -> Iterator[Parked]:
         """What is parked, or was until an operator decided."""
         for number, record in self._store.scan_parked_through(decided=decided):
@@ -217,6 +244,8 @@ class Reader:
                 error=f"{record.error_type}: {record.error_text}",
                 attempts=record.attempts,
                 time=from_micros(record.time),
+                handler=record.handler,
+                place=record.place,
                 decision=action,
                 decided_at=None if time is None else from_micros(time),
                 decided_by=by,
@@ -273,6 +302,7 @@ class Reader:
             "time": from_micros(record.time),
             "correlation_id": record.correlation_id,
             "note": record.note,
+            "by": actor_in(record),
         }
         try:
             load = self._registry.load_command

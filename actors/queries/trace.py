@@ -11,6 +11,7 @@ from ..errors import UnknownMessage
 from ..model.subscriptions import Subscriptions
 from ..store import (
     BY_PEOPLE,
+    ENDS,
     CorruptRecord,
     effect_id_at,
     place_of_effect,
@@ -92,6 +93,10 @@ class TraceNode:
         if self.note:
             parts.append(f"- {self.note}")
         return " ".join(parts)
+
+
+_BY_OPERATOR = ENDS | {"amend"}
+"""Handlers of what an operator did that belongs into a chain."""
 
 
 class Tracer:
@@ -311,7 +316,7 @@ class _Chain:
                 continue
             node.children.append(made)
             try:
-                self._follow_timeouts(made, process, instance, transition)
+                self._follow_later(made, process, instance, transition)
             except CorruptRecord as error:
                 unread = _unread("transition", f"{process}-{instance}", error)
                 made.children.append(_leaf(replace(unread, process=process, instance=instance)))
@@ -373,10 +378,10 @@ class _Chain:
         node.children += [self._command(issuer, command) for command in transition.commands]
         return node
 
-    def _follow_timeouts(
+    def _follow_later(
         self, node: _Node, process: str, instance: str, transition: TransitionRecord
     ) -> None:
-        """Timeouts continue the chain of the transition before them, so they follow it."""
+        """Timeouts, and operators, continue the chain of the transition before them."""
         newest = node
         for later in self._store.scan_transitions(process, instance, transition.version):
             is_timeout = later.cause.startswith("timeout:")
@@ -384,14 +389,15 @@ class _Chain:
                 later.correlation_id != self._correlation_id
             ):
                 return
-            if not is_timeout:
+            if not is_timeout and later.handler not in _BY_OPERATOR:
                 continue
             made = self._transition(process, instance, later)
             if made is None:
                 return
-            setter = self._transitions.get(
-                (process, instance, self._setter(later, process, instance))
-            )
+            setter = None
+            if is_timeout:
+                version = self._setter(later, process, instance)
+                setter = self._transitions.get((process, instance, version))
             (setter or newest).children.append(made)
             newest = made
 
@@ -442,7 +448,7 @@ class _Chain:
             if refusal is not None and told is not None:
                 refused.append(f"refused: {refusal.note or ''}")
                 node.children.append(told)
-                self._follow_timeouts(told, process, instance, refusal)
+                self._follow_later(told, process, instance, refusal)
 
         self._todo.append(follow)
         return node

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from ..errors import UnreadableRecord
 
@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AggregateView",
+    "Counts",
     "InstanceView",
     "Listed",
     "Parked",
+    "ParkedKind",
     "StoredEvent",
     "Timeout",
     "Transition",
@@ -119,6 +121,45 @@ class AggregateView:
     version: int
 
 
+class ParkedKind(NamedTuple):
+    """What is counted together of what is parked.
+
+    Attributes:
+        error: the type of the error, as `Parked.error` begins with it
+        handler: the method that failed; empty if none did, as of a command at its aggregate
+        place: where in the code it was raised, as ``"/app/shop.py:42 in reserve"``; empty if that
+            was in none of the user's
+
+    """
+
+    error: str
+    handler: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many instances a process manager has, and what is parked of it.
+
+    Attributes:
+        running: by status, as of `InstanceView`; each instance has one of the three
+        complete: those that have ended
+        suspended: those that take nothing until an operator decides
+        parked: how many things wait for an operator, by kind
+
+    """
+
+    running: int = 0
+    complete: int = 0
+    suspended: int = 0
+    parked: dict[ParkedKind, int] = field(default_factory=dict)
+
+    @property
+    def instances(self) -> int:
+        """How many there are, whatever their status."""
+        return self.running + self.complete + self.suspended
+
+
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Transition(Listed):
     """What one event did to one instance.
@@ -133,6 +174,7 @@ class Transition(Listed):
         time: when it was made
         correlation_id: the id that everything in its chain shares
         note: the reason of a refusal, or what an operator changed and who asked
+        by: the operator who did it, if one did and that was said
         error: why it cannot be read, if so; its version is known, and the rest as far as it could
             be read
 
@@ -147,6 +189,7 @@ class Transition(Listed):
     time: datetime
     correlation_id: str
     note: str | None = None
+    by: str | None = None
     error: str | None = None
 
 
@@ -196,7 +239,9 @@ class Parked(Listed):
             known but its id
         attempts: how often it was tried
         time: when it was parked
-        decision: ``"retry"`` or ``"skip"``, once an operator decided
+        handler: the method that failed; empty if none did
+        place: where in the code the error was raised; empty if that was in none of the user's
+        decision: ``"retry"``, ``"skip"`` or ``"end"``, once an operator decided
         decided_at: when
         decided_by: who asked, if that was said
 
@@ -209,6 +254,8 @@ class Parked(Listed):
     error: str
     attempts: int
     time: datetime
+    handler: str = ""
+    place: str = ""
     decision: str | None = None
     decided_at: datetime | None = None
     decided_by: str | None = None

@@ -63,6 +63,16 @@ class GoesOn(Protocol):
         self, what: Event | Due | Refused, *, headers: Mapping[str, Any] | None = None
     ) -> ProcessOutcome: ...
 
+    def end(self, reason: str, *, by: str | None = None, compensate: bool = True) -> ProcessOutcome:
+        """An operator ends the instance."""
+        ...
+
+    def amend(
+        self, fields: Mapping[str, Any] | None = None, /, *, by: str | None = None, **more: Any
+    ) -> ProcessOutcome:
+        """An operator gives fields of the instance other values."""
+        ...
+
 
 class _Outcome:
     """What both kinds share."""
@@ -188,6 +198,16 @@ class ProcessOutcome(_Outcome):
         self._states = states
         # Why nothing, or not everything, came of it: a key of the router's counters, and in words.
         self._reasons = reasons
+
+    def end(self, reason: str, *, by: str | None = None, compensate: bool = True) -> ProcessOutcome:
+        """Go on: what happened so far is given, and an operator ends the instance."""
+        return self._scenario.end(reason, by=by, compensate=compensate)
+
+    def amend(
+        self, fields: Mapping[str, Any] | None = None, /, *, by: str | None = None, **more: Any
+    ) -> ProcessOutcome:
+        """Go on: what happened so far is given, and an operator gives fields other values."""
+        return self._scenario.amend(fields, by=by, **more)
 
     # What it did
 

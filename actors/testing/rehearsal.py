@@ -16,15 +16,16 @@ from msgspec.structs import replace
 
 from ..core.decide import take
 from ..core.decision import EMPTY, Decision
+from ..core.operations import operate
 from ..core.process_state import ProcessState
 from ..core.stimuli import CommandRefused, EventDelivered, TimeoutDue
-from ..errors import EarlyEvent, UnknownMessage
+from ..errors import EarlyEvent, UnknownInstance, UnknownMessage
 from ..messages.codec import dump
 from ..store import EventRecord, RefusalRecord, TimerRecord, UnmatchedRecord, event_id_at
 
 if TYPE_CHECKING:
     from ..core.ports import Link
-    from ..core.stimuli import Stimulus
+    from ..core.stimuli import Amend, End, Stimulus
     from ..messages.types import Command, Event
     from ..model.plans import ProcessPlan
     from ..model.subscriptions import LearntKey
@@ -191,6 +192,33 @@ class Rehearsal:
             f"can have refused it; give first what makes it issue that"
         )
 
+    def operate(self, operation: End | Amend) -> list[Happened]:
+        """An operator ends or amends the one instance that there is.
+
+        Raises:
+            UnknownInstance: there is none
+            ValueError: there are several
+            AlreadyEnded: it is to be ended, and is complete
+            Exception: what its method raised
+
+        """
+        started = [one for one in self.states.values() if one.version]
+        name = self._plan.definition.cls.__qualname__
+        if not started:
+            raise UnknownInstance(f"no instance of {name} has started; give first what starts one")
+        for one, other in pairwise(started):
+            raise ValueError(
+                f"both {one.instance!r} and {other.instance!r} of {name} have started, so it is "
+                f"not clear which one is meant; let the scenario speak of one instance"
+            )
+        (state,) = started
+        operation.now = self.time
+        decision = operate(self._plan, state, operation, self)
+        waiting = self._keep(state.instance, decision)
+        while waiting:
+            self._decide(state.instance, waiting.popleft())
+        return [Happened(state.instance, "transitions")]
+
     def _decide(self, instance: str, stimulus: Stimulus) -> Happened:
         """Decide about a stimulus, and then about the events that it lets go on."""
         outcome = ""
@@ -201,19 +229,20 @@ class Rehearsal:
             decision = Decision(self.states.get(instance) or ProcessState(instance), EMPTY)
             decision.step = take(self._plan, decision, one, self)
             outcome = outcome or decision.outcome
-            self.states[instance] = decision.state
-            self._write(decision.step)
-            held = self._held.get(instance)
-            extras = decision.step.extras
-            if (decision.reload or (extras is not None and extras.is_met)) and held:
-                # What still waited is among it.
-                waiting = deque(
-                    EventDelivered(self.event_at(at), was_held=True) for at in sorted(held)
-                )
-                self.states[instance] = replace(
-                    decision.state, to_take_up=len(held), holds_early=False
-                )
+            # What still waited is among it.
+            waiting = self._keep(instance, decision) or waiting
         return Happened(instance, outcome)
+
+    def _keep(self, instance: str, decision: Decision) -> deque[Stimulus]:
+        """Go on from what was decided; returns what goes on with it, if anything does."""
+        self.states[instance] = decision.state
+        self._write(decision.step)
+        held = self._held.get(instance)
+        extras = decision.step.extras
+        if not ((decision.reload or (extras is not None and extras.is_met)) and held):
+            return deque()
+        self.states[instance] = replace(decision.state, to_take_up=len(held), holds_early=False)
+        return deque(EventDelivered(self.event_at(at), was_held=True) for at in sorted(held))
 
     def _let_leave(self) -> None:
         for name in [name for name, one in self._held_back.items() if one.due <= self.time]:
@@ -288,6 +317,11 @@ class Rehearsal:
         """Nothing is parked here; what waits is held."""
         del process
         return frozenset(self._held.get(instance, ()))
+
+    def undecided_of(self, process: str, instance: str) -> list[int]:
+        """None: what would be parked is raised."""
+        del process, instance
+        return []
 
     def event_of(self, transition: TransitionRecord) -> EventRecord | None:
         return self.event_at(transition.position) if transition.position else None

@@ -5,12 +5,14 @@ from __future__ import annotations
 from copy import copy
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, overload
 
 from ..authoring.aggregate import Aggregate
 from ..authoring.decorators import Due, Refused
 from ..authoring.process_manager import ProcessManager
 from ..clock import to_micros
+from ..core.amending import checked
+from ..core.stimuli import Amend, End
 from ..errors import Rejected, UnknownMessage
 from ..messages.codec import codecs, dump, dump_headers
 from ..messages.types import Command, Event
@@ -21,7 +23,7 @@ from .outcomes import AggregateOutcome, ProcessOutcome
 from .rehearsal import Rehearsal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ..model.aggregate_definition import AggregateDefinition
     from ..model.process_definition import ProcessDefinition
@@ -34,7 +36,29 @@ START = datetime(2000, 1, 1, tzinfo=UTC)
 MAX_CHAIN = 1_000
 """As a runtime's, though only what is said happens, and no chain gets long."""
 
-_What: TypeAlias = Event | Command | Due | Refused
+
+class _Ended(NamedTuple):
+    """An operator ended the instance."""
+
+    reason: str
+    by: str | None
+    compensates: bool
+
+    def __repr__(self) -> str:
+        return f"end(reason={self.reason!r})"
+
+
+class _Amended(NamedTuple):
+    """An operator gave fields of the instance other values."""
+
+    fields: dict[str, Any]
+    by: str | None
+
+    def __repr__(self) -> str:
+        return f"amend({', '.join(f'{name}={value!r}' for name, value in self.fields.items())})"
+
+
+_What: TypeAlias = Event | Command | Due | Refused | _Ended | _Amended
 
 
 class Scenario:
@@ -93,6 +117,9 @@ class Scenario:
         packed = dump_headers(headers)
         for one in happened:
             _check(one)
+        return self._longer(happened, packed)
+
+    def _longer(self, happened: Sequence[_What], packed: bytes | None = None) -> Scenario:
         longer = copy(self)
         # Its own kind:
         longer._happened = (*self._happened, *happened)  # noqa: SLF001
@@ -141,6 +168,32 @@ class Scenario:
             return self._decided(what, headers)
         return self._handled(what, headers)
 
+    def end(self, reason: str, *, by: str | None = None, compensate: bool = True) -> ProcessOutcome:
+        """Have an operator end the instance; as `Runtime.end`.
+
+        Raises:
+            UnknownInstance: none has started
+            ValueError: several have, or several process managers are there, and none is named
+            AlreadyEnded: it is complete
+            Exception: what its `ended` method raised
+
+        """
+        return self._handled(_Ended(reason, by, compensate), None)
+
+    def amend(
+        self, fields: Mapping[str, Any] | None = None, /, *, by: str | None = None, **more: Any
+    ) -> ProcessOutcome:
+        """Have an operator give fields of the instance other values; as `Runtime.amend`.
+
+        Raises:
+            UnknownInstance: none has started
+            ValueError: several have, or several process managers are there, and none is named
+            InvalidMessage: a field is not there, says which instance it is, or cannot have that
+                value
+
+        """
+        return self._handled(_Amended({**(fields or {}), **more}, by), None)
+
     @property
     def timeouts(self) -> Iterable[str]:
         """The timeouts that there are."""
@@ -154,16 +207,19 @@ class Scenario:
     # A process manager
 
     def _handled(
-        self, what: Event | Due | Refused, headers: Mapping[str, Any] | None
+        self,
+        what: Event | Due | Refused | _Ended | _Amended,
+        headers: Mapping[str, Any] | None,
     ) -> ProcessOutcome:
+        packed = dump_headers(headers)
         definition = self._process_for(what)
         plan = ProcessPlan(definition, self._registry, max_chain=MAX_CHAIN)
         rehearsal = Rehearsal(plan, self._now)
-        for one, packed in zip(self._happened, self._headers, strict=True):
-            if not self._happen(rehearsal, definition, one, packed) and isinstance(one, Due):
+        for one, its_headers in zip(self._happened, self._headers, strict=True):
+            if not self._happen(rehearsal, definition, one, its_headers) and isinstance(one, Due):
                 raise ValueError(f"given {one!r}: no instance has set that timeout")
         before = len(rehearsal.changes)
-        found = self._happen(rehearsal, definition, what, dump_headers(headers))
+        found = self._happen(rehearsal, definition, what, packed)
         changes = rehearsal.changes[before:]
         reasons = [
             (one.outcome, _REASONS[one.outcome].format(one.instance))
@@ -180,7 +236,7 @@ class Scenario:
             for state in (rehearsal.states[name],)
         }
         return ProcessOutcome(
-            self.given(what, headers=headers),
+            self._longer((what,), packed),
             definition.cls.__name__,
             what,
             rehearsal.time,
@@ -205,6 +261,10 @@ class Scenario:
             return rehearsal.publish(what, self._stream_of(definition, what), headers)
         if isinstance(what, Due):
             return rehearsal.fall_due(what.name)
+        if isinstance(what, _Ended):
+            return rehearsal.operate(End(what.reason, what.by, compensates=what.compensates))
+        if isinstance(what, _Amended):
+            return rehearsal.operate(Amend(checked(definition, what.fields), what.by))
         assert isinstance(what, Refused)
         return rehearsal.refuse(what.command, what.reason)
 
@@ -325,11 +385,13 @@ def _handles(definition: ProcessDefinition, what: _What) -> bool:
         return what.name in definition.timeouts
     if isinstance(what, Refused):
         return type(what.command) in definition.rejections
+    if isinstance(what, _Ended | _Amended):
+        return True
     return type(what) in definition.handlers
 
 
 def _called(what: _What) -> str:
-    if isinstance(what, Due):
+    if isinstance(what, Due | _Ended | _Amended):
         return repr(what)
     if isinstance(what, Refused):
         return f"a rejected {type(what.command).__name__}"

@@ -235,7 +235,9 @@ class ParkedRow(_Row):
     sequence: OrNone
     blocks: bool
     effect: str
-    decision: tuple[Literal["retry", "skip"], int, str | None] | None
+    decision: tuple[Literal["retry", "skip", "end"], int, str | None] | None
+    handler: str
+    place: str
 
 
 class BlockRow(_Row):
@@ -298,8 +300,8 @@ class UnmatchedRow(_Row):
 class CountRow(_Row):
     """In `counts`."""
 
-    category: str
-    type: Name
+    of: Literal["event", "instance", "parked"]
+    names: list[str]
     count: Positive
 
 
@@ -364,7 +366,7 @@ TABLES: dict[str, Table] = {
     "codes": Table((Number("code number"),), CodeRow),
     "unmatched": Table((_PROCESS, _POSITION), UnmatchedRow),
     "unmatched_by": Table((Digest("process, field and value"), _POSITION), Literal[0]),
-    "counts": Table((Digest("category and type"),), CountRow),
+    "counts": Table((Digest("what is counted and its names"),), CountRow),
     "effects": Table((_POSITION, Digest("process and instance")), EffectRow),
     "owed": Table((_PROCESS, _POSITION, _INSTANCE), OrNone),
     **dict.fromkeys(FOR_PARTITIONS, Table((), None)),
@@ -493,9 +495,9 @@ def unmatched_by_key(process: str, field: str, value: str, position: int) -> byt
     return digest(process, field, value) + NUMBER.pack(position)
 
 
-def count_key(category: str, kind: str) -> bytes:
-    """Of how many events of a type the streams of a category have."""
-    return digest(category, kind)
+def count_key(of: str, *names: str) -> bytes:
+    """Of how many events, instances or parked things there are with these names."""
+    return digest(of, *names)
 
 
 def effect_key(position: int, process: str, instance: str) -> bytes:

@@ -155,8 +155,8 @@ class _NewTables:
         # Events that had the same id as one whose id came from outside, by position.
         self._renamed: dict[int, str] = {}
         self._any_lookalike = False
-        # How many events there are, by category and type.
-        self._counts: Counter[tuple[str, str]] = Counter()
+        # What is counted, by what it is and by names.
+        self._counts: Counter[tuple[str, ...]] = Counter()
         # Instances that were started again, and the version at which they were.
         self._runs: dict[bytes, int] = {}
         self._change: dict[str, Callable[[bytes, Any], Any]] = {
@@ -165,7 +165,7 @@ class _NewTables:
             "event_ids": self._event_id,
             "command_ids": self._result,
             "queue": self._command,
-            "parked": self._parked,
+            "parked": self._undecided,
             "decided": self._parked,
             "waiting": self._waiting,
             "timers": self._timer,
@@ -212,13 +212,26 @@ class _NewTables:
 
     def _when_they_were(self) -> Rows:
         """The old keys of transitions behind their times, which give the order."""
-        instance, time = b"", 0
+        instance, time, is_complete = b"", 0, False
         for place, (key, row) in enumerate(self._old("transitions")):
             if key[:-8] != instance:
+                self._count_instance(instance, is_complete=is_complete)
                 instance, time = key[:-8], 0
+            is_complete = row[2]
             # A clock may have been put back; the versions of an instance stay in order.
             time = max(time, row[0])
             yield number(time) + number(place), key
+        self._count_instance(instance, is_complete=is_complete)
+
+    def _count_instance(self, instance: bytes, *, is_complete: bool) -> None:
+        """Count an instance by its status; its keys began so."""
+        if not instance:
+            return
+        block = self._look("waiting", instance + number(0))
+        status = "complete" if is_complete else "running"
+        if isinstance(block, list) and block[0] == "parked":
+            status = "suspended"
+        self._counts["instance", instance.partition(b"\0")[0].decode(), status] += 1
 
     def _numbered(self) -> Iterator[tuple[int, bytes, tuple[str, str, int]]]:
         """Numbers of transitions, their old keys, and what these said."""
@@ -273,7 +286,9 @@ class _NewTables:
             yield key, frame(key, name)
 
     def _count_rows(self) -> Rows:
-        rows = {count_key(*one): (*one, count) for one, count in self._counts.items()}
+        rows = {
+            count_key(*one): (one[0], list(one[1:]), count) for one, count in self._counts.items()
+        }
         for key, row in sorted(rows.items()):
             yield key, frame(key, row)
 
@@ -282,7 +297,7 @@ class _NewTables:
 
     def _event(self, key: bytes, row: list[Any]) -> list[Any]:
         self._names.add(("event", row[0]))
-        self._counts[category_of(row[1]), row[0]] += 1
+        self._counts["event", category_of(row[1]), row[0]] += 1
         position, named = numbered(key), event_id_at(row[1], row[2])
         if row[5] is None and self._given(named) not in {0, position}:
             # Two events of one id: the one that the store named makes way.
@@ -363,11 +378,24 @@ class _NewTables:
             if row[3].startswith(before):
                 row[3] = now + row[3].removeprefix(before)
                 break
-        return row
+        # Which method failed, and where, was not noted.
+        return [*row, "", ""]
+
+    def _undecided(self, key: bytes, row: list[Any]) -> list[Any]:
+        changed = self._parked(key, row)
+        self._counts["parked", changed[0], changed[3], "", ""] += 1
+        return changed
 
     def _waiting(self, key: bytes, row: Any) -> Any:
-        self._names.add(("process", key.partition(b"\0")[0].decode()))
-        return [*row, 0, None] if isinstance(row, list) else row
+        process = key.partition(b"\0")[0].decode()
+        self._names.add(("process", process))
+        if not isinstance(row, list):
+            return row
+        # One that has transitions was counted by these.
+        first = self._look("transitions", key[:-8] + number(1))
+        if row[0] == "parked" and first is None:
+            self._counts["instance", process, "suspended"] += 1
+        return [*row, 0, None]
 
     def _timer(self, key: bytes, row: list[Any]) -> list[Any]:
         self._names.add(("process", row[0]))

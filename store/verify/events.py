@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, deque
+from collections import deque
 from typing import TYPE_CHECKING
 
 from ..gauges import last_backup_from
@@ -16,7 +16,6 @@ from ..layout.schema import (
     LAST_BACKUP,
     LOOKALIKE,
     SECRET,
-    count_key,
     readable,
     stream_key,
     transitions_key,
@@ -95,37 +94,14 @@ def _is_key(secret: object) -> bool:
 
 def _check_log(inspection: Inspection) -> None:
     before = 0
-    counts = Counter[tuple[str, str]]()
     for key, position, event in inspection.rows("log"):
-        counts[category_of(event.stream), event.type] += 1
+        inspection.counts["event", category_of(event.stream), event.type] += 1
         inspection.say_gap("log", key, b"", before, position)
         before = position
         # A clock may be ahead of the one that asks, or have been set back since.
         inspection.now = max(inspection.now, event.time)
         inspection.say_all("log", key, _of_event(inspection, position, event))
         inspection.say_unknown("log", key, "event", event.type)
-    _check_counts(inspection, counts)
-
-
-def _check_counts(inspection: Inspection, counts: Counter[tuple[str, str]]) -> None:
-    """What is kept in memory for it are the categories with their types."""
-    # Of what is damaged it cannot be told.
-    unread = inspection.checked["log"] - counts.total()
-    for key, _, row in inspection.rows("counts"):
-        category, kind = row.category, row.type
-        if key != count_key(category, kind):
-            inspection.say("counts", key, f"has the key of another than {kind} in {category!r}")
-        found = counts.pop((category, kind), 0)
-        if not found <= row.count <= found + unread:
-            inspection.say(
-                "counts", key, f"says {row.count} {kind} in {category!r}, and the log has {found}"
-            )
-    for (category, kind), found in counts.items():
-        key = count_key(category, kind)
-        if not inspection.has("counts", key):
-            inspection.say(
-                "counts", key, f"is missing, and the log has {found} {kind} in {category!r}"
-            )
 
 
 def check_effects(inspection: Inspection) -> None:

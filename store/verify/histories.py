@@ -6,6 +6,7 @@ Transitions are numbered in the order in which they were made, so those of one i
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..identifiers import BY_PEOPLE, command_id_at, is_issued_by, place_of_effect
@@ -242,6 +243,7 @@ def _end(inspection: Inspection, history: _History, learnt: Learnt) -> None:
     last, key = history.last, number(history.place)
     if last is None:
         return
+    _count(inspection, last)
     if history.late:
         problems = _handled_twice(inspection, last, history.late)
         inspection.say_all("transitions", key, _named(last, problems))
@@ -249,6 +251,15 @@ def _end(inspection: Inspection, history: _History, learnt: Learnt) -> None:
     if history.has_state:
         problems = not_in_index(inspection, last, learnt)
         inspection.say_all("transitions", key, _named(last, problems))
+
+
+def _count(inspection: Inspection, last: TransitionRow) -> None:
+    """Count an instance by its status, if that can be read."""
+    with suppress(DamagedRow):
+        status = "complete" if last.is_complete else "running"
+        if inspection.is_suspended(last.process, last.instance):
+            status = "suspended"
+        inspection.counts["instance", last.process, status] += 1
 
 
 def _handled_twice(inspection: Inspection, last: TransitionRow, late: set[int]) -> Iterator[str]:

@@ -11,12 +11,15 @@ from ..identifiers import place_of_effect, place_of_event, place_of_issue
 from ..layout.frames import number
 from ..layout.keys import LAST, Misshapen, digest
 from ..layout.schema import (
+    BLOCKED,
+    BlockRow,
     CommandRow,
     EffectRow,
     EventIdRow,
     EventRow,
     TransitionRow,
     effect_key,
+    instance_key,
     key_of,
     readable,
     row_of,
@@ -111,7 +114,10 @@ class Inspection:
         self.now = now
         self.checked: Counter[str] = Counter()
         self.findings: list[StoreFinding] = []
+        # How many there are, by what is counted and by names.
+        self.counts = Counter[tuple[str, ...]]()
         self.last_position = self._last_number("log")
+        self._any_waits = any(True for _ in snapshot.scan("waiting"))
         self._names: set[tuple[str, str]] = set()
         self._codes: dict[int, str] = {}
 
@@ -289,6 +295,13 @@ class Inspection:
         if row is not None and row.base:
             *_, row = self.transitions(process, instance, row.base)
         return row
+
+    def is_suspended(self, process: str, instance: str) -> bool:
+        """Whether an instance takes nothing until an operator decides."""
+        if not self._any_waits:
+            return False
+        block = self.look("waiting", instance_key(process, instance) + BLOCKED)
+        return isinstance(block, BlockRow) and block.kind == "parked"
 
     def is_issued(self, command_id: str) -> bool:
         """Whether the transition, or the after-effect, that a command's id names issued it."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..layout.frames import number
 from ..layout.keys import numbered
-from ..layout.schema import BlockRow, instance_key, timer_key
+from ..layout.schema import BlockRow, instance_key, timer_key, transitions_key
 from ..records import TimerRecord
+from .inspecting import DamagedRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +27,7 @@ def check_instances(inspection: Inspection) -> None:
             problems = _of_waiting(inspection, position, row)
         else:
             problems = _of_block(inspection, process, name, row)
+            _count_failed_start(inspection, process, name)
         inspection.say_all("waiting", key, problems)
         inspection.say_unknown("waiting", key, "process", process)
     for key, _, timer in inspection.rows("timers"):
@@ -69,6 +72,14 @@ def _of_waiting(inspection: Inspection, position: int, row: BlockRow | int) -> I
         yield "is not as the format has it: a block, in a place for an event that waits"
     if inspection.event(position) is None:
         yield "waits for an event that the log does not have"
+
+
+def _count_failed_start(inspection: Inspection, process: str, instance: str) -> None:
+    """Count an instance that failed before its first transition; others were counted by these."""
+    with suppress(DamagedRow):
+        first = transitions_key(process, instance) + number(1)
+        if inspection.is_suspended(process, instance) and not inspection.has("ids", first):
+            inspection.counts["instance", process, "suspended"] += 1
 
 
 def _of_block(

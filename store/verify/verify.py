@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import CorruptRecord, DamagedStore
 from ..layout.schema import readable
 from ..lmdb.store import FORMAT_VERSION, LmdbStore
+from .counts import check_counts
 from .events import check_effects, check_events
 from .histories import check_histories
 from .inspecting import Enough, Inspection, StoreFinding
@@ -97,6 +98,7 @@ def verify_open(
             check_work(inspection)
             check_effects(inspection)
             check_unmatched(inspection)
+            check_counts(inspection)
         except Enough:
             pass
         except DamagedStore as error:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from ..layout.frames import number
 from ..layout.schema import BlockRow, instance_key, parked_at_key
-from ..records import FROM_OUTSIDE
+from ..open_counts import kind_of_parked
+from ..records import FROM_OUTSIDE, PASSED_OVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,8 @@ def check_work(inspection: Inspection) -> None:
         for key, parking_number, parked in inspection.rows(table):
             inspection.say_all(table, key, _of_parked(inspection, table, parking_number, parked))
             inspection.say_unknown(table, key, "process", parked.process)
+            if table == "parked":
+                inspection.counts["parked", *kind_of_parked(parked)] += 1
             if parked.command is not None:
                 inspection.say_unknown(table, key, "command", parked.command.type)
     for key, _, parking_number in inspection.rows("parked_at"):
@@ -90,7 +93,11 @@ def _of_parked_at(inspection: Inspection, key: bytes, parking_number: int) -> It
     parked: ParkedRow | None = inspection.look("parked", number(parking_number))
     if parked is None:
         decided: ParkedRow | None = inspection.look("decided", number(parking_number))
-        if decided is not None and decided.decision is not None and decided.decision[0] == "skip":
+        if (
+            decided is not None
+            and decided.decision is not None
+            and decided.decision[0] in PASSED_OVER
+        ):
             parked = decided
     if parked is None:
         yield f"is for parked {parking_number}, which is not there"

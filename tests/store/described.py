@@ -156,7 +156,9 @@ class ParkedRow(_Row):
     sequence: OrNone
     blocks: bool
     effect: str
-    decision: tuple[Literal["retry", "skip"], int, str | None] | None
+    decision: tuple[Literal["retry", "skip", "end"], int, str | None] | None
+    handler: str
+    place: str
 
 
 class BlockRow(_Row):
@@ -219,8 +221,8 @@ class UnmatchedRow(_Row):
 class CountRow(_Row):
     """In `counts`."""
 
-    category: str
-    type: Name
+    of: Literal["event", "instance", "parked"]
+    names: list[str]
     count: Number
 
 

@@ -1158,6 +1158,60 @@ def test_of_two_decisions_the_first_counts(place: Place) -> None:
     assert everything(place.store) == before
 
 
+def test_one_decision_is_about_all_that_is_parked_of_an_instance_or_about_nothing(
+    place: Place,
+) -> None:
+    commit(place.store, park(3), park(4), park(5, "o2"), park(6))
+    assert place.store.undecided_of(ORDERS, "o1") == [1, 2, 4]
+    ended = extras(unpark_too=[1, 2, 4], decision=("end", 1_700_004, "ann"))
+    commit(place.store, decide(2))
+    assert place.store.commit([ended]) == [Duplicate()]
+    assert place.reopen().undecided_of(ORDERS, "o1") == [1, 4]
+    commit(place.store, extras(unpark=1, unpark_too=[4], decision=("end", 1_700_004, "ann")))
+    assert place.store.undecided_of(ORDERS, "o1") == []
+    decided = {one.number: one.decision for one in place.store.scan_parked(decided=True)}
+    assert {number: one and one[0] for number, one in decided.items()} == {
+        1: "end",
+        2: "skip",
+        4: "end",
+    }
+    assert place.store.commit([park(3)]) == [Duplicate(position=3)], "it comes no second time"
+
+
+def counts(store: Store) -> dict[tuple[str, ...], int]:
+    return {(of, *names): count for of, names, count in store.read_counts() if of != "event"}
+
+
+def test_counts_are_what_the_commits_say_and_go_when_they_come_to_nothing(place: Place) -> None:
+    parked_one = ("parked", ORDERS, "ValueError", "", "")
+    running, complete = ("instance", ORDERS, "running"), ("instance", ORDERS, "complete")
+    suspended = ("instance", ORDERS, "suspended")
+    commit(place.store, move("o1"), move("o2"), move("p", process="Others"))
+    assert counts(place.store) == {running: 2, ("instance", "Others", "running"): 1}
+    last = move("o2", 2)
+    assert last.transition is not None
+    last.transition.is_complete = True
+    blocks = park(3)
+    blocks.extras = StepExtras(block=Block("parked", 3, attempts=1))
+    assert blocks.park is not None
+    blocks.park.blocks = True
+    commit(place.store, last, blocks)
+    there = {complete: 1, suspended: 1, parked_one: 1, ("instance", "Others", "running"): 1}
+    assert counts(place.reopen()) == there
+    place.store.hand_over(move("lost"))
+    place.store.hand_over(park(4))
+    place.store.drop_commit()
+    commit(place.store, park(9), decide(2))
+    assert counts(place.store) == there, "what was dropped is not counted, nor what came and went"
+    commit(place.store, extras(unpark=1, unblock=True, decision=("skip", 1_700_004, None)))
+    commit(place.store, extras(block=Block("retry", 3, attempts=1)))
+    assert counts(place.reopen()) == {
+        running: 1,
+        complete: 1,
+        ("instance", "Others", "running"): 1,
+    }
+
+
 def test_an_event_may_be_parked_again_after_the_decision(place: Place) -> None:
     commit(place.store, park(3), decide(1, "retry"))
     commit(place.reopen(), park(3))
@@ -1574,6 +1628,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "commit": lambda store: store.commit([]),
     "hand_over": lambda store: store.hand_over(append("s")),
     "close_commit": lambda store: store.close_commit(),
+    "newest_time": lambda store: store.newest_time(),
     "note_backup": lambda store: store.note_backup(LastBackup(1, "copy")),
     "snapshot": lambda store: store.snapshot().__enter__(),
     "last_position": lambda store: store.last_position(),
@@ -1633,7 +1688,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "scan_timers_through": lambda store: list(store.scan_timers_through(1)),
     "scan_blocked": lambda store: list(store.scan_blocked(ORDERS)),
     "stored_checkpoint": lambda store: store.stored_checkpoint(ORDERS),
-    "scan_counts": lambda store: list(store.scan_counts()),
+    "read_counts": lambda store: list(store.read_counts()),
     "position_before": lambda store: store.position_before(1),
     "effect_at": lambda store: store.effect_at(1, ORDERS, "o1"),
     "effects_after": lambda store: store.effects_after(1),
@@ -1643,6 +1698,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "owed_at": lambda store: store.owed_at(ORDERS, 1),
     "scan_owed": lambda store: list(store.scan_owed(ORDERS)),
     "scan_set_aside": lambda store: list(store.scan_set_aside(ORDERS, "o1")),
+    "undecided_of": lambda store: store.undecided_of(ORDERS, "o1"),
 }
 
 
@@ -1655,9 +1711,11 @@ def test_a_closed_store_says_so(store: Store, call: Callable[[Store], object]) -
 
 def test_the_closed_calls_are_all_calls_of_the_port() -> None:
     public = {name for name in dir(Store) if not name.startswith("_")}
-    # What was handed over is forgotten without the store, whose the store is stays known, and none
-    # of its readers is left.
-    assert set(CALLS) == public - {"close", "drop_commit", "check_owner", "look_after"}
+    # What was handed over is forgotten without the store, and none of its readers is left.
+    unrefused = {"close", "drop_commit", "look_after"}
+    # It stays known whose the store is, where it is, and what was known of its commits.
+    unrefused |= {"check_owner", "location", "commit_count", "is_unsure"}
+    assert set(CALLS) == public - unrefused
 
 
 # After-effects of what was set aside

@@ -166,6 +166,7 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
     told = CommandRecord("c2", "C", "t", 7, b"c", "c2", digest=bytes(16))
     delayed = CommandRecord("c3", "C", "t", 8, b"c", "corr", "e1", "P", "i", 1)
     failed = ParkedRecord("P", "i", "e1", "E", "text", 3, 9, 1, None, "late", 2, True)
+    failed.handler, failed.place = "on_e", "shop.py:7 in on_e"
     effect = ParkedRecord("P", "i", "e1", "E", "text", 1, 9, 1, effect="print")
     write(
         tmp_path,
@@ -238,8 +239,10 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
     moved = ["P", "i", 1, 8, "on_e", True, "e1", "corr", 1, b"state", [["c1", "C", b"c"]]]
     moved += [{"late": 10}, "note", 2, 1, 0, 1, 1, b"headers"]
     failed_row = ["P", "i", "e1", "E", "text", 3, 9, 1, None, "late", 2, True, "", None]
-    effect_row = ["P", "i", "e1", "E", "text", 1, 9, 1, None, "", 0, False, "print", None]
+    failed_row += ["on_e", "shop.py:7 in on_e"]
+    effect_row = ["P", "i", "e1", "E", "text", 1, 9, 1, None, "", 0, False, "print", None, "", ""]
     skipped = ["", "t", "c2", "E", "text", 1, 9, 0, told_row, "", 0, False, "", ["skip", 12, "ann"]]
+    skipped += ["", ""]
     block = ["parked", 1, "late", 2, 3, 4, 1, 6, b"headers"]
     timeout = ["P", "i", "late", "timeout", None, 6, b"headers"]
     code_row = ["P", "cpython-311", b"12345678"]
@@ -282,8 +285,15 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
         "unmatched": {b"P\0" + TWO: ["email", ["c@d"], 13, ["j"]]},
         "unmatched_by": {digest("P", "email", "c@d") + TWO: 0},
         "counts": {
-            digest("s", "E"): ["s", "E", 1],
-            digest("cat", "E"): ["cat", "E", 2],
+            digest("event", "s", "E"): ["event", ["s", "E"], 1],
+            digest("event", "cat", "E"): ["event", ["cat", "E"], 2],
+            digest("instance", "P", "suspended"): ["instance", ["P", "suspended"], 1],
+            digest("parked", "P", "E", "on_e", "shop.py:7 in on_e"): [
+                "parked",
+                ["P", "E", "on_e", "shop.py:7 in on_e"],
+                1,
+            ],
+            digest("parked", "P", "E", "", ""): ["parked", ["P", "E", "", ""], 1],
         },
         "effects": {ONE + digest("P", "i"): acted},
         "owed": {b"P\0" + ONE + b"i": 1},
@@ -305,7 +315,7 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
         "A refusal": rows["refusals"][ONE],
         "A snapshot": rows["snapshots"][b"s"],
         "A code": code_row,
-        "How many events there are": rows["counts"][digest("s", "E")],
+        "How many there are": rows["counts"][digest("event", "s", "E")],
         "What an after-effect issued": acted,
         "An event that is held": rows["unmatched"][b"P\0" + TWO],
     }.items():

@@ -825,13 +825,28 @@ DAMAGES: list[tuple[str, Callable[[Damage], None], str]] = [
     # What is counted, and what after-effects issued
     (
         "a count is another",
-        lambda d: d.change("counts", digest("shop::x", "Shop.Happened.v1"), 2, 9),
-        "says 9 Shop.Happened.v1 in 'shop::x', and the log has ",
+        lambda d: d.change("counts", digest("event", "shop::x", "Shop.Happened.v1"), 2, 9),
+        "says 9 event (shop::x, Shop.Happened.v1), and ",
     ),
     (
         "a count is gone",
-        lambda d: d.delete("counts", digest("shop::x", "Shop.Happened.v1")),
-        "is missing, and the log has ",
+        lambda d: d.delete("counts", digest("event", "shop::x", "Shop.Happened.v1")),
+        "is missing, and ",
+    ),
+    (
+        "the count of those that run is another",
+        lambda d: d.change("counts", digest("instance", ORDERS, "running"), 2, 9),
+        f"says 9 instance ({ORDERS}, running), and ",
+    ),
+    (
+        "the count of those that are suspended is gone",
+        lambda d: d.delete("counts", digest("instance", ORDERS, "suspended")),
+        f"is missing, and 1 instance ({ORDERS}, suspended) are there",
+    ),
+    (
+        "the count of what is parked is another",
+        lambda d: d.change("counts", digest("parked", ORDERS, "ValueError", "", ""), 2, 9),
+        f"says 9 parked ({ORDERS}, ValueError, , ), and ",
     ),
     (
         "an effect is after what never was",
@@ -1014,7 +1029,7 @@ def test_what_was_due_before_the_clock_was_set_back_may_have_gone() -> None:
         happened.time = time
         store.commit([Step(append=Append("shop::feed-1", None, [happened], unique=True))])
     store.commit([moved("o1", 1, "given1", 1, timers={"early": T + 5, "late": T + 10})])
-    found = told(verify_open(store, now=T + 2).findings)
+    found = told(verify_open(store, now=lambda: T + 2).findings)
     assert "late of Shop.Orders o1 is missing" in found
     assert "early" not in found
 

@@ -6,14 +6,18 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ...errors import AlreadyDecided
+from ...core.stimuli import Amend, End
+from ...errors import AlreadyDecided, AlreadyEnded, MovedOn
 from ...store import FailingDisk
 from .faults import InjectedFailure, InjectedStoreError
 from .reached import HandlerId
 from .wording import short
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ...engine.effect_executor import EffectJob
+    from ...model.process_definition import ProcessDefinition
     from .clients import Clients
     from .operators import Operator
     from .timeline import Timeline
@@ -71,7 +75,44 @@ class Accidents:
             count = world.engine.residency.passivate_idle()
             world.log.note(f"{count} idle actors leave memory", not count)
             return True
-        return False
+        return self._operate()
+
+    def _operate(self) -> bool:
+        """Have an operator end or amend an instance, at whatever moment this is."""
+        world, deviations = self._world, self._world.faults.deviations
+        if not {"end", "amend"} & {one.name for one in deviations.armed}:
+            return False
+        there = list(self._instances())
+        if not there or (chosen := deviations.take("end", "amend")) is None:
+            return False
+        definition, name = there[chosen.which % len(there)]
+        world.log.note(f"the operator {chosen.name}s {definition.cls.__name__} {name}")
+        # The disk may refuse, its method may be made to fail, and what is on its way may be first.
+        with suppress(InjectedStoreError, InjectedFailure, AlreadyEnded, MovedOn):
+            if chosen.name == "end":
+                end = End("as the simulation wants", "the simulation")
+                world.guarded(self._operator.end, definition.cls, name, end)
+            else:
+                world.guarded(self._amend, definition, name)
+        return True
+
+    def _amend(self, definition: ProcessDefinition, name: str) -> None:
+        """Give a field the value that it has, since another one may make no sense."""
+        last = self._world.store.last_transition(definition.name, name)
+        assert last is not None
+        values = definition.state_of(last)
+        for field in values.keys() - definition.naming_fields:
+            amend = Amend({field: values[field]}, "the simulation", last.version, retries=True)
+            self._operator.amend(definition.cls, name, amend)
+            return
+
+    def _instances(self) -> Iterator[tuple[ProcessDefinition, str]]:
+        """Those that run."""
+        store = self._world.store
+        for definition in self._world.registry.processes.values():
+            for name, last in store.scan_instances(definition.name):
+                if not last.is_complete:
+                    yield definition, name
 
     def run_effect(self) -> None:
         """Run the next after-effect, which may be made to fail."""

@@ -48,16 +48,20 @@ Fault: TypeAlias = Literal[
     "upgrade",
     "clock",
     "resend",
+    "operator",
 ]
 
 ALL_FAULTS: tuple[Fault, ...] = get_args(Fault)
 """All that can be let happen, by the names that `faults=` takes."""
 
-FAULTS: tuple[Fault, ...] = tuple(one for one in ALL_FAULTS if one not in {"clock", "resend"})
+FAULTS: tuple[Fault, ...] = tuple(
+    one for one in ALL_FAULTS if one not in {"clock", "resend", "operator"}
+)
 """What is let happen unless something else is said.
 
 Not among them is what may rightly break an invariant: by a clock that is set back, what happened
-later has an earlier time, and what a client sends again without an id is done twice.
+later has an earlier time, what a client sends again without an id is done twice, and an instance
+that an operator ends does not come to its own end.
 """
 
 KINDS: tuple[tuple[str, Fault], ...] = (
@@ -91,6 +95,8 @@ KINDS: tuple[tuple[str, Fault], ...] = (
     ("clock_back", "clock"),
     ("upgrade", "upgrade"),
     ("resend", "resend"),
+    ("end", "operator"),
+    ("amend", "operator"),
 )
 """The kinds of deviations, and what they belong to. Seeds hold their places: add at the end."""
 

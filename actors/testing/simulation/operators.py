@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...authoring.process_manager import ProcessManager
+    from ...core.stimuli import Amend, End
     from .world import World
 
 __all__ = ["Operator"]
 
 
 class Operator:
-    """Decides about what was parked, and about timeouts."""
+    """Decides about what was parked, about timeouts, and about whole instances."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -42,6 +43,22 @@ class Operator:
             )
         )
 
+    def end(self, cls: type[ProcessManager], name: object, end: End) -> int:
+        """End an instance; returns the version that it has then."""
+        definition = self._world.registry.process(cls)
+        instance = definition.id_of(name)
+        return int(
+            self._wait_for(lambda admin: admin.end(definition, instance, end), gives_turns=True)
+        )
+
+    def amend(self, cls: type[ProcessManager], name: object, amend: Amend) -> int:
+        """Give fields of an instance other values; returns the version that it has then."""
+        definition = self._world.registry.process(cls)
+        instance = definition.id_of(name)
+        return int(
+            self._wait_for(lambda admin: admin.amend(definition, instance, amend), gives_turns=True)
+        )
+
     def _wait_for(self, decision: Callable[[Admin], Any], *, gives_turns: bool = False) -> Any:
         """Carry out a decision.
 
@@ -54,17 +71,28 @@ class Operator:
         scheduler, journal = world.scheduler, world.engine.journal
 
         def drive() -> None:
+            # A commit that fails nudges, too, and is to come to its end first.
+            scheduler.drive = None
+            try:
+                while has_driven():
+                    pass
+            finally:
+                scheduler.drive = drive
+
+        def has_driven() -> bool:
             # A commit that failed hands in again what it held, and the one who closed it goes on.
-            while not journal.is_committing:
-                # What the operator writes comes through the intake.
-                if gives_turns and scheduler.ready:
-                    scheduler.give_turn(scheduler.ready[0])
-                elif journal.intake.works:
-                    scheduler.give_turn(journal.intake)
-                elif journal.has_work:
-                    scheduler.idle()
-                else:
-                    return
+            if journal.is_committing:
+                return False
+            # What the operator writes comes through the intake.
+            if gives_turns and scheduler.ready:
+                scheduler.give_turn(scheduler.ready[0])
+            elif journal.intake.works:
+                scheduler.give_turn(journal.intake)
+            elif journal.has_work:
+                scheduler.idle()
+            else:
+                return False
+            return True
 
         # One operator may decide while another one waits.
         before, scheduler.drive = scheduler.drive, drive

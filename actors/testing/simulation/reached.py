@@ -41,6 +41,8 @@ class HandlerId(NamedTuple):
         return tuple(ACCIDENTS)[: 2 if self.role == "after" else 4]
 
     def __str__(self) -> str:
+        if self.subject is None:
+            return f"{self.cls.__name__}.{self.method}"
         what = self.subject.__name__ if isinstance(self.subject, type) else self.subject
         return f"{self.cls.__name__}.{self.method}({what})"
 
@@ -48,7 +50,13 @@ class HandlerId(NamedTuple):
 def handlers_in(registry: Registry) -> Iterator[HandlerId]:
     """All handlers of process managers and aggregates that domains have."""
     for process in registry.processes.values():
-        for kind in (process.handlers, process.timeouts, process.rejections, process.effects):
+        for kind in (
+            process.handlers,
+            process.timeouts,
+            process.rejections,
+            process.effects,
+            process.endings,
+        ):
             yield from (HandlerId.of(process.cls, one) for one in kind.values())
     for aggregate in registry.aggregates.values():
         yield from (HandlerId.of(aggregate.cls, one) for one in aggregate.handlers.values())

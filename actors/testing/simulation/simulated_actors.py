@@ -80,6 +80,7 @@ def _failing(definition: ProcessDefinition, faults: Faults) -> ProcessDefinition
     can_fail = partial(_can_fail, definition.cls, faults)
     failing.handlers = {one: can_fail(it) for one, it in definition.handlers.items()}
     failing.timeouts = {one: can_fail(it) for one, it in definition.timeouts.items()}
+    failing.endings = {one: can_fail(it) for one, it in definition.endings.items()}
     failing.rejections = {one: can_fail(it) for one, it in definition.rejections.items()}
     return failing
 

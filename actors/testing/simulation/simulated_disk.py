@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from ...store import DictionaryEngine, Durability, EngineSnapshot, StorageEngine
+    from ...store import DictionaryEngine, Durability, EngineReads, EngineSnapshot, StorageEngine
     from .faults import Faults
 
 __all__ = ["SimulatedDisk"]
@@ -70,6 +70,11 @@ class SimulatedDisk:
         other = SimulatedDisk(self._tables.reopened(), self._faults, self._durability)
         other._unsynced = self._unsynced
         return other
+
+    @property
+    def writer_reads(self) -> EngineReads:
+        """The same reads."""
+        return self
 
     @property
     def is_synced(self) -> bool:

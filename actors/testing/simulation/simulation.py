@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, overload
 
 from ...authoring.process_manager import due_time
 from ...clock import to_micros
+from ...core.stimuli import Amend, End
 from ...engine.engine import Options
 from ...model.domain import Domain
 from ...model.registry import Registry
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from ...messages.types import Command, Event
     from ...queries.views import (
         AggregateView,
+        Counts,
         InstanceView,
         Parked,
         StoredEvent,
@@ -76,7 +78,8 @@ class Simulation:
             ``"service"`` (answers are late, break off or never come), ``"disk"`` (it errs, is
             full or does not say what became of a commit, and the power is cut), ``"clock"`` (it is
             set forward or back), ``"upgrade"`` (the process starts again with `upgrade`),
-            ``"resend"`` (a client without ids sends again what was done)
+            ``"resend"`` (a client without ids sends again what was done), ``"operator"`` (one ends
+            an instance, or amends one without changing anything)
         start: the clock's first time, with a zone; without one, the start of the year 2000
         stream: of the events in the program that name none
         services: outside, which answer what they are told
@@ -303,7 +306,7 @@ class Simulation:
                 ``"clock_forward"`` or ``"clock_back"``: the machine's clock is set; ``"upgrade"``;
                 ``"time"``: the clock moves to what is due next; ``"late"``: it does so up to four
                 times, and all that is in flight is late; ``"sleep"``: idle actors leave
-                memory
+                memory; ``"end"`` or ``"amend"``: an operator does that to an instance
             which: where there are several
 
         Raises:
@@ -421,6 +424,10 @@ class Simulation:
         running = None if cls is None else self._world.running(cls)
         return self._world.looking("timeouts").timeouts(running, id, before)
 
+    def counts(self, cls: type[ProcessManager] | None = None) -> dict[str, Counts]:
+        """How many instances there are by status, and what is parked by kind."""
+        return self._world.looking("counts").counts(cls)
+
     def parked(self, *, decided: bool = False) -> Iterator[Parked]:
         """What could not be handled, the oldest first."""
         return self._world.looking("parked").parked(decided=decided)
@@ -509,7 +516,8 @@ class Simulation:
         by: str | None = None,
     ) -> bool:
         """Have a timeout, or a command that is held back, not come at all."""
-        return self._decide("cancel_timeout", partial(self._operator.adjust, cls, id, name, 0, by))
+        adjust = partial(self._operator.adjust, cls, id, name, 0, by)
+        return bool(self._decide("cancel_timeout", adjust))
 
     def move_timeout(
         self,
@@ -522,14 +530,55 @@ class Simulation:
     ) -> bool:
         """Have a timeout, or a command that is held back, come at another time."""
         due = due_time(self._world.engine.services.now(), when)
-        return self._decide("move_timeout", partial(self._operator.adjust, cls, id, name, due, by))
+        adjust = partial(self._operator.adjust, cls, id, name, due, by)
+        return bool(self._decide("move_timeout", adjust))
 
-    def _decide(self, call: str, decide: Callable[[], bool | None]) -> bool:
+    def end(
+        self,
+        cls: type[ProcessManager],
+        id: object,  # noqa: A002
+        *,
+        reason: str,
+        by: str | None = None,
+        version: int | None = None,
+        compensate: bool = True,
+    ) -> int:
+        """End an instance that is not to go on; as `Runtime.end`.
+
+        Returns:
+            the version that it has afterwards; 0 if a simulated crash came before the answer
+
+        """
+        end = End(reason, by, version, compensate)
+        return self._decide("end", partial(self._operator.end, cls, id, end))
+
+    def amend(
+        self,
+        cls: type[ProcessManager],
+        id: object,  # noqa: A002
+        fields: Mapping[str, Any] | None = None,
+        /,
+        *,
+        by: str | None = None,
+        version: int | None = None,
+        retry: bool = False,
+        **more: Any,
+    ) -> int:
+        """Give fields of an instance other values; as `Runtime.amend`.
+
+        Returns:
+            the version that it has afterwards; 0 if a simulated crash came before the answer
+
+        """
+        amend = Amend({**(fields or {}), **more}, by, version, retry)
+        return self._decide("amend", partial(self._operator.amend, cls, id, amend))
+
+    def _decide(self, call: str, decide: Callable[[], int | None]) -> int:
         world, found = self._world, []
         world.refuse_in_turn(call)
         world.log.note(f"outside: {call}")
         world.guarded(lambda: found.append(decide()))
-        return bool(found and found[0])
+        return found[0] or 0 if found else 0
 
     def kept(self) -> Beginning:
         """What is stored, and the time, for other runs to begin with."""

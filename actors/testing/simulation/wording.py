@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ...core.stimuli import (
     CommandDue,
     CommandRefused,
+    End,
     EventDelivered,
     Reload,
     RetryDue,
@@ -80,6 +81,8 @@ def subject_of(stimulus: Stimulus | Operation) -> str:
         return f"the time of {short(stimulus.timer.command.type)}"
     if isinstance(stimulus, CommandRefused):
         return f"the refusal of {short(stimulus.refusal.command.type)} ({stimulus.refusal.reason})"
+    if isinstance(stimulus, End):
+        return f"its end ({stimulus.reason})"
     return type(stimulus).__name__.lower()
 
 

@@ -107,6 +107,9 @@ class Log:
 
     def link_before(self, event: EventRecord) -> None: ...
 
+    def undecided_of(self, process: str, instance: str) -> list[int]:
+        return []
+
     def effect_at(self, position: int, process: str, instance: str) -> None: ...
 
     def stored_transition(self, process: str, instance: str, version: int) -> None: ...
