@@ -8,7 +8,10 @@ import shutil
 import tempfile
 import threading
 import weakref
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
 
@@ -27,6 +30,7 @@ from .engine.pending_replies import Reply
 from .engine.rebuilding import Rebuilding
 from .engine.refs import AggregateRef, InstanceRef, RouterRef
 from .errors import IdReused, QueryInHandler, TimedOut, WaitingInHandler, shown
+from .listening.listener import Listener
 from .messages.identifiers import id_of, looked_for
 from .model.registry import Registry
 from .model.stored_names import check_stored_names, retired_names
@@ -41,6 +45,7 @@ from .store import (
     NoThread,
     ReadOnlyStore,
     Step,
+    StorageEngine,
     StoreError,
     backup_open,
     open_store,
@@ -56,12 +61,13 @@ if TYPE_CHECKING:
     from .engine.instance_actor import InstanceActor
     from .engine.rebuilding import RebuildProgress
     from .engine.router import Router
+    from .listening.listener import Serve
     from .messages.types import Command, Event
     from .model.domain import Domain
     from .queries.diagnostics import Explanation, StuckInstance
     from .queries.trace import TraceNode
     from .queries.views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
-    from .store import CommandRecord, StorageEngine, StoreFinding
+    from .store import CommandRecord, StoreFinding
 
 __all__ = ["Runtime"]
 
@@ -100,6 +106,9 @@ class Runtime:
         effect_threads: most after-effects that run at once
         retired: names of process managers, and wire names of messages, whose classes are gone for
             good: what the store holds of them stays there, and nothing takes it up
+        control: whether the command `procession`, run by the same user, can look at this runtime
+            and act on it, through a socket in the store's folder. Where there can be none, the
+            log and `health` say why, and all else runs
 
     Attributes:
         clock: the clock it runs by; a `VirtualClock` has `advance`
@@ -133,6 +142,7 @@ class Runtime:
         max_chain: int = 1_000,
         effect_threads: int = 4,
         retired: Iterable[str] = (),
+        control: bool = True,
     ) -> None:
         options = Options(
             workers=workers,
@@ -158,6 +168,7 @@ class Runtime:
         self._reader = Reader(self._store, registry)
         self._now = stopwatch(clock)
         self._running: Engine | None = None
+        self._listener: Listener | None = None
         if not read_only:
             try:
                 with_effects = processes_with_effects(self._store)
@@ -167,6 +178,10 @@ class Runtime:
                 self._running.start()
                 for domain in registry.domains:
                     domain.opened_by(self)
+                if control and isinstance(self._store, LmdbStore):
+                    assert not isinstance(path, StorageEngine)
+                    self._listener = Listener(path, partial(_answering, weakref.ref(self)))
+                    self._listener.start()
             except BaseException as error:
                 self._is_closed = True
                 # Without threads nothing is in hand that could be waited for.
@@ -175,7 +190,7 @@ class Runtime:
 
     @classmethod
     def ephemeral(cls, *domains: Domain, **options: Any) -> Runtime:
-        """A runtime in a temporary folder that goes with it, without fsync.
+        """A runtime in a temporary folder that goes with it, without fsync and without a socket.
 
         Args:
             domains: whose classes to run
@@ -184,7 +199,8 @@ class Runtime:
         """
         folder = tempfile.mkdtemp(prefix="procession-")
         try:
-            runtime = cls(folder, *domains, **{"durability": "none", **options})
+            given = {"durability": "none", "control": False, **options}
+            runtime = cls(folder, *domains, **given)
         except BaseException:
             _remove_folder(folder, os.getpid())
             raise
@@ -897,7 +913,11 @@ class Runtime:
             ReadOnlyStore: it was opened with `read_only=True`, so that nothing runs
 
         """
-        return self._engine("health", waits=False).health.look()
+        return replace(
+            self._engine("health", waits=False).health.look(),
+            control=None if self._listener is None else self._listener.socket,
+            control_problem="" if self._listener is None else self._listener.problem,
+        )
 
     def close(self, *, timeout: float | None = CLOSE_TIMEOUT) -> None:
         """Finish what is in hand, stop every actor and thread, and let go of the store.
@@ -925,6 +945,8 @@ class Runtime:
             if self._is_closed:
                 return
             self._is_closed = True
+            if self._listener is not None:
+                self._listener.close()
             self._end(timeout)
 
     def _end(self, timeout: float | None) -> None:
@@ -946,6 +968,11 @@ class Runtime:
                 self._store.close()
             if self._folder is not None:
                 self._folder()
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether it was opened with `read_only=True`, so that nothing runs."""
+        return self._running is None
 
     # Guards
 
@@ -1025,6 +1052,21 @@ def _seconds(call: str, timeout: float | None) -> float | None:
         raise ValueError(f"{call}: timeout={shown(timeout)}; give seconds from 0, or None")
     # Threads cannot wait for longer, and need not.
     return min(timeout, threading.TIMEOUT_MAX)
+
+
+def _answering(runtime: weakref.ref[Runtime]) -> Serve:
+    """What answers clients; it is above this module and needs an extra, so it is found by name.
+
+    Raises:
+        ImportError: the extra is not installed
+
+    """
+    serving: Any = import_module("procession.control.serving")
+    there = runtime()
+    if there is None:
+        raise ClosedError("the runtime was dropped without being closed")
+    serve: Serve = serving.server_for(there)
+    return serve
 
 
 def _remove_folder(folder: str, owner: int) -> None:

@@ -254,6 +254,11 @@ class Store(Reads):
         self._engine.check_usable()
         return self._newest("log") if self._engine.read_only else self._counters.position
 
+    def last_transition_number(self) -> int:
+        """The number of the newest transition of all, or 0."""
+        self._engine.check_usable()
+        return self._newest("transitions")
+
     def scan_counts(self) -> Iterator[tuple[str, str, int]]:
         """How many events of each type the streams of each category have: category, type, count.
 

@@ -16,6 +16,7 @@ from ..store import MOST_OVERDUE, ClosedError, StoreError, StoreGauges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from .effect_feed import EffectFeeds
     from .journal import Journal
@@ -91,6 +92,8 @@ class Health:
         map_size: bytes of the file that may be used before it grows; 0 without a file
         map_used: bytes of it that are used
         last_backup: of this store, by a running runtime
+        control: the socket at which the command `procession` finds this runtime; None without one
+        control_problem: why there is none though there should be one; empty otherwise
 
     """
 
@@ -112,6 +115,8 @@ class Health:
     map_size: int
     map_used: int
     last_backup: Backup | None
+    control: Path | None = None
+    control_problem: str = ""
 
     @property
     def is_healthy(self) -> bool:

@@ -6,9 +6,9 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from . import __version__
-from .store import FORMAT_VERSION, StoreError, backup, compact, upgrade
-from .store.verify.verify import LIMIT, verify_path
+from .. import __version__
+from ..store import FORMAT_VERSION, StoreError, backup, compact, upgrade
+from ..store.verify.verify import LIMIT, verify_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,358 @@
+"""The calls, as data: what a client asks for, and what is done about it.
+
+A call is the same whether it goes through the socket of a service, or is carried out by a client
+that has opened the store itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from msgspec import Struct, field
+
+from .acting import cancel_timeout, decide, move_timeout, refresh
+from .aside import NEVER, parked, parked_groups, selected, timeouts
+from .condition import health, stats
+from .explained import graph, trace, why
+from .face import Face
+from .instances import Status, instance, instances, processes, stuck
+from .log import Following, events
+from .plain import Plain
+from .rebuilding import rebuild
+
+__all__ = [
+    "CALLS",
+    "Answer",
+    "Call",
+    "CancelTimeout",
+    "Decide",
+    "Events",
+    "Graph",
+    "Health",
+    "Instance",
+    "Instances",
+    "MoveTimeout",
+    "Parked",
+    "ParkedGroups",
+    "Processes",
+    "Rebuild",
+    "Refresh",
+    "Selected",
+    "Stats",
+    "Stuck",
+    "Tail",
+    "Timeouts",
+    "Trace",
+    "Why",
+]
+
+Answer: TypeAlias = Plain | list[Any] | Iterator[Plain] | Following | None
+"""One value; or rows, one after the other, with an end or, of what is followed, without one."""
+
+
+class Call(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One thing that a client asks for. Its fields are the arguments.
+
+    Attributes:
+        path: what it is called in a request
+        acts: whether it changes anything; then it is a POST, and otherwise a GET
+
+    """
+
+    path: ClassVar[str]
+    acts: ClassVar[bool] = False
+
+    def answer(self, face: Face, by: str) -> Answer:
+        """Carry it out.
+
+        Args:
+            face: where
+            by: who asks
+
+        """
+        raise NotImplementedError
+
+
+# Looking
+
+
+class Processes(Call, frozen=True):
+    """The process managers: counts by status, backlog, and the oldest event that waits."""
+
+    path = "processes"
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return processes(face)
+
+
+class Instances(Call, frozen=True):
+    """Instances of a process manager."""
+
+    path = "instances"
+    process: str
+    status: list[Status] = []
+    where: dict[str, str] = field(default_factory=dict)
+    after: int = 0
+    limit: int = 50
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return instances(
+            face,
+            self.process,
+            status=self.status,
+            where=self.where,
+            after=self.after,
+            limit=self.limit,
+        )
+
+
+class Instance(Call, frozen=True):
+    """One instance with its newest transitions."""
+
+    path = "instance"
+    process: str
+    id: str
+    limit: int = 50
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return instance(face, self.process, self.id, limit=self.limit)
+
+
+class Stuck(Call, frozen=True):
+    """Instances that have not moved for a time."""
+
+    path = "stuck"
+    process: str | None = None
+    seconds: float = 3600.0
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return stuck(face, seconds=self.seconds, process=self.process)
+
+
+class Parked(Call, frozen=True):
+    """What is parked, one by one."""
+
+    path = "parked"
+    process: str | None = None
+    error: str | None = None
+    decided: bool = False
+    after: int = 0
+    limit: int = 50
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return parked(
+            face,
+            decided=self.decided,
+            process=self.process,
+            error=self.error,
+            after=self.after,
+            limit=self.limit,
+        )
+
+
+class ParkedGroups(Call, frozen=True):
+    """What is parked, by where it failed and how."""
+
+    path = "parked/groups"
+    process: str | None = None
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return parked_groups(face, process=self.process)
+
+
+class Selected(Call, frozen=True):
+    """How many parked things a decision would be about, and the highest number among them."""
+
+    path = "parked/selected"
+    ids: list[int] = []
+    process: str | None = None
+    error: str | None = None
+
+    def answer(self, face: Face, by: str) -> Answer:
+        found = selected(face, ids=self.ids, process=self.process, error=self.error)
+        return {"count": len(found), "until": max(found, default=0)}
+
+
+class Timeouts(Call, frozen=True):
+    """What is due later."""
+
+    path = "timeouts"
+    process: str | None = None
+    id: str | None = None
+    limit: int = 50
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return timeouts(face, process=self.process, id=self.id, limit=self.limit)
+
+
+class Events(Call, frozen=True):
+    """Stored events."""
+
+    path = "events"
+    stream: str | None = None
+    after: int | None = None
+    limit: int = 50
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return events(face, stream=self.stream, after=self.after, limit=self.limit)
+
+
+class Tail(Call, frozen=True):
+    """What comes to the end of the log, as it comes."""
+
+    path = "tail"
+    stream: str | None = None
+    process: str | None = None
+    last: int = 10
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return Following(face, stream=self.stream, process=self.process, last=self.last)
+
+
+class Why(Call, frozen=True):
+    """What came of an event for everyone who listens to it."""
+
+    path = "why"
+    event: str
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return why(face, self.event)
+
+
+class Trace(Call, frozen=True):
+    """All that one beginning led to."""
+
+    path = "trace"
+    event: str
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return trace(face, self.event)
+
+
+class Graph(Call, frozen=True):
+    """The design of each domain."""
+
+    path = "graph"
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return graph(face)
+
+
+class Stats(Call, frozen=True):
+    """Counters and gauges of the service."""
+
+    path = "stats"
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return {**stats(face)}
+
+
+class Health(Call, frozen=True):
+    """How the service is."""
+
+    path = "health"
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return health(face)
+
+
+# Acting
+
+
+class Decide(Call, frozen=True):
+    """Retry or skip what is parked."""
+
+    path = "decide"
+    acts = True
+    verdict: Literal["retry", "skip"]
+    ids: list[int] = []
+    process: str | None = None
+    error: str | None = None
+    until: int = NEVER
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return decide(
+            face,
+            self.verdict,
+            by,
+            ids=self.ids,
+            process=self.process,
+            error=self.error,
+            until=self.until,
+        )
+
+
+class MoveTimeout(Call, frozen=True):
+    """Have a timeout come at another time."""
+
+    path = "timeout/move"
+    acts = True
+    process: str
+    id: str
+    name: str
+    when: str
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return move_timeout(face, self.process, self.id, self.name, self.when, by)
+
+
+class CancelTimeout(Call, frozen=True):
+    """Have a timeout not come at all."""
+
+    path = "timeout/cancel"
+    acts = True
+    process: str
+    id: str
+    name: str
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return cancel_timeout(face, self.process, self.id, self.name, by)
+
+
+class Refresh(Call, frozen=True):
+    """Rebuild the state of one instance, or of all."""
+
+    path = "refresh"
+    acts = True
+    process: str
+    id: str | None = None
+    since: Literal["origin"] | None = None
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return refresh(face, self.process, self.id, since=self.since)
+
+
+class Rebuild(Call, frozen=True):
+    """Rebuild all instances of a process manager, and tell how far it is."""
+
+    path = "rebuild"
+    acts = True
+    process: str
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return rebuild(face, self.process)
+
+
+CALLS: tuple[type[Call], ...] = (
+    Processes,
+    Instances,
+    Instance,
+    Stuck,
+    Parked,
+    ParkedGroups,
+    Selected,
+    Timeouts,
+    Events,
+    Tail,
+    Why,
+    Trace,
+    Graph,
+    Stats,
+    Health,
+    Decide,
+    MoveTimeout,
+    CancelTimeout,
+    Refresh,
+    Rebuild,
+)
