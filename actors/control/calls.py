@@ -199,15 +199,17 @@ class Events(Call, frozen=True):
 
 
 class Tail(Call, frozen=True):
-    """What comes to the end of the log, as it comes."""
+    """The newest of the log, and with `follow` what comes to its end, as it comes."""
 
     path = "tail"
     stream: str | None = None
     process: str | None = None
     last: int = 10
+    follow: bool = False
 
     def answer(self, face: Face, by: str) -> Answer:
-        return Following(face, stream=self.stream, process=self.process, last=self.last)
+        found = Following(face, stream=self.stream, process=self.process, last=self.last)
+        return found if self.follow else found.rows()
 
 
 class Why(Call, frozen=True):

@@ -252,7 +252,9 @@ class _StoreClient:
 
     def rows(self, call: Call) -> Iterator[Plain]:
         answer = call.answer(self._face, self._by)
-        return _followed(answer) if isinstance(answer, Following) else cast("Iterator[Plain]", answer)
+        return (
+            _followed(answer) if isinstance(answer, Following) else cast("Iterator[Plain]", answer)
+        )
 
 
 def _followed(following: Following) -> Iterator[Plain]:

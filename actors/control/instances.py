@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from contextlib import suppress
+from enum import StrEnum
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from ..queries.reader import failed_starts
 from ..queries.views import error_of
@@ -22,7 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Status", "instance", "instances", "processes", "stuck"]
 
-Status: TypeAlias = Literal["running", "complete", "suspended"]
+
+class Status(StrEnum):
+    """How an instance is."""
+
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    COMPLETE = "complete"
 
 
 def processes(face: Face) -> Iterator[Plain]:
@@ -46,7 +53,7 @@ def _counted(store: Store, process: str) -> Plain:
             if isinstance(found, str):
                 last = store.last_transition(process, found)
                 counts[_status(last, store.block_of(process, found))] += 1
-    return {one: counts[one] for one in ("running", "suspended", "complete")}
+    return {one.value: counts[one] for one in Status}
 
 
 def instances(
@@ -97,7 +104,7 @@ def _found(
             yield {
                 "number": number,
                 "id": name,
-                "status": found,
+                "status": found.value,
                 "version": 0 if last is None else last.version,
                 "time": None if last is None else moment(last.time),
                 "state": state,
@@ -112,12 +119,14 @@ def _searched(
         if face.is_indexed(process, field):
             with suppress(InvalidName):
                 return ((0, one) for one in face.store.scan_index(process, field, said))
-    if status == {"suspended"}:
+    if status == {Status.SUSPENDED}:
         return ((0, one) for one in sorted(face.store.scan_blocked(process)))
     return _candidates(face.store, process, after)
 
 
-def _candidates(store: Store, process: str, after: int) -> Iterator[tuple[int, str | CorruptRecord]]:
+def _candidates(
+    store: Store, process: str, after: int
+) -> Iterator[tuple[int, str | CorruptRecord]]:
     started = store.scan_started(process, after)
     if after:
         return started
@@ -129,8 +138,8 @@ def _candidates(store: Store, process: str, after: int) -> Iterator[tuple[int, s
 
 def _status(last: TransitionRecord | None, block: Block | None) -> Status:
     if block is not None and block.kind == "parked":
-        return "suspended"
-    return "complete" if last is not None and last.is_complete else "running"
+        return Status.SUSPENDED
+    return Status.COMPLETE if last is not None and last.is_complete else Status.RUNNING
 
 
 def _matches(value: Any, said: str) -> bool:
@@ -168,7 +177,7 @@ def instance(face: Face, process: str, id: str, *, limit: int = 50) -> Plain | N
     return {
         "process": process,
         "id": id,
-        "status": _status(last, block),
+        "status": _status(last, block).value,
         "version": 0 if last is None else last.version,
         "time": None if last is None else moment(last.time),
         "state": {} if last is None else unpacked(last.state),

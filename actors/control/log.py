@@ -89,7 +89,7 @@ class Following:
         face: where to look
         stream: events of this stream or category only
         process: what the instances of this process manager do, and no events
-        last: how many of the newest to begin with
+        last: how many of the newest of the whole log are looked at to begin with
 
     Attributes:
         has_more: whether the last look came to no end, so that another finds more at once
@@ -110,7 +110,9 @@ class Following:
         self._face = face
         self._stream = stream
         self._process = None if process is None else face.known(process)
-        newest = face.store.last_position() if process is None else face.store.last_transition_number()
+        newest = (
+            face.store.last_position() if process is None else face.store.last_transition_number()
+        )
         self._after = max(0, newest - last)
         self.has_more = True
         self._look: Callable[[], Iterator[tuple[int, Plain | None]]] = (
@@ -124,6 +126,11 @@ class Following:
         if looked_at:
             self._after = looked_at[-1][0]
         return [row for _, row in looked_at if row is not None]
+
+    def rows(self) -> Iterator[Plain]:
+        """What there is by now."""
+        while self.has_more:
+            yield from self.look()
 
     def _new_events(self) -> Iterator[tuple[int, Plain | None]]:
         for position, record in self._face.store.scan_log_through(self._after):
