@@ -86,7 +86,7 @@ def _version(is_asked: bool) -> None:
 
 def _whole(
     *,
-    version: Annotated[  # noqa: ARG001 - its callback does it
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
     ] = False,
 ) -> None:

@@ -73,4 +73,5 @@ def _line(row: dict[str, Any]) -> str:
             f"({row['type'] or row['cause']}){f' → {does}' if does else ''}"
             f"{' ended' if row['is_complete'] else ''}"
         )
-    return f"{row['position']} {when(row['time'])} {row['type']} {row['event_id']} {short(row['data'])}"
+    where = f"{row['position']} {when(row['time'])} {row['type']} {row['event_id']}"
+    return f"{where} {short(row['data'])}"

@@ -23,6 +23,12 @@ from .output import Column, progress, said, short, show_json, show_rows, when
 
 __all__ = ["parked", "retry", "skip"]
 
+
+def _ids(row: dict[str, Any]) -> str:
+    more = row["count"] > len(row["ids"])
+    return f"{' '.join(map(str, row['ids']))}{' …' if more else ''}"
+
+
 _GROUPS: list[Column] = [
     ("COUNT", lambda row: f"{row['count']:,}"),
     ("PROCESS", lambda row: row["process"] or "(from outside)"),
@@ -30,7 +36,7 @@ _GROUPS: list[Column] = [
     ("HANDLER", lambda row: row["handler"]),
     ("OLDEST", lambda row: when(row["oldest"])),
     ("NEWEST", lambda row: when(row["newest"])),
-    ("IDS", lambda row: _ids(row)),
+    ("IDS", _ids),
 ]
 
 _EACH: list[Column] = [
@@ -55,11 +61,6 @@ ErrorOption = Annotated[
     str | None, typer.Option("--error", "-e", help="All with an error of this type.")
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="All that is parked.")]
-
-
-def _ids(row: dict[str, Any]) -> str:
-    more = row["count"] > len(row["ids"])
-    return f"{' '.join(map(str, row['ids']))}{' …' if more else ''}"
 
 
 def parked(
@@ -185,7 +186,7 @@ def _carried_out(rows: Any, verdict: str, count: int, *, as_json: bool) -> int:
     refused: list[dict[str, Any]] = []
     number = 0
     with progress(verdict, count) as done:
-        for number, row in enumerate(rows, 1):  # noqa: B007 - it says how many there were
+        for number, row in enumerate(rows, 1):
             done(number)
             if not row["done"]:
                 refused.append(row)

@@ -22,7 +22,7 @@ from ..store import ClosedError, InvalidName, ProcessionError
 from .calls import CALLS
 from .face import CannotAct
 from .log import Following
-from .wire import BY, LOOK_AGAIN, ROWS
+from .wire import BY, END, LOOK_AGAIN, ROWS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -130,6 +130,7 @@ def _rows(answer: Iterator[Plain]) -> Iterator[str]:
     try:
         for row in answer:
             yield _line(row)
+        yield _line(END)
     except Exception as error:
         # The status has left with the first row.
         refused = refusal(error)

@@ -7,7 +7,7 @@ that has opened the store itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from msgspec import Struct, field
 
@@ -15,11 +15,13 @@ from .acting import cancel_timeout, decide, move_timeout, refresh
 from .aside import NEVER, parked, parked_groups, selected, timeouts
 from .condition import health, stats
 from .explained import graph, trace, why
-from .face import Face
 from .instances import Status, instance, instances, processes, stuck
 from .log import Following, events
 from .plain import Plain
 from .rebuilding import rebuild
+
+if TYPE_CHECKING:
+    from .face import Face
 
 __all__ = [
     "CALLS",
@@ -61,7 +63,7 @@ class Call(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """
 
     path: ClassVar[str]
-    acts: ClassVar[bool] = False
+    acts: ClassVar[bool] = True
 
     def answer(self, face: Face, by: str) -> Answer:
         """Carry it out.
@@ -74,19 +76,33 @@ class Call(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         raise NotImplementedError
 
 
+class Look(Call, frozen=True):
+    """A call that changes nothing."""
+
+    acts = False
+
+    def answer(self, face: Face, by: str) -> Answer:
+        del by
+        return self.look(face)
+
+    def look(self, face: Face) -> Answer:
+        """Carry it out, whoever asks."""
+        raise NotImplementedError
+
+
 # Looking
 
 
-class Processes(Call, frozen=True):
+class Processes(Look, frozen=True):
     """The process managers: counts by status, backlog, and the oldest event that waits."""
 
     path = "processes"
 
-    def answer(self, face: Face, by: str) -> Answer:
+    def look(self, face: Face) -> Answer:
         return processes(face)
 
 
-class Instances(Call, frozen=True):
+class Instances(Look, frozen=True):
     """Instances of a process manager."""
 
     path = "instances"
@@ -96,7 +112,7 @@ class Instances(Call, frozen=True):
     after: int = 0
     limit: int = 50
 
-    def answer(self, face: Face, by: str) -> Answer:
+    def look(self, face: Face) -> Answer:
         return instances(
             face,
             self.process,
@@ -107,7 +123,7 @@ class Instances(Call, frozen=True):
         )
 
 
-class Instance(Call, frozen=True):
+class Instance(Look, frozen=True):
     """One instance with its newest transitions."""
 
     path = "instance"
@@ -115,22 +131,22 @@ class Instance(Call, frozen=True):
     id: str
     limit: int = 50
 
-    def answer(self, face: Face, by: str) -> Answer:
+    def look(self, face: Face) -> Answer:
         return instance(face, self.process, self.id, limit=self.limit)
 
 
-class Stuck(Call, frozen=True):
+class Stuck(Look, frozen=True):
     """Instances that have not moved for a time."""
 
     path = "stuck"
     process: str | None = None
     seconds: float = 3600.0
 
-    def answer(self, face: Face, by: str) -> Answer:
+    def look(self, face: Face) -> Answer:
         return stuck(face, seconds=self.seconds, process=self.process)
 
 
-class Parked(Call, frozen=True):
+class Parked(Look, frozen=True):
     """What is parked, one by one."""
 
     path = "parked"
@@ -140,7 +156,7 @@ class Parked(Call, frozen=True):
     after: int = 0
     limit: int = 50
 
-    def answer(self, face: Face, by: str) -> Answer:
+    def look(self, face: Face) -> Answer:
         return parked(
             face,
             decided=self.decided,
@@ -151,17 +167,17 @@ class Parked(Call, frozen=True):
         )
 
 
-class ParkedGroups(Call, frozen=True):
+class ParkedGroups(Look, frozen=True):
     """What is parked, by where it failed and how."""
 
     path = "parked/groups"
     process: str | None = None
 
-    def answer(self, face: Face, by: str) -> Answer:
+    def look(self, face: Face) -> Answer:
         return parked_groups(face, process=self.process)
 
 
-class Selected(Call, frozen=True):
+class Selected(Look, frozen=True):
     """How many parked things a decision would be about, and the highest number among them."""
 
     path = "parked/selected"
@@ -169,12 +185,12 @@ class Selected(Call, frozen=True):
     process: str | None = None
     error: str | None = None
 
-    def answer(self, face: Face, by: str) -> Answer:
+    def look(self, face: Face) -> Answer:
         found = selected(face, ids=self.ids, process=self.process, error=self.error)
         return {"count": len(found), "until": max(found, default=0)}
 
 
-class Timeouts(Call, frozen=True):
+class Timeouts(Look, frozen=True):
     """What is due later."""
 
     path = "timeouts"
@@ -182,11 +198,11 @@ class Timeouts(Call, frozen=True):
     id: str | None = None
     limit: int = 50
 
-    def answer(self, face: Face, by: str) -> Answer:
+    def look(self, face: Face) -> Answer:
         return timeouts(face, process=self.process, id=self.id, limit=self.limit)
 
 
-class Events(Call, frozen=True):
+class Events(Look, frozen=True):
     """Stored events."""
 
     path = "events"
@@ -194,11 +210,11 @@ class Events(Call, frozen=True):
     after: int | None = None
     limit: int = 50
 
-    def answer(self, face: Face, by: str) -> Answer:
+    def look(self, face: Face) -> Answer:
         return events(face, stream=self.stream, after=self.after, limit=self.limit)
 
 
-class Tail(Call, frozen=True):
+class Tail(Look, frozen=True):
     """The newest of the log, and with `follow` what comes to its end, as it comes."""
 
     path = "tail"
@@ -207,55 +223,55 @@ class Tail(Call, frozen=True):
     last: int = 10
     follow: bool = False
 
-    def answer(self, face: Face, by: str) -> Answer:
+    def look(self, face: Face) -> Answer:
         found = Following(face, stream=self.stream, process=self.process, last=self.last)
         return found if self.follow else found.rows()
 
 
-class Why(Call, frozen=True):
+class Why(Look, frozen=True):
     """What came of an event for everyone who listens to it."""
 
     path = "why"
     event: str
 
-    def answer(self, face: Face, by: str) -> Answer:
+    def look(self, face: Face) -> Answer:
         return why(face, self.event)
 
 
-class Trace(Call, frozen=True):
+class Trace(Look, frozen=True):
     """All that one beginning led to."""
 
     path = "trace"
     event: str
 
-    def answer(self, face: Face, by: str) -> Answer:
+    def look(self, face: Face) -> Answer:
         return trace(face, self.event)
 
 
-class Graph(Call, frozen=True):
+class Graph(Look, frozen=True):
     """The design of each domain."""
 
     path = "graph"
 
-    def answer(self, face: Face, by: str) -> Answer:
+    def look(self, face: Face) -> Answer:
         return graph(face)
 
 
-class Stats(Call, frozen=True):
+class Stats(Look, frozen=True):
     """Counters and gauges of the service."""
 
     path = "stats"
 
-    def answer(self, face: Face, by: str) -> Answer:
+    def look(self, face: Face) -> Answer:
         return {**stats(face)}
 
 
-class Health(Call, frozen=True):
+class Health(Look, frozen=True):
     """How the service is."""
 
     path = "health"
 
-    def answer(self, face: Face, by: str) -> Answer:
+    def look(self, face: Face) -> Answer:
         return health(face)
 
 
@@ -266,7 +282,6 @@ class Decide(Call, frozen=True):
     """Retry or skip what is parked."""
 
     path = "decide"
-    acts = True
     verdict: Literal["retry", "skip"]
     ids: list[int] = []
     process: str | None = None
@@ -289,7 +304,6 @@ class MoveTimeout(Call, frozen=True):
     """Have a timeout come at another time."""
 
     path = "timeout/move"
-    acts = True
     process: str
     id: str
     name: str
@@ -303,7 +317,6 @@ class CancelTimeout(Call, frozen=True):
     """Have a timeout not come at all."""
 
     path = "timeout/cancel"
-    acts = True
     process: str
     id: str
     name: str
@@ -316,12 +329,12 @@ class Refresh(Call, frozen=True):
     """Rebuild the state of one instance, or of all."""
 
     path = "refresh"
-    acts = True
     process: str
     id: str | None = None
     since: Literal["origin"] | None = None
 
     def answer(self, face: Face, by: str) -> Answer:
+        del by  # a transition that rebuilds has no place for it
         return refresh(face, self.process, self.id, since=self.since)
 
 
@@ -329,10 +342,10 @@ class Rebuild(Call, frozen=True):
     """Rebuild all instances of a process manager, and tell how far it is."""
 
     path = "rebuild"
-    acts = True
     process: str
 
     def answer(self, face: Face, by: str) -> Answer:
+        del by  # a transition that rebuilds has no place for it
         return rebuild(face, self.process)
 
 

@@ -16,16 +16,16 @@ import msgspec
 from ..listening.place import sockets_of
 from ..runtime import Runtime
 from ..store import LockedStore, ProcessionError
-from .calls import Call
 from .face import CannotAct, Face
 from .log import Following
 from .people import caller
-from .wire import BY, LOOK_AGAIN, ROWS
+from .wire import BY, END, LOOK_AGAIN, ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ..model.domain import Domain
+    from .calls import Call
     from .plain import Plain
 
 __all__ = ["Client", "Refused", "connect"]
@@ -101,8 +101,8 @@ def connect(
         pass
     if not domains:
         raise CannotAct(
-            f"no service answers for the store at {os.fspath(store)}, and what acts on it needs its "
-            f"classes; start the service, or give them with --domain MODULE:domain"
+            f"no service answers for the store at {os.fspath(store)}, and what acts on it needs "
+            f"its classes; start the service, or give them with --domain MODULE:domain"
         )
     try:
         return _StoreClient(Runtime(store, *domains, control=False), by)
@@ -177,11 +177,14 @@ class _ServiceClient:
             try:
                 while line := answer.readline():
                     row = json.loads(line)
+                    if row == END:
+                        return
                     if "refused" in row:
                         raise Refused(row["refused"]["message"])
                     yield row
-            except (OSError, http.client.HTTPException) as error:
-                raise _gone(error) from error
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                raise _gone(str(error)) from error
+            raise _gone("the answer has no end")
 
     def _connection(self) -> _Connection:
         calling, self._next = self._next or _called(self._path), None
@@ -201,7 +204,7 @@ class _ServiceClient:
                 return answer
             body = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            raise _gone(error) from error
+            raise _gone(str(error)) from error
         raise Refused(_why(answer.status, body))
 
 
@@ -224,8 +227,8 @@ def _why(status: int, body: bytes) -> str:
         return f"the service failed at it (status {status}); its log says more"
 
 
-def _gone(error: Exception) -> Refused:
-    return Refused(f"the service went away while it answered: {type(error).__name__}: {error}")
+def _gone(how: str) -> Refused:
+    return Refused(f"the service went away while it answered: {how}")
 
 
 class _StoreClient:

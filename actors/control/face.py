@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import ProcessionError, UnknownMessage
+from ..errors import UnknownMessage
 from ..model.beginnings import begun_at
-from ..store import Store
+from ..model.diagram import mermaid_of
+from ..store import ProcessionError
 
 if TYPE_CHECKING:
     from ..authoring.process_manager import ProcessManager
     from ..model.process_definition import ProcessDefinition
     from ..runtime import Runtime
+    from ..store import Store
 
 __all__ = ["CannotAct", "Face"]
 
@@ -121,7 +123,10 @@ class Face:
 
     def graphs(self) -> dict[str, str]:
         """The design of each domain, drawn."""
-        return {one.name: one.graph() for one in self._registry.domains}
+        return {
+            one.name: mermaid_of(one.aggregates.values(), one.processes.values(), one.messages)
+            for one in self._registry.domains
+        }
 
     def is_indexed(self, process: str, field: str) -> bool:
         """Whether instances can be found by a field without looking at all of them."""

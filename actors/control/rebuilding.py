@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ..clock import start_thread
-from ..errors import ProcessionError
+from ..store import ProcessionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
