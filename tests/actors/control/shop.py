@@ -24,7 +24,7 @@ shop = Domain("shop")
 is_mended = False
 
 
-class CardDeclined(Exception):  # noqa: N818
+class CardDeclined(Exception):
     pass
 
 
@@ -92,10 +92,15 @@ class Fulfilment(ProcessManager, correlate="order_id"):
         self.mark_as_complete()
 
 
+def _answer() -> None:
+    sys.stdout.write("done\n")
+    sys.stdout.flush()
+
+
 def main(store: str) -> None:
     global is_mended  # noqa: PLW0603 - as another version of the service would behave
     with Runtime(store, shop) as runtime:
-        print("done", flush=True)
+        _answer()
         for line in sys.stdin:
             word, _, name = line.strip().partition(" ")
             if word == "place":
@@ -103,4 +108,4 @@ def main(store: str) -> None:
             elif word == "mend":
                 is_mended = True
             runtime.settle(timeout=30)
-            print("done", flush=True)
+            _answer()

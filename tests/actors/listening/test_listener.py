@@ -37,6 +37,10 @@ def store() -> Iterator[Path]:
         yield folder / "store"
 
 
+def missing() -> Serve:
+    raise ModuleNotFoundError("No module named 'starlette'")
+
+
 def socket_of(runtime: Runtime) -> Path:
     found = runtime.health().control
     assert found is not None
@@ -159,7 +163,7 @@ def test_no_thread_is_told_as_well(store: Path, monkeypatch: pytest.MonkeyPatch)
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refused)
-    listener = Listener(store, Serve)
+    listener = Listener(store, missing)
     listener.start()
     assert "can't start new thread" in listener.problem
     assert not (store / "control").exists()
@@ -169,10 +173,7 @@ def test_no_thread_is_told_as_well(store: Path, monkeypatch: pytest.MonkeyPatch)
 def test_without_the_extra_a_client_is_told_what_to_install(store: Path) -> None:
     store.mkdir()
 
-    def load() -> Serve:
-        raise ModuleNotFoundError("No module named 'starlette'")
-
-    listener = Listener(store, load)
+    listener = Listener(store, missing)
     listener.start()
     assert listener.socket is not None
     for _ in range(2):
@@ -189,7 +190,9 @@ from procession import Domain, Runtime
 with Runtime({str(store)!r}, Domain("nothing")):
     print([one for one in ("starlette", "uvicorn", "asyncio", "http") if one in sys.modules])
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "[]\n"
 
 
