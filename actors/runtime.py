@@ -178,8 +178,7 @@ class Runtime:
                 self._running.start()
                 for domain in registry.domains:
                     domain.opened_by(self)
-                if control and isinstance(self._store, LmdbStore):
-                    assert not isinstance(path, StorageEngine)
+                if control and not isinstance(path, StorageEngine):
                     self._listener = Listener(path, partial(_answering, weakref.ref(self)))
                     self._listener.start()
             except BaseException as error:
