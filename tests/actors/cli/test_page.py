@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from procession.cli import main
+from tests.actors.cli.test_commands import COMMANDS
 from tests.actors.control.service import ROOT, Service, running, short_folder
 
 PAGE = (ROOT / "docs/guide/command-line.md").read_text()
@@ -51,8 +52,6 @@ def test_the_page_shows_what_is_printed(
 
 
 def test_every_command_is_on_the_page() -> None:
-    from tests.actors.cli.test_commands import COMMANDS
-
     named = {line.split()[0] for line in LINES}
     assert set(COMMANDS) | {"timeout"} == named
     assert {Path(line.split()[1]).name for line in LINES if line.startswith("timeout ")} == {

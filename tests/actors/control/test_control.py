@@ -1,5 +1,7 @@
 """Calls to a service in another process, and to a store that no process has open."""
 
+import queue
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import pytest
 
 from procession import LockedStore, Runtime
+from procession.control import serving
 from procession.control.calls import (
     CALLS,
     CancelTimeout,
@@ -35,6 +38,7 @@ from procession.control.face import CannotAct
 from procession.control.instances import Status
 from procession.control.people import caller
 from procession.control.plain import plain, unpacked
+from procession.listening.listener import Listener, Serve, Waker
 from tests.actors.control.service import Service, running, short_folder
 from tests.actors.control.shop import PlaceOrder, shop
 
@@ -279,6 +283,32 @@ def test_a_follower_gets_what_comes_and_is_told_when_the_service_goes(service: S
             list(following)
     with connect(service.store) as client:
         assert not client.is_service
+
+
+def test_what_answers_is_let_go_of_when_no_client_calls_and_comes_back_with_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(serving, "LINGER", 0.01)
+    ended: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def load() -> Serve:
+        serve = serving.server_for(runtime)
+
+        def until_it_ends(listening: socket.socket, waker: Waker) -> None:
+            serve(listening, waker)
+            ended.put("ended")
+
+        return until_it_ends
+
+    with short_folder() as folder, Runtime(folder / "store", shop, control=False) as runtime:
+        listener = Listener(folder / "store", load)
+        listener.start()
+        for _ in range(2):
+            with connect(folder / "store") as client:
+                assert client.is_service
+                assert client.one(Stats())["events"] == 0
+            assert ended.get(timeout=30) == "ended"
+        listener.close()
 
 
 def test_a_store_without_a_service_is_acted_on_with_its_classes(service: Service) -> None:
