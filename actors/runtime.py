@@ -41,7 +41,6 @@ from .store import (
     ClosedError,
     Durability,
     LastBackup,
-    LmdbStore,
     NoThread,
     ReadOnlyStore,
     Step,
@@ -872,7 +871,7 @@ class Runtime:
         self._refuse_closed()
         now = self._now()
         backup_open(self._store, target)
-        if self._running is not None and isinstance(self._store, LmdbStore):
+        if self._running is not None:
             # What is no UTF-8 in a path cannot be stored as text.
             path = os.fsencode(Path(target).absolute()).decode(errors="backslashreplace")
             try:

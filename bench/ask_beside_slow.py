@@ -42,7 +42,7 @@ slow.register(Begun)
 
 
 @slow.register
-class Sleeper(ProcessManager, correlate="case"):
+class Sleeper(ProcessManager, correlate="case", begin="origin"):
     case: str = ""
 
     @handle(Begun, start=True)

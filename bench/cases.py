@@ -37,7 +37,7 @@ counters.register(Counted)
 
 
 @cases.register
-class Case(ProcessManager, correlate="case"):
+class Case(ProcessManager, correlate="case", begin="origin"):
     case: str = ""
     notes: int = 0
 

@@ -77,7 +77,7 @@ tallies.register(Noted)
 
 
 @books.register
-class Book(ProcessManager, correlate="book", name="books.Keeper"):
+class Book(ProcessManager, correlate="book", name="books.Keeper", begin="origin"):
     book: str = ""
     entries: list[bytes] = []
 
@@ -87,7 +87,7 @@ class Book(ProcessManager, correlate="book", name="books.Keeper"):
 
 
 @tallies.register
-class Tallying(ProcessManager, correlate="book", name="books.Keeper"):
+class Tallying(ProcessManager, correlate="book", name="books.Keeper", begin="origin"):
     book: str = ""
     entries: int = 0
 

@@ -47,7 +47,7 @@ woken: list[str] = []
 
 
 @isolation.register
-class Sleeper(ProcessManager, correlate="case"):
+class Sleeper(ProcessManager, correlate="case", begin="origin"):
     case: str = ""
 
     @handle(Begun, start=True)

@@ -64,7 +64,7 @@ post.register(Packed, Labelled, Scanned, Weighed)
 
 
 @post.register
-class Parcel(ProcessManager, correlate="parcel"):
+class Parcel(ProcessManager, correlate="parcel", begin="origin"):
     parcel: str = ""
     label: Indexed[str] = ""
     seen: int = 0

@@ -63,7 +63,7 @@ timeouts = Domain("timeouts")
 
 
 @timeouts.register
-class Reminder(ProcessManager, correlate="case"):
+class Reminder(ProcessManager, correlate="case", begin="origin"):
     case: str = ""
     reminded: int = 0
 

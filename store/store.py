@@ -13,7 +13,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, Self
 
 from .errors import CorruptRecord, DamagedStore, StoreError
-from .gauges import MOST_OVERDUE, StoreGauges, last_backup_from
+from .gauges import MOST_OVERDUE, StoreGauges, last_backup_from, last_backup_to
 from .layout.frames import frame, number, unframe
 from .layout.keys import LAST
 from .layout.schema import COMMITS, LAST_BACKUP, LOOKALIKE, SECRET, kind_of_name
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from .gauges import LastBackup
     from .records import NameKind, Outcome, Step
     from .storage_engine import EngineSnapshot, Row, StorageEngine, Ticket
 
@@ -352,6 +353,18 @@ class Store(Reads):
             if raw is None
             else last_backup_from(unframe(raw, "meta", LAST_BACKUP)),
         )
+
+    def note_backup(self, backup: LastBackup) -> None:
+        """Keep when the store was backed up last, and where to; any thread may call this.
+
+        Raises:
+            StoreError: the disk refused
+
+        """
+        row = frame(LAST_BACKUP, last_backup_to(backup))
+        ticket = self._engine.commit({"meta": {LAST_BACKUP: row}}, {})
+        if ticket.outcome != "committed":
+            raise ticket.error or StoreError("that there is a backup could not be written")
 
     # Opening
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from ..authoring.cause import Cause
-from ..authoring.process_manager import DECIDES_ONLY, seal
+from ..authoring.process_manager import DECIDES_ONLY, STEP_IS_OVER, seal
 from ..authoring.retry import PARK, SKIP, Retry
 from ..errors import (
     AlreadyStarted,
@@ -64,7 +64,7 @@ def fail(plan: ProcessPlan, decision: Decision, stimulus: Stimulus, error: BaseE
     # What the handler did to the object is undone by making it anew.
     decision.state = replace(decision.state, values=None)
     if process is not None:
-        seal(process, DECIDES_ONLY)
+        seal(process, STEP_IS_OVER)
     decision.error = error
     if cause is None:
         # Not a handler's doing: the actor logs it, and there is nothing to set aside.
@@ -128,11 +128,14 @@ def _verdict(plan: ProcessPlan, decision: Decision, error: BaseException) -> obj
         # no end has none then.
         return PARK
     if process is not None:
+        seal(process, DECIDES_ONLY)
         try:
             verdict = process.on_error(error, process.context)
         except Exception as second:  # noqa: BLE001 - the first error is parked all the same
             decision.on_error_failed = second
             return PARK
+        finally:
+            seal(process, STEP_IS_OVER)
         if verdict is not None:
             return verdict
     return plan.definition.retry or PARK

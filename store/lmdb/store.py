@@ -12,9 +12,8 @@ import lmdb
 from msgspec import structs
 
 from ..errors import DamagedStore, StoreError, UnknownFormat
-from ..gauges import last_backup_to
 from ..layout.frames import frame, unframe
-from ..layout.schema import LAST_BACKUP, SECRET, TABLES
+from ..layout.schema import SECRET, TABLES
 from ..store import SECRET_BYTES, Store
 from .engine import LmdbEngine
 from .environment import DATA_FILE
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from lmdb import _Database
 
-    from ..gauges import LastBackup, StoreGauges
+    from ..gauges import StoreGauges
     from .engine import Snapshot
     from .environment import Durability, Environment
 
@@ -115,18 +114,6 @@ class LmdbStore(Store):
         size, used, reader = file_gauges(self._file.environment)
         found = super().gauges(now)
         return structs.replace(found, map_size=size, map_used=used, oldest_reader=reader)
-
-    def note_backup(self, backup: LastBackup) -> None:
-        """Keep when the store was backed up last, and where to; any thread may call this.
-
-        Raises:
-            StoreError: the disk refused
-
-        """
-        row = frame(LAST_BACKUP, last_backup_to(backup))
-        ticket = self._file.commit({"meta": {LAST_BACKUP: row}}, {})
-        if ticket.outcome != "committed":
-            raise ticket.error or StoreError("that there is a backup could not be written")
 
     # Opening
 

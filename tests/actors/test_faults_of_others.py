@@ -66,7 +66,7 @@ def make(name: str, body: dict[str, Any], **options: Any) -> type[ProcessManager
     return types.new_class(name, (ProcessManager,), options, lambda space: space.update(body))
 
 
-class Order(ProcessManager, correlate="order_id", restart=True):
+class Order(ProcessManager, correlate="order_id", restart=True, begin="origin"):
     order_id: str | None = ""
     log: list[str] = []
 

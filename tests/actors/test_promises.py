@@ -16,12 +16,15 @@ import pytest
 import procession
 from procession import (
     Aggregate,
+    BeginUndecided,
     ClosedError,
     Command,
     CorruptRecord,
     DamagedStore,
+    DefinitionError,
     Domain,
     Event,
+    IdReused,
     InvalidMessage,
     InvalidName,
     LockedStore,
@@ -36,6 +39,7 @@ from procession import (
     after,
     apply,
     handle,
+    timeout,
 )
 from procession.store import LmdbStore, StoreFinding
 from procession.store.layout.frames import frame
@@ -693,7 +697,7 @@ def test_8_a_backlog_waits_on_disk_and_not_in_memory(tmp_path: Path) -> None:
     running: list[Runtime] = []
 
     @inside.register
-    class Line(ProcessManager, correlate="account"):
+    class Line(ProcessManager, correlate="account", begin="origin"):
         account: str = ""
 
         @handle(Opened, start=True)
@@ -886,3 +890,229 @@ def test_11_options_out_of_range_are_refused_before_a_store_is_made(tmp_path: Pa
     with pytest.raises(StoreError, match="durability"):
         Runtime(tmp_path / "store", bank, durability="maybe")  # type: ignore[arg-type]
     assert not (tmp_path / "store").exists()
+
+
+# 12. Fair deadlines
+
+
+class Lent(Event):
+    book: str
+
+
+class Returned(Event):
+    book: str
+
+
+library = Domain("library")
+library.register(Lent, Returned)
+
+
+@library.register
+class Loan(ProcessManager, correlate="book", restart=True):
+    book: str = ""
+    log: list[str] = []
+
+    @handle(Lent, start=True)
+    def lent(self, event: Lent) -> None:
+        self.set_timeout("warn", timedelta(minutes=30))
+        self.set_timeout("fine", timedelta(minutes=30))
+
+    @handle(Returned)
+    def returned(self, event: Returned) -> None:
+        self.log.append("returned")
+
+    @timeout("warn")
+    def warn(self) -> None:
+        self.log.append("warned")
+
+    @timeout("fine")
+    def fine(self) -> None:
+        self.log.append("fined")
+
+
+def logs(runtime: Runtime) -> dict[str, list[str]]:
+    runtime.settle(timeout=60)
+    return {view.id: view.state["log"] for view in runtime.find(Loan)}
+
+
+def test_12_what_was_stored_up_to_a_moment_comes_before_what_is_due_then(tmp_path: Path) -> None:
+    books = [f"b{number}" for number in range(300)]
+    clock = VirtualClock()
+    with Runtime(tmp_path, library, clock=clock) as runtime:
+        runtime.publish_many([Lent(book) for book in books], stream=lambda e: f"desk-{e.book}")
+        runtime.settle(timeout=60)
+        clock.advance(timedelta(minutes=29))
+        runtime.publish_many([Returned(book) for book in books], stream=lambda e: f"desk-{e.book}")
+    # Whether they were handled by then or not, the process is up again long after the moment.
+    with Runtime(
+        tmp_path, library, clock=VirtualClock(clock.now() + timedelta(hours=1))
+    ) as runtime:
+        assert logs(runtime) == {book: ["returned", "warned", "fined"] for book in books}
+
+
+def test_12_what_is_due_comes_before_what_is_stored_later_and_in_the_order_of_setting(
+    tmp_path: Path,
+) -> None:
+    clock = VirtualClock()
+    with Runtime(tmp_path, library, clock=clock) as runtime:
+        runtime.publish(Lent("b"), stream="desk-b")
+        runtime.settle(timeout=60)
+    late = VirtualClock(clock.now() + timedelta(minutes=30, microseconds=1))
+    with Runtime(tmp_path, library, clock=late) as runtime:
+        # Before any timer had its turn, as far as this thread can tell.
+        runtime.publish(Returned("b"), stream="desk-b")
+        assert logs(runtime) == {"b": ["warned", "fined", "returned"]}
+
+
+# 13. One id, one meaning
+
+
+def test_13_an_id_that_was_used_keeps_what_it_stood_for() -> None:
+    with Runtime.ephemeral(bank) as runtime:
+        first = runtime.ask(Deposit("ada", 7), command_id="k")
+        assert runtime.ask(Deposit("ada", 7), command_id="k") == first
+        for other in (Deposit("ben", 7), Deposit("ada", 8), Open("ada")):
+            with pytest.raises(IdReused, match=r"bank\.Deposit\.v1 for 'bank::account-ada'"):
+                runtime.ask(other, command_id="k")
+            with pytest.raises(IdReused):
+                runtime.tell(other, command_id="k")
+        position = runtime.publish(Opened("x"), stream="feed-1", event_id="e")
+        assert runtime.publish(Opened("x"), stream="feed-1", event_id="e") == position
+        with pytest.raises(IdReused):
+            runtime.publish(Opened("y"), stream="feed-1", event_id="e")
+        with pytest.raises(IdReused):
+            runtime.publish(Opened("x"), stream="feed-2", event_id="e")
+        runtime.settle(timeout=10)
+        assert runtime.get(Account, "ben") is None
+        assert len(list(runtime.events("bank::account"))) == 1
+
+
+def test_13_a_run_never_hears_of_what_an_ended_one_had_under_way() -> None:
+    desk = Domain("desk")
+
+    class Came(Event):
+        who: str
+
+    class Left(Event):
+        who: str
+
+    class Remind(Command):
+        who: str
+
+    class Reminded(Event):
+        who: str
+
+    @desk.register
+    class Post(Aggregate, identity="who"):
+        @handle(Remind)
+        def remind(self, command: Remind) -> Reminded:
+            return Reminded(self.id)
+
+    @desk.register
+    class Visit(ProcessManager, correlate="who", restart=True):
+        who: str = ""
+        heard: list[str] = []
+
+        @handle(Came, start=True)
+        def came(self, event: Came) -> None:
+            self.set_timeout("tired", timedelta(minutes=5))
+            self.issue(Remind(self.who), after=timedelta(minutes=5))
+
+        @handle(Left, end=True)
+        def left(self, event: Left) -> None: ...
+
+        @timeout("tired")
+        def tired(self) -> None:
+            self.heard.append("tired")
+
+        @handle(Reminded)
+        def reminded(self, event: Reminded) -> None:
+            self.heard.append("reminded")
+
+    clock = VirtualClock()
+    with Runtime.ephemeral(desk, clock=clock) as runtime:
+        for event in (Came("ann"), Left("ann"), Came("ann")):
+            runtime.publish(event, stream="door-1")
+            runtime.settle(timeout=10)
+            clock.advance(timedelta(minutes=1))
+        clock.advance(timedelta(minutes=2, seconds=30))
+        runtime.settle(timeout=10)
+        view = runtime.get(Visit, "ann")
+        assert view is not None
+        assert view.state["heard"] == []
+        clock.advance(timedelta(minutes=2))
+        runtime.settle(timeout=10)
+        view = runtime.get(Visit, "ann")
+        assert view is not None
+        assert sorted(view.state["heard"]) == ["reminded", "tired"]
+
+
+def test_13_a_class_with_another_name_repeats_nothing(tmp_path: Path) -> None:
+    with Runtime(tmp_path, library) as runtime:
+        runtime.publish(Lent("b"), stream="desk-b")
+        runtime.settle(timeout=10)
+    renamed = Domain("library")
+    renamed.register(Lent, Returned)
+
+    class Borrowing(ProcessManager, correlate="book", begin="origin"):
+        book: str = ""
+
+        @handle(Lent, start=True)
+        def lent(self, event: Lent) -> None: ...
+
+    renamed.register(Borrowing)
+    with pytest.raises(DefinitionError, match=r'name="library\.Loan"'):
+        Runtime(tmp_path, renamed)
+
+
+# 14. What is written runs
+
+
+def test_14_a_handler_that_could_never_be_called_is_refused_at_registration() -> None:
+    def traced(function: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            return function(*arguments)
+
+        return call
+
+    with pytest.raises(DefinitionError, match="lost the mark"):
+
+        class Unheard(ProcessManager, correlate="book"):
+            @traced
+            @handle(Lent, start=True)
+            def lent(self, event: Lent) -> None: ...
+
+    class Quiet(Loan):
+        def returned(self, event: Returned) -> None: ...
+
+    with pytest.raises(DefinitionError, match="has no such mark itself"):
+        Domain("quiet").register(Quiet)
+
+    class Waiting(ProcessManager, correlate="book"):
+        @handle(Lent, start=True)
+        async def lent(self, event: Lent) -> None: ...
+
+    with pytest.raises(DefinitionError, match="async def"):
+        Domain("waiting").register(Waiting)
+
+
+def test_14_a_class_that_history_would_surprise_is_refused_at_opening(tmp_path: Path) -> None:
+    outside = Domain("library")
+    outside.register(Lent, Returned)
+    with Runtime(tmp_path, outside) as runtime:
+        runtime.publish_many([Lent(f"b{number}") for number in range(7)], stream="desk-1")
+    with pytest.raises(BeginUndecided, match="7 events") as raised:
+        Runtime(tmp_path, library)
+    assert raised.value.counts == {"library.Loan": 7}
+    with Runtime(tmp_path, library, read_only=True) as runtime:
+        assert list(runtime.find(Loan)) == []
+
+
+def test_14_an_event_that_no_class_can_take_any_more_is_refused_at_opening(tmp_path: Path) -> None:
+    with Runtime(tmp_path, library) as runtime:
+        runtime.publish(Lent("b"), stream="desk-b")
+        runtime.settle(timeout=10)
+    gone = Domain("library")
+    gone.register(Returned)
+    with pytest.raises(DefinitionError, match=r"library\.Lent\.v1|library\.Loan"):
+        Runtime(tmp_path, gone)

@@ -25,6 +25,7 @@ from procession.store import (
     EventRecord,
     GivenCommand,
     IdTaken,
+    LastBackup,
     LmdbStore,
     ParkedRecord,
     RefusalRecord,
@@ -1573,6 +1574,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "commit": lambda store: store.commit([]),
     "hand_over": lambda store: store.hand_over(append("s")),
     "close_commit": lambda store: store.close_commit(),
+    "note_backup": lambda store: store.note_backup(LastBackup(1, "copy")),
     "snapshot": lambda store: store.snapshot().__enter__(),
     "last_position": lambda store: store.last_position(),
     "read_log": lambda store: store.read_log(0, 1),
@@ -1648,8 +1650,9 @@ def test_a_closed_store_says_so(store: Store, call: Callable[[Store], object]) -
 
 def test_the_closed_calls_are_all_calls_of_the_port() -> None:
     public = {name for name in dir(Store) if not name.startswith("_")}
-    # What was handed over is forgotten without the store, and whose the store is stays known.
-    assert set(CALLS) == public - {"close", "drop_commit", "check_owner"}
+    # What was handed over is forgotten without the store, whose the store is stays known, and none
+    # of its readers is left.
+    assert set(CALLS) == public - {"close", "drop_commit", "check_owner", "look_after"}
 
 
 # Events that are held for who learns their keys

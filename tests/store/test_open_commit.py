@@ -452,26 +452,37 @@ def test_a_commit_whose_answer_was_lost_is_told_by_its_number() -> None:
     assert [one.position for one in store.read_log(0, 9)] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("is_kept", [True, False])
-def test_nothing_is_written_after_a_commit_of_which_nothing_is_known(*, is_kept: bool) -> None:
-    engine = Deaf()
-    engine.is_kept = is_kept
+def after_a_commit_of_which_nothing_is_known(engine: Deaf) -> Store:
     store = Store(engine)
     store.hand_over(append())
     engine.goes_deaf = True
     with pytest.raises(StoreError, match="no answer at all"):
         store.close_commit()
-    engine.goes_deaf = engine.is_deaf = False
     store.hand_over(append("t"))
-    with pytest.raises(StoreError, match="not known whether the last commit is there"):
+    with pytest.raises(StoreError, match="no answer at all"):
         store.close_commit()
-    engine.is_kept = True
+    engine.goes_deaf = engine.is_deaf = False
+    return store
+
+
+def test_nothing_is_written_behind_a_commit_that_was_reported_as_failed_and_is_there() -> None:
+    engine = Deaf()
+    store = after_a_commit_of_which_nothing_is_known(engine)
+    store.hand_over(append("t"))
+    with pytest.raises(StoreError, match="was reported as failed is there"):
+        store.close_commit()
     store = Store(engine)
     commit(store, append("t"))
-    streams = ["s", "t"] if is_kept else ["t"]
-    assert [(one.stream, one.position) for one in store.read_log(0, 9)] == [
-        (stream, position) for position, stream in enumerate(streams, 1)
-    ]
+    assert [(one.stream, one.position) for one in store.read_log(0, 9)] == [("s", 1), ("t", 2)]
+
+
+def test_a_commit_that_turns_out_not_to_be_there_is_in_the_way_of_none() -> None:
+    engine = Deaf()
+    engine.is_kept = False
+    store = after_a_commit_of_which_nothing_is_known(engine)
+    engine.is_kept = True
+    commit(store, append("t"))
+    assert [(one.stream, one.position) for one in store.read_log(0, 9)] == [("t", 1)]
 
 
 def test_a_number_of_commits_that_is_damaged_is_written_again(engine: Watched) -> None:

@@ -107,7 +107,7 @@ def test_a_list_of_a_step_that_is_over_is_not_that_of_the_next() -> None:
 def test_a_step_that_failed_is_over_as_well() -> None:
     with Runtime.ephemeral(tower) as runtime:
         ring(runtime, 1, -1)
-        with pytest.raises(AttributeError, match="only says what becomes of an error"):
+        with pytest.raises(AttributeError, match="came after the step had ended"):
             Bell.left[1].total = 5
         runtime.skip(next(iter(runtime.parked())).id)
         ring(runtime, 2)

@@ -106,8 +106,8 @@ def handle(
 
     """
     after = fresh() if state is None else copy.deepcopy(state)
-    if state is None and said is not None and getattr(handler, "correlate", "") == "who":
-        after["who"] = said["who"]
+    if state is None and not manager.stateless:
+        after["who"] = instance
     run = _Run(manager, instance, version, said, now, time, after)
     if manager.stateless:
         assert said is not None

@@ -93,4 +93,4 @@ def test_only_the_first_of_much_that_was_never_reached_is_told_one_by_one() -> N
         setattr(Many, f"on_{number}", handle(event, start=True)(on))
     many.register(Many)
     text = str(explore(many, [], max_examples=1))
-    assert "    Many.on(Event11)\n    and 8 more" in text
+    assert "    Many.on_11(Event11)\n    and 8 more" in text
