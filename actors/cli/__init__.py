@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says.
 
     Returns:
-        what the process ends with: 0, or 1 if something was found, or 2 if it could not be done
+        what the process ends with: 0, or 1 if something was found, or 2 if it could not be done,
+        or 130 if it was interrupted
 
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -36,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return without_extra.run(given)
     except ProcessionError as error:
         sys.stderr.write(f"error: {error}\n")
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
     except Exception as error:
         if os.environ.get(DEBUG):
             raise
