@@ -22,6 +22,7 @@ __all__ = [
     "acting",
     "domain_of",
     "looking",
+    "pairs",
 ]
 
 StoreOption: TypeAlias = Annotated[
@@ -89,4 +90,20 @@ def domain_of(said: str) -> Domain:
         ) from error
     if not isinstance(found, Domain):
         raise InvalidMessage(f"{said} is no Domain, but {type(found).__name__}")
+    return found
+
+
+def pairs(said: list[str]) -> dict[str, str]:
+    """What `FIELD=VALUE` stands for, of each.
+
+    Raises:
+        InvalidMessage: one is no such thing
+
+    """
+    found: dict[str, str] = {}
+    for one in said:
+        field, equals, value = one.partition("=")
+        if not (field and equals):
+            raise InvalidMessage(f"{one}: write FIELD=VALUE")
+        found[field] = value
     return found

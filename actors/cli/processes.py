@@ -6,8 +6,8 @@ import typer
 
 from ..control.calls import Instance, Instances, Processes, Stuck
 from ..control.instances import Status
-from ..errors import InvalidMessage, UnknownMessage
-from .options import JsonOption, LimitOption, ProcessOption, StoreOption, looking
+from ..errors import UnknownMessage
+from .options import JsonOption, LimitOption, ProcessOption, StoreOption, looking, pairs
 from .output import Column, said, short, show_json, show_rows, when
 from .spans import seconds_in
 
@@ -78,20 +78,13 @@ def ls(
         call = Instances(
             process=process,
             status=status or [],
-            where=dict(_pair(one) for one in where or ()),
+            where=pairs(where or []),
             after=after,
             limit=limit,
         )
         count = show_rows(client.rows(call), _INSTANCES, as_json=as_json, nothing="no instance")
         if count == limit and not as_json:
             said(f"the first {limit}; --limit and --after have more")
-
-
-def _pair(said_: str) -> tuple[str, str]:
-    field, equals, value = said_.partition("=")
-    if not equals:
-        raise InvalidMessage(f"--where {said_}: write FIELD=VALUE")
-    return field, value
 
 
 def show(

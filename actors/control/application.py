@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -17,7 +18,13 @@ from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
-from ..errors import AlreadyDecided, InvalidMessage, UnknownMessage
+from ..errors import (
+    AlreadyDecided,
+    InvalidMessage,
+    UnknownMessage,
+    place_of_error,
+    type_of_error,
+)
 from ..store import ClosedError, InvalidName, ProcessionError
 from .calls import CALLS
 from .face import CannotAct
@@ -35,6 +42,8 @@ if TYPE_CHECKING:
     from .plain import Plain
 
 __all__ = ["application", "refusal"]
+
+logger = logging.getLogger("procession")
 
 _STATUS: tuple[tuple[type[BaseException], int], ...] = (
     (UnknownMessage, 404),
@@ -73,11 +82,8 @@ def _endpoint(
             claimed = request.headers.get(BY)
             by = caller(request, None if claimed is None else unquote(claimed))
             answer = await run_in_threadpool(call.answer, face, by)
-        except Exception as error:
-            refused = refusal(error)
-            if refused is None:
-                raise
-            return JSONResponse(*refused)
+        except Exception as error:  # noqa: BLE001 - the client is told
+            return JSONResponse(*refusal(error))
         return _response(answer)
 
     return endpoint
@@ -106,16 +112,20 @@ def _asked(kind: type[Call], request: Request) -> Call:
     return msgspec.convert(given, kind, strict=False)
 
 
-def refusal(error: BaseException) -> tuple[Plain, int] | None:
-    """What is answered in the place of an error, with its status; None for a fault of ours."""
+def refusal(error: Exception) -> tuple[Plain, int]:
+    """What is answered in the place of an error, with its status.
+
+    What is none of Procession's own was raised by the user's code, or is a fault of ours; the log
+    says where.
+    """
+    told = {"type": type(error).__name__, "message": str(error)}
     for kind, status in _STATUS:
         if isinstance(error, kind):
-            return _told(error), status
-    return (_told(error), 500) if isinstance(error, ProcessionError) else None
-
-
-def _told(error: BaseException) -> Plain:
-    return {"error": {"type": type(error).__name__, "message": str(error)}}
+            return {"error": told}, status
+    if not isinstance(error, ProcessionError):
+        logger.error("a call failed: %s at %s", type_of_error(error), place_of_error(error))
+        told["message"] = f"{type(error).__name__}: {error}"
+    return {"error": told}, 500
 
 
 def _response(answer: Answer) -> Response:
@@ -131,25 +141,27 @@ def _rows(answer: Iterator[Plain]) -> Iterator[str]:
         for row in answer:
             yield _line(row)
         yield _line(END)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the client is told
         # The status has left with the first row.
-        refused = refusal(error)
-        if refused is None:
-            raise
-        yield _line({"refused": refused[0]["error"]})
+        yield _line(_broken_off(error))
 
 
 async def _followed(following: Following) -> AsyncIterator[str]:
     while True:
         try:
             rows = await run_in_threadpool(following.look)
-        except ClosedError as error:
-            yield _line({"refused": _told(error)["error"]})
+        except Exception as error:  # noqa: BLE001 - the client is told
+            yield _line(_broken_off(error))
             return
         for row in rows:
             yield _line(row)
         if not following.has_more:
             await asyncio.sleep(LOOK_AGAIN)
+
+
+def _broken_off(error: Exception) -> Plain:
+    """The last row, where an error ends the answer."""
+    return {"refused": refusal(error)[0]["error"]}
 
 
 def _line(row: Plain) -> str:

@@ -7,9 +7,9 @@ that has opened the store itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from .acting import cancel_timeout, decide, move_timeout, refresh
 from .aside import NEVER, parked, parked_groups, selected, timeouts
@@ -48,6 +48,9 @@ __all__ = [
     "Trace",
     "Why",
 ]
+
+Limit: TypeAlias = Annotated[int, Meta(ge=1)]
+"""Most rows of an answer."""
 
 Answer: TypeAlias = Plain | list[Any] | Iterator[Plain] | Following | None
 """One value; or rows, one after the other, with an end or, of what is followed, without one."""
@@ -110,7 +113,7 @@ class Instances(Look, frozen=True):
     status: list[Status] = []
     where: dict[str, str] = field(default_factory=dict)
     after: int = 0
-    limit: int = 50
+    limit: Limit = 50
 
     def look(self, face: Face) -> Answer:
         return instances(
@@ -129,7 +132,7 @@ class Instance(Look, frozen=True):
     path = "instance"
     process: str
     id: str
-    limit: int = 50
+    limit: Limit = 50
 
     def look(self, face: Face) -> Answer:
         return instance(face, self.process, self.id, limit=self.limit)
@@ -154,7 +157,7 @@ class Parked(Look, frozen=True):
     error: str | None = None
     decided: bool = False
     after: int = 0
-    limit: int = 50
+    limit: Limit = 50
 
     def look(self, face: Face) -> Answer:
         return parked(
@@ -196,7 +199,7 @@ class Timeouts(Look, frozen=True):
     path = "timeouts"
     process: str | None = None
     id: str | None = None
-    limit: int = 50
+    limit: Limit = 50
 
     def look(self, face: Face) -> Answer:
         return timeouts(face, process=self.process, id=self.id, limit=self.limit)
@@ -208,7 +211,7 @@ class Events(Look, frozen=True):
     path = "events"
     stream: str | None = None
     after: int | None = None
-    limit: int = 50
+    limit: Limit = 50
 
     def look(self, face: Face) -> Answer:
         return events(face, stream=self.stream, after=self.after, limit=self.limit)
@@ -220,7 +223,7 @@ class Tail(Look, frozen=True):
     path = "tail"
     stream: str | None = None
     process: str | None = None
-    last: int = 10
+    last: Annotated[int, Meta(ge=0)] = 10
     follow: bool = False
 
     def look(self, face: Face) -> Answer:

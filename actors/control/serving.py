@@ -35,7 +35,15 @@ def server_for(runtime: Runtime) -> Serve:
     """What answers at the socket of a runtime's store."""
     app = application(Face(runtime), _who)
     # Its loggers are the service's own: nothing is set up here.
-    config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None, loop="asyncio")
+    config = uvicorn.Config(
+        app,
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        proxy_headers=False,
+    )
     config.load()
 
     def serve(listening: socket.socket, waker: Waker) -> None:

@@ -124,6 +124,8 @@ class Listener:
                 listening = self._bind_in(folder)
             except (OSError, ValueError) as error:
                 refusals.append(f"{folder}: {error}")
+                with suppress(OSError, ValueError):
+                    folder.rmdir()
                 continue
             self._point(elsewhere=place > 0)
             return listening

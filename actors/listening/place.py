@@ -47,9 +47,9 @@ def folders_for(store: str | os.PathLike[str]) -> Iterator[Path]:
     """The folders that a store's socket may be in, the best first."""
     yield Path(store).absolute() / _FOLDER
     name = hashlib.sha256(os.path.realpath(store).encode(errors="surrogateescape")).hexdigest()[:16]
-    given = os.environ.get("XDG_RUNTIME_DIR")
-    if given:
-        yield Path(given) / f"procession-{name}"
+    given = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
+    if given.is_absolute():
+        yield given / f"procession-{name}"
     yield Path(tempfile.gettempdir()) / f"procession-{os.geteuid()}-{name}"
 
 

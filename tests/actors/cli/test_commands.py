@@ -85,7 +85,7 @@ def test_ls_lists_process_managers_and_their_instances(shared: Service, say: Say
     assert [one["id"] for one in as_json(say, *found, "--where", "order_id=good")] == ["good"]
     status, printed = say(*found, "--limit", 2)
     assert (status, printed.splitlines()[-1]) == (0, "the first 2; --limit and --after have more")
-    assert say(*found, "--where", "nonsense") == (2, "error: --where nonsense: write FIELD=VALUE\n")
+    assert say(*found, "--where", "nonsense") == (2, "error: nonsense: write FIELD=VALUE\n")
 
 
 def test_show_prints_one_instance_with_its_history(shared: Service, say: Say) -> None:

@@ -247,7 +247,7 @@ def test_skipped_work_stays_undone(service: Service) -> None:
 
 def test_a_timeout_is_moved_and_cancelled(service: Service) -> None:
     with connect(service.store, acts=True, by="maria") as client:
-        whose = {"process": "Fulfilment", "id": "open1", "name": "payment"}
+        whose: dict[str, Any] = {"process": "Fulfilment", "id": "open1", "name": "payment"}
         when = "2030-01-01T00:00:00+00:00"
         assert client.one(MoveTimeout(**whose, when=when)) == {"was_set": True}
         assert rows(client, Timeouts(id="open1"))[0]["due"] == when
@@ -338,6 +338,31 @@ def test_a_request_that_does_not_fit_is_refused_and_says_what_is_wrong(service: 
 
     with connect(service.store) as client, pytest.raises(Refused, match="limits"):
         client.one(Misfit())
+
+
+def test_a_limit_is_from_1_on(service: Service) -> None:
+    with connect(service.store) as client, pytest.raises(Refused, match="limit"):
+        client.one(Timeouts(limit=0))
+
+
+def test_what_a_handler_raises_is_told_to_the_client_and_not_to_the_log(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.close()
+    with Runtime(service.store, shop) as runtime, connect(service.store) as client:
+
+        def fail(*_: object, **__: object) -> None:
+            raise ZeroDivisionError("of 17")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(runtime, "refresh", fail)
+            with pytest.raises(Refused, match="ZeroDivisionError: of 17"):
+                client.one(Refresh(process="Fulfilment", id="good"))
+            patch.setattr(runtime, "why", fail)
+            with pytest.raises(Refused, match="ZeroDivisionError: of 17"):
+                rows(client, Why(event="x"))
+    assert "a call failed: ZeroDivisionError at " in caplog.text
+    assert "17" not in caplog.text
 
 
 def test_nothing_is_done_by_a_get(service: Service) -> None:
