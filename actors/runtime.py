@@ -943,15 +943,12 @@ class Runtime:
             if self._is_closed:
                 return
             self._is_closed = True
-            if self._listener is not None:
-                self._listener.close()
             self._end(timeout)
 
     def _end(self, timeout: float | None) -> None:
         engine = self._running
         try:
-            if engine is not None:
-                engine.close(timeout)
+            self._close_parts(engine, timeout)
         finally:
             for domain in self._registry.domains:
                 domain.closed_by(self)
@@ -966,6 +963,15 @@ class Runtime:
                 self._store.close()
             if self._folder is not None:
                 self._folder()
+
+    def _close_parts(self, engine: Engine | None, timeout: float | None) -> None:
+        try:
+            # First, so that what a client asked for is still done.
+            if self._listener is not None:
+                self._listener.close()
+        finally:
+            if engine is not None:
+                engine.close(timeout)
 
     @property
     def is_read_only(self) -> bool:

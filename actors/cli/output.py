@@ -3,12 +3,14 @@
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeAlias
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
@@ -20,6 +22,7 @@ from rich.text import Text
 
 __all__ = [
     "Column",
+    "Growing",
     "progress",
     "said",
     "short",
@@ -151,3 +154,34 @@ def working(what: str) -> Iterator[None]:
         return
     with Console(stderr=True).status(what):
         yield
+
+
+class Growing(Progress):
+    """A bar of how long a file is that is being written; a context manager.
+
+    Args:
+        what: is done
+        file: that grows
+        total: bytes that it will have, at most
+
+    """
+
+    def __init__(self, what: str, file: Path, total: int) -> None:
+        # The bar is drawn from its first moment.
+        self._file = file
+        super().__init__(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self._writing = self.add_task(what, total=total)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if self.tasks:
+            with suppress(FileNotFoundError):
+                self.update(self._writing, completed=self._file.stat().st_size)
+        return super().get_renderables()

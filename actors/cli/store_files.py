@@ -1,15 +1,18 @@
 """`backup`, `compact`, `upgrade` and `verify`, with JSON and with something that moves."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..store.lmdb.environment import DATA_FILE
+from ..store.maintenance.rewriting import PARTIAL
 from ..store.verify.verify import LIMIT
 from .files import Done, copied, made_small, upgraded, verified
 from .options import JsonOption
-from .output import show, working
+from .output import Growing, show, working
 
 __all__ = ["backup", "compact", "upgrade", "verify"]
 
@@ -26,7 +29,7 @@ def backup(
 
     Example: procession backup var/shop /backups/shop-monday
     """
-    _do("copying", lambda: copied(str(path), str(target)), as_json=as_json)
+    _do(_copying("copying", path, target), lambda: copied(str(path), str(target)), as_json=as_json)
 
 
 def compact(
@@ -43,7 +46,11 @@ def compact(
     Example: procession compact var/shop
     """
     where = None if target is None else str(target)
-    _do("compacting", lambda: made_small(str(path), where), as_json=as_json)
+    _do(
+        _copying("compacting", path, target or path),
+        lambda: made_small(str(path), where),
+        as_json=as_json,
+    )
 
 
 def upgrade(path: PathArgument, *, as_json: JsonOption = False) -> None:
@@ -51,7 +58,7 @@ def upgrade(path: PathArgument, *, as_json: JsonOption = False) -> None:
 
     Example: procession upgrade var/shop
     """
-    _do("upgrading", lambda: upgraded(str(path)), as_json=as_json)
+    _do(_copying("upgrading", path, path), lambda: upgraded(str(path)), as_json=as_json)
 
 
 def verify(
@@ -64,11 +71,17 @@ def verify(
 
     Example: procession verify var/shop
     """
-    _do("checking", lambda: verified(str(path), limit), as_json=as_json)
+    _do(working("checking"), lambda: verified(str(path), limit), as_json=as_json)
 
 
-def _do(what: str, work: Callable[[], Done], *, as_json: bool) -> None:
-    with working(what):
+def _copying(what: str, path: Path, target: Path) -> AbstractContextManager[object]:
+    """A bar of how much is written of a store, which is about as long as it is now."""
+    data = path / DATA_FILE
+    return Growing(what, target / PARTIAL, data.stat().st_size if data.is_file() else 0)
+
+
+def _do(shown: AbstractContextManager[object], work: Callable[[], Done], *, as_json: bool) -> None:
+    with shown:
         done = work()
     show(done.data, done.lines, as_json=as_json)
     raise typer.Exit(done.status)

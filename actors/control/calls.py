@@ -62,11 +62,13 @@ class Call(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     Attributes:
         path: what it is called in a request
         acts: whether it changes anything; then it is a POST, and otherwise a GET
+        within: seconds in which a service that is well answers; None of what may take long
 
     """
 
     path: ClassVar[str]
     acts: ClassVar[bool] = True
+    within: ClassVar[float | None] = None
 
     def answer(self, face: Face, by: str) -> Answer:
         """Carry it out.
@@ -264,6 +266,7 @@ class Stats(Look, frozen=True):
     """Counters and gauges of the service."""
 
     path = "stats"
+    within = 30.0
 
     def look(self, face: Face) -> Answer:
         return {**stats(face)}
@@ -273,6 +276,7 @@ class Health(Look, frozen=True):
     """How the service is."""
 
     path = "health"
+    within = 30.0
 
     def look(self, face: Face) -> Answer:
         return health(face)

@@ -122,7 +122,6 @@ def _called(path: str) -> socket.socket | None:
     except OSError:
         calling.close()
         return None
-    calling.settimeout(None)
     return calling
 
 
@@ -194,6 +193,8 @@ class _ServiceClient:
 
     def _answer(self, connection: _Connection, call: Call) -> http.client.HTTPResponse:
         given = {name: one for name, one in msgspec.to_builtins(call).items() if one is not None}
+        assert connection.sock is not None
+        connection.sock.settimeout(call.within)
         try:
             if call.acts:
                 connection.request("POST", f"/{call.path}", json.dumps(given), self._headers)
@@ -203,6 +204,8 @@ class _ServiceClient:
             if answer.status == http.client.OK:
                 return answer
             body = answer.read()
+        except TimeoutError as error:
+            raise Refused(f"the service did not answer within {call.within} seconds") from error
         except (OSError, http.client.HTTPException) as error:
             raise _gone(str(error)) from error
         raise Refused(_why(answer.status, body))

@@ -50,7 +50,7 @@ class Waker(Protocol):
 
 Serve: TypeAlias = "Callable[[socket.socket, Waker], None]"
 """Answers all who call at a socket, until the waker can be read from or no client has called for
-a while. It closes the socket that it is given."""
+a while."""
 
 
 class Listener:
@@ -75,6 +75,7 @@ class Listener:
         # One end is read from by who serves, and written to by who closes.
         self._waker: socket.socket | None = None
         self._closer: socket.socket | None = None
+        self._is_over = False
         self.socket: Path | None = None
         self.problem = ""
 
@@ -102,6 +103,7 @@ class Listener:
     def close(self) -> None:
         """Answer no client any more; waits a moment for the one that is being answered."""
         _all.discard(self)
+        self._is_over = True
         if self._closer is not None:
             with suppress(OSError):
                 self._closer.send(b"x")
@@ -180,18 +182,24 @@ class Listener:
         waiting = select.poll()
         waiting.register(self._listening, select.POLLIN)
         waiting.register(self._waker, select.POLLIN)
-        while True:
-            ready = {fd for fd, _ in waiting.poll()}
-            if self._waker.fileno() in ready:
-                return
+        while self._is_called(waiting):
             try:
-                self._load()(self._listening.dup(), self._waker)
+                serve = self._load()
+                with self._listening.dup() as listening:
+                    serve(listening, self._waker)
             except ImportError as error:
                 logger.warning("a client called, and cannot be answered: %s", error)
                 self._refuse("MissingExtra", MISSING_EXTRA)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 logger.exception("a client called, and what answers failed")
                 self._refuse(type(error).__name__, f"what answers failed: {error}")
+
+    def _is_called(self, waiting: select.poll) -> bool:
+        """Wait until a client calls; false once it is over."""
+        # What is closed must not be polled: its number may be another file's by now.
+        if not self._is_over:
+            waiting.poll()
+        return not self._is_over
 
     def _refuse(self, kind: str, why: str) -> None:
         """Answer the client that called first, and let it go."""

@@ -15,7 +15,7 @@ import pytest
 
 import procession.cli
 from procession.cli import DEBUG, main
-from procession.cli.output import LONGEST, printable, short
+from procession.cli.output import LONGEST, Growing, printable, short
 from procession.cli.spans import seconds_in
 from procession.errors import InvalidMessage
 from tests.actors.control.service import ROOT, Service, running, short_folder
@@ -322,6 +322,15 @@ def test_the_commands_about_files_have_json(shared: Service, tmp_path: Path, say
     assert as_json(say, "verify", copy)[0]["findings"] == []
     assert as_json(say, "compact", copy)[0]["path"] == str(copy)
     assert as_json(say, "upgrade", copy)[0]["upgraded"] is False
+
+
+def test_a_bar_shows_how_much_is_written(tmp_path: Path) -> None:
+    with Growing("copying", tmp_path / "partial", 10) as bar:
+        bar.get_renderables()
+        assert bar.tasks[0].completed == 0
+        (tmp_path / "partial").write_bytes(b"12345")
+        bar.get_renderables()
+        assert (bar.tasks[0].completed, bar.tasks[0].total) == (5, 10)
 
 
 def test_an_error_is_one_sentence_and_a_status(tmp_path: Path, say: Say) -> None:

@@ -365,6 +365,23 @@ def test_what_a_handler_raises_is_told_to_the_client_and_not_to_the_log(
     assert "17" not in caplog.text
 
 
+def test_a_service_that_hangs_is_not_waited_for_when_it_is_asked_how_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Health, "within", 0.01)
+    with short_folder() as folder, socket.socket(socket.AF_UNIX) as hanging:
+        with Runtime(folder / "store", shop, control=False):
+            pass
+        (folder / "store" / "control").mkdir()
+        hanging.bind(str(folder / "store" / "control" / "socket"))
+        hanging.listen()
+        with (
+            connect(folder / "store") as client,
+            pytest.raises(Refused, match="did not answer within"),
+        ):
+            client.one(Health())
+
+
 def test_nothing_is_done_by_a_get(service: Service) -> None:
     class Sneaky(Decide, frozen=True):
         acts = False

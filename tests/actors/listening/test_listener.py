@@ -183,6 +183,20 @@ def test_without_the_extra_a_client_is_told_what_to_install(store: Path) -> None
     listener.close()
 
 
+def test_a_client_is_told_when_what_answers_ends_the_thread(store: Path) -> None:
+    store.mkdir()
+
+    def load() -> Serve:
+        raise SystemExit(3)
+
+    listener = Listener(store, load)
+    listener.start()
+    assert listener.socket is not None
+    for _ in range(2):
+        assert asked(listener.socket)[0] == 503
+    listener.close()
+
+
 def test_nothing_that_answers_is_imported_before_a_client_calls(store: Path) -> None:
     program = f"""
 import sys
