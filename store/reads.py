@@ -356,6 +356,11 @@ class Reads:
             except CorruptRecord as error:
                 yield numbered(key), error
 
+    def started_as(self, process: str, instance: str) -> int:
+        """The number of an instance's first transition; 0 if it has none."""
+        rows = self._row_of_transition(process, instance, 1)
+        return place_of(*rows[0]) if rows else 0
+
     # Commands
 
     def scan_queue(self, after: int = 0) -> Iterator[CommandRecord]:

@@ -177,7 +177,7 @@ def _decide(
 
 def _ask(question: str) -> None:
     if not sys.stdin.isatty():
-        raise InvalidMessage(f"{question} There is nobody to ask; say so with --yes")
+        raise InvalidMessage(f"{question} There is no terminal to ask at; say so with --yes")
     typer.confirm(question, abort=True, err=True)
 
 

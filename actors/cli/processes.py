@@ -61,8 +61,8 @@ def ls(
         typer.Option("--where", metavar="FIELD=VALUE", help="Only those; may be repeated."),
     ] = None,
     after: Annotated[
-        int, typer.Option("--after", help="Only behind this one: its `number` in --json.")
-    ] = 0,
+        str | None, typer.Option("--after", metavar="ID", help="Only behind this instance.")
+    ] = None,
     limit: LimitOption = 50,
     as_json: JsonOption = False,
 ) -> None:

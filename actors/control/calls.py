@@ -91,7 +91,7 @@ class Look(Call, frozen=True):
         return self.look(face)
 
     def look(self, face: Face) -> Answer:
-        """Carry it out, whoever asks."""
+        """Carry it out; it is the same for all who ask."""
         raise NotImplementedError
 
 
@@ -114,7 +114,7 @@ class Instances(Look, frozen=True):
     process: str
     status: list[Status] = []
     where: dict[str, str] = field(default_factory=dict)
-    after: int = 0
+    after: str | None = None
     limit: Limit = 50
 
     def look(self, face: Face) -> Answer:

@@ -37,18 +37,24 @@ def processes(face: Face) -> Iterator[Plain]:
     last = face.store.last_position()
     for name in face.processes():
         done = face.done(name)
-        waiting = face.store.event_at(done + 1) if done < last else None
         yield {
             "process": name,
             **_counted(face.store, name),
             "backlog": max(0, last - done),
-            "oldest": None if waiting is None else moment(waiting.time),
+            "oldest": _time_at(face.store, done + 1) if done < last else None,
         }
+
+
+def _time_at(store: Store, position: int) -> str | None:
+    with suppress(CorruptRecord):
+        event = store.event_at(position)
+        return None if event is None else moment(event.time)
+    return None
 
 
 def _counted(store: Store, process: str) -> Plain:
     counts: Counter[Status] = Counter()
-    for _, found in _candidates(store, process, 0):
+    for _, found in _all(store, process, None):
         with suppress(CorruptRecord):
             if isinstance(found, str):
                 last = store.last_transition(process, found)
@@ -62,7 +68,7 @@ def instances(
     *,
     status: Iterable[Status] = (),
     where: Mapping[str, str] | None = None,
-    after: int = 0,
+    after: str | None = None,
     limit: int = 50,
 ) -> Iterator[Plain]:
     """Instances in the order of their starts, those that failed at their start before them.
@@ -72,7 +78,7 @@ def instances(
         process: the process manager's name
         status: only those
         where: only those whose state has these values, each as JSON or as text
-        after: only those behind this one, which is the `number` of another
+        after: only those behind the instance of this id
         limit: most of them
 
     Raises:
@@ -84,7 +90,7 @@ def instances(
 
 
 def _found(
-    face: Face, process: str, status: set[Status], where: Mapping[str, str], after: int
+    face: Face, process: str, status: set[Status], where: Mapping[str, str], after: str | None
 ) -> Iterator[Plain]:
     for number, name in _searched(face, process, status, where, after):
         if isinstance(name, CorruptRecord):
@@ -102,7 +108,6 @@ def _found(
             continue
         if all(field in state and _matches(state[field], said) for field, said in where.items()):
             yield {
-                "number": number,
                 "id": name,
                 "status": found.value,
                 "version": 0 if last is None else last.version,
@@ -112,28 +117,42 @@ def _found(
 
 
 def _searched(
-    face: Face, process: str, status: set[Status], where: Mapping[str, str], after: int
+    face: Face, process: str, status: set[Status], where: Mapping[str, str], after: str | None
 ) -> Iterator[tuple[int, str | CorruptRecord]]:
-    """The instances to look at, by the shortest way."""
+    """The instances to look at, by the shortest way, each with the number that it started as."""
     for field, said in where.items():
         if face.is_indexed(process, field):
             with suppress(InvalidName):
-                return ((0, one) for one in face.store.scan_index(process, field, said))
+                return _some(
+                    face.store, process, face.store.scan_index(process, field, said), after
+                )
     if status == {Status.SUSPENDED}:
-        return ((0, one) for one in sorted(face.store.scan_blocked(process)))
-    return _candidates(face.store, process, after)
+        return _some(face.store, process, face.store.scan_blocked(process), after)
+    return _all(face.store, process, after)
 
 
-def _candidates(
-    store: Store, process: str, after: int
+def _some(
+    store: Store, process: str, names: Iterable[str], after: str | None
+) -> Iterator[tuple[int, str]]:
+    """Instances that are known, in the order in which all are listed."""
+    last = (0, "") if after is None else (store.started_as(process, after), after)
+    return iter(
+        sorted(one for name in names if (one := (store.started_as(process, name), name)) > last)
+    )
+
+
+def _all(
+    store: Store, process: str, after: str | None
 ) -> Iterator[tuple[int, str | CorruptRecord]]:
-    started = store.scan_started(process, after)
-    if after:
+    """The instances in the order of their starts; before them, by id, those that failed at it."""
+    number = 0 if after is None else store.started_as(process, after)
+    started = store.scan_started(process, number)
+    if number:
         return started
     failed = failed_starts(store, process)
     # Without those of them that start while others are listed.
     others = (one for one in started if one[1] not in failed)
-    return chain(((0, name) for name in sorted(failed)), others)
+    return chain(((0, name) for name in sorted(failed) if name > (after or "")), others)
 
 
 def _status(last: TransitionRecord | None, block: Block | None) -> Status:
@@ -283,7 +302,7 @@ def stuck(face: Face, *, seconds: float = 3600.0, process: str | None = None) ->
 
 def _stuck(face: Face, process: str, before: int) -> Iterator[Plain]:
     yield from _held(face, process, before)
-    for number, name in _candidates(face.store, process, 0):
+    for number, name in _all(face.store, process, None):
         if isinstance(name, CorruptRecord):
             yield {"process": process, "number": number, "id": None, "error": str(name)}
             continue

@@ -12,6 +12,7 @@ from procession import (
     Command,
     Domain,
     Event,
+    Indexed,
     ProcessManager,
     Runtime,
     apply,
@@ -71,10 +72,14 @@ class Fulfilment(ProcessManager, correlate="order_id"):
     order_id: str = ""
     status: str = "new"
     amount: int = 0
+    card: Indexed[str] = ""
 
     @handle(OrderPlaced, start=True)
     def on_placed(self, event: OrderPlaced) -> None:
+        if event.order_id.startswith("odd"):
+            raise ValueError(event.order_id)
         self.amount = event.amount
+        self.card = f"card-{event.order_id}"
         self.status = "charging"
         self.set_timeout("payment", timedelta(hours=1))
         if not event.order_id.startswith("open"):

@@ -39,6 +39,7 @@ from procession.control.instances import Status
 from procession.control.people import caller
 from procession.control.plain import plain, unpacked
 from procession.listening.listener import Listener, Serve, Waker
+from procession.store import Store
 from tests.actors.control.service import Service, running, short_folder
 from tests.actors.control.shop import PlaceOrder, shop
 
@@ -95,14 +96,20 @@ def test_instances_are_found_by_status_and_by_fields(client: Client) -> None:
     assert ids(where={"amount": "7", "status": "charged"}) == ["good"]
     assert ids(where={"amount": "8"}) == []
     assert ids(limit=2) == ["good", "bad1"]
-    [_, second] = rows(client, Instances(process="Fulfilment", limit=2))
-    assert ids(after=second["number"]) == ["bad2", "open1"]
+    assert ids(after="bad1") == ["bad2", "open1"]
+    assert ids(after="bad1", status=[Status.SUSPENDED]) == ["bad2"]
+    assert ids(after="open1") == []
 
 
 def test_an_instance_shows_its_state_what_it_waits_for_and_what_changed_it(client: Client) -> None:
     found = client.one(Instance(process="shop.Fulfilment", id="good"))
     assert (found["status"], found["version"]) == ("complete", 2)
-    assert found["state"] == {"order_id": "good", "status": "charged", "amount": 7}
+    assert found["state"] == {
+        "order_id": "good",
+        "status": "charged",
+        "amount": 7,
+        "card": "card-good",
+    }
     first, second = found["history"]
     assert first["handler"] == "on_placed"
     assert first["type"] == "shop.OrderPlaced.v1"
@@ -338,6 +345,45 @@ def test_a_request_that_does_not_fit_is_refused_and_says_what_is_wrong(service: 
 
     with connect(service.store) as client, pytest.raises(Refused, match="limits"):
         client.one(Misfit())
+
+
+def test_instances_that_failed_at_their_start_are_listed_first_and_in_pages() -> None:
+    with short_folder() as folder, Runtime(folder / "store", shop) as runtime:
+        for name in ("odd2", "even", "odd1"):
+            runtime.ask(PlaceOrder(order_id=name, amount=1))
+        runtime.settle(timeout=30)
+
+        with connect(folder / "store") as client:
+
+            def ids(**wanted: Any) -> list[str]:
+                return [
+                    one["id"] for one in rows(client, Instances(process="Fulfilment", **wanted))
+                ]
+
+            for status in ([], [Status.SUSPENDED]):
+                page = ids(status=status, limit=1)
+                assert page == ["odd1"]
+                assert ids(status=status, after=page[-1], limit=1) == ["odd2"]
+            assert ids(after="odd2") == ["even"]
+            assert ids(status=[Status.SUSPENDED], after="odd2") == []
+            found = client.one(Instance(process="Fulfilment", id="odd1"))
+            assert (found["status"], found["version"], found["history"]) == ("suspended", 0, [])
+            assert [one["id"] for one in rows(client, Stuck(seconds=0))] == ["odd1", "odd2"]
+            assert rows(client, Processes())[0]["suspended"] == 2
+
+
+def test_by_a_learnt_key_no_other_instance_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    with short_folder() as folder, Runtime(folder / "store", shop) as runtime:
+        for name in ("good1", "good2"):
+            runtime.ask(PlaceOrder(order_id=name, amount=1))
+        runtime.settle(timeout=30)
+        with monkeypatch.context() as patch, connect(folder / "store") as client:
+            patch.setattr(Store, "scan_started", None)
+            wanted = Instances(process="Fulfilment", where={"card": "card-good2"})
+            assert [one["id"] for one in rows(client, wanted)] == ["good2"]
+            patch.setattr(Store, "scan_blocked", lambda *_: iter(()))
+            wanted = Instances(process="Fulfilment", status=[Status.SUSPENDED])
+            assert rows(client, wanted) == []
 
 
 def test_a_limit_is_from_1_on(service: Service) -> None:
