@@ -6,13 +6,13 @@ import http.client
 import json
 import os
 import socket
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 from urllib.parse import quote, urlencode
 
 import msgspec
 
+from ..clock import pause
 from ..listening.place import sockets_of
 from ..runtime import Runtime
 from ..store import LockedStore, ProcessionError
@@ -267,4 +267,4 @@ def _followed(following: Following) -> Iterator[Plain]:
     while True:
         yield from following.look()
         if not following.has_more:
-            time.sleep(LOOK_AGAIN)
+            pause(LOOK_AGAIN)

@@ -318,6 +318,18 @@ def test_what_answers_is_let_go_of_when_no_client_calls_and_comes_back_with_the_
         listener.close()
 
 
+def test_a_store_is_followed_beside_an_owner_that_does_not_listen() -> None:
+    with (
+        short_folder() as folder,
+        Runtime(folder / "store", shop, control=False) as runtime,
+        connect(folder / "store") as client,
+    ):
+        following = client.rows(Tail(last=5, follow=True))
+        for name in ("open1", "open2"):
+            runtime.ask(PlaceOrder(order_id=name, amount=1))
+            assert next(following)["stream"] == f"shop::order-{name}"
+
+
 def test_a_store_without_a_service_is_acted_on_with_its_classes(service: Service) -> None:
     service.close()
     with pytest.raises(CannotAct, match="--domain MODULE:domain"):
