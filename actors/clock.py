@@ -18,6 +18,7 @@ __all__ = [
     "Clock",
     "SystemClock",
     "from_micros",
+    "pause",
     "stopwatch",
     "to_micros",
 ]
@@ -52,6 +53,11 @@ def stopwatch(clock: Clock) -> Callable[[], int]:
 def seconds() -> float:
     """Seconds that never run backwards, for how long a thread waits; no step depends on them."""
     return time.monotonic()
+
+
+def pause(duration: float) -> None:
+    """Have this thread wait for seconds; no step depends on them."""
+    time.sleep(duration)
 
 
 def from_micros(micros: int) -> datetime:

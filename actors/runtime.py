@@ -8,8 +8,10 @@ import shutil
 import tempfile
 import threading
 import weakref
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
 
@@ -30,6 +32,7 @@ from .engine.rebuilding import Rebuilding
 from .engine.refs import AggregateRef, InstanceRef, RouterRef
 from .engine.scrubber import Scrubber
 from .errors import IdReused, QueryInHandler, TimedOut, WaitingInHandler, shown
+from .listening.listener import Listener
 from .messages.identifiers import id_of, looked_for
 from .model.registry import Registry
 from .model.stored_names import check_stored_names, retired_names
@@ -60,6 +63,7 @@ if TYPE_CHECKING:
     from .engine.instance_actor import InstanceActor
     from .engine.rebuilding import RebuildProgress
     from .engine.router import Router
+    from .listening.listener import Serve
     from .messages.types import Command, Event
     from .model.domain import Domain
     from .queries.diagnostics import Explanation, StuckInstance
@@ -114,6 +118,9 @@ class Runtime:
             good: what the store holds of them stays there, and nothing takes it up
         scrub: of a folder: rows a second whose checksums a process of its own looks at, again and
             again; `health` says what it finds. None for no such process
+        control: whether the command `procession`, run by the same user, can look at this runtime
+            and act on it, through a socket in the store's folder. Where there can be none, the
+            log and `health` say why, and all else runs
 
     Attributes:
         clock: the clock it runs by; a `VirtualClock` has `advance`
@@ -148,6 +155,7 @@ class Runtime:
         effect_threads: int = 4,
         retired: Iterable[str] = (),
         scrub: int | None = None,
+        control: bool = True,
     ) -> None:
         options = Options(
             workers=workers,
@@ -173,6 +181,7 @@ class Runtime:
         self._has_ended = False
         self._now = stopwatch(clock)
         self._running: Engine | None = None
+        self._listener: Listener | None = None
 
         def open_it() -> None:
             self._store = open_store(path, durability=durability, read_only=read_only)
@@ -189,6 +198,9 @@ class Runtime:
                 self._running.start()
                 for domain in registry.domains:
                     domain.opened_by(self)
+                if control and not isinstance(path, StorageEngine):
+                    self._listener = Listener(path, partial(_answering, weakref.ref(self)))
+                    self._listener.start()
             except BaseException as error:
                 self._is_closed = True
                 # Without threads nothing is in hand that could be waited for.
@@ -205,7 +217,7 @@ class Runtime:
 
     @classmethod
     def ephemeral(cls, *domains: Domain, **options: Any) -> Runtime:
-        """A runtime in a temporary folder that goes with it, without fsync.
+        """A runtime in a temporary folder that goes with it, without fsync and without a socket.
 
         Args:
             domains: whose classes to run
@@ -214,7 +226,8 @@ class Runtime:
         """
         folder = tempfile.mkdtemp(prefix="procession-")
         try:
-            runtime = cls(folder, *domains, **{"durability": "none", **options})
+            given = {"durability": "none", "control": False, **options}
+            runtime = cls(folder, *domains, **given)
         except BaseException:
             _remove_folder(folder, os.getpid())
             raise
@@ -1058,7 +1071,11 @@ class Runtime:
             ReadOnlyStore: it was opened with `read_only=True`, so that nothing runs
 
         """
-        return self._engine("health", waits=False).health.look()
+        return replace(
+            self._engine("health", waits=False).health.look(),
+            control=None if self._listener is None else self._listener.socket,
+            control_problem="" if self._listener is None else self._listener.problem,
+        )
 
     def close(self, *, timeout: float | None = CLOSE_TIMEOUT) -> None:
         """Finish what is in hand, stop every actor and thread, and let go of the store.
@@ -1121,8 +1138,7 @@ class Runtime:
     def _end(self, timeout: float | None) -> None:
         engine = self._running
         try:
-            if engine is not None:
-                engine.close(timeout)
+            self._close_parts(engine, timeout)
         finally:
             for domain in self._registry.domains:
                 domain.closed_by(self)
@@ -1137,6 +1153,20 @@ class Runtime:
                 self._store.close()
             if self._folder is not None:
                 self._folder()
+
+    def _close_parts(self, engine: Engine | None, timeout: float | None) -> None:
+        try:
+            # First, so that what a client asked for is still done.
+            if self._listener is not None:
+                self._listener.close()
+        finally:
+            if engine is not None:
+                engine.close(timeout)
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether it was opened with `read_only=True`, so that nothing runs."""
+        return self._running is None
 
     # Guards
 
@@ -1227,6 +1257,21 @@ def _check_scrub(scrub: int | None, path: object, *, read_only: bool) -> None:
         raise ValueError(
             f"scrub={scrub!r}: what is scrubbed is a store in a folder that is open for writing"
         )
+
+
+def _answering(runtime: weakref.ref[Runtime]) -> Serve:
+    """What answers clients; it is above this module and needs an extra, so it is found by name.
+
+    Raises:
+        ImportError: the extra is not installed
+
+    """
+    serving: Any = import_module("procession.control.serving")
+    there = runtime()
+    if there is None:
+        raise ClosedError("the runtime was dropped without being closed")
+    serve: Serve = serving.server_for(there)
+    return serve
 
 
 def _remove_folder(folder: str, owner: int) -> None:

@@ -321,16 +321,45 @@ class Reads:
                 )
             yield instance, last
 
-    def scan_started(self, process: str) -> Iterator[tuple[int, str | CorruptRecord]]:
+    def scan_all_transitions(
+        self, after: int = 0
+    ) -> Iterator[tuple[int, tuple[str, str, TransitionRecord] | CorruptRecord]]:
+        """The transitions of all instances by number: process, instance, transition.
+
+        Each with its state as it is stored, which may be a change; in the place of a damaged one
+        stands its error.
+        """
+        pages = _in_pages(
+            lambda last, limit: self._page("transitions", b"", last, limit),
+            after,
+            lambda row: numbered(row[0]),
+        )
+        for key, raw in pages:
+            place = numbered(key)
+            try:
+                row = unframe(raw, "transitions", key)
+                yield place, (row[0], row[1], transition_from_row(row, place))
+            except CorruptRecord as error:
+                yield place, error
+
+    def scan_started(
+        self, process: str, after: int = 0
+    ) -> Iterator[tuple[int, str | CorruptRecord]]:
         """The instances of a process manager by the numbers of their first transitions.
 
         In the place of one whose id is damaged stands the error.
         """
-        for key, raw in self._scan_rows("started", started_key(process), last_of_process(process)):
+        start = started_key(process) + number_asked_for(after + 1)
+        for key, raw in self._scan_rows("started", start, last_of_process(process)):
             try:
                 yield numbered(key), str(unframe(raw, "started", key))
             except CorruptRecord as error:
                 yield numbered(key), error
+
+    def started_as(self, process: str, instance: str) -> int:
+        """The number of an instance's first transition; 0 if it has none."""
+        rows = self._row_of_transition(process, instance, 1)
+        return place_of(*rows[0]) if rows else 0
 
     # Commands
 

@@ -269,6 +269,11 @@ class Store(Reads):
         self._engine.check_usable()
         return self._newest("log") if self._engine.read_only else self._counters.position
 
+    def last_transition_number(self) -> int:
+        """The number of the newest transition of all, or 0."""
+        self._engine.check_usable()
+        return self._newest("transitions")
+
     def read_counts(self) -> Iterator[tuple[str, tuple[str, ...], int]]:
         """How many there are as of one moment: what is counted, by which names, and how many.
 

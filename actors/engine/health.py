@@ -19,6 +19,7 @@ from .scrubber import ScrubReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from .effect_feed import EffectFeeds
     from .journal import Journal
@@ -102,6 +103,8 @@ class Health:
         scrubbed_rows: how many these were
         scrub_findings: what it found in its last pass and in the one in hand, at most a hundred
             of each
+        control: the socket at which the command `procession` finds this runtime; None without one
+        control_problem: why there is none though there should be one; empty otherwise
 
     """
 
@@ -126,6 +129,8 @@ class Health:
     scrubbed_at: datetime | None
     scrubbed_rows: int
     scrub_findings: tuple[str, ...]
+    control: Path | None = None
+    control_problem: str = ""
 
     @property
     def is_healthy(self) -> bool:

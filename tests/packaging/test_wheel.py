@@ -137,3 +137,21 @@ def test_the_command_verifies_a_store(installed: Installed, tmp_path: Path) -> N
     installed.run("service.py", folder=tmp_path)
     told = installed.run("-m", "procession", "verify", "var/shop", folder=tmp_path)
     assert told.endswith("0 findings\n")
+
+
+def test_without_the_extra_the_command_says_what_to_install(
+    installed: Installed, tmp_path: Path
+) -> None:
+    program = """
+import sys
+from procession import Domain, Runtime
+from procession.cli import main
+
+sys.stderr = sys.stdout
+with Runtime("var", Domain("shop")):
+    print(main(["ls"]), main(["verify", "var"]))
+"""
+    said = installed.run("-c", program, folder=tmp_path).splitlines()
+    assert said[0].startswith("error: procession ls: without the extra there are only backup")
+    assert "pip install 'procession[control]'" in said[0]
+    assert said[-1] == "2 0"

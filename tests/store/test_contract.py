@@ -997,6 +997,25 @@ def test_instances_are_listed_in_the_order_in_which_they_started_with_their_newe
     ]
 
 
+def test_the_transitions_of_all_instances_are_listed_in_the_order_in_which_they_were_made(
+    place: Place, pages: None
+) -> None:
+    del pages
+    commit(place.store, move("b"), move("a"), move("b", 2), move("b", process="Returns"))
+    for store in place.before_and_after():
+        found = [(n, one[:2]) for n, one in store.scan_all_transitions() if isinstance(one, tuple)]
+        assert found == [
+            (1, (ORDERS, "b")),
+            (2, (ORDERS, "a")),
+            (3, (ORDERS, "b")),
+            (4, ("Returns", "b")),
+        ]
+        assert [n for n, _ in store.scan_all_transitions(3)] == [4]
+        assert store.last_transition_number() == 4
+        assert [store.started_as(ORDERS, name) for name in ("a", "b", "c")] == [2, 1, 0]
+        assert list(store.scan_started(ORDERS, 1)) == [(2, "a")]
+
+
 def test_instances_after_a_transition_are_those_that_started_behind_it(store: Store) -> None:
     commit(store, move("c"), move("c", 2), move("a"), move("x", process="Returns"), move("ca"))
 
@@ -1656,6 +1675,9 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "scan_refusals": lambda store: list(store.scan_refusals()),
     "read_queue": lambda store: store.read_queue(0, 1),
     "last_sequences": lambda store: store.last_sequences(),
+    "last_transition_number": lambda store: store.last_transition_number(),
+    "scan_all_transitions": lambda store: list(store.scan_all_transitions()),
+    "started_as": lambda store: store.started_as(ORDERS, "o1"),
     "given_command": lambda store: store.given_command("c1"),
     "secret": lambda store: store.secret(),
     "result_of": lambda store: store.result_of("c1"),

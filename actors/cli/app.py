@@ -1,0 +1,112 @@
+"""All commands, put together."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from .. import __version__
+from . import (
+    condition,
+    explained,
+    exploring,
+    log,
+    parked,
+    processes,
+    rebuilding,
+    serve,
+    store_files,
+    timeouts,
+)
+
+__all__ = ["run"]
+
+_LOOKING: dict[str, Callable[..., Any]] = {
+    "ls": processes.ls,
+    "show": processes.show,
+    "stuck": processes.stuck,
+    "parked": parked.parked,
+    "timeouts": timeouts.timeouts,
+    "events": log.events,
+    "tail": log.tail,
+    "why": explained.why,
+    "trace": explained.trace,
+    "graph": explained.graph,
+    "stats": condition.stats,
+    "health": condition.health,
+}
+
+_ACTING: dict[str, Callable[..., Any]] = {
+    "retry": parked.retry,
+    "skip": parked.skip,
+    "refresh": rebuilding.refresh,
+    "rebuild": rebuilding.rebuild,
+}
+
+_FILES: dict[str, Callable[..., Any]] = {
+    "backup": store_files.backup,
+    "compact": store_files.compact,
+    "upgrade": store_files.upgrade,
+    "verify": store_files.verify,
+}
+
+_DESIGN: dict[str, Callable[..., Any]] = {
+    "check": explained.check,
+    "explore": exploring.explore,
+    "serve": serve.serve,
+}
+
+_PANELS = {
+    "Looking": _LOOKING,
+    "Acting": _ACTING,
+    "The store as a file": _FILES,
+    "The classes": _DESIGN,
+}
+
+
+def _app() -> typer.Typer:
+    app = typer.Typer(
+        name="procession",
+        help="Look at a store of process managers, and act on it, beside its service or without.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_whole)
+    for panel, commands in _PANELS.items():
+        for name, command in commands.items():
+            app.command(name, rich_help_panel=panel)(command)
+    one = typer.Typer(help="Move or cancel a timeout.", no_args_is_help=True)
+    one.command("move")(timeouts.move)
+    one.command("cancel")(timeouts.cancel)
+    app.add_typer(one, name="timeout", rich_help_panel="Acting")
+    return app
+
+
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"procession {__version__}")
+        raise typer.Exit
+
+
+def _whole(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    """Look at a store of process managers, and act on it."""
+
+
+def run(arguments: list[str]) -> int:
+    """Do what the command line says.
+
+    Returns:
+        what the process ends with
+
+    """
+    try:
+        _app()(arguments, prog_name="procession")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0

@@ -1,0 +1,77 @@
+"""`events` and `tail`: the log, as it is and as it grows."""
+
+from contextlib import suppress
+from typing import Annotated, Any
+
+import typer
+
+from ..control.calls import Events, Tail
+from .options import JsonOption, LimitOption, ProcessOption, StoreOption, looking
+from .output import Column, said, short, show_json, show_rows, when
+
+__all__ = ["events", "tail"]
+
+_EVENTS: list[Column] = [
+    ("POSITION", lambda row: row["position"]),
+    ("TIME", lambda row: when(row["time"])),
+    ("TYPE", lambda row: row["type"]),
+    ("ID", lambda row: row["event_id"]),
+    ("DATA", lambda row: short(row["data"])),
+]
+
+
+def events(
+    stream: Annotated[
+        str | None, typer.Argument(help="Only of this stream or category, as shop::order-o1.")
+    ] = None,
+    *,
+    store: StoreOption = ".",  # type: ignore[assignment] # typer makes a path of it
+    after: Annotated[int | None, typer.Option("--after", help="Only behind this position.")] = None,
+    limit: LimitOption = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List stored events: the newest of the log, or the first of a stream.
+
+    Example: procession events shop::order-o17
+    """
+    with looking(store) as client:
+        rows = client.rows(Events(stream=stream, after=after, limit=limit))
+        show_rows(rows, _EVENTS, as_json=as_json, nothing="no event")
+
+
+def tail(
+    *,
+    store: StoreOption = ".",  # type: ignore[assignment] # as above
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
+    stream: Annotated[
+        str | None, typer.Option("--stream", help="Only of this stream or category.")
+    ] = None,
+    process: ProcessOption = None,
+    last: Annotated[int, typer.Option("--last", "-n", min=0, help="Begin with so many.")] = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what comes to the end of the log: events, or what a process manager's instances do.
+
+    Example: procession tail -f --process Fulfilment
+    """
+    with looking(store) as client, suppress(KeyboardInterrupt):
+        call = Tail(stream=stream, process=process, last=last, follow=follow)
+        for row in client.rows(call):
+            if as_json:
+                show_json(row)
+            else:
+                said(_line(row))
+
+
+def _line(row: dict[str, Any]) -> str:
+    if "error" in row:
+        return f"{row.get('position', row.get('number'))}: cannot be read: {row['error']}"
+    if "handler" in row:
+        does = ", ".join(row["commands"])
+        return (
+            f"{when(row['time'])} {row['id']}@{row['version']} {row['handler']} "
+            f"({row['type'] or row['cause']}){f' → {does}' if does else ''}"
+            f"{' ended' if row['is_complete'] else ''}"
+        )
+    where = f"{row['position']} {when(row['time'])} {row['type']} {row['event_id']}"
+    return f"{where} {short(row['data'])}"

@@ -1,0 +1,109 @@
+"""The options that most commands have, and what they stand for."""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from ..control.client import Client, connect
+from ..errors import InvalidMessage
+from ..model.domain import Domain
+
+__all__ = [
+    "ByOption",
+    "DomainsOption",
+    "JsonOption",
+    "LimitOption",
+    "ProcessOption",
+    "StoreOption",
+    "YesOption",
+    "acting",
+    "domain_of",
+    "looking",
+    "pairs",
+]
+
+StoreOption: TypeAlias = Annotated[
+    Path,
+    typer.Option("--store", "-s", envvar="PROCESSION_STORE", help="The store's folder."),
+]
+DomainsOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--domain",
+        "-d",
+        metavar="MODULE:NAME",
+        help="Where the classes are, if no service answers for the store; may be repeated.",
+    ),
+]
+JsonOption: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print JSON; of many, one object a line.")
+]
+ByOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--by",
+        envvar="PROCESSION_BY",
+        help="Who asks; recorded as what you claim, beside your user id.",
+    ),
+]
+ProcessOption: TypeAlias = Annotated[
+    str | None, typer.Option("--process", "-p", help="Only of this process manager.")
+]
+LimitOption: TypeAlias = Annotated[int, typer.Option("--limit", min=1, help="Most rows.")]
+YesOption: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def looking(store: Path, domains: list[str] | None = None) -> Client:
+    """A client that looks: of the service, or of the store itself, beside its writer."""
+    return connect(store, _domains(domains))
+
+
+def acting(store: Path, domains: list[str] | None, by: str | None) -> Client:
+    """A client that acts: of the service, or of the store itself, opened with its classes."""
+    return connect(store, _domains(domains), acts=True, by=by)
+
+
+def _domains(said: list[str] | None) -> list[Domain]:
+    return [domain_of(one) for one in said or ()]
+
+
+def domain_of(said: str) -> Domain:
+    """The domain that `MODULE:name` stands for; modules of the current folder are found.
+
+    Raises:
+        InvalidMessage: there is none
+
+    """
+    module, colon, name = said.partition(":")
+    if not (module and colon and name):
+        raise InvalidMessage(f"{said!r} is no domain; write MODULE:name, as in shop.domain:shop")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except Exception as error:
+        raise InvalidMessage(
+            f"{said} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(found, Domain):
+        raise InvalidMessage(f"{said} is no Domain, but {type(found).__name__}")
+    return found
+
+
+def pairs(said: list[str]) -> dict[str, str]:
+    """What `FIELD=VALUE` stands for, of each.
+
+    Raises:
+        InvalidMessage: one is no such thing
+
+    """
+    found: dict[str, str] = {}
+    for one in said:
+        field, equals, value = one.partition("=")
+        if not (field and equals):
+            raise InvalidMessage(f"{one}: write FIELD=VALUE")
+        found[field] = value
+    return found

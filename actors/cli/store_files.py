@@ -1,0 +1,87 @@
+"""`backup`, `compact`, `upgrade` and `verify`, with JSON and with something that moves."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..store.lmdb.environment import DATA_FILE
+from ..store.maintenance.rewriting import PARTIAL
+from ..store.verify.verify import LIMIT
+from .files import Done, copied, made_small, upgraded, verified
+from .options import JsonOption
+from .output import Growing, show, working
+
+__all__ = ["backup", "compact", "upgrade", "verify"]
+
+PathArgument = Annotated[Path, typer.Argument(help="The store's folder.")]
+
+
+def backup(
+    path: PathArgument,
+    target: Annotated[Path, typer.Argument(help="The copy's folder, which is missing or empty.")],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy a store, beside its writer or without one.
+
+    Example: procession backup var/shop /backups/shop-monday
+    """
+    _do(_copying("copying", path, target), lambda: copied(str(path), str(target)), as_json=as_json)
+
+
+def compact(
+    path: PathArgument,
+    target: Annotated[
+        Path | None,
+        typer.Argument(help="A new folder; without it, the store itself is compacted."),
+    ] = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a store anew, as small as can be.
+
+    Example: procession compact var/shop
+    """
+    where = None if target is None else str(target)
+    _do(
+        _copying("compacting", path, target or path),
+        lambda: made_small(str(path), where),
+        as_json=as_json,
+    )
+
+
+def upgrade(path: PathArgument, *, as_json: JsonOption = False) -> None:
+    """Turn a store into one of this version's format.
+
+    Example: procession upgrade var/shop
+    """
+    _do(_copying("upgrading", path, path), lambda: upgraded(str(path)), as_json=as_json)
+
+
+def verify(
+    path: PathArgument,
+    *,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Most findings.")] = LIMIT,
+    as_json: JsonOption = False,
+) -> None:
+    """Check all that is in a store; 1 if something is wrong.
+
+    Example: procession verify var/shop
+    """
+    _do(working("checking"), lambda: verified(str(path), limit), as_json=as_json)
+
+
+def _copying(what: str, path: Path, target: Path) -> AbstractContextManager[object]:
+    """A bar of how much is written of a store, which is about as long as it is now."""
+    data = path / DATA_FILE
+    return Growing(what, target / PARTIAL, data.stat().st_size if data.is_file() else 0)
+
+
+def _do(shown: AbstractContextManager[object], work: Callable[[], Done], *, as_json: bool) -> None:
+    with shown:
+        done = work()
+    show(done.data, done.lines, as_json=as_json)
+    raise typer.Exit(done.status)

@@ -1,0 +1,137 @@
+"""What a person has a service do."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal
+
+from ..errors import InvalidMessage
+from ..store import ProcessionError
+from .aside import NEVER, selected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .face import Face
+    from .plain import Plain
+
+__all__ = ["cancel_timeout", "decide", "move_timeout", "refresh"]
+
+
+def decide(
+    face: Face,
+    verdict: Literal["retry", "skip"],
+    by: str,
+    *,
+    ids: Sequence[int] = (),
+    process: str | None = None,
+    error: str | None = None,
+    until: int = NEVER,
+) -> Iterator[Plain]:
+    """Retry or skip what is parked, one after the other, and tell what came of each.
+
+    Args:
+        face: that acts
+        verdict: what to do
+        by: who asks
+        ids: these, or all of a kind
+        process: of this process manager
+        error: of this type
+        until: none with a higher number
+
+    Raises:
+        CannotAct: nothing runs
+        UnknownMessage: there is no such process manager
+
+    """
+    runtime = face.needs_service(verdict)
+    act = runtime.retry if verdict == "retry" else runtime.skip
+    chosen = selected(face, ids=ids, process=process, error=error, until=until)
+
+    def each() -> Iterator[Plain]:
+        for number in chosen:
+            try:
+                act(number, by=by)
+            except ProcessionError as refusal:
+                yield {"id": number, "done": False, "why": str(refusal)}
+            else:
+                yield {"id": number, "done": True}
+
+    return each()
+
+
+def move_timeout(face: Face, process: str, id: str, name: str, when: str, by: str) -> Plain:  # noqa: A002
+    """Have a timeout, or a command that is held back, come at another time.
+
+    Args:
+        face: that acts
+        process: the process manager's name
+        id: of the instance
+        name: of the timeout
+        when: seconds from now, or a moment of RFC 3339
+        by: who asks
+
+    Raises:
+        CannotAct: nothing runs
+        InvalidMessage: `when` is no time
+
+    """
+    runtime = face.needs_service("timeout move")
+    cls = face.class_of(face.known(process))
+    return {"was_set": runtime.move_timeout(cls, id, name, _when(when), by=by)}
+
+
+def _when(said: str) -> timedelta | datetime:
+    with suppress(ValueError, OverflowError):
+        return timedelta(seconds=float(said))
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(said)
+        if moment.tzinfo is not None:
+            return moment
+    raise InvalidMessage(
+        f"{said!r} is no time; give seconds from now, or a moment with its zone such as "
+        f"2026-11-27T09:00:00+01:00"
+    )
+
+
+def cancel_timeout(face: Face, process: str, id: str, name: str, by: str) -> Plain:  # noqa: A002
+    """Have a timeout, or a command that is held back, not come at all.
+
+    Args:
+        face: that acts
+        process: the process manager's name
+        id: of the instance
+        name: of the timeout
+        by: who asks
+
+    Raises:
+        CannotAct: nothing runs
+
+    """
+    runtime = face.needs_service("timeout cancel")
+    return {"was_set": runtime.cancel_timeout(face.class_of(face.known(process)), id, name, by=by)}
+
+
+def refresh(
+    face: Face,
+    process: str,
+    id: str | None = None,  # noqa: A002
+    *,
+    since: Literal["origin"] | None = None,
+) -> Plain:
+    """Rebuild the state of an instance, or of all, from the events that made it.
+
+    Args:
+        face: that acts
+        process: the process manager's name
+        id: of one instance
+        since: with ``"origin"``, from the whole log
+
+    Raises:
+        CannotAct: nothing runs
+        NotRefreshed: some could not be rebuilt
+
+    """
+    runtime = face.needs_service("refresh")
+    return {"rebuilt": runtime.refresh(face.class_of(face.known(process)), id, since=since)}

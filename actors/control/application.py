@@ -1,0 +1,168 @@
+"""The ASGI application: each call at its path, GET to look and POST to act.
+
+An answer that is one value is JSON; rows come as one JSON object a line, each as soon as it is
+there, so that a listing takes no more memory when it is longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
+from starlette.responses import JSONResponse, StreamingResponse
+from starlette.routing import Route
+
+from ..errors import (
+    AlreadyDecided,
+    InvalidMessage,
+    UnknownMessage,
+    place_of_error,
+    type_of_error,
+)
+from ..store import ClosedError, InvalidName, ProcessionError
+from .calls import CALLS
+from .face import CannotAct
+from .log import Following
+from .wire import BY, END, LOOK_AGAIN, ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from .calls import Answer, Call
+    from .face import Face
+    from .plain import Plain
+
+__all__ = ["application", "refusal"]
+
+logger = logging.getLogger("procession")
+
+_STATUS: tuple[tuple[type[BaseException], int], ...] = (
+    (UnknownMessage, 404),
+    (AlreadyDecided, 409),
+    (CannotAct, 409),
+    (ClosedError, 503),
+    (InvalidMessage, 400),
+    (InvalidName, 400),
+    (msgspec.MsgspecError, 400),
+)
+
+
+def application(face: Face, caller: Callable[[Request, str | None], str]) -> Starlette:
+    """The application that answers about one store.
+
+    Args:
+        face: what it shows, and acts on
+        caller: who sends a request, given what the request claims
+
+    """
+    routes = [
+        Route(
+            f"/{call.path}", _endpoint(call, face, caller), methods=["POST" if call.acts else "GET"]
+        )
+        for call in CALLS
+    ]
+    return Starlette(routes=routes)
+
+
+def _endpoint(
+    kind: type[Call], face: Face, caller: Callable[[Request, str | None], str]
+) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        try:
+            call = await _posted(kind, request) if kind.acts else _asked(kind, request)
+            claimed = request.headers.get(BY)
+            by = caller(request, None if claimed is None else unquote(claimed))
+            answer = await run_in_threadpool(call.answer, face, by)
+        except Exception as error:  # noqa: BLE001 - the client is told
+            return JSONResponse(*refusal(error))
+        return _response(answer)
+
+    return endpoint
+
+
+async def _posted(kind: type[Call], request: Request) -> Call:
+    return msgspec.json.decode(await request.body() or b"{}", type=kind)
+
+
+def _asked(kind: type[Call], request: Request) -> Call:
+    """A call from a query: a list is given by repeating its name, a mapping as `name.key=value`."""
+    lists = {
+        one.name
+        for one in msgspec.structs.fields(kind)
+        if isinstance(msgspec.inspect.type_info(one.type), msgspec.inspect.ListType)
+    }
+    given: dict[str, Any] = {}
+    for name, value in request.query_params.multi_items():
+        whole, dot, key = name.partition(".")
+        if dot:
+            given.setdefault(whole, {})[key] = value
+        elif name in lists:
+            given.setdefault(name, []).append(value)
+        else:
+            given[name] = value
+    return msgspec.convert(given, kind, strict=False)
+
+
+def refusal(error: Exception) -> tuple[Plain, int]:
+    """What is answered in the place of an error, with its status.
+
+    What is none of Procession's own was raised by the user's code, or is a fault of ours; the log
+    says where.
+    """
+    told = {"type": type(error).__name__, "message": str(error)}
+    for kind, status in _STATUS:
+        if isinstance(error, kind):
+            return {"error": told}, status
+    if not isinstance(error, ProcessionError):
+        logger.error("a call failed: %s at %s", type_of_error(error), place_of_error(error))
+        told["message"] = f"{type(error).__name__}: {error}"
+    return {"error": told}, 500
+
+
+def _response(answer: Answer) -> Response:
+    if isinstance(answer, Following):
+        return StreamingResponse(_followed(answer), media_type=ROWS)
+    if answer is None or isinstance(answer, dict | list):
+        return JSONResponse(answer)
+    return StreamingResponse(iterate_in_threadpool(_rows(answer)), media_type=ROWS)
+
+
+def _rows(answer: Iterator[Plain]) -> Iterator[str]:
+    try:
+        for row in answer:
+            yield _line(row)
+        yield _line(END)
+    except Exception as error:  # noqa: BLE001 - the client is told
+        # The status has left with the first row.
+        yield _line(_broken_off(error))
+
+
+async def _followed(following: Following) -> AsyncIterator[str]:
+    while True:
+        try:
+            rows = await run_in_threadpool(following.look)
+        except Exception as error:  # noqa: BLE001 - the client is told
+            yield _line(_broken_off(error))
+            return
+        for row in rows:
+            yield _line(row)
+        if not following.has_more:
+            await asyncio.sleep(LOOK_AGAIN)
+
+
+def _broken_off(error: Exception) -> Plain:
+    """The last row, where an error ends the answer."""
+    return {"refused": refusal(error)[0]["error"]}
+
+
+def _line(row: Plain) -> str:
+    return json.dumps(row) + "\n"

@@ -1,0 +1,380 @@
+"""The calls, as data: what a client asks for, and what is done about it.
+
+A call is the same whether it goes through the socket of a service, or is carried out by a client
+that has opened the store itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
+
+from msgspec import Meta, Struct, field
+
+from .acting import cancel_timeout, decide, move_timeout, refresh
+from .aside import NEVER, parked, parked_groups, selected, timeouts
+from .condition import health, stats
+from .explained import graph, trace, why
+from .instances import Status, instance, instances, processes, stuck
+from .log import Following, events
+from .plain import Plain
+from .rebuilding import rebuild
+
+if TYPE_CHECKING:
+    from .face import Face
+
+__all__ = [
+    "CALLS",
+    "Answer",
+    "Call",
+    "CancelTimeout",
+    "Decide",
+    "Events",
+    "Graph",
+    "Health",
+    "Instance",
+    "Instances",
+    "MoveTimeout",
+    "Parked",
+    "ParkedGroups",
+    "Processes",
+    "Rebuild",
+    "Refresh",
+    "Selected",
+    "Stats",
+    "Stuck",
+    "Tail",
+    "Timeouts",
+    "Trace",
+    "Why",
+]
+
+Limit: TypeAlias = Annotated[int, Meta(ge=1)]
+"""Most rows of an answer."""
+
+Answer: TypeAlias = Plain | list[Any] | Iterator[Plain] | Following | None
+"""One value; or rows, one after the other, with an end or, of what is followed, without one."""
+
+
+class Call(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One thing that a client asks for. Its fields are the arguments.
+
+    Attributes:
+        path: what it is called in a request
+        acts: whether it changes anything; then it is a POST, and otherwise a GET
+        within: seconds in which a service that is well answers; None of what may take long
+
+    """
+
+    path: ClassVar[str]
+    acts: ClassVar[bool] = True
+    within: ClassVar[float | None] = None
+
+    def answer(self, face: Face, by: str) -> Answer:
+        """Carry it out.
+
+        Args:
+            face: where
+            by: who asks
+
+        """
+        raise NotImplementedError
+
+
+class Look(Call, frozen=True):
+    """A call that changes nothing."""
+
+    acts = False
+
+    def answer(self, face: Face, by: str) -> Answer:
+        del by
+        return self.look(face)
+
+    def look(self, face: Face) -> Answer:
+        """Carry it out; it is the same for all who ask."""
+        raise NotImplementedError
+
+
+# Looking
+
+
+class Processes(Look, frozen=True):
+    """The process managers: counts by status, backlog, and the oldest event that waits."""
+
+    path = "processes"
+
+    def look(self, face: Face) -> Answer:
+        return processes(face)
+
+
+class Instances(Look, frozen=True):
+    """Instances of a process manager."""
+
+    path = "instances"
+    process: str
+    status: list[Status] = []
+    where: dict[str, str] = field(default_factory=dict)
+    after: str | None = None
+    limit: Limit = 50
+
+    def look(self, face: Face) -> Answer:
+        return instances(
+            face,
+            self.process,
+            status=self.status,
+            where=self.where,
+            after=self.after,
+            limit=self.limit,
+        )
+
+
+class Instance(Look, frozen=True):
+    """One instance with its newest transitions."""
+
+    path = "instance"
+    process: str
+    id: str
+    limit: Limit = 50
+
+    def look(self, face: Face) -> Answer:
+        return instance(face, self.process, self.id, limit=self.limit)
+
+
+class Stuck(Look, frozen=True):
+    """Instances that have not moved for a time."""
+
+    path = "stuck"
+    process: str | None = None
+    seconds: float = 3600.0
+
+    def look(self, face: Face) -> Answer:
+        return stuck(face, seconds=self.seconds, process=self.process)
+
+
+class Parked(Look, frozen=True):
+    """What is parked, one by one."""
+
+    path = "parked"
+    process: str | None = None
+    error: str | None = None
+    decided: bool = False
+    after: int = 0
+    limit: Limit = 50
+
+    def look(self, face: Face) -> Answer:
+        return parked(
+            face,
+            decided=self.decided,
+            process=self.process,
+            error=self.error,
+            after=self.after,
+            limit=self.limit,
+        )
+
+
+class ParkedGroups(Look, frozen=True):
+    """What is parked, by where it failed and how."""
+
+    path = "parked/groups"
+    process: str | None = None
+
+    def look(self, face: Face) -> Answer:
+        return parked_groups(face, process=self.process)
+
+
+class Selected(Look, frozen=True):
+    """How many parked things a decision would be about, and the highest number among them."""
+
+    path = "parked/selected"
+    ids: list[int] = []
+    process: str | None = None
+    error: str | None = None
+
+    def look(self, face: Face) -> Answer:
+        found = selected(face, ids=self.ids, process=self.process, error=self.error)
+        return {"count": len(found), "until": max(found, default=0)}
+
+
+class Timeouts(Look, frozen=True):
+    """What is due later."""
+
+    path = "timeouts"
+    process: str | None = None
+    id: str | None = None
+    limit: Limit = 50
+
+    def look(self, face: Face) -> Answer:
+        return timeouts(face, process=self.process, id=self.id, limit=self.limit)
+
+
+class Events(Look, frozen=True):
+    """Stored events."""
+
+    path = "events"
+    stream: str | None = None
+    after: int | None = None
+    limit: Limit = 50
+
+    def look(self, face: Face) -> Answer:
+        return events(face, stream=self.stream, after=self.after, limit=self.limit)
+
+
+class Tail(Look, frozen=True):
+    """The newest of the log, and with `follow` what comes to its end, as it comes."""
+
+    path = "tail"
+    stream: str | None = None
+    process: str | None = None
+    last: Annotated[int, Meta(ge=0)] = 10
+    follow: bool = False
+
+    def look(self, face: Face) -> Answer:
+        found = Following(face, stream=self.stream, process=self.process, last=self.last)
+        return found if self.follow else found.rows()
+
+
+class Why(Look, frozen=True):
+    """What came of an event for everyone who listens to it."""
+
+    path = "why"
+    event: str
+
+    def look(self, face: Face) -> Answer:
+        return why(face, self.event)
+
+
+class Trace(Look, frozen=True):
+    """All that one beginning led to."""
+
+    path = "trace"
+    event: str
+
+    def look(self, face: Face) -> Answer:
+        return trace(face, self.event)
+
+
+class Graph(Look, frozen=True):
+    """The design of each domain."""
+
+    path = "graph"
+
+    def look(self, face: Face) -> Answer:
+        return graph(face)
+
+
+class Stats(Look, frozen=True):
+    """Counters and gauges of the service."""
+
+    path = "stats"
+    within = 30.0
+
+    def look(self, face: Face) -> Answer:
+        return {**stats(face)}
+
+
+class Health(Look, frozen=True):
+    """How the service is."""
+
+    path = "health"
+    within = 30.0
+
+    def look(self, face: Face) -> Answer:
+        return health(face)
+
+
+# Acting
+
+
+class Decide(Call, frozen=True):
+    """Retry or skip what is parked."""
+
+    path = "decide"
+    verdict: Literal["retry", "skip"]
+    ids: list[int] = []
+    process: str | None = None
+    error: str | None = None
+    until: int = NEVER
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return decide(
+            face,
+            self.verdict,
+            by,
+            ids=self.ids,
+            process=self.process,
+            error=self.error,
+            until=self.until,
+        )
+
+
+class MoveTimeout(Call, frozen=True):
+    """Have a timeout come at another time."""
+
+    path = "timeout/move"
+    process: str
+    id: str
+    name: str
+    when: str
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return move_timeout(face, self.process, self.id, self.name, self.when, by)
+
+
+class CancelTimeout(Call, frozen=True):
+    """Have a timeout not come at all."""
+
+    path = "timeout/cancel"
+    process: str
+    id: str
+    name: str
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return cancel_timeout(face, self.process, self.id, self.name, by)
+
+
+class Refresh(Call, frozen=True):
+    """Rebuild the state of one instance, or of all."""
+
+    path = "refresh"
+    process: str
+    id: str | None = None
+    since: Literal["origin"] | None = None
+
+    def answer(self, face: Face, by: str) -> Answer:
+        del by  # a transition that rebuilds has no place for it
+        return refresh(face, self.process, self.id, since=self.since)
+
+
+class Rebuild(Call, frozen=True):
+    """Rebuild all instances of a process manager, and tell how far it is."""
+
+    path = "rebuild"
+    process: str
+
+    def answer(self, face: Face, by: str) -> Answer:
+        del by  # a transition that rebuilds has no place for it
+        return rebuild(face, self.process)
+
+
+CALLS: tuple[type[Call], ...] = (
+    Processes,
+    Instances,
+    Instance,
+    Stuck,
+    Parked,
+    ParkedGroups,
+    Selected,
+    Timeouts,
+    Events,
+    Tail,
+    Why,
+    Trace,
+    Graph,
+    Stats,
+    Health,
+    Decide,
+    MoveTimeout,
+    CancelTimeout,
+    Refresh,
+    Rebuild,
+)

@@ -1,0 +1,134 @@
+"""What the calls work on: a runtime, what its store holds, and the classes that it has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import UnknownMessage
+from ..model.beginnings import begun_at
+from ..model.diagram import mermaid_of
+from ..store import ProcessionError
+
+if TYPE_CHECKING:
+    from ..authoring.process_manager import ProcessManager
+    from ..model.process_definition import ProcessDefinition
+    from ..runtime import Runtime
+    from ..store import Store
+
+__all__ = ["CannotAct", "Face"]
+
+
+class CannotAct(ProcessionError):
+    """The call needs a running service, or the user's classes, and there is none."""
+
+
+class Face:
+    """One store, as a person outside of the service's code sees it.
+
+    Args:
+        runtime: of the store; open for reading only, and without any domain, it can be looked at
+
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        # What is stored is readable without classes, which the runtime's own calls need.
+        self.store: Store = runtime._store  # noqa: SLF001
+        self._registry = runtime._registry  # noqa: SLF001
+        self.now = runtime._now  # noqa: SLF001
+
+    @property
+    def is_running(self) -> bool:
+        """Whether this runtime owns the store and runs."""
+        return not self.runtime.is_read_only
+
+    def processes(self) -> list[str]:
+        """The names of all process managers that the store or the runtime knows."""
+        found = {name for kind, name in self.store.scan_names() if kind == "process"}
+        return sorted(found | {one.name for one in self._registry.processes.values()})
+
+    def definition(self, process: str) -> ProcessDefinition | None:
+        """What is known of a process manager's class; None if it is not here."""
+        for one in self._registry.processes.values():
+            if one.name == process:
+                return one
+        return None
+
+    def class_of(self, process: str) -> type[ProcessManager]:
+        """The class of a process manager.
+
+        Raises:
+            UnknownMessage: it is not here
+
+        """
+        definition = self.definition(process)
+        if definition is None:
+            raise UnknownMessage(
+                f"the class of {process!r} is in no domain here; "
+                f"it has {', '.join(self.processes()) or 'no process manager'}"
+            )
+        return definition.cls
+
+    def known(self, process: str) -> str:
+        """A process manager's name, which may be given without its domain if it is the only one.
+
+        Raises:
+            UnknownMessage: there is none of that name, or there are several
+
+        """
+        names = self.processes()
+        if process in names:
+            return process
+        ends = [one for one in names if one.rpartition(".")[2] == process]
+        if len(ends) == 1:
+            return ends[0]
+        raise UnknownMessage(
+            f"there is no process manager {process!r}; there are: {', '.join(names) or 'none'}"
+        )
+
+    def done(self, process: str) -> int:
+        """The position up to which a process manager is done."""
+        if self.definition(process) is None:
+            done = self.store.checkpoint(process)
+        else:
+            done = self.runtime._done(process)  # noqa: SLF001
+        return max(done, begun_at(self.store, process) or 0)
+
+    def needs_service(self, call: str) -> Runtime:
+        """The runtime, if it runs.
+
+        Raises:
+            CannotAct: it is only looked at
+
+        """
+        if not self.is_running:
+            raise CannotAct(
+                f"{call} needs a running service, and none answers for this store; start it"
+            )
+        return self.runtime
+
+    def needs_classes(self, call: str) -> Runtime:
+        """The runtime, if it has the user's classes.
+
+        Raises:
+            CannotAct: it has none
+
+        """
+        if not self._registry.domains:
+            raise CannotAct(
+                f"{call} needs the classes, and no service answers for this store; "
+                f"give them with --domain MODULE:domain"
+            )
+        return self.runtime
+
+    def graphs(self) -> dict[str, str]:
+        """The design of each domain, drawn."""
+        return {
+            one.name: mermaid_of(one.aggregates.values(), one.processes.values(), one.messages)
+            for one in self._registry.domains
+        }
+
+    def is_indexed(self, process: str, field: str) -> bool:
+        """Whether instances can be found by a field without looking at all of them."""
+        definition = self.definition(process)
+        return definition is not None and field in definition.state.indexed

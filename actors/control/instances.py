@@ -1,0 +1,341 @@
+"""The instances of process managers, as they are stored."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from contextlib import suppress
+from enum import StrEnum
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
+
+from ..queries.reader import failed_starts
+from ..queries.views import error_of
+from ..store import CorruptRecord, InvalidName
+from .plain import moment, unpacked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from ..store import Block, Store, TransitionRecord
+    from .face import Face
+    from .plain import Plain
+
+__all__ = ["Status", "instance", "instances", "processes", "stuck"]
+
+
+class Status(StrEnum):
+    """How an instance is."""
+
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    COMPLETE = "complete"
+
+
+def processes(face: Face) -> Iterator[Plain]:
+    """Each process manager: how many instances it has by status, and how far it is behind."""
+    last = face.store.last_position()
+    for name in face.processes():
+        done = face.done(name)
+        yield {
+            "process": name,
+            **_counted(face.store, name),
+            "backlog": max(0, last - done),
+            "oldest": _time_at(face.store, done + 1) if done < last else None,
+        }
+
+
+def _time_at(store: Store, position: int) -> str | None:
+    with suppress(CorruptRecord):
+        event = store.event_at(position)
+        return None if event is None else moment(event.time)
+    return None
+
+
+def _counted(store: Store, process: str) -> Plain:
+    counts: Counter[Status] = Counter()
+    for _, found in _all(store, process, None):
+        with suppress(CorruptRecord):
+            if isinstance(found, str):
+                last = store.last_transition(process, found)
+                counts[_status(last, store.block_of(process, found))] += 1
+    return {one.value: counts[one] for one in Status}
+
+
+def instances(
+    face: Face,
+    process: str,
+    *,
+    status: Iterable[Status] = (),
+    where: Mapping[str, str] | None = None,
+    after: str | None = None,
+    limit: int = 50,
+) -> Iterator[Plain]:
+    """Instances in the order of their starts, those that failed at their start before them.
+
+    Args:
+        face: where to look
+        process: the process manager's name
+        status: only those
+        where: only those whose state has these values, each as JSON or as text
+        after: only those behind the instance of this id
+        limit: most of them
+
+    Raises:
+        UnknownMessage: there is no such process manager
+
+    """
+    process = face.known(process)
+    return islice(_found(face, process, set(status), where or {}, after), limit)
+
+
+def _found(
+    face: Face, process: str, status: set[Status], where: Mapping[str, str], after: str | None
+) -> Iterator[Plain]:
+    for number, name in _searched(face, process, status, where, after):
+        if isinstance(name, CorruptRecord):
+            yield {"number": number, "id": None, "error": str(name)}
+            continue
+        try:
+            last = face.store.last_transition(process, name)
+            block = face.store.block_of(process, name)
+            state = {} if last is None else unpacked(last.state)
+        except (CorruptRecord, ValueError) as error:
+            yield {"number": number, "id": name, "error": error_of(error)}
+            continue
+        found = _status(last, block)
+        if status and found not in status:
+            continue
+        if all(field in state and _matches(state[field], said) for field, said in where.items()):
+            yield {
+                "id": name,
+                "status": found.value,
+                "version": 0 if last is None else last.version,
+                "time": None if last is None else moment(last.time),
+                "state": state,
+            }
+
+
+def _searched(
+    face: Face, process: str, status: set[Status], where: Mapping[str, str], after: str | None
+) -> Iterator[tuple[int, str | CorruptRecord]]:
+    """The instances to look at, by the shortest way, each with the number that it started as."""
+    for field, said in where.items():
+        if face.is_indexed(process, field):
+            with suppress(InvalidName):
+                return _some(
+                    face.store, process, face.store.scan_index(process, field, said), after
+                )
+    if status == {Status.SUSPENDED}:
+        return _some(face.store, process, face.store.scan_blocked(process), after)
+    return _all(face.store, process, after)
+
+
+def _some(
+    store: Store, process: str, names: Iterable[str], after: str | None
+) -> Iterator[tuple[int, str]]:
+    """Instances that are known, in the order in which all are listed."""
+    last = (0, "") if after is None else (store.started_as(process, after), after)
+    return iter(
+        sorted(one for name in names if (one := (store.started_as(process, name), name)) > last)
+    )
+
+
+def _all(
+    store: Store, process: str, after: str | None
+) -> Iterator[tuple[int, str | CorruptRecord]]:
+    """The instances in the order of their starts; before them, by id, those that failed at it."""
+    number = 0 if after is None else store.started_as(process, after)
+    started = store.scan_started(process, number)
+    if number:
+        return started
+    failed = failed_starts(store, process)
+    # Without those of them that start while others are listed.
+    others = (one for one in started if one[1] not in failed)
+    return chain(((0, name) for name in sorted(failed) if name > (after or "")), others)
+
+
+def _status(last: TransitionRecord | None, block: Block | None) -> Status:
+    if block is not None and block.kind == "parked":
+        return Status.SUSPENDED
+    return Status.COMPLETE if last is not None and last.is_complete else Status.RUNNING
+
+
+def _matches(value: Any, said: str) -> bool:
+    """Whether a value is what a person typed; of a list, whether a member is."""
+    if isinstance(value, list) and any(_matches(one, said) for one in value):
+        return True
+    if isinstance(value, str):
+        return value == said
+    with suppress(ValueError):
+        return bool(json.loads(said) == value)
+    return False
+
+
+# One instance
+
+
+def instance(face: Face, process: str, id: str, *, limit: int = 50) -> Plain | None:  # noqa: A002
+    """All that is known of one instance, with its newest transitions; None if there is none.
+
+    Args:
+        face: where to look
+        process: the process manager's name
+        id: of the instance
+        limit: most transitions
+
+    Raises:
+        UnknownMessage: there is no such process manager
+
+    """
+    process = face.known(process)
+    last = face.store.last_transition(process, id)
+    block = face.store.block_of(process, id)
+    if last is None and block is None:
+        return None
+    return {
+        "process": process,
+        "id": id,
+        "status": _status(last, block).value,
+        "version": 0 if last is None else last.version,
+        "time": None if last is None else moment(last.time),
+        "state": {} if last is None else unpacked(last.state),
+        **_waits_for(face, process, id, last, block),
+        "history": list(_history(face.store, process, id, last, limit)),
+    }
+
+
+def _waits_for(
+    face: Face, process: str, name: str, last: TransitionRecord | None, block: Block | None
+) -> Plain:
+    parked = None
+    if block is not None and block.kind == "parked":
+        aside = face.store.parked_as(block.parked)
+        parked = {
+            "id": block.parked,
+            "error": None if aside is None else f"{aside.error_type}: {aside.error_text}",
+        }
+    waiting = sum(1 for _ in islice(face.store.scan_waiting(process, name), MOST_COUNTED))
+    return {
+        "due": {} if last is None else {k: moment(v) for k, v in (last.timers or {}).items()},
+        "retry": moment(block.due) if block is not None and block.kind == "retry" else None,
+        "parked": parked,
+        "waiting": waiting,
+    }
+
+
+MOST_COUNTED = 10_000
+"""Events that wait for one instance and are counted, at most."""
+
+
+def _history(
+    store: Store, process: str, name: str, last: TransitionRecord | None, limit: int
+) -> Iterator[Plain]:
+    """The newest transitions, oldest first, each with what it changed in the state."""
+    newest = 0 if last is None else last.version
+    first = max(1, newest - limit + 1)
+    before: Any = None
+    for version in range(max(1, first - 1), newest + 1):
+        try:
+            record = store.transition_at(process, name, version)
+            state = {} if record is None else unpacked(record.state)
+        except (CorruptRecord, ValueError) as error:
+            before = None
+            if version >= first:
+                yield {"version": version, "error": error_of(error)}
+            continue
+        if record is not None and version >= first:
+            yield _transition(store, record, {} if version == 1 else before, state)
+        before = state
+
+
+def _transition(store: Store, record: TransitionRecord, before: Any, state: Plain) -> Plain:
+    cause = None
+    with suppress(CorruptRecord):
+        event = store.event_at(record.position) if record.position else None
+        cause = None if event is None else event.type
+    return {
+        "version": record.version,
+        "time": moment(record.time),
+        "handler": record.handler,
+        "cause": record.cause,
+        "type": cause,
+        "position": record.position or None,
+        "changes": None if before is None else _changes(before, state),
+        "commands": [
+            {"id": command_id, "type": kind, "data": unpacked(data)}
+            for command_id, kind, data in record.commands
+        ],
+        "is_complete": record.is_complete,
+        "note": record.note,
+    }
+
+
+def _changes(before: Plain, state: Plain) -> Plain:
+    """What each field was and is that is another now."""
+    return {
+        field: [before.get(field), state.get(field)]
+        for field in (*before, *(one for one in state if one not in before))
+        if field not in before or field not in state or before[field] != state[field]
+    }
+
+
+# What does not move
+
+
+def stuck(face: Face, *, seconds: float = 3600.0, process: str | None = None) -> Iterator[Plain]:
+    """Instances that have not ended and have not moved for a time, and what they wait for.
+
+    Args:
+        face: where to look
+        seconds: for how long at least
+        process: only of this process manager
+
+    Raises:
+        UnknownMessage: there is no such process manager
+
+    """
+    names = face.processes() if process is None else [face.known(process)]
+    before = face.now() - round(seconds * 1_000_000)
+    return chain.from_iterable(_stuck(face, name, before) for name in names)
+
+
+def _stuck(face: Face, process: str, before: int) -> Iterator[Plain]:
+    yield from _held(face, process, before)
+    for number, name in _all(face.store, process, None):
+        if isinstance(name, CorruptRecord):
+            yield {"process": process, "number": number, "id": None, "error": str(name)}
+            continue
+        try:
+            last = face.store.last_transition(process, name)
+            block = face.store.block_of(process, name)
+            if last is not None and (last.is_complete or last.time > before):
+                continue
+            yield {
+                "process": process,
+                "id": name,
+                "version": 0 if last is None else last.version,
+                "handler": None if last is None else last.handler,
+                "since": None if last is None else moment(last.time),
+                **_waits_for(face, process, name, last, block),
+            }
+        except CorruptRecord as error:
+            yield {"process": process, "id": name, "error": str(error)}
+
+
+def _held(face: Face, process: str, before: int) -> Iterator[Plain]:
+    """Events that are held, since no instance has their learnt key yet."""
+    for held in face.store.scan_unmatched(process):
+        with suppress(CorruptRecord):
+            event = face.store.event_at(held.position)
+            if event is not None and event.time <= before:
+                yield {
+                    "process": process,
+                    "id": None,
+                    "event": event.event_id,
+                    "type": event.type,
+                    "since": moment(event.time),
+                    "field": held.field,
+                    "values": list(held.values),
+                    "until": moment(held.until),
+                }
