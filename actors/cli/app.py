@@ -11,6 +11,7 @@ from . import (
     explained,
     exploring,
     log,
+    mending,
     parked,
     processes,
     rebuilding,
@@ -39,6 +40,8 @@ _LOOKING: dict[str, Callable[..., Any]] = {
 _ACTING: dict[str, Callable[..., Any]] = {
     "retry": parked.retry,
     "skip": parked.skip,
+    "end": mending.end,
+    "amend": mending.amend,
     "refresh": rebuilding.refresh,
     "rebuild": rebuilding.rebuild,
 }

@@ -24,19 +24,12 @@ from .output import Column, progress, said, short, show_json, show_rows, when
 __all__ = ["parked", "retry", "skip"]
 
 
-def _ids(row: dict[str, Any]) -> str:
-    more = row["count"] > len(row["ids"])
-    return f"{' '.join(map(str, row['ids']))}{' …' if more else ''}"
-
-
 _GROUPS: list[Column] = [
     ("COUNT", lambda row: f"{row['count']:,}"),
     ("PROCESS", lambda row: row["process"] or "(from outside)"),
     ("ERROR", lambda row: row["error_type"]),
     ("HANDLER", lambda row: row["handler"]),
-    ("OLDEST", lambda row: when(row["oldest"])),
-    ("NEWEST", lambda row: when(row["newest"])),
-    ("IDS", _ids),
+    ("RAISED AT", lambda row: row["place"]),
 ]
 
 _EACH: list[Column] = [
@@ -44,6 +37,7 @@ _EACH: list[Column] = [
     ("PROCESS", lambda row: row["process"] or "(from outside)"),
     ("INSTANCE", lambda row: row["instance"]),
     ("CAUSE", lambda row: row["type"] or row["cause"]),
+    ("HANDLER", lambda row: row["handler"]),
     ("ERROR", lambda row: short(f"{row['error_type']}: {row['error']}")),
     ("ATTEMPTS", lambda row: row["attempts"]),
     ("TIME", lambda row: when(row["time"])),

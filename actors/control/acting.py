@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Literal
 from ..errors import InvalidMessage
 from ..store import ProcessionError
 from .aside import NEVER, selected
+from .typed import typed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from .face import Face
     from .plain import Plain
 
-__all__ = ["cancel_timeout", "decide", "move_timeout", "refresh"]
+__all__ = ["amend", "cancel_timeout", "decide", "end", "move_timeout", "refresh"]
 
 
 def decide(
@@ -111,6 +112,73 @@ def cancel_timeout(face: Face, process: str, id: str, name: str, by: str) -> Pla
     """
     runtime = face.needs_service("timeout cancel")
     return {"was_set": runtime.cancel_timeout(face.class_of(face.known(process)), id, name, by=by)}
+
+
+def end(
+    face: Face,
+    process: str,
+    id: str,  # noqa: A002
+    reason: str,
+    by: str,
+    *,
+    version: int | None = None,
+    compensate: bool = True,
+) -> Plain:
+    """End an instance that is not to go on.
+
+    Args:
+        face: that acts
+        process: the process manager's name
+        id: of the instance
+        reason: why
+        by: who asks
+        version: as the person saw it; if it is another one by then, nothing is done
+        compensate: whether the class's method runs that `ended` marks
+
+    Raises:
+        CannotAct: nothing runs
+        ProcessionError: as `Runtime.end`
+
+    """
+    runtime = face.needs_service("end")
+    cls = face.class_of(face.known(process))
+    ended = runtime.end(cls, id, reason=reason, by=by, version=version, compensate=compensate)
+    return {"version": ended}
+
+
+def amend(
+    face: Face,
+    process: str,
+    id: str,  # noqa: A002
+    fields: Mapping[str, str],
+    by: str,
+    *,
+    version: int | None = None,
+    retry: bool = False,
+) -> Plain:
+    """Give fields of an instance other values.
+
+    Args:
+        face: that acts
+        process: the process manager's name
+        id: of the instance
+        fields: the values by name, each as text or as JSON
+        by: who asks
+        version: as the person saw it; if it is another one by then, nothing is done
+        retry: whether what suspends the instance is tried again with these values
+
+    Raises:
+        CannotAct: nothing runs
+        ProcessionError: as `Runtime.amend`
+
+    """
+    runtime = face.needs_service("amend")
+    name = face.known(process)
+    cls = face.class_of(name)
+    values = {
+        field: typed(face.hint_of(name, field), field, said) for field, said in fields.items()
+    }
+    return {"version": runtime.amend(cls, id, values, by=by, version=version, retry=retry)}
 
 
 def refresh(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
-from .acting import cancel_timeout, decide, move_timeout, refresh
+from .acting import amend, cancel_timeout, decide, end, move_timeout, refresh
 from .aside import NEVER, parked, parked_groups, selected, timeouts
 from .condition import health, stats
 from .explained import graph, trace, why
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CALLS",
+    "Amend",
     "Answer",
     "Call",
     "CancelTimeout",
     "Decide",
+    "End",
     "Events",
     "Graph",
     "Health",
@@ -332,6 +334,50 @@ class CancelTimeout(Call, frozen=True):
         return cancel_timeout(face, self.process, self.id, self.name, by)
 
 
+class End(Call, frozen=True):
+    """End an instance that is not to go on."""
+
+    path = "end"
+    process: str
+    id: str
+    reason: str
+    version: int | None = None
+    compensate: bool = True
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return end(
+            face,
+            self.process,
+            self.id,
+            self.reason,
+            by,
+            version=self.version,
+            compensate=self.compensate,
+        )
+
+
+class Amend(Call, frozen=True):
+    """Give fields of an instance other values, each as text or as JSON."""
+
+    path = "amend"
+    process: str
+    id: str
+    fields: dict[str, str]
+    version: int | None = None
+    retry: bool = False
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return amend(
+            face,
+            self.process,
+            self.id,
+            self.fields,
+            by,
+            version=self.version,
+            retry=self.retry,
+        )
+
+
 class Refresh(Call, frozen=True):
     """Rebuild the state of one instance, or of all."""
 
@@ -375,6 +421,8 @@ CALLS: tuple[type[Call], ...] = (
     Decide,
     MoveTimeout,
     CancelTimeout,
+    End,
+    Amend,
     Refresh,
     Rebuild,
 )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..errors import UnknownMessage
+from ..errors import InvalidMessage, UnknownMessage
 from ..model.beginnings import begun_at
 from ..model.diagram import mermaid_of
 from ..store import ProcessionError
@@ -127,6 +127,21 @@ class Face:
             one.name: mermaid_of(one.aggregates.values(), one.processes.values(), one.messages)
             for one in self._registry.domains
         }
+
+    def hint_of(self, process: str, field: str) -> Any:
+        """The annotation of a field of a process manager's state.
+
+        Raises:
+            InvalidMessage: it has no such field
+
+        """
+        definition = self.definition(process)
+        fields = {} if definition is None else definition.state.fields
+        if field not in fields:
+            raise InvalidMessage(
+                f"{process} has no field {field!r}; it has {', '.join(fields) or 'none'}"
+            )
+        return fields[field]
 
     def is_indexed(self, process: str, field: str) -> bool:
         """Whether instances can be found by a field without looking at all of them."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from contextlib import suppress
 from enum import StrEnum
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from ..queries.reader import failed_starts
-from ..queries.views import error_of
+from ..queries.views import Counts, error_of
 from ..store import CorruptRecord, InvalidName
 from .plain import moment, unpacked
 
@@ -35,11 +34,14 @@ class Status(StrEnum):
 def processes(face: Face) -> Iterator[Plain]:
     """Each process manager: how many instances it has by status, and how far it is behind."""
     last = face.store.last_position()
+    kept = face.runtime.counts()
     for name in face.processes():
+        # One that has no instance may have no counts.
+        counts = kept.get(name, Counts())
         done = face.done(name)
         yield {
             "process": name,
-            **_counted(face.store, name),
+            **{one.value: getattr(counts, one.value) for one in Status},
             "backlog": max(0, last - done),
             "oldest": _time_at(face.store, done + 1) if done < last else None,
         }
@@ -50,16 +52,6 @@ def _time_at(store: Store, position: int) -> str | None:
         event = store.event_at(position)
         return None if event is None else moment(event.time)
     return None
-
-
-def _counted(store: Store, process: str) -> Plain:
-    counts: Counter[Status] = Counter()
-    for _, found in _all(store, process, None):
-        with suppress(CorruptRecord):
-            if isinstance(found, str):
-                last = store.last_transition(process, found)
-                counts[_status(last, store.block_of(process, found))] += 1
-    return {one.value: counts[one] for one in Status}
 
 
 def instances(

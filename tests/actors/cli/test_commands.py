@@ -24,7 +24,7 @@ DOMAIN = "tests.actors.control.shop:shop"
 
 COMMANDS = (
     *("ls", "show", "stuck", "parked", "timeouts", "events", "tail", "why", "trace", "graph"),
-    *("stats", "health", "retry", "skip", "refresh", "rebuild"),
+    *("stats", "health", "retry", "skip", "end", "amend", "refresh", "rebuild"),
     *("backup", "compact", "upgrade", "verify", "check", "serve"),
 )
 
@@ -224,6 +224,22 @@ def test_timeout_moves_and_cancels(service: Service, say: Say) -> None:
     assert say("timeout", "move", *whose, "later", "-s", service.store)[0] == 2
 
 
+def test_end_and_amend_are_told_with_the_version(service: Service, say: Say) -> None:
+    where = ("--by", "maria", "-s", service.store)
+    status, printed = say("amend", "Fulfilment", "open1", "amount=12", *where)
+    assert (status, printed) == (0, "Fulfilment open1: amended, version 2\n")
+    assert say("amend", "Fulfilment", "open1", "amount", *where)[0] == 2
+    assert as_json(say, "amend", "Fulfilment", "bad1", "amount=1", "--retry", *where) == [
+        {"version": 2}
+    ]
+    end = ("end", "Fulfilment", "open1", "--reason", "the customer called", *where)
+    assert say(*end, "--version", 1)[0] == 2
+    assert say(*end) == (0, "Fulfilment open1: ended, version 3\n")
+    status, printed = say("show", "Fulfilment", "open1", "-s", service.store)
+    assert "the customer called" in printed
+    assert say(*end)[0] == 2
+
+
 def test_refresh_and_rebuild_tell_how_many(service: Service, say: Say) -> None:
     assert say("refresh", "Fulfilment", "good", "-s", service.store) == (0, "1 rebuilt\n")
     assert as_json(say, "refresh", "Fulfilment", "-s", service.store) == [{"rebuilt": 4}]
@@ -238,6 +254,11 @@ def test_a_store_without_a_service_is_acted_on_with_its_domain(service: Service,
     assert say("skip", 1, "-s", service.store)[0] == 2
     status, printed = say("skip", 1, "--domain", DOMAIN, "-s", service.store)
     assert (status, printed) == (0, "skip: 1 done, 0 not\n")
+    assert say("parked", "-s", service.store)[1].splitlines()[1].split()[:2] == [
+        "1",
+        "shop.Fulfilment",
+    ]
+    assert say("ls", "-s", service.store)[1].splitlines()[1].split()[0] == "shop.Fulfilment"
     assert say("health", "-s", service.store)[0] == 1
     assert say("stats", "-s", service.store)[0] == 2
     assert say("graph", "-d", DOMAIN, "-s", service.store)[0] == 0

@@ -4,16 +4,20 @@ import queue
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from procession import LockedStore, Runtime
+from procession import Indexed, LockedStore, Runtime
 from procession.control import serving
 from procession.control.calls import (
     CALLS,
+    Amend,
     CancelTimeout,
     Decide,
+    End,
     Events,
     Graph,
     Health,
@@ -38,6 +42,7 @@ from procession.control.face import CannotAct
 from procession.control.instances import Status
 from procession.control.people import caller
 from procession.control.plain import plain, unpacked
+from procession.control.typed import typed
 from procession.listening.listener import Listener, Serve, Waker
 from procession.store import Store
 from tests.actors.control.service import Service, running, short_folder
@@ -130,8 +135,11 @@ def test_an_instance_shows_its_state_what_it_waits_for_and_what_changed_it(clien
 
 def test_what_is_parked_is_grouped_and_never_by_the_text_of_an_error(client: Client) -> None:
     [group] = rows(client, ParkedGroups())
-    assert (group["process"], group["count"], group["ids"]) == ("shop.Fulfilment", 2, [1, 2])
+    assert (group["process"], group["count"]) == ("shop.Fulfilment", 2)
     assert group["error_type"].endswith("CardDeclined")
+    assert group["handler"] == "on_charged"
+    assert "shop.py:" in group["place"]
+    assert rows(client, ParkedGroups(process="Fulfilment")) == [group]
 
 
 def test_what_is_parked_is_listed_by_error_and_by_process(client: Client) -> None:
@@ -265,6 +273,55 @@ def test_a_timeout_is_moved_and_cancelled(service: Service) -> None:
         for unfit in ("soon", "2030-01-01T00:00:00"):
             with pytest.raises(Refused, match="is no time; give seconds"):
                 client.one(MoveTimeout(**whose, when=unfit))
+
+
+def test_an_instance_is_ended_as_it_was_seen(service: Service) -> None:
+    with connect(service.store, acts=True, by="maria") as client:
+        whose: dict[str, Any] = {"process": "Fulfilment", "id": "open1"}
+        with pytest.raises(Refused, match="version"):
+            client.one(End(**whose, reason="not wanted", version=7))
+        assert client.one(End(**whose, reason="not wanted", version=1)) == {"version": 2}
+        found = client.one(Instance(**whose))
+        assert (found["status"], found["due"]) == ("complete", {})
+        assert "not wanted" in found["history"][-1]["note"]
+        with pytest.raises(Refused):
+            client.one(End(**whose, reason="again"))
+
+
+def test_an_instance_is_amended_and_what_suspends_it_is_tried_again(service: Service) -> None:
+    service.tell("mend")
+    with connect(service.store, acts=True, by="maria") as client:
+        whose: dict[str, Any] = {"process": "Fulfilment", "id": "bad1"}
+        client.one(Amend(**whose, fields={"amount": "12", "status": "7"}, retry=True))
+        service.tell("settle")
+        found = client.one(Instance(**whose))
+        assert (found["status"], found["state"]["amount"]) == ("complete", 12)
+        assert found["history"][1]["changes"] == {
+            "amount": [7, 12],
+            "status": ["charging", "7"],
+        }
+        with pytest.raises(Refused, match="amount=much does not fit"):
+            client.one(Amend(**whose, fields={"amount": "much"}))
+        with pytest.raises(Refused, match="no field 'nothing'; it has order_id"):
+            client.one(Amend(**whose, fields={"nothing": "1"}))
+
+
+@pytest.mark.parametrize(
+    ("hint", "said", "value"),
+    [
+        (str, "7", "7"),
+        (int, "7", 7),
+        (bool, "true", True),
+        (Decimal, "12.50", Decimal("12.50")),
+        (Decimal | None, "null", None),
+        (datetime, "2030-01-01T00:00:00Z", datetime(2030, 1, 1, tzinfo=UTC)),
+        (list[int], "[1, 2]", [1, 2]),
+        (dict[str, Decimal], '{"a": "1.10"}', {"a": Decimal("1.10")}),
+        (Indexed[str], "k", "k"),
+    ],
+)
+def test_what_is_typed_becomes_a_value_of_the_field(hint: Any, said: str, value: object) -> None:
+    assert typed(hint, "field", said) == value
 
 
 def test_state_is_rebuilt_and_the_progress_is_told(service: Service) -> None:
