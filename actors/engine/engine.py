@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -391,7 +392,7 @@ class Engine:
 
     def stats(self) -> dict[str, int]:
         """Counters since the start, and gauges."""
-        counts = self.command_queue.counts.copy()
+        counts = Counter(self.command_queue.counts)
         for router in self.routers:
             counts.update(dict(router.counts))
         counts.update(self.effects.counts)

@@ -34,7 +34,6 @@ from .journal import Waiting
 from .pending_replies import Reply
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Callable
     from typing import TypeAlias
 
@@ -117,7 +116,7 @@ class InstanceShare:
     reads: AheadReads
     timers: Timers
     enqueue: Callable[[list[CommandRecord]], None]
-    counts: Counter[str]
+    counts: dict[str, int]
 
 
 class InstanceActor(DurableActor[InstanceMessage]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import defaultdict, deque
 from datetime import timedelta
 from functools import partial
 from itertools import takewhile
@@ -87,7 +87,7 @@ class Router(PooledActor):
     ) -> None:
         super().__init__(services.dispatcher)
         self.plan = plan
-        self.counts: Counter[str] = Counter()
+        self.counts: dict[str, int] = defaultdict(int)
         self._services = services
         self._journal = services.journal
         self._residency = services.residency
