@@ -111,7 +111,8 @@ class AggregateActor(DurableActor[CommandMessage]):
     __slots__ = ("_aggregate", "_share", "stream")
 
     def __init__(self, share: AggregateShare, stream: str) -> None:
-        super().__init__(share.services.dispatcher, share.services.journal)
+        # No `super()`, which takes as long as all that is done here.
+        DurableActor.__init__(self, share.services.dispatcher, share.services.journal)
         self._share = share
         self.stream = stream
         self._aggregate: Aggregate | None = None

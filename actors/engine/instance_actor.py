@@ -131,7 +131,8 @@ class InstanceActor(DurableActor[InstanceMessage]):
     __slots__ = ("_is_loaded", "_share", "_unreported", "instance", "state")
 
     def __init__(self, share: InstanceShare, instance: str) -> None:
-        super().__init__(share.services.dispatcher, share.services.journal)
+        # No `super()`, as in aggregates.
+        DurableActor.__init__(self, share.services.dispatcher, share.services.journal)
         self._share = share
         self.instance = instance
         self.idle_timeout = share.plan.definition.idle_timeout
