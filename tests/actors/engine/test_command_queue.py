@@ -138,7 +138,7 @@ class Bench:
     ) -> None:
         del is_urgent
         for _, _, _, message in messages:
-            name = message.stimulus.record.command_id
+            name = message.record.command_id
             self.sent[name] = message
             self.order.append(name)
 
@@ -183,7 +183,7 @@ class Bench:
     def carry_out(self, *names: str, decision: CommandDecision | None = None) -> None:
         """Aggregates hand over what came of commands."""
         for name in names:
-            delivered = self.sent.pop(name).stimulus
+            delivered = self.sent.pop(name)
             step = Step(take=delivered.record.sequence)
             made = decision or CommandDecision(step)
             with self.journal.lock:
@@ -384,7 +384,7 @@ def test_sequences_of_a_commit_that_failed_are_given_again(bench: Bench) -> None
     bench.issue("a")
     bench.issue("b", outside=True)
     assert bench.turns() == ["a", "b"]
-    sequences = [bench.sent[name].stimulus.record.sequence for name in "ab"]
+    sequences = [bench.sent[name].record.sequence for name in "ab"]
     assert sequences == [1, FROM_OUTSIDE + 1]
 
 
@@ -394,7 +394,7 @@ def test_sequences_of_a_commit_that_failed_are_given_again(bench: Bench) -> None
 def test_the_issuer_of_a_command_that_is_refused_is_told(bench: Bench) -> None:
     bench.issue("a")
     bench.turns()
-    record = bench.sent["a"].stimulus.record
+    record = bench.sent["a"].record
     refusal = RefusalRecord(record, "no")
     step = Step(take=record.sequence, extras=StepExtras(refusal=refusal))
     bench.carry_out("a", decision=CommandDecision(step, outcome="rejected"))
@@ -424,7 +424,7 @@ def test_a_command_that_was_carried_out_under_its_id_before_leaves_the_queue(
     bench.issue("a")
     bench.turns()
     with bench.journal.lock:
-        bench.queue.discard(bench.sent["a"].stimulus)
+        bench.queue.discard(bench.sent["a"])
     bench.journal.flush()
     assert bench.rows == []
 
