@@ -136,6 +136,8 @@ class OpenCommit(Reads):
         self._heads: dict[bytes, int] = {}
         # Commands that were accepted in earlier commits, and not carried out yet: some of them.
         self._pending: dict[str, CommandRecord] = {}
+        # Sequences that are in the queue on disk for sure, and were not taken: some of them.
+        self._stored: set[int] = set()
         # Of instances that are about to be loaded, by what their keys begin with: the place of the
         # newest transition and its row. True for as long as the newest version is that one.
         self._gathered: dict[bytes, tuple[Row, bytes | None]] = {}
@@ -183,6 +185,9 @@ class OpenCommit(Reads):
         self._pending.update(self._accepted)
         if len(self._pending) > HEADS_KEPT:
             self._pending.clear()
+        self._stored.update(self._queued)
+        if len(self._stored) > HEADS_KEPT:
+            self._stored.clear()
         self._empty()
         over = len(self._heads) - HEADS_KEPT
         if over > 0:
@@ -205,6 +210,7 @@ class OpenCommit(Reads):
         self._names.take_back()
         self._heads.clear()
         self._pending.clear()
+        self._stored.clear()
         self._gathered.clear()
         self._held.clear()
         self._blocked.clear()
@@ -518,7 +524,8 @@ class OpenCommit(Reads):
                 repeated = self._refuse_given(step, given)
                 if repeated is not None:
                     return repeated
-        if take and take not in self._queued and self._get("queue", number(take)) is None:
+        is_there = not take or take in self._queued or take in self._stored
+        if not is_there and self._get("queue", number(take)) is None:
             return Duplicate()
         is_rare = step.extras is not None or step.park is not None or step.wait
         heads = self._heads
@@ -553,6 +560,7 @@ class OpenCommit(Reads):
         # The checks above changed nothing.
         try:
             if take and self._queued.pop(take, None) is None:
+                self._stored.discard(take)
                 self._delete("queue", number(take))
             if transition is not None:
                 self._write_transition(step, transition, own_prefix)
