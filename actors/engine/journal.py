@@ -210,7 +210,6 @@ class Journal:
         self._store = store
         self._ahead = store.ahead
         self._dispatcher = dispatcher
-        self._hand_over = store.hand_over
         self._largest_commit = largest_commit
         self._now = now
         self._wake = wake
@@ -307,7 +306,7 @@ class Journal:
             for event in events:
                 event.time = now
         try:
-            outcome = self._hand_over(step)
+            outcome = self._store.hand_over(step)
         except Exception as error:  # noqa: BLE001 - no step is half in force
             refused = self._refused(error)
             if refused is None:

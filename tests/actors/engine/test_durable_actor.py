@@ -240,7 +240,7 @@ def test_the_caller_whose_step_is_a_mistake_of_ours_is_told(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def break_it() -> None:
-        monkeypatch.setattr(bench.journal, "_hand_over", lambda step: 1 / 0)
+        monkeypatch.setattr(bench.store, "hand_over", lambda step: 1 / 0)
 
     bench.meanwhile = {"a": break_it}
     [message] = bench.send("a", has_caller=True)
