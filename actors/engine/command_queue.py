@@ -161,7 +161,7 @@ class CommandQueue(PooledActor):
         """Bring one command to its aggregate."""
         stream = message.record.stream
         category = category_of(stream)
-        sending = (category, stream, self.wakers[category], message)
+        sending = ((category, stream), self.wakers[category], message)
         self._services.residency.send([sending], is_urgent=True)
 
     def _replay(self, result: CommandResult) -> list[Event]:
@@ -316,7 +316,7 @@ class CommandQueue(PooledActor):
                 self._park(command, command.sequence, error)
             else:
                 message = CommandMessage(command, command.process is None)
-                sending.append((category, stream, wake, message))
+                sending.append(((category, stream), wake, message))
         return sending
 
     def _park(self, command: CommandRecord | None, sequence: int, error: Exception) -> None:

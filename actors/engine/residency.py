@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     # What an actor is sent differs from one kind to the other; those who send know it.
     AnyActor: TypeAlias = DurableActor[Any]
-    Sending: TypeAlias = tuple[str, str, Callable[[str], AnyActor], object]
+    # Whom it is for, by process manager or category and the id within it; what makes that actor;
+    # and the message.
+    Sending: TypeAlias = tuple[tuple[str, str], Callable[[str], AnyActor], object]
 
 __all__ = ["Residency"]
 
@@ -70,8 +72,7 @@ class Residency:
         A caller that is no worker calls the dispatcher's `nudge` afterwards.
 
         Args:
-            messages: each with the process manager or category, the id within it, and what makes
-                the actor
+            messages: each with the actor's kind and name, and what makes the actor
             is_urgent: whether a caller waits for what comes of them
 
         """
@@ -83,14 +84,13 @@ class Residency:
                 self._now = to_micros(self._clock.now())
                 self._set_alarm(self._now + self._period)
             now = self._now
-            for kind, name, wake, message in messages:
-                key = kind, name
+            for key, wake, message in messages:
                 actor = awake.pop(key, None)
                 if actor is None:
                     if self._room <= 0:
                         self._make_room()
                     self._room -= 1
-                    actor = wake(name)
+                    actor = wake(key[1])
                     actor.on_start()
                 awake[key] = actor
                 actor.touched = now

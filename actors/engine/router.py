@@ -189,7 +189,7 @@ class Router(PooledActor):
             return
         taken = self._take_rest(room) if self._rest else self._take_events(room)
         messages = taken.messages
-        asleep = self._residency.asleep([one[:2] for one in messages])
+        asleep = self._residency.asleep([one[0] for one in messages])
         if asleep:
             self._reads.gather_instances(asleep)
         with self._journal.lock:
@@ -236,7 +236,7 @@ class Router(PooledActor):
 
     def send(self, instance: str, message: InstanceMessage) -> None:
         """Give a message to an instance; any thread may call this, and nudges afterwards."""
-        self._residency.send([(self.plan.name, instance, self.wake_instance, message)])
+        self._residency.send([((self.plan.name, instance), self.wake_instance, message)])
 
     def find_again(self, record: EventRecord) -> list[str]:
         """The instances that an event is for by now, which was parked as one for none.
@@ -331,7 +331,7 @@ class Router(PooledActor):
                         taken.position = position = record.position
                         under_way[position] = 1
                         message = InstanceMessage(EventDelivered(record, event), self)
-                        messages.append((kind, name, wake, message))
+                        messages.append(((kind, name), wake, message))
                         read.popleft()
                         continue
             if record.type == UNREADABLE:
@@ -368,7 +368,7 @@ class Router(PooledActor):
             taken.teaching.add(record.position)
         name, wake = self.plan.name, self.wake_instance
         taken.messages += [
-            (name, instance, wake, InstanceMessage(delivered, self))
+            ((name, instance), wake, InstanceMessage(delivered, self))
             for instance, delivered in deliveries
         ]
 

@@ -58,7 +58,7 @@ class SimulatedInstance(InstanceActor):
 
             def again() -> None:
                 message = InstanceMessage(EventDelivered(record, event, stimulus.learnt))
-                share.services.residency.send([(share.plan.name, instance, wake, message)])
+                share.services.residency.send([((share.plan.name, instance), wake, message)])
 
             what = f"{short(record.type)} to {self._name} {instance}"
             self._faults.brought("repeat_event", what, again)
@@ -115,7 +115,7 @@ class SimulatedAggregate(AggregateActor):
 
             def again() -> None:
                 repeated = _RepeatedCommand(record, is_from_outside)
-                share.services.residency.send([(category_of(stream), stream, wake, repeated)])
+                share.services.residency.send([((category_of(stream), stream), wake, repeated)])
 
             what = f"{short(record.type)} to {self._name} {id_in_stream(stream)}"
             self._faults.brought("repeat_command", what, again)

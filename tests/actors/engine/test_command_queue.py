@@ -134,10 +134,13 @@ class Bench:
     # As the residency
 
     def send(
-        self, messages: list[tuple[str, str, object, CommandMessage]], *, is_urgent: bool = False
+        self,
+        messages: list[tuple[tuple[str, str], object, CommandMessage]],
+        *,
+        is_urgent: bool = False,
     ) -> None:
         del is_urgent
-        for _, _, _, message in messages:
+        for _, _, message in messages:
             name = message.record.command_id
             self.sent[name] = message
             self.order.append(name)
