@@ -377,6 +377,8 @@ class Sealed:
 
 class _SealedTypes(dict[type, type]):
     def __missing__(self, cls: type) -> type:
+        if issubclass(cls, Sealed):
+            return cls
         names = {"__slots__": (), "__module__": cls.__module__, "__qualname__": cls.__qualname__}
         # By its own metaclass, if it has one.
         sealed: type = type(cls)(cls.__name__, (Sealed, cls), names)
@@ -396,8 +398,7 @@ def seal(process: ProcessManager, why: str = "") -> None:
 
     """
     unit = process._unit  # noqa: SLF001 - its own
-    if not isinstance(process, Sealed):
-        process.__class__ = _sealed_types[type(process)]
+    process.__class__ = _sealed_types[type(process)]
     unit.closed = why
 
 

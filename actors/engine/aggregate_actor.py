@@ -172,10 +172,11 @@ class AggregateActor(DurableActor[CommandMessage]):
         giver.done(message, decision)
         # An error knows the frames that it came through, and these know the message and the
         # decision. Such a circle would stay, since Python's cycle collector looks at neither.
-        reply, message.reply = message.reply, None
+        reply = message.reply
         if reply is None:
             decision.refusal = None
         else:
+            message.reply = None
             plan = self._share.plan
             self.journal.wait(_Reply(giver, plan, reply, decision, outcome, message.record))
 
