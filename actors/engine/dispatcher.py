@@ -86,8 +86,8 @@ class Dispatcher:
         self._quiet = threading.Condition(self._condition._lock)  # type: ignore[attr-defined] # noqa: SLF001
         self._leader: int | None = None
         self.turns = 0
-        # Whether the turn in hand is that of a part of the engine.
-        self._is_part = False
+        # Whose turn it is, or was last.
+        self._in_turn: PooledActor | None = None
         # The turn of a part that was last seen to be a long one, and since when it is watched.
         self._long_turn = 0, 0.0
         self._busy = 0
@@ -320,7 +320,7 @@ class Dispatcher:
             and (bool(self.ready or self.urgent) or self._has_more())
             and not self._is_idling
         )
-        if is_blocked and self._is_part:
+        if is_blocked and self._in_turn is not None and self._in_turn.is_part:
             return self._is_too_long(turns)
         if is_blocked:
             self._alert = ALERT_LOOKS
@@ -353,7 +353,7 @@ class Dispatcher:
                 if self._leave(me):
                     return
                 continue
-            self._is_part = actor.is_part
+            self._in_turn = actor
             self.turns += 1
             try:
                 actor.take_turn()
