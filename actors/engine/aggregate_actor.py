@@ -126,7 +126,8 @@ class AggregateActor(DurableActor[CommandMessage]):
         aggregate, version = self._aggregate, None
         try:
             if aggregate is None:
-                if share.reads.is_new_stream(self.stream):
+                # Only this actor adds to its stream, so no lock is needed.
+                if services.store.ahead.is_new_stream(self.stream):
                     aggregate = self._aggregate = plan.definition.begin(self.stream)
                 else:
                     aggregate = self._aggregate = load_aggregate(plan, self.stream, share.reads)

@@ -152,7 +152,7 @@ class InstanceActor(DurableActor[InstanceMessage]):
             self._operate(message, stimulus, generation)
             return
         if not self._is_loaded:
-            if share.reads.is_new_instance(share.plan.name, self.instance):
+            if share.services.store.ahead.is_new_instance(share.plan.name, self.instance):
                 self._is_loaded, self.state = True, ProcessState(self.instance)
             elif not self._load_for(message, stimulus, generation):
                 return

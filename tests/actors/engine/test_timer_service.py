@@ -424,7 +424,7 @@ def test_a_wave_that_is_due_is_asked_for_at_once_with_its_instances(
     noting("newest")
     assert len(bench.turn()) == 5
     for name in names:
-        assert bench.reads.is_new_instance(P, name)
+        assert bench.store.ahead.is_new_instance(P, name)
         bench.settle("now", name)
     # The timers, and the instances, which have no transitions.
     assert asked == [5, 5]
