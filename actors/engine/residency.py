@@ -208,16 +208,17 @@ class Residency:
     def _make_room(self) -> None:
         """Passivate the actors that have been idle longest; called with the lock held."""
         share = max(1, self._max_awake // SHARE)
-        oldest = list(islice(self._awake.items(), 2 * share))
-        idle = [key for key, actor in oldest if actor.is_done]
-        if len(self._awake) <= self._max_awake:
-            # Only when work has kept more awake are more dropped than have to be.
-            del idle[share:]
+        # Only when work has kept more awake are more dropped than have to be.
+        most = share if len(self._awake) <= self._max_awake else 2 * share
+        idle, busy = list[tuple[str, str]](), list[tuple[str, str]]()
+        for key, actor in islice(self._awake.items(), 2 * share):
+            (idle if actor.is_done else busy).append(key)
+            if len(idle) == most:
+                break
         self._passivate(idle)
-        for key, actor in oldest:
-            if key in self._awake and not actor.is_done:
-                # At the end, so that it does not hide the idle ones for as long as it is busy.
-                self._awake[key] = self._awake.pop(key)
+        for key in busy:
+            # At the end, so that it does not hide the idle ones for as long as it is busy.
+            self._awake[key] = self._awake.pop(key)
         if not idle:
             # Some may sleep once what they handed over is durable.
             self._dispatcher.is_commit_due = True
