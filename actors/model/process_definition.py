@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..authoring.aggregate import Aggregate
@@ -187,7 +186,7 @@ class ProcessDefinition:
             state = self._chain.lift(state, version)
         return self.state.load(state)
 
-    @cached_property
+    @property
     def fingerprint(self) -> bytes:
         """What tells this version of the class from others that may decide something else."""
         handlers = (

@@ -5,7 +5,9 @@ The router, the after-effects, the diagnostics and the scenarios all ask here, s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct
 
 from ..errors import UnknownMessage
 from ..messages.codec import codecs
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Shortcut", "Subscription", "Subscriptions"]
 
 
-class Shortcut(NamedTuple):
+class Shortcut(Struct, frozen=True):
     """Events of a class that name one instance by a field."""
 
     cls: type[Event]
