@@ -101,7 +101,6 @@ class Dispatcher:
         self._stopping = False
         self._nobody_waits = False
         self._is_abandoned = False
-        self._first = workers
         self._most = workers if workers == 1 else workers * SPARE
         self._threads: list[threading.Thread] = []
         self._alive: set[threading.Thread] = set()
@@ -174,7 +173,7 @@ class Dispatcher:
 
         """
         with self._condition:
-            for _ in range(min(2, self._first)):
+            for _ in range(min(2, self._most)):
                 self._add_thread()
 
     def note_outside(self, *, is_busy: bool) -> None:

@@ -102,7 +102,6 @@ class Router(PooledActor):
         # Counted only where some are left out, so that others pay nothing.
         self._is_restricted = plan.subscription.is_restricted
         self._shortcuts = _Shortcuts(plan, is_off=self._learns)
-        self._hold_for = definition.hold_for // timedelta(microseconds=1)
         self._alarm = clock.alarm(_Bell(self))
         self.is_closed = False
         self.start_over(max(services.store.checkpoint(plan.name), plan.begun_at))
@@ -391,7 +390,8 @@ class Router(PooledActor):
         if policy == "hold":
             if self._reads.count_unmatched(name) + len(taken.held) < MOST_HELD:
                 field, values = missing
-                until = self._services.now() + self._hold_for
+                hold_for = self.plan.definition.hold_for // timedelta(microseconds=1)
+                until = self._services.now() + hold_for
                 found = [instance for instance, _ in deliveries]
                 held = UnmatchedRecord(name, record.position, field, values, until, found)
                 taken.held.append(held)
