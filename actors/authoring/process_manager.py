@@ -398,7 +398,9 @@ def seal(process: ProcessManager, why: str = "") -> None:
 
     """
     unit = process._unit  # noqa: SLF001 - its own
-    process.__class__ = _sealed_types[type(process)]
+    sealed = _sealed_types[type(process)]
+    if type(process) is not sealed:
+        process.__class__ = sealed
     unit.closed = why
 
 

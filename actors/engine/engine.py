@@ -163,7 +163,6 @@ class Engine:
             waits=parts.has_threads,
             failures=failures,
             now=now,
-            wake=self.dispatcher.nudge,
             published=self._publish,
             checkpoints=self._checkpoints,
             durable=self._look_after_commit,

@@ -29,6 +29,10 @@ class Scheduler(Protocol):
         """Put an actor at the end of the run queue, unless it stands there already."""
         ...
 
+    def nudge(self) -> None:
+        """Make sure that some worker looks at the run queue and at what there is to commit."""
+        ...
+
 
 class Envelope(Protocol):
     """What Pykka's references put into an inbox."""

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from ..errors import UnknownMessage
 from ..messages.codec import codecs
+from ..messages.types import Event
 from ..store import category_of
 from .upcasting import split
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ..authoring.decorators import Handler
-    from ..messages.types import Event
     from ..store import EventRecord
     from .correlation import Correlation
     from .process_definition import ProcessDefinition

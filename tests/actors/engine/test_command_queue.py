@@ -71,7 +71,11 @@ class Bench:
         me: Any = self
         self.scheduled: list[Any] = []
         dispatcher: Any = SimpleNamespace(
-            schedule=self._schedule, turns=0, is_commit_due=False, commit_by=None
+            schedule=self._schedule,
+            nudge=lambda: None,
+            turns=0,
+            is_commit_due=False,
+            commit_by=None,
         )
         self.journal = Journal(
             self.store,
@@ -80,7 +84,6 @@ class Bench:
             waits=False,
             failures=FailureLog(lambda: 0),
             now=lambda: 1,
-            wake=lambda: None,
             published=lambda events: None,
             checkpoints=dict,
             durable=lambda: None,

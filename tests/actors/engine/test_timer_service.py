@@ -47,7 +47,11 @@ class Bench:
         self.is_known = True
         self.unknown: set[str] = set()
         dispatcher: Any = SimpleNamespace(
-            schedule=self._schedule, turns=0, is_commit_due=False, commit_by=None
+            schedule=self._schedule,
+            nudge=lambda: None,
+            turns=0,
+            is_commit_due=False,
+            commit_by=None,
         )
         self._scheduled: list[Any] = []
         self.journal = Journal(
@@ -57,7 +61,6 @@ class Bench:
             waits=False,
             failures=FailureLog(lambda: 0),
             now=lambda: 1,
-            wake=lambda: None,
             published=lambda events: None,
             checkpoints=dict,
             durable=self._durable,
