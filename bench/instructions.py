@@ -100,8 +100,9 @@ def _carry_out(which: str, parent: str | None, orders: int) -> None:
         with ExitStack() as patches:
             for clock in CLOCKS:
                 patches.enter_context(patch(clock, lambda: 0.0))
-            options = {"durability": "none", "workers": 1, "idle_timeout": timedelta(hours=1)}
-            with Runtime(folder, shop, **options) as runtime:
+            with Runtime(
+                folder, shop, durability="none", workers=1, idle_timeout=timedelta(hours=1)
+            ) as runtime:
                 runtime.tell_many([order(number) for number in range(orders)])
                 runtime.settle()
 

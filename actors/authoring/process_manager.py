@@ -377,7 +377,7 @@ class Sealed:
 
 class _SealedTypes(dict[type, type]):
     def __missing__(self, cls: type) -> type:
-        if issubclass(cls, Sealed):
+        if Sealed in cls.__mro__:
             return cls
         names = {"__slots__": (), "__module__": cls.__module__, "__qualname__": cls.__qualname__}
         # By its own metaclass, if it has one.

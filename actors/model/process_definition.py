@@ -168,7 +168,7 @@ class ProcessDefinition:
         """An instance whose fields are at hand; they are its own from then on."""
         made = self.cls.__new__(self.cls)
         made._unit = UnitOfWork(instance, version, self.name)  # noqa: SLF001 - a friend
-        made.__dict__ = values
+        made.__dict__ = values  # type: ignore[misc] # a user's class has one
         return made
 
     def state_of(self, record: TransitionRecord) -> dict[str, Any]:
