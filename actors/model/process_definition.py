@@ -188,7 +188,11 @@ class ProcessDefinition:
 
     @property
     def fingerprint(self) -> bytes:
-        """What tells this version of the class from others that may decide something else."""
+        """What tells this version of the class from others that may decide something else.
+
+        It is worked out each time: a cached property would give the definition a dictionary, and
+        each step looks at its attributes.
+        """
         handlers = (
             *self.handlers.values(),
             *self.timeouts.values(),
