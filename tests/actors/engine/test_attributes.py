@@ -1,11 +1,13 @@
 """CPython keeps up to 29 attributes beside their object, where it finds them fastest.
 
-An object with more has a dictionary of its own, in which each attribute and each method takes
-three times as long to be found; an order has hundreds of them.
+An object with more, or that was asked for its `__dict__`, as a cached property does, has a
+dictionary of its own, in which each attribute and each method takes two to three times as long to
+be found; an order has hundreds of them.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pytest
@@ -58,3 +60,16 @@ def test_what_each_step_looks_at_has_its_attributes_beside_it(
 ) -> None:
     many = {type(one).__name__: len(vars(one)) for one in looked_at_by_each_step}
     assert {name: count for name, count in many.items() if count > MOST} == {}
+
+
+def test_what_each_step_looks_at_has_no_cached_property(
+    looked_at_by_each_step: list[object],
+) -> None:
+    bodies = [body for one in looked_at_by_each_step for body in type(one).__mro__]
+    cached = [
+        f"{body.__name__}.{name}"
+        for body in bodies
+        for name, value in vars(body).items()
+        if isinstance(value, cached_property)
+    ]
+    assert cached == []
