@@ -83,7 +83,7 @@ class Bell:
     """
 
     def __init__(self, lock: threading.Lock) -> None:
-        self._lock = lock
+        self.lock = lock
         self._sleepers: list[threading.Lock] = []
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -91,11 +91,11 @@ class Bell:
         mine = threading.Lock()
         mine.acquire()
         self._sleepers.append(mine)
-        self._lock.release()
+        self.lock.release()
         try:
             return mine.acquire(timeout=-1 if timeout is None else timeout)
         finally:
-            self._lock.acquire()
+            self.lock.acquire()
             self._sleepers.remove(mine)
 
     def notify(self) -> None:

@@ -138,6 +138,8 @@ class OpenCommit(Reads):
         self._heads: dict[bytes, int] = {}
         # Commands that were accepted in earlier commits, and not carried out yet: some of them.
         self._pending: dict[str, CommandRecord] = {}
+        # Sequences that are in the queue on disk for sure, and were not taken: some of them.
+        self._stored: set[int] = set()
         # Of instances that are about to be loaded, by what their keys begin with: the place of the
         # newest transition and its row. True for as long as the newest version is that one.
         self._gathered: dict[bytes, tuple[Row, bytes | None]] = {}
@@ -167,7 +169,7 @@ class OpenCommit(Reads):
         self._counts.begin()
         # Looked up once, since every step counts.
         self._added = self._counts.added
-        self._begun, self._ended = self._counts.begun, self._counts.ended
+        self._begun = self._counts.begun
         self._log = self._changes["log"]
         self._transitions = self._changes["transitions"]
         self._ids = self._changes["ids"]
@@ -186,6 +188,9 @@ class OpenCommit(Reads):
         self._pending.update(self._accepted)
         if len(self._pending) > HEADS_KEPT:
             self._pending.clear()
+        self._stored.update(self._queued)
+        if len(self._stored) > HEADS_KEPT:
+            self._stored.clear()
         self._empty()
         over = len(self._heads) - HEADS_KEPT
         if over > 0:
@@ -206,6 +211,7 @@ class OpenCommit(Reads):
         self._names.take_back()
         self._heads.clear()
         self._pending.clear()
+        self._stored.clear()
         self._gathered.clear()
         self._held.clear()
         self._blocked.clear()
@@ -505,7 +511,8 @@ class OpenCommit(Reads):
                 repeated = self._refuse_given(step, given)
                 if repeated is not None:
                     return repeated
-        if take and take not in self._queued and self._get("queue", number(take)) is None:
+        is_there = not take or take in self._queued or take in self._stored
+        if not is_there and self._get("queue", number(take)) is None:
             return Duplicate()
         is_rare = step.extras is not None or step.park is not None or step.wait
         heads = self._heads
@@ -540,6 +547,7 @@ class OpenCommit(Reads):
         # The checks above changed nothing.
         try:
             if take and self._queued.pop(take, None) is None:
+                self._stored.discard(take)
                 self._delete("queue", number(take))
             if transition is not None:
                 self._write_transition(step, transition, own_prefix)
@@ -699,7 +707,8 @@ class OpenCommit(Reads):
             if record.run == version != 1 or record.cause in BY_PEOPLE:
                 self._count_end(step, record)
             else:
-                self._ended[process] = self._ended.get(process, 0) + 1
+                ended = self._counts.ended
+                ended[process] = ended.get(process, 0) + 1
         if process not in self._known_processes:
             self._names.add("process", process)
         for command in record.commands:
@@ -717,7 +726,8 @@ class OpenCommit(Reads):
             was_complete = version > 1 and (record.handler not in ENDS or bool(is_suspended))
         more = record.is_complete - was_complete
         if more:
-            self._ended[step.process] = self._ended.get(step.process, 0) + more
+            ended = self._counts.ended
+            ended[step.process] = ended.get(step.process, 0) + more
 
     def _write_events(self, append: Append, prefix: bytes) -> None:
         stream = append.stream

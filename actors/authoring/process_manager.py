@@ -377,6 +377,8 @@ class Sealed:
 
 class _SealedTypes(dict[type, type]):
     def __missing__(self, cls: type) -> type:
+        if Sealed in cls.__mro__:
+            return cls
         names = {"__slots__": (), "__module__": cls.__module__, "__qualname__": cls.__qualname__}
         # By its own metaclass, if it has one.
         sealed: type = type(cls)(cls.__name__, (Sealed, cls), names)
@@ -396,8 +398,9 @@ def seal(process: ProcessManager, why: str = "") -> None:
 
     """
     unit = process._unit  # noqa: SLF001 - its own
-    if not isinstance(process, Sealed):
-        process.__class__ = _sealed_types[type(process)]
+    sealed = _sealed_types[type(process)]
+    if type(process) is not sealed:
+        process.__class__ = sealed
     unit.closed = why
 
 

@@ -33,15 +33,11 @@ class CommandDelivered(Struct, gc=False):
     Attributes:
         record: as it was accepted
         is_from_outside: whether its id was given to the caller, or by the caller, and is remembered
-        is_awaited: whether a caller waits for the reply
-        now: the time, in microseconds
 
     """
 
     record: CommandRecord
     is_from_outside: bool
-    is_awaited: bool = False
-    now: int = 0
 
 
 class CommandDecision(Struct, gc=False):
@@ -119,7 +115,13 @@ def carry_out(
 
 
 def refuse_command(
-    plan: AggregatePlan, delivered: CommandDelivered, error: BaseException, version: int | None
+    plan: AggregatePlan,
+    delivered: CommandDelivered,
+    error: BaseException,
+    version: int | None,
+    *,
+    now: int,
+    is_awaited: bool = False,
 ) -> CommandDecision:
     """What becomes of a command that its aggregate refused or failed at.
 
@@ -128,6 +130,8 @@ def refuse_command(
         delivered: the command
         error: why
         version: of the aggregate that decided; None before one did
+        now: the time, in microseconds
+        is_awaited: whether a caller waits for the reply
 
     """
     record = delivered.record
@@ -153,9 +157,9 @@ def refuse_command(
             step.result = CommandResult(refusal=error.reason, error=pack_refusal(error))
     if is_answer:
         decision.outcome = "rejected"
-    elif not delivered.is_awaited:
+    elif not is_awaited:
         decision.outcome = "parked"
-        step.park = parked_command(error, record, delivered.now)
+        step.park = parked_command(error, record, now)
     return decision
 
 

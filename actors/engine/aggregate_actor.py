@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import pykka
-from msgspec import Struct
-
 from ..core.carry_out import CommandDecision, CommandDelivered, carry_out, refuse_command
 from ..errors import IdReused, InfiniteLoopError, UnknownMessage
 from ..messages.types import Event, UnknownEvent
@@ -27,6 +24,8 @@ from .given_ids import judged
 from .journal import Waiting
 
 if TYPE_CHECKING:
+    import pykka
+
     from ..authoring.aggregate import Aggregate
     from ..model.plans import AggregatePlan
     from ..store import EventRecord
@@ -50,17 +49,15 @@ class StreamReads(Protocol):
         ...
 
 
-class CommandMessage(Struct, gc=False):
+class CommandMessage(CommandDelivered, gc=False):
     """A command on its way to its aggregate.
 
     Attributes:
-        stimulus: the command
         reply: the future of the caller who asked
         is_repeated: whether the store said before that the aggregate was not at its version
 
     """
 
-    stimulus: CommandDelivered
     reply: pykka.Future[list[Event]] | None = None
     is_repeated: bool = False
 
@@ -111,7 +108,8 @@ class AggregateActor(DurableActor[CommandMessage]):
     __slots__ = ("_aggregate", "_share", "stream")
 
     def __init__(self, share: AggregateShare, stream: str) -> None:
-        super().__init__(share.services.dispatcher, share.services.journal)
+        # No `super()`, which takes as long as all that is done here.
+        DurableActor.__init__(self, share.services.dispatcher, share.services.journal)
         self._share = share
         self.stream = stream
         self._aggregate: Aggregate | None = None
@@ -123,27 +121,27 @@ class AggregateActor(DurableActor[CommandMessage]):
     def on_receive(self, message: CommandMessage) -> None:
         """Have one command decided, and hand its step over."""
         generation = self.journal.generation
-        share, delivered = self._share, message.stimulus
+        share = self._share
         services, plan = share.services, share.plan
         aggregate, version = self._aggregate, None
         try:
             if aggregate is None:
-                if share.reads.is_new_stream(self.stream):
+                # Only this actor adds to its stream, so no lock is needed.
+                if services.store.ahead.is_new_stream(self.stream):
                     aggregate = self._aggregate = plan.definition.begin(self.stream)
                 else:
                     aggregate = self._aggregate = load_aggregate(plan, self.stream, share.reads)
             version = aggregate._own.version  # noqa: SLF001 - a friend
-            delivered.now = services.now()
-            decision = carry_out(plan, aggregate, delivered)
+            decision = carry_out(plan, aggregate, message)
         except BaseException as error:  # noqa: BLE001 - a person must see it, whatever it is
             if not (version is not None and plan.definition.is_as_before(aggregate, version)):
                 # Some events may have been applied before the refusal; the log has none of them.
                 self._aggregate = None
-            delivered.now = services.now()
-            delivered.is_awaited = message.reply is not None
-            decision = refuse_command(plan, delivered, error, version)
+            is_awaited = message.reply is not None
+            now = services.now()
+            decision = refuse_command(plan, message, error, version, now=now, is_awaited=is_awaited)
             if decision.outcome == "parked":
-                record = delivered.record
+                record = message.record
                 failure = Failure(
                     error=error,
                     handler=record.type,
@@ -161,7 +159,7 @@ class AggregateActor(DurableActor[CommandMessage]):
 
     def settle(self, message: CommandMessage, decision: CommandDecision, outcome: Outcome) -> None:
         """What a step brings about in memory, in order; called with the journal's lock."""
-        delivered, giver = message.stimulus, self._share.giver
+        giver = self._share.giver
         if outcome is not COMMITTED:
             # Memory ran ahead with something that took effect before, or the stream was written by
             # another part of the runtime; the log knows better.
@@ -169,18 +167,19 @@ class AggregateActor(DurableActor[CommandMessage]):
             if type(outcome) is Conflict:
                 self._decide_again(message, outcome)
                 return
-            if delivered.record.sequence:
+            if message.record.sequence:
                 # It came in several times under one id; the others are still in the queue.
-                giver.discard(delivered)
-        giver.done(delivered, decision)
+                giver.discard(message)
+        giver.done(message, decision)
         # An error knows the frames that it came through, and these know the message and the
         # decision. Such a circle would stay, since Python's cycle collector looks at neither.
-        reply, message.reply = message.reply, None
+        reply = message.reply
         if reply is None:
             decision.refusal = None
         else:
-            plan, record = self._share.plan, delivered.record
-            self.journal.wait(_Reply(giver, plan, reply, decision, outcome, record))
+            message.reply = None
+            plan = self._share.plan
+            self.journal.wait(_Reply(giver, plan, reply, decision, outcome, message.record))
 
     def _decide_again(self, message: CommandMessage, conflict: Conflict) -> None:
         if not message.is_repeated:

@@ -60,14 +60,6 @@ class AheadReads:
         with self._lock:
             self._ahead.gather_commands(commands)
 
-    def is_new_stream(self, stream: str) -> bool:
-        """Whether a stream that was asked for with others has no event; only its actor adds any."""
-        return self._ahead.is_new_stream(stream)
-
-    def is_new_instance(self, process: str, instance: str) -> bool:
-        """Whether an instance that was asked for with others has nothing in the store."""
-        return self._ahead.is_new_instance(process, instance)
-
     # Of instances
 
     def last_transition(self, process: str, instance: str) -> TransitionRecord | None:

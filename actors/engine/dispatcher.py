@@ -51,6 +51,18 @@ _threads = threading.local()
 """Says of a thread whether it gives actors their turns, whichever runtime's they are."""
 
 
+class _Watched:
+    """What the thread that watches the leader has seen."""
+
+    __slots__ = ("alert", "long_turn")
+
+    def __init__(self) -> None:
+        # How often it is still to look soon again.
+        self.alert = 0
+        # The turn of a part that was last seen to be a long one, and since when it is watched.
+        self.long_turn = 0, 0.0
+
+
 class Dispatcher:
     """Worker threads and the run queue.
 
@@ -85,21 +97,18 @@ class Dispatcher:
         self.urgent: deque[PooledActor] = deque()
         # Those that other threads bring; they are put into the run queue by the leader.
         self._outside: deque[PooledActor] = deque()
-        # Callers take the bare lock, since a `with` block on it is safe from interrupts.
-        self._lock = threading.Lock()
-        self._bell = Bell(self._lock)
+        # Callers take its bare lock, since a `with` block on that is safe from interrupts.
+        self._bell = Bell(threading.Lock())
         # Of those who wait until something holds, which is looked at with the lock held.
         self._latches: set[Latch] = set()
         self._leader: int | None = None
         self.turns = 0
-        # Whether the turn in hand is that of a part of the engine.
-        self._is_part = False
-        # The turn of a part that was last seen to be a long one, and since when it is watched.
-        self._long_turn = 0, 0.0
+        # Whose turn it is, or was last.
+        self._in_turn: PooledActor | None = None
+        self._watched = _Watched()
         self._busy = 0
         self._is_busy_outside = False
         self._watching = False
-        self._alert = 0
         self._unwatched = False
         self._benched = 0
         self.work_waits = False
@@ -107,7 +116,6 @@ class Dispatcher:
         self._stopping = False
         self._nobody_waits = False
         self._is_abandoned = False
-        self._first = workers
         self._most = workers if workers == 1 else workers * SPARE
         self._threads: list[threading.Thread] = []
         self._alive: set[threading.Thread] = set()
@@ -148,7 +156,7 @@ class Dispatcher:
 
     def _call(self) -> None:
         """Wake a thread for the lead, or the one that watches."""
-        with self._lock:
+        with self._bell.lock:
             if self._unwatched:
                 # Any of the threads may be the one.
                 self._unwatched = False
@@ -184,13 +192,13 @@ class Dispatcher:
             NoThread: the operating system starts none
 
         """
-        with self._lock:
-            for _ in range(min(2, self._first)):
+        with self._bell.lock:
+            for _ in range(min(2, self._most)):
                 self._add_thread()
 
     def note_outside(self, *, is_busy: bool) -> None:
         """Note whether other threads, whose work may come to actors, are doing something."""
-        with self._lock:
+        with self._bell.lock:
             self._is_busy_outside = is_busy
             self._note_quiet()
 
@@ -205,12 +213,12 @@ class Dispatcher:
 
         """
         self._wait_until(lambda: self._nobody_waits or self._is_quiet(), timeout)
-        with self._lock:
+        with self._bell.lock:
             return self._is_quiet()
 
     def send_away(self) -> None:
         """Have `wait_quiet` return at once from now on; for those who wait while it is closed."""
-        with self._lock:
+        with self._bell.lock:
             self._nobody_waits = True
             self._tell_waiting()
 
@@ -228,11 +236,11 @@ class Dispatcher:
             the threads whose turns are not over; each ends when its turn is
 
         """
-        with self._lock:
+        with self._bell.lock:
             self._stopping = True
             self._bell.notify_all()
         self._wait_until(lambda: not self._alive, timeout)
-        with self._lock:
+        with self._bell.lock:
             late = [thread for thread in self._threads if thread in self._alive]
             self._is_abandoned = bool(late)
         for thread in self._threads:
@@ -247,7 +255,7 @@ class Dispatcher:
             latch = Latch()
             self._latches.add(latch)
             try:
-                with self._lock:
+                with self._bell.lock:
                     if holds():
                         return True
                     if self._leader is None and not self._stopping:
@@ -255,7 +263,7 @@ class Dispatcher:
                         # called.
                         self._bell.notify()
                 if not latch.wait(None if end is None else end - seconds()):
-                    with self._lock:
+                    with self._bell.lock:
                         return holds()
             finally:
                 self._latches.discard(latch)
@@ -303,13 +311,13 @@ class Dispatcher:
             if self._is_abandoned:
                 # No caller waits for this thread any more; what its turn left is refused.
                 self._on_idle()
-            with self._lock:
+            with self._bell.lock:
                 self._alive.discard(threading.current_thread())
                 self._tell_waiting()
 
     def _sit_on_bench(self, me: int) -> bool:
         """Wait until this thread has the lead; False when it is time to end."""
-        with self._lock:
+        with self._bell.lock:
             while not self._stopping:
                 if self._leader is None:
                     if self.work_waits:
@@ -345,9 +353,9 @@ class Dispatcher:
                 self._unwatched = False
                 return False
             self._unwatched = False
-            if self._alert:
-                self._alert -= 1
-            was_called = self._bell.wait(ALERT if self._alert else STALLED)
+            if self._watched.alert:
+                self._watched.alert -= 1
+            was_called = self._bell.wait(ALERT if self._watched.alert else STALLED)
         finally:
             self._watching = False
         is_blocked = (
@@ -359,18 +367,18 @@ class Dispatcher:
             and (self._has_turns or self._has_more())
             and not self._is_idling
         )
-        if is_blocked and self._is_part:
+        if is_blocked and self._in_turn is not None and self._in_turn.is_part:
             return self._is_too_long(turns)
         if is_blocked:
-            self._alert = ALERT_LOOKS
+            self._watched.alert = ALERT_LOOKS
         return is_blocked
 
     def _is_too_long(self, turn: int) -> bool:
         """Whether a part has been in the same turn for so long that it must be held up."""
         now = seconds()
-        which, since = self._long_turn
+        which, since = self._watched.long_turn
         if which != turn:
-            self._long_turn = turn, now
+            self._watched.long_turn = turn, now
             return False
         return now - since >= LONG_TURN
 
@@ -394,13 +402,13 @@ class Dispatcher:
                 if self._leave(me):
                     return
                 continue
-            self._is_part = actor.is_part
+            self._in_turn = actor
             self.turns += 1
             try:
                 actor.take_turn()
             except BaseException as error:  # noqa: BLE001 - a worker outlives any actor
                 self._on_error(actor, error)
-        with self._lock:
+        with self._bell.lock:
             self._busy -= 1
             self._benched += 1
             if self._leader == me:
@@ -427,7 +435,7 @@ class Dispatcher:
 
     def _leave(self, me: int) -> bool:
         """Give up the lead, unless work came in meanwhile."""
-        with self._lock:
+        with self._bell.lock:
             if self._leader == me:
                 self._leader = None
                 # Looked at after the lead is given up: `nudge` sets it before it reads the lead,

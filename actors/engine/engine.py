@@ -167,7 +167,6 @@ class Engine:
             waits=parts.has_threads,
             failures=failures,
             now=now,
-            wake=self.dispatcher.nudge,
             published=self._publish,
             checkpoints=self._checkpoints,
             durable=self._look_after_commit,
@@ -412,7 +411,7 @@ class Engine:
 
     def stats(self) -> dict[str, int]:
         """Counters since the start, and gauges."""
-        counts = self.command_queue.counts.copy()
+        counts = Counter(self.command_queue.counts)
         for router in self.routers:
             counts.update(dict(router.counts))
         counts.update(self.effects.counts)

@@ -35,7 +35,6 @@ from .journal import Waiting
 from .pending_replies import Reply
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Callable
     from typing import TypeAlias
 
@@ -118,7 +117,7 @@ class InstanceShare:
     reads: AheadReads
     timers: Timers
     enqueue: Callable[[list[CommandRecord]], None]
-    counts: Counter[str]
+    counts: dict[str, int]
 
 
 class InstanceActor(DurableActor[InstanceMessage]):
@@ -133,7 +132,8 @@ class InstanceActor(DurableActor[InstanceMessage]):
     __slots__ = ("_is_loaded", "_share", "_unreported", "instance", "state")
 
     def __init__(self, share: InstanceShare, instance: str) -> None:
-        super().__init__(share.services.dispatcher, share.services.journal)
+        # No `super()`, as in aggregates.
+        DurableActor.__init__(self, share.services.dispatcher, share.services.journal)
         self._share = share
         self.instance = instance
         self.idle_timeout = share.plan.definition.idle_timeout
@@ -153,7 +153,7 @@ class InstanceActor(DurableActor[InstanceMessage]):
             self._operate(message, stimulus, generation)
             return
         if not self._is_loaded:
-            if share.reads.is_new_instance(share.plan.name, self.instance):
+            if share.services.store.ahead.is_new_instance(share.plan.name, self.instance):
                 self._is_loaded, self.state = True, ProcessState(self.instance)
             elif not self._load_for(message, stimulus, generation):
                 return

@@ -177,13 +177,12 @@ class Journal:
 
     Args:
         store: where to
-        dispatcher: gives what comes from other threads its turn
+        dispatcher: gives what comes from other threads its turn, and has a worker call `flush`
         largest_commit: most steps in one transaction
         waits: whether it waits a while before it tries again what the disk refused, and closes a
             commit early when a caller waits
         failures: tells of commits that failed
         now: the time in microseconds since 1970, which an event has that is handed over
-        wake: makes a worker call `flush` soon
         published: called with events that were handed over, in order of position
         checkpoints: returns how far the routers and the feeds are
         durable: called after each commit, with the lock held, before those who wait are told
@@ -201,19 +200,15 @@ class Journal:
         waits: bool = True,
         failures: FailureLog,
         now: Callable[[], int],
-        wake: Callable[[], None],
         published: Callable[[list[EventRecord]], None],
         checkpoints: Callable[[], dict[str, int]],
         durable: Callable[[], None],
         start_over: Callable[[], None],
     ) -> None:
         self._store = store
-        self._ahead = store.ahead
         self._dispatcher = dispatcher
-        self._hand_over = store.hand_over
         self._largest_commit = largest_commit
         self._now = now
-        self._wake = wake
         self._published = published
         self._checkpoints = checkpoints
         self._durable = durable
@@ -231,7 +226,8 @@ class Journal:
         """Whether something waits to be told that all is durable, besides those that wait."""
         self._waiting: list[Waiting] = []
         self._spoilt: list[tuple[StoreError, list[Waiting]]] = []
-        self._patience = PATIENCE
+        # That of the step for which the open commit closes earliest; 0 if it closes early for none.
+        self._patience = PATIENCE if waits else 0.0
         self._wants_checkpoints = False
         self._flushing = threading.Lock()
         self._failures = failures
@@ -239,7 +235,6 @@ class Journal:
         self.faults = CommitFaults()
         """What the disk refused; any thread may look."""
         self._may_retry = threading.Event()
-        self._has_patience = waits
         if not waits:
             self._may_retry.set()
         self._closing = False
@@ -271,7 +266,10 @@ class Journal:
 
         """
         step = decision.step
-        with self.lock:
+        lock = self.lock
+        # A `with` takes twice as long.
+        lock.acquire()
+        try:
             if generation != self.generation or self.is_over:
                 return False
             if step is EMPTY:
@@ -284,6 +282,8 @@ class Journal:
                 actor.settle(message, decision, outcome)
                 return True
             error = self._spoilt[-1][0]
+        finally:
+            lock.release()
         actor.spoilt(message, error)
         return False
 
@@ -294,7 +294,7 @@ class Journal:
             None if an error of our own has spoilt the open commit, of which nothing is kept
 
         """
-        append, ahead = step.append, self._ahead
+        append, store = step.append, self._store
         events = append.events if append is not None else None
         if events:
             # Not when it was made: what was due meanwhile looked at the log before it was there.
@@ -302,7 +302,7 @@ class Journal:
             for event in events:
                 event.time = now
         try:
-            outcome = self._hand_over(step)
+            outcome = store.hand_over(step)
         except Exception as error:  # noqa: BLE001 - no step is half in force
             refused = self._refused(error)
             if refused is None:
@@ -310,6 +310,7 @@ class Journal:
             outcome = refused
         if events and outcome is COMMITTED:
             self._published(events)
+        ahead = store.ahead
         if ahead.steps >= self._largest_commit or ahead.size >= LARGEST_SIZE:
             self._dispatcher.is_commit_due = True
         return outcome
@@ -342,7 +343,7 @@ class Journal:
         """
         self._waiting.append(waiting)
         by = self._dispatcher.commit_by
-        if self._has_patience and (by is None or patience < self._patience):
+        if self._patience and (by is None or patience < self._patience):
             by = min(by or math.inf, seconds() + patience)
             self._dispatcher.commit_by, self._patience = by, patience
 
@@ -356,7 +357,7 @@ class Journal:
         """Have something done when all that was handed over is durable, or gone."""
         with self.lock:
             self._waiting.append(_Call(call))
-        self._wake()
+        self._dispatcher.nudge()
 
     def add(self, work: PendingWrite) -> None:
         """Have a step written; any thread may call this. Those of one thread stay in order."""
@@ -385,7 +386,7 @@ class Journal:
     def nudge_checkpoints(self) -> None:
         """Have the routers' positions written even if no step comes."""
         self._wants_checkpoints = True
-        self._wake()
+        self._dispatcher.nudge()
 
     # Closing commits
 
@@ -398,7 +399,7 @@ class Journal:
     def has_work(self) -> bool:
         """Whether there is something to commit, or to tell that all is durable."""
         return bool(
-            self._ahead.steps
+            self._store.ahead.steps
             or self._waiting
             or self.has_notes
             or self._wants_checkpoints
@@ -410,7 +411,7 @@ class Journal:
     def is_nearly_due(self) -> bool:
         """Whether the open commit is to close before more chains are begun."""
         by = self._dispatcher.commit_by
-        return self._ahead.steps * 4 >= self._largest_commit * 3 or (
+        return self._store.ahead.steps * 4 >= self._largest_commit * 3 or (
             by is not None and seconds() >= by - self._patience / 2
         )
 
@@ -453,7 +454,7 @@ class Journal:
         return self.is_over
 
     def _close_commit(self) -> StoreError | None:
-        steps = self._ahead.steps
+        steps = self._store.ahead.steps
         self.has_notes = False
         try:
             done = self._checkpoints()

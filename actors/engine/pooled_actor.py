@@ -33,6 +33,10 @@ class Scheduler(Protocol):
         """As `schedule`, for a thread that may be interrupted anywhere."""
         ...
 
+    def nudge(self) -> None:
+        """Make sure that some worker looks at the run queue and at what there is to commit."""
+        ...
+
 
 class Envelope(Protocol):
     """What Pykka's references put into an inbox."""

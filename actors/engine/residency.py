@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     # What an actor is sent differs from one kind to the other; those who send know it.
     AnyActor: TypeAlias = DurableActor[Any]
-    Sending: TypeAlias = tuple[str, str, Callable[[str], AnyActor], object]
+    # Whom it is for, by process manager or category and the id within it; what makes that actor;
+    # and the message.
+    Sending: TypeAlias = tuple[tuple[str, str], Callable[[str], AnyActor], object]
 
 __all__ = ["Residency"]
 
@@ -70,8 +72,7 @@ class Residency:
         A caller that is no worker calls the dispatcher's `nudge` afterwards.
 
         Args:
-            messages: each with the process manager or category, the id within it, and what makes
-                the actor
+            messages: each with the actor's kind and name, and what makes the actor
             is_urgent: whether a caller waits for what comes of them
 
         """
@@ -83,14 +84,13 @@ class Residency:
                 self._now = to_micros(self._clock.now())
                 self._set_alarm(self._now + self._period)
             now = self._now
-            for kind, name, wake, message in messages:
-                key = kind, name
+            for key, wake, message in messages:
                 actor = awake.pop(key, None)
                 if actor is None:
                     if self._room <= 0:
                         self._make_room()
                     self._room -= 1
-                    actor = wake(name)
+                    actor = wake(key[1])
                     actor.on_start()
                 awake[key] = actor
                 actor.touched = now
@@ -208,16 +208,17 @@ class Residency:
     def _make_room(self) -> None:
         """Passivate the actors that have been idle longest; called with the lock held."""
         share = max(1, self._max_awake // SHARE)
-        oldest = list(islice(self._awake.items(), 2 * share))
-        idle = [key for key, actor in oldest if actor.is_done]
-        if len(self._awake) <= self._max_awake:
-            # Only when work has kept more awake are more dropped than have to be.
-            del idle[share:]
+        # Only when work has kept more awake are more dropped than have to be.
+        most = share if len(self._awake) <= self._max_awake else 2 * share
+        idle, busy = list[tuple[str, str]](), list[tuple[str, str]]()
+        for key, actor in islice(self._awake.items(), 2 * share):
+            (idle if actor.is_done else busy).append(key)
+            if len(idle) == most:
+                break
         self._passivate(idle)
-        for key, actor in oldest:
-            if key in self._awake and not actor.is_done:
-                # At the end, so that it does not hide the idle ones for as long as it is busy.
-                self._awake[key] = self._awake.pop(key)
+        for key in busy:
+            # At the end, so that it does not hide the idle ones for as long as it is busy.
+            self._awake[key] = self._awake.pop(key)
         if not idle:
             # Some may sleep once what they handed over is durable.
             self._dispatcher.is_commit_due = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import defaultdict, deque
 from datetime import timedelta
 from functools import partial
 from itertools import takewhile
@@ -87,7 +87,7 @@ class Router(PooledActor):
     ) -> None:
         super().__init__(services.dispatcher)
         self.plan = plan
-        self.counts: Counter[str] = Counter()
+        self.counts: dict[str, int] = defaultdict(int)
         self._services = services
         self._journal = services.journal
         self._residency = services.residency
@@ -102,7 +102,6 @@ class Router(PooledActor):
         # Counted only where some are left out, so that others pay nothing.
         self._is_restricted = plan.subscription.is_restricted
         self._shortcuts = _Shortcuts(plan, is_off=self._learns)
-        self._hold_for = definition.hold_for // timedelta(microseconds=1)
         self._alarm = clock.alarm(_Bell(self))
         self.is_closed = False
         self.start_over(max(services.store.checkpoint(plan.name), plan.begun_at))
@@ -189,7 +188,7 @@ class Router(PooledActor):
             return
         taken = self._take_rest(room) if self._rest else self._take_events(room)
         messages = taken.messages
-        asleep = self._residency.asleep([one[:2] for one in messages])
+        asleep = self._residency.asleep([one[0] for one in messages])
         if asleep:
             self._reads.gather_instances(asleep)
         with self._journal.lock:
@@ -236,7 +235,7 @@ class Router(PooledActor):
 
     def send(self, instance: str, message: InstanceMessage) -> None:
         """Give a message to an instance; any thread may call this, and nudges afterwards."""
-        self._residency.send([(self.plan.name, instance, self.wake_instance, message)])
+        self._residency.send([((self.plan.name, instance), self.wake_instance, message)])
 
     def find_again(self, record: EventRecord) -> list[str]:
         """The instances that an event is for by now, which was parked as one for none.
@@ -331,7 +330,7 @@ class Router(PooledActor):
                         taken.position = position = record.position
                         under_way[position] = 1
                         message = InstanceMessage(EventDelivered(record, event), self)
-                        messages.append((kind, name, wake, message))
+                        messages.append(((kind, name), wake, message))
                         read.popleft()
                         continue
             if record.type == UNREADABLE:
@@ -368,7 +367,7 @@ class Router(PooledActor):
             taken.teaching.add(record.position)
         name, wake = self.plan.name, self.wake_instance
         taken.messages += [
-            (name, instance, wake, InstanceMessage(delivered, self))
+            ((name, instance), wake, InstanceMessage(delivered, self))
             for instance, delivered in deliveries
         ]
 
@@ -391,7 +390,8 @@ class Router(PooledActor):
         if policy == "hold":
             if self._reads.count_unmatched(name) + len(taken.held) < MOST_HELD:
                 field, values = missing
-                until = self._services.now() + self._hold_for
+                hold_for = self.plan.definition.hold_for // timedelta(microseconds=1)
+                until = self._services.now() + hold_for
                 found = [instance for instance, _ in deliveries]
                 held = UnmatchedRecord(name, record.position, field, values, until, found)
                 taken.held.append(held)

@@ -16,7 +16,7 @@ from ..authoring.decorators import Handler, check_method, handlers_of, methods_o
 from ..authoring.marks import called, refuse_overridden
 from ..errors import DefinitionError, InvalidMessage, UnknownMessage, shown
 from ..messages.codec import codecs
-from ..messages.identifiers import SURELY_SHORT, id_of
+from ..messages.identifiers import SURELY_SHORT, id_of, is_plain_id
 from ..messages.types import Command, Event
 from ..store import check_name
 from .base_classes import refuse_unheard
@@ -82,7 +82,9 @@ class AggregateDefinition:
             InvalidName: the id is empty or too long
 
         """
-        name = id_of(getattr(command, self.identity), self.identity)
+        name = getattr(command, self.identity)
+        if type(name) is not str or not is_plain_id(name):
+            name = id_of(name, self.identity)
         stream = f"{self.category}-{name}"
         if len(stream) > SURELY_SHORT:
             check_name("stream", stream)

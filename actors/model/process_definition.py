@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..authoring.aggregate import Aggregate
@@ -171,7 +170,7 @@ class ProcessDefinition:
         """An instance whose fields are at hand; they are its own from then on."""
         made = self.cls.__new__(self.cls)
         made._unit = UnitOfWork(instance, version, self.name)  # noqa: SLF001 - a friend
-        object.__setattr__(made, "__dict__", values)
+        made.__dict__ = values  # type: ignore[misc] # a user's class has one
         return made
 
     def state_of(self, record: TransitionRecord) -> dict[str, Any]:
@@ -189,9 +188,13 @@ class ProcessDefinition:
             state = self._chain.lift(state, version)
         return self.state.load(state)
 
-    @cached_property
+    @property
     def fingerprint(self) -> bytes:
-        """What tells this version of the class from others that may decide something else."""
+        """What tells this version of the class from others that may decide something else.
+
+        It is worked out each time: a cached property would give the definition a dictionary, and
+        each step looks at its attributes.
+        """
         handlers = (
             *self.handlers.values(),
             *self.timeouts.values(),
@@ -215,7 +218,7 @@ class ProcessDefinition:
         called = [one for one in functions if callable(one)]
         return fingerprint_of(self.cls, self.state, called, said)
 
-    @cached_property
+    @property
     def naming_fields(self) -> frozenset[str]:
         """The fields that say which instance it is, set when it starts."""
         return frozenset(name for one in self.correlations.values() for name in one.sets)

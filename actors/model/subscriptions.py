@@ -5,10 +5,13 @@ The router, the after-effects, the diagnostics and the scenarios all ask here, s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct
 
 from ..errors import UnknownMessage
 from ..messages.codec import codecs
+from ..messages.types import Event
 from ..store import category_of
 from .upcasting import split
 
@@ -16,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ..authoring.decorators import Handler
-    from ..messages.types import Event
     from ..store import EventRecord
     from .correlation import Correlation
     from .process_definition import ProcessDefinition
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Shortcut", "Subscription", "Subscriptions"]
 
 
-class Shortcut(NamedTuple):
+class Shortcut(Struct, frozen=True):
     """Events of a class that name one instance by a field."""
 
     cls: type[Event]

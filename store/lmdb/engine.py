@@ -206,7 +206,7 @@ class LmdbEngine:
             else:
                 with txn.cursor(self._db[table]) as cursor:
                     # In order, so that neighbours on a page are written one after the other.
-                    cursor.putmulti(sorted(rows.items()))
+                    cursor.putmulti([(key, rows[key]) for key in sorted(rows)])
         for table, keys in deletes.items():
             db = self._db[table]
             for key in keys:

@@ -443,7 +443,7 @@ free.clear()
 runtime.tell_many([Place(f"o{n}") for n in range(20)])
 store, engine = runtime._store, runtime._running
 dispatcher, journal = engine.dispatcher, engine.journal
-with store._engine._write_lock, journal.lock, dispatcher.lock, dispatcher._lock:
+with store._engine._write_lock, journal.lock, dispatcher.lock, dispatcher._bell.lock:
     statuses = [in_child(call) for call in (
         lambda: runtime.ask(Place("a")), lambda: runtime.settle(), runtime.close)]
 assert statuses == [0, 0, 0], statuses

@@ -113,7 +113,7 @@ def test_a_runtime_goes_on_with_the_threads_it_has_when_it_gets_no_more(
     dispatcher = runtime._running.dispatcher
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", none)
-        with dispatcher._lock:
+        with dispatcher._bell.lock:
             dispatcher._add_help()
         assert "no more threads help out" in caplog.text
         runtime.ask(Place("o2"))

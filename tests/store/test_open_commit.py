@@ -295,6 +295,33 @@ def test_a_wave_of_what_is_not_durable_yet_takes_no_trip(counted: Counted) -> No
     assert versions_of(store, 2) == [2, 1]
 
 
+def test_a_command_that_an_earlier_commit_left_is_taken_once_without_a_look(
+    counted: Counted,
+) -> None:
+    store = Store(counted)
+    commit(store, Step(enqueue=[command(), command()]))
+    counted.trips.clear()
+    assert [store.hand_over(Step(take=1)), store.hand_over(Step(take=1))] == [
+        Committed(),
+        Duplicate(),
+    ]
+    assert counted.trips == []
+
+
+def test_a_command_whose_taking_failed_with_its_commit_can_be_taken_and_is_looked_for(
+    counted: Counted,
+) -> None:
+    store = Store(counted)
+    commit(store, Step(enqueue=[command()]))
+    assert store.hand_over(Step(take=1)) == Committed()
+    store.drop_commit()
+    counted.trips.clear()
+    assert store.hand_over(Step(take=1)) == Committed()
+    assert counted.trips == ["get_many"]
+    store.close_commit()
+    assert store.hand_over(Step(take=1)) == Duplicate()
+
+
 def test_only_newest_versions_of_what_was_looked_at_last_are_remembered(
     counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ...core.carry_out import CommandDelivered
 from ...core.stimuli import EventDelivered
 from ...engine.aggregate_actor import AggregateActor, CommandMessage
 from ...engine.command_queue import CommandQueue
@@ -59,7 +58,7 @@ class SimulatedInstance(InstanceActor):
 
             def again() -> None:
                 message = InstanceMessage(EventDelivered(record, event, stimulus.learnt))
-                share.services.residency.send([(share.plan.name, instance, wake, message)])
+                share.services.residency.send([((share.plan.name, instance), wake, message)])
 
             what = f"{short(record.type)} to {self._name} {instance}"
             self._faults.brought("repeat_event", what, again)
@@ -110,14 +109,14 @@ class SimulatedAggregate(AggregateActor):
         self._name = plan.definition.cls.__name__
 
     def on_receive(self, message: CommandMessage) -> None:
-        delivered = message.stimulus
-        if delivered.record.sequence and not isinstance(message, _RepeatedCommand):
-            record, share, stream = delivered.record, self._given, self.stream
+        record = message.record
+        if record.sequence and not isinstance(message, _RepeatedCommand):
+            share, stream, is_from_outside = self._given, self.stream, message.is_from_outside
             wake = partial(SimulatedAggregate, self._faults, share)
 
             def again() -> None:
-                repeated = _RepeatedCommand(CommandDelivered(record, delivered.is_from_outside))
-                share.services.residency.send([(category_of(stream), stream, wake, repeated)])
+                repeated = _RepeatedCommand(record, is_from_outside)
+                share.services.residency.send([((category_of(stream), stream), wake, repeated)])
 
             what = f"{short(record.type)} to {self._name} {id_in_stream(stream)}"
             self._faults.brought("repeat_command", what, again)
@@ -125,7 +124,7 @@ class SimulatedAggregate(AggregateActor):
 
     def hand(self, message: CommandMessage, decision: CommandDecision, generation: int) -> None:
         self._faults.overtake()
-        text = carried_out(message.stimulus.record, self._name, decision)
+        text = carried_out(message.record, self._name, decision)
         # What was brought again mostly finds that there is nothing left to do.
         self._faults.note(text, is_detail=isinstance(message, _RepeatedCommand))
         super().hand(message, decision, generation)
@@ -135,8 +134,7 @@ class SimulatedAggregate(AggregateActor):
             if type(outcome) is Duplicate:
                 self.forget()
                 return
-            record = message.stimulus.record
-            self._faults.note(f"what was brought again came first: {short(record.type)}")
+            self._faults.note(f"what was brought again came first: {short(message.record.type)}")
             # The command queue counts the one it sent, which will find nothing left to do.
             giver = self._given.giver
             assert isinstance(giver, CommandQueue)

@@ -86,7 +86,7 @@ plan = AggregatePlan(depot.aggregates[Box], Registry([depot]))
 STREAM = "depot::box-b"
 
 
-def delivered(command: Command, *, process: str | None = None, **given: Any) -> CommandDelivered:
+def delivered(command: Command, *, process: str | None = None) -> CommandDelivered:
     """A command from outside, or one that an instance issued, the fourth link of its chain."""
     packed, shared = dump(command)
     record = CommandRecord(
@@ -95,7 +95,7 @@ def delivered(command: Command, *, process: str | None = None, **given: Any) -> 
     if process is not None:
         record.process, record.instance, record.depth = process, "b", 3
     record.sequence = 7
-    return CommandDelivered(record, is_from_outside=process is None, now=9, **given)
+    return CommandDelivered(record, is_from_outside=process is None)
 
 
 def box(version: int = 0) -> Any:
@@ -184,8 +184,8 @@ NO = Rejected("the box is full")
 
 @pytest.mark.parametrize("is_awaited", [False, True])
 def test_a_refusal_answers_a_command_from_outside(is_awaited: bool) -> None:
-    command = delivered(Fill("b", 1), is_awaited=is_awaited)
-    decision = refuse_command(plan, command, NO, 4)
+    command = delivered(Fill("b", 1))
+    decision = refuse_command(plan, command, NO, 4, now=9, is_awaited=is_awaited)
     assert (decision.outcome, decision.refusal) == ("rejected", NO)
     assert decision.step == Step(
         Append(STREAM, 4, []),
@@ -197,7 +197,7 @@ def test_a_refusal_answers_a_command_from_outside(is_awaited: bool) -> None:
 
 def test_a_refusal_goes_to_the_instance_whose_class_hears_it() -> None:
     command = delivered(Fill("b", 1), process="depot.Loading")
-    decision = refuse_command(plan, command, NO, 4)
+    decision = refuse_command(plan, command, NO, 4, now=9)
     step = decision.step
     assert (decision.outcome, step.process, step.instance) == ("rejected", "depot.Loading", "b")
     assert step.extras is not None
@@ -218,7 +218,7 @@ def test_a_refusal_goes_to_the_instance_whose_class_hears_it() -> None:
     ids=["another class hears it", "Empty is not heard", "Fill is not heard", "the class is gone"],
 )
 def test_a_refusal_that_no_instance_hears_is_parked(command: Command, process: str) -> None:
-    decision = refuse_command(plan, delivered(command, process=process), NO, 4)
+    decision = refuse_command(plan, delivered(command, process=process), NO, 4, now=9)
     assert decision.outcome == "parked"
     assert decision.step.extras is None
     assert decision.step.park is not None
@@ -230,8 +230,9 @@ def test_a_refusal_that_no_instance_hears_is_parked(command: Command, process: s
 def test_an_error_is_parked_unless_a_caller_waits_for_it(
     is_awaited: bool, process: str | None
 ) -> None:
-    command = delivered(Fill("b", 1), process=process, is_awaited=is_awaited)
-    decision = refuse_command(plan, command, ZeroDivisionError("by zero"), 4)
+    command = delivered(Fill("b", 1), process=process)
+    error = ZeroDivisionError("by zero")
+    decision = refuse_command(plan, command, error, 4, now=9, is_awaited=is_awaited)
     step = decision.step
     # If its id took effect before, that is the answer.
     assert step.given is (command.record if process is None else None)
@@ -244,4 +245,4 @@ def test_an_error_is_parked_unless_a_caller_waits_for_it(
 
 
 def test_a_step_expects_no_version_when_no_aggregate_decided() -> None:
-    assert refuse_command(plan, delivered(Fill("b", 1)), NO, None).step.append is None
+    assert refuse_command(plan, delivered(Fill("b", 1)), NO, None, now=9).step.append is None

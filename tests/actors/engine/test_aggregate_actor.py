@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from procession.engine.journal import Journal
     from procession.store import Outcome, Step
 
 wait_for = 10
@@ -111,8 +110,7 @@ class Commits:
         self.may_go = threading.Event()
         self.may_go.set()
         self.error: StoreError | None = None
-        # The journal has taken this one to itself.
-        monkeypatch.setattr(journal_of(runtime), "_hand_over", self.hand_over)
+        monkeypatch.setattr(store, "hand_over", self.hand_over)
         monkeypatch.setattr(store, "close_commit", self.close_commit)
 
     def hand_over(self, step: Step) -> Outcome:
@@ -129,12 +127,6 @@ class Commits:
             raise self.error
         self._close_commit(checkpoints)
         self.durable.append(steps)
-
-
-def journal_of(runtime: Runtime) -> Journal:
-    engine = runtime._running
-    assert engine is not None
-    return engine.journal
 
 
 def test_the_events_of_one_command_commit_together(

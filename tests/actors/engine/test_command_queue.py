@@ -73,6 +73,7 @@ class Bench:
         dispatcher: Any = SimpleNamespace(
             schedule=self._schedule,
             schedule_from_outside=self._schedule,
+            nudge=lambda: None,
             turns=0,
             is_commit_due=False,
             commit_by=None,
@@ -84,7 +85,6 @@ class Bench:
             waits=False,
             failures=FailureLog(lambda: 0),
             now=lambda: 1,
-            wake=lambda: None,
             published=lambda events: None,
             checkpoints=dict,
             durable=lambda: None,
@@ -138,11 +138,14 @@ class Bench:
     # As the residency
 
     def send(
-        self, messages: list[tuple[str, str, object, CommandMessage]], *, is_urgent: bool = False
+        self,
+        messages: list[tuple[tuple[str, str], object, CommandMessage]],
+        *,
+        is_urgent: bool = False,
     ) -> None:
         del is_urgent
-        for _, _, _, message in messages:
-            name = message.stimulus.record.command_id
+        for _, _, message in messages:
+            name = message.record.command_id
             self.sent[name] = message
             self.order.append(name)
 
@@ -187,7 +190,7 @@ class Bench:
     def carry_out(self, *names: str, decision: CommandDecision | None = None) -> None:
         """Aggregates hand over what came of commands."""
         for name in names:
-            delivered = self.sent.pop(name).stimulus
+            delivered = self.sent.pop(name)
             step = Step(take=delivered.record.sequence)
             made = decision or CommandDecision(step)
             with self.journal.lock:
@@ -388,7 +391,7 @@ def test_sequences_of_a_commit_that_failed_are_given_again(bench: Bench) -> None
     bench.issue("a")
     bench.issue("b", outside=True)
     assert bench.turns() == ["a", "b"]
-    sequences = [bench.sent[name].stimulus.record.sequence for name in "ab"]
+    sequences = [bench.sent[name].record.sequence for name in "ab"]
     assert sequences == [1, FROM_OUTSIDE + 1]
 
 
@@ -398,7 +401,7 @@ def test_sequences_of_a_commit_that_failed_are_given_again(bench: Bench) -> None
 def test_the_issuer_of_a_command_that_is_refused_is_told(bench: Bench) -> None:
     bench.issue("a")
     bench.turns()
-    record = bench.sent["a"].stimulus.record
+    record = bench.sent["a"].record
     refusal = RefusalRecord(record, "no")
     step = Step(take=record.sequence, extras=StepExtras(refusal=refusal))
     bench.carry_out("a", decision=CommandDecision(step, outcome="rejected"))
@@ -428,7 +431,7 @@ def test_a_command_that_was_carried_out_under_its_id_before_leaves_the_queue(
     bench.issue("a")
     bench.turns()
     with bench.journal.lock:
-        bench.queue.discard(bench.sent["a"].stimulus)
+        bench.queue.discard(bench.sent["a"])
     bench.journal.flush()
     assert bench.rows == []
 

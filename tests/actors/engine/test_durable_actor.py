@@ -80,6 +80,7 @@ class Bench:
         self.dispatcher: Any = SimpleNamespace(
             schedule=self._schedule,
             schedule_from_outside=self._schedule,
+            nudge=lambda: None,
             turns=0,
             is_commit_due=False,
             commit_by=None,
@@ -91,7 +92,6 @@ class Bench:
             waits=False,
             failures=FailureLog(lambda: 0),
             now=lambda: 1,
-            wake=lambda: None,
             published=lambda events: None,
             checkpoints=dict,
             durable=lambda: None,
@@ -244,7 +244,7 @@ def test_the_caller_whose_step_is_a_mistake_of_ours_is_told(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def break_it() -> None:
-        monkeypatch.setattr(bench.journal, "_hand_over", lambda step: 1 / 0)
+        monkeypatch.setattr(bench.store, "hand_over", lambda step: 1 / 0)
 
     bench.meanwhile = {"a": break_it}
     [message] = bench.send("a", has_caller=True)

@@ -87,6 +87,9 @@ class FakeDispatcher:
         self.commit_by: float | None = None
         self.scheduled: list[Any] = []
 
+    def nudge(self) -> None:
+        """The test gives the turns."""
+
     def schedule(self, actor: Any) -> None:
         if not actor.scheduled:
             actor.scheduled = True
@@ -188,7 +191,6 @@ class Bench:
             waits=waits,
             failures=FailureLog(lambda: 0),
             now=lambda: self.now,
-            wake=lambda: None,
             published=self._published,
             checkpoints=lambda: dict(self.positions),
             durable=self._durable,

@@ -44,7 +44,7 @@ class World:
 
     def send(self, name: str, *, finish: bool = True) -> Sleeper:
         """Send a message to an actor, which is done with it at once unless told otherwise."""
-        self.residency.send([("kind", name, self._wake, object())])
+        self.residency.send([(("kind", name), self._wake, object())])
         actor = self.residency._awake["kind", name]
         assert isinstance(actor, Sleeper)
         if finish:
@@ -74,7 +74,7 @@ def world() -> World:
 def test_an_message_wakes_its_actor_and_stands_in_the_inbox(world: World) -> None:
     first, second = object(), object()
     for message in (first, second):
-        world.residency.send([("kind", "a", world._wake, message)])
+        world.residency.send([(("kind", "a"), world._wake, message)])
     actor = world.residency._awake["kind", "a"]
     assert actor.envelopes == [first, second]
     assert actor.scheduled
@@ -83,8 +83,8 @@ def test_an_message_wakes_its_actor_and_stands_in_the_inbox(world: World) -> Non
 
 
 def test_one_name_under_two_kinds_is_two_actors(world: World) -> None:
-    world.residency.send([("order", "a", world._wake, object())])
-    world.residency.send([("payment", "a", world._wake, object())])
+    world.residency.send([(("order", "a"), world._wake, object())])
+    world.residency.send([(("payment", "a"), world._wake, object())])
     one, other = world.residency._awake.values()
     assert one is not other
 

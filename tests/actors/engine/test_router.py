@@ -196,9 +196,9 @@ class World:
     def asleep(self, actors: list[tuple[str, str]]) -> list[tuple[str, str]]:
         return [one for one in actors if one[1] not in self.awake]
 
-    def send(self, messages: list[tuple[str, str, object, InstanceMessage]]) -> None:
+    def send(self, messages: list[tuple[tuple[str, str], object, InstanceMessage]]) -> None:
         assert self.lock.locked()
-        for _, instance, _, message in messages:
+        for (_, instance), _, message in messages:
             stimulus: Any = message.stimulus
             place = stimulus.record.position, instance
             self._messages[place] = message

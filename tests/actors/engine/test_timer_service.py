@@ -49,6 +49,7 @@ class Bench:
         dispatcher: Any = SimpleNamespace(
             schedule=self._schedule,
             schedule_from_outside=self._schedule,
+            nudge=lambda: None,
             turns=0,
             is_commit_due=False,
             commit_by=None,
@@ -61,7 +62,6 @@ class Bench:
             waits=False,
             failures=FailureLog(lambda: 0),
             now=lambda: 1,
-            wake=lambda: None,
             published=lambda events: None,
             checkpoints=dict,
             durable=self._durable,
@@ -428,7 +428,7 @@ def test_a_wave_that_is_due_is_asked_for_at_once_with_its_instances(
     noting("newest")
     assert len(bench.turn()) == 5
     for name in names:
-        assert bench.reads.is_new_instance(P, name)
+        assert bench.store.ahead.is_new_instance(P, name)
         bench.settle("now", name)
     # The timers, and the instances, which have no transitions.
     assert asked == [5, 5]

@@ -141,7 +141,7 @@ def bounds_hold(simulation: Simulation, names: int = 3) -> None:
     assert len(engine.timers._in_hand) <= most
     # A turn may hand over a few more steps than close a commit.
     largest = options.largest_commit + TURN
-    assert engine.journal._ahead.steps <= largest
+    assert engine.journal._store.ahead.steps <= largest
     assert len(engine.services.event_buffer._kept[0]) <= 2 * max(most, largest) + largest
     # Those with work, and those whose steps are not durable.
     working = most * (names * len(engine.routers) + 2) + largest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from procession.core import carry_out, decide, failures
@@ -333,7 +334,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
     def broken(self: Router, *arguments: Any, **keywords: Any) -> None:
         make(self, *arguments, **keywords)
-        self._hold_for = 0
+        patch.setattr(self.plan.definition, "hold_for", timedelta())
 
     patch.setattr(Router, "__init__", broken)
 
