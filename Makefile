@@ -15,7 +15,7 @@ help:
 	@echo "make test     all tests"
 	@echo "make check    linters and type checkers"
 	@echo "make bench    what is measured, with tables"
-	@echo "make docs     run the examples of the documents"
+	@echo "make docs     run the examples of the documents, and build their site in build/site"
 	@echo "make format   format the code"
 	@echo "make profile  where the time of one order goes"
 	@echo "make pythons  all tests on each Python that is there"
@@ -55,6 +55,7 @@ bench: $(TEST)
 	$(BIN)/python -m bench.page
 
 docs: $(TEST)
+	$(BIN)/python -m pip install --quiet --config-settings editable_mode=strict --editable ".[test,docs,frameworks]"
 	$(BIN)/python -m pytest tests/docs
 
 format: $(DEV)
@@ -72,4 +73,4 @@ mutants: $(TEST)
 	$(BIN)/python -m tests.mutants
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .nox *.egg-info build
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .nox .cache *.egg-info build

@@ -5,6 +5,15 @@ if __name__ == "store":  # the folder's own name, by which it is found in a chec
 
     import_module("actors._checkout").share_modules("store")
 
+from importlib.util import find_spec
+
+if find_spec("fcntl") is None:
+    raise ImportError(
+        "Procession locks its store by fcntl, which this Python does not have, as on Windows; "
+        "run it on Linux or macOS, or on Windows inside WSL 2",
+        name="fcntl",
+    )
+
 from .dictionary import DictionaryEngine
 from .errors import (
     ClosedError,
