@@ -32,7 +32,15 @@ if TYPE_CHECKING:
     from .model.domain import Domain
     from .queries.diagnostics import Explanation, StuckInstance
     from .queries.trace import TraceNode
-    from .queries.views import AggregateView, InstanceView, Parked, StoredEvent, Timeout, Transition
+    from .queries.views import (
+        AggregateView,
+        Counts,
+        InstanceView,
+        Parked,
+        StoredEvent,
+        Timeout,
+        Transition,
+    )
     from .store import StorageEngine, StoreFinding
 
 __all__ = ["AsyncRuntime", "Listing"]
@@ -175,7 +183,7 @@ class AsyncRuntime:
             )
         return self._runtime
 
-    async def _apart(self, call: Callable[..., T], *arguments: Any, **options: Any) -> T:
+    async def _apart(self, call: Callable[..., T], /, *arguments: Any, **options: Any) -> T:
         """Make a call that reads the store, or takes long, on a thread."""
         # What waited while it was closed finds no threads any more.
         self._opened._refuse_closed()
@@ -328,6 +336,10 @@ class AsyncRuntime:
         found = self._opened.find(cls, complete=complete, suspended=suspended, **fields)
         return Listing(self, found)
 
+    async def counts(self, cls: type[ProcessManager] | None = None) -> dict[str, Counts]:
+        """As `Runtime.counts`."""
+        return await self._apart(self._opened.counts, cls)
+
     async def trace(self, event_id: str) -> TraceNode:
         """As `Runtime.trace`."""
         return await self._apart(self._opened.trace, event_id)
@@ -387,6 +399,44 @@ class AsyncRuntime:
     ) -> bool:
         """As `Runtime.cancel_timeout`."""
         return await self._apart(self._opened.cancel_timeout, cls, id, name, by=by)
+
+    async def end(
+        self,
+        cls: type[ProcessManager],
+        id: object,
+        *,
+        reason: str,
+        by: str | None = None,
+        version: int | None = None,
+        compensate: bool = True,
+    ) -> int:
+        """As `Runtime.end`."""
+        return await self._apart(
+            self._opened.end,
+            cls,
+            id,
+            reason=reason,
+            by=by,
+            version=version,
+            compensate=compensate,
+        )
+
+    async def amend(
+        self,
+        cls: type[ProcessManager],
+        id: object,
+        fields: Mapping[str, Any] | None = None,
+        /,
+        *,
+        by: str | None = None,
+        version: int | None = None,
+        retry: bool = False,
+        **more: Any,
+    ) -> int:
+        """As `Runtime.amend`."""
+        return await self._apart(
+            self._opened.amend, cls, id, fields, by=by, version=version, retry=retry, **more
+        )
 
     async def refresh(
         self,

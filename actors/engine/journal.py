@@ -353,7 +353,7 @@ class Journal:
     def wait_if_open(self, waiting: Waiting) -> None:
         """As `wait`, from any thread, if not all that was handed over is durable."""
         with self.lock:
-            if self._ahead.steps:
+            if self._store.ahead.steps:
                 self.wait(waiting)
 
     def tell_asker(self, correlation_id: str, error: InfiniteLoopError) -> None:

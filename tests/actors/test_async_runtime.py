@@ -448,6 +448,10 @@ def test_what_an_operator_does_is_awaited(tmp_path: Path) -> None:
             assert (await runtime.health()).problems
             assert await runtime.verify() == []
             await runtime.backup(tmp_path / "copy")
+            assert (await runtime.counts(Fulfilment))["shop.Fulfilment"].instances == 2
+            assert await runtime.amend(Fulfilment, "o1", paid=3, by="ann") > 1
+            ended = await runtime.end(Fulfilment, "o2", reason="nothing helps", by="ann")
+            assert (await runtime.wait(Fulfilment, "o2")).version == ended
             assert runtime.ref(Order, "o1").is_alive()
             assert runtime.clock.now() is not None
         with Runtime(tmp_path / "copy", shop, read_only=True) as copy:
