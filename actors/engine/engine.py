@@ -188,7 +188,7 @@ class Engine:
             self.journal,
             self.residency,
             EventBuffer(reads, max(most, options.largest_commit), store.last_position()),
-            PendingReplies(self.journal.call_after_replies),
+            PendingReplies(),
             now,
             failures,
             InstanceWatches(),
@@ -478,7 +478,7 @@ class Engine:
             and self.command_queue.take_new()
         ):
             return True
-        if self.journal.flush():
+        if self.services.replies.tell_together(self.journal.flush):
             self.health.look_after_commit()
             return True
         # Looked at last, when it is known what is durable.

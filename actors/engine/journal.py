@@ -226,9 +226,6 @@ class Journal:
         """Whether something waits to be told that all is durable, besides those that wait."""
         self._waiting: list[Waiting] = []
         self._spoilt: list[tuple[StoreError, list[Waiting]]] = []
-        # The thread that tells those who waited for a commit, and what is to follow when all are.
-        self._teller: int | None = None
-        self._afterwards: list[Callable[[], None]] = []
         # That of the step for which the open commit closes earliest; 0 if it closes early for none.
         self._patience = PATIENCE if waits else 0.0
         self._wants_checkpoints = False
@@ -368,17 +365,6 @@ class Journal:
             self._waiting.append(_Call(call))
         self._dispatcher.nudge()
 
-    def call_after_replies(self, call: Callable[[], None]) -> None:
-        """Have something done when all are told who waited for one commit.
-
-        Of one who is told: what is done once for all of them. Any thread may call this; it is done
-        at once where no commit is told of on this thread.
-        """
-        if self._teller == threading.get_ident():
-            self._afterwards.append(call)
-        else:
-            call()
-
     def add(self, work: PendingWrite) -> None:
         """Have a step written; any thread may call this. Those of one thread stay in order."""
         self.add_all([work])
@@ -460,20 +446,13 @@ class Journal:
                 else:
                     self.generation += 1
                     self._start_over()
-            self._teller = threading.get_ident()
-            try:
-                for why, gone in spoilt:
-                    self._tell_failure(gone, why)
-                if error is None:
-                    for one in waiting:
-                        one.durable()
-                else:
-                    self._tell_failure(waiting, error)
-            finally:
-                self._teller = None
-                afterwards, self._afterwards = self._afterwards, []
-                for call in afterwards:
-                    call()
+            for why, gone in spoilt:
+                self._tell_failure(gone, why)
+            if error is None:
+                for one in waiting:
+                    one.durable()
+            else:
+                self._tell_failure(waiting, error)
         return True
 
     def _was_abandoned(self) -> bool:

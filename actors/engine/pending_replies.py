@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import queue
 import sys
+import threading
+from collections import deque
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -36,15 +38,12 @@ class _Waiter(Protocol):
 
 
 class PendingReplies:
-    """Those who wait; any thread may come and go.
+    """Those who wait; any thread may come and go."""
 
-    Args:
-        together: calls a function when all who waited for one commit are told
-
-    """
-
-    def __init__(self, together: Callable[[Callable[[], None]], None]) -> None:
-        self._together = together
+    def __init__(self) -> None:
+        # The thread that tells many of them, and what is to follow when it has told all.
+        self._teller: int | None = None
+        self._afterwards: deque[Callable[[], None]] = deque()
         # Adding to a set and removing from it are each one step to Python's threads.
         self._waiters: set[_Waiter] = set()
         self._is_closed = False
@@ -58,7 +57,29 @@ class PendingReplies:
         # Here, since asyncio takes a while to import, and many a service has no coroutine.
         from .event_loops import EventLoops  # noqa: PLC0415
 
-        return EventLoops(self._together)
+        return EventLoops(self._call_together)
+
+    def tell_together(self, tell: Callable[[], bool]) -> bool:
+        """Tell many, as of one commit; what is to be done once for all of them is done then.
+
+        Returns:
+            what the call returned
+
+        """
+        self._teller = threading.get_ident()
+        try:
+            return tell()
+        finally:
+            self._teller = None
+            while self._afterwards:
+                self._afterwards.popleft()()
+
+    def _call_together(self, call: Callable[[], None]) -> None:
+        """Have something done when all are told; at once where no more are told on this thread."""
+        if self._teller == threading.get_ident():
+            self._afterwards.append(call)
+        else:
+            call()
 
     def add(self, waiter: _Waiter) -> None:
         """A caller waits from now on; one that comes too late is told at once."""
