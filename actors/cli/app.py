@@ -114,11 +114,10 @@ def run(arguments: list[str]) -> int:
         status = _app()(arguments, prog_name="procession", standalone_mode=False)
     except TyperException as error:
         said = error.format_message().rstrip(".")
-        if "\n" in said:
-            # The help of a command that was given nothing.
-            error.show()
-        else:
-            sys.stderr.write(f"error: {said}; `--help` behind the command says what it takes\n")
+        # The help of a command that was given nothing has lines.
+        is_help = "\n" in said
+        mend = "" if is_help else "; `--help` behind the command says what it takes"
+        sys.stderr.write(f"{'' if is_help else 'error: '}{said}{mend}\n")
         return error.exit_code
     except typer.Abort:
         sys.stderr.write("aborted: nothing was done\n")
