@@ -9,6 +9,8 @@ if __name__ == "actors":  # the folder's own name, by which it is found in a che
 
     share_modules("actors")
 
+from typing import TYPE_CHECKING, Any
+
 from .authoring.aggregate import Aggregate
 from .authoring.context import Context
 from .authoring.decorators import ALL, after, apply, ended, handle, rejected, timeout, upcast
@@ -31,6 +33,7 @@ from .errors import (
     LateEvent,
     MovedOn,
     NotRefreshed,
+    ProcessEnded,
     QueryInHandler,
     Rejected,
     TimedOut,
@@ -39,6 +42,7 @@ from .errors import (
     UnreadableRecord,
     WaitingInHandler,
 )
+from .messages.reply import Reply
 from .messages.types import Command, Event, UnknownCommand, UnknownEvent
 from .model.design_finding import DesignFinding
 from .model.domain import Domain
@@ -53,6 +57,7 @@ from .queries.views import (
     StoredEvent,
     Timeout,
     Transition,
+    View,
 )
 from .runtime import Runtime
 from .store import (
@@ -72,6 +77,9 @@ from .store import (
     UnknownFormat,
 )
 
+if TYPE_CHECKING:
+    from .async_runtime import AsyncRuntime
+
 __version__ = "0.2.0"
 
 __all__ = [
@@ -84,6 +92,7 @@ __all__ = [
     "AlreadyDecided",
     "AlreadyEnded",
     "AlreadyStarted",
+    "AsyncRuntime",
     "Backup",
     "BeginUndecided",
     "Clock",
@@ -117,12 +126,14 @@ __all__ = [
     "NotRefreshed",
     "Parked",
     "ParkedKind",
+    "ProcessEnded",
     "ProcessManager",
     "ProcessionError",
     "QueryInHandler",
     "ReadOnlyStore",
     "RebuildProgress",
     "Rejected",
+    "Reply",
     "Retry",
     "Runtime",
     "StoreError",
@@ -141,6 +152,7 @@ __all__ = [
     "UnknownInstance",
     "UnknownMessage",
     "UnreadableRecord",
+    "View",
     "WaitingInHandler",
     "__version__",
     "after",
@@ -151,3 +163,12 @@ __all__ = [
     "timeout",
     "upcast",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # It imports asyncio, which takes a while, and many a service has no coroutine.
+    if name != "AsyncRuntime":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .async_runtime import AsyncRuntime  # noqa: PLC0415
+
+    return AsyncRuntime
