@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
-
 from prometheus_client.registry import Collector
 
 from ..store import ClosedError

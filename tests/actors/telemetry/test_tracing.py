@@ -206,6 +206,18 @@ def id_of(span: ReadableSpan) -> int:
     return context_of(span).span_id
 
 
+def traceparent_of(span: ReadableSpan) -> str:
+    of = context_of(span)
+    return "-".join(
+        [
+            "00",
+            trace.format_trace_id(of.trace_id),
+            trace.format_span_id(of.span_id),
+            f"{of.trace_flags:02x}",
+        ]
+    )
+
+
 def traceparents(runtime: Runtime) -> list[str | None]:
     return [one.headers.get("traceparent") for one in runtime.events()]
 
@@ -254,8 +266,7 @@ def test_the_span_of_an_effect_is_current_and_in_its_headers(
     runtime.ask(Place("o1"))
     runtime.settle(5)
     effect = spans.one("after traced.Fulfilment")
-    span, trace_id = trace.format_span_id(id_of(effect)), trace.format_trace_id(trace_of(effect))
-    assert outside.calls == [(span, f"00-{trace_id}-{span}-01")]
+    assert outside.calls == [(trace.format_span_id(id_of(effect)), traceparent_of(effect))]
 
 
 def test_a_step_says_what_it_was_about_and_what_came_of_it(runtime: Runtime, spans: Spans) -> None:
@@ -343,7 +354,7 @@ def test_a_traceparent_that_the_caller_gives_is_the_parent(runtime: Runtime, spa
     )
     [stored] = runtime.events()
     assert stored.headers == {
-        "traceparent": f"00-{ALICE[3:35]}-{trace.format_span_id(id_of(sent))}-01",
+        "traceparent": traceparent_of(sent),
         "actor": "alice",
     }
 
