@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
-from ..store import ClosedError
+from ..store import ClosedError, ReadOnlyStore
 from .conventions import METRICS
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ GAUGES = {
 class Measured(Protocol):
     """What is looked at of a runtime."""
 
+    @property
+    def is_read_only(self) -> bool: ...
+
     def stats(self) -> dict[str, int]: ...
 
     def counts(self) -> dict[str, Counts]: ...
@@ -78,11 +81,19 @@ class MetricsCollector(Collector):
     said.
 
     Args:
-        runtime: open for writing
+        runtime: whose it is
+
+    Raises:
+        ReadOnlyStore: it was opened with `read_only=True`, so that nothing runs
 
     """
 
     def __init__(self, runtime: Measured) -> None:
+        if runtime.is_read_only:
+            raise ReadOnlyStore(
+                "the runtime was opened with read_only=True, where nothing runs that could be "
+                "measured; give the collector the runtime of the service"
+            )
         self._runtime = runtime
 
     def describe(self) -> Iterable[Metric]:

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from importlib import util
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from procession import Domain, Event, ProcessManager, Retry, Runtime, handle, timeout
+from procession import Domain, Event, ProcessManager, ReadOnlyStore, Retry, Runtime, handle, timeout
 from procession.telemetry.metrics import COUNTERS, GAUGES, MEDIA_TYPE, MetricsCollector, exposed
 from procession.testing import VirtualClock
 from tests.actors.control.service import short_folder
@@ -126,6 +127,15 @@ def test_a_registry_does_not_ask_the_runtime_when_it_is_given_the_collector(
 ) -> None:
     runtime.close()
     CollectorRegistry().register(MetricsCollector(runtime))
+
+
+def test_a_runtime_in_which_nothing_runs_is_refused(tmp_path: Path) -> None:
+    Runtime(tmp_path, yard).close()
+    with (
+        Runtime(tmp_path, read_only=True) as runtime,
+        pytest.raises(ReadOnlyStore, match="give the collector the runtime of the service"),
+    ):
+        MetricsCollector(runtime)
 
 
 def get(runtime: Runtime, path: str) -> tuple[int, str | None, str]:

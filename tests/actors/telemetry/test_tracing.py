@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry import trace
+from opentelemetry import propagate, trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -99,15 +99,17 @@ class Invoice(Aggregate, identity="order"):
 
 
 class Outside:
-    """The world outside: what it was called with, and how often it fails first."""
+    """Another service: what it was called with, and how often it fails first."""
 
     def __init__(self) -> None:
-        self.calls: list[tuple[str, str | None]] = []
+        self.calls: list[tuple[str | None, str | None]] = []
         self.failures = 0
 
     def call(self, traceparent: str | None) -> None:
-        current = trace.get_current_span().get_span_context()
-        self.calls.append((trace.format_span_id(current.span_id), traceparent))
+        # As an instrumented client does with the headers of a request.
+        sent: dict[str, str] = {}
+        propagate.inject(sent)
+        self.calls.append((sent.get("traceparent"), traceparent))
         if self.failures:
             self.failures -= 1
             raise RuntimeError(SECRET)
@@ -150,6 +152,10 @@ class Fulfilment(
     def call(self, event: Reserved) -> None:
         outside.call(self.context.headers.get("traceparent"))
 
+    @after(Paid)
+    def close(self, event: Paid) -> None:
+        self.issue(Bill(event.order))
+
 
 class Spans:
     """What was exported."""
@@ -185,8 +191,9 @@ def said(span: ReadableSpan) -> dict[str, Any]:
 
 
 def context_of(span: ReadableSpan) -> trace.SpanContext:
-    assert span.context is not None
-    return span.context
+    context: trace.SpanContext | None = span.context
+    assert context is not None
+    return context
 
 
 def trace_of(span: ReadableSpan) -> int:
@@ -260,13 +267,23 @@ def test_one_trace_goes_from_the_caller_through_every_step_to_the_effect(
     assert of_all == {request.get_span_context().trace_id}
 
 
-def test_the_span_of_an_effect_is_current_and_in_its_headers(
+def test_what_an_effect_calls_goes_on_in_its_span_which_its_headers_name(
     runtime: Runtime, spans: Spans
 ) -> None:
     runtime.ask(Place("o1"))
     runtime.settle(5)
     effect = spans.one("after traced.Fulfilment")
-    assert outside.calls == [(trace.format_span_id(id_of(effect)), traceparent_of(effect))]
+    assert outside.calls == [(traceparent_of(effect), traceparent_of(effect))]
+
+
+def test_a_command_that_an_effect_issues_is_a_child_of_the_effect(
+    runtime: Runtime, spans: Spans
+) -> None:
+    runtime.ask(Place("o1"))
+    runtime.publish(Paid("o1"), stream="bank-b1")
+    runtime.settle(5)
+    effect = spans.one("after traced.Fulfilment", MESSAGE_TYPE="traced.Paid.v1")
+    assert parent_of(spans.one("carry_out traced::invoice")) == id_of(effect)
 
 
 def test_a_step_says_what_it_was_about_and_what_came_of_it(runtime: Runtime, spans: Spans) -> None:
@@ -344,7 +361,9 @@ def test_a_commit_that_the_disk_refuses_is_a_span_that_failed(
 def test_a_traceparent_that_the_caller_gives_is_the_parent(runtime: Runtime, spans: Spans) -> None:
     with spans.tracer.start_as_current_span("something else"):
         runtime.publish(
-            Paid("o1"), stream="bank-b1", headers={"traceparent": ALICE, "actor": "alice"}
+            Paid("o1"),
+            stream="bank-b1",
+            headers={"traceparent": ALICE, "tracestate": "vendor=1", "actor": "alice"},
         )
     runtime.settle(5)
     sent = spans.one("send bank")
@@ -355,6 +374,7 @@ def test_a_traceparent_that_the_caller_gives_is_the_parent(runtime: Runtime, spa
     [stored] = runtime.events()
     assert stored.headers == {
         "traceparent": traceparent_of(sent),
+        "tracestate": "vendor=1",
         "actor": "alice",
     }
 
@@ -382,7 +402,7 @@ def test_what_is_not_sampled_is_stored_without_a_traceparent_and_makes_no_span(
         clock.advance(timedelta(hours=3))
         runtime.settle(5)
     assert spans.all == ()
-    assert outside.calls == [("0" * 16, None)]
+    assert outside.calls == [(None, None)]
 
 
 def test_a_caller_whose_trace_is_sampled_is_followed_although_no_trace_begins_here(
@@ -512,6 +532,21 @@ def test_what_an_earlier_run_stored_is_linked(
         runtime.settle(5)
     began = spans.one("handle traced.Fulfilment", HANDLER="on_placed")
     assert (began.parent, link_of(began)) == (None, id_of(placed))
+
+
+def test_a_timeout_that_is_due_after_reopening_is_linked_to_the_step_that_set_it(
+    tmp_path: Path, clock: VirtualClock, spans: Spans
+) -> None:
+    options: dict[str, Any] = {"clock": clock, "tracer_provider": spans.provider}
+    with Runtime(tmp_path, shop, **options) as runtime:
+        runtime.ask(Place("o1"))
+        runtime.settle(5)
+    began = spans.one("handle traced.Fulfilment", HANDLER="on_placed")
+    with Runtime(tmp_path, shop, **options) as runtime:
+        clock.advance(timedelta(minutes=90))
+        runtime.settle(5)
+    late = spans.one("handle traced.Fulfilment", HANDLER="on_payment")
+    assert (late.parent, link_of(late)) == (None, id_of(began))
 
 
 def test_what_is_stored_of_a_state_does_not_depend_on_whether_it_is_rebuilt(
