@@ -8,6 +8,7 @@ while a handler runs, which decides and calls nothing outside; that of an after-
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from . import conventions as names
 from .spans import Spans, failed, headers_with, origin_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator, Mapping
 
     from opentelemetry.trace import Span, TracerProvider
     from opentelemetry.util.types import AttributeValue
@@ -249,19 +250,27 @@ class TracedEffectExecutor(EffectExecutor):
         super().__init__(*arguments, **options)
         self._spans = spans
 
-    def _carry_out(self, job: EffectJob, run: Callable[[EffectJob], bool] | None = None) -> None:
-        super()._carry_out(job, run or self._run_traced)
+    def _run(self, job: EffectJob) -> bool:
+        with self._traced(job):
+            return super()._run(job)
 
-    def _run_traced(self, job: EffectJob) -> bool:
+    async def _run_in_loop(self, job: EffectJob) -> bool:
+        with self._traced(job):
+            return await super()._run_in_loop(job)
+
+    @contextmanager
+    def _traced(self, job: EffectJob) -> Iterator[None]:
         record = job.record
         origin = origin_of(record.headers)
         if origin is None:
-            return job.source.run(job)
+            yield
+            return
         attributes = {
             **_message(record.event_id, record.type, record.correlation_id),
             names.DESTINATION: job.source.definition.name,
             names.INSTANCE: job.instance,
             names.POSITION: record.position,
+            names.HANDLER: job.source.method_of(job),
             names.ATTEMPT: job.attempt,
         }
         waited = job.attempt > 1 or job.owed is not None or self._spans.has_waited(record.time)
@@ -270,7 +279,7 @@ class TracedEffectExecutor(EffectExecutor):
         job.record = replace(record, headers=headers_with(record.headers, span))
         try:
             with trace.use_span(span, record_exception=False, set_status_on_exception=False):
-                return job.source.run(job)
+                yield
         except BaseException as error:
             failed(span, error)
             raise

@@ -1,5 +1,6 @@
 """One trace goes through commands, steps, effects and commits, and through what a service calls."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, Sampler
 
 from procession import (
     Aggregate,
+    AsyncRuntime,
     Command,
     Domain,
     Event,
@@ -98,6 +100,13 @@ class Invoice(Aggregate, identity="order"):
     def bill(self, command: Bill) -> None: ...
 
 
+def carried() -> str | None:
+    """What an instrumented client puts into the headers of a request."""
+    sent: dict[str, str] = {}
+    propagate.inject(sent)
+    return sent.get("traceparent")
+
+
 class Outside:
     """Another service: what it was called with, and how often it fails first."""
 
@@ -106,16 +115,14 @@ class Outside:
         self.failures = 0
 
     def call(self, traceparent: str | None) -> None:
-        # As an instrumented client does with the headers of a request.
-        sent: dict[str, str] = {}
-        propagate.inject(sent)
-        self.calls.append((sent.get("traceparent"), traceparent))
+        self.calls.append((carried(), traceparent))
         if self.failures:
             self.failures -= 1
             raise RuntimeError(SECRET)
 
 
 outside = Outside()
+called_in_loop: list[tuple[str | None, str | None]] = []
 failures = {"handler": 0}
 
 
@@ -151,6 +158,13 @@ class Fulfilment(
     @after(Reserved)
     def call(self, event: Reserved) -> None:
         outside.call(self.context.headers.get("traceparent"))
+
+    @after(Placed)
+    async def call_in_loop(self, event: Placed) -> None:
+        before = trace.get_current_span()
+        await asyncio.sleep(0)
+        assert trace.get_current_span() is before
+        called_in_loop.append((carried(), self.context.headers.get("traceparent")))
 
     @after(Paid)
     def close(self, event: Paid) -> None:
@@ -237,6 +251,7 @@ def spans() -> Spans:
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     outside.__init__()  # type: ignore[misc]
+    called_in_loop.clear()
     failures["handler"] = 0
     yield
     failures["handler"] = 0
@@ -258,7 +273,7 @@ def test_one_trace_goes_from_the_caller_through_every_step_to_the_effect(
     began = spans.one("handle traced.Fulfilment", HANDLER="on_placed")
     reserved = spans.one("carry_out traced::stock")
     went_on = spans.one("handle traced.Fulfilment", HANDLER="on_reserved")
-    effect = spans.one("after traced.Fulfilment")
+    effect = spans.one("after traced.Fulfilment", HANDLER="call")
     assert parent_of(sent) == request.get_span_context().span_id
     chain = [sent, placed, began, reserved]
     assert [parent_of(one) for one in chain[1:]] == [id_of(one) for one in chain[:-1]]
@@ -272,8 +287,31 @@ def test_what_an_effect_calls_goes_on_in_its_span_which_its_headers_name(
 ) -> None:
     runtime.ask(Place("o1"))
     runtime.settle(5)
-    effect = spans.one("after traced.Fulfilment")
+    effect = spans.one("after traced.Fulfilment", HANDLER="call")
     assert outside.calls == [(traceparent_of(effect), traceparent_of(effect))]
+
+
+def test_an_effect_that_is_a_coroutine_has_its_span_as_well(runtime: Runtime, spans: Spans) -> None:
+    runtime.ask(Place("o1"))
+    runtime.settle(5)
+    effect = spans.one("after traced.Fulfilment", HANDLER="call_in_loop")
+    assert called_in_loop == [(traceparent_of(effect), traceparent_of(effect))]
+
+
+def test_a_command_of_a_coroutine_is_in_the_trace_that_is_current_in_it(
+    runtime: Runtime, spans: Spans
+) -> None:
+    async def request(order: str) -> int:
+        with spans.tracer.start_as_current_span(order) as span:
+            await AsyncRuntime.over(runtime).ask(Place(order))
+            return span.get_span_context().span_id
+
+    async def requests() -> list[int]:
+        return await asyncio.gather(*(request(f"o{number}") for number in range(3)))
+
+    parents = asyncio.run(requests())
+    sent = {said(one)[names.STREAM]: parent_of(one) for one in spans.of("send traced::order")}
+    assert sent == {f"traced::order-o{number}": parents[number] for number in range(3)}
 
 
 def test_a_command_that_an_effect_issues_is_a_child_of_the_effect(
@@ -282,7 +320,7 @@ def test_a_command_that_an_effect_issues_is_a_child_of_the_effect(
     runtime.ask(Place("o1"))
     runtime.publish(Paid("o1"), stream="bank-b1")
     runtime.settle(5)
-    effect = spans.one("after traced.Fulfilment", MESSAGE_TYPE="traced.Paid.v1")
+    effect = spans.one("after traced.Fulfilment", HANDLER="close")
     assert parent_of(spans.one("carry_out traced::invoice")) == id_of(effect)
 
 
@@ -506,7 +544,8 @@ def test_each_attempt_at_an_effect_is_a_span_and_the_later_ones_are_linked(
     runtime.settle(5)
     clock.advance(timedelta(minutes=2))
     runtime.settle(5)
-    first, second = spans.of("after traced.Fulfilment")
+    found = spans.of("after traced.Fulfilment")
+    first, second = (one for one in found if said(one)[names.HANDLER] == "call")
     reserved = id_of(spans.one("carry_out traced::stock"))
     assert (first.status.status_code, parent_of(first)) == (trace.StatusCode.ERROR, reserved)
     assert (second.status.status_code, second.parent) == (trace.StatusCode.UNSET, None)
