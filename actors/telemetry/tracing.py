@@ -212,8 +212,7 @@ class TracedInstanceActor(InstanceActor):
 
     def _span_of(self, message: InstanceMessage, decision: Decision) -> Span | None:
         cause, error, transition = decision.cause, decision.error, decision.step.transition
-        # One by whose key another instance is meant was none of this one's.
-        if cause is None or decision.outcome == "not_for_us":
+        if cause is None:
             return None
         origin = origin_of(cause.headers if cause.event is None else cause.event.headers)
         if origin is None:

@@ -32,7 +32,7 @@ from procession import (
     rejected,
     timeout,
 )
-from procession.store import LmdbStore
+from procession.store import Conflict, LmdbStore, Step
 from procession.telemetry import conventions as names
 from procession.testing import VirtualClock
 
@@ -171,6 +171,40 @@ class Fulfilment(
         self.issue(Bill(event.order))
 
 
+port = Domain("port")
+
+
+class Docked(Event):
+    ship: str
+
+
+class Unloaded(Event):
+    ship: str
+
+
+@port.register
+class Stay(
+    ProcessManager,
+    correlate="ship",
+    early="hold",
+    retry=Retry(attempts=2, first=timedelta(milliseconds=10)),
+):
+    ship: str = ""
+
+    @handle(Docked, start=True)
+    def on_docked(self, event: Docked) -> None: ...
+
+    @handle(Unloaded)
+    def on_unloaded(self, event: Unloaded) -> None:
+        if failures["handler"]:
+            failures["handler"] -= 1
+            raise RuntimeError(SECRET)
+
+    @after(Unloaded)
+    def tell(self, event: Unloaded) -> None:
+        outside.call(None)
+
+
 class Spans:
     """What was exported."""
 
@@ -260,6 +294,13 @@ def fresh() -> Iterator[None]:
 @pytest.fixture
 def runtime(spans: Spans, clock: VirtualClock) -> Iterator[Runtime]:
     with Runtime.ephemeral(shop, clock=clock, tracer_provider=spans.provider) as runtime:
+        yield runtime
+
+
+@pytest.fixture
+def harbour(spans: Spans, clock: VirtualClock) -> Iterator[Runtime]:
+    """A runtime in which no test moves the clock by as much as a second."""
+    with Runtime.ephemeral(port, clock=clock, tracer_provider=spans.provider) as runtime:
         yield runtime
 
 
@@ -513,6 +554,88 @@ def test_what_is_parked_says_so_and_when_it_is_retried_it_is_linked(
     again = spans.one("handle traced.Fulfilment", HANDLER="on_placed")
     assert again.parent is None
     assert link_of(again)
+
+
+def test_an_event_that_came_before_the_start_is_linked_when_it_is_taken_up_however_soon(
+    harbour: Runtime, spans: Spans
+) -> None:
+    harbour.publish(Unloaded("a"), stream="sea-a")
+    harbour.settle(5)
+    sent = spans.one("send sea")
+    harbour.publish(Docked("a"), stream="sea-a")
+    harbour.settle(5)
+    taken_up = spans.one("handle port.Stay", OUTCOME="transitions", POSITION=1)
+    assert (taken_up.parent, link_of(taken_up)) == (None, id_of(sent))
+    # The effect waited with its event.
+    effect = spans.one("after port.Stay")
+    assert (effect.parent, link_of(effect)) == (None, id_of(sent))
+
+
+def test_another_attempt_at_a_step_or_an_effect_is_linked_however_soon(
+    harbour: Runtime, spans: Spans, clock: VirtualClock
+) -> None:
+    harbour.publish(Docked("a"), stream="sea-a")
+    outside.failures = 1
+    harbour.publish(Unloaded("a"), stream="sea-a")
+    harbour.settle(5)
+    clock.advance(timedelta(milliseconds=100))
+    harbour.settle(5)
+    first, second = spans.of("after port.Stay")
+    assert parent_of(first) is not None
+    assert (second.parent, link_of(second)) == (None, parent_of(first))
+    spans.clear()
+    failures["handler"] = 1
+    harbour.publish(Unloaded("a"), stream="sea-a")
+    harbour.settle(5)
+    clock.advance(timedelta(milliseconds=100))
+    harbour.settle(5)
+    first, second = spans.of("handle port.Stay")
+    assert parent_of(first) is not None
+    assert (second.parent, link_of(second)) == (None, parent_of(first))
+
+
+def test_a_step_that_is_decided_again_is_one_span(
+    runtime: Runtime, spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand_over = runtime._store.hand_over
+    left = ["traced::order-o1", ""]
+
+    def refusing(step: Step) -> Any:
+        stream = "" if step.append is None else step.append.stream
+        if stream in left and (stream or step.transition is not None):
+            left.remove(stream)
+            return Conflict("not at that version")
+        return hand_over(step)
+
+    monkeypatch.setattr(runtime._store, "hand_over", refusing)
+    runtime.ask(Place("o1"))
+    runtime.settle(5)
+    assert left == []
+    began = spans.one("handle traced.Fulfilment", HANDLER="on_placed")
+    assert parent_of(began) == id_of(spans.one("carry_out traced::order"))
+
+
+def test_a_commit_is_linked_to_none_of_the_steps_of_one_that_was_dropped(
+    runtime: Runtime, spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hand_over = runtime._store.hand_over
+    left = ["broken"]
+
+    def breaking(step: Step) -> Any:
+        if left and step.transition is not None:
+            left.pop()
+            raise RuntimeError(SECRET)
+        return hand_over(step)
+
+    monkeypatch.setattr(runtime._store, "hand_over", breaking)
+    with pytest.raises(StoreError):
+        runtime.ask(Place("o1"))
+    dropped = id_of(spans.one("carry_out traced::order"))
+    runtime.ask(Place("o1"))
+    runtime.settle(5)
+    linked = {link.context.span_id for one in spans.of("commit") for link in one.links}
+    assert linked
+    assert dropped not in linked
 
 
 def test_a_refusal_is_no_error_and_its_handler_is_a_child_of_it(
