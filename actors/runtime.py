@@ -58,6 +58,8 @@ from .store.interrupts import apart, start_thread, uninterrupted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from opentelemetry.trace import TracerProvider
+
     from .authoring.process_manager import ProcessManager
     from .engine.aggregate_actor import AggregateActor
     from .engine.health import Health
@@ -80,6 +82,7 @@ if TYPE_CHECKING:
         Transition,
     )
     from .store import CommandRecord, StoreFinding
+    from .telemetry.tracing import Tracing
 
 __all__ = ["Runtime"]
 
@@ -127,6 +130,8 @@ class Runtime:
         control: whether the command `procession`, run by the same user, can look at this runtime
             and act on it, through a socket in the store's folder. Where there can be none, the
             log and `health` say why, and all else runs
+        tracer_provider: of OpenTelemetry, for a span of each command, step, after-effect and commit
+            of what is sampled. None for none: then nothing of it is imported
 
     Attributes:
         clock: the clock it runs by; a `VirtualClock` has `advance`
@@ -141,6 +146,7 @@ class Runtime:
         DamagedStore: the store is truncated, or no store
         NoThread: the operating system starts no thread
         TooManyReaders: all places for readers are taken
+        TypeError: `tracer_provider` is none
         ValueError: an option is out of range
 
     """
@@ -163,6 +169,7 @@ class Runtime:
         retired: Iterable[str] = (),
         scrub: int | None = None,
         control: bool = True,
+        tracer_provider: TracerProvider | None = None,
     ) -> None:
         options = Options(
             workers=workers,
@@ -179,6 +186,7 @@ class Runtime:
         # Whatever was given: who gave a `VirtualClock` calls its `advance` here.
         self.clock: Any = clock
         self._registry = registry = Registry(domains)
+        tracing = None if tracer_provider is None else _tracing(tracer_provider, clock)
         gone = retired_names(retired, registry)
         self._path = path
         self._is_closed = False
@@ -198,10 +206,19 @@ class Runtime:
                 return
             try:
                 with_effects = processes_with_effects(self._store)
-                self._ingress = Ingress(registry, clock, self._store.secret())
+                secret = self._store.secret()
+                if tracing is None:
+                    self._ingress = Ingress(registry, clock, secret)
+                else:
+                    self._ingress = tracing.ingress(registry, clock, secret)
                 check_stored_names(self._store.scan_names(), with_effects, registry, gone)
                 self._running = Engine(
-                    self._store, registry, clock, options, scrubber=self._scrubber(scrub)
+                    self._store,
+                    registry,
+                    clock,
+                    options,
+                    None if tracing is None else tracing.parts(),
+                    self._scrubber(scrub),
                 )
                 self._running.start()
                 for domain in registry.domains:
@@ -1398,6 +1415,13 @@ def _answering(runtime: weakref.ref[Runtime]) -> Serve:
         raise ClosedError("the runtime was dropped without being closed")
     serve: Serve = serving.server_for(there)
     return serve
+
+
+def _tracing(provider: TracerProvider, clock: Clock) -> Tracing:
+    """What makes spans; it needs an extra, so it is imported when it is asked for."""
+    tracing: Any = import_module("procession.telemetry.tracing")
+    made: Tracing = tracing.Tracing(provider, clock)
+    return made
 
 
 def _remove_folder(folder: str, owner: int) -> None:

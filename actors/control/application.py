@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ..errors import (
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from .calls import Answer, Call
     from .face import Face
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
 __all__ = ["application", "refusal"]
 
 logger = logging.getLogger("procession")
+
+METRICS = "/metrics"
+"""Where Prometheus reads, if its library is there."""
 
 _STATUS: tuple[tuple[type[BaseException], int], ...] = (
     (UnknownMessage, 404),
@@ -70,6 +74,8 @@ def application(face: Face, caller: Callable[[Request, str | None], str]) -> Sta
         )
         for call in CALLS
     ]
+    if find_spec("prometheus_client") is not None:
+        routes.append(Route(METRICS, _metrics_of(face), methods=["GET"]))
     return Starlette(routes=routes)
 
 
@@ -85,6 +91,20 @@ def _endpoint(
         except Exception as error:  # noqa: BLE001 - the client is told
             return JSONResponse(*refusal(error))
         return _response(answer)
+
+    return endpoint
+
+
+def _metrics_of(face: Face) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        del request
+        metrics = import_module("procession.telemetry.metrics")
+        try:
+            runtime = face.needs_service("metrics")
+            text = await run_in_threadpool(metrics.exposed, runtime)
+        except Exception as error:  # noqa: BLE001 - the client is told
+            return JSONResponse(*refusal(error))
+        return Response(text, media_type=metrics.MEDIA_TYPE)
 
     return endpoint
 
