@@ -9,6 +9,8 @@ if __name__ == "actors":  # the folder's own name, by which it is found in a che
 
     share_modules("actors")
 
+from typing import TYPE_CHECKING, Any
+
 from .authoring.aggregate import Aggregate
 from .authoring.context import Context
 from .authoring.decorators import ALL, after, apply, ended, handle, rejected, timeout, upcast
@@ -39,6 +41,7 @@ from .errors import (
     UnreadableRecord,
     WaitingInHandler,
 )
+from .listening.page_address import Page
 from .messages.types import Command, Event, UnknownCommand, UnknownEvent
 from .model.design_finding import DesignFinding
 from .model.domain import Domain
@@ -71,6 +74,9 @@ from .store import (
     TooManyReaders,
     UnknownFormat,
 )
+
+if TYPE_CHECKING:
+    from .page.console import console as console  # noqa: PLC0414 - it is loaded below
 
 __version__ = "0.2.0"
 
@@ -115,6 +121,7 @@ __all__ = [
     "MovedOn",
     "NoThread",
     "NotRefreshed",
+    "Page",
     "Parked",
     "ParkedKind",
     "ProcessManager",
@@ -151,3 +158,12 @@ __all__ = [
     "timeout",
     "upcast",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # It needs the extra `control`, which services without a page do not have.
+    if name == "console":
+        from .page.console import console  # noqa: PLC0415
+
+        return console
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

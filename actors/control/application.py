@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 import msgspec
@@ -32,7 +32,7 @@ from .log import Following
 from .wire import BY, END, LOOK_AGAIN, ROWS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -41,9 +41,11 @@ if TYPE_CHECKING:
     from .face import Face
     from .plain import Plain
 
-__all__ = ["application", "refusal"]
+__all__ = ["application", "call_of", "refusal", "routes"]
 
 logger = logging.getLogger("procession")
+
+C = TypeVar("C", bound="Call")
 
 _STATUS: tuple[tuple[type[BaseException], int], ...] = (
     (UnknownMessage, 404),
@@ -64,13 +66,17 @@ def application(face: Face, caller: Callable[[Request, str | None], str]) -> Sta
         caller: who sends a request, given what the request claims
 
     """
-    routes = [
+    return Starlette(routes=routes(face, caller))
+
+
+def routes(face: Face, caller: Callable[[Request, str | None], str]) -> list[Route]:
+    """The routes of that application, each call at its path."""
+    return [
         Route(
             f"/{call.path}", _endpoint(call, face, caller), methods=["POST" if call.acts else "GET"]
         )
         for call in CALLS
     ]
-    return Starlette(routes=routes)
 
 
 def _endpoint(
@@ -78,7 +84,11 @@ def _endpoint(
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         try:
-            call = await _posted(kind, request) if kind.acts else _asked(kind, request)
+            call = (
+                await _posted(kind, request)
+                if kind.acts
+                else call_of(kind, request.query_params.multi_items())
+            )
             claimed = request.headers.get(BY)
             by = caller(request, None if claimed is None else unquote(claimed))
             answer = await run_in_threadpool(call.answer, face, by)
@@ -93,15 +103,26 @@ async def _posted(kind: type[Call], request: Request) -> Call:
     return msgspec.json.decode(await request.body() or b"{}", type=kind)
 
 
-def _asked(kind: type[Call], request: Request) -> Call:
-    """A call from a query: a list is given by repeating its name, a mapping as `name.key=value`."""
+def call_of(kind: type[C], items: Iterable[tuple[str, str]]) -> C:
+    """A call from a query or a form.
+
+    A list is given by repeating its name, a mapping as `name.key=value`.
+
+    Args:
+        kind: the call
+        items: its fields and their values
+
+    Raises:
+        MsgspecError: a field or a value does not fit
+
+    """
     lists = {
         one.name
         for one in msgspec.structs.fields(kind)
         if isinstance(msgspec.inspect.type_info(one.type), msgspec.inspect.ListType)
     }
     given: dict[str, Any] = {}
-    for name, value in request.query_params.multi_items():
+    for name, value in items:
         whole, dot, key = name.partition(".")
         if dot:
             given.setdefault(whole, {})[key] = value
