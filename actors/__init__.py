@@ -76,7 +76,7 @@ from .store import (
 )
 
 if TYPE_CHECKING:
-    from .page.console import console as console  # noqa: PLC0414 - it is loaded below
+    from .page.console import console as console
 
 __version__ = "0.2.0"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -11,6 +10,7 @@ from urllib.parse import urlencode
 from .listener import Listener
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
 
     from .listener import Serve

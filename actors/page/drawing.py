@@ -132,7 +132,7 @@ def _drawing(
 
 
 def _columns(picture: Picture) -> list[list[str]]:
-    """The nodes in columns, each behind all that lead to it; circles are opened where they close."""
+    """The nodes in columns, each behind all that lead to it; a circle is opened where it closes."""
     leads_to: dict[str, list[str]] = defaultdict(list)
     for link in sorted(picture.links):
         leads_to[link.start].append(link.end)

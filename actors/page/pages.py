@@ -9,7 +9,7 @@ import asyncio
 import json
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote
 
 from starlette.applications import Starlette
@@ -88,13 +88,18 @@ def pages(face: Face) -> Starlette:
             Route("/static/{name}", static),
             Mount("/calls", routes=routes(face, lambda one, said: visitor_of(one).called(said))),
         ],
-        exception_handlers={404: _missing, 405: _missing},
+        exception_handlers={404: _missing, 405: _other_way},
     )
 
 
 async def _missing(request: Request, error: Exception) -> Response:
     del error
     return rendered(request, "refused.html", code=404, why="There is no such page.")
+
+
+async def _other_way(request: Request, error: Exception) -> Response:
+    del error
+    return rendered(request, "refused.html", code=405, why=f"Nothing is done by {request.method}.")
 
 
 async def _shown(
@@ -199,13 +204,24 @@ def _parked(face: Face, request: Request) -> tuple[str, Plain]:
     }
 
 
-def _kind_in(request: Request) -> dict[str, str | None]:
+class Kind(TypedDict):
+    """Of what is parked: where it failed and how; None stands for any."""
+
+    process: str | None
+    error: str | None
+    handler: str | None
+    place: str | None
+
+
+def _kind_in(request: Request) -> Kind:
     asked = request.query_params
-    # Under no name stand commands that came from outside.
-    return {
-        "process": asked.get("process") or None,
-        **{name: asked.get(name) for name in ("error", "handler", "place")},
-    }
+    return Kind(
+        # Under no name stand commands that came from outside.
+        process=asked.get("process") or None,
+        error=asked.get("error"),
+        handler=asked.get("handler"),
+        place=asked.get("place"),
+    )
 
 
 def _parked_kind(face: Face, request: Request) -> tuple[str, Plain]:

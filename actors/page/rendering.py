@@ -100,6 +100,6 @@ def _number(value: float) -> str:
     return f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"
 
 
-def _query(**values: object) -> str:
+def _query(**values: Any) -> str:
     """The query of a link, without what is None."""
     return urlencode({name: value for name, value in values.items() if value is not None})

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["By", "Door", "LoginDoor", "May", "TokenDoor", "Visitor", "form_of"]
 
-By: TypeAlias = "Callable[[Request], str | None | Awaitable[str | None]]"
+By: TypeAlias = "Callable[[Request], Awaitable[str | None] | str | None]"
 """Says who sends a request; None of one who is not logged in."""
 
 May: TypeAlias = "Callable[[Request, str], bool | Awaitable[bool]]"
