@@ -43,6 +43,11 @@ class Face:
         """Whether this runtime owns the store and runs."""
         return not self.runtime.is_read_only
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether this runtime is being closed, so that what is followed comes to its end."""
+        return self.runtime._is_closed  # noqa: SLF001
+
     def processes(self) -> list[str]:
         """The names of all process managers that the store or the runtime knows."""
         found = {name for kind, name in self.store.scan_names() if kind == "process"}

@@ -286,13 +286,13 @@ async def _followed(face: Face, request: Request) -> Response:
     after = min(max(int(said), last - MOST_CAUGHT_UP), last) if said.isdecimal() else last
     stream = request.query_params.get("stream") or None
     following = Following(face, stream=stream, after=after)
-    return StreamingResponse(_sent(request, following), media_type="text/event-stream")
+    return StreamingResponse(_sent(face, request, following), media_type="text/event-stream")
 
 
-async def _sent(request: Request, following: Following) -> AsyncIterator[str]:
+async def _sent(face: Face, request: Request, following: Following) -> AsyncIterator[str]:
     # So that the browser knows at once that it is connected.
     yield ": hello\n\n"
-    while not await request.is_disconnected():
+    while not (face.is_closing or await request.is_disconnected()):
         for row in await run_in_threadpool(following.look):
             yield f"id: {row['position']}\ndata: {json.dumps(row)}\n\n"
         if not following.has_more:

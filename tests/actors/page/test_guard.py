@@ -90,7 +90,14 @@ def test_every_answer_forbids_what_is_from_elsewhere(page: Shop) -> None:
 
 
 def test_pages_name_nothing_that_is_elsewhere_and_have_no_code_in_them(page: Shop) -> None:
-    for path in ("/", "/parked", "/graph", "/tail", "/search?q=good", "/instance?process=Fulfilment&id=good"):
+    for path in (
+        "/",
+        "/parked",
+        "/graph",
+        "/tail",
+        "/search?q=good",
+        "/instance?process=Fulfilment&id=good",
+    ):
         text = page.guest.get(path).text
         assert set(re.findall(r"https?://[^\"' ]+", text)) <= {"http://www.w3.org/2000/svg"}
         assert not re.search(r"<script(?! type=\"module\" src=\"/static/)|\son\w+=|\sstyle=", text)
@@ -132,7 +139,7 @@ def test_payloads_are_text() -> None:
      "https://127.0.0.1:8090", "http://127.0.0.1", "http://127.0.0.1:x", "http://127.0.0.1:1/a"],
 )  # fmt: skip
 def test_only_addresses_of_this_machine_alone_are_taken(address: str) -> None:
-    with pytest.raises(ValueError, match="for this machine alone|is no place for the page"):
+    with pytest.raises(ValueError, match=r"for this machine alone|is no place for the page"):
         Page(address=address)
 
 

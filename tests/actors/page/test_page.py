@@ -75,7 +75,10 @@ def told(answer: Answer) -> str:
 def test_the_overview_counts_and_says_how_the_service_is(shared: Shop) -> None:
     page = shared.guest.get("/").text
     row = re.findall(r"<tr>(.*?)</tr>", page.split("<tbody>")[1], re.DOTALL)[0]
-    cells = [re.sub(r"<[^>]*>", "", one).strip() for one in re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)]
+    cells = [
+        re.sub(r"<[^>]*>", "", one).strip()
+        for one in re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)
+    ]
     assert cells[:4] == ["shop.Fulfilment", "1", "2", "1"]
     assert float(cells[4]) >= 0
     assert cells[5:] == ["0", ""]
@@ -167,7 +170,7 @@ def test_the_tail_sends_each_event_as_it_comes(shop: Shop) -> None:
     answer = connection.getresponse()
     assert answer.headers["content-type"].startswith("text/event-stream")
     shop.service.tell("place good2")
-    lines = []
+    lines: list[str] = []
     while len(lines) < 2:
         line = answer.readline().decode()
         if line.startswith("data: "):

@@ -1,4 +1,4 @@
-"""A visitor of the page without a browser: follows links, and presses the buttons that are there."""
+"""A visitor of the page without a browser: it follows links, and presses the buttons it sees."""
 
 import http.client
 from html.parser import HTMLParser
