@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Arrow", "Box", "Drawing", "drawn"]
 
-WIDTH, HEIGHT = 190, 44
+WIDTH, HEIGHT = 160, 44
 """Of a box."""
 
-TALL = 64
+TALL = 88
 """The height of a process manager's box, which has its counts in it."""
 
-ACROSS, DOWN = 90, 22
+ACROSS, DOWN = 56, 22
 """Between two boxes."""
 
 MARGIN = 16
@@ -78,11 +78,12 @@ class Arrow(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """A domain's design."""
+    """A domain's design; all its boxes are `box_width` wide."""
 
     domain: str
     width: int
     height: int
+    box_width: int
     boxes: list[Box]
     arrows: list[Arrow]
 
@@ -126,6 +127,7 @@ def _drawing(
         domain=domain,
         width=MARGIN * 2 + len(columns) * (WIDTH + ACROSS) - ACROSS,
         height=max((one.y + one.height for one in boxes.values()), default=0) + MARGIN + HEIGHT,
+        box_width=WIDTH,
         boxes=list(boxes.values()),
         arrows=[_arrow(link, boxes) for link in sorted(picture.links)],
     )

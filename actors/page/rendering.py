@@ -96,7 +96,7 @@ def _when(moment: str | None) -> str:
     return "" if moment is None else moment[:19].replace("T", " ")
 
 
-def _number(value: float) -> str:
+def _number(value: Any) -> str:
     return f"{value:,.1f}" if isinstance(value, float) else f"{value:,}"
 
 

@@ -74,7 +74,6 @@ def test_a_parked_order_is_retried_to_completion_by_clicking(page: Any, shop: Sh
     page.get_by_role("link", name=re.compile("CardDeclined")).click()
     page.get_by_text("payload").first.click()
     playwright.expect(page.locator("pre").first).to_contain_text('"order_id": "bad1"')
-    picture(page, "parked")
     shop.service.tell("mend")
     page.get_by_label("Your name").first.fill("ann")
     page.get_by_role("button", name="Retry 1").click()
@@ -85,6 +84,15 @@ def test_a_parked_order_is_retried_to_completion_by_clicking(page: Any, shop: Sh
     # The name that was typed stays.
     page.goto(f"{shop.url}instance?process=shop.Fulfilment&id=bad2")
     playwright.expect(page.get_by_label("Your name").first).to_have_value("ann")
+
+
+def test_an_instance_shows_what_happened_to_it(page: Any, shop: Shop) -> None:
+    page.goto(f"{shop.url}instance?process=shop.Fulfilment&id=bad1")
+    page.get_by_text("command shop.Charge.v1").click()
+    playwright.expect(page.locator("ol.line pre:visible")).to_contain_text("bad1")
+    page.get_by_text("Amend a field").click()
+    playwright.expect(page.get_by_role("button", name="Amend")).to_be_visible()
+    picture(page, "instance")
 
 
 def test_the_tail_moves(page: Any, shop: Shop) -> None:
@@ -102,12 +110,12 @@ def test_the_tail_moves(page: Any, shop: Shop) -> None:
 
 def test_the_design_counts_and_leads_to_the_instances(page: Any, shop: Shop) -> None:
     page.get_by_role("link", name="Design").click()
-    complete = page.locator("svg tspan.complete")
-    playwright.expect(complete).to_have_text("1 comp")
+    complete = page.locator("svg text.complete")
+    playwright.expect(complete).to_have_text("1 complete")
     shop.service.tell("place good2")
-    playwright.expect(complete).to_have_text("2 comp", timeout=20_000)
+    playwright.expect(complete).to_have_text("2 complete", timeout=20_000)
     picture(page, "design")
-    page.locator("svg tspan.suspended").click()
+    page.locator("svg text.suspended").click()
     playwright.expect(page.get_by_role("link", name="bad1")).to_be_visible()
 
 

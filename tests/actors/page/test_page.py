@@ -155,8 +155,8 @@ def test_a_search_finds_by_id_by_key_and_by_field(shared: Shop) -> None:
 
 def test_the_design_has_live_counts_that_lead_to_the_instances(shared: Shop) -> None:
     page = unescape(shared.guest.get("/graph").text)
-    assert ">1 runn<" in page
-    assert ">2 susp<" in page
+    assert ">1 running<" in page
+    assert ">2 suspended<" in page
     assert ">2 parked<" in page
     assert "process=shop.Fulfilment&status=suspended" in page
 
