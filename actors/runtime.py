@@ -171,6 +171,11 @@ class Runtime:
         )
         _check_scrub(scrub, path, read_only=read_only)
         page = Page(address=control) if isinstance(control, str) else control
+        if read_only and isinstance(page, Page):
+            raise ValueError(
+                f"control={control!r}: what is open for reading only has no page of its own; mount "
+                f"`procession.console`, or let the service have it"
+            )
         clock = clock or SystemClock()
         # Whatever was given: who gave a `VirtualClock` calls its `advance` here.
         self.clock: Any = clock

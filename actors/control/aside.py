@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .face import Face
     from .plain import Plain
 
-__all__ = ["NEVER", "parked", "parked_groups", "selected", "timeouts"]
+__all__ = ["NEVER", "parked", "parked_groups", "parked_page", "selected", "timeouts"]
 
 NEVER = (1 << 63) - 1
 
@@ -68,6 +68,52 @@ class _Meant(NamedTuple):
             and self.handler in {None, record.handler}
             and self.place in {None, record.place}
         )
+
+
+MOST_LOOKED_AT = 5_000
+"""Parked things that one part of a listing looks at, however few of them are meant."""
+
+
+def parked_page(
+    face: Face,
+    *,
+    process: str | None = None,
+    error: str | None = None,
+    handler: str | None = None,
+    place: str | None = None,
+    after: int = 0,
+    limit: int = 50,
+) -> tuple[list[Plain], int | None]:
+    """A part of what is parked, in as much time with a million things as with a thousand.
+
+    Args:
+        face: where to look
+        process: as for `parked`
+        error: as for `parked`
+        handler: as for `parked`
+        place: as for `parked`
+        after: as the part before this one told
+        limit: most of them
+
+    Returns:
+        the rows, and what to go on behind; None at the end
+
+    Raises:
+        UnknownMessage: there is no such process manager
+
+    """
+    meant = _Meant(None if process is None else face.known(process), error, handler, place)
+    rows: list[Plain] = []
+    looks = enumerate(face.store.scan_parked_through(after=after))
+    for looked_at, (number, record) in looks:
+        if looked_at == MOST_LOOKED_AT or len(rows) == limit:
+            return rows, after
+        after = number
+        if isinstance(record, CorruptRecord):
+            rows.append({"id": number, "error": str(record)})
+        elif meant.takes(record):
+            rows.append(_told(face, record))
+    return rows, None
 
 
 def _parked(face: Face, meant: _Meant, after: int, *, decided: bool) -> Iterator[Plain]:

@@ -18,7 +18,7 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Mount, Route
 
 from ..control.application import call_of, refusal, routes
-from ..control.aside import NEVER, parked, parked_groups
+from ..control.aside import NEVER, parked, parked_groups, parked_page
 from ..control.calls import CALLS, Selected
 from ..control.condition import health, stats
 from ..control.explained import trace, why
@@ -226,12 +226,11 @@ def _kind_in(request: Request) -> Kind:
 
 def _parked_kind(face: Face, request: Request) -> tuple[str, Plain]:
     kind = _kind_in(request)
-    after = _number(request, "after") or 0
-    rows = list(parked(face, **kind, after=after, limit=LIMIT))
+    rows, go_on = parked_page(face, **kind, after=_number(request, "after") or 0, limit=LIMIT)
     return "parked_kind.html", {
         "kind": kind,
         "rows": rows,
-        "after": rows[-1]["id"] if len(rows) == LIMIT else None,
+        "after": go_on,
         "can_act": face.is_running,
     }
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["By", "Door", "LoginDoor", "May", "TokenDoor", "Visitor", "form_of"]
 
 By: TypeAlias = "Callable[[Request], Awaitable[str | None] | str | None]"
-"""Says who sends a request; None of one who is not logged in."""
+"""Says who sends a request; None, or nothing, of one who is not logged in."""
 
 May: TypeAlias = "Callable[[Request, str], bool | Awaitable[bool]]"
 """Says whether the sender of a request may ``"look"`` or ``"act"``."""
@@ -136,7 +136,7 @@ class LoginDoor:
 
     async def enter(self, request: Request) -> Visitor | Response | None:
         name: Any = await _said(self._by(request))
-        if name is None:
+        if not name:
             return None
         if self._may is None:
             return Visitor(name)

@@ -48,6 +48,8 @@ def test_an_address_that_is_taken_keeps_no_store_from_opening() -> None:
 def test_an_address_for_others_is_refused_before_the_store_is_opened() -> None:
     with pytest.raises(ValueError, match="for this machine alone"):
         Runtime("nowhere/at/all", nothing, control="http://0.0.0.0:8090")
+    with pytest.raises(ValueError, match="open for reading only has no page"):
+        Runtime("nowhere/at/all", nothing, read_only=True, control="http://127.0.0.1:0")
 
 
 def test_without_the_extra_the_page_says_what_to_install() -> None:

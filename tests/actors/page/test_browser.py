@@ -43,17 +43,19 @@ def page(browser: Any, shop: Shop) -> Iterator[Any]:
     page.set_default_timeout(20_000)
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda said: said.type == "error" and wrong.append(said.text))
-    page.on("request", lambda one: one.url.startswith(shop.url) or wrong.append(one.url))
+    page.on("console", lambda said: wrong.extend([said.text] * (said.type == "error")))
+    page.on("request", lambda one: wrong.extend([one.url] * (not one.url.startswith(shop.url))))
     page.goto(f"{shop.url}?token={TOKEN}")
     yield page
     context.close()
     assert wrong == []
 
 
-def picture(page: Any, name: str) -> None:
+def picture(page: Any, name: str, height: int) -> None:
     if PICTURES:
-        page.screenshot(path=str(Path(PICTURES) / f"page-{name}.png"))
+        page.evaluate("scrollTo(0, 0)")
+        where = Path(PICTURES) / f"page-{name}.png"
+        page.screenshot(path=str(where), clip={"x": 0, "y": 0, "width": 1100, "height": height})
 
 
 def count_of(page: Any, status: str) -> Any:
@@ -66,7 +68,7 @@ def test_the_overview_follows_a_load_by_itself(page: Any, shop: Shop) -> None:
     expect(count_of(page, "complete")).to_have_text("1")
     shop.service.tell(*(f"place good{number}" for number in range(20)))
     expect(count_of(page, "complete")).to_have_text("21", timeout=20_000)
-    picture(page, "overview")
+    picture(page, "overview", 420)
 
 
 def test_a_parked_order_is_retried_to_completion_by_clicking(page: Any, shop: Shop) -> None:
@@ -92,7 +94,7 @@ def test_an_instance_shows_what_happened_to_it(page: Any, shop: Shop) -> None:
     playwright.expect(page.locator("ol.line pre:visible")).to_contain_text("bad1")
     page.get_by_text("Amend a field").click()
     playwright.expect(page.get_by_role("button", name="Amend")).to_be_visible()
-    picture(page, "instance")
+    picture(page, "instance", 700)
 
 
 def test_the_tail_moves(page: Any, shop: Shop) -> None:
@@ -114,7 +116,7 @@ def test_the_design_counts_and_leads_to_the_instances(page: Any, shop: Shop) -> 
     playwright.expect(complete).to_have_text("1 complete")
     shop.service.tell("place good2")
     playwright.expect(complete).to_have_text("2 complete", timeout=20_000)
-    picture(page, "design")
+    picture(page, "design", 330)
     page.locator("svg text.suspended").click()
     playwright.expect(page.get_by_role("link", name="bad1")).to_be_visible()
 

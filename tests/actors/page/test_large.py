@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from procession import Runtime
-from procession.control import instances
+from procession.control import aside, instances
 from procession.control.face import Face
 from procession.control.instances import Status, instance_page
 from procession.page.drawing import drawn
@@ -76,6 +76,24 @@ def test_a_part_looks_at_few_and_all_parts_have_all(
         # It failed at its start, and is told among the suspended.
         everyone = [one for one in everyone if one != "odd1"]
     assert sorted(found) == sorted(everyone)
+
+
+def test_a_part_of_what_is_parked_looks_at_few_and_all_parts_have_all(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aside, "MOST_LOOKED_AT", 5)
+    face = Face(runtime)
+    lengths: list[int] = []
+    found: list[str] = []
+    after: int | None = 0
+    while after is not None:
+        rows, after = aside.parked_page(face, handler="on_charged", after=after, limit=4)
+        lengths.append(len(rows))
+        found += [one["instance"] for one in rows]
+    assert found == [f"bad{number:02}" for number in range(MANY)]
+    assert max(lengths) == 4
+    rows, after = aside.parked_page(face, handler="on_placed")
+    assert (rows, after) == ([], 5)
 
 
 def test_the_pace_is_that_of_the_last_seconds(runtime: Runtime) -> None:

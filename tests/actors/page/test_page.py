@@ -237,6 +237,9 @@ def test_what_is_of_another_handler_is_not_decided(shop: Shop) -> None:
     page = shop.guest.get("/parked/kind", handler="on_placed").text
     assert "odd1" in page
     assert "bad1" not in page
+    sure = shop.guest.get("/parked/sure", verdict="skip", handler="on_charged")
+    assert "2 done" in told(shop.guest.press(sure, "Skip 2"))
+    assert shop.status_of("odd1") == "suspended"
 
 
 def test_an_instance_is_amended_ended_and_rebuilt(shop: Shop) -> None:
