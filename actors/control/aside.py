@@ -77,6 +77,7 @@ MOST_LOOKED_AT = 5_000
 def parked_page(
     face: Face,
     *,
+    decided: bool = False,
     process: str | None = None,
     error: str | None = None,
     handler: str | None = None,
@@ -88,6 +89,7 @@ def parked_page(
 
     Args:
         face: where to look
+        decided: as for `parked`
         process: as for `parked`
         error: as for `parked`
         handler: as for `parked`
@@ -104,7 +106,7 @@ def parked_page(
     """
     meant = _Meant(None if process is None else face.known(process), error, handler, place)
     rows: list[Plain] = []
-    looks = enumerate(face.store.scan_parked_through(after=after))
+    looks = enumerate(face.store.scan_parked_through(decided=decided, after=after))
     for looked_at, (number, record) in looks:
         if looked_at == MOST_LOOKED_AT or len(rows) == limit:
             return rows, after

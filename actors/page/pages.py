@@ -18,7 +18,7 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Mount, Route
 
 from ..control.application import call_of, refusal, routes
-from ..control.aside import NEVER, parked, parked_groups, parked_page
+from ..control.aside import NEVER, parked_groups, parked_page
 from ..control.calls import CALLS, Selected
 from ..control.condition import health, stats
 from ..control.explained import trace, why
@@ -76,6 +76,7 @@ def pages(face: Face) -> Starlette:
         "/parked": _parked,
         "/parked/kind": _parked_kind,
         "/parked/sure": _sure,
+        "/parked/decided": _decided,
         "/graph": _graph,
         "/search": _search,
         "/tail": _tail,
@@ -194,14 +195,13 @@ def _stream(face: Face, request: Request) -> tuple[str, Plain]:
 
 
 def _parked(face: Face, request: Request) -> tuple[str, Plain]:
-    decided = (
-        list(parked(face, decided=True, limit=LIMIT)) if "decided" in request.query_params else []
-    )
-    return "parked.html", {
-        "groups": parked_groups(face),
-        "decided": decided,
-        "shows_decided": "decided" in request.query_params,
-    }
+    del request
+    return "parked.html", {"groups": parked_groups(face)}
+
+
+def _decided(face: Face, request: Request) -> tuple[str, Plain]:
+    rows, go_on = parked_page(face, decided=True, after=_number(request, "after") or 0, limit=LIMIT)
+    return "decided.html", {"rows": rows, "after": go_on}
 
 
 class Kind(TypedDict):

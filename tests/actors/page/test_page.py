@@ -202,7 +202,7 @@ def test_one_is_retried_to_completion_and_it_is_recorded_who_did_it(shop: Shop) 
     with connect(shop.service.store) as client:
         [decided] = client.rows(Parked(decided=True))
     assert (decided["decision"], decided["decided_by"]) == ("retry", "ann (as claimed)")
-    assert "ann (as claimed)" in shop.guest.get("/parked?decided").text
+    assert "ann (as claimed)" in shop.guest.get("/parked/decided").text
 
 
 def test_one_is_skipped(shop: Shop) -> None:
