@@ -82,7 +82,7 @@ class Guard:
             return None
         origin = request.headers.get("origin")
         is_looking = request.method in {"GET", "HEAD"}
-        if not is_looking and origin is not None and urlsplit(origin).netloc != host:
+        if not is_looking and origin is not None and origin.partition("://")[2] != host:
             return _refused(request, 403, "That was sent from the page of another site.")
         entered = await self._door.enter(request)
         if entered is None:

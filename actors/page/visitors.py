@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from starlette.responses import RedirectResponse
 
@@ -97,7 +97,8 @@ class TokenDoor:
         if said.startswith("Bearer ") and self._is_token(said.removeprefix("Bearer ")):
             return Visitor(None, has_header_token=True)
         # A cookie is sent to all ports of a host, and each of them may have a page.
-        cookie = f"procession-{urlsplit(str(request.base_url)).port or 0}"
+        port = request.headers.get("host", "").rpartition(":")[2]
+        cookie = f"procession-{port if port.isdecimal() else 'page'}"
         given = request.query_params.get("token")
         is_entering = request.method == "POST" and request.url.path == "/enter"
         if is_entering:

@@ -60,18 +60,23 @@ def test_the_token_opens_the_calls_to_programs(page: Shop) -> None:
     assert (acted.status, '"id": 77, "done": false' in acted.text) == (200, True)
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "[", ""]
+)
 def test_another_name_is_refused(page: Shop, host: str) -> None:
     assert page.guest.send("GET", "/", host=host).status == 421
 
 
 def test_names_of_this_machine_are_taken_at_any_port(page: Shop) -> None:
     # As through a tunnel.
-    for host in ("localhost:1234", "[::1]:1234", "127.0.0.1"):
+    for host in ("localhost:1234", "[::1]:1234", "127.0.0.1", "localhost:99999"):
         assert page.guest.send("GET", "/static/page.js", host=host).status == 200
+        assert page.stranger.send("GET", "/", host=host).status == 401
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1", None])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://127.0.0.1:1", "http://[", "", None]
+)
 def test_what_is_posted_from_elsewhere_is_refused(page: Shop, origin: str | None) -> None:
     for path in ("/act/decide", "/calls/decide"):
         assert page.guest.send("POST", path, SKIP, origin=origin).status == 403
