@@ -33,6 +33,7 @@ from .errors import (
     LateEvent,
     MovedOn,
     NotRefreshed,
+    ProcessEnded,
     QueryInHandler,
     Rejected,
     TimedOut,
@@ -42,6 +43,7 @@ from .errors import (
     WaitingInHandler,
 )
 from .listening.page_address import Page
+from .messages.reply import Reply
 from .messages.types import Command, Event, UnknownCommand, UnknownEvent
 from .model.design_finding import DesignFinding
 from .model.domain import Domain
@@ -56,6 +58,7 @@ from .queries.views import (
     StoredEvent,
     Timeout,
     Transition,
+    View,
 )
 from .runtime import Runtime
 from .store import (
@@ -76,6 +79,7 @@ from .store import (
 )
 
 if TYPE_CHECKING:
+    from .async_runtime import AsyncRuntime
     from .page.console import console as console
 
 __version__ = "0.2.0"
@@ -90,6 +94,7 @@ __all__ = [
     "AlreadyDecided",
     "AlreadyEnded",
     "AlreadyStarted",
+    "AsyncRuntime",
     "Backup",
     "BeginUndecided",
     "Clock",
@@ -124,12 +129,14 @@ __all__ = [
     "Page",
     "Parked",
     "ParkedKind",
+    "ProcessEnded",
     "ProcessManager",
     "ProcessionError",
     "QueryInHandler",
     "ReadOnlyStore",
     "RebuildProgress",
     "Rejected",
+    "Reply",
     "Retry",
     "Runtime",
     "StoreError",
@@ -148,6 +155,7 @@ __all__ = [
     "UnknownInstance",
     "UnknownMessage",
     "UnreadableRecord",
+    "View",
     "WaitingInHandler",
     "__version__",
     "after",
@@ -161,7 +169,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # It needs the extra `control`, which services without a page do not have.
+    # What takes a while to import, or needs an extra, is imported where it is asked for.
+    if name == "AsyncRuntime":
+        from .async_runtime import AsyncRuntime  # noqa: PLC0415
+
+        return AsyncRuntime
     if name == "console":
         from .page.console import console  # noqa: PLC0415
 

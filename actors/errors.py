@@ -27,6 +27,7 @@ __all__ = [
     "LateEvent",
     "MovedOn",
     "NotRefreshed",
+    "ProcessEnded",
     "QueryInHandler",
     "Rejected",
     "TimedOut",
@@ -285,6 +286,25 @@ class NotRefreshed(ProcessionError):
             f"{not_rebuilt} of {rebuilt + not_rebuilt} instances of {process} could not be "
             f"rebuilt and are as before, such as {first!r}: {error}. Mend the class or the store, "
             f"and call it again; `errors` has them by id"
+        )
+
+
+class ProcessEnded(ProcessionError):
+    """A process ended, and what a caller waits for never was.
+
+    Attributes:
+        version: the instance's, as it ended
+        state: its fields
+
+    """
+
+    def __init__(self, process: str, instance: str, version: int, state: dict[str, Any]) -> None:
+        self.version = version
+        self.state = state
+        super().__init__(
+            f"wait: {instance!r} of {process} has ended, at version {version}, and what `until` "
+            f"looks for never was since this began to wait; have it look for the ways in which the "
+            f"process may end as well"
         )
 
 

@@ -19,7 +19,7 @@ import pykka
 
 from .authoring.aggregate import Aggregate
 from .authoring.process_manager import due_time
-from .clock import Clock, SystemClock, stopwatch
+from .clock import Clock, SystemClock, seconds, stopwatch
 from .core.stimuli import Amend, End
 from .engine.admin import Admin
 from .engine.dispatcher import Dispatcher
@@ -27,7 +27,7 @@ from .engine.effect_feed import processes_with_effects
 from .engine.engine import GRACE, Engine, Options
 from .engine.given_ids import together
 from .engine.ingress import Ingress, Receipt, Receipts
-from .engine.pending_replies import Reply
+from .engine.pending_replies import ReplyFuture
 from .engine.rebuilding import Rebuilding
 from .engine.refs import AggregateRef, InstanceRef, RouterRef
 from .engine.scrubber import Scrubber
@@ -39,6 +39,7 @@ from .messages.identifiers import id_of, looked_for
 from .model.registry import Registry
 from .model.stored_names import check_stored_names, retired_names
 from .queries.diagnostics import Explainer
+from .queries.process_wait import ProcessWait
 from .queries.reader import Reader
 from .queries.trace import Tracer
 from .store import (
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from .engine.rebuilding import RebuildProgress
     from .engine.router import Router
     from .listening.listener import Serve
+    from .messages.reply import Reply
     from .messages.types import Command, Event
     from .model.domain import Domain
     from .queries.diagnostics import Explanation, StuckInstance
@@ -91,6 +93,9 @@ CLOSE_TIMEOUT = 30.0
 TOGETHER = 1_024
 """Messages of one `tell_many` or `publish_many` that are on their way to disk at once."""
 
+A = TypeVar("A", bound=Aggregate)
+P = TypeVar("P", bound="ProcessManager")
+R = TypeVar("R")
 C = TypeVar("C", bound="Command")
 E = TypeVar("E", bound="Event")
 
@@ -115,7 +120,8 @@ class Runtime:
         max_in_flight: most events of one process manager, and most queued commands, in hand
         largest_commit: most steps in one transaction
         max_chain: the longest chain of events that make one another by commands
-        effect_threads: most after-effects that run at once
+        effect_threads: most after-effects that run at once, besides those that are ``async def``
+        effect_tasks: most of those that are ``async def`` that run at once
         retired: names of process managers, and wire names of messages, whose classes are gone for
             good: what the store holds of them stays there, and nothing takes it up
         scrub: of a folder: rows a second whose checksums a process of its own looks at, again and
@@ -156,6 +162,7 @@ class Runtime:
         largest_commit: int = 4_096,
         max_chain: int = 1_000,
         effect_threads: int = 4,
+        effect_tasks: int = 100,
         retired: Iterable[str] = (),
         scrub: int | None = None,
         control: bool | str | Page = True,
@@ -168,6 +175,7 @@ class Runtime:
             largest_commit=largest_commit,
             max_chain=max_chain,
             effect_threads=effect_threads,
+            effect_tasks=effect_tasks,
         )
         _check_scrub(scrub, path, read_only=read_only)
         page = Page(address=control) if isinstance(control, str) else control
@@ -247,6 +255,13 @@ class Runtime:
         runtime._folder = weakref.finalize(runtime, _remove_folder, folder, os.getpid())
         return runtime
 
+    def __repr__(self) -> str:
+        domains = ", ".join(domain.name for domain in self._registry.domains)
+        state = "closed" if self._is_closed else "open"
+        if self._running is None and not self._is_closed:
+            state = "read only"
+        return f"<Runtime of {domains or 'no domain'} at {self._path}, {state}>"
+
     def __enter__(self) -> Self:
         return self
 
@@ -258,34 +273,34 @@ class Runtime:
     @overload
     def ask(
         self,
-        command: Command,
+        command: Command[R],
         *,
         block: Literal[True] = True,
         timeout: float | None = None,
         command_id: str | None = None,
         headers: Mapping[str, Any] | None = None,
-    ) -> list[Event]: ...
+    ) -> Reply[R]: ...
 
     @overload
     def ask(
         self,
-        command: Command,
+        command: Command[R],
         *,
         block: Literal[False],
         timeout: float | None = None,
         command_id: str | None = None,
         headers: Mapping[str, Any] | None = None,
-    ) -> pykka.Future[list[Event]]: ...
+    ) -> pykka.Future[Reply[R]]: ...
 
     def ask(
         self,
-        command: Command,
+        command: Command[R],
         *,
         block: bool = True,
         timeout: float | None = None,
         command_id: str | None = None,
         headers: Mapping[str, Any] | None = None,
-    ) -> list[Event] | pykka.Future[list[Event]]:
+    ) -> Reply[R] | pykka.Future[Reply[R]]:
         """Have an aggregate carry out a command, and get the events it made.
 
         Args:
@@ -297,7 +312,8 @@ class Runtime:
                 `context.headers`; `actor` names, by custom, who does it
 
         Returns:
-            the events, once they are on disk
+            a list of the events, once they are on disk, with the `position` of the newest and the
+            `command_id`
 
         Raises:
             Rejected: the aggregate refused
@@ -311,24 +327,29 @@ class Runtime:
             ClosedError: the runtime is closed, or was before there was a reply
 
         """
-        engine = self._engine("ask")
-        timeout = _seconds("ask", timeout)
-        is_remembered = command_id is not None
-        record = self._ingress.command(command, command_id, headers, is_remembered=is_remembered)
-        future: Reply[list[Event]] = Reply.within(engine.services.replies)
-        engine.journal.intake.bring(
-            partial(engine.command_queue.ask, record, future, is_remembered=is_remembered)
-        )
+        timeout = seconds_of("ask", timeout)
+        future = self._asking(command, command_id, headers)
         if not block:
             return future
         try:
-            events: list[Event] = future.get(timeout=timeout)
+            reply: Reply[R] = future.get(timeout=timeout)
         except pykka.Timeout:
-            raise TimedOut(
-                f"no reply to {type(command).__name__} within {timeout} seconds; it may still be "
-                f"carried out. Ask again with the same command_id to learn what came of it"
-            ) from None
-        return events
+            raise no_reply(command, timeout) from None
+        return reply
+
+    def _asking(
+        self, command: Command[R], command_id: str | None, headers: Mapping[str, Any] | None
+    ) -> ReplyFuture[Reply[R]]:
+        """Send a command to its aggregate; the reply to wait for."""
+        engine = self._engine("ask")
+        is_remembered = command_id is not None
+        record = self._ingress.command(command, command_id, headers, is_remembered=is_remembered)
+        # The engine knows of events; which ones they are, the command says.
+        future: ReplyFuture[Any] = ReplyFuture.within(engine.services.replies)
+        engine.journal.intake.bring(
+            partial(engine.command_queue.ask, record, future, is_remembered=is_remembered)
+        )
+        return future
 
     def tell(
         self,
@@ -355,11 +376,20 @@ class Runtime:
             WaitingInHandler: called from a handler
 
         """
+        receipts, told = self._telling(command, command_id, headers)
+        receipts.wait()
+        raise_reused(receipts)
+        return told
+
+    def _telling(
+        self, command: Command, command_id: str | None, headers: Mapping[str, Any] | None
+    ) -> tuple[Receipts, str]:
+        """Have a command written; what to wait for, and its id."""
         engine = self._engine("tell")
         record = self._ingress.command(command, command_id, headers)
         given = None if command_id is None else record
-        _raise_first(self._write(engine, [Receipt(Step(enqueue=[record], given=given))]))
-        return record.command_id
+        works = [Receipt(Step(enqueue=[record], given=given))]
+        return self._write(engine, works), record.command_id
 
     def tell_many(
         self,
@@ -398,7 +428,7 @@ class Runtime:
             else:
                 steps = [Step(enqueue=records)] if records else []
             first = len(told) - len(records)
-            reused.extend(self._write(engine, [Receipt(step) for step in steps], first))
+            reused.extend(self._write_many(engine, [Receipt(step) for step in steps], first))
 
         for command in commands:
             given = command_id(command) if command_id is not None else None
@@ -449,10 +479,24 @@ class Runtime:
             WaitingInHandler: called from a handler
 
         """
+        receipts, work = self._publishing(event, stream, event_id, headers, as_import=as_import)
+        receipts.wait()
+        raise_reused(receipts)
+        return work.position
+
+    def _publishing(
+        self,
+        event: Event,
+        stream: str,
+        event_id: str | None,
+        headers: Mapping[str, Any] | None,
+        *,
+        as_import: bool,
+    ) -> tuple[Receipts, Receipt]:
+        """Have an event written; what to wait for, and where its position will be."""
         engine = self._engine("publish")
         work = self._ingress.publication(event, stream, event_id, headers, as_import=as_import)
-        _raise_first(self._write(engine, [work]))
-        return work.position
+        return self._write(engine, [work]), work
 
     def publish_many(
         self,
@@ -489,7 +533,7 @@ class Runtime:
         reused: list[IdReused] = []
 
         def write() -> None:
-            reused.extend(self._write(engine, works, len(positions)))
+            reused.extend(self._write_many(engine, works, len(positions)))
             positions.extend(work.position for work in works)
             works.clear()
 
@@ -521,22 +565,79 @@ class Runtime:
             ClosedError: the runtime is closed, or was meanwhile
 
         """
-        engine = self._engine("settle")
-        timeout = _seconds("settle", timeout)
-        self._refuse_in_effect(engine, "settle")
+        engine, timeout = self._settling(timeout)
         if not engine.settle(timeout):
-            raise TimedOut(
-                f"not settled within {timeout} seconds: a handler is still running, or messages "
-                f"keep coming; see stats()"
-            )
+            raise not_settled(timeout)
+
+    def _settling(self, timeout: float | None) -> tuple[Engine, float | None]:
+        """What settles, and for how long to wait."""
+        engine = self._engine("settle")
+        timeout = seconds_of("settle", timeout)
+        self._refuse_in_effect(engine, "settle")
+        return engine, timeout
+
+    def wait(
+        self,
+        cls: type[P],
+        id: object,  # noqa: A002
+        *,
+        until: Callable[[InstanceView[P]], object] | None = None,
+        timeout: float | None = None,
+    ) -> InstanceView[P]:
+        """Wait for one process to end, or to be in a certain state.
+
+        The instance need not have started yet. One that is suspended is waited for all the same.
+
+        Args:
+            cls: the process manager
+            id: of the instance
+            until: a function of a view, which returns whether this waits for it; it is shown how
+                the instance is now and how each transition leaves it, in order and on disk
+            timeout: most seconds to wait
+
+        Returns:
+            the instance as it ended, or as `until` found it
+
+        Raises:
+            ProcessEnded: it has ended, and `until` found nothing; one that may be started anew
+                (`restart=True`) is waited for
+            TimedOut: time ran out; says how the instance is
+            WaitingInHandler: called from a handler
+            ClosedError: the runtime is closed, or was meanwhile
+            UnknownMessage: the class is in no domain of this runtime
+
+        """
+        waiting, timeout = self._waiting(cls, id, until, timeout)
+        end = None if timeout is None else seconds() + timeout
+        for latch in waiting.looks():
+            if not latch.wait(None if end is None else end - seconds()):
+                raise waiting.too_late(timeout)
+        assert waiting.view is not None
+        return waiting.view
+
+    def _waiting(
+        self,
+        cls: type[P],
+        name: object,
+        until: Callable[[InstanceView[P]], object] | None,
+        timeout: float | None,
+    ) -> tuple[ProcessWait[P], float | None]:
+        """A wait for one instance, and for how long."""
+        engine = self._engine("wait")
+        definition = self._registry.process(cls)
+        if until is not None and not callable(until):
+            raise TypeError(f"wait: until={shown(until)}; give a function of a view")
+        instance = definition.id_of(name)
+        waiting = ProcessWait(engine.services, self._reader, definition, instance, until)
+        return waiting, seconds_of("wait", timeout)
 
     # Looking
 
     @overload
-    def get(self, cls: type[ProcessManager], id: object) -> InstanceView | None: ...
+    def get(self, cls: type[P], id: object) -> InstanceView[P] | None: ...
 
     @overload
-    def get(self, cls: type[Aggregate], id: object) -> AggregateView | None: ...
+    def get(self, cls: type[A], id: object) -> AggregateView[A] | None: ...
 
     def get(
         self,
@@ -550,7 +651,7 @@ class Runtime:
             id: what names it
 
         Returns:
-            a view, or None if nothing ever happened to it
+            a view, or None if nothing ever happened to it; its `copy` is an object of the class
 
         Raises:
             UnknownMessage: the class is in no domain of this runtime
@@ -617,12 +718,12 @@ class Runtime:
 
     def find(
         self,
-        cls: type[ProcessManager],
+        cls: type[P],
         *,
         complete: bool | None = None,
         suspended: bool | None = None,
         **fields: Any,
-    ) -> Iterator[InstanceView]:
+    ) -> Iterator[InstanceView[P]]:
         """The instances of a process manager in the order in which they started.
 
         They are read as they are asked for.
@@ -1113,12 +1214,7 @@ class Runtime:
             ReadOnlyStore: called in a process that was forked from the one that opened it
 
         """
-        if not self._is_closed:
-            self._store.check_owner()
-        if self._running is not None and not self._is_closed:
-            if self._running.dispatcher.is_worker:
-                raise WaitingInHandler(_waiting("close"))
-            self._refuse_in_effect(self._running, "close")
+        self._refuse_closing_inside()
         self._is_closed = True
         patience = None if timeout is None else timeout + GRACE
         try:
@@ -1148,6 +1244,15 @@ class Runtime:
                 timeout,
                 self._path,
             )
+
+    def _refuse_closing_inside(self) -> None:
+        if self._is_closed:
+            return
+        self._store.check_owner()
+        if self._running is not None:
+            if self._running.dispatcher.is_worker:
+                raise WaitingInHandler(_refusal("close"))
+            self._refuse_in_effect(self._running, "close")
 
     def _close(self, timeout: float | None) -> None:
         with self._closing:
@@ -1199,7 +1304,7 @@ class Runtime:
                 f"open it for writing to run anything"
             )
         if waits and self._running.dispatcher.is_worker:
-            raise WaitingInHandler(_waiting(call))
+            raise WaitingInHandler(_refusal(call))
         return self._running
 
     @staticmethod
@@ -1232,24 +1337,45 @@ class Runtime:
         return max(stored, self._running.router_of[process].done_up_to)
 
     @staticmethod
-    def _write(engine: Engine, works: list[Receipt], first: int | None = None) -> list[IdReused]:
-        """Have steps written; `first` is the place in its batch of what is in the first of them.
+    def _write(engine: Engine, works: list[Receipt]) -> Receipts:
+        """Have steps written."""
+        receipts = Receipts(works, engine.command_queue, engine.services.replies)
+        engine.journal.add_all(works)
+        return receipts
+
+    def _write_many(self, engine: Engine, works: list[Receipt], first: int) -> list[IdReused]:
+        """Write steps; `first` is the place in its batch of what is in the first of them.
 
         Returns:
             why some were not, because their ids stand for something else
 
         """
-        if first is not None:
-            for place, work in enumerate(works, first):
-                work.place = place
-        receipts = Receipts(works, engine.command_queue, engine.services.replies)
-        engine.journal.add_all(works)
+        for place, work in enumerate(works, first):
+            work.place = place
+        receipts = self._write(engine, works)
         receipts.wait()
         return receipts.reused
 
 
-def _raise_first(reused: list[IdReused]) -> None:
-    for error in reused:
+def no_reply(command: Command, timeout: float | None) -> TimedOut:
+    """The error when time ran out for who asked."""
+    return TimedOut(
+        f"no reply to {type(command).__name__} within {timeout} seconds; it may still be "
+        f"carried out. Ask again with the same command_id to learn what came of it"
+    )
+
+
+def not_settled(timeout: float | None) -> TimedOut:
+    """The error when time ran out for who waits until all is settled."""
+    return TimedOut(
+        f"not settled within {timeout} seconds: a handler is still running, or messages "
+        f"keep coming; see stats()"
+    )
+
+
+def raise_reused(receipts: Receipts) -> None:
+    """Raise why a step was not written, if its id stands for something else."""
+    for error in receipts.reused:
         raise error
 
 
@@ -1258,7 +1384,7 @@ def _raise_all(reused: list[IdReused]) -> None:
         raise together(reused)
 
 
-def _seconds(call: str, timeout: float | None) -> float | None:
+def seconds_of(call: str, timeout: float | None) -> float | None:
     """How long to wait; seen to before anything is sent."""
     if timeout is None:
         return None
@@ -1308,7 +1434,7 @@ def _remove_folder(folder: str, owner: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _waiting(call: str) -> str:
+def _refusal(call: str) -> str:
     return (
         f"{call}() was called from a handler. It waits, and what a handler makes must leave only "
         f"with its step: use self.issue(...) in a process manager, or return events from an "

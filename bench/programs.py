@@ -57,4 +57,5 @@ PROGRAMS = (
     Program(22, "lonely_order", (), ("--orders", "25"), 120),
     Program(23, "refusals", (), ("--asks", "50"), 60),
     Program(24, "ask_beside_slow", (), ("--instances", "20", "--seconds", "0.001"), 60),
+    Program(25, "coroutines", (), ("--callers", "50", "--rounds", "2", "--turns", "1"), 120),
 )

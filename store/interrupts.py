@@ -13,16 +13,24 @@ from __future__ import annotations
 
 import _thread
 import threading
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from .errors import NoThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Bell", "Latch", "apart", "start_thread", "uninterrupted"]
+__all__ = ["Bell", "Latch", "Sleeper", "apart", "start_thread", "uninterrupted"]
 
 T = TypeVar("T")
+
+
+class Sleeper(Protocol):
+    """What is let go when a latch opens: the lock of a thread, or what wakes an event loop."""
+
+    def release(self) -> None:
+        """Let it go on; on the thread that opens the latch."""
+        ...
 
 
 class Latch:
@@ -32,7 +40,7 @@ class Latch:
 
     def __init__(self) -> None:
         self.is_open = False
-        self._sleepers: list[threading.Lock] = []
+        self._sleepers: list[Sleeper] = []
 
     def open(self) -> None:
         """Let all go on who wait, and who will."""
@@ -46,6 +54,12 @@ class Latch:
                 # Another thread opens it as well.
                 return
             sleeper.release()
+
+    def call(self, sleeper: Sleeper) -> None:
+        """Have something let go when it is open, or at once if it is."""
+        self._sleepers.append(sleeper)
+        if self.is_open:
+            self.open()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is open.

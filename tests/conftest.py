@@ -60,7 +60,8 @@ class Recorded(LmdbStore):
         super().close_commit(checkpoints)
         if Recorded.folder is not None:
             copy = Recorded.folder / str(len(Recorded.copies))
-            shutil.copytree(self.path, copy)
+            # The socket is no file that could be copied.
+            shutil.copytree(self.path, copy, ignore=shutil.ignore_patterns("control*"))
             Recorded.copies.append(copy)
 
 

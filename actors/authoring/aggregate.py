@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from msgspec import Struct
 
 from .decorators import refuse_keywords
 from .marks import refuse_lost_marks
-from .state import StateType
+from .state import StateType, described
 
-__all__ = ["Aggregate", "Own", "state_type_of"]
+__all__ = ["Aggregate", "Own", "copy_of_aggregate", "state_type_of"]
+
+A = TypeVar("A", bound="Aggregate")
 
 
 class Own(Struct, gc=False):
@@ -84,6 +86,9 @@ class Aggregate:
         """How many events this aggregate has made."""
         return self._own.version
 
+    def __repr__(self) -> str:
+        return described(self, self.id, self.version)
+
     def __setattr__(self, name: str, value: Any) -> None:
         if not self._own.applying:
             raise AttributeError(
@@ -91,6 +96,22 @@ class Aggregate:
                 f"assign it in the event's @apply method, or it would be lost"
             )
         self.__dict__[name] = value
+
+
+def copy_of_aggregate(cls: type[A], name: str, version: int, values: dict[str, Any]) -> A:
+    """An object to be looked at, of which the fields are at hand; they are its own from then on.
+
+    Args:
+        cls: of the aggregate
+        name: its id
+        version: how many events it has made
+        values: its fields
+
+    """
+    made = cls.__new__(cls)
+    object.__setattr__(made, "_own", Own(name, version))
+    made.__dict__.update(values)
+    return made
 
 
 _state_types: dict[type, StateType] = {}

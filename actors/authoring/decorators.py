@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from ..errors import DefinitionError
 from ..messages.types import WIRE_NAME, Command, Event
@@ -33,6 +33,7 @@ __all__ = [
     "ended",
     "handle",
     "handlers_of",
+    "is_async",
     "methods_of",
     "refuse_async",
     "refuse_keywords",
@@ -43,6 +44,8 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -57,13 +60,49 @@ class Upcast:
         return f"{name}from_version={self.from_version}"
 
 
+class HandlesCommand(Protocol[R]):
+    """Marks a method that returns, or yields, the events that a command says come of it."""
+
+    @overload
+    def __call__(
+        self, function: Callable[P, Iterable[R] | None]
+    ) -> Callable[P, Iterable[R] | None]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, R | None]) -> Callable[P, R | None]: ...
+
+
+class _Unsaid(Event, frozen=True):
+    """What no command says comes of it: one that says nothing is the one that fits."""
+
+
+@overload
+def handle(
+    message: type[Event],
+    *,
+    start: Start = False,
+    end: bool = False,
+    correlate: Correlate | None = None,
+) -> Callable[[F], F]: ...
+
+
+@overload
+def handle(  # type: ignore[overload-overlap] # no command says this, and to `Any` it is no matter
+    message: type[Command[_Unsaid]],
+) -> Callable[[F], F]: ...
+
+
+@overload
+def handle(message: type[Command[R]]) -> HandlesCommand[R]: ...
+
+
 def handle(
     message: type[Event | Command],
     *,
     start: Start = False,
     end: bool = False,
     correlate: Correlate | None = None,
-) -> Callable[[F], F]:
+) -> Any:
     """Mark the method that handles an event (process manager) or a command (aggregate).
 
     Args:
@@ -153,7 +192,8 @@ def rejected(command: type[Command] | Command, *, reason: str = "") -> Callable[
 def after(event: type[Event]) -> Callable[[F], F]:
     """Mark the method that affects the outside world once the event was handled everywhere.
 
-    It runs on threads of its own, at least once, and may block.
+    It runs on threads of its own, at least once, and may block; or on an event loop of the
+    runtime's own, if it is ``async def``.
     """
     _check_message("after", event, Event)
     return _marker("after", event)
@@ -272,9 +312,13 @@ def refuse_async(
         DefinitionError: it, or what it wraps, is ``async def``
 
     """
-    inner = inspect.unwrap(function)
-    if inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner):
+    if is_async(function) or inspect.isasyncgenfunction(inspect.unwrap(function)):
         raise DefinitionError(f"{where} is `async def`, and nothing would await it; {mend}")
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether a function, or what it wraps, is ``async def`` and can be awaited."""
+    return inspect.iscoroutinefunction(inspect.unwrap(function))
 
 
 def check_method(cls: type, handler: Handler, *arguments: str) -> None:
@@ -286,15 +330,18 @@ def check_method(cls: type, handler: Handler, *arguments: str) -> None:
         arguments: what it is given besides ``self``
 
     Raises:
-        DefinitionError: it is ``async def``, or takes something else
+        DefinitionError: it is ``async def`` and no @after method, or takes something else
 
     """
     where = f"{cls.__qualname__}.{handler.name}"
-    refuse_async(
-        where,
-        handler.function,
-        "write a plain `def`. An @after method of a process manager may block",
-    )
+    if handler.role != "after":
+        mend = "write a plain `def`. An @after method of a process manager may wait"
+        refuse_async(where, handler.function, mend)
+    elif inspect.isasyncgenfunction(inspect.unwrap(handler.function)):
+        raise DefinitionError(
+            f"{where} is `async def` with a `yield`, and nothing would go through what it yields; "
+            f"write an `async def` without one"
+        )
     # Of what is called, which may be a decorator's own function.
     signature = inspect.signature(handler.function, follow_wrapped=False)
     try:

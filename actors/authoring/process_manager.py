@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from msgspec import Struct
 
@@ -18,7 +18,7 @@ from .cause import Cause
 from .context import Context
 from .decorators import handlers_of, refuse_keywords
 from .marks import refuse_lost_marks
-from .state import StateType
+from .state import StateType, described
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DECIDES_ONLY",
     "EFFECT_IS_OVER",
+    "IS_A_COPY",
     "LONGEST_NAME",
     "STEP_IS_OVER",
     "ProcessManager",
@@ -36,9 +37,12 @@ __all__ = [
     "UnitOfWork",
     "due_time",
     "seal",
+    "sealed_copy",
     "state_type_of",
 ]
 
+
+M = TypeVar("M", bound="ProcessManager")
 
 LONGEST_NAME = 100
 """Bytes of a process manager's name, which is part of its instances' keys."""
@@ -65,6 +69,10 @@ IN_EFFECT = (
 EFFECT_IS_OVER = (
     "came after the @after method had returned or failed, from a timer, a task or a thread that it "
     "left behind, so it would be lost; do it before the method returns"
+)
+IS_A_COPY = (
+    "came on what `view.copy` returned, which shows how the instance is and changes nothing; send "
+    "a command, or publish an event"
 )
 AT_ONCE = (
     "with `after` or `at` came in an @after method, whose commands leave at once, since no "
@@ -208,6 +216,9 @@ class ProcessManager:
             raise TypeError(f"{type(self).__qualname__} has no field {min(unknown)!r}")
         self._unit = UnitOfWork(id)
         self.__dict__.update(state.fresh() | fields)
+
+    def __repr__(self) -> str:
+        return described(self, self.id, self.version)
 
     @property
     def id(self) -> str:
@@ -402,6 +413,23 @@ def seal(process: ProcessManager, why: str = "") -> None:
     if type(process) is not sealed:
         process.__class__ = sealed
     unit.closed = why
+
+
+def sealed_copy(cls: type[M], instance: str, version: int, values: dict[str, Any]) -> M:
+    """An object to be looked at, of which the fields are at hand; they are its own from then on.
+
+    Args:
+        cls: of the process manager
+        instance: its id
+        version: how many transitions it had
+        values: its fields
+
+    """
+    made = cls.__new__(cls)
+    made._unit = UnitOfWork(instance, version, cls.__qualname__)  # noqa: SLF001 - its own
+    object.__setattr__(made, "__dict__", values)
+    seal(made, IS_A_COPY)
+    return made
 
 
 def _check_name(cls: type, name: object) -> None:

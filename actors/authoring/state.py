@@ -19,13 +19,13 @@ from typing import (
 )
 from uuid import UUID
 
-from ..errors import DefinitionError, InvalidMessage
+from ..errors import DefinitionError, InvalidMessage, shown
 from ..messages.codec import Codec, bring, differ
 from ..messages.fields import hints_of, refuse_unfit, typed_dict
 from ..messages.identifiers import id_of
 from ..store import PackedFields, Tail, added, with_head
 
-__all__ = ["LARGE", "Indexed", "Keys", "StateType"]
+__all__ = ["LARGE", "Indexed", "Keys", "StateType", "described"]
 
 LARGE = 1_024
 """Bytes from which on a state is looked at field by field, for what was added to it."""
@@ -294,3 +294,9 @@ def _fields(cls: type, base: type) -> dict[str, Any]:
 
 def _is_code(value: object) -> bool:
     return callable(value) or isinstance(value, (property, classmethod, staticmethod))
+
+
+def described(made: object, name: str, version: int) -> str:
+    """An object with state, as people read it."""
+    fields = "".join(f", {field}={shown(value)}" for field, value in vars(made).items())
+    return f"{type(made).__qualname__}({name!r}, version={version}{fields})"

@@ -1,9 +1,11 @@
 """All commands, put together."""
 
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from typer.exceptions import TyperException
 
 from .. import __version__
 from . import (
@@ -109,7 +111,17 @@ def run(arguments: list[str]) -> int:
 
     """
     try:
-        _app()(arguments, prog_name="procession")
+        status = _app()(arguments, prog_name="procession", standalone_mode=False)
+    except TyperException as error:
+        said = error.format_message().rstrip(".")
+        # The help of a command that was given nothing has lines.
+        is_help = "\n" in said
+        mend = "" if is_help else "; `--help` behind the command says what it takes"
+        sys.stderr.write(f"{'' if is_help else 'error: '}{said}{mend}\n")
+        return error.exit_code
+    except typer.Abort:
+        sys.stderr.write("aborted: nothing was done\n")
+        return 1
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    return 0
+    return status if isinstance(status, int) else 0

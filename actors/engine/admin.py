@@ -12,7 +12,7 @@ from ..messages.identifiers import plain_text
 from ..store import Duplicate, Step, StepExtras, StoreError, TimerRecord
 from .ingress import Receipt, Receipts
 from .instance_actor import InstanceMessage
-from .pending_replies import Reply
+from .pending_replies import ReplyFuture
 
 if TYPE_CHECKING:
     from ..core.stimuli import Operation
@@ -146,7 +146,7 @@ class Admin:
 
     def _operate(self, definition: ProcessDefinition, instance: str, operation: Operation) -> int:
         """Have it decided in the instance's turn; returns what the instance answers."""
-        reply: Reply[int] = Reply.within(self._engine.services.replies)
+        reply: ReplyFuture[int] = ReplyFuture.within(self._engine.services.replies)
         self._send(definition.name, instance, InstanceMessage(operation, reply=reply))
         answer: int = reply.get()
         return answer

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..core.carry_out import CommandDecision, CommandDelivered, carry_out, refuse_command
 from ..errors import IdReused, InfiniteLoopError, UnknownMessage
+from ..messages.reply import Reply
 from ..messages.types import Event, UnknownEvent
 from ..store import (
     COMMITTED,
@@ -58,7 +59,7 @@ class CommandMessage(CommandDelivered, gc=False):
 
     """
 
-    reply: pykka.Future[list[Event]] | None = None
+    reply: pykka.Future[Reply[Event]] | None = None
     is_repeated: bool = False
 
 
@@ -73,7 +74,9 @@ class CommandGiver(Protocol):
         """Take a command off the queue that was carried out under its id before; likewise."""
         ...
 
-    def answer(self, future: pykka.Future[list[Event]], result: CommandResult) -> None:
+    def answer(
+        self, future: pykka.Future[Reply[Event]], result: CommandResult, command_id: str
+    ) -> None:
         """Reply with what came of a command when it was carried out before."""
         ...
 
@@ -197,7 +200,7 @@ class _Reply(Waiting, gc=False):
 
     giver: CommandGiver
     plan: AggregatePlan
-    future: pykka.Future[list[Event]]
+    future: pykka.Future[Reply[Event]]
     decision: CommandDecision
     outcome: Outcome
     record: CommandRecord
@@ -219,14 +222,18 @@ class _Reply(Waiting, gc=False):
         elif isinstance(outcome, IdReused):
             future.set_exception((IdReused, outcome, None))
         elif type(outcome) is Duplicate:
-            self.giver.answer(future, outcome.result or CommandResult())
+            self.giver.answer(future, outcome.result or CommandResult(), self.record.command_id)
         elif refusal is not None:
             future.set_exception((type(refusal), refusal, refusal.__traceback__))
-        elif append is None:
-            future.set([])
         else:
             load = self.plan.registry.load_event
-            future.set([one.message or load(one) for one in append.events])
+            records = append.events if append is not None else ()
+            reply = Reply(
+                [one.message or load(one) for one in records],
+                position=records[-1].position if records else 0,
+                command_id=self.record.command_id,
+            )
+            future.set(reply)
         # An error knows the frames that it came through, and these know the decision. Such a
         # circle would stay, since decisions are not looked at by Python's cycle collector.
         decision.refusal = None

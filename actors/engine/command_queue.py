@@ -10,6 +10,7 @@ from ..core.failures import parked_command, parked_sequence
 from ..core.stimuli import CommandRefused
 from ..errors import IdReused, UnknownMessage
 from ..messages.refusals import refused_again
+from ..messages.reply import Reply
 from ..model.plans import AggregatePlan
 from ..store import FROM_OUTSIDE, CorruptRecord, Step, category_of
 from .aggregate_actor import AggregateActor, AggregateShare, CommandMessage
@@ -136,7 +137,7 @@ class CommandQueue(PooledActor):
         """Commands from the queue that are under way."""
 
     def ask(
-        self, record: CommandRecord, reply: pykka.Future[list[Event]], *, is_remembered: bool
+        self, record: CommandRecord, reply: pykka.Future[Reply[Event]], *, is_remembered: bool
     ) -> None:
         """Bring one command, for which a caller waits, to its aggregate.
 
@@ -152,7 +153,7 @@ class CommandQueue(PooledActor):
             reply.set_exception()
 
     def _ask(
-        self, record: CommandRecord, reply: pykka.Future[list[Event]], *, is_remembered: bool
+        self, record: CommandRecord, reply: pykka.Future[Reply[Event]], *, is_remembered: bool
     ) -> None:
         before: CommandResult | IdReused | None = None
         if is_remembered:
@@ -161,7 +162,7 @@ class CommandQueue(PooledActor):
         if isinstance(before, IdReused):
             reply.set_exception((IdReused, before, None))
         elif before is not None:
-            self.answer(reply, before)
+            self.answer(reply, before, record.command_id)
         else:
             self.send(CommandMessage(record, is_remembered, reply))
 
@@ -172,18 +173,21 @@ class CommandQueue(PooledActor):
         sending = ((category, stream), self.wakers[category], message)
         self._services.residency.send([sending], is_urgent=True)
 
-    def _replay(self, result: CommandResult) -> list[Event]:
+    def _replay(self, result: CommandResult, command_id: str) -> Reply[Event]:
         if result.refusal is not None:
             raise refused_again(result.refusal, result.error)
         if not result.events:
-            return []
+            return Reply(position=0, command_id=command_id)
         page = self._store.read_log(result.first_position - 1, result.events)
-        return [self._services.registry.load_event(record) for record in page]
+        load, position = self._services.registry.load_event, page[-1].position
+        return Reply(map(load, page), position=position, command_id=command_id)
 
-    def answer(self, future: pykka.Future[list[Event]], result: CommandResult) -> None:
+    def answer(
+        self, future: pykka.Future[Reply[Event]], result: CommandResult, command_id: str
+    ) -> None:
         """Reply with what came of a command when it was carried out before."""
         try:
-            future.set(self._replay(result))
+            future.set(self._replay(result, command_id))
         except Exception:  # noqa: BLE001 - it is raised where the reply is awaited
             future.set_exception()
 

@@ -25,6 +25,7 @@ from ..store.interrupts import Bell, Latch, start_thread
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from .event_loops import EventLoops
     from .pooled_actor import PooledActor
 
 __all__ = ["Dispatcher"]
@@ -212,9 +213,21 @@ class Dispatcher:
             whether it became quiet in time
 
         """
-        self._wait_until(lambda: self._nobody_waits or self._is_quiet(), timeout)
+        self._wait_until(self._may_go_on, timeout)
         with self._bell.lock:
             return self._is_quiet()
+
+    async def wait_quiet_in_loop(self, loops: EventLoops, timeout: float | None) -> bool:
+        """As `wait_quiet`, in a coroutine."""
+        end = None if timeout is None else seconds() + timeout
+        for latch in self._looks(self._may_go_on):
+            if not await loops.opened(latch, None if end is None else end - seconds()):
+                break
+        with self._bell.lock:
+            return self._is_quiet()
+
+    def _may_go_on(self) -> bool:
+        return self._nobody_waits or self._is_quiet()
 
     def send_away(self) -> None:
         """Have `wait_quiet` return at once from now on; for those who wait while it is closed."""
@@ -251,20 +264,31 @@ class Dispatcher:
     def _wait_until(self, holds: Callable[[], bool], timeout: float | None) -> bool:
         """Wait until something holds that is looked at with the lock held; whether it came to."""
         end = None if timeout is None else seconds() + timeout
+        for latch in self._looks(holds):
+            if not latch.wait(None if end is None else end - seconds()):
+                with self._bell.lock:
+                    return holds()
+        return True
+
+    def _looks(self, holds: Callable[[], bool]) -> Iterator[Latch]:
+        """Look whether something holds, with the lock held, each time that it may; until it does.
+
+        Yields:
+            what opens when it may
+
+        """
         while True:
             latch = Latch()
             self._latches.add(latch)
             try:
                 with self._bell.lock:
                     if holds():
-                        return True
+                        return
                     if self._leader is None and not self._stopping:
                         # A thread that brought something may have been interrupted before it
                         # called.
                         self._bell.notify()
-                if not latch.wait(None if end is None else end - seconds()):
-                    with self._bell.lock:
-                        return holds()
+                yield latch
             finally:
                 self._latches.discard(latch)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import threading
 from collections import Counter, deque
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from ..clock import from_micros
@@ -12,6 +13,7 @@ from ..errors import InfiniteLoopError
 from ..store import ClosedError, Committed, NoThread, Step, StepExtras
 from ..store.interrupts import start_thread
 from .journal import PendingWrite
+from .watchdog import whereabouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from ..clock import Alarm, Clock
     from ..model.process_definition import ProcessDefinition
     from ..store import CommandRecord, EventRecord, Outcome, ParkedRecord
+    from .effect_loop import EffectLoop
     from .failure_log import Failure
     from .services import Services
 
@@ -39,6 +42,14 @@ class EffectSource(Protocol):
 
     def run(self, job: EffectJob) -> bool:
         """Carry one out, and note in it what it issued; false if the instance does not exist."""
+        ...
+
+    def is_async(self, job: EffectJob) -> bool:
+        """Whether it runs on an event loop."""
+        ...
+
+    async def run_in_loop(self, job: EffectJob) -> bool:
+        """As `run`, on an event loop."""
         ...
 
     def undone(self, event: EventRecord, instances: list[str]) -> list[str]:
@@ -125,7 +136,9 @@ class EffectExecutor:
         services: of the engine
         clock: tells when to try again
         enqueue: takes commands that were just handed over
-        threads: most effects that run at once; with 0 they run when `run_next` is called
+        threads: most effects that run at once, besides those that are ``async def``; with 0 they
+            run when `run_next` is called
+        tasks: most of those that are ``async def`` that run at once
 
     """
 
@@ -136,6 +149,7 @@ class EffectExecutor:
         enqueue: Callable[[list[CommandRecord]], None],
         *,
         threads: int,
+        tasks: int,
     ) -> None:
         self._services = services
         self._enqueue = enqueue
@@ -144,6 +158,8 @@ class EffectExecutor:
         self._clock = clock
         self._alarm: Alarm | None = None
         self._most = threads
+        self._most_tasks = tasks
+        self._loop: EffectLoop | None = None
         self._threads: list[threading.Thread] = []
         self._alive: set[threading.Thread] = set()
         self._inside = threading.local()
@@ -244,6 +260,8 @@ class EffectExecutor:
             self._waiting.clear()
             self._condition.notify_all()
             self._note_busy()
+            if self._loop is not None:
+                self._loop.close()
         alarm, self._alarm = self._alarm, None
         if alarm is not None:
             alarm.close()
@@ -260,11 +278,20 @@ class EffectExecutor:
         """
         with self._condition:
             self._condition.wait_for(lambda: not self._alive, timeout)
-            late = [thread for thread in self._threads if thread in self._alive]
-        for thread in self._threads:
+            threads = [*self._threads]
+            if self._loop is not None:
+                threads.append(self._loop)
+            late = [thread for thread in threads if thread in self._alive]
+        for thread in threads:
             if thread not in late:
                 thread.join()
         return late
+
+    def places(self, thread: threading.Thread) -> list[str]:
+        """Where a thread is that is late; what waits on the event loop is told to end."""
+        if thread is self._loop:
+            return self._loop.cancel()
+        return [whereabouts(thread)]
 
     # For feeds
 
@@ -308,17 +335,66 @@ class EffectExecutor:
             self._services.dispatcher.note_outside(is_busy=is_busy)
 
     def _work(self) -> None:
-        self._inside.is_inside = True
+        self._go_inside()
         while True:
             with self._condition:
                 while not self._ready and not self.is_closed:
                     self._condition.wait()
                 if self.is_closed:
-                    self._alive.discard(threading.current_thread())
-                    self._condition.notify_all()
-                    return
+                    break
                 job = self._take()
+                if job.source.is_async(job) and self._give_to_loop(job):
+                    continue
             self._carry_out(job)
+        self._go_away()
+
+    def _go_inside(self) -> None:
+        self._inside.is_inside = True
+
+    def _go_away(self) -> None:
+        with self._condition:
+            self._alive.discard(threading.current_thread())
+            self._condition.notify_all()
+
+    def _give_to_loop(self, job: EffectJob) -> bool:
+        """Have one run on the event loop, if there can be one; called with the lock held."""
+        loop = self._loop
+        if loop is None:
+            # Here, since asyncio takes a while to import, and many a service has no coroutine.
+            from .effect_loop import EffectLoop  # noqa: PLC0415
+
+            loop = EffectLoop(self._most_tasks, self._go_inside, self._go_away)
+            try:
+                # It waits for the lock that is held here, if for anything.
+                start_thread(loop)
+            except NoThread as error:
+                loop.drop()
+                what = "effects that are `async def` share no event loop, and run one by one"
+                self._services.failures.tell_fault(what, error)
+                return False
+            self._loop = loop
+            self._alive.add(loop)
+        # The thread is free again; the effect is under way.
+        self._free += 1
+        loop.submit(partial(self._carry_out_in_loop, job))
+        return True
+
+    async def _carry_out_in_loop(self, job: EffectJob) -> None:
+        error: BaseException | None = None
+        is_there = False
+        # What waited for room when it was closed is for the next run.
+        is_begun = not self.is_closed
+        try:
+            if is_begun:
+                is_there = await job.source.run_in_loop(job)
+        except BaseException as raised:  # noqa: BLE001 - as in `_carry_out`
+            error = raised
+        with self._condition:
+            self._running -= 1
+            if is_begun:
+                self._answer(job, error, is_there=is_there)
+            # No thread of the effects looks by itself for what is behind it in its line.
+            self._call()
 
     def run_next(self, run: Callable[[EffectJob], bool]) -> EffectJob:
         """Run one effect that is ready on the caller's thread; for simulations.

@@ -10,11 +10,15 @@ step of an event that found its instance by a learnt key, which others may have 
 
 from __future__ import annotations
 
+import inspect
 from collections import deque
+from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..authoring.cause import Cause
 from ..authoring.context import Context
+from ..authoring.decorators import is_async
 from ..authoring.process_manager import EFFECT_IS_OVER, seal
 from ..core.effects import effect_step, version_for
 from ..core.failures import parked_effect
@@ -30,7 +34,7 @@ from .journal import PendingWrite
 from .pooled_actor import PooledActor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from datetime import timedelta
     from typing import TypeAlias
 
@@ -184,6 +188,42 @@ class EffectFeed(PooledActor):
 
     def run(self, job: EffectJob) -> bool:
         """Carry one out; False if the instance does not exist."""
+        if self.is_async(job):
+            # Of a simulation, or where no more threads can be started.
+            from .effect_loop import run_to_end  # noqa: PLC0415 - it imports asyncio
+
+            return run_to_end(self.run_in_loop(job))
+        is_there = False
+        with closing(self._run(job)) as calls:
+            for call in calls:
+                is_there = True
+                call()
+        return is_there
+
+    async def run_in_loop(self, job: EffectJob) -> bool:
+        """As `run`, of a method that is ``async def``."""
+        is_there = False
+        with closing(self._run(job)) as calls:
+            for call in calls:
+                is_there = True
+                done = call()
+                # A decorator may have awaited it.
+                if inspect.isawaitable(done):
+                    await done
+        return is_there
+
+    def is_async(self, job: EffectJob) -> bool:
+        """Whether the method is ``async def``."""
+        handler = self._subscription.handler_of(job.record)
+        return handler is not None and is_async(handler.function)
+
+    def _run(self, job: EffectJob) -> Generator[Callable[[], object], None, bool]:
+        """Carry one out; False if the instance does not exist.
+
+        Yields:
+            what calls the method, and is to be called
+
+        """
         record, plan, reads = job.record, self._plan, self._reads
         job.step = None
         if not self.acts_after(record):
@@ -205,7 +245,7 @@ class EffectFeed(PooledActor):
         unit.context = context.at(unit.name, job.instance, handler.name, record.position)
         seal(process)
         try:
-            handler.function(process, self._subscription.load(record))
+            yield partial(handler.function, process, self._subscription.load(record))
         finally:
             seal(process, EFFECT_IS_OVER)
         job.step = effect_step(plan, process, handler, record, version, reads)

@@ -7,6 +7,7 @@ import math
 from collections import Counter, deque
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from ..clock import SystemClock, stopwatch
@@ -24,14 +25,14 @@ from .event_buffer import EventBuffer
 from .failure_log import FailureLog
 from .health import HealthWatch
 from .instance_actor import InstanceActor, InstanceShare
+from .instance_watches import InstanceWatches
 from .journal import Journal
-from .pending_replies import PendingReplies, Reply
+from .pending_replies import PendingReplies, ReplyFuture
 from .recovery import Recovery
 from .residency import Residency
 from .router import Router
 from .services import Services
 from .timers import TimerService
-from .watchdog import whereabouts
 
 if TYPE_CHECKING:
     import threading
@@ -69,7 +70,8 @@ class Options:
             aggregates together, have in hand at once; the rest wait on disk
         largest_commit: most steps in one transaction
         max_chain: the longest chain of events that make one another by commands
-        effect_threads: most after-effects that run at once
+        effect_threads: most after-effects that run at once, besides those that are ``async def``
+        effect_tasks: most of those that are ``async def`` that run at once
 
     """
 
@@ -80,6 +82,7 @@ class Options:
     largest_commit: int = 4_096
     max_chain: int = 1_000
     effect_threads: int = 4
+    effect_tasks: int = 100
 
     def __post_init__(self) -> None:
         for name in (
@@ -89,6 +92,7 @@ class Options:
             "largest_commit",
             "max_chain",
             "effect_threads",
+            "effect_tasks",
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
@@ -149,7 +153,7 @@ class Engine:
         self._begun = {f"{BEGIN}{name}": position for name, position in begun.items()}
         self._clock = clock
         self._is_attached = False
-        self._passivating: deque[tuple[str, str, Reply[bool]]] = deque()
+        self._passivating: deque[tuple[str, str, ReplyFuture[bool]]] = deque()
         self._stopped: BaseException | None = None
         self.is_closing = False
         self._is_hurried = False
@@ -187,6 +191,7 @@ class Engine:
             PendingReplies(),
             now,
             failures,
+            InstanceWatches(),
         )
         self.command_queue = CommandQueue(
             services, reads, self.deliver, parts.aggregate_actor, max_in_flight=most
@@ -220,7 +225,11 @@ class Engine:
         self.router_of = {router.plan.name: router for router in self.routers}
         self.recovery = Recovery(services, reads, self.deliver, max_in_flight=most)
         self.effects = EffectExecutor(
-            services, clock, enqueue, threads=options.effect_threads if parts.has_threads else 0
+            services,
+            clock,
+            enqueue,
+            threads=options.effect_threads if parts.has_threads else 0,
+            tasks=options.effect_tasks,
         )
         self.effect_feeds = EffectFeeds(
             plans, services, self.effects, self._gate, self.deliver, max_in_flight=most
@@ -257,7 +266,7 @@ class Engine:
         with self.journal.lock:
             return self.router_of[process].done_up_to
 
-    def passivate(self, kind: str, name: str) -> Reply[bool]:
+    def passivate(self, kind: str, name: str) -> ReplyFuture[bool]:
         """Drop an actor from memory once it has done all that it was sent.
 
         Args:
@@ -268,7 +277,7 @@ class Engine:
             a future of whether it was awake
 
         """
-        reply: Reply[bool] = Reply.within(self.services.replies)
+        reply: ReplyFuture[bool] = ReplyFuture.within(self.services.replies)
         # The leader looks, since it is the one who knows when the actor is done.
         self._passivating.append((kind, name, reply))
         self.dispatcher.nudge()
@@ -312,7 +321,14 @@ class Engine:
             StoreError: something stopped, since the store cannot be read
 
         """
-        is_quiet = self.dispatcher.wait_quiet(timeout)
+        return self._settled(is_quiet=self.dispatcher.wait_quiet(timeout))
+
+    async def settle_in_loop(self, timeout: float | None) -> bool:
+        """As `settle`, in a coroutine."""
+        loops = self.services.replies.loops
+        return self._settled(is_quiet=await self.dispatcher.wait_quiet_in_loop(loops, timeout))
+
+    def _settled(self, *, is_quiet: bool) -> bool:
         if self.is_closing:
             raise ClosedError(
                 "the runtime was closed while settle() waited; what is undelivered is taken up "
@@ -399,14 +415,13 @@ class Engine:
         if self._scrubber is not None:
             self._scrubber.wait()
 
-    @staticmethod
-    def _tell_late(late: list[threading.Thread], timeout: float | None) -> None:
-        for thread in late:
+    def _tell_late(self, late: list[threading.Thread], timeout: float | None) -> None:
+        for where in chain.from_iterable(self.effects.places(thread) for thread in late):
             logger.error(
                 "closed without waiting any longer (timeout=%s) for %s. What that makes from here "
                 "on is not kept; it is done again when the store is opened next",
                 timeout,
-                whereabouts(thread),
+                where,
             )
 
     def stats(self) -> dict[str, int]:
@@ -463,7 +478,7 @@ class Engine:
             and self.command_queue.take_new()
         ):
             return True
-        if self.journal.flush():
+        if self.services.replies.tell_together(self.journal.flush):
             self.health.look_after_commit()
             return True
         # Looked at last, when it is known what is durable.

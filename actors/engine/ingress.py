@@ -98,6 +98,11 @@ class Receipts:
         if self.error is not None:
             raise self.error
 
+    async def waited(self) -> None:
+        """As `wait`, in a coroutine."""
+        await self._replies.loops.opened(self._done)
+        self.wait()
+
     def give_up(self, error: ClosedError) -> None:
         """There will be no answer."""
         self.error = self.error or error

@@ -32,7 +32,7 @@ from ..store import COMMITTED, Conflict, StoreError
 from .durable_actor import DurableActor, damaged
 from .failure_log import Failure
 from .journal import Waiting
-from .pending_replies import Reply
+from .pending_replies import ReplyFuture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,7 +94,7 @@ class InstanceMessage(Struct, gc=False):
 
     stimulus: Stimulus | Operation
     giver: Giver | None = None
-    reply: Reply[int] | None = None
+    reply: ReplyFuture[int] | None = None
     is_repeated: bool = False
 
 
@@ -309,6 +309,9 @@ class InstanceActor(DurableActor[InstanceMessage]):
             # What it was for is gone, so it was done before, and the log knows better.
             self.is_stale = True
             decision.outcome = "nothing"
+        watches = share.services.watches
+        if watches.by_instance:
+            watches.note_step(share.plan.name, self.instance, self.journal)
         if message.giver is not None:
             if (self.state.to_take_up or decision.reload) and (
                 type(message.stimulus) is EventDelivered
@@ -446,7 +449,7 @@ class InstanceActor(DurableActor[InstanceMessage]):
 class _Answer(Waiting, gc=False):
     """An operator's answer, which waits for the disk."""
 
-    reply: Reply[int]
+    reply: ReplyFuture[int]
     answer: int
 
     def durable(self) -> None:

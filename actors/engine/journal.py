@@ -347,6 +347,12 @@ class Journal:
             by = min(by or math.inf, seconds() + patience)
             self._dispatcher.commit_by, self._patience = by, patience
 
+    def wait_if_open(self, waiting: Waiting) -> None:
+        """As `wait`, from any thread, if not all that was handed over is durable."""
+        with self.lock:
+            if self._store.ahead.steps:
+                self.wait(waiting)
+
     def tell_asker(self, correlation_id: str, error: InfiniteLoopError) -> None:
         """A chain was stopped; who asked for its beginning in the same commit hears of it."""
         with self.lock:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import queue
 import sys
+import threading
+from collections import deque
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pykka
@@ -12,15 +15,18 @@ from ..store import ClosedError
 from ..store.interrupts import Latch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import asyncio
+    from collections.abc import Callable, Generator
     from types import TracebackType
     from typing import TypeAlias
+
+    from .event_loops import EventLoops
 
     ExcInfo: TypeAlias = tuple[
         type[BaseException] | None, BaseException | None, TracebackType | None
     ]
 
-__all__ = ["PendingReplies", "Reply"]
+__all__ = ["PendingReplies", "ReplyFuture"]
 
 T = TypeVar("T")
 
@@ -35,12 +41,45 @@ class PendingReplies:
     """Those who wait; any thread may come and go."""
 
     def __init__(self) -> None:
+        # The thread that tells many of them, and what is to follow when it has told all.
+        self._teller: int | None = None
+        self._afterwards: deque[Callable[[], None]] = deque()
         # Adding to a set and removing from it are each one step to Python's threads.
         self._waiters: set[_Waiter] = set()
         self._is_closed = False
 
     def __len__(self) -> int:
         return len(self._waiters)
+
+    @cached_property
+    def loops(self) -> EventLoops:
+        """The event loops whose coroutines are among them."""
+        # Here, since asyncio takes a while to import, and many a service has no coroutine.
+        from .event_loops import EventLoops  # noqa: PLC0415
+
+        return EventLoops(self._call_together)
+
+    def tell_together(self, tell: Callable[[], bool]) -> bool:
+        """Tell many, as of one commit; what is to be done once for all of them is done then.
+
+        Returns:
+            what the call returned
+
+        """
+        self._teller = threading.get_ident()
+        try:
+            return tell()
+        finally:
+            self._teller = None
+            while self._afterwards:
+                self._afterwards.popleft()()
+
+    def _call_together(self, call: Callable[[], None]) -> None:
+        """Have something done when all are told; at once where no more are told on this thread."""
+        if self._teller == threading.get_ident():
+            self._afterwards.append(call)
+        else:
+            call()
 
     def add(self, waiter: _Waiter) -> None:
         """A caller waits from now on; one that comes too late is told at once."""
@@ -75,7 +114,7 @@ class PendingReplies:
             )
 
 
-class Reply(pykka.Future[T]):
+class ReplyFuture(pykka.Future[T]):
     """A Pykka future of an answer, which is an error if the runtime is closed before it.
 
     Unlike Pykka's own for threads, it may be waited for in a thread that is interrupted.
@@ -91,7 +130,7 @@ class Reply(pykka.Future[T]):
         self._error: ExcInfo | None = None
 
     @classmethod
-    def within(cls, pending: PendingReplies) -> Reply[T]:
+    def within(cls, pending: PendingReplies) -> ReplyFuture[T]:
         """A future that a caller is going to wait for."""
         reply = cls()
         reply._pending = pending
@@ -118,6 +157,31 @@ class Reply(pykka.Future[T]):
         if error.__traceback__ is not trace:
             raise error.with_traceback(trace)
         raise error
+
+    async def answered(self, timeout: float | None = None) -> bool:
+        """Wait for the answer in a coroutine; whether it came within so many seconds."""
+        assert self._pending is not None
+        return await self._pending.loops.opened(self._answered, timeout)
+
+    def awaited(self) -> asyncio.Future[None]:
+        """What a coroutine awaits until the answer is there."""
+        assert self._pending is not None
+        return self._pending.loops.future(self._answered)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        """As `get`, while the other coroutines of the event loop go on."""
+        return self._awaited().__await__()
+
+    __iter__ = __await__
+
+    async def _awaited(self) -> Any:
+        if self._pending is None:
+            # What `map` and its like make has no answer of its own, and asks others within `get`.
+            import asyncio  # noqa: PLC0415 - as in `PendingReplies.loops`
+
+            return await asyncio.to_thread(self.get)
+        await self.awaited()
+        return self.get()
 
     def set(self, value: Any = None) -> None:
         """Answer, unless it was too late."""

@@ -12,7 +12,7 @@ from ..store import ClosedError, CorruptRecord
 from ..store.interrupts import uninterrupted
 from .ahead_reads import AheadReads
 from .instance_actor import InstanceMessage
-from .pending_replies import Reply
+from .pending_replies import ReplyFuture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -147,14 +147,14 @@ class Rebuilding:
         # The caller's `told` is called below, in the caller's thread.
         answers = uninterrupted(lambda: list(self._asked(names, handler)), "procession-rebuild")
         for name, answer in answers:
-            if isinstance(answer, Reply):
+            if isinstance(answer, ReplyFuture):
                 self._await(name, answer)
             else:
                 self._failed(name, answer)
 
     def _asked(
         self, names: list[str], handler: str
-    ) -> Iterator[tuple[str, Reply[int] | Exception]]:
+    ) -> Iterator[tuple[str, ReplyFuture[int] | Exception]]:
         """What each instance answers that was told what it comes to, or why it was not."""
         plan, reads = self._plan, AheadReads(self._store, self._engine.journal)
         until = self._engine.done_up_to(self._name)
@@ -183,13 +183,13 @@ class Rebuilding:
             else:
                 yield name
 
-    def _ask(self, name: str, refresh: Refresh) -> Reply[int]:
-        reply: Reply[int] = Reply.within(self._engine.services.replies)
+    def _ask(self, name: str, refresh: Refresh) -> ReplyFuture[int]:
+        reply: ReplyFuture[int] = ReplyFuture.within(self._engine.services.replies)
         if self._engine.deliver(self._name, name, InstanceMessage(refresh, reply=reply)):
             self._engine.dispatcher.nudge()
         return reply
 
-    def _await(self, name: str, reply: Reply[int]) -> None:
+    def _await(self, name: str, reply: ReplyFuture[int]) -> None:
         try:
             self.progress.rebuilt += reply.get()
         except ClosedError:

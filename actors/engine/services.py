@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .dispatcher import Dispatcher
     from .event_buffer import EventBuffer
     from .failure_log import FailureLog
+    from .instance_watches import InstanceWatches
     from .journal import Journal
     from .pending_replies import PendingReplies
     from .residency import Residency
@@ -34,6 +35,7 @@ class Services:
         replies: what callers wait for
         now: tells the time, in microseconds
         failures: tells of attempts that failed
+        watches: the instances whose steps callers wait for
 
     """
 
@@ -46,3 +48,4 @@ class Services:
     replies: PendingReplies
     now: Callable[[], int]
     failures: FailureLog
+    watches: InstanceWatches

@@ -95,17 +95,24 @@ def refuse_unfit(cls: type, kind: Any, hints: Mapping[str, Any]) -> None:
         msgspec.msgpack.Decoder(kind)
     except Exception as error:
         raise DefinitionError(f"{where}{_refused_in(hints, error)}") from error
-    is_generic = issubclass(cls, Generic) and not getattr(cls, "__parameters__", ())
+    # A class below a generic one says what a variable stands for.
+    said = set() if getattr(cls, "__parameters__", ()) else _variables_above(cls)
     for field in inspect.type_info(kind).fields:  # type: ignore[attr-defined] # it has fields
         hint = hints[field.name]
-        # A class below a generic one says what the variable stands for.
-        variable = None if is_generic else _variable_in(hint)
-        unfit = _of_variable(variable) if variable is not None else _first_unfit(field.type)
+        variable = _variable_in(hint)
+        if variable is not None and variable not in said:
+            unfit: _Unfit | None = _of_variable(variable)
+        else:
+            unfit = _first_unfit(field.type)
         if unfit is not None:
             raise DefinitionError(
                 f"{where}.{field.name}: {_called(hint)} cannot be stored, since {unfit.reason}; "
                 f"{unfit.mend}"
             )
+
+
+def _variables_above(cls: type) -> set[object]:
+    return {one for base in cls.__mro__[1:] for one in getattr(base, "__parameters__", ())}
 
 
 def _refused_in(hints: Mapping[str, Any], error: Exception) -> str:

@@ -22,7 +22,7 @@ from .described import WITH_FIELDS, every_type_in
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["are_in", "reading", "told", "written"]
+__all__ = ["are_in", "reading", "told", "with_times", "written"]
 
 T = TypeVar("T")
 
@@ -124,6 +124,11 @@ def reading(kind: Any, decode: Callable[[bytes], T]) -> Callable[[bytes], T]:
         return read
 
     return read
+
+
+def with_times(kind: Any, plain: Any) -> Any:
+    """Plain values of a type, with the times in them that msgspec cannot read by itself."""
+    return _restored(inspect.type_info(kind), plain)
 
 
 def _restored(kind: inspect.Type, plain: Any) -> Any:

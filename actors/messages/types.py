@@ -7,12 +7,32 @@ import re
 import sys
 from contextlib import suppress
 from types import SimpleNamespace
-from typing import Any, ClassVar, dataclass_transform, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Self,
+    TypeVar,
+    dataclass_transform,
+    get_type_hints,
+)
 
 import msgspec
 
 from ..errors import DefinitionError
 from .codec import bring
+from .plain import as_json, from_plain, plain, refuse_other
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    # Only type checkers need the default, and these know the package.
+    import typing_extensions
+
+    R_co = typing_extensions.TypeVar("R_co", covariant=True, default=Any)
+else:
+    R_co = TypeVar("R_co", covariant=True)
 
 __all__ = ["WIRE_NAME", "Command", "Event", "Message", "UnknownCommand", "UnknownEvent"]
 
@@ -114,6 +134,47 @@ class Message(msgspec.Struct, metaclass=MessageMeta, frozen=True):
     __wire_name__: ClassVar[str | None]
     __wire_version__: ClassVar[int]
 
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON has them: `from_dict` of the class makes an equal message of them."""
+        values: dict[str, Any] = plain(self)
+        return values
+
+    def to_json(self) -> str:
+        """As `to_dict`, as JSON."""
+        return as_json(self.to_dict())
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """A message of its fields, as `to_dict` gives them or as a person writes them.
+
+        Args:
+            values: by field; those of no field are left out. A number may stand for a `Decimal`
+
+        Raises:
+            InvalidMessage: one does not fit, or is missing
+
+        """
+        refuse_other(values, cls.__qualname__)
+        return from_plain(cls, dict(values), cls.__qualname__)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """What pydantic asks a class that it does not know, such as the type of a FastAPI body."""
+        # Here, since it imports pydantic.
+        from .pydantic_schema import schema_of  # noqa: PLC0415
+
+        return schema_of(cls, handler)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Any:
+        """As above, for its documents."""
+        described = handler.resolve_ref_schema(handler(schema))
+        described["title"] = cls.__name__
+        said = cls.__dict__.get("__doc__")
+        if said:
+            described["description"] = inspect.cleandoc(said)
+        return described
+
 
 class Event(Message, frozen=True):
     """A fact, named in the past tense.
@@ -128,8 +189,12 @@ class Event(Message, frozen=True):
     """
 
 
-class Command(Message, frozen=True):
-    """A request to one aggregate, named in the imperative. Defined as an `Event` is."""
+class Command(Message, Generic[R_co], frozen=True):
+    """A request to one aggregate, named in the imperative. Defined as an `Event` is.
+
+    ``class Pay(Command[Paid | Failed])`` says which events come of it: `ask` answers with a list of
+    those, and a type checker holds the handler to them.
+    """
 
 
 class UnknownEvent(Event, frozen=True):

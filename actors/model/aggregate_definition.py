@@ -17,6 +17,7 @@ from ..authoring.marks import called, refuse_overridden
 from ..errors import DefinitionError, InvalidMessage, UnknownMessage, shown
 from ..messages.codec import codecs
 from ..messages.identifiers import SURELY_SHORT, id_of, is_plain_id
+from ..messages.outcomes_said import events_said_by
 from ..messages.types import Command, Event
 from ..store import check_name
 from .base_classes import refuse_unheard
@@ -61,6 +62,12 @@ class AggregateDefinition:
             event: handler.function
             for event, handler in handlers_of(cls, Aggregate, "apply").items()
         }
+        self._said = {
+            command: said
+            for command in self.handlers
+            if issubclass(command, Command) and (said := events_said_by(command))
+        }
+        """The events that come of a command, of those that say it."""
         self.identity: str = options.get("identity", "")
         self._check_handlers()
         appliers = {handler.name for handler in handlers_of(cls, Aggregate, "apply").values()}
@@ -102,7 +109,8 @@ class AggregateDefinition:
 
         Raises:
             Rejected: the aggregate refuses
-            InvalidMessage: an event does not fit its annotations
+            InvalidMessage: an event does not fit its annotations, or is none of those that the
+                command says come of it
             UnknownMessage: there is no handler for the command
 
         """
@@ -113,10 +121,17 @@ class AggregateDefinition:
                 f"it was renamed or removed, or the command has a newer version"
             )
         answer = handler.function(aggregate, command)
+        said = self._said.get(type(command)) if self._said else None
         made: list[tuple[Event, bytes, Any]] = []
         # What it is known to make is told faster than what is an event.
         is_one = type(answer) in self.makes or isinstance(answer, Event)
         for event in (answer,) if is_one else _events(answer, aggregate):
+            if said is not None and not isinstance(event, said):
+                raise InvalidMessage(
+                    f"{self.cls.__qualname__}.{handler.name} made {shown(event)}, and "
+                    f"{type(command).__qualname__} says that other events come of it: "
+                    f"{', '.join(one.__qualname__ for one in said)}; add it to `Command[...]`"
+                )
             codec = codecs[type(event)]
             packed, own = codec.exchange(event)
             aggregate._own.weight += len(packed)  # noqa: SLF001 - a friend

@@ -159,6 +159,33 @@ class Reader:
         # Without those of them that start while others are listed.
         return chain(sorted(others), (one for one in started if one not in others))
 
+    def passed(
+        self, definition: ProcessDefinition, name: str, seen: int | None
+    ) -> Iterator[InstanceView]:
+        """An instance as each transition left it behind the one that was seen, and as it is now.
+
+        Args:
+            definition: of the process manager
+            name: of the instance
+            seen: the version of the newest that was seen; with None, only as it is now
+
+        """
+        store, process = self._store, definition.name
+        last = store.last_transition(process, name)
+        if last is not None and seen is not None and last.version > seen:
+            last = None
+            for record in store.scan_transitions(process, name, seen):
+                if last is not None:
+                    state, is_complete = definition.state_of(last), last.is_complete
+                    status: Literal["running", "complete"] = (
+                        "complete" if is_complete else "running"
+                    )
+                    yield InstanceView(name, state, last.version, is_complete, status)
+                last = record
+        view = self._view(definition, name, last, self._state(definition, name, last))
+        if view is not None:
+            yield view
+
     def _instance(self, definition: ProcessDefinition, name: str) -> InstanceView | None:
         last = self._store.last_transition(definition.name, name)
         return self._view(definition, name, last, self._state(definition, name, last))
@@ -194,7 +221,7 @@ class Reader:
         elif last is not None and last.is_complete:
             status = "complete"
         version, is_complete = (0, False) if last is None else (last.version, last.is_complete)
-        return InstanceView(name, state, version, is_complete, status)
+        return InstanceView(name, state, version, is_complete, status, _cls=definition.cls)
 
     def _unread(self, definition: ProcessDefinition, name: str, error: Exception) -> InstanceView:
         """An instance that cannot be read; its newest transition may tell something."""
@@ -210,7 +237,8 @@ class Reader:
         aggregate = load_aggregate(plan, f"{definition.category}-{name}", self._store)
         if not aggregate.version:
             return None
-        return AggregateView(name, dict(aggregate.__dict__), aggregate.version)
+        state = dict(aggregate.__dict__)
+        return AggregateView(name, state, aggregate.version, _cls=definition.cls)
 
     def counts(self, cls: type[ProcessManager] | None) -> dict[str, Counts]:
         """How many instances there are, and what is parked, by the names of process managers."""

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from copy import deepcopy
+from dataclasses import MISSING, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Self, TypeVar
 
-from ..errors import UnreadableRecord
+from ..authoring.aggregate import Aggregate, copy_of_aggregate
+from ..authoring.process_manager import ProcessManager, sealed_copy
+from ..errors import InvalidMessage, UnreadableRecord, shown
+from ..messages.plain import as_json, refuse_other
+from .plain_views import html_of, plain_of, revived
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
-    from ..messages.types import Command, Event
+    import typing_extensions
+
+    from ..messages.types import Command, Event, Message
+
+    T_co = typing_extensions.TypeVar("T_co", covariant=True, default=Any)
+else:
+    T_co = TypeVar("T_co", covariant=True)
 
 __all__ = [
     "AggregateView",
@@ -23,6 +35,7 @@ __all__ = [
     "StoredEvent",
     "Timeout",
     "Transition",
+    "View",
     "error_of",
 ]
 
@@ -62,9 +75,52 @@ class Listed:
         """What could be read, by name: all of it where there is no error."""
         found: dict[str, object] = {}
         for one in fields(self):  # type: ignore[arg-type] # all that derive from it are dataclasses
-            with suppress(AttributeError):
-                found[one.name] = object.__getattribute__(self, one.name)
+            if one.compare:
+                with suppress(AttributeError):
+                    found[one.name] = object.__getattribute__(self, one.name)
         return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """What could be read, by name, as JSON has it; commands with their type."""
+        return {name: plain_of(value) for name, value in self.known().items()}
+
+    def to_json(self) -> str:
+        """As `to_dict`, as JSON."""
+        return as_json(self.to_dict())
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *messages: type[Message]) -> Self:
+        """What `to_dict` told, as far as it can be read back without the store.
+
+        Args:
+            values: what it told; a state stays plain
+            messages: the classes that events and commands in it are read as, by their types; one
+                that has no class here is an `UnknownEvent` or an `UnknownCommand`
+
+        Raises:
+            InvalidMessage: something is missing, or does not fit
+
+        """
+        name = cls.__name__
+        refuse_other(values, name)
+        made = object.__new__(cls)
+        for one in fields(cls):  # type: ignore[arg-type] # as above
+            if one.name in values and one.compare:
+                value = revived(one.name, values, messages)
+            elif one.default is not MISSING:
+                value = one.default
+            elif one.default_factory is not MISSING:
+                value = one.default_factory()
+            elif values.get("error") is not None:
+                continue
+            else:
+                raise InvalidMessage(f"{name}: {one.name} is missing in {shown(values)}")
+            object.__setattr__(made, one.name, value)
+        return made
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        return html_of(type(self).__name__, self.known())
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self.known() == other.known()
@@ -82,7 +138,45 @@ def error_of(error: BaseException) -> str:
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
-class InstanceView(Listed):
+class View(Listed, Generic[T_co]):
+    """An instance or an aggregate as it is on disk; `View[Fulfilment]` is of that class.
+
+    Attributes:
+        id: what names it
+        state: its fields
+        version: how many transitions it had, or events it made
+
+    """
+
+    id: str
+    state: dict[str, Any]
+    version: int
+    _cls: type[T_co] | None = field(default=None, kw_only=True, compare=False)
+
+    @property
+    def copy(self) -> T_co:
+        """An object of the class with this state, for its attributes, properties and methods.
+
+        It is another one each time, and sealed: what one would have it do, it refuses.
+
+        Raises:
+            UnreadableRecord: it cannot be read; or the view was made by `from_dict`
+
+        """
+        state, cls = deepcopy(self.state), self._cls
+        if cls is None:
+            raise UnreadableRecord(
+                f"{self!r} was made by from_dict, without its class, so there can be no copy of "
+                f"it; get it from a runtime"
+            )
+        if issubclass(cls, ProcessManager):
+            return sealed_copy(cls, self.id, self.version, state)
+        assert issubclass(cls, Aggregate)
+        return copy_of_aggregate(cls, self.id, self.version, state)
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class InstanceView(View[T_co]):
     """A process instance as its newest transition left it.
 
     Attributes:
@@ -97,16 +191,13 @@ class InstanceView(Listed):
 
     """
 
-    id: str
-    state: dict[str, Any]
-    version: int
     is_complete: bool
     status: Literal["running", "complete", "suspended"]
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AggregateView:
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class AggregateView(View[T_co]):
     """An aggregate as its events left it.
 
     Attributes:
@@ -115,10 +206,6 @@ class AggregateView:
         version: how many events it made
 
     """
-
-    id: str
-    state: dict[str, Any]
-    version: int
 
 
 class ParkedKind(NamedTuple):

@@ -23,7 +23,8 @@ from decimal import Decimal
 import pykka
 
 from procession import (
-    Aggregate, Command, Context, Domain, Event, ProcessManager, Rejected, Runtime, apply, handle
+    Aggregate, AsyncRuntime, Command, Context, Domain, Event, ProcessManager, Rejected, Runtime,
+    apply, handle
 )
 from procession import rejected, timeout
 from procession.testing import Scenario, VirtualClock, delayed
@@ -46,9 +47,21 @@ class Failed(Event, name="Billing.PaymentFailed.v1"):
     reason: str | None = None
 
 
+class Refunded(Event):
+    order_id: str
+
+
 class Pay(Command):
     order_id: str
     amount: Decimal
+
+
+class Refund(Command[Refunded | Failed]):
+    order_id: str
+
+
+class Forget(Command[Refunded]):
+    order_id: str
 
 
 @shop.register
@@ -62,6 +75,14 @@ class Payment(Aggregate, identity="order_id"):
         if command.amount > 1_000:
             return Failed(self.id, reason="over the limit")
         return Paid(order_id=self.id)
+
+    @handle(Refund)
+    def refund(self, command: Refund) -> Refunded | None:
+        return Refunded(self.id) if self.status == "paid" else None
+
+    @handle(Forget)
+    def forget(self, command: Forget) -> Iterator[Refunded]:
+        yield Refunded(self.id)
 
     @apply(Paid)
     def _paid(self, event: Paid) -> None:
@@ -95,25 +116,50 @@ Placed("o1", total=Decimal(9), tags=[])
 Failed("o1")
 
 
+def send(command: Command) -> None: ...
+
+
+def refund(command: Command[Refunded | Failed | Paid]) -> None: ...
+
+
+async def wait() -> None:
+    async with AsyncRuntime("var/shop", shop) as runtime:
+        reveal_type(await runtime.ask(Refund("o1")))  # = Reply[Refunded | Failed]
+        reveal_type(await runtime.ask(Pay("o1", Decimal(9))))  # = Reply[Any]
+        reveal_type(await runtime.get(Fulfilment, "o1"))  # = InstanceView[Fulfilment] | None
+        reveal_type([stored.event async for stored in runtime.events()])  # = list[Event]
+        reveal_type(await runtime.wait(Fulfilment, "o1"))  # = InstanceView[Fulfilment]
+        reveal_type(await runtime.tell(Pay("o1", Decimal(9))))  # = str
+
+
 def main() -> None:
+    send(Refund("o1"))
+    refund(Refund("o1"))
     with Runtime("var/shop", shop, clock=VirtualClock()) as runtime:
         events = runtime.ask(Pay("o1", Decimal(9)), timeout=5)
-        reveal_type(events)  # = list[Event]
-        reveal_type(runtime.ask(Pay("o1", Decimal(9)), block=False))  # = Future[list[Event]]
+        reveal_type(events)  # = Reply[Any]
+        reveal_type(events.position)  # = int
+        reveal_type(runtime.ask(Pay("o1", Decimal(9)), block=False))  # = Future[Reply[Any]]
+        reveal_type(runtime.ask(Refund("o1")))  # = Reply[Refunded | Failed]
+        reveal_type(runtime.ask(Refund("o1"), block=False))  # = Future[Reply[Refunded | Failed]]
+        reveal_type(runtime.ask(Forget("o1"))[0])  # = Refunded
         reveal_type(runtime.tell(Pay("o1", Decimal(9))))  # = str
         reveal_type(runtime.tell_many([Pay("o1", Decimal(9))]))  # = list[str]
         reveal_type(runtime.publish(Paid("o1"), stream="a-b"))  # = int
         reveal_type(runtime.publish_many([Paid("o1")], stream="a-b"))  # = list[int]
         process = runtime.get(Fulfilment, "o1")
-        reveal_type(process)  # = InstanceView | None
+        reveal_type(process)  # = InstanceView[Fulfilment] | None
         assert process is not None
         reveal_type(process.is_complete)  # = bool
         reveal_type(process.state)  # = dict[str, Any]
-        reveal_type(runtime.get(Payment, "o1"))  # = AggregateView | None
+        reveal_type(process.copy.log)  # = list[str]
+        reveal_type([one.copy for one in runtime.find(Fulfilment)])  # = list[Fulfilment]
+        reveal_type(runtime.get(Payment, "o1"))  # = AggregateView[Payment] | None
         reveal_type([t.version for t in runtime.history(Fulfilment, "o1")])  # = list[int]
         reveal_type([stored.event for stored in runtime.events()])  # = list[Event]
     reveal_type(Payment)  # = def (id: str =) -> Payment
     reveal_type(Payment("o1").pay(Pay("o1", Decimal(9))))  # = Paid | Failed
+    reveal_type(Payment("o1").refund(Refund("o1")))  # = Refunded | Failed | None
     reveal_type(Fulfilment("o1").context)  # = Context
     reveal_type(Placed("o1", Decimal(9)).total)  # = Decimal
     reveal_type(shop.register(Paid))  # = def (order_id: str) -> Paid
@@ -139,7 +185,7 @@ Placed("o1", Decimal(9), colour="red")  # ! call-arg
 Placed("o1", Decimal(9)).total = Decimal(1)  # ! misc
 Placed("o1", Decimal(9)).colour  # ! attr-defined
 handle(str)  # ! arg-type
-handle("Placed")  # ! arg-type
+handle("Placed")  # ! call-overload
 apply(Pay)  # ! arg-type
 Payment("o1").version = 7  # ! misc
 Fulfilment("o1").id = "o2"  # ! misc
@@ -150,7 +196,7 @@ def wrong(runtime: Runtime, process: Fulfilment) -> None:
     runtime.tell(Paid("o1"))  # ! arg-type
     runtime.publish(Pay("o1", Decimal(9)), stream="a-b")  # ! arg-type
     runtime.publish(Paid("o1"))  # ! call-arg
-    runtime.get(Placed, "o1")  # ! arg-type
+    runtime.get(Placed, "o1")  # ! type-var
     process.issue(Paid("o1"))  # ! arg-type
     process.status = "paid"  # ! attr-defined
     process.order_id = 7  # ! assignment
@@ -162,8 +208,29 @@ def wrong(runtime: Runtime, process: Fulfilment) -> None:
     Scenario(shop).when(Pay("o1", Decimal(9))).emits(Pay("o1", Decimal(9)))  # ! arg-type
 
 
+class Refunds(Aggregate, identity="order_id"):
+    @handle(Refund)  # ! arg-type
+    def refund(self, command: Refund) -> Paid:
+        return Paid(self.id)
+
+    @handle(Forget)  # ! arg-type
+    def forget(self, command: Forget) -> Iterator[Paid]:
+        yield Paid(self.id)
+
+    @handle(Pay)
+    def pay(self, command: Pay) -> Refunded:
+        return Refunded(self.id)
+
+
+def only(command: Command[Refunded]) -> None: ...
+
+
+only(Refund("o1"))  # ! arg-type
+only(Pay("o1", Decimal(9)))
+
+
 class Misspelt(ProcessManager, corelate="order_id"):
-    @handle(Placed, begin=True)  # ! call-arg
+    @handle(Placed, begin=True)  # ! call-overload
     def on_placed(self, event: Placed) -> None: ...
 """
 

@@ -43,8 +43,8 @@ BOUNDS = (
     Bound("memory", 1.15, 8.0),
     Bound("files", 1.0, 3),
     # As many as the options of the load allow: 2 workers with 16 each, 4 for after-effects, 3
-    # alarms, and its own 6. Those that were once needed stay.
-    Bound("threads", 0.0, 45),
+    # alarms, one that waits for clients, and its own 6. Those that were once needed stay.
+    Bound("threads", 0.0, 46),
     # While a backup or a long look lasts, nothing that is freed is used again: some megabytes.
     # If it never were, each minute would leave many times as much.
     Bound("dead", 1.0, 8_000),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...store import ClosedError, FailingDisk
 from .answer import Answer
@@ -12,13 +12,16 @@ from .program import in_words
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ...messages.types import Command, Event
+    from ...messages.reply import Reply
+    from ...messages.types import Command
     from .clients import Clients
     from .moves import Moves
     from .program import Publish, Tell
     from .world import World
 
 __all__ = ["Caller"]
+
+R = TypeVar("R")
 
 UNANSWERED = (InjectedStoreError, FailingDisk, ClosedError)
 """Errors behind which it is not known what became of a call, and it is made again."""
@@ -47,8 +50,8 @@ class Caller:
         return name
 
     def ask(
-        self, command: Command, name: str | None, headers: Mapping[str, Any] | None
-    ) -> list[Event]:
+        self, command: Command[R], name: str | None, headers: Mapping[str, Any] | None
+    ) -> Reply[R]:
         """Have a command carried out; returns the events once they are durable.
 
         Raises:
@@ -66,8 +69,8 @@ class Caller:
             return answer
 
         world.log.note(f"outside: ask {command!r}")
-        events: list[Event] = self._wait("ask", begin)
-        return events
+        reply: Reply[R] = self._wait("ask", begin)
+        return reply
 
     def _wait(self, call: str, begin: Callable[[], Answer]) -> Any:
         """Let things happen until an answer is there, and begin anew if it says that none comes."""

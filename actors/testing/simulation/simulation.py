@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, overload
 
 from ...authoring.process_manager import due_time
 from ...clock import to_micros
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from ...authoring.aggregate import Aggregate
     from ...authoring.process_manager import ProcessManager
+    from ...messages.reply import Reply
     from ...messages.types import Command, Event
     from ...queries.views import (
         AggregateView,
@@ -53,6 +54,10 @@ __all__ = ["Simulation", "Stored", "beginning_of", "registry_of"]
 
 Stored: TypeAlias = "Simulation | Beginning | str | PathLike[str] | None"
 """What a run may begin with."""
+
+A = TypeVar("A", bound="Aggregate")
+P = TypeVar("P", bound="ProcessManager")
+R = TypeVar("R")
 
 MAX_STEPS = 10_000
 """Turns after which a run counts as endless."""
@@ -377,10 +382,10 @@ class Simulation:
         return self._world.running(cls) in self._world.registry.processes
 
     @overload
-    def get(self, cls: type[ProcessManager], id: object) -> InstanceView | None: ...
+    def get(self, cls: type[P], id: object) -> InstanceView[P] | None: ...
 
     @overload
-    def get(self, cls: type[Aggregate], id: object) -> AggregateView | None: ...
+    def get(self, cls: type[A], id: object) -> AggregateView[A] | None: ...
 
     def get(
         self,
@@ -396,12 +401,12 @@ class Simulation:
 
     def find(
         self,
-        cls: type[ProcessManager],
+        cls: type[P],
         *,
         complete: bool | None = None,
         suspended: bool | None = None,
         **fields: Any,
-    ) -> Iterator[InstanceView]:
+    ) -> Iterator[InstanceView[P]]:
         """The instances of a process manager, in the order in which they started."""
         reader = self._world.looking("find")
         cls = self._world.running(cls)
@@ -473,11 +478,11 @@ class Simulation:
 
     def ask(
         self,
-        command: Command,
+        command: Command[R],
         *,
         command_id: str | None = None,
         headers: Mapping[str, Any] | None = None,
-    ) -> list[Event]:
+    ) -> Reply[R]:
         """Have an aggregate carry out a command; returns the events it made once durable.
 
         Raises:

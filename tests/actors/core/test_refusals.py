@@ -260,7 +260,7 @@ def test_a_refusal_outlives_a_restart_wherever_the_program_is_cut_off(
         def close_commit(self, checkpoints: Any = None) -> None:
             super().close_commit(checkpoints)
             copies.append(tmp_path / str(len(copies)))
-            shutil.copytree(self.path, copies[-1])
+            shutil.copytree(self.path, copies[-1], ignore=shutil.ignore_patterns("control*"))
 
     with monkeypatch.context() as patch:
         patch.setattr("procession.runtime.open_store", Recorded)

@@ -17,6 +17,7 @@ from procession.clock import from_micros
 from procession.core.ports import UNREADABLE
 from procession.engine.event_buffer import EventBuffer
 from procession.engine.failure_log import FailureLog
+from procession.engine.instance_watches import InstanceWatches
 from procession.engine.router import MOST_HELD, PAGE, Router
 from procession.engine.services import Services
 from procession.messages.codec import dump
@@ -144,6 +145,7 @@ class World:
                 nothing,
                 lambda: self.now,
                 FailureLog(lambda: self.now),
+                InstanceWatches(),
             ),
             me,
             nothing,

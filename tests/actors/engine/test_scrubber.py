@@ -54,7 +54,7 @@ class Row:
 
     def __init__(self, runtime: Runtime) -> None:
         self.engine: Any = runtime._store._engine
-        ((self.key, self.sound),) = self.engine.range("counts", b"\0", b"\xff" * 512, 1)
+        ((self.key, self.sound),) = self.engine.range("started", b"\0", b"\xff" * 512, 1)
 
     def damage(self) -> None:
         self.put(self.sound[:-1] + bytes([self.sound[-1] ^ 1]))
@@ -63,7 +63,7 @@ class Row:
         self.put(self.sound)
 
     def put(self, value: bytes) -> None:
-        assert self.engine.commit({"counts": {self.key: value}}, {}).outcome == "committed"
+        assert self.engine.commit({"started": {self.key: value}}, {}).outcome == "committed"
 
 
 def test_health_says_when_all_rows_had_been_looked_at(runtime: Runtime) -> None:
@@ -88,7 +88,7 @@ def test_what_is_damaged_is_told_by_health_and_the_log_until_it_is_mended(
     assert problem.name == "store_damaged"
     assert "checksum" in problem.detail
     assert len(health.scrub_findings) == 1
-    assert health.scrub_findings[0].startswith("counts ")
+    assert health.scrub_findings[0].startswith("started ")
     row.mend()
     until(lambda: any("store_damaged ended" in one.getMessage() for one in caplog.records))
     assert runtime.health().is_healthy

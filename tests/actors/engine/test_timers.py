@@ -318,7 +318,7 @@ def test_completion_and_a_timeout_that_is_due_already_never_both_happen_in_that_
         # What the disk holds when the program dies right after the completing step.
         copy = tmp_path / "copy"
         wish(runtime, "p", end=True)
-        shutil.copytree(tmp_path, copy, ignore=shutil.ignore_patterns("copy"))
+        shutil.copytree(tmp_path, copy, ignore=shutil.ignore_patterns("copy", "control*"))
     clock.advance(1_000 * SECOND)
     with Runtime(copy, kitchen, clock=clock) as runtime:
         runtime.settle(timeout=10)

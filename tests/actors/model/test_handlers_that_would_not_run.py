@@ -350,7 +350,6 @@ async def waits_and_yields(self: Any, *rest: Any) -> AsyncIterator[None]:
         (Fulfilment, "on_paid", handle(Paid)),
         (Fulfilment, "on_late", timeout("late")),
         (Fulfilment, "on_refused", rejected(Pay)),
-        (Fulfilment, "tell", after(Paid)),
         (Fulfilment, "on_error", lambda function: function),
         (Payment, "pay", handle(Pay)),
         (Payment, "_paid", apply(Paid)),

@@ -50,7 +50,9 @@ EVENTS: dict[str, type[Event]] = {"paid": Paid, "pinned": Pinned}
 Pair: TypeAlias = tuple[bool, bool]
 
 
-def aggregate(command: type[Command], made: str, *, is_named: bool, is_applied: bool) -> type:
+def aggregate(
+    command: type[Command[Event]], made: str, *, is_named: bool, is_applied: bool
+) -> type:
     """An aggregate that makes an event by its name in code, or by looking it up."""
     event = EVENTS[made]
 

@@ -1,0 +1,94 @@
+"""Views as JSON has them, and as notebooks show them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from ..messages.plain import from_plain, plain
+from ..messages.types import Command, Event, UnknownCommand, UnknownEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ..messages.types import Message
+
+__all__ = ["html_of", "plain_of", "revived"]
+
+_TIMES = frozenset({"time", "due", "decided_at"})
+
+
+def plain_of(value: object) -> Any:
+    """What a view has under a name, as JSON has it."""
+    if isinstance(value, tuple):
+        return [plain_of(one) for one in value]
+    if isinstance(value, UnknownEvent):
+        return plain(value.data)
+    if isinstance(value, Command):
+        # Of an event, the view has the type.
+        if isinstance(value, UnknownCommand):
+            return plain(value)
+        return {"type": _type_of(type(value)), "data": plain(value)}
+    return plain(value)
+
+
+def revived(name: str, values: Mapping[str, Any], messages: Iterable[type[Message]]) -> Any:
+    """What a view has under a name, of what it told.
+
+    Raises:
+        InvalidMessage: it does not fit
+
+    """
+    value = values[name]
+    if value is None:
+        return None
+    if name in _TIMES:
+        return from_plain(datetime, value, name)
+    if name == "event":
+        kind = str(values.get("type"))
+        found = _class_of(kind, Event, messages)
+        return UnknownEvent(kind, value) if found is None else found.from_dict(value)
+    if name == "command":
+        return _command(value, messages)
+    if name == "commands":
+        return tuple(_command(one, messages) for one in value)
+    return value
+
+
+def _command(value: Mapping[str, Any], messages: Iterable[type[Message]]) -> Any:
+    known = from_plain(UnknownCommand, value, "a command")
+    found = _class_of(known.type, Command, messages)
+    return known if found is None else found.from_dict(known.data)
+
+
+def _class_of(
+    name: str, base: type[Message], messages: Iterable[type[Message]]
+) -> type[Message] | None:
+    for cls in messages:
+        short = name if cls.__wire_name__ else ".".join(name.split(".")[-2:])
+        if issubclass(cls, base) and _type_of(cls) == short:
+            return cls
+    return None
+
+
+def _type_of(cls: type[Message]) -> str:
+    """The wire name of a class, without that of its domain unless it is pinned."""
+    return cls.__wire_name__ or f"{cls.__name__}.v{cls.__wire_version__}"
+
+
+def html_of(title: str, values: Mapping[str, object]) -> str:
+    """A table of two columns, in which nothing that is stored is taken for HTML."""
+    rows = "".join(
+        f"<tr><th>{escape(name)}</th><td><pre>{escape(_said(value))}</pre></td></tr>"
+        for name, value in values.items()
+    )
+    return f"<table><caption>{escape(title)}</caption>{rows}</table>"
+
+
+def _said(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return "\n".join(f"{name}: {inner!r}" for name, inner in value.items())
+    return value if isinstance(value, str) else repr(value)
