@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -124,3 +125,11 @@ def test_a_runtime_that_only_reads_has_no_buttons(runtime: Runtime) -> None:
         assert "card of bad1" in page
         assert "Skip 1" not in page
         assert "no service answers" in guest("ann").get("/ops/").text
+
+
+def test_it_is_mounted_in_fastapi(runtime: Runtime) -> None:
+    app = FastAPI()
+    app.mount("/ops", console(runtime, by=user))
+    with served(app) as url:
+        guest = Guest(url, "user=ann")
+        assert "1 done. By ann." in guest.press(guest.get("/ops/parked/kind"), "Skip 1").text
