@@ -38,7 +38,7 @@ demo: $(TEST)
 	$(BIN)/python -m domain_examples.demo
 
 test: $(TEST)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 check: $(DEV)
 	$(BIN)/ruff check .

@@ -60,6 +60,8 @@ from .store.interrupts import apart, start_thread, uninterrupted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from opentelemetry.trace import TracerProvider
+
     from .authoring.process_manager import ProcessManager
     from .engine.aggregate_actor import AggregateActor
     from .engine.health import Health
@@ -82,6 +84,7 @@ if TYPE_CHECKING:
         Transition,
     )
     from .store import CommandRecord, StoreFinding
+    from .telemetry.tracing import Tracing
 
 __all__ = ["Runtime"]
 
@@ -130,6 +133,8 @@ class Runtime:
             and act on it, through a socket in the store's folder. Where there can be none, the
             log and `health` say why, and all else runs. An address such as
             ``"http://127.0.0.1:8090"``, or a `Page`, has a page for browsers there as well
+        tracer_provider: of OpenTelemetry, for a span of each command, step, after-effect and commit
+            of what is sampled. None for none: then nothing of it is imported
 
     Attributes:
         clock: the clock it runs by; a `VirtualClock` has `advance`
@@ -144,6 +149,7 @@ class Runtime:
         DamagedStore: the store is truncated, or no store
         NoThread: the operating system starts no thread
         TooManyReaders: all places for readers are taken
+        TypeError: `tracer_provider` is none
         ValueError: an option is out of range
 
     """
@@ -166,6 +172,7 @@ class Runtime:
         retired: Iterable[str] = (),
         scrub: int | None = None,
         control: bool | str | Page = True,
+        tracer_provider: TracerProvider | None = None,
     ) -> None:
         options = Options(
             workers=workers,
@@ -188,6 +195,7 @@ class Runtime:
         # Whatever was given: who gave a `VirtualClock` calls its `advance` here.
         self.clock: Any = clock
         self._registry = registry = Registry(domains)
+        tracing = None if tracer_provider is None else _tracing(tracer_provider, clock)
         gone = retired_names(retired, registry)
         self._path = path
         self._is_closed = False
@@ -208,10 +216,19 @@ class Runtime:
                 return
             try:
                 with_effects = processes_with_effects(self._store)
-                self._ingress = Ingress(registry, clock, self._store.secret())
+                secret = self._store.secret()
+                if tracing is None:
+                    self._ingress = Ingress(registry, clock, secret)
+                else:
+                    self._ingress = tracing.ingress(registry, clock, secret)
                 check_stored_names(self._store.scan_names(), with_effects, registry, gone)
                 self._running = Engine(
-                    self._store, registry, clock, options, scrubber=self._scrubber(scrub)
+                    self._store,
+                    registry,
+                    clock,
+                    options,
+                    None if tracing is None else tracing.parts(),
+                    self._scrubber(scrub),
                 )
                 self._running.start()
                 for domain in registry.domains:
@@ -1426,6 +1443,13 @@ def _page_listener(
 ) -> PageListener:
     where = "memory" if isinstance(path, StorageEngine) else path
     return PageListener(where, page, partial(_answering, weakref.ref(runtime), "page", page))
+
+
+def _tracing(provider: TracerProvider, clock: Clock) -> Tracing:
+    """What makes spans; it needs an extra, so it is imported when it is asked for."""
+    tracing: Any = import_module("procession.telemetry.tracing")
+    made: Tracing = tracing.Tracing(provider, clock)
+    return made
 
 
 def _remove_folder(folder: str, owner: int) -> None:

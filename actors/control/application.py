@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ..errors import (
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from .calls import Answer, Call
     from .face import Face
@@ -46,6 +47,9 @@ __all__ = ["application", "call_of", "refusal", "routes"]
 logger = logging.getLogger("procession")
 
 C = TypeVar("C", bound="Call")
+
+METRICS = "/metrics"
+"""Where Prometheus reads, if its library is there."""
 
 _STATUS: tuple[tuple[type[BaseException], int], ...] = (
     (UnknownMessage, 404),
@@ -71,12 +75,15 @@ def application(face: Face, caller: Callable[[Request, str | None], str]) -> Sta
 
 def routes(face: Face, caller: Callable[[Request, str | None], str]) -> list[Route]:
     """The routes of that application, each call at its path."""
-    return [
+    found = [
         Route(
             f"/{call.path}", _endpoint(call, face, caller), methods=["POST" if call.acts else "GET"]
         )
         for call in CALLS
     ]
+    if find_spec("prometheus_client") is not None:
+        found.append(Route(METRICS, _metrics_of(face), methods=["GET"]))
+    return found
 
 
 def _endpoint(
@@ -95,6 +102,20 @@ def _endpoint(
         except Exception as error:  # noqa: BLE001 - the client is told
             return JSONResponse(*refusal(error))
         return _response(answer)
+
+    return endpoint
+
+
+def _metrics_of(face: Face) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        del request
+        metrics = import_module("procession.telemetry.metrics")
+        try:
+            runtime = face.needs_service("metrics")
+            text = await run_in_threadpool(metrics.exposed, runtime)
+        except Exception as error:  # noqa: BLE001 - the client is told
+            return JSONResponse(*refusal(error))
+        return Response(text, media_type=metrics.MEDIA_TYPE)
 
     return endpoint
 

@@ -48,6 +48,10 @@ class EffectSource(Protocol):
         """Whether it runs on an event loop."""
         ...
 
+    def method_of(self, job: EffectJob) -> str:
+        """The name of its method; empty if that was removed since."""
+        ...
+
     async def run_in_loop(self, job: EffectJob) -> bool:
         """As `run`, on an event loop."""
         ...
@@ -379,6 +383,12 @@ class EffectExecutor:
         loop.submit(partial(self._carry_out_in_loop, job))
         return True
 
+    def _run(self, job: EffectJob) -> bool:
+        return job.source.run(job)
+
+    async def _run_in_loop(self, job: EffectJob) -> bool:
+        return await job.source.run_in_loop(job)
+
     async def _carry_out_in_loop(self, job: EffectJob) -> None:
         error: BaseException | None = None
         is_there = False
@@ -386,7 +396,7 @@ class EffectExecutor:
         is_begun = not self.is_closed
         try:
             if is_begun:
-                is_there = await job.source.run_in_loop(job)
+                is_there = await self._run_in_loop(job)
         except BaseException as raised:  # noqa: BLE001 - as in `_carry_out`
             error = raised
         with self._condition:
@@ -419,7 +429,7 @@ class EffectExecutor:
         error: BaseException | None = None
         is_there = False
         try:
-            is_there = job.source.run(job) if run is None else run(job)
+            is_there = self._run(job) if run is None else run(job)
         except BaseException as raised:  # noqa: BLE001 - a person must see it, whatever it is
             error = raised
         with self._condition:

@@ -217,6 +217,11 @@ class EffectFeed(PooledActor):
         handler = self._subscription.handler_of(job.record)
         return handler is not None and is_async(handler.function)
 
+    def method_of(self, job: EffectJob) -> str:
+        """The name of its method; empty if that was removed since."""
+        handler = self._subscription.handler_of(job.record)
+        return "" if handler is None else handler.name
+
     def _run(self, job: EffectJob) -> Generator[Callable[[], object], None, bool]:
         """Carry one out; False if the instance does not exist.
 

@@ -104,12 +104,14 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What a simulation puts in the place of the engine's own.
+    """What a simulation, or tracing, puts in the place of the engine's own.
 
     Attributes:
         dispatcher: gives actors their turns
         instance_actor: makes the actor of an instance
         aggregate_actor: makes the actor of an aggregate
+        journal: makes the writer
+        effects: makes what runs after-effects
         has_threads: whether after-effects have threads, and the journal waits before it tries
             again what the disk refused
 
@@ -118,6 +120,8 @@ class Parts:
     dispatcher: type[Dispatcher] = Dispatcher
     instance_actor: Callable[[InstanceShare, str], InstanceActor] = InstanceActor
     aggregate_actor: Callable[[AggregateShare, str], AggregateActor] = AggregateActor
+    journal: Callable[..., Journal] = Journal
+    effects: Callable[..., EffectExecutor] = EffectExecutor
     has_threads: bool = True
 
 
@@ -129,7 +133,7 @@ class Engine:
         registry: all classes
         clock: where the time comes from
         options: how much it may use
-        parts: what a simulation puts in the place of the engine's own
+        parts: what stands in the place of the engine's own
         scrubber: reads the store while the engine runs, if it is to be read
 
     Raises:
@@ -164,7 +168,7 @@ class Engine:
             on_error=self._report,
             has_more=self._has_more,
         )
-        self.journal = Journal(
+        self.journal = parts.journal(
             store,
             self.dispatcher,
             largest_commit=options.largest_commit,
@@ -224,7 +228,7 @@ class Engine:
         ]
         self.router_of = {router.plan.name: router for router in self.routers}
         self.recovery = Recovery(services, reads, self.deliver, max_in_flight=most)
-        self.effects = EffectExecutor(
+        self.effects = parts.effects(
             services,
             clock,
             enqueue,
@@ -456,8 +460,9 @@ class Engine:
             "commands": counts["commands"],
             "rejected": counts["rejected"],
             "passivated": self.residency.passivated,
-            "commits": self.journal.commits,
-            "steps": self.journal.steps,
+            "commits": self.journal.counts.commits,
+            "commit_microseconds": self.journal.counts.microseconds,
+            "steps": self.journal.counts.steps,
             "events": self.services.event_buffer.last,
             "awake": len(self.residency),
             "in_flight": self.command_queue.in_flight + sum(one.in_flight for one in self.routers),

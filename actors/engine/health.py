@@ -93,6 +93,8 @@ class Health:
             among them; at most a thousand
         overdue_by: how late the oldest of them is
         backlog: by process manager, how many events its instances are not done with
+        oldest_unhandled: by process manager, how long the oldest of these has waited since it was
+            stored, if there is one
         effects_backlog: by process manager, how many events its after-effects are not done with
         parked: how many things are parked
         suspended: how many instances these suspend
@@ -122,6 +124,7 @@ class Health:
     overdue_timers: int
     overdue_by: timedelta
     backlog: Mapping[str, int]
+    oldest_unhandled: Mapping[str, timedelta]
     effects_backlog: Mapping[str, int]
     parked: int
     suspended: int
@@ -223,6 +226,7 @@ class HealthWatch:
             overdue_timers=gauges.overdue,
             overdue_by=late,
             backlog=MappingProxyType({one.plan.name: one.backlog for one in self._routers}),
+            oldest_unhandled=MappingProxyType(dict(self._oldest(now))),
             effects_backlog=MappingProxyType(self._effects.backlog()),
             parked=gauges.parked,
             suspended=gauges.suspended,
@@ -233,6 +237,14 @@ class HealthWatch:
             scrubbed_rows=scrub.rows,
             scrub_findings=tuple(str(one) for one in scrub.findings),
         )
+
+    def _oldest(self, now: int) -> Iterator[tuple[str, timedelta]]:
+        for router in self._routers:
+            # What cannot be read is told of where it is handled.
+            with suppress(StoreError):
+                event = self._store.event_at(router.oldest) if router.backlog else None
+                if event is not None:
+                    yield router.plan.name, timedelta(microseconds=max(0, now - event.time))
 
     def _problems(
         self,

@@ -142,10 +142,14 @@ class Router(PooledActor):
     @property
     def backlog(self) -> int:
         """Events that are not handed over to all whom they are for; any thread may look."""
+        return max(0, self._events.last - self.oldest + 1)
+
+    @property
+    def oldest(self) -> int:
+        """The position of the first of them, which may be yet to come; any thread may look."""
         # In one step, since the router goes on meanwhile.
         under_way = list(self._under_way)
-        done = under_way[0] - 1 if under_way else self._position
-        return max(0, self._events.last - done)
+        return under_way[0] if under_way else self._position + 1
 
     @property
     def routed_up_to(self) -> int:

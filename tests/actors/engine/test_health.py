@@ -332,8 +332,12 @@ def test_the_backlog_of_a_router_is_what_its_instances_have_not_handed_over(
         engine: Any = runtime._running
         router = engine.routers[0]
         router._under_way[1] = 1
-        assert runtime.health().backlog == {"yard.Ship": 1}
+        clock.advance(timedelta(seconds=30))
+        health = runtime.health()
+        assert health.backlog == {"yard.Ship": 1}
+        assert health.oldest_unhandled == {"yard.Ship": timedelta(seconds=30)}
         del router._under_way[1]
+        assert runtime.health().oldest_unhandled == {}
 
 
 # Backups

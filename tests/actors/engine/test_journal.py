@@ -333,7 +333,7 @@ def test_a_step_that_writes_nothing_is_in_order_and_is_no_commit(bench: Bench) -
     assert bench.journal.flush() is True
     assert bench.happened == ["actor settled m"]
     assert bench.looked_after == 1
-    assert bench.journal.commits == 0
+    assert bench.journal.counts.commits == 0
     assert bench.journal.flush() is False
 
 
@@ -370,7 +370,7 @@ def test_all_that_was_handed_over_is_one_commit_and_who_waits_is_told_after_it_i
     assert bench.happened == ["committed", "a answered", "b durable", "c answered"]
     assert bench.looked_after == 1
     assert bench.stored == ["a", "b", "c"]
-    assert (bench.journal.commits, bench.journal.steps) == (1, 3)
+    assert (bench.journal.counts.commits, bench.journal.counts.steps) == (1, 3)
 
 
 def test_a_commit_is_due_when_it_has_as_many_steps_as_was_said() -> None:
@@ -573,7 +573,7 @@ def test_when_a_commit_fails_all_is_forgotten_first_and_then_every_caller_is_tol
         "c told: no room",
     ]
     assert work.error is full
-    assert (bench.journal.commits, bench.journal.steps) == (0, 0)
+    assert (bench.journal.counts.commits, bench.journal.counts.steps) == (0, 0)
     assert bench.stored == []
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from procession import Command, Event, InvalidMessage
 from procession.messages.codec import codecs, dump_headers, load_headers
+from tests.naming import called
 
 
 def packed(message: Event | Command) -> bytes:
@@ -271,7 +272,7 @@ WRONG: list[tuple[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value"), WRONG, ids=lambda value: ascii(value)[:40])
+@pytest.mark.parametrize(("name", "value"), WRONG, ids=called)
 def test_a_value_of_the_wrong_type_is_refused_with_the_fields_name(name: str, value: Any) -> None:
     with pytest.raises(InvalidMessage, match=rf"^Loose is not valid: .*\b{name}\b"):
         packed(Loose(**{name: value}))

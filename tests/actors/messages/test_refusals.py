@@ -10,6 +10,7 @@ import pytest
 
 from procession import Rejected
 from procession.messages.refusals import pack_refusal, refused_again
+from tests.naming import called
 
 
 class Grade(Enum):
@@ -48,7 +49,9 @@ def circle() -> list[Any]:
     return one
 
 
-@pytest.mark.parametrize("value", [object(), 2**70, "\ud800", circle(), [object()], type], ids=str)
+@pytest.mark.parametrize(
+    "value", [object(), 2**70, "\ud800", circle(), [object()], type], ids=called
+)
 def test_what_cannot_be_stored_is_left_out_and_a_note_says_so(value: Any) -> None:
     again: Any = refused_again("no", pack_refusal(Refused("no", value=value, other=1)))
     assert (type(again), again.other) == (Refused, 1)

@@ -26,6 +26,7 @@ from procession import (
 )
 from procession.messages.identifiers import composite_id, parts_of_id
 from procession.model.own_field import OwnField
+from tests.naming import called
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,7 +139,7 @@ def test_a_function_on_the_start_sets_the_field_that_the_class_names() -> None:
         ("item", {"item": "items"}),
         ("item", {"other": "items"}),
     ],
-    ids=str,
+    ids=called,
 )
 def test_however_the_start_is_correlated_the_field_of_the_class_is_the_id(
     correlate: Any, way: Any

@@ -72,9 +72,9 @@ def test_a_power_cut_takes_back_what_was_not_synced_and_never_a_middle() -> None
             states = [rows_of(Simulation(shop))]
             program = [Place("o1"), Place("o2")]
             with Simulation(shop, program=program, durability=durability) as simulation:
-                commits = simulation._world.engine.journal
+                journal = simulation._world.engine.journal
                 while simulation.step():
-                    if commits.commits >= len(states):
+                    if journal.counts.commits >= len(states):
                         states.append(rows_of(simulation))
                 simulation.provoke("power_cut", which)
                 before = simulation._world.crashes

@@ -1,0 +1,1 @@
+"""What a service's own telemetry sees of a runtime: spans, and metrics."""
