@@ -42,6 +42,7 @@ from .errors import (
     UnreadableRecord,
     WaitingInHandler,
 )
+from .listening.page_address import Page
 from .messages.reply import Reply
 from .messages.types import Command, Event, UnknownCommand, UnknownEvent
 from .model.design_finding import DesignFinding
@@ -79,6 +80,7 @@ from .store import (
 
 if TYPE_CHECKING:
     from .async_runtime import AsyncRuntime
+    from .page.console import console as console
 
 __version__ = "0.2.0"
 
@@ -124,6 +126,7 @@ __all__ = [
     "MovedOn",
     "NoThread",
     "NotRefreshed",
+    "Page",
     "Parked",
     "ParkedKind",
     "ProcessEnded",
@@ -166,9 +169,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # It imports asyncio, which takes a while, and many a service has no coroutine.
-    if name != "AsyncRuntime":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .async_runtime import AsyncRuntime  # noqa: PLC0415
+    # What takes a while to import, or needs an extra, is imported where it is asked for.
+    if name == "AsyncRuntime":
+        from .async_runtime import AsyncRuntime  # noqa: PLC0415
 
-    return AsyncRuntime
+        return AsyncRuntime
+    if name == "console":
+        from .page.console import console  # noqa: PLC0415
+
+        return console
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -33,6 +33,8 @@ from .engine.refs import AggregateRef, InstanceRef, RouterRef
 from .engine.scrubber import Scrubber
 from .errors import IdReused, QueryInHandler, TimedOut, WaitingInHandler, shown
 from .listening.listener import Listener
+from .listening.page_address import Page
+from .listening.page_listener import PageListener
 from .messages.identifiers import id_of, looked_for
 from .model.registry import Registry
 from .model.stored_names import check_stored_names, retired_names
@@ -129,7 +131,8 @@ class Runtime:
             again; `health` says what it finds. None for no such process
         control: whether the command `procession`, run by the same user, can look at this runtime
             and act on it, through a socket in the store's folder. Where there can be none, the
-            log and `health` say why, and all else runs
+            log and `health` say why, and all else runs. An address such as
+            ``"http://127.0.0.1:8090"``, or a `Page`, has a page for browsers there as well
         tracer_provider: of OpenTelemetry, for a span of each command, step, after-effect and commit
             of what is sampled. None for none: then nothing of it is imported
 
@@ -168,7 +171,7 @@ class Runtime:
         effect_tasks: int = 100,
         retired: Iterable[str] = (),
         scrub: int | None = None,
-        control: bool = True,
+        control: bool | str | Page = True,
         tracer_provider: TracerProvider | None = None,
     ) -> None:
         options = Options(
@@ -182,6 +185,12 @@ class Runtime:
             effect_tasks=effect_tasks,
         )
         _check_scrub(scrub, path, read_only=read_only)
+        page = Page(address=control) if isinstance(control, str) else control
+        if read_only and isinstance(page, Page):
+            raise ValueError(
+                f"control={control!r}: what is open for reading only has no page of its own; mount "
+                f"`procession.console`, or let the service have it"
+            )
         clock = clock or SystemClock()
         # Whatever was given: who gave a `VirtualClock` calls its `advance` here.
         self.clock: Any = clock
@@ -198,6 +207,7 @@ class Runtime:
         self._now = stopwatch(clock)
         self._running: Engine | None = None
         self._listener: Listener | None = None
+        self._page: PageListener | None = None
 
         def open_it() -> None:
             self._store = open_store(path, durability=durability, read_only=read_only)
@@ -226,6 +236,9 @@ class Runtime:
                 if control and not isinstance(path, StorageEngine):
                     self._listener = Listener(path, partial(_answering, weakref.ref(self)))
                     self._listener.start()
+                if isinstance(page, Page):
+                    self._page = _page_listener(self, path, page)
+                    self._page.start()
             except BaseException as error:
                 self._is_closed = True
                 # Without threads nothing is in hand that could be waited for.
@@ -1193,7 +1206,14 @@ class Runtime:
             self._engine("health", waits=False).health.look(),
             control=None if self._listener is None else self._listener.socket,
             control_problem="" if self._listener is None else self._listener.problem,
+            page=None if self._page is None else self._page.url,
+            page_problem="" if self._page is None else self._page.problem,
         )
+
+    @property
+    def page_url(self) -> str | None:
+        """Where the page opens, with its token; None if this runtime has none."""
+        return None if self._page is None else self._page.url_with_token
 
     def close(self, *, timeout: float | None = CLOSE_TIMEOUT) -> None:
         """Finish what is in hand, stop every actor and thread, and let go of the store.
@@ -1279,8 +1299,9 @@ class Runtime:
     def _close_parts(self, engine: Engine | None, timeout: float | None) -> None:
         try:
             # First, so that what a client asked for is still done.
-            if self._listener is not None:
-                self._listener.close()
+            for one in (self._page, self._listener):
+                if one is not None:
+                    one.close()
         finally:
             if engine is not None:
                 engine.close(timeout)
@@ -1402,19 +1423,26 @@ def _check_scrub(scrub: int | None, path: object, *, read_only: bool) -> None:
         )
 
 
-def _answering(runtime: weakref.ref[Runtime]) -> Serve:
+def _answering(runtime: weakref.ref[Runtime], room: str = "control", *page: Page) -> Serve:
     """What answers clients; it is above this module and needs an extra, so it is found by name.
 
     Raises:
         ImportError: the extra is not installed
 
     """
-    serving: Any = import_module("procession.control.serving")
+    serving: Any = import_module(f"procession.{room}.serving")
     there = runtime()
     if there is None:
         raise ClosedError("the runtime was dropped without being closed")
-    serve: Serve = serving.server_for(there)
+    serve: Serve = serving.server_for(there, *page)
     return serve
+
+
+def _page_listener(
+    runtime: Runtime, path: str | os.PathLike[str] | StorageEngine, page: Page
+) -> PageListener:
+    where = "memory" if isinstance(path, StorageEngine) else path
+    return PageListener(where, page, partial(_answering, weakref.ref(runtime), "page", page))
 
 
 def _tracing(provider: TracerProvider, clock: Clock) -> Tracing:

@@ -422,11 +422,11 @@ class Reads:
         return self._scan("decided" if decided else "parked", b"", after, parked_from_row)
 
     def scan_parked_through(
-        self, *, decided: bool = False
+        self, *, decided: bool = False, after: int = 0
     ) -> Iterator[tuple[int, ParkedRecord | CorruptRecord]]:
         """As `scan_parked`, by number; in the place of a damaged one stands its error."""
         table = "decided" if decided else "parked"
-        for key, raw in self._scan_rows(table, b"", LAST + b"\0"):
+        for key, raw in self._scan_rows(table, number_asked_for(after + 1), LAST + b"\0"):
             try:
                 yield numbered(key), parked_from_row(unframe(raw, table, key), numbered(key))
             except CorruptRecord as error:
@@ -450,10 +450,13 @@ class Reads:
         """Whether an instance of that process manager takes nothing, since something failed."""
         return self._may_wait() and any(not numbered(key) for key in self._heads_waiting(process))
 
-    def scan_blocked(self, process: str) -> Iterator[str]:
-        """The instances of a process manager that take nothing, since something failed, by id."""
+    def scan_blocked(self, process: str, after: str = "") -> Iterator[str]:
+        """The instances of a process manager that take nothing, since something failed, by id.
+
+        Only those behind the instance `after`, if it is given.
+        """
         if self._may_wait():
-            for key in self._heads_waiting(process):
+            for key in self._heads_waiting(process, after):
                 if not numbered(key):
                     yield key[:-8].decode().split("\0")[1]
 
@@ -495,12 +498,15 @@ class Reads:
                 process, instance, _ = key[:-8].decode().split("\0")
                 yield process, instance
 
-    def _heads_waiting(self, process: str) -> Iterator[bytes]:
+    def _heads_waiting(self, process: str, after: str = "") -> Iterator[bytes]:
         """The first key of each instance that has any in `waiting`; of one process manager, or all.
 
-        It is that of the block, if there is one.
+        It is that of the block, if there is one. Of one process manager, they begin behind the
+        instance `after`.
         """
         start = process.encode() + b"\0" if process else b"\0"
+        if after:
+            start = instance_key(process, after) + LAST + b"\0"
         end = last_of_process(process) if process else b"\xff"
         while rows := self._range("waiting", start, end, 1):
             key = rows[0][0]

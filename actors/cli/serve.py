@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InvalidMessage
+from ..listening.page_address import Page
 from ..runtime import Runtime
 from .options import DomainsOption, domain_of
 from .output import said
@@ -19,17 +20,38 @@ def serve(
     path: Annotated[Path, typer.Argument(metavar="STORE", help="The store's folder.")],
     *,
     domain: DomainsOption = None,
+    http: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Have a page there, as 127.0.0.1:8090, and print its token."
+        ),
+    ] = None,
+    no_token: Annotated[
+        bool,
+        typer.Option("--no-token", help="Let every user of this machine see and use the page."),
+    ] = False,
 ) -> None:
     """Run the domains on a store until a signal ends it, and answer the other commands.
 
-    Example: procession serve var/shop --domain shop.domain:shop
+    Example: procession serve var/shop --domain shop.domain:shop --http 127.0.0.1:8090
     """
     if not domain:
         raise InvalidMessage("serve needs the classes: give them with --domain MODULE:domain")
+    control = True if http is None else _page(http, has_token=not no_token)
     is_over = threading.Event()
     for one in (signal.SIGTERM, signal.SIGINT):
         signal.signal(one, lambda *_: is_over.set())
-    with Runtime(path, *(domain_of(one) for one in domain)) as runtime:
+    with Runtime(path, *(domain_of(one) for one in domain), control=control) as runtime:
         health = runtime.health()
         said(f"{path}: runs, and answers at {health.control or health.control_problem}")
+        if http is not None:
+            said(f"the page is at {runtime.page_url or health.page_problem}")
         is_over.wait()
+
+
+def _page(http: str, *, has_token: bool) -> Page:
+    address = http if "://" in http else f"http://{http}"
+    try:
+        return Page(address=address) if has_token else Page(address=address, token=None)
+    except ValueError as error:
+        raise InvalidMessage(str(error)) from error

@@ -28,6 +28,8 @@ def decide(
     ids: Sequence[int] = (),
     process: str | None = None,
     error: str | None = None,
+    handler: str | None = None,
+    place: str | None = None,
     until: int = NEVER,
 ) -> Iterator[Plain]:
     """Retry or skip what is parked, one after the other, and tell what came of each.
@@ -39,6 +41,8 @@ def decide(
         ids: these, or all of a kind
         process: of this process manager
         error: of this type
+        handler: that failed in this method
+        place: that failed at this line of the code
         until: none with a higher number
 
     Raises:
@@ -48,7 +52,9 @@ def decide(
     """
     runtime = face.needs_service(verdict)
     act = runtime.retry if verdict == "retry" else runtime.skip
-    chosen = selected(face, ids=ids, process=process, error=error, until=until)
+    chosen = selected(
+        face, ids=ids, process=process, error=error, handler=handler, place=place, until=until
+    )
 
     def each() -> Iterator[Plain]:
         for number in chosen:

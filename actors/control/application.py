@@ -11,7 +11,7 @@ import json
 import logging
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 import msgspec
@@ -34,7 +34,7 @@ from .log import Following
 from .wire import BY, END, LOOK_AGAIN, ROWS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 
     from starlette.requests import Request
 
@@ -42,9 +42,11 @@ if TYPE_CHECKING:
     from .face import Face
     from .plain import Plain
 
-__all__ = ["application", "refusal"]
+__all__ = ["application", "call_of", "refusal", "routes"]
 
 logger = logging.getLogger("procession")
+
+C = TypeVar("C", bound="Call")
 
 METRICS = "/metrics"
 """Where Prometheus reads, if its library is there."""
@@ -68,15 +70,20 @@ def application(face: Face, caller: Callable[[Request, str | None], str]) -> Sta
         caller: who sends a request, given what the request claims
 
     """
-    routes = [
+    return Starlette(routes=routes(face, caller))
+
+
+def routes(face: Face, caller: Callable[[Request, str | None], str]) -> list[Route]:
+    """The routes of that application, each call at its path."""
+    found = [
         Route(
             f"/{call.path}", _endpoint(call, face, caller), methods=["POST" if call.acts else "GET"]
         )
         for call in CALLS
     ]
     if find_spec("prometheus_client") is not None:
-        routes.append(Route(METRICS, _metrics_of(face), methods=["GET"]))
-    return Starlette(routes=routes)
+        found.append(Route(METRICS, _metrics_of(face), methods=["GET"]))
+    return found
 
 
 def _endpoint(
@@ -84,7 +91,11 @@ def _endpoint(
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         try:
-            call = await _posted(kind, request) if kind.acts else _asked(kind, request)
+            call = (
+                await _posted(kind, request)
+                if kind.acts
+                else call_of(kind, request.query_params.multi_items())
+            )
             claimed = request.headers.get(BY)
             by = caller(request, None if claimed is None else unquote(claimed))
             answer = await run_in_threadpool(call.answer, face, by)
@@ -113,15 +124,26 @@ async def _posted(kind: type[Call], request: Request) -> Call:
     return msgspec.json.decode(await request.body() or b"{}", type=kind)
 
 
-def _asked(kind: type[Call], request: Request) -> Call:
-    """A call from a query: a list is given by repeating its name, a mapping as `name.key=value`."""
+def call_of(kind: type[C], items: Iterable[tuple[str, str]]) -> C:
+    """A call from a query or a form.
+
+    A list is given by repeating its name, a mapping as `name.key=value`.
+
+    Args:
+        kind: the call
+        items: its fields and their values
+
+    Raises:
+        MsgspecError: a field or a value does not fit
+
+    """
     lists = {
         one.name
         for one in msgspec.structs.fields(kind)
         if isinstance(msgspec.inspect.type_info(one.type), msgspec.inspect.ListType)
     }
     given: dict[str, Any] = {}
-    for name, value in request.query_params.multi_items():
+    for name, value in items:
         whole, dot, key = name.partition(".")
         if dot:
             given.setdefault(whole, {})[key] = value

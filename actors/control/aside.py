@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from ..queries.views import error_of
 from ..store import CorruptRecord
 from .plain import moment, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..store import ParkedRecord, TimerRecord
+    from ..store import CommandRecord, EventRecord, ParkedRecord, TimerRecord
     from .face import Face
     from .plain import Plain
 
-__all__ = ["parked", "parked_groups", "selected", "timeouts"]
+__all__ = ["NEVER", "parked", "parked_groups", "parked_page", "selected", "timeouts"]
 
 NEVER = (1 << 63) - 1
 
@@ -27,6 +28,8 @@ def parked(
     decided: bool = False,
     process: str | None = None,
     error: str | None = None,
+    handler: str | None = None,
+    place: str | None = None,
     after: int = 0,
     limit: int = 50,
 ) -> Iterator[Plain]:
@@ -37,6 +40,8 @@ def parked(
         decided: whether to list what was decided instead
         process: only of this process manager
         error: only of this type, with its module or without
+        handler: only what failed in this method
+        place: only what failed at this line of the code
         after: only those with higher ids
         limit: most of them
 
@@ -44,28 +49,81 @@ def parked(
         UnknownMessage: there is no such process manager
 
     """
-    process = None if process is None else face.known(process)
-    return islice(_parked(face, process, error, after, decided=decided), limit)
+    meant = _Meant(None if process is None else face.known(process), error, handler, place)
+    return islice(_parked(face, meant, after, decided=decided), limit)
 
 
-def _parked(
-    face: Face, process: str | None, error: str | None, after: int, *, decided: bool
-) -> Iterator[Plain]:
-    for number, record in face.store.scan_parked_through(decided=decided):
-        if number <= after:
-            continue
+class _Meant(NamedTuple):
+    """What of all that is parked is meant; None stands for any."""
+
+    process: str | None
+    error: str | None
+    handler: str | None
+    place: str | None
+
+    def takes(self, record: ParkedRecord) -> bool:
+        return (
+            self.process in {None, record.process}
+            and self.error in {None, record.error_type, record.error_type.rpartition(".")[2]}
+            and self.handler in {None, record.handler}
+            and self.place in {None, record.place}
+        )
+
+
+MOST_LOOKED_AT = 5_000
+"""Parked things that one part of a listing looks at, however few of them are meant."""
+
+
+def parked_page(
+    face: Face,
+    *,
+    decided: bool = False,
+    process: str | None = None,
+    error: str | None = None,
+    handler: str | None = None,
+    place: str | None = None,
+    after: int = 0,
+    limit: int = 50,
+) -> tuple[list[Plain], int | None]:
+    """A part of what is parked, in as much time with a million things as with a thousand.
+
+    Args:
+        face: where to look
+        decided: as for `parked`
+        process: as for `parked`
+        error: as for `parked`
+        handler: as for `parked`
+        place: as for `parked`
+        after: as the part before this one told
+        limit: most of them
+
+    Returns:
+        the rows, and what to go on behind; None at the end
+
+    Raises:
+        UnknownMessage: there is no such process manager
+
+    """
+    meant = _Meant(None if process is None else face.known(process), error, handler, place)
+    rows: list[Plain] = []
+    looks = enumerate(face.store.scan_parked_through(decided=decided, after=after))
+    for looked_at, (number, record) in looks:
+        if looked_at == MOST_LOOKED_AT or len(rows) == limit:
+            return rows, after
+        after = number
+        if isinstance(record, CorruptRecord):
+            rows.append({"id": number, "error": str(record)})
+        elif meant.takes(record):
+            rows.append(_told(face, record))
+    return rows, None
+
+
+def _parked(face: Face, meant: _Meant, after: int, *, decided: bool) -> Iterator[Plain]:
+    for number, record in face.store.scan_parked_through(decided=decided, after=after):
         if isinstance(record, CorruptRecord):
             yield {"id": number, "error": str(record)}
-        elif _is_meant(record, process, error):
+        elif meant.takes(record):
             yield _told(face, record)
-
-
-def _is_meant(record: ParkedRecord, process: str | None, error: str | None) -> bool:
-    return process in {None, record.process} and error in {
-        None,
-        record.error_type,
-        record.error_type.rpartition(".")[2],
-    }
 
 
 def _told(face: Face, record: ParkedRecord) -> Plain:
@@ -75,7 +133,7 @@ def _told(face: Face, record: ParkedRecord) -> Plain:
         "process": record.process,
         "instance": record.instance,
         "cause": record.cause,
-        "type": _type_of(face, record),
+        **_content(face, record),
         "error_type": record.error_type,
         "error": record.error_text,
         "handler": record.handler,
@@ -89,14 +147,18 @@ def _told(face: Face, record: ParkedRecord) -> Plain:
     }
 
 
-def _type_of(face: Face, record: ParkedRecord) -> str | None:
-    """The type of the event or the command that could not be handled."""
-    if record.command is not None:
-        return record.command.type
-    with suppress(CorruptRecord):
-        event = face.store.event_at(record.position) if record.position else None
-        return None if event is None else event.type
-    return None
+def _content(face: Face, record: ParkedRecord) -> Plain:
+    """The event or the command that could not be handled."""
+    message: EventRecord | CommandRecord | None = record.command
+    if message is None and record.position:
+        with suppress(CorruptRecord):
+            message = face.store.event_at(record.position)
+    if message is None:
+        return {"type": None, "data": None}
+    try:
+        return {"type": message.type, "data": unpacked(message.data)}
+    except ValueError as error:
+        return {"type": message.type, "data": None, "unreadable": error_of(error)}
 
 
 def parked_groups(face: Face, *, process: str | None = None) -> list[Plain]:
@@ -135,6 +197,8 @@ def selected(
     ids: Sequence[int] = (),
     process: str | None = None,
     error: str | None = None,
+    handler: str | None = None,
+    place: str | None = None,
     until: int = NEVER,
 ) -> list[int]:
     """The numbers of what is parked and meant: those that are given, or all of a kind.
@@ -144,6 +208,8 @@ def selected(
         ids: these, if any are given
         process: only of this process manager
         error: only of this type, with its module or without
+        handler: only what failed in this method
+        place: only what failed at this line of the code
         until: none with a higher number
 
     Raises:
@@ -152,13 +218,11 @@ def selected(
     """
     if ids:
         return list(ids)
-    process = None if process is None else face.known(process)
+    meant = _Meant(None if process is None else face.known(process), error, handler, place)
     return [
         number
         for number, record in face.store.scan_parked_through()
-        if number <= until
-        and not isinstance(record, CorruptRecord)
-        and _is_meant(record, process, error)
+        if number <= until and not isinstance(record, CorruptRecord) and meant.takes(record)
     ]
 
 

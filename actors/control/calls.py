@@ -159,6 +159,8 @@ class Parked(Look, frozen=True):
     path = "parked"
     process: str | None = None
     error: str | None = None
+    handler: str | None = None
+    place: str | None = None
     decided: bool = False
     after: int = 0
     limit: Limit = 50
@@ -169,6 +171,8 @@ class Parked(Look, frozen=True):
             decided=self.decided,
             process=self.process,
             error=self.error,
+            handler=self.handler,
+            place=self.place,
             after=self.after,
             limit=self.limit,
         )
@@ -191,9 +195,18 @@ class Selected(Look, frozen=True):
     ids: list[int] = []
     process: str | None = None
     error: str | None = None
+    handler: str | None = None
+    place: str | None = None
 
     def look(self, face: Face) -> Answer:
-        found = selected(face, ids=self.ids, process=self.process, error=self.error)
+        found = selected(
+            face,
+            ids=self.ids,
+            process=self.process,
+            error=self.error,
+            handler=self.handler,
+            place=self.place,
+        )
         return {"count": len(found), "until": max(found, default=0)}
 
 
@@ -295,6 +308,8 @@ class Decide(Call, frozen=True):
     ids: list[int] = []
     process: str | None = None
     error: str | None = None
+    handler: str | None = None
+    place: str | None = None
     until: int = NEVER
 
     def answer(self, face: Face, by: str) -> Answer:
@@ -305,6 +320,8 @@ class Decide(Call, frozen=True):
             ids=self.ids,
             process=self.process,
             error=self.error,
+            handler=self.handler,
+            place=self.place,
             until=self.until,
         )
 

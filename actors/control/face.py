@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidMessage, UnknownMessage
 from ..model.beginnings import begun_at
-from ..model.diagram import mermaid_of
+from ..model.diagram import mermaid_of, picture_of
 from ..store import ProcessionError
 
 if TYPE_CHECKING:
     from ..authoring.process_manager import ProcessManager
+    from ..model.diagram import Picture
     from ..model.process_definition import ProcessDefinition
     from ..runtime import Runtime
     from ..store import Store
@@ -42,6 +43,11 @@ class Face:
         """Whether this runtime owns the store and runs."""
         return not self.runtime.is_read_only
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether this runtime is being closed, so that what is followed comes to its end."""
+        return self.runtime._is_closed  # noqa: SLF001
+
     def processes(self) -> list[str]:
         """The names of all process managers that the store or the runtime knows."""
         found = {name for kind, name in self.store.scan_names() if kind == "process"}
@@ -53,6 +59,10 @@ class Face:
             if one.name == process:
                 return one
         return None
+
+    def process_names(self) -> dict[type, str]:
+        """The names of the process managers whose classes are here."""
+        return {one.cls: one.name for one in self._registry.processes.values()}
 
     def class_of(self, process: str) -> type[ProcessManager]:
         """The class of a process manager.
@@ -127,6 +137,21 @@ class Face:
             one.name: mermaid_of(one.aggregates.values(), one.processes.values(), one.messages)
             for one in self._registry.domains
         }
+
+    def pictures(self) -> dict[str, Picture]:
+        """The same as data."""
+        return {
+            one.name: picture_of(one.aggregates.values(), one.processes.values(), one.messages)
+            for one in self._registry.domains
+        }
+
+    def indexed_fields(self) -> list[tuple[str, str]]:
+        """Each process manager with each field by which its instances are found, as learnt keys."""
+        return [
+            (one.name, field)
+            for one in self._registry.processes.values()
+            for field in one.state.indexed
+        ]
 
     def hint_of(self, process: str, field: str) -> Any:
         """The annotation of a field of a process manager's state.

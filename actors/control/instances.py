@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 from enum import StrEnum
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..queries.reader import failed_starts
 from ..queries.views import Counts, error_of
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .face import Face
     from .plain import Plain
 
-__all__ = ["Status", "instance", "instances", "processes", "stuck"]
+__all__ = ["Found", "Status", "instance", "instance_page", "instances", "processes", "stuck"]
 
 
 class Status(StrEnum):
@@ -85,27 +85,114 @@ def _found(
     face: Face, process: str, status: set[Status], where: Mapping[str, str], after: str | None
 ) -> Iterator[Plain]:
     for number, name in _searched(face, process, status, where, after):
-        if isinstance(name, CorruptRecord):
-            yield {"number": number, "id": None, "error": str(name)}
-            continue
-        try:
-            last = face.store.last_transition(process, name)
-            block = face.store.block_of(process, name)
-            state = {} if last is None else unpacked(last.state)
-        except (CorruptRecord, ValueError) as error:
-            yield {"number": number, "id": name, "error": error_of(error)}
-            continue
-        found = _status(last, block)
-        if status and found not in status:
-            continue
-        if all(field in state and _matches(state[field], said) for field, said in where.items()):
-            yield {
-                "id": name,
-                "status": found.value,
-                "version": 0 if last is None else last.version,
-                "time": None if last is None else moment(last.time),
-                "state": state,
-            }
+        row = _looked_at(face, process, number, name, status, where)
+        if row is not None:
+            yield row
+
+
+def _looked_at(
+    face: Face,
+    process: str,
+    number: int,
+    name: str | CorruptRecord,
+    status: set[Status],
+    where: Mapping[str, str],
+) -> Plain | None:
+    """What is told of one instance; None if it is not one of those that are meant."""
+    if isinstance(name, CorruptRecord):
+        return {"number": number, "id": None, "error": str(name)}
+    try:
+        last = face.store.last_transition(process, name)
+        block = face.store.block_of(process, name)
+        state = {} if last is None else unpacked(last.state)
+    except (CorruptRecord, ValueError) as error:
+        return {"number": number, "id": name, "error": error_of(error)}
+    found = _status(last, block)
+    if status and found not in status:
+        return None
+    if not all(field in state and _matches(state[field], said) for field, said in where.items()):
+        return None
+    return {
+        "id": name,
+        "status": found.value,
+        "version": 0 if last is None else last.version,
+        "time": None if last is None else moment(last.time),
+        "state": state,
+    }
+
+
+class Found(NamedTuple):
+    """A part of a listing.
+
+    Attributes:
+        rows: the instances, as `instances` tells them
+        after: what to go on behind; None at the end
+        looked_at: how many were looked at
+
+    """
+
+    rows: list[Plain]
+    after: str | None
+    looked_at: int
+
+
+MOST_LOOKED_AT = 5_000
+"""Instances that one page of a listing looks at, however few of them are meant."""
+
+
+def instance_page(
+    face: Face,
+    process: str,
+    *,
+    status: Iterable[Status] = (),
+    where: Mapping[str, str] | None = None,
+    after: str | None = None,
+    limit: int = 50,
+) -> Found:
+    """Some instances, and where to go on; it takes as long with a million as with a thousand.
+
+    They come in the order of their starts; those that are suspended alone, by id. Those that
+    failed at their start are among the suspended only.
+
+    Args:
+        face: where to look
+        process: the process manager's name
+        status: only those
+        where: only those whose state has these values, each as JSON or as text
+        after: as the part before this one told
+        limit: most of them
+
+    Raises:
+        UnknownMessage: there is no such process manager
+
+    """
+    process, wanted, fields = face.known(process), set(status), where or {}
+    rows: list[Plain] = []
+    looked_at = 0
+    for place, number, name in _in_parts(face, process, wanted, fields, after):
+        if looked_at == MOST_LOOKED_AT or len(rows) == limit:
+            return Found(rows, after, looked_at)
+        looked_at += 1
+        after = place
+        row = _looked_at(face, process, number, name, wanted, fields)
+        if row is not None:
+            rows.append(row)
+    return Found(rows, None, looked_at)
+
+
+def _in_parts(
+    face: Face, process: str, status: set[Status], where: Mapping[str, str], after: str | None
+) -> Iterator[tuple[str, int, str | CorruptRecord]]:
+    """The instances to look at, each with what to go on behind, and the number it started as."""
+    for field, said in where.items():
+        if face.is_indexed(process, field):
+            with suppress(InvalidName):
+                found = face.store.scan_index(process, field, said)
+                return ((one, 0, one) for one in found if one > (after or ""))
+    if status == {Status.SUSPENDED}:
+        return ((one, 0, one) for one in face.store.scan_blocked(process, after or ""))
+    number = int(after) if after is not None and after.isdecimal() else 0
+    return ((str(place), place, name) for place, name in face.store.scan_started(process, number))
 
 
 def _searched(
@@ -167,7 +254,14 @@ def _matches(value: Any, said: str) -> bool:
 # One instance
 
 
-def instance(face: Face, process: str, id: str, *, limit: int = 50) -> Plain | None:  # noqa: A002
+def instance(
+    face: Face,
+    process: str,
+    id: str,  # noqa: A002
+    *,
+    limit: int = 50,
+    before: int | None = None,
+) -> Plain | None:
     """All that is known of one instance, with its newest transitions; None if there is none.
 
     Args:
@@ -175,6 +269,7 @@ def instance(face: Face, process: str, id: str, *, limit: int = 50) -> Plain | N
         process: the process manager's name
         id: of the instance
         limit: most transitions
+        before: only transitions with lower versions
 
     Raises:
         UnknownMessage: there is no such process manager
@@ -185,15 +280,17 @@ def instance(face: Face, process: str, id: str, *, limit: int = 50) -> Plain | N
     block = face.store.block_of(process, id)
     if last is None and block is None:
         return None
+    version = 0 if last is None else last.version
+    newest = version if before is None else min(version, before - 1)
     return {
         "process": process,
         "id": id,
         "status": _status(last, block).value,
-        "version": 0 if last is None else last.version,
+        "version": version,
         "time": None if last is None else moment(last.time),
         "state": {} if last is None else unpacked(last.state),
         **_waits_for(face, process, id, last, block),
-        "history": list(_history(face.store, process, id, last, limit)),
+        "history": list(_history(face.store, process, id, newest, limit)),
     }
 
 
@@ -220,11 +317,8 @@ MOST_COUNTED = 10_000
 """Events that wait for one instance and are counted, at most."""
 
 
-def _history(
-    store: Store, process: str, name: str, last: TransitionRecord | None, limit: int
-) -> Iterator[Plain]:
-    """The newest transitions, oldest first, each with what it changed in the state."""
-    newest = 0 if last is None else last.version
+def _history(store: Store, process: str, name: str, newest: int, limit: int) -> Iterator[Plain]:
+    """Transitions up to one, oldest first, each with what it changed in the state."""
     first = max(1, newest - limit + 1)
     before: Any = None
     for version in range(max(1, first - 1), newest + 1):

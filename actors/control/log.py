@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .face import Face
     from .plain import Plain
 
-__all__ = ["AT_ONCE", "Following", "events"]
+__all__ = ["AT_ONCE", "Following", "event_at", "events"]
 
 AT_ONCE = 500
 """Most rows of one look at the end of the log."""
@@ -60,6 +60,15 @@ def _events(face: Face, stream: str | None, after: int) -> Iterator[Plain]:
             yield _event(record)
 
 
+def event_at(face: Face, position: int) -> Plain | None:
+    """The event at a position; None if there is none."""
+    try:
+        record = face.store.event_at(position)
+    except CorruptRecord as error:
+        return {"position": position, "error": str(error)}
+    return None if record is None else _event(record)
+
+
 def _event(record: EventRecord) -> Plain:
     return {
         "position": record.position,
@@ -90,6 +99,7 @@ class Following:
         stream: events of this stream or category only
         process: what the instances of this process manager do, and no events
         last: how many of the newest of the whole log are looked at to begin with
+        after: the position, or the number of a transition, to begin behind instead
 
     Attributes:
         has_more: whether the last look came to no end, so that another finds more at once
@@ -106,6 +116,7 @@ class Following:
         stream: str | None = None,
         process: str | None = None,
         last: int = 10,
+        after: int | None = None,
     ) -> None:
         self._face = face
         self._stream = stream
@@ -113,7 +124,7 @@ class Following:
         newest = (
             face.store.last_position() if process is None else face.store.last_transition_number()
         )
-        self._after = max(0, newest - last)
+        self._after = max(0, newest - last) if after is None else after
         self.has_more = True
         self._look: Callable[[], Iterator[tuple[int, Plain | None]]] = (
             self._new_events if process is None else self._new_transitions

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     import socket
 
     from starlette.requests import Request
+    from starlette.types import ASGIApp
 
     from ..listening.listener import Serve, Waker
     from ..runtime import Runtime
 
-__all__ = ["server_for"]
+__all__ = ["QuietProtocol", "serve_with", "server_for"]
 
 LINGER = 5.0
 """Seconds without a client after which the loop ends; the next client begins another."""
@@ -33,7 +34,17 @@ GRACE = 1.0
 
 def server_for(runtime: Runtime) -> Serve:
     """What answers at the socket of a runtime's store."""
-    app = application(Face(runtime), _who)
+    return serve_with(application(Face(runtime), _who), _PeerProtocol)
+
+
+def serve_with(app: ASGIApp, protocol: type[QuietProtocol]) -> Serve:
+    """What answers at a socket with an application.
+
+    Args:
+        app: the application
+        protocol: for each connection
+
+    """
     # Its loggers are the service's own: nothing is set up here.
     config = uvicorn.Config(
         app,
@@ -47,7 +58,7 @@ def server_for(runtime: Runtime) -> Serve:
     config.load()
 
     def serve(listening: socket.socket, waker: Waker) -> None:
-        asyncio.run(_serve(config, listening, waker))
+        asyncio.run(_serve(config, protocol, listening, waker))
 
     return serve
 
@@ -56,12 +67,16 @@ def _who(request: Request, claimed: str | None) -> str:
     return caller(request.state.peer, claimed)
 
 
-class _PeerProtocol(H11Protocol):
-    """HTTP over a Unix socket, with the user id of the process at the other end."""
+class QuietProtocol(H11Protocol):
+    """HTTP that logs no request."""
 
     def __init__(self, config: uvicorn.Config, state: ServerState) -> None:
         super().__init__(config, state, {})
         self.access_log = False
+
+
+class _PeerProtocol(QuietProtocol):
+    """The same over a Unix socket, with the user id of the process at the other end."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -69,12 +84,17 @@ class _PeerProtocol(H11Protocol):
         self.app_state = {"peer": peer_of(peer)}
 
 
-async def _serve(config: uvicorn.Config, listening: socket.socket, waker: Waker) -> None:
+async def _serve(
+    config: uvicorn.Config,
+    protocol: type[QuietProtocol],
+    listening: socket.socket,
+    waker: Waker,
+) -> None:
     loop = asyncio.get_running_loop()
     state = ServerState()
     is_over = asyncio.Event()
     loop.add_reader(waker.fileno(), is_over.set)
-    server = await loop.create_server(partial(_PeerProtocol, config, state), sock=listening)
+    server = await loop.create_server(partial(protocol, config, state), sock=listening)
     try:
         await _while_clients_call(state, is_over)
     finally:

@@ -107,6 +107,8 @@ class Health:
             of each
         control: the socket at which the command `procession` finds this runtime; None without one
         control_problem: why there is none though there should be one; empty otherwise
+        page: where browsers find the page of this runtime; None without one
+        page_problem: why there is none though there should be one; empty otherwise
 
     """
 
@@ -134,6 +136,8 @@ class Health:
     scrub_findings: tuple[str, ...]
     control: Path | None = None
     control_problem: str = ""
+    page: str | None = None
+    page_problem: str = ""
 
     @property
     def is_healthy(self) -> bool:

@@ -66,6 +66,8 @@ class Listener:
 
     """
 
+    _thread_name = "procession-control"
+
     def __init__(self, path: str | os.PathLike[str], load: Callable[[], Serve]) -> None:
         # The process may change its folder.
         self._store = Path(path).absolute()
@@ -84,19 +86,13 @@ class Listener:
         try:
             self._listening = self._bind()
             self._waker, self._closer = socket.socketpair()
-            self._thread = threading.Thread(
-                target=self._run, name="procession-control", daemon=True
-            )
+            self._thread = threading.Thread(target=self._run, name=self._thread_name, daemon=True)
             start_thread(self._thread)
         except (OSError, ValueError, NoThread) as error:
             self._thread = None
             self._let_go()
             self.problem = str(error)
-            logger.warning(
-                "no client can call the owner of the store at %s: %s. All else runs",
-                self._store,
-                error,
-            )
+            self._say(error)
             return
         _all.add(self)
 
@@ -118,6 +114,13 @@ class Listener:
                 one.close()
 
     # Binding
+
+    def _say(self, problem: Exception) -> None:
+        logger.warning(
+            "no client can call the owner of the store at %s: %s. All else runs",
+            self._store,
+            problem,
+        )
 
     def _bind(self) -> socket.socket:
         refusals = []
@@ -165,6 +168,9 @@ class Listener:
 
     def _let_go(self) -> None:
         self.forget()
+        self._remove()
+
+    def _remove(self) -> None:
         if self.socket is not None:
             with suppress(OSError):
                 self.socket.unlink()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..messages.types import Command, Event, Message
 from .course import ends_in, timeouts_set_in
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .aggregate_definition import AggregateDefinition
     from .process_definition import ProcessDefinition
 
-__all__ = ["mermaid_of"]
+__all__ = ["Link", "Node", "Picture", "mermaid_of", "picture_of"]
 
 _SHAPES = {
     "aggregate": '[("{}")]',
@@ -40,7 +40,23 @@ def mermaid_of(
         messages: more events and commands to draw, whichever class uses them
 
     """
-    picture = _Picture()
+    return picture_of(aggregates, processes, messages).text()
+
+
+def picture_of(
+    aggregates: Collection[AggregateDefinition],
+    processes: Collection[ProcessDefinition],
+    messages: Collection[type[Message]],
+) -> Picture:
+    """The same as data.
+
+    Args:
+        aggregates: to draw
+        processes: to draw
+        messages: more events and commands to draw, whichever class uses them
+
+    """
+    picture = Picture()
     made = {event for aggregate in aggregates for event in aggregate.makes}
     taken = {command for aggregate in aggregates for command in aggregate.handlers}
     picture.add("aggregate", (one.cls for one in aggregates))
@@ -59,13 +75,13 @@ def mermaid_of(
             picture.link(aggregate.cls, "-->", event)
     for process in processes:
         _draw_process(picture, process)
-    return picture.text()
+    return picture
 
 
-def _draw_process(picture: _Picture, process: ProcessDefinition) -> None:
+def _draw_process(picture: Picture, process: ProcessDefinition) -> None:
     cls = process.cls
     for event, handler in process.handlers.items():
-        picture.link(event, "-->", cls, _label(process, handler))
+        picture.link(event, "-->", cls, _label(process, handler), handler.name)
     for event in process.effects:
         picture.link(event, "-.->", cls, "after")
     for command in process.commands:
@@ -78,7 +94,8 @@ def _draw_process(picture: _Picture, process: ProcessDefinition) -> None:
         if name in is_set or None in is_set:
             picture.link(cls, "-.->", node)
         if name in process.timeouts:
-            picture.link(node, "-->", cls, _label(process, process.timeouts[name]))
+            handler = process.timeouts[name]
+            picture.link(node, "-->", cls, _label(process, handler), handler.name)
 
 
 def _label(process: ProcessDefinition, handler: Handler) -> str:
@@ -90,42 +107,79 @@ def _label(process: ProcessDefinition, handler: Handler) -> str:
     return ", ".join(words)
 
 
-class _Picture:
-    """The nodes and links of a flowchart."""
+class Node(NamedTuple):
+    """A class, or a timeout, in a drawing.
+
+    Attributes:
+        kind: ``"aggregate"``, ``"command"``, ``"event"``, ``"process"`` or ``"timeout"``
+        text: what it is called
+        is_ours: whether the domain has it
+        cls: the class; None of a timeout
+
+    """
+
+    kind: str
+    text: str
+    is_ours: bool = True
+    cls: type | None = None
+
+
+class Link(NamedTuple):
+    """An arrow from one node to another.
+
+    Attributes:
+        start: the id of the node that it comes from
+        arrow: as Mermaid writes it
+        end: the id of the node that it leads to
+        label: what it says
+        handler: the method that it leads to; empty if it leads to none
+
+    """
+
+    start: str
+    arrow: str
+    end: str
+    label: str = ""
+    handler: str = ""
+
+
+class Picture:
+    """The nodes, by their ids, and links of a flowchart."""
 
     def __init__(self) -> None:
         self._ids: dict[type | str, str] = {}
         self._taken: set[str] = set()
-        self._nodes: dict[str, str] = {}
-        self._links: set[str] = set()
+        self.nodes: dict[str, Node] = {}
+        self.links: set[Link] = set()
 
     def add(self, kind: str, classes: Iterable[type], ours: Collection[type] | None = None) -> None:
         """Draw classes; those that are not ours look as if from elsewhere."""
         for cls in sorted(classes, key=_place):
             version = getattr(cls, "__wire_version__", 1)
             text = cls.__name__ if version == 1 else f"{cls.__name__} v{version}"
-            shape = _SHAPES[kind].format(_safe(text))
             node = self._new_id(f"{kind}_{text}")
             self._ids.setdefault(cls, node)
-            self._nodes[node] = shape if ours is None or cls in ours else shape + _ELSEWHERE
+            self.nodes[node] = Node(kind, text, ours is None or cls in ours, cls)
 
     def add_timeout(self, cls: type, name: str) -> str:
         """Draw a timeout of a process manager."""
         node = self._new_id(f"timeout_{cls.__name__}_{name}")
         self._ids[node] = node
-        self._nodes[node] = _SHAPES["timeout"].format(_safe(f"timeout {name}"))
+        self.nodes[node] = Node("timeout", f"timeout {name}")
         return node
 
-    def link(self, start: type | str, arrow: str, end: type | str, label: str = "") -> None:
+    def link(
+        self, start: type | str, arrow: str, end: type | str, label: str = "", handler: str = ""
+    ) -> None:
         """Draw an arrow."""
-        text = f'|"{label}"|' if label else ""
-        self._links.add(f"{self._ids[start]} {arrow}{text} {self._ids[end]}")
+        self.links.add(Link(self._ids[start], arrow, self._ids[end], label, handler))
 
     def text(self) -> str:
         """All of it."""
-        nodes = [f"{node}{shape}" for node, shape in sorted(self._nodes.items())]
-        lines = ["flowchart LR", *(f"    {line}" for line in [*nodes, *sorted(self._links)])]
-        if any(node.endswith(_ELSEWHERE) for node in nodes):
+        nodes = [f"{name}{_shape(node)}" for name, node in sorted(self.nodes.items())]
+        links = sorted({_arrow(link) for link in self.links})
+        lines = ["flowchart LR", *(f"    {line}" for line in [*nodes, *links])]
+        if any(not node.is_ours for node in self.nodes.values()):
             lines.append("    classDef elsewhere stroke-dasharray: 5 5")
         return "\n".join(lines) + "\n"
 
@@ -137,6 +191,16 @@ class _Picture:
             node = f"{wanted}_{number}"
         self._taken.add(node)
         return node
+
+
+def _shape(node: Node) -> str:
+    shape = _SHAPES[node.kind].format(_safe(node.text))
+    return shape if node.is_ours else shape + _ELSEWHERE
+
+
+def _arrow(link: Link) -> str:
+    label = f'|"{link.label}"|' if link.label else ""
+    return f"{link.start} {link.arrow}{label} {link.end}"
 
 
 def _place(cls: type) -> tuple[str, str, str]:

@@ -155,3 +155,14 @@ with Runtime("var", Domain("shop")):
     assert said[0].startswith("error: procession ls: without the extra there are only backup")
     assert "pip install 'procession[control]'" in said[0]
     assert said[-1] == "2 0"
+
+
+def test_the_page_has_its_templates_and_files_in_the_wheel(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as file:
+        held = {name for name in file.namelist() if name.startswith("procession/page/")}
+    source = ROOT / "actors/page"
+    assert {
+        f"procession/page/{one.relative_to(source).as_posix()}"
+        for one in source.rglob("*.*")
+        if "__pycache__" not in one.parts
+    } == held

@@ -1085,6 +1085,22 @@ def test_what_was_parked_is_found_by_its_number_until_it_is_decided(store: Store
     assert store.parked_as(0) is None
 
 
+def test_a_listing_of_what_is_parked_goes_on_behind_a_number(store: Store) -> None:
+    commit(store, *(park(position) for position in range(1, 5)), decide(2))
+    assert [number for number, _ in store.scan_parked_through(after=1)] == [3, 4]
+    assert [number for number, _ in store.scan_parked_through(after=3)] == [4]
+    assert list(store.scan_parked_through(after=4)) == []
+    assert [number for number, _ in store.scan_parked_through(decided=True, after=2)] == []
+
+
+def test_a_listing_of_what_is_blocked_goes_on_behind_an_instance(store: Store) -> None:
+    names = sorted(one for one in TRICKY_IDS if len(one) < 9)
+    commit(store, *(extras(name, block=Block("retry", 3)) for name in names))
+    commit(store, extras("o2", process="Other", block=Block("retry", 3)))
+    for place, name in enumerate(names):
+        assert list(store.scan_blocked(ORDERS, name)) == names[place + 1 :]
+
+
 def test_an_event_is_parked_once_for_an_instance(place: Place) -> None:
     commit(place.store, park(3))
     before = everything(place.store)

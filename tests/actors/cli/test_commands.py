@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -305,6 +306,21 @@ def test_serve_runs_the_domains_until_a_signal_ends_it(service: Service, say: Sa
         assert as_json(say, "stats", "-s", service.store)[0]["events"] == 7
         serving.terminate()
         assert serving.wait(timeout=30) == 0
+
+
+def test_serve_has_a_page_whose_address_it_prints(tmp_path: Path, say: Say) -> None:
+    serve = ("serve", tmp_path / "store", "--domain", DOMAIN, "--http")
+    for arguments, has_token in (([], True), (["--no-token"], False)):
+        with command(*serve, "127.0.0.1:0", *arguments) as serving:
+            line_of(serving)
+            said, _, url = line_of(serving).strip().rpartition(" ")
+            assert (said, "?token=" in url) == ("the page is at", has_token)
+            with urlopen(url.partition("?")[0] + "static/page.css") as answer:
+                assert answer.status == 200
+            serving.terminate()
+            assert serving.wait(timeout=30) == 0
+    status, printed = say(*serve, "0.0.0.0:8090")
+    assert (status, "for this machine alone" in printed) == (2, True)
 
 
 # The classes

@@ -13,13 +13,13 @@ ROOT = Path(__file__).parents[3]
 class Service:
     """A shop that runs in a process of its own on a store."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, token: str | None = None) -> None:
         self.store = store
         self._process = subprocess.Popen(
             [
                 sys.executable,
                 "-c",
-                f"from tests.actors.control.shop import main; main({str(store)!r})",
+                f"from tests.actors.control.shop import main; main({str(store)!r}, {token!r})",
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -60,8 +60,8 @@ class Service:
 
 
 @contextmanager
-def running(store: Path) -> Iterator[Service]:
-    service = Service(store)
+def running(store: Path, token: str | None = None) -> Iterator[Service]:
+    service = Service(store, token)
     try:
         yield service
     finally:

@@ -13,6 +13,7 @@ from procession import (
     Domain,
     Event,
     Indexed,
+    Page,
     ProcessManager,
     Runtime,
     apply,
@@ -102,9 +103,11 @@ def _answer() -> None:
     sys.stdout.flush()
 
 
-def main(store: str) -> None:
+def main(store: str, token: str | None = None) -> None:
+    """Run it; with a token, it has a page."""
     global is_mended  # noqa: PLW0603 - as another version of the service would behave
-    with Runtime(store, shop) as runtime:
+    page = token is None or Page(address="http://127.0.0.1:0", token=token)
+    with Runtime(store, shop, control=page) as runtime:
         _answer()
         for line in sys.stdin:
             word, _, name = line.strip().partition(" ")

@@ -1,0 +1,1 @@
+"""The page: a service in a browser, at an address of its own or mounted in an application."""

@@ -1,0 +1,225 @@
+"""The design as a drawing with live counts: columns of boxes, and arrows from left to right."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..queries.views import Counts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ..control.face import Face
+    from ..model.diagram import Link, Picture
+
+__all__ = ["Arrow", "Box", "Drawing", "drawn"]
+
+WIDTH, HEIGHT = 160, 44
+"""Of a box."""
+
+TALL = 88
+"""The height of a process manager's box, which has its counts in it."""
+
+ACROSS, DOWN = 56, 22
+"""Between two boxes."""
+
+MARGIN = 16
+SWEEPS = 4
+"""How often the boxes of each column are put beside those that they are linked to."""
+
+
+class Box(NamedTuple):
+    """A class, or a timeout.
+
+    Attributes:
+        kind: as of a `Node`
+        text: what it is called
+        is_ours: whether the domain has it
+        process: a process manager's name
+        counts: of its instances
+        x: from the left
+        y: from above
+        height: of the box
+
+    """
+
+    kind: str
+    text: str
+    is_ours: bool
+    process: str | None
+    counts: Counts | None
+    x: int
+    y: int
+    height: int
+
+
+class Arrow(NamedTuple):
+    """An arrow.
+
+    Attributes:
+        path: as SVG has it
+        is_dashed: whether it is drawn with dashes
+        label: what it says
+        parked: how many things are parked that came this way
+        process: the process manager that it leads to
+        x: of the label
+        y: of the label
+
+    """
+
+    path: str
+    is_dashed: bool
+    label: str
+    parked: int
+    process: str | None
+    x: int
+    y: int
+
+
+class Drawing(NamedTuple):
+    """A domain's design; all its boxes are `box_width` wide."""
+
+    domain: str
+    width: int
+    height: int
+    box_width: int
+    boxes: list[Box]
+    arrows: list[Arrow]
+
+
+def drawn(face: Face) -> list[Drawing]:
+    """The design of each domain whose classes are here.
+
+    Args:
+        face: what is shown
+
+    """
+    counts = face.runtime.counts()
+    names = face.process_names()
+    return [_drawing(domain, picture, names, counts) for domain, picture in face.pictures().items()]
+
+
+def _drawing(
+    domain: str, picture: Picture, names: Mapping[type, str], counts: Mapping[str, Counts]
+) -> Drawing:
+    columns = _columns(picture)
+    _sort(columns, picture.links)
+    boxes: dict[str, Box] = {}
+    for place, column in enumerate(columns):
+        y = MARGIN
+        for one in column:
+            node = picture.nodes[one]
+            process = None if node.cls is None else names.get(node.cls)
+            height = HEIGHT if process is None else TALL
+            boxes[one] = Box(
+                kind=node.kind,
+                text=node.text,
+                is_ours=node.is_ours,
+                process=process,
+                counts=None if process is None else counts.get(process, Counts()),
+                x=MARGIN + place * (WIDTH + ACROSS),
+                y=y,
+                height=height,
+            )
+            y += height + DOWN
+    return Drawing(
+        domain=domain,
+        width=MARGIN * 2 + len(columns) * (WIDTH + ACROSS) - ACROSS,
+        height=max((one.y + one.height for one in boxes.values()), default=0) + MARGIN + HEIGHT,
+        box_width=WIDTH,
+        boxes=list(boxes.values()),
+        arrows=[_arrow(link, boxes) for link in sorted(picture.links)],
+    )
+
+
+def _columns(picture: Picture) -> list[list[str]]:
+    """The nodes in columns, each behind all that lead to it; a circle is opened where it closes."""
+    leads_to: dict[str, list[str]] = defaultdict(list)
+    for link in sorted(picture.links):
+        leads_to[link.start].append(link.end)
+    has_begun: dict[str, bool] = {}
+    done: list[str] = []
+    forward: list[tuple[str, str]] = []
+    led_to = {link.end for link in picture.links}
+    # Those that none leads to come first: what comes from outside.
+    for root in sorted(picture.nodes, key=lambda name: (name in led_to, name)):
+        if root in has_begun:
+            continue
+        has_begun[root] = True
+        todo = [(root, iter(leads_to[root]))]
+        while todo:
+            node, ends = todo[-1]
+            for end in ends:
+                if end not in has_begun:
+                    has_begun[end] = True
+                    forward.append((node, end))
+                    todo.append((end, iter(leads_to[end])))
+                    break
+                if not has_begun[end]:
+                    forward.append((node, end))
+            else:
+                has_begun[node] = False
+                done.append(node)
+                todo.pop()
+    place = dict.fromkeys(picture.nodes, 0)
+    ends_of: dict[str, list[str]] = defaultdict(list)
+    for start, end in forward:
+        ends_of[start].append(end)
+    for node in reversed(done):
+        for end in ends_of[node]:
+            place[end] = max(place[end], place[node] + 1)
+    columns: list[list[str]] = [[] for _ in range(max(place.values(), default=-1) + 1)]
+    for node in sorted(picture.nodes):
+        columns[place[node]].append(node)
+    return columns
+
+
+def _sort(columns: list[list[str]], links: Iterable[Link]) -> None:
+    """Put the nodes of each column in the order of those that they are linked to."""
+    beside: dict[str, list[str]] = defaultdict(list)
+    for link in sorted(links):
+        beside[link.start].append(link.end)
+        beside[link.end].append(link.start)
+    for _ in range(SWEEPS):
+        place = {node: row for column in columns for row, node in enumerate(column)}
+        for column in columns:
+            column.sort(
+                key=lambda node: (
+                    sum(place[one] for one in beside[node]) / len(beside[node])
+                    if beside[node]
+                    else place[node]
+                )
+            )
+            place |= {node: row for row, node in enumerate(column)}
+
+
+def _arrow(link: Link, boxes: Mapping[str, Box]) -> Arrow:
+    start, end = boxes[link.start], boxes[link.end]
+    from_x, from_y = start.x + WIDTH, start.y + start.height // 2
+    to_x, to_y = end.x, end.y + end.height // 2
+    if to_x > from_x:
+        bend = (to_x - from_x) // 2
+        path = f"M{from_x},{from_y} C{from_x + bend},{from_y} {to_x - bend},{to_y} {to_x},{to_y}"
+        label_y = (from_y + to_y) // 2 - 4
+    else:
+        # Back: below both boxes.
+        from_x, to_x = start.x + WIDTH // 2, end.x + WIDTH // 2
+        from_y, to_y = start.y + start.height, end.y + end.height
+        low = max(from_y, to_y) + DOWN + HEIGHT // 2
+        path = f"M{from_x},{from_y} C{from_x},{low} {to_x},{low} {to_x},{to_y}"
+        label_y = low - DOWN // 2
+    parked = 0
+    if end.counts is not None and link.handler:
+        parked = sum(
+            count for kind, count in end.counts.parked.items() if kind.handler == link.handler
+        )
+    return Arrow(
+        path=path,
+        is_dashed=link.arrow != "-->",
+        label=link.label,
+        parked=parked,
+        process=end.process,
+        x=(from_x + to_x) // 2,
+        y=label_y,
+    )

@@ -1,0 +1,348 @@
+"""The pages, each at its path: GET to look, and POST to act.
+
+Below `/calls` are the calls that the command line makes, as JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypedDict
+from urllib.parse import quote
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+from starlette.routing import Mount, Route
+
+from ..control.application import call_of, refusal, routes
+from ..control.aside import NEVER, parked_groups, parked_page
+from ..control.calls import CALLS, Selected
+from ..control.condition import health, stats
+from ..control.explained import trace, why
+from ..control.instances import Status, instance, instance_page, processes
+from ..control.log import Following, event_at, events
+from ..control.wire import LOOK_AGAIN
+from ..errors import UnknownMessage
+from .drawing import drawn
+from .guard import visitor_of
+from .pace import pace
+from .rendering import CLAIM, rendered, static
+from .searching import by_field, by_name
+from .visitors import form_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from ..control.calls import Call
+    from ..control.face import Face
+    from ..control.plain import Plain
+
+__all__ = ["pages"]
+
+LIMIT = 50
+"""Rows of a page."""
+
+MOST_EXPLAINED = 500
+"""Rows of what came of an event, and links of its chain, that are shown."""
+
+MOST_RESULTS = 50
+"""Rows of what came of an act that are shown; all are counted."""
+
+MOST_CAUGHT_UP = 500
+"""Events that a tail which was away gets of those that it missed."""
+
+ACTS = {call.path: call for call in CALLS if call.acts}
+
+
+def pages(face: Face) -> Starlette:
+    """The application that shows one store; it asks for no token and no login.
+
+    Args:
+        face: what it shows, and acts on
+
+    """
+    shown: dict[str, Callable[[Face, Request], tuple[str, Plain]]] = {
+        "/": _overview,
+        "/instances": _instances,
+        "/instance": _instance,
+        "/event": _event,
+        "/stream": _stream,
+        "/parked": _parked,
+        "/parked/kind": _parked_kind,
+        "/parked/sure": _sure,
+        "/parked/decided": _decided,
+        "/graph": _graph,
+        "/search": _search,
+        "/tail": _tail,
+    }
+    return Starlette(
+        routes=[
+            *(Route(path, partial(_shown, face, show)) for path, show in shown.items()),
+            Route("/tail/events", partial(_followed, face)),
+            Route("/act/{path:path}", partial(_acted, face), methods=["POST"]),
+            Route("/static/{name}", static),
+            Mount("/calls", routes=routes(face, lambda one, said: visitor_of(one).called(said))),
+        ],
+        exception_handlers={404: _missing, 405: _other_way},
+    )
+
+
+async def _missing(request: Request, error: Exception) -> Response:
+    del error
+    return rendered(request, "refused.html", code=404, why="There is no such page.")
+
+
+async def _other_way(request: Request, error: Exception) -> Response:
+    del error
+    return rendered(request, "refused.html", code=405, why=f"Nothing is done by {request.method}.")
+
+
+async def _shown(
+    face: Face, show: Callable[[Face, Request], tuple[str, Plain]], request: Request
+) -> Response:
+    try:
+        template, values = await run_in_threadpool(show, face, request)
+    except Exception as error:  # noqa: BLE001 - the visitor is told
+        return _told(request, error)
+    return rendered(request, template, **values)
+
+
+def _told(request: Request, error: Exception) -> Response:
+    said, status = refusal(error)
+    return rendered(request, "refused.html", code=status, why=said["error"]["message"])
+
+
+# Looking
+
+
+def _overview(face: Face, request: Request) -> tuple[str, Plain]:
+    del request
+    steps = pace(face)
+    rows = [{**row, "pace": steps.get(row["process"], 0.0)} for row in processes(face)]
+    return "overview.html", {
+        "rows": rows,
+        "health": health(face),
+        "stats": stats(face) if face.is_running else {},
+        "parked": sum(group["count"] for group in parked_groups(face)),
+    }
+
+
+def _instances(face: Face, request: Request) -> tuple[str, Plain]:
+    asked = request.query_params
+    process = face.known(asked.get("process", ""))
+    status = asked.get("status") or None
+    field = asked.get("field") or None
+    found = instance_page(
+        face,
+        process,
+        status=[] if status is None else [Status(status)],
+        where={} if field is None else {field: asked.get("value", "")},
+        after=asked.get("after"),
+        limit=LIMIT,
+    )
+    return "instances.html", {
+        "process": process,
+        "status": status,
+        "field": field,
+        "value": asked.get("value", ""),
+        "statuses": [one.value for one in Status],
+        "found": found,
+    }
+
+
+def _instance(face: Face, request: Request) -> tuple[str, Plain]:
+    process, name = request.query_params.get("process", ""), request.query_params.get("id", "")
+    found = instance(face, process, name, limit=LIMIT, before=_number(request, "before"))
+    if found is None:
+        raise UnknownMessage(f"{process} has no instance {name!r}")
+    for row in found["history"]:
+        position = row.get("position")
+        row["event"] = event_at(face, position) if position else None
+        effect = face.store.effect_at(position, found["process"], name) if position else None
+        row["effect"] = None if effect is None else effect.handler
+    found["history"].reverse()
+    return "instance.html", {"one": found, "can_act": face.is_running}
+
+
+def _event(face: Face, request: Request) -> tuple[str, Plain]:
+    name = request.query_params.get("id", "")
+    position = face.store.position_of(name)
+    found = event_at(face, position) if position else None
+    if found is None:
+        raise UnknownMessage(f"there is no event {name!r}")
+    has_classes = bool(face.process_names())
+    return "event.html", {
+        "event": found,
+        "why": why(face, name)[:MOST_EXPLAINED] if has_classes else None,
+        "trace": list(islice(trace(face, name), MOST_EXPLAINED)) if has_classes else None,
+        "most": MOST_EXPLAINED,
+    }
+
+
+def _stream(face: Face, request: Request) -> tuple[str, Plain]:
+    stream = request.query_params.get("name", "")
+    after = _number(request, "after")
+    if "-" not in stream:
+        raise UnknownMessage(f"{stream!r} is no stream; a stream is a category, a dash and an id")
+    rows = list(events(face, stream=stream, after=after, limit=LIMIT))
+    return "stream.html", {"stream": stream, "rows": rows, "limit": LIMIT}
+
+
+def _parked(face: Face, request: Request) -> tuple[str, Plain]:
+    del request
+    return "parked.html", {"groups": parked_groups(face)}
+
+
+def _decided(face: Face, request: Request) -> tuple[str, Plain]:
+    rows, go_on = parked_page(face, decided=True, after=_number(request, "after") or 0, limit=LIMIT)
+    return "decided.html", {"rows": rows, "after": go_on}
+
+
+class Kind(TypedDict):
+    """Of what is parked: where it failed and how; None stands for any."""
+
+    process: str | None
+    error: str | None
+    handler: str | None
+    place: str | None
+
+
+def _kind_in(request: Request) -> Kind:
+    asked = request.query_params
+    return Kind(
+        # Under no name stand commands that came from outside.
+        process=asked.get("process") or None,
+        error=asked.get("error"),
+        handler=asked.get("handler"),
+        place=asked.get("place"),
+    )
+
+
+def _parked_kind(face: Face, request: Request) -> tuple[str, Plain]:
+    kind = _kind_in(request)
+    rows, go_on = parked_page(face, **kind, after=_number(request, "after") or 0, limit=LIMIT)
+    return "parked_kind.html", {
+        "kind": kind,
+        "rows": rows,
+        "after": go_on,
+        "can_act": face.is_running,
+    }
+
+
+def _sure(face: Face, request: Request) -> tuple[str, Plain]:
+    """The question before all of a kind are decided: it is about those that are there by now."""
+    kind = _kind_in(request)
+    found: Any = Selected(**kind).look(face)
+    verdict = "skip" if request.query_params.get("verdict") == "skip" else "retry"
+    return "sure.html", {"kind": kind, "verdict": verdict, **found}
+
+
+def _graph(face: Face, request: Request) -> tuple[str, Plain]:
+    del request
+    return "graph.html", {"pictures": drawn(face)}
+
+
+def _search(face: Face, request: Request) -> tuple[str, Plain]:
+    said = request.query_params.get("q", "").strip()
+    field, equals, value = said.partition("=")
+    is_field = bool(equals) and field.isidentifier()
+    return "search.html", {
+        "said": said,
+        "field": field if is_field else None,
+        "value": value,
+        "hits": by_name(face, said) if said and not is_field else [],
+        "parts": by_field(face, None, field, value) if is_field else [],
+    }
+
+
+def _tail(face: Face, request: Request) -> tuple[str, Plain]:
+    stream = request.query_params.get("stream") or None
+    found = Following(face, stream=stream, last=LIMIT)
+    rows = list(found.rows())[-LIMIT:]
+    after = rows[-1]["position"] if rows else face.store.last_position()
+    rows.reverse()
+    return "tail.html", {"rows": rows, "stream": stream, "after": after}
+
+
+def _number(request: Request, name: str) -> int | None:
+    said = request.query_params.get(name, "")
+    return min(int(said), NEVER - 1) if said.isdecimal() else None
+
+
+# What goes on
+
+
+async def _followed(face: Face, request: Request) -> Response:
+    """Events as they come, as server-sent events: one that was away goes on where it was."""
+    last = face.store.last_position()
+    said = request.headers.get("last-event-id") or request.query_params.get("after", "")
+    after = min(max(int(said), last - MOST_CAUGHT_UP), last) if said.isdecimal() else last
+    stream = request.query_params.get("stream") or None
+    following = Following(face, stream=stream, after=after)
+    return StreamingResponse(_sent(face, request, following), media_type="text/event-stream")
+
+
+async def _sent(face: Face, request: Request, following: Following) -> AsyncIterator[str]:
+    # So that the browser knows at once that it is connected.
+    yield ": hello\n\n"
+    while not (face.is_closing or await request.is_disconnected()):
+        for row in await run_in_threadpool(following.look):
+            yield f"id: {row['position']}\ndata: {json.dumps(row)}\n\n"
+        if not following.has_more:
+            await asyncio.sleep(LOOK_AGAIN)
+
+
+# Acting
+
+
+async def _acted(face: Face, request: Request) -> Response:
+    kind = ACTS.get(request.path_params["path"])
+    if kind is None:
+        return rendered(request, "refused.html", code=404, why="There is no such act.")
+    form = await form_of(request)
+    given = dict(form)
+    claimed, back = given.get("by"), given.get("back", "/")
+    try:
+        call = call_of(kind, _fields(form))
+        by = visitor_of(request).called(claimed)
+        result = await run_in_threadpool(_did, face, call, by)
+    except Exception as error:  # noqa: BLE001 - the visitor is told
+        return _told(request, error)
+    # A path of these pages and of no other host.
+    back = back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/"
+    verdict = given.get("verdict", kind.path)
+    answer = rendered(request, "done.html", act=verdict, by=by, back=back, **result)
+    if claimed is not None:
+        answer.set_cookie(CLAIM, quote(claimed), httponly=True, samesite="strict")
+    return answer
+
+
+def _fields(form: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """The fields of a call in a form, which has a field of the state and its value apart."""
+    given = dict(form)
+    if "field" in given:
+        yield f"fields.{given['field']}", given.get("value", "")
+    yield from ((name, said) for name, said in form if name not in {"by", "back", "field", "value"})
+
+
+def _did(face: Face, call: Call, by: str) -> Plain:
+    """Carry a call out, and count what came of it."""
+    answer = call.answer(face, by)
+    if answer is None or isinstance(answer, dict | list | Following):
+        return {"value": answer, "done": None, "refused": 0, "why": []}
+    done = refused = 0
+    reasons: list[Plain] = []
+    for row in answer:
+        if row.get("done", True):
+            done += 1
+            continue
+        refused += 1
+        if len(reasons) < MOST_RESULTS:
+            reasons.append(row)
+    return {"value": None, "done": done, "refused": refused, "why": reasons}
