@@ -24,6 +24,7 @@ from ..errors import (
     StoreError,
 )
 from .file_swap import READERS_FILE, opening, sync_folder
+from .free_pages import are_free
 from .lmdb_errors import DATA_FILE, error_for
 from .private_files import PRIVATE_FILE, open_file, refuse_link
 from .reader_table import MAX_READERS, clear_dead, processes_in, processes_listed, too_many
@@ -197,7 +198,9 @@ class SharedEnv:
     def _refuse_truncated(self, env: lmdb.Environment) -> None:
         # Beyond the end of the file the map has no pages: touching one would kill the process.
         needed, size = used_bytes(env), os.fstat(self.fd).st_size
-        if size < needed:
+        page = env.stat()["psize"]
+        # The last ones may be free, and not written.
+        if size < needed and not are_free(self.fd, page, range(size // page, needed // page)):
             raise DamagedStore(
                 f"{self._data} is truncated: it has {size} bytes where its header says {needed}; "
                 f"restore it from a copy"
