@@ -18,6 +18,7 @@ __all__ = [
     "Clock",
     "SystemClock",
     "from_micros",
+    "nanoseconds",
     "pause",
     "stopwatch",
     "to_micros",
@@ -53,6 +54,11 @@ def stopwatch(clock: Clock) -> Callable[[], int]:
 def seconds() -> float:
     """Seconds that never run backwards, for how long a thread waits; no step depends on them."""
     return time.monotonic()
+
+
+def nanoseconds() -> int:
+    """The machine's time since 1970, for spans, which others compare; no step depends on it."""
+    return time.time_ns()
 
 
 def pause(duration: float) -> None:

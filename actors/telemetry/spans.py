@@ -8,7 +8,6 @@ is not stored with one, and makes no spans.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, NonRecordingSpan, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from ..clock import stopwatch
+from ..clock import nanoseconds, stopwatch
 from ..errors import place_of_error, type_of_error
 from ..messages.codec import dump_headers, load_headers
 from . import conventions as names
@@ -189,7 +188,7 @@ class Spans:
 
     def close(self, span: Span) -> None:
         """The commit of a span is over. An exporter is not to be waited for with the lock held."""
-        self._closed.append((span, time.time_ns()))
+        self._closed.append((span, nanoseconds()))
 
     def end_closed(self) -> None:
         """End the spans of commits that are over."""

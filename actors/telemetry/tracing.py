@@ -7,7 +7,6 @@ while a handler runs, which decides and calls nothing outside; that of an after-
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
     from opentelemetry.util.types import AttributeValue
 
-    from ..clock import Clock
+    from ..clock import Clock, nanoseconds
     from ..core.carry_out import CommandDecision
     from ..core.decision import Decision
     from ..engine.aggregate_actor import AggregateShare, CommandMessage
@@ -92,7 +91,7 @@ class TracedIngress(Ingress):
         *,
         is_remembered: bool = True,
     ) -> CommandRecord:
-        started = time.time_ns()
+        started = nanoseconds()
         record = super().command(command, command_id, headers, is_remembered=is_remembered)
         attributes = {
             **_message(record.command_id, record.type, record.correlation_id),
@@ -111,7 +110,7 @@ class TracedIngress(Ingress):
         *,
         as_import: bool = False,
     ) -> Receipt:
-        started = time.time_ns()
+        started = nanoseconds()
         receipt = super().publication(event, stream, event_id, headers, as_import=as_import)
         append = receipt.step.append
         assert append is not None
@@ -139,7 +138,7 @@ class TracedAggregateActor(AggregateActor):
         self._span: Span | None = None
 
     def on_receive(self, message: CommandMessage) -> None:
-        self._started = time.time_ns()
+        self._started = nanoseconds()
         super().on_receive(message)
 
     def hand(self, message: CommandMessage, decision: CommandDecision, generation: int) -> None:
@@ -190,7 +189,7 @@ class TracedInstanceActor(InstanceActor):
         self._span: Span | None = None
 
     def on_receive(self, message: InstanceMessage) -> None:
-        self._started = time.time_ns()
+        self._started = nanoseconds()
         super().on_receive(message)
 
     def hand(self, message: InstanceMessage, decision: Decision, generation: int) -> None:
@@ -273,7 +272,7 @@ class TracedEffectExecutor(EffectExecutor):
             names.ATTEMPT: job.attempt,
         }
         waited = job.attempt > 1 or job.owed is not None or self._spans.has_waited(record.time)
-        span = self._spans.handled("after", origin, time.time_ns(), attributes, waited=waited)
+        span = self._spans.handled("after", origin, nanoseconds(), attributes, waited=waited)
         # The method finds it in its context's headers, and the commands that it issues have it.
         job.record = replace(record, headers=headers_with(record.headers, span))
         try:
