@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 from opentelemetry import trace
 
+from ..clock import nanoseconds
 from ..core.decision import EMPTY
 from ..core.stimuli import EventDelivered, RetryDue, TimeoutDue
 from ..engine.aggregate_actor import AggregateActor
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
     from opentelemetry.util.types import AttributeValue
 
-    from ..clock import Clock, nanoseconds
+    from ..clock import Clock
     from ..core.carry_out import CommandDecision
     from ..core.decision import Decision
     from ..engine.aggregate_actor import AggregateShare, CommandMessage
