@@ -13,7 +13,7 @@ from ..errors import DamagedStore, FailingDisk, LostStore, StoreError
 from ..layout.schema import APPENDED
 from ..storage_engine import KEPT, LONGEST_KEY, Ticket
 from .environment import Environment
-from .looks import KeptReads, get_many, newest, rows_between
+from .looks import KeptReads, get_many, in_order, newest, rows_between
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -64,7 +64,8 @@ class Snapshot(NamedTuple):
                 else:
                     found = cursor.set_range(start)
                 if found:
-                    yield from cursor.iterprev() if backwards else cursor.iternext()
+                    rows = cursor.iterprev() if backwards else cursor.iternext()
+                    yield from in_order(rows, start, backwards=backwards)
         except lmdb.Error as error:
             raise _unreadable(error) from error
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import lmdb
 
-from ..errors import FailingDisk
+from ..errors import DamagedStore, FailingDisk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import TypeAlias
 
     from lmdb import _Database
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Txn: TypeAlias = lmdb.Transaction[bytes]
 
-__all__ = ["KeptReads", "get_many", "newest", "rows_between"]
+__all__ = ["KeptReads", "get_many", "in_order", "newest", "rows_between"]
 
 T = TypeVar("T")
 
@@ -36,14 +36,54 @@ def get_many(
 def rows_between(
     txn: Txn, table: _Database, start: bytes, end: bytes, limit: int, *, backwards: bool
 ) -> list[Row]:
-    """Rows from one key on, below another one."""
+    """Rows from one key on, below another one.
+
+    Raises:
+        DamagedStore: the tree leads to others, so that who goes on from these would not get further
+
+    """
     with txn.cursor(table) as cursor:
         if backwards:
             found = cursor.prev() if cursor.set_range(end) else cursor.last()
             rows = cursor.iterprev() if found else iter(())
-            return list(islice(takewhile(lambda row: row[0] >= start, rows), limit))
+            looked_at = list(islice(takewhile(lambda row: row[0] >= start, rows), limit))
+            if looked_at and (looked_at[0][0] >= end or looked_at[-1][0] >= end):
+                raise out_of_order()
+            return looked_at
         rows = cursor.iternext() if cursor.set_range(start) else iter(())
-        return list(islice(takewhile(lambda row: row[0] < end, rows), limit))
+        looked_at = list(islice(takewhile(lambda row: row[0] < end, rows), limit))
+        if looked_at and (looked_at[0][0] < start or looked_at[-1][0] < start):
+            raise out_of_order()
+        return looked_at
+
+
+def in_order(rows: Iterable[Row], start: bytes, *, backwards: bool) -> Iterator[Row]:
+    """Rows as a cursor has them, as long as they are in order: pages may lead in a circle.
+
+    Args:
+        rows: from `start` on, or backwards from the one before it
+        start: where the cursor was set
+        backwards: which way they come
+
+    Raises:
+        DamagedStore: they are not in order
+
+    """
+    last, is_first = start, not backwards
+    for row in rows:
+        key = row[0]
+        if not (key < last if backwards else key > last or (is_first and key == last)):
+            raise out_of_order()
+        last, is_first = key, False
+        yield row
+
+
+def out_of_order() -> DamagedStore:
+    """What to say of rows that are not where their keys say."""
+    return DamagedStore(
+        "the keys of a table are out of order, so the pages that lead to them are damaged; go back "
+        "to a backup"
+    )
 
 
 def newest(txn: Txn, table: _Database, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
