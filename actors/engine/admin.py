@@ -57,8 +57,7 @@ class Admin:
         """Have it run; it stays parked until it is known what came of it."""
         self._claim(parked.number, decision)
         try:
-            # Looked at again: it may have been decided between the first look and the claim.
-            self._engine.effect_feeds.retry(self._parked(parked.number), decision)
+            self._engine.effect_feeds.retry(parked, decision)
         except BaseException:
             self._engine.effects.release(parked.number)
             raise
@@ -169,7 +168,7 @@ class Admin:
 
     def _claim(self, number: int, decision: Verdict) -> None:
         """Keep others from deciding about an effect that may run for long, until it is decided."""
-        other = self._engine.effects.claim(number, decision)
+        other = self._engine.effects.claim(number, decision, lambda: self._parked(number))
         if other is not None:
             raise _already(number, other)
 

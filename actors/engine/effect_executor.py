@@ -199,20 +199,27 @@ class EffectExecutor:
         """Whether an effect is to run."""
         return bool(self._ready)
 
-    def claim(self, number: int, decision: Verdict) -> Verdict | None:
+    def claim(
+        self, number: int, decision: Verdict, refuse_decided: Callable[[], object]
+    ) -> Verdict | None:
         """Let no other decision be made about a parked effect until `release`.
 
         Args:
             number: under which it is parked
             decision: what is decided
+            refuse_decided: raises if a decision about it is on disk
 
         Returns:
             the other decision that is being carried out, which has won; None if this one has
 
         """
         with self._condition:
-            other = self._claims.setdefault(number, decision)
-            return None if other is decision else other
+            other = self._claims.get(number)
+            if other is None:
+                # With the lock, so that none is told of a claim that comes behind a decision.
+                refuse_decided()
+                self._claims[number] = decision
+            return other
 
     def release(self, number: int) -> None:
         """The decision that was claimed is on disk, or was not made."""
