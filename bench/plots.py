@@ -122,6 +122,7 @@ def peers(axes: Any, results: Mapping[str, Any]) -> bool:
     rows += [
         ("Procession\nLMDB, fsync", figure["details"]["orders_per_s"])
         for figure in results["rows"].get("1", {}).get("figures", ())
+        if "orders_per_s" in figure["details"]
     ]
     if not results["peers"]:
         return False
