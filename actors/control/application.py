@@ -189,7 +189,7 @@ def _rows(answer: Iterator[Plain]) -> Iterator[str]:
 
 
 async def _followed(following: Following) -> AsyncIterator[str]:
-    while True:
+    while not following.is_over:
         try:
             rows = await run_in_threadpool(following.look)
         except Exception as error:  # noqa: BLE001 - the client is told
@@ -199,6 +199,7 @@ async def _followed(following: Following) -> AsyncIterator[str]:
             yield _line(row)
         if not following.has_more:
             await asyncio.sleep(LOOK_AGAIN)
+    yield _line(_broken_off(ClosedError("the service is being closed")))
 
 
 def _broken_off(error: Exception) -> Plain:

@@ -130,6 +130,11 @@ class Following:
             self._new_events if process is None else self._new_transitions
         )
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more comes, since the runtime is being closed."""
+        return self._face.is_closing
+
     def look(self) -> list[Plain]:
         """What is new since the last look, or a part of it that is long enough."""
         looked_at = list(islice(self._look(), AT_ONCE))

@@ -1,5 +1,6 @@
 """Calls to a service in another process, and to a store that no process has open."""
 
+import asyncio
 import queue
 import socket
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from procession import Indexed, LockedStore, Runtime
 from procession.control import serving
+from procession.control.application import _followed
 from procession.control.calls import (
     CALLS,
     Amend,
@@ -38,8 +40,9 @@ from procession.control.calls import (
     Why,
 )
 from procession.control.client import Client, Refused, connect
-from procession.control.face import CannotAct
+from procession.control.face import CannotAct, Face
 from procession.control.instances import Status
+from procession.control.log import Following
 from procession.control.people import caller
 from procession.control.plain import plain, unpacked
 from procession.control.typed import typed
@@ -47,6 +50,23 @@ from procession.listening.listener import Listener, Serve, Waker
 from procession.store import Store
 from tests.actors.control.service import Service, running, short_folder
 from tests.actors.control.shop import PlaceOrder, shop
+
+
+def test_what_is_followed_ends_with_a_sentence_when_the_service_is_closed() -> None:
+    async def follow() -> list[str]:
+        found: list[str] = []
+        with Runtime.ephemeral(shop) as runtime:
+            runtime.ask(PlaceOrder("good", 1))
+            following = Following(Face(runtime))
+            async for line in _followed(following):
+                found.append(line)
+                # As by another thread, in the middle of it.
+                runtime.close()
+        return found
+
+    first, *_, last = asyncio.run(follow())
+    assert "OrderPlaced" in first
+    assert "closed" in last
 
 
 @contextmanager
