@@ -19,6 +19,7 @@ from .errors import (
     ClosedError,
     CorruptRecord,
     DamagedStore,
+    DatabaseRefused,
     FailingDisk,
     InvalidName,
     LockedStore,
@@ -28,6 +29,7 @@ from .errors import (
     ReadOnlyStore,
     StoreError,
     StoreFull,
+    TakenOver,
     TooManyReaders,
     UnknownFormat,
 )
@@ -53,7 +55,8 @@ from .identifiers import (
     transition_id_at,
 )
 from .lmdb.environment import Durability
-from .lmdb.store import FORMAT_VERSION, LmdbStore
+from .layout.schema import FORMAT_VERSION
+from .lmdb.store import LmdbStore
 from .maintenance.copying import Sizes, backup, backup_open, compact
 from .maintenance.upgrade import upgrade
 from .opening import open_store
@@ -111,6 +114,7 @@ __all__ = [
     "Conflict",
     "CorruptRecord",
     "DamagedStore",
+    "DatabaseRefused",
     "DictionaryEngine",
     "Duplicate",
     "Durability",
@@ -148,6 +152,7 @@ __all__ = [
     "StoreError",
     "StoreFinding",
     "StoreFull",
+    "TakenOver",
     "StoreGauges",
     "Tail",
     "Ticket",

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import CorruptRecord, DamagedStore
 from ..layout.schema import readable
-from ..lmdb.store import FORMAT_VERSION, LmdbStore
+from ..layout.schema import FORMAT_VERSION
+from ..lmdb.store import LmdbStore
 from .counts import check_counts
 from .events import check_effects, check_events
 from .histories import check_histories

@@ -19,10 +19,13 @@ from procession.store import (
     StorageEngine,
     StoreError,
 )
+from procession.store.postgresql.engine import PostgresEngine
+from tests.postgresql import shared_server
 
 ENGINES: dict[str, Callable[[Path], StorageEngine]] = {
     "lmdb": lambda folder: LmdbStore(folder, durability="none", map_size=1 << 16)._engine,
     "dictionary": lambda _: DictionaryEngine(),
+    "postgresql": lambda _: PostgresEngine(shared_server().new_url()),
 }
 
 LONGEST = b"x" * 511

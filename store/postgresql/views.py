@@ -1,0 +1,3 @@
+"""SQL views for people: rows of the tables with their keys taken apart."""
+
+VIEWS = ()
