@@ -59,7 +59,8 @@ from .layout.schema import FORMAT_VERSION
 from .lmdb.store import LmdbStore
 from .maintenance.copying import Sizes, backup, backup_open, compact
 from .maintenance.upgrade import upgrade
-from .opening import open_store
+from .opening import located, open_store
+from .postgresql.address import Address, is_address
 from .reads import Reads
 from .records import (
     COMMITTED,
@@ -104,6 +105,7 @@ __all__ = [
     "MAX_NAME_BYTES",
     "MOST_OVERDUE",
     "PASSED_OVER",
+    "Address",
     "Append",
     "Block",
     "ClosedError",
@@ -175,6 +177,8 @@ __all__ = [
     "event_id_at",
     "id_in_stream",
     "is_issued_by",
+    "is_address",
+    "located",
     "open_store",
     "place_of_effect",
     "place_of_event",

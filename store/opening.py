@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from importlib import import_module
+from pathlib import Path
 
 from .errors import ReadOnlyStore, StoreError
 from .lmdb.store import LmdbStore
@@ -17,7 +18,20 @@ if TYPE_CHECKING:
 
     from .lmdb.environment import Durability
 
-__all__ = ["open_store"]
+__all__ = ["located", "open_store"]
+
+
+def located(place: str | os.PathLike[str]) -> Path | Address:
+    """Where a store is, as it is shown: a folder, absolute, or an address without its password.
+
+    Raises:
+        StoreError: a URL is none
+
+    """
+    if is_address(place):
+        return Address.parse(place)
+    # The process may change its folder.
+    return Path(place).absolute()
 
 
 def open_store(
@@ -44,7 +58,7 @@ def open_store(
         StoreError: a URL is none, or the extra for PostgreSQL is missing
 
     """
-    if isinstance(place, str) and is_address(place):
+    if is_address(place):
         return _in_postgresql(place, durability=durability, read_only=read_only)
     if not isinstance(place, StorageEngine):
         return LmdbStore(place, durability=durability, read_only=read_only)

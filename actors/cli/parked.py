@@ -59,7 +59,7 @@ AllOption = Annotated[bool, typer.Option("--all", help="All that is parked.")]
 
 def parked(
     *,
-    store: StoreOption = ".",  # type: ignore[assignment] # typer makes a path of it
+    store: StoreOption = ".",
     process: ProcessOption = None,
     error: ErrorOption = None,
     each: Annotated[bool, typer.Option("--each", help="One by one, with the texts.")] = False,
@@ -85,7 +85,7 @@ def parked(
 def retry(
     ids: IdsArgument = None,
     *,
-    store: StoreOption = ".",  # type: ignore[assignment] # as above
+    store: StoreOption = ".",
     domain: DomainsOption = None,
     error: ErrorOption = None,
     process: ProcessOption = None,
@@ -107,7 +107,7 @@ def retry(
 def skip(
     ids: IdsArgument = None,
     *,
-    store: StoreOption = ".",  # type: ignore[assignment] # as above
+    store: StoreOption = ".",
     domain: DomainsOption = None,
     error: ErrorOption = None,
     process: ProcessOption = None,

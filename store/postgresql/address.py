@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from ..errors import StoreError
@@ -35,7 +35,7 @@ LONGEST_SCHEMA = 63
 """Bytes of a name in PostgreSQL."""
 
 
-def is_address(place: object) -> bool:
+def is_address(place: object) -> TypeGuard[str]:
     """Whether a place is a URL of PostgreSQL, and no folder."""
     return isinstance(place, str) and place.startswith(SCHEMES)
 
