@@ -54,8 +54,8 @@ from .identifiers import (
     place_of_issue,
     transition_id_at,
 )
-from .lmdb.environment import Durability
 from .layout.schema import FORMAT_VERSION
+from .lmdb.environment import Durability
 from .lmdb.store import LmdbStore
 from .maintenance.copying import Sizes, backup, backup_open, compact
 from .maintenance.upgrade import upgrade
@@ -154,9 +154,9 @@ __all__ = [
     "StoreError",
     "StoreFinding",
     "StoreFull",
-    "TakenOver",
     "StoreGauges",
     "Tail",
+    "TakenOver",
     "Ticket",
     "TimerRecord",
     "TooManyReaders",
@@ -176,8 +176,8 @@ __all__ = [
     "effect_id_at",
     "event_id_at",
     "id_in_stream",
-    "is_issued_by",
     "is_address",
+    "is_issued_by",
     "located",
     "open_store",
     "place_of_effect",

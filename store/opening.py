@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .errors import ReadOnlyStore, StoreError
 from .lmdb.store import LmdbStore

@@ -1,5 +1,5 @@
-"""A PostgreSQL server for the tests: one for each process of pytest, on a disk in memory if there is
-one, which listens at a socket in its own folder and, on loopback, at a port.
+"""A PostgreSQL server for the tests: one for each process of pytest, on a disk in memory if there
+is one, which listens at a port on loopback.
 
 The program refuses to run as root, so it runs as another user then. It ends with the process that
 started it, even if that is killed.
@@ -19,8 +19,10 @@ from contextlib import contextmanager
 from functools import cache
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
+from psycopg import OperationalError, connect
 
 PROGRAMS = ("initdb", "postgres")
 
@@ -69,8 +71,8 @@ def _end_with_parent() -> None:
 class Server:
     """A server with a folder of its own, which can be ended and started again."""
 
-    def __init__(self, folder: Path, bin: Path) -> None:
-        self._bin = bin
+    def __init__(self, folder: Path, programs: Path) -> None:
+        self._programs = programs
         self._folder = folder
         self._data = folder / "data"
         self._user = _other_user()
@@ -84,10 +86,12 @@ class Server:
         folder.chmod(0o755)
         if self._user is not None:
             os.chown(folder, self._user.pw_uid, self._user.pw_gid)
-        self._call("initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8")
+        self._call(
+            "initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8"
+        )
 
     def _command(self, program: str, *arguments: object) -> list[str]:
-        return [str(self._bin / program), *map(str, arguments)]
+        return [str(self._programs / program), *map(str, arguments)]
 
     def _options(self) -> dict[str, object]:
         environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"}
@@ -121,14 +125,12 @@ class Server:
                 stdout=subprocess.DEVNULL,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - one call of C
                 **self._options(),  # type: ignore[call-overload]
             )
         self._wait()
 
     def _wait(self) -> None:
-        from psycopg import OperationalError, connect
-
         assert self._running is not None
         while True:
             try:
@@ -145,9 +147,10 @@ class Server:
             self._running.wait(timeout=60)
             self._running = None
 
-    def url(self, schema: str | None = None) -> str:
+    def url(self, schema: str | None = None, port: int | None = None) -> str:
         """An address by which its superuser comes in, with a schema."""
-        address = f"postgresql://postgres@127.0.0.1:{self.port}/postgres?sslmode=disable"
+        place = f"127.0.0.1:{port or self.port}"
+        address = f"postgresql://postgres@{place}/postgres?sslmode=disable"
         return address if schema is None else f"{address}&schema={schema}"
 
     def new_url(self) -> str:
@@ -165,9 +168,15 @@ class Server:
         self._free += self._taken
         self._taken.clear()
 
-    def _clear(self, schema: str) -> None:
-        from psycopg import connect
+    def ask(self, url: str, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """What the server says to SQL about the tables of a store."""
+        with connect(self.url(), autocommit=True) as connection:
+            schema = url.partition("schema=")[2].partition("&")[0]
+            connection.execute(f'SET search_path = "{schema}"')
+            found = connection.execute(sql, parameters)
+            return found.fetchall() if found.description else []
 
+    def _clear(self, schema: str) -> None:
         with connect(self.url(), autocommit=True) as connection:
             found = connection.execute(
                 "SELECT tablename FROM pg_tables WHERE schemaname = %s "
@@ -176,20 +185,22 @@ class Server:
             ).fetchall()
             gone = " ".join(f'DELETE FROM "{schema}"."{table}";' for (table,) in found)
             if found:
-                connection.execute(gone + f'UPDATE "{schema}".owners SET token = NULL, epoch = epoch + 1')
+                connection.execute(
+                    gone + f'UPDATE "{schema}".owners SET token = NULL, epoch = epoch + 1'
+                )
 
 
 @contextmanager
 def new_server(**settings: str) -> Iterator[Server]:
     """A server that runs as long as the block lasts."""
-    bin = programs()
-    if bin is None:
+    there = programs()
+    if there is None:
         pytest.skip("there is no PostgreSQL here: its initdb and postgres are in no folder of PATH")
     memory = Path("/dev/shm")
     place = memory if os.access(memory, os.W_OK) else None
     folder = Path(tempfile.mkdtemp(prefix="procession-postgresql-", dir=place))
     try:
-        server = Server(folder, bin)
+        server = Server(folder, there)
         server.start(**settings)
         try:
             yield server

@@ -1,7 +1,6 @@
 """`parked`, `retry` and `skip`: what waits for a person, and what the person decides."""
 
 import sys
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -145,7 +144,7 @@ def _meant(
 
 def _decide(
     call: Decide,
-    store: Path,
+    store: str,
     domains: list[str] | None,
     by: str | None,
     *,

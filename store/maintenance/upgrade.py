@@ -17,8 +17,8 @@ from ..identifiers import BY_PEOPLE, EVADES, category_of, event_id_at, place_of_
 from ..layout.frames import frame, number, unframe
 from ..layout.keys import numbered
 from ..layout.schema import (
-    FORMAT_VERSION,
     FOR_PARTITIONS,
+    FORMAT_VERSION,
     LOOKALIKE,
     SECRET,
     count_key,

@@ -120,11 +120,7 @@ class Connection:
         self._poll.register(pg.socket, select.POLLIN)
         self._owner = os.getpid()
         try:
-            if pg.server_version < OLDEST_SERVER:
-                raise UnknownFormat(
-                    f"the server at {address} is PostgreSQL {pg.server_version // 10_000}; a store "
-                    f"needs version {OLDEST_SERVER // 10_000} or newer"
-                )
+            _refuse_old(pg, address)
             pg.nonblocking = 1
             pg.enter_pipeline_mode()
             read_only = "on" if session.is_read_only else "off"
@@ -138,8 +134,14 @@ class Connection:
             raise
 
     def fileno(self) -> int:
-        """The socket, which can be read from when the server says something unasked, or has gone."""
+        """The socket, which can be read from when the server says something unasked."""
         return self._pg.socket
+
+    def is_fresh(self) -> bool:
+        """Whether the server has said nothing since it was used last, which is that it ends it."""
+        if not self.is_broken and self._poll.poll(0):
+            self.close()
+        return not self.is_broken
 
     def one(self, statement: Statement, parameters: Sequence[bytes | None] = ()) -> PGresult:
         """As `run`, of one statement."""
@@ -216,9 +218,8 @@ class Connection:
                 name = sent[place]
                 if name is None:
                     found.append(result)
-                else:
-                    if name:
-                        prepared.add(name)
+                elif name:
+                    prepared.add(name)
 
     def _silent(self) -> DatabaseRefused:
         self.close()
@@ -238,12 +239,22 @@ class Connection:
             self._pg.finish()
 
 
+def _refuse_old(pg: PGconn, address: Address) -> None:
+    if pg.server_version < OLDEST_SERVER:
+        raise UnknownFormat(
+            f"the server at {address} is PostgreSQL {pg.server_version // 10_000}; a store needs "
+            f"version {OLDEST_SERVER // 10_000} or newer"
+        )
+
+
 def _connect(address: Address) -> PGconn:
+    conninfo = address.conninfo.encode()
     try:
-        pg = pq.PGconn.connect_start(address.conninfo.encode())
-    except OperationalError as error:
-        raise StoreError(f"{address} is no address that PostgreSQL understands") from error
-    poll = select.poll()
+        pq.Conninfo.parse(conninfo)
+    except OperationalError:
+        # What it says may have the password in it.
+        raise StoreError(f"{address} is no address that PostgreSQL understands") from None
+    pg = pq.PGconn.connect_start(conninfo)
     while True:
         if pg.status == pq.ConnStatus.BAD:
             raise _unreachable(address, pg.get_error_message())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
@@ -95,11 +95,11 @@ class PostgresEngine:
         self._is_closed = False
         # Taken and given back without a lock, which a signal handler could not wait for.
         self._idle: deque[Connection] = deque()
-        self._lent: set[Connection] = set()
+        self._lent: set[object] = set()
         # Held by who commits, or reads for the writer.
         self._lock = threading.Lock()
         self._writer: Connection | None = None
-        self._writer_reads = _WriterReads(self)
+        self._writer_reads = _WriterReads(self.look_as_writer, part)
         # Whether what this process sent may still be on its way, and be carried out.
         self._is_in_doubt = False
         # The highest keys of tables to which rows are added at the end.
@@ -160,8 +160,8 @@ class PostgresEngine:
 
     @property
     def trips(self) -> int:
-        """How often something was sent and waited for, by the connections that are there now."""
-        there = [*self._idle, *self._lent, *([] if self._writer is None else [self._writer])]
+        """How often something was sent and waited for, by the connections that are at rest now."""
+        there = [*self._idle, *([] if self._writer is None else [self._writer])]
         return sum(one.trips for one in there)
 
     # Reading
@@ -196,43 +196,42 @@ class PostgresEngine:
                     f"it is not known yet what became of the last commit to {self.address}"
                 ) from None
         while True:
-            connection, is_new = self._take()
+            # Stands for the connection from before there is one.
+            place = object()
             try:
-                return connection.one(*call)
-            except DatabaseRefused:
-                # One that was idle may have broken long ago.
-                if is_new or not connection.is_broken:
-                    raise
+                connection, is_new = self._take(place)
+                try:
+                    return connection.one(*call)
+                except DatabaseRefused:
+                    # One that was idle may have broken long ago.
+                    if is_new or not connection.is_broken:
+                        raise
+                finally:
+                    self._give_back(connection)
             finally:
-                self._give_back(connection)
+                self._lent.discard(place)
 
-    def _take(self) -> tuple[Connection, bool]:
+    def _take(self, place: object) -> tuple[Connection, bool]:
         """A connection, and whether it is new."""
         left = PATIENCE
         while True:
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                if len(self._lent) < MOST_READERS or left <= 0:
-                    connection = self._connect()
-                    self._lent.add(connection)
-                    return connection, True
-                Latch().wait(BRIEFLY)
-                left -= BRIEFLY
-            else:
-                self._lent.add(connection)
-                return connection, False
+            self._lent.add(place)
+            with suppress(IndexError):
+                return self._idle.pop(), False
+            if len(self._lent) <= MOST_READERS or left <= 0:
+                return self._connect(), True
+            self._lent.discard(place)
+            Latch().wait(BRIEFLY)
+            left -= BRIEFLY
 
     def _give_back(self, connection: Connection) -> None:
-        self._lent.discard(connection)
-        if not connection.is_broken and len(self._idle) < MOST_READERS:
-            self._idle.append(connection)
-            if not self._is_closed:
-                return
-            # It was closed meanwhile, and may not have seen this one.
-            self._close_idle()
-        else:
+        if connection.is_broken or len(self._idle) >= MOST_READERS:
             connection.close()
+            return
+        self._idle.append(connection)
+        if self._is_closed:
+            # Who closed it may not have seen this one.
+            self._close_idle()
 
     def look_as_writer(self, call: Call) -> PGresult:
         """The answer to a question, on the connection that commits."""
@@ -251,7 +250,7 @@ class PostgresEngine:
     def _writing(self) -> tuple[Connection, bool]:
         """The connection that commits, and whether it is new; with the lock held."""
         writer = self._writer
-        if writer is not None and not writer.is_broken:
+        if writer is not None and writer.is_fresh():
             return writer, False
         self._writer = writer = self._connect()
         return writer, True
@@ -379,21 +378,21 @@ class PostgresEngine:
 class _WriterReads:
     """Reads on the connection that commits. Satisfies `EngineReads`."""
 
-    def __init__(self, engine: PostgresEngine) -> None:
-        self._engine = engine
-        self._part = engine._part
+    def __init__(self, look: Callable[[Call], PGresult], part: int) -> None:
+        self._look = look
+        self._part = part
 
     def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
-        return _get_many(self._engine.look_as_writer, self._part, keys)
+        return _get_many(self._look, self._part, keys)
 
     def range(
         self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
     ) -> list[Row]:
         call = rows_between(self._part, table, start, end, limit, backwards=backwards)
-        return [row for row in rows_of(self._engine.look_as_writer(call)) if row is not None]
+        return [row for row in rows_of(self._look(call)) if row is not None]
 
     def newest(self, table: str, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
-        return rows_of(self._engine.look_as_writer(newest(self._part, table, ranges)))
+        return rows_of(self._look(newest(self._part, table, ranges)))
 
 
 def _get_many(

@@ -32,8 +32,10 @@ _FIRST = (
         f"value bytea NOT NULL, PRIMARY KEY (part, key))"
         for table in TABLES
     ),
-    "CREATE TABLE owners (part integer PRIMARY KEY, epoch bigint NOT NULL, token text, "
-    "owner text, since timestamptz, leased_until timestamptz)",
+    """
+    CREATE TABLE owners (part integer PRIMARY KEY, epoch bigint NOT NULL, token text, owner text,
+        since timestamptz, leased_until timestamptz)
+    """,
     "INSERT INTO owners (part, epoch) SELECT part, 0 FROM generate_series(0, $1::int - 1) AS part",
     "INSERT INTO store VALUES (1, $1::int)",
     """

@@ -70,9 +70,7 @@ _RELEASE = Statement(
     b"UPDATE owners SET token = NULL, owner = NULL, since = NULL, leased_until = NULL "
     b"WHERE part = $1::int AND token = $2",
 )
-_OWNER = Statement(
-    b"who_owns", b"SELECT owner, since::text FROM owners WHERE part = $1::int"
-)
+_OWNER = Statement(b"who_owns", b"SELECT owner, since::text FROM owners WHERE part = $1::int")
 
 
 class _Look(NamedTuple):
@@ -212,7 +210,8 @@ class Ownership:
                 return False
             self._renew(self._connection)
         except TakenOver as error:
-            logger.error("%s", error)
+            # Where in our code it was found is of no interest.
+            logger.error("%s", error)  # noqa: TRY400
             return False
         except StoreError as error:
             if self._connection is not None:

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from ..storage_engine import Row
     from .connection import Call
 
-__all__ = ["commit_of", "count_of", "fence", "get_many", "newest", "rows_between", "rows_of", "values"]
+__all__ = [
+    "commit_of",
+    "count_of",
+    "fence",
+    "get_many",
+    "newest",
+    "rows_between",
+    "rows_of",
+    "values",
+]
 
 _numbers = count()
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import CorruptRecord, DamagedStore
-from ..layout.schema import readable
-from ..layout.schema import FORMAT_VERSION
+from ..layout.schema import FORMAT_VERSION, readable
 from ..opening import open_store
 from .counts import check_counts
 from .events import check_effects, check_events
