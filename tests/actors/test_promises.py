@@ -471,7 +471,8 @@ class Watching(Store):
 def watching(monkeypatch: pytest.MonkeyPatch) -> type[Watching]:
     monkeypatch.setattr("procession.runtime.open_store", opens(Watching))
     # A commit closes when there is nothing more to do, however slow the machine is.
-    monkeypatch.setattr("procession.engine.journal.PATIENCE", 60.0)
+    for clock in ("procession.engine.dispatcher.seconds", "procession.engine.journal.seconds"):
+        monkeypatch.setattr(clock, lambda: 0.0)
     Watching.held.set()
     return Watching
 
