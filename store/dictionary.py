@@ -53,6 +53,7 @@ class DictionaryEngine:
     """Tables that last as long as the object. Satisfies `StorageEngine`."""
 
     read_only = False
+    is_remote = False
 
     def __init__(self) -> None:
         self._tables: dict[str, dict[bytes, bytes]] = {table: {} for table in TABLES}

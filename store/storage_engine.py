@@ -146,6 +146,11 @@ class StorageEngine(EngineReads, Protocol):
         """Whether another process may be writing meanwhile."""
         ...
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether each look is a trip to another process, so that few calls matter most."""
+        ...
+
     def check_usable(self) -> None:
         """Refuse to go on with what is closed, or is that of a parent process.
 

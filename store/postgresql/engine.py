@@ -76,6 +76,8 @@ class PostgresEngine:
 
     """
 
+    is_remote = True
+
     def __init__(
         self,
         url: str | Address,
