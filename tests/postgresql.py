@@ -191,23 +191,29 @@ class Server:
 
 
 @contextmanager
-def new_server(**settings: str) -> Iterator[Server]:
-    """A server that runs as long as the block lasts."""
+def new_server(folder: str | None = None, **settings: str) -> Iterator[Server]:
+    """A server that runs as long as the block lasts.
+
+    Args:
+        folder: in which its own is made; of a disk in memory if it is not given
+        settings: of the server
+
+    """
     there = programs()
     if there is None:
         pytest.skip("there is no PostgreSQL here: its initdb and postgres are in no folder of PATH")
     memory = Path("/dev/shm")
-    place = memory if os.access(memory, os.W_OK) else None
-    folder = Path(tempfile.mkdtemp(prefix="procession-postgresql-", dir=place))
+    place = folder or (memory if os.access(memory, os.W_OK) else None)
+    own = Path(tempfile.mkdtemp(prefix="procession-postgresql-", dir=place))
     try:
-        server = Server(folder, there)
+        server = Server(own, there)
         server.start(**settings)
         try:
             yield server
         finally:
             server.stop()
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(own, ignore_errors=True)
 
 
 @cache

@@ -3,7 +3,9 @@
 It listens on loopback, and has two threads for each connection, which end with it.
 """
 
+import argparse
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -132,3 +134,20 @@ def proxy_to(port: int) -> Iterator[Proxy]:
         yield proxy
     finally:
         proxy.close()
+
+
+def main() -> None:
+    """A slow proxy in a process of its own: prints its port, and ends with its input."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("port", type=int, help="of the server")
+    parser.add_argument("delay", type=float, help="seconds that each answer takes longer")
+    options = parser.parse_args()
+    with proxy_to(options.port) as proxy:
+        proxy.delay = options.delay
+        sys.stdout.write(f"{proxy.port}\n")
+        sys.stdout.flush()
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()
