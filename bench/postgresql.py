@@ -5,7 +5,7 @@
 Orders are handed over by `tell_many`, two thousand at once. Each round runs them in a folder, in a
 database, and in a database behind a proxy, with and without half a millisecond that each answer
 takes longer; the figures are medians of the rounds' ratios. What the server's processes cost is
-read from `/proc`. The server is Debian's or whatever is found, with its own settings, on the disk that
+read from `/proc`. The server is the one that is found here, with its own settings, on the disk that
 the folder is on. Without one there are no figures, and the program says so.
 """
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 DELAY = 0.000_5
 """Seconds that a trip takes longer, as in another building."""
+
+ITS_OWN = {"shared_buffers": "128MB", "max_wal_size": "1GB"}
+"""What a server has that is not told otherwise; those of the tests are small."""
 
 WARM_UP = 200
 """Orders before those that are measured."""
@@ -121,7 +124,7 @@ def asks(place: str | Path, count: int) -> tuple[list[float], list[int]]:
 
 def measure(folder: Path, orders: int, rounds: int, count: int) -> list[Figure]:
     # Beside the folder, which is this user's alone: the server may run as another one.
-    with new_server(str(folder.parent)) as server:
+    with new_server(str(folder.parent), **ITS_OWN) as server:
         pairs = [_round(folder / str(number), server, orders) for number in range(rounds)]
         seconds, trips = asks(server.new_url(), count)
     lmdb_seconds, _ = asks(folder / "asks", count)

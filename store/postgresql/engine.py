@@ -24,6 +24,7 @@ from .address import Address
 from .connection import Connection, Session
 from .migrations import check_tables, make_tables
 from .ownership import Ownership
+from .postgresql_errors import KnownKey
 from .snapshot import Snapshot
 from .statements import commit_of, fence, get_many, newest, rows_between, rows_of, values
 
@@ -49,6 +50,9 @@ PATIENCE = 1.0
 
 MENDING = 30.0
 """Seconds that the main thread waits until it is known what became of a commit."""
+
+USUALLY_NEW = APPENDED | {"ids", "started"}
+"""Tables whose rows have keys with a number that no row had before."""
 
 HIGHEST_KEY = b"\xff" * (LONGEST_KEY + 1)
 
@@ -281,9 +285,14 @@ class PostgresEngine:
                 self._check_order(connection, puts)
             except DatabaseRefused as error:
                 return Ticket("failed", error)
-            calls = commit_of(self._part, puts, deletes, APPENDED)
+            fenced = fence({self._part: ownership.epoch})
             try:
-                connection.run(fence({self._part: ownership.epoch}), *calls)
+                try:
+                    rows = commit_of(self._part, puts, deletes, new=USUALLY_NEW)
+                    connection.run(fenced, *rows)
+                except KnownKey:
+                    rows = commit_of(self._part, puts, deletes, new=APPENDED)
+                    connection.run(fenced, *rows)
             except StoreError as error:
                 if isinstance(error, TakenOver):
                     ownership.lost = error

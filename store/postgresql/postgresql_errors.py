@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
     from .address import Address
 
-__all__ = ["FENCED", "error_for", "is_end_of_connection"]
+__all__ = ["FENCED", "KnownKey", "error_for", "is_end_of_connection"]
 
 FENCED = "PX001"
 """What our own function raises: another process is the owner by now."""
+
+_KNOWN_KEY = "23505"
 
 # Shutdowns, crashes of another session, and a server that starts.
 _ENDS = ("57P01", "57P02", "57P03", "57P05", "08")
@@ -32,6 +34,10 @@ _RULED = {
 }
 _DAMAGE = ("XX001", "XX002", "42P01", "42703", "42883", "3F000")
 """Damaged pages or indexes; tables, columns, functions or a schema that are not there any more."""
+
+
+class KnownKey(DatabaseRefused):
+    """A row is there that was to be new; nothing was kept."""
 
 
 def is_end_of_connection(result: PGresult) -> bool:
@@ -67,7 +73,8 @@ def error_for(result: PGresult, address: Address) -> StoreError:
             f"the store at {address} cannot be read: {why}. Its tables were changed or damaged; go "
             f"back to a backup"
         )
-    return DatabaseRefused(f"the server of {address} refused; nothing of it was kept. {why}")
+    kind = KnownKey if code == _KNOWN_KEY else DatabaseRefused
+    return kind(f"the server of {address} refused; nothing of it was kept. {why}")
 
 
 def _code(result: PGresult) -> str:

@@ -1,7 +1,7 @@
 """SQL views for people: rows of the tables, taken apart as far as SQL can soundly do so.
 
-What a key says, and the first columns of a row that are texts, numbers or yes and no. What a message
-says is in the codec of its type, and stays with the runtime.
+What a key says, and the first columns of a row that are texts, numbers or yes and no. What a
+message says is in the codec of its type, and stays with the runtime.
 """
 
 __all__ = ["VIEWS"]

@@ -102,6 +102,17 @@ def test_rows_of_a_log_come_in_order_behind_those_that_are_there(engine: Storage
     assert keys_of(engine, "checkpoints") == []
 
 
+def test_a_row_that_is_there_gets_another_value(engine: StorageEngine) -> None:
+    for table in ("checkpoints", "ids", "started"):
+        put(engine, table, b"a", b"b")
+        engine.commit({table: {b"b": b"other", b"c": b"new"}, "log": {table.encode(): b""}}, {})
+        assert engine.range(table, b"", b"z", 9) == [
+            (b"a", b"value"),
+            (b"b", b"other"),
+            (b"c", b"new"),
+        ]
+
+
 def test_what_is_put_and_taken_away_in_one_commit_is_gone(engine: StorageEngine) -> None:
     engine.commit({"checkpoints": {b"a": b"1", b"b": b""}}, {"checkpoints": [b"a", b"c"]})
     assert engine.range("checkpoints", b"", b"z", 9) == [(b"b", b"")]
