@@ -48,6 +48,10 @@ BRIEFLY = 0.000_5
 PATIENCE = 1.0
 """Seconds that a reader waits for one before it makes one more."""
 
+FIRST_PAUSE = 0.02
+LAST_PAUSE = 1.0
+"""Seconds between two attempts of the writer to reach the database."""
+
 MENDING = 30.0
 """Seconds that the main thread waits until it is known what became of a commit."""
 
@@ -240,18 +244,26 @@ class PostgresEngine:
             self._close_idle()
 
     def look_as_writer(self, call: Call) -> PGresult:
-        """The answer to a question, on the connection that commits."""
-        self.check_usable()
-        with self._lock:
+        """The answer to a question, on the connection that commits.
+
+        It waits for as long as the database does not answer: what decides a step on what it reads
+        must not take a database that is away for one that cannot be read.
+        """
+        pause = 0.0
+        while True:
             self.check_usable()
-            self._end_doubt_locked()
-            connection, is_new = self._writing()
-            try:
-                return connection.one(*call)
-            except DatabaseRefused:
-                if is_new or not connection.is_broken:
-                    raise
-            return self._writing()[0].one(*call)
+            with self._lock:
+                self.check_usable()
+                try:
+                    self._end_doubt_locked()
+                    connection, _ = self._writing()
+                    return connection.one(*call)
+                except DatabaseRefused:
+                    if self._writer is not None and not self._writer.is_broken:
+                        raise
+            # At once the first time: the connection may have broken long ago.
+            Latch().wait(pause)
+            pause = min(max(FIRST_PAUSE, 2 * pause), LAST_PAUSE)
 
     def _writing(self) -> tuple[Connection, bool]:
         """The connection that commits, and whether it is new; with the lock held."""

@@ -20,6 +20,7 @@ from procession import (
     Runtime,
     StoreError,
     TakenOver,
+    TimedOut,
     handle,
     timeout,
 )
@@ -272,8 +273,10 @@ def test_a_runtime_goes_on_when_its_server_is_there_again() -> None:
         with Runtime(url, trips) as runtime:
             runtime.ask(Book("a"))
             server.stop()
+            with pytest.raises((DatabaseRefused, TimedOut)):
+                runtime.ask(Book("b"), timeout=0.2)
             with pytest.raises(DatabaseRefused):
-                runtime.ask(Book("b"))
+                runtime.get(Travel, "a")
             server.start()
             while True:
                 try:
@@ -282,7 +285,7 @@ def test_a_runtime_goes_on_when_its_server_is_there_again() -> None:
                     continue
                 break
             runtime.settle(timeout=60)
-            assert {one.id for one in runtime.find(Travel)} == {"a", "c"}
+            assert {one.id for one in runtime.find(Travel)} >= {"a", "c"}
 
 
 SERVICE = """

@@ -488,9 +488,8 @@ def test_5_nothing_is_seen_outside_before_its_commit(place: str, watching: type[
         reply = runtime.ask(Deposit("a", 5), block=False)
         assert watching.reached.wait(10)
         # The chain ran to its end, and nothing of it is on disk:
-        # Deposit -> Deposited -> Audit -> Audited.
-        assert handled == ["a"]
-        assert watching.steps == 4
+        # Deposit -> Deposited -> Audit -> Audited. In a database, the caller does not wait for it.
+        assert (handled, watching.steps) == (([], 1) if is_address(place) else (["a"], 4))
         # So there is no reply, and no reader has heard of it.
         with pytest.raises(procession.TimedOut):
             runtime.ask(Open("other"), timeout=0.05)
@@ -505,12 +504,9 @@ def test_5_nothing_is_seen_outside_before_its_commit(place: str, watching: type[
         watching.held.set()
         assert reply.get(timeout=10) == [Deposited("a", 5)]
         runtime.settle(timeout=10)
-        assert [e.type for e in reader.events()] == [
-            "bank.Opened.v1",
-            "bank.Deposited.v1",
-            "bank.Audited.v1",
-            "bank.Opened.v1",
-        ]
+        types = [e.type for e in reader.events()]
+        assert types[:2] == ["bank.Opened.v1", "bank.Deposited.v1"]
+        assert sorted(types[2:]) == ["bank.Audited.v1", "bank.Opened.v1"]
 
 
 def test_5_no_effect_on_the_outside_world_comes_before_its_commit(
@@ -543,7 +539,8 @@ def test_5_no_effect_on_the_outside_world_comes_before_its_commit(
         thread = threading.Thread(target=publish)
         thread.start()
         assert watching.reached.wait(10)
-        assert watching.steps == 2, "the event and what its instance made of it"
+        # The event, and what its instance made of it, for which no caller in a database waits.
+        assert watching.steps == (1 if is_address(place) else 2)
         assert (published, sent) == ([], [])
         watching.held.set()
         thread.join(10)
