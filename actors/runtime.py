@@ -52,6 +52,8 @@ from .store import (
     StorageEngine,
     StoreError,
     backup_open,
+    is_address,
+    located,
     open_store,
     verify_beside,
 )
@@ -110,12 +112,14 @@ class Runtime:
     `with` block closes it.
 
     Args:
-        path: the store's folder, which is made when it is missing; or a storage engine, which is
-            closed with the runtime
+        path: the store's folder, which is made when it is missing; an address of a PostgreSQL
+            database, as ``"postgresql://user@host/database"``, in which its tables are made when
+            they are missing; or a storage engine, which is closed with the runtime
         domains: whose classes to run
         clock: where the time comes from; the machine's clock when it is not given
         durability: of a folder. ``"fsync"``: what was acknowledged survives a power cut;
-            ``"os"``: it survives the end of the process; ``"none"``: never synced, for tests
+            ``"os"``: it survives the end of the process; ``"none"``: never synced, for tests.
+            Of a database, the last two do without `synchronous_commit`
         read_only: look at a store, beside its writer or without one; nothing runs
         workers: threads that may be in a handler at once
         max_awake: most instances and aggregates kept in memory
@@ -197,7 +201,8 @@ class Runtime:
         self._registry = registry = Registry(domains)
         tracing = None if tracer_provider is None else _tracing(tracer_provider, clock)
         gone = retired_names(retired, registry)
-        self._path = path
+        # As it is shown: what is an address has a password.
+        self._path = located(path) if is_address(path) else path
         self._is_closed = False
         # Removes the folder of one that is ephemeral.
         self._folder: Callable[[], object] | None = None
@@ -1417,7 +1422,7 @@ def _check_scrub(scrub: int | None, path: object, *, read_only: bool) -> None:
         return
     if type(scrub) is not int or scrub < 1:
         raise ValueError(f"scrub={scrub!r}; give a whole number of rows a second from 1, or None")
-    if read_only or isinstance(path, StorageEngine):
+    if read_only or isinstance(path, StorageEngine) or is_address(path):
         raise ValueError(
             f"scrub={scrub!r}: what is scrubbed is a store in a folder that is open for writing"
         )

@@ -19,6 +19,7 @@ from .errors import (
     ClosedError,
     CorruptRecord,
     DamagedStore,
+    DatabaseRefused,
     FailingDisk,
     InvalidName,
     LockedStore,
@@ -28,6 +29,7 @@ from .errors import (
     ReadOnlyStore,
     StoreError,
     StoreFull,
+    TakenOver,
     TooManyReaders,
     UnknownFormat,
 )
@@ -52,11 +54,13 @@ from .identifiers import (
     place_of_issue,
     transition_id_at,
 )
+from .layout.schema import FORMAT_VERSION
 from .lmdb.environment import Durability
-from .lmdb.store import FORMAT_VERSION, LmdbStore
+from .lmdb.store import LmdbStore
 from .maintenance.copying import Sizes, backup, backup_open, compact
 from .maintenance.upgrade import upgrade
-from .opening import open_store
+from .opening import located, open_store
+from .postgresql.address import Address, is_address
 from .reads import Reads
 from .records import (
     COMMITTED,
@@ -101,6 +105,7 @@ __all__ = [
     "MAX_NAME_BYTES",
     "MOST_OVERDUE",
     "PASSED_OVER",
+    "Address",
     "Append",
     "Block",
     "ClosedError",
@@ -111,6 +116,7 @@ __all__ = [
     "Conflict",
     "CorruptRecord",
     "DamagedStore",
+    "DatabaseRefused",
     "DictionaryEngine",
     "Duplicate",
     "Durability",
@@ -150,6 +156,7 @@ __all__ = [
     "StoreFull",
     "StoreGauges",
     "Tail",
+    "TakenOver",
     "Ticket",
     "TimerRecord",
     "TooManyReaders",
@@ -169,7 +176,9 @@ __all__ = [
     "effect_id_at",
     "event_id_at",
     "id_in_stream",
+    "is_address",
     "is_issued_by",
+    "located",
     "open_store",
     "place_of_effect",
     "place_of_event",

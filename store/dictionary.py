@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from .errors import ClosedError, InvalidName, ReadOnlyStore, StoreError
 from .interrupts import Latch
 from .layout.schema import APPENDED, TABLES
-from .storage_engine import KEPT, LONGEST_KEY, Ticket
+from .storage_engine import KEPT, Ticket, have_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -53,6 +53,7 @@ class DictionaryEngine:
     """Tables that last as long as the object. Satisfies `StorageEngine`."""
 
     read_only = False
+    is_remote = False
 
     def __init__(self) -> None:
         self._tables: dict[str, dict[bytes, bytes]] = {table: {} for table in TABLES}
@@ -164,7 +165,7 @@ class DictionaryEngine:
         deletes: Mapping[str, Collection[bytes]],
     ) -> Ticket:
         self.check_usable()
-        if not _have_keys(puts, deletes):
+        if not have_keys(puts, deletes):
             return Ticket("failed", StoreError("a key is empty or too long"))
         with self._lock:
             self._commits += 1
@@ -195,15 +196,6 @@ class DictionaryEngine:
 
     def close(self) -> None:
         self._is_closed = True
-
-
-def _have_keys(
-    puts: Mapping[str, Mapping[bytes, bytes]], deletes: Mapping[str, Collection[bytes]]
-) -> bool:
-    """Whether all rows have keys that every engine takes."""
-    return all(0 < len(key) <= LONGEST_KEY for rows in puts.values() for key in rows) and all(
-        key for gone in deletes.values() for key in gone
-    )
 
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ __all__ = [
     "ClosedError",
     "CorruptRecord",
     "DamagedStore",
+    "DatabaseRefused",
     "FailingDisk",
     "InvalidName",
     "LockedStore",
@@ -25,6 +26,7 @@ __all__ = [
     "ReadOnlyStore",
     "StoreError",
     "StoreFull",
+    "TakenOver",
     "TooManyReaders",
     "UnknownFormat",
 ]
@@ -82,10 +84,24 @@ class FailingDisk(StoreError):
     """
 
 
+class DatabaseRefused(FailingDisk):
+    """The database could not be reached, or refused; nothing of what was refused was kept.
+
+    The store connects again by itself as soon as the database answers.
+    """
+
+
 class LostStore(StoreError):
     """A file of an open store was removed or replaced; nothing is acknowledged any more.
 
     What was acknowledged before is in the file that was there.
+    """
+
+
+class TakenOver(LostStore):
+    """Another process has taken the store over; nothing is acknowledged any more.
+
+    What was acknowledged before is in the store, and the other process goes on from it.
     """
 
 

@@ -398,6 +398,13 @@ class OpenCommit(Reads):
     def last_sequences(self) -> tuple[int, int]:
         return self.counters.sequence, self.counters.sequence_from_outside
 
+    def read_stream(self, stream: str, after: int, limit: int) -> list[EventRecord]:
+        found = super().read_stream(stream, after, limit)
+        if limit > 0 and not (found or after):
+            # So that its newest version need not be asked for when its first event comes.
+            self._heads[stream_key(stream)] = 0
+        return found
+
     def read_queue(self, after: int, limit: int) -> list[CommandRecord]:
         gone = self._changes["queue"]
         rows = self._engine.range(

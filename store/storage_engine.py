@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-__all__ = ["KEPT", "LONGEST_KEY", "EngineReads", "EngineSnapshot", "Row", "StorageEngine", "Ticket"]
+__all__ = [
+    "KEPT",
+    "LONGEST_KEY",
+    "EngineReads",
+    "EngineSnapshot",
+    "Row",
+    "StorageEngine",
+    "Ticket",
+    "have_keys",
+]
 
 LONGEST_KEY = 511
 """Bytes of the longest key that a table holds, which is LMDB's; the shortest has one byte."""
@@ -42,6 +51,15 @@ class Ticket(Struct, frozen=True):
 
 
 KEPT = Ticket("committed")
+
+
+def have_keys(
+    puts: Mapping[str, Mapping[bytes, bytes]], deletes: Mapping[str, Collection[bytes]]
+) -> bool:
+    """Whether all rows have keys that every engine takes."""
+    return all(0 < len(key) <= LONGEST_KEY for rows in puts.values() for key in rows) and all(
+        key for gone in deletes.values() for key in gone
+    )
 
 
 class EngineSnapshot(Protocol):
@@ -126,6 +144,11 @@ class StorageEngine(EngineReads, Protocol):
     @property
     def read_only(self) -> bool:
         """Whether another process may be writing meanwhile."""
+        ...
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether each look is a trip to another process, so that few calls matter most."""
         ...
 
     def check_usable(self) -> None:

@@ -58,6 +58,8 @@ class Store(Reads):
 
     def __init__(self, engine: StorageEngine, *, secret: str | None = None) -> None:
         self._engine = engine
+        self.is_remote = engine.is_remote
+        """Whether each look is a trip."""
         # The number of a commit of which it is not known whether it is there.
         self._unsure: int | None = None
         self._counters = self._read_counters()

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from procession import Runtime
 from procession.store import LmdbStore, StoreFinding
 from procession.testing import VirtualClock
+from tests.postgresql import stop_shared_server, take_back_schemas
 from tests.verifying import verify_here
 
 settings.register_profile(
@@ -20,6 +21,14 @@ settings.register_profile(
 )
 settings.register_profile("long", parent=settings.get_profile("procession"), max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "procession"))
+
+
+def pytest_sessionfinish() -> None:
+    stop_shared_server()
+
+
+def pytest_runtest_logfinish() -> None:
+    take_back_schemas()
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ __all__ = ["health", "stats"]
 
 def stats(
     *,
-    store: StoreOption = ".",  # type: ignore[assignment] # typer makes a path of it
+    store: StoreOption = ".",
     as_json: JsonOption = False,
 ) -> None:
     """Print the counters of a running service.
@@ -27,7 +27,7 @@ def stats(
 
 def health(
     *,
-    store: StoreOption = ".",  # type: ignore[assignment] # as above
+    store: StoreOption = ".",
     as_json: JsonOption = False,
 ) -> None:
     """Say how a running service is: 0 if all is well, 1 if not or if none answers.

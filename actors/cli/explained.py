@@ -22,7 +22,7 @@ _WHY: list[Column] = [
 def why(
     event: Annotated[str, typer.Argument(help="The event's id.")],
     *,
-    store: StoreOption = ".",  # type: ignore[assignment] # typer makes a path of it
+    store: StoreOption = ".",
     domain: DomainsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -40,7 +40,7 @@ def trace(
         str, typer.Argument(help="The id of an event, or of a command that was sent.")
     ],
     *,
-    store: StoreOption = ".",  # type: ignore[assignment] # as above
+    store: StoreOption = ".",
     domain: DomainsOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -58,7 +58,7 @@ def trace(
 
 def graph(
     *,
-    store: StoreOption = ".",  # type: ignore[assignment] # as above
+    store: StoreOption = ".",
     domain: DomainsOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -5,12 +5,20 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..store import FORMAT_VERSION, backup, compact, upgrade, verify_apart
+from ..store import (
+    FORMAT_VERSION,
+    backup,
+    compact,
+    is_address,
+    located,
+    upgrade,
+    verify_apart,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Done", "copied", "explored", "made_small", "upgraded", "verified"]
+__all__ = ["Done", "copied", "explored", "made_small", "shown", "upgraded", "verified"]
 
 
 class Done(NamedTuple):
@@ -28,12 +36,17 @@ class Done(NamedTuple):
     status: int = 0
 
 
+def shown(path: str) -> str:
+    """A store's place, without a password."""
+    return str(located(path)) if is_address(path) else path
+
+
 def verified(path: str, limit: int) -> Done:
     """Check all that is in a store."""
     findings, checked = verify_apart(path, limit=limit)
     records, tables = sum(checked.values()), sum(1 for count in checked.values() if count)
     said = (
-        f"{path}: {records:,} records in {tables} tables checked, "
+        f"{shown(path)}: {records:,} records in {tables} tables checked, "
         f"{len(findings):,} finding{'s' * (len(findings) != 1)}"
     )
     data = {"records": records, "tables": tables, "findings": [str(one) for one in findings]}
@@ -43,7 +56,8 @@ def verified(path: str, limit: int) -> Done:
 def copied(path: str, target: str) -> Done:
     """Copy a store, beside its writer or without one."""
     backup(path, target)
-    return Done([f"{target}: copied from {path}"], {"path": path, "target": target})
+    place = shown(path)
+    return Done([f"{target}: copied from {place}"], {"path": place, "target": target})
 
 
 def made_small(path: str, target: str | None) -> Done:

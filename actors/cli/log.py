@@ -25,7 +25,7 @@ def events(
         str | None, typer.Argument(help="Only of this stream or category, as shop::order-o1.")
     ] = None,
     *,
-    store: StoreOption = ".",  # type: ignore[assignment] # typer makes a path of it
+    store: StoreOption = ".",
     after: Annotated[int | None, typer.Option("--after", help="Only behind this position.")] = None,
     limit: LimitOption = 50,
     as_json: JsonOption = False,
@@ -41,7 +41,7 @@ def events(
 
 def tail(
     *,
-    store: StoreOption = ".",  # type: ignore[assignment] # as above
+    store: StoreOption = ".",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
     stream: Annotated[
         str | None, typer.Option("--stream", help="Only of this stream or category.")

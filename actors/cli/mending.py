@@ -31,7 +31,7 @@ def end(
     id: IdArgument,  # noqa: A002
     *,
     reason: Annotated[str, typer.Option("--reason", "-r", help="Why; it is recorded.")],
-    store: StoreOption = ".",  # type: ignore[assignment] # typer makes a path of it
+    store: StoreOption = ".",
     domain: DomainsOption = None,
     version: VersionOption = None,
     compensate: Annotated[
@@ -57,7 +57,7 @@ def amend(
         list[str], typer.Argument(metavar="FIELD=VALUE", help="A value as text or as JSON.")
     ],
     *,
-    store: StoreOption = ".",  # type: ignore[assignment] # as above
+    store: StoreOption = ".",
     domain: DomainsOption = None,
     version: VersionOption = None,
     retry: Annotated[

@@ -2,7 +2,6 @@
 
 import importlib
 import sys
-from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
@@ -26,8 +25,13 @@ __all__ = [
 ]
 
 StoreOption: TypeAlias = Annotated[
-    Path,
-    typer.Option("--store", "-s", envvar="PROCESSION_STORE", help="The store's folder."),
+    str,
+    typer.Option(
+        "--store",
+        "-s",
+        envvar="PROCESSION_STORE",
+        help="The store's folder, or its address: postgresql://...",
+    ),
 ]
 DomainsOption: TypeAlias = Annotated[
     list[str] | None,
@@ -56,12 +60,12 @@ LimitOption: TypeAlias = Annotated[int, typer.Option("--limit", min=1, help="Mos
 YesOption: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
-def looking(store: Path, domains: list[str] | None = None) -> Client:
+def looking(store: str, domains: list[str] | None = None) -> Client:
     """A client that looks: of the service, or of the store itself, beside its writer."""
     return connect(store, _domains(domains))
 
 
-def acting(store: Path, domains: list[str] | None, by: str | None) -> Client:
+def acting(store: str, domains: list[str] | None, by: str | None) -> Client:
     """A client that acts: of the service, or of the store itself, opened with its classes."""
     return connect(store, _domains(domains), acts=True, by=by)
 

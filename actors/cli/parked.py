@@ -1,7 +1,6 @@
 """`parked`, `retry` and `skip`: what waits for a person, and what the person decides."""
 
 import sys
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -59,7 +58,7 @@ AllOption = Annotated[bool, typer.Option("--all", help="All that is parked.")]
 
 def parked(
     *,
-    store: StoreOption = ".",  # type: ignore[assignment] # typer makes a path of it
+    store: StoreOption = ".",
     process: ProcessOption = None,
     error: ErrorOption = None,
     each: Annotated[bool, typer.Option("--each", help="One by one, with the texts.")] = False,
@@ -85,7 +84,7 @@ def parked(
 def retry(
     ids: IdsArgument = None,
     *,
-    store: StoreOption = ".",  # type: ignore[assignment] # as above
+    store: StoreOption = ".",
     domain: DomainsOption = None,
     error: ErrorOption = None,
     process: ProcessOption = None,
@@ -107,7 +106,7 @@ def retry(
 def skip(
     ids: IdsArgument = None,
     *,
-    store: StoreOption = ".",  # type: ignore[assignment] # as above
+    store: StoreOption = ".",
     domain: DomainsOption = None,
     error: ErrorOption = None,
     process: ProcessOption = None,
@@ -145,7 +144,7 @@ def _meant(
 
 def _decide(
     call: Decide,
-    store: Path,
+    store: str,
     domains: list[str] | None,
     by: str | None,
     *,

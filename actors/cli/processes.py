@@ -52,7 +52,7 @@ _STUCK: list[Column] = [
 def ls(
     process: Annotated[str | None, typer.Argument(help="Lists its instances.")] = None,
     *,
-    store: StoreOption = ".",  # type: ignore[assignment] # typer makes a path of it
+    store: StoreOption = ".",
     status: Annotated[
         list[Status] | None, typer.Option("--status", help="Only those; may be repeated.")
     ] = None,
@@ -91,7 +91,7 @@ def show(
     process: Annotated[str, typer.Argument(help="The process manager.")],
     id: Annotated[str, typer.Argument(metavar="ID", help="Of the instance.")],  # noqa: A002
     *,
-    store: StoreOption = ".",  # type: ignore[assignment] # as above
+    store: StoreOption = ".",
     limit: Annotated[int, typer.Option("--limit", min=1, help="Most transitions.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
@@ -115,7 +115,7 @@ def show(
 
 def stuck(
     *,
-    store: StoreOption = ".",  # type: ignore[assignment] # as above
+    store: StoreOption = ".",
     process: ProcessOption = None,
     since: Annotated[str, typer.Option("--since", help="For how long: 90s, 30m, 2h, 1d.")] = "1h",
     as_json: JsonOption = False,

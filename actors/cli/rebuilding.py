@@ -18,7 +18,7 @@ def refresh(
         str | None, typer.Argument(metavar="ID", help="Of one instance; all without it.")
     ] = None,
     *,
-    store: StoreOption = ".",  # type: ignore[assignment] # typer makes a path of it
+    store: StoreOption = ".",
     domain: DomainsOption = None,
     since: Annotated[
         str | None, typer.Option("--since", help='"origin": from the whole log.')
@@ -43,7 +43,7 @@ def refresh(
 def rebuild(
     process: Annotated[str, typer.Argument(help="The process manager.")],
     *,
-    store: StoreOption = ".",  # type: ignore[assignment] # as above
+    store: StoreOption = ".",
     domain: DomainsOption = None,
     as_json: JsonOption = False,
 ) -> None:

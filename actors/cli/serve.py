@@ -2,7 +2,6 @@
 
 import signal
 import threading
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from ..errors import InvalidMessage
 from ..listening.page_address import Page
 from ..runtime import Runtime
+from .files import shown
 from .options import DomainsOption, domain_of
 from .output import said
 
@@ -17,7 +17,9 @@ __all__ = ["serve"]
 
 
 def serve(
-    path: Annotated[Path, typer.Argument(metavar="STORE", help="The store's folder.")],
+    path: Annotated[
+        str, typer.Argument(metavar="STORE", help="The store's folder, or postgresql://...")
+    ],
     *,
     domain: DomainsOption = None,
     http: Annotated[
@@ -43,7 +45,7 @@ def serve(
         signal.signal(one, lambda *_: is_over.set())
     with Runtime(path, *(domain_of(one) for one in domain), control=control) as runtime:
         health = runtime.health()
-        said(f"{path}: runs, and answers at {health.control or health.control_problem}")
+        said(f"{shown(path)}: runs, and answers at {health.control or health.control_problem}")
         if http is not None:
             said(f"the page is at {runtime.page_url or health.page_problem}")
         is_over.wait()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..store import is_address
 from ..store.lmdb.environment import DATA_FILE
 from ..store.maintenance.rewriting import PARTIAL
 from ..store.verify.verify import LIMIT
@@ -17,10 +18,13 @@ from .output import Growing, show, working
 __all__ = ["backup", "compact", "upgrade", "verify"]
 
 PathArgument = Annotated[Path, typer.Argument(help="The store's folder.")]
+PlaceArgument = Annotated[
+    str, typer.Argument(metavar="STORE", help="The store's folder, or postgresql://...")
+]
 
 
 def backup(
-    path: PathArgument,
+    path: PlaceArgument,
     target: Annotated[Path, typer.Argument(help="The copy's folder, which is missing or empty.")],
     *,
     as_json: JsonOption = False,
@@ -29,7 +33,7 @@ def backup(
 
     Example: procession backup var/shop /backups/shop-monday
     """
-    _do(_copying("copying", path, target), lambda: copied(str(path), str(target)), as_json=as_json)
+    _do(_copying("copying", path, target), lambda: copied(path, str(target)), as_json=as_json)
 
 
 def compact(
@@ -62,7 +66,7 @@ def upgrade(path: PathArgument, *, as_json: JsonOption = False) -> None:
 
 
 def verify(
-    path: PathArgument,
+    path: PlaceArgument,
     *,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Most findings.")] = LIMIT,
     as_json: JsonOption = False,
@@ -71,12 +75,14 @@ def verify(
 
     Example: procession verify var/shop
     """
-    _do(working("checking"), lambda: verified(str(path), limit), as_json=as_json)
+    _do(working("checking"), lambda: verified(path, limit), as_json=as_json)
 
 
-def _copying(what: str, path: Path, target: Path) -> AbstractContextManager[object]:
+def _copying(what: str, path: str | Path, target: Path) -> AbstractContextManager[object]:
     """A bar of how much is written of a store, which is about as long as it is now."""
-    data = path / DATA_FILE
+    if is_address(path):
+        return working(what)
+    data = Path(path) / DATA_FILE
     return Growing(what, target / PARTIAL, data.stat().st_size if data.is_file() else 0)
 
 

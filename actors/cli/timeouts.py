@@ -38,7 +38,7 @@ NameArgument = Annotated[
 
 def timeouts(
     *,
-    store: StoreOption = ".",  # type: ignore[assignment] # typer makes a path of it
+    store: StoreOption = ".",
     process: ProcessOption = None,
     id: Annotated[  # noqa: A002
         str | None, typer.Option("--id", help="Only of this instance.")
@@ -63,7 +63,7 @@ def move(
         str, typer.Argument(metavar="WHEN", help="From now, as +30m, or a moment with its zone.")
     ],
     *,
-    store: StoreOption = ".",  # type: ignore[assignment] # as above
+    store: StoreOption = ".",
     domain: DomainsOption = None,
     by: ByOption = None,
     as_json: JsonOption = False,
@@ -83,7 +83,7 @@ def cancel(
     id: IdArgument,  # noqa: A002
     name: NameArgument,
     *,
-    store: StoreOption = ".",  # type: ignore[assignment] # as above
+    store: StoreOption = ".",
     domain: DomainsOption = None,
     by: ByOption = None,
     as_json: JsonOption = False,

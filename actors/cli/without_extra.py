@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(run=lambda given: made_small(given.path, given.target))
 
     one = commands.add_parser("backup", help="copy it, beside its writer or without one")
-    one.add_argument("path", help="the store's folder")
+    one.add_argument("path", help="the store's folder, or its address: postgresql://...")
     one.add_argument("target", help="the copy's folder, which is missing or empty")
     one.set_defaults(run=lambda given: copied(given.path, given.target))
 
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(run=lambda given: upgraded(given.path))
 
     one = commands.add_parser("verify", help="check all that is in it; 1 if something is wrong")
-    one.add_argument("path", help="the store's folder")
+    one.add_argument("path", help="the store's folder, or its address: postgresql://...")
     one.add_argument("--limit", type=int, default=LIMIT, help="most findings (%(default)s)")
     one.set_defaults(run=lambda given: verified(given.path, given.limit))
 

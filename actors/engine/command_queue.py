@@ -256,6 +256,8 @@ class CommandQueue(PooledActor):
 
     def work(self) -> None:
         """Take as many commands as may be under way, those of running processes first."""
+        if self._journal.commits_first():
+            return
         with self._journal.lock:
             self._take_lane(self._issued, PAGE)
             if self._is_late:

@@ -361,6 +361,18 @@ class Journal:
             by = min(by or math.inf, seconds() + patience)
             self._dispatcher.commit_by, self._patience = by, patience
 
+    def commits_first(self) -> bool:
+        """Whether the open commit is to close before a part looks at more.
+
+        A caller waits for it, and would wait for the look as well, which is a trip. Those who wait
+        for their turns are to be in the same commit.
+        """
+        dispatcher = self._dispatcher
+        if not self._store.is_remote or dispatcher.commit_by is None or self._patience > PATIENCE:
+            return False
+        dispatcher.is_commit_due = not dispatcher.urgent
+        return True
+
     def wait_if_open(self, waiting: Waiting) -> None:
         """As `wait`, from any thread, if not all that was handed over is durable."""
         with self.lock:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pykka
+
+if TYPE_CHECKING:
+    from collections import deque
 
 __all__ = ["TURN", "PooledActor", "Scheduler"]
 
@@ -18,6 +21,9 @@ class Scheduler(Protocol):
 
     turns: int
     """How many turns were given; another thread that takes over gives more."""
+
+    urgent: deque[PooledActor]
+    """Those for whose turn a caller waits."""
 
     is_commit_due: bool
     """Whether the open commit is to close although there is more to do."""

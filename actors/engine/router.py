@@ -180,7 +180,7 @@ class Router(PooledActor):
 
     def work(self) -> None:
         """Take what there is room for, and send it to the instances that it is for."""
-        if self.is_closed:
+        if self.is_closed or self._journal.commits_first():
             return
         if self._lets_go_at is not None:
             self._let_go()

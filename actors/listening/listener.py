@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from ..store import NoThread
+from ..store import NoThread, located
 from ..store.interrupts import start_thread
 from .place import LONGEST_PATH, POINTER, folders_for, private_folder, socket_in
 
@@ -57,7 +57,7 @@ class Listener:
     """Waits at a socket for clients, and has them answered.
 
     Args:
-        path: the store's folder
+        path: the store's folder, or its address in a database
         load: imports what answers; called on the listener's thread when a client has called
 
     Attributes:
@@ -69,8 +69,7 @@ class Listener:
     _thread_name = "procession-control"
 
     def __init__(self, path: str | os.PathLike[str], load: Callable[[], Serve]) -> None:
-        # The process may change its folder.
-        self._store = Path(path).absolute()
+        self._store = located(path)
         self._load = load
         self._listening: socket.socket | None = None
         self._thread: threading.Thread | None = None
@@ -132,7 +131,8 @@ class Listener:
                 with suppress(OSError, ValueError):
                     folder.rmdir()
                 continue
-            self._point(elsewhere=place > 0)
+            if isinstance(self._store, Path):
+                self._point(self._store / POINTER, elsewhere=place > 0)
             return listening
         raise OSError("; ".join(refusals))
 
@@ -155,9 +155,8 @@ class Listener:
         self.socket = path
         return listening
 
-    def _point(self, *, elsewhere: bool) -> None:
+    def _point(self, pointer: Path, *, elsewhere: bool) -> None:
         """Have the store say where its socket is, if that is elsewhere."""
-        pointer = self._store / POINTER
         with suppress(OSError):
             # In a folder that cannot be written to, clients look where the owner looked.
             pointer.unlink(missing_ok=True)
@@ -176,8 +175,9 @@ class Listener:
                 self.socket.unlink()
             with suppress(OSError):
                 self.socket.parent.rmdir()
-            with suppress(OSError):
-                (self._store / POINTER).unlink(missing_ok=True)
+            if isinstance(self._store, Path):
+                with suppress(OSError):
+                    (self._store / POINTER).unlink(missing_ok=True)
         self.socket = None
 
     # Waiting

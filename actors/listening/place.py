@@ -1,5 +1,7 @@
 """Where the socket of a store is: in its folder, or else in the runtime folder of its owner.
 
+A store in a database has no folder.
+
 The process that owns the store and those that call it look in the same places, so that they find
 each other even where nothing can be written beside the store.
 """
@@ -13,6 +15,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..store import Address, located
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,10 +47,14 @@ class UnfitFolder(OSError):
     """A folder is not this user's alone, so that no socket belongs into it."""
 
 
-def folders_for(store: str | os.PathLike[str]) -> Iterator[Path]:
+def folders_for(store: Path | Address) -> Iterator[Path]:
     """The folders that a store's socket may be in, the best first."""
-    yield Path(store).absolute() / _FOLDER
-    name = hashlib.sha256(os.path.realpath(store).encode(errors="surrogateescape")).hexdigest()[:16]
+    if isinstance(store, Address):
+        said = store.identity
+    else:
+        yield store / _FOLDER
+        said = os.path.realpath(store)
+    name = hashlib.sha256(said.encode(errors="surrogateescape")).hexdigest()[:16]
     given = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
     if given.is_absolute():
         yield given / f"procession-{name}"
@@ -64,14 +72,17 @@ def sockets_of(store: str | os.PathLike[str]) -> list[Path]:
     Those in folders of other users than this one and the store's owner are left out: anyone may
     make a folder among temporary files.
     """
-    pointer = Path(store) / POINTER
-    found = [socket_in(folder) for folder in folders_for(store)]
-    with suppress(OSError, UnicodeDecodeError):
-        found.insert(0, Path(pointer.read_text().strip()))
-    return [one for one in found if _owner_of(one.parent) in {os.geteuid(), _owner_of(store)}]
+    place = located(store)
+    found = [socket_in(folder) for folder in folders_for(place)]
+    owners: set[int | None] = {os.geteuid()}
+    if isinstance(place, Path):
+        owners |= {_owner_of(place)}
+        with suppress(OSError, UnicodeDecodeError):
+            found.insert(0, Path((place / POINTER).read_text().strip()))
+    return [one for one in found if _owner_of(one.parent) in owners]
 
 
-def _owner_of(folder: str | os.PathLike[str]) -> int | None:
+def _owner_of(folder: Path) -> int | None:
     try:
         return os.lstat(folder).st_uid
     except (OSError, ValueError):

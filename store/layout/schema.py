@@ -43,6 +43,7 @@ __all__ = [
     "COMMITS",
     "DASHLESS",
     "DENSE",
+    "FORMAT_VERSION",
     "FOR_PARTITIONS",
     "INSTANCE",
     "LAST_BACKUP",
@@ -103,6 +104,9 @@ __all__ = [
     "unmatched_key",
     "unmatched_to_row",
 ]
+
+FORMAT_VERSION = 2
+"""Stamped into every store; a store with another number is refused."""
 
 BLOCKED = NUMBER.pack(0)
 """Sorts before the positions of the events that wait behind a block."""

@@ -94,6 +94,8 @@ class LmdbEngine:
 
     """
 
+    is_remote = False
+
     def __init__(
         self,
         path: str | os.PathLike[str],

@@ -13,7 +13,7 @@ from msgspec import structs
 
 from ..errors import DamagedStore, StoreError, UnknownFormat
 from ..layout.frames import frame, unframe
-from ..layout.schema import SECRET, TABLES
+from ..layout.schema import FORMAT_VERSION, SECRET, TABLES
 from ..storage_engine import LONGEST_KEY
 from ..store import SECRET_BYTES, Store
 from .engine import LmdbEngine
@@ -32,10 +32,7 @@ if TYPE_CHECKING:
     from .engine import Snapshot
     from .environment import Durability, Environment
 
-__all__ = ["FORMAT_VERSION", "LmdbStore"]
-
-FORMAT_VERSION = 2
-"""Stamped into every store; a store with another number is refused."""
+__all__ = ["LmdbStore"]
 
 LOOK_AFTER_EVERY = 1_000_000
 """Microseconds after which readers are looked after again. While a dead one has its place, no page

@@ -16,6 +16,7 @@ from ..lmdb.environment import DATA_FILE, MAX_TABLES, is_there
 from ..lmdb.file_swap import sync_folder
 from ..lmdb.private_files import PRIVATE_FOLDER, create_file
 from ..lmdb.store import LmdbStore
+from ..opening import open_store
 from .rewriting import (
     PARTIAL,
     gone_on_failure,
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 __all__ = ["Sizes", "backup", "backup_open", "compact"]
 
 
+LARGEST_COPY = 1 << 40
+"""Bytes that a copy may come to have whose size is not known before; they are addresses only."""
+
+
 class Sizes(NamedTuple):
     """Bytes of the file before and after it was compacted."""
 
@@ -49,7 +54,7 @@ def backup(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> None
     The copy is a store like any other: to restore it, open it.
 
     Args:
-        path: the store's folder
+        path: the store's folder, or its address in a database
         target: the copy's folder, which is missing or empty
 
     Raises:
@@ -57,7 +62,7 @@ def backup(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> None
             is left at the target
 
     """
-    with LmdbStore(path, read_only=True) as store:
+    with open_store(path, read_only=True) as store:
         backup_open(store, target)
 
 
@@ -65,11 +70,12 @@ def backup_open(store: Store, target: str | os.PathLike[str]) -> None:
     """As `backup`, for a store that is open here already.
 
     Raises:
-        StoreError: as `backup`; or the store is in no folder
+        StoreError: as `backup`; or the store is in no folder and no database
 
     """
     if not isinstance(store, LmdbStore):
-        raise StoreError("only a store in a folder can be copied, and this one is in none")
+        _back_up_rows(store, target)
+        return
     with _new_file(Path(target)) as partial, store.snapshot() as snapshot:
         # LMDB's own copying lets other threads of this process go on.
         fd = create_file(partial)
@@ -80,6 +86,18 @@ def backup_open(store: Store, target: str | os.PathLike[str]) -> None:
         finally:
             os.close(fd)
         _refuse_short(partial)
+
+
+def _back_up_rows(store: Store, target: str | os.PathLike[str]) -> None:
+    """Copy a store that is in no file, row by row, into one that is."""
+    with store.snapshot() as snapshot:
+        if snapshot.get("meta", b"format") is None:
+            raise StoreError(
+                "only a store in a folder or a database can be copied, and this one is in neither"
+            )
+        with _new_file(Path(target)) as partial:
+            rows = ((table, sound(snapshot.scan(table), table)) for table in TABLES)
+            write_tables(partial, rows, LARGEST_COPY)
 
 
 def compact(path: str | os.PathLike[str], target: str | os.PathLike[str] | None = None) -> Sizes:

@@ -18,6 +18,7 @@ from ..layout.frames import frame, number, unframe
 from ..layout.keys import numbered
 from ..layout.schema import (
     FOR_PARTITIONS,
+    FORMAT_VERSION,
     LOOKALIKE,
     SECRET,
     count_key,
@@ -27,7 +28,7 @@ from ..layout.schema import (
     transitions_key,
 )
 from ..lmdb.environment import DATA_FILE, Environment, is_there
-from ..lmdb.store import FORMAT_VERSION, OLD_FORMAT
+from ..lmdb.store import OLD_FORMAT
 from ..store import SECRET_BYTES
 from .rewriting import PARTIAL, gone_on_failure, refusals_of_the_disk, sync_file, write_tables
 from .sorting import Sorter

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from ..errors import StoreError
 from ..lmdb.store import LmdbStore
+from ..postgresql.address import is_address
 from .inspecting import StoreFinding
 from .reader_process import ReaderProcess
-from .verify import LIMIT, Verification, verify_open
+from .verify import LIMIT, Verification, verify_open, verify_path
 
 if TYPE_CHECKING:
     import os
@@ -27,7 +28,7 @@ def verify(path: str | os.PathLike[str], *, limit: int = LIMIT) -> list[StoreFin
     read by a process of its own, since one that reads a damaged file may be ended by a signal.
 
     Args:
-        path: the store's folder
+        path: the store's folder, or its address in a database
         limit: most findings; the check ends there
 
     Returns:
@@ -67,6 +68,9 @@ def verify_apart(
     learnt: Iterable[tuple[str, int, str]] = (),
 ) -> Verification:
     """As `verify`, and tells how much was checked; `now` and `learnt` as for `verify_open`."""
+    if is_address(path):
+        # What is damaged there harms the server's process, and not this one.
+        return verify_path(path, limit=limit, now=now, learnt=learnt)
     options = {"limit": limit, "learnt": list(learnt), "asks_now": now is not None}
     verification: Verification | None = None
     with ReaderProcess(path, "verify", **options) as reader:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import CorruptRecord, DamagedStore
-from ..layout.schema import readable
-from ..lmdb.store import FORMAT_VERSION, LmdbStore
+from ..layout.schema import FORMAT_VERSION, readable
+from ..opening import open_store
 from .counts import check_counts
 from .events import check_effects, check_events
 from .histories import check_histories
@@ -45,14 +45,14 @@ def verify_path(
     learnt: Iterable[tuple[str, int, str]] = (),
     began: Callable[[str], object] | None = None,
 ) -> Verification:
-    """As `verify_open`, for the store in a folder; in this process, which damage may end.
+    """As `verify_open`, for a store that is opened here; damage to a file may end this process.
 
     Raises:
         StoreError: there is no store, or it cannot be opened at all
 
     """
     try:
-        store = LmdbStore(path, read_only=True)
+        store = open_store(path, read_only=True)
     except CorruptRecord as error:
         # The store cannot be opened without it, so nothing else can be looked at.
         key = readable(error.table, error.key)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from procession import Domain
+from tests.postgresql import shared_server
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
@@ -38,6 +39,8 @@ def test_the_examples_of_a_document_run_from_top_to_bottom_and_their_designs_are
         domains.append(domain)
         begin(domain, name)
 
+    if "SHOP_DATABASE" in code:
+        monkeypatch.setenv("SHOP_DATABASE", shared_server().new_url())
     monkeypatch.setattr(Domain, "__init__", remembered)
     monkeypatch.chdir(tmp_path)
     exec(compile(code, document, "exec"), {"__name__": "example"})

@@ -37,6 +37,8 @@ from procession.store import (
     UnmatchedRecord,
     event_id_at,
 )
+from procession.store.postgresql.store import PostgresStore
+from tests.postgresql import shared_server
 
 in_memory: dict[Path, DictionaryEngine] = {}
 
@@ -48,10 +50,21 @@ def open_in_memory(folder: Path) -> Store:
     return Store(in_memory[folder])
 
 
+in_database: dict[Path, str] = {}
+
+
+def open_in_database(folder: Path) -> Store:
+    """As opening a folder: each name stands for a schema of its own."""
+    if folder not in in_database:
+        in_database[folder] = shared_server().new_url()
+    return PostgresStore(in_database[folder])
+
+
 OPENERS: dict[str, Callable[[Path], Store]] = {
     "lmdb-fsync": lambda folder: LmdbStore(folder, durability="fsync"),
     "lmdb-none": lambda folder: LmdbStore(folder, durability="none", map_size=1 << 16),
     "dictionary": open_in_memory,
+    "postgresql": open_in_database,
 }
 
 ALL = 1_000_000

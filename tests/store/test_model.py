@@ -46,6 +46,8 @@ from procession.store import (
     TransitionRecord,
     event_id_at,
 )
+from procession.store.postgresql.store import PostgresStore
+from tests.postgresql import shared_server
 
 ALL = 1_000_000
 STREAMS = ["s", "s1", "日本"]
@@ -622,8 +624,24 @@ class InMemory(StoreAndModel):
         return Store(self.engine)
 
 
+class InDatabase(StoreAndModel):
+    def __init__(self) -> None:
+        self.url = shared_server().new_url()
+        super().__init__()
+
+    def open(self) -> Store:
+        return PostgresStore(self.url, durability="none")
+
+    def teardown(self) -> None:
+        super().teardown()
+        shared_server().take_back()
+
+
 InFile.TestCase.settings = InMemory.TestCase.settings = settings(
     max_examples=60, stateful_step_count=15
 )
+# A look at all there is takes a thousand trips.
+InDatabase.TestCase.settings = settings(max_examples=5, stateful_step_count=12)
 TestInFile = InFile.TestCase
+TestInDatabase = InDatabase.TestCase
 TestInMemory = InMemory.TestCase

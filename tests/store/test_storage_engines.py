@@ -19,10 +19,13 @@ from procession.store import (
     StorageEngine,
     StoreError,
 )
+from procession.store.postgresql.engine import PostgresEngine
+from tests.postgresql import shared_server
 
 ENGINES: dict[str, Callable[[Path], StorageEngine]] = {
     "lmdb": lambda folder: LmdbStore(folder, durability="none", map_size=1 << 16)._engine,
     "dictionary": lambda _: DictionaryEngine(),
+    "postgresql": lambda _: PostgresEngine(shared_server().new_url()),
 }
 
 LONGEST = b"x" * 511
@@ -97,6 +100,17 @@ def test_rows_of_a_log_come_in_order_behind_those_that_are_there(engine: Storage
     put(engine, "log", b"6", b"7")
     assert keys_of(engine, "log") == [b"3", b"5", b"6", b"7"]
     assert keys_of(engine, "checkpoints") == []
+
+
+def test_a_row_that_is_there_gets_another_value(engine: StorageEngine) -> None:
+    for table in ("checkpoints", "ids", "started"):
+        put(engine, table, b"a", b"b")
+        engine.commit({table: {b"b": b"other", b"c": b"new"}, "log": {table.encode(): b""}}, {})
+        assert engine.range(table, b"", b"z", 9) == [
+            (b"a", b"value"),
+            (b"b", b"other"),
+            (b"c", b"new"),
+        ]
 
 
 def test_what_is_put_and_taken_away_in_one_commit_is_gone(engine: StorageEngine) -> None:

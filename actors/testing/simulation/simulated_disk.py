@@ -52,6 +52,7 @@ class SimulatedDisk:
     """
 
     read_only = False
+    is_remote = False
 
     def __init__(self, tables: DictionaryEngine, faults: Faults, durability: Durability) -> None:
         self._tables = tables

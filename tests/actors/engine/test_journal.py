@@ -6,6 +6,7 @@ The store below it is a real one, on tables in memory whose commits a test can r
 from __future__ import annotations
 
 import threading
+from collections import deque
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,7 @@ class FakeDispatcher:
     def __init__(self) -> None:
         self.turns = 0
         self.is_commit_due = False
+        self.urgent: deque[Any] = deque()
         self.commit_by: float | None = None
         self.scheduled: list[Any] = []
 
@@ -467,6 +469,34 @@ def test_no_more_chains_are_begun_when_the_commit_is_nearly_full_or_its_time_nea
     now[0] += PATIENCE / 2
     nearly.append(bench.journal.is_nearly_due)
     assert nearly == [False, True, False, True]
+
+
+def test_a_commit_for_which_a_caller_waits_goes_before_looks_that_are_trips(bench: Bench) -> None:
+    journal, dispatcher = bench.journal, bench.dispatcher
+
+    def goes_first() -> tuple[bool, bool]:
+        dispatcher.is_commit_due = False
+        return journal.commits_first(), dispatcher.is_commit_due
+
+    bench.hand(event("a"))
+    bench.store.is_remote = True
+    assert goes_first() == (False, False)
+    bench.add("one")
+    # Others for whose turn a caller waits are to be in the same commit.
+    dispatcher.urgent.append(bench.actor)
+    assert goes_first() == (True, False)
+    dispatcher.urgent.clear()
+    assert goes_first() == (True, True)
+    bench.store.is_remote = False
+    assert goes_first() == (False, False)
+    bench.store.is_remote = True
+    journal.flush()
+    assert goes_first() == (False, False)
+    many = bench.work("many")
+    many.patience = PATIENCE_OF_MANY
+    journal.add(many)
+    dispatcher.give_turns()
+    assert goes_first() == (False, False)
 
 
 def test_a_simulation_has_no_deadline_that_a_clock_would_decide_about() -> None:

@@ -1,0 +1,62 @@
+"""Values as PostgreSQL takes them in its binary format."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+__all__ = ["bigint", "bigints", "byteas", "integer", "integers", "number_of", "seconds_of", "text"]
+
+_BYTEA, _INTEGER, _BIGINT = 17, 23, 20
+
+# Dimensions, whether there are nulls, the type of the elements; of each dimension its length and
+# the number of its first element.
+_EMPTY = struct.Struct("!iii")
+_HEADER = struct.Struct("!iiiii")
+_SIZE = struct.Struct("!i")
+_BIG = struct.Struct("!q")
+_DOUBLE = struct.Struct("!d")
+
+integer = _SIZE.pack
+bigint = _BIG.pack
+double = _DOUBLE.pack
+
+
+def text(value: str) -> bytes:
+    return value.encode()
+
+
+def seconds_of(value: float) -> bytes:
+    """A double precision number."""
+    return double(value)
+
+
+def number_of(value: bytes | None) -> int:
+    """An integer of any size, as PostgreSQL gives it back; 0 for a null."""
+    return int.from_bytes(value or b"", "big", signed=True)
+
+
+def byteas(values: Collection[bytes]) -> bytes:
+    """An array of byte strings."""
+    return _array(_BYTEA, values)
+
+
+def integers(values: Collection[int]) -> bytes:
+    return _array(_INTEGER, [integer(one) for one in values])
+
+
+def bigints(values: Collection[int]) -> bytes:
+    return _array(_BIGINT, [bigint(one) for one in values])
+
+
+def _array(kind: int, values: Collection[bytes]) -> bytes:
+    if not values:
+        return _EMPTY.pack(0, 0, kind)
+    size = _SIZE.pack
+    parts = [_HEADER.pack(1, 0, kind, len(values), 1)]
+    for one in values:
+        parts += (size(len(one)), one)
+    return b"".join(parts)

@@ -1,0 +1,74 @@
+"""All tables as they are at one moment, in a transaction that only reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..storage_engine import LONGEST_KEY
+from .connection import Statement
+from .parameters import number_of
+from .statements import count_of, get_many, rows_between, rows_of, values
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..storage_engine import EngineSnapshot, Row
+    from .connection import Connection
+
+__all__ = ["Snapshot"]
+
+FIRST_PAGE = 16
+"""Rows that a scan reads at first."""
+
+PAGE = 1_024
+"""Rows that a scan reads at a time at most."""
+
+HIGHEST_KEY = b"\xff" * (LONGEST_KEY + 1)
+
+_BEGIN = Statement(b"", b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+_FIRST_LOOK = Statement(b"", b"SELECT FROM store")
+
+
+class Snapshot:
+    """One partition, as it is when this is made. Satisfies `EngineSnapshot`.
+
+    Args:
+        connection: for nothing else meanwhile
+        part: which partition
+
+    """
+
+    last_written = None
+
+    def __init__(self, connection: Connection, part: int) -> None:
+        self._connection = connection
+        self._part = part
+        # What is looked at first is as of the moment that all is of.
+        connection.run((_BEGIN, ()), (_FIRST_LOOK, ()))
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        call, _ = get_many(self._part, [(table, key)])
+        return values(self._connection.one(*call))[0]
+
+    def scan(self, table: str, start: bytes = b"", *, backwards: bool = False) -> Iterator[Row]:
+        limit = FIRST_PAGE
+        # Each page is asked for by the key that the one before it came to.
+        low, high = (b"", start or HIGHEST_KEY) if backwards else (start, HIGHEST_KEY)
+        while True:
+            call = rows_between(self._part, table, low, high, limit, backwards=backwards)
+            page = [row for row in rows_of(self._connection.one(*call)) if row is not None]
+            yield from page
+            if len(page) < limit:
+                return
+            if backwards:
+                high = page[-1][0]
+            else:
+                low = page[-1][0] + b"\0"
+            limit = min(2 * limit, PAGE)
+
+    def count(self, table: str) -> int:
+        return number_of(self._connection.one(*count_of(self._part, table)).get_value(0, 0))
+
+
+if TYPE_CHECKING:
+    _is_a_snapshot: Callable[..., EngineSnapshot] = Snapshot
