@@ -30,6 +30,7 @@ from .errors import (
     StoreFull,
     TooManyReaders,
     UnknownFormat,
+    WrongPartition,
 )
 from .gauges import MOST_OVERDUE, LastBackup, OldestReader, StoreGauges
 from .identifiers import (
@@ -57,12 +58,14 @@ from .lmdb.store import FORMAT_VERSION, LmdbStore
 from .maintenance.copying import Sizes, backup, backup_open, compact
 from .maintenance.upgrade import upgrade
 from .opening import open_store
+from .partitions import MOST_PARTITIONS, Partition, partition_of
 from .reads import Reads
 from .records import (
     COMMITTED,
     FROM_OUTSIDE,
     PASSED_OVER,
     Append,
+    Arrival,
     Block,
     CodeRecord,
     CommandRecord,
@@ -74,10 +77,12 @@ from .records import (
     EventRecord,
     GivenCommand,
     IdTaken,
+    LearntKey,
     NameKind,
     Outcome,
     ParkedRecord,
     RefusalRecord,
+    SentRecord,
     Step,
     StepExtras,
     TimerRecord,
@@ -100,8 +105,10 @@ __all__ = [
     "FROM_OUTSIDE",
     "MAX_NAME_BYTES",
     "MOST_OVERDUE",
+    "MOST_PARTITIONS",
     "PASSED_OVER",
     "Append",
+    "Arrival",
     "Block",
     "ClosedError",
     "CodeRecord",
@@ -126,6 +133,7 @@ __all__ = [
     "InvalidName",
     "Issue",
     "LastBackup",
+    "LearntKey",
     "LmdbStore",
     "LockedStore",
     "LostStore",
@@ -135,11 +143,13 @@ __all__ = [
     "Outcome",
     "PackedFields",
     "ParkedRecord",
+    "Partition",
     "ProcessionError",
     "ReadOnlyStore",
     "ReaderProcess",
     "Reads",
     "RefusalRecord",
+    "SentRecord",
     "Sizes",
     "Step",
     "StepExtras",
@@ -156,6 +166,7 @@ __all__ = [
     "TransitionRecord",
     "UnknownFormat",
     "UnmatchedRecord",
+    "WrongPartition",
     "added",
     "backup",
     "backup_open",
@@ -171,6 +182,7 @@ __all__ = [
     "id_in_stream",
     "is_issued_by",
     "open_store",
+    "partition_of",
     "place_of_effect",
     "place_of_event",
     "place_of_issue",

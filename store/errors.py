@@ -27,6 +27,7 @@ __all__ = [
     "StoreFull",
     "TooManyReaders",
     "UnknownFormat",
+    "WrongPartition",
 ]
 
 
@@ -73,6 +74,10 @@ class CorruptRecord(StoreError):
 
 class StoreFull(StoreError):
     """The disk or the address space has no room; nothing of the refused commit was kept."""
+
+
+class WrongPartition(StoreError):
+    """The store is another partition than the one it was opened as, or is divided otherwise."""
 
 
 class FailingDisk(StoreError):

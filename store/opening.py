@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import os
 
     from .lmdb.environment import Durability
+    from .partitions import Partition
 
 __all__ = ["open_store"]
 
@@ -22,6 +23,8 @@ def open_store(
     *,
     durability: Durability = "fsync",
     read_only: bool = False,
+    partition: Partition | None = None,
+    family: str = "",
 ) -> Store:
     """Open a store.
 
@@ -30,16 +33,25 @@ def open_store(
             engine, which is closed with its store
         durability: of a folder, as for `LmdbStore`; an engine has its own
         read_only: only to be read
+        partition: which one it is to be, of a divided store
+        family: what is the same in all partitions of that
 
     Raises:
         LockedStore: the folder is open for writing elsewhere
         ReadOnlyStore: the engine cannot be written to, and `read_only` was not said
         UnknownFormat: another version wrote the folder
         DamagedStore: the folder is truncated, or no store
+        WrongPartition: it is another partition, or none
 
     """
     if not isinstance(place, StorageEngine):
-        return LmdbStore(place, durability=durability, read_only=read_only)
+        return LmdbStore(
+            place,
+            durability=durability,
+            read_only=read_only,
+            partition=partition,
+            family=family,
+        )
     if place.read_only and not read_only:
         raise ReadOnlyStore(f"{place!r} was opened for reading only; say so: read_only=True")
-    return Store(place)
+    return Store(place, partition=partition, family=family)
