@@ -330,7 +330,12 @@ class Dispatcher:
         me = threading.get_ident()
         try:
             while self._sit_on_bench(me):
-                self._lead(me)
+                try:
+                    self._lead(me)
+                except BaseException:
+                    # The engine must not be left with a leader that has ended, and wait for ever.
+                    logger.critical("a worker met an error of our own, and goes on", exc_info=True)
+                    self._hand_back(me)
         finally:
             if self._is_abandoned:
                 # No caller waits for this thread any more; what its turn left is refused.
@@ -413,7 +418,9 @@ class Dispatcher:
             self.work_waits = False
             if outside:
                 self._let_in()
-            if self.is_commit_due or (self.commit_by is not None and seconds() >= self.commit_by):
+            # Read once: a thread that led before this one may be closing the commit.
+            by = self.commit_by
+            if self.is_commit_due or (by is not None and seconds() >= by):
                 self._idle()
             try:
                 if urgent and (self.turns % 2 or not ready):
@@ -432,6 +439,10 @@ class Dispatcher:
                 actor.take_turn()
             except BaseException as error:  # noqa: BLE001 - a worker outlives any actor
                 self._on_error(actor, error)
+        self._hand_back(me)
+
+    def _hand_back(self, me: int) -> None:
+        """Go back to the bench, and have another thread look at what there is to do."""
         with self._bell.lock:
             self._busy -= 1
             self._benched += 1

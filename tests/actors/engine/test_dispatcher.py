@@ -736,3 +736,51 @@ def test_what_one_actor_left_to_commit_is_committed_while_the_next_one_is_blocke
     finally:
         release.set()
         dispatcher.stop()
+
+
+def test_a_worker_that_meets_an_error_of_our_own_says_so_and_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    errors = [RuntimeError("on purpose")]
+
+    def fail_once() -> bool:
+        if errors:
+            raise errors.pop()
+        return False
+
+    pool = Pool(1, fail_once)
+    with pool.running() as dispatcher:
+        recorder = Recorder(dispatcher)
+        recorder.post("first")
+        pool.settle()
+        assert recorder.seen == ["first"]
+    [record] = [one for one in caplog.records if one.levelname == "CRITICAL"]
+    assert record.message == "a worker met an error of our own, and goes on"
+    assert record.exc_info is not None
+
+
+def test_a_commit_that_another_thread_closes_meanwhile_is_due_no_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Closing(Dispatcher):
+        """A dispatcher whose open commit another thread closes just after each look at it."""
+
+        looks = 0
+
+        @property
+        def commit_by(self) -> float | None:
+            self.looks += 1
+            return 0.0 if self.looks % 2 else None
+
+        @commit_by.setter
+        def commit_by(self, by: float | None) -> None:
+            del by
+
+    pool = Pool(1, of=Closing)
+    with pool.running() as dispatcher:
+        recorder = Recorder(dispatcher)
+        for number in range(4):
+            recorder.post(number)
+        pool.settle()
+    assert recorder.seen == [0, 1, 2, 3]
+    assert not caplog.records
