@@ -51,7 +51,9 @@ from .store import (
     Step,
     StorageEngine,
     StoreError,
+    WrongPartition,
     backup_open,
+    is_divided,
     open_store,
     verify_beside,
 )
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from .engine.aggregate_actor import AggregateActor
     from .engine.health import Health
     from .engine.instance_actor import InstanceActor
+    from .engine.lanes import Neighbour
     from .engine.rebuilding import RebuildProgress
     from .engine.router import Router
     from .listening.listener import Serve
@@ -83,7 +86,7 @@ if TYPE_CHECKING:
         Timeout,
         Transition,
     )
-    from .store import CommandRecord, StoreFinding
+    from .store import CommandRecord, Store, StoreFinding
     from .telemetry.tracing import Tracing
 
 __all__ = ["Runtime"]
@@ -113,6 +116,8 @@ class Runtime:
         path: the store's folder, which is made when it is missing; or a storage engine, which is
             closed with the runtime
         domains: whose classes to run
+        partitions: how many partitions a new store is divided into; it stays that many. 1 or None
+            for a store that is not divided
         clock: where the time comes from; the machine's clock when it is not given
         durability: of a folder. ``"fsync"``: what was acknowledged survives a power cut;
             ``"os"``: it survives the end of the process; ``"none"``: never synced, for tests
@@ -154,10 +159,21 @@ class Runtime:
 
     """
 
+    def __new__(
+        cls, path: object = None, *_: object, partitions: int | None = None, **__: object
+    ) -> Self:
+        """A runtime of a divided store, if it is one or is to be one."""
+        if cls is Runtime and isinstance(path, str | os.PathLike) and is_divided(path, partitions):
+            # It is above this module.
+            cluster: Any = import_module("procession.cluster.divided_runtime")
+            return cast("Self", object.__new__(cluster.DividedRuntime))
+        return object.__new__(cls)
+
     def __init__(
         self,
         path: str | os.PathLike[str] | StorageEngine,
         *domains: Domain,
+        partitions: int | None = None,
         clock: Clock | None = None,
         durability: Durability = "fsync",
         read_only: bool = False,
@@ -210,7 +226,7 @@ class Runtime:
         self._page: PageListener | None = None
 
         def open_it() -> None:
-            self._store = open_store(path, durability=durability, read_only=read_only)
+            self._store = self._open_store(durability, read_only=read_only)
             self._reader = Reader(self._store, registry)
             if read_only:
                 return
@@ -229,6 +245,7 @@ class Runtime:
                     options,
                     None if tracing is None else tracing.parts(),
                     self._scrubber(scrub),
+                    self._neighbours(),
                 )
                 self._running.start()
                 for domain in registry.domains:
@@ -246,6 +263,19 @@ class Runtime:
                 raise
 
         uninterrupted(open_it, "procession-opening", undo=lambda _: self.close())
+
+    def _open_store(self, durability: Durability, *, read_only: bool) -> Store:
+        return open_store(self._path, durability=durability, read_only=read_only)
+
+    def _neighbours(self) -> Mapping[int, Neighbour] | None:
+        """The other partitions; of a store that is not divided, none."""
+        own = self._store.partition
+        if own is not None:
+            raise WrongPartition(
+                f"{self._path} is partition {own.number} of {own.count} of a divided store; open "
+                f"the folder that it is in"
+            )
+        return None
 
     def _scrubber(self, rows_a_second: int | None) -> Scrubber | None:
         place = self._store.location
@@ -1268,7 +1298,7 @@ class Runtime:
         self._store.check_owner()
         if self._running is not None:
             if self._running.dispatcher.is_worker:
-                raise WaitingInHandler(_refusal("close"))
+                raise WaitingInHandler(refusal_in_handler("close"))
             self._refuse_in_effect(self._running, "close")
 
     def _close(self, timeout: float | None) -> None:
@@ -1321,7 +1351,7 @@ class Runtime:
                 f"open it for writing to run anything"
             )
         if waits and self._running.dispatcher.is_worker:
-            raise WaitingInHandler(_refusal(call))
+            raise WaitingInHandler(refusal_in_handler(call))
         return self._running
 
     @staticmethod
@@ -1458,7 +1488,8 @@ def _remove_folder(folder: str, owner: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _refusal(call: str) -> str:
+def refusal_in_handler(call: str) -> str:
+    """What is said to a handler that calls what waits."""
     return (
         f"{call}() was called from a handler. It waits, and what a handler makes must leave only "
         f"with its step: use self.issue(...) in a process manager, or return events from an "

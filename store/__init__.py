@@ -53,6 +53,7 @@ from .identifiers import (
     place_of_issue,
     transition_id_at,
 )
+from .lmdb.divided_store import DividedStore, divided_at, is_divided, make_divided
 from .lmdb.environment import Durability
 from .lmdb.store import FORMAT_VERSION, LmdbStore
 from .maintenance.copying import Sizes, backup, backup_open, compact
@@ -119,6 +120,7 @@ __all__ = [
     "CorruptRecord",
     "DamagedStore",
     "DictionaryEngine",
+    "DividedStore",
     "Duplicate",
     "Durability",
     "EffectIssue",
@@ -176,11 +178,14 @@ __all__ = [
     "checksum_of",
     "command_id_at",
     "compact",
+    "divided_at",
     "effect_command_id_at",
     "effect_id_at",
     "event_id_at",
     "id_in_stream",
+    "is_divided",
     "is_issued_by",
+    "make_divided",
     "open_store",
     "partition_of",
     "place_of_effect",

@@ -89,9 +89,7 @@ class Store(Reads):
         self._new_partition: PartitionRow | None = None
         self.partition = self._settle_partition(partition, family)
         names = KnownNames(() if engine.read_only else self._sound_names())
-        self.ahead = OpenCommit(
-            engine.writer_reads, self._counters.copied(), names, self.partition
-        )
+        self.ahead = OpenCommit(engine.writer_reads, self._counters.copied(), names, self.partition)
 
     def __enter__(self) -> Self:
         return self
@@ -143,7 +141,7 @@ class Store(Reads):
             self._engine.check_usable()
             self._refuse_unsure()
             puts, deletes = ahead.net_effect(checkpoints or {})
-            if puts or deletes:
+            if puts or deletes or self._new_partition is not None:
                 ahead.counters.commits += 1
                 puts["meta"] = {
                     **puts.get("meta", {}),

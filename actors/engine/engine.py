@@ -497,11 +497,7 @@ class Engine:
         return self.wants_idle
 
     def _flush(self) -> bool:
-        if (
-            self._has_new
-            and not self.journal.is_nearly_due
-            and self.command_queue.take_new()
-        ):
+        if self._has_new and not self.journal.is_nearly_due and self.command_queue.take_new():
             return True
         if self.services.replies.tell_together(self.journal.flush):
             self.health.look_after_commit()
