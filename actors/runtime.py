@@ -118,6 +118,8 @@ class Runtime:
         domains: whose classes to run
         partitions: how many partitions a new store is divided into; it stays that many. 1 or None
             for a store that is not divided
+        processes: how many run a divided store, each a share of the partitions; with 1, this
+            process runs all of them
         clock: where the time comes from; the machine's clock when it is not given
         durability: of a folder. ``"fsync"``: what was acknowledged survives a power cut;
             ``"os"``: it survives the end of the process; ``"none"``: never synced, for tests
@@ -174,6 +176,7 @@ class Runtime:
         path: str | os.PathLike[str] | StorageEngine,
         *domains: Domain,
         partitions: int | None = None,
+        processes: int = 1,
         clock: Clock | None = None,
         durability: Durability = "fsync",
         read_only: bool = False,
@@ -190,6 +193,7 @@ class Runtime:
         control: bool | str | Page = True,
         tracer_provider: TracerProvider | None = None,
     ) -> None:
+        _refuse_undivided(path, partitions, processes)
         options = Options(
             workers=workers,
             max_awake=max_awake,
@@ -391,6 +395,12 @@ class Runtime:
         engine = self._engine("ask")
         is_remembered = command_id is not None
         record = self._ingress.command(command, command_id, headers, is_remembered=is_remembered)
+        return self._ask_record(engine, record, is_remembered=is_remembered)
+
+    @staticmethod
+    def _ask_record(
+        engine: Engine, record: CommandRecord, *, is_remembered: bool
+    ) -> ReplyFuture[Any]:
         # The engine knows of events; which ones they are, the command says.
         future: ReplyFuture[Any] = ReplyFuture.within(engine.services.replies)
         engine.journal.intake.bring(
@@ -487,7 +497,7 @@ class Runtime:
                 write()
                 records = []
         write()
-        _raise_all(reused)
+        raise_all(reused)
         return told
 
     def publish(
@@ -597,7 +607,7 @@ class Runtime:
             if len(works) == TOGETHER:
                 write()
         write()
-        _raise_all(reused)
+        raise_all(reused)
         return positions
 
     def settle(self, timeout: float | None = None) -> None:
@@ -1426,7 +1436,8 @@ def raise_reused(receipts: Receipts) -> None:
         raise error
 
 
-def _raise_all(reused: list[IdReused]) -> None:
+def raise_all(reused: list[IdReused]) -> None:
+    """Raise why some steps were not written, as one error."""
     if reused:
         raise together(reused)
 
@@ -1440,6 +1451,15 @@ def seconds_of(call: str, timeout: float | None) -> float | None:
         raise ValueError(f"{call}: timeout={shown(timeout)}; give seconds from 0, or None")
     # Threads cannot wait for longer, and need not.
     return min(timeout, threading.TIMEOUT_MAX)
+
+
+def _refuse_undivided(path: object, partitions: int | None, processes: int) -> None:
+    """What is given is for a divided store, and this is none."""
+    if partitions not in {None, 1} or processes != 1:
+        raise ValueError(
+            f"partitions={partitions}, processes={processes}: {shown(path)} is no divided store; "
+            f"give the folder of one, or of a new one with partitions from 2"
+        )
 
 
 def _check_scrub(scrub: int | None, path: object, *, read_only: bool) -> None:

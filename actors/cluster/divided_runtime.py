@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from heapq import merge
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
@@ -19,20 +21,24 @@ from ..queries.views import Counts
 from ..runtime import Runtime, not_settled, refusal_in_handler, seconds_of
 from ..store import ClosedError, Partition, StoreError, divided_at, make_divided
 from ..store.interrupts import Latch
-from .neighbours import StoreNeighbour
+from .child import where_is
+from .commit_watch import CommitWatch
+from .parent import Children
 from .partition_runtime import PartitionRuntime
+from .remote_partition import RemotePartition
+from .share import Share
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ..authoring.process_manager import ProcessManager
     from ..engine.ingress import Receipt, Receipts
+    from ..engine.pending_replies import ReplyFuture
     from ..messages.types import Command, Event
     from ..model.domain import Domain
     from ..model.process_definition import ProcessDefinition
     from ..queries.views import Parked, StoredEvent, Timeout
-    from ..store import DividedStore, Store, StoreFinding
+    from ..store import DividedStore, LmdbStore, StoreFinding
 
 __all__ = ["DividedRuntime"]
 
@@ -50,6 +56,7 @@ class DividedRuntime(Runtime):
         path: the folder of the divided store
         domains: whose classes to run
         partitions: how many; None for as many as there are
+        processes: how many run them; with 1, this process does
         options: as for `Runtime`, for each partition
 
     Raises:
@@ -62,6 +69,7 @@ class DividedRuntime(Runtime):
         path: str | os.PathLike[str],
         *domains: Domain,
         partitions: int | None = None,
+        processes: int = 1,
         **options: Any,
     ) -> None:
         self._divided = divided = _settled(path, partitions)
@@ -72,6 +80,11 @@ class DividedRuntime(Runtime):
         self._is_closed = False
         self._closing = threading.Lock()
         self._is_reading = bool(options.get("read_only"))
+        if type(processes) is not int or not 1 <= processes <= divided.count:
+            raise ValueError(
+                f"processes={processes!r}; give a whole number from 1 to {divided.count}, which is "
+                f"how many partitions there are"
+            )
         options.pop("control", None)
         if options.setdefault("durability", "fsync") != "fsync":
             raise StoreError(
@@ -79,24 +92,56 @@ class DividedRuntime(Runtime):
                 f'has made durable, so a divided store needs durability="fsync"'
             )
         self._partition = Partition(0, divided.count)
+        self._share: Share | None = None
+        self._children: Children | None = None
+        self._watch: CommitWatch | None = None
         self._parts: list[PartitionRuntime] = []
-        stores: list[Store] = []
         try:
-            for number in range(divided.count):
-                stores.append(divided.open(number, read_only=self._is_reading))
-            neighbours = [
-                StoreNeighbour(number, store, self._tell) for number, store in enumerate(stores)
-            ]
-            for number, store in enumerate(stores):
-                others = None
-                if not self._is_reading:
-                    others = {one: other for one, other in enumerate(neighbours) if one != number}
-                self._parts.append(PartitionRuntime(store, others, *domains, **options))
+            self._open(domains, processes, options)
         except BaseException:
             self.close(timeout=0.0)
-            for store in stores[len(self._parts) :]:
-                store.close()
             raise
+
+    def _open(self, domains: tuple[Domain, ...], processes: int, options: dict[str, Any]) -> None:
+        divided, numbers = self._divided, range(self._divided.count)
+        if not self._is_reading and processes == 1:
+            self._share = Share(divided, numbers, domains, options)
+            self._parts = list(self._share.parts.values())
+            return
+        if not self._is_reading:
+            places = [where_is(one) for one in domains]
+            _refuse_unsendable(options)
+            sent = {name: value for name, value in options.items() if name != "clock"}
+            self._children = Children(divided, processes, places, sent)
+        read: dict[int, LmdbStore] = {}
+        for number in numbers:
+            store = read[number] = divided.open(number, read_only=True)
+            call = partial(self._call, number)
+            part = (
+                PartitionRuntime(store, None, *domains, **options)
+                if self._is_reading
+                else RemotePartition(store, call, *domains, **options)
+            )
+            self._parts.append(part)
+        if not self._is_reading:
+            self._watch = CommitWatch(read, self._has_moved)
+            self._watch.start()
+
+    def _call(self, number: int, name: str, *arguments: Any) -> ReplyFuture[Any]:
+        assert self._children is not None
+        return self._children.call(name, number, *arguments)
+
+    def _has_moved(self, number: int) -> None:
+        part = self._parts[number]
+        assert isinstance(part, RemotePartition)
+        part.has_moved()
+
+    @property
+    def processes(self) -> dict[int, int]:
+        """The id of the process that runs each partition."""
+        if self._children is not None:
+            return self._children.processes
+        return dict.fromkeys(range(self._divided.count), os.getpid())
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "open"
@@ -104,11 +149,6 @@ class DividedRuntime(Runtime):
 
     def __enter__(self) -> Self:
         return self
-
-    def _tell(self, target: int, source: int) -> None:
-        """A partition has sent something to another one, which may not be open yet."""
-        if target < len(self._parts):
-            self._parts[target].nudge(source)
 
     # Whom a call is for
 
@@ -423,14 +463,17 @@ class DividedRuntime(Runtime):
             if self._is_closed:
                 return
             self._is_closed = True
-            error: BaseException | None = None
-            for part in self._parts:
-                try:
+            if self._watch is not None:
+                self._watch.close()
+            if self._share is not None:
+                self._share.close(timeout=timeout)
+                return
+            try:
+                if self._children is not None:
+                    self._children.close(timeout=timeout)
+            finally:
+                for part in self._parts:
                     part.close(timeout=timeout)
-                except Exception as one:  # noqa: BLE001 - the others are closed first
-                    error = error or one
-            if error is not None:
-                raise error
 
     @property
     def is_read_only(self) -> bool:
@@ -444,6 +487,16 @@ def _settled(path: str | os.PathLike[str], partitions: int | None) -> DividedSto
     if found is None:
         raise StoreError(f"{path} holds no divided store; say how many partitions it is to have")
     return make_divided(path, found.count)
+
+
+def _refuse_unsendable(options: dict[str, Any]) -> None:
+    """What cannot go along to other processes."""
+    for name in ("clock", "tracer_provider"):
+        if name in options and not isinstance(options[name], SystemClock):
+            raise ValueError(
+                f"{name}=…: each process that runs partitions has its own; leave it out, or have "
+                f"this process run all of them with processes=1"
+            )
 
 
 def _added(one: Counts, other: Counts) -> Counts:

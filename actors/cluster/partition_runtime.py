@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..runtime import Runtime
+from ..runtime import Runtime, raise_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from ..engine.ingress import Receipt
     from ..engine.lanes import Neighbour
+    from ..engine.pending_replies import ReplyFuture
     from ..model.domain import Domain
     from ..model.process_definition import ProcessDefinition
     from ..queries.views import InstanceView
-    from ..store import Durability, Store
+    from ..store import CommandRecord, Durability, Store
 
 __all__ = ["PartitionRuntime"]
 
@@ -81,3 +83,16 @@ class PartitionRuntime(Runtime):
         return self._reader.found_among(
             definition, names, fields, complete=complete, suspended=suspended
         )
+
+    def ask_record(self, record: CommandRecord, *, is_remembered: bool) -> ReplyFuture[Any]:
+        """Have a command carried out whose record another process made."""
+        return self._ask_record(self._engine("ask"), record, is_remembered=is_remembered)
+
+    def write_all(self, works: list[Receipt]) -> None:
+        """Write steps that another process made, and wait until they are durable.
+
+        Raises:
+            IdReused: the ids of some stand for something else; the others are written
+
+        """
+        raise_all(self._write_many(self._engine("tell"), works, 0))

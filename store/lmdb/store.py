@@ -114,6 +114,15 @@ class LmdbStore(Store):
         """The folder; absolute."""
         return self._file.environment.path
 
+    def newest_commit(self) -> int:
+        """A number that is another one after each commit, of any process.
+
+        Raises:
+            StoreError: LMDB cannot read it
+
+        """
+        return self._file.environment.look(lambda txn: txn.id())
+
     def refuse_lost(self) -> None:
         """Refuse to go on if the folder's file is not the one that is open.
 
