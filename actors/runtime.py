@@ -626,6 +626,12 @@ class Runtime:
         if not engine.settle(timeout):
             raise not_settled(timeout)
 
+    async def _settled_in_loop(self, timeout: float | None) -> None:
+        """As `settle`, in a coroutine."""
+        engine, timeout = self._settling(timeout)
+        if not await engine.settle_in_loop(timeout):
+            raise not_settled(timeout)
+
     def _settling(self, timeout: float | None) -> tuple[Engine, float | None]:
         """What settles, and for how long to wait."""
         engine = self._engine("settle")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections import Counter
@@ -203,6 +204,9 @@ class DividedRuntime(Runtime):
         number, place = divmod(parked_id, self._divided.count)
         return self._parts[place], number
 
+    def _refuse_closing_inside(self) -> None:
+        self._refuse_handler("close")
+
     def _refuse_handler(self, call: str) -> None:
         self._refuse_closed()
         if Dispatcher.is_any_worker():
@@ -291,6 +295,9 @@ class DividedRuntime(Runtime):
             if before is not None and before == self._settle_all(end, given):
                 return
             Latch().wait(BRIEFLY)
+
+    async def _settled_in_loop(self, timeout: float | None) -> None:
+        await asyncio.to_thread(self.settle, timeout)
 
     def _settle_all(self, end: float | None, given: float | None) -> list[int] | None:
         """Settle each partition; returns how many commits each has, if all lanes are empty."""
