@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from .clock import seconds
-from .runtime import CLOSE_TIMEOUT, Runtime, no_reply, not_settled, raise_reused, seconds_of
+from .runtime import CLOSE_TIMEOUT, Runtime, no_reply, raise_reused, seconds_of
 from .store import ClosedError
 
 if TYPE_CHECKING:
@@ -279,9 +279,7 @@ class AsyncRuntime:
 
     async def settle(self, timeout: float | None = None) -> None:
         """As `Runtime.settle`."""
-        engine, timeout = self._opened._settling(timeout)
-        if not await engine.settle_in_loop(timeout):
-            raise not_settled(timeout)
+        await self._opened._settled_in_loop(timeout)
 
     async def wait(
         self,

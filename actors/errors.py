@@ -27,6 +27,7 @@ __all__ = [
     "LateEvent",
     "MovedOn",
     "NotRefreshed",
+    "PartitionDown",
     "ProcessEnded",
     "QueryInHandler",
     "Rejected",
@@ -287,6 +288,10 @@ class NotRefreshed(ProcessionError):
             f"rebuilt and are as before, such as {first!r}: {error}. Mend the class or the store, "
             f"and call it again; `errors` has them by id"
         )
+
+
+class PartitionDown(ProcessionError):
+    """The process that runs a partition has ended before it answered; it is started again."""
 
 
 class ProcessEnded(ProcessionError):

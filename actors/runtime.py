@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import threading
 import weakref
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -51,8 +52,10 @@ from .store import (
     Step,
     StorageEngine,
     StoreError,
+    WrongPartition,
     backup_open,
     is_address,
+    is_divided,
     located,
     open_store,
     verify_beside,
@@ -60,7 +63,7 @@ from .store import (
 from .store.interrupts import apart, start_thread, uninterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from opentelemetry.trace import TracerProvider
 
@@ -68,6 +71,7 @@ if TYPE_CHECKING:
     from .engine.aggregate_actor import AggregateActor
     from .engine.health import Health
     from .engine.instance_actor import InstanceActor
+    from .engine.lanes import Neighbour
     from .engine.rebuilding import RebuildProgress
     from .engine.router import Router
     from .listening.listener import Serve
@@ -85,7 +89,7 @@ if TYPE_CHECKING:
         Timeout,
         Transition,
     )
-    from .store import CommandRecord, StoreFinding
+    from .store import CommandRecord, Store, StoreFinding
     from .telemetry.tracing import Tracing
 
 __all__ = ["Runtime"]
@@ -116,6 +120,10 @@ class Runtime:
             database, as ``"postgresql://user@host/database"``, in which its tables are made when
             they are missing; or a storage engine, which is closed with the runtime
         domains: whose classes to run
+        partitions: how many partitions a new store is divided into; it stays that many. 1 or None
+            for a store that is not divided
+        processes: how many run a divided store, each a share of the partitions; with 1, this
+            process runs all of them
         clock: where the time comes from; the machine's clock when it is not given
         durability: of a folder. ``"fsync"``: what was acknowledged survives a power cut;
             ``"os"``: it survives the end of the process; ``"none"``: never synced, for tests.
@@ -158,10 +166,26 @@ class Runtime:
 
     """
 
+    _store: Store
+    _reader: Reader
+    _ingress: Ingress
+
+    def __new__(
+        cls, path: object = None, *_: object, partitions: int | None = None, **__: object
+    ) -> Self:
+        """A runtime of a divided store, if it is one or is to be one."""
+        if cls is Runtime and isinstance(path, str | os.PathLike) and is_divided(path, partitions):
+            # It is above this module.
+            cluster: Any = import_module("procession.cluster.divided_runtime")
+            return cast("Self", object.__new__(cluster.DividedRuntime))
+        return object.__new__(cls)
+
     def __init__(
         self,
         path: str | os.PathLike[str] | StorageEngine,
         *domains: Domain,
+        partitions: int | None = None,
+        processes: int = 1,
         clock: Clock | None = None,
         durability: Durability = "fsync",
         read_only: bool = False,
@@ -178,6 +202,7 @@ class Runtime:
         control: bool | str | Page = True,
         tracer_provider: TracerProvider | None = None,
     ) -> None:
+        _refuse_undivided(path, partitions, processes)
         options = Options(
             workers=workers,
             max_awake=max_awake,
@@ -215,7 +240,7 @@ class Runtime:
         self._page: PageListener | None = None
 
         def open_it() -> None:
-            self._store = open_store(path, durability=durability, read_only=read_only)
+            self._store = self._open_store(path, durability, read_only=read_only)
             self._reader = Reader(self._store, registry)
             if read_only:
                 return
@@ -234,6 +259,7 @@ class Runtime:
                     options,
                     None if tracing is None else tracing.parts(),
                     self._scrubber(scrub),
+                    self._neighbours(),
                 )
                 self._running.start()
                 for domain in registry.domains:
@@ -251,6 +277,25 @@ class Runtime:
                 raise
 
         uninterrupted(open_it, "procession-opening", undo=lambda _: self.close())
+
+    def _open_store(
+        self,
+        path: str | os.PathLike[str] | StorageEngine,
+        durability: Durability,
+        *,
+        read_only: bool,
+    ) -> Store:
+        return open_store(path, durability=durability, read_only=read_only)
+
+    def _neighbours(self) -> Mapping[int, Neighbour] | None:
+        """The other partitions; of a store that is not divided, none."""
+        own = self._store.partition
+        if own is not None:
+            raise WrongPartition(
+                f"{self._path} is partition {own.number} of {own.count} of a divided store; open "
+                f"the folder that it is in"
+            )
+        return None
 
     def _scrubber(self, rows_a_second: int | None) -> Scrubber | None:
         place = self._store.location
@@ -366,6 +411,12 @@ class Runtime:
         engine = self._engine("ask")
         is_remembered = command_id is not None
         record = self._ingress.command(command, command_id, headers, is_remembered=is_remembered)
+        return self._ask_record(engine, record, is_remembered=is_remembered)
+
+    @staticmethod
+    def _ask_record(
+        engine: Engine, record: CommandRecord, *, is_remembered: bool
+    ) -> ReplyFuture[Any]:
         # The engine knows of events; which ones they are, the command says.
         future: ReplyFuture[Any] = ReplyFuture.within(engine.services.replies)
         engine.journal.intake.bring(
@@ -462,7 +513,7 @@ class Runtime:
                 write()
                 records = []
         write()
-        _raise_all(reused)
+        raise_all(reused)
         return told
 
     def publish(
@@ -572,7 +623,7 @@ class Runtime:
             if len(works) == TOGETHER:
                 write()
         write()
-        _raise_all(reused)
+        raise_all(reused)
         return positions
 
     def settle(self, timeout: float | None = None) -> None:
@@ -589,6 +640,12 @@ class Runtime:
         """
         engine, timeout = self._settling(timeout)
         if not engine.settle(timeout):
+            raise not_settled(timeout)
+
+    async def _settled_in_loop(self, timeout: float | None) -> None:
+        """As `settle`, in a coroutine."""
+        engine, timeout = self._settling(timeout)
+        if not await engine.settle_in_loop(timeout):
             raise not_settled(timeout)
 
     def _settling(self, timeout: float | None) -> tuple[Engine, float | None]:
@@ -820,18 +877,21 @@ class Runtime:
         return self._explainer().stuck(self._registry.process(cls), since)
 
     def events(
-        self, stream_or_category: str | None = None, *, after: int = 0
+        self, stream_or_category: str | None = None, *, after: int | Mapping[int, int] = 0
     ) -> Iterator[StoredEvent]:
         """Stored events in order of position, read as they are asked for.
 
         Args:
             stream_or_category: a stream such as ``"ecommerce::order-o1"``, a category such as
                 ``"ecommerce::order"``, or None for all
-            after: only events behind this position
+            after: only events behind this position; or a position for each partition, by its
+                number, as of a divided store, whose events come in order of time
 
         """
         self._refuse_query("events")
-        return self._reader.events(stream_or_category, after)
+        # A store that is not divided is one partition.
+        position = after.get(0, 0) if isinstance(after, Mapping) else after
+        return self._reader.events(stream_or_category, position)
 
     def timeouts(
         self,
@@ -1273,7 +1333,7 @@ class Runtime:
         self._store.check_owner()
         if self._running is not None:
             if self._running.dispatcher.is_worker:
-                raise WaitingInHandler(_refusal("close"))
+                raise WaitingInHandler(refusal_in_handler("close"))
             self._refuse_in_effect(self._running, "close")
 
     def _close(self, timeout: float | None) -> None:
@@ -1326,7 +1386,7 @@ class Runtime:
                 f"open it for writing to run anything"
             )
         if waits and self._running.dispatcher.is_worker:
-            raise WaitingInHandler(_refusal(call))
+            raise WaitingInHandler(refusal_in_handler(call))
         return self._running
 
     @staticmethod
@@ -1401,7 +1461,8 @@ def raise_reused(receipts: Receipts) -> None:
         raise error
 
 
-def _raise_all(reused: list[IdReused]) -> None:
+def raise_all(reused: list[IdReused]) -> None:
+    """Raise why some steps were not written, as one error."""
     if reused:
         raise together(reused)
 
@@ -1415,6 +1476,15 @@ def seconds_of(call: str, timeout: float | None) -> float | None:
         raise ValueError(f"{call}: timeout={shown(timeout)}; give seconds from 0, or None")
     # Threads cannot wait for longer, and need not.
     return min(timeout, threading.TIMEOUT_MAX)
+
+
+def _refuse_undivided(path: object, partitions: int | None, processes: int) -> None:
+    """What is given is for a divided store, and this is none."""
+    if partitions not in {None, 1} or processes != 1:
+        raise ValueError(
+            f"partitions={partitions}, processes={processes}: {shown(path)} is no divided store; "
+            f"give the folder of one, or of a new one with partitions from 2"
+        )
 
 
 def _check_scrub(scrub: int | None, path: object, *, read_only: bool) -> None:
@@ -1463,7 +1533,8 @@ def _remove_folder(folder: str, owner: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _refusal(call: str) -> str:
+def refusal_in_handler(call: str) -> str:
+    """What is said to a handler that calls what waits."""
     return (
         f"{call}() was called from a handler. It waits, and what a handler makes must leave only "
         f"with its step: use self.issue(...) in a process manager, or return events from an "

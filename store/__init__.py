@@ -32,6 +32,7 @@ from .errors import (
     TakenOver,
     TooManyReaders,
     UnknownFormat,
+    WrongPartition,
 )
 from .gauges import MOST_OVERDUE, LastBackup, OldestReader, StoreGauges
 from .identifiers import (
@@ -55,11 +56,13 @@ from .identifiers import (
     transition_id_at,
 )
 from .layout.schema import FORMAT_VERSION
+from .lmdb.divided_store import DividedStore, divided_at, is_divided, make_divided
 from .lmdb.environment import Durability
 from .lmdb.store import LmdbStore
 from .maintenance.copying import Sizes, backup, backup_open, compact
 from .maintenance.upgrade import upgrade
 from .opening import located, open_store
+from .partitions import MOST_PARTITIONS, Partition, partition_of
 from .postgresql.address import Address, is_address
 from .reads import Reads
 from .records import (
@@ -67,6 +70,7 @@ from .records import (
     FROM_OUTSIDE,
     PASSED_OVER,
     Append,
+    Arrival,
     Block,
     CodeRecord,
     CommandRecord,
@@ -78,10 +82,12 @@ from .records import (
     EventRecord,
     GivenCommand,
     IdTaken,
+    LearntKey,
     NameKind,
     Outcome,
     ParkedRecord,
     RefusalRecord,
+    SentRecord,
     Step,
     StepExtras,
     TimerRecord,
@@ -104,9 +110,11 @@ __all__ = [
     "FROM_OUTSIDE",
     "MAX_NAME_BYTES",
     "MOST_OVERDUE",
+    "MOST_PARTITIONS",
     "PASSED_OVER",
     "Address",
     "Append",
+    "Arrival",
     "Block",
     "ClosedError",
     "CodeRecord",
@@ -118,6 +126,7 @@ __all__ = [
     "DamagedStore",
     "DatabaseRefused",
     "DictionaryEngine",
+    "DividedStore",
     "Duplicate",
     "Durability",
     "EffectIssue",
@@ -132,6 +141,7 @@ __all__ = [
     "InvalidName",
     "Issue",
     "LastBackup",
+    "LearntKey",
     "LmdbStore",
     "LockedStore",
     "LostStore",
@@ -141,11 +151,13 @@ __all__ = [
     "Outcome",
     "PackedFields",
     "ParkedRecord",
+    "Partition",
     "ProcessionError",
     "ReadOnlyStore",
     "ReaderProcess",
     "Reads",
     "RefusalRecord",
+    "SentRecord",
     "Sizes",
     "Step",
     "StepExtras",
@@ -163,6 +175,7 @@ __all__ = [
     "TransitionRecord",
     "UnknownFormat",
     "UnmatchedRecord",
+    "WrongPartition",
     "added",
     "backup",
     "backup_open",
@@ -172,14 +185,18 @@ __all__ = [
     "checksum_of",
     "command_id_at",
     "compact",
+    "divided_at",
     "effect_command_id_at",
     "effect_id_at",
     "event_id_at",
     "id_in_stream",
     "is_address",
+    "is_divided",
     "is_issued_by",
     "located",
+    "make_divided",
     "open_store",
+    "partition_of",
     "place_of_effect",
     "place_of_event",
     "place_of_issue",

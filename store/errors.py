@@ -29,6 +29,7 @@ __all__ = [
     "TakenOver",
     "TooManyReaders",
     "UnknownFormat",
+    "WrongPartition",
 ]
 
 
@@ -75,6 +76,10 @@ class CorruptRecord(StoreError):
 
 class StoreFull(StoreError):
     """The disk or the address space has no room; nothing of the refused commit was kept."""
+
+
+class WrongPartition(StoreError):
+    """The store is another partition than the one it was opened as, or is divided otherwise."""
 
 
 class FailingDisk(StoreError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left, insort
 from contextlib import suppress
+from copy import copy
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -28,6 +29,7 @@ from .layout.schema import (
     block_to_row,
     command_from_row,
     command_to_row,
+    copied_event_to_row,
     effect_key,
     effect_to_row,
     event_to_row,
@@ -35,11 +37,13 @@ from .layout.schema import (
     instance_key,
     last_of_process,
     name_key,
+    outgoing_key,
     owed_key,
     parked_at_key,
     parked_from_row,
     parked_to_row,
     refusal_to_row,
+    sent_to_row,
     started_key,
     stream_key,
     timer_key,
@@ -60,6 +64,7 @@ from .records import (
     Duplicate,
     GivenCommand,
     IdTaken,
+    SentRecord,
     StepExtras,
 )
 
@@ -68,8 +73,10 @@ if TYPE_CHECKING:
 
     from .names import KnownNames
     from .open_counts import Status
+    from .partitions import Partition
     from .records import (
         Append,
+        Arrival,
         CodeRecord,
         CommandRecord,
         CommandResult,
@@ -78,6 +85,7 @@ if TYPE_CHECKING:
         NameKind,
         Outcome,
         ParkedRecord,
+        RefusalRecord,
         Step,
         TimerRecord,
         TransitionRecord,
@@ -112,6 +120,19 @@ class Counters(Struct):
     """Whether some event may be held for who learns its key. Asked for with every key."""
     owed: int = 0
     """How many after-effects came to be owed since the store was opened, and 1 if any was then."""
+    sent: dict[int, int] = {}
+    """The newest sequence of each lane to another partition."""
+    taken: dict[int, int] = {}
+    """The sequence of each lane up to which its target has taken what was sent."""
+    cursors: dict[int, int] = {}
+    """The sequence of each lane from another partition up to which it was taken."""
+
+    def copied(self) -> Counters:
+        """Another one with the same numbers."""
+        made = copy(self)
+        made.sent, made.taken = self.sent.copy(), self.taken.copy()
+        made.cursors = self.cursors.copy()
+        return made
 
 
 class OpenCommit(Reads):
@@ -121,11 +142,21 @@ class OpenCommit(Reads):
         engine: where what is durable is
         counters: its newest numbers
         names: what its table of names holds
+        partition: which one this is, of a divided store
 
     """
 
-    def __init__(self, engine: EngineReads, counters: Counters, names: KnownNames) -> None:
+    def __init__(
+        self,
+        engine: EngineReads,
+        counters: Counters,
+        names: KnownNames,
+        partition: Partition | None = None,
+    ) -> None:
         self._engine = engine
+        self.partition = partition
+        self.sent_to: set[int] = set()
+        """Partitions for which something was handed over since the journal told them."""
         self._names = names
         self.counters = counters
         self._known_events = names.events
@@ -673,6 +704,11 @@ class OpenCommit(Reads):
 
     def _refuse_extras(self, step: Step, extras: StepExtras) -> Duplicate | None:
         """Whether what the step is for is gone, or what it does is there: it was done before."""
+        arrived = extras.arrived
+        if arrived is not None and self.counters.cursors.get(arrived.source, 0) != (
+            arrived.first - 1
+        ):
+            return Duplicate()
         effect = extras.effect
         if effect is not None:
             key = effect_key(effect.position, effect.process, effect.instance)
@@ -863,25 +899,34 @@ class OpenCommit(Reads):
             self._set("waiting", blocked, block_to_row(extras.block))
             self.counters.any_waiting = True
             self._names.add_process(step.process)
+        process, instance = step.process, step.instance
         for field, old, new in extras.index:
-            self._learn(step, field, old, new)
+            self._learn(process, instance, field, old, new)
         if self.counters.any_unmatched:
             for field, _, new in extras.index:
-                extras.is_met |= new is not None and self._meet(step, field, new)
+                extras.is_met |= new is not None and self._meet(process, instance, field, new)
         if extras.hold is not None:
             self._hold(extras.hold)
         if extras.owes:
             self._owe(step, extras.owes)
         if extras.refusal is not None:
-            refusal = extras.refusal
-            self.counters.refusal += 1
-            refusal.sequence = self.counters.refusal
-            self._set("refusals", number(refusal.sequence), refusal_to_row(refusal))
-            self._names.add_process(refusal.command.process or "")
-            self._note_command(refusal.command)
+            self._write_refusal(extras.refusal)
         if extras.snapshot is not None:
             assert step.append is not None
             self._put("snapshots", step.append.stream.encode(), list(extras.snapshot))
+        if extras.arrived is not None:
+            self._take_in(extras.arrived)
+        for sent in extras.send:
+            self._send(sent)
+        if extras.taken is not None:
+            self._let_go_of_sent(*extras.taken)
+
+    def _write_refusal(self, refusal: RefusalRecord) -> None:
+        self.counters.refusal += 1
+        refusal.sequence = self.counters.refusal
+        self._set("refusals", number(refusal.sequence), refusal_to_row(refusal))
+        self._names.add_process(refusal.command.process or "")
+        self._note_command(refusal.command)
 
     def _write_effect(self, effect: EffectRecord) -> None:
         key = effect_key(effect.position, effect.process, effect.instance)
@@ -933,12 +978,13 @@ class OpenCommit(Reads):
             if raw is not None and unframe(raw, "parked_at", key) == parked_number:
                 self._delete("parked_at", key)
 
-    def _learn(self, step: Step, field: str, old: str | None, new: str | None) -> None:
-        instance = step.instance.encode()
+    def _learn(
+        self, process: str, instance: str, field: str, old: str | None, new: str | None
+    ) -> None:
         if old is not None:
-            self._delete("index", digest(step.process, field, old) + instance)
+            self._delete("index", digest(process, field, old) + instance.encode())
         if new is not None:
-            self._set("index", digest(step.process, field, new) + instance, 0)
+            self._set("index", digest(process, field, new) + instance.encode(), 0)
 
     def _hold(self, held: UnmatchedRecord) -> None:
         """Keep an event for who learns its key."""
@@ -959,9 +1005,16 @@ class OpenCommit(Reads):
         self._delete("unmatched", unmatched_key(process, position))
         self._count(self._held, process, -1)
 
-    def _meet(self, step: Step, field: str, value: str) -> bool:
-        """Have the events that were held for a key wait for the instance that learns it."""
-        process, instance = step.process, step.instance
+    def _meet(self, process: str, instance: str, field: str, value: str) -> bool:
+        """Have the events that were held for a key wait for the instance that learns it.
+
+        Returns:
+            whether any does here; those for an instance of another partition are sent to it
+
+        """
+        partition = self.partition
+        target = None if partition is None else partition.of(instance)
+        is_here = partition is None or target == partition.number
         prefix = digest(process, field, value)
         rows = self._range("unmatched_by", prefix, prefix + LAST, ALL)
         is_met = False
@@ -971,9 +1024,12 @@ class OpenCommit(Reads):
             if held is None or value not in held.values:
                 continue
             if instance not in held.taken:
-                self._let_wait(process, instance, position)
+                if is_here:
+                    self._let_wait(process, instance, position)
+                    is_met = True
+                else:
+                    self._send_on(process, instance, position, target or 0)
                 held.taken.append(instance)
-                is_met = True
             self._delete("unmatched_by", key)
             held.values.remove(value)
             if held.values:
@@ -982,6 +1038,62 @@ class OpenCommit(Reads):
                 self._delete("unmatched", unmatched_key(process, position))
                 self._count(self._held, process, -1)
         return is_met
+
+    # Lanes between partitions
+
+    def _send(self, sent: SentRecord) -> None:
+        """Lay what is for another partition at the end of the lane to it."""
+        newest = self.counters.sent
+        sent.sequence = newest[sent.target] = newest.get(sent.target, 0) + 1
+        self._set("outgoing", outgoing_key(sent.target, sent.sequence), sent_to_row(sent))
+        self.sent_to.add(sent.target)
+        self._names.add_process(sent.process)
+        for command in (sent.command, None if sent.refusal is None else sent.refusal.command):
+            self._note_command(command)
+
+    def _send_on(self, process: str, instance: str, position: int, target: int) -> None:
+        """Send an event that was held here to the partition of the instance that it is for."""
+        event = self.event_at(position)
+        if event is None:
+            raise corrupt("unmatched", unmatched_key(process, position), "holds no event")
+        self._send(SentRecord(target, event, process, [instance]))
+
+    def _let_go_of_sent(self, target: int, up_to: int) -> None:
+        """Drop what a partition has taken; the newest row stays, since it says the number."""
+        counters = self.counters
+        first = counters.taken.get(target, 0) + 1
+        last = min(up_to, counters.sent.get(target, 0) - 1)
+        for sequence in range(first, last + 1):
+            self._delete("outgoing", outgoing_key(target, sequence))
+        counters.taken[target] = max(first - 1, last)
+
+    def _take_in(self, arrived: Arrival) -> None:
+        """Move the cursor of a lane, and write what came by it; a step's commands are queued."""
+        self.counters.cursors[arrived.source] = arrived.last
+        self._put("cursors", number(arrived.source), arrived.last)
+        for place, event in enumerate(arrived.events):
+            self._write_copy(event)
+            for instance in arrived.addressed.get(place, ()):
+                self._let_wait(event.sent_for, instance, event.position)
+        for refusal in arrived.refusals:
+            self._write_refusal(refusal)
+        for one in arrived.learnt:
+            self._learn(one.process, one.instance, one.field, one.old, one.new)
+            self._names.add_process(one.process)
+            if (
+                one.new is not None
+                and self.counters.any_unmatched
+                and self._meet(one.process, one.instance, one.field, one.new)
+            ):
+                arrived.met.append((one.process, one.instance))
+
+    def _write_copy(self, event: EventRecord) -> None:
+        """Write an event of another partition's, which is in no stream here."""
+        self.counters.position = event.position = self.counters.position + 1
+        self._put("log", number(event.position), copied_event_to_row(event))
+        if event.type not in self._known_events:
+            self._names.add("event", event.type)
+        self._names.add_process(event.sent_for)
 
     def _sound_unmatched(self, process: str, position: int) -> UnmatchedRecord | None:
         # Who learns the key is not to suffer from a damaged row; `verify` tells of it.

@@ -29,6 +29,7 @@ from .layout.schema import (
     parked_from_row,
     place_of,
     refusal_from_row,
+    sent_from_row,
     started_key,
     stream_key,
     timer_from_row,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         NameKind,
         ParkedRecord,
         RefusalRecord,
+        SentRecord,
         TimerRecord,
         TransitionRecord,
         UnmatchedRecord,
@@ -650,6 +652,26 @@ class Reads:
         # One that was passed over keeps its row.
         found = self._get_many([("parked", number(one)) for one in numbers])
         return [one for one, raw in zip(numbers, found, strict=True) if raw is not None]
+
+    # Lanes between partitions
+
+    def read_lane(self, target: int, after: int, limit: int) -> list[SentRecord]:
+        """What is for another partition, in order, behind a sequence."""
+        prefix = number_asked_for(target)
+        rows = self._page("outgoing", prefix, after, limit)
+        return [
+            sent_from_row(unframe(raw, "outgoing", key), target, numbered(key)) for key, raw in rows
+        ]
+
+    def last_sent(self, target: int) -> int:
+        """The sequence of the newest that was sent to a partition, or 0."""
+        return self._last("outgoing", number_asked_for(target))
+
+    def cursor_of(self, source: int) -> int:
+        """The sequence up to which the lane from another partition was taken, or 0."""
+        key = number_asked_for(source)
+        raw = self._get("cursors", key)
+        return 0 if raw is None else int(unframe(raw, "cursors", key))
 
     # After-effects that wait
 

@@ -20,6 +20,7 @@ __all__ = [
     "FROM_OUTSIDE",
     "PASSED_OVER",
     "Append",
+    "Arrival",
     "Block",
     "CodeRecord",
     "CommandRecord",
@@ -31,10 +32,12 @@ __all__ = [
     "EventRecord",
     "GivenCommand",
     "IdTaken",
+    "LearntKey",
     "NameKind",
     "Outcome",
     "ParkedRecord",
     "RefusalRecord",
+    "SentRecord",
     "Step",
     "StepExtras",
     "TimerRecord",
@@ -73,6 +76,10 @@ class EventRecord(Struct, gc=False):
     """What `data` reads as, for readers who may share it; it is not stored."""
     digest: bytes = b""
     """What tells its content from others', if its id was given; stored beside the id."""
+    sent_for: str = ""
+    """Of a copy that another partition sent: the process manager whose instances are here."""
+    is_found: bool = False
+    """Of such a copy: whether the other partition found the instances, by a learnt key."""
 
 
 class CommandRecord(Struct, gc=False):
@@ -102,6 +109,8 @@ class CommandRecord(Struct, gc=False):
     """As that of an event."""
     digest: bytes = b""
     """As that of an event. One that was read from the queue has none: it is beside its id."""
+    origin: int | None = None
+    """The partition that issued it, if that is another one: it is told of a refusal."""
 
 
 class CommandResult(Struct, gc=False):
@@ -288,6 +297,51 @@ class ParkedRecord(Struct, gc=False):
     number: int = 0
 
 
+class LearntKey(Struct, gc=False):
+    """That an instance's learnt key has another value; None where it has none."""
+
+    process: str
+    instance: str
+    field: str
+    old: str | None
+    new: str | None
+
+
+class SentRecord(Struct, gc=False):
+    """What one partition has for another: one of an event, a command, a refusal or a learnt key.
+
+    An event is for `instances` of `process`; None if the target is to find them.
+    `sequence` is its place in the lane to its target, set by the commit.
+    """
+
+    target: int
+    event: EventRecord | None = None
+    process: str = ""
+    instances: list[str] | None = None
+    command: CommandRecord | None = None
+    refusal: RefusalRecord | None = None
+    learnt: LearntKey | None = None
+    sequence: int = 0
+
+
+class Arrival(Struct, gc=False):
+    """What came from another partition, of its lane up to `last`.
+
+    The cursor must be at `first - 1`, and moves to `last`. Commands are in the step's `enqueue`.
+    """
+
+    source: int
+    first: int
+    last: int
+    events: list[EventRecord] = []
+    addressed: dict[int, list[str]] = {}
+    """The instances that take an event up, by its place in `events`; the router finds others."""
+    refusals: list[RefusalRecord] = []
+    learnt: list[LearntKey] = []
+    met: list[tuple[str, str]] = []
+    """Instances here for which events were held, as process and id; set when it is handed over."""
+
+
 class Append(Struct, gc=False):
     """Events for the end of one stream.
 
@@ -350,6 +404,12 @@ class StepExtras(Struct, gc=False):
     """Whether events were held for a key that `index` says is learnt; set when it is handed over.
 
     They wait for the instance then."""
+    send: list[SentRecord] = []
+    """What is for other partitions."""
+    arrived: Arrival | None = None
+    """What came from another partition; its lane's cursor must be there, and moves."""
+    taken: tuple[int, int] | None = None
+    """A partition, and the sequence up to which it has taken what was sent to it; that goes."""
 
 
 class Step(Struct, gc=False):

@@ -9,23 +9,27 @@ from __future__ import annotations
 import re
 import secrets
 from contextlib import suppress
-from copy import copy
 from typing import TYPE_CHECKING, Any, Self
 
-from .errors import CorruptRecord, DamagedStore, FailingDisk, StoreError
+from msgspec.structs import astuple
+
+from .errors import CorruptRecord, DamagedStore, FailingDisk, StoreError, WrongPartition
 from .gauges import MOST_OVERDUE, StoreGauges, last_backup_from, last_backup_to
 from .layout.frames import frame, number, unframe
-from .layout.keys import LAST
+from .layout.keys import LAST, numbered
 from .layout.schema import (
     COMMITS,
     LAST_BACKUP,
     LOOKALIKE,
+    OWN,
     SECRET,
+    PartitionRow,
     kind_of_name,
     transition_from_row,
 )
 from .names import KnownNames
 from .open_commit import Counters, OpenCommit
+from .partitions import MOST_PARTITIONS, Partition
 from .reads import ALL, HIGHEST, Reads
 from .records import FROM_OUTSIDE, CodeRecord
 
@@ -53,10 +57,26 @@ class Store(Reads):
     Args:
         engine: where the rows are
         secret: of a new store, 64 hexadecimal digits; random when it is not given
+        partition: of a new store, which one it is of a divided store; one that is there must be
+            that one
+        family: of a new store, what is the same in all partitions of the divided store
+
+    Attributes:
+        partition: which one it is; None if the store is not divided
+
+    Raises:
+        WrongPartition: the store that is there is another partition, or none
 
     """
 
-    def __init__(self, engine: StorageEngine, *, secret: str | None = None) -> None:
+    def __init__(
+        self,
+        engine: StorageEngine,
+        *,
+        secret: str | None = None,
+        partition: Partition | None = None,
+        family: str = "",
+    ) -> None:
         self._engine = engine
         self.is_remote = engine.is_remote
         """Whether each look is a trip."""
@@ -68,8 +88,10 @@ class Store(Reads):
         is_new = not (self._counters.commits or engine.read_only)
         if is_new and self._get("meta", SECRET) is None:
             self._new_secret = secret or secrets.token_hex(SECRET_BYTES)
+        self._new_partition: PartitionRow | None = None
+        self.partition = self._settle_partition(partition, family)
         names = KnownNames(() if engine.read_only else self._sound_names())
-        self.ahead = OpenCommit(engine.writer_reads, copy(self._counters), names)
+        self.ahead = OpenCommit(engine.writer_reads, self._counters.copied(), names, self.partition)
 
     def __enter__(self) -> Self:
         return self
@@ -121,7 +143,7 @@ class Store(Reads):
             self._engine.check_usable()
             self._refuse_unsure()
             puts, deletes = ahead.net_effect(checkpoints or {})
-            if puts or deletes:
+            if puts or deletes or self._new_partition is not None:
                 ahead.counters.commits += 1
                 puts["meta"] = {
                     **puts.get("meta", {}),
@@ -129,6 +151,8 @@ class Store(Reads):
                 }
                 if self._new_secret is not None:
                     puts["meta"][SECRET] = frame(SECRET, self._new_secret)
+                if self._new_partition is not None:
+                    puts["partitions"] = {OWN: frame(OWN, astuple(self._new_partition))}
                 is_tried = True
                 self._refuse_failed(self._engine.commit(puts, deletes))
             is_kept = True
@@ -138,9 +162,9 @@ class Store(Reads):
             raise
         finally:
             if is_kept:
-                self._counters = copy(ahead.counters)
+                self._counters = ahead.counters.copied()
                 if is_tried:
-                    self._new_secret = None
+                    self._new_secret = self._new_partition = None
                 ahead.begin_next()
             else:
                 self.drop_commit()
@@ -160,7 +184,7 @@ class Store(Reads):
 
     def drop_commit(self) -> None:
         """Forget all that was handed over and is not durable."""
-        self.ahead.begin_again(copy(self._counters))
+        self.ahead.begin_again(self._counters.copied())
 
     def commit(
         self, steps: Sequence[Step], checkpoints: Mapping[str, int] | None = None
@@ -207,7 +231,8 @@ class Store(Reads):
         if is_there:
             # What was handed over since then has the numbers of what is there.
             owed = self._counters.owed
-            self._counters, self._new_secret = self._read_counters(), None
+            self._counters = self._read_counters()
+            self._new_secret = self._new_partition = None
             # Another number than before, if anything is owed.
             self._counters.owed += owed
         self._unsure = None
@@ -413,7 +438,7 @@ class Store(Reads):
 
     def _read_counters(self) -> Counters:
         """The newest durable numbers, as the tables have them."""
-        engine = self._engine
+        engine, lanes = self._engine, list(self._lanes())
         return Counters(
             position=self._newest("log"),
             transition=self._newest("transitions"),
@@ -426,7 +451,47 @@ class Store(Reads):
             any_unmatched=bool(engine.range("unmatched", b"", LAST, 1)),
             any_lookalike=self._get("meta", LOOKALIKE) is not None,
             owed=len(engine.range("owed", b"", LAST, 1)),
+            sent={target: last for target, _, last in lanes},
+            taken={target: first - 1 for target, first, _ in lanes},
+            cursors={
+                numbered(key): int(unframe(raw, "cursors", key))
+                for key, raw in engine.range("cursors", b"", LAST + b"\0", MOST_PARTITIONS)
+            },
         )
+
+    def _lanes(self) -> Iterator[tuple[int, int, int]]:
+        """The lanes to other partitions: the target, and the first and the last that is there."""
+        start = b""
+        while rows := self._engine.range("outgoing", start, LAST * 2, 1):
+            key = rows[0][0]
+            target = key[:8]
+            yield numbered(target), numbered(key), self._last("outgoing", target)
+            start = target + LAST + b"\0"
+
+    def _settle_partition(self, wanted: Partition | None, family: str) -> Partition | None:
+        """Which partition this is."""
+        raw = self._get("partitions", OWN)
+        if raw is not None:
+            number_of_own, count, found = unframe(raw, "partitions", OWN)
+            own = Partition(number_of_own, count)
+            if wanted is not None and (wanted, family) != (own, found):
+                raise WrongPartition(
+                    f"the store is partition {own.number} of {own.count} of the divided store "
+                    f"{found}, and was opened as {wanted.number} of {wanted.count} of {family}: "
+                    f"the number of partitions is fixed when a store is made, and a partition "
+                    f"belongs to the store that it was made for"
+                )
+            return own
+        if wanted is not None:
+            wanted.check()
+            if self._counters.commits:
+                raise WrongPartition(
+                    f"the store is a whole one, and was opened as partition {wanted.number} of "
+                    f"{wanted.count}: copy it into a divided store with `procession copy`"
+                )
+            if not self._engine.read_only:
+                self._new_partition = PartitionRow(wanted.number, wanted.count, family)
+        return wanted
 
     def _newest(self, table: str, below: int = HIGHEST) -> int:
         """The highest number that is a key of a table."""

@@ -27,6 +27,7 @@ from ..core.stimuli import Reload
 from ..errors import UnknownMessage
 from ..store import Step
 from .ahead_reads import AheadReads, event_at
+from .crossing import Crossing
 from .effect_executor import EffectExecutor, EffectJob
 from .failure_log import Failure
 from .instance_actor import InstanceMessage
@@ -106,6 +107,8 @@ class EffectFeed(PooledActor):
         self._owed: set[tuple[int, str]] = set()
         # What the store said when all was last looked at that is owed.
         self._owed_so_far = 0
+        partition = services.store.partition
+        self._crossing = None if partition is None else Crossing(plan, partition)
         self._name = f"after:{plan.name}"
         self._since_name = f"{SINCE}{plan.name}"
         self._since = self._store.checkpoint(self._since_name)
@@ -140,7 +143,7 @@ class EffectFeed(PooledActor):
 
     def acts_after(self, record: EventRecord) -> bool:
         """Whether there is an effect for an event."""
-        return self._subscription.listens_to(record)
+        return self._subscription.listens_to(record) and record.sent_for in {"", self._plan.name}
 
     def failure(self, job: EffectJob, error: BaseException, due: int | None) -> Failure:
         """For the log; it is tried again at that time, or parked."""
@@ -177,7 +180,9 @@ class EffectFeed(PooledActor):
         )
 
     def _instances_of(self, record: EventRecord) -> list[str]:
-        return self._subscription.instances_of(record, self._store.read_index)
+        named = self._subscription.instances_of(record, self._store.read_index)
+        crossing = self._crossing
+        return named if crossing is None else crossing.those_here(named)
 
     def _handler_of(self, record: EventRecord) -> Handler:
         handler = self._subscription.handler_of(record)
@@ -393,7 +398,7 @@ class EffectFeed(PooledActor):
         """
         store, name, position = self._store, self._plan.name, record.position
         is_handled = self._plan.subscription.listens_to(record)
-        if is_handled and self._subscription.finds_by_learnt_key(record):
+        if record.is_found or (is_handled and self._subscription.finds_by_learnt_key(record)):
             # Each instance that was done with it has said so; of the others none is concerned.
             owed = store.owed_at(name, position)
             return [EffectJob(self, record, one, owed=owed[one]) for one in owed], []

@@ -18,6 +18,7 @@ from ..store import ClosedError, StoreError
 from .aggregate_actor import AggregateActor, AggregateShare
 from .ahead_reads import AheadReads
 from .command_queue import CommandQueue
+from .crossing import Sender
 from .dispatcher import Dispatcher
 from .effect_executor import EffectExecutor
 from .effect_feed import EffectFeeds
@@ -27,21 +28,23 @@ from .health import HealthWatch
 from .instance_actor import InstanceActor, InstanceShare
 from .instance_watches import InstanceWatches
 from .journal import Journal
+from .lanes import Lanes
 from .pending_replies import PendingReplies, ReplyFuture
 from .recovery import Recovery
 from .residency import Residency
-from .router import Router
+from .router import SENT, Router
 from .services import Services
 from .timers import TimerService
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ..clock import Clock
     from ..model.registry import Registry
     from ..store import EventRecord, Store
     from .instance_actor import InstanceMessage
+    from .lanes import Neighbour
     from .pooled_actor import PooledActor
     from .scrubber import Scrubber
 
@@ -135,6 +138,7 @@ class Engine:
         options: how much it may use
         parts: what stands in the place of the engine's own
         scrubber: reads the store while the engine runs, if it is to be read
+        neighbours: of a divided store, its other partitions by number
 
     Raises:
         BeginUndecided: a process manager is new to the store, and does not say where it begins
@@ -149,6 +153,7 @@ class Engine:
         options: Options,
         parts: Parts | None = None,
         scrubber: Scrubber | None = None,
+        neighbours: Mapping[int, Neighbour] | None = None,
     ) -> None:
         parts = parts or Parts()
         now = stopwatch(clock)
@@ -162,6 +167,7 @@ class Engine:
         self.is_closing = False
         self._is_hurried = False
         failures = FailureLog(now)
+        self._sender = _sender_of(store, registry)
         self.dispatcher = parts.dispatcher(
             options.workers,
             on_idle=self._flush,
@@ -179,6 +185,7 @@ class Engine:
             checkpoints=self._checkpoints,
             durable=self._look_after_commit,
             start_over=self._start_over,
+            sender=self._sender,
         )
         self.residency = Residency(
             self.dispatcher, clock, max_awake=options.max_awake, idle_timeout=options.idle_timeout
@@ -239,6 +246,9 @@ class Engine:
             plans, services, self.effects, self._gate, self.deliver, max_in_flight=most
         )
 
+        self.lanes: Lanes | None = None
+        if neighbours:
+            self.lanes = Lanes(services, neighbours, self._publish, enqueue, self.deliver)
         self._scrubber = scrubber
         self.health = HealthWatch(services, self.routers, self.effect_feeds, scrubber)
         self._counters = [self.command_queue.counts, *(router.counts for router in self.routers)]
@@ -250,17 +260,18 @@ class Engine:
             self.timers,
             self.recovery,
             *self.routers,
+            *([] if self.lanes is None else [self.lanes]),
         ]
 
     def deliver(self, process: str, instance: str, message: InstanceMessage) -> bool:
         """Give a message to an instance; any thread may call this, and nudges afterwards.
 
         Returns:
-            whether a process manager of that name runs here
+            whether a process manager of that name runs here, and has the instance here
 
         """
         router = self.router_of.get(process)
-        if router is None:
+        if router is None or not (self._sender is None or self._sender.is_here(process, instance)):
             return False
         router.send(instance, message)
         return True
@@ -312,6 +323,8 @@ class Engine:
         for router in self.routers:
             router.wake()
         self.timers.wake()
+        if self.lanes is not None:
+            self.lanes.wake()
         self._clock.attach(self.catch_up)
         self._is_attached = True
         if self._scrubber is not None:
@@ -382,6 +395,8 @@ class Engine:
         self.command_queue.is_closed = self.recovery.is_closed = True
         for router in self.routers:
             router.close()
+        if self.lanes is not None:
+            self.lanes.close()
         self.journal.hurry()
         self.dispatcher.send_away()
         # A thread that was about to say that it has something to do may have been interrupted.
@@ -471,17 +486,18 @@ class Engine:
     @property
     def wants_idle(self) -> bool:
         """Whether a worker with nothing else to do would find something."""
-        return self.journal.has_work or self.effect_feeds.has_work() or self.command_queue.has_new
+        return self.journal.has_work or self.effect_feeds.has_work() or self._has_new
+
+    @property
+    def _has_new(self) -> bool:
+        """Whether there is a command from outside that may be begun."""
+        return self.command_queue.has_new and not (self.lanes is not None and self.lanes.is_full)
 
     def _has_more(self) -> bool:
         return self.wants_idle
 
     def _flush(self) -> bool:
-        if (
-            self.command_queue.has_new
-            and not self.journal.is_nearly_due
-            and self.command_queue.take_new()
-        ):
+        if self._has_new and not self.journal.is_nearly_due and self.command_queue.take_new():
             return True
         if self.services.replies.tell_together(self.journal.flush):
             self.health.look_after_commit()
@@ -508,6 +524,8 @@ class Engine:
         if not self.command_queue.scheduled and self.command_queue.has_work():
             self.command_queue.wake()
         self.timers.look_after_commit()
+        if self.lanes is not None:
+            self.lanes.look_after_commit()
         self.effect_feeds.look()
         try:
             self.services.store.look_after(self.services.now())
@@ -521,8 +539,12 @@ class Engine:
             counts.clear()
             counts.update(durable)
         self.services.event_buffer.start_over(self.services.store.last_position())
+        done = self.journal.done_up_to
         for router in self.routers:
-            router.start_over(self.journal.done_up_to[router.plan.name])
+            name = router.plan.name
+            router.start_over(done[name], done.get(f"{SENT}{name}", 0))
+        if self.lanes is not None:
+            self.lanes.start_over()
         self.command_queue.start_over()
         self.timers.start_over()
         self.recovery.start_over()
@@ -537,7 +559,9 @@ class Engine:
         return min(done[router.plan.name] for router in self.routers)
 
     def _checkpoints(self) -> dict[str, int]:
-        found = {router.plan.name: router.done_up_to for router in self.routers}
+        found: dict[str, int] = {}
+        for router in self.routers:
+            found |= router.checkpoints()
         found |= self.effect_feeds.checkpoints()
         # They stay as they are, and are written with the first commit: nothing that comes later is
         # history then.
@@ -549,3 +573,12 @@ class Engine:
             self._stopped = error
             actor.on_failure(type(error), error, error.__traceback__)
             self.services.failures.tell_fault(f"{actor} stopped in the middle of its turn", error)
+
+
+def _sender_of(store: Store, registry: Registry) -> Sender | None:
+    """What sends to other partitions, if the store is divided."""
+    if store.partition is None:
+        return None
+    stateless = [one.name for one in registry.processes.values() if one.stateless]
+    # Of what was handed over as well; the journal calls it with its lock held.
+    return Sender(store.partition, stateless, store.ahead.event_at)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from ..errors import InfiniteLoopError
     from ..store import EventRecord, Store
+    from .crossing import Sender
     from .failure_log import FailureLog
     from .pooled_actor import Scheduler
 
@@ -203,6 +204,7 @@ class Journal:
         durable: called after each commit, with the lock held, before those who wait are told
         start_over: called after a commit failed, with the lock held: all that is not durable is to
             be forgotten
+        sender: of a divided store, turns what steps make for other partitions into what they send
 
     """
 
@@ -219,8 +221,10 @@ class Journal:
         checkpoints: Callable[[], dict[str, int]],
         durable: Callable[[], None],
         start_over: Callable[[], None],
+        sender: Sender | None = None,
     ) -> None:
         self._store = store
+        self._sender = sender
         self._dispatcher = dispatcher
         self._largest_commit = largest_commit
         self._now = now
@@ -309,6 +313,8 @@ class Journal:
 
         """
         append, store = step.append, self._store
+        if self._sender is not None:
+            self._sender.send_away(step)
         events = append.events if append is not None else None
         if events:
             # Not when it was made: what was due meanwhile looked at the log before it was there.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..clock import from_micros
 from ..core.failures import parked_event
@@ -14,7 +15,8 @@ from ..core.ports import UNREADABLE
 from ..core.stimuli import EventDelivered
 from ..errors import EarlyEvent
 from ..messages.identifiers import is_plain_id
-from ..store import COMMITTED, EventRecord, Step, StepExtras, UnmatchedRecord
+from ..store import COMMITTED, EventRecord, SentRecord, Step, StepExtras, UnmatchedRecord
+from .crossing import Crossing
 from .failure_log import Failure
 from .instance_actor import InstanceActor, InstanceMessage, InstanceShare
 from .pooled_actor import PooledActor
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
     _Delivery: TypeAlias = tuple[str, EventDelivered]
 
-__all__ = ["Router"]
+__all__ = ["SENT", "Router"]
 
 PAGE = 256
 """Most events and deliveries of one turn, so that the others have theirs."""
@@ -47,6 +49,9 @@ MOST_HELD = 10_000
 """Events that a process manager holds for who learns their keys; more are skipped."""
 
 NEVER = (1 << 63) - 1
+
+SENT = "sent:"
+"""What stands before the name of the checkpoint up to which all was sent to other partitions."""
 
 STRIDE = 10_000
 """Events that may pass a router by before it has its checkpoint written for their sake."""
@@ -90,7 +95,8 @@ class Router(PooledActor):
         self.counts: dict[str, int] = defaultdict(int)
         self._services = services
         self._journal = services.journal
-        self._residency = services.residency
+        partition = services.store.partition
+        self._crossing = None if partition is None else Crossing(plan, partition)
         self._reads = reads
         self._timers = timers
         self._events = services.event_buffer
@@ -104,14 +110,23 @@ class Router(PooledActor):
         self._shortcuts = _Shortcuts(plan, is_off=self._learns)
         self._alarm = clock.alarm(_Bell(self))
         self.is_closed = False
-        self.start_over(max(services.store.checkpoint(plan.name), plan.begun_at))
+        store = services.store
+        sent_up_to = store.checkpoint(f"{SENT}{plan.name}")
+        self.start_over(max(store.checkpoint(plan.name), plan.begun_at), sent_up_to)
 
-    def start_over(self, position: int) -> None:
+    def start_over(self, position: int, sent_up_to: int) -> None:
         """Forget what is under way, and go on behind a position.
 
         Called with the journal's lock held, if anything runs.
+
+        Args:
+            position: up to which all is done
+            sent_up_to: up to which all was sent on that is for other partitions
+
         """
         self._position = position
+        if self._crossing is not None:
+            self._crossing.sent_up_to = sent_up_to
         # Positions under way, in order, and in how many instances each is still to be handled.
         self._under_way: dict[int, int] = {}
         # Positions under way whose handlers may teach an instance a key.
@@ -138,6 +153,13 @@ class Router(PooledActor):
         for position in self._under_way:
             return position - 1
         return self._position
+
+    def checkpoints(self) -> dict[str, int]:
+        """How far it is; exact with the journal's lock."""
+        name, crossing = self.plan.name, self._crossing
+        if crossing is None:
+            return {name: self.done_up_to}
+        return {name: self.done_up_to, f"{SENT}{name}": crossing.sent_up_to}
 
     @property
     def backlog(self) -> int:
@@ -192,7 +214,8 @@ class Router(PooledActor):
             return
         taken = self._take_rest(room) if self._rest else self._take_events(room)
         messages = taken.messages
-        asleep = self._residency.asleep([one[0] for one in messages])
+        residency = self._services.residency
+        asleep = residency.asleep([one[0] for one in messages])
         if asleep:
             self._reads.gather_instances(asleep)
         with self._journal.lock:
@@ -210,7 +233,9 @@ class Router(PooledActor):
             self._rest.extend(taken.rest)
             self._position = taken.position
             self._journal.has_notes = True
-            self._residency.send(messages)
+            if self._crossing is not None:
+                self._send_on(self._crossing, taken)
+            residency.send(messages)
             self._wait_for(taken.waits_for)
         if self._awaited and self.routed_up_to >= self._awaited:
             self._awaited = 0
@@ -221,6 +246,13 @@ class Router(PooledActor):
             # No other commit may come for a long time, and these need not be looked at again.
             self._asked_for = self._position
             self._journal.nudge_checkpoints()
+
+    def _send_on(self, crossing: Crossing, taken: _Taken) -> None:
+        """Have what is for other partitions sent, in the commit that says so."""
+        if taken.away:
+            extras = StepExtras(send=taken.away)
+            self._journal.lay(Step(process=self.plan.name, extras=extras))
+        crossing.sent_up_to = max(crossing.sent_up_to, taken.position)
 
     def _wait_for(self, what: str) -> None:
         """Take nothing until that is so, unless it is so by now; with the journal's lock."""
@@ -239,7 +271,8 @@ class Router(PooledActor):
 
     def send(self, instance: str, message: InstanceMessage) -> None:
         """Give a message to an instance; any thread may call this, and nudges afterwards."""
-        self._residency.send([((self.plan.name, instance), self.wake_instance, message)])
+        residency = self._services.residency
+        residency.send([((self.plan.name, instance), self.wake_instance, message)])
 
     def find_again(self, record: EventRecord) -> list[str]:
         """The instances that an event is for by now, which was parked as one for none.
@@ -249,17 +282,13 @@ class Router(PooledActor):
             Exception: it cannot be read or correlated
 
         """
-        deliveries, missing = self._find(record)
-        if missing is not None and not deliveries:
-            raise self._early(record, missing, "retry it when one has learnt it, or skip it")
-        return [instance for instance, _ in deliveries]
+        found = self._find(record)
+        if found.missing is not None and not found.named:
+            raise self._early(record, found.missing, "retry it when one has learnt it, or skip it")
+        return found.named
 
-    def _find(self, record: EventRecord) -> tuple[list[_Delivery], LearntKey | None]:
+    def _find(self, record: EventRecord) -> _Found:
         """What an event is to be delivered as, with the instances that it is for.
-
-        Returns:
-            also the learnt key by which it finds them, with the values that no instance has, if
-            there are such
 
         Raises:
             Exception: it cannot be read or correlated
@@ -268,6 +297,10 @@ class Router(PooledActor):
         subscription, read_index = self.plan.subscription, self._reads.read_index
         event = subscription.load(record)
         named, learnt = subscription.route(record, event, read_index)
+        here, away, crossing = named, list[SentRecord](), self._crossing
+        if crossing is not None:
+            here, away = crossing.split(record, named, learnt)
+            learnt = crossing.values_here(learnt)
         missing: LearntKey | None = None
         if learnt is not None and (len(learnt[1]) > 1 or not named):
             field, values = learnt
@@ -275,15 +308,16 @@ class Router(PooledActor):
             if named:
                 unknown = [one for one in values if not read_index(self.plan.name, field, one)]
             missing = (field, unknown) if unknown else None
-        if len(named) == 1:
-            return [(named[0], EventDelivered(record, event, learnt))], missing
-        # One instance may change what is inside its copy; the others have their own.
-        is_shared = event is not record.message
-        deliveries = [
-            (instance, EventDelivered(record, event, learnt, is_shared=is_shared))
-            for instance in named
-        ]
-        return deliveries, missing
+        if len(here) == 1:
+            deliveries = [(here[0], EventDelivered(record, event, learnt))]
+        else:
+            # One instance may change what is inside its copy; the others have their own.
+            is_shared = event is not record.message
+            deliveries = [
+                (instance, EventDelivered(record, event, learnt, is_shared=is_shared))
+                for instance in here
+            ]
+        return _Found(named, deliveries, missing, away)
 
     def done(self, message: InstanceMessage, decision: Decision) -> None:
         """What an instance made of an event was handed over; with the journal's lock."""
@@ -319,6 +353,7 @@ class Router(PooledActor):
         taken = _Taken(self._position)
         listens_to, shortcuts = self.plan.subscription.listens_to, self._shortcuts
         messages, under_way, read = taken.messages, taken.under_way, self._read
+        crossing = self._crossing
         kind, wake = self.plan.name, self.wake_instance
         if not read:
             read.extend(self._events.after(self._position, room))
@@ -329,7 +364,11 @@ class Router(PooledActor):
                 event = record.message
                 if type(event) is shortcut.cls:
                     name = getattr(event, shortcut.field)
-                    if type(name) is str and is_plain_id(name):
+                    if (
+                        type(name) is str
+                        and is_plain_id(name)
+                        and (crossing is None or crossing.is_here(record, name))
+                    ):
                         # As `_route` comes to, for nearly all events.
                         taken.position = position = record.position
                         under_way[position] = 1
@@ -340,6 +379,8 @@ class Router(PooledActor):
             if record.type == UNREADABLE:
                 # The router cannot tell for whom it is.
                 taken.unreadable.append((record, record.message))
+            elif crossing is not None and not crossing.concerns(record):
+                pass
             elif listens_to(record):
                 if self._learns:
                     taken.waits_for = self._what_to_wait_for(record, taken)
@@ -348,22 +389,32 @@ class Router(PooledActor):
                 self._route(record, taken)
             elif self._is_restricted and self.plan.subscription.leaves_out(record):
                 self.counts["not_in_streams"] += 1
+            elif crossing is not None:
+                self._send_for_effects(crossing, record, taken)
             taken.position = record.position
             read.popleft()
         taken.rest = messages[room:]
         del messages[room:]
         return taken
 
+    def _send_for_effects(self, crossing: Crossing, record: EventRecord, taken: _Taken) -> None:
+        """Send on an event that is not handled, after which instances elsewhere act."""
+        # What cannot be read or correlated is met by the feed of the after-effects, which parks it.
+        with suppress(Exception):
+            taken.away += crossing.after_effects(record, self._reads.read_index)
+
     def _route(self, record: EventRecord, taken: _Taken) -> None:
         try:
-            deliveries, missing = self._find(record)
+            found = self._find(record)
+            deliveries, missing = found.deliveries, found.missing
             if missing is not None:
-                self._take_unmatched(record, deliveries, missing, taken)
+                self._take_unmatched(record, found, missing, taken)
         except BaseException as error:  # noqa: BLE001 - a person must see it, whatever it is
             taken.unreadable.append((record, error))
             return
+        taken.away += found.away
         if not deliveries:
-            if missing is None:
+            if missing is None and not found.away:
                 self.counts["not_for_us"] += 1
             return
         taken.under_way[record.position] = len(deliveries)
@@ -380,7 +431,7 @@ class Router(PooledActor):
     def _take_unmatched(
         self,
         record: EventRecord,
-        deliveries: list[_Delivery],
+        found: _Found,
         missing: LearntKey,
         taken: _Taken,
     ) -> None:
@@ -396,13 +447,12 @@ class Router(PooledActor):
                 field, values = missing
                 hold_for = self.plan.definition.hold_for // timedelta(microseconds=1)
                 until = self._services.now() + hold_for
-                found = [instance for instance, _ in deliveries]
-                held = UnmatchedRecord(name, record.position, field, values, until, found)
+                held = UnmatchedRecord(name, record.position, field, values, until, found.named)
                 taken.held.append(held)
                 return
-        elif policy == "park" and not deliveries:
+        elif policy == "park" and not found.named:
             raise self._early(record, missing, "retry it when one has learnt it, or skip it")
-        if not deliveries:
+        if not found.named:
             self._refuse_skipping(record, missing)
             self.counts["skipped_unmatched"] += 1
 
@@ -504,7 +554,7 @@ class Router(PooledActor):
                 return NOTHING
             if self._teaching or taken.teaching:
                 return TEACHERS
-            return NOTHING if self._find(record)[1] is None else ALL
+            return NOTHING if self._find(record).missing is None else ALL
         except Exception:  # noqa: BLE001 - it is routed, and parked there
             return NOTHING
 
@@ -545,6 +595,19 @@ class _Shortcuts(dict[str, "Shortcut | None"]):
         return found
 
 
+class _Found(NamedTuple):
+    """The instances that an event is for."""
+
+    named: list[str]
+    """All of them, as far as they are known here."""
+    deliveries: list[_Delivery]
+    """To those that are in this partition."""
+    missing: LearntKey | None
+    """The learnt key by which it finds them, with the values that no instance has, if any."""
+    away: list[SentRecord]
+    """What is for other partitions."""
+
+
 class _Taken:
     """What one turn takes from the log."""
 
@@ -556,4 +619,5 @@ class _Taken:
         self.teaching: set[int] = set()
         self.unreadable: list[tuple[EventRecord, BaseException]] = []
         self.held: list[UnmatchedRecord] = []
+        self.away: list[SentRecord] = []
         self.waits_for = NOTHING

@@ -29,7 +29,7 @@ from .views import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from ..authoring.aggregate import Aggregate
@@ -115,7 +115,20 @@ class Reader:
         complete: bool | None,
         suspended: bool | None,
     ) -> Iterator[InstanceView]:
-        for name in self._candidates(definition, fields, complete, suspended):
+        names = self._candidates(definition, fields, complete, suspended)
+        return self.found_among(definition, names, fields, complete=complete, suspended=suspended)
+
+    def found_among(
+        self,
+        definition: ProcessDefinition,
+        names: Iterable[str | CorruptRecord],
+        fields: Mapping[str, Any],
+        *,
+        complete: bool | None,
+        suspended: bool | None,
+    ) -> Iterator[InstanceView]:
+        """Those of some instances that are as they are looked for."""
+        for name in names:
             if isinstance(name, CorruptRecord):
                 yield InstanceView.unread(name)
                 continue
@@ -353,7 +366,10 @@ class Reader:
             if isinstance(record, CorruptRecord):
                 # Its category is not known, so it may be this one.
                 yield StoredEvent.unread(record, position=position)
-            elif category is None or category_of(record.stream) == category:
+            elif (category is None or category_of(record.stream) == category) and (
+                # A copy is told of where it is an event of its stream.
+                not record.sent_for
+            ):
                 yield self._event(record)
 
     def _event(self, record: EventRecord) -> StoredEvent:
@@ -368,6 +384,8 @@ class Reader:
             "causation_id": record.causation_id,
             "headers": load_headers(record.headers),
         }
+        if self._store.partition is not None:
+            known["partition"] = self._store.partition.number
         try:
             return StoredEvent(event=self._registry.load_event(record), **known)
         except UNREADABLE as error:

@@ -297,6 +297,7 @@ class StoredEvent(Listed):
         headers: what its publisher said about it
         error: why it cannot be read, if so; its position is known (in a stream its version), and
             the rest as far as it could be read
+        partition: of a divided store, whose log has it at that position
 
     """
 
@@ -311,6 +312,7 @@ class StoredEvent(Listed):
     causation_id: str | None = None
     headers: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
+    partition: int = 0
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import astuple
 
 from ..identifiers import event_id_at
 from ..records import (
@@ -23,8 +24,10 @@ from ..records import (
     EffectRecord,
     EventRecord,
     GivenCommand,
+    LearntKey,
     ParkedRecord,
     RefusalRecord,
+    SentRecord,
     TimerRecord,
     TransitionRecord,
     UnmatchedRecord,
@@ -48,6 +51,7 @@ __all__ = [
     "INSTANCE",
     "LAST_BACKUP",
     "LOOKALIKE",
+    "OWN",
     "SECRET",
     "STREAM",
     "TABLES",
@@ -59,8 +63,10 @@ __all__ = [
     "EventIdRow",
     "EventRow",
     "ParkedRow",
+    "PartitionRow",
     "RefusalRow",
     "ResultRow",
+    "SentRow",
     "SnapshotRow",
     "TimerRow",
     "TransitionRow",
@@ -69,6 +75,7 @@ __all__ = [
     "code_from_row",
     "command_from_row",
     "command_to_row",
+    "copied_event_to_row",
     "count_key",
     "effect_from_row",
     "effect_key",
@@ -82,6 +89,7 @@ __all__ = [
     "kind_of_name",
     "last_of_process",
     "name_key",
+    "outgoing_key",
     "owed_key",
     "parked_at_key",
     "parked_from_row",
@@ -91,6 +99,8 @@ __all__ = [
     "refusal_from_row",
     "refusal_to_row",
     "row_of",
+    "sent_from_row",
+    "sent_to_row",
     "started_key",
     "stream_key",
     "timer_from_row",
@@ -152,6 +162,9 @@ class EventRow(_Row):
     causation_id: Name | None
     headers: bytes | None
     depth: OrNone
+    sent_for: Name | None = None
+    """Only of a copy that another partition sent, which is in no stream here."""
+    is_found: bool = False
 
     @property
     def id(self) -> str:
@@ -199,6 +212,8 @@ class CommandRow(_Row):
     version: OrNone
     depth: OrNone
     headers: bytes | None
+    origin: OrNone | None = None
+    """Only of a command that another partition issued."""
 
 
 class EventIdRow(_Row):
@@ -320,6 +335,26 @@ class EffectRow(_Row):
     commands: Annotated[list[tuple[Name, Name, bytes]], Meta(min_length=1)]
 
 
+class PartitionRow(_Row):
+    """In `partitions`."""
+
+    number: OrNone
+    count: Positive
+    family: Name
+    """The same in all partitions of one store."""
+
+
+class SentRow(_Row):
+    """In `outgoing`: one of the four."""
+
+    event: EventRow | None
+    process: str
+    instances: list[Name] | None
+    command: CommandRow | None
+    refusal: RefusalRow | None
+    learnt: tuple[Name, Name, Name, Name | None, Name | None] | None
+
+
 # Tables
 
 
@@ -341,7 +376,7 @@ _ID_FIRST = (
 )
 _POSITION, _PARKED = Number("position"), Table((Number("parking number"),), ParkedRow)
 FOR_PARTITIONS = ("partitions", "outgoing", "cursors")
-"""Tables that are there, and empty: a store that is one of several will use them."""
+"""Tables that are empty in a store that is not divided."""
 
 TABLES: dict[str, Table] = {
     "meta": Table((_NAME,), int | str),
@@ -373,7 +408,9 @@ TABLES: dict[str, Table] = {
     "counts": Table((Digest("what is counted and its names"),), CountRow),
     "effects": Table((_POSITION, Digest("process and instance")), EffectRow),
     "owed": Table((_PROCESS, _POSITION, _INSTANCE), OrNone),
-    **dict.fromkeys(FOR_PARTITIONS, Table((), None)),
+    "partitions": Table((_NAME,), PartitionRow),
+    "outgoing": Table((Number("target", 0), Number("sequence")), SentRow),
+    "cursors": Table((Number("source", 0),), Positive),
 }
 
 _DECODERS = {name: msgspec.msgpack.Decoder(table.row).decode for name, table in TABLES.items()}
@@ -409,8 +446,6 @@ def _named(one: str, kind: str, name: str) -> str:
 
 
 def _parsed(table: str, key: bytes) -> tuple[Parts, tuple[Any, ...]]:
-    if table in FOR_PARTITIONS:
-        raise Misshapen("is in a table that this version of the format leaves empty")
     parts, _, others = TABLES[table]
     try:
         return parts, parse(parts, key)
@@ -545,8 +580,26 @@ def kind_of_name(key: bytes) -> NameKind:
     return cast("NameKind", kind)
 
 
+def outgoing_key(target: int, sequence: int) -> bytes:
+    """Of what is for another partition; what is for one lies together, in order."""
+    return NUMBER.pack(target) + NUMBER.pack(sequence)
+
+
+OWN = b"own"
+"""Stands in `partitions`: which of them this one is."""
+
+COLUMNS_OF_EVENT, COLUMNS_OF_COMMAND = 10, 12
+"""Of rows without the last column, which few have."""
+
+
 # Records and their rows. Those of every step are written out, which costs least. A row that was
 # read is used up by the record that is made of it.
+
+
+def copied_event_to_row(event: EventRecord) -> tuple[Any, ...]:
+    """The row of a copy that another partition sent."""
+    row = event_to_row(event, event_id_at(event.stream, event.version))
+    return (*row, event.sent_for, event.is_found)
 
 
 def event_to_row(event: EventRecord, named: str) -> tuple[Any, ...]:
@@ -568,8 +621,13 @@ def event_to_row(event: EventRecord, named: str) -> tuple[Any, ...]:
 
 def event_from_row(row: list[Any], position: int) -> EventRecord:
     row[5] = row[5] or event_id_at(row[1], row[2])
+    more = row[COLUMNS_OF_EVENT:]
+    del row[COLUMNS_OF_EVENT:]
     row.append(position)
-    return EventRecord(*row)
+    event = EventRecord(*row)
+    if more:
+        event.sent_for, event.is_found = more
+    return event
 
 
 def transition_to_row(process: str, instance: str, record: TransitionRecord) -> tuple[Any, ...]:
@@ -608,7 +666,7 @@ def code_from_row(row: list[Any], code_number: int) -> CodeRecord:
 
 
 def command_to_row(command: CommandRecord) -> list[Any]:
-    return [
+    row = [
         command.command_id,
         command.type,
         command.stream,
@@ -622,11 +680,17 @@ def command_to_row(command: CommandRecord) -> list[Any]:
         command.depth,
         command.headers,
     ]
+    if command.origin is not None:
+        row.append(command.origin)
+    return row
 
 
 def command_from_row(row: list[Any], sequence: int) -> CommandRecord:
+    origin = row.pop() if len(row) > COLUMNS_OF_COMMAND else None
     row.append(sequence)
-    return CommandRecord(*row)
+    command = CommandRecord(*row)
+    command.origin = origin
+    return command
 
 
 def given_to_row(
@@ -699,6 +763,35 @@ def refusal_from_row(row: list[Any], sequence: int) -> RefusalRecord:
 
 def unmatched_from_row(row: list[Any], key: bytes) -> UnmatchedRecord:
     return UnmatchedRecord(key[:-9].decode(), numbered(key), *row)
+
+
+def sent_to_row(sent: SentRecord) -> tuple[Any, ...]:
+    event, command, refusal, learnt = sent.event, sent.command, sent.refusal, sent.learnt
+    return (
+        None if event is None else event_to_row(event, event_id_at(event.stream, event.version)),
+        sent.process,
+        sent.instances,
+        None if command is None else command_to_row(command),
+        None if refusal is None else refusal_to_row(refusal),
+        None if learnt is None else astuple(learnt),
+    )
+
+
+def sent_from_row(row: list[Any], target: int, sequence: int) -> SentRecord:
+    columns, process, instances, command, refusal, learnt = row
+    event = None if columns is None else event_from_row(columns, 0)
+    if event is not None:
+        event.sent_for, event.is_found = process, instances is not None
+    return SentRecord(
+        target,
+        event,
+        process,
+        instances,
+        None if command is None else command_from_row(command, 0),
+        None if refusal is None else refusal_from_row(refusal, 0),
+        None if learnt is None else LearntKey(*learnt),
+        sequence,
+    )
 
 
 def effect_from_row(row: list[Any], position: int) -> EffectRecord:

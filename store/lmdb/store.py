@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lmdb import _Database
 
     from ..gauges import StoreGauges
+    from ..partitions import Partition
     from ..storage_engine import Row
     from .engine import Snapshot
     from .environment import Durability, Environment
@@ -56,11 +57,14 @@ class LmdbStore(Store):
         map_size: bytes of the first memory map; it grows by itself
         store_id: what a new store is called; random when it is not given
         secret: of a new store, as for `Store`
+        partition: which one it is to be, as for `Store`
+        family: as for `Store`
 
     Raises:
         LockedStore: it is open for writing elsewhere
         UnknownFormat: another version wrote it
         DamagedStore: it is truncated, or no store
+        WrongPartition: it is another partition, or none
 
     """
 
@@ -73,6 +77,8 @@ class LmdbStore(Store):
         map_size: int = 1 << 28,
         store_id: str | None = None,
         secret: str | None = None,
+        partition: Partition | None = None,
+        family: str = "",
     ) -> None:
         if durability not in {"fsync", "os", "none"}:
             raise StoreError(f'durability is "fsync", "os" or "none", not {durability!r}')
@@ -86,7 +92,7 @@ class LmdbStore(Store):
             prepare=self._open_tables,
         )
         try:
-            super().__init__(self._file)
+            super().__init__(self._file, partition=partition, family=family)
         except BaseException as error:
             self._file.close()
             if isinstance(error, DamagedStore):
@@ -104,6 +110,15 @@ class LmdbStore(Store):
     def location(self) -> Path:
         """The folder; absolute."""
         return self._file.environment.path
+
+    def newest_commit(self) -> int:
+        """A number that is another one after each commit, of any process.
+
+        Raises:
+            StoreError: LMDB cannot read it
+
+        """
+        return self._file.environment.look(lambda txn: txn.id())
 
     def refuse_lost(self) -> None:
         """Refuse to go on if the folder's file is not the one that is open.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import deque
 from typing import TYPE_CHECKING
 
 from ..gauges import last_backup_from
@@ -12,7 +11,6 @@ from ..layout.frames import number
 from ..layout.keys import digest
 from ..layout.schema import (
     COMMITS,
-    FOR_PARTITIONS,
     LAST_BACKUP,
     LOOKALIKE,
     SECRET,
@@ -42,8 +40,6 @@ def check_events(inspection: Inspection, format_version: int, *, is_file: bool) 
     _check_meta(inspection, format_version, is_file=is_file)
     inspection.read_names()
     _check_log(inspection)
-    for table in FOR_PARTITIONS:
-        deque(inspection.rows(table), 0)
     for key, event_id, given in inspection.rows("event_ids"):
         inspection.say_all("event_ids", key, _of_event_id(inspection, event_id, given.position))
     for key, command_id, result in inspection.rows("command_ids"):
@@ -95,7 +91,9 @@ def _is_key(secret: object) -> bool:
 def _check_log(inspection: Inspection) -> None:
     before = 0
     for key, position, event in inspection.rows("log"):
-        inspection.counts["event", category_of(event.stream), event.type] += 1
+        # A copy that another partition sent is counted where it is an event of its stream.
+        if event.sent_for is None:
+            inspection.counts["event", category_of(event.stream), event.type] += 1
         inspection.say_gap("log", key, b"", before, position)
         before = position
         # A clock may be ahead of the one that asks, or have been set back since.
@@ -144,6 +142,8 @@ def _of_effect(
 
 
 def _of_event(inspection: Inspection, position: int, event: EventRow) -> Iterator[str]:
+    if event.sent_for is not None:
+        return
     there = inspection.look("ids", stream_key(event.stream) + number(event.version))
     if there != position:
         yield (

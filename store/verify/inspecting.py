@@ -17,6 +17,7 @@ from ..layout.schema import (
     EffectRow,
     EventIdRow,
     EventRow,
+    PartitionRow,
     TransitionRow,
     effect_key,
     instance_key,
@@ -26,6 +27,7 @@ from ..layout.schema import (
     stream_key,
     transitions_key,
 )
+from ..partitions import Partition
 from ..records import NameKind
 from ..state_changes import Misfit, PackedFields, apply_change
 
@@ -97,6 +99,7 @@ class Inspection:
 
     Attributes:
         now: the latest time that is known of, once the log was gone through
+        partition: which one it is, of a divided store
 
     """
 
@@ -117,6 +120,7 @@ class Inspection:
         # How many there are, by what is counted and by names.
         self.counts = Counter[tuple[str, ...]]()
         self.last_position = self._last_number("log")
+        self.partition = self._read_partition()
         self._any_waits = any(True for _ in snapshot.scan("waiting"))
         self._names: set[tuple[str, str]] = set()
         self._codes: dict[int, str] = {}
@@ -310,12 +314,15 @@ class Inspection:
             return any(one[0] == command_id for one in effect.commands)
         issue = place_of_issue(command_id)
         if issue is None:
-            return False
+            return self.partition is not None and place_of_effect(command_id) is not None
         place: int | None = self.look(
             "ids", transitions_key(issue.process, issue.instance) + number(issue.version)
         )
         row = self.transition(place or 0)
-        return row is not None and any(one[0] == command_id for one in row.commands)
+        if row is None:
+            # Of a divided store, its instance may be in another partition.
+            return self.partition is not None
+        return any(one[0] == command_id for one in row.commands)
 
     def _effect_of(self, command_id: str) -> EffectRow | None:
         """The after-effect that a command's id names."""
@@ -331,6 +338,9 @@ class Inspection:
         if command.process is None:
             if command.instance is not None or command.version:
                 yield "names an instance, and no process"
+            return
+        if command.origin is not None:
+            # Its issuer is in that partition.
             return
         effect = self._effect_of(command.command_id)
         issue = place_of_issue(command.command_id)
@@ -351,6 +361,14 @@ class Inspection:
             # Behind all that begin with the name and its end.
             start = name + b"\1"
         return found
+
+    def _read_partition(self) -> Partition | None:
+        """Which partition it is; what is damaged of that is told when the table is gone through."""
+        for key, raw in self._snapshot.scan("partitions"):
+            with suppress(Misshapen):
+                row: PartitionRow = row_of("partitions", key, raw)
+                return Partition(row.number, row.count)
+        return None
 
     def _last_number(self, table: str) -> int:
         for key, _ in self._snapshot.scan(table, LAST + b"\0", backwards=True):

@@ -51,7 +51,8 @@ def _of_index(
         for older in inspection.transitions(process, instance):
             if older.state_version != last.state_version and _field_of(wanted, process, older):
                 return
-    yield f"is for a value that no state of {instance} has"
+    if inspection.partition is None or inspection.partition.has(instance):
+        yield f"is for a value that no state of {instance} has"
 
 
 def _field_of(wanted: bytes, process: str, row: TransitionRow) -> str | None:
@@ -81,8 +82,11 @@ def not_in_index(inspection: Inspection, last: TransitionRow, learnt: Learnt) ->
     """Whether the index finds an instance by what its newest transition says."""
     if not learnt:
         return
-    name = last.instance.encode()
+    name, partition = last.instance.encode(), inspection.partition
     for field, text in _texts(last):
+        if partition is not None and not partition.has(text):
+            # The partition of the value has the row.
+            continue
         if (last.process, last.state_version, field) in learnt and not inspection.has(
             "index", digest(last.process, field, text) + name
         ):

@@ -12,6 +12,7 @@ from .events import check_effects, check_events
 from .histories import check_histories
 from .inspecting import Enough, Inspection, StoreFinding
 from .instances import check_instances
+from .lanes import check_lanes
 from .learnt_keys import check_index
 from .unmatched import check_unmatched
 from .work import check_work
@@ -98,6 +99,7 @@ def verify_open(
             check_work(inspection)
             check_effects(inspection)
             check_unmatched(inspection)
+            check_lanes(inspection)
             check_counts(inspection)
         except Enough:
             pass

@@ -76,6 +76,9 @@ class EventRow(_Row):
     causation_id: Name | None
     headers: bytes | None
     depth: OrNone
+    # Only of a copy that another partition sent.
+    sent_for: Name | None = None
+    is_found: bool = False
 
 
 class TransitionRow(_Row):
@@ -117,6 +120,8 @@ class CommandRow(_Row):
     version: OrNone
     depth: OrNone
     headers: bytes | None
+    # Only of a command that another partition issued.
+    origin: OrNone | None = None
 
 
 class EventIdRow(_Row):
@@ -237,6 +242,25 @@ class EffectRow(_Row):
     commands: Annotated[list[tuple[Name, Name, bytes]], Meta(min_length=1)]
 
 
+class PartitionRow(_Row):
+    """In `partitions`."""
+
+    number: OrNone
+    count: Number
+    family: Name
+
+
+class SentRow(_Row):
+    """In `outgoing`."""
+
+    event: EventRow | None
+    process: str
+    instances: list[Name] | None
+    command: CommandRow | None
+    refusal: RefusalRow | None
+    learnt: tuple[Name, Name, Name, Name | None, Name | None] | None
+
+
 _zero: Callable[[bytes], Any] = msgspec.msgpack.Decoder(Literal[0]).decode
 _block: Callable[[bytes], Any] = msgspec.msgpack.Decoder(BlockRow).decode
 _DECODERS: Mapping[str, Callable[[bytes], Any]] = {
@@ -263,6 +287,9 @@ _DECODERS: Mapping[str, Callable[[bytes], Any]] = {
     "counts": msgspec.msgpack.Decoder(CountRow).decode,
     "effects": msgspec.msgpack.Decoder(EffectRow).decode,
     "owed": msgspec.msgpack.Decoder(OrNone).decode,
+    "partitions": msgspec.msgpack.Decoder(PartitionRow).decode,
+    "outgoing": msgspec.msgpack.Decoder(SentRow).decode,
+    "cursors": msgspec.msgpack.Decoder(Number).decode,
 }
 
 
@@ -385,6 +412,12 @@ def _started(key: bytes) -> Started:
     return Started(_text(key[:-9]), _number(key[-8:]))
 
 
+def _sent(key: bytes) -> tuple[int, int]:
+    if len(key) != 16:
+        raise Misshapen("has a key of another length than 16 bytes")
+    return _number(key[:8], 0), _number(key[8:])
+
+
 def _unmatched_by(key: bytes) -> int:
     if len(key) != 24:
         raise Misshapen("has a key of another length than 24 bytes")
@@ -461,4 +494,7 @@ _PARSERS: Mapping[str, Callable[[bytes], Any]] = {
     "counts": _digest,
     "effects": _effect,
     "owed": _owed,
+    "partitions": _text,
+    "outgoing": _sent,
+    "cursors": lambda key: _number(key, 0),
 }

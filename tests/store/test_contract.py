@@ -1750,6 +1750,9 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "scan_owed": lambda store: list(store.scan_owed(ORDERS)),
     "scan_set_aside": lambda store: list(store.scan_set_aside(ORDERS, "o1")),
     "undecided_of": lambda store: store.undecided_of(ORDERS, "o1"),
+    "read_lane": lambda store: store.read_lane(1, 0, 1),
+    "last_sent": lambda store: store.last_sent(1),
+    "cursor_of": lambda store: store.cursor_of(1),
 }
 
 

@@ -32,7 +32,7 @@ from procession.store import (
     UnmatchedRecord,
     change_between,
 )
-from procession.store.layout.schema import TABLES
+from procession.store.layout.schema import TABLES, PartitionRow, SentRow
 
 DOC = (Path(__file__).parents[2] / "docs" / "store-format.md").read_text(encoding="utf-8")
 ZERO, ONE, TWO, THREE = (bytes(7) + bytes([n]) for n in range(4))
@@ -318,6 +318,8 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
         "How many there are": rows["counts"][digest("event", "s", "E")],
         "What an after-effect issued": acted,
         "An event that is held": rows["unmatched"][b"P\0" + TWO],
+        "Which partition this is": PartitionRow.__struct_fields__,
+        "What was sent": SentRow.__struct_fields__,
     }.items():
         assert fields_of(heading) == len(row)
         assert said_fields_of(heading) == len(row)

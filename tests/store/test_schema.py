@@ -1,6 +1,7 @@
 """The schema says of every key and row what its second, independent description says."""
 
 import zlib
+from pathlib import Path
 from typing import Any
 
 import lmdb
@@ -15,6 +16,7 @@ from procession.store import (
     EventRecord,
     LmdbStore,
     ParkedRecord,
+    Partition,
     RefusalRecord,
     TimerRecord,
     TransitionRecord,
@@ -23,9 +25,9 @@ from procession.store import (
 from procession.store.layout import schema
 from procession.store.layout.keys import Misshapen
 from tests.store import described
+from tests.store.test_lanes import fill_lanes
 from tests.store.test_verifying import fill
 
-USED = [table for table in schema.TABLES if table not in schema.FOR_PARTITIONS]
 # A digest says nothing, so the description has none of its keys' parts.
 UNSAID = {"parked_at", "timers", "index", "names", "unmatched_by"}
 
@@ -36,8 +38,16 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[bytes
     path = tmp_path_factory.mktemp("filled")
     with LmdbStore(path, durability="none", map_size=1 << 20) as store:
         fill(store)
+    divided = path / "divided"
+    with LmdbStore(divided, durability="none", partition=Partition(0, 2), family="f") as store:
+        fill_lanes(store)
+    whole, part = rows_in(path), rows_in(divided)
+    return {name: whole[name] + part[name] for name in schema.TABLES}
+
+
+def rows_in(path: Path) -> dict[str, list[tuple[bytes, bytes]]]:
     with lmdb.Environment(str(path), max_dbs=32, readonly=True, lock=False) as env:
-        tables = {name: env.open_db(name.encode(), create=False) for name in USED}
+        tables = {name: env.open_db(name.encode(), create=False) for name in schema.TABLES}
         with env.begin() as txn:
             return {name: list(txn.cursor(db)) for name, db in tables.items()}
 
@@ -82,7 +92,9 @@ def test_every_row_of_a_store_is_read_alike(rows: dict[str, list[tuple[bytes, by
 def test_what_no_key_can_be_is_refused_alike(
     rows: dict[str, list[tuple[bytes, bytes]]], data: st.DataObject
 ) -> None:
-    table = data.draw(st.sampled_from([one for one in USED if one not in {"parked_at", "names"}]))
+    table = data.draw(
+        st.sampled_from([one for one in schema.TABLES if one not in {"parked_at", "names"}])
+    )
     key, raw = data.draw(st.sampled_from(rows[table]))
     start, end = (data.draw(st.integers(0, len(key))) for _ in range(2))
     other = key[:start] + data.draw(st.binary(max_size=9)) + key[max(start, end) :]
@@ -96,7 +108,7 @@ def test_what_no_key_can_be_is_refused_alike(
 def test_what_no_row_can_be_is_refused_alike(
     rows: dict[str, list[tuple[bytes, bytes]]], data: st.DataObject
 ) -> None:
-    table = data.draw(st.sampled_from([one for one in USED if one != "waiting"]))
+    table = data.draw(st.sampled_from([one for one in schema.TABLES if one != "waiting"]))
     key, raw = data.draw(st.sampled_from(rows[table]))
     if table == "ids":
         changed = data.draw(st.binary(max_size=9))

@@ -300,13 +300,6 @@ def test_a_sound_store_with_rows_in_every_table_has_no_findings(sound: Path) -> 
     assert told(verify(sound)) == ""
 
 
-@pytest.mark.parametrize("table", FOR_PARTITIONS)
-def test_a_row_in_a_table_that_is_to_be_empty_is_named(sound: Path, table: str) -> None:
-    with Damage(sound) as damage:
-        damage.put(table, number(1), 1)
-    assert told(verify(sound)).startswith(f"{table} ")
-
-
 @pytest.mark.parametrize(
     ("kind", "name", "table"),
     [("event", "Shop.Happened.v1", "log"), ("command", "Shop.Do.v1", "transitions")],

@@ -1,0 +1,69 @@
+"""Notices what other processes commit to their partitions."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from ..store import StoreError
+from ..store.interrupts import start_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..store import LmdbStore
+
+__all__ = ["CommitWatch"]
+
+logger = logging.getLogger("procession")
+
+SHORTEST, LONGEST = 0.000_5, 0.01
+"""Seconds between two looks: while others commit, and when they have not for a while."""
+
+
+class CommitWatch:
+    """Looks at the numbers of the newest commits, which costs a microsecond for each store.
+
+    Args:
+        stores: those to look at, open for reading, by partition
+        moved: called with the partition that has a new commit, on a thread of the watch
+
+    """
+
+    def __init__(self, stores: Mapping[int, LmdbStore], moved: Callable[[int], None]) -> None:
+        self._stores = stores
+        self._moved = moved
+        self._seen: dict[int, int] = {}
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(
+            target=self._look, name="procession-commit-watch", daemon=True
+        )
+
+    def start(self) -> None:
+        """Begin, if there is anything to look at."""
+        if self._stores:
+            start_thread(self._thread)
+
+    def _look(self) -> None:
+        pause = SHORTEST
+        while not self._is_over.wait(pause):
+            has_moved = False
+            for number, store in self._stores.items():
+                try:
+                    newest = store.newest_commit()
+                except StoreError:
+                    logger.exception("the commits of partition %s cannot be looked at", number)
+                    pause = LONGEST
+                    continue
+                if self._seen.get(number) != newest:
+                    self._seen[number] = newest
+                    has_moved = True
+                    self._moved(number)
+            pause = SHORTEST if has_moved else min(2 * pause, LONGEST)
+
+    def close(self) -> None:
+        """End it, and wait for that."""
+        self._is_over.set()
+        if self._thread.is_alive():
+            self._thread.join()

@@ -1,0 +1,517 @@
+"""The runtime of a divided store: each call goes to the partition that it is about, or to all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from heapq import merge
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Self
+
+from ..authoring.aggregate import Aggregate
+from ..clock import SystemClock, seconds, stopwatch
+from ..engine.dispatcher import Dispatcher
+from ..errors import InvalidMessage, UnknownMessage, WaitingInHandler, shown
+from ..messages.identifiers import id_of
+from ..model.registry import Registry
+from ..queries.views import Counts
+from ..runtime import Runtime, not_settled, refusal_in_handler, seconds_of
+from ..store import ClosedError, Partition, StoreError, divided_at, make_divided
+from ..store.interrupts import Latch
+from .child import where_is
+from .commit_watch import CommitWatch
+from .parent import Children
+from .partition_runtime import PartitionRuntime
+from .remote_partition import RemotePartition
+from .share import Share
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from ..authoring.process_manager import ProcessManager
+    from ..engine.ingress import Receipt, Receipts
+    from ..engine.pending_replies import ReplyFuture
+    from ..messages.types import Command, Event
+    from ..model.domain import Domain
+    from ..model.process_definition import ProcessDefinition
+    from ..queries.views import Parked, StoredEvent, Timeout
+    from ..store import DividedStore, LmdbStore, StoreFinding
+
+__all__ = ["DividedRuntime"]
+
+BRIEFLY = 0.001
+"""Seconds between two looks whether all lanes are empty."""
+
+TOGETHER = 1_024
+"""Messages of one call that are written at once."""
+
+
+class DividedRuntime(Runtime):
+    """As `Runtime`, over all partitions of a divided store; made by `Runtime(partitions=…)`.
+
+    Args:
+        path: the folder of the divided store
+        domains: whose classes to run
+        partitions: how many; None for as many as there are
+        processes: how many run them; with 1, this process does
+        options: as for `Runtime`, for each partition
+
+    Raises:
+        WrongPartition: the store has another number of partitions, or is not divided
+
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *domains: Domain,
+        partitions: int | None = None,
+        processes: int = 1,
+        **options: Any,
+    ) -> None:
+        self._divided = divided = _settled(path, partitions)
+        self._path = divided.folder
+        self.clock = options.setdefault("clock", SystemClock())
+        self._now = stopwatch(self.clock)
+        self._registry = Registry(domains)
+        self._is_closed = False
+        self._closing = threading.Lock()
+        self._is_reading = bool(options.get("read_only"))
+        if type(processes) is not int or not 1 <= processes <= divided.count:
+            raise ValueError(
+                f"processes={processes!r}; give a whole number from 1 to {divided.count}, which is "
+                f"how many partitions there are"
+            )
+        options.pop("control", None)
+        if options.setdefault("durability", "fsync") != "fsync":
+            raise StoreError(
+                f"durability={options['durability']!r}: a partition goes on from what another one "
+                f'has made durable, so a divided store needs durability="fsync"'
+            )
+        self._partition = Partition(0, divided.count)
+        self._share: Share | None = None
+        self._children: Children | None = None
+        self._watch: CommitWatch | None = None
+        self._parts: list[PartitionRuntime] = []
+        try:
+            self._open(domains, processes, options)
+        except BaseException:
+            self.close(timeout=0.0)
+            raise
+
+    def _open(self, domains: tuple[Domain, ...], processes: int, options: dict[str, Any]) -> None:
+        divided, numbers = self._divided, range(self._divided.count)
+        if not self._is_reading and processes == 1:
+            self._share = Share(divided, numbers, domains, options)
+            self._parts = list(self._share.parts.values())
+            return
+        if not self._is_reading:
+            places = [where_is(one) for one in domains]
+            _refuse_unsendable(options)
+            sent = {name: value for name, value in options.items() if name != "clock"}
+            self._children = Children(divided, processes, places, sent)
+        read: dict[int, LmdbStore] = {}
+        for number in numbers:
+            store = read[number] = divided.open(number, read_only=True)
+            call = partial(self._call, number)
+            part = (
+                PartitionRuntime(store, None, *domains, **options)
+                if self._is_reading
+                else RemotePartition(store, call, *domains, **options)
+            )
+            self._parts.append(part)
+        if not self._is_reading:
+            self._watch = CommitWatch(read, self._has_moved)
+            self._watch.start()
+
+    def _call(self, number: int, name: str, *arguments: Any) -> ReplyFuture[Any]:
+        assert self._children is not None
+        return self._children.call(name, number, *arguments)
+
+    def _has_moved(self, number: int) -> None:
+        part = self._parts[number]
+        assert isinstance(part, RemotePartition)
+        part.has_moved()
+
+    @property
+    def processes(self) -> dict[int, int]:
+        """The id of the process that runs each partition."""
+        if self._children is not None:
+            return self._children.processes
+        return dict.fromkeys(range(self._divided.count), os.getpid())
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else "open"
+        return f"<Runtime of {self._divided.count} partitions at {self._path}, {state}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    # Whom a call is for
+
+    def _of_stream(self, stream: object) -> PartitionRuntime:
+        self._refuse_closed()
+        # What is no stream any partition refuses.
+        number = self._partition.of_stream(stream) if isinstance(stream, str) else 0
+        return self._parts[number]
+
+    def _of_command(self, call: str, command: Command) -> PartitionRuntime:
+        self._refuse_handler(call)
+        try:
+            _, stream = self._registry.address(command)
+        except (InvalidMessage, UnknownMessage, AttributeError):
+            # Any partition says what is wrong with it.
+            return self._parts[0]
+        return self._of_stream(stream)
+
+    def _of_instance(self, cls: Any, name: object) -> PartitionRuntime:
+        """The partition of an instance or an aggregate.
+
+        Raises:
+            UnknownMessage: the class is in no domain of this runtime
+            InvalidMessage: the id is none
+
+        """
+        self._refuse_closed()
+        if isinstance(cls, type) and issubclass(cls, Aggregate):
+            definition = self._registry.aggregate(cls)
+            stream = f"{definition.category}-{id_of(name, f'for {cls.__name__}')}"
+            return self._of_stream(stream)
+        process = self._registry.process(cls)
+        instance = process.id_of(name)
+        if process.stateless:
+            return self._having(cls, instance)
+        return self._parts[self._partition.of(instance)]
+
+    def _having(self, cls: type[ProcessManager], instance: str) -> PartitionRuntime:
+        """The partition in which a stateless instance is, which is where its event is."""
+        for part in self._parts:
+            if part.get(cls, instance) is not None:
+                return part
+        return self._parts[0]
+
+    def _of_parked(self, parked_id: object) -> tuple[PartitionRuntime, int]:
+        self._refuse_closed()
+        if not isinstance(parked_id, int) or parked_id < self._divided.count:
+            raise UnknownMessage(
+                f"nothing is parked under {shown(parked_id)}; parked() lists what is, "
+                f"and parked(decided=True) what was"
+            )
+        number, place = divmod(parked_id, self._divided.count)
+        return self._parts[place], number
+
+    def _refuse_closing_inside(self) -> None:
+        self._refuse_handler("close")
+
+    def _refuse_handler(self, call: str) -> None:
+        self._refuse_closed()
+        if Dispatcher.is_any_worker():
+            raise WaitingInHandler(refusal_in_handler(call))
+
+    def _refuse_closed(self) -> None:
+        if self._is_closed:
+            raise ClosedError(f"the runtime of {self._path} is closed")
+
+    # Asking for something
+
+    def _asking(self, command: Any, command_id: Any, headers: Any) -> Any:
+        return self._of_command("ask", command)._asking(command, command_id, headers)
+
+    def _telling(self, command: Any, command_id: Any, headers: Any) -> tuple[Receipts, str]:
+        return self._of_command("tell", command)._telling(command, command_id, headers)
+
+    def tell_many(
+        self,
+        commands: Iterable[Any],
+        *,
+        command_id: Callable[[Any], str | None] | None = None,
+        headers: Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | None] | None = None,
+    ) -> list[str]:
+        told: dict[int, str] = {}
+        for group in self._grouped(commands, lambda one: self._of_command("tell_many", one)):
+            for part, places, some in group:
+                ids = part.tell_many(some, command_id=command_id, headers=headers)
+                told.update(zip(places, ids, strict=True))
+        return [told[place] for place in sorted(told)]
+
+    def _publishing(
+        self, event: Event, stream: str, event_id: Any, headers: Any, *, as_import: bool
+    ) -> tuple[Receipts, Receipt]:
+        self._refuse_handler("publish")
+        part = self._of_stream(stream)
+        return part._publishing(event, stream, event_id, headers, as_import=as_import)
+
+    def publish_many(
+        self,
+        events: Iterable[Any],
+        *,
+        stream: str | Callable[[Any], str],
+        event_id: Callable[[Any], str | None] | None = None,
+        headers: Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | None] | None = None,
+        as_import: bool = False,
+    ) -> list[int]:
+        self._refuse_handler("publish_many")
+        positions: dict[int, int] = {}
+
+        def where(event: Any) -> PartitionRuntime:
+            return self._of_stream(stream(event) if callable(stream) else stream)
+
+        for group in self._grouped(events, where):
+            for part, places, some in group:
+                found = part.publish_many(
+                    some, stream=stream, event_id=event_id, headers=headers, as_import=as_import
+                )
+                positions.update(zip(places, found, strict=True))
+        return [positions[place] for place in sorted(positions)]
+
+    @staticmethod
+    def _grouped(
+        messages: Iterable[Any], where: Callable[[Any], PartitionRuntime]
+    ) -> Iterator[list[tuple[PartitionRuntime, list[int], list[Any]]]]:
+        """Messages a page at a time, by partition, with their places in the whole."""
+        groups: dict[PartitionRuntime, tuple[list[int], list[Any]]] = {}
+        count = 0
+        for place, message in enumerate(messages):
+            places, some = groups.setdefault(where(message), ([], []))
+            places.append(place)
+            some.append(message)
+            count += 1
+            if count == TOGETHER:
+                yield [(part, *both) for part, both in groups.items()]
+                groups, count = {}, 0
+        yield [(part, *both) for part, both in groups.items()]
+
+    def settle(self, timeout: float | None = None) -> None:
+        self._refuse_handler("settle")
+        given = seconds_of("settle", timeout)
+        end = None if given is None else seconds() + given
+        while True:
+            before = self._settle_all(end, given)
+            # Twice, since a partition that was settled may have been sent something since.
+            if before is not None and before == self._settle_all(end, given):
+                return
+            Latch().wait(BRIEFLY)
+
+    async def _settled_in_loop(self, timeout: float | None) -> None:
+        await asyncio.to_thread(self.settle, timeout)
+
+    def _settle_all(self, end: float | None, given: float | None) -> list[int] | None:
+        """Settle each partition; returns how many commits each has, if all lanes are empty."""
+        for part in self._parts:
+            left = None if end is None else max(0.0, end - seconds())
+            part.settle(left)
+        if end is not None and seconds() > end:
+            raise not_settled(given)
+        if all(part.has_taken_all for part in self._parts):
+            return [part.commit_count for part in self._parts]
+        return None
+
+    def _waiting(self, cls: Any, name: object, until: Any, timeout: float | None) -> Any:
+        self._refuse_handler("wait")
+        return self._of_instance(cls, name)._waiting(cls, name, until, timeout)
+
+    # Looking
+
+    def get(self, cls: Any, id: object) -> Any:
+        self._refuse_query("get")
+        return self._of_instance(cls, id).get(cls, id)
+
+    def ref(self, cls: Any, id: object = None) -> Any:
+        if id is None:
+            raise InvalidMessage(
+                f"ref({cls.__name__}): each partition has a router of its own; name an instance"
+            )
+        return self._of_instance(cls, id).ref(cls, id)
+
+    def history(self, cls: Any, id: object) -> Any:
+        self._refuse_query("history")
+        return self._of_instance(cls, id).history(cls, id)
+
+    def find(
+        self,
+        cls: Any,
+        *,
+        complete: bool | None = None,
+        suspended: bool | None = None,
+        **fields: Any,
+    ) -> Iterator[Any]:
+        self._refuse_query("find")
+        definition = self._registry.process(cls)
+        for field in definition.state.indexed:
+            if field in fields:
+                return self._found_by_key(definition, field, fields, complete, suspended)
+        return chain.from_iterable(
+            part.find(cls, complete=complete, suspended=suspended, **fields) for part in self._parts
+        )
+
+    def _found_by_key(
+        self,
+        definition: ProcessDefinition,
+        field: str,
+        fields: Mapping[str, Any],
+        complete: bool | None,
+        suspended: bool | None,
+    ) -> Iterator[Any]:
+        """Instances by a learnt key: the partition of its value knows them."""
+        key = id_of(fields[field], field)
+        names = self._parts[self._partition.of(key)].read_index(definition.name, field, key)
+        for name in names:
+            part = self._parts[self._partition.of(name)]
+            yield from part.find_among(definition, [name], fields, complete, suspended)
+
+    def stuck(self, cls: Any, since: Any) -> Iterator[Any]:
+        self._refuse_query("stuck")
+        return chain.from_iterable(part.stuck(cls, since) for part in self._parts)
+
+    def events(
+        self, stream_or_category: str | None = None, *, after: int | Mapping[int, int] = 0
+    ) -> Iterator[StoredEvent]:
+        self._refuse_query("events")
+        if isinstance(stream_or_category, str) and "-" in stream_or_category:
+            after = after if isinstance(after, int) else 0
+            return self._of_stream(stream_or_category).events(stream_or_category, after=after)
+        if isinstance(after, int) and after:
+            raise InvalidMessage(
+                f"after={after}: a divided store has a position for each partition; give a "
+                f"mapping of partitions to positions"
+            )
+        positions = {} if isinstance(after, int) else after
+        return merge(
+            *(
+                part.events(stream_or_category, after=positions.get(number, 0))
+                for number, part in enumerate(self._parts)
+            ),
+            key=lambda event: event.time,
+        )
+
+    def timeouts(
+        self, cls: Any = None, id: object = None, *, before: Any = None
+    ) -> Iterator[Timeout]:
+        self._refuse_query("timeouts")
+        parts = self._parts if id is None else [self._of_instance(cls, id)]
+        return merge(
+            *(part.timeouts(cls, id, before=before) for part in parts), key=lambda one: one.due
+        )
+
+    def parked(self, *, decided: bool = False) -> Iterator[Parked]:
+        self._refuse_query("parked")
+        count = self._divided.count
+
+        def of_part(number: int, part: PartitionRuntime) -> Iterator[Parked]:
+            return (
+                replace(one, id=one.id * count + number) for one in part.parked(decided=decided)
+            )
+
+        return merge(
+            *(of_part(number, part) for number, part in enumerate(self._parts)),
+            key=lambda one: one.time,
+        )
+
+    def counts(self, cls: Any = None) -> dict[str, Counts]:
+        self._refuse_query("counts")
+        found: dict[str, Counts] = {}
+        for part in self._parts:
+            for name, counts in part.counts(cls).items():
+                found[name] = _added(found[name], counts) if name in found else counts
+        return found
+
+    # Deciding
+
+    def retry(self, parked_id: int, *, by: str | None = None) -> None:
+        part, number = self._of_parked(parked_id)
+        part.retry(number, by=by)
+
+    def skip(self, parked_id: int, *, by: str | None = None) -> None:
+        part, number = self._of_parked(parked_id)
+        part.skip(number, by=by)
+
+    def move_timeout(self, cls: Any, id: object, name: str, when: Any, *, by: Any = None) -> bool:
+        return self._of_instance(cls, id).move_timeout(cls, id, name, when, by=by)
+
+    def cancel_timeout(self, cls: Any, id: object, name: str, *, by: Any = None) -> bool:
+        return self._of_instance(cls, id).cancel_timeout(cls, id, name, by=by)
+
+    def end(self, cls: Any, id: object, **given: Any) -> int:
+        return self._of_instance(cls, id).end(cls, id, **given)
+
+    def amend(self, cls: Any, id: object, fields: Any = None, /, **given: Any) -> int:
+        return self._of_instance(cls, id).amend(cls, id, fields, **given)
+
+    def refresh(self, cls: Any, id: object = None, *, since: Any = None) -> int:
+        if id is not None:
+            return self._of_instance(cls, id).refresh(cls, id, since=since)
+        return sum(part.refresh(cls, since=since) for part in self._parts)
+
+    # The files
+
+    def verify(self) -> list[StoreFinding]:
+        self._refuse_closed()
+        return [
+            one._replace(problem=f"in partition {number}: {one.problem}")
+            for number, part in enumerate(self._parts)
+            for one in part.verify()
+        ]
+
+    def stats(self) -> dict[str, int]:
+        self._refuse_closed()
+        total = Counter[str]()
+        for part in self._parts:
+            total.update(part.stats())
+        return dict(total)
+
+    def close(self, *, timeout: float | None = 30.0) -> None:
+        if Dispatcher.is_any_worker():
+            raise WaitingInHandler(refusal_in_handler("close"))
+        with self._closing:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            if self._watch is not None:
+                self._watch.close()
+            if self._share is not None:
+                self._share.close(timeout=timeout)
+                return
+            try:
+                if self._children is not None:
+                    self._children.close(timeout=timeout)
+            finally:
+                for part in self._parts:
+                    part.close(timeout=timeout)
+
+    @property
+    def is_read_only(self) -> bool:
+        return self._is_reading
+
+
+def _settled(path: str | os.PathLike[str], partitions: int | None) -> DividedStore:
+    if partitions is not None:
+        return make_divided(path, partitions)
+    found = divided_at(path)
+    if found is None:
+        raise StoreError(f"{path} holds no divided store; say how many partitions it is to have")
+    return make_divided(path, found.count)
+
+
+def _refuse_unsendable(options: dict[str, Any]) -> None:
+    """What cannot go along to other processes."""
+    for name in ("clock", "tracer_provider"):
+        if name in options and not isinstance(options[name], SystemClock):
+            raise ValueError(
+                f"{name}=…: each process that runs partitions has its own; leave it out, or have "
+                f"this process run all of them with processes=1"
+            )
+
+
+def _added(one: Counts, other: Counts) -> Counts:
+    parked = Counter(one.parked)
+    parked.update(other.parked)
+    return Counts(
+        running=one.running + other.running,
+        complete=one.complete + other.complete,
+        suspended=one.suspended + other.suspended,
+        parked=dict(parked),
+    )

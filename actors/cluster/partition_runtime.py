@@ -1,0 +1,105 @@
+"""A runtime of one partition of a divided store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..runtime import Runtime, raise_all
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Mapping
+
+    from ..engine.ingress import Receipt
+    from ..engine.lanes import Neighbour
+    from ..engine.pending_replies import ReplyFuture
+    from ..model.domain import Domain
+    from ..model.process_definition import ProcessDefinition
+    from ..queries.views import InstanceView
+    from ..store import CommandRecord, Durability, StorageEngine, Store
+
+__all__ = ["PartitionRuntime"]
+
+
+class PartitionRuntime(Runtime):
+    """As `Runtime`, for what belongs to one partition.
+
+    Args:
+        store: of the partition, open; it is closed with the runtime
+        neighbours: the others by number; without them, the partition is only read
+        domains: whose classes to run
+        options: as for `Runtime`
+
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        neighbours: Mapping[int, Neighbour] | None,
+        *domains: Domain,
+        **options: Any,
+    ) -> None:
+        self._given = store
+        self._others = neighbours
+        options |= {"control": False, "read_only": neighbours is None}
+        super().__init__(store.location or "", *domains, **options)
+
+    def _open_store(
+        self,
+        path: str | os.PathLike[str] | StorageEngine,
+        durability: Durability,
+        *,
+        read_only: bool,
+    ) -> Store:
+        del path, durability, read_only
+        return self._given
+
+    def _neighbours(self) -> Mapping[int, Neighbour] | None:
+        return self._others
+
+    def nudge(self, source: int) -> None:
+        """Tell the partition that there is more in the lane from another one; on any thread."""
+        engine = self._running
+        if engine is not None and engine.lanes is not None:
+            engine.lanes.nudge(source)
+
+    @property
+    def has_taken_all(self) -> bool:
+        """Whether all that the others have sent it, durably, was taken, durably."""
+        engine = self._running
+        return engine is None or engine.lanes is None or engine.lanes.is_empty
+
+    @property
+    def commit_count(self) -> int:
+        """How many commits the partition has had."""
+        return self._store.commit_count
+
+    def read_index(self, process: str, field: str, value: str) -> list[str]:
+        """The instances, of any partition, whose learnt key has a value that belongs here."""
+        return self._store.read_index(process, field, value)
+
+    def find_among(
+        self,
+        definition: ProcessDefinition,
+        names: list[str],
+        fields: Mapping[str, Any],
+        complete: bool | None,
+        suspended: bool | None,
+    ) -> Iterator[InstanceView]:
+        """Those of some instances of this partition that are as they are looked for."""
+        return self._reader.found_among(
+            definition, names, fields, complete=complete, suspended=suspended
+        )
+
+    def ask_record(self, record: CommandRecord, *, is_remembered: bool) -> ReplyFuture[Any]:
+        """Have a command carried out whose record another process made."""
+        return self._ask_record(self._engine("ask"), record, is_remembered=is_remembered)
+
+    def write_all(self, works: list[Receipt]) -> None:
+        """Write steps that another process made, and wait until they are durable.
+
+        Raises:
+            IdReused: the ids of some stand for something else; the others are written
+
+        """
+        raise_all(self._write_many(self._engine("tell"), works, 0))

@@ -1,0 +1,91 @@
+"""The partitions that one process runs, and what it reads of the others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .commit_watch import CommitWatch
+from .neighbours import StoreNeighbour
+from .partition_runtime import PartitionRuntime
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from ..model.domain import Domain
+    from ..store import DividedStore, LmdbStore
+
+__all__ = ["Share"]
+
+
+class Share:
+    """Some partitions of a divided store, open in this process.
+
+    Args:
+        divided: the store
+        numbers: of the partitions
+        domains: whose classes to run
+        options: as for `Runtime`, for each partition
+
+    Raises:
+        LockedStore: another process has one of them open for writing
+
+    """
+
+    def __init__(
+        self,
+        divided: DividedStore,
+        numbers: Collection[int],
+        domains: tuple[Domain, ...],
+        options: dict[str, Any],
+    ) -> None:
+        self.parts: dict[int, PartitionRuntime] = {}
+        self._watch: CommitWatch | None = None
+        self._read: dict[int, LmdbStore] = {}
+        owned: dict[int, LmdbStore] = {}
+        try:
+            for number in numbers:
+                owned[number] = divided.open(number)
+            for number in range(divided.count):
+                if number not in owned:
+                    self._read[number] = divided.open(number, read_only=True)
+            neighbours = {
+                number: StoreNeighbour(number, store, self._tell)
+                for number, store in (owned | self._read).items()
+            }
+            for number in numbers:
+                others = {one: other for one, other in neighbours.items() if one != number}
+                store = owned.pop(number)
+                self.parts[number] = PartitionRuntime(store, others, *domains, **options)
+            self._watch = CommitWatch(self._read, self._has_moved)
+            self._watch.start()
+        except BaseException:
+            for store in owned.values():
+                store.close()
+            self.close(timeout=0.0)
+            raise
+
+    def _tell(self, target: int, source: int) -> None:
+        """A partition has sent something to another one, which another process may run."""
+        part = self.parts.get(target)
+        if part is not None:
+            part.nudge(source)
+
+    def _has_moved(self, source: int) -> None:
+        """A partition that another process runs has committed something."""
+        for part in self.parts.values():
+            part.nudge(source)
+
+    def close(self, *, timeout: float | None) -> None:
+        """Close all of them; each is closed whatever becomes of the others."""
+        if self._watch is not None:
+            self._watch.close()
+        error: BaseException | None = None
+        for part in self.parts.values():
+            try:
+                part.close(timeout=timeout)
+            except Exception as one:  # noqa: BLE001 - it is raised when the others are closed
+                error = error or one
+        for store in self._read.values():
+            store.close()
+        if error is not None:
+            raise error

@@ -1,0 +1,257 @@
+"""Takes in what other partitions have sent to this one, and tells them when there is more.
+
+A partition writes what is for another into a lane of its own. The other reads it once it is
+durable, and in one step moves its cursor and writes what came into its own log and queue. So each
+is taken exactly once, whatever ends where, and no chain crosses partitions in memory.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from ..core.stimuli import CommandRefused, Reload
+from ..store import COMMITTED, Arrival, DamagedStore, Step, StepExtras, StoreError
+from .failure_log import Failure
+from .instance_actor import InstanceMessage
+from .pooled_actor import PooledActor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ..store import CommandRecord, EventRecord, SentRecord
+    from .instance_actor import Deliver
+    from .services import Services
+
+__all__ = ["Lanes", "Neighbour"]
+
+PAGE = 256
+"""What is taken of one lane in a step, at most."""
+
+STRIDE = 1_024
+"""What a lane holds that was taken, before its sender drops it."""
+
+LONGEST = 100_000
+"""What a lane holds that was not taken, before its sender takes no new commands from outside."""
+
+
+class Neighbour(Protocol):
+    """Another partition of the same store, as far as this one needs it."""
+
+    def read_lane(self, target: int, after: int, limit: int) -> list[SentRecord]:
+        """What it has sent to a partition, in order, as far as it is durable."""
+        ...
+
+    def last_sent(self, target: int) -> int:
+        """The sequence of the newest of these, or 0."""
+        ...
+
+    def cursor_of(self, source: int) -> int:
+        """The sequence up to which it has taken the lane from a partition, durably."""
+        ...
+
+    def nudge(self, source: int) -> None:
+        """Tell it that there is more in the lane from a partition; any thread may call this."""
+        ...
+
+
+class Lanes(PooledActor):
+    """Brings what came from other partitions to where it belongs.
+
+    Args:
+        services: of the engine
+        neighbours: the other partitions by number
+        published: is told of events that were written to the log
+        queued: is told of commands that were written to the queue
+        deliver: gives an instance a message
+
+    Raises:
+        DamagedStore: another partition has sent less than was taken: one of the two is from an
+            older backup
+
+    """
+
+    is_part = True
+
+    def __init__(
+        self,
+        services: Services,
+        neighbours: Mapping[int, Neighbour],
+        published: Callable[[list[EventRecord]], None],
+        queued: Callable[[list[CommandRecord]], None],
+        deliver: Deliver,
+    ) -> None:
+        super().__init__(services.dispatcher)
+        store, partition = services.store, services.store.partition
+        assert partition is not None
+        self._own = partition.number
+        self._services = services
+        self._neighbours = neighbours
+        self._published = published
+        self._queued = queued
+        self._deliver = deliver
+        # Told by other threads.
+        self._told: deque[int] = deque()
+        # Partitions whose lanes may have more.
+        self._ahead = dict.fromkeys(neighbours)
+        self.is_closed = False
+        self.start_over()
+        for source, neighbour in neighbours.items():
+            _refuse_older(source, neighbour.last_sent(self._own), store.cursor_of(source))
+
+    def start_over(self) -> None:
+        """Go on from what is durable; with the journal's lock held, if anything runs."""
+        store = self._services.store
+        self._cursors = {source: store.cursor_of(source) for source in self._neighbours}
+        self._ahead = dict.fromkeys(self._neighbours)
+
+    # From outside
+
+    def nudge(self, source: int) -> None:
+        """There is more in the lane from a partition; any thread may call this."""
+        self._told.append(source)
+        self.dispatcher.schedule_from_outside(self)
+
+    def look_after_commit(self) -> None:
+        """Tell other partitions what is durable for them; called with the journal's lock held."""
+        ahead = self._services.store.ahead
+        targets, ahead.sent_to = ahead.sent_to, set()
+        for target in targets:
+            self._neighbours[target].nudge(self._own)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a lane from here holds so much that nothing new is to be begun."""
+        counters = self._services.store.ahead.counters
+        return any(
+            last - counters.taken.get(target, 0) > LONGEST for target, last in counters.sent.items()
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all that was sent here, and is durable there, was taken here, durably."""
+        store = self._services.store
+        return all(
+            neighbour.last_sent(self._own) == store.cursor_of(source)
+            for source, neighbour in self._neighbours.items()
+        )
+
+    # In its turn
+
+    def has_work(self) -> bool:
+        """Whether a lane may have more."""
+        return bool(self._told or self._ahead) and not self.is_closed
+
+    def work(self) -> None:
+        """Take a page of each lane that may have more."""
+        if self.is_closed:
+            return
+        while self._told:
+            self._ahead[self._told.popleft()] = None
+        for source in list(self._ahead):
+            self._take(source)
+        self._drop_taken()
+
+    def _take(self, source: int) -> None:
+        journal, generation = self._services.journal, self._services.journal.generation
+        first = self._cursors[source] + 1
+        try:
+            page = self._neighbours[source].read_lane(self._own, first - 1, PAGE)
+            _refuse_gap(source, first, page)
+        except StoreError as error:
+            # It stands still until more is told of, and others go on.
+            del self._ahead[source]
+            self._tell(source, error)
+            return
+        if not page:
+            del self._ahead[source]
+            return
+        step, arrived = _step_of(source, page)
+        with journal.lock:
+            if generation != journal.generation:
+                return
+            if journal.lay(step) is not COMMITTED:
+                self._cursors[source] = self._services.store.ahead.counters.cursors.get(source, 0)
+                return
+            self._cursors[source] = arrived.last
+            self._bring(step, arrived)
+        if len(page) < PAGE:
+            self._ahead.pop(source, None)
+
+    def _bring(self, step: Step, arrived: Arrival) -> None:
+        """Bring on its way what was written; with the journal's lock held."""
+        if step.enqueue:
+            self._queued(step.enqueue)
+        if arrived.events:
+            self._published(arrived.events)
+        for place, instances in arrived.addressed.items():
+            for instance in instances:
+                process = arrived.events[place].sent_for
+                self._deliver(process, instance, InstanceMessage(Reload()))
+        for process, instance in arrived.met:
+            self._deliver(process, instance, InstanceMessage(Reload()))
+        for refusal in arrived.refusals:
+            issuer = refusal.command
+            message = InstanceMessage(CommandRefused(refusal))
+            self._deliver(issuer.process or "", issuer.instance or "", message)
+
+    def _drop_taken(self) -> None:
+        """Drop of each lane from here what its target has taken, once it is much."""
+        journal, store = self._services.journal, self._services.store
+        counters = store.ahead.counters
+        for target, last in list(counters.sent.items()):
+            if last - counters.taken.get(target, 0) < STRIDE:
+                continue
+            try:
+                taken = self._neighbours[target].cursor_of(self._own)
+            except StoreError as error:
+                self._tell(target, error)
+                continue
+            if taken > counters.taken.get(target, 0):
+                with journal.lock:
+                    journal.lay(Step(extras=StepExtras(taken=(target, taken))))
+
+    def _tell(self, partition: int, error: StoreError) -> None:
+        failure = Failure(error=error, handler=f"the lane from partition {partition}")
+        self._services.failures.tell(failure)
+
+    def close(self) -> None:
+        """Take nothing any more."""
+        self.is_closed = True
+
+
+def _step_of(source: int, page: list[SentRecord]) -> tuple[Step, Arrival]:
+    """What writes a page of a lane."""
+    arrived = Arrival(source, page[0].sequence, page[-1].sequence)
+    commands: list[CommandRecord] = []
+    for sent in page:
+        if sent.event is not None:
+            if sent.instances is not None:
+                arrived.addressed[len(arrived.events)] = sent.instances
+            arrived.events.append(sent.event)
+        elif sent.command is not None:
+            commands.append(sent.command)
+        elif sent.refusal is not None:
+            # It is back where it came from.
+            sent.refusal.command.origin = None
+            arrived.refusals.append(sent.refusal)
+        elif sent.learnt is not None:
+            arrived.learnt.append(sent.learnt)
+    return Step(enqueue=commands or None, extras=StepExtras(arrived=arrived)), arrived
+
+
+def _refuse_gap(source: int, first: int, page: list[SentRecord]) -> None:
+    for expected, sent in enumerate(page, first):
+        if sent.sequence != expected:
+            raise DamagedStore(
+                f"the lane from partition {source} goes on with {sent.sequence}, and {expected} is "
+                f"missing: one of the two partitions was damaged, or is from another backup"
+            )
+
+
+def _refuse_older(source: int, last: int, cursor: int) -> None:
+    if cursor > last:
+        raise DamagedStore(
+            f"partition {source} has sent {last} messages to this one, which has taken {cursor}: "
+            f"partition {source} is from an older backup; go back to the same backup with both"
+        )

@@ -1,0 +1,72 @@
+"""Which partition an id belongs to, when a store is one of several.
+
+What has the same id lies together: an order, its payment and the instance that follows it.
+"""
+
+from __future__ import annotations
+
+from zlib import crc32
+
+from msgspec import Struct
+
+from .errors import StoreError
+
+__all__ = ["MOST_PARTITIONS", "Partition", "partition_of"]
+
+MOST_PARTITIONS = 4_096
+"""Partitions that a store can be divided into, at most."""
+
+SPREAD = 0x9E3779B1
+"""Odd, and near the golden ratio's part of 2**32: ids that differ little come far apart."""
+
+
+def partition_of(name: str, count: int) -> int:
+    """The partition of an id, the same on every machine and for ever.
+
+    Args:
+        name: the id of an instance or an aggregate, or the value of a learnt key
+        count: how many partitions there are
+
+    """
+    return ((crc32(name.encode()) * SPREAD & 0xFFFFFFFF) * count) >> 32
+
+
+class Partition(Struct, frozen=True):
+    """One of the partitions of a divided store.
+
+    Attributes:
+        number: from 0
+        count: how many there are
+
+    """
+
+    number: int
+    count: int
+
+    def has(self, name: str) -> bool:
+        """Whether an id belongs here."""
+        return partition_of(name, self.count) == self.number
+
+    def of(self, name: str) -> int:
+        """The partition of an id."""
+        return partition_of(name, self.count)
+
+    def of_stream(self, stream: str) -> int:
+        """The partition of a stream: that of what follows its category, if anything does."""
+        _, dash, name = stream.partition("-")
+        return partition_of(name if dash else stream, self.count)
+
+    def check(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            StoreError: there are too few or too many, or the number is not one of them
+
+        """
+        if not 1 <= self.count <= MOST_PARTITIONS:
+            raise StoreError(f"a store has 1 to {MOST_PARTITIONS} partitions, not {self.count}")
+        if not 0 <= self.number < self.count:
+            raise StoreError(
+                f"the partitions of a store of {self.count} are 0 to {self.count - 1}, and "
+                f"{self.number} is none of them"
+            )
