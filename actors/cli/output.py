@@ -30,7 +30,6 @@ __all__ = [
     "show_json",
     "show_rows",
     "when",
-    "working",
 ]
 
 Column: TypeAlias = "tuple[str, Callable[[dict[str, Any]], object]]"
@@ -130,8 +129,17 @@ def show_rows(
 
 
 @contextmanager
-def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar, on the terminal's other output; gives what is called with how much is done."""
+def progress(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """A bar, on the terminal's other output.
+
+    Args:
+        what: is done
+        total: how much there is to do, if that is known already
+
+    Returns:
+        what is called with how much is done, and with the total once that is known
+
+    """
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -143,17 +151,7 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
         disable=not sys.stderr.isatty(),
     ) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda done: bar.update(task, completed=done)
-
-
-@contextmanager
-def working(what: str) -> Iterator[None]:
-    """Something moves, for as long as it takes."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    with Console(stderr=True).status(what):
-        yield
+        yield lambda done, of=total: bar.update(task, completed=done, total=of)
 
 
 class Growing(Progress):

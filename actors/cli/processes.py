@@ -7,7 +7,16 @@ import typer
 from ..control.calls import Instance, Instances, Processes, Stuck
 from ..control.instances import Status
 from ..errors import UnknownMessage
-from .options import JsonOption, LimitOption, ProcessOption, StoreOption, looking, pairs
+from .options import (
+    JsonOption,
+    LimitOption,
+    ProcessArgument,
+    ProcessOption,
+    StoreOption,
+    looking,
+    names,
+    pairs,
+)
 from .output import Column, said, short, show_json, show_rows, when
 from .spans import seconds_in
 
@@ -50,7 +59,9 @@ _STUCK: list[Column] = [
 
 
 def ls(
-    process: Annotated[str | None, typer.Argument(help="Lists its instances.")] = None,
+    process: Annotated[
+        str | None, typer.Argument(help="Lists its instances.", autocompletion=names)
+    ] = None,
     *,
     store: StoreOption = ".",  # type: ignore[assignment] # typer makes a path of it
     status: Annotated[
@@ -88,7 +99,7 @@ def ls(
 
 
 def show(
-    process: Annotated[str, typer.Argument(help="The process manager.")],
+    process: ProcessArgument,
     id: Annotated[str, typer.Argument(metavar="ID", help="Of the instance.")],  # noqa: A002
     *,
     store: StoreOption = ".",  # type: ignore[assignment] # as above

@@ -12,7 +12,7 @@ from ..store.maintenance.rewriting import PARTIAL
 from ..store.verify.verify import LIMIT
 from .files import Done, copied, made_small, upgraded, verified
 from .options import JsonOption
-from .output import Growing, show, working
+from .output import Growing, progress, show
 
 __all__ = ["backup", "compact", "upgrade", "verify"]
 
@@ -71,7 +71,9 @@ def verify(
 
     Example: procession verify var/shop
     """
-    _do(working("checking"), lambda: verified(str(path), limit), as_json=as_json)
+    with progress("checking") as told:
+        done = verified(str(path), limit, told)
+    _end(done, as_json=as_json)
 
 
 def _copying(what: str, path: Path, target: Path) -> AbstractContextManager[object]:
@@ -83,5 +85,9 @@ def _copying(what: str, path: Path, target: Path) -> AbstractContextManager[obje
 def _do(shown: AbstractContextManager[object], work: Callable[[], Done], *, as_json: bool) -> None:
     with shown:
         done = work()
+    _end(done, as_json=as_json)
+
+
+def _end(done: Done, *, as_json: bool) -> None:
     show(done.data, done.lines, as_json=as_json)
     raise typer.Exit(done.status)
