@@ -161,6 +161,15 @@ def test_the_design_has_live_counts_that_lead_to_the_instances(shared: Shop) -> 
     assert "process=shop.Fulfilment&status=suspended" in page
 
 
+def test_the_design_shows_what_waits_and_leads_to_it(shared: Shop) -> None:
+    page = shared.guest.get("/graph").text
+    [timeouts] = re.findall(r'href="(/timeouts\?[^"]*)"><text[^>]*>3 set<', page)
+    listed = shared.guest.get(unescape(timeouts)).text
+    assert re.findall(r'<th scope="row">\s*<a [^>]*>(.*?)</a>', listed) == ["bad1", "bad2", "open1"]
+    assert "events wait" not in page
+    assert "There is no event." in shared.guest.get("/backlog", process="Fulfilment").text
+
+
 def test_the_tail_sends_each_event_as_it_comes(shop: Shop) -> None:
     page = shop.guest.get("/tail").text
     [stream] = re.findall(r'data-events="([^"]*)"', page)
