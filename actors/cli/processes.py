@@ -93,7 +93,9 @@ def ls(
             after=after,
             limit=limit,
         )
-        count = show_rows(client.rows(call), _INSTANCES, as_json=as_json, nothing="no instance")
+        count = show_rows(
+            client.rows(call), _INSTANCES, as_json=as_json, nothing="no instance", is_search=True
+        )
         if count == limit and not as_json:
             said(f"the first {limit}; --limit and --after have more")
 
@@ -137,7 +139,8 @@ def stuck(
     """
     with looking(store) as client:
         rows = client.rows(Stuck(process=process, seconds=seconds_in(since)))
-        show_rows(rows, _STUCK, as_json=as_json, nothing=f"all have moved within {since}")
+        nothing = f"all have moved within {since}"
+        show_rows(rows, _STUCK, as_json=as_json, nothing=nothing, is_search=True)
 
 
 def _reasons(row: dict[str, Any]) -> list[str]:

@@ -276,7 +276,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     def progress(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
         yield lambda *said: told.append((*said, total)[:2])
 
-    for module in ("parked", "rebuilding", "store_files"):
+    for module in ("output", "parked", "rebuilding", "store_files"):
         monkeypatch.setattr(f"procession.cli.{module}.progress", progress)
     return told
 
@@ -290,6 +290,10 @@ def test_a_bar_knows_how_much_there_is_to_do(
         told.clear()
     assert say("verify", service.store)[0] == 0
     assert told == []  # it is told every 10,000 rows
+    for search in (["ls", "Fulfilment"], ["stuck", "--since", "0s"]):
+        assert say(*search, "-s", service.store)[0] == 0
+        assert told[-1][1] is None  # how many there are to look at is not known
+        told.clear()
 
 
 def test_a_bar_moves_and_takes_the_total_when_that_is_known() -> None:
