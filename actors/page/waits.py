@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Waits", "set_timeouts", "waits"]
 
+MOST_COUNTED = 1_000
+"""Timers, and events, that are counted: those that are due first, and the oldest. A page that is
+open counts them every two seconds."""
+
 MOST_LOOKED_AT = 5_000
-"""Timers, and events, that are looked at: those that are due first, and the oldest."""
+"""Timers among which those of one name are looked for."""
 
 
 class Waits(NamedTuple):
@@ -47,9 +51,9 @@ def waits(face: Face) -> Waits:
     """
     timeouts: Counter[tuple[str, str]] = Counter()
     looked_at = 0
-    for _, timer in islice(face.store.scan_timers_through(NEVER), MOST_LOOKED_AT + 1):
+    for _, timer in islice(face.store.scan_timers_through(NEVER), MOST_COUNTED + 1):
         looked_at += 1
-        if looked_at > MOST_LOOKED_AT:
+        if looked_at > MOST_COUNTED:
             break
         if not isinstance(timer, CorruptRecord) and timer.kind == "timeout":
             timeouts[timer.process, timer.name] += 1
@@ -58,15 +62,15 @@ def waits(face: Face) -> Waits:
     first = min(done.values(), default=last)
     events: Counter[tuple[str, str]] = Counter()
     # Where all is done, which is usual, nothing is read.
-    unread = islice(face.store.scan_log_through(first), MOST_LOOKED_AT) if first < last else ()
+    unread = islice(face.store.scan_log_through(first), MOST_COUNTED) if first < last else ()
     for position, event in unread:
         if not isinstance(event, CorruptRecord):
             events.update((one, event.type) for one, there in done.items() if there < position)
     return Waits(
         timeouts,
-        looked_at > MOST_LOOKED_AT,
+        looked_at > MOST_COUNTED,
         events,
-        last - first > MOST_LOOKED_AT,
+        last - first > MOST_COUNTED,
         {process: max(0, last - there) for process, there in done.items()},
     )
 

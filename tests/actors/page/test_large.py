@@ -134,6 +134,7 @@ def test_a_drawing_shows_the_timeouts_that_are_set_and_the_events_that_wait(
         "end": f"{2 * MANY}",
     }
     # Of what there is, a part is looked at.
+    monkeypatch.setattr(page_waits, "MOST_COUNTED", 5)
     monkeypatch.setattr(page_waits, "MOST_LOOKED_AT", 5)
     found = page_waits.waits(Face(runtime))
     assert (found.timeouts.total(), found.are_more_timeouts) == (5, True)
