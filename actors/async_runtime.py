@@ -442,9 +442,12 @@ class AsyncRuntime:
         id: object = None,
         *,
         since: Literal["origin"] | None = None,
+        on_progress: Callable[[RebuildProgress], object] | None = None,
     ) -> int:
-        """As `Runtime.refresh`."""
-        return await self._apart(self._opened.refresh, cls, id, since=since)
+        """As `Runtime.refresh`; `on_progress` is called on a thread."""
+        return await self._apart(
+            self._opened.refresh, cls, id, since=since, on_progress=on_progress
+        )
 
     async def rebuild(
         self,

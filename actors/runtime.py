@@ -13,7 +13,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
 
 import pykka
@@ -1109,6 +1108,7 @@ class Runtime:
         id: object = None,  # noqa: A002
         *,
         since: Literal["origin"] | None = None,
+        on_progress: Callable[[RebuildProgress], object] | None = None,
     ) -> int:
         """Rebuild state from the events that made it, letting nothing out.
 
@@ -1122,6 +1122,7 @@ class Runtime:
             since: with ``"origin"``, the whole log is gone through, and an instance also takes
                 what concerned it and made no transition, as a handler that was added later would
                 have. What is parked or waits is left out, and so is what an operator skipped
+            on_progress: is called with the progress after each instance, if all are rebuilt
 
         Returns:
             how many instances were rebuilt
@@ -1144,7 +1145,7 @@ class Runtime:
                 "procession-refresh",
             )
             return int(was_there)
-        rebuilding = Rebuilding(engine, self._store, definition)
+        rebuilding = Rebuilding(engine, self._store, definition, on_progress)
         return (rebuilding.rebuild(again=True) if is_whole else rebuilding.refresh()).rebuilt
 
     def rebuild(
@@ -1216,10 +1217,8 @@ class Runtime:
         now = self._now()
         backup_open(self._store, target)
         if self._running is not None:
-            # What is no UTF-8 in a path cannot be stored as text.
-            path = os.fsencode(Path(target).absolute()).decode(errors="backslashreplace")
             try:
-                self._store.note_backup(LastBackup(now, path))
+                self._store.note_backup(LastBackup.at(target, now))
             except StoreError as error:
                 logger.warning("the backup is whole, and the store could not note it: %s", error)
 

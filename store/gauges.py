@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
+from typing import Self
 
 from msgspec import Struct
 
@@ -33,7 +36,7 @@ class OldestReader(Struct, frozen=True):
 
 
 class LastBackup(Struct, frozen=True):
-    """The newest backup that a running store made of itself.
+    """The newest backup of a store that it was told of.
 
     Attributes:
         time: of the moment that it shows, in microseconds since 1970
@@ -43,6 +46,12 @@ class LastBackup(Struct, frozen=True):
 
     time: int
     path: str
+
+    @classmethod
+    def at(cls, target: str | os.PathLike[str], time: int) -> Self:
+        """A backup in this folder."""
+        # What is no UTF-8 in a path cannot be stored as text.
+        return cls(time, os.fsencode(Path(target).absolute()).decode(errors="backslashreplace"))
 
 
 def last_backup_to(backup: LastBackup) -> str:

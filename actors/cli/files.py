@@ -1,22 +1,29 @@
-"""What is done to a store as a file, and a search. Nothing here needs the extra `control`."""
+"""What is done to a store as a file, and a search. None of it needs the extra `control` here."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..clock import nanoseconds
 from ..store import (
     FORMAT_VERSION,
+    LastBackup,
+    LockedStore,
+    ProcessionError,
+    StoreError,
     backup,
     compact,
     is_address,
     located,
+    open_store,
     upgrade,
     verify_apart,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["Done", "copied", "explored", "made_small", "shown", "upgraded", "verified"]
 
@@ -41,9 +48,11 @@ def shown(path: str) -> str:
     return str(located(path)) if is_address(path) else path
 
 
-def verified(path: str, limit: int) -> Done:
+def verified(
+    path: str, limit: int, on_progress: Callable[[int, int], object] | None = None
+) -> Done:
     """Check all that is in a store."""
-    findings, checked = verify_apart(path, limit=limit)
+    findings, checked = verify_apart(path, limit=limit, on_progress=on_progress)
     records, tables = sum(checked.values()), sum(1 for count in checked.values() if count)
     said = (
         f"{shown(path)}: {records:,} records in {tables} tables checked, "
@@ -54,10 +63,51 @@ def verified(path: str, limit: int) -> Done:
 
 
 def copied(path: str, target: str) -> Done:
-    """Copy a store, beside its writer or without one."""
+    """Copy a store, beside its writer or without one, and have the store know of it."""
+    began = nanoseconds()
     backup(path, target)
-    place = shown(path)
-    return Done([f"{target}: copied from {place}"], {"path": place, "target": target})
+    lines = [f"{target}: copied from {shown(path)}"]
+    problem = _note(path, target, began)
+    if problem is not None:
+        lines.append(f"the copy is whole; that there is one could not be noted: {problem}")
+    return Done(lines, {"path": shown(path), "target": target, "noted": problem is None})
+
+
+def _note(path: str, target: str, began: int) -> str | None:
+    """Note a copy in the store if no process has it open, and else by its service.
+
+    Args:
+        path: the store's folder
+        target: the copy's
+        began: when the copying did, in nanoseconds
+
+    Returns:
+        why that could not be; None if it was
+
+    """
+    try:
+        with open_store(path) as store:
+            store.note_backup(LastBackup.at(target, began // 1_000))
+    except LockedStore:
+        return _note_by_service(path, target, began)
+    except StoreError as error:
+        return str(error)
+    return None
+
+
+def _note_by_service(path: str, target: str, began: int) -> str | None:
+    from ..control.calls import NoteBackup  # noqa: PLC0415 - only where there is a service
+    from ..control.client import connect  # noqa: PLC0415 - as above
+
+    seconds = max(0, nanoseconds() - began) / 1_000_000_000
+    try:
+        with connect(path) as client:
+            if not client.is_service:
+                return "the process that has the store open answers at no socket"
+            client.one(NoteBackup(target=str(Path(target).absolute()), seconds=seconds))
+    except ProcessionError as error:
+        return str(error)
+    return None
 
 
 def made_small(path: str, target: str | None) -> Done:

@@ -10,15 +10,17 @@ from .options import (
     ByOption,
     DomainsOption,
     JsonOption,
+    ProcessArgument,
     StoreOption,
+    YesOption,
     acting,
+    ask,
     pairs,
 )
 from .output import said, show_json
 
 __all__ = ["amend", "end"]
 
-ProcessArgument = Annotated[str, typer.Argument(help="The process manager.")]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Of the instance.")]
 VersionOption = Annotated[
     int | None,
@@ -37,15 +39,20 @@ def end(
     compensate: Annotated[
         bool, typer.Option(help="Whether the class's method runs that is marked @ended.")
     ] = True,
+    yes: YesOption = False,
     by: ByOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """End an instance that is not to go on, its timeouts and what it holds back with it.
 
+    It asks first.
+
     Example: procession end Fulfilment o17 --reason "the customer called" --by maria
     """
     call = End(process=process, id=id, reason=reason, version=version, compensate=compensate)
     with acting(store, domain, by) as client:
+        if not yes:
+            ask(f"end {process} {id}?")
         found = client.one(call)
     _tell(f"{process} {id}: ended", found["version"], as_json=as_json)
 

@@ -1,35 +1,45 @@
 """The options that most commands have, and what they stand for."""
 
 import importlib
+import os
 import sys
+from contextlib import suppress
 from typing import Annotated, TypeAlias
 
 import typer
 
+from ..control.calls import Processes
 from ..control.client import Client, connect
 from ..errors import InvalidMessage
 from ..model.domain import Domain
+from ..store import ProcessionError
 
 __all__ = [
     "ByOption",
     "DomainsOption",
     "JsonOption",
     "LimitOption",
+    "ProcessArgument",
     "ProcessOption",
     "StoreOption",
     "YesOption",
     "acting",
+    "ask",
     "domain_of",
     "looking",
+    "names",
     "pairs",
 ]
+
+STORE = "PROCESSION_STORE"
+"""The name of the store's folder in the environment."""
 
 StoreOption: TypeAlias = Annotated[
     str,
     typer.Option(
         "--store",
         "-s",
-        envvar="PROCESSION_STORE",
+        envvar=STORE,
         help="The store's folder, or its address: postgresql://...",
     ),
 ]
@@ -53,8 +63,25 @@ ByOption: TypeAlias = Annotated[
         help="Who asks; recorded as what you claim, beside your user id.",
     ),
 ]
+
+
+def names(context: typer.Context, incomplete: str) -> list[str]:
+    """The process managers of a store, for a shell that completes a name."""
+    store = context.params.get("store") or os.environ.get(STORE) or "."
+    # Where there is no store yet, there is nothing to complete.
+    with suppress(ProcessionError), looking(store) as client:
+        found = [str(row["process"]) for row in client.rows(Processes())]
+        ends = [name.rpartition(".")[2] for name in found]
+        return [one for one in (*ends, *found) if one.startswith(incomplete)]
+    return []
+
+
+ProcessArgument: TypeAlias = Annotated[
+    str, typer.Argument(help="The process manager.", autocompletion=names)
+]
 ProcessOption: TypeAlias = Annotated[
-    str | None, typer.Option("--process", "-p", help="Only of this process manager.")
+    str | None,
+    typer.Option("--process", "-p", help="Only of this process manager.", autocompletion=names),
 ]
 LimitOption: TypeAlias = Annotated[int, typer.Option("--limit", min=1, help="Most rows.")]
 YesOption: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -68,6 +95,19 @@ def looking(store: str, domains: list[str] | None = None) -> Client:
 def acting(store: str, domains: list[str] | None, by: str | None) -> Client:
     """A client that acts: of the service, or of the store itself, opened with its classes."""
     return connect(store, _domains(domains), acts=True, by=by)
+
+
+def ask(question: str) -> None:
+    """Go on if the person at the terminal says yes.
+
+    Raises:
+        InvalidMessage: there is no terminal
+        Abort: it is a no
+
+    """
+    if not sys.stdin.isatty():
+        raise InvalidMessage(f"{question} There is no terminal to ask at; say so with --yes")
+    typer.confirm(question, abort=True, err=True)
 
 
 def _domains(said: list[str] | None) -> list[Domain]:

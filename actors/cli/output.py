@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -30,7 +30,6 @@ __all__ = [
     "show_json",
     "show_rows",
     "when",
-    "working",
 ]
 
 Column: TypeAlias = "tuple[str, Callable[[dict[str, Any]], object]]"
@@ -90,7 +89,12 @@ def show(value: Any, lines: Iterable[str], *, as_json: bool) -> None:
 
 
 def show_rows(
-    rows: Iterable[dict[str, Any]], columns: list[Column], *, as_json: bool, nothing: str
+    rows: Iterable[dict[str, Any]],
+    columns: list[Column],
+    *,
+    as_json: bool,
+    nothing: str,
+    is_search: bool = False,
 ) -> int:
     """Print rows: a table for people, a line each for programs.
 
@@ -99,6 +103,7 @@ def show_rows(
         columns: of the table
         as_json: for programs
         nothing: what people are told where there is no row
+        is_search: whether it may take long until there is a row, so that something has to move
 
     Returns:
         how many there were
@@ -113,15 +118,17 @@ def show_rows(
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title, _ in columns:
         table.add_column(title, overflow="fold")
-    for row in rows:
-        count += 1
-        if "error" in row and "error_type" not in row:
-            table.add_row(
-                Text(printable(row.get("id") or row.get("position") or "?")),
-                Text(printable(f"cannot be read: {row['error']}"), style="red"),
-            )
-            continue
-        table.add_row(*(Text(printable(of(row))) for _, of in columns))
+    with progress("looking") if is_search else nullcontext(_untold) as found:
+        for row in rows:
+            count += 1
+            found(count)
+            if "error" in row and "error_type" not in row:
+                table.add_row(
+                    Text(printable(row.get("id") or row.get("position") or "?")),
+                    Text(printable(f"cannot be read: {row['error']}"), style="red"),
+                )
+                continue
+            table.add_row(*(Text(printable(of(row))) for _, of in columns))
     if count:
         _console().print(table)
     else:
@@ -129,9 +136,22 @@ def show_rows(
     return count
 
 
+def _untold(count: int) -> None:
+    """No bar is told how many there are."""
+
+
 @contextmanager
-def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar, on the terminal's other output; gives what is called with how much is done."""
+def progress(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """A bar, on the terminal's other output.
+
+    Args:
+        what: is done
+        total: how much there is to do, if that is known already
+
+    Returns:
+        what is called with how much is done, and with the total once that is known
+
+    """
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -143,17 +163,7 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
         disable=not sys.stderr.isatty(),
     ) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda done: bar.update(task, completed=done)
-
-
-@contextmanager
-def working(what: str) -> Iterator[None]:
-    """Something moves, for as long as it takes."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    with Console(stderr=True).status(what):
-        yield
+        yield lambda done, of=total: bar.update(task, completed=done, total=of)
 
 
 class Growing(Progress):

@@ -1,6 +1,5 @@
 """`parked`, `retry` and `skip`: what waits for a person, and what the person decides."""
 
-import sys
 from typing import Annotated, Any, Literal
 
 import typer
@@ -16,6 +15,7 @@ from .options import (
     StoreOption,
     YesOption,
     acting,
+    ask,
     looking,
 )
 from .output import Column, progress, said, short, show_json, show_rows, when
@@ -156,7 +156,7 @@ def _decide(
         count = meant["count"]
         if not call.ids:
             if count and not yes:
-                _ask(f"{call.verdict} {count:,} parked thing{'s' * (count != 1)}?")
+                ask(f"{call.verdict} {count:,} parked thing{'s' * (count != 1)}?")
             # What is parked meanwhile was not asked about.
             call = Decide(
                 verdict=call.verdict,
@@ -166,12 +166,6 @@ def _decide(
             )
         refused = _carried_out(client.rows(call), call.verdict, count, as_json=as_json)
     raise typer.Exit(1 if refused else 0)
-
-
-def _ask(question: str) -> None:
-    if not sys.stdin.isatty():
-        raise InvalidMessage(f"{question} There is no terminal to ask at; say so with --yes")
-    typer.confirm(question, abort=True, err=True)
 
 
 def _carried_out(rows: Any, verdict: str, count: int, *, as_json: bool) -> int:

@@ -7,7 +7,16 @@ import typer
 from ..control.calls import Instance, Instances, Processes, Stuck
 from ..control.instances import Status
 from ..errors import UnknownMessage
-from .options import JsonOption, LimitOption, ProcessOption, StoreOption, looking, pairs
+from .options import (
+    JsonOption,
+    LimitOption,
+    ProcessArgument,
+    ProcessOption,
+    StoreOption,
+    looking,
+    names,
+    pairs,
+)
 from .output import Column, said, short, show_json, show_rows, when
 from .spans import seconds_in
 
@@ -50,7 +59,9 @@ _STUCK: list[Column] = [
 
 
 def ls(
-    process: Annotated[str | None, typer.Argument(help="Lists its instances.")] = None,
+    process: Annotated[
+        str | None, typer.Argument(help="Lists its instances.", autocompletion=names)
+    ] = None,
     *,
     store: StoreOption = ".",
     status: Annotated[
@@ -82,13 +93,15 @@ def ls(
             after=after,
             limit=limit,
         )
-        count = show_rows(client.rows(call), _INSTANCES, as_json=as_json, nothing="no instance")
+        count = show_rows(
+            client.rows(call), _INSTANCES, as_json=as_json, nothing="no instance", is_search=True
+        )
         if count == limit and not as_json:
             said(f"the first {limit}; --limit and --after have more")
 
 
 def show(
-    process: Annotated[str, typer.Argument(help="The process manager.")],
+    process: ProcessArgument,
     id: Annotated[str, typer.Argument(metavar="ID", help="Of the instance.")],  # noqa: A002
     *,
     store: StoreOption = ".",
@@ -126,7 +139,8 @@ def stuck(
     """
     with looking(store) as client:
         rows = client.rows(Stuck(process=process, seconds=seconds_in(since)))
-        show_rows(rows, _STUCK, as_json=as_json, nothing=f"all have moved within {since}")
+        nothing = f"all have moved within {since}"
+        show_rows(rows, _STUCK, as_json=as_json, nothing=nothing, is_search=True)
 
 
 def _reasons(row: dict[str, Any]) -> list[str]:

@@ -1,19 +1,23 @@
 """`refresh` and `rebuild`: state, made anew from the events."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ..control.calls import Rebuild, Refresh
+from ..control.calls import Rebuild, Refresh, RefreshAll
 from ..errors import InvalidMessage
-from .options import DomainsOption, JsonOption, StoreOption, acting
-from .output import progress, said, show_json, working
+from .options import DomainsOption, JsonOption, ProcessArgument, StoreOption, acting
+from .output import progress, said, show_json
+
+if TYPE_CHECKING:
+    from ..control.calls import Call
+    from ..control.client import Client
 
 __all__ = ["rebuild", "refresh"]
 
 
 def refresh(
-    process: Annotated[str, typer.Argument(help="The process manager.")],
+    process: ProcessArgument,
     id: Annotated[  # noqa: A002
         str | None, typer.Argument(metavar="ID", help="Of one instance; all without it.")
     ] = None,
@@ -31,17 +35,20 @@ def refresh(
     """
     if since not in {None, "origin"}:
         raise InvalidMessage(f"--since {since}: write --since origin, or leave it out")
-    call = Refresh(process=process, id=id, since="origin" if since else None)
-    with acting(store, domain, None) as client, working("rebuilding"):
-        found = client.one(call)
+    from_origin: Literal["origin"] | None = "origin" if since else None
+    with acting(store, domain, None) as client:
+        if id is None:
+            found = _all(client, RefreshAll(process=process, since=from_origin), process)
+        else:
+            found = client.one(Refresh(process=process, id=id, since=from_origin))
     if as_json:
-        show_json(found)
+        show_json({"rebuilt": found["rebuilt"]})
     else:
         said(f"{found['rebuilt']:,} rebuilt")
 
 
 def rebuild(
-    process: Annotated[str, typer.Argument(help="The process manager.")],
+    process: ProcessArgument,
     *,
     store: StoreOption = ".",
     domain: DomainsOption = None,
@@ -51,13 +58,8 @@ def rebuild(
 
     Example: procession rebuild Fulfilment
     """
-    newest: dict[str, Any] = {}
-    with (
-        acting(store, domain, None) as client,
-        progress(f"rebuilding {process}", None) as done,
-    ):
-        for newest in client.rows(Rebuild(process=process)):
-            done(newest["rebuilt"] + newest["passed_over"] + newest["not_rebuilt"])
+    with acting(store, domain, None) as client:
+        newest = _all(client, Rebuild(process=process), process)
     if as_json:
         show_json(newest)
     else:
@@ -65,3 +67,12 @@ def rebuild(
             f"{newest['rebuilt']:,} rebuilt, {newest['passed_over']:,} were rebuilt by this code "
             f"before"
         )
+
+
+def _all(client: "Client", call: "Call", process: str) -> dict[str, Any]:
+    """Have all instances rebuilt, and show how far it is; returns what it came to."""
+    newest: dict[str, Any] = {}
+    with progress(f"rebuilding {process}") as done:
+        for newest in client.rows(call):
+            done(newest["rebuilt"] + newest["passed_over"] + newest["not_rebuilt"], newest["of"])
+    return newest

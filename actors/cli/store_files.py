@@ -13,7 +13,7 @@ from ..store.maintenance.rewriting import PARTIAL
 from ..store.verify.verify import LIMIT
 from .files import Done, copied, made_small, upgraded, verified
 from .options import JsonOption
-from .output import Growing, show, working
+from .output import Growing, progress, show
 
 __all__ = ["backup", "compact", "upgrade", "verify"]
 
@@ -75,13 +75,15 @@ def verify(
 
     Example: procession verify var/shop
     """
-    _do(working("checking"), lambda: verified(path, limit), as_json=as_json)
+    with progress("checking") as told:
+        done = verified(path, limit, told)
+    _end(done, as_json=as_json)
 
 
 def _copying(what: str, path: str | Path, target: Path) -> AbstractContextManager[object]:
     """A bar of how much is written of a store, which is about as long as it is now."""
     if is_address(path):
-        return working(what)
+        return progress(what)
     data = Path(path) / DATA_FILE
     return Growing(what, target / PARTIAL, data.stat().st_size if data.is_file() else 0)
 
@@ -89,5 +91,9 @@ def _copying(what: str, path: str | Path, target: Path) -> AbstractContextManage
 def _do(shown: AbstractContextManager[object], work: Callable[[], Done], *, as_json: bool) -> None:
     with shown:
         done = work()
+    _end(done, as_json=as_json)
+
+
+def _end(done: Done, *, as_json: bool) -> None:
     show(done.data, done.lines, as_json=as_json)
     raise typer.Exit(done.status)

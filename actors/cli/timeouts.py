@@ -10,6 +10,7 @@ from .options import (
     DomainsOption,
     JsonOption,
     LimitOption,
+    ProcessArgument,
     ProcessOption,
     StoreOption,
     acting,
@@ -29,7 +30,6 @@ _TIMEOUTS: list[Column] = [
     ("COMMAND", lambda row: "" if row["command"] is None else row["command"]["type"]),
 ]
 
-ProcessArgument = Annotated[str, typer.Argument(help="The process manager.")]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Of the instance.")]
 NameArgument = Annotated[
     str, typer.Argument(help="Of the timeout, or the id of a command that is held back.")

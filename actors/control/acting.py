@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import InvalidMessage
-from ..store import ProcessionError
+from ..store import LastBackup, ProcessionError
 from .aside import NEVER, selected
 from .typed import typed
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .face import Face
     from .plain import Plain
 
-__all__ = ["amend", "cancel_timeout", "decide", "end", "move_timeout", "refresh"]
+__all__ = ["amend", "cancel_timeout", "decide", "end", "move_timeout", "note_backup", "refresh"]
 
 
 def decide(
@@ -190,22 +190,38 @@ def amend(
 def refresh(
     face: Face,
     process: str,
-    id: str | None = None,  # noqa: A002
+    id: str,  # noqa: A002
     *,
     since: Literal["origin"] | None = None,
 ) -> Plain:
-    """Rebuild the state of an instance, or of all, from the events that made it.
+    """Rebuild the state of an instance from the events that made it.
 
     Args:
         face: that acts
         process: the process manager's name
-        id: of one instance
+        id: of the instance
         since: with ``"origin"``, from the whole log
 
     Raises:
         CannotAct: nothing runs
-        NotRefreshed: some could not be rebuilt
 
     """
     runtime = face.needs_service("refresh")
     return {"rebuilt": runtime.refresh(face.class_of(face.known(process)), id, since=since)}
+
+
+def note_backup(face: Face, target: str, seconds: float) -> None:
+    """Have the store know of a copy that was made of it, so that `health` shows it.
+
+    Args:
+        face: of the store
+        target: the copy's folder
+        seconds: since the moment that the copy shows
+
+    Raises:
+        CannotAct: nothing runs
+        StoreError: the disk refused
+
+    """
+    face.needs_service("backup")
+    face.store.note_backup(LastBackup.at(target, face.now() - round(seconds * 1_000_000)))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .face import Face
     from .plain import Plain
 
-__all__ = ["NEVER", "parked", "parked_groups", "parked_page", "selected", "timeouts"]
+__all__ = ["NEVER", "parked", "parked_groups", "parked_page", "selected", "timeout_row", "timeouts"]
 
 NEVER = (1 << 63) - 1
 
@@ -254,10 +254,11 @@ def _timeouts(face: Face, process: str | None, instance: str | None) -> Iterator
         if isinstance(timer, CorruptRecord):
             yield {"due": moment(due), "error": str(timer)}
         elif process in {None, timer.process} and instance in {None, timer.instance}:
-            yield _timeout(timer)
+            yield timeout_row(timer)
 
 
-def _timeout(timer: TimerRecord) -> Plain:
+def timeout_row(timer: TimerRecord) -> Plain:
+    """A timer, as it is told."""
     held = timer.command
     return {
         "process": timer.process,

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
-from .acting import amend, cancel_timeout, decide, end, move_timeout, refresh
+from .acting import amend, cancel_timeout, decide, end, move_timeout, note_backup, refresh
 from .aside import NEVER, parked, parked_groups, selected, timeouts
 from .condition import health, stats
 from .explained import graph, trace, why
 from .instances import Status, instance, instances, processes, stuck
 from .log import Following, events
 from .plain import Plain
-from .rebuilding import rebuild
+from .rebuilding import rebuild, refresh_all
 
 if TYPE_CHECKING:
     from .face import Face
@@ -37,11 +37,13 @@ __all__ = [
     "Instance",
     "Instances",
     "MoveTimeout",
+    "NoteBackup",
     "Parked",
     "ParkedGroups",
     "Processes",
     "Rebuild",
     "Refresh",
+    "RefreshAll",
     "Selected",
     "Stats",
     "Stuck",
@@ -396,16 +398,28 @@ class Amend(Call, frozen=True):
 
 
 class Refresh(Call, frozen=True):
-    """Rebuild the state of one instance, or of all."""
+    """Rebuild the state of one instance."""
 
     path = "refresh"
     process: str
-    id: str | None = None
+    id: str
     since: Literal["origin"] | None = None
 
     def answer(self, face: Face, by: str) -> Answer:
         del by  # a transition that rebuilds has no place for it
         return refresh(face, self.process, self.id, since=self.since)
+
+
+class RefreshAll(Call, frozen=True):
+    """Rebuild the state of all instances of a process manager, and tell how far it is."""
+
+    path = "refresh/all"
+    process: str
+    since: Literal["origin"] | None = None
+
+    def answer(self, face: Face, by: str) -> Answer:
+        del by  # as above
+        return refresh_all(face, self.process, since=self.since)
 
 
 class Rebuild(Call, frozen=True):
@@ -415,8 +429,22 @@ class Rebuild(Call, frozen=True):
     process: str
 
     def answer(self, face: Face, by: str) -> Answer:
-        del by  # a transition that rebuilds has no place for it
+        del by  # as above
         return rebuild(face, self.process)
+
+
+class NoteBackup(Call, frozen=True):
+    """Note a copy that was made of the store beside its service."""
+
+    path = "backup/note"
+    within = 30.0
+    target: str
+    seconds: Annotated[float, Meta(ge=0)]
+
+    def answer(self, face: Face, by: str) -> Answer:
+        del by  # what is noted of a backup has no place for it
+        note_backup(face, self.target, self.seconds)
+        return None
 
 
 CALLS: tuple[type[Call], ...] = (
@@ -441,5 +469,7 @@ CALLS: tuple[type[Call], ...] = (
     End,
     Amend,
     Refresh,
+    RefreshAll,
     Rebuild,
+    NoteBackup,
 )

@@ -168,6 +168,10 @@ class Face:
             )
         return fields[field]
 
+    def event_type(self, process: str, cls: type) -> str:
+        """The wire name of an event's class, as one of its process managers hears it."""
+        return self._registry.name_of(cls, self.definition(process))
+
     def is_indexed(self, process: str, field: str) -> bool:
         """Whether instances can be found by a field without looking at all of them."""
         definition = self.definition(process)

@@ -1,22 +1,23 @@
-"""Having a service rebuild all instances of a class, and being told how far it is."""
+"""Having a service rebuild or refresh all instances of a class, and being told how far it is."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from ..engine.rebuilding import RebuildProgress
+from ..queries.views import Counts
 from ..store import ProcessionError
 from ..store.interrupts import start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..engine.rebuilding import RebuildProgress
     from .face import Face
     from .plain import Plain
 
-__all__ = ["rebuild"]
+__all__ = ["rebuild", "refresh_all"]
 
 
 class _Left(ProcessionError):
@@ -42,11 +43,53 @@ def rebuild(face: Face, process: str) -> Iterator[Plain]:
     """
     runtime = face.needs_service("rebuild")
     cls = face.class_of(face.known(process))
-    return _progress(lambda told: runtime.rebuild(cls, on_progress=told))
+    return _progress(lambda told: runtime.rebuild(cls, on_progress=told), _instances(face, process))
+
+
+def refresh_all(
+    face: Face, process: str, *, since: Literal["origin"] | None = None
+) -> Iterator[Plain]:
+    """Rebuild all instances of a process manager from the events that made them.
+
+    When the caller lets go of the iterator it stops.
+
+    Args:
+        face: that acts
+        process: the process manager's name
+        since: with ``"origin"``, from the whole log
+
+    Returns:
+        as `rebuild`
+
+    Raises:
+        CannotAct: nothing runs
+        NotRefreshed: some could not be rebuilt; all others were
+
+    """
+    runtime = face.needs_service("refresh")
+    cls = face.class_of(face.known(process))
+
+    def run(told: Callable[[RebuildProgress], None]) -> RebuildProgress:
+        newest = RebuildProgress()
+
+        def remembered(progress: RebuildProgress) -> None:
+            nonlocal newest
+            newest = progress
+            told(progress)
+
+        runtime.refresh(cls, since=since, on_progress=remembered)
+        return newest
+
+    return _progress(run, _instances(face, process))
+
+
+def _instances(face: Face, process: str) -> int:
+    counts = face.runtime.counts().get(face.known(process), Counts())
+    return counts.running + counts.suspended + counts.complete
 
 
 def _progress(
-    run: Callable[[Callable[[RebuildProgress], None]], RebuildProgress],
+    run: Callable[[Callable[[RebuildProgress], None]], RebuildProgress], instances: int
 ) -> Iterator[Plain]:
     news: queue.SimpleQueue[Plain | BaseException] = queue.SimpleQueue()
     has_left = threading.Event()
@@ -54,11 +97,11 @@ def _progress(
     def told(progress: RebuildProgress) -> None:
         if has_left.is_set():
             raise _Left
-        news.put(_shown(progress, is_finished=False))
+        news.put(_shown(progress, instances, is_finished=False))
 
     def work() -> None:
         try:
-            news.put(_shown(run(told), is_finished=True))
+            news.put(_shown(run(told), instances, is_finished=True))
         except BaseException as error:  # noqa: BLE001 - it is raised where the caller is
             news.put(error)
 
@@ -77,11 +120,12 @@ def _progress(
         has_left.set()
 
 
-def _shown(progress: RebuildProgress, *, is_finished: bool) -> Plain:
+def _shown(progress: RebuildProgress, instances: int, *, is_finished: bool) -> Plain:
     return {
         "rebuilt": progress.rebuilt,
         "passed_over": progress.passed_over,
         "not_rebuilt": progress.not_rebuilt,
+        "of": instances,
         "newest": progress.newest,
         "finished": is_finished,
     }

@@ -61,7 +61,7 @@ class HealthProblem:
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """The newest backup that a running store made of itself.
+    """The newest backup of a store that it was told of.
 
     Attributes:
         time: of the moment that it shows
@@ -100,7 +100,7 @@ class Health:
         suspended: how many instances these suspend
         map_size: bytes of the file that may be used before it grows; 0 without a file
         map_used: bytes of it that are used
-        last_backup: of this store, by a running runtime
+        last_backup: of this store, by a running runtime or by `procession backup`
         scrubbed_at: when the scrub had looked at all rows the last time; None without one
         scrubbed_rows: how many these were
         scrub_findings: what it found in its last pass and in the one in hand, at most a hundred

@@ -115,6 +115,7 @@ class Node(NamedTuple):
         text: what it is called
         is_ours: whether the domain has it
         cls: the class; None of a timeout
+        timeout: the name of a timeout; None of a class
 
     """
 
@@ -122,6 +123,7 @@ class Node(NamedTuple):
     text: str
     is_ours: bool = True
     cls: type | None = None
+    timeout: str | None = None
 
 
 class Link(NamedTuple):
@@ -165,7 +167,7 @@ class Picture:
         """Draw a timeout of a process manager."""
         node = self._new_id(f"timeout_{cls.__name__}_{name}")
         self._ids[node] = node
-        self.nodes[node] = Node("timeout", f"timeout {name}")
+        self.nodes[node] = Node("timeout", f"timeout {name}", timeout=name)
         return node
 
     def link(

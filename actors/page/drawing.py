@@ -6,19 +6,21 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..queries.views import Counts
+from .waits import waits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ..control.face import Face
-    from ..model.diagram import Link, Picture
+    from ..model.diagram import Link, Node, Picture
+    from .waits import Waits
 
 __all__ = ["Arrow", "Box", "Drawing", "drawn"]
 
 WIDTH, HEIGHT = 160, 44
 """Of a box."""
 
-TALL = 88
+TALL = 106
 """The height of a process manager's box, which has its counts in it."""
 
 ACROSS, DOWN = 56, 22
@@ -38,6 +40,7 @@ class Box(NamedTuple):
         is_ours: whether the domain has it
         process: a process manager's name
         counts: of its instances
+        backlog: how many events a process manager is not done with
         x: from the left
         y: from above
         height: of the box
@@ -49,6 +52,7 @@ class Box(NamedTuple):
     is_ours: bool
     process: str | None
     counts: Counts | None
+    backlog: int
     x: int
     y: int
     height: int
@@ -62,6 +66,8 @@ class Arrow(NamedTuple):
         is_dashed: whether it is drawn with dashes
         label: what it says
         parked: how many things are parked that came this way
+        waits: how many wait to go this way, as people read it; empty if none does
+        timeout: the name of the timeout that it leads from, if it does from one
         process: the process manager that it leads to
         x: of the label
         y: of the label
@@ -72,6 +78,8 @@ class Arrow(NamedTuple):
     is_dashed: bool
     label: str
     parked: int
+    waits: str
+    timeout: str | None
     process: str | None
     x: int
     y: int
@@ -97,11 +105,44 @@ def drawn(face: Face) -> list[Drawing]:
     """
     counts = face.runtime.counts()
     names = face.process_names()
-    return [_drawing(domain, picture, names, counts) for domain, picture in face.pictures().items()]
+    waiting = _Waiting(face, waits(face))
+    return [
+        _drawing(domain, picture, names, counts, waiting)
+        for domain, picture in face.pictures().items()
+    ]
+
+
+class _Waiting:
+    """What waits at the arrows to process managers."""
+
+    def __init__(self, face: Face, found: Waits) -> None:
+        self._face = face
+        self._found = found
+
+    def backlog(self, process: str | None) -> int:
+        return 0 if process is None else self._found.backlog.get(process, 0)
+
+    def before(self, start: Node, process: str | None) -> str:
+        """How many wait between a node and a process manager; more than those, with a plus."""
+        if process is None:
+            return ""
+        found = self._found
+        if start.timeout is not None:
+            count, is_cut = found.timeouts[process, start.timeout], found.are_more_timeouts
+        elif start.kind == "event" and start.cls is not None:
+            kind = self._face.event_type(process, start.cls)
+            count, is_cut = found.events[process, kind], found.are_more_events
+        else:
+            return ""
+        return f"{count:,}{'+' * is_cut}" if count else ""
 
 
 def _drawing(
-    domain: str, picture: Picture, names: Mapping[type, str], counts: Mapping[str, Counts]
+    domain: str,
+    picture: Picture,
+    names: Mapping[type, str],
+    counts: Mapping[str, Counts],
+    waiting: _Waiting,
 ) -> Drawing:
     columns = _columns(picture)
     _sort(columns, picture.links)
@@ -118,6 +159,7 @@ def _drawing(
                 is_ours=node.is_ours,
                 process=process,
                 counts=None if process is None else counts.get(process, Counts()),
+                backlog=waiting.backlog(process),
                 x=MARGIN + place * (WIDTH + ACROSS),
                 y=y,
                 height=height,
@@ -129,7 +171,10 @@ def _drawing(
         height=max((one.y + one.height for one in boxes.values()), default=0) + MARGIN + HEIGHT,
         box_width=WIDTH,
         boxes=list(boxes.values()),
-        arrows=[_arrow(link, boxes) for link in sorted(picture.links)],
+        arrows=[
+            _arrow(link, boxes, picture.nodes[link.start], waiting)
+            for link in sorted(picture.links)
+        ],
     )
 
 
@@ -194,7 +239,7 @@ def _sort(columns: list[list[str]], links: Iterable[Link]) -> None:
             place |= {node: row for row, node in enumerate(column)}
 
 
-def _arrow(link: Link, boxes: Mapping[str, Box]) -> Arrow:
+def _arrow(link: Link, boxes: Mapping[str, Box], begin: Node, waiting: _Waiting) -> Arrow:
     start, end = boxes[link.start], boxes[link.end]
     from_x, from_y = start.x + WIDTH, start.y + start.height // 2
     to_x, to_y = end.x, end.y + end.height // 2
@@ -219,6 +264,8 @@ def _arrow(link: Link, boxes: Mapping[str, Box]) -> Arrow:
         is_dashed=link.arrow != "-->",
         label=link.label,
         parked=parked,
+        waits=waiting.before(begin, end.process) if link.handler else "",
+        timeout=begin.timeout,
         process=end.process,
         x=(from_x + to_x) // 2,
         y=label_y,

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypedDict
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import StreamingResponse
+from starlette.responses import RedirectResponse, StreamingResponse
 from starlette.routing import Mount, Route
 
 from ..control.application import call_of, refusal, routes
@@ -26,20 +27,21 @@ from ..control.instances import Status, instance, instance_page, processes
 from ..control.log import Following, event_at, events
 from ..control.wire import LOOK_AGAIN
 from ..errors import UnknownMessage
+from .acts import Act, Acts
 from .drawing import drawn
 from .guard import visitor_of
 from .pace import pace
 from .rendering import CLAIM, rendered, static
 from .searching import by_field, by_name
 from .visitors import form_of
+from .waits import set_timeouts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
 
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from ..control.calls import Call
     from ..control.face import Face
     from ..control.plain import Plain
 
@@ -51,11 +53,14 @@ LIMIT = 50
 MOST_EXPLAINED = 500
 """Rows of what came of an event, and links of its chain, that are shown."""
 
-MOST_RESULTS = 50
-"""Rows of what came of an act that are shown; all are counted."""
+PATIENCE = 1.0
+"""Seconds after which a browser is told how far an act is."""
 
 MOST_CAUGHT_UP = 500
 """Events that a tail which was away gets of those that it missed."""
+
+NO_FIELDS = {"by", "back", "field", "of", "value"}
+"""What forms have for the page, and no call."""
 
 ACTS = {call.path: call for call in CALLS if call.acts}
 
@@ -78,14 +83,18 @@ def pages(face: Face) -> Starlette:
         "/parked/sure": _sure,
         "/parked/decided": _decided,
         "/graph": _graph,
+        "/timeouts": _timeouts,
+        "/backlog": _backlog,
         "/search": _search,
         "/tail": _tail,
     }
+    acts = Acts()
     return Starlette(
         routes=[
             *(Route(path, partial(_shown, face, show)) for path, show in shown.items()),
             Route("/tail/events", partial(_followed, face)),
-            Route("/act/{path:path}", partial(_acted, face), methods=["POST"]),
+            Route("/act/{path:path}", partial(_acted, face, acts), methods=["POST"]),
+            Route("/acts/{name}", partial(_act, acts)),
             Route("/static/{name}", static),
             Mount("/calls", routes=routes(face, lambda one, said: visitor_of(one).called(said))),
         ],
@@ -191,7 +200,17 @@ def _stream(face: Face, request: Request) -> tuple[str, Plain]:
     if "-" not in stream:
         raise UnknownMessage(f"{stream!r} is no stream; a stream is a category, a dash and an id")
     rows = list(events(face, stream=stream, after=after, limit=LIMIT))
-    return "stream.html", {"stream": stream, "rows": rows, "limit": LIMIT}
+    return "events.html", {
+        "title": stream,
+        "rows": rows,
+        "go_on": _go_on("/stream", rows, name=stream),
+    }
+
+
+def _go_on(path: str, rows: list[Plain], **asked: str) -> str | None:
+    """Where the rest of a listing is; None if this was all, or its end cannot be told."""
+    last = rows[-1].get("position") if len(rows) == LIMIT else None
+    return None if last is None else f"{path}?{urlencode({**asked, 'after': last})}"
 
 
 def _parked(face: Face, request: Request) -> tuple[str, Plain]:
@@ -248,6 +267,25 @@ def _graph(face: Face, request: Request) -> tuple[str, Plain]:
     return "graph.html", {"pictures": drawn(face)}
 
 
+def _timeouts(face: Face, request: Request) -> tuple[str, Plain]:
+    process = face.known(request.query_params.get("process", ""))
+    name = request.query_params.get("name", "")
+    rows = set_timeouts(face, process, name, limit=LIMIT)
+    return "timeouts.html", {"process": process, "name": name, "rows": rows, "limit": LIMIT}
+
+
+def _backlog(face: Face, request: Request) -> tuple[str, Plain]:
+    """The events that a process manager is not done with, the oldest first."""
+    process = face.known(request.query_params.get("process", ""))
+    after = max(face.done(process), _number(request, "after") or 0)
+    rows = list(events(face, after=after, limit=LIMIT))
+    return "events.html", {
+        "title": f"Before {process}",
+        "rows": rows,
+        "go_on": _go_on("/backlog", rows, process=process),
+    }
+
+
 def _search(face: Face, request: Request) -> tuple[str, Plain]:
     said = request.query_params.get("q", "").strip()
     field, equals, value = said.partition("=")
@@ -301,26 +339,65 @@ async def _sent(face: Face, request: Request, following: Following) -> AsyncIter
 # Acting
 
 
-async def _acted(face: Face, request: Request) -> Response:
+async def _acted(face: Face, acts: Acts, request: Request) -> Response:
     kind = ACTS.get(request.path_params["path"])
     if kind is None:
         return rendered(request, "refused.html", code=404, why="There is no such act.")
     form = await form_of(request)
     given = dict(form)
     claimed, back = given.get("by"), given.get("back", "/")
-    try:
-        call = call_of(kind, _fields(form))
-        by = visitor_of(request).called(claimed)
-        result = await run_in_threadpool(_did, face, call, by)
-    except Exception as error:  # noqa: BLE001 - the visitor is told
-        return _told(request, error)
     # A path of these pages and of no other host.
     back = back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/"
     verdict = given.get("verdict", kind.path)
-    answer = rendered(request, "done.html", act=verdict, by=by, back=back, **result)
+    try:
+        call = call_of(kind, _fields(form))
+        by = visitor_of(request).called(claimed)
+        found = await run_in_threadpool(call.answer, face, by)
+    except Exception as error:  # noqa: BLE001 - the visitor is told
+        return _told(request, error)
+    if isinstance(found, Iterator):
+        total = given.get("of", "")
+        act = Act(verdict, by, back, int(total) if total.isdecimal() else None, found)
+        name = acts.begin(act)
+        await run_in_threadpool(act.wait, PATIENCE)
+        base = request.scope.get("root_path", "")
+        answer = (
+            _how_far(request, act)
+            if act.is_over
+            else RedirectResponse(f"{base}/acts/{name}", status_code=303)
+        )
+    else:
+        answer = rendered(request, "done.html", act=verdict, by=by, back=back, value=found)
     if claimed is not None:
         answer.set_cookie(CLAIM, quote(claimed), httponly=True, samesite="strict")
     return answer
+
+
+async def _act(acts: Acts, request: Request) -> Response:
+    try:
+        act = acts.called(request.path_params["name"])
+    except UnknownMessage as error:
+        return _told(request, error)
+    return _how_far(request, act)
+
+
+def _how_far(request: Request, act: Act) -> Response:
+    """What came of an act, or has come by now."""
+    is_over = act.is_over
+    if act.error is not None:
+        return _told(request, act.error)
+    return rendered(
+        request,
+        "done.html" if is_over else "doing.html",
+        act=act.verdict,
+        by=act.by,
+        back=act.back,
+        value=None,
+        done=act.done,
+        refused=act.refused,
+        why=act.why,
+        total=act.total,
+    )
 
 
 def _fields(form: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
@@ -328,21 +405,4 @@ def _fields(form: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     given = dict(form)
     if "field" in given:
         yield f"fields.{given['field']}", given.get("value", "")
-    yield from ((name, said) for name, said in form if name not in {"by", "back", "field", "value"})
-
-
-def _did(face: Face, call: Call, by: str) -> Plain:
-    """Carry a call out, and count what came of it."""
-    answer = call.answer(face, by)
-    if answer is None or isinstance(answer, dict | list | Following):
-        return {"value": answer, "done": None, "refused": 0, "why": []}
-    done = refused = 0
-    reasons: list[Plain] = []
-    for row in answer:
-        if row.get("done", True):
-            done += 1
-            continue
-        refused += 1
-        if len(reasons) < MOST_RESULTS:
-            reasons.append(row)
-    return {"value": None, "done": done, "refused": refused, "why": reasons}
+    yield from ((name, said) for name, said in form if name not in NO_FIELDS)

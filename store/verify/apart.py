@@ -66,18 +66,27 @@ def verify_apart(
     limit: int = LIMIT,
     now: Callable[[], int] | None = None,
     learnt: Iterable[tuple[str, int, str]] = (),
+    on_progress: Callable[[int, int], object] | None = None,
 ) -> Verification:
-    """As `verify`, and tells how much was checked; `now` and `learnt` as for `verify_open`."""
+    """As `verify`, and tells how much was checked; the other arguments as for `verify_open`."""
     if is_address(path):
         # What is damaged there harms the server's process, and not this one.
-        return verify_path(path, limit=limit, now=now, learnt=learnt)
-    options = {"limit": limit, "learnt": list(learnt), "asks_now": now is not None}
+        return verify_path(path, limit=limit, now=now, learnt=learnt, on_progress=on_progress)
+    options = {
+        "limit": limit,
+        "learnt": list(learnt),
+        "asks_now": now is not None,
+        "tells": on_progress is not None,
+    }
     verification: Verification | None = None
     with ReaderProcess(path, "verify", **options) as reader:
         for message in reader.messages():
             if message.get("asks") == "now":
                 assert now is not None
                 reader.tell(now())
+            elif "of" in message:
+                assert on_progress is not None
+                on_progress(message["rows"], message["of"])
             else:
                 findings = [StoreFinding(*one) for one in message["findings"]]
                 verification = Verification(findings, message["checked"])

@@ -12,6 +12,7 @@ from ..layout.frames import number
 from ..layout.keys import LAST, Misshapen, digest
 from ..layout.schema import (
     BLOCKED,
+    TABLES,
     BlockRow,
     CommandRow,
     EffectRow,
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from ..storage_engine import EngineSnapshot
 
 __all__ = ["DamagedRow", "Enough", "Inspection", "States", "StoreFinding"]
+
+
+TOLD_EVERY = 10_000
+"""Rows after which it is told how far it is."""
 
 
 class StoreFinding(NamedTuple):
@@ -96,6 +101,7 @@ class Inspection:
         now: what was due before this time, in microseconds, may have gone
         limit: most findings
         began: called with the name of each table that is gone through
+        on_progress: called now and then with how many rows it went through, and how many there are
 
     Attributes:
         now: the latest time that is known of, once the log was gone through
@@ -109,9 +115,12 @@ class Inspection:
         now: int,
         limit: int,
         began: Callable[[str], object] | None = None,
+        on_progress: Callable[[int, int], object] | None = None,
     ) -> None:
         self._limit = limit
         self._began = began
+        self._on_progress = on_progress
+        self._rows = 0 if on_progress is None else sum(map(snapshot.count, TABLES))
         self._snapshot = snapshot
         self._get = snapshot.get
         self.now = now
@@ -196,6 +205,8 @@ class Inspection:
             for key, raw in self._snapshot.scan(table):
                 count += 1
                 self.checked[table] = count
+                if count % TOLD_EVERY == 0 and self._on_progress is not None:
+                    self._on_progress(self.checked.total(), self._rows)
                 if key <= before:
                     self.say(table, key, "comes after a key that is not below it")
                 before = key

@@ -45,13 +45,21 @@ def _say(message: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _verify(path: str, *, limit: int, learnt: list[tuple[str, int, str]], asks_now: bool) -> None:
+def _verify(
+    path: str,
+    *,
+    limit: int,
+    learnt: list[tuple[str, int, str]],
+    asks_now: bool,
+    tells: bool = False,
+) -> None:
     found = verify_path(
         path,
         limit=limit,
         now=_now_of_parent if asks_now else None,
         learnt=[(process, version, field) for process, version, field in learnt],
         began=lambda table: _say({"reading": table}),
+        on_progress=(lambda rows, of: _say({"rows": rows, "of": of})) if tells else None,
     )
     _say({"findings": found.findings, "checked": found.checked})
 

@@ -45,6 +45,7 @@ def verify_path(
     now: Callable[[], int] | None = None,
     learnt: Iterable[tuple[str, int, str]] = (),
     began: Callable[[str], object] | None = None,
+    on_progress: Callable[[int, int], object] | None = None,
 ) -> Verification:
     """As `verify_open`, for a store that is opened here; damage to a file may end this process.
 
@@ -59,7 +60,9 @@ def verify_path(
         key = readable(error.table, error.key)
         return Verification([StoreFinding(error.table, key, str(error))], {error.table: 1})
     with store:
-        return verify_open(store, limit=limit, now=now, learnt=learnt, began=began)
+        return verify_open(
+            store, limit=limit, now=now, learnt=learnt, began=began, on_progress=on_progress
+        )
 
 
 def verify_open(
@@ -69,6 +72,7 @@ def verify_open(
     now: Callable[[], int] | None = None,
     learnt: Iterable[tuple[str, int, str]] = (),
     began: Callable[[str], object] | None = None,
+    on_progress: Callable[[int, int], object] | None = None,
 ) -> Verification:
     """Check a store that is open here already, as it is at one moment.
 
@@ -84,12 +88,13 @@ def verify_open(
             gone then
         learnt: process, version of its state, and name of each field that is a learnt key
         began: called with the name of each table that is gone through
+        on_progress: called now and then with how many rows it went through, and how many there are
 
     """
     with store.snapshot() as snapshot:
         written = snapshot.last_written
         last = END_OF_TIME if written is None else written
-        inspection = Inspection(snapshot, last if now is None else now(), limit, began)
+        inspection = Inspection(snapshot, last if now is None else now(), limit, began, on_progress)
         fields = set(learnt)
         try:
             check_events(inspection, FORMAT_VERSION, is_file=written is not None)

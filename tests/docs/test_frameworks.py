@@ -46,6 +46,7 @@ NEEDS = {
     "FastAPI": ("fastapi", "uvicorn"),
     "Flask": ("flask", "waitress"),
     "Django": ("django", "waitress"),
+    "gunicorn": ("flask", "gunicorn"),
     "Celery": ("celery", "flask", "waitress"),
 }
 
@@ -127,7 +128,7 @@ def answer(method: str, url: str, body: dict[str, str] | None = None) -> tuple[i
             return error.code, None
 
 
-@pytest.mark.parametrize("framework", ["FastAPI", "Flask", "Django"])
+@pytest.mark.parametrize("framework", ["FastAPI", "Flask", "Django", "gunicorn"])
 def test_an_application_takes_orders_once_and_has_them_when_it_is_started_again(
     framework: str, folder: Path
 ) -> None:
@@ -143,7 +144,7 @@ def test_an_application_takes_orders_once_and_has_them_when_it_is_started_again(
     assert verify(folder / "var/shop") == []
 
 
-@pytest.mark.parametrize("framework", ["FastAPI", "Flask", "Django"])
+@pytest.mark.parametrize("framework", ["FastAPI", "Flask", "Django", "gunicorn"])
 def test_a_second_server_process_is_refused_with_a_sentence(framework: str, folder: Path) -> None:
     [command] = commands(framework)
     with serving(command, folder), started(command, folder) as second:

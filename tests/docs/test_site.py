@@ -1,6 +1,7 @@
 """The site of the documents: it has each page, and its links lead somewhere."""
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -12,9 +13,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import procession
+from tests.actors.page.browsing import CHROMIUM, FOR_CONTAINERS
 from tests.docs.walkthrough import ROOT
-
-SITE = ROOT / "build/site"
 
 
 class Page(HTMLParser):
@@ -23,6 +23,7 @@ class Page(HTMLParser):
     def __init__(self, file: Path) -> None:
         super().__init__()
         self.file = file
+        self.has_diagram = False
         self.links: set[str] = set()
         self.loads: set[str] = set()
         self.anchors: set[str] = set()
@@ -31,6 +32,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
         self.anchors.add(found.get("id") or "")
+        self.has_diagram |= found.get("class") == "mermaid"
         if tag == "a":
             self.links.add(found.get("href") or "")
         elif tag in {"img", "script", "iframe"}:
@@ -40,13 +42,21 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def pages() -> dict[Path, Page]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if find_spec("zensical") is None:
         pytest.skip("not installed: zensical; pip install 'procession[docs]'")
-    build = [sys.executable, "docs/build.py"]
+    if shutil.which("npm") is None:
+        pytest.skip("there is no npm here, from which the script for diagrams comes")
+    folder = tmp_path_factory.mktemp("site")
+    build = [sys.executable, "docs/build.py", str(folder)]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return {file: Page(file) for file in SITE.rglob("*.html") if file.name != "404.html"}
+    return folder / "build/site"
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[Path, Page]:
+    return {file: Page(file) for file in site.rglob("*.html") if file.name != "404.html"}
 
 
 def test_every_document_is_in_the_navigation() -> None:
@@ -56,7 +66,9 @@ def test_every_document_is_in_the_navigation() -> None:
         assert f"'{document.relative_to(ROOT / 'docs')}'" in navigation
 
 
-def test_every_link_of_the_site_leads_to_a_file_and_a_place_in_it(pages: dict[Path, Page]) -> None:
+def test_every_link_of_the_site_leads_to_a_file_and_a_place_in_it(
+    site: Path, pages: dict[Path, Page]
+) -> None:
     lost = []
     for file, page in pages.items():
         for link in page.links | page.loads:
@@ -69,7 +81,7 @@ def test_every_link_of_the_site_leads_to_a_file_and_a_place_in_it(pages: dict[Pa
             if not target.exists() or (
                 there and parts.fragment and unquote(parts.fragment) not in there.anchors
             ):
-                lost.append(f"{file.relative_to(SITE)}: {link}")
+                lost.append(f"{file.relative_to(site)}: {link}")
     assert lost == []
 
 
@@ -77,7 +89,34 @@ def test_a_page_of_the_site_loads_nothing_from_elsewhere(pages: dict[Path, Page]
     assert [one for page in pages.values() for one in page.loads if urlsplit(one).netloc] == []
 
 
-def test_every_public_name_has_its_entry(pages: dict[Path, Page]) -> None:
-    api = pages[SITE / "api.html"]
+def test_diagrams_are_drawn_by_a_script_of_the_site(site: Path, pages: dict[Path, Page]) -> None:
+    drawn = [page for page in pages.values() if page.has_diagram]
+    assert {page.file.relative_to(site).as_posix() for page in drawn} == {
+        "architecture.html",
+        "domain_examples/index.html",
+        "guide/design-check.html",
+    }
+    for page in drawn:
+        assert any(one.endswith("mermaid.min.js") for one in page.loads), page.file
+
+
+def test_a_browser_draws_a_diagram_and_asks_for_nothing_from_elsewhere(site: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="the extra `browser` is missing")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium here")
+    asked: list[str] = []
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FOR_CONTAINERS)
+        page = browser.new_page()
+        page.on("request", lambda one: asked.append(one.url))
+        page.goto(f"file://{site}/guide/design-check.html")
+        # What is drawn stands in the place of the text.
+        page.wait_for_selector("div.mermaid", state="attached", timeout=30_000)
+        browser.close()
+    assert [one for one in asked if not one.startswith(("file:", "data:", "blob:"))] == []
+
+
+def test_every_public_name_has_its_entry(site: Path, pages: dict[Path, Page]) -> None:
+    api = pages[site / "api.html"]
     public = {f"procession.{name}" for name in procession.__all__ if not re.match("__", name)}
     assert public <= api.anchors

@@ -1,4 +1,7 @@
-"""The tutorial, followed from its first line to its last."""
+"""The tutorial, followed from its first line to its last: all that a newcomer is to be able to do.
+
+Its service runs, and is killed, in a process of its own; its page is asked over HTTP.
+"""
 
 import os
 import re
@@ -6,8 +9,10 @@ import signal
 import subprocess
 import sys
 import tomllib
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 
@@ -16,15 +21,20 @@ from tests.docs.walkthrough import ROOT, Block, blocks, is_printed, lines
 
 PAGE = "docs/tutorial.md"
 PROMPT = "order> "
+PROCESS = "4711"
+PORT = "8090"
+"""Of the service, as the page has them."""
+
 ATTEMPTS = 10
 
 
-class Terminals:
-    """The two terminals of the page: one for its service, and one for all else."""
+class Newcomer:
+    """Has an editor, a browser, and two terminals: one for the service, and one for all else."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._service: subprocess.Popen[str] | None = None
+        self._address = ""
         self._environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -42,13 +52,27 @@ class Terminals:
             text[int(how.removeprefix("line ")) - 1] = block.text
             file.write_text("".join(text))
         else:
-            file.write_text(block.text)
+            file.write_text(block.text.replace(PORT, "0"))
+
+    def browse(self, block: Block) -> None:
+        """Open the address that the service printed, follow a link, and see what is there."""
+        link = block.title.removeprefix("browser: ")
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with browser.open(self._address) as answer:
+            page = answer.read().decode()
+        [path] = re.findall(rf'<a href="([^"]+)"[^>]*>{link}</a>', page)
+        with browser.open(urljoin(self._address, path)) as answer:
+            text = re.sub(r"<[^>]*>", " ", answer.read().decode())
+        assert is_printed(f"... {block.text} ...", text), text
 
     def second(self, block: Block) -> None:
         for line in lines(block):
             if line.typed.startswith("export "):
                 name, _, value = line.typed.removeprefix("export ").partition("=")
                 self._environment[name] = value
+                continue
+            if line.typed.startswith("kill "):
+                self._kill(line.typed)
                 continue
             # What the service is still at is seen a moment later, as it is by a person.
             for _ in range(ATTEMPTS):
@@ -73,31 +97,39 @@ class Terminals:
         )
         return done.returncode, done.stdout
 
+    def _kill(self, typed: str) -> None:
+        assert self._service is not None
+        status, printed = self._run(typed.replace(PROCESS, str(self._service.pid)))
+        assert status == 0, printed
+        assert self._service.wait(timeout=60) == -signal.SIGKILL
+        self.close()
+
     def first(self, block: Block) -> None:
-        if started := lines(block):
-            [line] = started
-            assert self._service is None
-            self._service = subprocess.Popen(
-                [sys.executable, *line.typed.split()[1:]],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                cwd=self._folder,
-                env=self._environment,
-                text=True,
-            )
-            self._printed()
-        for line in lines(block, PROMPT):
-            self._type(line.typed, line.shown)
+        for line in lines(block, "$ ", PROMPT):
+            if line.prompt == PROMPT:
+                self._type(line.typed, line.shown)
+            else:
+                self._start(line.typed, line.shown)
+
+    def _start(self, typed: str, shown: str) -> None:
+        assert self._service is None
+        self._service = subprocess.Popen(
+            [sys.executable, *typed.split()[1:]],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=self._folder,
+            env=self._environment,
+            text=True,
+        )
+        printed = self._printed()
+        shown = shown.replace(PROCESS, str(self._service.pid)).replace(PORT, "...")
+        assert is_printed(shown, printed), printed
+        self._address = printed.split()[-1]
 
     def _type(self, typed: str, shown: str) -> None:
         service = self._service
         assert service is not None
         assert service.stdin is not None
-        if typed == "^\\":
-            service.send_signal(signal.SIGQUIT)
-            assert service.wait(timeout=60) == -signal.SIGQUIT
-            self.close()
-            return
         service.stdin.write(f"{typed}\n")
         service.stdin.flush()
         if typed:
@@ -125,21 +157,26 @@ class Terminals:
 
 
 @pytest.fixture
-def terminals() -> Iterator[Terminals]:
+def newcomer() -> Iterator[Newcomer]:
     with short_folder() as folder:
-        terminals = Terminals(folder)
-        yield terminals
-        terminals.close()
+        newcomer = Newcomer(folder)
+        yield newcomer
+        newcomer.close()
 
 
-def test_who_follows_the_tutorial_sees_what_it_shows(terminals: Terminals) -> None:
+def test_a_newcomer_kills_a_service_sees_mends_and_retries_an_order_and_reads_its_trace(
+    newcomer: Newcomer,
+) -> None:
+    """By the page alone: each block is done where its title says."""
     for block in blocks(PAGE):
         if block.language == "python":
-            terminals.write(block)
+            newcomer.write(block)
         elif block.title == "first terminal":
-            terminals.first(block)
+            newcomer.first(block)
+        elif block.title.startswith("browser: "):
+            newcomer.browse(block)
         elif block.title == "":
-            terminals.second(block)
+            newcomer.second(block)
 
 
 def test_the_extras_that_documents_install_exist() -> None:

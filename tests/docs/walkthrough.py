@@ -23,6 +23,7 @@ class Line:
 
     typed: str
     shown: str
+    prompt: str
 
 
 def blocks(document: str) -> list[Block]:
@@ -36,15 +37,16 @@ def files(document: str) -> dict[str, str]:
     return {one.title: one.text for one in named}
 
 
-def lines(block: Block, prompt: str = "$ ") -> list[Line]:
-    """What is typed at a prompt in a block."""
+def lines(block: Block, *prompts: str) -> list[Line]:
+    """What is typed in a block, at the shell's prompt or at these."""
     typed: list[list[str]] = []
     for line in block.text.splitlines():
-        if f"{line} ".startswith(prompt):
-            typed.append([line[len(prompt) :]])
+        prompt = next((one for one in prompts or ("$ ",) if f"{line} ".startswith(one)), None)
+        if prompt is not None:
+            typed.append([prompt, line[len(prompt) :]])
         elif typed:
             typed[-1].append(line)
-    return [Line(first, "\n".join(rest)) for first, *rest in typed]
+    return [Line(first, "\n".join(rest), prompt) for prompt, first, *rest in typed]
 
 
 def is_printed(shown: str, printed: str) -> bool:

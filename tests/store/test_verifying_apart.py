@@ -26,6 +26,7 @@ from procession.store import (
     verify_open,
 )
 from procession.store.layout.frames import frame
+from procession.store.verify.inspecting import TOLD_EVERY
 from procession.store.verify.reader_process import ReaderProcess
 from tests.store.test_dead_readers import TAKES_ALL_PLACES, reader
 
@@ -251,3 +252,14 @@ print(verify(sys.argv[1]))
         timeout=60,
     )
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+
+
+def test_it_is_told_how_far_it_is(tmp_path: Path) -> None:
+    with LmdbStore(tmp_path / "store", durability="none") as store:
+        store.commit([append(b"\x80") for _ in range(TOLD_EVERY + 1)])
+    told: list[tuple[int, int]] = []
+    found = verify_apart(tmp_path / "store", on_progress=lambda *said: told.append(said))
+    assert found.findings == []
+    assert told
+    assert told == sorted(told)
+    assert all(TOLD_EVERY <= rows < of == sum(found.checked.values()) for rows, of in told)

@@ -8,6 +8,8 @@ function renewParts() {
   if (parts.length === 0) return;
   const pause = 1000 * Math.min(...parts.map((part) => Number(part.dataset.live)));
   async function renew() {
+    // What was awaited is over.
+    if (!document.querySelector("[data-live]")) return;
     if (!document.hidden) {
       try {
         const answer = await fetch(location.href);

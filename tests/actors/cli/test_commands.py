@@ -13,13 +13,18 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from rich.progress import Progress
 
 import procession.cli
+from procession import Runtime
 from procession.cli import DEBUG, main
-from procession.cli.output import LONGEST, Growing, printable, short
+from procession.cli.output import LONGEST, Growing, printable, progress, short
 from procession.cli.spans import seconds_in
+from procession.control.calls import Health
+from procession.control.client import connect
 from procession.errors import InvalidMessage
 from tests.actors.control.service import ROOT, Service, running, short_folder
+from tests.actors.control.shop import shop
 
 DOMAIN = "tests.actors.control.shop:shop"
 
@@ -30,6 +35,11 @@ COMMANDS = (
 )
 
 Say = Callable[..., tuple[int, str]]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 @contextmanager
@@ -176,10 +186,6 @@ def test_retry_asks_first_and_says_how_many(
     status, printed = say("retry", *kind)
     assert (status, "retry 2 parked things? " in printed, "--yes" in printed) == (2, True, True)
 
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
     monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
     assert say("retry", *kind)[0] == 1
     service.tell("mend")
@@ -233,12 +239,23 @@ def test_end_and_amend_are_told_with_the_version(service: Service, say: Say) -> 
     assert as_json(say, "amend", "Fulfilment", "bad1", "amount=1", "--retry", *where) == [
         {"version": 2}
     ]
-    end = ("end", "Fulfilment", "open1", "--reason", "the customer called", *where)
+    end = ("end", "Fulfilment", "open1", "--reason", "the customer called", "--yes", *where)
     assert say(*end, "--version", 1)[0] == 2
     assert say(*end) == (0, "Fulfilment open1: ended, version 3\n")
     status, printed = say("show", "Fulfilment", "open1", "-s", service.store)
     assert "the customer called" in printed
     assert say(*end)[0] == 2
+
+
+def test_end_asks_first(service: Service, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    end = ("end", "Fulfilment", "open1", "--reason", "lost", "-s", service.store)
+    status, printed = say(*end)
+    assert (status, "end Fulfilment open1? " in printed, "--yes" in printed) == (2, True, True)
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    assert say(*end)[0] == 1
+    assert say("show", "Fulfilment", "open1", "-s", service.store)[1].split()[2] == "running,"
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+    assert say(*end)[0] == 0
 
 
 def test_refresh_and_rebuild_tell_how_many(service: Service, say: Say) -> None:
@@ -248,6 +265,52 @@ def test_refresh_and_rebuild_tell_how_many(service: Service, say: Say) -> None:
     status, printed = say("rebuild", "Fulfilment", "-s", service.store)
     assert (status, printed.startswith("4 rebuilt, 0 were")) == (0, True)
     assert as_json(say, "rebuild", "Fulfilment", "-s", service.store)[0]["passed_over"] == 4
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What bars were told."""
+    told: list[tuple[Any, ...]] = []
+
+    @contextmanager
+    def progress(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+        yield lambda *said: told.append((*said, total)[:2])
+
+    for module in ("output", "parked", "rebuilding", "store_files"):
+        monkeypatch.setattr(f"procession.cli.{module}.progress", progress)
+    return told
+
+
+def test_a_bar_knows_how_much_there_is_to_do(
+    service: Service, say: Say, told: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for command in (["refresh", "Fulfilment"], ["rebuild", "Fulfilment"], ["skip", "--all", "-y"]):
+        assert say(*command, "-s", service.store)[0] == 0
+        assert told[-1] == ((2, 2) if command[0] == "skip" else (4, 4))
+        told.clear()
+    assert say("verify", service.store)[0] == 0
+    assert told == []  # it is told every 10,000 rows
+    for search in (["ls", "Fulfilment"], ["stuck", "--since", "0s"]):
+        assert say(*search, "-s", service.store)[0] == 0
+        assert told[-1][1] is None  # how many there are to look at is not known
+        told.clear()
+
+
+def test_a_bar_moves_and_takes_the_total_when_that_is_known() -> None:
+    drawn: list[Any] = []
+
+    class Bar(Progress):
+        def stop(self) -> None:
+            drawn.extend((one.completed, one.total) for one in self.tasks)
+            super().stop()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("procession.cli.output.Progress", Bar)
+        with progress("checking") as told:
+            told(3, 9)
+        with progress("retry", 4) as told:
+            told(1)
+    assert drawn == [(3, 9), (1, 4)]
 
 
 def test_a_store_without_a_service_is_acted_on_with_its_domain(service: Service, say: Say) -> None:
@@ -354,11 +417,34 @@ def test_a_domain_that_is_none_is_refused_in_a_sentence(domain: str, why: str, s
 def test_the_commands_about_files_have_json(shared: Service, tmp_path: Path, say: Say) -> None:
     copy = tmp_path / "copy"
     assert as_json(say, "backup", shared.store, copy) == [
-        {"path": str(shared.store), "target": str(copy)}
+        {"path": str(shared.store), "target": str(copy), "noted": True}
     ]
     assert as_json(say, "verify", copy)[0]["findings"] == []
     assert as_json(say, "compact", copy)[0]["path"] == str(copy)
     assert as_json(say, "upgrade", copy)[0]["upgraded"] is False
+
+
+def test_a_backup_is_noted_by_the_service_and_without_one_in_the_store(
+    service: Service, tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def last() -> str:
+        with connect(service.store) as client:
+            return str(client.one(Health())["last_backup"]["path"])
+
+    assert say("backup", service.store, tmp_path / "one")[0] == 0
+    assert last() == str(tmp_path / "one")
+    service.kill()
+    monkeypatch.chdir(tmp_path)
+    assert say("backup", service.store, "two") == (0, f"two: copied from {service.store}\n")
+    with running(service.store):
+        assert last() == str(tmp_path / "two")
+
+
+def test_a_backup_that_cannot_be_noted_is_whole_and_says_why(tmp_path: Path, say: Say) -> None:
+    with short_folder() as folder, Runtime(folder / "store", shop, control=False):
+        status, printed = say("backup", folder / "store", tmp_path / "copy")
+    assert (status, "answers at no socket" in printed) == (0, True)
+    assert say("verify", tmp_path / "copy")[0] == 0
 
 
 def test_a_bar_shows_how_much_is_written(tmp_path: Path) -> None:
@@ -420,20 +506,33 @@ def test_every_command_has_a_help_with_an_example(say: Say) -> None:
         assert f"Example: procession timeout {name}" in say("timeout", name, "--help")[1]
 
 
-def test_the_shell_completes_commands() -> None:
+def completed(line: str, **variables: str) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-m", "procession"],
         env={
             **os.environ,
+            **variables,
             "_PROCESSION_COMPLETE": "complete_bash",
-            "COMP_WORDS": "procession st",
-            "COMP_CWORD": "1",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(len(line.split()) - 1),
         },
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.stdout.split() == ["stuck", "stats"]
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_the_shell_completes_commands_and_the_names_of_process_managers(
+    shared: Service, tmp_path: Path
+) -> None:
+    assert completed("procession st") == ["stuck", "stats"]
+    store = str(shared.store)
+    assert completed(f"procession ls -s {store} Ful") == ["Fulfilment"]
+    assert completed("procession show sh", PROCESSION_STORE=store) == ["shop.Fulfilment"]
+    assert completed("procession stuck --process F", PROCESSION_STORE=store) == ["Fulfilment"]
+    assert completed("procession show F", PROCESSION_STORE=str(tmp_path)) == []
 
 
 def test_nothing_that_was_stored_steers_the_terminal() -> None:

@@ -2,18 +2,17 @@
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.actors.page.browsing import CHROMIUM, FOR_CONTAINERS
 from tests.actors.page.test_page import TOKEN, Shop, opened
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the extra `browser` is missing")
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PICTURES = os.environ.get("PROCESSION_PICTURES")
 """A folder, if the pictures of the documents are to be drawn anew."""
 
@@ -23,8 +22,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium h
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as driver:
-        # A sandbox needs rights that a container's root does not have.
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FOR_CONTAINERS)
         yield browser
         browser.close()
 

@@ -10,6 +10,7 @@ from procession import Runtime
 from procession.control import aside, instances
 from procession.control.face import Face
 from procession.control.instances import Status, instance_page
+from procession.page import waits as page_waits
 from procession.page.drawing import drawn
 from procession.page.pace import pace
 from procession.store import Store
@@ -112,3 +113,32 @@ def test_a_drawing_has_a_place_for_each_box_and_counts_on_its_arrows(runtime: Ru
     assert fulfilment.counts is not None
     assert (fulfilment.counts.suspended, fulfilment.counts.complete) == (MANY + 1, MANY)
     assert sorted(arrow.parked for arrow in drawing.arrows if arrow.parked) == [1, MANY]
+
+
+def test_a_drawing_shows_the_timeouts_that_are_set_and_the_events_that_wait(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def waiting() -> dict[str, str]:
+        [drawing] = drawn(Face(runtime))
+        [fulfilment] = [box for box in drawing.boxes if box.process == "shop.Fulfilment"]
+        found = {arrow.timeout or arrow.label: arrow.waits for arrow in drawing.arrows}
+        return {"backlog": str(fulfilment.backlog), **{k: one for k, one in found.items() if one}}
+
+    assert waiting() == {"backlog": "0", "payment": f"{MANY}"}
+    monkeypatch.setattr(Face, "done", lambda face, process: 0)
+    events = 4 * MANY + 1
+    assert waiting() == {
+        "backlog": f"{events}",
+        "payment": f"{MANY}",
+        "start": f"{2 * MANY + 1}",
+        "end": f"{2 * MANY}",
+    }
+    # Of what there is, a part is looked at.
+    monkeypatch.setattr(page_waits, "MOST_COUNTED", 5)
+    monkeypatch.setattr(page_waits, "MOST_LOOKED_AT", 5)
+    found = page_waits.waits(Face(runtime))
+    assert (found.timeouts.total(), found.are_more_timeouts) == (5, True)
+    assert (found.events.total(), found.are_more_events) == (5, True)
+    assert waiting()["payment"] == "5+"
+    listed = page_waits.set_timeouts(Face(runtime), "Fulfilment", "payment", limit=9)
+    assert len({one["id"] for one in listed}) == 5

@@ -138,6 +138,9 @@ def test_instances_are_listed_by_status_and_by_field(shared: Shop) -> None:
     assert ids(status="complete") == ["good"]
     assert ids(field="amount", value="7", status="running") == ["open1"]
     assert ids(field="card", value="card-bad2") == ["bad2"]
+    page = shared.guest.get("/instances", process="Fulfilment")
+    pressed = shared.guest.press(page, "Show", status="complete").text
+    assert re.findall(r'<th scope="row"><a [^>]*>(.*?)</a>', pressed) == ["good"]
     assert shared.guest.get("/instances", process="Nothing").status == 404
 
 
@@ -161,10 +164,22 @@ def test_the_design_has_live_counts_that_lead_to_the_instances(shared: Shop) -> 
     assert "process=shop.Fulfilment&status=suspended" in page
 
 
+def test_the_design_shows_what_waits_and_leads_to_it(shared: Shop) -> None:
+    page = shared.guest.get("/graph").text
+    [timeouts] = re.findall(r'href="(/timeouts\?[^"]*)"><text[^>]*>3 set<', page)
+    listed = shared.guest.get(unescape(timeouts)).text
+    assert re.findall(r'<th scope="row">\s*<a [^>]*>(.*?)</a>', listed) == ["bad1", "bad2", "open1"]
+    assert "events wait" not in page
+    assert "There is no event." in shared.guest.get("/backlog", process="Fulfilment").text
+
+
 def test_the_tail_sends_each_event_as_it_comes(shop: Shop) -> None:
     page = shop.guest.get("/tail").text
     [stream] = re.findall(r'data-events="([^"]*)"', page)
     assert "shop::order-open1@1" in page
+    of_one = shop.guest.press(shop.guest.get("/tail"), "Show", stream="shop::payment-good").text
+    assert "shop::payment-good@1" in of_one
+    assert "shop::order-open1@1" not in of_one
     connection = http.client.HTTPConnection(shop.guest.host, timeout=30)
     connection.request("GET", unescape(stream), headers={"Cookie": shop.cookie})
     answer = connection.getresponse()
