@@ -441,10 +441,12 @@ class DividedRuntime(Runtime):
     def amend(self, cls: Any, id: object, fields: Any = None, /, **given: Any) -> int:
         return self._of_instance(cls, id).amend(cls, id, fields, **given)
 
-    def refresh(self, cls: Any, id: object = None, *, since: Any = None) -> int:
+    def refresh(
+        self, cls: Any, id: object = None, *, since: Any = None, on_progress: Any = None
+    ) -> int:
         if id is not None:
             return self._of_instance(cls, id).refresh(cls, id, since=since)
-        return sum(part.refresh(cls, since=since) for part in self._parts)
+        return sum(part.refresh(cls, since=since, on_progress=on_progress) for part in self._parts)
 
     # The files
 

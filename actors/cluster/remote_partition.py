@@ -155,7 +155,11 @@ class RemotePartition(PartitionRuntime):
     def amend(self, cls: Any, id: object, fields: Any = None, /, **given: Any) -> int:
         return int(self._call("runtime", "amend", (cls, id, fields), given).get())
 
-    def refresh(self, cls: Any, id: object = None, *, since: Any = None) -> int:
+    def refresh(
+        self, cls: Any, id: object = None, *, since: Any = None, on_progress: Any = None
+    ) -> int:
+        if on_progress is not None:
+            raise TypeError("refresh: on_progress=… is told nothing of what another process does")
         return int(self._call("runtime", "refresh", (cls, id), {"since": since}).get())
 
     def stats(self) -> dict[str, int]:
