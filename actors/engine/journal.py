@@ -477,6 +477,9 @@ class Journal:
                     self._durable()
                 else:
                     self.generation += 1
+                    # Until it is known whether it is there, what is read of the two is mixed: an
+                    # instance could look damaged, and what is decided meanwhile is dropped.
+                    self._dispatcher.is_commit_due = self._store.is_unsure
                     self._start_over()
             for why, gone in spoilt:
                 self._tell_failure(gone, why)

@@ -965,3 +965,27 @@ def test_the_last_positions_are_written_by_themselves_if_they_changed(bench: Ben
     bench.journal.write_checkpoints()
     assert bench.store.checkpoint("p") == 9
     assert bench.happened == ["committed"]
+
+
+def test_a_commit_of_which_nothing_is_known_is_looked_for_before_anything_else_is_decided(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose_the_answer(puts: Any, deletes: Any) -> Ticket:
+        DictionaryEngine.commit(bench.disk, puts, deletes)
+        monkeypatch.setattr(bench.disk, "get_many", refuse)
+        return Ticket("unknown", StoreError("the answer was lost"))
+
+    def refuse(keys: Any) -> list[bytes | None]:
+        raise StoreError("and the disk cannot be read")
+
+    monkeypatch.setattr(bench.disk, "commit", lose_the_answer)
+    assert bench.hand(event("a"), "first")
+    bench.dispatcher.is_commit_due = False
+    bench.journal.flush()
+    assert bench.store.is_unsure
+    assert bench.dispatcher.is_commit_due
+    monkeypatch.undo()
+    bench.journal.flush()
+    assert not bench.store.is_unsure
+    assert not bench.dispatcher.is_commit_due
+    assert bench.store.last_position() == 1
