@@ -9,9 +9,13 @@ that it leads to; made on any other state it is refused.
 from __future__ import annotations
 
 import zlib
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "Misfit",
@@ -54,6 +58,9 @@ class Tail(NamedTuple):
     kind: str
     elements: int
     packed: bytes
+
+
+NOTHING_KNOWN: Mapping[str, Tail] = MappingProxyType({})
 
 
 class PackedFields(NamedTuple):
@@ -103,20 +110,22 @@ def added(before: bytes, after: bytes) -> Tail | None:
     kind_after, count_after, start_after = _head(after)
     if not kind or kind != kind_after or count_after < count:
         return None
-    body = before[start:]
+    # Compared where it is: large states are copied as little as can be.
+    body = memoryview(before)[start:]
     if not after.startswith(body, start_after):
         return None
     return Tail(kind, count_after - count, after[start_after + len(body) :])
 
 
 def change_between(
-    before: PackedFields, parts: dict[str, bytes]
+    before: PackedFields, parts: dict[str, bytes], known: Mapping[str, Tail] = NOTHING_KNOWN
 ) -> tuple[bytes | None, PackedFields]:
     """What leads from one state to another.
 
     Args:
         before: the one
         parts: the fields of the other
+        known: what was `added` to fields, of those that were compared already
 
     Returns:
         the change, or None if the states have other fields; and the other state
@@ -128,9 +137,13 @@ def change_between(
     tails: dict[str, tuple[int, bytes]] = {}
     sums = dict(before.sums)
     for name, part in parts.items():
-        if part == before.parts[name]:
+        tail = known.get(name)
+        if tail is None:
+            if part == before.parts[name]:
+                continue
+            tail = added(before.parts[name], part)
+        elif not tail.elements:
             continue
-        tail = added(before.parts[name], part)
         if tail is None:
             others[name] = part
             sums[name] = _sum(part)

@@ -108,7 +108,7 @@ class StateType:
 
     def exchange_parts(
         self, values: dict[str, Any], before: PackedFields
-    ) -> tuple[dict[str, bytes], dict[str, Any]]:
+    ) -> tuple[dict[str, bytes], dict[str, Any], dict[str, Tail]]:
         """As `exchange`, field by field, for a state that is large and grows.
 
         Of a list or a mapping that was only added to, what was added is read back; what is before
@@ -118,25 +118,33 @@ class StateType:
             values: an object's fields
             before: what they were packed to before
 
+        Returns:
+            the bytes of each field, the fields as they are read back, and what was added to the
+            large ones that were only added to
+
         """
-        back = dict(values)
+        back, tails = dict(values), dict[str, Tail]()
         try:
             parts = {
-                name: self._dump_part(back, name, before.parts.get(name, b"")) for name in values
+                name: self._dump_part(back, name, before.parts.get(name, b""), tails)
+                for name in values
             }
         except (InvalidMessage, KeyError):
             # The whole of it says better what does not fit.
             packed, back = self.exchange(values)
-            parts = PackedFields.of(packed).parts
-        return parts, back
+            return PackedFields.of(packed).parts, back, {}
+        return parts, back, tails
 
-    def _dump_part(self, values: dict[str, Any], name: str, before: bytes) -> bytes:
+    def _dump_part(
+        self, values: dict[str, Any], name: str, before: bytes, tails: dict[str, Tail]
+    ) -> bytes:
         codec, value = self._codec_of(name), values[name]
         if len(before) >= LARGE and type(value) in {list, dict}:
             packed = codec.pack(value)
             tail = added(before, packed)
             if tail is not None:
                 self._read_back(codec, value, tail)
+                tails[name] = tail
                 return packed
         packed, values[name] = codec.exchange(value)
         return packed

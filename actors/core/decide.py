@@ -584,8 +584,8 @@ def _exchange_large(
     """A large state, packed and read back, and what is stored in its place, if not the whole."""
     state = plan.definition.state
     known = before.packed or PackedFields.of(before.fields)
-    parts, values = state.exchange_parts(process.__dict__, known)
-    change, packed = change_between(known, parts)
+    parts, values, tails = state.exchange_parts(process.__dict__, known)
+    change, packed = change_between(known, parts, tails)
     fields = packed.whole()
     base = before.base or before.version
     if (

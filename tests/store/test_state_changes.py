@@ -38,6 +38,20 @@ def test_a_change_leads_from_one_state_to_the_next(before: dict[str, Any], data:
     assert made.whole() == other
 
 
+@given(states, st.data())
+def test_what_was_compared_already_leads_to_the_same_change(
+    before: dict[str, Any], data: Any
+) -> None:
+    after = {name: data.draw(values | st.just(value)) for name, value in before.items()}
+    for name, value in after.items():
+        if isinstance(value, list) and isinstance(before[name], list):
+            after[name] = before[name] + data.draw(st.lists(values, max_size=3))
+    one, other = of(pack(before)), of(pack(after)).parts
+    tails = {name: added(one.parts[name], part) for name, part in other.items()}
+    known = {name: tail for name, tail in tails.items() if tail is not None}
+    assert change_between(one, other, known) == change_between(one, other)
+
+
 @pytest.mark.parametrize("count", [0, 1, 14, 15, 16, 65_534, 65_535, 65_536])
 def test_what_is_added_to_a_list_is_all_that_is_stored_of_it(count: int) -> None:
     before, after = {"items": list(range(count))}, {"items": [*range(count), "last"]}
