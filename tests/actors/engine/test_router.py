@@ -128,7 +128,7 @@ class World:
         me: Any = self
         nothing: Any = None
         make_actor: Any = SimpleNamespace
-        store: Any = SimpleNamespace(checkpoint=lambda name: 0, ahead=me)
+        store: Any = SimpleNamespace(checkpoint=lambda name: 0, ahead=me, partition=None)
         self.scheduled: list[object] = []
         dispatcher: Any = SimpleNamespace(schedule=self.scheduled.append)
         registry = Registry([hall])
@@ -192,6 +192,11 @@ class World:
 
     def set(self, moment: datetime) -> None:
         self.rings_at = moment
+
+    @staticmethod
+    def commits_first() -> bool:
+        """As the journal of a store whose looks are no trips."""
+        return False
 
     # As the residency
 
