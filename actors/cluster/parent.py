@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -204,7 +203,7 @@ class _Child:
                 self.pid,
                 timeout,
             )
-            os.kill(self.process.pid or self.pid, 9)
+            self.process.kill()
             self.process.join()
         if self.link is not None:
             self.link.close()

@@ -63,6 +63,7 @@ class NoteMade(Event):
 
 
 crossing = Domain("crossing")
+crossing.register(Opened, Made, Numbered, Marked, Called, NoteMade)
 
 
 @crossing.register
