@@ -74,6 +74,7 @@ from .store import (
     ReadOnlyStore,
     StoreError,
     StoreFull,
+    TakenOver,
     TooManyReaders,
     UnknownFormat,
 )
@@ -141,6 +142,7 @@ __all__ = [
     "Runtime",
     "StoreError",
     "StoreFull",
+    "TakenOver",
     "StoredEvent",
     "StuckInstance",
     "SystemClock",

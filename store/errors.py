@@ -25,6 +25,7 @@ __all__ = [
     "ReadOnlyStore",
     "StoreError",
     "StoreFull",
+    "TakenOver",
     "TooManyReaders",
     "UnknownFormat",
     "WrongPartition",
@@ -91,6 +92,13 @@ class LostStore(StoreError):
     """A file of an open store was removed or replaced; nothing is acknowledged any more.
 
     What was acknowledged before is in the file that was there.
+    """
+
+
+class TakenOver(LostStore):
+    """Another process has taken the store over; nothing is acknowledged any more.
+
+    What was acknowledged before is in the store, and the other process goes on from it.
     """
 
 

@@ -376,7 +376,7 @@ class Engine:
         """
         left: float | None = 0.0
         try:
-            self._take_no_more()
+            self.take_no_more()
             left = self._drain(timeout)
         finally:
             self._end(left if left is None else max(left, GRACE), timeout)
@@ -385,7 +385,8 @@ class Engine:
         """Have `close`, which is under way or comes, wait for no handler any more."""
         self._is_hurried = True
 
-    def _take_no_more(self) -> None:
+    def take_no_more(self) -> None:
+        """Begin nothing any more; what was begun goes on, and `close` waits for it."""
         self.is_closing = True
         if self._is_attached:
             self._clock.detach(self.catch_up)

@@ -10,12 +10,12 @@ from ...engine.residency import Residency
 from ..clock import StoppedAlarm, first_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from ...clock import Alarm
 
-__all__ = ["SimulatedClock"]
+__all__ = ["SharedClock", "SimulatedClock"]
 
 
 class SimulatedClock:
@@ -56,6 +56,11 @@ class SimulatedClock:
         """Drop all alarms, since the process that set them is gone."""
         self._alarms.clear()
 
+    def forget_all(self, alarms: Iterable[StoppedAlarm]) -> None:
+        """Drop some alarms, as far as they were not closed."""
+        gone = list(alarms)
+        self._alarms = [one for one in self._alarms if all(one is not other for other in gone)]
+
     def remove(self, alarm: StoppedAlarm) -> None:
         self._alarms.remove(alarm)
 
@@ -94,6 +99,28 @@ class SimulatedClock:
         self.latest = max(self.latest, self.now())
         for alarm in list(self._alarms):
             alarm.ring_if_due()
+
+
+class SharedClock:
+    """A simulated clock as one of several processes has it, whose alarms end with the process."""
+
+    def __init__(self, clock: SimulatedClock) -> None:
+        self._clock = clock
+        self._alarms: list[StoppedAlarm] = []
+        self.now = clock.now
+        self.attach = clock.attach
+        self.detach = clock.detach
+
+    def alarm(self, ring: Callable[[], None]) -> Alarm:
+        alarm = self._clock.alarm(ring)
+        assert isinstance(alarm, StoppedAlarm)
+        self._alarms.append(alarm)
+        return alarm
+
+    def forget(self) -> None:
+        """Drop its alarms, since the process that set them is gone."""
+        self._clock.forget_all(self._alarms)
+        self._alarms.clear()
 
 
 def _is_sweep(alarm: StoppedAlarm) -> bool:
