@@ -10,7 +10,7 @@ from ...engine.residency import Residency
 from ..clock import StoppedAlarm, first_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from datetime import datetime
 
     from ...clock import Alarm
@@ -56,13 +56,9 @@ class SimulatedClock:
         """Drop all alarms, since the process that set them is gone."""
         self._alarms.clear()
 
-    def forget_all(self, alarms: Iterable[StoppedAlarm]) -> None:
-        """Drop some alarms, as far as they were not closed."""
-        gone = list(alarms)
-        self._alarms = [one for one in self._alarms if all(one is not other for other in gone)]
-
     def remove(self, alarm: StoppedAlarm) -> None:
-        self._alarms.remove(alarm)
+        """Drop an alarm; one that is gone already is none the worse."""
+        self._alarms = [one for one in self._alarms if one is not alarm]
 
     def next_due(self) -> datetime | None:
         """When something is due later by the steady clock, apart from sweeps for idle actors."""
@@ -119,7 +115,8 @@ class SharedClock:
 
     def forget(self) -> None:
         """Drop its alarms, since the process that set them is gone."""
-        self._clock.forget_all(self._alarms)
+        for alarm in self._alarms:
+            self._clock.remove(alarm)
         self._alarms.clear()
 
 
