@@ -541,9 +541,12 @@ class Engine:
             counts.update(durable)
         self.services.event_buffer.start_over(self.services.store.last_position())
         done = self.journal.done_up_to
+        # That may be behind what is durable, if the answer to a commit was lost. What was sent on
+        # is not to be sent again.
+        sent = self.services.store.ahead.counters.checkpoints
         for router in self.routers:
             name = router.plan.name
-            router.start_over(done[name], done.get(f"{SENT}{name}", 0))
+            router.start_over(done[name], sent.get(f"{SENT}{name}", 0))
         if self.lanes is not None:
             self.lanes.start_over()
         self.command_queue.start_over()

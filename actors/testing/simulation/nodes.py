@@ -88,6 +88,8 @@ class Nodes(World):
         if nodes < 1 or count < 1:
             raise ValueError(f"nodes={nodes!r}, partitions={partitions!r}; give numbers from 1")
         self._nodes = [Node(f"node {number}") for number in range(1, nodes + 1)]
+        # What any node runs, in order of the partitions.
+        self._opened_parts: list[Owned] = []
         self.leases = Leases(count)
         # Lanes of which the target was told that there is more, and those that are late.
         self._lanes: dict[tuple[int, int], None] = {}
@@ -162,11 +164,13 @@ class Nodes(World):
         )
         part.node, part.epoch, part.clock = node, epoch, clock
         node.parts[number] = part
+        self._opened_parts = sorted([*self._opened_parts, part], key=_place)
         return part
 
     def _end(self, part: Owned) -> None:
         """What a node ran of a partition is gone from its memory; who waits hears that."""
         part.node.parts.pop(part.number, None)
+        self._opened_parts = [one for one in self._opened_parts if one is not part]
         part.clock.forget()
         part.engine.services.replies.close()
         part.store.close()
@@ -177,7 +181,7 @@ class Nodes(World):
     @property
     def parts(self) -> Sequence[Owned]:
         """What is given turns, in order of the partitions."""
-        return [part for part in self._all() if part.node.is_up]
+        return [part for part in self._opened_parts if part.node.is_up]
 
     @property
     def stores(self) -> Sequence[Store]:
@@ -186,11 +190,6 @@ class Nodes(World):
     @property
     def readers(self) -> Sequence[Reader]:
         return self._readers
-
-    def _all(self) -> list[Owned]:
-        parts = [part for node in self._nodes for part in node.parts.values()]
-        parts.sort(key=_place)
-        return parts
 
     def of_stream(self, stream: str) -> Running | None:
         return self._taking(self._partitions[0].of_stream(stream))
@@ -238,7 +237,7 @@ class Nodes(World):
         return False
 
     def end(self) -> None:
-        for part in self._all():
+        for part in self._opened_parts:
             self._end(part)
         for store in self._stores:
             store.close()
@@ -247,14 +246,14 @@ class Nodes(World):
         """End all nodes here, and start them anew on what was durable."""
         self.crashes += 1
         self._deploying.clear()
-        for part in self._all():
+        for part in self._opened_parts:
             self._end(part)
         self._begin_all()
 
     def crash(self, which: int | None = None) -> None:
         there = [node for node in self._nodes if not node.is_down]
         if which is None:
-            for part in self._all():
+            for part in self._opened_parts:
                 part.faults.reached.closed("crash_before_commit")
             self.log.note("crash: all nodes end, and what was not committed is gone")
             self.restart()
@@ -265,7 +264,7 @@ class Nodes(World):
             self._die(node)
 
     def _crashed(self, faults: Faults) -> None:
-        for part in self._all():
+        for part in self._opened_parts:
             if part.faults is faults:
                 self._die(part.node)
 
@@ -284,7 +283,7 @@ class Nodes(World):
 
     def guarded(self, do: Callable[..., Any], *arguments: Any) -> None:
         super().guarded(do, *arguments)
-        for part in self._all():
+        for part in self._opened_parts:
             if part.is_lost:
                 self.log.note(f"{part.node.name} stops partition {part.number}, which it has lost")
                 self._end(part)
@@ -298,7 +297,7 @@ class Nodes(World):
     def _read_lane(self, target: int, source: int) -> None:
         self._lanes.pop((target, source), None)
         self.log.note(f"partition {target} reads the lane from {source}", True)
-        for part in self._all():
+        for part in self._opened_parts:
             if part.number == target and part.engine.lanes is not None:
                 part.engine.lanes.nudge(source)
 
