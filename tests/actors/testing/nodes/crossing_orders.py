@@ -90,7 +90,7 @@ class Letter(Aggregate, identity="letter"):
 
 
 @orders.register
-class Order(ProcessManager, correlate="order", early="hold", unmatched="hold"):
+class Order(ProcessManager, correlate="order", early="hold"):
     order: str = ""
     number: Indexed[str] = ""
     packed: tuple[str, ...] = ()
