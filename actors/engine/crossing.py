@@ -142,9 +142,7 @@ class Crossing:
 
     def is_here(self, record: EventRecord, instance: str) -> bool:
         """Whether an event that names one instance is for it here."""
-        return (
-            record.sent_to is None and self._partition.has(instance) and self.concerns(record)
-        )
+        return record.sent_to is None and self._partition.has(instance) and self.concerns(record)
 
     def those_here(self, named: list[str]) -> list[str]:
         """Those of the instances that are in this partition."""

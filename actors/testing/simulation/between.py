@@ -1,4 +1,4 @@
-"""What the partitions of a divided store say of one another: what two say, and cannot both be so."""
+"""What the partitions of a divided store say of one another: what two say must fit together."""
 
 from __future__ import annotations
 

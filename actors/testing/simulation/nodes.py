@@ -466,7 +466,10 @@ class Nodes(World):
         return True
 
     def _lose_lease(self, which: int) -> bool:
-        """Have a lease run out whose node is late to renew it; whether there was one."""
+        """Have another node take what one is late to renew its lease of; whether there was one.
+
+        The late one goes on with what it has in hand, and does not know.
+        """
         own = self._own_parts()
         own = [part for part in own if not part.is_drained] or own
         if len(self._owned()) < 2 or not own:
@@ -474,6 +477,9 @@ class Nodes(World):
         part = own[which % len(own)]
         self.log.note(f"{part.node.name} is late to renew its lease of partition {part.number}")
         self.leases[part.number].has_run_out = True
+        node = self._taker(part.number)
+        if node is not None:
+            self._take_over(part.number, node)
         return True
 
     def _hand_over(self, which: int) -> bool:

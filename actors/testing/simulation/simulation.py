@@ -484,8 +484,10 @@ class Simulation:
             return verify_open(stores[0], now=lambda: latest).findings
         found = list(check_between(stores, world.registry))
         for number, store in enumerate(stores):
-            for one in verify_open(store, now=lambda: latest).findings:
-                found.append(one._replace(problem=f"in partition {number}: {one.problem}"))
+            found += [
+                one._replace(problem=f"in partition {number}: {one.problem}")
+                for one in verify_open(store, now=lambda: latest).findings
+            ]
         return found
 
     def stats(self) -> dict[str, int]:

@@ -145,5 +145,7 @@ def came_to_its_end(run: Simulation) -> None:
     assert state["scans"] == 1, state
     for name in ("a1", "a4"):
         parcel = run.get(Parcel, name)
-        assert parcel is not None and parcel.state == {"packed": 1}, name
-    assert letter is not None and letter.state == {"written": 1}, "the letter"
+        assert parcel is not None, f"{name} is lost"
+        assert parcel.state == {"packed": 1}, name
+    assert letter is not None, "the letter is lost"
+    assert letter.state == {"written": 1}, "the letter"

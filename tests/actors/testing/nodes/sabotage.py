@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from procession.engine.crossing import Crossing
 from procession.engine.lanes import Lanes
-from procession.engine.router import Router
+from procession.engine.router import SENT, Router
 from procession.store.open_commit import OpenCommit
 from procession.testing.simulation.leases import Leases
 from procession.testing.simulation.running import Running
@@ -86,6 +86,17 @@ def _(patch: pytest.MonkeyPatch) -> None:
         start_over(self, position, sent_up_to)
         if isinstance(crossing, Crossing):
             crossing.sent_up_to = max(before, sent_up_to)
+
+    patch.setattr(Router, "start_over", broken)
+
+
+@breaks("what was sent is sent again when the answer to a commit was lost")
+def _(patch: pytest.MonkeyPatch) -> None:
+    start_over = Router.start_over
+
+    def broken(self: Router, position: int, sent_up_to: int) -> None:
+        done = getattr(self._journal, "done_up_to", {})
+        start_over(self, position, done.get(f"{SENT}{self.plan.name}", sent_up_to))
 
     patch.setattr(Router, "start_over", broken)
 
