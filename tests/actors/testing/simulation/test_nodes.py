@@ -1,4 +1,4 @@
-"""Simulated nodes: who dies, hangs, is late or is replaced takes nothing along, and repeats nothing."""
+"""A simulated node that dies, hangs, is late or is replaced loses nothing and repeats nothing."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_every_call_reaches_the_partition_that_it_is_about() -> None:
         assert position >= 1
         assert {one.id for one in simulation.find(Selling)} == {f"o{one}" for one in range(6)}
         assert [one.id for one in simulation.find(Selling, returns=1)] == ["o3"]
-        assert [step.handler for step in simulation.history(Selling, "o2")][0] == "on_placed"
+        assert next(iter(simulation.history(Selling, "o2"))).handler == "on_placed"
         assert len(list(simulation.events("shop::order"))) == 6
         assert len(list(simulation.events("shop::order-o1"))) == 1
         told = list(simulation.events())
