@@ -22,7 +22,17 @@ from procession.testing import Publish, at_end
 if TYPE_CHECKING:
     from procession.testing import Simulation
 
-__all__ = ["Letter", "Order", "Parcel", "came_to_its_end", "orders", "program"]
+__all__ = [
+    "Letter",
+    "Order",
+    "Ordered",
+    "Parcel",
+    "came_to_its_end",
+    "each_was_recalled_twice",
+    "orders",
+    "program",
+    "recall",
+]
 
 orders = Domain("orders")
 
@@ -51,6 +61,12 @@ class Labelled(Event):
 
 class Scanned(Event):
     number: str
+
+
+class Recalled(Event):
+    """For all orders that it names."""
+
+    orders: tuple[str, ...]
 
 
 class Write(Command):
@@ -96,6 +112,7 @@ class Order(ProcessManager, correlate="order", early="hold"):
     packed: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     scans: int = 0
+    recalls: int = 0
 
     @handle(Ordered, start=True)
     def on_ordered(self, event: Ordered) -> None:
@@ -118,6 +135,10 @@ class Order(ProcessManager, correlate="order", early="hold"):
     def on_scanned(self, event: Scanned) -> None:
         self.scans += 1
 
+    @handle(Recalled, correlate=lambda event: list(event.orders))
+    def on_recalled(self, event: Recalled) -> None:
+        self.recalls += 1
+
     @after(Labelled)
     def write(self, event: Labelled) -> None:
         self.issue(Write(f"letter-{event.order}"))
@@ -132,6 +153,25 @@ def program() -> list[list[Any]]:
             Publish(Scanned("n1"), stream="carrier-2"),
         ],
     ]
+
+
+def recall() -> list[list[Any]]:
+    """Three orders, of which each is in another partition, and one message for all of them."""
+    names = ("o1", "o2", "o3")
+    ordered = [Publish(Ordered(name, (f"a-{name}",)), stream=f"desk-{name}") for name in names]
+    return [
+        ordered,
+        [Publish(Recalled(names), stream="recall-1"), Publish(Recalled(names), stream="recall-2")],
+    ]
+
+
+@at_end
+def each_was_recalled_twice(run: Simulation) -> None:
+    """All that a message was for have it, each once."""
+    views = list(run.find(Order))
+    assert sorted(view.id for view in views) == ["o1", "o2", "o3"]
+    assert [view.state["recalls"] for view in views] == [2, 2, 2]
+    assert sorted(view.state["packed"] for view in views) == [("a-o1",), ("a-o2",), ("a-o3",)]
 
 
 @at_end

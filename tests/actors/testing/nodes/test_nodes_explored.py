@@ -12,7 +12,13 @@ import pytest
 
 from procession.testing import FAULTS, CounterExample, explore
 from procession.testing.explore import explore as exploring
-from tests.actors.testing.nodes.crossing_orders import came_to_its_end, orders, program
+from tests.actors.testing.nodes.crossing_orders import (
+    came_to_its_end,
+    each_was_recalled_twice,
+    orders,
+    program,
+    recall,
+)
 from tests.actors.testing.nodes.sabotage import SABOTAGE
 
 IS_LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
@@ -26,6 +32,11 @@ def test_each_chain_comes_to_its_end_whatever_happens_to_nodes() -> None:
     coverage = explore(
         orders, program(), [came_to_its_end], nodes=3, faults=WITHOUT_TIME, max_examples=RUNS
     )
+    assert coverage.runs == RUNS
+
+
+def test_a_message_for_many_comes_to_each_once_whatever_happens_to_nodes() -> None:
+    coverage = explore(orders, recall(), [each_was_recalled_twice], nodes=3, max_examples=RUNS)
     assert coverage.runs == RUNS
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from procession import InvalidMessage, Rejected
 from procession.testing import ALL_FAULTS, Publish, Simulation
+from procession.testing.simulation.nodes import Nodes
 from tests.actors.testing.nodes.crossing_orders import (
     Letter,
     Order,
@@ -61,7 +62,9 @@ def test_others_take_over_what_a_node_had_that_dies_and_it_gets_its_share_when_i
         assert "node 2 dies: what it had not committed is gone" in said
         assert "node 1 takes partition 1, which node 2 had: epoch 2" in said
         assert "node 2 comes back" in said
-        assert [len(simulation._world.leases.of(f"node {one}")) for one in (1, 2, 3)] == [2, 2, 2]
+        world = simulation._world
+        assert isinstance(world, Nodes)
+        assert [len(world.leases.of(f"node {one}")) for one in (1, 2, 3)] == [2, 2, 2]
 
 
 def test_all_nodes_may_end_at_once() -> None:
