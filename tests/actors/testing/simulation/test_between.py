@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from procession.store import partition_of
 from procession.store.open_commit import OpenCommit
 from procession.testing import Publish, Simulation
 from tests.actors.testing.nodes.crossing_orders import Labelled, Ordered, orders, program
+
+if TYPE_CHECKING:
+    import pytest
 
 PARTITIONS = 6
 
