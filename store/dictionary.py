@@ -52,10 +52,10 @@ class _Snapshot:
 class DictionaryEngine:
     """Tables that last as long as the object. Satisfies `StorageEngine`."""
 
-    read_only = False
     is_remote = False
 
-    def __init__(self) -> None:
+    def __init__(self, *, read_only: bool = False) -> None:
+        self.read_only = read_only
         self._tables: dict[str, dict[bytes, bytes]] = {table: {} for table in TABLES}
         self._keys: dict[str, list[bytes]] = {table: [] for table in TABLES}
         # Held by a commit alone.
@@ -67,7 +67,16 @@ class DictionaryEngine:
     def reopened(self) -> DictionaryEngine:
         """Another engine on the same tables, for a store that is opened again; closes this one."""
         self.close()
-        other = DictionaryEngine()
+        return self.beside()
+
+    def beside(self, *, read_only: bool = False) -> DictionaryEngine:
+        """Another engine on the same tables, for another store on one thread.
+
+        Args:
+            read_only: whether that store only looks, and so sees what others commit
+
+        """
+        other = DictionaryEngine(read_only=read_only)
         other._tables, other._keys, other._lock = self._tables, self._keys, self._lock
         return other
 
@@ -165,6 +174,8 @@ class DictionaryEngine:
         deletes: Mapping[str, Collection[bytes]],
     ) -> Ticket:
         self.check_usable()
+        if self.read_only:
+            raise ReadOnlyStore("the store in memory was opened for reading only")
         if not have_keys(puts, deletes):
             return Ticket("failed", StoreError("a key is empty or too long"))
         with self._lock:

@@ -126,12 +126,14 @@ class Counters(Struct):
     """The sequence of each lane up to which its target has taken what was sent."""
     cursors: dict[int, int] = {}
     """The sequence of each lane from another partition up to which it was taken."""
+    checkpoints: dict[str, int] = {}
+    """Of a partition: how far routers are, and up to where they have sent to others."""
 
     def copied(self) -> Counters:
         """Another one with the same numbers."""
         made = copy(self)
         made.sent, made.taken = self.sent.copy(), self.taken.copy()
-        made.cursors = self.cursors.copy()
+        made.cursors, made.checkpoints = self.cursors.copy(), self.checkpoints.copy()
         return made
 
 
@@ -266,6 +268,8 @@ class OpenCommit(Reads):
             self._put("command_ids", command_id.encode(), given_to_row(command, None))
         for router, position in checkpoints.items():
             self._put("checkpoints", router.encode(), position)
+        if self.partition is not None:
+            self.counters.checkpoints.update(checkpoints)
         for key, row in self._counts.changes().items():
             if row is None:
                 self._changes["counts"][key] = None
@@ -1071,10 +1075,8 @@ class OpenCommit(Reads):
         """Move the cursor of a lane, and write what came by it; a step's commands are queued."""
         self.counters.cursors[arrived.source] = arrived.last
         self._put("cursors", number(arrived.source), arrived.last)
-        for place, event in enumerate(arrived.events):
+        for event in arrived.events:
             self._write_copy(event)
-            for instance in arrived.addressed.get(place, ()):
-                self._let_wait(event.sent_for, instance, event.position)
         for refusal in arrived.refusals:
             self._write_refusal(refusal)
         for one in arrived.learnt:

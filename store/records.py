@@ -78,8 +78,8 @@ class EventRecord(Struct, gc=False):
     """What tells its content from others', if its id was given; stored beside the id."""
     sent_for: str = ""
     """Of a copy that another partition sent: the process manager whose instances are here."""
-    is_found: bool = False
-    """Of such a copy: whether the other partition found the instances, by a learnt key."""
+    sent_to: list[str] | None = None
+    """Of such a copy: the instances here, if they were found elsewhere, as by a learnt key."""
 
 
 class CommandRecord(Struct, gc=False):
@@ -334,8 +334,6 @@ class Arrival(Struct, gc=False):
     first: int
     last: int
     events: list[EventRecord] = []
-    addressed: dict[int, list[str]] = {}
-    """The instances that take an event up, by its place in `events`; the router finds others."""
     refusals: list[RefusalRecord] = []
     learnt: list[LearntKey] = []
     met: list[tuple[str, str]] = []

@@ -457,7 +457,11 @@ class Store(Reads):
                 numbered(key): int(unframe(raw, "cursors", key))
                 for key, raw in engine.range("cursors", b"", LAST + b"\0", MOST_PARTITIONS)
             },
+            checkpoints=dict(self.scan_checkpoints() if self._has("partitions", OWN) else ()),
         )
+
+    def _has(self, table: str, key: bytes) -> bool:
+        return self._get(table, key) is not None
 
     def _lanes(self) -> Iterator[tuple[int, int, int]]:
         """The lanes to other partitions: the target, and the first and the last that is there."""

@@ -126,6 +126,10 @@ def _take_event(
         decision.state = replace(state, seen=record.position)
         decision.outcome = "waiting"
         return Step(process=plan.name, instance=state.instance, wait=record.position)
+    elif record.sent_to is not None and not stimulus.refreshing:
+        # The partition that found the instance does not say later which it was.
+        owes = owed_effect(plan, record)
+        decision.taken = StepExtras(owes=owes) if owes else None
     decision.cause = Cause(
         record.event_id,
         record.type,

@@ -137,12 +137,12 @@ class Crossing:
         """The position up to which all was sent on that is for other partitions."""
 
     def concerns(self, record: EventRecord) -> bool:
-        """Whether a router is to look at an event; not at a copy that others are to take up."""
-        return not record.sent_for or (record.sent_for == self._name and not record.is_found)
+        """Whether a router is to look at an event; not at a copy that is for another class."""
+        return not record.sent_for or record.sent_for == self._name
 
     def is_here(self, record: EventRecord, instance: str) -> bool:
         """Whether an event that names one instance is for it here."""
-        return self._partition.has(instance) and self.concerns(record)
+        return record.sent_to is None and self._partition.has(instance) and self.concerns(record)
 
     def those_here(self, named: list[str]) -> list[str]:
         """Those of the instances that are in this partition."""

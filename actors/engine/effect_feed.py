@@ -398,7 +398,9 @@ class EffectFeed(PooledActor):
         """
         store, name, position = self._store, self._plan.name, record.position
         is_handled = self._plan.subscription.listens_to(record)
-        if record.is_found or (is_handled and self._subscription.finds_by_learnt_key(record)):
+        if record.sent_to is not None or (
+            is_handled and self._subscription.finds_by_learnt_key(record)
+        ):
             # Each instance that was done with it has said so; of the others none is concerned.
             owed = store.owed_at(name, position)
             return [EffectJob(self, record, one, owed=owed[one]) for one in owed], []

@@ -376,7 +376,7 @@ class Engine:
         """
         left: float | None = 0.0
         try:
-            self._take_no_more()
+            self.take_no_more()
             left = self._drain(timeout)
         finally:
             self._end(left if left is None else max(left, GRACE), timeout)
@@ -385,7 +385,8 @@ class Engine:
         """Have `close`, which is under way or comes, wait for no handler any more."""
         self._is_hurried = True
 
-    def _take_no_more(self) -> None:
+    def take_no_more(self) -> None:
+        """Begin nothing any more; what was begun goes on, and `close` waits for it."""
         self.is_closing = True
         if self._is_attached:
             self._clock.detach(self.catch_up)
@@ -540,9 +541,12 @@ class Engine:
             counts.update(durable)
         self.services.event_buffer.start_over(self.services.store.last_position())
         done = self.journal.done_up_to
+        # That may be behind what is durable, if the answer to a commit was lost. What was sent on
+        # is not to be sent again.
+        sent = self.services.store.ahead.counters.checkpoints
         for router in self.routers:
             name = router.plan.name
-            router.start_over(done[name], done.get(f"{SENT}{name}", 0))
+            router.start_over(done[name], sent.get(f"{SENT}{name}", 0))
         if self.lanes is not None:
             self.lanes.start_over()
         self.command_queue.start_over()

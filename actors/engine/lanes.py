@@ -101,9 +101,14 @@ class Lanes(PooledActor):
 
     def start_over(self) -> None:
         """Go on from what is durable; with the journal's lock held, if anything runs."""
-        store = self._services.store
-        self._cursors = {source: store.cursor_of(source) for source in self._neighbours}
+        cursors = self._services.store.ahead.counters.cursors
+        self._cursors = {source: cursors.get(source, 0) for source in self._neighbours}
         self._ahead = dict.fromkeys(self._neighbours)
+
+    def on_start(self) -> None:
+        """Tell others what is durable for them: a crash may have come before they were told."""
+        for target in self._services.store.ahead.counters.sent:
+            self._neighbours[target].nudge(self._own)
 
     # From outside
 
@@ -184,10 +189,6 @@ class Lanes(PooledActor):
             self._queued(step.enqueue)
         if arrived.events:
             self._published(arrived.events)
-        for place, instances in arrived.addressed.items():
-            for instance in instances:
-                process = arrived.events[place].sent_for
-                self._deliver(process, instance, InstanceMessage(Reload()))
         for process, instance in arrived.met:
             self._deliver(process, instance, InstanceMessage(Reload()))
         for refusal in arrived.refusals:
@@ -226,8 +227,6 @@ def _step_of(source: int, page: list[SentRecord]) -> tuple[Step, Arrival]:
     commands: list[CommandRecord] = []
     for sent in page:
         if sent.event is not None:
-            if sent.instances is not None:
-                arrived.addressed[len(arrived.events)] = sent.instances
             arrived.events.append(sent.event)
         elif sent.command is not None:
             commands.append(sent.command)

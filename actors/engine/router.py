@@ -295,6 +295,8 @@ class Router(PooledActor):
 
         """
         subscription, read_index = self.plan.subscription, self._reads.read_index
+        if record.sent_to is not None:
+            return self._found_elsewhere(record, record.sent_to)
         event = subscription.load(record)
         named, learnt = subscription.route(record, event, read_index)
         here, away, crossing = named, list[SentRecord](), self._crossing
@@ -318,6 +320,20 @@ class Router(PooledActor):
                 for instance in here
             ]
         return _Found(named, deliveries, missing, away)
+
+    def _found_elsewhere(self, record: EventRecord, instances: list[str]) -> _Found:
+        """A copy for instances that another partition has found: they take it in its turn."""
+        subscription, learnt = self.plan.subscription, None
+        event = None
+        if subscription.handler_of(record) is not None:
+            event = subscription.load(record)
+            learnt = subscription.learnt_of(event)
+        is_shared = event is not None and len(instances) > 1
+        deliveries = [
+            (instance, EventDelivered(record, event, learnt, is_shared=is_shared))
+            for instance in instances
+        ]
+        return _Found(instances, deliveries, None, [])
 
     def done(self, message: InstanceMessage, decision: Decision) -> None:
         """What an instance made of an event was handed over; with the journal's lock."""
@@ -381,7 +397,7 @@ class Router(PooledActor):
                 taken.unreadable.append((record, record.message))
             elif crossing is not None and not crossing.concerns(record):
                 pass
-            elif listens_to(record):
+            elif listens_to(record) or record.sent_to is not None:
                 if self._learns:
                     taken.waits_for = self._what_to_wait_for(record, taken)
                     if taken.waits_for is not NOTHING:

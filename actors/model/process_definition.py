@@ -109,6 +109,7 @@ class ProcessDefinition:
             if self.state.indexed and self._may_teach(event, handler)
         )
         """The events whose handlers may set a learnt key."""
+        self._fingerprint: bytes | None = None
 
     def id_of(self, value: object) -> str:
         """The id of an instance, as a caller names it.
@@ -192,9 +193,14 @@ class ProcessDefinition:
     def fingerprint(self) -> bytes:
         """What tells this version of the class from others that may decide something else.
 
-        It is worked out each time: a cached property would give the definition a dictionary, and
-        each step looks at its attributes.
+        It is worked out once, since each partition that is opened asks for it. A cached property
+        would give the definition a dictionary, and each step looks at its attributes.
         """
+        if self._fingerprint is None:
+            self._fingerprint = self._worked_out_fingerprint()
+        return self._fingerprint
+
+    def _worked_out_fingerprint(self) -> bytes:
         handlers = (
             *self.handlers.values(),
             *self.timeouts.values(),

@@ -164,7 +164,7 @@ class EventRow(_Row):
     depth: OrNone
     sent_for: Name | None = None
     """Only of a copy that another partition sent, which is in no stream here."""
-    is_found: bool = False
+    sent_to: list[Name] | None = None
 
     @property
     def id(self) -> str:
@@ -599,7 +599,7 @@ COLUMNS_OF_EVENT, COLUMNS_OF_COMMAND = 10, 12
 def copied_event_to_row(event: EventRecord) -> tuple[Any, ...]:
     """The row of a copy that another partition sent."""
     row = event_to_row(event, event_id_at(event.stream, event.version))
-    return (*row, event.sent_for, event.is_found)
+    return (*row, event.sent_for, event.sent_to)
 
 
 def event_to_row(event: EventRecord, named: str) -> tuple[Any, ...]:
@@ -626,7 +626,7 @@ def event_from_row(row: list[Any], position: int) -> EventRecord:
     row.append(position)
     event = EventRecord(*row)
     if more:
-        event.sent_for, event.is_found = more
+        event.sent_for, event.sent_to = more
     return event
 
 
@@ -781,7 +781,7 @@ def sent_from_row(row: list[Any], target: int, sequence: int) -> SentRecord:
     columns, process, instances, command, refusal, learnt = row
     event = None if columns is None else event_from_row(columns, 0)
     if event is not None:
-        event.sent_for, event.is_found = process, instances is not None
+        event.sent_for, event.sent_to = process, instances
     return SentRecord(
         target,
         event,

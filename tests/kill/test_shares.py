@@ -1,4 +1,4 @@
-"""Promises 2, 4 and 5 of a divided store: its processes are killed, and nothing is lost or doubled."""
+"""Promises 2, 4 and 5 of a divided store, whose processes are killed."""
 
 from __future__ import annotations
 

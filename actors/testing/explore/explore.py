@@ -78,6 +78,8 @@ def explore(
     services: Iterable[Service] = (),
     store: Stored = None,
     upgrade: Domain | Iterable[Domain] | None = None,
+    nodes: int | None = None,
+    partitions: int | None = None,
     stopwatch: Callable[[], float] = seconds,
     on_progress: Callable[[Coverage], object] | None = None,
     **options: Any,
@@ -114,6 +116,8 @@ def explore(
         store: what every run begins with: what a simulation or a folder has stored, so that old
             logs are met by new code
         upgrade: another version of the domains; a deviation has the process start again with it
+        nodes: how many processes share the partitions of a divided store; see `Simulation`
+        partitions: how many there are; without it, twice the nodes
         stopwatch: what the budget is measured by; it tells seconds
         on_progress: is called with what was covered so far after each run that breaks nothing
         options: as for `Simulation`
@@ -141,10 +145,17 @@ def explore(
             "services": (outside := list(services)),
             "store": beginning_of(store),
             "upgrade": None if upgrade is None else registry_of(upgrade),
+            "nodes": nodes,
+            "partitions": partitions,
         },
         on_progress,
     )
-    kinds = kinds_of(faults, has_services=bool(outside), has_upgrade=upgrade is not None)
+    kinds = kinds_of(
+        faults,
+        has_services=bool(outside),
+        has_upgrade=upgrade is not None,
+        has_nodes=nodes is not None,
+    )
     if isinstance(seed, str):
         return search.repeat(seed, program)
     limit, file = _Limit(max_examples, budget, stopwatch), None if corpus is None else Path(corpus)

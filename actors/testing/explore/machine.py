@@ -46,6 +46,7 @@ class ProcessMachine(RuleBasedStateMachine):
             self.faults,
             has_services=bool(self.options.get("services")),
             has_upgrade="upgrade" in self.options,
+            has_nodes="nodes" in self.options,
         )
 
     def at_end(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ...core.stimuli import Amend, End
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 
     from ...engine.effect_executor import EffectJob
     from ...model.process_definition import ProcessDefinition
+    from ...store import TransitionRecord
     from .clients import Clients
+    from .faults import Faults
     from .operators import Operator
+    from .running import Running
     from .timeline import Timeline
     from .world import World
 
@@ -47,13 +51,15 @@ class Accidents:
         """Let one happen in the place of a turn; false if there is no chance for one now."""
         world = self._world
         take = world.faults.deviations.take
-        if take("crash") is not None:
-            world.crash()
+        if (crash := take("crash")) is not None:
+            world.crash(crash.which)
             return True
         if world.can_upgrade and take("upgrade") is not None:
             world.upgrade()
             return True
         if world.cut_power():
+            return True
+        if self._at_nodes():
             return True
         for kind in ("clock_forward", "clock_back"):
             if (one := take(kind)) is not None:
@@ -64,18 +70,33 @@ class Accidents:
         if due is not None and take("time") is not None:
             world.guarded(self._timeline.move_to, due)
             return True
-        if world.faults.bring_again() or self._clients.bring_again():
+        parts = world.parts
+        if any(part.faults.bring_again() for part in parts) or self._clients.bring_again():
             return True
-        if world.engine.journal.has_work and take("cut") is not None:
-            world.log.note("the commit closes before the chains are at their ends", True)
-            world.guarded(world.scheduler.idle)
+        open_ones = [part for part in parts if part.engine.journal.has_work]
+        if open_ones and (cut := take("cut")) is not None:
+            part = open_ones[cut.which % len(open_ones)]
+            part.faults.note("the commit closes before the chains are at their ends", True)
+            world.guarded(part.scheduler.idle)
             world.has_changed = True
             return True
-        if len(world.engine.residency) and take("sleep") is not None:
-            count = world.engine.residency.passivate_idle()
-            world.log.note(f"{count} idle actors leave memory", not count)
+        awake = [part for part in parts if len(part.engine.residency)]
+        if awake and (sleep := take("sleep")) is not None:
+            part = awake[sleep.which % len(awake)]
+            count = part.engine.residency.passivate_idle()
+            part.faults.note(f"{count} idle actors leave memory", not count)
             return True
         return self._operate()
+
+    def _at_nodes(self) -> bool:
+        """Have something go wrong between nodes, where there are several."""
+        deviations = self._world.faults.deviations
+        for kind, happen in self._world.accidents.items():
+            for one in deviations.armed:
+                if one.name == kind and happen(one.which):
+                    deviations.take(kind)
+                    return True
+        return False
 
     def _operate(self) -> bool:
         """Have an operator end or amend an instance, at whatever moment this is."""
@@ -85,7 +106,7 @@ class Accidents:
         there = list(self._instances())
         if not there or (chosen := deviations.take("end", "amend")) is None:
             return False
-        definition, name = there[chosen.which % len(there)]
+        definition, name, last = there[chosen.which % len(there)]
         world.log.note(f"the operator {chosen.name}s {definition.cls.__name__} {name}")
         # The disk may refuse, its method may be made to fail, and what is on its way may be first.
         with suppress(InjectedStoreError, InjectedFailure, AlreadyEnded, MovedOn):
@@ -93,33 +114,31 @@ class Accidents:
                 end = End("as the simulation wants", "the simulation")
                 world.guarded(self._operator.end, definition.cls, name, end)
             else:
-                world.guarded(self._amend, definition, name)
+                world.guarded(self._amend, definition, name, last)
         return True
 
-    def _amend(self, definition: ProcessDefinition, name: str) -> None:
+    def _amend(self, definition: ProcessDefinition, name: str, last: TransitionRecord) -> None:
         """Give a field the value that it has, since another one may make no sense."""
-        last = self._world.store.last_transition(definition.name, name)
-        assert last is not None
         values = definition.state_of(last)
         for field in values.keys() - definition.naming_fields:
             amend = Amend({field: values[field]}, "the simulation", last.version, retries=True)
             self._operator.amend(definition.cls, name, amend)
             return
 
-    def _instances(self) -> Iterator[tuple[ProcessDefinition, str]]:
-        """Those that run."""
-        store = self._world.store
-        for definition in self._world.registry.processes.values():
-            for name, last in store.scan_instances(definition.name):
-                if not last.is_complete:
-                    yield definition, name
+    def _instances(self) -> Iterator[tuple[ProcessDefinition, str, TransitionRecord]]:
+        """Those that run, and of which an operator reaches the process."""
+        world = self._world
+        for definition in world.registry.processes.values():
+            for store in world.stores:
+                for name, last in store.scan_instances(definition.name):
+                    if not last.is_complete and world.of_instance(definition, name) is not None:
+                        yield definition, name, last
 
-    def run_effect(self) -> None:
+    def run_effect(self, part: Running) -> None:
         """Run the next after-effect, which may be made to fail."""
-        self._world.engine.effects.run_next(self._run)
+        part.engine.effects.run_next(partial(self._run, part.faults))
 
-    def _run(self, job: EffectJob) -> bool:
-        faults = self._world.faults
+    def _run(self, faults: Faults, job: EffectJob) -> bool:
         name = f"{job.source.definition.cls.__name__} {job.instance}"
         what = f"the after-effect of {short(job.record.type)}"
         accident = faults.handler_accident(self._handler_of(job))
@@ -154,6 +173,8 @@ class Accidents:
     def retry(self) -> None:
         """Have the operator retry what was made to fail."""
         for number in self._parked():
+            if self._world.of_parked(number)[0] is None:
+                continue
             self._world.log.note("the operator has what was made to fail tried again")
             # When the disk refuses, there is another time; an effect may be under way again.
             with suppress(InjectedStoreError, FailingDisk, AlreadyDecided):
@@ -161,7 +182,8 @@ class Accidents:
 
     def _parked(self) -> list[int]:
         return [
-            one.number
-            for one in self._world.store.scan_parked()
+            self._world.parked_id(partition, one.number)
+            for partition, store in enumerate(self._world.stores)
+            for one in store.scan_parked()
             if one.error_type.rpartition(".")[2] == InjectedFailure.__name__
         ]

@@ -30,6 +30,11 @@ class Beginning:
         self._tables = tables
         self.start = start
 
+    @property
+    def has_tables(self) -> bool:
+        """Whether there is anything to begin with."""
+        return self._tables is not None
+
     @classmethod
     def of_folder(cls, folder: str | os.PathLike[str]) -> Beginning:
         """What a store has in a folder, which is only read; a service may be writing meanwhile.

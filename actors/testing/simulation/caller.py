@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ...store import ClosedError, FailingDisk
+from ...store import ClosedError, FailingDisk, TakenOver
 from .answer import Answer
 from .faults import InjectedStoreError
 from .program import in_words
@@ -23,7 +23,7 @@ __all__ = ["Caller"]
 
 R = TypeVar("R")
 
-UNANSWERED = (InjectedStoreError, FailingDisk, ClosedError)
+UNANSWERED = (InjectedStoreError, FailingDisk, ClosedError, TakenOver)
 """Errors behind which it is not known what became of a call, and it is made again."""
 
 
@@ -45,7 +45,11 @@ class Caller:
         """
         name = name or self._new_id()
         self._world.log.note(f"outside: {in_words(item)}")
-        self._wait(call, lambda: self._clients.send(item, name))
+
+        def begin() -> Answer | None:
+            return self._clients.send(item, name) if self._clients.can_send(item) else None
+
+        self._wait(call, begin)
         self._clients.note_durable(item, name)
         return name
 
@@ -62,25 +66,35 @@ class Caller:
         world = self._world
         name = name or self._new_id()
 
-        def begin() -> Answer:
+        def begin() -> Answer | None:
             record = world.ingress.command(world.today(command), name, headers)
-            answer = Answer(world.engine)
-            world.engine.command_queue.ask(record, answer, is_remembered=True)
+            part = world.of_stream(record.stream)
+            if part is None:
+                return None
+            if part.ingress is not world.ingress:
+                record = part.ingress.command(world.today(command), name, headers)
+            answer = Answer(part.engine)
+            part.engine.command_queue.ask(record, answer, is_remembered=True)
             return answer
 
         world.log.note(f"outside: ask {command!r}")
         reply: Reply[R] = self._wait("ask", begin)
         return reply
 
-    def _wait(self, call: str, begin: Callable[[], Answer]) -> Any:
+    def _wait(self, call: str, begin: Callable[[], Answer | None]) -> Any:
         """Let things happen until an answer is there, and begin anew if it says that none comes."""
         self._world.refuse_in_turn(call)
         answer = begin()
-        while not answer.is_there or isinstance(answer.error, UNANSWERED):
-            if answer.is_there:
+        while answer is None or not answer.is_there or isinstance(answer.error, UNANSWERED):
+            # Nothing may have been there yet that could answer.
+            if answer is not None and answer.is_there:
                 answer = begin()
-            elif not self._moves.next(brings=True, waits=False) and not answer.is_there:
+            elif not self._moves.next(brings=True, waits=False) and (
+                answer is None or not answer.is_there
+            ):
                 raise AssertionError(f"{call}: nothing is left to do, and no answer came")
+            elif answer is None:
+                answer = begin()
         if answer.error is not None:
             raise answer.error
         return answer.value

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
+    from ...engine.ingress import Ingress
     from .answer import Then
     from .program import Item, Message, Program
     from .world import World
@@ -197,10 +198,24 @@ class Clients:
             then: is called with the answer
 
         """
-        engine, receipt = self._world.engine, self._receipt(item, name)
-        receipt.receipts = answer = Answer(engine, then)
-        engine.journal.add(receipt)
+        receipt = self._receipt(item, name)
+        part = self._world.of_stream(_stream_of(receipt))
+        assert part is not None
+        if part.ingress is not self._world.ingress:
+            receipt = self._receipt(item, name, part.ingress)
+        receipt.receipts = answer = Answer(part.engine, then)
+        part.engine.journal.add(receipt)
         return answer
+
+    def can_bring(self, client: Client) -> bool:
+        """Whether what takes the next item of a client is there."""
+        return client.item is None or self.can_send(client.item)
+
+    def can_send(self, item: Item) -> bool:
+        """Whether what takes an item is there; a wait begins by itself."""
+        if not self._world.is_divided or isinstance(item, timedelta):
+            return True
+        return self._world.of_stream(_stream_of(self._receipt(item, "asked"))) is not None
 
     def note_durable(self, item: Message, name: str) -> None:
         """Note that a message is durable, so that it may come again."""
@@ -213,7 +228,8 @@ class Clients:
         if brought and (one := take("repeat_outside")) is not None:
             item, name = brought[-1 - one.which % len(brought)]
             faults.note(f"outside: {in_words(item)} comes again, under the same id")
-            self.send(item, name)
+            if self.can_send(item):
+                self.send(item, name)
             return True
         # One that was given an id is sent by who has ids.
         without = [(item, name) for item, name in brought if given_id(item) is None]
@@ -221,13 +237,14 @@ class Clients:
             item, name = without[-1 - one.which % len(without)]
             self._resent += 1
             faults.note(f"outside: {in_words(item)} comes again, under another id")
-            self.send(item, f"{name}.again{self._resent}")
+            if self.can_send(item):
+                self.send(item, f"{name}.again{self._resent}")
             return True
         return False
 
-    def _receipt(self, item: Message, name: str) -> Receipt:
+    def _receipt(self, item: Message, name: str, ingress: Ingress | None = None) -> Receipt:
         """The step that stores what comes from outside, under an id of its own."""
-        ingress, today = self._world.ingress, self._world.today
+        ingress, today = ingress or self._world.ingress, self._world.today
         if isinstance(item, Command):
             item = Tell(item)
         if isinstance(item, Tell):
@@ -242,3 +259,12 @@ class Clients:
         return ingress.publication(
             today(item.event), stream, item.event_id or name, item.headers, as_import=item.as_import
         )
+
+
+def _stream_of(receipt: Receipt) -> str:
+    """The stream that a message from outside is for."""
+    step = receipt.step
+    if step.append is not None:
+        return step.append.stream
+    assert step.given is not None
+    return step.given.stream

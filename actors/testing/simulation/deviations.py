@@ -49,6 +49,7 @@ Fault: TypeAlias = Literal[
     "clock",
     "resend",
     "operator",
+    "node",
 ]
 
 ALL_FAULTS: tuple[Fault, ...] = get_args(Fault)
@@ -97,10 +98,27 @@ KINDS: tuple[tuple[str, Fault], ...] = (
     ("resend", "resend"),
     ("end", "operator"),
     ("amend", "operator"),
+    ("hang", "node"),
+    ("lease", "node"),
+    ("hand_over", "node"),
+    ("deploy", "node"),
+    ("lane", "node"),
 )
 """The kinds of deviations, and what they belong to. Seeds hold their places: add at the end."""
 
-WEIGHTS = {"turn": 4, "hold": 2, "time": 2, "arrival": 3, "cut": 3, "overtake": 3, "upgrade": 4}
+WEIGHTS = {
+    "turn": 4,
+    "hold": 2,
+    "time": 2,
+    "arrival": 3,
+    "cut": 3,
+    "overtake": 3,
+    "upgrade": 4,
+    "hang": 3,
+    "lease": 3,
+    "hand_over": 3,
+    "lane": 2,
+}
 """How often a kind is tried, if more than once: most flaws are about the order of things."""
 
 SEEDED_GAP = 6
@@ -230,7 +248,11 @@ def deviation(name: str, which: int) -> Deviation:
 
 
 def kinds_of(
-    faults: Iterable[str], *, has_services: bool = True, has_upgrade: bool = True
+    faults: Iterable[str],
+    *,
+    has_services: bool = True,
+    has_upgrade: bool = True,
+    has_nodes: bool = True,
 ) -> list[int]:
     """The kinds of deviations that belong to faults, each as often as it is to be tried.
 
@@ -240,6 +262,7 @@ def kinds_of(
         faults: what may happen
         has_services: whether there are services outside
         has_upgrade: whether there is another version of the domains
+        has_nodes: whether there are several nodes
 
     Raises:
         ValueError: there is no such fault
@@ -251,6 +274,7 @@ def kinds_of(
             raise ValueError(f"faults={chosen!r}: there is no {fault!r}; there are {ALL_FAULTS}")
     idle = {"service"} if not has_services else set()
     idle |= {"upgrade"} if not has_upgrade else set()
+    idle |= {"node"} if not has_nodes else set()
     return [
         number
         for number, (name, fault) in enumerate(KINDS)

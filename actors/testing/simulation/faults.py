@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ...store import FailingDisk, StoreError, StoreFull
@@ -34,7 +35,16 @@ class InjectedFailure(Exception):
 
 
 class Crash(BaseException):
-    """The simulated process is gone. No handler can catch it as an error of its own."""
+    """The simulated process is gone. No handler can catch it as an error of its own.
+
+    Args:
+        faults: of what was in the middle of a commit
+
+    """
+
+    def __init__(self, faults: Faults) -> None:
+        super().__init__()
+        self.faults = faults
 
 
 class InjectedStoreError(StoreError):
@@ -69,11 +79,26 @@ class Faults:
 
     def __init__(self, deviations: Deviations, log: RunLog) -> None:
         self.deviations = deviations
-        self.note = log.note
+        self._log = log
+        self.note: Callable[..., None] = log.note
         self.reached = Reached(log)
         self.has_failed = False
+        self._whole = self
         self.let_others: Callable[[int], None] = _nothing
         self._recent: dict[str, deque[tuple[str, Callable[[], None]]]] = {}
+
+    def of(self, who: str) -> Faults:
+        """The faults of one of several parts, which all have the same deviations and coverage.
+
+        Args:
+            who: stands before what the run log says of it
+
+        """
+        made = Faults(self.deviations, self._log)
+        made.note = partial(_note_of, self._log, who)
+        made.reached = self.reached.beside()
+        made._whole = self
+        return made
 
     def accident(self, *kinds: str) -> str:
         """The accident of one of these kinds that is to happen now, or nothing."""
@@ -84,7 +109,7 @@ class Faults:
         """How a handler that is about to run fails, or nothing."""
         accident = self.accident("fails_before", "fails_after")
         self.reached.ran(handler, accident)
-        self.has_failed = self.has_failed or bool(accident)
+        self._whole.has_failed = self._whole.has_failed or bool(accident)
         return accident
 
     def overtake(self) -> None:
@@ -119,3 +144,7 @@ class Faults:
 
 def _nothing(which: int) -> None:
     del which
+
+
+def _note_of(log: RunLog, who: str, text: str, is_detail: bool = False) -> None:
+    log.note(f"{who}: {text}", is_detail)

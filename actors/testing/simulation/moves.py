@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from .accidents import Accidents
     from .clients import Clients
+    from .running import Running
     from .services import Services
     from .timeline import Timeline
     from .world import World
@@ -94,7 +95,8 @@ class Moves:
     def _first(self, moves: list[_Move]) -> _Move:
         """The ordinary next move, or the one that the ranking has first."""
         # A commit that is due is waited for: otherwise it could be put off for ever.
-        if self._ranking is None or len(moves) == 1 or self._world.scheduler.is_commit_due:
+        is_due = any(part.scheduler.is_commit_due for part in self._world.parts)
+        if self._ranking is None or len(moves) == 1 or is_due:
             return moves[0]
         who = [move.who for move in moves]
         if self._deviations.take("demote") is not None:
@@ -108,15 +110,15 @@ class Moves:
         """What has the clock move while things are in flight, if a deviation says so."""
         if not self._times:
             return None
-        world = self._world
-        timers, ready = world.engine.timers, world.scheduler.next_ones()
-        if ready and ready[0].is_urgent:
-            return None
-        if timers in ready:
-            return _Move(partial(world.scheduler.give_turn, timers), timers)
-        # What is not durable is not due.
-        if world.engine.wants_idle:
-            return _Move(self._commit, "commit")
+        for part in self._world.parts:
+            timers, ready = part.engine.timers, part.scheduler.next_ones()
+            if ready and ready[0].is_urgent:
+                return None
+            if timers in ready:
+                return _Move(partial(part.scheduler.give_turn, timers), timers)
+            # What is not durable is not due.
+            if part.engine.wants_idle:
+                return self._commit_of(part)
         due = self._timeline.next_due()
         if due is None:
             return None
@@ -132,20 +134,12 @@ class Moves:
 
     def _possible(self, *, brings: bool, holds: bool = True) -> list[_Move]:
         """What may happen now, the ordinary next thing first."""
-        engine, scheduler = self._world.engine, self._world.scheduler
-        actors = scheduler.next_ones()
-        may_hold = holds and bool(actors) and not actors[0].is_urgent
-        if may_hold and (held := self._deviations.take("hold")) is not None:
-            scheduler.held.append(actors.pop(held.which % len(actors)))
-        moves = [_Move(partial(scheduler.give_turn, actor), actor) for actor in actors]
-        if engine.wants_idle:
-            moves.insert(
-                0 if scheduler.is_commit_due else len(moves), _Move(self._commit, "commit")
-            )
-        if engine.effects.is_ready:
-            moves.append(_Move(self._run_effect, "effect"))
+        moves: list[_Move] = []
+        for part in self._world.parts:
+            self._add_moves_of(part, moves, holds=holds)
+        moves += [_Move(make, who) for make, who in self._world.moves()]
         # What is held back may be what was tried again already.
-        if not moves and not scheduler.held and self._accidents.have_parked():
+        if not moves and not self._world.is_any_held and self._accidents.have_parked():
             moves.append(_Move(self._accidents.retry, "operator"))
         # Services answer by themselves.
         arrivals = self._services.ready
@@ -154,16 +148,29 @@ class Moves:
         moves += [
             _Move(partial(self._clients.bring, client), client, is_arrival=True)
             for client in arrivals
+            if self._clients.can_bring(client)
         ]
         return moves
 
+    def _add_moves_of(self, part: Running, moves: list[_Move], *, holds: bool) -> None:
+        """Add what may happen in one engine."""
+        engine, scheduler = part.engine, part.scheduler
+        actors = scheduler.next_ones()
+        may_hold = holds and bool(actors) and not actors[0].is_urgent
+        if may_hold and (held := self._deviations.take("hold")) is not None:
+            scheduler.held.append(actors.pop(held.which % len(actors)))
+        moves += [_Move(partial(scheduler.give_turn, actor), actor) for actor in actors]
+        if engine.wants_idle:
+            moves.insert(0 if scheduler.is_commit_due else len(moves), self._commit_of(part))
+        if engine.effects.is_ready:
+            effect = partial(self._run_effect, part)
+            moves.append(_Move(effect, ("effect", part.number)))
+
     def _when_quiet(self, *, waits: bool, end: datetime | None) -> list[_Move]:
         """What happens when nothing else can: what was held back goes on, or time passes."""
-        held = self._world.scheduler.held
         is_awaited = self._clients.waking_times or self._services.waking_times
         if not (waits and is_awaited):
-            if held:
-                held.clear()
+            if self._world.let_go_held():
                 return self._possible(brings=False, holds=False)
             if not waits:
                 return []
@@ -174,13 +181,16 @@ class Moves:
             return self._possible(brings=False)
         if due is None or (end is not None and due > end):
             return []
-        move = partial(self._timeline.move_to, due, is_quiet=not held)
+        move = partial(self._timeline.move_to, due, is_quiet=not self._world.is_any_held)
         return [_Move(move, "time")]
 
-    def _commit(self) -> None:
-        self._world.scheduler.idle()
+    def _commit_of(self, part: Running) -> _Move:
+        return _Move(partial(self._commit, part), ("commit", part.number))
+
+    def _commit(self, part: Running) -> None:
+        part.scheduler.idle()
         self._world.has_changed = True
 
-    def _run_effect(self) -> None:
-        self._accidents.run_effect()
+    def _run_effect(self, part: Running) -> None:
+        self._accidents.run_effect(part)
         self._world.has_changed = True

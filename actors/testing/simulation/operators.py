@@ -6,12 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...engine.admin import Admin
+from ...store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ...authoring.process_manager import ProcessManager
     from ...core.stimuli import Amend, End
+    from .running import Running
     from .world import World
 
 __all__ = ["Operator"]
@@ -25,11 +27,13 @@ class Operator:
 
     def retry(self, number: int, by: str | None) -> None:
         """Have what was parked handled, then what waited behind it, in order."""
-        self._wait_for(partial(Admin.retry, number=number, by=by))
+        part, place = self._world.of_parked(number)
+        self._wait_for(part, partial(Admin.retry, number=place, by=by))
 
     def skip(self, number: int, by: str | None) -> None:
         """Have the instance go on without what was parked."""
-        self._wait_for(partial(Admin.skip, number=number, by=by))
+        part, place = self._world.of_parked(number)
+        self._wait_for(part, partial(Admin.skip, number=place, by=by))
 
     def adjust(
         self, cls: type[ProcessManager], name: object, timeout: str, due: int, by: str | None
@@ -37,9 +41,12 @@ class Operator:
         """Move what is due to another time, or cancel it with 0; False if it is not set."""
         definition = self._world.registry.process(cls)
         instance = definition.id_of(name)
+        part = self._world.of_instance(definition, instance)
         return bool(
             self._wait_for(
-                lambda admin: admin.adjust(definition, instance, timeout, due, by), gives_turns=True
+                part,
+                lambda admin: admin.adjust(definition, instance, timeout, due, by),
+                gives_turns=True,
             )
         )
 
@@ -47,28 +54,38 @@ class Operator:
         """End an instance; returns the version that it has then."""
         definition = self._world.registry.process(cls)
         instance = definition.id_of(name)
+        part = self._world.of_instance(definition, instance)
         return int(
-            self._wait_for(lambda admin: admin.end(definition, instance, end), gives_turns=True)
+            self._wait_for(
+                part, lambda admin: admin.end(definition, instance, end), gives_turns=True
+            )
         )
 
     def amend(self, cls: type[ProcessManager], name: object, amend: Amend) -> int:
         """Give fields of an instance other values; returns the version that it has then."""
         definition = self._world.registry.process(cls)
         instance = definition.id_of(name)
+        part = self._world.of_instance(definition, instance)
         return int(
-            self._wait_for(lambda admin: admin.amend(definition, instance, amend), gives_turns=True)
+            self._wait_for(
+                part, lambda admin: admin.amend(definition, instance, amend), gives_turns=True
+            )
         )
 
-    def _wait_for(self, decision: Callable[[Admin], Any], *, gives_turns: bool = False) -> Any:
+    def _wait_for(
+        self, part: Running | None, decision: Callable[[Admin], Any], *, gives_turns: bool = False
+    ) -> Any:
         """Carry out a decision.
 
         Args:
+            part: that carries it out
             decision: what the operator has the engine do
             gives_turns: whether actors must have turns for it; otherwise a commit is enough
 
         """
-        world = self._world
-        scheduler, journal = world.scheduler, world.engine.journal
+        if part is None:
+            raise StoreError("no node that could carry it out has the partition now; ask again")
+        scheduler, journal = part.scheduler, part.engine.journal
 
         def drive() -> None:
             # A commit that fails nudges, too, and is to come to its end first.
@@ -97,7 +114,7 @@ class Operator:
         # One operator may decide while another one waits.
         before, scheduler.drive = scheduler.drive, drive
         try:
-            return decision(Admin(world.engine, world.store))
+            return decision(Admin(part.engine, part.store))
         finally:
             scheduler.drive = before
-            world.has_changed = True
+            self._world.has_changed = True

@@ -80,6 +80,13 @@ class Reached:
         self._since_commit: dict[HandlerId, None] = {}
         self._last: dict[tuple[str, str], str] = {}
 
+    def beside(self) -> Reached:
+        """What one of several parts reaches, noted here as well; its commits are its own."""
+        made = Reached(self._log)
+        made.handlers, made.accidents = self.handlers, self.accidents
+        made.meetings, made._last = self.meetings, self._last
+        return made
+
     def ran(self, handler: HandlerId, accident: str) -> None:
         """Note that a handler's turn came, and how it was made to fail, if it was."""
         self.handlers.setdefault(handler, self._log.turn)

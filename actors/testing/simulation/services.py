@@ -82,7 +82,7 @@ class Services:
         self._services = [(one, _base(world.first.name_of(one.to))) for one in services]
         self._world = world
         self._clients = clients
-        self._seen = world.store.last_position()
+        self._seen = [store.last_position() for store in world.stores]
         self._asked = 0
         self._answering: list[_Answering] = []
 
@@ -119,13 +119,15 @@ class Services:
 
     def _look(self) -> None:
         """Have events ask that have become durable."""
-        # A power cut may have taken some back.
-        self._seen = min(self._seen, last := self._world.store.last_position())
         self._answering = [one for one in self._answering if one.item is not None]
-        if last > self._seen:
-            for event in self._world.reader.events(None, self._seen):
-                self._ask(event)
-            self._seen = last
+        for partition, store in enumerate(self._world.stores):
+            last = store.last_position()
+            # A power cut may have taken some back.
+            seen = min(self._seen[partition], last)
+            if last > seen:
+                for event in self._world.readers[partition].events(None, seen):
+                    self._ask(event)
+            self._seen[partition] = last
 
     def _ask(self, stored: StoredEvent) -> None:
         for service, asks in self._services:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ...clock import Alarm
 
-__all__ = ["SimulatedClock"]
+__all__ = ["SharedClock", "SimulatedClock"]
 
 
 class SimulatedClock:
@@ -57,7 +57,8 @@ class SimulatedClock:
         self._alarms.clear()
 
     def remove(self, alarm: StoppedAlarm) -> None:
-        self._alarms.remove(alarm)
+        """Drop an alarm; one that is gone already is none the worse."""
+        self._alarms = [one for one in self._alarms if one is not alarm]
 
     def next_due(self) -> datetime | None:
         """When something is due later by the steady clock, apart from sweeps for idle actors."""
@@ -94,6 +95,29 @@ class SimulatedClock:
         self.latest = max(self.latest, self.now())
         for alarm in list(self._alarms):
             alarm.ring_if_due()
+
+
+class SharedClock:
+    """A simulated clock as one of several processes has it, whose alarms end with the process."""
+
+    def __init__(self, clock: SimulatedClock) -> None:
+        self._clock = clock
+        self._alarms: list[StoppedAlarm] = []
+        self.now = clock.now
+        self.attach = clock.attach
+        self.detach = clock.detach
+
+    def alarm(self, ring: Callable[[], None]) -> Alarm:
+        alarm = self._clock.alarm(ring)
+        assert isinstance(alarm, StoppedAlarm)
+        self._alarms.append(alarm)
+        return alarm
+
+    def forget(self) -> None:
+        """Drop its alarms, since the process that set them is gone."""
+        for alarm in self._alarms:
+            self._clock.remove(alarm)
+        self._alarms.clear()
 
 
 def _is_sweep(alarm: StoppedAlarm) -> bool:

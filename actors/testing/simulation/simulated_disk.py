@@ -11,15 +11,22 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from ...store import Ticket
+from ...store import StoreError, Ticket
 from ...store.layout.schema import COMMITS
-from .faults import Crash, InjectedFailingDisk, InjectedStoreFull
+from .faults import Crash, InjectedFailingDisk, InjectedStoreFull, RuntimeBroke
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from ...store import DictionaryEngine, Durability, EngineReads, EngineSnapshot, StorageEngine
+    from ...store import (
+        DictionaryEngine,
+        Durability,
+        EngineReads,
+        EngineSnapshot,
+        StorageEngine,
+        TakenOver,
+    )
     from .faults import Faults
 
 __all__ = ["SimulatedDisk"]
@@ -48,14 +55,22 @@ class SimulatedDisk:
         faults: of the run
         durability: as for `Runtime`; with ``"fsync"`` a power cut takes back nothing that a commit
             was acknowledged for
+        fence: what a commit is refused with, which is looked at in its transaction
 
     """
 
     read_only = False
     is_remote = False
 
-    def __init__(self, tables: DictionaryEngine, faults: Faults, durability: Durability) -> None:
+    def __init__(
+        self,
+        tables: DictionaryEngine,
+        faults: Faults,
+        durability: Durability,
+        fence: Callable[[], TakenOver | None] = lambda: None,
+    ) -> None:
         self._tables = tables
+        self._fence = fence
         self._faults = faults
         self._durability = durability
         self._unsynced: deque[_Undo] = deque(maxlen=UNSYNCED)
@@ -97,6 +112,10 @@ class SimulatedDisk:
         puts: Mapping[str, Mapping[bytes, bytes]],
         deletes: Mapping[str, Collection[bytes]],
     ) -> Ticket:
+        refusal = self._fence()
+        if refusal is not None:
+            self._faults.note("a commit is refused, since another node has taken over")
+            return Ticket("failed", refusal)
         accident = self._faults.deviations.take("disk_error", "disk_full", "torn", "power_cut")
         if accident is None:
             return self._commit(puts, deletes)
@@ -132,7 +151,7 @@ class SimulatedDisk:
             self._commit(puts, deletes)
         else:
             self._faults.note("the power is cut inside a commit: nothing of it is kept")
-        raise Crash
+        raise Crash(self._faults)
 
     def lose(self, which: int) -> None:
         """Take back some of the commits that were not synced, as a power cut does."""
@@ -150,7 +169,11 @@ class SimulatedDisk:
         deletes: Mapping[str, Collection[bytes]],
     ) -> Ticket:
         undo = None if self.is_synced else self._undo_of(puts, deletes)
-        ticket = self._tables.commit(puts, deletes)
+        try:
+            ticket = self._tables.commit(puts, deletes)
+        except StoreError as error:
+            # No row can come in the place of another one, unless two write the same tables.
+            raise RuntimeBroke(f"a commit does not fit what is there: {error}") from error
         if undo is not None and ticket.outcome == "committed":
             self._unsynced.append(undo)
         return ticket

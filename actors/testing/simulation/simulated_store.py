@@ -10,17 +10,23 @@ from .faults import Crash, InjectedStoreError, RuntimeBroke
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ...store import Outcome, Step, StorageEngine
+    from ...store import Outcome, Partition, Step, StorageEngine
     from .faults import Faults
 
-__all__ = ["SimulatedStore"]
+__all__ = ["FAMILY", "SimulatedStore"]
+
+FAMILY = "simulated"
+"""What is the same in all partitions of a simulated divided store."""
 
 
 class SimulatedStore(Store):
     """Stands where the runtime's store stands, and asks first whether a commit is to fail."""
 
-    def __init__(self, engine: StorageEngine, faults: Faults) -> None:
-        super().__init__(engine, secret="0" * 64)
+    def __init__(
+        self, engine: StorageEngine, faults: Faults, partition: Partition | None = None
+    ) -> None:
+        family = "" if partition is None else FAMILY
+        super().__init__(engine, secret="0" * 64, partition=partition, family=family)
         self._faults = faults
 
     def close_commit(self, checkpoints: Mapping[str, int] | None = None) -> None:
@@ -36,7 +42,7 @@ class SimulatedStore(Store):
             raise InjectedStoreError("the disk refused, as the simulation had it do")
         if accident == "crash_before_commit":
             faults.note(f"crash inside a commit of {size}: nothing of it is kept")
-            raise Crash
+            raise Crash(faults)
         try:
             super().close_commit(checkpoints)
         except StoreError:
@@ -49,7 +55,7 @@ class SimulatedStore(Store):
             faults.note(
                 f"crash inside a commit of {size}: all of it is kept, and no actor was told"
             )
-            raise Crash
+            raise Crash(faults)
         faults.note(f"commit of {size}", True)
 
     def hand_over(self, step: Step) -> Outcome:

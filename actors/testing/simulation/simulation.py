@@ -15,10 +15,12 @@ from ...model.registry import Registry
 from ...store import DictionaryEngine, verify_open
 from .accidents import Accidents
 from .beginning import Beginning
+from .between import check_between
 from .caller import Caller
 from .clients import Clients
 from .deviations import Deviations, Planned, Schedule, Seeded, deviation, kinds_of, unpacked
 from .moves import Moves
+from .nodes import Nodes
 from .operators import Operator
 from .program import Publish, Tell
 from .services import Services
@@ -84,7 +86,9 @@ class Simulation:
             full or does not say what became of a commit, and the power is cut), ``"clock"`` (it is
             set forward or back), ``"upgrade"`` (the process starts again with `upgrade`),
             ``"resend"`` (a client without ids sends again what was done), ``"operator"`` (one ends
-            an instance, or amends one without changing anything)
+            an instance, or amends one without changing anything), ``"node"`` (of several, one
+            hangs, is late to renew a lease, hands a partition over, all are replaced one after the
+            other, a lane is late)
         start: the clock's first time, with a zone; without one, the start of the year 2000
         stream: of the events in the program that name none
         services: outside, which answer what they are told
@@ -94,6 +98,9 @@ class Simulation:
         upgrade: another version of the domains, with which a deviation may have the process start
             again
         retired: as for `Runtime`
+        nodes: how many processes share the partitions of a divided store; without it, there is one
+            process, and the store is not divided
+        partitions: how many there are; without it, twice the nodes
         options: as for `Runtime`: `max_awake`, `idle_timeout`, `max_in_flight`,
             `largest_commit`, `max_chain`
 
@@ -112,6 +119,8 @@ class Simulation:
         store: Stored = None,
         upgrade: Domain | Iterable[Domain] | None = None,
         retired: Iterable[str] = (),
+        nodes: int | None = None,
+        partitions: int | None = None,
         **options: Any,
     ) -> None:
         deviations, order = Deviations(), Schedule().order
@@ -120,7 +129,12 @@ class Simulation:
             deviations = Planned(planned)
         elif seed is not None:
             services = list(services)
-            kinds = kinds_of(faults, has_services=bool(services), has_upgrade=upgrade is not None)
+            kinds = kinds_of(
+                faults,
+                has_services=bool(services),
+                has_upgrade=upgrade is not None,
+                has_nodes=nodes is not None,
+            )
             deviations = Seeded(seed, kinds)
         self._put_together(
             Registry(domains),
@@ -134,6 +148,8 @@ class Simulation:
             store=store,
             upgrade=None if upgrade is None else registry_of(upgrade),
             retired=retired,
+            nodes=nodes,
+            partitions=partitions,
             **options,
         )
 
@@ -169,9 +185,14 @@ class Simulation:
         store: Stored = None,
         upgrade: Registry | None = None,
         retired: Iterable[str] = (),
+        nodes: int | None = None,
+        partitions: int | None = None,
         **options: Any,
     ) -> None:
-        self._world = world = World(
+        if nodes is None and partitions is not None:
+            raise ValueError(f"partitions={partitions!r} without nodes=; say how many nodes run")
+        make = World if nodes is None else partial(Nodes, nodes, partitions)
+        self._world = world = make(
             registry,
             deviations,
             beginning=beginning_of(store),
@@ -270,10 +291,16 @@ class Simulation:
             world.guarded(partial(self._timeline.move_to, end, is_quiet=True))
             self.settle()
 
-    def crash(self) -> None:
-        """End the simulated process here, and start another one on what was durable."""
+    def crash(self, node: int | None = None) -> None:
+        """End the simulated process here, and start another one on what was durable.
+
+        Args:
+            node: of several nodes, the one that dies, from 1; the others take over what it had.
+                Without it, all end and start anew
+
+        """
         self._world.refuse_in_turn("crash")
-        self._world.crash()
+        self._world.crash(None if node is None else node - 1)
 
     def upgrade(self, *domains: Domain) -> None:
         """End the simulated process here, and start another version of the domains on what is left.
@@ -311,7 +338,11 @@ class Simulation:
                 ``"clock_forward"`` or ``"clock_back"``: the machine's clock is set; ``"upgrade"``;
                 ``"time"``: the clock moves to what is due next; ``"late"``: it does so up to four
                 times, and all that is in flight is late; ``"sleep"``: idle actors leave
-                memory; ``"end"`` or ``"amend"``: an operator does that to an instance
+                memory; ``"end"`` or ``"amend"``: an operator does that to an instance; where there
+                are nodes, ``"crash"``: one dies; ``"hang"``: one hangs, and goes on when others
+                have taken over; ``"lease"``: one is late to renew a lease; ``"hand_over"``: one
+                hands a partition over; ``"deploy"``: all are replaced, one after the other;
+                ``"lane"``: what one partition has for another is read late
             which: where there are several
 
         Raises:
@@ -413,10 +444,18 @@ class Simulation:
         return reader.find(cls, fields, complete=complete, suspended=suspended)
 
     def events(
-        self, stream_or_category: str | None = None, *, after: int = 0
+        self, stream_or_category: str | None = None, *, after: int | Mapping[int, int] = 0
     ) -> Iterator[StoredEvent]:
-        """Stored events in order of position."""
-        return self._world.looking("events").events(stream_or_category, after)
+        """Stored events in order of position; of several partitions, in order of time.
+
+        Args:
+            stream_or_category: only of that one
+            after: a position; of several partitions, a mapping of partitions to positions
+
+        """
+        look: Any = self._world.looking("events")
+        found: Iterator[StoredEvent] = look.events(stream_or_category, after)
+        return found
 
     def timeouts(
         self,
@@ -439,12 +478,21 @@ class Simulation:
 
     def verify(self) -> list[StoreFinding]:
         """Check the whole store; returns all that is wrong."""
-        latest = to_micros(self._world.clock.latest)
-        return verify_open(self._world.store, now=lambda: latest).findings
+        world = self._world
+        latest, stores = to_micros(world.clock.latest), world.stores
+        if not world.is_divided:
+            return verify_open(stores[0], now=lambda: latest).findings
+        found = list(check_between(stores, world.registry))
+        for number, store in enumerate(stores):
+            found += [
+                one._replace(problem=f"in partition {number}: {one.problem}")
+                for one in verify_open(store, now=lambda: latest).findings
+            ]
+        return found
 
     def stats(self) -> dict[str, int]:
         """Counters since the last crash, and gauges."""
-        return self._world.engine.stats()
+        return self._world.stats()
 
     # Asking for something
 
@@ -474,7 +522,7 @@ class Simulation:
         """Store an event from outside; returns its position once it is durable."""
         item = Publish(event, stream, event_id, headers, as_import)
         name = self._caller.send("publish", item, event_id)
-        return self._world.store.position_of(name)
+        return self._world.position_of(stream, name)
 
     def ask(
         self,
@@ -534,7 +582,7 @@ class Simulation:
         by: str | None = None,
     ) -> bool:
         """Have a timeout, or a command that is held back, come at another time."""
-        due = due_time(self._world.engine.services.now(), when)
+        due = due_time(to_micros(self._world.clock.now()), when)
         adjust = partial(self._operator.adjust, cls, id, name, due, by)
         return bool(self._decide("move_timeout", adjust))
 
@@ -581,13 +629,24 @@ class Simulation:
     def _decide(self, call: str, decide: Callable[[], int | None]) -> int:
         world, found = self._world, []
         world.refuse_in_turn(call)
+        if world.is_divided:
+            # Until each partition has an owner again.
+            self.settle()
         world.log.note(f"outside: {call}")
         world.guarded(lambda: found.append(decide()))
         return found[0] or 0 if found else 0
 
     def kept(self) -> Beginning:
-        """What is stored, and the time, for other runs to begin with."""
-        with self._world.store.snapshot() as snapshot:
+        """What is stored, and the time, for other runs to begin with.
+
+        Raises:
+            ValueError: it is stored in partitions
+
+        """
+        stores = self._world.stores
+        if self._world.is_divided:
+            raise ValueError("a run begins with nothing, or with a store that is not divided")
+        with stores[0].snapshot() as snapshot:
             return Beginning(DictionaryEngine.copy_of(snapshot), self.now)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from ...clock import to_micros
@@ -77,7 +77,10 @@ class Timeline:
     def _due(self) -> str:
         """What is due, and whose it is."""
         world = self._world
-        timers = islice(world.store.scan_timers(to_micros(world.clock.now())), TOLD)
+        until = to_micros(world.clock.now())
+        timers = islice(
+            chain.from_iterable(store.scan_timers(until) for store in world.stores), TOLD
+        )
         return ", ".join(
             f"{_what(timer)} of {short(timer.process)} {timer.instance}" for _, timer in timers
         )

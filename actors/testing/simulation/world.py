@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from ...authoring.aggregate import Aggregate
 from ...authoring.process_manager import ProcessManager
 from ...engine.effect_feed import processes_with_effects
-from ...engine.engine import Engine, Options, Parts
-from ...engine.ingress import Ingress
 from ...errors import QueryInHandler, WaitingInHandler
 from ...messages.codec import dump
 from ...messages.types import Command, Event
@@ -19,20 +16,25 @@ from ...queries.reader import Reader
 from ...store import EventRecord
 from .faults import Crash, Faults, RuntimeBroke
 from .run_log import RunLog
-from .scheduler import SeededScheduler
-from .simulated_actors import SimulatedAggregate, SimulatedInstance
+from .running import Running
 from .simulated_clock import SimulatedClock
 from .simulated_disk import SimulatedDisk
 from .simulated_store import SimulatedStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from ...engine.engine import Options
+    from ...model.process_definition import ProcessDefinition
     from ...model.registry import Registry
-    from ...store import Durability
+    from ...store import Durability, Store
     from .beginning import Beginning
     from .deviations import Deviations
+    from .partitions_reader import PartitionsReader
+
+    Look: TypeAlias = Reader | PartitionsReader
+    Move: TypeAlias = tuple[Callable[[], object], object]
 
 __all__ = ["World"]
 
@@ -62,9 +64,12 @@ class World:
         registry: all classes of the version that runs
         first: those of the version that ran first, in whose messages the program is written
         origin: how many commits there were before the run
+        is_divided: whether what is stored is in partitions, which nodes share
         has_changed: whether a reader may see something else than when this was last set to false
 
     """
+
+    is_divided = False
 
     def __init__(
         self,
@@ -89,36 +94,103 @@ class World:
         self.crashes = 0
         self.has_changed = False
         self.origin: int | None = None
+        self._open(beginning, durability)
+
+    def _open(self, beginning: Beginning, durability: Durability) -> None:
         self._begin(SimulatedDisk(beginning.tables(), self.faults, durability))
 
     def _begin(self, disk: SimulatedDisk) -> None:
         self._disk = disk
-        registry, clock, faults = self.registry, self.clock, self.faults
-        self.store = SimulatedStore(disk, faults)
+        self.store = SimulatedStore(disk, self.faults)
         if self.origin is None:
             self.origin = self.store.commit_count
-        if self.origin or registry is not self.first:
-            check_stored_names(
-                self.store.scan_names(),
-                processes_with_effects(self.store),
-                registry,
-                retired_names(self._retired, registry),
-            )
-        self.reader = Reader(self.store, registry)
+        if self.origin or self.registry is not self.first:
+            self._check_names(self.store)
+        self.reader = Reader(self.store, self.registry)
         # Of two runs on the same tables, none makes the ids that the other made.
         run = f"{self.origin:06x}{self.crashes:06x}"
-        self.ingress = Ingress(registry, clock, self.store.secret(), run=run)
-        parts = Parts(
-            dispatcher=SeededScheduler,
-            instance_actor=partial(SimulatedInstance, faults),
-            aggregate_actor=partial(SimulatedAggregate, faults),
-            has_threads=False,
+        self._running = running = Running(
+            self.store, self.faults, self.registry, self.clock, self.options, run=run
         )
-        self.engine = Engine(self.store, registry, clock, self.options, parts)
-        assert isinstance(self.engine.dispatcher, SeededScheduler)
-        self.scheduler = self.engine.dispatcher
-        faults.let_others = self.scheduler.let_others
+        self.engine, self.scheduler = running.engine, running.scheduler
+        self.ingress = running.ingress
         self.engine.start()
+
+    def _check_names(self, store: Store) -> None:
+        check_stored_names(
+            store.scan_names(),
+            processes_with_effects(store),
+            self.registry,
+            retired_names(self._retired, self.registry),
+        )
+
+    # What runs, and what is stored: a store by itself, or the partitions of a divided one
+
+    @property
+    def parts(self) -> Sequence[Running]:
+        """What is given turns, in order."""
+        return (self._running,)
+
+    @property
+    def stores(self) -> Sequence[Store]:
+        """What is read, by partition."""
+        return (self.store,)
+
+    @property
+    def readers(self) -> Sequence[Reader]:
+        """What answers questions, by partition."""
+        return (self.reader,)
+
+    def of_stream(self, stream: str) -> Running | None:
+        """What takes what is for a stream; None while nothing does."""
+        del stream
+        return self._running
+
+    def of_instance(self, definition: ProcessDefinition, instance: str) -> Running | None:
+        """What runs an instance; None while nothing does."""
+        del definition, instance
+        return self._running
+
+    def of_parked(self, number: int) -> tuple[Running | None, int]:
+        """What has parked something, or None while nothing runs that, and under which number."""
+        return self._running, number
+
+    def parked_id(self, partition: int, number: int) -> int:
+        """The number by which an operator names what is parked."""
+        del partition
+        return number
+
+    def position_of(self, stream: str, event_id: str) -> int:
+        """The position of an event of a stream."""
+        del stream
+        return self.store.position_of(event_id)
+
+    def stats(self) -> dict[str, int]:
+        """Counters since the last crash, and gauges."""
+        return self.engine.stats()
+
+    # What several nodes have beside it
+
+    def moves(self) -> Iterator[Move]:
+        """What else may happen next, and by what a ranking knows it."""
+        return iter(())
+
+    def let_go_held(self) -> bool:
+        """Have what was held back go on; returns whether anything was."""
+        has_held = self.is_any_held
+        for part in self.parts:
+            part.scheduler.held.clear()
+        return has_held
+
+    @property
+    def is_any_held(self) -> bool:
+        """Whether something is held back until nothing else is to be done."""
+        return any(part.scheduler.held for part in self.parts)
+
+    @property
+    def accidents(self) -> Mapping[str, Callable[[int], bool]]:
+        """What else may go wrong, by the names of deviations; each returns whether it did."""
+        return {}
 
     def restart(self) -> None:
         """End the process here, and start another one; waiting callers hear that it is closed."""
@@ -134,8 +206,14 @@ class World:
         """Let go of the store. Nothing is finished."""
         self.store.close()
 
-    def crash(self) -> None:
-        """Have a crash between two turns."""
+    def crash(self, which: int | None = None) -> None:
+        """Have a crash between two turns.
+
+        Args:
+            which: of several processes; without it, all
+
+        """
+        del which
         self.faults.reached.closed("crash_before_commit")
         self.log.note("crash: what was not committed is gone")
         self.restart()
@@ -233,23 +311,35 @@ class World:
         disabled, logger.disabled = logger.disabled, True
         try:
             do(*arguments)
-        except Crash:
-            self.restart()
+        except Crash as crash:
+            self._crashed(crash.faults)
         except RuntimeBroke as error:
             raise AssertionError(str(error)) from error.__cause__
         finally:
             logger.disabled = disabled
 
-    def looking(self, call: str) -> Reader:
+    def _crashed(self, faults: Faults) -> None:
+        """What was in the middle of a commit is gone."""
+        del faults
+        self.restart()
+
+    @property
+    def _is_in_turn(self) -> bool:
+        return any(part.scheduler.in_turn for part in self.parts)
+
+    def looking(self, call: str) -> Look:
         """What answers questions.
 
         Raises:
             QueryInHandler: a handler asks
 
         """
-        if self.scheduler.in_turn:
-            raise QueryInHandler(call)
+        self._refuse_query(call)
         return self.reader
+
+    def _refuse_query(self, call: str) -> None:
+        if self._is_in_turn:
+            raise QueryInHandler(call)
 
     def refuse_in_turn(self, call: str) -> None:
         """Refuse a call that lets things happen, while a handler runs.
@@ -258,7 +348,7 @@ class World:
             WaitingInHandler: a handler made the call
 
         """
-        if self.scheduler.in_turn:
+        if self._is_in_turn:
             raise WaitingInHandler(
                 f"{call}() was called from a handler. It lets other actors have their turns, and "
                 f"what a handler makes must leave only with its step: use self.issue(...)"

@@ -1,12 +1,13 @@
 """A clock that stands still until the simulation moves it."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
 from procession.engine.dispatcher import Dispatcher
 from procession.engine.residency import Residency
-from procession.testing.simulation.simulated_clock import SimulatedClock
+from procession.testing.simulation.simulated_clock import SharedClock, SimulatedClock
 
 START = datetime(2024, 2, 29, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -70,3 +71,14 @@ def test_a_clock_that_is_set_shows_another_time_and_no_more_has_passed() -> None
     clock.set(2 * MINUTE)
     assert rung == [START + 2 * MINUTE]
     assert (clock.now(), clock.elapsed) == (START + 2 * MINUTE, 60_000_000)
+
+
+def test_alarms_of_one_process_end_with_it_and_those_of_others_do_not() -> None:
+    clock, rung = SimulatedClock(), list[str]()
+    one, other = SharedClock(clock), SharedClock(clock)
+    moment = clock.now() + timedelta(minutes=1)
+    for process, name in ((one, "one"), (other, "other")):
+        process.alarm(partial(rung.append, name)).set(moment)
+    one.forget()
+    clock.move_to(moment)
+    assert rung == ["other"]
