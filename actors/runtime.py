@@ -38,7 +38,8 @@ from .listening.page_listener import PageListener
 from .messages.identifiers import id_of, looked_for
 from .model.registry import Registry
 from .model.stored_names import check_stored_names, retired_names
-from .queries.diagnostics import Explainer
+from .queries.all_partitions import AllPartitions
+from .queries.diagnostics import Explainer, StuckInstances
 from .queries.process_wait import ProcessWait
 from .queries.reader import Reader
 from .queries.trace import Tracer
@@ -822,7 +823,7 @@ class Runtime:
 
         """
         self._refuse_query("trace")
-        return Tracer(self._store, self._registry).trace(looked_for(event_id))
+        return Tracer(self._logs(), self._registry).trace(looked_for(event_id))
 
     def why(self, event_id: str) -> list[Explanation]:
         """What came of an event, for every process manager that listens to it.
@@ -840,7 +841,8 @@ class Runtime:
 
         """
         self._refuse_query("why")
-        return self._explainer().why(looked_for(event_id))
+        explainer = Explainer(self._logs(), self._registry, self._done_in)
+        return explainer.why(looked_for(event_id))
 
     def stuck(self, cls: type[ProcessManager], since: timedelta) -> Iterator[StuckInstance]:
         """Instances that have not ended and have not moved for a time, in order of their starts.
@@ -858,7 +860,8 @@ class Runtime:
         self._refuse_query("stuck")
         if not issubclass(type(since), timedelta):
             raise TypeError(f"since={shown(since)} is no timedelta")
-        return self._explainer().stuck(self._registry.process(cls), since)
+        found = StuckInstances(self._store, self._now)
+        return found.stuck(self._registry.process(cls), since)
 
     def events(
         self, stream_or_category: str | None = None, *, after: int = 0
@@ -1389,8 +1392,13 @@ class Runtime:
         if self._is_closed:
             raise ClosedError(f"the runtime of {self._path} is closed")
 
-    def _explainer(self) -> Explainer:
-        return Explainer(self._store, self._registry, self._done, self._now)
+    def _logs(self) -> AllPartitions:
+        return AllPartitions([self._store])
+
+    def _done_in(self, process: str, number: int) -> int:
+        """As `_done`, of one of the logs."""
+        del number
+        return self._done(process)
 
     def _done(self, process: str) -> int:
         """How far a process manager's router is; what is stored of it may be behind a little."""

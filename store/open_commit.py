@@ -30,6 +30,7 @@ from .layout.schema import (
     command_from_row,
     command_to_row,
     copied_event_to_row,
+    copy_key,
     effect_key,
     effect_to_row,
     event_to_row,
@@ -1083,7 +1084,10 @@ class OpenCommit(Reads):
     def _write_copy(self, event: EventRecord) -> None:
         """Write an event of another partition's, which is in no stream here."""
         self.counters.position = event.position = self.counters.position + 1
-        self._put("log", number(event.position), copied_event_to_row(event))
+        place = number(event.position)
+        self._put("log", place, copied_event_to_row(event))
+        process, stream, version = event.sent_for, event.stream, event.version
+        self._ids[copy_key(process, stream, version, is_found=event.is_found)] = place
         if event.type not in self._known_events:
             self._names.add("event", event.type)
         self._names.add_process(event.sent_for)

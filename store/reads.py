@@ -19,6 +19,7 @@ from .layout.schema import (
     BLOCKED,
     code_from_row,
     command_from_row,
+    copy_key,
     effect_from_row,
     effect_key,
     event_from_row,
@@ -672,6 +673,13 @@ class Reads:
         key = number_asked_for(source)
         raw = self._get("cursors", key)
         return 0 if raw is None else int(unframe(raw, "cursors", key))
+
+    def positions_of_copies(self, process: str, stream: str, version: int) -> list[int]:
+        """Positions of the copies that other partitions sent of an event for a process manager."""
+        keys = (copy_key(process, stream, version, is_found=one) for one in (False, True))
+        return [
+            place_of(key, raw) for key in keys if (raw := self._get("ids", key)) is not None
+        ]
 
     # After-effects that wait
 

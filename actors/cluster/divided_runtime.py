@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from heapq import merge
@@ -15,9 +16,16 @@ from typing import TYPE_CHECKING, Any, Self
 from ..authoring.aggregate import Aggregate
 from ..clock import SystemClock, seconds, stopwatch
 from ..engine.dispatcher import Dispatcher
-from ..errors import InvalidMessage, UnknownMessage, WaitingInHandler, shown
+from ..errors import (
+    InvalidMessage,
+    UnknownMessage,
+    UnreadableRecord,
+    WaitingInHandler,
+    shown,
+)
 from ..messages.identifiers import id_of
 from ..model.registry import Registry
+from ..queries.all_partitions import AllPartitions
 from ..queries.views import Counts
 from ..runtime import Runtime, not_settled, refusal_in_handler, seconds_of
 from ..store import ClosedError, Partition, StoreError, divided_at, make_divided
@@ -38,6 +46,7 @@ if TYPE_CHECKING:
     from ..messages.types import Command, Event
     from ..model.domain import Domain
     from ..model.process_definition import ProcessDefinition
+    from ..queries.diagnostics import StuckInstance
     from ..queries.views import Parked, StoredEvent, Timeout
     from ..store import DividedStore, LmdbStore, StoreFinding
 
@@ -365,7 +374,25 @@ class DividedRuntime(Runtime):
 
     def stuck(self, cls: Any, since: Any) -> Iterator[Any]:
         self._refuse_query("stuck")
-        return chain.from_iterable(part.stuck(cls, since) for part in self._parts)
+        return chain.from_iterable(
+            (self._with_parked(number, one) for one in part.stuck(cls, since))
+            for number, part in enumerate(self._parts)
+        )
+
+    def _with_parked(self, number: int, stuck: StuckInstance) -> StuckInstance:
+        """With the id that `retry` and `skip` take, which say the partition."""
+        # What cannot be read has none.
+        with suppress(UnreadableRecord):
+            if stuck.parked is not None:
+                return replace(stuck, parked=stuck.parked * self._divided.count + number)
+        return stuck
+
+    def _logs(self) -> AllPartitions:
+        stateless = [one.name for one in self._registry.processes.values() if one.stateless]
+        return AllPartitions([part.store for part in self._parts], stateless)
+
+    def _done_in(self, process: str, number: int) -> int:
+        return self._parts[number].done(process)
 
     def events(
         self, stream_or_category: str | None = None, *, after: int | Mapping[int, int] = 0

@@ -63,6 +63,15 @@ class PartitionRuntime(Runtime):
         return engine is None or engine.lanes is None or engine.lanes.is_empty
 
     @property
+    def store(self) -> Store:
+        """Of the partition; to be read."""
+        return self._store
+
+    def done(self, process: str) -> int:
+        """The position up to which a process manager's router is done, as far as is known here."""
+        return self._done(process)
+
+    @property
     def commit_count(self) -> int:
         """How many commits the partition has had."""
         return self._store.commit_count

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..store import EventRecord, Store, TransitionRecord
+    from ..store import EventRecord, TransitionRecord
+    from .all_partitions import AllPartitions
 
 __all__ = ["first_where", "transition_of"]
 
 
 def transition_of(
-    store: Store, process: str, instance: str, record: EventRecord
+    store: AllPartitions, process: str, instance: str, record: EventRecord
 ) -> tuple[TransitionRecord | None, TransitionRecord | None]:
     """What an event did to an instance, and what the instance did last before it came.
 

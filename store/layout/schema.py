@@ -44,9 +44,11 @@ __all__ = [
     "APPENDED",
     "BLOCKED",
     "COMMITS",
+    "COPY",
     "DASHLESS",
     "DENSE",
     "FOR_PARTITIONS",
+    "FOUND_COPY",
     "INSTANCE",
     "LAST_BACKUP",
     "LOOKALIKE",
@@ -75,6 +77,7 @@ __all__ = [
     "command_from_row",
     "command_to_row",
     "copied_event_to_row",
+    "copy_key",
     "count_key",
     "effect_from_row",
     "effect_key",
@@ -436,7 +439,7 @@ def readable(table: str, key: bytes) -> str:
 
 def _named(one: str, kind: str, name: str) -> str:
     """What a key in `ids` calls a stream or an instance, for people."""
-    if kind == INSTANCE:
+    if kind in {INSTANCE, COPY, FOUND_COPY}:
         return f"{name} {one}"
     return f"{name}-{one}" if kind == STREAM else one + name
 
@@ -485,7 +488,7 @@ DENSE = APPENDED | {"ids"}
 """Tables from which nothing goes, and whose numbers have no gaps behind what comes before them."""
 
 
-STREAM, DASHLESS, INSTANCE = "s", "n", "i"
+STREAM, DASHLESS, INSTANCE, COPY, FOUND_COPY = "s", "n", "i", "c", "f"
 """Kinds of what has rows in `ids`. A name without a dash is not a stream's whose id is empty."""
 
 
@@ -501,6 +504,13 @@ def stream_key(stream: str) -> bytes:
 def transitions_key(process: str, instance: str) -> bytes:
     """What the keys of an instance in `ids` begin with; a version follows."""
     return f"{instance}\0{INSTANCE}\0{process}\0".encode()
+
+
+def copy_key(process: str, stream: str, version: int, *, is_found: bool) -> bytes:
+    """In `ids`, of a copy that another partition sent for a process manager."""
+    _, _, name = stream.partition("-")
+    kind = FOUND_COPY if is_found else COPY
+    return f"{name}\0{kind}\0{digest(process, stream).hex()}\0".encode() + NUMBER.pack(version)
 
 
 def started_key(process: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -153,3 +154,49 @@ def test_what_is_parked_is_retried_where_it_is(tmp_path: Path) -> None:
         assert runtime.get(Desk, "c1") is not None
         assert list(runtime.parked()) == []
         assert runtime.counts()["crossing.Case"].instances in {0, 1}
+
+
+def test_why_says_of_an_event_what_came_of_it_in_other_partitions(runtime: Runtime) -> None:
+    for number in range(12):
+        runtime.ask(Open(f"c{number}", (f"p{number}",)))
+        runtime.publish(Numbered(f"c{number}", f"n{number}"), stream=f"numbers-{number}")
+    runtime.settle(timeout=20)
+    runtime.publish(Marked("n3"), stream="marks-1", event_id="a mark")
+    runtime.publish(Marked("unknown"), stream="marks-1", event_id="a held mark")
+    cases = tuple(f"c{number}" for number in range(12))
+    runtime.publish(Called((*cases, "never")), stream="calls-1", event_id="a call")
+    runtime.settle(timeout=20)
+    for made in (one for one in runtime.events("crossing::part")):
+        (row,) = runtime.why(made.event_id)
+        assert (row.outcome, row.instance) == ("stepped", made.event.case)  # type: ignore[union-attr]
+    (row,) = runtime.why("a mark")
+    assert (row.outcome, row.instance) == ("stepped", "c3")
+    (row,) = runtime.why("a held mark")
+    assert row.outcome == "held"
+    told = {row.instance: row.outcome for row in runtime.why("a call")}
+    assert told == dict.fromkeys(cases, "stepped") | {"never": "skipped: no instance"}
+
+
+def test_trace_follows_a_chain_through_all_partitions(runtime: Runtime) -> None:
+    parts = ("p1", "p2", "p3", "bad1", "bad2")
+    for number in range(6):
+        runtime.tell(Open(f"c{number}", tuple(f"{one}-{number}" for one in parts)))
+    runtime.settle(timeout=20)
+    for opened in list(runtime.events("crossing::desk")):
+        case = opened.event.case
+        told = [(node.kind, node.type) for _, node in runtime.trace(opened.event_id).walk()]
+        wanted = {
+            ("command", ""): 1,
+            ("event", "crossing.Opened.v1"): 1,
+            ("transition", "on_opened"): 1,
+            ("command", "crossing.Make.v1"): 5,
+            ("event", "crossing.Made.v1"): 3,
+            ("transition", "on_made"): 3,
+            ("transition", "on_refused"): 2,
+            ("effect", "note"): 3,
+            ("command", "crossing.Noted.v1"): 3,
+            ("event", "crossing.NoteMade.v1"): 3,
+        }
+        assert Counter(told) == wanted
+        note = next(iter(runtime.events(f"crossing::note-note-{case}-p1-{case[1:]}")))
+        assert str(runtime.trace(note.event_id)) == str(runtime.trace(opened.event_id))
