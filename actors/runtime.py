@@ -255,12 +255,8 @@ class Runtime:
                 self._running.start()
                 for domain in registry.domains:
                     domain.opened_by(self)
-                if control and not isinstance(path, StorageEngine):
-                    self._listener = Listener(path, partial(_answering, weakref.ref(self)))
-                    self._listener.start()
-                if isinstance(page, Page):
-                    self._page = _page_listener(self, path, page)
-                    self._page.start()
+                if control:
+                    self._listener, self._page = listeners(self, path, page)
             except BaseException as error:
                 self._is_closed = True
                 # Without threads nothing is in hand that could be waited for.
@@ -1200,12 +1196,15 @@ class Runtime:
         now = self._now()
         backup_open(self._store, target)
         if self._running is not None:
-            # What is no UTF-8 in a path cannot be stored as text.
-            path = os.fsencode(Path(target).absolute()).decode(errors="backslashreplace")
-            try:
-                self._store.note_backup(LastBackup(now, path))
-            except StoreError as error:
-                logger.warning("the backup is whole, and the store could not note it: %s", error)
+            self._note_backup(now, target)
+
+    def _note_backup(self, now: int, target: str | os.PathLike[str]) -> None:
+        # What is no UTF-8 in a path cannot be stored as text.
+        path = os.fsencode(Path(target).absolute()).decode(errors="backslashreplace")
+        try:
+            self._store.note_backup(LastBackup(now, path))
+        except StoreError as error:
+            logger.warning("the backup is whole, and the store could not note it: %s", error)
 
     def verify(self) -> list[StoreFinding]:
         """Check the whole store as it is at one moment, while everything goes on.
@@ -1356,6 +1355,11 @@ class Runtime:
                 engine.close(timeout)
 
     @property
+    def partition_runtimes(self) -> list[Runtime]:
+        """Of a divided store, a runtime of each partition, in order; to be looked at only."""
+        return []
+
+    @property
     def is_read_only(self) -> bool:
         """Whether it was opened with `read_only=True`, so that nothing runs."""
         return self._running is None
@@ -1502,11 +1506,20 @@ def _answering(runtime: weakref.ref[Runtime], room: str = "control", *page: Page
     return serve
 
 
-def _page_listener(
-    runtime: Runtime, path: str | os.PathLike[str] | StorageEngine, page: Page
-) -> PageListener:
-    where = "memory" if isinstance(path, StorageEngine) else path
-    return PageListener(where, page, partial(_answering, weakref.ref(runtime), "page", page))
+def listeners(
+    runtime: Runtime, path: str | os.PathLike[str] | StorageEngine, page: bool | Page
+) -> tuple[Listener | None, PageListener | None]:
+    """What waits for clients at the socket in a store's folder, and what waits for browsers."""
+    listener = for_browsers = None
+    if not isinstance(path, StorageEngine):
+        listener = Listener(path, partial(_answering, weakref.ref(runtime)))
+        listener.start()
+    if isinstance(page, Page):
+        where = "memory" if isinstance(path, StorageEngine) else path
+        load = partial(_answering, weakref.ref(runtime), "page", page)
+        for_browsers = PageListener(where, page, load)
+        for_browsers.start()
+    return listener, for_browsers
 
 
 def _tracing(provider: TracerProvider, clock: Clock) -> Tracing:

@@ -57,6 +57,13 @@ from .lmdb.divided_store import DividedStore, divided_at, is_divided, make_divid
 from .lmdb.environment import Durability
 from .lmdb.store import FORMAT_VERSION, LmdbStore
 from .maintenance.copying import Sizes, backup, backup_open, compact
+from .maintenance.divided import (
+    backup_divided,
+    compact_divided,
+    opened_partitions,
+    verify_divided,
+    verify_lanes,
+)
 from .maintenance.upgrade import upgrade
 from .opening import open_store
 from .partitions import MOST_PARTITIONS, Partition, partition_of
@@ -171,6 +178,7 @@ __all__ = [
     "WrongPartition",
     "added",
     "backup",
+    "backup_divided",
     "backup_open",
     "category_of",
     "change_between",
@@ -178,6 +186,7 @@ __all__ = [
     "checksum_of",
     "command_id_at",
     "compact",
+    "compact_divided",
     "divided_at",
     "effect_command_id_at",
     "effect_id_at",
@@ -187,6 +196,7 @@ __all__ = [
     "is_issued_by",
     "make_divided",
     "open_store",
+    "opened_partitions",
     "partition_of",
     "place_of_effect",
     "place_of_event",
@@ -196,6 +206,8 @@ __all__ = [
     "verify",
     "verify_apart",
     "verify_beside",
+    "verify_divided",
+    "verify_lanes",
     "verify_open",
     "with_head",
 ]

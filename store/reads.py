@@ -664,6 +664,11 @@ class Reads:
             sent_from_row(unframe(raw, "outgoing", key), target, numbered(key)) for key, raw in rows
         ]
 
+    def first_sent(self, target: int) -> int:
+        """The sequence of the oldest of what is there for a partition, or 1."""
+        rows = self._page("outgoing", number_asked_for(target), 0, 1)
+        return numbered(rows[0][0]) if rows else 1
+
     def last_sent(self, target: int) -> int:
         """The sequence of the newest that was sent to a partition, or 0."""
         return self._last("outgoing", number_asked_for(target))

@@ -16,23 +16,37 @@ from typing import TYPE_CHECKING, Any, Self
 from ..authoring.aggregate import Aggregate
 from ..clock import SystemClock, seconds, stopwatch
 from ..engine.dispatcher import Dispatcher
+from ..engine.rebuilding import RebuildProgress
 from ..errors import (
     InvalidMessage,
+    NotRefreshed,
+    PartitionDown,
     UnknownMessage,
     UnreadableRecord,
     WaitingInHandler,
     shown,
 )
+from ..listening.page_address import Page
 from ..messages.identifiers import id_of
 from ..model.registry import Registry
 from ..queries.all_partitions import AllPartitions
 from ..queries.views import Counts
-from ..runtime import Runtime, not_settled, refusal_in_handler, seconds_of
-from ..store import ClosedError, Partition, StoreError, divided_at, make_divided
-from ..store.interrupts import Latch
+from ..runtime import Runtime, listeners, not_settled, refusal_in_handler, seconds_of
+from ..store import (
+    ClosedError,
+    Partition,
+    StoreError,
+    backup_divided,
+    divided_at,
+    make_divided,
+    verify_lanes,
+)
+from ..store.interrupts import Latch, uninterrupted
 from .child import where_is
 from .commit_watch import CommitWatch
+from .health_of_all import down, together
 from .parent import Children
+from .partition_states import PartitionState, states_of
 from .partition_runtime import PartitionRuntime
 from .remote_partition import RemotePartition
 from .share import Share
@@ -41,8 +55,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ..authoring.process_manager import ProcessManager
+    from ..engine.health import Health, HealthProblem
     from ..engine.ingress import Receipt, Receipts
     from ..engine.pending_replies import ReplyFuture
+    from ..listening.listener import Listener
+    from ..listening.page_listener import PageListener
     from ..messages.types import Command, Event
     from ..model.domain import Domain
     from ..model.process_definition import ProcessDefinition
@@ -95,7 +112,13 @@ class DividedRuntime(Runtime):
                 f"processes={processes!r}; give a whole number from 1 to {divided.count}, which is "
                 f"how many partitions there are"
             )
-        options.pop("control", None)
+        control = options.pop("control", True)
+        page = Page(address=control) if isinstance(control, str) else control
+        if self._is_reading and isinstance(page, Page):
+            raise ValueError(
+                f"control={control!r}: what is open for reading only has no page of its own; let "
+                f"the service have it"
+            )
         if options.setdefault("durability", "fsync") != "fsync":
             raise StoreError(
                 f"durability={options['durability']!r}: a partition goes on from what another one "
@@ -105,9 +128,13 @@ class DividedRuntime(Runtime):
         self._share: Share | None = None
         self._children: Children | None = None
         self._watch: CommitWatch | None = None
+        self._listener: Listener | None = None
+        self._page: PageListener | None = None
         self._parts: list[PartitionRuntime] = []
         try:
             self._open(domains, processes, options)
+            if control and not self._is_reading:
+                self._listener, self._page = listeners(self, divided.folder, page)
         except BaseException:
             self.close(timeout=0.0)
             raise
@@ -471,9 +498,101 @@ class DividedRuntime(Runtime):
     def refresh(self, cls: Any, id: object = None, *, since: Any = None) -> int:  # noqa: A002
         if id is not None:
             return self._of_instance(cls, id).refresh(cls, id, since=since)
-        return sum(part.refresh(cls, since=since) for part in self._parts)
+        rebuilt = 0
+        for progress in self._rebuilt(cls, lambda part: part.refresh(cls, since=since)):
+            rebuilt = progress.rebuilt
+        return rebuilt
+
+    def rebuild(
+        self, cls: Any, *, on_progress: Callable[[RebuildProgress], object] | None = None
+    ) -> RebuildProgress:
+        progress = RebuildProgress()
+        for progress in self._rebuilt(cls, lambda part: part.rebuild(cls)):
+            if on_progress is not None:
+                on_progress(progress)
+        return progress
+
+    def _rebuilt(
+        self, cls: Any, rebuild: Callable[[PartitionRuntime], int | RebuildProgress]
+    ) -> Iterator[RebuildProgress]:
+        """Have each partition rebuild its instances; how far it has come behind each of them.
+
+        Raises:
+            NotRefreshed: some could not be, of all partitions
+
+        """
+        self._refuse_handler("rebuild")
+        name, whole = self._registry.process(cls).name, RebuildProgress()
+        for part in self._parts:
+            try:
+                found = rebuild(part)
+            except NotRefreshed as error:
+                whole.rebuilt += error.rebuilt
+                whole.not_rebuilt += error.not_rebuilt
+                whole.errors.update(error.errors)
+            else:
+                if isinstance(found, RebuildProgress):
+                    whole.rebuilt += found.rebuilt
+                    whole.passed_over += found.passed_over
+                    whole.newest = found.newest or whole.newest
+                else:
+                    whole.rebuilt += found
+            yield whole
+        if whole.not_rebuilt:
+            raise NotRefreshed(name, whole.rebuilt, whole.not_rebuilt, whole.errors)
+
+    # How it is
+
+    def health(self) -> Health:
+        self._refuse_closed()
+        if self._is_reading:
+            # It says so.
+            return self._parts[0].health()
+        found: dict[int, Health] = {}
+        problems: list[HealthProblem] = []
+        for number, part in enumerate(self._parts):
+            try:
+                self._refuse_down(number)
+                found[number] = part.health()
+            except PartitionDown as error:
+                problems.append(down(number, str(error)))
+        if not found:
+            raise PartitionDown(f"no partition answers: {problems[0].detail}")
+        return replace(
+            together(found, problems),
+            control=None if self._listener is None else self._listener.socket,
+            control_problem="" if self._listener is None else self._listener.problem,
+            page=None if self._page is None else self._page.url,
+            page_problem="" if self._page is None else self._page.problem,
+        )
+
+    def _refuse_down(self, number: int) -> None:
+        """Refuse to wait for a process that is started again."""
+        if self._children is not None:
+            self._children.refuse_down(number)
+
+    def partitions(self) -> list[PartitionState]:
+        """How each partition is, as far as the files say.
+
+        Raises:
+            StoreError: one cannot be read
+
+        """
+        self._refuse_closed()
+        return states_of([part.store for part in self._parts], self._parts, self.processes)
 
     # The files
+
+    def backup(self, target: str | os.PathLike[str]) -> None:
+        self._refuse_closed()
+        now = self._now()
+        stores = [part.store for part in self._parts]
+        uninterrupted(
+            lambda: backup_divided(self._divided, stores, target), "procession-backup"
+        )
+        if not self._is_reading:
+            for part in self._parts:
+                part.note_backup(now, target)
 
     def verify(self) -> list[StoreFinding]:
         self._refuse_closed()
@@ -481,7 +600,7 @@ class DividedRuntime(Runtime):
             one._replace(problem=f"in partition {number}: {one.problem}")
             for number, part in enumerate(self._parts)
             for one in part.verify()
-        ]
+        ] + verify_lanes([part.store for part in self._parts])
 
     def stats(self) -> dict[str, int]:
         self._refuse_closed()
@@ -497,6 +616,10 @@ class DividedRuntime(Runtime):
             if self._is_closed:
                 return
             self._is_closed = True
+            # First, so that what a client asked for is still done.
+            for one in (self._page, self._listener):
+                if one is not None:
+                    one.close()
             if self._watch is not None:
                 self._watch.close()
             if self._share is not None:
@@ -508,6 +631,10 @@ class DividedRuntime(Runtime):
             finally:
                 for part in self._parts:
                     part.close(timeout=timeout)
+
+    @property
+    def partition_runtimes(self) -> list[Runtime]:
+        return list(self._parts)
 
     @property
     def is_read_only(self) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..runtime import Runtime, raise_all
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Mapping
 
     from ..engine.ingress import Receipt
@@ -70,6 +71,15 @@ class PartitionRuntime(Runtime):
     def done(self, process: str) -> int:
         """The position up to which a process manager's router is done, as far as is known here."""
         return self._done(process)
+
+    def process_names(self) -> list[str]:
+        """The names of the process managers whose classes are here, or whom the store knows."""
+        found = {one.name for one in self._registry.processes.values()}
+        return sorted(found | {name for kind, name in self._store.scan_names() if kind == "process"})
+
+    def note_backup(self, now: int, target: str | os.PathLike[str]) -> None:
+        """Keep when the whole divided store was backed up last, and where to."""
+        self._note_backup(now, target)
 
     @property
     def commit_count(self) -> int:

@@ -311,6 +311,7 @@ class _Course:
 
     def __init__(self, plan: ProcessPlan, replays: Sequence[Replay]) -> None:
         self._plan = plan
+        self._is_found = False
         self._by_id = {one.instance: one for one in replays}
         self._indexed = plan.definition.state.indexed
         # Who has which learnt key, and which keys each has.
@@ -337,6 +338,10 @@ class _Course:
         subscription = self._plan.subscription
         if record.type == UNREADABLE or not subscription.listens_to(record):
             return
+        if record.sent_for not in {"", self._plan.name}:
+            # A copy for another process manager; this one has its own, or the event itself.
+            return
+        self._is_found = record.is_found
         try:
             instances, learnt = subscription.route(
                 record, subscription.load(record), self._read_index
@@ -398,4 +403,8 @@ class _Course:
 
     def _read_index(self, process: str, field: str, value: str) -> list[str]:
         del process
+        partition = self._plan.partition
+        if partition is not None and partition.has(value) is self._is_found:
+            # By a value that belongs elsewhere, another partition finds them, and sends a copy.
+            return []
         return sorted(self._having.get((field, value), ()))

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
 from procession import Runtime, StoreError
-from procession.store import DividedStore, LmdbStore, WrongPartition, partition_of, verify_open
+from procession.store import (
+    DamagedStore,
+    DividedStore,
+    LmdbStore,
+    WrongPartition,
+    divided_at,
+    partition_of,
+    verify_open,
+)
 from tests.actors.cluster.crossing import (
     Called,
     Case,
@@ -200,3 +209,100 @@ def test_trace_follows_a_chain_through_all_partitions(runtime: Runtime) -> None:
         assert Counter(told) == wanted
         note = next(iter(runtime.events(f"crossing::note-note-{case}-p1-{case[1:]}")))
         assert str(runtime.trace(note.event_id)) == str(runtime.trace(opened.event_id))
+
+
+def states_of(runtime: Runtime) -> dict[str, object]:
+    return {view.id: view.state for view in runtime.find(Case)}
+
+
+def work_on(runtime: Runtime, cases: int) -> None:
+    for number in range(cases):
+        runtime.tell(Open(f"c{number}", (f"p{number}", f"q{number}", f"bad{number}")))
+        runtime.publish(Numbered(f"c{number}", f"n{number}"), stream=f"numbers-{number}")
+    runtime.settle(timeout=20)
+    for number in range(cases):
+        runtime.publish(Marked(f"n{number}"), stream=f"marks-{number * 7}")
+    named = tuple(f"c{number}" for number in range(cases))
+    runtime.publish(Called(named), stream="calls-1")
+    runtime.settle(timeout=20)
+
+
+def test_rebuilding_comes_to_the_same_states_in_each_partition(runtime: Runtime) -> None:
+    work_on(runtime, 12)
+    before = states_of(runtime)
+    told: list[int] = []
+    progress = runtime.rebuild(Case, on_progress=lambda one: told.append(one.done))
+    assert (progress.rebuilt, told[-1]) == (12, 12)
+    assert states_of(runtime) == before
+    assert runtime.rebuild(Case).passed_over == 12
+    assert runtime.refresh(Case) == 12
+    assert runtime.refresh(Case, since="origin") == 12
+    assert runtime.refresh(Case, "c3", since="origin") == 1
+    assert states_of(runtime) == before
+
+
+def test_health_adds_up_and_names_the_partition_of_a_problem(runtime: Runtime) -> None:
+    work_on(runtime, 4)
+    health = runtime.health()
+    assert health.is_healthy
+    assert health.backlog == {"crossing.Case": 0}
+    assert health.control is not None
+    for number in range(4):
+        runtime.tell(Open(f"c{number}", ()), command_id=f"again-{number}")
+    runtime.settle(timeout=20)
+    part = runtime.partition_runtimes[2]
+    engine = part._running  # noqa: SLF001 - what happens is damage
+    assert engine is not None
+    assert engine.lanes is not None
+    engine.lanes.damage[1] = "the lane from partition 1 goes on with 7, and 5 is missing"
+    (problem,) = runtime.health().problems
+    assert (problem.name, problem.partition) == ("lane_damaged", 2)
+    engine.lanes.damage.clear()
+
+
+def test_a_lane_that_was_full_takes_up_new_commands_when_its_target_has_taken_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("procession.engine.lanes.LONGEST", 8)
+    monkeypatch.setattr("procession.engine.lanes.STRIDE", 4)
+    parts = tuple(f"p{number}" for number in range(30))
+    with Runtime(tmp_path / "divided", crossing, partitions=2) as runtime:
+        for number in range(10):
+            runtime.tell(Open(f"c{number}", tuple(f"{one}-{number}" for one in parts)))
+        runtime.settle(timeout=20)
+        assert [len(view.state["made"]) for view in runtime.find(Case)] == [30] * 10
+
+
+def test_a_backup_beside_work_that_goes_on_is_a_whole_store(tmp_path: Path) -> None:
+    wanted = {f"c{number}": (f"p{number}", f"q{number}") for number in range(300)}
+    with Runtime(tmp_path / "divided", crossing, partitions=PARTITIONS) as runtime:
+        runtime.tell_many([Open(case, parts) for case, parts in wanted.items()])
+        runtime.backup(tmp_path / "copy")
+        health = runtime.health()
+        assert health.last_backup is not None
+        assert health.last_backup.path == str(tmp_path / "copy")
+        runtime.settle(timeout=30)
+        with pytest.raises(StoreError, match="is not empty"):
+            runtime.backup(tmp_path / "copy")
+        assert runtime.verify() == []
+    with Runtime(tmp_path / "copy", crossing) as copy:
+        copy.settle(timeout=30)
+        assert {view.id: tuple(sorted(view.state["made"])) for view in copy.find(Case)} == wanted
+        assert copy.verify() == []
+
+
+def test_verify_finds_that_a_partition_is_from_an_older_backup(tmp_path: Path) -> None:
+    path = tmp_path / "divided"
+    with Runtime(path, crossing, partitions=2) as runtime:
+        work_on(runtime, 4)
+        runtime.backup(tmp_path / "older")
+        work_on(runtime, 12)
+    older, newer = divided_at(tmp_path / "older"), divided_at(path)
+    assert older is not None
+    assert newer is not None
+    shutil.copy(older.folder_of(0) / "data.mdb", newer.folder_of(0) / "data.mdb")
+    with Runtime(path, crossing, read_only=True) as runtime:
+        (finding,) = (one for one in runtime.verify() if one.table == "cursors")
+    assert "in partition 1: took" in finding.problem
+    with pytest.raises(DamagedStore, match="older backup"):
+        Runtime(path, crossing)
