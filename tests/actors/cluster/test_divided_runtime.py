@@ -260,17 +260,21 @@ def test_health_adds_up_and_names_the_partition_of_a_problem(runtime: Runtime) -
     engine.lanes.damage.clear()
 
 
-def test_a_lane_that_was_full_takes_up_new_commands_when_its_target_has_taken_them(
+def test_a_lane_is_short_again_when_its_target_has_taken_all_and_sends_nothing_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("procession.engine.lanes.LONGEST", 8)
     monkeypatch.setattr("procession.engine.lanes.STRIDE", 4)
-    parts = tuple(f"p{number}" for number in range(30))
+    (here, *_), (there, *_) = (
+        [name for name in map(str, range(20)) if partition_of(name, 2) == one] for one in (0, 1)
+    )
     with Runtime(tmp_path / "divided", crossing, partitions=2) as runtime:
-        for number in range(10):
-            runtime.tell(Open(f"c{number}", tuple(f"{one}-{number}" for one in parts)))
-        runtime.settle(timeout=20)
-        assert [len(view.state["made"]) for view in runtime.find(Case)] == [30] * 10
+        runtime.publish_many([Called((there,))] * 40, stream=f"calls-{here}")
+        for _ in range(1_000):
+            runtime.settle(timeout=20)
+            if runtime.health().is_healthy:
+                break
+        assert runtime.health().problems == ()
 
 
 def test_a_backup_beside_work_that_goes_on_is_a_whole_store(tmp_path: Path) -> None:
