@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from ..clock import from_micros
 from ..store import MOST_OVERDUE, ClosedError, StoreError, StoreGauges
 from ..store.interrupts import uninterrupted
-from .lanes import LONGEST
 from .scrubber import ScrubReport
 
 if TYPE_CHECKING:
@@ -293,8 +292,8 @@ class HealthWatch:
             if self._lanes.damage:
                 # One for all of them, each with its partition.
                 yield HealthProblem("lane_damaged", "; ".join(self._lanes.damage.copy().values()))
-            longest, size = self._lanes.longest()
-            if size > LONGEST:
+            if self._lanes.is_full:
+                longest, size = self._lanes.longest()
                 yield HealthProblem(
                     "lane_long",
                     f"partition {longest} has not taken {size:,} messages from here, so that no "

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .instance_actor import Deliver
     from .services import Services
 
-__all__ = ["LONGEST", "Lanes", "Neighbour"]
+__all__ = ["Lanes", "Neighbour"]
 
 PAGE = 256
 """What is taken of one lane in a step, at most."""
