@@ -5,7 +5,18 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..store import FORMAT_VERSION, backup, compact, upgrade, verify_apart
+from ..store import (
+    FORMAT_VERSION,
+    backup,
+    backup_divided,
+    compact,
+    compact_divided,
+    divided_at,
+    opened_partitions,
+    upgrade,
+    verify_apart,
+    verify_divided,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +41,11 @@ class Done(NamedTuple):
 
 def verified(path: str, limit: int) -> Done:
     """Check all that is in a store."""
-    findings, checked = verify_apart(path, limit=limit)
+    divided = divided_at(path)
+    if divided is None:
+        findings, checked = verify_apart(path, limit=limit)
+    else:
+        findings, checked = verify_divided(divided, limit)
     records, tables = sum(checked.values()), sum(1 for count in checked.values() if count)
     said = (
         f"{path}: {records:,} records in {tables} tables checked, "
@@ -42,13 +57,20 @@ def verified(path: str, limit: int) -> Done:
 
 def copied(path: str, target: str) -> Done:
     """Copy a store, beside its writer or without one."""
-    backup(path, target)
+    divided = divided_at(path)
+    if divided is None:
+        backup(path, target)
+    else:
+        with opened_partitions(divided) as stores:
+            backup_divided(divided, stores, target)
     return Done([f"{target}: copied from {path}"], {"path": path, "target": target})
 
 
 def made_small(path: str, target: str | None) -> Done:
     """Write a store anew, as small as can be."""
-    before, after = compact(path, target)
+    divided = divided_at(path)
+    sizes = compact(path, target) if divided is None else compact_divided(divided, target)
+    before, after = sizes
     where = target or path
     said = f"{where}: {after:,} bytes, and {before:,} before"
     return Done([said], {"path": where, "bytes": after, "bytes_before": before})
@@ -56,7 +78,9 @@ def made_small(path: str, target: str | None) -> Done:
 
 def upgraded(path: str) -> Done:
     """Turn a store into one of this version's format."""
-    did = upgrade(path)
+    divided = divided_at(path)
+    folders = [path] if divided is None else map(divided.folder_of, range(divided.count))
+    did = any([upgrade(one) for one in folders])
     said = f"{path}: has format {FORMAT_VERSION} {'now' if did else 'already'}"
     return Done([said], {"path": path, "format": FORMAT_VERSION, "upgraded": did})
 

@@ -59,7 +59,6 @@ if TYPE_CHECKING:
     from ..engine.ingress import Receipt, Receipts
     from ..engine.pending_replies import ReplyFuture
     from ..listening.listener import Listener
-    from ..listening.page_listener import PageListener
     from ..messages.types import Command, Event
     from ..model.domain import Domain
     from ..model.process_definition import ProcessDefinition
@@ -114,10 +113,10 @@ class DividedRuntime(Runtime):
             )
         control = options.pop("control", True)
         page = Page(address=control) if isinstance(control, str) else control
-        if self._is_reading and isinstance(page, Page):
+        if isinstance(page, Page):
             raise ValueError(
-                f"control={control!r}: what is open for reading only has no page of its own; let "
-                f"the service have it"
+                f"control={control!r}: a divided store has no page for browsers; the command "
+                f"`procession` shows it, and acts on it"
             )
         if options.setdefault("durability", "fsync") != "fsync":
             raise StoreError(
@@ -129,12 +128,11 @@ class DividedRuntime(Runtime):
         self._children: Children | None = None
         self._watch: CommitWatch | None = None
         self._listener: Listener | None = None
-        self._page: PageListener | None = None
         self._parts: list[PartitionRuntime] = []
         try:
             self._open(domains, processes, options)
             if control and not self._is_reading:
-                self._listener, self._page = listeners(self, divided.folder, page)
+                self._listener, _ = listeners(self, divided.folder, page)
         except BaseException:
             self.close(timeout=0.0)
             raise
@@ -562,8 +560,6 @@ class DividedRuntime(Runtime):
             together(found, problems),
             control=None if self._listener is None else self._listener.socket,
             control_problem="" if self._listener is None else self._listener.problem,
-            page=None if self._page is None else self._page.url,
-            page_problem="" if self._page is None else self._page.problem,
         )
 
     def _refuse_down(self, number: int) -> None:
@@ -579,7 +575,8 @@ class DividedRuntime(Runtime):
 
         """
         self._refuse_closed()
-        return states_of([part.store for part in self._parts], self._parts, self.processes)
+        processes = {} if self._is_reading else self.processes
+        return states_of([part.store for part in self._parts], self._parts, processes)
 
     # The files
 
@@ -617,9 +614,8 @@ class DividedRuntime(Runtime):
                 return
             self._is_closed = True
             # First, so that what a client asked for is still done.
-            for one in (self._page, self._listener):
-                if one is not None:
-                    one.close()
+            if self._listener is not None:
+                self._listener.close()
             if self._watch is not None:
                 self._watch.close()
             if self._share is not None:
@@ -631,6 +627,10 @@ class DividedRuntime(Runtime):
             finally:
                 for part in self._parts:
                     part.close(timeout=timeout)
+
+    @property
+    def page_url(self) -> str | None:
+        return None
 
     @property
     def partition_runtimes(self) -> list[Runtime]:
