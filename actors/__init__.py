@@ -56,6 +56,7 @@ from .queries.views import (
     InstanceView,
     Parked,
     ParkedKind,
+    PartitionState,
     StoredEvent,
     Timeout,
     Transition,
@@ -131,6 +132,7 @@ __all__ = [
     "Parked",
     "ParkedKind",
     "PartitionDown",
+    "PartitionState",
     "ProcessEnded",
     "ProcessManager",
     "ProcessionError",
@@ -173,11 +175,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # What takes a while to import, or needs an extra, is imported where it is asked for.
     if name == "AsyncRuntime":
-        from .async_runtime import AsyncRuntime  # noqa: PLC0415
+        from .async_runtime import AsyncRuntime
 
         return AsyncRuntime
     if name == "console":
-        from .page.console import console  # noqa: PLC0415
+        from .page.console import console
 
         return console
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -83,6 +83,7 @@ if TYPE_CHECKING:
         Counts,
         InstanceView,
         Parked,
+        PartitionState,
         StoredEvent,
         Timeout,
         Transition,
@@ -639,7 +640,7 @@ class Runtime:
     def wait(
         self,
         cls: type[P],
-        id: object,  # noqa: A002
+        id: object,
         *,
         until: Callable[[InstanceView[P]], object] | None = None,
         timeout: float | None = None,
@@ -702,7 +703,7 @@ class Runtime:
     def get(
         self,
         cls: type[ProcessManager | Aggregate],
-        id: object,  # noqa: A002 - the public word
+        id: object,
     ) -> InstanceView | AggregateView | None:
         """Look at one instance or aggregate, as it is on disk.
 
@@ -744,7 +745,7 @@ class Runtime:
     def ref(
         self,
         cls: type[ProcessManager | Aggregate],
-        id: object = None,  # noqa: A002
+        id: object = None,
     ) -> pykka.ActorRef[Any]:
         """A Pykka reference to an actor, which may be asleep.
 
@@ -771,7 +772,7 @@ class Runtime:
             return RouterRef(engine.router_of[process.name])
         return InstanceRef(engine, process.name, process.id_of(id))
 
-    def history(self, cls: type[ProcessManager], id: object) -> Iterator[Transition]:  # noqa: A002
+    def history(self, cls: type[ProcessManager], id: object) -> Iterator[Transition]:
         """The transitions of one instance, oldest first, read as they are asked for."""
         self._refuse_query("history")
         return self._reader.history(cls, id)
@@ -876,7 +877,7 @@ class Runtime:
     def timeouts(
         self,
         cls: type[ProcessManager] | None = None,
-        id: object = None,  # noqa: A002
+        id: object = None,
         *,
         before: datetime | None = None,
     ) -> Iterator[Timeout]:
@@ -960,7 +961,7 @@ class Runtime:
     def move_timeout(
         self,
         cls: type[ProcessManager],
-        id: object,  # noqa: A002
+        id: object,
         name: str,
         when: timedelta | datetime,
         *,
@@ -987,7 +988,7 @@ class Runtime:
     def cancel_timeout(
         self,
         cls: type[ProcessManager],
-        id: object,  # noqa: A002
+        id: object,
         name: str,
         *,
         by: str | None = None,
@@ -1001,7 +1002,7 @@ class Runtime:
     def end(
         self,
         cls: type[ProcessManager],
-        id: object,  # noqa: A002
+        id: object,
         *,
         reason: str,
         by: str | None = None,
@@ -1043,7 +1044,7 @@ class Runtime:
     def amend(
         self,
         cls: type[ProcessManager],
-        id: object,  # noqa: A002
+        id: object,
         fields: Mapping[str, Any] | None = None,
         /,
         *,
@@ -1086,7 +1087,7 @@ class Runtime:
     def refresh(
         self,
         cls: type[ProcessManager],
-        id: object = None,  # noqa: A002
+        id: object = None,
         *,
         since: Literal["origin"] | None = None,
     ) -> int:
@@ -1353,6 +1354,16 @@ class Runtime:
         finally:
             if engine is not None:
                 engine.close(timeout)
+
+    def partitions(self) -> list[PartitionState]:
+        """Of a divided store, how each partition is, as the files say; of another one, nothing.
+
+        Raises:
+            StoreError: one cannot be read
+
+        """
+        self._refuse_closed()
+        return []
 
     @property
     def partition_runtimes(self) -> list[Runtime]:

@@ -682,9 +682,7 @@ class Reads:
     def positions_of_copies(self, process: str, stream: str, version: int) -> list[int]:
         """Positions of the copies that other partitions sent of an event for a process manager."""
         keys = (copy_key(process, stream, version, is_found=one) for one in (False, True))
-        return [
-            place_of(key, raw) for key in keys if (raw := self._get("ids", key)) is not None
-        ]
+        return [place_of(key, raw) for key in keys if (raw := self._get("ids", key)) is not None]
 
     # After-effects that wait
 

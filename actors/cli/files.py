@@ -80,7 +80,7 @@ def upgraded(path: str) -> Done:
     """Turn a store into one of this version's format."""
     divided = divided_at(path)
     folders = [path] if divided is None else map(divided.folder_of, range(divided.count))
-    did = any([upgrade(one) for one in folders])
+    did = sum(upgrade(one) for one in folders) > 0
     said = f"{path}: has format {FORMAT_VERSION} {'now' if did else 'already'}"
     return Done([said], {"path": path, "format": FORMAT_VERSION, "upgraded": did})
 
@@ -95,7 +95,7 @@ def explored(
     pin: str | None,
 ) -> int:
     """Search for a run that goes wrong; returns what the process ends with."""
-    from ..testing.explore.command import run_explore  # noqa: PLC0415 - only for those who search
+    from ..testing.explore.command import run_explore
 
     def say(line: str) -> None:
         sys.stdout.write(f"{line}\n")

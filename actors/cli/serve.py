@@ -31,9 +31,7 @@ def serve(
         int | None,
         typer.Option(min=1, help="Divide a new store into so many partitions, for good."),
     ] = None,
-    processes: Annotated[
-        int, typer.Option(min=1, help="Processes that run a divided store.")
-    ] = 1,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that run a divided store.")] = 1,
     no_token: Annotated[
         bool,
         typer.Option("--no-token", help="Let every user of this machine see and use the page."),
@@ -68,9 +66,7 @@ def _opened(
     processes: int,
 ) -> Runtime:
     try:
-        return Runtime(
-            path, *domains, control=control, partitions=partitions, processes=processes
-        )
+        return Runtime(path, *domains, control=control, partitions=partitions, processes=processes)
     except ValueError as error:
         raise InvalidMessage(str(error)) from error
 

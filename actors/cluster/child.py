@@ -76,7 +76,7 @@ def run(task: Task, pipe: Connection) -> None:
     try:
         domains = tuple(_domain_at(*place) for place in task.domains)
         share = Share(task.divided, task.numbers, domains, task.options)
-    except BaseException as error:  # noqa: BLE001 - it is raised where the parent waits
+    except BaseException as error:
         pipe.send(("refused", f"{type(error).__name__}: {error}", os.getpid()))
         return
     server = _Server(share)

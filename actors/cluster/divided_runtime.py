@@ -46,8 +46,8 @@ from .child import where_is
 from .commit_watch import CommitWatch
 from .health_of_all import down, together
 from .parent import Children
-from .partition_states import PartitionState, states_of
 from .partition_runtime import PartitionRuntime
+from .partition_states import states_of
 from .remote_partition import RemotePartition
 from .share import Share
 
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from ..model.domain import Domain
     from ..model.process_definition import ProcessDefinition
     from ..queries.diagnostics import StuckInstance
-    from ..queries.views import Parked, StoredEvent, Timeout
+    from ..queries.views import Parked, PartitionState, StoredEvent, Timeout
     from ..store import DividedStore, LmdbStore, StoreFinding
 
 __all__ = ["DividedRuntime"]
@@ -350,18 +350,18 @@ class DividedRuntime(Runtime):
 
     # Looking
 
-    def get(self, cls: Any, id: object) -> Any:  # noqa: A002 - the public word
+    def get(self, cls: Any, id: object) -> Any:
         self._refuse_query("get")
         return self._of_instance(cls, id).get(cls, id)
 
-    def ref(self, cls: Any, id: object = None) -> Any:  # noqa: A002
+    def ref(self, cls: Any, id: object = None) -> Any:
         if id is None:
             raise InvalidMessage(
                 f"ref({cls.__name__}): each partition has a router of its own; name an instance"
             )
         return self._of_instance(cls, id).ref(cls, id)
 
-    def history(self, cls: Any, id: object) -> Any:  # noqa: A002
+    def history(self, cls: Any, id: object) -> Any:
         self._refuse_query("history")
         return self._of_instance(cls, id).history(cls, id)
 
@@ -481,19 +481,19 @@ class DividedRuntime(Runtime):
         part, number = self._of_parked(parked_id)
         part.skip(number, by=by)
 
-    def move_timeout(self, cls: Any, id: object, name: str, when: Any, *, by: Any = None) -> bool:  # noqa: A002
+    def move_timeout(self, cls: Any, id: object, name: str, when: Any, *, by: Any = None) -> bool:
         return self._of_instance(cls, id).move_timeout(cls, id, name, when, by=by)
 
-    def cancel_timeout(self, cls: Any, id: object, name: str, *, by: Any = None) -> bool:  # noqa: A002
+    def cancel_timeout(self, cls: Any, id: object, name: str, *, by: Any = None) -> bool:
         return self._of_instance(cls, id).cancel_timeout(cls, id, name, by=by)
 
-    def end(self, cls: Any, id: object, **given: Any) -> int:  # noqa: A002
+    def end(self, cls: Any, id: object, **given: Any) -> int:
         return self._of_instance(cls, id).end(cls, id, **given)
 
-    def amend(self, cls: Any, id: object, fields: Any = None, /, **given: Any) -> int:  # noqa: A002
+    def amend(self, cls: Any, id: object, fields: Any = None, /, **given: Any) -> int:
         return self._of_instance(cls, id).amend(cls, id, fields, **given)
 
-    def refresh(self, cls: Any, id: object = None, *, since: Any = None) -> int:  # noqa: A002
+    def refresh(self, cls: Any, id: object = None, *, since: Any = None) -> int:
         if id is not None:
             return self._of_instance(cls, id).refresh(cls, id, since=since)
         rebuilt = 0
@@ -568,12 +568,6 @@ class DividedRuntime(Runtime):
             self._children.refuse_down(number)
 
     def partitions(self) -> list[PartitionState]:
-        """How each partition is, as far as the files say.
-
-        Raises:
-            StoreError: one cannot be read
-
-        """
         self._refuse_closed()
         processes = {} if self._is_reading else self.processes
         return states_of([part.store for part in self._parts], self._parts, processes)
@@ -584,9 +578,7 @@ class DividedRuntime(Runtime):
         self._refuse_closed()
         now = self._now()
         stores = [part.store for part in self._parts]
-        uninterrupted(
-            lambda: backup_divided(self._divided, stores, target), "procession-backup"
-        )
+        uninterrupted(lambda: backup_divided(self._divided, stores, target), "procession-backup")
         if not self._is_reading:
             for part in self._parts:
                 part.note_backup(now, target)

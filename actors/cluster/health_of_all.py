@@ -26,7 +26,9 @@ def together(found: Mapping[int, Health], problems: Iterable[HealthProblem]) -> 
 
     """
     named = {
-        number: replace(one, problems=tuple(replace(each, partition=number) for each in one.problems))
+        number: replace(
+            one, problems=tuple(replace(each, partition=number) for each in one.problems)
+        )
         for number, one in found.items()
     }
     whole = reduce(_added, named.values())
@@ -87,8 +89,6 @@ def _summed(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     return dict(total)
 
 
-def _longest(
-    one: Mapping[str, timedelta], other: Mapping[str, timedelta]
-) -> dict[str, timedelta]:
+def _longest(one: Mapping[str, timedelta], other: Mapping[str, timedelta]) -> dict[str, timedelta]:
     none = timedelta()
     return {name: max(one.get(name, none), other.get(name, none)) for name in {**one, **other}}

@@ -75,7 +75,9 @@ class PartitionRuntime(Runtime):
     def process_names(self) -> list[str]:
         """The names of the process managers whose classes are here, or whom the store knows."""
         found = {one.name for one in self._registry.processes.values()}
-        return sorted(found | {name for kind, name in self._store.scan_names() if kind == "process"})
+        return sorted(
+            found | {name for kind, name in self._store.scan_names() if kind == "process"}
+        )
 
     def note_backup(self, now: int, target: str | os.PathLike[str]) -> None:
         """Keep when the whole divided store was backed up last, and where to."""

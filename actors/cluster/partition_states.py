@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..clock import from_micros
+from ..queries.views import PartitionState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from datetime import datetime
 
     from ..store import Store
     from .partition_runtime import PartitionRuntime
 
-__all__ = ["PartitionState", "states_of"]
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionState:
-    """How one partition is.
-
-    Attributes:
-        number: which one
-        process: the id of the process that runs it; None if it is only read here
-        events: how many its log has, copies from other partitions among them
-        backlog: how many of these the slowest of its process managers is not done with
-        lane_backlog: how many messages other partitions have for it that it has not taken
-        oldest_waiting: when the oldest event of its backlog was stored; None without one
-
-    """
-
-    number: int
-    process: int | None
-    events: int
-    backlog: int
-    lane_backlog: int
-    oldest_waiting: datetime | None
+__all__ = ["states_of"]
 
 
 def states_of(

@@ -83,7 +83,7 @@ class Share:
         for part in self.parts.values():
             try:
                 part.close(timeout=timeout)
-            except Exception as one:  # noqa: BLE001 - it is raised when the others are closed
+            except Exception as one:
                 error = error or one
         for store in self._read.values():
             store.close()

@@ -39,8 +39,7 @@ def partitions(face: Face) -> list[Plain]:
         CannotAct: the store is not divided
 
     """
-    runtime: Any = face.needs_partitions("partitions")
-    return [plain(one) for one in runtime.partitions()]
+    return [plain(one) for one in face.needs_partitions("partitions").partitions()]
 
 
 def processes(face: Face) -> Iterator[Plain]:
@@ -74,7 +73,7 @@ def instances_of(
     return islice(rows, limit)
 
 
-def instance(face: Face, process: str, id: str, *, limit: int) -> Plain | None:  # noqa: A002
+def instance(face: Face, process: str, id: str, *, limit: int) -> Plain | None:
     """As of one store: its partition knows."""
     process = face.known(process)
     number = face.partition_of(process, id)

@@ -76,7 +76,7 @@ def decide(plan: ProcessPlan, state: ProcessState, stimulus: Stimulus, reads: Re
             decision.step = _take_event(plan, decision, stimulus, reads)
         else:
             decision.step = take(plan, decision, stimulus, reads)
-    except BaseException as error:  # noqa: BLE001 - the class, or a person, decides about it
+    except BaseException as error:
         decision.step = fail(plan, decision, stimulus, error)
     return decision
 
@@ -158,7 +158,7 @@ def _take_event(
         if not (handler.start or definition.stateless or stimulus.refreshing):
             return _come_early(plan, decision, stimulus)
         process = definition.begin(state.instance, event)
-        process._unit.version = state.version  # noqa: SLF001 - a friend
+        process._unit.version = state.version
     elif handler.start == "only" and not stimulus.refreshing:
         raise AlreadyStarted(
             f"{plan.name} {state.instance!r} is running, and {handler.name} only starts: "
@@ -369,7 +369,7 @@ def _try_again(plan: ProcessPlan, decision: Decision, stimulus: RetryDue, reads:
         process = None
         if not state.version or state.is_complete:
             process = plan.definition.begin(state.instance, event)
-            process._unit.version = state.version  # noqa: SLF001 - a friend
+            process._unit.version = state.version
         handler = plan.definition.handlers[type(event)]
         return run(plan, decision, stimulus, reads, handler, (event,), process)
     if block.name:
@@ -430,11 +430,11 @@ def run(
     if process is None:
         process = decision.state.restore(plan.definition)
     decision.process = process
-    unit = process._unit  # noqa: SLF001 - a friend: it gives the object its event
+    unit = process._unit
     unit.now, unit.cause, unit.attempt = stimulus.now, cause, decision.attempt
     if stimulus.refreshing:
         unit.context = unit.context_of(cause, refreshing=True)
-    try:  # noqa: SIM105 - `suppress` costs as much as a small handler
+    try:
         handler.function(process, *arguments)
     except SkippedWhileRefreshing:
         pass
@@ -457,7 +457,7 @@ def _transition(
     before, cause = decision.state, decision.cause
     assert cause is not None
     definition, name, now = plan.definition, plan.name, stimulus.now
-    unit = process._unit  # noqa: SLF001 - a friend
+    unit = process._unit
     instance, correlation_id = before.instance, cause.correlation_id
     version = before.version + 1
     is_complete = handler.end or unit.complete or definition.stateless

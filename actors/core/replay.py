@@ -289,7 +289,7 @@ def replay_log(
         try:
             # What made a transition comes with it.
             one.leave_out(each.position for each in reads.transitions(plan.name, one.instance))
-        except Exception as error:  # noqa: BLE001 - told of that instance
+        except Exception as error:
             one.error = error
     course = _Course(plan, replays)
     for record in _log(reads, plan.begun_at, until):
@@ -346,14 +346,14 @@ class _Course:
             instances, learnt = subscription.route(
                 record, subscription.load(record), self._read_index
             )
-        except Exception:  # noqa: BLE001 - it would be parked, and is for no instance
+        except Exception:
             return
         for instance in instances:
             one = self._by_id.get(instance)
             if one is not None and one.error is None:
                 try:
                     one.concerns(record, learnt)
-                except Exception as error:  # noqa: BLE001 - told of that instance
+                except Exception as error:
                     one.error = error
                 self._learn(one)
 
@@ -362,7 +362,7 @@ class _Course:
         if replay.error is None:
             try:
                 return replay.finish()
-            except Exception as error:  # noqa: BLE001 - told of that instance
+            except Exception as error:
                 replay.error = error
         return None
 
@@ -371,7 +371,7 @@ class _Course:
             return
         try:
             replay.step()
-        except Exception as error:  # noqa: BLE001 - told of that instance
+        except Exception as error:
             replay.error = error
         self._learn(replay)
 

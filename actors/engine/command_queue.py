@@ -149,7 +149,7 @@ class CommandQueue(PooledActor):
         """
         try:
             self._ask(record, reply, is_remembered=is_remembered)
-        except Exception:  # noqa: BLE001 - it is raised where the reply is awaited
+        except Exception:
             reply.set_exception()
 
     def _ask(
@@ -188,7 +188,7 @@ class CommandQueue(PooledActor):
         """Reply with what came of a command when it was carried out before."""
         try:
             future.set(self._replay(result, command_id))
-        except Exception:  # noqa: BLE001 - it is raised where the reply is awaited
+        except Exception:
             future.set_exception()
 
     # Called when something is handed over, with the journal's lock

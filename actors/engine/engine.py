@@ -251,9 +251,7 @@ class Engine:
         if neighbours:
             self.lanes = Lanes(services, neighbours, self._publish, enqueue, self.deliver)
         self._scrubber = scrubber
-        self.health = HealthWatch(
-            services, self.routers, self.effect_feeds, scrubber, self.lanes
-        )
+        self.health = HealthWatch(services, self.routers, self.effect_feeds, scrubber, self.lanes)
         self._counters = [self.command_queue.counts, *(router.counts for router in self.routers)]
         self._durable_counts = [counts.copy() for counts in self._counters]
         self.journal.done_up_to = self._checkpoints()

@@ -140,9 +140,7 @@ class AllPartitions:
             return event
         number = self._of(instance)
         there = [
-            one
-            for one in self.copies_of(process, event)
-            if one.position % self._count == number
+            one for one in self.copies_of(process, event) if one.position % self._count == number
         ]
         return max(there, key=lambda one: one.position, default=None)
 

@@ -134,9 +134,7 @@ def _lane(snapshot: Snapshot, target: int) -> tuple[int, int]:
     return numbered(first), numbered(last)
 
 
-def compact_divided(
-    divided: DividedStore, target: str | os.PathLike[str] | None = None
-) -> Sizes:
+def compact_divided(divided: DividedStore, target: str | os.PathLike[str] | None = None) -> Sizes:
     """As `compact`, of each partition.
 
     Raises:

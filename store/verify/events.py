@@ -145,9 +145,7 @@ def _of_effect(
 def _of_event(inspection: Inspection, position: int, event: EventRow) -> Iterator[str]:
     if event.sent_for is not None:
         process, stream, version = event.sent_for, event.stream, event.version
-        newest = inspection.look(
-            "ids", copy_key(process, stream, version, is_found=event.is_found)
-        )
+        newest = inspection.look("ids", copy_key(process, stream, version, is_found=event.is_found))
         # An operator may have had it sent again.
         if newest is None or newest < position:
             yield f"is a copy for {process}, and ids has {newest or 'nothing'} for it"

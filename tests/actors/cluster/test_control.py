@@ -60,7 +60,9 @@ def test_processes_and_instances_are_told_of_all_partitions(
     again = told(capsys, "ls", "Case", "--limit", "4", "-s", str(store))
     more = told(capsys, "ls", "Case", "--after", again[-1]["id"], "-s", str(store))
     assert [*again, *more] == rows
-    assert [row["id"] for row in told(capsys, "ls", "Case", "--where", "number=n3", "-s", str(store))] == ["c3"]
+    assert [
+        row["id"] for row in told(capsys, "ls", "Case", "--where", "number=n3", "-s", str(store))
+    ] == ["c3"]
     (shown,) = told(capsys, "show", "Case", "c5", "-s", str(store))
     assert shown["state"]["made"] == ["p5"]
 
@@ -148,7 +150,7 @@ is_bad = True
 def test_what_is_parked_in_each_partition_is_retried_or_skipped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    global is_bad  # noqa: PLW0603 - the handler reads it
+    global is_bad
     path = tmp_path / "store"
     named = ("-s", str(path))
     with Runtime(path, failing, partitions=PARTITIONS) as runtime:

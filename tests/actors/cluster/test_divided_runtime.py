@@ -118,7 +118,7 @@ def test_events_are_told_once_each_and_go_on_from_the_position_of_each_partition
     seen: dict[int, int] = {}
     for one in told[:25]:
         seen[one.partition] = max(seen.get(one.partition, 0), one.position)
-    rest = list(runtime.events(after=seen))
+    rest = list(runtime.events(after=seen))  # type: ignore[arg-type]
     assert len(rest) == len(told) - 25
 
 
@@ -177,7 +177,8 @@ def test_why_says_of_an_event_what_came_of_it_in_other_partitions(runtime: Runti
     runtime.settle(timeout=20)
     for made in (one for one in runtime.events("crossing::part")):
         (row,) = runtime.why(made.event_id)
-        assert (row.outcome, row.instance) == ("stepped", made.event.case)  # type: ignore[union-attr]
+        assert isinstance(made.event, Made)
+        assert (row.outcome, row.instance) == ("stepped", made.event.case)
     (row,) = runtime.why("a mark")
     assert (row.outcome, row.instance) == ("stepped", "c3")
     (row,) = runtime.why("a held mark")
@@ -192,6 +193,7 @@ def test_trace_follows_a_chain_through_all_partitions(runtime: Runtime) -> None:
         runtime.tell(Open(f"c{number}", tuple(f"{one}-{number}" for one in parts)))
     runtime.settle(timeout=20)
     for opened in list(runtime.events("crossing::desk")):
+        assert isinstance(opened.event, Opened)
         case = opened.event.case
         told = [(node.kind, node.type) for _, node in runtime.trace(opened.event_id).walk()]
         wanted = {
@@ -251,7 +253,7 @@ def test_health_adds_up_and_names_the_partition_of_a_problem(runtime: Runtime) -
         runtime.tell(Open(f"c{number}", ()), command_id=f"again-{number}")
     runtime.settle(timeout=20)
     part = runtime.partition_runtimes[2]
-    engine = part._running  # noqa: SLF001 - what happens is damage
+    engine = part._running
     assert engine is not None
     assert engine.lanes is not None
     engine.lanes.damage[1] = "the lane from partition 1 goes on with 7, and 5 is missing"

@@ -90,7 +90,7 @@ async def asked(runtime: Runtime) -> list[object]:
 
 
 def test_coroutines_ask_as_threads_do(runtime: Runtime) -> None:
-    import asyncio  # noqa: PLC0415 - for this test alone
+    import asyncio
 
     assert asyncio.run(asked(runtime)) == [Opened("coroutine", ())]
     assert runtime.get(Case, "told") is not None
@@ -120,7 +120,7 @@ def test_what_all_processes_did_is_told_put_together_by_their_parent(
     health = runtime.health()
     assert health.is_healthy
     assert health.backlog == {"crossing.Case": 0}
-    states = runtime.partitions()  # type: ignore[attr-defined]
+    states = runtime.partitions()
     assert {one.number: one.process for one in states} == runtime.processes  # type: ignore[attr-defined]
     assert main(["ls", "--store", str(path), "--json"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
