@@ -312,3 +312,31 @@ def test_verify_finds_that_a_partition_is_from_an_older_backup(tmp_path: Path) -
     assert "in partition 1: took" in finding.problem
     with pytest.raises(DamagedStore, match="older backup"):
         Runtime(path, crossing)
+
+
+def test_nothing_new_is_begun_while_a_lane_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("procession.engine.lanes.LONGEST", 8)
+    monkeypatch.setattr("procession.engine.lanes.STRIDE", 4)
+    (here, *others), (there, *_) = (
+        [name for name in map(str, range(20)) if partition_of(name, 2) == one] for one in (0, 1)
+    )
+    with Runtime(tmp_path / "divided", crossing, partitions=2) as runtime:
+        engine = runtime.partition_runtimes[1]._running
+        assert engine is not None
+        assert engine.lanes is not None
+        runtime.settle(timeout=20)
+        engine.lanes.is_closed = True
+        runtime.publish_many([Called((there,))] * 40, stream=f"calls-{here}")
+        while runtime.health().is_healthy:
+            runtime.ask(Open(others[0], ()))
+        runtime.tell(Open(here, ()))
+        for other in others:
+            # A commit each, after any of which it would have been taken.
+            runtime.ask(Open(other, ()))
+        assert list(runtime.events(f"crossing::desk-{here}")) == []
+        engine.lanes.is_closed = False
+        engine.lanes.nudge(0)
+        runtime.settle(timeout=20)
+        assert len(list(runtime.events(f"crossing::desk-{here}"))) == 1
