@@ -136,6 +136,20 @@ class Counters(Struct):
         return made
 
 
+class Sending:
+    """What goes to other partitions.
+
+    Attributes:
+        partition: which one this is, of a divided store
+        targets: partitions for which something was handed over since the journal told them
+
+    """
+
+    def __init__(self, partition: Partition | None) -> None:
+        self.partition = partition
+        self.targets: set[int] = set()
+
+
 class OpenCommit(Reads):
     """Steps on their way to disk, and what a reader sees of the store with them.
 
@@ -155,14 +169,11 @@ class OpenCommit(Reads):
         partition: Partition | None = None,
     ) -> None:
         self._engine = engine
-        self.partition = partition
-        self.sent_to: set[int] = set()
-        """Partitions for which something was handed over since the journal told them."""
+        self.sending = Sending(partition)
         self._names = names
         self.counters = counters
         self._known_events = names.events
         self._known_commands = names.commands
-        self._known_processes = names.processes
         # Codes that are not durable yet, by number.
         self.fresh_codes: dict[int, CodeRecord] = {}
         # The newest versions of streams and instances that were asked for or written of late, by
@@ -746,7 +757,7 @@ class OpenCommit(Reads):
             else:
                 ended = self._counts.ended
                 ended[process] = ended.get(process, 0) + 1
-        if process not in self._known_processes:
+        if process not in self._names.processes:
             self._names.add("process", process)
         for command in record.commands:
             if command[1] not in self._known_commands:
@@ -1006,7 +1017,7 @@ class OpenCommit(Reads):
             whether any does here; those for an instance of another partition are sent to it
 
         """
-        partition = self.partition
+        partition = self.sending.partition
         target = None if partition is None else partition.of(instance)
         is_here = partition is None or target == partition.number
         prefix = digest(process, field, value)
@@ -1040,7 +1051,7 @@ class OpenCommit(Reads):
         newest = self.counters.sent
         sent.sequence = newest[sent.target] = newest.get(sent.target, 0) + 1
         self._set("outgoing", outgoing_key(sent.target, sent.sequence), sent_to_row(sent))
-        self.sent_to.add(sent.target)
+        self.sending.targets.add(sent.target)
         self._names.add_process(sent.process)
         for command in (sent.command, None if sent.refusal is None else sent.refusal.command):
             self._note_command(command)

@@ -118,8 +118,8 @@ class Lanes(PooledActor):
 
     def look_after_commit(self) -> None:
         """Tell other partitions what is durable for them; called with the journal's lock held."""
-        ahead = self._services.store.ahead
-        targets, ahead.sent_to = ahead.sent_to, set()
+        sending = self._services.store.ahead.sending
+        targets, sending.targets = sending.targets, set()
         targets |= self._to_drop
         self._to_drop = set()
         for target in targets:

@@ -310,8 +310,11 @@ def test_verify_finds_that_a_partition_is_from_an_older_backup(tmp_path: Path) -
     with Runtime(path, crossing, read_only=True) as runtime:
         (finding,) = (one for one in runtime.verify() if one.table == "cursors")
     assert "in partition 1: took" in finding.problem
+    before = (newer.folder_of(0) / "data.mdb").read_bytes()
     with pytest.raises(DamagedStore, match="older backup"):
         Runtime(path, crossing)
+    # It has taken nothing before it was refused.
+    assert (newer.folder_of(0) / "data.mdb").read_bytes() == before
 
 
 def test_nothing_new_is_begun_while_a_lane_is_full(
