@@ -175,11 +175,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # What takes a while to import, or needs an extra, is imported where it is asked for.
     if name == "AsyncRuntime":
-        from .async_runtime import AsyncRuntime
+        from .async_runtime import AsyncRuntime  # noqa: PLC0415
 
         return AsyncRuntime
     if name == "console":
-        from .page.console import console
+        from .page.console import console  # noqa: PLC0415
 
         return console
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

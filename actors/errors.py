@@ -50,7 +50,7 @@ def shown(value: object) -> str:
     """A value as an error shows it: cut short, and whatever its own code does, without failing."""
     try:
         text = repr(value)
-    except Exception:
+    except Exception:  # noqa: BLE001 - it is the value that is refused, for another reason
         text = object.__repr__(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 

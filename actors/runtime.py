@@ -640,7 +640,7 @@ class Runtime:
     def wait(
         self,
         cls: type[P],
-        id: object,
+        id: object,  # noqa: A002
         *,
         until: Callable[[InstanceView[P]], object] | None = None,
         timeout: float | None = None,
@@ -703,7 +703,7 @@ class Runtime:
     def get(
         self,
         cls: type[ProcessManager | Aggregate],
-        id: object,
+        id: object,  # noqa: A002 - the public word
     ) -> InstanceView | AggregateView | None:
         """Look at one instance or aggregate, as it is on disk.
 
@@ -745,7 +745,7 @@ class Runtime:
     def ref(
         self,
         cls: type[ProcessManager | Aggregate],
-        id: object = None,
+        id: object = None,  # noqa: A002
     ) -> pykka.ActorRef[Any]:
         """A Pykka reference to an actor, which may be asleep.
 
@@ -772,7 +772,7 @@ class Runtime:
             return RouterRef(engine.router_of[process.name])
         return InstanceRef(engine, process.name, process.id_of(id))
 
-    def history(self, cls: type[ProcessManager], id: object) -> Iterator[Transition]:
+    def history(self, cls: type[ProcessManager], id: object) -> Iterator[Transition]:  # noqa: A002
         """The transitions of one instance, oldest first, read as they are asked for."""
         self._refuse_query("history")
         return self._reader.history(cls, id)
@@ -877,7 +877,7 @@ class Runtime:
     def timeouts(
         self,
         cls: type[ProcessManager] | None = None,
-        id: object = None,
+        id: object = None,  # noqa: A002
         *,
         before: datetime | None = None,
     ) -> Iterator[Timeout]:
@@ -961,7 +961,7 @@ class Runtime:
     def move_timeout(
         self,
         cls: type[ProcessManager],
-        id: object,
+        id: object,  # noqa: A002
         name: str,
         when: timedelta | datetime,
         *,
@@ -988,7 +988,7 @@ class Runtime:
     def cancel_timeout(
         self,
         cls: type[ProcessManager],
-        id: object,
+        id: object,  # noqa: A002
         name: str,
         *,
         by: str | None = None,
@@ -1002,7 +1002,7 @@ class Runtime:
     def end(
         self,
         cls: type[ProcessManager],
-        id: object,
+        id: object,  # noqa: A002
         *,
         reason: str,
         by: str | None = None,
@@ -1044,7 +1044,7 @@ class Runtime:
     def amend(
         self,
         cls: type[ProcessManager],
-        id: object,
+        id: object,  # noqa: A002
         fields: Mapping[str, Any] | None = None,
         /,
         *,
@@ -1087,7 +1087,7 @@ class Runtime:
     def refresh(
         self,
         cls: type[ProcessManager],
-        id: object = None,
+        id: object = None,  # noqa: A002
         *,
         since: Literal["origin"] | None = None,
     ) -> int:

@@ -159,7 +159,7 @@ class _Errand(Generic[T]):
             return
         try:
             self._results.append(self._call())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it is raised where the call was made
             self._error = error
         self._ended.open()
         if self._was_given_up():

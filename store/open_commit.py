@@ -30,7 +30,7 @@ from .layout.schema import (
     command_from_row,
     command_to_row,
     copied_event_to_row,
-    copy_key,
+    copies_key,
     effect_key,
     effect_to_row,
     event_to_row,
@@ -1097,8 +1097,7 @@ class OpenCommit(Reads):
         self.counters.position = event.position = self.counters.position + 1
         place = number(event.position)
         self._put("log", place, copied_event_to_row(event))
-        process, stream, version = event.sent_for, event.stream, event.version
-        self._ids[copy_key(process, stream, version, is_found=event.is_found)] = place
+        self._ids[copies_key(event.sent_for, event.stream, event.version) + place] = place
         if event.type not in self._known_events:
             self._names.add("event", event.type)
         self._names.add_process(event.sent_for)

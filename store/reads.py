@@ -19,7 +19,7 @@ from .layout.schema import (
     BLOCKED,
     code_from_row,
     command_from_row,
-    copy_key,
+    copies_key,
     effect_from_row,
     effect_key,
     event_from_row,
@@ -681,8 +681,8 @@ class Reads:
 
     def positions_of_copies(self, process: str, stream: str, version: int) -> list[int]:
         """Positions of the copies that other partitions sent of an event for a process manager."""
-        keys = (copy_key(process, stream, version, is_found=one) for one in (False, True))
-        return [place_of(key, raw) for key in keys if (raw := self._get("ids", key)) is not None]
+        rows = self._page("ids", copies_key(process, stream, version), 0, ALL)
+        return [place_of(key, raw) for key, raw in rows]
 
     # After-effects that wait
 

@@ -72,7 +72,7 @@ class Aggregate:
         }
         refuse_lost_marks(cls, Aggregate)
 
-    def __init__(self, id: str = "") -> None:
+    def __init__(self, id: str = "") -> None:  # noqa: A002 - the public word
         object.__setattr__(self, "_own", Own(id))
         self.__dict__.update(state_type_of(type(self)).fresh())
 

@@ -209,7 +209,7 @@ class ProcessManager:
         }
         refuse_lost_marks(cls, ProcessManager)
 
-    def __init__(self, id: str = "", **fields: Any) -> None:
+    def __init__(self, id: str = "", **fields: Any) -> None:  # noqa: A002 - the public word
         state = state_type_of(type(self))
         unknown = fields.keys() - state.fields.keys()
         if unknown:
@@ -408,7 +408,7 @@ def seal(process: ProcessManager, why: str = "") -> None:
         why: what is said of it from now on; without it, that it runs an after-effect
 
     """
-    unit = process._unit
+    unit = process._unit  # noqa: SLF001 - its own
     sealed = _sealed_types[type(process)]
     if type(process) is not sealed:
         process.__class__ = sealed
@@ -426,7 +426,7 @@ def sealed_copy(cls: type[M], instance: str, version: int, values: dict[str, Any
 
     """
     made = cls.__new__(cls)
-    made._unit = UnitOfWork(instance, version, cls.__qualname__)
+    made._unit = UnitOfWork(instance, version, cls.__qualname__)  # noqa: SLF001 - its own
     object.__setattr__(made, "__dict__", values)
     seal(made, IS_A_COPY)
     return made

@@ -95,7 +95,7 @@ def explored(
     pin: str | None,
 ) -> int:
     """Search for a run that goes wrong; returns what the process ends with."""
-    from ..testing.explore.command import run_explore
+    from ..testing.explore.command import run_explore  # noqa: PLC0415 - only for those who search
 
     def say(line: str) -> None:
         sys.stdout.write(f"{line}\n")

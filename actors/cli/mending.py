@@ -28,7 +28,7 @@ VersionOption = Annotated[
 
 def end(
     process: ProcessArgument,
-    id: IdArgument,
+    id: IdArgument,  # noqa: A002
     *,
     reason: Annotated[str, typer.Option("--reason", "-r", help="Why; it is recorded.")],
     store: StoreOption = ".",  # type: ignore[assignment] # typer makes a path of it
@@ -52,7 +52,7 @@ def end(
 
 def amend(
     process: ProcessArgument,
-    id: IdArgument,
+    id: IdArgument,  # noqa: A002
     fields: Annotated[
         list[str], typer.Argument(metavar="FIELD=VALUE", help="A value as text or as JSON.")
     ],

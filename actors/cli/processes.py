@@ -89,7 +89,7 @@ def ls(
 
 def show(
     process: Annotated[str, typer.Argument(help="The process manager.")],
-    id: Annotated[str, typer.Argument(metavar="ID", help="Of the instance.")],
+    id: Annotated[str, typer.Argument(metavar="ID", help="Of the instance.")],  # noqa: A002
     *,
     store: StoreOption = ".",  # type: ignore[assignment] # as above
     limit: Annotated[int, typer.Option("--limit", min=1, help="Most transitions.")] = 20,

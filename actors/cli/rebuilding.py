@@ -14,7 +14,7 @@ __all__ = ["rebuild", "refresh"]
 
 def refresh(
     process: Annotated[str, typer.Argument(help="The process manager.")],
-    id: Annotated[
+    id: Annotated[  # noqa: A002
         str | None, typer.Argument(metavar="ID", help="Of one instance; all without it.")
     ] = None,
     *,

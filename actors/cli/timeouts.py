@@ -40,7 +40,9 @@ def timeouts(
     *,
     store: StoreOption = ".",  # type: ignore[assignment] # typer makes a path of it
     process: ProcessOption = None,
-    id: Annotated[str | None, typer.Option("--id", help="Only of this instance.")] = None,
+    id: Annotated[  # noqa: A002
+        str | None, typer.Option("--id", help="Only of this instance.")
+    ] = None,
     limit: LimitOption = 50,
     as_json: JsonOption = False,
 ) -> None:
@@ -55,7 +57,7 @@ def timeouts(
 
 def move(
     process: ProcessArgument,
-    id: IdArgument,
+    id: IdArgument,  # noqa: A002
     name: NameArgument,
     when_: Annotated[
         str, typer.Argument(metavar="WHEN", help="From now, as +30m, or a moment with its zone.")
@@ -78,7 +80,7 @@ def move(
 
 def cancel(
     process: ProcessArgument,
-    id: IdArgument,
+    id: IdArgument,  # noqa: A002
     name: NameArgument,
     *,
     store: StoreOption = ".",  # type: ignore[assignment] # as above

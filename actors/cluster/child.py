@@ -16,7 +16,7 @@ from msgspec import Struct
 from ..engine.ingress import Receipt
 from ..errors import DefinitionError
 from ..model.domain import Domain
-from ..store import Append, EventRecord, Step
+from ..store import Append, DividedStore, EventRecord, Step
 from .links import Link
 from .share import Share
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from ..engine.health import Health
-    from ..store import CommandRecord, DividedStore
+    from ..store import CommandRecord
     from .partition_runtime import PartitionRuntime
 
 __all__ = ["Task", "run", "where_is"]
@@ -76,7 +76,7 @@ def run(task: Task, pipe: Connection) -> None:
     try:
         domains = tuple(_domain_at(*place) for place in task.domains)
         share = Share(task.divided, task.numbers, domains, task.options)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - it is raised where the parent waits
         pipe.send(("refused", f"{type(error).__name__}: {error}", os.getpid()))
         return
     server = _Server(share)

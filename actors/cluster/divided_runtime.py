@@ -114,7 +114,7 @@ class DividedRuntime(Runtime):
         control = options.pop("control", True)
         page = Page(address=control) if isinstance(control, str) else control
         if isinstance(page, Page):
-            raise ValueError(
+            raise ValueError(  # noqa: TRY004 - it is a page, and there can be none
                 f"control={control!r}: a divided store has no page for browsers; the command "
                 f"`procession` shows it, and acts on it"
             )
@@ -253,10 +253,10 @@ class DividedRuntime(Runtime):
     # Asking for something
 
     def _asking(self, command: Any, command_id: Any, headers: Any) -> Any:
-        return self._of_command("ask", command)._asking(command, command_id, headers)
+        return self._of_command("ask", command)._asking(command, command_id, headers)  # noqa: SLF001 - of the same kind
 
     def _telling(self, command: Any, command_id: Any, headers: Any) -> tuple[Receipts, str]:
-        return self._of_command("tell", command)._telling(command, command_id, headers)
+        return self._of_command("tell", command)._telling(command, command_id, headers)  # noqa: SLF001 - of the same kind
 
     def tell_many(
         self,
@@ -277,7 +277,7 @@ class DividedRuntime(Runtime):
     ) -> tuple[Receipts, Receipt]:
         self._refuse_handler("publish")
         part = self._of_stream(stream)
-        return part._publishing(event, stream, event_id, headers, as_import=as_import)
+        return part._publishing(event, stream, event_id, headers, as_import=as_import)  # noqa: SLF001 - of the same kind
 
     def publish_many(
         self,
@@ -346,22 +346,22 @@ class DividedRuntime(Runtime):
 
     def _waiting(self, cls: Any, name: object, until: Any, timeout: float | None) -> Any:
         self._refuse_handler("wait")
-        return self._of_instance(cls, name)._waiting(cls, name, until, timeout)
+        return self._of_instance(cls, name)._waiting(cls, name, until, timeout)  # noqa: SLF001 - of the same kind
 
     # Looking
 
-    def get(self, cls: Any, id: object) -> Any:
+    def get(self, cls: Any, id: object) -> Any:  # noqa: A002 - the public word
         self._refuse_query("get")
         return self._of_instance(cls, id).get(cls, id)
 
-    def ref(self, cls: Any, id: object = None) -> Any:
+    def ref(self, cls: Any, id: object = None) -> Any:  # noqa: A002
         if id is None:
             raise InvalidMessage(
                 f"ref({cls.__name__}): each partition has a router of its own; name an instance"
             )
         return self._of_instance(cls, id).ref(cls, id)
 
-    def history(self, cls: Any, id: object) -> Any:
+    def history(self, cls: Any, id: object) -> Any:  # noqa: A002
         self._refuse_query("history")
         return self._of_instance(cls, id).history(cls, id)
 
@@ -441,7 +441,11 @@ class DividedRuntime(Runtime):
         )
 
     def timeouts(
-        self, cls: Any = None, id: object = None, *, before: Any = None
+        self,
+        cls: Any = None,
+        id: object = None,  # noqa: A002
+        *,
+        before: Any = None,
     ) -> Iterator[Timeout]:
         self._refuse_query("timeouts")
         parts = self._parts if id is None else [self._of_instance(cls, id)]
@@ -481,19 +485,19 @@ class DividedRuntime(Runtime):
         part, number = self._of_parked(parked_id)
         part.skip(number, by=by)
 
-    def move_timeout(self, cls: Any, id: object, name: str, when: Any, *, by: Any = None) -> bool:
+    def move_timeout(self, cls: Any, id: object, name: str, when: Any, *, by: Any = None) -> bool:  # noqa: A002
         return self._of_instance(cls, id).move_timeout(cls, id, name, when, by=by)
 
-    def cancel_timeout(self, cls: Any, id: object, name: str, *, by: Any = None) -> bool:
+    def cancel_timeout(self, cls: Any, id: object, name: str, *, by: Any = None) -> bool:  # noqa: A002
         return self._of_instance(cls, id).cancel_timeout(cls, id, name, by=by)
 
-    def end(self, cls: Any, id: object, **given: Any) -> int:
+    def end(self, cls: Any, id: object, **given: Any) -> int:  # noqa: A002
         return self._of_instance(cls, id).end(cls, id, **given)
 
-    def amend(self, cls: Any, id: object, fields: Any = None, /, **given: Any) -> int:
+    def amend(self, cls: Any, id: object, fields: Any = None, /, **given: Any) -> int:  # noqa: A002
         return self._of_instance(cls, id).amend(cls, id, fields, **given)
 
-    def refresh(self, cls: Any, id: object = None, *, since: Any = None) -> int:
+    def refresh(self, cls: Any, id: object = None, *, since: Any = None) -> int:  # noqa: A002
         if id is not None:
             return self._of_instance(cls, id).refresh(cls, id, since=since)
         rebuilt = 0

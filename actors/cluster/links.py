@@ -110,14 +110,14 @@ class Link:
     def _carry_out(self, number: int, name: str, arguments: tuple[Any, ...]) -> None:
         try:
             answer = ("answer", number, True, self._handle(name, arguments))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it is raised where the caller waits
             answer = ("answer", number, False, _Raised(error))
         try:
             self._send(answer)
         except OSError:
             # The caller is gone.
             return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - what cannot be sent is told, and why
             told = TypeError(f"{name}: the answer cannot be sent to another process: {error}")
             self._send(("answer", number, False, _Raised(told)))
 

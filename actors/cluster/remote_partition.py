@@ -11,7 +11,6 @@ from ..engine.ingress import Ingress, Receipt
 from ..engine.pending_replies import PendingReplies
 from ..errors import IdReused
 from ..queries.process_wait import ProcessWait
-from ..store import EventRecord
 from ..store.interrupts import Latch
 from .partition_runtime import PartitionRuntime
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from ..engine.pending_replies import ReplyFuture
     from ..engine.rebuilding import RebuildProgress
     from ..model.domain import Domain
-    from ..store import CommandRecord, Store
+    from ..store import CommandRecord, EventRecord, Store
 
 __all__ = ["RemotePartition"]
 
@@ -146,20 +145,20 @@ class RemotePartition(PartitionRuntime):
     def skip(self, parked_id: int, *, by: str | None = None) -> None:
         self._call("runtime", "skip", (parked_id,), {"by": by}).get()
 
-    def move_timeout(self, cls: Any, id: object, name: str, when: Any, *, by: Any = None) -> bool:
+    def move_timeout(self, cls: Any, id: object, name: str, when: Any, *, by: Any = None) -> bool:  # noqa: A002
         given = (cls, id, name, when)
         return bool(self._call("runtime", "move_timeout", given, {"by": by}).get())
 
-    def cancel_timeout(self, cls: Any, id: object, name: str, *, by: Any = None) -> bool:
+    def cancel_timeout(self, cls: Any, id: object, name: str, *, by: Any = None) -> bool:  # noqa: A002
         return bool(self._call("runtime", "cancel_timeout", (cls, id, name), {"by": by}).get())
 
-    def end(self, cls: Any, id: object, **given: Any) -> int:
+    def end(self, cls: Any, id: object, **given: Any) -> int:  # noqa: A002
         return int(self._call("runtime", "end", (cls, id), given).get())
 
-    def amend(self, cls: Any, id: object, fields: Any = None, /, **given: Any) -> int:
+    def amend(self, cls: Any, id: object, fields: Any = None, /, **given: Any) -> int:  # noqa: A002
         return int(self._call("runtime", "amend", (cls, id, fields), given).get())
 
-    def refresh(self, cls: Any, id: object = None, *, since: Any = None) -> int:
+    def refresh(self, cls: Any, id: object = None, *, since: Any = None) -> int:  # noqa: A002
         return int(self._call("runtime", "refresh", (cls, id), {"since": since}).get())
 
     def rebuild(self, cls: Any, *, on_progress: Any = None) -> RebuildProgress:
@@ -221,7 +220,7 @@ class _RemoteWait(ProcessWait[Any]):
     def __init__(self, part: RemotePartition, definition: Any, instance: str, until: Any) -> None:
         self._part = part
         self._pending = PendingReplies()
-        super().__init__(None, part._reader, definition, instance, until)  # type: ignore[arg-type]
+        super().__init__(None, part._reader, definition, instance, until)  # type: ignore[arg-type] # noqa: SLF001
 
     @property
     def loops(self) -> EventLoops:
@@ -232,7 +231,7 @@ class _RemoteWait(ProcessWait[Any]):
         while True:
             # First, so that no commit falls between the look and the wait.
             latch = self._part.next_commit()
-            self._part._refuse_closed()
+            self._part._refuse_closed()  # noqa: SLF001
             for view in self._reader.passed(self._definition, self._instance, seen):
                 self.view, seen = view, view.version
                 if self._is_there(view):

@@ -86,7 +86,7 @@ class Share:
         for part in self.parts.values():
             try:
                 part.close(timeout=timeout)
-            except Exception as one:
+            except Exception as one:  # noqa: BLE001 - it is raised when the others are closed
                 error = error or one
         for store in self._read.values():
             store.close()

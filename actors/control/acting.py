@@ -68,7 +68,7 @@ def decide(
     return each()
 
 
-def move_timeout(face: Face, process: str, id: str, name: str, when: str, by: str) -> Plain:
+def move_timeout(face: Face, process: str, id: str, name: str, when: str, by: str) -> Plain:  # noqa: A002
     """Have a timeout, or a command that is held back, come at another time.
 
     Args:
@@ -102,7 +102,7 @@ def _when(said: str) -> timedelta | datetime:
     )
 
 
-def cancel_timeout(face: Face, process: str, id: str, name: str, by: str) -> Plain:
+def cancel_timeout(face: Face, process: str, id: str, name: str, by: str) -> Plain:  # noqa: A002
     """Have a timeout, or a command that is held back, not come at all.
 
     Args:
@@ -123,7 +123,7 @@ def cancel_timeout(face: Face, process: str, id: str, name: str, by: str) -> Pla
 def end(
     face: Face,
     process: str,
-    id: str,
+    id: str,  # noqa: A002
     reason: str,
     by: str,
     *,
@@ -155,7 +155,7 @@ def end(
 def amend(
     face: Face,
     process: str,
-    id: str,
+    id: str,  # noqa: A002
     fields: Mapping[str, str],
     by: str,
     *,
@@ -190,7 +190,7 @@ def amend(
 def refresh(
     face: Face,
     process: str,
-    id: str | None = None,
+    id: str | None = None,  # noqa: A002
     *,
     since: Literal["origin"] | None = None,
 ) -> Plain:

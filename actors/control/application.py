@@ -99,7 +99,7 @@ def _endpoint(
             claimed = request.headers.get(BY)
             by = caller(request, None if claimed is None else unquote(claimed))
             answer = await run_in_threadpool(call.answer, face, by)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the client is told
             return JSONResponse(*refusal(error))
         return _response(answer)
 
@@ -113,7 +113,7 @@ def _metrics_of(face: Face) -> Callable[[Request], Awaitable[Response]]:
         try:
             runtime = face.needs_service("metrics")
             text = await run_in_threadpool(metrics.exposed, runtime)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the client is told
             return JSONResponse(*refusal(error))
         return Response(text, media_type=metrics.MEDIA_TYPE)
 
@@ -183,7 +183,7 @@ def _rows(answer: Iterator[Plain]) -> Iterator[str]:
         for row in answer:
             yield _line(row)
         yield _line(END)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the client is told
         # The status has left with the first row.
         yield _line(_broken_off(error))
 
@@ -192,7 +192,7 @@ async def _followed(following: Following) -> AsyncIterator[str]:
     while not following.is_over:
         try:
             rows = await run_in_threadpool(following.look)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the client is told
             yield _line(_broken_off(error))
             return
         for row in rows:

@@ -237,7 +237,7 @@ def timeouts(
     face: Face,
     *,
     process: str | None = None,
-    id: str | None = None,
+    id: str | None = None,  # noqa: A002 - the word that people type
     limit: int = 50,
 ) -> Iterator[Plain]:
     """What is due later, in order of time.

@@ -37,8 +37,8 @@ class Face:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self.parts = [Face(one) for one in runtime.partition_runtimes]
-        self._registry = runtime._registry
-        self.now = runtime._now
+        self._registry = runtime._registry  # noqa: SLF001
+        self.now = runtime._now  # noqa: SLF001
 
     @property
     def store(self) -> Store:
@@ -50,7 +50,7 @@ class Face:
         """
         if self.parts:
             raise CannotAct("this looks at one log, and a divided store has one for each partition")
-        return self.runtime._store
+        return self.runtime._store  # noqa: SLF001
 
     @property
     def is_running(self) -> bool:
@@ -60,7 +60,7 @@ class Face:
     @property
     def is_closing(self) -> bool:
         """Whether this runtime is being closed, so that what is followed comes to its end."""
-        return self.runtime._is_closed
+        return self.runtime._is_closed  # noqa: SLF001
 
     def processes(self) -> list[str]:
         """The names of all process managers that the store or the runtime knows."""
@@ -116,7 +116,7 @@ class Face:
         if self.definition(process) is None:
             done = self.store.checkpoint(process)
         else:
-            done = self.runtime._done(process)
+            done = self.runtime._done(process)  # noqa: SLF001
         return max(done, begun_at(self.store, process) or 0)
 
     # Of a divided store

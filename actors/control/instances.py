@@ -257,7 +257,7 @@ def _matches(value: Any, said: str) -> bool:
 def instance(
     face: Face,
     process: str,
-    id: str,
+    id: str,  # noqa: A002
     *,
     limit: int = 50,
     before: int | None = None,

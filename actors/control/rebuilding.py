@@ -59,7 +59,7 @@ def _progress(
     def work() -> None:
         try:
             news.put(_shown(run(told), is_finished=True))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it is raised where the caller is
             news.put(error)
 
     start_thread(threading.Thread(target=work, name="procession-rebuild", daemon=True))

@@ -73,7 +73,7 @@ def instances_of(
     return islice(rows, limit)
 
 
-def instance(face: Face, process: str, id: str, *, limit: int) -> Plain | None:
+def instance(face: Face, process: str, id: str, *, limit: int) -> Plain | None:  # noqa: A002
     """As of one store: its partition knows."""
     process = face.known(process)
     number = face.partition_of(process, id)

@@ -81,7 +81,7 @@ def carry_out(
             f"{plan.definition.cls.__qualname__} cannot carry out a {record.type}, which "
             f"nothing here can read; {plan.registry.mend_for(record.type)}"
         )
-    version = aggregate._own.version
+    version = aggregate._own.version  # noqa: SLF001 - a friend
     made = plan.definition.decide(aggregate, command)
     stream = record.stream
     append = Append(stream, version, [])

@@ -46,11 +46,15 @@ from .stimuli import CommandDue, CommandRefused, EventDelivered, Reload, RetryDu
 if TYPE_CHECKING:
     from ..authoring.decorators import Handler
     from ..authoring.state import Keys
+    from ..messages.types import Event
     from ..model.plans import ProcessPlan
     from .ports import Reads
     from .stimuli import End, Stimulus
 
 __all__ = ["changed_keys", "decide", "released", "run", "take"]
+
+LONG_BEFORE = 86_400_000_000
+"""Microseconds by which no clock of a machine is set back: what is older was there before."""
 
 FARTHEST = 256
 """Versions from one state that is stored whole to the next at most, so that loading is bounded."""
@@ -76,7 +80,7 @@ def decide(plan: ProcessPlan, state: ProcessState, stimulus: Stimulus, reads: Re
             decision.step = _take_event(plan, decision, stimulus, reads)
         else:
             decision.step = take(plan, decision, stimulus, reads)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - the class, or a person, decides about it
         decision.step = fail(plan, decision, stimulus, error)
     return decision
 
@@ -158,7 +162,7 @@ def _take_event(
         if not (handler.start or definition.stateless or stimulus.refreshing):
             return _come_early(plan, decision, stimulus)
         process = definition.begin(state.instance, event)
-        process._unit.version = state.version
+        process._unit.version = state.version  # noqa: SLF001 - a friend
     elif handler.start == "only" and not stimulus.refreshing:
         raise AlreadyStarted(
             f"{plan.name} {state.instance!r} is running, and {handler.name} only starts: "
@@ -172,6 +176,13 @@ def _take_event(
             # Without its effect, which is for who has the key as well.
             decision.taken = StepExtras(unwait=record.position) if stimulus.was_held else None
             return _skip(plan, decision, "not_for_us")
+        if (
+            plan.partition is not None
+            and not stimulus.refreshing
+            and _was_found_twice(plan, state, record, event, reads)
+        ):
+            decision.taken = StepExtras(unwait=record.position) if stimulus.was_held else None
+            return _skip(plan, decision, "seen_again")
     if record.depth and not stimulus.refreshing:
         if state.run > 1 and not begins and _is_of_ended_run(plan, state, record, reads):
             return _come_late(plan, decision, stimulus)
@@ -179,6 +190,26 @@ def _take_event(
             # The first event of a stream is the same as none before it.
             refuse_echo(plan, state, record, event, reads)
     return run(plan, decision, stimulus, reads, handler, (event,), process)
+
+
+def _was_found_twice(
+    plan: ProcessPlan, state: ProcessState, record: EventRecord, event: Event, reads: Reads
+) -> bool:
+    """Whether the instance took the same event before, at another position of a divided store.
+
+    An event that names several values of a learnt key is for the instances that each of their
+    partitions knows, and an instance may have several of them.
+    """
+    learnt = plan.subscription.learnt_of(event)
+    if learnt is None or len(learnt[1]) < 2:
+        return False
+    for version in range(state.version, 0, -1):
+        before = reads.stored_transition(plan.name, state.instance, version)
+        if before is None or before.time < record.time - LONG_BEFORE:
+            return False
+        if before.cause == record.event_id and before.position:
+            return True
+    return False
 
 
 def _due_before(
@@ -369,7 +400,7 @@ def _try_again(plan: ProcessPlan, decision: Decision, stimulus: RetryDue, reads:
         process = None
         if not state.version or state.is_complete:
             process = plan.definition.begin(state.instance, event)
-            process._unit.version = state.version
+            process._unit.version = state.version  # noqa: SLF001 - a friend
         handler = plan.definition.handlers[type(event)]
         return run(plan, decision, stimulus, reads, handler, (event,), process)
     if block.name:
@@ -430,11 +461,11 @@ def run(
     if process is None:
         process = decision.state.restore(plan.definition)
     decision.process = process
-    unit = process._unit
+    unit = process._unit  # noqa: SLF001 - a friend: it gives the object its event
     unit.now, unit.cause, unit.attempt = stimulus.now, cause, decision.attempt
     if stimulus.refreshing:
         unit.context = unit.context_of(cause, refreshing=True)
-    try:
+    try:  # noqa: SIM105 - `suppress` costs as much as a small handler
         handler.function(process, *arguments)
     except SkippedWhileRefreshing:
         pass
@@ -457,7 +488,7 @@ def _transition(
     before, cause = decision.state, decision.cause
     assert cause is not None
     definition, name, now = plan.definition, plan.name, stimulus.now
-    unit = process._unit
+    unit = process._unit  # noqa: SLF001 - a friend
     instance, correlation_id = before.instance, cause.correlation_id
     version = before.version + 1
     is_complete = handler.end or unit.complete or definition.stateless

@@ -61,7 +61,7 @@ def effect_step(
         UnknownMessage: no aggregate takes one of them
 
     """
-    unit = process._unit
+    unit = process._unit  # noqa: SLF001 - a friend
     if not unit.issued:
         return None
     if record.depth >= plan.max_chain:

@@ -80,7 +80,7 @@ def run_end(plan: ProcessPlan, decision: Decision, end: End, reads: Reads) -> St
     )
     process = state.restore(plan.definition)
     # Nothing that it has set or holds back comes any more; what its method issues does.
-    process._unit.timers = dict.fromkeys(state.timers or ())
+    process._unit.timers = dict.fromkeys(state.timers or ())  # noqa: SLF001 - a friend
     handler = Handler("ended", None, name, function, end=True)
     return run(plan, decision, end, reads, handler, (end.reason,), process)
 

@@ -135,7 +135,7 @@ def _verdict(plan: ProcessPlan, decision: Decision, error: BaseException) -> obj
         seal(process, DECIDES_ONLY)
         try:
             verdict = process.on_error(error, process.context)
-        except Exception as second:
+        except Exception as second:  # noqa: BLE001 - the first error is parked all the same
             decision.on_error_failed = second
             return PARK
         finally:
@@ -317,7 +317,7 @@ def parked_sequence(error: BaseException, sequence: int, now: int) -> ParkedReco
 def _text(error: BaseException) -> str:
     try:
         return _utf8(str(error)[:LONGEST_TEXT])
-    except Exception:
+    except Exception:  # noqa: BLE001 - an error of the user's may be broken itself
         return "its text cannot be read, since its __str__ fails"
 
 

@@ -80,6 +80,8 @@ class Replay:
         self._plan = plan
         self._reads = reads
         self._left_out = left_out
+        self.taken: set[str] = set()
+        """Of a divided store, the ids of events that it takes once, wherever they are found."""
         self._issued: dict[str, CommandRecord] = {}
         # What came before its start, where the class keeps that until then.
         self._held: list[EventRecord] = []
@@ -288,8 +290,13 @@ def replay_log(
     for one in replays:
         try:
             # What made a transition comes with it.
-            one.leave_out(each.position for each in reads.transitions(plan.name, one.instance))
-        except Exception as error:
+            made = [
+                (each.position, each.cause) for each in reads.transitions(plan.name, one.instance)
+            ]
+            one.leave_out(position for position, _ in made)
+            if plan.partition is not None:
+                one.taken.update(cause for position, cause in made if position)
+        except Exception as error:  # noqa: BLE001 - told of that instance
             one.error = error
     course = _Course(plan, replays)
     for record in _log(reads, plan.begun_at, until):
@@ -346,23 +353,31 @@ class _Course:
             instances, learnt = subscription.route(
                 record, subscription.load(record), self._read_index
             )
-        except Exception:
+        except Exception:  # noqa: BLE001 - it would be parked, and is for no instance
             return
         for instance in instances:
             one = self._by_id.get(instance)
-            if one is not None and one.error is None:
+            if one is not None and one.error is None and self._is_first(one, record, learnt):
                 try:
                     one.concerns(record, learnt)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - told of that instance
                     one.error = error
                 self._learn(one)
+
+    def _is_first(self, one: Replay, record: EventRecord, learnt: LearntKey | None) -> bool:
+        """Whether an instance is given an event once that may be found twice in its partition."""
+        if self._plan.partition is None or learnt is None or len(learnt[1]) < 2:
+            return True
+        is_first = record.event_id not in one.taken
+        one.taken.add(record.event_id)
+        return is_first
 
     def finished(self, replay: Replay) -> Rebuilt | None:
         """What an instance comes to."""
         if replay.error is None:
             try:
                 return replay.finish()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - told of that instance
                 replay.error = error
         return None
 
@@ -371,7 +386,7 @@ class _Course:
             return
         try:
             replay.step()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - told of that instance
             replay.error = error
         self._learn(replay)
 

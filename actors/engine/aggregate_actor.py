@@ -134,9 +134,9 @@ class AggregateActor(DurableActor[CommandMessage]):
                     aggregate = self._aggregate = plan.definition.begin(self.stream)
                 else:
                     aggregate = self._aggregate = load_aggregate(plan, self.stream, share.reads)
-            version = aggregate._own.version
+            version = aggregate._own.version  # noqa: SLF001 - a friend
             decision = carry_out(plan, aggregate, message)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - a person must see it, whatever it is
             if not (version is not None and plan.definition.is_as_before(aggregate, version)):
                 # Some events may have been applied before the refusal; the log has none of them.
                 self._aggregate = None
@@ -278,6 +278,6 @@ def load_aggregate(plan: AggregatePlan, stream: str, reads: StreamReads) -> Aggr
                     f"{registry.mend_for(record.type)}"
                 )
             definition.evolve(aggregate, event)
-            aggregate._own.weight += len(record.data)
+            aggregate._own.weight += len(record.data)  # noqa: SLF001 - a friend
         if len(page) < PAGE:
             return aggregate

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from ..store import CommandRecord, CommandResult
     from .ahead_reads import AheadReads
     from .instance_actor import Deliver
-    from .residency import Sending
     from .lanes import Lanes
+    from .residency import Sending
     from .services import Services
 
 __all__ = ["CommandQueue"]
@@ -152,7 +152,7 @@ class CommandQueue(PooledActor):
         """
         try:
             self._ask(record, reply, is_remembered=is_remembered)
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is raised where the reply is awaited
             reply.set_exception()
 
     def _ask(
@@ -191,7 +191,7 @@ class CommandQueue(PooledActor):
         """Reply with what came of a command when it was carried out before."""
         try:
             future.set(self._replay(result, command_id))
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is raised where the reply is awaited
             future.set_exception()
 
     # Called when something is handed over, with the journal's lock

@@ -437,7 +437,7 @@ class Dispatcher:
             self.turns += 1
             try:
                 actor.take_turn()
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - a worker outlives any actor
                 self._on_error(actor, error)
         self._hand_back(me)
 

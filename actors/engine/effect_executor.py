@@ -372,7 +372,7 @@ class EffectExecutor:
         loop = self._loop
         if loop is None:
             # Here, since asyncio takes a while to import, and many a service has no coroutine.
-            from .effect_loop import EffectLoop
+            from .effect_loop import EffectLoop  # noqa: PLC0415
 
             loop = EffectLoop(self._most_tasks, self._go_inside, self._go_away)
             try:
@@ -404,7 +404,7 @@ class EffectExecutor:
         try:
             if is_begun:
                 is_there = await self._run_in_loop(job)
-        except BaseException as raised:
+        except BaseException as raised:  # noqa: BLE001 - as in `_carry_out`
             error = raised
         with self._condition:
             self._running -= 1
@@ -437,7 +437,7 @@ class EffectExecutor:
         is_there = False
         try:
             is_there = self._run(job) if run is None else run(job)
-        except BaseException as raised:
+        except BaseException as raised:  # noqa: BLE001 - a person must see it, whatever it is
             error = raised
         with self._condition:
             self._running -= 1

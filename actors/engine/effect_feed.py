@@ -195,7 +195,7 @@ class EffectFeed(PooledActor):
         """Carry one out; False if the instance does not exist."""
         if self.is_async(job):
             # Of a simulation, or where no more threads can be started.
-            from .effect_loop import run_to_end
+            from .effect_loop import run_to_end  # noqa: PLC0415 - it imports asyncio
 
             return run_to_end(self.run_in_loop(job))
         is_there = False
@@ -247,7 +247,7 @@ class EffectFeed(PooledActor):
         if last is not None:
             version = version_for(plan, job.instance, record, last, job.owed, reads)
         process = self._restored(job.instance, last)
-        unit = process._unit
+        unit = process._unit  # noqa: SLF001 - a friend: it gives the object its event
         unit.effect, unit.cause = handler.name, Cause.of_event(record)
         unit.now = now = self._services.now()
         context = Context.of(record, now, job.attempt)
@@ -265,7 +265,7 @@ class EffectFeed(PooledActor):
         definition = self.definition
         if definition.stateless or last is None:
             made: ProcessManager = definition.cls(instance)
-            made._unit.name = definition.name
+            made._unit.name = definition.name  # noqa: SLF001 - a friend
             return made
         return definition.restore(instance, last.version, last.state, last.state_version)
 
@@ -368,7 +368,7 @@ class EffectFeed(PooledActor):
     def _jobs_of(self, record: EventRecord) -> list[EffectJob]:
         try:
             jobs, later = self._effects_of(record)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - a person must see it, whatever it is
             job = EffectJob(self, record, "")
             self._services.failures.tell(self.failure(job, error, None))
             self._note_taken(record, 1)

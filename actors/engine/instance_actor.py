@@ -176,7 +176,7 @@ class InstanceActor(DurableActor[InstanceMessage]):
         """Read the log; returns whether the stimulus is still to be decided."""
         try:
             self._load()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever it is, a person must see it
             self._take_unread(message, stimulus, error, generation)
             return False
         # What was held is among what was just read.
@@ -232,7 +232,7 @@ class InstanceActor(DurableActor[InstanceMessage]):
             was_read = True
             operation.now = share.services.now()
             decision = operate(share.plan, self.state, operation, share.reads)
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - it is raised where the operator waits
             # One that is suspended needs no state until a person decides.
             self._is_loaded = was_read or self.state.block is not None
             reply, message.reply = message.reply, None
@@ -353,7 +353,7 @@ class InstanceActor(DurableActor[InstanceMessage]):
             self._load()
             if self.state.block is None and not self.state.to_take_up:
                 self._resume()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the next stimulus reads again, and fails
             self._is_loaded = False
             failure = Failure(
                 error=error,

@@ -323,7 +323,7 @@ class Journal:
                 event.time = now
         try:
             outcome = store.hand_over(step)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - no step is half in force
             refused = self._refused(error)
             if refused is None:
                 return None
@@ -490,7 +490,7 @@ class Journal:
         except StoreError as error:
             self.faults = self.faults.with_one_more(error, self._failures.now())
             return error
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the journal goes on
             self._failures.tell_fault("a commit failed with an error of our own", error)
             self._store.drop_commit()
             return StoreError(f"a commit failed: {error!r}")

@@ -55,7 +55,7 @@ class PendingReplies:
     def loops(self) -> EventLoops:
         """The event loops whose coroutines are among them."""
         # Here, since asyncio takes a while to import, and many a service has no coroutine.
-        from .event_loops import EventLoops
+        from .event_loops import EventLoops  # noqa: PLC0415
 
         return EventLoops(self._call_together)
 
@@ -177,7 +177,7 @@ class ReplyFuture(pykka.Future[T]):
     async def _awaited(self) -> Any:
         if self._pending is None:
             # What `map` and its like make has no answer of its own, and asks others within `get`.
-            import asyncio
+            import asyncio  # noqa: PLC0415 - as in `PendingReplies.loops`
 
             return await asyncio.to_thread(self.get)
         await self.awaited()

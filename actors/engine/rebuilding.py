@@ -194,7 +194,7 @@ class Rebuilding:
             self.progress.rebuilt += reply.get()
         except ClosedError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the others must not suffer; it is raised at the end
             self._failed(name, error)
         else:
             self._tell(name)

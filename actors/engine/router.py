@@ -409,7 +409,7 @@ class Router(PooledActor):
             deliveries, missing = found.deliveries, found.missing
             if missing is not None:
                 self._take_unmatched(record, found, missing, taken)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - a person must see it, whatever it is
             taken.unreadable.append((record, error))
             return
         taken.away += found.away
@@ -555,7 +555,7 @@ class Router(PooledActor):
             if self._teaching or taken.teaching:
                 return TEACHERS
             return NOTHING if self._find(record).missing is None else ALL
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is routed, and parked there
             return NOTHING
 
     def _set_aside(self, record: EventRecord, error: BaseException) -> None:

@@ -24,7 +24,7 @@ def whereabouts(thread: threading.Thread) -> str:
         thread: one that gives actors their turns, or runs after-effects
 
     """
-    newest = sys._current_frames().get(thread.ident or 0)
+    newest = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - what debuggers use
     if newest is None:
         return f"{thread.name}, which has ended meanwhile"
     place = traceback.extract_stack(newest, limit=1)[0]

@@ -253,7 +253,7 @@ def _first_misfit(value: Any) -> str:
         try:
             _pack_with_times(given)
             operator.eq(given, given)
-        except Exception:
+        except Exception:  # noqa: BLE001 - as above
             return f" - at `$.{name}`"
     return ""
 
@@ -274,14 +274,14 @@ def differ(one: Any, other: Any) -> bool:
     """Whether two values differ, as far as their own code can tell."""
     try:
         return bool(one != other and told(one) != told(other))
-    except Exception:
+    except Exception:  # noqa: BLE001 - what cannot be compared is not the same
         return True
 
 
 def _said(error: Exception) -> str:
     try:
         return str(error)
-    except Exception:
+    except Exception:  # noqa: BLE001 - the value's own error, and its own code
         return type(error).__name__
 
 
@@ -302,7 +302,7 @@ def bring(hints: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]
     given = dict(values)
     try:
         back = codec.load(codec.pack(given))
-    except Exception:
+    except Exception:  # noqa: BLE001 - what is wrong with it is said below
         back = {}
     for name, value in values.items():
         read: Any = type(back.get(name))

@@ -120,7 +120,7 @@ def _refused_in(hints: Mapping[str, Any], error: Exception) -> str:
     for name, hint in hints.items():
         try:
             msgspec.msgpack.Decoder(hint)
-        except Exception as same:
+        except Exception as same:  # noqa: BLE001 - whatever it is, it is raised again
             return (
                 f".{name}: {_called(hint)} cannot be stored: {same}; write another type, or keep "
                 f"it in parts that are plain values"

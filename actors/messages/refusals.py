@@ -117,7 +117,7 @@ def _made(said: _Refusal, reason: str, lost: list[str]) -> Rejected:
         # Not by its `__init__`, which may take anything.
         error: Rejected = cls.__new__(cls, *args)
         error.args = args
-    except Exception:
+    except Exception:  # noqa: BLE001 - it may run code of the class's own
         lost.append(f"its class, {said.cls}, which is not here as it was")
         return Rejected(reason)
     return error
@@ -128,7 +128,7 @@ def _packable(value: object) -> tuple[Any] | None:
     try:
         apart = _taken_apart(value)
         _encode(apart)
-    except Exception:
+    except Exception:  # noqa: BLE001 - the value may be anything, and what it does its own
         return None
     return (apart,)
 

@@ -91,7 +91,7 @@ class MessageMeta(msgspec.StructMeta):
         cls.__wire_version__ = version or 1
         return cls
 
-    def __setattr__(cls, name: str, value: object) -> None:
+    def __setattr__(cls, name: str, value: object) -> None:  # noqa: N805 - of a metaclass
         # The first thing that tells `@dataclass` above the class; `attrs` makes another class.
         if name == "__dataclass_fields__":
             raise DefinitionError(
@@ -161,7 +161,7 @@ class Message(msgspec.Struct, metaclass=MessageMeta, frozen=True):
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
         """What pydantic asks a class that it does not know, such as the type of a FastAPI body."""
         # Here, since it imports pydantic.
-        from .pydantic_schema import schema_of
+        from .pydantic_schema import schema_of  # noqa: PLC0415
 
         return schema_of(cls, handler)
 

@@ -134,7 +134,7 @@ class AggregateDefinition:
                 )
             codec = codecs[type(event)]
             packed, own = codec.exchange(event)
-            aggregate._own.weight += len(packed)
+            aggregate._own.weight += len(packed)  # noqa: SLF001 - a friend
             # What is read back: memory holds what the log says, and shares nothing with it.
             self.evolve(aggregate, own)
             made.append((event, packed, own if codec.is_immutable else None))
@@ -142,7 +142,7 @@ class AggregateDefinition:
 
     def evolve(self, aggregate: Aggregate, event: Event) -> None:
         """Apply one event, made now or read from the stream."""
-        own = aggregate._own
+        own = aggregate._own  # noqa: SLF001 - a friend: it lets the object change
         applier = self.appliers.get(type(event))
         if applier is not None:
             own.applying = True
@@ -159,13 +159,13 @@ class AggregateDefinition:
         """
         return (
             aggregate is not None
-            and aggregate._own.version == version
+            and aggregate._own.version == version  # noqa: SLF001 - a friend
             and all(type(value) in _CANNOT_CHANGE for value in aggregate.__dict__.values())
         )
 
     def snapshot(self, aggregate: Aggregate) -> tuple[int, bytes] | None:
         """A snapshot of the aggregate as it is now, with its version, if one is due."""
-        own = aggregate._own
+        own = aggregate._own  # noqa: SLF001 - a friend
         every = self.snapshots.every
         # When the events outweigh it, so that a state that grows is not written again and again.
         if not every or own.version < own.snapshot + every or own.weight < own.snapshot_size:
@@ -183,7 +183,7 @@ class AggregateDefinition:
         values = self.snapshots.unpack(packed)
         if values is not None:
             aggregate.__dict__.update(values)
-            own = aggregate._own
+            own = aggregate._own  # noqa: SLF001 - a friend
             own.version = own.snapshot = version
             own.snapshot_size = len(packed)
 

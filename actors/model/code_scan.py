@@ -370,7 +370,7 @@ def nested_codes(code: types.CodeType) -> Iterator[types.CodeType]:
 def _is_filled(cell: types.CellType) -> bool:
     # A local class that is defined further down is an empty cell as yet.
     try:
-        cell.cell_contents
+        cell.cell_contents  # noqa: B018 - reading is the test
     except ValueError:
         return False
     return True

@@ -169,7 +169,7 @@ class ProcessDefinition:
     def made_of(self, instance: str, version: int, values: dict[str, Any]) -> ProcessManager:
         """An instance whose fields are at hand; they are its own from then on."""
         made = self.cls.__new__(self.cls)
-        made._unit = UnitOfWork(instance, version, self.name)
+        made._unit = UnitOfWork(instance, version, self.name)  # noqa: SLF001 - a friend
         made.__dict__ = values  # type: ignore[misc] # a user's class has one
         return made
 

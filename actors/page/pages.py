@@ -108,7 +108,7 @@ async def _shown(
 ) -> Response:
     try:
         template, values = await run_in_threadpool(show, face, request)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the visitor is told
         return _told(request, error)
     return rendered(request, template, **values)
 
@@ -312,7 +312,7 @@ async def _acted(face: Face, request: Request) -> Response:
         call = call_of(kind, _fields(form))
         by = visitor_of(request).called(claimed)
         result = await run_in_threadpool(_did, face, call, by)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the visitor is told
         return _told(request, error)
     # A path of these pages and of no other host.
     back = back if back.startswith("/") and not back.startswith(("//", "/\\")) else "/"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from ..model.beginnings import begun_at
+from .transitions import transition_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -142,6 +143,11 @@ class AllPartitions:
         there = [
             one for one in self.copies_of(process, event) if one.position % self._count == number
         ]
+        if len(there) > 1:
+            # It was found by several learnt values, and taken once.
+            for one in there:
+                if transition_of(self, process, instance, one)[0] is not None:
+                    return one
         return max(there, key=lambda one: one.position, default=None)
 
     def begun_at(self, process: str, event: EventRecord) -> int | None:

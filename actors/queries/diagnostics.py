@@ -263,7 +263,7 @@ class Explainer:
             if learnt is not None and is_done:
                 # One whose key is another by now may have had that one then.
                 instances += [one for one in self._handled_by(name, record) if one not in instances]
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
             outcome: CameOf = "failed to correlate" if is_done else "not delivered yet"
             yield Explanation(name, None, how, outcome, f"{type(error).__name__}: {error}")
             return

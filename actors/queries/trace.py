@@ -353,7 +353,7 @@ class _Chain:
             return subscription.instances_of(record, self._store.read_index)
         except CorruptRecord:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, the event was parked; `why` tells so
             return []
 
     def _transition(
@@ -483,7 +483,7 @@ class _Chain:
         try:
             command = self._registry.load_command(kind, data)
             stream = self._registry.taker_of(type(command)).stream_of(command)
-        except Exception:
+        except Exception:  # noqa: BLE001 - its classes are not here, or are other ones by now
             return self._store.scan_log(position)
         is_beside = self._store.is_beside(stream, position)
         after = self._version_after(stream, position) if is_beside else 0

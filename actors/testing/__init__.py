@@ -45,7 +45,7 @@ def __getattr__(name: str) -> Any:
     if name != "ProcessMachine":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from .explore.machine import ProcessMachine
+        from .explore.machine import ProcessMachine  # noqa: PLC0415
     except ImportError as error:
         if error.name != "hypothesis":
             raise

@@ -122,8 +122,8 @@ class Scenario:
     def _longer(self, happened: Sequence[_What], packed: bytes | None = None) -> Scenario:
         longer = copy(self)
         # Its own kind:
-        longer._happened = (*self._happened, *happened)
-        longer._headers = (*self._headers, *[packed] * len(happened))
+        longer._happened = (*self._happened, *happened)  # noqa: SLF001
+        longer._headers = (*self._headers, *[packed] * len(happened))  # noqa: SLF001
         return longer
 
     @overload

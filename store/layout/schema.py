@@ -48,7 +48,6 @@ __all__ = [
     "DASHLESS",
     "DENSE",
     "FOR_PARTITIONS",
-    "FOUND_COPY",
     "INSTANCE",
     "LAST_BACKUP",
     "LOOKALIKE",
@@ -77,7 +76,7 @@ __all__ = [
     "command_from_row",
     "command_to_row",
     "copied_event_to_row",
-    "copy_key",
+    "copies_key",
     "count_key",
     "effect_from_row",
     "effect_key",
@@ -439,7 +438,7 @@ def readable(table: str, key: bytes) -> str:
 
 def _named(one: str, kind: str, name: str) -> str:
     """What a key in `ids` calls a stream or an instance, for people."""
-    if kind in {INSTANCE, COPY, FOUND_COPY}:
+    if kind in {INSTANCE, COPY}:
         return f"{name} {one}"
     return f"{name}-{one}" if kind == STREAM else one + name
 
@@ -488,7 +487,7 @@ DENSE = APPENDED | {"ids"}
 """Tables from which nothing goes, and whose numbers have no gaps behind what comes before them."""
 
 
-STREAM, DASHLESS, INSTANCE, COPY, FOUND_COPY = "s", "n", "i", "c", "f"
+STREAM, DASHLESS, INSTANCE, COPY = "s", "n", "i", "c"
 """Kinds of what has rows in `ids`. A name without a dash is not a stream's whose id is empty."""
 
 
@@ -506,11 +505,13 @@ def transitions_key(process: str, instance: str) -> bytes:
     return f"{instance}\0{INSTANCE}\0{process}\0".encode()
 
 
-def copy_key(process: str, stream: str, version: int, *, is_found: bool) -> bytes:
-    """In `ids`, of a copy that another partition sent for a process manager."""
+def copies_key(process: str, stream: str, version: int) -> bytes:
+    """What the keys in `ids` begin with of copies of an event, sent for a process manager.
+
+    A position follows: an event may be sent more than once.
+    """
     _, _, name = stream.partition("-")
-    kind = FOUND_COPY if is_found else COPY
-    return f"{name}\0{kind}\0{digest(process, stream).hex()}\0".encode() + NUMBER.pack(version)
+    return f"{name}\0{COPY}\0{digest(process, stream, str(version)).hex()}\0".encode()
 
 
 def started_key(process: str) -> bytes:

@@ -63,7 +63,7 @@ _writer_fds: set[int] = set()
 
 
 def _forget_parent() -> None:
-    global _generation, _open_lock
+    global _generation, _open_lock  # noqa: PLW0603 - a fork changes the whole process
     _generation += 1
     _open_lock = threading.Lock()
     for shared in _open.values():

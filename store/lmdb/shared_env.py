@@ -283,7 +283,7 @@ class SharedEnv:
 
     @staticmethod
     def _id_of(file: str) -> tuple[int, int]:
-        found = os.stat(file)
+        found = os.stat(file)  # noqa: PTH116 - once a commit, and a path costs as much again
         return found.st_dev, found.st_ino
 
     # Opening again

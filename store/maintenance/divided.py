@@ -177,9 +177,7 @@ def in_partition(place: int, finding: StoreFinding) -> StoreFinding:
     return finding._replace(problem=f"in partition {place}: {finding.problem}")
 
 
-def verify_lanes(
-    stores: Sequence[Store], some: Container[int] | None = None
-) -> list[StoreFinding]:
+def verify_lanes(stores: Sequence[Store], some: Container[int] | None = None) -> list[StoreFinding]:
     """Check that each partition has taken no more than was sent, and that nothing is missing.
 
     Args:

@@ -14,7 +14,7 @@ from ..layout.schema import (
     LAST_BACKUP,
     LOOKALIKE,
     SECRET,
-    copy_key,
+    copies_key,
     readable,
     stream_key,
     transitions_key,
@@ -144,11 +144,9 @@ def _of_effect(
 
 def _of_event(inspection: Inspection, position: int, event: EventRow) -> Iterator[str]:
     if event.sent_for is not None:
-        process, stream, version = event.sent_for, event.stream, event.version
-        newest = inspection.look("ids", copy_key(process, stream, version, is_found=event.is_found))
-        # An operator may have had it sent again.
-        if newest is None or newest < position:
-            yield f"is a copy for {process}, and ids has {newest or 'nothing'} for it"
+        key = copies_key(event.sent_for, event.stream, event.version) + number(position)
+        if inspection.look("ids", key) != position:
+            yield f"is a copy for {event.sent_for}, and ids does not have it"
         return
     there = inspection.look("ids", stream_key(event.stream) + number(event.version))
     if there != position:

@@ -14,10 +14,9 @@ from ..layout.frames import number
 from ..layout.schema import (
     COPY,
     DASHLESS,
-    FOUND_COPY,
     INSTANCE,
     STREAM,
-    copy_key,
+    copies_key,
     started_key,
     stream_key,
     timer_key,
@@ -124,7 +123,7 @@ def _check_ids(inspection: Inspection, learnt: Learnt) -> None:
         if key[:-8] != prefix:
             _end(inspection, history, learnt)
             prefix, before, place, history = key[:-8], 0, 0, _History()
-        if kind in {COPY, FOUND_COPY}:
+        if kind == COPY:
             inspection.say_all("ids", key, _of_copy(inspection, key, at))
             continue
         inspection.say_gap("ids", key, prefix, before, version)
@@ -156,8 +155,8 @@ def _of_copy(inspection: Inspection, key: bytes, position: int) -> Iterator[str]
     event = inspection.event(position)
     if event is None:
         yield f"is at position {position}, which the log does not have"
-    elif event.sent_for is None or key != copy_key(
-        event.sent_for, event.stream, event.version, is_found=event.is_found
+    elif event.sent_for is None or key != (
+        copies_key(event.sent_for, event.stream, event.version) + number(position)
     ):
         yield f"is at position {position}, where the log has no such copy"
 

@@ -61,7 +61,7 @@ class ReaderProcess:
         self._last_words = ""
         try:
             # What `multiprocessing` starts, which a program may set if its own is no Python.
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - nothing of it is from outside
                 [os.fsdecode(spawn.get_executable() or sys.executable), "-c", BOOT],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -106,7 +106,7 @@ class Deadlines:
         for promise, _, since in self._since:
             try:
                 left = dict.fromkeys(promise(simulation))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - as for an invariant
                 return self._failure(promise, "", reason(error), error)
             kept = {name: since.get(name, now) for name in left}
             since.clear()

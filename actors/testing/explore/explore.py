@@ -353,7 +353,7 @@ class _Search:
                 failure = failure or deadlines.broken()
                 if failure is not None:
                     return failure
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is what was looked for
             return Failure("the run itself", "", reason(error), simulation.trace, error)
         at_end = broken(simulation, self._at_end, " when everything has settled")
         return at_end or deadlines.broken_at_end()

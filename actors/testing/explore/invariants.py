@@ -49,7 +49,7 @@ def broken(simulation: Simulation, invariants: Iterable[Invariant], when: str) -
             found = invariant(simulation)
             if not (found is False or isinstance(found, GeneratorType)):
                 continue
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - that is how an invariant says no
             return Failure(name, when, reason(error), simulation.trace, error)
         why = "it returned False"
         if found is not False:

@@ -54,7 +54,7 @@ class Schedules:
         self._has_orders = SHUFFLE in kinds
         self._turns = FEW
         """How many turns the longest of the runs without deviations took."""
-        self._random = random.Random(seed)
+        self._random = random.Random(seed)  # noqa: S311 - the same again is what it is for
         self._coverage = coverage
         self._drawn: set[int] = set()
         self._later: list[tuple[int, ...]] = []

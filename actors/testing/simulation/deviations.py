@@ -181,7 +181,7 @@ class Seeded(Deviations):
 
     def __init__(self, seed: int, kinds: Sequence[int]) -> None:
         super().__init__()
-        self._random = random.Random(seed)
+        self._random = random.Random(seed)  # noqa: S311 - the same again is what it is for
         self._kinds = list(kinds)
         self._next = self._after(0) if kinds else None
 

@@ -25,7 +25,7 @@ class Ranking:
     """
 
     def __init__(self, number: int) -> None:
-        self._random = random.Random(number)
+        self._random = random.Random(number)  # noqa: S311 - the same again is what it is for
         self._ranks: dict[object, float] = {}
         self._lowest = 0.0
 

@@ -152,7 +152,7 @@ class Simulation:
         """
         made = cls.__new__(cls)
         deviations = Planned(schedule.deviations)
-        made._put_together(registry, program, deviations, schedule.order, **options)
+        made._put_together(registry, program, deviations, schedule.order, **options)  # noqa: SLF001 - as `__init__`
         return made
 
     def _put_together(
@@ -390,12 +390,12 @@ class Simulation:
     def get(
         self,
         cls: type[ProcessManager | Aggregate],
-        id: object,
+        id: object,  # noqa: A002 - the public word
     ) -> InstanceView | AggregateView | None:
         """One instance or aggregate as it is on disk, or None if nothing happened to it yet."""
         return self._world.looking("get").get(self._world.running(cls), id)
 
-    def history(self, cls: type[ProcessManager], id: object) -> Iterator[Transition]:
+    def history(self, cls: type[ProcessManager], id: object) -> Iterator[Transition]:  # noqa: A002
         """The transitions of one instance, oldest first."""
         return self._world.looking("history").history(self._world.running(cls), id)
 
@@ -421,7 +421,7 @@ class Simulation:
     def timeouts(
         self,
         cls: type[ProcessManager] | None = None,
-        id: object = None,
+        id: object = None,  # noqa: A002
         *,
         before: datetime | None = None,
     ) -> Iterator[Timeout]:
@@ -515,7 +515,7 @@ class Simulation:
     def cancel_timeout(
         self,
         cls: type[ProcessManager],
-        id: object,
+        id: object,  # noqa: A002
         name: str,
         *,
         by: str | None = None,
@@ -527,7 +527,7 @@ class Simulation:
     def move_timeout(
         self,
         cls: type[ProcessManager],
-        id: object,
+        id: object,  # noqa: A002
         name: str,
         when: timedelta | datetime,
         *,
@@ -541,7 +541,7 @@ class Simulation:
     def end(
         self,
         cls: type[ProcessManager],
-        id: object,
+        id: object,  # noqa: A002
         *,
         reason: str,
         by: str | None = None,
@@ -560,7 +560,7 @@ class Simulation:
     def amend(
         self,
         cls: type[ProcessManager],
-        id: object,
+        id: object,  # noqa: A002
         fields: Mapping[str, Any] | None = None,
         /,
         *,

@@ -150,7 +150,7 @@ is_bad = True
 def test_what_is_parked_in_each_partition_is_retried_or_skipped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    global is_bad
+    global is_bad  # noqa: PLW0603 - the handler reads it
     path = tmp_path / "store"
     named = ("-s", str(path))
     with Runtime(path, failing, partitions=PARTITIONS) as runtime:

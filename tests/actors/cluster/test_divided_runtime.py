@@ -31,6 +31,7 @@ from tests.actors.cluster.crossing import (
     Part,
     crossing,
 )
+from tests.actors.cluster.tags import Started, Tagged, Tags, tagging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -343,3 +344,23 @@ def test_nothing_new_is_begun_while_a_lane_is_full(
         engine.lanes.nudge(0)
         runtime.settle(timeout=20)
         assert len(list(runtime.events(f"crossing::desk-{here}"))) == 1
+
+
+def test_an_event_that_names_several_learnt_values_is_taken_once_by_who_has_them(
+    tmp_path: Path,
+) -> None:
+    with Runtime(tmp_path / "divided", tagging, partitions=PARTITIONS) as runtime:
+        for number in range(12):
+            tags = tuple(f"t{number}-{place}" for place in range(5))
+            runtime.publish(Started(f"c{number}", tags), stream=f"starts-{number}")
+        runtime.settle(timeout=20)
+        for number in range(12):
+            tags = tuple(f"t{number}-{place}" for place in range(5))
+            runtime.publish(Tagged(tags), stream=f"marks-{number}", event_id=f"mark-{number}")
+        runtime.settle(timeout=20)
+        assert [view.state["count"] for view in runtime.find(Tags)] == [1] * 12
+        assert runtime.refresh(Tags, since="origin") == 12
+        assert [view.state["count"] for view in runtime.find(Tags)] == [1] * 12
+        for number in range(12):
+            (row,) = runtime.why(f"mark-{number}")
+            assert row.outcome == "stepped"

@@ -90,7 +90,7 @@ async def asked(runtime: Runtime) -> list[object]:
 
 
 def test_coroutines_ask_as_threads_do(runtime: Runtime) -> None:
-    import asyncio
+    import asyncio  # noqa: PLC0415 - for this test alone
 
     assert asyncio.run(asked(runtime)) == [Opened("coroutine", ())]
     assert runtime.get(Case, "told") is not None

@@ -259,7 +259,7 @@ class World:
             del self.log[durable:]
             self.generation += 1
             self.buffer.start_over(durable)
-            self.router.start_over(done_up_to)
+            self.router.start_over(done_up_to, 0)
 
     @staticmethod
     def packed(message: object) -> bytes:
