@@ -38,7 +38,8 @@ from .listening.page_listener import PageListener
 from .messages.identifiers import id_of, looked_for
 from .model.registry import Registry
 from .model.stored_names import check_stored_names, retired_names
-from .queries.diagnostics import Explainer
+from .queries.all_partitions import AllPartitions
+from .queries.diagnostics import Explainer, StuckInstances
 from .queries.process_wait import ProcessWait
 from .queries.reader import Reader
 from .queries.trace import Tracer
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
         Counts,
         InstanceView,
         Parked,
+        PartitionState,
         StoredEvent,
         Timeout,
         Transition,
@@ -263,12 +265,8 @@ class Runtime:
                 self._running.start()
                 for domain in registry.domains:
                     domain.opened_by(self)
-                if control and not isinstance(path, StorageEngine):
-                    self._listener = Listener(path, partial(_answering, weakref.ref(self)))
-                    self._listener.start()
-                if isinstance(page, Page):
-                    self._page = _page_listener(self, path, page)
-                    self._page.start()
+                if control:
+                    self._listener, self._page = listeners(self, path, page)
             except BaseException as error:
                 self._is_closed = True
                 # Without threads nothing is in hand that could be waited for.
@@ -837,7 +835,7 @@ class Runtime:
 
         """
         self._refuse_query("trace")
-        return Tracer(self._store, self._registry).trace(looked_for(event_id))
+        return Tracer(self._logs(), self._registry).trace(looked_for(event_id))
 
     def why(self, event_id: str) -> list[Explanation]:
         """What came of an event, for every process manager that listens to it.
@@ -855,7 +853,8 @@ class Runtime:
 
         """
         self._refuse_query("why")
-        return self._explainer().why(looked_for(event_id))
+        explainer = Explainer(self._logs(), self._registry, self._done_in)
+        return explainer.why(looked_for(event_id))
 
     def stuck(self, cls: type[ProcessManager], since: timedelta) -> Iterator[StuckInstance]:
         """Instances that have not ended and have not moved for a time, in order of their starts.
@@ -873,7 +872,8 @@ class Runtime:
         self._refuse_query("stuck")
         if not issubclass(type(since), timedelta):
             raise TypeError(f"since={shown(since)} is no timedelta")
-        return self._explainer().stuck(self._registry.process(cls), since)
+        found = StuckInstances(self._store, self._now)
+        return found.stuck(self._registry.process(cls), since)
 
     def events(
         self, stream_or_category: str | None = None, *, after: int | Mapping[int, int] = 0
@@ -1217,10 +1217,13 @@ class Runtime:
         now = self._now()
         backup_open(self._store, target)
         if self._running is not None:
-            try:
-                self._store.note_backup(LastBackup.at(target, now))
-            except StoreError as error:
-                logger.warning("the backup is whole, and the store could not note it: %s", error)
+            self._note_backup(now, target)
+
+    def _note_backup(self, now: int, target: str | os.PathLike[str]) -> None:
+        try:
+            self._store.note_backup(LastBackup.at(target, now))
+        except StoreError as error:
+            logger.warning("the backup is whole, and the store could not note it: %s", error)
 
     def verify(self) -> list[StoreFinding]:
         """Check the whole store as it is at one moment, while everything goes on.
@@ -1370,6 +1373,21 @@ class Runtime:
             if engine is not None:
                 engine.close(timeout)
 
+    def partitions(self) -> list[PartitionState]:
+        """Of a divided store, how each partition is, as the files say; of another one, nothing.
+
+        Raises:
+            StoreError: one cannot be read
+
+        """
+        self._refuse_closed()
+        return []
+
+    @property
+    def partition_runtimes(self) -> list[Runtime]:
+        """Of a divided store, a runtime of each partition, in order; to be looked at only."""
+        return []
+
     @property
     def is_read_only(self) -> bool:
         """Whether it was opened with `read_only=True`, so that nothing runs."""
@@ -1407,8 +1425,13 @@ class Runtime:
         if self._is_closed:
             raise ClosedError(f"the runtime of {self._path} is closed")
 
-    def _explainer(self) -> Explainer:
-        return Explainer(self._store, self._registry, self._done, self._now)
+    def _logs(self) -> AllPartitions:
+        return AllPartitions([self._store])
+
+    def _done_in(self, process: str, number: int) -> int:
+        """As `_done`, of one of the logs."""
+        del number
+        return self._done(process)
 
     def _done(self, process: str) -> int:
         """How far a process manager's router is; what is stored of it may be behind a little."""
@@ -1512,11 +1535,20 @@ def _answering(runtime: weakref.ref[Runtime], room: str = "control", *page: Page
     return serve
 
 
-def _page_listener(
-    runtime: Runtime, path: str | os.PathLike[str] | StorageEngine, page: Page
-) -> PageListener:
-    where = "memory" if isinstance(path, StorageEngine) else path
-    return PageListener(where, page, partial(_answering, weakref.ref(runtime), "page", page))
+def listeners(
+    runtime: Runtime, path: str | os.PathLike[str] | StorageEngine, page: bool | Page
+) -> tuple[Listener | None, PageListener | None]:
+    """What waits for clients at the socket in a store's folder, and what waits for browsers."""
+    listener = for_browsers = None
+    if not isinstance(path, StorageEngine):
+        listener = Listener(path, partial(_answering, weakref.ref(runtime)))
+        listener.start()
+    if isinstance(page, Page):
+        where = "memory" if isinstance(path, StorageEngine) else path
+        load = partial(_answering, weakref.ref(runtime), "page", page)
+        for_browsers = PageListener(where, page, load)
+        for_browsers.start()
+    return listener, for_browsers
 
 
 def _tracing(provider: TracerProvider, clock: Clock) -> Tracing:

@@ -60,6 +60,13 @@ from .lmdb.divided_store import DividedStore, divided_at, is_divided, make_divid
 from .lmdb.environment import Durability
 from .lmdb.store import LmdbStore
 from .maintenance.copying import Sizes, backup, backup_open, compact
+from .maintenance.divided import (
+    backup_divided,
+    compact_divided,
+    opened_partitions,
+    verify_divided,
+    verify_lanes,
+)
 from .maintenance.upgrade import upgrade
 from .opening import located, open_store
 from .partitions import MOST_PARTITIONS, Partition, partition_of
@@ -178,6 +185,7 @@ __all__ = [
     "WrongPartition",
     "added",
     "backup",
+    "backup_divided",
     "backup_open",
     "category_of",
     "change_between",
@@ -185,6 +193,7 @@ __all__ = [
     "checksum_of",
     "command_id_at",
     "compact",
+    "compact_divided",
     "divided_at",
     "effect_command_id_at",
     "effect_id_at",
@@ -196,6 +205,7 @@ __all__ = [
     "located",
     "make_divided",
     "open_store",
+    "opened_partitions",
     "partition_of",
     "place_of_effect",
     "place_of_event",
@@ -205,6 +215,8 @@ __all__ = [
     "verify",
     "verify_apart",
     "verify_beside",
+    "verify_divided",
+    "verify_lanes",
     "verify_open",
     "with_head",
 ]

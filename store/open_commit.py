@@ -30,6 +30,7 @@ from .layout.schema import (
     command_from_row,
     command_to_row,
     copied_event_to_row,
+    copies_key,
     effect_key,
     effect_to_row,
     event_to_row,
@@ -137,6 +138,20 @@ class Counters(Struct):
         return made
 
 
+class Sending:
+    """What goes to other partitions.
+
+    Attributes:
+        partition: which one this is, of a divided store
+        targets: partitions for which something was handed over since the journal told them
+
+    """
+
+    def __init__(self, partition: Partition | None) -> None:
+        self.partition = partition
+        self.targets: set[int] = set()
+
+
 class OpenCommit(Reads):
     """Steps on their way to disk, and what a reader sees of the store with them.
 
@@ -156,14 +171,11 @@ class OpenCommit(Reads):
         partition: Partition | None = None,
     ) -> None:
         self._engine = engine
-        self.partition = partition
-        self.sent_to: set[int] = set()
-        """Partitions for which something was handed over since the journal told them."""
+        self.sending = Sending(partition)
         self._names = names
         self.counters = counters
         self._known_events = names.events
         self._known_commands = names.commands
-        self._known_processes = names.processes
         # Codes that are not durable yet, by number.
         self.fresh_codes: dict[int, CodeRecord] = {}
         # The newest versions of streams and instances that were asked for or written of late, by
@@ -268,7 +280,7 @@ class OpenCommit(Reads):
             self._put("command_ids", command_id.encode(), given_to_row(command, None))
         for router, position in checkpoints.items():
             self._put("checkpoints", router.encode(), position)
-        if self.partition is not None:
+        if self.sending.partition is not None:
             self.counters.checkpoints.update(checkpoints)
         for key, row in self._counts.changes().items():
             if row is None:
@@ -756,7 +768,7 @@ class OpenCommit(Reads):
             else:
                 ended = self._counts.ended
                 ended[process] = ended.get(process, 0) + 1
-        if process not in self._known_processes:
+        if process not in self._names.processes:
             self._names.add("process", process)
         for command in record.commands:
             if command[1] not in self._known_commands:
@@ -1016,7 +1028,7 @@ class OpenCommit(Reads):
             whether any does here; those for an instance of another partition are sent to it
 
         """
-        partition = self.partition
+        partition = self.sending.partition
         target = None if partition is None else partition.of(instance)
         is_here = partition is None or target == partition.number
         prefix = digest(process, field, value)
@@ -1050,7 +1062,7 @@ class OpenCommit(Reads):
         newest = self.counters.sent
         sent.sequence = newest[sent.target] = newest.get(sent.target, 0) + 1
         self._set("outgoing", outgoing_key(sent.target, sent.sequence), sent_to_row(sent))
-        self.sent_to.add(sent.target)
+        self.sending.targets.add(sent.target)
         self._names.add_process(sent.process)
         for command in (sent.command, None if sent.refusal is None else sent.refusal.command):
             self._note_command(command)
@@ -1092,7 +1104,9 @@ class OpenCommit(Reads):
     def _write_copy(self, event: EventRecord) -> None:
         """Write an event of another partition's, which is in no stream here."""
         self.counters.position = event.position = self.counters.position + 1
-        self._put("log", number(event.position), copied_event_to_row(event))
+        place = number(event.position)
+        self._put("log", place, copied_event_to_row(event))
+        self._ids[copies_key(event.sent_for, event.stream, event.version) + place] = place
         if event.type not in self._known_events:
             self._names.add("event", event.type)
         self._names.add_process(event.sent_for)

@@ -19,6 +19,7 @@ from .layout.schema import (
     BLOCKED,
     code_from_row,
     command_from_row,
+    copies_key,
     effect_from_row,
     effect_key,
     event_from_row,
@@ -663,6 +664,11 @@ class Reads:
             sent_from_row(unframe(raw, "outgoing", key), target, numbered(key)) for key, raw in rows
         ]
 
+    def first_sent(self, target: int) -> int:
+        """The sequence of the oldest of what is there for a partition, or 1."""
+        rows = self._page("outgoing", number_asked_for(target), 0, 1)
+        return numbered(rows[0][0]) if rows else 1
+
     def last_sent(self, target: int) -> int:
         """The sequence of the newest that was sent to a partition, or 0."""
         return self._last("outgoing", number_asked_for(target))
@@ -672,6 +678,11 @@ class Reads:
         key = number_asked_for(source)
         raw = self._get("cursors", key)
         return 0 if raw is None else int(unframe(raw, "cursors", key))
+
+    def positions_of_copies(self, process: str, stream: str, version: int) -> list[int]:
+        """Positions of the copies that other partitions sent of an event for a process manager."""
+        rows = self._page("ids", copies_key(process, stream, version), 0, ALL)
+        return [place_of(key, raw) for key, raw in rows]
 
     # After-effects that wait
 

@@ -15,6 +15,7 @@ from . import (
     log,
     mending,
     parked,
+    partitions,
     processes,
     rebuilding,
     serve,
@@ -26,6 +27,7 @@ __all__ = ["run"]
 
 _LOOKING: dict[str, Callable[..., Any]] = {
     "ls": processes.ls,
+    "partitions": partitions.partitions,
     "show": processes.show,
     "stuck": processes.stuck,
     "parked": parked.parked,

@@ -14,12 +14,17 @@ from ..store import (
     ProcessionError,
     StoreError,
     backup,
+    backup_divided,
     compact,
+    compact_divided,
+    divided_at,
     is_address,
     located,
     open_store,
+    opened_partitions,
     upgrade,
     verify_apart,
+    verify_divided,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +57,11 @@ def verified(
     path: str, limit: int, on_progress: Callable[[int, int], object] | None = None
 ) -> Done:
     """Check all that is in a store."""
-    findings, checked = verify_apart(path, limit=limit, on_progress=on_progress)
+    divided = divided_at(path)
+    if divided is None:
+        findings, checked = verify_apart(path, limit=limit, on_progress=on_progress)
+    else:
+        findings, checked = verify_divided(divided, limit)
     records, tables = sum(checked.values()), sum(1 for count in checked.values() if count)
     said = (
         f"{shown(path)}: {records:,} records in {tables} tables checked, "
@@ -65,6 +74,11 @@ def verified(
 def copied(path: str, target: str) -> Done:
     """Copy a store, beside its writer or without one, and have the store know of it."""
     began = nanoseconds()
+    divided = divided_at(path)
+    if divided is not None:
+        with opened_partitions(divided) as stores:
+            backup_divided(divided, stores, target)
+        return Done([f"{target}: copied from {path}"], {"path": path, "target": target})
     backup(path, target)
     lines = [f"{target}: copied from {shown(path)}"]
     problem = _note(path, target, began)
@@ -112,7 +126,9 @@ def _note_by_service(path: str, target: str, began: int) -> str | None:
 
 def made_small(path: str, target: str | None) -> Done:
     """Write a store anew, as small as can be."""
-    before, after = compact(path, target)
+    divided = divided_at(path)
+    sizes = compact(path, target) if divided is None else compact_divided(divided, target)
+    before, after = sizes
     where = target or path
     said = f"{where}: {after:,} bytes, and {before:,} before"
     return Done([said], {"path": where, "bytes": after, "bytes_before": before})
@@ -120,7 +136,9 @@ def made_small(path: str, target: str | None) -> Done:
 
 def upgraded(path: str) -> Done:
     """Turn a store into one of this version's format."""
-    did = upgrade(path)
+    divided = divided_at(path)
+    folders = [path] if divided is None else map(divided.folder_of, range(divided.count))
+    did = sum(upgrade(one) for one in folders) > 0
     said = f"{path}: has format {FORMAT_VERSION} {'now' if did else 'already'}"
     return Done([said], {"path": path, "format": FORMAT_VERSION, "upgraded": did})
 

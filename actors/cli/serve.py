@@ -8,6 +8,7 @@ import typer
 
 from ..errors import InvalidMessage
 from ..listening.page_address import Page
+from ..model.domain import Domain
 from ..runtime import Runtime
 from .files import shown
 from .options import DomainsOption, domain_of
@@ -28,12 +29,19 @@ def serve(
             metavar="ADDRESS", help="Have a page there, as 127.0.0.1:8090, and print its token."
         ),
     ] = None,
+    partitions: Annotated[
+        int | None,
+        typer.Option(min=1, help="Divide a new store into so many partitions, for good."),
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that run a divided store.")] = 1,
     no_token: Annotated[
         bool,
         typer.Option("--no-token", help="Let every user of this machine see and use the page."),
     ] = False,
 ) -> None:
     """Run the domains on a store until a signal ends it, and answer the other commands.
+
+    A signal has all processes finish what they have in hand.
 
     Example: procession serve var/shop --domain shop.domain:shop --http 127.0.0.1:8090
     """
@@ -43,12 +51,26 @@ def serve(
     is_over = threading.Event()
     for one in (signal.SIGTERM, signal.SIGINT):
         signal.signal(one, lambda *_: is_over.set())
-    with Runtime(path, *(domain_of(one) for one in domain), control=control) as runtime:
+    domains = [domain_of(one) for one in domain]
+    with _opened(path, domains, control, partitions, processes) as runtime:
         health = runtime.health()
         said(f"{shown(path)}: runs, and answers at {health.control or health.control_problem}")
         if http is not None:
             said(f"the page is at {runtime.page_url or health.page_problem}")
         is_over.wait()
+
+
+def _opened(
+    path: str,
+    domains: list[Domain],
+    control: bool | Page,
+    partitions: int | None,
+    processes: int,
+) -> Runtime:
+    try:
+        return Runtime(path, *domains, control=control, partitions=partitions, processes=processes)
+    except ValueError as error:
+        raise InvalidMessage(str(error)) from error
 
 
 def _page(http: str, *, has_token: bool) -> Page:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -22,6 +23,7 @@ from .share import Share
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
+    from ..engine.health import Health
     from ..store import CommandRecord
     from .partition_runtime import PartitionRuntime
 
@@ -138,6 +140,17 @@ class _Server:
     @staticmethod
     def do_commit_count(part: PartitionRuntime) -> int:
         return part.commit_count
+
+    @staticmethod
+    def do_health(part: PartitionRuntime) -> Health:
+        found = part.health()
+        # What only reads a mapping cannot be sent.
+        return replace(
+            found,
+            backlog=dict(found.backlog),
+            oldest_unhandled=dict(found.oldest_unhandled),
+            effects_backlog=dict(found.effects_backlog),
+        )
 
     @staticmethod
     def do_runtime(

@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from heapq import merge
@@ -15,17 +16,38 @@ from typing import TYPE_CHECKING, Any, Self
 from ..authoring.aggregate import Aggregate
 from ..clock import SystemClock, seconds, stopwatch
 from ..engine.dispatcher import Dispatcher
-from ..errors import InvalidMessage, UnknownMessage, WaitingInHandler, shown
+from ..engine.rebuilding import RebuildProgress
+from ..errors import (
+    InvalidMessage,
+    NotRefreshed,
+    PartitionDown,
+    UnknownMessage,
+    UnreadableRecord,
+    WaitingInHandler,
+    shown,
+)
+from ..listening.page_address import Page
 from ..messages.identifiers import id_of
 from ..model.registry import Registry
+from ..queries.all_partitions import AllPartitions
 from ..queries.views import Counts
-from ..runtime import Runtime, not_settled, refusal_in_handler, seconds_of
-from ..store import ClosedError, Partition, StoreError, divided_at, make_divided
-from ..store.interrupts import Latch
+from ..runtime import Runtime, listeners, not_settled, refusal_in_handler, seconds_of
+from ..store import (
+    ClosedError,
+    Partition,
+    StoreError,
+    backup_divided,
+    divided_at,
+    make_divided,
+    verify_lanes,
+)
+from ..store.interrupts import Latch, uninterrupted
 from .child import where_is
 from .commit_watch import CommitWatch
+from .health_of_all import down, together
 from .parent import Children
 from .partition_runtime import PartitionRuntime
+from .partition_states import states_of
 from .remote_partition import RemotePartition
 from .share import Share
 
@@ -33,12 +55,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ..authoring.process_manager import ProcessManager
+    from ..engine.health import Health, HealthProblem
     from ..engine.ingress import Receipt, Receipts
     from ..engine.pending_replies import ReplyFuture
+    from ..listening.listener import Listener
     from ..messages.types import Command, Event
     from ..model.domain import Domain
     from ..model.process_definition import ProcessDefinition
-    from ..queries.views import Parked, StoredEvent, Timeout
+    from ..queries.diagnostics import StuckInstance
+    from ..queries.views import Parked, PartitionState, StoredEvent, Timeout
     from ..store import DividedStore, LmdbStore, StoreFinding
 
 __all__ = ["DividedRuntime"]
@@ -86,7 +111,13 @@ class DividedRuntime(Runtime):
                 f"processes={processes!r}; give a whole number from 1 to {divided.count}, which is "
                 f"how many partitions there are"
             )
-        options.pop("control", None)
+        control = options.pop("control", True)
+        page = Page(address=control) if isinstance(control, str) else control
+        if isinstance(page, Page):
+            raise ValueError(  # noqa: TRY004 - it is a page, and there can be none
+                f"control={control!r}: a divided store has no page for browsers; the command "
+                f"`procession` shows it, and acts on it"
+            )
         if options.setdefault("durability", "fsync") != "fsync":
             raise StoreError(
                 f"durability={options['durability']!r}: a partition goes on from what another one "
@@ -96,9 +127,12 @@ class DividedRuntime(Runtime):
         self._share: Share | None = None
         self._children: Children | None = None
         self._watch: CommitWatch | None = None
+        self._listener: Listener | None = None
         self._parts: list[PartitionRuntime] = []
         try:
             self._open(domains, processes, options)
+            if control and not self._is_reading:
+                self._listener, _ = listeners(self, divided.folder, page)
         except BaseException:
             self.close(timeout=0.0)
             raise
@@ -365,7 +399,25 @@ class DividedRuntime(Runtime):
 
     def stuck(self, cls: Any, since: Any) -> Iterator[Any]:
         self._refuse_query("stuck")
-        return chain.from_iterable(part.stuck(cls, since) for part in self._parts)
+        return chain.from_iterable(
+            (self._with_parked(number, one) for one in part.stuck(cls, since))
+            for number, part in enumerate(self._parts)
+        )
+
+    def _with_parked(self, number: int, stuck: StuckInstance) -> StuckInstance:
+        """With the id that `retry` and `skip` take, which say the partition."""
+        # What cannot be read has none.
+        with suppress(UnreadableRecord):
+            if stuck.parked is not None:
+                return replace(stuck, parked=stuck.parked * self._divided.count + number)
+        return stuck
+
+    def _logs(self) -> AllPartitions:
+        stateless = [one.name for one in self._registry.processes.values() if one.stateless]
+        return AllPartitions([part.store for part in self._parts], stateless)
+
+    def _done_in(self, process: str, number: int) -> int:
+        return self._parts[number].done(process)
 
     def events(
         self, stream_or_category: str | None = None, *, after: int | Mapping[int, int] = 0
@@ -389,7 +441,11 @@ class DividedRuntime(Runtime):
         )
 
     def timeouts(
-        self, cls: Any = None, id: object = None, *, before: Any = None
+        self,
+        cls: Any = None,
+        id: object = None,
+        *,
+        before: Any = None,
     ) -> Iterator[Timeout]:
         self._refuse_query("timeouts")
         parts = self._parts if id is None else [self._of_instance(cls, id)]
@@ -446,9 +502,94 @@ class DividedRuntime(Runtime):
     ) -> int:
         if id is not None:
             return self._of_instance(cls, id).refresh(cls, id, since=since)
-        return sum(part.refresh(cls, since=since, on_progress=on_progress) for part in self._parts)
+        rebuilt = 0
+        for progress in self._rebuilt(cls, lambda part: part.refresh(cls, since=since)):
+            rebuilt = progress.rebuilt
+            if on_progress is not None:
+                on_progress(progress)
+        return rebuilt
+
+    def rebuild(
+        self, cls: Any, *, on_progress: Callable[[RebuildProgress], object] | None = None
+    ) -> RebuildProgress:
+        progress = RebuildProgress()
+        for progress in self._rebuilt(cls, lambda part: part.rebuild(cls)):
+            if on_progress is not None:
+                on_progress(progress)
+        return progress
+
+    def _rebuilt(
+        self, cls: Any, rebuild: Callable[[PartitionRuntime], int | RebuildProgress]
+    ) -> Iterator[RebuildProgress]:
+        """Have each partition rebuild its instances; how far it has come behind each of them.
+
+        Raises:
+            NotRefreshed: some could not be, of all partitions
+
+        """
+        self._refuse_handler("rebuild")
+        name, whole = self._registry.process(cls).name, RebuildProgress()
+        for part in self._parts:
+            try:
+                found = rebuild(part)
+            except NotRefreshed as error:
+                whole.rebuilt += error.rebuilt
+                whole.not_rebuilt += error.not_rebuilt
+                whole.errors.update(error.errors)
+            else:
+                if isinstance(found, RebuildProgress):
+                    whole.rebuilt += found.rebuilt
+                    whole.passed_over += found.passed_over
+                    whole.newest = found.newest or whole.newest
+                else:
+                    whole.rebuilt += found
+            yield whole
+        if whole.not_rebuilt:
+            raise NotRefreshed(name, whole.rebuilt, whole.not_rebuilt, whole.errors)
+
+    # How it is
+
+    def health(self) -> Health:
+        self._refuse_closed()
+        if self._is_reading:
+            # It says so.
+            return self._parts[0].health()
+        found: dict[int, Health] = {}
+        problems: list[HealthProblem] = []
+        for number, part in enumerate(self._parts):
+            try:
+                self._refuse_down(number)
+                found[number] = part.health()
+            except PartitionDown as error:
+                problems.append(down(number, str(error)))
+        if not found:
+            raise PartitionDown(f"no partition answers: {problems[0].detail}")
+        return replace(
+            together(found, problems),
+            control=None if self._listener is None else self._listener.socket,
+            control_problem="" if self._listener is None else self._listener.problem,
+        )
+
+    def _refuse_down(self, number: int) -> None:
+        """Refuse to wait for a process that is started again."""
+        if self._children is not None:
+            self._children.refuse_down(number)
+
+    def partitions(self) -> list[PartitionState]:
+        self._refuse_closed()
+        processes = {} if self._is_reading else self.processes
+        return states_of([part.store for part in self._parts], self._parts, processes)
 
     # The files
+
+    def backup(self, target: str | os.PathLike[str]) -> None:
+        self._refuse_closed()
+        now = self._now()
+        stores = [part.store for part in self._parts]
+        uninterrupted(lambda: backup_divided(self._divided, stores, target), "procession-backup")
+        if not self._is_reading:
+            for part in self._parts:
+                part.note_backup(now, target)
 
     def verify(self) -> list[StoreFinding]:
         self._refuse_closed()
@@ -456,7 +597,7 @@ class DividedRuntime(Runtime):
             one._replace(problem=f"in partition {number}: {one.problem}")
             for number, part in enumerate(self._parts)
             for one in part.verify()
-        ]
+        ] + verify_lanes([part.store for part in self._parts])
 
     def stats(self) -> dict[str, int]:
         self._refuse_closed()
@@ -472,6 +613,9 @@ class DividedRuntime(Runtime):
             if self._is_closed:
                 return
             self._is_closed = True
+            # First, so that what a client asked for is still done.
+            if self._listener is not None:
+                self._listener.close()
             if self._watch is not None:
                 self._watch.close()
             if self._share is not None:
@@ -483,6 +627,14 @@ class DividedRuntime(Runtime):
             finally:
                 for part in self._parts:
                     part.close(timeout=timeout)
+
+    @property
+    def page_url(self) -> str | None:
+        return None
+
+    @property
+    def partition_runtimes(self) -> list[Runtime]:
+        return list(self._parts)
 
     @property
     def is_read_only(self) -> bool:

@@ -99,6 +99,16 @@ class Children:
             raise ClosedError("the runtime is closed")
         return child.link.call(name, number, *arguments)
 
+    def refuse_down(self, number: int) -> None:
+        """Refuse to wait for a process that has died and is not back.
+
+        Raises:
+            PartitionDown: it is so
+
+        """
+        if not self._of[number].runs.is_set():
+            raise PartitionDown(f"the process of partition {number} has died, and is started again")
+
     @property
     def processes(self) -> dict[int, int]:
         """The process of each partition, by its id."""

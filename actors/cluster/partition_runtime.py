@@ -70,6 +70,26 @@ class PartitionRuntime(Runtime):
         return engine is None or engine.lanes is None or engine.lanes.is_empty
 
     @property
+    def store(self) -> Store:
+        """Of the partition; to be read."""
+        return self._store
+
+    def done(self, process: str) -> int:
+        """The position up to which a process manager's router is done, as far as is known here."""
+        return self._done(process)
+
+    def process_names(self) -> list[str]:
+        """The names of the process managers whose classes are here, or whom the store knows."""
+        found = {one.name for one in self._registry.processes.values()}
+        return sorted(
+            found | {name for kind, name in self._store.scan_names() if kind == "process"}
+        )
+
+    def note_backup(self, now: int, target: str | os.PathLike[str]) -> None:
+        """Keep when the whole divided store was backed up last, and where to."""
+        self._note_backup(now, target)
+
+    @property
     def commit_count(self) -> int:
         """How many commits the partition has had."""
         return self._store.commit_count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ..engine.event_loops import EventLoops
+    from ..engine.health import Health
     from ..engine.pending_replies import ReplyFuture
+    from ..engine.rebuilding import RebuildProgress
     from ..model.domain import Domain
     from ..store import CommandRecord, EventRecord, Store
 
@@ -161,6 +164,20 @@ class RemotePartition(PartitionRuntime):
         if on_progress is not None:
             raise TypeError("refresh: on_progress=… is told nothing of what another process does")
         return int(self._call("runtime", "refresh", (cls, id), {"since": since}).get())
+
+    def rebuild(self, cls: Any, *, on_progress: Any = None) -> RebuildProgress:
+        # The function stays here: how far it is, is told once for a partition.
+        progress: RebuildProgress = self._call("runtime", "rebuild", (cls,), {}).get()
+        if on_progress is not None:
+            on_progress(progress)
+        return progress
+
+    def note_backup(self, now: int, target: str | os.PathLike[str]) -> None:
+        self._call("runtime", "note_backup", (now, os.fspath(target)), {}).get()
+
+    def health(self) -> Health:
+        found: Health = self._call("health").get()
+        return found
 
     def stats(self) -> dict[str, int]:
         found: dict[str, int] = self._call("runtime", "stats", (), {}).get()

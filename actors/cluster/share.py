@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..store import DamagedStore, verify_lanes
 from .commit_watch import CommitWatch
 from .neighbours import StoreNeighbour
 from .partition_runtime import PartitionRuntime
@@ -28,6 +29,7 @@ class Share:
 
     Raises:
         LockedStore: another process has one of them open for writing
+        DamagedStore: one of them, or of those that they exchange with, is from an older backup
 
     """
 
@@ -48,6 +50,7 @@ class Share:
             for number in range(divided.count):
                 if number not in owned:
                     self._read[number] = divided.open(number, read_only=True)
+            _refuse_unfit(owned | self._read, numbers)
             neighbours = {
                 number: StoreNeighbour(number, store, self._tell)
                 for number, store in (owned | self._read).items()
@@ -89,3 +92,14 @@ class Share:
             store.close()
         if error is not None:
             raise error
+
+
+def _refuse_unfit(stores: dict[int, LmdbStore], numbers: Collection[int]) -> None:
+    """Refuse what does not fit together before any partition takes what it must not."""
+    findings = verify_lanes([stores[number] for number in sorted(stores)], numbers)
+    if findings:
+        told = "; ".join(finding.problem for finding in findings[:3])
+        raise DamagedStore(
+            f"{told}: one of the two partitions is from an older backup, or damaged; go back to "
+            f"the same backup with all of them"
+        )

@@ -218,6 +218,13 @@ def selected(
     """
     if ids:
         return list(ids)
+    if face.parts:
+        return [
+            number
+            for place_of, part in enumerate(face.parts)
+            for one in selected(part, process=process, error=error, handler=handler, place=place)
+            if (number := face.whole_number(place_of, one)) <= until
+        ]
     meant = _Meant(None if process is None else face.known(process), error, handler, place)
     return [
         number

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
+from . import together
 from .acting import amend, cancel_timeout, decide, end, move_timeout, note_backup, refresh
 from .aside import NEVER, parked, parked_groups, selected, timeouts
 from .condition import health, stats
@@ -21,6 +22,8 @@ from .plain import Plain
 from .rebuilding import rebuild, refresh_all
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .face import Face
 
 __all__ = [
@@ -40,6 +43,7 @@ __all__ = [
     "NoteBackup",
     "Parked",
     "ParkedGroups",
+    "Partitions",
     "Processes",
     "Rebuild",
     "Refresh",
@@ -92,11 +96,15 @@ class Look(Call, frozen=True):
 
     def answer(self, face: Face, by: str) -> Answer:
         del by
-        return self.look(face)
+        return self.look_at_all(face) if face.parts else self.look(face)
 
     def look(self, face: Face) -> Answer:
         """Carry it out; it is the same for all who ask."""
         raise NotImplementedError
+
+    def look_at_all(self, face: Face) -> Answer:
+        """Carry it out on all partitions of a divided store."""
+        return self.look(face)
 
 
 # Looking
@@ -109,6 +117,18 @@ class Processes(Look, frozen=True):
 
     def look(self, face: Face) -> Answer:
         return processes(face)
+
+    def look_at_all(self, face: Face) -> Answer:
+        return together.processes(face)
+
+
+class Partitions(Look, frozen=True):
+    """The partitions of a divided store: who runs each, and how far it is behind."""
+
+    path = "partitions"
+
+    def look(self, face: Face) -> Answer:
+        return together.partitions(face)
 
 
 class Instances(Look, frozen=True):
@@ -131,6 +151,16 @@ class Instances(Look, frozen=True):
             limit=self.limit,
         )
 
+    def look_at_all(self, face: Face) -> Answer:
+        return together.instances_of(
+            face,
+            self.process,
+            status=self.status,
+            where=self.where,
+            after=self.after,
+            limit=self.limit,
+        )
+
 
 class Instance(Look, frozen=True):
     """One instance with its newest transitions."""
@@ -143,6 +173,9 @@ class Instance(Look, frozen=True):
     def look(self, face: Face) -> Answer:
         return instance(face, self.process, self.id, limit=self.limit)
 
+    def look_at_all(self, face: Face) -> Answer:
+        return together.instance(face, self.process, self.id, limit=self.limit)
+
 
 class Stuck(Look, frozen=True):
     """Instances that have not moved for a time."""
@@ -153,6 +186,9 @@ class Stuck(Look, frozen=True):
 
     def look(self, face: Face) -> Answer:
         return stuck(face, seconds=self.seconds, process=self.process)
+
+    def look_at_all(self, face: Face) -> Answer:
+        return together.stuck(face, seconds=self.seconds, process=self.process)
 
 
 class Parked(Look, frozen=True):
@@ -168,7 +204,13 @@ class Parked(Look, frozen=True):
     limit: Limit = 50
 
     def look(self, face: Face) -> Answer:
-        return parked(
+        return self._of(face, parked)
+
+    def look_at_all(self, face: Face) -> Answer:
+        return self._of(face, together.parked)
+
+    def _of(self, face: Face, found: Callable[..., Iterator[Plain]]) -> Iterator[Plain]:
+        return found(
             face,
             decided=self.decided,
             process=self.process,
@@ -223,6 +265,9 @@ class Timeouts(Look, frozen=True):
     def look(self, face: Face) -> Answer:
         return timeouts(face, process=self.process, id=self.id, limit=self.limit)
 
+    def look_at_all(self, face: Face) -> Answer:
+        return together.timeouts(face, process=self.process, id=self.id, limit=self.limit)
+
 
 class Events(Look, frozen=True):
     """Stored events."""
@@ -235,6 +280,9 @@ class Events(Look, frozen=True):
     def look(self, face: Face) -> Answer:
         return events(face, stream=self.stream, after=self.after, limit=self.limit)
 
+    def look_at_all(self, face: Face) -> Answer:
+        return together.events(face, stream=self.stream, after=self.after, limit=self.limit)
+
 
 class Tail(Look, frozen=True):
     """The newest of the log, and with `follow` what comes to its end, as it comes."""
@@ -246,7 +294,13 @@ class Tail(Look, frozen=True):
     follow: bool = False
 
     def look(self, face: Face) -> Answer:
-        found = Following(face, stream=self.stream, process=self.process, last=self.last)
+        return self._of(face, Following)
+
+    def look_at_all(self, face: Face) -> Answer:
+        return self._of(face, together.FollowingAll)
+
+    def _of(self, face: Face, kind: type[Following]) -> Answer:
+        found = kind(face, stream=self.stream, process=self.process, last=self.last)
         return found if self.follow else found.rows()
 
 
@@ -449,6 +503,7 @@ class NoteBackup(Call, frozen=True):
 
 CALLS: tuple[type[Call], ...] = (
     Processes,
+    Partitions,
     Instances,
     Instance,
     Stuck,

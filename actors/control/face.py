@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidMessage, UnknownMessage
 from ..model.beginnings import begun_at
 from ..model.diagram import mermaid_of, picture_of
-from ..store import ProcessionError
+from ..store import Partition, ProcessionError
 
 if TYPE_CHECKING:
     from ..authoring.process_manager import ProcessManager
@@ -29,14 +29,28 @@ class Face:
     Args:
         runtime: of the store; open for reading only, and without any domain, it can be looked at
 
+    Attributes:
+        parts: of a divided store, the same of each partition, to be looked at; else nothing
+
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        # What is stored is readable without classes, which the runtime's own calls need.
-        self.store: Store = runtime._store  # noqa: SLF001
+        self.parts = [Face(one) for one in runtime.partition_runtimes]
         self._registry = runtime._registry  # noqa: SLF001
         self.now = runtime._now  # noqa: SLF001
+
+    @property
+    def store(self) -> Store:
+        """Of a store that is not divided: what is stored is readable without classes.
+
+        Raises:
+            CannotAct: each partition has one
+
+        """
+        if self.parts:
+            raise CannotAct("this looks at one log, and a divided store has one for each partition")
+        return self.runtime._store  # noqa: SLF001
 
     @property
     def is_running(self) -> bool:
@@ -50,7 +64,8 @@ class Face:
 
     def processes(self) -> list[str]:
         """The names of all process managers that the store or the runtime knows."""
-        found = {name for kind, name in self.store.scan_names() if kind == "process"}
+        stores = [one.store for one in self.parts or [self]]
+        found = {name for one in stores for kind, name in one.scan_names() if kind == "process"}
         return sorted(found | {one.name for one in self._registry.processes.values()})
 
     def definition(self, process: str) -> ProcessDefinition | None:
@@ -103,6 +118,49 @@ class Face:
         else:
             done = self.runtime._done(process)  # noqa: SLF001
         return max(done, begun_at(self.store, process) or 0)
+
+    # Of a divided store
+
+    def needs_partitions(self, call: str) -> Runtime:
+        """The runtime, if it is of a divided store.
+
+        Raises:
+            CannotAct: it is not
+
+        """
+        if not self.parts:
+            raise CannotAct(f"{call} needs a divided store, and this one is not divided")
+        return self.runtime
+
+    def whole_number(self, partition: int, parked: int) -> int:
+        """The number under which the runtime knows what is parked in a partition."""
+        return parked * len(self.parts) + partition
+
+    def partition_of_stream(self, stream: str) -> int:
+        """The number of the partition that a stream is in."""
+        return Partition(0, len(self.parts)).of_stream(stream)
+
+    def partition_of(self, process: str, instance: str) -> int:
+        """The number of the partition that an instance is in."""
+        definition = self.definition(process)
+        if definition is not None and definition.stateless:
+            for number, part in enumerate(self.parts):
+                if part.store.last_transition(process, instance) is not None:
+                    return number
+        return Partition(0, len(self.parts)).of(instance)
+
+    @staticmethod
+    def refuse_position(position: int) -> None:
+        """Refuse a position that does not say its partition.
+
+        Raises:
+            InvalidMessage: always
+
+        """
+        raise InvalidMessage(
+            f"after={position}: each partition of a divided store has positions of its own; name "
+            f"a stream, which is in one of them"
+        )
 
     def needs_service(self, call: str) -> Runtime:
         """The runtime, if it runs.

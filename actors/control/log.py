@@ -56,7 +56,7 @@ def _events(face: Face, stream: str | None, after: int) -> Iterator[Plain]:
     for position, record in face.store.scan_log_through(after):
         if isinstance(record, CorruptRecord):
             yield {"position": position, "error": str(record)}
-        elif stream is None or category_of(record.stream) == stream:
+        elif not record.sent_for and (stream is None or category_of(record.stream) == stream):
             yield _event(record)
 
 
@@ -152,7 +152,10 @@ class Following:
         for position, record in self._face.store.scan_log_through(self._after):
             if isinstance(record, CorruptRecord):
                 yield position, {"position": position, "error": str(record)}
-            elif self._stream in {None, record.stream, category_of(record.stream)}:
+            elif not record.sent_for and (
+                # A copy is told of where it is an event of its stream.
+                self._stream in {None, record.stream, category_of(record.stream)}
+            ):
                 yield position, _event(record)
             else:
                 yield position, None

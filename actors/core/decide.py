@@ -46,11 +46,15 @@ from .stimuli import CommandDue, CommandRefused, EventDelivered, Reload, RetryDu
 if TYPE_CHECKING:
     from ..authoring.decorators import Handler
     from ..authoring.state import Keys
+    from ..messages.types import Event
     from ..model.plans import ProcessPlan
     from .ports import Reads
     from .stimuli import End, Stimulus
 
 __all__ = ["changed_keys", "decide", "released", "run", "take"]
+
+LONG_BEFORE = 86_400_000_000
+"""Microseconds by which no clock of a machine is set back: what is older was there before."""
 
 FARTHEST = 256
 """Versions from one state that is stored whole to the next at most, so that loading is bounded."""
@@ -128,8 +132,7 @@ def _take_event(
         return Step(process=plan.name, instance=state.instance, wait=record.position)
     elif record.sent_to is not None and not stimulus.refreshing:
         # The partition that found the instance does not say later which it was.
-        owes = owed_effect(plan, record)
-        decision.taken = StepExtras(owes=owes) if owes else None
+        decision.taken = _owing(plan, record)
     decision.cause = Cause(
         record.event_id,
         record.type,
@@ -150,8 +153,7 @@ def _take_event(
     elif stimulus.is_shared:
         event = codecs[type(event)].copy(event)
     if learnt is not None and decision.taken is None and not stimulus.refreshing:
-        owes = owed_effect(plan, record)
-        decision.taken = StepExtras(owes=owes) if owes else None
+        decision.taken = _owing(plan, record)
     definition = plan.definition
     handler = definition.handlers[type(event)]
     process: ProcessManager | None = None
@@ -176,6 +178,13 @@ def _take_event(
             # Without its effect, which is for who has the key as well.
             decision.taken = StepExtras(unwait=record.position) if stimulus.was_held else None
             return _skip(plan, decision, "not_for_us")
+        if (
+            plan.partition is not None
+            and not stimulus.refreshing
+            and _was_found_twice(plan, state, record, event, reads)
+        ):
+            decision.taken = StepExtras(unwait=record.position) if stimulus.was_held else None
+            return _skip(plan, decision, "seen_again")
     if record.depth and not stimulus.refreshing:
         if state.run > 1 and not begins and _is_of_ended_run(plan, state, record, reads):
             return _come_late(plan, decision, stimulus)
@@ -183,6 +192,32 @@ def _take_event(
             # The first event of a stream is the same as none before it.
             refuse_echo(plan, state, record, event, reads)
     return run(plan, decision, stimulus, reads, handler, (event,), process)
+
+
+def _owing(plan: ProcessPlan, record: EventRecord) -> StepExtras | None:
+    """What writes that the after-effect of an event is owed, if there is one."""
+    owes = owed_effect(plan, record)
+    return StepExtras(owes=owes) if owes else None
+
+
+def _was_found_twice(
+    plan: ProcessPlan, state: ProcessState, record: EventRecord, event: Event, reads: Reads
+) -> bool:
+    """Whether the instance took the same event before, at another position of a divided store.
+
+    An event that names several values of a learnt key is for the instances that each of their
+    partitions knows, and an instance may have several of them.
+    """
+    learnt = plan.subscription.learnt_of(event)
+    if learnt is None or len(learnt[1]) < 2:
+        return False
+    for version in range(state.version, 0, -1):
+        before = reads.stored_transition(plan.name, state.instance, version)
+        if before is None or before.time < record.time - LONG_BEFORE:
+            return False
+        if before.cause == record.event_id and before.position:
+            return True
+    return False
 
 
 def _due_before(

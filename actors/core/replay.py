@@ -80,6 +80,8 @@ class Replay:
         self._plan = plan
         self._reads = reads
         self._left_out = left_out
+        self.taken: set[str] = set()
+        """Of a divided store, the ids of events that it takes once, wherever they are found."""
         self._issued: dict[str, CommandRecord] = {}
         # What came before its start, where the class keeps that until then.
         self._held: list[EventRecord] = []
@@ -288,7 +290,12 @@ def replay_log(
     for one in replays:
         try:
             # What made a transition comes with it.
-            one.leave_out(each.position for each in reads.transitions(plan.name, one.instance))
+            made = [
+                (each.position, each.cause) for each in reads.transitions(plan.name, one.instance)
+            ]
+            one.leave_out(position for position, _ in made)
+            if plan.partition is not None:
+                one.taken.update(cause for position, cause in made if position)
         except Exception as error:  # noqa: BLE001 - told of that instance
             one.error = error
     course = _Course(plan, replays)
@@ -311,6 +318,7 @@ class _Course:
 
     def __init__(self, plan: ProcessPlan, replays: Sequence[Replay]) -> None:
         self._plan = plan
+        self._is_found = False
         self._by_id = {one.instance: one for one in replays}
         self._indexed = plan.definition.state.indexed
         # Who has which learnt key, and which keys each has.
@@ -337,6 +345,10 @@ class _Course:
         subscription = self._plan.subscription
         if record.type == UNREADABLE or not subscription.listens_to(record):
             return
+        if record.sent_for not in {"", self._plan.name}:
+            # A copy for another process manager; this one has its own, or the event itself.
+            return
+        self._is_found = record.sent_to is not None
         try:
             instances, learnt = subscription.route(
                 record, subscription.load(record), self._read_index
@@ -345,12 +357,20 @@ class _Course:
             return
         for instance in instances:
             one = self._by_id.get(instance)
-            if one is not None and one.error is None:
+            if one is not None and one.error is None and self._is_first(one, record, learnt):
                 try:
                     one.concerns(record, learnt)
                 except Exception as error:  # noqa: BLE001 - told of that instance
                     one.error = error
                 self._learn(one)
+
+    def _is_first(self, one: Replay, record: EventRecord, learnt: LearntKey | None) -> bool:
+        """Whether an instance is given an event once that may be found twice in its partition."""
+        if self._plan.partition is None or learnt is None or len(learnt[1]) < 2:
+            return True
+        is_first = record.event_id not in one.taken
+        one.taken.add(record.event_id)
+        return is_first
 
     def finished(self, replay: Replay) -> Rebuilt | None:
         """What an instance comes to."""
@@ -398,4 +418,8 @@ class _Course:
 
     def _read_index(self, process: str, field: str, value: str) -> list[str]:
         del process
+        partition = self._plan.partition
+        if partition is not None and partition.has(value) is self._is_found:
+            # By a value that belongs elsewhere, another partition finds them, and sends a copy.
+            return []
         return sorted(self._having.get((field, value), ()))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..store import CommandRecord, CommandResult
     from .ahead_reads import AheadReads
     from .instance_actor import Deliver
+    from .lanes import Lanes
     from .residency import Sending
     from .services import Services
 
@@ -120,6 +121,8 @@ class CommandQueue(PooledActor):
             for definition in services.registry.aggregates.values()
         }
         self._max_in_flight = max_in_flight
+        self.lanes: Lanes | None = None
+        """Of a divided store, what goes to other partitions; set when it is made."""
         self.is_closed = False
         # No `Counter`, whose assignments take many times as long.
         self.counts: dict[str, int] = defaultdict(int)
@@ -243,7 +246,12 @@ class CommandQueue(PooledActor):
     @property
     def has_new(self) -> bool:
         """Whether there is a command from outside, and room for it."""
-        return self._has_room and self._told.has_more
+        return self._has_room and self._told.has_more and not self._is_held_back
+
+    @property
+    def _is_held_back(self) -> bool:
+        """Whether another partition has so much to take that nothing new is begun for it."""
+        return self.lanes is not None and self.lanes.is_full
 
     @property
     def _has_room(self) -> bool:
@@ -251,8 +259,8 @@ class CommandQueue(PooledActor):
 
     @property
     def _is_late(self) -> bool:
-        """Whether a commit has closed since commands from outside were taken."""
-        return self._journal.number > self._took_new_in
+        """Whether a commit has closed since commands from outside were taken, and any may be."""
+        return self._journal.number > self._took_new_in and not self._is_held_back
 
     def work(self) -> None:
         """Take as many commands as may be under way, those of running processes first."""

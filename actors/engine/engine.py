@@ -220,6 +220,7 @@ class Engine:
         for plan in plans:
             plan.code = number_of_code(store, plan.definition)
             plan.begun_at = begun[plan.name]
+            plan.partition = store.partition
         self.routers = [
             Router(
                 plan,
@@ -249,8 +250,9 @@ class Engine:
         self.lanes: Lanes | None = None
         if neighbours:
             self.lanes = Lanes(services, neighbours, self._publish, enqueue, self.deliver)
+            self.command_queue.lanes = self.lanes
         self._scrubber = scrubber
-        self.health = HealthWatch(services, self.routers, self.effect_feeds, scrubber)
+        self.health = HealthWatch(services, self.routers, self.effect_feeds, scrubber, self.lanes)
         self._counters = [self.command_queue.counts, *(router.counts for router in self.routers)]
         self._durable_counts = [counts.copy() for counts in self._counters]
         self.journal.done_up_to = self._checkpoints()
@@ -487,18 +489,17 @@ class Engine:
     @property
     def wants_idle(self) -> bool:
         """Whether a worker with nothing else to do would find something."""
-        return self.journal.has_work or self.effect_feeds.has_work() or self._has_new
-
-    @property
-    def _has_new(self) -> bool:
-        """Whether there is a command from outside that may be begun."""
-        return self.command_queue.has_new and not (self.lanes is not None and self.lanes.is_full)
+        return self.journal.has_work or self.effect_feeds.has_work() or self.command_queue.has_new
 
     def _has_more(self) -> bool:
         return self.wants_idle
 
     def _flush(self) -> bool:
-        if self._has_new and not self.journal.is_nearly_due and self.command_queue.take_new():
+        if (
+            self.command_queue.has_new
+            and not self.journal.is_nearly_due
+            and self.command_queue.take_new()
+        ):
             return True
         if self.services.replies.tell_together(self.journal.flush):
             self.health.look_after_commit()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from .effect_feed import EffectFeeds
     from .journal import Journal
+    from .lanes import Lanes
     from .router import Router
     from .scrubber import Scrubber
     from .services import Services
@@ -50,13 +51,16 @@ class HealthProblem:
 
     Attributes:
         name: ``"commits_failing"``, ``"store_unreadable"``, ``"store_damaged"``,
-            ``"scrub_stopped"``, ``"reader_behind"``, ``"timers_overdue"`` or ``"parked"``
+            ``"scrub_stopped"``, ``"reader_behind"``, ``"timers_overdue"`` or ``"parked"``; of a
+            divided store also ``"lane_damaged"``, ``"lane_long"`` or ``"partition_down"``
         detail: more about it, in words; nothing of what was handled
+        partition: of a divided store, which partition it is of
 
     """
 
     name: str
     detail: str
+    partition: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,8 @@ class Health:
 
     Attributes:
         time: the moment
-        problems: what is not well, at most one of each name
+        problems: what is not well, at most one of each name; of a divided store, one for each
+            partition
         failing_since: when the first of the commits failed that have failed in a row; None if the
             newest commit succeeded
         failing_commits: how many these are
@@ -158,6 +163,7 @@ class HealthWatch:
         routers: of all process managers
         effects: the feeds of after-effects
         scrubber: reads the store meanwhile, if it is read
+        lanes: of a divided store, what comes from other partitions and goes there
 
     """
 
@@ -167,6 +173,7 @@ class HealthWatch:
         routers: list[Router],
         effects: EffectFeeds,
         scrubber: Scrubber | None = None,
+        lanes: Lanes | None = None,
     ) -> None:
         self._store = services.store
         self._journal: Journal = services.journal
@@ -174,6 +181,7 @@ class HealthWatch:
         self._routers = routers
         self._effects = effects
         self._scrubber = scrubber
+        self._lanes = lanes
         # The problems that were told of and are not over. Each change of it is one step to
         # Python's threads, so that of two who see the same change one tells of it.
         self._told: dict[str, object] = {}
@@ -280,6 +288,17 @@ class HealthWatch:
         if late > LATE:
             count = f"{gauges.overdue}{' or more' if gauges.overdue == MOST_OVERDUE else ''}"
             yield HealthProblem("timers_overdue", f"{count} timers are due, the oldest by {late}")
+        if self._lanes is not None:
+            if self._lanes.damage:
+                # One for all of them, each with its partition.
+                yield HealthProblem("lane_damaged", "; ".join(self._lanes.damage.copy().values()))
+            if self._lanes.is_full:
+                longest, size = self._lanes.longest()
+                yield HealthProblem(
+                    "lane_long",
+                    f"partition {longest} has not taken {size:,} messages from here, so that no "
+                    f"new command from outside is begun",
+                )
         if gauges.parked:
             yield HealthProblem(
                 "parked",

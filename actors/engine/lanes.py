@@ -92,9 +92,13 @@ class Lanes(PooledActor):
         self._deliver = deliver
         # Told by other threads.
         self._told: deque[int] = deque()
+        # Partitions that have something to drop, once it is durable that it was taken.
+        self._to_drop: set[int] = set()
         # Partitions whose lanes may have more.
         self._ahead = dict.fromkeys(neighbours)
         self.is_closed = False
+        self.damage: dict[int, str] = {}
+        """Why nothing can be taken from a lane, by the partition that it comes from."""
         self.start_over()
         for source, neighbour in neighbours.items():
             _refuse_older(source, neighbour.last_sent(self._own), store.cursor_of(source))
@@ -119,8 +123,10 @@ class Lanes(PooledActor):
 
     def look_after_commit(self) -> None:
         """Tell other partitions what is durable for them; called with the journal's lock held."""
-        ahead = self._services.store.ahead
-        targets, ahead.sent_to = ahead.sent_to, set()
+        sending = self._services.store.ahead.sending
+        targets, sending.targets = sending.targets, set()
+        targets |= self._to_drop
+        self._to_drop = set()
         for target in targets:
             self._neighbours[target].nudge(self._own)
 
@@ -131,6 +137,17 @@ class Lanes(PooledActor):
         return any(
             last - counters.taken.get(target, 0) > LONGEST for target, last in counters.sent.items()
         )
+
+    def longest(self) -> tuple[int, int]:
+        """The partition that has not taken most of what was sent to it, and how much that is."""
+        counters = self._services.store.ahead.counters
+        # As long as it is known to be: what was taken is dropped in strides.
+        sizes = {
+            target: last - counters.taken.get(target, 0)
+            for target, last in counters.sent.copy().items()
+        }
+        longest = max(sizes, key=lambda one: sizes[one], default=0)
+        return longest, sizes.get(longest, 0)
 
     @property
     def is_empty(self) -> bool:
@@ -166,8 +183,10 @@ class Lanes(PooledActor):
         except StoreError as error:
             # It stands still until more is told of, and others go on.
             del self._ahead[source]
+            self.damage[source] = str(error)
             self._tell(source, error)
             return
+        self.damage.pop(source, None)
         if not page:
             del self._ahead[source]
             return
@@ -178,6 +197,8 @@ class Lanes(PooledActor):
             if journal.lay(step) is not COMMITTED:
                 self._cursors[source] = self._services.store.ahead.counters.cursors.get(source, 0)
                 return
+            if (first - 1) // STRIDE != arrived.last // STRIDE:
+                self._to_drop.add(source)
             self._cursors[source] = arrived.last
             self._bring(step, arrived)
         if len(page) < PAGE:

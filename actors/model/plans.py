@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from ..authoring.retry import Retry
+    from ..store import Partition
     from .aggregate_definition import AggregateDefinition
     from .process_definition import ProcessDefinition
     from .registry import Registry
@@ -46,6 +47,8 @@ class ProcessPlan:
         """The number of its code, which is looked up when a store is opened."""
         self.begun_at = 0
         """The position behind which it began in the store; as above."""
+        self.partition: Partition | None = None
+        """Which one the store is, if it is one of several; as above."""
         self.subscription = Subscription(definition, registry, definition.handlers)
         self.after_effects = Subscription(definition, registry, definition.effects)
         """The same for what acts after an event was handled."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..clock import from_micros
 from ..errors import InvalidMessage, UnknownMessage, UnreadableRecord
-from ..model.beginnings import begun_at
 from ..model.code_ages import CodeAge, CodeAges
 from ..model.design_rules import unheard_categories
 from ..model.subscriptions import Subscriptions
@@ -18,7 +17,7 @@ from .transitions import transition_of
 from .views import Listed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
     from datetime import datetime, timedelta
 
     from ..model.process_definition import ProcessDefinition
@@ -32,8 +31,9 @@ if TYPE_CHECKING:
         TransitionRecord,
         UnmatchedRecord,
     )
+    from .all_partitions import AllPartitions
 
-__all__ = ["Explainer", "Explanation", "HeldEvent", "StuckInstance"]
+__all__ = ["Explainer", "Explanation", "HeldEvent", "StuckInstance", "StuckInstances"]
 
 CameOf: TypeAlias = Literal[
     "started",
@@ -179,28 +179,23 @@ class StuckInstance(Listed):
 
 
 class Explainer:
-    """Answers from the store what became of things.
+    """Answers from the store what became of events.
 
     Args:
         store: where to look
         registry: who there is
-        done: the position up to which a process manager's router is done
-        now: the time, in microseconds
+        done: the position up to which a process manager's router is done, in the partition of that
+            number
 
     """
 
     def __init__(
-        self,
-        store: Store,
-        registry: Registry,
-        done: Callable[[str], int],
-        now: Callable[[], int],
+        self, store: AllPartitions, registry: Registry, done: Callable[[str, int], int]
     ) -> None:
         self._store = store
         self._registry = registry
         self._subscriptions = Subscriptions(registry)
         self._done = done
-        self._now = now
 
     def why(self, event_id: str) -> list[Explanation]:
         """What came of an event for everyone who listens to it.
@@ -219,11 +214,10 @@ class Explainer:
             )
         record = self._store.event_at(position)
         assert record is not None
-        parked = _Parked(self._store, record)
         rows = [
             row
             for subscription in self._subscriptions.to(record)
-            for row in self._rows(subscription, record, parked)
+            for row in self._rows(subscription, record)
         ]
         rows += [
             Explanation(
@@ -244,17 +238,19 @@ class Explainer:
             [one.name for one in domains],
         )
 
-    def _rows(
-        self, subscription: Subscription, record: EventRecord, parked: _Parked
-    ) -> Iterator[Explanation]:
+    def _rows(self, subscription: Subscription, record: EventRecord) -> Iterator[Explanation]:
         name, how = subscription.definition.name, subscription.describe(record)
-        begun = begun_at(self._store, name)
+        begun = self._store.begun_at(name, record)
         if begun is not None and record.position <= begun:
-            yield Explanation(name, None, how, "not for us", f"it began behind position {begun}")
+            position = self._store.local_position(begun)
+            yield Explanation(name, None, how, "not for us", f"it began behind position {position}")
             return
         # Read first: what is done later is not taken for missing.
-        is_done = self._done(name) >= record.position
-        held = self._held(name, record)
+        places = self._store.copies_of(name, record)
+        done = {one.position: self._is_done(name, one) for one in places}
+        is_done = all(done.values())
+        parked = _Parked(self._store, done)
+        held = next((one for one in (self._held(name, at) for at in places) if one), None)
         unrouted = parked.find(name, "")
         if unrouted is not None:
             yield Explanation(name, None, how, "failed to correlate", _told(unrouted))
@@ -262,6 +258,8 @@ class Explainer:
         try:
             instances = subscription.instances_of(record, self._store.read_index)
             learnt = subscription.learnt_of(subscription.load(record))
+            if learnt is not None:
+                is_done &= all(self._store.event_for(name, one, record) for one in learnt[1])
             if learnt is not None and is_done:
                 # One whose key is another by now may have had that one then.
                 instances += [one for one in self._handled_by(name, record) if one not in instances]
@@ -274,10 +272,24 @@ class Explainer:
         elif not instances:
             yield Explanation(name, None, how, *self._for_none(name, learnt, parked, is_done))
         for instance in instances:
+            here = self._store.event_for(name, instance, record)
+            if here is None:
+                detail = "it is on its way to another partition"
+                yield Explanation(name, instance, how, "not delivered yet", detail)
+                continue
             outcome, detail = self._came_of(
-                subscription, instance, record, parked, learnt, is_done=is_done
+                subscription,
+                instance,
+                here,
+                parked,
+                learnt,
+                is_done=done.get(here.position, False),
             )
             yield Explanation(name, instance, how, outcome, detail)
+
+    def _is_done(self, process: str, record: EventRecord) -> bool:
+        number, position = self._store.place_of(record.position)
+        return self._done(process, number) >= position
 
     def _held(self, process: str, record: EventRecord) -> UnmatchedRecord | None:
         """The event as it is held for who learns its key; None if the row is damaged, too."""
@@ -308,8 +320,11 @@ class Explainer:
         for _, instance in self._store.scan_started(process):
             # One that cannot be read says nothing of the others.
             with suppress(CorruptRecord):
-                if isinstance(instance, str) and (
-                    transition_of(self._store, process, instance, record)[0] is not None
+                if not isinstance(instance, str):
+                    continue
+                here = self._store.event_for(process, instance, record)
+                if here is not None and (
+                    transition_of(self._store, process, instance, here)[0] is not None
                 ):
                     yield instance
 
@@ -406,8 +421,13 @@ class Explainer:
                 return "held", "until the instance starts"
             return "waiting", "it is about to be taken up"
         if block.kind == "retry":
-            return "waiting behind a retry", f"of {_of(block)} at {_moment(block.due)}"
-        return "waiting behind a parked one", f"{_of(block)}, parked as {block.parked}"
+            return "waiting behind a retry", f"of {self._of(block)} at {_moment(block.due)}"
+        return "waiting behind a parked one", f"{self._of(block)}, parked as {block.parked}"
+
+    def _of(self, block: Block) -> str:
+        if block.position:
+            return f"the event at {self._store.local_position(block.position)}"
+        return f"the timeout {block.name!r}" if block.name else "a refusal"
 
     def _learnt_later(
         self,
@@ -426,6 +446,20 @@ class Explainer:
             if _has(definition, later, learnt):
                 break
         return "not for us", f"it learnt {learnt[0]!r} only after the event had come"
+
+
+class StuckInstances:
+    """Finds in a store what does not move.
+
+    Args:
+        store: where to look; of a divided one, one partition
+        now: the time, in microseconds
+
+    """
+
+    def __init__(self, store: Store, now: Callable[[], int]) -> None:
+        self._store = store
+        self._now = now
 
     def stuck(self, definition: ProcessDefinition, since: timedelta) -> Iterator[StuckInstance]:
         """Instances that are not complete and have not moved for a time, in the order of starts.
@@ -534,11 +568,11 @@ class Explainer:
 
 
 class _Parked:
-    """What was parked of one event; looked for when it is asked for, and then once."""
+    """What was parked of one event, wherever it is; looked for once, when it is asked for."""
 
-    def __init__(self, store: Store, record: EventRecord) -> None:
+    def __init__(self, store: AllPartitions, positions: Container[int]) -> None:
         self._store = store
-        self._position = record.position
+        self._positions = positions
         self._found: dict[bool, dict[tuple[str, str], ParkedRecord]] = {}
 
     def find(self, process: str, instance: str, *, decided: bool = False) -> ParkedRecord | None:
@@ -551,7 +585,7 @@ class _Parked:
 
     def _read(self, *, decided: bool) -> Iterator[ParkedRecord]:
         for one in self._store.scan_parked(decided=decided):
-            if one.position == self._position and not one.effect:
+            if one.position in self._positions and not one.effect:
                 yield one
 
 
@@ -580,12 +614,6 @@ def _by(decided: ParkedRecord) -> str:
 
 def _told(parked: ParkedRecord) -> str:
     return f"{parked.number}: {parked.error_type}: {parked.error_text}"
-
-
-def _of(block: Block) -> str:
-    if block.position:
-        return f"the event at {block.position}"
-    return f"the timeout {block.name!r}" if block.name else "a refusal"
 
 
 def _moment(micros: int) -> str:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from ..model.registry import Registry
     from ..model.subscriptions import Subscription
-    from ..store import EffectRecord, EventRecord, Store, TransitionRecord
+    from ..store import EffectRecord, EventRecord, TransitionRecord
+    from .all_partitions import AllPartitions
 
 __all__ = ["TraceNode", "Tracer"]
 
@@ -109,7 +110,7 @@ class Tracer:
     searched, from where the command was issued to where its first event is, or to the end.
     """
 
-    def __init__(self, store: Store, registry: Registry) -> None:
+    def __init__(self, store: AllPartitions, registry: Registry) -> None:
         self._store = store
         self._registry = registry
 
@@ -162,7 +163,7 @@ class _Node:
 class _Chain:
     """One chain while it is being put together."""
 
-    def __init__(self, store: Store, registry: Registry) -> None:
+    def __init__(self, store: AllPartitions, registry: Registry) -> None:
         self._store = store
         self._registry = registry
         self._subscriptions = Subscriptions(registry)
@@ -276,7 +277,7 @@ class _Chain:
                 "event",
                 record.event_id,
                 record.type,
-                position=record.position,
+                position=self._store.local_position(record.position),
                 time=from_micros(record.time),
                 children=made,
             )
@@ -303,7 +304,10 @@ class _Chain:
                 continue
             for instance in instances:
                 try:
-                    transition, _ = transition_of(self._store, name, instance, record)
+                    here = self._store.event_for(name, instance, record)
+                    if here is None:
+                        continue
+                    transition, _ = transition_of(self._store, name, instance, here)
                 except CorruptRecord as error:
                     unread = _unread("transition", f"{name}-{instance}", error)
                     node.children.append(_leaf(replace(unread, process=name, instance=instance)))
@@ -321,7 +325,8 @@ class _Chain:
                 unread = _unread("transition", f"{process}-{instance}", error)
                 made.children.append(_leaf(replace(unread, process=process, instance=instance)))
         try:
-            node.children += map(self._acted, self._store.effects_after(record.position))
+            names = [one.name for one in self._registry.processes.values()]
+            node.children += map(self._acted, self._store.effects_after(record, names))
         except CorruptRecord as error:
             node.children.append(_leaf(_unread("effect", f"after {record.event_id}", error)))
 
@@ -331,7 +336,7 @@ class _Chain:
         node = _Node(
             lambda made: TraceNode(
                 "effect",
-                effect_id_at(process, instance, effect.position),
+                effect_id_at(process, instance, self._store.local_position(effect.position)),
                 effect.handler,
                 process,
                 instance,
@@ -480,7 +485,9 @@ class _Chain:
             stream = self._registry.taker_of(type(command)).stream_of(command)
         except Exception:  # noqa: BLE001 - its classes are not here, or are other ones by now
             return self._store.scan_log(position)
-        return self._store.scan_stream(stream, self._version_after(stream, position))
+        is_beside = self._store.is_beside(stream, position)
+        after = self._version_after(stream, position) if is_beside else 0
+        return self._store.scan_stream(stream, after)
 
     def _version_after(self, stream: str, position: int) -> int:
         """The last version of a stream that is not behind a position."""

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from ..store import EventRecord, Store, TransitionRecord
+    from ..store import EventRecord, TransitionRecord
 
 __all__ = ["first_where", "transition_of"]
 
 
+class Transitions(Protocol):
+    """Where the transitions of instances are read."""
+
+    def last_transition(self, process: str, instance: str) -> TransitionRecord | None:
+        """The newest transition of one instance."""
+        ...
+
+    def transition_at(self, process: str, instance: str, version: int) -> TransitionRecord | None:
+        """The transition that brought one instance to a version."""
+        ...
+
+    def scan_transitions(
+        self, process: str, instance: str, after: int = 0
+    ) -> Iterator[TransitionRecord]:
+        """Transitions of one instance in order of version; `after` is a version."""
+        ...
+
+
 def transition_of(
-    store: Store, process: str, instance: str, record: EventRecord
+    store: Transitions, process: str, instance: str, record: EventRecord
 ) -> tuple[TransitionRecord | None, TransitionRecord | None]:
     """What an event did to an instance, and what the instance did last before it came.
 

@@ -32,6 +32,7 @@ __all__ = [
     "Listed",
     "Parked",
     "ParkedKind",
+    "PartitionState",
     "StoredEvent",
     "Timeout",
     "Transition",
@@ -245,6 +246,28 @@ class Counts:
     def instances(self) -> int:
         """How many there are, whatever their status."""
         return self.running + self.complete + self.suspended
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionState:
+    """How one partition is.
+
+    Attributes:
+        number: which one
+        process: the id of the process that runs it; None if it is only read here
+        events: how many its log has, copies from other partitions among them
+        backlog: how many of these the slowest of its process managers is not done with
+        lane_backlog: how many messages other partitions have for it that it has not taken
+        oldest_waiting: when the oldest event of its backlog was stored; None without one
+
+    """
+
+    number: int
+    process: int | None
+    events: int
+    backlog: int
+    lane_backlog: int
+    oldest_waiting: datetime | None
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)

@@ -44,6 +44,7 @@ __all__ = [
     "APPENDED",
     "BLOCKED",
     "COMMITS",
+    "COPY",
     "DASHLESS",
     "DENSE",
     "FORMAT_VERSION",
@@ -76,6 +77,7 @@ __all__ = [
     "command_from_row",
     "command_to_row",
     "copied_event_to_row",
+    "copies_key",
     "count_key",
     "effect_from_row",
     "effect_key",
@@ -440,7 +442,7 @@ def readable(table: str, key: bytes) -> str:
 
 def _named(one: str, kind: str, name: str) -> str:
     """What a key in `ids` calls a stream or an instance, for people."""
-    if kind == INSTANCE:
+    if kind in {INSTANCE, COPY}:
         return f"{name} {one}"
     return f"{name}-{one}" if kind == STREAM else one + name
 
@@ -489,7 +491,7 @@ DENSE = APPENDED | {"ids"}
 """Tables from which nothing goes, and whose numbers have no gaps behind what comes before them."""
 
 
-STREAM, DASHLESS, INSTANCE = "s", "n", "i"
+STREAM, DASHLESS, INSTANCE, COPY = "s", "n", "i", "c"
 """Kinds of what has rows in `ids`. A name without a dash is not a stream's whose id is empty."""
 
 
@@ -505,6 +507,15 @@ def stream_key(stream: str) -> bytes:
 def transitions_key(process: str, instance: str) -> bytes:
     """What the keys of an instance in `ids` begin with; a version follows."""
     return f"{instance}\0{INSTANCE}\0{process}\0".encode()
+
+
+def copies_key(process: str, stream: str, version: int) -> bytes:
+    """What the keys in `ids` begin with of copies of an event, sent for a process manager.
+
+    A position follows: an event may be sent more than once.
+    """
+    _, _, name = stream.partition("-")
+    return f"{name}\0{COPY}\0{digest(process, stream, str(version)).hex()}\0".encode()
 
 
 def started_key(process: str) -> bytes:

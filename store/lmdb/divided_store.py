@@ -14,13 +14,14 @@ from msgspec import Struct
 from ..errors import StoreError, WrongPartition
 from ..partitions import Partition
 from .environment import DATA_FILE
+from .file_swap import sync_folder
 from .private_files import PRIVATE_FOLDER, create_file
 from .store import LmdbStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["DividedStore", "divided_at", "is_divided", "make_divided"]
+__all__ = ["DividedStore", "divided_at", "is_divided", "make_divided", "mark_divided"]
 
 FILE = "partitions.json"
 
@@ -135,6 +136,21 @@ def make_divided(path: str | os.PathLike[str], count: int) -> DividedStore:
         if not _is_made(found.folder_of(partition.number)):
             _make_partition(found, partition)
     return found
+
+
+def mark_divided(divided: DividedStore) -> None:
+    """Have its folder say that it is a divided store.
+
+    Raises:
+        StoreError: the disk refused
+
+    """
+    file = divided.folder / FILE
+    try:
+        _write_once(file, _Written(divided.count, divided.family))
+        sync_folder(divided.folder)
+    except OSError as error:
+        raise StoreError(f"{file} cannot be written: {error}") from error
 
 
 def _write_once(file: Path, said: _Written) -> None:

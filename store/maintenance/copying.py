@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..store import Store
     from .rewriting import Rows
 
-__all__ = ["Sizes", "backup", "backup_open", "compact"]
+__all__ = ["Sizes", "backup", "backup_open", "compact", "copy_snapshot", "new_file"]
 
 
 LARGEST_COPY = 1 << 40
@@ -76,16 +76,26 @@ def backup_open(store: Store, target: str | os.PathLike[str]) -> None:
     if not isinstance(store, LmdbStore):
         _back_up_rows(store, target)
         return
-    with _new_file(Path(target)) as partial, store.snapshot() as snapshot:
-        # LMDB's own copying lets other threads of this process go on.
-        fd = create_file(partial)
-        try:
-            # Here, where it is known that what fails is the writing.
-            with refusals_of_the_disk(partial):
-                snapshot.env.copyfd(fd, compact=True, txn=snapshot.txn)
-        finally:
-            os.close(fd)
-        _refuse_short(partial)
+    with new_file(Path(target)) as partial, store.snapshot() as snapshot:
+        copy_snapshot(snapshot, partial)
+
+
+def copy_snapshot(snapshot: Snapshot, partial: Path) -> None:
+    """Write a snapshot into a new file.
+
+    Raises:
+        StoreError: the disk refused
+
+    """
+    # LMDB's own copying lets other threads of this process go on.
+    fd = create_file(partial)
+    try:
+        # Here, where it is known that what fails is the writing.
+        with refusals_of_the_disk(partial):
+            snapshot.env.copyfd(fd, compact=True, txn=snapshot.txn)
+    finally:
+        os.close(fd)
+    _refuse_short(partial)
 
 
 def _back_up_rows(store: Store, target: str | os.PathLike[str]) -> None:
@@ -95,7 +105,7 @@ def _back_up_rows(store: Store, target: str | os.PathLike[str]) -> None:
             raise StoreError(
                 "only a store in a folder or a database can be copied, and this one is in neither"
             )
-        with _new_file(Path(target)) as partial:
+        with new_file(Path(target)) as partial:
             rows = ((table, sound(snapshot.scan(table), table)) for table in TABLES)
             write_tables(partial, rows, LARGEST_COPY)
 
@@ -120,7 +130,7 @@ def compact(path: str | os.PathLike[str], target: str | os.PathLike[str] | None 
     """
     data = Path(path) / DATA_FILE
     if target is not None:
-        with LmdbStore(path, read_only=True) as store, _new_file(Path(target)) as partial:
+        with LmdbStore(path, read_only=True) as store, new_file(Path(target)) as partial:
             before = data.stat().st_size
             _rewrite(store, partial)
         return Sizes(before, (Path(target) / DATA_FILE).stat().st_size)
@@ -146,7 +156,7 @@ def compact(path: str | os.PathLike[str], target: str | os.PathLike[str] | None 
 
 
 @contextlib.contextmanager
-def _new_file(target: Path) -> Iterator[Path]:
+def new_file(target: Path) -> Iterator[Path]:
     """The file to write; it becomes the target's data when the block has ended well."""
     if "\0" in str(target):
         raise StoreError(f"{str(target)!r} cannot be a folder: it has a NUL in it")

@@ -14,6 +14,7 @@ from ..layout.schema import (
     LAST_BACKUP,
     LOOKALIKE,
     SECRET,
+    copies_key,
     readable,
     stream_key,
     transitions_key,
@@ -143,6 +144,9 @@ def _of_effect(
 
 def _of_event(inspection: Inspection, position: int, event: EventRow) -> Iterator[str]:
     if event.sent_for is not None:
+        key = copies_key(event.sent_for, event.stream, event.version) + number(position)
+        if inspection.look("ids", key) != position:
+            yield f"is a copy for {event.sent_for}, and ids does not have it"
         return
     there = inspection.look("ids", stream_key(event.stream) + number(event.version))
     if there != position:

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from ..identifiers import BY_PEOPLE, command_id_at, is_issued_by, place_of_effect
 from ..layout.frames import number
 from ..layout.schema import (
+    COPY,
     DASHLESS,
     INSTANCE,
     STREAM,
+    copies_key,
     started_key,
     stream_key,
     timer_key,
@@ -121,6 +123,9 @@ def _check_ids(inspection: Inspection, learnt: Learnt) -> None:
         if key[:-8] != prefix:
             _end(inspection, history, learnt)
             prefix, before, place, history = key[:-8], 0, 0, _History()
+        if kind == COPY:
+            inspection.say_all("ids", key, _of_copy(inspection, key, at))
+            continue
         inspection.say_gap("ids", key, prefix, before, version)
         if at <= place:
             inspection.say("ids", key, f"is at {at}, before the version before it")
@@ -144,6 +149,16 @@ def _of_stream(inspection: Inspection, key: bytes, position: int) -> Iterator[st
             f"is at position {position}, where the log has version {event.version} "
             f"of {event.stream}"
         )
+
+
+def _of_copy(inspection: Inspection, key: bytes, position: int) -> Iterator[str]:
+    event = inspection.event(position)
+    if event is None:
+        yield f"is at position {position}, which the log does not have"
+    elif event.sent_for is None or key != (
+        copies_key(event.sent_for, event.stream, event.version) + number(position)
+    ):
+        yield f"is at position {position}, where the log has no such copy"
 
 
 def _of_instance(inspection: Inspection, key: bytes, place: int) -> Iterator[str]:

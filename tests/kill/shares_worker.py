@@ -40,8 +40,9 @@ def place(runtime: Runtime, name: str) -> None:
 
 
 def main(store: str, run: str, partitions: str, processes: str) -> None:
-    counts = {"partitions": int(partitions), "processes": int(processes)}
-    with Runtime(store, shop, crossing, **counts) as runtime:
+    with Runtime(
+        store, shop, crossing, partitions=int(partitions), processes=int(processes)
+    ) as runtime:
         children = {*runtime.processes.values()} - {os.getpid()}  # type: ignore[attr-defined]
         say(f"runs {' '.join(map(str, children))}")
         for number in range(ROUNDS):

@@ -78,7 +78,7 @@ class EventRow(_Row):
     depth: OrNone
     # Only of a copy that another partition sent.
     sent_for: Name | None = None
-    is_found: bool = False
+    sent_to: list[Name] | None = None
 
 
 class TransitionRow(_Row):

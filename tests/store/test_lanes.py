@@ -76,8 +76,8 @@ def command(instance: str, origin: int | None = None) -> CommandRecord:
     )
 
 
-def copy_of(stream: str, *, is_found: bool = False) -> EventRecord:
-    return replace(event(stream), sent_for=ORDERS, is_found=is_found)
+def copy_of(stream: str, *sent_to: str) -> EventRecord:
+    return replace(event(stream), sent_for=ORDERS, sent_to=list(sent_to) or None)
 
 
 def sends(*sent: SentRecord) -> Step:
@@ -102,8 +102,7 @@ def fill_lanes(store: Store) -> None:
                 1,
                 1,
                 3,
-                [copy_of(f"shop::feed-{THERE}"), copy_of(f"shop::feed-{THERE}", is_found=True)],
-                {1: [HERE]},
+                [copy_of(f"shop::feed-{THERE}"), copy_of(f"shop::feed-{THERE}", HERE)],
             ),
             command(THERE, 1),
         ),
@@ -126,7 +125,7 @@ def test_what_is_sent_is_read_in_order_once_it_is_durable(store: Store) -> None:
     first, second = SentRecord(1, event("s-1"), ORDERS), SentRecord(1, command=command("i", 0))
     store.hand_over(sends(first, second))
     assert store.read_lane(1, 0, 9) == []
-    assert store.ahead.sent_to == {1}
+    assert store.ahead.sending.targets == {1}
     store.close_commit()
     read = store.read_lane(1, 0, 9)
     assert [one.sequence for one in read] == [1, 2]
@@ -151,16 +150,17 @@ def test_what_came_is_taken_once(store: Store) -> None:
 def test_a_copy_is_in_the_log_and_in_no_stream(store: Store) -> None:
     store.commit([arrives(Arrival(1, 1, 1, [copy_of("s-1")]))])
     [record] = store.read_log(0, 9)
-    assert (record.sent_for, record.is_found, record.position) == (ORDERS, False, 1)
+    assert (record.sent_for, record.sent_to, record.position) == (ORDERS, None, 1)
     assert store.read_stream("s-1", 0, 9) == []
     assert not any(of == "event" for of, _, _ in store.read_counts())
     store.commit([Step(append=Append("s-1", 0, [replace(event("s-1"), event_id="")]))])
     assert store.position_of("s-1@1") == 2
 
 
-def test_instances_that_were_found_elsewhere_take_the_event_up(store: Store) -> None:
-    store.commit([arrives(Arrival(1, 1, 1, [copy_of("s-1", is_found=True)], {0: [HERE]}))])
-    assert list(store.scan_waiting(ORDERS, HERE)) == [1]
+def test_a_copy_says_which_instances_another_partition_has_found(store: Store) -> None:
+    store.commit([arrives(Arrival(1, 1, 1, [copy_of("s-1", HERE)]))])
+    [record] = store.read_log(0, 9)
+    assert record.sent_to == [HERE]
 
 
 def test_a_key_that_is_learnt_elsewhere_sends_on_the_events_that_are_held_for_it(

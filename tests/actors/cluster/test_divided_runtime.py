@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
 from procession import Runtime, StoreError
-from procession.store import DividedStore, LmdbStore, WrongPartition, partition_of, verify_open
+from procession.store import (
+    DamagedStore,
+    DividedStore,
+    LmdbStore,
+    WrongPartition,
+    divided_at,
+    partition_of,
+    verify_open,
+)
 from tests.actors.cluster.crossing import (
     Called,
     Case,
@@ -21,6 +31,7 @@ from tests.actors.cluster.crossing import (
     Part,
     crossing,
 )
+from tests.actors.cluster.tags import Started, Tagged, Tags, tagging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,3 +164,203 @@ def test_what_is_parked_is_retried_where_it_is(tmp_path: Path) -> None:
         assert runtime.get(Desk, "c1") is not None
         assert list(runtime.parked()) == []
         assert runtime.counts()["crossing.Case"].instances in {0, 1}
+
+
+def test_why_says_of_an_event_what_came_of_it_in_other_partitions(runtime: Runtime) -> None:
+    for number in range(12):
+        runtime.ask(Open(f"c{number}", (f"p{number}",)))
+        runtime.publish(Numbered(f"c{number}", f"n{number}"), stream=f"numbers-{number}")
+    runtime.settle(timeout=20)
+    runtime.publish(Marked("n3"), stream="marks-1", event_id="a mark")
+    runtime.publish(Marked("unknown"), stream="marks-1", event_id="a held mark")
+    cases = tuple(f"c{number}" for number in range(12))
+    runtime.publish(Called((*cases, "never")), stream="calls-1", event_id="a call")
+    runtime.settle(timeout=20)
+    for made in (one for one in runtime.events("crossing::part")):
+        (row,) = runtime.why(made.event_id)
+        assert isinstance(made.event, Made)
+        assert (row.outcome, row.instance) == ("stepped", made.event.case)
+    (row,) = runtime.why("a mark")
+    assert (row.outcome, row.instance) == ("stepped", "c3")
+    (row,) = runtime.why("a held mark")
+    assert row.outcome == "held"
+    told = {row.instance: row.outcome for row in runtime.why("a call")}
+    assert told == dict.fromkeys(cases, "stepped") | {"never": "skipped: no instance"}
+
+
+def test_trace_follows_a_chain_through_all_partitions(runtime: Runtime) -> None:
+    parts = ("p1", "p2", "p3", "bad1", "bad2")
+    for number in range(6):
+        runtime.tell(Open(f"c{number}", tuple(f"{one}-{number}" for one in parts)))
+    runtime.settle(timeout=20)
+    for opened in list(runtime.events("crossing::desk")):
+        assert isinstance(opened.event, Opened)
+        case = opened.event.case
+        told = [(node.kind, node.type) for _, node in runtime.trace(opened.event_id).walk()]
+        wanted = {
+            ("command", ""): 1,
+            ("event", "crossing.Opened.v1"): 1,
+            ("transition", "on_opened"): 1,
+            ("command", "crossing.Make.v1"): 5,
+            ("event", "crossing.Made.v1"): 3,
+            ("transition", "on_made"): 3,
+            ("transition", "on_refused"): 2,
+            ("effect", "note"): 3,
+            ("command", "crossing.Noted.v1"): 3,
+            ("event", "crossing.NoteMade.v1"): 3,
+        }
+        assert Counter(told) == wanted
+        note = next(iter(runtime.events(f"crossing::note-note-{case}-p1-{case[1:]}")))
+        assert str(runtime.trace(note.event_id)) == str(runtime.trace(opened.event_id))
+
+
+def states_of(runtime: Runtime) -> dict[str, object]:
+    return {view.id: view.state for view in runtime.find(Case)}
+
+
+def work_on(runtime: Runtime, cases: int) -> None:
+    for number in range(cases):
+        runtime.tell(Open(f"c{number}", (f"p{number}", f"q{number}", f"bad{number}")))
+        runtime.publish(Numbered(f"c{number}", f"n{number}"), stream=f"numbers-{number}")
+    runtime.settle(timeout=20)
+    for number in range(cases):
+        runtime.publish(Marked(f"n{number}"), stream=f"marks-{number * 7}")
+    named = tuple(f"c{number}" for number in range(cases))
+    runtime.publish(Called(named), stream="calls-1")
+    runtime.settle(timeout=20)
+
+
+def test_rebuilding_comes_to_the_same_states_in_each_partition(runtime: Runtime) -> None:
+    work_on(runtime, 12)
+    before = states_of(runtime)
+    told: list[int] = []
+    progress = runtime.rebuild(Case, on_progress=lambda one: told.append(one.done))
+    assert (progress.rebuilt, told[-1]) == (12, 12)
+    assert states_of(runtime) == before
+    assert runtime.rebuild(Case).passed_over == 12
+    assert runtime.refresh(Case) == 12
+    assert runtime.refresh(Case, since="origin") == 12
+    assert runtime.refresh(Case, "c3", since="origin") == 1
+    assert states_of(runtime) == before
+
+
+def test_health_adds_up_and_names_the_partition_of_a_problem(runtime: Runtime) -> None:
+    work_on(runtime, 4)
+    health = runtime.health()
+    assert health.is_healthy
+    assert health.backlog == {"crossing.Case": 0}
+    assert health.control is not None
+    for number in range(4):
+        runtime.tell(Open(f"c{number}", ()), command_id=f"again-{number}")
+    runtime.settle(timeout=20)
+    part = runtime.partition_runtimes[2]
+    engine = part._running
+    assert engine is not None
+    assert engine.lanes is not None
+    engine.lanes.damage[1] = "the lane from partition 1 goes on with 7, and 5 is missing"
+    (problem,) = runtime.health().problems
+    assert (problem.name, problem.partition) == ("lane_damaged", 2)
+    engine.lanes.damage.clear()
+
+
+def test_a_lane_is_short_again_when_its_target_has_taken_all_and_sends_nothing_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("procession.engine.lanes.LONGEST", 8)
+    monkeypatch.setattr("procession.engine.lanes.STRIDE", 4)
+    (here, *_), (there, *_) = (
+        [name for name in map(str, range(20)) if partition_of(name, 2) == one] for one in (0, 1)
+    )
+    with Runtime(tmp_path / "divided", crossing, partitions=2) as runtime:
+        runtime.publish_many([Called((there,))] * 40, stream=f"calls-{here}")
+        for _ in range(1_000):
+            runtime.settle(timeout=20)
+            if runtime.health().is_healthy:
+                break
+        assert runtime.health().problems == ()
+
+
+def test_a_backup_beside_work_that_goes_on_is_a_whole_store(tmp_path: Path) -> None:
+    wanted = {f"c{number}": (f"p{number}", f"q{number}") for number in range(300)}
+    with Runtime(tmp_path / "divided", crossing, partitions=PARTITIONS) as runtime:
+        runtime.tell_many([Open(case, parts) for case, parts in wanted.items()])
+        runtime.backup(tmp_path / "copy")
+        health = runtime.health()
+        assert health.last_backup is not None
+        assert health.last_backup.path == str(tmp_path / "copy")
+        runtime.settle(timeout=30)
+        with pytest.raises(StoreError, match="is not empty"):
+            runtime.backup(tmp_path / "copy")
+        assert runtime.verify() == []
+    with Runtime(tmp_path / "copy", crossing) as copy:
+        copy.settle(timeout=30)
+        assert {view.id: tuple(sorted(view.state["made"])) for view in copy.find(Case)} == wanted
+        assert copy.verify() == []
+
+
+def test_verify_finds_that_a_partition_is_from_an_older_backup(tmp_path: Path) -> None:
+    path = tmp_path / "divided"
+    with Runtime(path, crossing, partitions=2) as runtime:
+        work_on(runtime, 4)
+        runtime.backup(tmp_path / "older")
+        work_on(runtime, 12)
+    older, newer = divided_at(tmp_path / "older"), divided_at(path)
+    assert older is not None
+    assert newer is not None
+    shutil.copy(older.folder_of(0) / "data.mdb", newer.folder_of(0) / "data.mdb")
+    with Runtime(path, crossing, read_only=True) as runtime:
+        (finding,) = (one for one in runtime.verify() if one.table == "cursors")
+    assert "in partition 1: took" in finding.problem
+    before = (newer.folder_of(0) / "data.mdb").read_bytes()
+    with pytest.raises(DamagedStore, match="older backup"):
+        Runtime(path, crossing)
+    # It has taken nothing before it was refused.
+    assert (newer.folder_of(0) / "data.mdb").read_bytes() == before
+
+
+def test_nothing_new_is_begun_while_a_lane_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("procession.engine.lanes.LONGEST", 8)
+    monkeypatch.setattr("procession.engine.lanes.STRIDE", 4)
+    (here, *others), (there, *_) = (
+        [name for name in map(str, range(20)) if partition_of(name, 2) == one] for one in (0, 1)
+    )
+    with Runtime(tmp_path / "divided", crossing, partitions=2) as runtime:
+        engine = runtime.partition_runtimes[1]._running
+        assert engine is not None
+        assert engine.lanes is not None
+        runtime.settle(timeout=20)
+        engine.lanes.is_closed = True
+        runtime.publish_many([Called((there,))] * 40, stream=f"calls-{here}")
+        while runtime.health().is_healthy:
+            runtime.ask(Open(others[0], ()))
+        runtime.tell(Open(here, ()))
+        for other in others:
+            # A commit each, after any of which it would have been taken.
+            runtime.ask(Open(other, ()))
+        assert list(runtime.events(f"crossing::desk-{here}")) == []
+        engine.lanes.is_closed = False
+        engine.lanes.nudge(0)
+        runtime.settle(timeout=20)
+        assert len(list(runtime.events(f"crossing::desk-{here}"))) == 1
+
+
+def test_an_event_that_names_several_learnt_values_is_taken_once_by_who_has_them(
+    tmp_path: Path,
+) -> None:
+    with Runtime(tmp_path / "divided", tagging, partitions=PARTITIONS) as runtime:
+        for number in range(12):
+            tags = tuple(f"t{number}-{place}" for place in range(5))
+            runtime.publish(Started(f"c{number}", tags), stream=f"starts-{number}")
+        runtime.settle(timeout=20)
+        for number in range(12):
+            tags = tuple(f"t{number}-{place}" for place in range(5))
+            runtime.publish(Tagged(tags), stream=f"marks-{number}", event_id=f"mark-{number}")
+        runtime.settle(timeout=20)
+        assert [view.state["count"] for view in runtime.find(Tags)] == [1] * 12
+        assert runtime.refresh(Tags, since="origin") == 12
+        assert [view.state["count"] for view in runtime.find(Tags)] == [1] * 12
+        for number in range(12):
+            (row,) = runtime.why(f"mark-{number}")
+            assert row.outcome == "stepped"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,11 +15,24 @@ from typing import TYPE_CHECKING
 import pytest
 
 from procession import AsyncRuntime, Domain, PartitionDown, Runtime
+from procession.cli import main
 from procession.store import LockedStore, divided_at, verify
-from tests.actors.cluster.crossing import Case, Note, Open, Opened, Part, crossing
+from tests.actors.cluster.crossing import (
+    Called,
+    Case,
+    Marked,
+    Note,
+    Numbered,
+    Open,
+    Opened,
+    Part,
+    crossing,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from procession import HealthProblem
 
 ROOT = Path(__file__).parents[3]
 
@@ -80,6 +94,54 @@ def test_coroutines_ask_as_threads_do(runtime: Runtime) -> None:
 
     assert asyncio.run(asked(runtime)) == [Opened("coroutine", ())]
     assert runtime.get(Case, "told") is not None
+
+
+def test_what_all_processes_did_is_told_put_together_by_their_parent(
+    path: Path, runtime: Runtime, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = [f"w{number}" for number in range(8)]
+    for case in cases:
+        runtime.ask(Open(case, (f"p-{case}", f"bad-{case}")))
+        runtime.publish(Numbered(case, f"n-{case}"), stream=f"numbers-{case}")
+    runtime.settle(timeout=PATIENCE)
+    runtime.publish(Marked("n-w3"), stream="marks-1", event_id="a mark")
+    runtime.publish(Called(tuple(cases)), stream="calls-1", event_id="a call")
+    runtime.settle(timeout=PATIENCE)
+    (row,) = runtime.why("a mark")
+    assert (row.outcome, row.instance) == ("stepped", "w3")
+    told = {row.instance: row.outcome for row in runtime.why("a call")}
+    assert told == dict.fromkeys(cases, "stepped")
+    opened = next(iter(runtime.events("crossing::desk-w3")))
+    kinds = [node.kind for _, node in runtime.trace(opened.event_id).walk()]
+    assert kinds.count("transition") == 3
+    before = {view.id: view.state for view in runtime.find(Case)}
+    assert runtime.rebuild(Case).rebuilt >= len(cases)
+    assert {view.id: view.state for view in runtime.find(Case)} == before
+    health = runtime.health()
+    assert health.is_healthy
+    assert health.backlog == {"crossing.Case": 0}
+    states = runtime.partitions()
+    assert {one.number: one.process for one in states} == runtime.processes  # type: ignore[attr-defined]
+    assert main(["ls", "--store", str(path), "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["running"] == len(before)
+    runtime.backup(tmp_path / "copy")
+    with Runtime(tmp_path / "copy", crossing, read_only=True) as copy:
+        assert {view.id: view.state for view in copy.find(Case)} == before
+        assert copy.verify() == []
+
+
+def test_a_partition_whose_process_has_died_is_a_problem_and_keeps_no_one_waiting(
+    runtime: Runtime,
+) -> None:
+    number, process = next(iter(runtime.processes.items()))  # type: ignore[attr-defined]
+    os.kill(process, signal.SIGKILL)
+    problems: tuple[HealthProblem, ...] = ()
+    while not problems and runtime.processes[number] == process:  # type: ignore[attr-defined]
+        problems = runtime.health().problems
+    assert {one.name for one in problems} <= {"partition_down"}
+    runtime.settle(timeout=PATIENCE)
+    assert runtime.health().is_healthy
 
 
 def test_killed_processes_lose_nothing_and_do_nothing_twice(path: Path, runtime: Runtime) -> None:
@@ -184,3 +246,32 @@ def _free(store: Path) -> bool:
 
 def _none() -> Runtime:
     raise AssertionError("the children have not ended with their parent")
+
+
+def test_a_service_of_the_command_line_runs_all_processes_and_ends_them(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    command = [sys.executable, "-m", "procession", "serve", str(store), "--partitions", "2"]
+    command += ["--processes", "2", "--domain", "tests.actors.cluster.crossing:crossing"]
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as service:
+        assert service.stdout is not None
+        assert "runs, and answers at" in service.stdout.readline()
+        listed = subprocess.run(
+            [sys.executable, "-m", "procession", "partitions", "-s", str(store), "--json"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        processes = {json.loads(line)["process"] for line in listed.splitlines()}
+        assert len(processes - {service.pid}) == 2
+        service.send_signal(signal.SIGTERM)
+        assert service.wait(PATIENCE) == 0
+    # All locks are free: none of the processes is left.
+    with Runtime(store, crossing):
+        pass

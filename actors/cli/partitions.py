@@ -1,0 +1,30 @@
+"""`partitions`: who runs each partition of a divided store, and how far it is behind."""
+
+from ..control.calls import Partitions
+from .options import JsonOption, StoreOption, looking
+from .output import Column, show_rows, when
+
+__all__ = ["partitions"]
+
+_PARTITIONS: list[Column] = [
+    ("PARTITION", lambda row: row["number"]),
+    ("PROCESS", lambda row: row["process"]),
+    ("EVENTS", lambda row: f"{row['events']:,}"),
+    ("BACKLOG", lambda row: f"{row['backlog']:,}"),
+    ("LANES", lambda row: f"{row['lane_backlog']:,}"),
+    ("OLDEST WAITING", lambda row: when(row["oldest_waiting"])),
+]
+
+
+def partitions(
+    *,
+    store: StoreOption = ".",
+    as_json: JsonOption = False,
+) -> None:
+    """List the partitions of a divided store: who runs each, and how far it is behind.
+
+    Example: procession partitions --store var/shop
+    """
+    with looking(store) as client:
+        rows = client.rows(Partitions())
+        show_rows(rows, _PARTITIONS, as_json=as_json, nothing="no partition")
