@@ -442,11 +442,18 @@ class DividedRuntime(Runtime):
         return self._of_instance(cls, id).amend(cls, id, fields, **given)
 
     def refresh(
-        self, cls: Any, id: object = None, *, since: Any = None, on_progress: Any = None
+        self,
+        cls: Any,
+        id: object = None,
+        *,
+        since: Any = None,
+        by: Any = None,
+        on_progress: Any = None,
     ) -> int:
         if id is not None:
-            return self._of_instance(cls, id).refresh(cls, id, since=since)
-        return sum(part.refresh(cls, since=since, on_progress=on_progress) for part in self._parts)
+            return self._of_instance(cls, id).refresh(cls, id, since=since, by=by)
+        given = {"since": since, "by": by, "on_progress": on_progress}
+        return sum(part.refresh(cls, **given) for part in self._parts)
 
     # The files
 

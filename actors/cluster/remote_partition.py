@@ -156,11 +156,18 @@ class RemotePartition(PartitionRuntime):
         return int(self._call("runtime", "amend", (cls, id, fields), given).get())
 
     def refresh(
-        self, cls: Any, id: object = None, *, since: Any = None, on_progress: Any = None
+        self,
+        cls: Any,
+        id: object = None,
+        *,
+        since: Any = None,
+        by: Any = None,
+        on_progress: Any = None,
     ) -> int:
         if on_progress is not None:
             raise TypeError("refresh: on_progress=… is told nothing of what another process does")
-        return int(self._call("runtime", "refresh", (cls, id), {"since": since}).get())
+        given = {"since": since, "by": by}
+        return int(self._call("runtime", "refresh", (cls, id), given).get())
 
     def stats(self) -> dict[str, int]:
         found: dict[str, int] = self._call("runtime", "stats", (), {}).get()

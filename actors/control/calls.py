@@ -406,8 +406,7 @@ class Refresh(Call, frozen=True):
     since: Literal["origin"] | None = None
 
     def answer(self, face: Face, by: str) -> Answer:
-        del by  # a transition that rebuilds has no place for it
-        return refresh(face, self.process, self.id, since=self.since)
+        return refresh(face, self.process, self.id, by, since=self.since)
 
 
 class RefreshAll(Call, frozen=True):
@@ -418,8 +417,7 @@ class RefreshAll(Call, frozen=True):
     since: Literal["origin"] | None = None
 
     def answer(self, face: Face, by: str) -> Answer:
-        del by  # as above
-        return refresh_all(face, self.process, since=self.since)
+        return refresh_all(face, self.process, by, since=self.since)
 
 
 class Rebuild(Call, frozen=True):
@@ -429,8 +427,7 @@ class Rebuild(Call, frozen=True):
     process: str
 
     def answer(self, face: Face, by: str) -> Answer:
-        del by  # as above
-        return rebuild(face, self.process)
+        return rebuild(face, self.process, by)
 
 
 class NoteBackup(Call, frozen=True):

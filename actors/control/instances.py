@@ -8,6 +8,7 @@ from enum import StrEnum
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..core.amending import actor_in
 from ..queries.reader import failed_starts
 from ..queries.views import Counts, error_of
 from ..store import CorruptRecord, InvalidName
@@ -354,6 +355,7 @@ def _transition(store: Store, record: TransitionRecord, before: Any, state: Plai
         ],
         "is_complete": record.is_complete,
         "note": record.note,
+        "by": actor_in(record),
     }
 
 

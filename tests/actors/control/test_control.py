@@ -17,6 +17,7 @@ from procession.control.application import _followed
 from procession.control.calls import (
     CALLS,
     Amend,
+    Call,
     CancelTimeout,
     Decide,
     End,
@@ -354,6 +355,24 @@ def test_state_is_rebuilt_and_the_progress_is_told(service: Service) -> None:
         assert (last["rebuilt"] + last["passed_over"], last["finished"]) == (4, True)
         with pytest.raises(Refused, match="no process manager 'Nothing'"):
             rows(client, Rebuild(process="Nothing"))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        Refresh(process="Fulfilment", id="good"),
+        RefreshAll(process="Fulfilment"),
+        RefreshAll(process="Fulfilment", since="origin"),
+        Rebuild(process="Fulfilment"),
+    ],
+    ids=["refresh", "refresh all", "since the origin", "rebuild"],
+)
+def test_the_history_says_who_had_state_rebuilt(service: Service, call: Call) -> None:
+    with connect(service.store, acts=True, by="ann") as client:
+        rows(client, call)
+        newest = client.one(Instance(process="Fulfilment", id="good"))["history"][-1]
+        assert newest["by"].startswith("ann (as claimed by uid ")
+        assert newest["note"] == f"rebuilt by {newest['by']}"
 
 
 def test_a_follower_gets_what_comes_and_is_told_when_the_service_goes(service: Service) -> None:
