@@ -442,21 +442,23 @@ class AsyncRuntime:
         id: object = None,
         *,
         since: Literal["origin"] | None = None,
+        by: str | None = None,
         on_progress: Callable[[RebuildProgress], object] | None = None,
     ) -> int:
         """As `Runtime.refresh`; `on_progress` is called on a thread."""
         return await self._apart(
-            self._opened.refresh, cls, id, since=since, on_progress=on_progress
+            self._opened.refresh, cls, id, since=since, by=by, on_progress=on_progress
         )
 
     async def rebuild(
         self,
         cls: type[ProcessManager],
         *,
+        by: str | None = None,
         on_progress: Callable[[RebuildProgress], object] | None = None,
     ) -> RebuildProgress:
         """As `Runtime.rebuild`; `on_progress` is called on a thread."""
-        return await self._apart(self._opened.rebuild, cls, on_progress=on_progress)
+        return await self._apart(self._opened.rebuild, cls, by=by, on_progress=on_progress)
 
     # The file
 

@@ -1108,6 +1108,7 @@ class Runtime:
         id: object = None,  # noqa: A002
         *,
         since: Literal["origin"] | None = None,
+        by: str | None = None,
         on_progress: Callable[[RebuildProgress], object] | None = None,
     ) -> int:
         """Rebuild state from the events that made it, letting nothing out.
@@ -1122,6 +1123,7 @@ class Runtime:
             since: with ``"origin"``, the whole log is gone through, and an instance also takes
                 what concerned it and made no transition, as a handler that was added later would
                 have. What is parked or waits is left out, and so is what an operator skipped
+            by: who asks; it is recorded
             on_progress: is called with the progress after each instance, if all are rebuilt
 
         Returns:
@@ -1141,17 +1143,18 @@ class Runtime:
             name = definition.id_of(id)
             operations = Admin(engine, self._store)
             was_there = uninterrupted(
-                lambda: operations.refresh(definition, name, is_whole=is_whole),
+                lambda: operations.refresh(definition, name, by, is_whole=is_whole),
                 "procession-refresh",
             )
             return int(was_there)
-        rebuilding = Rebuilding(engine, self._store, definition, on_progress)
+        rebuilding = Rebuilding(engine, self._store, definition, by, on_progress)
         return (rebuilding.rebuild(again=True) if is_whole else rebuilding.refresh()).rebuilt
 
     def rebuild(
         self,
         cls: type[ProcessManager],
         *,
+        by: str | None = None,
         on_progress: Callable[[RebuildProgress], object] | None = None,
     ) -> RebuildProgress:
         """Rebuild all instances of a class from the whole log, and go on with it when called again.
@@ -1162,6 +1165,7 @@ class Runtime:
 
         Args:
             cls: the process manager
+            by: who asks; it is recorded
             on_progress: is called with the progress after each instance
 
         Returns:
@@ -1173,7 +1177,7 @@ class Runtime:
         """
         engine = self._engine("rebuild")
         definition = self._registry.process(cls)
-        return Rebuilding(engine, self._store, definition, on_progress).rebuild(again=False)
+        return Rebuilding(engine, self._store, definition, by, on_progress).rebuild(again=False)
 
     def _adjust(
         self,

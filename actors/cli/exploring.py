@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from .files import explored
+from .options import JsonOption
 
 __all__ = ["explore"]
 
@@ -23,11 +24,20 @@ def explore(
     pin: Annotated[
         str | None, typer.Option(help="The file of the test that is written when one goes wrong.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Search for a run that breaks an invariant; 1 if there is one.
 
     Example: procession explore shop.checks:program --minutes 10
     """
     raise typer.Exit(
-        explored(program, minutes=minutes, seed=seed, domains=domain or [], corpus=corpus, pin=pin)
+        explored(
+            program,
+            minutes=minutes,
+            seed=seed,
+            domains=domain or [],
+            corpus=corpus,
+            pin=pin,
+            as_json=as_json,
+        )
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -151,14 +152,23 @@ def explored(
     domains: Sequence[str],
     corpus: str | None,
     pin: str | None,
+    as_json: bool = False,
 ) -> int:
-    """Search for a run that goes wrong; returns what the process ends with."""
+    """Search for a run that goes wrong; returns what the process ends with.
+
+    What people are told on the way goes to the error output where the answer is for a program.
+    """
     from ..testing.explore.command import run_explore  # noqa: PLC0415 - only for those who search
 
-    def say(line: str) -> None:
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
+    output = sys.stderr if as_json else sys.stdout
 
-    return run_explore(
+    def say(line: str) -> None:
+        output.write(f"{line}\n")
+        output.flush()
+
+    searched = run_explore(
         program, say, minutes=minutes, seed=seed, domains=domains, corpus=corpus, pin=pin
     )
+    if as_json:
+        sys.stdout.write(f"{json.dumps(searched.data)}\n")
+    return searched.status

@@ -6,7 +6,7 @@ import typer
 
 from ..control.calls import Rebuild, Refresh, RefreshAll
 from ..errors import InvalidMessage
-from .options import DomainsOption, JsonOption, ProcessArgument, StoreOption, acting
+from .options import ByOption, DomainsOption, JsonOption, ProcessArgument, StoreOption, acting
 from .output import progress, said, show_json
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def refresh(
     *,
     store: StoreOption = ".",
     domain: DomainsOption = None,
+    by: ByOption = None,
     since: Annotated[
         str | None, typer.Option("--since", help='"origin": from the whole log.')
     ] = None,
@@ -36,7 +37,7 @@ def refresh(
     if since not in {None, "origin"}:
         raise InvalidMessage(f"--since {since}: write --since origin, or leave it out")
     from_origin: Literal["origin"] | None = "origin" if since else None
-    with acting(store, domain, None) as client:
+    with acting(store, domain, by) as client:
         if id is None:
             found = _all(client, RefreshAll(process=process, since=from_origin), process)
         else:
@@ -52,13 +53,14 @@ def rebuild(
     *,
     store: StoreOption = ".",
     domain: DomainsOption = None,
+    by: ByOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Rebuild all instances of a class from the whole log; called again, it goes on.
 
     Example: procession rebuild Fulfilment
     """
-    with acting(store, domain, None) as client:
+    with acting(store, domain, by) as client:
         newest = _all(client, Rebuild(process=process), process)
     if as_json:
         show_json(newest)

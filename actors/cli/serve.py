@@ -11,8 +11,8 @@ from ..listening.page_address import Page
 from ..model.domain import Domain
 from ..runtime import Runtime
 from .files import shown
-from .options import DomainsOption, domain_of
-from .output import said
+from .options import DomainsOption, JsonOption, domain_of
+from .output import said, show_json
 
 __all__ = ["serve"]
 
@@ -38,6 +38,7 @@ def serve(
         bool,
         typer.Option("--no-token", help="Let every user of this machine see and use the page."),
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Run the domains on a store until a signal ends it, and answer the other commands.
 
@@ -54,9 +55,20 @@ def serve(
     domains = [domain_of(one) for one in domain]
     with _opened(path, domains, control, partitions, processes) as runtime:
         health = runtime.health()
-        said(f"{shown(path)}: runs, and answers at {health.control or health.control_problem}")
-        if http is not None:
-            said(f"the page is at {runtime.page_url or health.page_problem}")
+        if as_json:
+            show_json(
+                {
+                    "path": shown(path),
+                    "control": None if health.control is None else str(health.control),
+                    "control_problem": health.control_problem or None,
+                    "page": runtime.page_url,
+                    "page_problem": health.page_problem or None,
+                }
+            )
+        else:
+            said(f"{shown(path)}: runs, and answers at {health.control or health.control_problem}")
+            if http is not None:
+                said(f"the page is at {runtime.page_url or health.page_problem}")
         is_over.wait()
 
 

@@ -498,22 +498,32 @@ class DividedRuntime(Runtime):
         return self._of_instance(cls, id).amend(cls, id, fields, **given)
 
     def refresh(
-        self, cls: Any, id: object = None, *, since: Any = None, on_progress: Any = None
+        self,
+        cls: Any,
+        id: object = None,
+        *,
+        since: Any = None,
+        by: Any = None,
+        on_progress: Any = None,
     ) -> int:
         if id is not None:
-            return self._of_instance(cls, id).refresh(cls, id, since=since)
+            return self._of_instance(cls, id).refresh(cls, id, since=since, by=by)
         rebuilt = 0
-        for progress in self._rebuilt(cls, lambda part: part.refresh(cls, since=since)):
+        for progress in self._rebuilt(cls, lambda part: part.refresh(cls, since=since, by=by)):
             rebuilt = progress.rebuilt
             if on_progress is not None:
                 on_progress(progress)
         return rebuilt
 
     def rebuild(
-        self, cls: Any, *, on_progress: Callable[[RebuildProgress], object] | None = None
+        self,
+        cls: Any,
+        *,
+        by: str | None = None,
+        on_progress: Callable[[RebuildProgress], object] | None = None,
     ) -> RebuildProgress:
         progress = RebuildProgress()
-        for progress in self._rebuilt(cls, lambda part: part.rebuild(cls)):
+        for progress in self._rebuilt(cls, lambda part: part.rebuild(cls, by=by)):
             if on_progress is not None:
                 on_progress(progress)
         return progress

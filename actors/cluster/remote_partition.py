@@ -159,15 +159,22 @@ class RemotePartition(PartitionRuntime):
         return int(self._call("runtime", "amend", (cls, id, fields), given).get())
 
     def refresh(
-        self, cls: Any, id: object = None, *, since: Any = None, on_progress: Any = None
+        self,
+        cls: Any,
+        id: object = None,
+        *,
+        since: Any = None,
+        by: Any = None,
+        on_progress: Any = None,
     ) -> int:
         if on_progress is not None:
             raise TypeError("refresh: on_progress=… is told nothing of what another process does")
-        return int(self._call("runtime", "refresh", (cls, id), {"since": since}).get())
+        given = {"since": since, "by": by}
+        return int(self._call("runtime", "refresh", (cls, id), given).get())
 
-    def rebuild(self, cls: Any, *, on_progress: Any = None) -> RebuildProgress:
+    def rebuild(self, cls: Any, *, by: Any = None, on_progress: Any = None) -> RebuildProgress:
         # The function stays here: how far it is, is told once for a partition.
-        progress: RebuildProgress = self._call("runtime", "rebuild", (cls,), {}).get()
+        progress: RebuildProgress = self._call("runtime", "rebuild", (cls,), {"by": by}).get()
         if on_progress is not None:
             on_progress(progress)
         return progress

@@ -191,6 +191,7 @@ def refresh(
     face: Face,
     process: str,
     id: str,  # noqa: A002
+    by: str,
     *,
     since: Literal["origin"] | None = None,
 ) -> Plain:
@@ -200,6 +201,7 @@ def refresh(
         face: that acts
         process: the process manager's name
         id: of the instance
+        by: who asks
         since: with ``"origin"``, from the whole log
 
     Raises:
@@ -207,7 +209,8 @@ def refresh(
 
     """
     runtime = face.needs_service("refresh")
-    return {"rebuilt": runtime.refresh(face.class_of(face.known(process)), id, since=since)}
+    cls = face.class_of(face.known(process))
+    return {"rebuilt": runtime.refresh(cls, id, since=since, by=by)}
 
 
 def note_backup(face: Face, target: str, seconds: float) -> None:

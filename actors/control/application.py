@@ -31,6 +31,7 @@ from ..store import ClosedError, InvalidName, ProcessionError
 from .calls import CALLS
 from .face import CannotAct
 from .log import Following
+from .plain import STILL, Plain
 from .wire import BY, END, LOOK_AGAIN, ROWS
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
     from .calls import Answer, Call
     from .face import Face
-    from .plain import Plain
 
 __all__ = ["application", "call_of", "refusal", "routes"]
 
@@ -181,7 +181,8 @@ def _response(answer: Answer) -> Response:
 def _rows(answer: Iterator[Plain]) -> Iterator[str]:
     try:
         for row in answer:
-            yield _line(row)
+            # An empty line tells nothing; where the client has gone, the answer ends there.
+            yield "\n" if row is STILL else _line(row)
         yield _line(END)
     except Exception as error:  # noqa: BLE001 - the client is told
         # The status has left with the first row.

@@ -460,8 +460,7 @@ class Refresh(Call, frozen=True):
     since: Literal["origin"] | None = None
 
     def answer(self, face: Face, by: str) -> Answer:
-        del by  # a transition that rebuilds has no place for it
-        return refresh(face, self.process, self.id, since=self.since)
+        return refresh(face, self.process, self.id, by, since=self.since)
 
 
 class RefreshAll(Call, frozen=True):
@@ -472,8 +471,7 @@ class RefreshAll(Call, frozen=True):
     since: Literal["origin"] | None = None
 
     def answer(self, face: Face, by: str) -> Answer:
-        del by  # as above
-        return refresh_all(face, self.process, since=self.since)
+        return refresh_all(face, self.process, by, since=self.since)
 
 
 class Rebuild(Call, frozen=True):
@@ -483,8 +481,7 @@ class Rebuild(Call, frozen=True):
     process: str
 
     def answer(self, face: Face, by: str) -> Answer:
-        del by  # as above
-        return rebuild(face, self.process)
+        return rebuild(face, self.process, by)
 
 
 class NoteBackup(Call, frozen=True):

@@ -19,6 +19,7 @@ from ..store import LockedStore, ProcessionError
 from .face import CannotAct, Face
 from .log import Following
 from .people import caller
+from .plain import STILL, Plain
 from .wire import BY, END, LOOK_AGAIN, ROWS
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from ..model.domain import Domain
     from .calls import Call
-    from .plain import Plain
 
 __all__ = ["Client", "Refused", "connect"]
 
@@ -175,6 +175,8 @@ class _ServiceClient:
                 return
             try:
                 while line := answer.readline():
+                    if line.isspace():
+                        continue
                     row = json.loads(line)
                     if row == END:
                         return
@@ -258,9 +260,9 @@ class _StoreClient:
 
     def rows(self, call: Call) -> Iterator[Plain]:
         answer = call.answer(self._face, self._by)
-        return (
-            _followed(answer) if isinstance(answer, Following) else cast("Iterator[Plain]", answer)
-        )
+        if isinstance(answer, Following):
+            return _followed(answer)
+        return (row for row in cast("Iterator[Plain]", answer) if row is not STILL)
 
 
 def _followed(following: Following) -> Iterator[Plain]:

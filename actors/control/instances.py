@@ -8,10 +8,11 @@ from enum import StrEnum
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..core.amending import actor_in
 from ..queries.reader import failed_starts
 from ..queries.views import Counts, error_of
 from ..store import CorruptRecord, InvalidName
-from .plain import moment, unpacked
+from .plain import STILL, moment, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from .plain import Plain
 
 __all__ = ["Found", "Status", "instance", "instance_page", "instances", "processes", "stuck"]
+
+
+BETWEEN = 1_000
+"""Instances that a search looks at from one `STILL` to the next."""
 
 
 class Status(StrEnum):
@@ -65,6 +70,8 @@ def instances(
 ) -> Iterator[Plain]:
     """Instances in the order of their starts, those that failed at their start before them.
 
+    Between them are `STILL`s, so that a search for which no caller waits any more can be ended.
+
     Args:
         face: where to look
         process: the process manager's name
@@ -78,16 +85,25 @@ def instances(
 
     """
     process = face.known(process)
-    return islice(_found(face, process, set(status), where or {}, after), limit)
+    return _up_to(limit, _found(face, process, set(status), where or {}, after))
+
+
+def _up_to(limit: int, rows: Iterator[Plain]) -> Iterator[Plain]:
+    while limit > 0 and (row := next(rows, None)) is not None:
+        yield row
+        limit -= row is not STILL
 
 
 def _found(
     face: Face, process: str, status: set[Status], where: Mapping[str, str], after: str | None
 ) -> Iterator[Plain]:
-    for number, name in _searched(face, process, status, where, after):
+    looks = enumerate(_searched(face, process, status, where, after), 1)
+    for looked_at, (number, name) in looks:
         row = _looked_at(face, process, number, name, status, where)
         if row is not None:
             yield row
+        if looked_at % BETWEEN == 0:
+            yield STILL
 
 
 def _looked_at(
@@ -354,6 +370,7 @@ def _transition(store: Store, record: TransitionRecord, before: Any, state: Plai
         ],
         "is_complete": record.is_complete,
         "note": record.note,
+        "by": actor_in(record),
     }
 
 
@@ -372,6 +389,8 @@ def _changes(before: Plain, state: Plain) -> Plain:
 def stuck(face: Face, *, seconds: float = 3600.0, process: str | None = None) -> Iterator[Plain]:
     """Instances that have not ended and have not moved for a time, and what they wait for.
 
+    Between them are `STILL`s, as between `instances`.
+
     Args:
         face: where to look
         seconds: for how long at least
@@ -388,7 +407,9 @@ def stuck(face: Face, *, seconds: float = 3600.0, process: str | None = None) ->
 
 def _stuck(face: Face, process: str, before: int) -> Iterator[Plain]:
     yield from _held(face, process, before)
-    for number, name in _all(face.store, process, None):
+    for looked_at, (number, name) in enumerate(_all(face.store, process, None), 1):
+        if looked_at % BETWEEN == 0:
+            yield STILL
         if isinstance(name, CorruptRecord):
             yield {"process": process, "number": number, "id": None, "error": str(name)}
             continue

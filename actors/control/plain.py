@@ -12,10 +12,13 @@ import msgspec
 
 from ..clock import from_micros
 
-__all__ = ["Plain", "moment", "plain", "unpacked"]
+__all__ = ["STILL", "Plain", "moment", "plain", "unpacked"]
 
 Plain: TypeAlias = dict[str, Any]
 """An object of JSON."""
+
+STILL: Plain = {}
+"""In the place of a row: there is none yet, and the search goes on."""
 
 _load = msgspec.msgpack.Decoder(strict=False).decode
 

@@ -24,7 +24,7 @@ class _Left(ProcessionError):
     """The caller has gone; what is rebuilt by now stays so."""
 
 
-def rebuild(face: Face, process: str) -> Iterator[Plain]:
+def rebuild(face: Face, process: str, by: str) -> Iterator[Plain]:
     """Rebuild all instances of a process manager from the whole log.
 
     When the caller lets go of the iterator the rebuilding stops, and the next call goes on there.
@@ -32,6 +32,7 @@ def rebuild(face: Face, process: str) -> Iterator[Plain]:
     Args:
         face: that acts
         process: the process manager's name
+        by: who asks
 
     Returns:
         how far it is, whenever the caller asks; the last one has `finished` true
@@ -43,11 +44,13 @@ def rebuild(face: Face, process: str) -> Iterator[Plain]:
     """
     runtime = face.needs_service("rebuild")
     cls = face.class_of(face.known(process))
-    return _progress(lambda told: runtime.rebuild(cls, on_progress=told), _instances(face, process))
+    return _progress(
+        lambda told: runtime.rebuild(cls, by=by, on_progress=told), _instances(face, process)
+    )
 
 
 def refresh_all(
-    face: Face, process: str, *, since: Literal["origin"] | None = None
+    face: Face, process: str, by: str, *, since: Literal["origin"] | None = None
 ) -> Iterator[Plain]:
     """Rebuild all instances of a process manager from the events that made them.
 
@@ -56,6 +59,7 @@ def refresh_all(
     Args:
         face: that acts
         process: the process manager's name
+        by: who asks
         since: with ``"origin"``, from the whole log
 
     Returns:
@@ -77,7 +81,7 @@ def refresh_all(
             newest = progress
             told(progress)
 
-        runtime.refresh(cls, since=since, on_progress=remembered)
+        runtime.refresh(cls, since=since, by=by, on_progress=remembered)
         return newest
 
     return _progress(run, _instances(face, process))

@@ -1,4 +1,4 @@
-"""What operators write into an instance's log: other values for its fields, and who gave them."""
+"""What operators write into an instance's log: other values for its fields, and who asked."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from ..errors import InvalidMessage, shown
 from ..messages.codec import dump_headers, load_headers
+from ..store import BY_PEOPLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,8 +49,8 @@ def headers_of(by: str | None, fields: list[str] | None = None) -> bytes | None:
 
 
 def actor_in(transition: TransitionRecord) -> str | None:
-    """Who did what an operator did, if that was said; None of all else."""
-    if transition.cause != BY_OPERATOR:
+    """Who asked for what an operator did, if that was said; None of all else."""
+    if transition.cause not in BY_PEOPLE:
         return None
     by = load_headers(transition.headers).get(_ACTOR)
     return by if isinstance(by, str) else None

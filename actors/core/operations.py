@@ -80,9 +80,10 @@ def _refresh(plan: ProcessPlan, state: ProcessState, operation: Refresh, reads: 
     renewed = with_values(definition, state, made)
     changed = changed_keys(state.indexed, renewed.indexed or {})
     extras = StepExtras(index=changed) if changed else None
-    return _recorded(
-        plan, renewed, operation.now, (operation.handler, "refresh", None), extras, "refreshed"
-    )
+    by = operation.by
+    told = (operation.handler, "refresh", None if by is None else f"rebuilt by {by}")
+    headers = None if by is None else headers_of(by)
+    return _recorded(plan, renewed, operation.now, told, extras, "refreshed", headers)
 
 
 def _from_origin(plan: ProcessPlan, state: ProcessState, until: int, reads: Reads) -> Rebuilt:

@@ -121,6 +121,7 @@ class Refresh(Struct, gc=False):
             its transitions
         rebuilt: what it comes to, if that was found out before
         handler: what the transition says of it: ``"refresh"`` or ``"rebuild"``
+        by: who asks
 
     """
 
@@ -128,6 +129,7 @@ class Refresh(Struct, gc=False):
     until: int = 0
     rebuilt: Rebuilt | None = None
     handler: str = "refresh"
+    by: str | None = None
 
 
 class Adjust(Struct, gc=False):

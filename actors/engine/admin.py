@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .effect_executor import Verdict
     from .engine import Engine
 
-__all__ = ["Admin"]
+__all__ = ["Admin", "person"]
 
 
 class Admin:
@@ -34,7 +34,7 @@ class Admin:
 
     def retry(self, number: int, by: str | None) -> None:
         """Handle what was parked, then what waited behind it, in order."""
-        by = _person(by)
+        by = person(by)
         parked = self._parked(number)
         decision: Verdict = ("retry", self._now(), by)
         if parked.effect:
@@ -64,7 +64,7 @@ class Admin:
 
     def skip(self, number: int, by: str | None) -> None:
         """Go on without what was parked."""
-        by = _person(by)
+        by = person(by)
         parked = self._parked(number)
         decision: Verdict = ("skip", self._now(), by)
         extras = StepExtras(unpark=number, decision=decision, cancel=[])
@@ -94,7 +94,7 @@ class Admin:
         """Move what is due to another time, or cancel it with 0; False if it is not set."""
         if plain_text(name) is None:
             raise InvalidMessage(f"{shown(name)} is no name of a timeout; give a str")
-        return bool(self._operate(definition, instance, Adjust(name, due, _person(by))))
+        return bool(self._operate(definition, instance, Adjust(name, due, person(by))))
 
     def end(self, definition: ProcessDefinition, instance: str, end: End) -> int:
         """End an instance; returns the version that it has then.
@@ -112,7 +112,7 @@ class Admin:
                 f"reason={shown(end.reason)} says nothing that can be recorded; give text of at "
                 f"most {LONGEST_REASON} characters"
             )
-        end.reason, end.by = reason, _person(end.by)
+        end.reason, end.by = reason, person(end.by)
         _check_version(end.version)
         return self._operate(definition, instance, end)
 
@@ -127,21 +127,24 @@ class Admin:
         """
         # Here, where an error is the caller's.
         amend.fields = checked(definition, amend.fields)
-        amend.by = _person(amend.by)
+        amend.by = person(amend.by)
         _check_version(amend.version)
         return self._operate(definition, instance, amend)
 
-    def refresh(self, definition: ProcessDefinition, instance: str, *, is_whole: bool) -> bool:
+    def refresh(
+        self, definition: ProcessDefinition, instance: str, by: str | None, *, is_whole: bool
+    ) -> bool:
         """Rebuild the state of one instance; false if there is none.
 
         Args:
             definition: of the process manager
             instance: the instance's id
+            by: who asks
             is_whole: from all that concerns it, and not only from what made its transitions
 
         """
         until = self._engine.done_up_to(definition.name) if is_whole else 0
-        return bool(self._operate(definition, instance, Refresh(until=until)))
+        return bool(self._operate(definition, instance, Refresh(until=until, by=person(by))))
 
     def _operate(self, definition: ProcessDefinition, instance: str, operation: Operation) -> int:
         """Have it decided in the instance's turn; returns what the instance answers."""
@@ -233,7 +236,7 @@ LONGEST_PERSON = 1_000
 LONGEST_REASON = 10_000
 
 
-def _person(by: object) -> str | None:
+def person(by: object) -> str | None:
     """Who asks, as it is recorded."""
     if by is None:
         return None

@@ -10,6 +10,7 @@ from ..core.stimuli import Refresh
 from ..errors import NotRefreshed
 from ..store import ClosedError, CorruptRecord
 from ..store.interrupts import uninterrupted
+from .admin import person
 from .ahead_reads import AheadReads
 from .instance_actor import InstanceMessage
 from .pending_replies import ReplyFuture
@@ -65,6 +66,7 @@ class Rebuilding:
         engine: that runs them
         store: where they are
         definition: of the process manager
+        by: who asks
         told: is called with the progress, whenever there is some
 
     """
@@ -74,12 +76,14 @@ class Rebuilding:
         engine: Engine,
         store: Store,
         definition: ProcessDefinition,
+        by: str | None,
         told: Callable[[RebuildProgress], object] | None = None,
     ) -> None:
         self._engine = engine
         self._store = store
         self._name = definition.name
         self._plan = engine.router_of[definition.name].plan
+        self._by = person(by)
         self._told = told
         self.progress = RebuildProgress()
 
@@ -103,7 +107,8 @@ class Rebuilding:
         if not names:
             return
         asked = uninterrupted(
-            lambda: [(name, self._ask(name, Refresh())) for name in names], "procession-refresh"
+            lambda: [(name, self._ask(name, Refresh(by=self._by))) for name in names],
+            "procession-refresh",
         )
         for name, reply in asked:
             self._await(name, reply)
@@ -173,7 +178,7 @@ class Rebuilding:
                 assert replay.error is not None
                 yield replay.instance, replay.error
             else:
-                refresh = Refresh(until=until, rebuilt=rebuilt, handler=handler)
+                refresh = Refresh(until=until, rebuilt=rebuilt, handler=handler, by=self._by)
                 yield replay.instance, self._ask(replay.instance, refresh)
 
     def _started(self) -> Iterator[str]:

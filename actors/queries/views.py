@@ -284,7 +284,7 @@ class Transition(Listed):
         time: when it was made
         correlation_id: the id that everything in its chain shares
         note: the reason of a refusal, or what an operator changed and who asked
-        by: the operator who did it, if one did and that was said
+        by: who asked for it, if an operator did and that was said
         error: why it cannot be read, if so; its version is known, and the rest as far as it could
             be read
 

@@ -439,8 +439,8 @@ def test_what_an_operator_does_is_awaited(tmp_path: Path) -> None:
             assert [one.decided_by async for one in runtime.parked(decided=True)] == ["ann", None]
             assert await runtime.cancel_timeout(Fulfilment, "o1", "late") is False
             assert await runtime.move_timeout(Fulfilment, "o1", "late", timedelta(1)) is False
-            assert await runtime.refresh(Fulfilment) == 2
-            assert (await runtime.rebuild(Fulfilment)).rebuilt == 2
+            assert await runtime.refresh(Fulfilment, by="ann") == 2
+            assert (await runtime.rebuild(Fulfilment, by="bea")).rebuilt == 2
             [root] = [stored async for stored in runtime.events("shop::order-o1", after=0)][:1]
             assert (await runtime.why(root.event_id))[0].process == "shop.Fulfilment"
             assert (await runtime.trace(root.event_id)).children

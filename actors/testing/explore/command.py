@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...clock import seconds
 from ...model.domain import Domain
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from .coverage import Coverage
 
-__all__ = ["CannotExplore", "Exploration", "pinned_test", "run_explore"]
+__all__ = ["CannotExplore", "Exploration", "Searched", "pinned_test", "run_explore"]
 
 NOTHING_FOUND, FOUND, INTERRUPTED = 0, 1, 130
 """What the process ends with; what could not be done is 2, as for every command."""
@@ -117,6 +117,20 @@ class Exploration:
         return explore(domains, self.look_up(self.program), invariants, **own, **options)
 
 
+class Searched(NamedTuple):
+    """What came of a search.
+
+    Attributes:
+        status: what the process ends with: 0 when nothing was found, 1 when something was, 130 when
+            the search was interrupted
+        data: the same for programs
+
+    """
+
+    status: int
+    data: dict[str, Any]
+
+
 def _domains_of(module: ModuleType) -> tuple[str, ...]:
     for name in ("domains", "domain"):
         if hasattr(module, name):
@@ -140,7 +154,7 @@ def run_explore(
     corpus: str | PathLike[str] | None = None,
     pin: str | PathLike[str] | None = None,
     stopwatch: Callable[[], float] = seconds,
-) -> int:
+) -> Searched:
     """Search for a run that breaks an invariant, and write a test of the shortest one.
 
     Args:
@@ -155,8 +169,7 @@ def run_explore(
         stopwatch: what time is measured by; it tells seconds
 
     Returns:
-        what the process ends with: 0 when nothing was found, 1 when something was, 130 when it was
-        interrupted
+        what came of it
 
     Raises:
         CannotExplore: the search could not begin, or the test could not be written
@@ -167,6 +180,7 @@ def run_explore(
         raise CannotExplore(f"--minutes {minutes}: give a number above 0")
     say(f"{target}, search {seed}, for {minutes:g} minutes")
     progress = _Progress(say, stopwatch)
+    asked = {"program": target, "search": seed}
     try:
         coverage = exploration.run(
             budget=timedelta(minutes=minutes),
@@ -179,14 +193,40 @@ def run_explore(
         file = _free_file(found.invariant) if pin is None else Path(pin)
         _write(file, pinned_test(exploration, found))
         say(f"{found}\n\n{file} has this run as a test, which fails until the flaw is mended")
-        return FOUND
+        return Searched(FOUND, {**asked, **_run_in(found), "test": str(file)})
     except KeyboardInterrupt:
         say(f"interrupted; {progress.last or 'there was no run yet'}")
-        return INTERRUPTED
+        return Searched(INTERRUPTED, {**asked, "found": None, **_covered(progress.last)})
     except Exception as error:
         raise CannotExplore(f"{target} cannot be explored: {_in_one_line(error)}") from error
     say(f"nothing found; {coverage}")
-    return NOTHING_FOUND
+    return Searched(NOTHING_FOUND, {**asked, "found": None, **_covered(coverage)})
+
+
+def _run_in(found: CounterExample) -> dict[str, Any]:
+    """The shortest run that breaks an invariant, as data; its text is a sentence."""
+    return {
+        "found": str(found).partition("\n")[0],
+        "invariant": found.invariant,
+        "seed": found.seed,
+        "run": [
+            {"turn": line.turn, "seconds": line.after / 1_000_000, "text": line.text}
+            for line in found.trace.essential
+        ],
+    }
+
+
+def _covered(coverage: Coverage | None) -> dict[str, Any]:
+    """What the runs reached, as data; nothing of none."""
+    if coverage is None:
+        return {"runs": 0}
+    return {
+        "runs": coverage.runs,
+        "orders": coverage.orders,
+        "orders_in_all": coverage.orders_in_all,
+        "handlers": coverage.handlers,
+        "never": coverage.never,
+    }
 
 
 class _Progress:

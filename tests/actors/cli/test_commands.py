@@ -259,11 +259,14 @@ def test_end_asks_first(service: Service, say: Say, monkeypatch: pytest.MonkeyPa
 
 
 def test_refresh_and_rebuild_tell_how_many(service: Service, say: Say) -> None:
-    assert say("refresh", "Fulfilment", "good", "-s", service.store) == (0, "1 rebuilt\n")
+    named = ("refresh", "Fulfilment", "good", "--by", "ann", "-s", service.store)
+    assert say(*named) == (0, "1 rebuilt\n")
+    assert "rebuilt by ann (as claimed by " in say("show", *named[1:3], *named[5:])[1]
     assert as_json(say, "refresh", "Fulfilment", "-s", service.store) == [{"rebuilt": 4}]
     assert say("refresh", "Fulfilment", "--since", "now", "-s", service.store)[0] == 2
-    status, printed = say("rebuild", "Fulfilment", "-s", service.store)
+    status, printed = say("rebuild", "Fulfilment", "--by", "bea", "-s", service.store)
     assert (status, printed.startswith("4 rebuilt, 0 were")) == (0, True)
+    assert "rebuilt by bea (as claimed by " in say("show", *named[1:3], *named[5:])[1]
     assert as_json(say, "rebuild", "Fulfilment", "-s", service.store)[0]["passed_over"] == 4
 
 
@@ -369,6 +372,24 @@ def test_serve_runs_the_domains_until_a_signal_ends_it(service: Service, say: Sa
         assert as_json(say, "stats", "-s", service.store)[0]["events"] == 7
         serving.terminate()
         assert serving.wait(timeout=30) == 0
+
+
+def test_serve_tells_a_program_where_it_answers(tmp_path: Path, say: Say) -> None:
+    store = tmp_path / "store"
+    serve = ("serve", store, "--domain", DOMAIN, "--json")
+    for arguments, has_page in ((["--http", "127.0.0.1:0", "--no-token"], True), ([], False)):
+        with command(*serve, *arguments) as serving:
+            told = json.loads(line_of(serving))
+            assert told["path"] == str(store)
+            assert Path(told["control"]).is_socket()
+            assert (told["control_problem"], told["page_problem"]) == (None, None)
+            if has_page:
+                with urlopen(told["page"]) as answer:
+                    assert answer.status == 200
+            else:
+                assert told["page"] is None
+            serving.terminate()
+            assert serving.wait(timeout=30) == 0
 
 
 def test_serve_has_a_page_whose_address_it_prints(tmp_path: Path, say: Say) -> None:

@@ -123,6 +123,15 @@ def test_events_are_told_once_each_and_go_on_from_the_position_of_each_partition
     assert len(rest) == len(told) - 25
 
 
+def test_the_history_says_who_had_an_instance_rebuilt(runtime: Runtime) -> None:
+    for number in range(8):
+        runtime.tell(Open(f"c{number}", ()))
+    runtime.settle(timeout=20)
+    assert runtime.refresh(Case, "c1", by="ann") == 1
+    assert runtime.refresh(Case, by="bea") == 8
+    assert [one.by for one in runtime.history(Case, "c1")] == [None, "ann", "bea"]
+
+
 def test_it_goes_on_where_it_was_closed(tmp_path: Path) -> None:
     path = tmp_path / "divided"
     for turn in range(3):

@@ -66,7 +66,8 @@ def test_calls_reach_the_partition_that_they_are_about(runtime: Runtime) -> None
     )
     assert ended.state["made"] == ("p-one",)
     runtime.settle(timeout=PATIENCE)
-    assert [one.version for one in runtime.history(Case, "one")] == [1, 2, 3]
+    assert runtime.refresh(Case, "one", by="ann") == 1
+    assert [one.by for one in runtime.history(Case, "one")] == [None, None, None, "ann"]
     part = runtime.get(Part, "p-one")
     assert part is not None
     assert part.state == {"made": 1}

@@ -7,16 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import repeat
 from typing import Any
 
 import pytest
 
 from procession import Indexed, LockedStore, Runtime
+from procession.control import instances as control_instances
 from procession.control import serving
-from procession.control.application import _followed
+from procession.control.application import _followed, _response
 from procession.control.calls import (
     CALLS,
     Amend,
+    Call,
     CancelTimeout,
     Decide,
     End,
@@ -42,10 +45,10 @@ from procession.control.calls import (
 )
 from procession.control.client import Client, Refused, connect
 from procession.control.face import CannotAct, Face
-from procession.control.instances import Status
+from procession.control.instances import Status, instances
 from procession.control.log import Following
 from procession.control.people import caller
-from procession.control.plain import plain, unpacked
+from procession.control.plain import STILL, plain, unpacked
 from procession.control.typed import typed
 from procession.listening.listener import Listener, Serve, Waker
 from procession.store import Store
@@ -68,6 +71,38 @@ def test_what_is_followed_ends_with_a_sentence_when_the_service_is_closed() -> N
     first, *_, last = asyncio.run(follow())
     assert "OrderPlaced" in first
     assert "closed" in last
+
+
+def test_a_search_ends_when_its_client_has_gone() -> None:
+    async def gone() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def unheard(message: object) -> None:
+        del message
+
+    async def answered() -> None:
+        endless = _response(repeat(STILL))
+        await endless({"type": "http", "asgi": {"spec_version": "2.3"}}, gone, unheard)
+
+    asyncio.run(asyncio.wait_for(answered(), 30))
+
+
+def test_a_search_says_that_it_goes_on_and_its_client_gets_rows_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(control_instances, "BETWEEN", 2)
+    with short_folder() as folder, Runtime(folder / "store", shop) as runtime:
+        for number in range(5):
+            runtime.ask(PlaceOrder(f"o{number}", number))
+        runtime.settle(timeout=10)
+        runtime.backup(folder / "copy")
+        searched = instances(Face(runtime), "Fulfilment", where={"amount": "4"}, limit=5)
+        assert [row is STILL for row in searched] == [True, True, False]
+        call = Instances(process="Fulfilment", where={"amount": "4"})
+        for store, is_service in ((folder / "store", True), (folder / "copy", False)):
+            with connect(store) as client:
+                assert client.is_service is is_service
+                assert [row["id"] for row in client.rows(call)] == ["o4"]
 
 
 @contextmanager
@@ -354,6 +389,24 @@ def test_state_is_rebuilt_and_the_progress_is_told(service: Service) -> None:
         assert (last["rebuilt"] + last["passed_over"], last["finished"]) == (4, True)
         with pytest.raises(Refused, match="no process manager 'Nothing'"):
             rows(client, Rebuild(process="Nothing"))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        Refresh(process="Fulfilment", id="good"),
+        RefreshAll(process="Fulfilment"),
+        RefreshAll(process="Fulfilment", since="origin"),
+        Rebuild(process="Fulfilment"),
+    ],
+    ids=["refresh", "refresh all", "since the origin", "rebuild"],
+)
+def test_the_history_says_who_had_state_rebuilt(service: Service, call: Call) -> None:
+    with connect(service.store, acts=True, by="ann") as client:
+        rows(client, call)
+        newest = client.one(Instance(process="Fulfilment", id="good"))["history"][-1]
+        assert newest["by"].startswith("ann (as claimed by uid ")
+        assert newest["note"] == f"rebuilt by {newest['by']}"
 
 
 def test_a_follower_gets_what_comes_and_is_told_when_the_service_goes(service: Service) -> None:

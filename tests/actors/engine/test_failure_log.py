@@ -1,14 +1,18 @@
 """What failed attempts leave in the log: each has a line with fields, and no line has a payload."""
 
+import io
+import json
 import logging
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import structlog
+from pythonjsonlogger.json import JsonFormatter
 
 from procession import (
     SKIP,
@@ -231,6 +235,55 @@ def test_each_failed_attempt_has_a_line_that_says_when_the_next_one_is(
         "12:00:10",
     ):
         assert part in message
+
+
+def formatted_by_structlog() -> logging.Formatter:
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.ExtraAdder()],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.JSONRenderer(),
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    "formatter",
+    [JsonFormatter, formatted_by_structlog],
+    ids=["python-json-logger", "structlog"],
+)
+def test_lines_of_json_have_the_fields_of_a_failed_attempt(
+    clock: VirtualClock, formatter: Callable[[], logging.Formatter]
+) -> None:
+    output = io.StringIO()
+    handler = logging.StreamHandler(output)
+    handler.setFormatter(formatter())
+    logger = logging.getLogger("procession")
+    logger.addHandler(handler)
+    try:
+        with Runtime.ephemeral(bank, clock=clock) as runtime:
+            runtime.publish(Opened("a1", SECRET), stream="bank::card-a1")
+            runtime.publish(Used("a1", SECRET), stream="bank::card-a1", event_id="use-1")
+            runtime.settle(timeout=10)
+    finally:
+        logger.removeHandler(handler)
+    lines = [json.loads(line) for line in output.getvalue().splitlines()]
+    (line,) = [one for one in lines if one.get("handler") == "used"]
+    place = line.pop("place")
+    assert place.endswith(" in raise_with")
+    assert SECRET not in output.getvalue()
+    expected = {
+        "process_manager": "bank.Card",
+        "instance": "a1",
+        "event": "use-1",
+        "handler": "used",
+        "attempt": 1,
+        "error": "ValueError",
+        "outcome": "retried",
+        "next_try": (clock.now() + timedelta(seconds=10)).isoformat(),
+        "left_out": 0,
+    }
+    assert {name: line.get(name) for name in expected} == expected
 
 
 def test_each_failed_attempt_of_an_after_effect_has_a_line(

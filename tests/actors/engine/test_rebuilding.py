@@ -14,6 +14,7 @@ from procession import (
     Domain,
     Event,
     Indexed,
+    InvalidMessage,
     NotRefreshed,
     ProcessManager,
     QueryInHandler,
@@ -182,6 +183,38 @@ def test_a_handler_that_was_added_sees_its_past_events_when_asked_and_issues_not
     publish(runtime, Visited("ada", 9))
     assert log_of(runtime, cls)[-1] == "visited 9"
     assert len(list(runtime.events("club::badges"))) == 1
+
+
+def test_the_history_says_who_had_state_rebuilt_if_that_was_said(opened: Opened) -> None:
+    runtime = opened(before())
+    publish(runtime, Joined("ada"))
+    domain, cls = later()
+    runtime = opened(domain)
+    runtime.refresh(cls, "ada", by="ann")
+    runtime.refresh(cls, "ada", since="origin", by="bea")
+    runtime.refresh(cls, by="cem")
+    runtime.refresh(cls, since="origin", by="dov")
+    runtime.refresh(cls)
+    runtime.rebuild(cls, by="eva")
+    runtime.refresh(cls, "ada")
+    _, *rebuilt = runtime.history(cls, "ada")
+    assert [one.by for one in rebuilt] == ["ann", "bea", "cem", "dov", None, "eva", None]
+    assert [one.note for one in rebuilt[-2:]] == ["rebuilt by eva", None]
+    assert runtime.verify() == []
+
+
+def test_who_asks_is_checked_before_anything_is_rebuilt(opened: Opened) -> None:
+    domain, cls = later()
+    runtime = opened(domain)
+    publish(runtime, Joined("ada"))
+    for rebuild in (
+        lambda: runtime.refresh(cls, "ada", by=7),  # type: ignore[arg-type]
+        lambda: runtime.refresh(cls, by="x" * 1_001),
+        lambda: runtime.rebuild(cls, by=b"ann"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(InvalidMessage, match="by="):
+            rebuild()
+    assert len(list(runtime.history(cls, "ada"))) == 1
 
 
 def test_a_second_refresh_comes_to_the_same_and_so_do_the_ids_that_handlers_make(

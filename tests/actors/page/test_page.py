@@ -261,7 +261,9 @@ def test_an_instance_is_amended_ended_and_rebuilt(shop: Shop) -> None:
     done = shop.guest.press(shop.instance("open1"), "Amend", field="amount", value="9", by="ann")
     assert told(done) == "amend: done. By ann (as claimed)."
     assert "<code>7</code> → <code>9</code>" in shop.instance("open1").text
-    assert told(shop.guest.press(shop.instance("open1"), "Refresh")).startswith("refresh: done")
+    done = shop.guest.press(shop.instance("open1"), "Refresh", by="bea")
+    assert told(done) == "refresh: done. By bea (as claimed)."
+    assert "rebuilt by bea (as claimed)" in shop.instance("open1").text
     before = shop.instance("open1")
     assert told(shop.guest.press(before, "End", reason="lost")).startswith("end: done")
     assert shop.status_of("open1") == "complete"

@@ -1,6 +1,7 @@
 """`procession explore`: what it says, how it ends, and the test that it writes."""
 
 import itertools
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,8 +33,8 @@ def explored(target: str, **options: object) -> tuple[int, list[str]]:
     said: list[str] = []
     clock = ticking(1.0)
     settings: dict[str, object] = {"minutes": 1, "stopwatch": lambda: next(clock)}
-    status = run_explore(target, said.append, **(settings | options))  # type: ignore[arg-type]
-    return status, said
+    searched = run_explore(target, said.append, **(settings | options))  # type: ignore[arg-type]
+    return searched.status, said
 
 
 def test_what_is_found_ends_with_1_and_is_shown_with_its_seed(folder: Path) -> None:
@@ -195,6 +196,30 @@ def test_the_command_line_passes_everything_on(
     assert main(["explore", FLAWED, *arguments]) == 1
     assert capsys.readouterr().out.startswith(f"{FLAWED}, search 3, for 0.5 minutes\n")
     assert (folder / "pinned.py").exists()
+
+
+def test_a_program_is_given_the_run_that_was_found_and_what_was_covered(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--minutes", "0.5", "--domain", "flawed", "--pin", "pinned.py", "--json"]
+    assert main(["explore", FLAWED, *arguments]) == 1
+    output = capsys.readouterr()
+    told = json.loads(output.out)
+    assert told["found"].startswith(
+        "an_order_is_shipped_once does not hold: o1 was shipped 2 times"
+    )
+    assert (told["program"], told["search"], told["test"]) == (FLAWED, 0, "pinned.py")
+    assert told["invariant"] == "an_order_is_shipped_once"
+    assert f'seed="{told["seed"]}"' in (folder / "pinned.py").read_text()
+    assert any(line["text"].startswith("Careless o1 handled") for line in told["run"])
+    assert output.err.startswith(f"{FLAWED}, search 0, for 0.5 minutes\n")
+
+    arguments = ["--minutes", "0.001", "--domain", "correct", "--json"]
+    assert main(["explore", FLAWED, *arguments]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["found"], told["orders"], told["orders_in_all"]) == (None, 1, 1)
+    assert told["runs"] >= 1
+    assert isinstance(told["handlers"], list)
 
 
 def test_domains_may_be_several(folder: Path) -> None:
