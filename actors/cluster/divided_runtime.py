@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 from heapq import merge
+from importlib import import_module
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,7 +21,14 @@ from ..messages.identifiers import id_of
 from ..model.registry import Registry
 from ..queries.views import Counts
 from ..runtime import Runtime, not_settled, refusal_in_handler, seconds_of
-from ..store import ClosedError, Partition, StoreError, divided_at, make_divided
+from ..store import (
+    ClosedError,
+    DividedStore,
+    Partition,
+    StoreError,
+    divided_store,
+    make_divided_store,
+)
 from ..store.interrupts import Latch
 from .child import where_is
 from .commit_watch import CommitWatch
@@ -39,7 +47,8 @@ if TYPE_CHECKING:
     from ..model.domain import Domain
     from ..model.process_definition import ProcessDefinition
     from ..queries.views import Parked, StoredEvent, Timeout
-    from ..store import DividedStore, LmdbStore, StoreFinding
+    from ..store import Divided, LmdbStore, StoreFinding
+    from .node_share import NodeShare
 
 __all__ = ["DividedRuntime"]
 
@@ -54,7 +63,7 @@ class DividedRuntime(Runtime):
     """As `Runtime`, over all partitions of a divided store; made by `Runtime(partitions=…)`.
 
     Args:
-        path: the folder of the divided store
+        path: the folder of the divided store, or its address in a database
         domains: whose classes to run
         partitions: how many; None for as many as there are
         processes: how many run them; with 1, this process does
@@ -74,7 +83,7 @@ class DividedRuntime(Runtime):
         **options: Any,
     ) -> None:
         self._divided = divided = _settled(path, partitions)
-        self._path = divided.folder
+        self._path = divided.place
         self.clock = options.setdefault("clock", SystemClock())
         self._now = stopwatch(self.clock)
         self._registry = Registry(domains)
@@ -93,7 +102,7 @@ class DividedRuntime(Runtime):
                 f'has made durable, so a divided store needs durability="fsync"'
             )
         self._partition = Partition(0, divided.count)
-        self._share: Share | None = None
+        self._share: Share | NodeShare | None = None
         self._children: Children | None = None
         self._watch: CommitWatch | None = None
         self._parts: list[PartitionRuntime] = []
@@ -105,6 +114,9 @@ class DividedRuntime(Runtime):
 
     def _open(self, domains: tuple[Domain, ...], processes: int, options: dict[str, Any]) -> None:
         divided, numbers = self._divided, range(self._divided.count)
+        if not isinstance(divided, DividedStore):
+            self._open_in_database(divided, domains, processes, options)
+            return
         if not self._is_reading and processes == 1:
             self._share = Share(divided, numbers, domains, options)
             self._parts = list(self._share.parts.values())
@@ -127,6 +139,28 @@ class DividedRuntime(Runtime):
         if not self._is_reading:
             self._watch = CommitWatch(read, self._has_moved)
             self._watch.start()
+
+    def _open_in_database(
+        self,
+        divided: Divided,
+        domains: tuple[Domain, ...],
+        processes: int,
+        options: dict[str, Any],
+    ) -> None:
+        if processes != 1:
+            raise ValueError(
+                f"processes={processes}: a store in a database is shared by all processes that "
+                f"open it; start another one with the same address"
+            )
+        if self._is_reading:
+            for number in range(divided.count):
+                store = divided.open(number, read_only=True)
+                self._parts.append(PartitionRuntime(store, None, *domains, **options))
+            return
+        # What stands on the driver is imported where it is used.
+        module: Any = import_module(".node_share", __package__)
+        self._share = share = module.NodeShare(divided, self._registry, domains, options)
+        self._parts = share.parts
 
     def _call(self, number: int, name: str, *arguments: Any) -> ReplyFuture[Any]:
         assert self._children is not None
@@ -489,13 +523,13 @@ class DividedRuntime(Runtime):
         return self._is_reading
 
 
-def _settled(path: str | os.PathLike[str], partitions: int | None) -> DividedStore:
+def _settled(path: str | os.PathLike[str], partitions: int | None) -> Divided:
     if partitions is not None:
-        return make_divided(path, partitions)
-    found = divided_at(path)
+        return make_divided_store(path, partitions)
+    found = divided_store(path)
     if found is None:
         raise StoreError(f"{path} holds no divided store; say how many partitions it is to have")
-    return make_divided(path, found.count)
+    return make_divided_store(path, found.count)
 
 
 def _refuse_unsendable(options: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..model.domain import Domain
     from ..model.process_definition import ProcessDefinition
     from ..queries.views import InstanceView
-    from ..store import CommandRecord, Durability, StorageEngine, Store
+    from ..store import CommandRecord, CommandResult, Durability, StorageEngine, Store
 
 __all__ = ["PartitionRuntime"]
 
@@ -54,6 +54,11 @@ class PartitionRuntime(Runtime):
         del path, durability, read_only
         return self._given
 
+    @property
+    def store(self) -> Store:
+        """The store of the partition, as it was given."""
+        return self._given
+
     def _neighbours(self) -> Mapping[int, Neighbour] | None:
         return self._others
 
@@ -73,6 +78,16 @@ class PartitionRuntime(Runtime):
     def commit_count(self) -> int:
         """How many commits the partition has had."""
         return self._store.commit_count
+
+    @property
+    def has_callers(self) -> bool:
+        """Whether a caller waits for an answer."""
+        engine = self._running
+        return engine is not None and len(engine.services.replies) > 0
+
+    def result_of(self, command_id: str) -> CommandResult | None:
+        """What came of a command whose id is remembered, if it was carried out."""
+        return self._store.result_of(command_id)
 
     def read_index(self, process: str, field: str, value: str) -> list[str]:
         """The instances, of any partition, whose learnt key has a value that belongs here."""
