@@ -118,20 +118,28 @@ class NodeShare:
         while not self._is_over.wait(LOOK_EVERY):
             try:
                 self._balance()
+                for part in self.parts:
+                    local = part.local
+                    if local is not None:
+                        local.try_lanes_again()
             except StoreError as error:
                 # Who seemed to be gone has to seem so twice again.
                 self._before = None
                 logger.warning("the nodes of the store cannot be looked at: %s", error)
 
     def _balance(self, *, raises: bool = False) -> None:
-        for number in self.node.lease.lost:
-            self._leave(number, timeout=0.0)
-        look = Look(*self.node.lease.look())
-        decision = decide(self.node.lease.id, look, self._before)
+        lease = self.node.lease
+        look = Look(*lease.look())
+        for row in look.owners:
+            # It ends here before anything else is done about it.
+            if row.token != lease.id and self.parts[row.part].local is not None:
+                lease.lose(row.part)
+                self._leave(row.part, timeout=0.0)
+        decision = decide(lease.id, look, self._before)
         self._before = look
         if decision.waits_for != self._waits_for:
             self._waits_for = decision.waits_for
-            self.node.lease.say_waits_for(decision.waits_for)
+            lease.say_waits_for(decision.waits_for)
             if decision.waits_for:
                 logger.warning(
                     "this node owns no partition until %s is gone: one of the two writes messages "
@@ -144,8 +152,11 @@ class NodeShare:
         for number, epoch in decision.take.items():
             if self._is_over.is_set():
                 return
-            if number not in self._leaving and self.node.lease.take(number, epoch):
+            if self._is_free_here(number) and lease.take(number, epoch):
                 self._run(number, raises=raises)
+
+    def _is_free_here(self, number: int) -> bool:
+        return number not in self._leaving and self.parts[number].local is None
 
     def _run(self, number: int, *, raises: bool) -> None:
         try:

@@ -68,6 +68,12 @@ class PartitionRuntime(Runtime):
         if engine is not None and engine.lanes is not None:
             engine.lanes.nudge(source)
 
+    def try_lanes_again(self) -> None:
+        """Look at lanes once more that could not be read; on any thread."""
+        engine = self._running
+        if engine is not None and engine.lanes is not None:
+            engine.lanes.try_again()
+
     @property
     def has_taken_all(self) -> bool:
         """Whether all that the others have sent it, durably, was taken, durably."""

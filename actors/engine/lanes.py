@@ -94,6 +94,7 @@ class Lanes(PooledActor):
         self._told: deque[int] = deque()
         # Partitions whose lanes may have more.
         self._ahead = dict.fromkeys(neighbours)
+        self._failed: set[int] = set()
         self.is_closed = False
         self.start_over()
         for source, neighbour in neighbours.items():
@@ -101,8 +102,9 @@ class Lanes(PooledActor):
 
     def start_over(self) -> None:
         """Go on from what is durable; with the journal's lock held, if anything runs."""
-        store = self._services.store
-        self._cursors = {source: store.cursor_of(source) for source in self._neighbours}
+        # What is durable, without a look: a database may be away just now.
+        cursors = self._services.store.ahead.counters.cursors
+        self._cursors = {source: cursors.get(source, 0) for source in self._neighbours}
         self._ahead = dict.fromkeys(self._neighbours)
 
     # From outside
@@ -111,6 +113,12 @@ class Lanes(PooledActor):
         """There is more in the lane from a partition; any thread may call this."""
         self._told.append(source)
         self.dispatcher.schedule_from_outside(self)
+
+    def try_again(self) -> None:
+        """Look at lanes once more that could not be read; any thread may call this."""
+        for source in list(self._failed):
+            self._failed.discard(source)
+            self.nudge(source)
 
     def look_after_commit(self) -> None:
         """Tell other partitions what is durable for them; called with the journal's lock held."""
@@ -161,6 +169,7 @@ class Lanes(PooledActor):
         except StoreError as error:
             # It stands still until more is told of, and others go on.
             del self._ahead[source]
+            self._failed.add(source)
             self._tell(source, error)
             return
         if not page:

@@ -14,7 +14,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import DatabaseRefused, LockedStore, StoreError
+from ..errors import DatabaseRefused, LockedStore, StoreError, TakenOver
 from ..interrupts import start_thread
 from .claim import RELEASE, Claim
 from .connection import Statement
@@ -208,10 +208,15 @@ class Lease:
             raise LockedStore(f"partition {part} of {self.address} is another node's")
         return claim
 
-    @property
-    def lost(self) -> list[int]:
-        """Partitions that another node has taken over."""
-        return [part for part, claim in list(self._claims.items()) if claim.lost is not None]
+    def lose(self, part: int) -> None:
+        """Another node has taken a partition over."""
+        claim = self._claims.get(part)
+        if claim is not None and claim.lost is None:
+            claim.lost = TakenOver(
+                f"another process has taken over partition {part} of {self.address}; nothing that "
+                f"this one has not acknowledged is kept"
+            )
+            logger.error("%s", claim.lost)
 
     def release(self, claim: _Own) -> None:
         """Let another node have a partition at once."""
