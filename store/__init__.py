@@ -15,7 +15,7 @@ if find_spec("fcntl") is None:
     )
 
 from .dictionary import DictionaryEngine
-from .dividing import Divided, divided_store, is_divided, make_divided_store
+from .dividing import Divided, divided_store, is_divided, make_divided_store, operating
 from .errors import (
     ClosedError,
     CorruptRecord,
@@ -200,6 +200,7 @@ __all__ = [
     "make_divided",
     "make_divided_store",
     "open_store",
+    "operating",
     "partition_of",
     "place_of_effect",
     "place_of_event",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .partitions import Partition
     from .store import Store
 
-__all__ = ["Divided", "divided_store", "is_divided", "make_divided_store"]
+__all__ = ["Divided", "divided_store", "is_divided", "make_divided_store", "operating"]
 
 
 class Divided(Protocol):
@@ -88,3 +88,14 @@ def make_divided_store(place: str | os.PathLike[str], count: int) -> Divided:
 def _in_database(place: str) -> Any:
     with refusing_without_driver(Address.parse(place)):
         return import_module(".postgresql.divided_database", __package__)
+
+
+def operating() -> Any:
+    """What operators see of the nodes of a store in a database: the module `operating`.
+
+    Raises:
+        StoreError: the driver of PostgreSQL is missing
+
+    """
+    with refusing_without_driver("a database"):
+        return import_module(".postgresql.operating", __package__)

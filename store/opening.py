@@ -77,7 +77,7 @@ def _in_postgresql(url: str, *, durability: Durability, read_only: bool) -> Stor
 
 
 @contextmanager
-def refusing_without_driver(address: Address) -> Iterator[None]:
+def refusing_without_driver(address: Address | str) -> Iterator[None]:
     """What stands on the driver is imported where it is used, and it may be missing."""
     try:
         yield

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 __all__ = [
     "bigint",
     "bigints",
+    "boolean",
     "byteas",
     "integer",
     "integers",
@@ -33,6 +34,10 @@ _DOUBLE = struct.Struct("!d")
 integer = _SIZE.pack
 bigint = _BIG.pack
 double = _DOUBLE.pack
+
+
+def boolean(value: bool) -> bytes:
+    return b"\1" if value else b"\0"
 
 
 def text(value: str) -> bytes:

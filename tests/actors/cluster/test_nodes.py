@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 pytest.importorskip("psycopg")
 
 from procession import Command, Domain, Event, ProcessManager, Rejected, Runtime, handle
+from procession.cli import main
 from procession.clock import seconds
 from procession.store import partition_of
 from procession.store.interrupts import Latch
@@ -207,3 +209,28 @@ def test_a_refusal_of_another_node_is_raised_here(both: tuple[Runtime, Runtime])
     )
     with pytest.raises(Rejected, match="it is bad"):
         one.ask(Make(part, "c1"))
+
+
+def rows(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:
+    assert main([*arguments, "--json"]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_operators_see_the_nodes_drain_one_and_move_partitions(
+    url: str, both: tuple[Runtime, Runtime], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = both
+    first, second = (row["node"] for row in rows(capsys, "nodes", "--store", url))
+    assert {row["owner"] for row in rows(capsys, "partitions", "--store", url)} == {first, second}
+    moved = owned(one)[0]
+    assert main(["move", str(moved), second, "--store", url]) == 0
+    until(lambda: moved in owned(other))
+    assert main(["drain", first, "--store", url]) == 0
+    until(lambda: not owned(one) and len(owned(other)) == PARTITIONS)
+    assert one.ask(Open("c1", ())) == [Opened("c1", ())]
+    assert main(["drain", first, "--undo", "--store", url]) == 0
+    until(lambda: len(owned(one)) == PARTITIONS // 2)
+    assert main(["drain", "none", "--store", url]) == 2
+    assert "has no node 'none'" in capsys.readouterr().err
+    assert main(["nodes"]) == 2
+    assert "nodes share a store in a database" in capsys.readouterr().err
