@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -50,7 +50,11 @@ class Node:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
+        with self.process.stdout as said:
+            self._take(said)
+
+    def _take(self, said: Iterable[str]) -> None:
+        for line in said:
             word, *rest = line.split()
             if word == "runs":
                 self.runs.set()
@@ -83,6 +87,8 @@ class Node:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+        assert self.process.stdin is not None
+        self.process.stdin.close()
         self._reader.join(PATIENCE)
 
 
