@@ -66,6 +66,8 @@ class NodeShare:
         self._before: Look | None = None
         self._leaving: dict[int, threading.Thread] = {}
         self._waits_for = ""
+        # Partitions that are this node's in the database, and do not run, with their epochs.
+        self._orphans: dict[int, int] = {}
         self._is_over = threading.Event()
         self._answering = Answering(self.parts, registry, self._wake)
         self._correspondence = Correspondence(
@@ -135,6 +137,7 @@ class NodeShare:
             if row.token != lease.id and self.parts[row.part].local is not None:
                 lease.lose(row.part)
                 self._leave(row.part, timeout=0.0)
+        self._take_orphans(look)
         decision = decide(lease.id, look, self._before)
         self._before = look
         if decision.waits_for != self._waits_for:
@@ -154,6 +157,18 @@ class NodeShare:
                 return
             if self._is_free_here(number) and lease.take(number, epoch):
                 self._run(number, raises=raises)
+
+    def _take_orphans(self, look: Look) -> None:
+        """Run what was taken by a statement whose answer was lost, once that is seen twice."""
+        orphans = {
+            row.part: row.epoch
+            for row in look.owners
+            if row.token == self.node.lease.id and self._is_free_here(row.part)
+        }
+        for number, epoch in orphans.items():
+            if self._orphans.get(number) == epoch and self.node.lease.take(number, epoch):
+                self._run(number, raises=False)
+        self._orphans = orphans
 
     def _is_free_here(self, number: int) -> bool:
         return number not in self._leaving and self.parts[number].local is None

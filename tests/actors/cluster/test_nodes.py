@@ -153,6 +153,19 @@ def test_a_partition_that_was_taken_over_ends_alone(server: Server, url: str) ->
         assert runtime.ask(Open(case, ())) == [Opened(case, ())]
 
 
+def test_a_partition_that_was_taken_without_an_answer_is_run_all_the_same(
+    server: Server, url: str
+) -> None:
+    with node(url) as runtime:
+        lease = runtime._share.node.lease  # type: ignore[attr-defined]
+        server.ask(url, "UPDATE owners SET epoch = epoch + 1, token = 'other' WHERE part = 2")
+        until(lambda: owned(runtime) == [0, 1, 3])
+        server.ask(url, "UPDATE owners SET epoch = epoch + 1, token = %s WHERE part = 2", lease.id)
+        until(lambda: len(owned(runtime)) == PARTITIONS)
+        case = case_in([2])
+        assert runtime.ask(Open(case, ())) == [Opened(case, ())]
+
+
 def test_connections_are_those_of_a_node_however_many_partitions_it_has(server: Server) -> None:
     for partitions in (2, 16):
         url = server.new_url(without_tables=True)
