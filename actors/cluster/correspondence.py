@@ -47,7 +47,7 @@ class Correspondence:
         calls: the rows
         owned: the partitions that this node owns now
         answering: carries out what others ask
-        moved: called with each partition that has a new commit
+        moved: called with the partitions that have new commits
 
     """
 
@@ -56,7 +56,7 @@ class Correspondence:
         calls: Calls,
         owned: Callable[[], Collection[int]],
         answering: Answering,
-        moved: Callable[[int], None],
+        moved: Callable[[list[int]], None],
     ) -> None:
         self._calls = calls
         self._owned = owned
@@ -132,7 +132,8 @@ class Correspondence:
         moved = [part for part, commit in seen.commits.items() if self._seen.get(part) != commit]
         for part in moved:
             self._seen[part] = seen.commits[part]
-            self._moved(part)
+        if moved:
+            self._moved(moved)
         for number, answer in seen.answers.items():
             self._threads.submit(_finish, self._waiting.pop(number), answer)
         if seen.answers:

@@ -66,6 +66,8 @@ class NodeShare:
         self._before: Look | None = None
         self._leaving: dict[int, threading.Thread] = {}
         self._waits_for = ""
+        # Of lanes from other nodes' partitions to those here, the newest that was told of.
+        self._heads: dict[tuple[int, int], bytes] = {}
         # Partitions that are this node's in the database, and do not run, with their epochs.
         self._orphans: dict[int, int] = {}
         self._is_over = threading.Event()
@@ -107,12 +109,19 @@ class NodeShare:
         if local is not None:
             local.nudge(source)
 
-    def _has_moved(self, source: int) -> None:
-        """A partition has a new commit, of this node or another one."""
-        self.parts[source].has_moved()
-        if self.parts[source].local is None:
-            for part in self.parts:
-                self._tell(part.number, source)
+    def _has_moved(self, sources: list[int]) -> None:
+        """Partitions have new commits, of this node or others."""
+        for source in sources:
+            self.parts[source].has_moved()
+        others = [source for source in sources if self.parts[source].local is None]
+        owned = self._owned()
+        if not others or not owned:
+            return
+        # A look at each lane would be a trip for each.
+        for (source, target), head in self.node.calls.heads(others, owned).items():
+            if self._heads.get((source, target)) != head:
+                self._tell(target, source)
+                self._heads[source, target] = head
 
     # Its share
 

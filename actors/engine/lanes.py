@@ -82,7 +82,7 @@ class Lanes(PooledActor):
         deliver: Deliver,
     ) -> None:
         super().__init__(services.dispatcher)
-        store, partition = services.store, services.store.partition
+        _store, partition = services.store, services.store.partition
         assert partition is not None
         self._own = partition.number
         self._services = services
@@ -97,8 +97,9 @@ class Lanes(PooledActor):
         self._failed: set[int] = set()
         self.is_closed = False
         self.start_over()
-        for source, neighbour in neighbours.items():
-            _refuse_older(source, neighbour.last_sent(self._own), store.cursor_of(source))
+        for source, cursor in self._cursors.items():
+            if cursor:
+                _refuse_older(source, neighbours[source].last_sent(self._own), cursor)
 
     def start_over(self) -> None:
         """Go on from what is durable; with the journal's lock held, if anything runs."""

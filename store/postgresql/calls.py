@@ -49,6 +49,14 @@ _SWEEP = Statement(
     b"DELETE FROM calls WHERE answer IS NOT NULL AND NOT EXISTS "
     b"(SELECT FROM nodes WHERE nodes.id = calls.asker)",
 )
+# Of each lane the newest row: a key is the target and the number, eight bytes each.
+_HEADS = Statement(
+    b"heads_of_lanes",
+    b"SELECT source, target, there.key FROM unnest($1::int[]) AS source "
+    b"CROSS JOIN unnest($2::int[]) AS target CROSS JOIN LATERAL (SELECT key FROM outgoing "
+    b"WHERE part = source AND key >= int8send(target::bigint) "
+    b"AND key < int8send(target::bigint + 1) ORDER BY key DESC LIMIT 1) AS there",
+)
 _COMMITS = Statement(b"commits_of_all", b"SELECT part, value FROM meta WHERE key = 'commits'")
 
 
@@ -129,6 +137,19 @@ class Calls:
                 for row in range(answers.ntuples)
             },
         )
+
+    def heads(
+        self, sources: Collection[int], targets: Collection[int]
+    ) -> dict[tuple[int, int], bytes]:
+        """The newest row of each lane that has any, from these partitions to those."""
+        (found,) = self._look((_HEADS, [integers(sources), integers(targets)]))
+        return {
+            (
+                number_of(found.get_value(row, 0)),
+                number_of(found.get_value(row, 1)),
+            ): found.get_value(row, 2) or b""
+            for row in range(found.ntuples)
+        }
 
     def answer(self, answers: dict[int, bytes]) -> None:
         """Write what came of calls, by their ids."""
