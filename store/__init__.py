@@ -15,6 +15,7 @@ if find_spec("fcntl") is None:
     )
 
 from .dictionary import DictionaryEngine
+from .dividing import Divided, divided_store, is_divided, make_divided_store, operating
 from .errors import (
     ClosedError,
     CorruptRecord,
@@ -56,7 +57,7 @@ from .identifiers import (
     transition_id_at,
 )
 from .layout.schema import FORMAT_VERSION
-from .lmdb.divided_store import DividedStore, divided_at, is_divided, make_divided
+from .lmdb.divided_store import DividedStore, divided_at, make_divided
 from .lmdb.environment import Durability
 from .lmdb.store import LmdbStore
 from .maintenance.copying import Sizes, backup, backup_open, compact
@@ -133,6 +134,7 @@ __all__ = [
     "DamagedStore",
     "DatabaseRefused",
     "DictionaryEngine",
+    "Divided",
     "DividedStore",
     "Duplicate",
     "Durability",
@@ -195,6 +197,7 @@ __all__ = [
     "compact",
     "compact_divided",
     "divided_at",
+    "divided_store",
     "effect_command_id_at",
     "effect_id_at",
     "event_id_at",
@@ -204,8 +207,10 @@ __all__ = [
     "is_issued_by",
     "located",
     "make_divided",
+    "make_divided_store",
     "open_store",
     "opened_partitions",
+    "operating",
     "partition_of",
     "place_of_effect",
     "place_of_event",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,11 @@ from .store import Store
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator
 
     from .lmdb.environment import Durability
 
-__all__ = ["located", "open_store"]
+__all__ = ["located", "open_store", "refusing_without_driver"]
 
 
 def located(place: str | os.PathLike[str]) -> Path | Address:
@@ -68,13 +70,19 @@ def open_store(
 
 def _in_postgresql(url: str, *, durability: Durability, read_only: bool) -> Store:
     address = Address.parse(url)
-    try:
-        # What stands on the driver is imported where it is used.
+    with refusing_without_driver(address):
         module: Any = import_module(".postgresql.store", __package__)
+    store: Store = module.PostgresStore(address, durability=durability, read_only=read_only)
+    return store
+
+
+@contextmanager
+def refusing_without_driver(address: Address | str) -> Iterator[None]:
+    """What stands on the driver is imported where it is used, and it may be missing."""
+    try:
+        yield
     except ImportError as error:
         raise StoreError(
             f"the store at {address} needs the driver of PostgreSQL: "
             f"pip install 'procession[postgresql]'"
         ) from error
-    store: Store = module.PostgresStore(address, durability=durability, read_only=read_only)
-    return store

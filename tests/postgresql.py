@@ -153,9 +153,9 @@ class Server:
         address = f"postgresql://postgres@{place}/postgres?sslmode=disable"
         return address if schema is None else f"{address}&schema={schema}"
 
-    def new_url(self) -> str:
+    def new_url(self, *, without_tables: bool = False) -> str:
         """An address with a schema that no other test has; without tables, or with empty ones."""
-        if self._free:
+        if self._free and not without_tables:
             schema = self._free.pop()
             self._clear(schema)
         else:
@@ -183,6 +183,11 @@ class Server:
                 "AND tablename NOT IN ('store', 'owners')",
                 [schema],
             ).fetchall()
+            divided = f'SELECT FROM "{schema}".store WHERE partitions > 1'
+            if found and connection.execute(divided).fetchall():
+                # How many partitions there are is for good.
+                connection.execute(f'DROP SCHEMA "{schema}" CASCADE')
+                return
             gone = " ".join(f'DELETE FROM "{schema}"."{table}";' for (table,) in found)
             if found:
                 connection.execute(

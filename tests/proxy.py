@@ -41,7 +41,13 @@ class Proxy:
         with suppress(OSError):
             while True:
                 client, _ = self._listening.accept()
-                link = _Link(client, socket.create_connection(self._server))
+                try:
+                    server = socket.create_connection(self._server)
+                except OSError:
+                    # It is down, and may come back.
+                    client.close()
+                    continue
+                link = _Link(client, server)
                 self._links.append(link)
                 link.start(self._ask, self._answer)
 

@@ -14,6 +14,7 @@ from . import (
     exploring,
     log,
     mending,
+    nodes,
     parked,
     partitions,
     processes,
@@ -50,6 +51,13 @@ _ACTING: dict[str, Callable[..., Any]] = {
     "rebuild": rebuilding.rebuild,
 }
 
+_NODES: dict[str, Callable[..., Any]] = {
+    "nodes": nodes.nodes,
+    "partitions": nodes.partitions,
+    "drain": nodes.drain,
+    "move": nodes.move,
+}
+
 _FILES: dict[str, Callable[..., Any]] = {
     "backup": store_files.backup,
     "compact": store_files.compact,
@@ -66,6 +74,7 @@ _DESIGN: dict[str, Callable[..., Any]] = {
 _PANELS = {
     "Looking": _LOOKING,
     "Acting": _ACTING,
+    "Nodes that share a database": _NODES,
     "The store as a file": _FILES,
     "The classes": _DESIGN,
 }

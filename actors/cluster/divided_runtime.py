@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from heapq import merge
+from importlib import import_module
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,11 +35,12 @@ from ..queries.views import Counts
 from ..runtime import Runtime, listeners, not_settled, refusal_in_handler, seconds_of
 from ..store import (
     ClosedError,
+    DividedStore,
     Partition,
     StoreError,
     backup_divided,
-    divided_at,
-    make_divided,
+    divided_store,
+    make_divided_store,
     verify_lanes,
 )
 from ..store.interrupts import Latch, uninterrupted
@@ -64,7 +66,8 @@ if TYPE_CHECKING:
     from ..model.process_definition import ProcessDefinition
     from ..queries.diagnostics import StuckInstance
     from ..queries.views import Parked, PartitionState, StoredEvent, Timeout
-    from ..store import DividedStore, LmdbStore, StoreFinding
+    from ..store import Divided, LmdbStore, StoreFinding
+    from .node_share import NodeShare
 
 __all__ = ["DividedRuntime"]
 
@@ -79,7 +82,7 @@ class DividedRuntime(Runtime):
     """As `Runtime`, over all partitions of a divided store; made by `Runtime(partitions=…)`.
 
     Args:
-        path: the folder of the divided store
+        path: the folder of the divided store, or its address in a database
         domains: whose classes to run
         partitions: how many; None for as many as there are
         processes: how many run them; with 1, this process does
@@ -99,7 +102,7 @@ class DividedRuntime(Runtime):
         **options: Any,
     ) -> None:
         self._divided = divided = _settled(path, partitions)
-        self._path = divided.folder
+        self._path = divided.place
         self.clock = options.setdefault("clock", SystemClock())
         self._now = stopwatch(self.clock)
         self._registry = Registry(domains)
@@ -124,14 +127,15 @@ class DividedRuntime(Runtime):
                 f'has made durable, so a divided store needs durability="fsync"'
             )
         self._partition = Partition(0, divided.count)
-        self._share: Share | None = None
+        self._share: Share | NodeShare | None = None
         self._children: Children | None = None
         self._watch: CommitWatch | None = None
         self._listener: Listener | None = None
         self._parts: list[PartitionRuntime] = []
         try:
             self._open(domains, processes, options)
-            if control and not self._is_reading:
+            # Several processes share a database, and none of them answers for all.
+            if control and not self._is_reading and isinstance(divided, DividedStore):
                 self._listener, _ = listeners(self, divided.folder, page)
         except BaseException:
             self.close(timeout=0.0)
@@ -139,6 +143,9 @@ class DividedRuntime(Runtime):
 
     def _open(self, domains: tuple[Domain, ...], processes: int, options: dict[str, Any]) -> None:
         divided, numbers = self._divided, range(self._divided.count)
+        if not isinstance(divided, DividedStore):
+            self._open_in_database(divided, domains, processes, options)
+            return
         if not self._is_reading and processes == 1:
             self._share = Share(divided, numbers, domains, options)
             self._parts = list(self._share.parts.values())
@@ -161,6 +168,28 @@ class DividedRuntime(Runtime):
         if not self._is_reading:
             self._watch = CommitWatch(read, self._has_moved)
             self._watch.start()
+
+    def _open_in_database(
+        self,
+        divided: Divided,
+        domains: tuple[Domain, ...],
+        processes: int,
+        options: dict[str, Any],
+    ) -> None:
+        if processes != 1:
+            raise ValueError(
+                f"processes={processes}: a store in a database is shared by all processes that "
+                f"open it; start another one with the same address"
+            )
+        if self._is_reading:
+            for number in range(divided.count):
+                store = divided.open(number, read_only=True)
+                self._parts.append(PartitionRuntime(store, None, *domains, **options))
+            return
+        # What stands on the driver is imported where it is used.
+        module: Any = import_module(".node_share", __package__)
+        self._share = share = module.NodeShare(divided, self._registry, domains, options)
+        self._parts = share.parts
 
     def _call(self, number: int, name: str, *arguments: Any) -> ReplyFuture[Any]:
         assert self._children is not None
@@ -594,9 +623,14 @@ class DividedRuntime(Runtime):
 
     def backup(self, target: str | os.PathLike[str]) -> None:
         self._refuse_closed()
-        now = self._now()
+        now, divided = self._now(), self._divided
+        if not isinstance(divided, DividedStore):
+            raise StoreError(
+                f"the divided store at {divided.place} is in a database; back the database up with "
+                f"its own tools, such as pg_basebackup or pg_dump"
+            )
         stores = [part.store for part in self._parts]
-        uninterrupted(lambda: backup_divided(self._divided, stores, target), "procession-backup")
+        uninterrupted(lambda: backup_divided(divided, stores, target), "procession-backup")
         if not self._is_reading:
             for part in self._parts:
                 part.note_backup(now, target)
@@ -651,13 +685,13 @@ class DividedRuntime(Runtime):
         return self._is_reading
 
 
-def _settled(path: str | os.PathLike[str], partitions: int | None) -> DividedStore:
+def _settled(path: str | os.PathLike[str], partitions: int | None) -> Divided:
     if partitions is not None:
-        return make_divided(path, partitions)
-    found = divided_at(path)
+        return make_divided_store(path, partitions)
+    found = divided_store(path)
     if found is None:
         raise StoreError(f"{path} holds no divided store; say how many partitions it is to have")
-    return make_divided(path, found.count)
+    return make_divided_store(path, found.count)
 
 
 def _refuse_unsendable(options: dict[str, Any]) -> None:

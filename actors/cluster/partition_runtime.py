@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..model.domain import Domain
     from ..model.process_definition import ProcessDefinition
     from ..queries.views import InstanceView
-    from ..store import CommandRecord, Durability, StorageEngine, Store
+    from ..store import CommandRecord, CommandResult, Durability, StorageEngine, Store
 
 __all__ = ["PartitionRuntime"]
 
@@ -54,6 +54,11 @@ class PartitionRuntime(Runtime):
         del path, durability, read_only
         return self._given
 
+    @property
+    def store(self) -> Store:
+        """The store of the partition, as it was given."""
+        return self._given
+
     def _neighbours(self) -> Mapping[int, Neighbour] | None:
         return self._others
 
@@ -63,16 +68,17 @@ class PartitionRuntime(Runtime):
         if engine is not None and engine.lanes is not None:
             engine.lanes.nudge(source)
 
+    def try_lanes_again(self) -> None:
+        """Look at lanes once more that could not be read; on any thread."""
+        engine = self._running
+        if engine is not None and engine.lanes is not None:
+            engine.lanes.try_again()
+
     @property
     def has_taken_all(self) -> bool:
         """Whether all that the others have sent it, durably, was taken, durably."""
         engine = self._running
         return engine is None or engine.lanes is None or engine.lanes.is_empty
-
-    @property
-    def store(self) -> Store:
-        """Of the partition; to be read."""
-        return self._store
 
     def done(self, process: str) -> int:
         """The position up to which a process manager's router is done, as far as is known here."""
@@ -93,6 +99,16 @@ class PartitionRuntime(Runtime):
     def commit_count(self) -> int:
         """How many commits the partition has had."""
         return self._store.commit_count
+
+    @property
+    def has_callers(self) -> bool:
+        """Whether a caller waits for an answer."""
+        engine = self._running
+        return engine is not None and len(engine.services.replies) > 0
+
+    def result_of(self, command_id: str) -> CommandResult | None:
+        """What came of a command whose id is remembered, if it was carried out."""
+        return self._store.result_of(command_id)
 
     def read_index(self, process: str, field: str, value: str) -> list[str]:
         """The instances, of any partition, whose learnt key has a value that belongs here."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..model.domain import Domain
     from ..store import CommandRecord, EventRecord, Store
 
-__all__ = ["RemotePartition"]
+__all__ = ["RemotePartition", "bare"]
 
 
 class RemotePartition(PartitionRuntime):
@@ -57,13 +57,13 @@ class RemotePartition(PartitionRuntime):
     ) -> ReplyFuture[Any]:
         is_remembered = command_id is not None
         record = self._ingress.command(command, command_id, headers, is_remembered=is_remembered)
-        return self._call("ask", _bare(record), is_remembered)
+        return self._call("ask", bare(record), is_remembered)
 
     def _telling(
         self, command: Any, command_id: str | None, headers: Mapping[str, Any] | None
     ) -> tuple[Any, str]:
         record = self._ingress.command(command, command_id, headers)
-        call = self._call("tell", [_bare(record)], command_id is not None)
+        call = self._call("tell", [bare(record)], command_id is not None)
         return _RemoteReceipts(call), record.command_id
 
     def tell_many(
@@ -81,7 +81,7 @@ class RemotePartition(PartitionRuntime):
             )
             for one in commands
         ]
-        self._call("tell", [_bare(one) for one in records], command_id is not None).get()
+        self._call("tell", [bare(one) for one in records], command_id is not None).get()
         return [one.command_id for one in records]
 
     def _publishing(
@@ -250,7 +250,7 @@ class _RemoteWait(ProcessWait[Any]):
             yield latch
 
 
-def _bare(record: CommandRecord) -> CommandRecord:
+def bare(record: CommandRecord) -> CommandRecord:
     """Without what only this process can share."""
     return replace(record, message=None)
 

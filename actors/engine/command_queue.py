@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from ..core.failures import parked_command, parked_sequence
 from ..core.stimuli import CommandRefused
 from ..errors import IdReused, UnknownMessage
-from ..messages.refusals import refused_again
-from ..messages.reply import Reply
 from ..model.plans import AggregatePlan
 from ..store import FROM_OUTSIDE, CorruptRecord, Step, category_of
 from .aggregate_actor import AggregateActor, AggregateShare, CommandMessage
@@ -18,6 +16,7 @@ from .failure_log import Failure
 from .given_ids import answer_before
 from .instance_actor import InstanceMessage
 from .pooled_actor import PooledActor
+from .replaying import replayed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     import pykka
 
     from ..core.carry_out import CommandDecision, CommandDelivered
+    from ..messages.reply import Reply
     from ..messages.types import Event
     from ..store import CommandRecord, CommandResult
     from .ahead_reads import AheadReads
@@ -176,21 +176,12 @@ class CommandQueue(PooledActor):
         sending = ((category, stream), self.wakers[category], message)
         self._services.residency.send([sending], is_urgent=True)
 
-    def _replay(self, result: CommandResult, command_id: str) -> Reply[Event]:
-        if result.refusal is not None:
-            raise refused_again(result.refusal, result.error)
-        if not result.events:
-            return Reply(position=0, command_id=command_id)
-        page = self._store.read_log(result.first_position - 1, result.events)
-        load, position = self._services.registry.load_event, page[-1].position
-        return Reply(map(load, page), position=position, command_id=command_id)
-
     def answer(
         self, future: pykka.Future[Reply[Event]], result: CommandResult, command_id: str
     ) -> None:
         """Reply with what came of a command when it was carried out before."""
         try:
-            future.set(self._replay(result, command_id))
+            future.set(replayed(self._store, self.registry, result, command_id))
         except Exception:  # noqa: BLE001 - it is raised where the reply is awaited
             future.set_exception()
 

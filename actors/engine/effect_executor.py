@@ -5,19 +5,19 @@ from __future__ import annotations
 import heapq
 import threading
 from collections import Counter, deque
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from ..clock import from_micros
 from ..errors import InfiniteLoopError
-from ..store import ClosedError, Committed, NoThread, Step, StepExtras
+from ..store import ClosedError, Committed, FailingDisk, NoThread, Step, StepExtras
 from ..store.interrupts import start_thread
 from .journal import PendingWrite
 from .watchdog import whereabouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from datetime import timedelta
     from typing import TypeAlias
 
     from ..clock import Alarm, Clock
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     Verdict: TypeAlias = tuple[str, int, str | None]
 
 __all__ = ["EffectExecutor", "EffectJob", "EffectSource"]
+
+STORE_AGAIN = timedelta(seconds=1)
+"""Until an effect is tried again for which the store could not be read."""
 
 
 class EffectSource(Protocol):
@@ -454,7 +457,12 @@ class EffectExecutor:
             may_try_again = isinstance(error, Exception) and not isinstance(
                 error, InfiniteLoopError
             )
-            wait = job.source.wait(job) if may_try_again else None
+            if isinstance(error, FailingDisk):
+                # What the store is read for was not there. That is no attempt of the effect's.
+                job.attempt -= 1
+                wait: timedelta | None = STORE_AGAIN
+            else:
+                wait = job.source.wait(job) if may_try_again else None
             due = None
             if wait is not None:
                 due = self._services.now() + round(wait.total_seconds() * 1_000_000)

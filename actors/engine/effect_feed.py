@@ -25,7 +25,8 @@ from ..core.failures import parked_effect
 from ..core.ports import UNREADABLE
 from ..core.stimuli import Reload
 from ..errors import UnknownMessage
-from ..store import Step
+from ..store import DatabaseRefused, Step
+from ..store.interrupts import Latch
 from .ahead_reads import AheadReads, event_at
 from .crossing import Crossing
 from .effect_executor import EffectExecutor, EffectJob
@@ -49,6 +50,9 @@ if TYPE_CHECKING:
     Verdict: TypeAlias = tuple[str, int, str | None]
 
 __all__ = ["EffectFeed", "EffectFeeds", "processes_with_effects"]
+
+AWAY = 0.1
+"""Seconds between two looks whether a database answers again."""
 
 PAGE = 256
 
@@ -367,7 +371,7 @@ class EffectFeed(PooledActor):
 
     def _jobs_of(self, record: EventRecord) -> list[EffectJob]:
         try:
-            jobs, later = self._effects_of(record)
+            jobs, later = self._effects_found(record)
         except BaseException as error:  # noqa: BLE001 - a person must see it, whatever it is
             job = EffectJob(self, record, "")
             self._services.failures.tell(self.failure(job, error, None))
@@ -384,6 +388,16 @@ class EffectFeed(PooledActor):
         for job in later:
             self._let_wait(job, is_counted=True)
         return jobs
+
+    def _effects_found(self, record: EventRecord) -> tuple[list[EffectJob], list[EffectJob]]:
+        """As `_effects_of`; it waits while a database is away, which makes no event unreadable."""
+        while True:
+            try:
+                return self._effects_of(record)
+            except DatabaseRefused:
+                if self._executor.is_closed:
+                    raise
+            Latch().wait(AWAY)
 
     def _effects_of(self, record: EventRecord) -> tuple[list[EffectJob], list[EffectJob]]:
         """The effects of an event in the instances for which it is not set aside.

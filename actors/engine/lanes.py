@@ -82,7 +82,7 @@ class Lanes(PooledActor):
         deliver: Deliver,
     ) -> None:
         super().__init__(services.dispatcher)
-        store, partition = services.store, services.store.partition
+        _store, partition = services.store, services.store.partition
         assert partition is not None
         self._own = partition.number
         self._services = services
@@ -100,11 +100,13 @@ class Lanes(PooledActor):
         self.damage: dict[int, str] = {}
         """Why nothing can be taken from a lane, by the partition that it comes from."""
         self.start_over()
-        for source, neighbour in neighbours.items():
-            _refuse_older(source, neighbour.last_sent(self._own), store.cursor_of(source))
+        for source, cursor in self._cursors.items():
+            if cursor:
+                _refuse_older(source, neighbours[source].last_sent(self._own), cursor)
 
     def start_over(self) -> None:
         """Go on from what is durable; with the journal's lock held, if anything runs."""
+        # What is durable, without a look: a database may be away just now.
         cursors = self._services.store.ahead.counters.cursors
         self._cursors = {source: cursors.get(source, 0) for source in self._neighbours}
         self._ahead = dict.fromkeys(self._neighbours)
@@ -120,6 +122,11 @@ class Lanes(PooledActor):
         """There is more in the lane from a partition; any thread may call this."""
         self._told.append(source)
         self.dispatcher.schedule_from_outside(self)
+
+    def try_again(self) -> None:
+        """Look at lanes once more that could not be read; any thread may call this."""
+        for source in list(self.damage):
+            self.nudge(source)
 
     def look_after_commit(self) -> None:
         """Tell other partitions what is durable for them; called with the journal's lock held."""

@@ -132,6 +132,10 @@ class Registry:
         """The message classes that are known, by their wire names."""
         return self._classes
 
+    def readable(self) -> frozenset[str]:
+        """The wire names of messages that are read as classes here, with older versions."""
+        return frozenset((*self._event_codecs, *self._command_codecs))
+
     def process_named(self, name: str) -> ProcessDefinition | None:
         """The process manager of that name."""
         return self._by_name.get(name)

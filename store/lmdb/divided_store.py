@@ -21,7 +21,7 @@ from .store import LmdbStore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["DividedStore", "divided_at", "is_divided", "make_divided", "mark_divided"]
+__all__ = ["DividedStore", "divided_at", "make_divided", "mark_divided"]
 
 FILE = "partitions.json"
 
@@ -34,7 +34,7 @@ class _Written(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DividedStore(Struct, frozen=True):
-    """One divided store.
+    """One divided store in a folder. Satisfies `Divided`.
 
     Attributes:
         folder: absolute
@@ -46,6 +46,11 @@ class DividedStore(Struct, frozen=True):
     folder: Path
     count: int
     family: str
+
+    @property
+    def place(self) -> Path:
+        """The folder, as for any divided store."""
+        return self.folder
 
     def folder_of(self, number: int) -> Path:
         """Where a partition is."""
@@ -93,11 +98,6 @@ def divided_at(path: str | os.PathLike[str]) -> DividedStore | None:
             f"from a backup"
         ) from error
     return DividedStore(folder, said.partitions, said.family)
-
-
-def is_divided(path: str | os.PathLike[str], partitions: int | None) -> bool:
-    """Whether a folder has a divided store, or is to have one of so many partitions."""
-    return (partitions is not None and partitions != 1) or divided_at(path) is not None
 
 
 def make_divided(path: str | os.PathLike[str], count: int) -> DividedStore:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections import deque
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,12 +19,13 @@ from ..interrupts import Latch, uninterrupted
 from ..layout.schema import APPENDED
 from ..storage_engine import KEPT, LONGEST_KEY, Ticket, have_keys
 from .address import Address
-from .connection import Connection, Session
+from .connecting import Connector
 from .migrations import check_tables, make_tables
 from .ownership import Ownership
-from .postgresql_errors import KnownKey
+from .readers import Readers
 from .snapshot import Snapshot
-from .statements import commit_of, fence, get_many, newest, rows_between, rows_of, values
+from .statements import commit_of, get_many, newest, rows_between, rows_of, values
+from .writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -35,18 +34,12 @@ if TYPE_CHECKING:
 
     from ..lmdb.environment import Durability
     from ..storage_engine import EngineReads, Row, StorageEngine
-    from .connection import Call
+    from .claim import Claim
+    from .connection import Call, Connection
+    from .node import DatabaseNode
+    from .writer import Commit
 
 __all__ = ["PostgresEngine"]
-
-MOST_READERS = 2
-"""Connections that are kept for readers; the lease and the writer have one each besides."""
-
-BRIEFLY = 0.000_5
-"""Seconds between two looks for a connection that another thread has given back."""
-
-PATIENCE = 1.0
-"""Seconds that a reader waits for one before it makes one more."""
 
 FIRST_PAUSE = 0.02
 LAST_PAUSE = 1.0
@@ -74,6 +67,8 @@ class PostgresEngine:
             was acknowledged last
         part: which partition
         partitions: how many the store has, which is decided when it is made
+        node: what this process has in common for its partitions; it has the tables made, and is
+            closed after them
 
     Raises:
         StoreError: the address is none, there is no store to be read, or it has another number of
@@ -94,65 +89,44 @@ class PostgresEngine:
         durability: Durability = "fsync",
         part: int = 0,
         partitions: int = 1,
+        node: DatabaseNode | None = None,
     ) -> None:
         if not 0 <= part < partitions:
             raise StoreError(f"part={part} is no partition of {partitions}, which count from 0")
         self.address = address = Address.parse(url) if isinstance(url, str) else url
         self.read_only = read_only
         self._part = part
-        self._durability = durability
         self._owner = os.getpid()
         self._is_closed = False
-        # Taken and given back without a lock, which a signal handler could not wait for.
-        self._idle: deque[Connection] = deque()
-        self._lent: set[object] = set()
-        # Held by who commits, or reads for the writer.
-        self._lock = threading.Lock()
-        self._writer: Connection | None = None
-        self._writer_reads = _WriterReads(self.look_as_writer, part)
         # Whether what this process sent may still be on its way, and be carried out.
         self._is_in_doubt = False
         # The highest keys of tables to which rows are added at the end.
         self._ends: dict[str, bytes] = {}
-        self._ownership: Ownership | None = None
-        first = self._connect()
+        self._writer_reads = _WriterReads(self.look_as_writer, part)
+        self._claim: Claim | None = None
+        self._is_shared = node is not None
+        if node is not None:
+            self._connect: Callable[[], Connection] = node.connect
+            self._readers, self._writer = node.readers, node.writer
+            if not read_only:
+                self._claim = node.lease.claimed(part)
+            return
+        self._connect = connect = Connector(address, durability=durability, read_only=read_only)
+        self._readers, self._writer = Readers(connect), Writer(connect)
+        first = connect()
         try:
             if read_only:
                 check_tables(first, address, partitions)
             else:
                 make_tables(first, address, partitions)
-                self._ownership = Ownership(address, part, self._connect)
+                self._claim = Ownership(address, part, connect)
         except BaseException:
             first.close()
             raise
-        self._idle.append(first)
+        self._readers.add(first)
 
     def __repr__(self) -> str:
         return f"<PostgresEngine at {self.address}>"
-
-    def _connect(self) -> Connection:
-        is_safe = self._durability == "fsync"
-        commits = "" if is_safe or self.read_only else "off"
-        connection = Connection(self.address, Session(self.read_only, commits))
-        if self.read_only:
-            return connection
-        refusal = None
-        if connection.is_standby:
-            refusal = (
-                "is a standby, which only reads; give the address of the primary, or open it with "
-                "read_only=True"
-            )
-        elif is_safe and "off" in {connection.synchronous_commit, connection.fsync}:
-            refusal = (
-                f"has synchronous_commit={connection.synchronous_commit} and "
-                f"fsync={connection.fsync}, so that a crash of the server takes back what was "
-                f"acknowledged. Turn both on, for the server, the role and the database; or say "
-                f'that it may: durability="none"'
-            )
-        if refusal is not None:
-            connection.close()
-            raise StoreError(f"the database at {self.address} {refusal}")
-        return connection
 
     # Whether it can be used
 
@@ -171,8 +145,7 @@ class PostgresEngine:
     @property
     def trips(self) -> int:
         """How often something was sent and waited for, by the connections that are at rest now."""
-        there = [*self._idle, *([] if self._writer is None else [self._writer])]
-        return sum(one.trips for one in there)
+        return self._readers.trips + self._writer.trips
 
     # Reading
 
@@ -205,43 +178,7 @@ class PostgresEngine:
                 raise DatabaseRefused(
                     f"it is not known yet what became of the last commit to {self.address}"
                 ) from None
-        while True:
-            # Stands for the connection from before there is one.
-            place = object()
-            try:
-                connection, is_new = self._take(place)
-                try:
-                    return connection.one(*call)
-                except DatabaseRefused:
-                    # One that was idle may have broken long ago.
-                    if is_new or not connection.is_broken:
-                        raise
-                finally:
-                    self._give_back(connection)
-            finally:
-                self._lent.discard(place)
-
-    def _take(self, place: object) -> tuple[Connection, bool]:
-        """A connection, and whether it is new."""
-        left = PATIENCE
-        while True:
-            self._lent.add(place)
-            with suppress(IndexError):
-                return self._idle.pop(), False
-            if len(self._lent) <= MOST_READERS or left <= 0:
-                return self._connect(), True
-            self._lent.discard(place)
-            Latch().wait(BRIEFLY)
-            left -= BRIEFLY
-
-    def _give_back(self, connection: Connection) -> None:
-        if connection.is_broken or len(self._idle) >= MOST_READERS:
-            connection.close()
-            return
-        self._idle.append(connection)
-        if self._is_closed:
-            # Who closed it may not have seen this one.
-            self._close_idle()
+        return self._readers.look(call)[0]
 
     def look_as_writer(self, call: Call) -> PGresult:
         """The answer to a question, on the connection that commits.
@@ -252,26 +189,18 @@ class PostgresEngine:
         pause = 0.0
         while True:
             self.check_usable()
-            with self._lock:
+            with self._writer.lock:
                 self.check_usable()
                 try:
                     self._end_doubt_locked()
-                    connection, _ = self._writing()
+                    connection, _ = self._writer.connection()
                     return connection.one(*call)
                 except DatabaseRefused:
-                    if self._writer is not None and not self._writer.is_broken:
+                    if not self._writer.is_broken:
                         raise
             # At once the first time: the connection may have broken long ago.
             Latch().wait(pause)
             pause = min(max(FIRST_PAUSE, 2 * pause), LAST_PAUSE)
-
-    def _writing(self) -> tuple[Connection, bool]:
-        """The connection that commits, and whether it is new; with the lock held."""
-        writer = self._writer
-        if writer is not None and writer.is_fresh():
-            return writer, False
-        self._writer = writer = self._connect()
-        return writer, True
 
     # Writing
 
@@ -281,43 +210,38 @@ class PostgresEngine:
         deletes: Mapping[str, Collection[bytes]],
     ) -> Ticket:
         self.check_usable()
-        ownership = self._ownership
-        if ownership is None:
+        if self._claim is None:
             raise ReadOnlyStore(f"the store at {self.address} is open for reading only")
         if not have_keys(puts, deletes):
             return Ticket("failed", InvalidName("a key is empty or too long"))
-        with self._lock:
-            # Once more: it may have been closed while this waited.
-            self.check_usable()
-            if ownership.lost is not None:
-                return Ticket("failed", ownership.lost)
-            try:
-                self._end_doubt_locked()
-                connection, _ = self._writing()
-                self._check_order(connection, puts)
-            except DatabaseRefused as error:
-                return Ticket("failed", error)
-            fenced = fence({self._part: ownership.epoch})
-            try:
-                try:
-                    rows = commit_of(self._part, puts, deletes, new=USUALLY_NEW)
-                    connection.run(fenced, *rows)
-                except KnownKey:
-                    rows = commit_of(self._part, puts, deletes, new=APPENDED)
-                    connection.run(fenced, *rows)
-            except StoreError as error:
-                if isinstance(error, TakenOver):
-                    ownership.lost = error
-                # Without an answer, what was sent may be carried out at any time.
-                self._is_in_doubt = connection.is_broken
-                return Ticket("unknown" if connection.is_broken else "failed", error)
-            except BaseException:
-                self._is_in_doubt = True
-                raise
-            for table in APPENDED & puts.keys():
-                for key in puts[table]:
-                    self._ends[table] = key
-            return KEPT
+        return self._writer.commit(_Commit(self, self._claim, puts, deletes))
+
+    def prepare(self, claim: Claim, puts: Mapping[str, Mapping[bytes, bytes]]) -> None:
+        """Look whether a commit can be sent; with the writer's lock held.
+
+        Raises:
+            TakenOver: another process has the partition
+            DatabaseRefused: the database does not answer
+            StoreError: its rows do not come in order, or the store is closed
+
+        """
+        # Once more: it may have been closed while this waited.
+        self.check_usable()
+        if claim.lost is not None:
+            raise claim.lost
+        self._end_doubt_locked()
+        connection, _ = self._writer.connection()
+        self._check_order(connection, puts)
+
+    def note(self, puts: Mapping[str, Mapping[bytes, bytes]]) -> None:
+        """A commit is durable."""
+        for table in APPENDED & puts.keys():
+            for key in puts[table]:
+                self._ends[table] = key
+
+    def doubt(self) -> None:
+        """Without an answer, what was sent may be carried out at any time."""
+        self._is_in_doubt = True
 
     def _check_order(
         self, connection: Connection, puts: Mapping[str, Mapping[bytes, bytes]]
@@ -332,7 +256,7 @@ class PostgresEngine:
                 raise StoreError(f"rows for {table!r} do not come behind those that are there")
 
     def _end_doubt(self) -> None:
-        with self._lock:
+        with self._writer.lock:
             self.check_usable()
             self._end_doubt_locked()
 
@@ -347,20 +271,20 @@ class PostgresEngine:
             DatabaseRefused: the database does not answer
 
         """
-        ownership = self._ownership
-        if not self._is_in_doubt or ownership is None:
+        claim = self._claim
+        if not self._is_in_doubt or claim is None:
             return
-        if ownership.lost is not None:
+        if claim.lost is not None:
             # The number of a commit that is there may be that of another one of the new owner.
-            raise ownership.lost
+            raise claim.lost
         self._ends.clear()
-        connection, is_new = self._writing()
+        connection, is_new = self._writer.connection()
         try:
-            ownership.raise_epoch(connection)
+            claim.raise_epoch(connection)
         except DatabaseRefused:
             if is_new or not connection.is_broken:
                 raise
-            ownership.raise_epoch(self._writing()[0])
+            claim.raise_epoch(self._writer.connection()[0])
         self._is_in_doubt = False
 
     # At one moment
@@ -382,20 +306,61 @@ class PostgresEngine:
         if self._is_closed or os.getpid() != self._owner:
             self._is_closed = True
             return
-        with self._lock:
+        with self._writer.lock:
             self._is_closed = True
-            if self._ownership is not None:
-                self._ownership.close()
-            if self._writer is not None:
+            if self._claim is not None:
+                self._claim.close()
+            if not self._is_shared:
                 self._writer.close()
-        self._close_idle()
+        if not self._is_shared:
+            self._readers.close()
 
-    def _close_idle(self) -> None:
-        while self._idle:
-            try:
-                self._idle.pop().close()
-            except IndexError:
-                return
+
+class _Commit:
+    """A commit of a partition, as the writer sees it. Satisfies `Commit`."""
+
+    def __init__(
+        self,
+        engine: PostgresEngine,
+        claim: Claim,
+        puts: Mapping[str, Mapping[bytes, bytes]],
+        deletes: Mapping[str, Collection[bytes]],
+    ) -> None:
+        self._engine = engine
+        self._claim = claim
+        self._puts = puts
+        self._deletes = deletes
+        self.part = claim.part
+        self.ticket: Ticket | None = None
+        self.error: Exception | None = None
+
+    @property
+    def epoch(self) -> int:
+        return self._claim.epoch
+
+    def prepare(self) -> bool:
+        try:
+            self._engine.prepare(self._claim, self._puts)
+        except (DatabaseRefused, TakenOver) as error:
+            self.ticket = Ticket("failed", error)
+        except Exception as error:  # noqa: BLE001 - it is raised in the thread that commits it
+            self.error = error
+        return self.ticket is None and self.error is None
+
+    def calls(self, *, as_usual: bool) -> list[Call]:
+        new = USUALLY_NEW if as_usual else APPENDED
+        return commit_of(self.part, self._puts, self._deletes, new=new)
+
+    def is_kept(self) -> None:
+        self._engine.note(self._puts)
+        self.ticket = KEPT
+
+    def is_refused(self, error: StoreError, *, in_doubt: bool) -> None:
+        if isinstance(error, TakenOver):
+            self._claim.lost = error
+        if in_doubt:
+            self._engine.doubt()
+        self.ticket = Ticket("unknown" if in_doubt else "failed", error)
 
 
 class _WriterReads:
@@ -432,3 +397,4 @@ def _get_many(
 
 if TYPE_CHECKING:
     _satisfies_the_seam: Callable[..., StorageEngine] = PostgresEngine
+    _is_a_commit: Callable[..., Commit] = _Commit

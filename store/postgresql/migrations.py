@@ -8,11 +8,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..errors import StoreError, UnknownFormat
+from ..errors import StoreError, UnknownFormat, WrongPartition
 from ..layout.schema import TABLES
 from .connection import Statement
 from .parameters import integer, number_of, text
-from .views import VIEWS
+from .views import NODE_VIEWS, VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .address import Address
     from .connection import Connection
 
-__all__ = ["SCHEMA_VERSION", "check_tables", "make_tables"]
+__all__ = ["SCHEMA_VERSION", "check_tables", "make_tables", "partitions_of"]
 
 # Every row says which partition it is of. `owners` has the epoch that a commit must name: it is
 # raised whenever another process takes the partition over. The lock of a commit on this row keeps
@@ -61,7 +61,48 @@ _FIRST = (
     *VIEWS,
 )
 
-MIGRATIONS = (_FIRST,)
+# A node says that it is alive, and which types of messages it reads. What it has for the owner of a
+# partition that is another node's is a row of `calls`, until it has taken the answer. The fence
+# locks in the order of partitions, as renewing a lease does: of two that lock many, one waits for
+# the other, and none for ever.
+_NODES = (
+    """
+    CREATE TABLE nodes (id text PRIMARY KEY, name text NOT NULL, since timestamptz NOT NULL,
+        alive_until timestamptz NOT NULL, reads text[] NOT NULL, writes text[] NOT NULL,
+        is_drained boolean NOT NULL, waits_for text)
+    """,
+    """
+    CREATE TABLE calls (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, part integer NOT NULL,
+        asker text NOT NULL, kind text NOT NULL, request bytea NOT NULL, answer bytea,
+        since timestamptz NOT NULL DEFAULT clock_timestamp())
+    """,
+    "CREATE INDEX calls_open ON calls (part, id) WHERE answer IS NULL",
+    "ALTER TABLE owners ADD COLUMN wanted_by text",
+    """
+    CREATE OR REPLACE FUNCTION fence(parts integer[], epochs bigint[]) RETURNS void
+    LANGUAGE plpgsql AS $$
+    DECLARE
+        held integer;
+        taker text;
+    BEGIN
+        PERFORM 1 FROM owners JOIN unnest(parts, epochs) AS mine(part, epoch) USING (part, epoch)
+            ORDER BY owners.part FOR NO KEY UPDATE OF owners;
+        GET DIAGNOSTICS held = ROW_COUNT;
+        IF held <> cardinality(parts) THEN
+            SELECT string_agg(format('partition %s is owned by %s since %s', part, owner, since),
+                              ', ')
+                INTO taker
+                FROM unnest(parts, epochs) AS mine(part, epoch) JOIN owners USING (part)
+                WHERE owners.epoch <> mine.epoch;
+            RAISE EXCEPTION '%', taker USING ERRCODE = 'PX001';
+        END IF;
+    END
+    $$
+    """,
+    *NODE_VIEWS,
+)
+
+MIGRATIONS = (_FIRST, _NODES)
 SCHEMA_VERSION = len(MIGRATIONS)
 """Of the tables; a store with a newer one is refused, and one with an older is migrated."""
 
@@ -73,6 +114,13 @@ _SCHEMA = Statement(b"schema", b"SELECT to_regnamespace(quote_ident($1))::text")
 _IS_THERE = Statement(b"is_there", b"SELECT to_regclass(quote_ident($1) || '.store')::text")
 _VERSION = Statement(b"version", b"SELECT schema_version, partitions FROM store")
 _NOTE = Statement(b"note_version", b"UPDATE store SET schema_version = $1::int")
+
+
+def partitions_of(connection: Connection, address: Address) -> int:
+    """With how many partitions the store was made; 0 if there is none."""
+    if connection.one(_IS_THERE, [text(address.schema)]).get_value(0, 0) is None:
+        return 0
+    return number_of(connection.one(_VERSION).get_value(0, 1))
 
 
 def check_tables(connection: Connection, address: Address, partitions: int) -> None:
@@ -133,7 +181,7 @@ def _version(connection: Connection, address: Address, partitions: int) -> int:
             f"Procession knows version {SCHEMA_VERSION}; open it with the version that made them"
         )
     if there != partitions:
-        raise StoreError(
+        raise WrongPartition(
             f"the store at {address} was made with {there} partitions, which is for good, and "
             f"cannot be opened with {partitions}; give partitions={there}"
         )

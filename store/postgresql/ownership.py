@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import DatabaseRefused, LockedStore, StoreError, TakenOver
 from ..interrupts import Latch, start_thread
+from .claim import RELEASE, Claim
 from .connection import Connection, Statement
 from .parameters import bigint, integer, number_of, seconds_of, text
 
@@ -61,16 +62,6 @@ _RENEW = Statement(
     b"WHERE part = $1::int AND token = $2 RETURNING epoch",
 )
 _HOLD = Statement(b"hold", b"SELECT pg_try_advisory_lock(hashtextextended($1, 0))")
-_RAISE = Statement(
-    b"raise_epoch",
-    b"UPDATE owners SET epoch = epoch + 1 WHERE part = $1::int AND token = $2 RETURNING epoch",
-)
-_RELEASE = Statement(
-    b"release",
-    b"UPDATE owners SET token = NULL, owner = NULL, since = NULL, leased_until = NULL "
-    b"WHERE part = $1::int AND token = $2",
-)
-_OWNER = Statement(b"who_owns", b"SELECT owner, since::text FROM owners WHERE part = $1::int")
 
 
 class _Look(NamedTuple):
@@ -84,7 +75,7 @@ class _Look(NamedTuple):
     is_unlocked: bool
 
 
-class Ownership:
+class Ownership(Claim):
     """A partition that this process has, until it lets it go or another one takes it over.
 
     A thread keeps the lease, and the connection that the lock stands on.
@@ -94,21 +85,14 @@ class Ownership:
         part: which partition
         connect: makes a connection
 
-    Attributes:
-        epoch: that commits name
-        lost: what is to be said once another process has it; None until then
-
     Raises:
         LockedStore: another process has it
 
     """
 
     def __init__(self, address: Address, part: int, connect: Callable[[], Connection]) -> None:
-        self._address = address
-        self._part = part
+        super().__init__(address, part, secrets.token_hex(16))
         self._connect = connect
-        self._token = secrets.token_hex(16)
-        self.lost: TakenOver | None = None
         self._is_over = False
         self._connection: Connection | None = connect()
         self._waker, self._closer = socket.socketpair()
@@ -150,9 +134,9 @@ class Ownership:
             left -= LOOK_AGAIN
 
     def _look(self, connection: Connection) -> _Look:
-        found = connection.one(_LOOK, [integer(self._part)])
+        found = connection.one(_LOOK, [integer(self.part)])
         if not found.ntuples:
-            raise StoreError(f"the store at {self._address} has no partition {self._part}")
+            raise StoreError(f"the store at {self._address} has no partition {self.part}")
         epoch, *said = (found.get_value(0, column) for column in range(6))
         token, owner, since = ((one or b"").decode() for one in said[:3])
         # Without an owner, what is asked of its lock and lease is null.
@@ -163,7 +147,7 @@ class Ownership:
         """Take it over from who has that epoch; 0 if another process was quicker."""
         me = f"process {os.getpid()} on {socket.gethostname()}"
         given = [
-            integer(self._part),
+            integer(self.part),
             bigint(epoch),
             text(self._token),
             text(me),
@@ -173,30 +157,6 @@ class Ownership:
         return number_of(found.get_value(0, 0)) if found.ntuples else 0
 
     # Keeping it
-
-    def raise_epoch(self, connection: Connection) -> None:
-        """Fence what this process itself sent before, and may still be on its way.
-
-        Raises:
-            TakenOver: another process has it by now
-            DatabaseRefused: the database does not answer
-
-        """
-        found = connection.one(_RAISE, [integer(self._part), text(self._token)])
-        if not found.ntuples:
-            raise self.taken_over(connection)
-        self.epoch = number_of(found.get_value(0, 0))
-
-    def taken_over(self, connection: Connection) -> TakenOver:
-        """Note that another process has it, and what is to be said of it."""
-        found = connection.one(_OWNER, [integer(self._part)])
-        owner, since = ((found.get_value(0, column) or b"").decode() for column in range(2))
-        now = f"it is {owner}'s since {since}" if owner else "that one has closed it again"
-        self.lost = TakenOver(
-            f"another process has taken over the store at {self._address}: {now}. Nothing that "
-            f"this one has not acknowledged is kept; end it, and open the store anew"
-        )
-        return self.lost
 
     def keep(self) -> bool:
         """Wait a while and renew the lease. Returns whether there is more to do."""
@@ -223,7 +183,7 @@ class Ownership:
         return True
 
     def _renew(self, connection: Connection) -> None:
-        given = [integer(self._part), text(self._token), seconds_of(LEASE)]
+        given = [integer(self.part), text(self._token), seconds_of(LEASE)]
         if not connection.one(_RENEW, given).ntuples:
             raise self.taken_over(connection)
 
@@ -261,7 +221,7 @@ class Ownership:
             if self.lost is None:
                 connection = self._connection or self._connect()
                 self._connection = connection
-                connection.one(_RELEASE, [integer(self._part), text(self._token)])
+                connection.one(RELEASE, [integer(self.part), text(self._token)])
 
     def _let_go(self) -> None:
         self._is_over = True

@@ -8,9 +8,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["bigint", "bigints", "byteas", "integer", "integers", "number_of", "seconds_of", "text"]
+__all__ = [
+    "bigint",
+    "bigints",
+    "boolean",
+    "byteas",
+    "integer",
+    "integers",
+    "number_of",
+    "seconds_of",
+    "text",
+    "texts",
+]
 
-_BYTEA, _INTEGER, _BIGINT = 17, 23, 20
+_BYTEA, _INTEGER, _BIGINT, _TEXT = 17, 23, 20, 25
 
 # Dimensions, whether there are nulls, the type of the elements; of each dimension its length and
 # the number of its first element.
@@ -23,6 +34,10 @@ _DOUBLE = struct.Struct("!d")
 integer = _SIZE.pack
 bigint = _BIG.pack
 double = _DOUBLE.pack
+
+
+def boolean(value: bool) -> bytes:
+    return b"\1" if value else b"\0"
 
 
 def text(value: str) -> bytes:
@@ -50,6 +65,10 @@ def integers(values: Collection[int]) -> bytes:
 
 def bigints(values: Collection[int]) -> bytes:
     return _array(_BIGINT, [bigint(one) for one in values])
+
+
+def texts(values: Collection[str]) -> bytes:
+    return _array(_TEXT, [one.encode() for one in values])
 
 
 def _array(kind: int, values: Collection[bytes]) -> bytes:

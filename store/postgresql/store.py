@@ -13,7 +13,9 @@ from .engine import PostgresEngine
 
 if TYPE_CHECKING:
     from ..lmdb.environment import Durability
+    from ..partitions import Partition
     from .address import Address
+    from .node import DatabaseNode
 
 __all__ = ["PostgresStore"]
 
@@ -27,6 +29,9 @@ class PostgresStore(Store):
         read_only: read beside a writer, in this process or another
         store_id: what a new store is called; random when it is not given
         secret: of a new store, as for `Store`
+        partition: which one it is, as for `Store`
+        family: as for `Store`
+        node: as for `PostgresEngine`
 
     Raises:
         LockedStore: another process has it open for writing
@@ -43,13 +48,24 @@ class PostgresStore(Store):
         read_only: bool = False,
         store_id: str | None = None,
         secret: str | None = None,
+        partition: Partition | None = None,
+        family: str = "",
+        node: DatabaseNode | None = None,
     ) -> None:
-        self._tables = PostgresEngine(url, durability=durability, read_only=read_only)
+        number, count = (0, 1) if partition is None else (partition.number, partition.count)
+        self._tables = PostgresEngine(
+            url,
+            durability=durability,
+            read_only=read_only,
+            part=number,
+            partitions=count,
+            node=node,
+        )
         try:
             self._check_format(
                 store_id or secrets.token_hex(16), secret or secrets.token_hex(SECRET_BYTES)
             )
-            super().__init__(self._tables)
+            super().__init__(self._tables, partition=partition, family=family)
         except BaseException:
             self._tables.close()
             raise

@@ -4,7 +4,7 @@ What a key says, and the first columns of a row that are texts, numbers or yes a
 message says is in the codec of its type, and stays with the runtime.
 """
 
-__all__ = ["VIEWS"]
+__all__ = ["NODE_VIEWS", "VIEWS"]
 
 # A row is a checksum of four bytes and an array in MessagePack; see docs/store-format.md. Values
 # that are none of the above come as null, and what is behind an array or a map is not looked at.
@@ -137,3 +137,26 @@ FROM timers, unpack(value, 4) AS said
 
 VIEWS = (_UNPACK, _NUMBER, _MOMENT, _EVENTS, _INSTANCES, _PARKED, _TIMEOUTS)
 """In the order in which they are made."""
+
+_PARTITIONS = """
+CREATE VIEW procession_partitions AS
+SELECT owners.part, coalesce(nodes.name, owners.owner) AS owner, owners.epoch, owners.since,
+    owners.leased_until, owners.wanted_by,
+    (SELECT count(*) FROM outgoing WHERE outgoing.part = owners.part) AS lane_rows,
+    (SELECT count(*) FROM queue WHERE queue.part = owners.part) AS queue_rows,
+    (SELECT count(*) FROM calls WHERE calls.part = owners.part AND answer IS NULL) AS calls,
+    (SELECT min(calls.since) FROM calls WHERE calls.part = owners.part AND answer IS NULL)
+        AS oldest_call
+FROM owners LEFT JOIN nodes ON nodes.id = owners.token
+"""
+
+_NODES = """
+CREATE VIEW procession_nodes AS
+SELECT nodes.name, nodes.since, nodes.alive_until >= clock_timestamp() AS is_alive,
+    nodes.is_drained, nodes.waits_for,
+    (SELECT count(*) FROM owners WHERE owners.token = nodes.id) AS partitions
+FROM nodes
+"""
+
+NODE_VIEWS = (_PARTITIONS, _NODES)
+"""Of nodes that share the partitions."""

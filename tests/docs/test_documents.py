@@ -40,7 +40,8 @@ def test_the_examples_of_a_document_run_from_top_to_bottom_and_their_designs_are
         begin(domain, name)
 
     if "SHOP_DATABASE" in code:
-        monkeypatch.setenv("SHOP_DATABASE", shared_server().new_url())
+        url = shared_server().new_url(without_tables="partitions=" in code)
+        monkeypatch.setenv("SHOP_DATABASE", url)
     monkeypatch.setattr(Domain, "__init__", remembered)
     monkeypatch.chdir(tmp_path)
     exec(compile(code, document, "exec"), {"__name__": "example"})

@@ -278,7 +278,7 @@ def test_a_commit_of_which_nothing_is_known_is_never_taken_for_that_of_another_o
     with PostgresStore(through(proxy, server, url)) as store:
         store.commit([happened("first")])
         proxy.loses_answer_to = MARK
-        commit = store._tables._ownership
+        commit = store._tables._claim
         assert commit is not None
         raise_epoch = commit.raise_epoch
 
@@ -350,7 +350,7 @@ def test_a_connection_that_was_interrupted_is_used_for_nothing_more(url: str) ->
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert len(engine._idle) <= 2
+    assert len(engine._readers._idle) <= 2
     engine.close()
 
 
@@ -362,7 +362,7 @@ def test_many_threads_read_by_few_connections(url: str) -> None:
     def read() -> None:
         for _ in range(50):
             assert engine.get_many([("checkpoints", b"a")]) == [b"value"]
-            most.append(len(engine._lent) + len(engine._idle))
+            most.append(len(engine._readers._lent) + len(engine._readers._idle))
 
     threads = [threading.Thread(target=read) for _ in range(8)]
     for thread in threads:

@@ -133,7 +133,7 @@ def test_two_processes_that_make_a_store_at_once_make_one(server: Server) -> Non
         thread.start()
     for thread in threads:
         thread.join()
-    assert server.ask(url, "SELECT schema_version, partitions FROM store") == [(1, 1)]
+    assert server.ask(url, "SELECT schema_version, partitions FROM store") == [(2, 1)]
     assert server.ask(url, "SELECT epoch FROM owners") == [(4,)]
 
 
@@ -148,9 +148,9 @@ def test_tables_that_a_newer_version_made_are_refused(server: Server, url: str) 
     PostgresStore(url).close()
     server.ask(url, "UPDATE store SET schema_version = 99")
     for read_only in (False, True):
-        with pytest.raises(UnknownFormat, match=r"have version 99.* knows version 1"):
+        with pytest.raises(UnknownFormat, match=r"have version 99.* knows version 2"):
             PostgresStore(url, read_only=read_only)
-    server.ask(url, "UPDATE store SET schema_version = 1")
+    server.ask(url, "UPDATE store SET schema_version = 2")
 
 
 def test_rows_of_a_newer_format_are_refused(url: str) -> None:

@@ -1,9 +1,11 @@
-"""A runtime over several partitions does what a runtime over one does."""
+"""A runtime over several partitions does what one over one does, in files and in a database."""
 
 from __future__ import annotations
 
 import shutil
 from collections import Counter
+from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,9 +14,9 @@ from procession import Runtime, StoreError
 from procession.store import (
     DamagedStore,
     DividedStore,
-    LmdbStore,
     WrongPartition,
     divided_at,
+    divided_store,
     partition_of,
     verify_open,
 )
@@ -32,22 +34,38 @@ from tests.actors.cluster.crossing import (
     crossing,
 )
 from tests.actors.cluster.tags import Started, Tagged, Tags, tagging
+from tests.postgresql import shared_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 PARTITIONS = 4
 
 
+@pytest.fixture(params=["folder", "database"])
+def new_place(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    """Where stores can be made, each in another place."""
+    if request.param == "database":
+        return partial(shared_server().new_url, without_tables=True)
+    numbers = count()
+    return lambda: str(tmp_path / f"store-{next(numbers)}")
+
+
 @pytest.fixture
-def runtime(tmp_path: Path) -> Iterator[Runtime]:
-    with Runtime(tmp_path / "divided", crossing, partitions=PARTITIONS) as opened:
+def place(new_place: Callable[[], str]) -> str:
+    return new_place()
+
+
+@pytest.fixture
+def runtime(place: str) -> Iterator[Runtime]:
+    with Runtime(place, crossing, partitions=PARTITIONS) as opened:
         yield opened
         opened.settle(timeout=20)
+    divided = divided_store(place)
+    assert divided is not None
     for partition in range(PARTITIONS):
-        folder = DividedStore(tmp_path / "divided", PARTITIONS, "").folder_of(partition)
-        with LmdbStore(folder, read_only=True) as store:
+        with divided.open(partition, read_only=True) as store:
             assert verify_open(store).findings == []
 
 
@@ -132,26 +150,26 @@ def test_the_history_says_who_had_an_instance_rebuilt(runtime: Runtime) -> None:
     assert [one.by for one in runtime.history(Case, "c1")] == [None, "ann", "bea"]
 
 
-def test_it_goes_on_where_it_was_closed(tmp_path: Path) -> None:
-    path = tmp_path / "divided"
+def test_it_goes_on_where_it_was_closed(place: str) -> None:
     for turn in range(3):
-        with Runtime(path, crossing, partitions=PARTITIONS) as runtime:
+        with Runtime(place, crossing, partitions=PARTITIONS) as runtime:
             for number in range(20):
                 runtime.tell(Open(f"c{turn}-{number}", (f"p{turn}-{number}",)))
-    with Runtime(path, crossing) as runtime:
+    with Runtime(place, crossing) as runtime:
         runtime.settle(timeout=20)
         assert [len(view.state["made"]) for view in runtime.find(Case)] == [1] * 60
 
 
-def test_the_number_of_partitions_stays_what_it_was(tmp_path: Path) -> None:
-    with Runtime(tmp_path / "divided", crossing, partitions=2):
+def test_the_number_of_partitions_stays_what_it_was(new_place: Callable[[], str]) -> None:
+    divided, whole = new_place(), new_place()
+    with Runtime(divided, crossing, partitions=2):
         pass
     with pytest.raises(WrongPartition, match="has 2 partitions, and was opened with partitions=3"):
-        Runtime(tmp_path / "divided", crossing, partitions=3)
-    with Runtime(tmp_path / "whole", crossing):
+        Runtime(divided, crossing, partitions=3)
+    with Runtime(whole, crossing):
         pass
     with pytest.raises(WrongPartition, match="is not divided"):
-        Runtime(tmp_path / "whole", crossing, partitions=2)
+        Runtime(whole, crossing, partitions=2)
 
 
 def test_a_partition_is_not_opened_by_itself(tmp_path: Path) -> None:
@@ -162,13 +180,13 @@ def test_a_partition_is_not_opened_by_itself(tmp_path: Path) -> None:
         Runtime(folder, crossing)
 
 
-def test_several_partitions_need_fsync(tmp_path: Path) -> None:
+def test_several_partitions_need_fsync(place: str) -> None:
     with pytest.raises(StoreError, match="fsync"):
-        Runtime(tmp_path, crossing, partitions=2, durability="os")
+        Runtime(place, crossing, partitions=2, durability="os")
 
 
-def test_what_is_parked_is_retried_where_it_is(tmp_path: Path) -> None:
-    with Runtime(tmp_path, crossing, partitions=PARTITIONS) as runtime:
+def test_what_is_parked_is_retried_where_it_is(place: str) -> None:
+    with Runtime(place, crossing, partitions=PARTITIONS) as runtime:
         runtime.ask(Open("c1", ()))
         assert runtime.get(Desk, "c1") is not None
         assert list(runtime.parked()) == []

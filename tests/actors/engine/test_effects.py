@@ -15,6 +15,7 @@ from procession import (
     Aggregate,
     AlreadyDecided,
     Command,
+    DatabaseRefused,
     DefinitionError,
     Domain,
     Event,
@@ -1066,3 +1067,25 @@ def test_a_process_manager_whose_effects_could_never_run_is_refused() -> None:
 def test_the_number_of_threads_is_checked(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="effect_threads=0"):
         Runtime(tmp_path / "store", shop, effect_threads=0)
+
+
+def test_an_effect_for_which_the_store_could_not_be_read_is_tried_again_and_never_parked(
+    clock: VirtualClock,
+) -> None:
+    tried: list[int] = []
+
+    def effect(process: Any, event: Paid) -> None:
+        tried.append(process.context.attempt)
+        if len(tried) < 6:
+            raise DatabaseRefused("the database is away")
+
+    Hooks.effect = effect
+    with Runtime.ephemeral(shop, clock=clock) as runtime:
+        runtime.ask(Place("a"))
+        pay(runtime, "a", 1)
+        for _ in range(6):
+            runtime.settle(timeout=WAIT)
+            clock.advance(timedelta(seconds=1))
+        runtime.settle(timeout=WAIT)
+        assert tried == [1] * 6
+        assert list(runtime.parked(decided=True)) == []

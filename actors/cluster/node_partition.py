@@ -1,0 +1,170 @@
+"""A partition in a database: this node runs it, or another one that is asked through the database.
+
+It may change hands at any time. Each call goes to who has it when it is made.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ..clock import seconds
+from ..engine.replaying import replayed
+from ..store import ClosedError
+from ..store.interrupts import Latch
+from .call_format import packed
+from .remote_partition import RemotePartition, bare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from ..engine.pending_replies import ReplyFuture
+    from ..model.domain import Domain
+    from ..store import Store
+    from .partition_runtime import PartitionRuntime
+
+__all__ = ["NodePartition"]
+
+DRAIN = 10.0
+"""Seconds that a partition which is handed over waits for answers that callers wait for."""
+
+BRIEFLY = 0.002
+
+
+def _by_owner(name: str, *, again: bool = False) -> Any:
+    """A call that this node carries out if it owns the partition, and else the owner.
+
+    Args:
+        name: of the call
+        again: whether it may be made once more when the partition changed hands meanwhile
+
+    """
+    there: Any = getattr(RemotePartition, name)
+
+    def call(self: NodePartition, *given: Any, **named: Any) -> Any:
+        while True:
+            with self.using() as local:
+                if local is None:
+                    return there(self, *given, **named)
+                if not again:
+                    return getattr(local, name)(*given, **named)
+            try:
+                return getattr(local, name)(*given, **named)
+            except ClosedError:
+                self._refuse_closed()
+                if self.local is local:
+                    raise
+
+    call.__name__ = name
+    call.__doc__ = there.__doc__
+    return call
+
+
+class NodePartition(RemotePartition):
+    """As `RemotePartition`, which this node may run itself.
+
+    Args:
+        number: of the partition
+        store: of the partition, open for reading
+        ask: has the owner carry out a call, as `Correspondence.call`
+        domains: whose classes to run
+        options: as for `Runtime`
+
+    Attributes:
+        local: what runs it here; None while another node does, or none
+
+    """
+
+    def __init__(
+        self,
+        number: int,
+        store: Store,
+        ask: Callable[[int, str, bytes, Callable[[Any], Any]], ReplyFuture[Any]],
+        *domains: Domain,
+        **options: Any,
+    ) -> None:
+        super().__init__(store, self._call_out, *domains, **options)
+        self.number = number
+        self._ask_owner = ask
+        self._uses = threading.Lock()
+        self._users = 0
+        self.local: PartitionRuntime | None = None
+
+    @contextmanager
+    def using(self) -> Iterator[PartitionRuntime | None]:
+        """What runs it here, which is not closed before the block is over; None if nothing does."""
+        with self._uses:
+            local = self.local
+            self._users += local is not None
+        try:
+            yield local
+        finally:
+            if local is not None:
+                with self._uses:
+                    self._users -= 1
+
+    def leave(self, timeout: float | None) -> None:
+        """Run it here no more: what callers wait for is answered first, and it is let go of.
+
+        Args:
+            timeout: as for `close`; with 0, no caller is waited for
+
+        """
+        with self._uses:
+            local, self.local = self.local, None
+        if local is None:
+            return
+        end = seconds() + (0.0 if timeout == 0 else DRAIN)
+        while (self._users or local.has_callers) and seconds() < end:
+            Latch().wait(BRIEFLY)
+        local.close(timeout=timeout)
+
+    def _call_out(self, name: str, *given: Any) -> ReplyFuture[Any]:
+        self._refuse_closed()
+        request = packed(name, given, self._registry)
+        finish = (lambda value: value) if name != "ask" else (lambda _: self._replayed(given[0]))
+        return self._ask_owner(self.number, name, request, finish)
+
+    def _replayed(self, record: Any) -> Any:
+        result = self._store.result_of(record.command_id)
+        assert result is not None
+        return replayed(self._store, self._registry, result, record.command_id)
+
+    def _asking(
+        self, command: Any, command_id: str | None, headers: Mapping[str, Any] | None
+    ) -> ReplyFuture[Any]:
+        with self.using() as local:
+            if local is not None:
+                return local._asking(command, command_id, headers)
+        # It may be carried out by one owner after another, so that its id is always remembered.
+        record = self._ingress.command(command, command_id, headers)
+        return self._call("ask", bare(record), True)
+
+    _telling = _by_owner("_telling")
+    tell_many = _by_owner("tell_many")
+    _publishing = _by_owner("_publishing")
+    publish_many = _by_owner("publish_many")
+    settle = _by_owner("settle", again=True)
+    retry = _by_owner("retry")
+    skip = _by_owner("skip")
+    move_timeout = _by_owner("move_timeout")
+    cancel_timeout = _by_owner("cancel_timeout")
+    end = _by_owner("end")
+    amend = _by_owner("amend")
+    refresh = _by_owner("refresh")
+    stats = _by_owner("stats", again=True)
+
+    @property
+    def has_taken_all(self) -> bool:
+        with self.using() as local:
+            if local is not None:
+                return local.has_taken_all
+        return super().has_taken_all
+
+    @property
+    def commit_count(self) -> int:
+        with self.using() as local:
+            if local is not None:
+                return local.commit_count
+        return super().commit_count

@@ -1,0 +1,241 @@
+"""This process as a node: its share of the partitions of a database, which changes as others come.
+
+A thread looks a few times a second who owns what. It opens partitions that are free while this node
+has less than its share, and hands over what is more than that. A partition that another node took
+over ends here, and nothing else does.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+from ..store import StoreError
+from ..store.interrupts import start_thread
+from .answering import Answering
+from .balancing import Look, decide
+from .correspondence import Correspondence
+from .neighbours import StoreNeighbour
+from .node_partition import NodePartition
+from .partition_runtime import PartitionRuntime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..engine.pending_replies import ReplyFuture
+    from ..model.domain import Domain
+    from ..model.registry import Registry
+    from ..store.postgresql.divided_database import DividedDatabase
+
+__all__ = ["NodeShare"]
+
+logger = logging.getLogger("procession")
+
+LOOK_EVERY = 0.2
+"""Seconds between two looks at who owns what."""
+
+
+class NodeShare:
+    """The partitions of a divided store in a database, of which this process runs some.
+
+    Args:
+        divided: the store
+        registry: all classes
+        domains: whose classes to run
+        options: as for `Runtime`, for each partition
+
+    Attributes:
+        parts: all partitions, in order
+        node: the connections of this process, and its lease
+
+    """
+
+    def __init__(
+        self,
+        divided: DividedDatabase,
+        registry: Registry,
+        domains: tuple[Domain, ...],
+        options: dict[str, Any],
+    ) -> None:
+        self._divided = divided
+        self._domains = domains
+        self._options = options
+        self.node = divided.node()
+        self.parts: list[NodePartition] = []
+        self._before: Look | None = None
+        self._leaving: dict[int, threading.Thread] = {}
+        self._waits_for = ""
+        # Of lanes from other nodes' partitions to those here, the newest that was told of.
+        self._heads: dict[tuple[int, int], bytes] = {}
+        # Partitions that are this node's in the database, and do not run, with their epochs.
+        self._orphans: dict[int, int] = {}
+        self._is_over = threading.Event()
+        self._answering = Answering(self.parts, registry, self._wake)
+        self._correspondence = Correspondence(
+            self.node.calls, self._owned, self._answering, self._has_moved
+        )
+        self._thread = threading.Thread(target=self._keep, name="procession-node", daemon=True)
+        try:
+            for number in range(divided.count):
+                store = divided.open(number, read_only=True, node=self.node)
+                self.parts.append(NodePartition(number, store, self._ask, *domains, **options))
+            self._neighbours = {
+                part.number: StoreNeighbour(part.number, part.store, self._tell)
+                for part in self.parts
+            }
+            self.node.lease.begin(registry.readable(), registry.classes())
+            self._balance(raises=True)
+            self._correspondence.start()
+            start_thread(self._thread)
+        except BaseException:
+            self.close(timeout=0.0)
+            raise
+
+    def _ask(
+        self, number: int, kind: str, request: bytes, finish: Callable[[Any], Any]
+    ) -> ReplyFuture[Any]:
+        return self._correspondence.call(number, kind, request, finish)
+
+    def _wake(self) -> None:
+        self._correspondence.wake()
+
+    def _owned(self) -> list[int]:
+        return [part.number for part in self.parts if part.local is not None]
+
+    def _tell(self, target: int, source: int) -> None:
+        """A partition has sent something to another one, which another node may run."""
+        local = self.parts[target].local
+        if local is not None:
+            local.nudge(source)
+
+    def _has_moved(self, sources: list[int]) -> None:
+        """Partitions have new commits, of this node or others."""
+        for source in sources:
+            self.parts[source].has_moved()
+        others = [source for source in sources if self.parts[source].local is None]
+        owned = self._owned()
+        if not others or not owned:
+            return
+        # A look at each lane would be a trip for each.
+        for (source, target), head in self.node.calls.heads(others, owned).items():
+            if self._heads.get((source, target)) != head:
+                self._tell(target, source)
+                self._heads[source, target] = head
+
+    # Its share
+
+    def _keep(self) -> None:
+        while not self._is_over.wait(LOOK_EVERY):
+            try:
+                self._balance()
+                for part in self.parts:
+                    local = part.local
+                    if local is not None:
+                        local.try_lanes_again()
+            except StoreError as error:
+                # Who seemed to be gone has to seem so twice again.
+                self._before = None
+                logger.warning("the nodes of the store cannot be looked at: %s", error)
+
+    def _balance(self, *, raises: bool = False) -> None:
+        lease = self.node.lease
+        look = Look(*lease.look())
+        for row in look.owners:
+            # It ends here before anything else is done about it.
+            if row.token != lease.id and self.parts[row.part].local is not None:
+                lease.lose(row.part)
+                self._leave(row.part, timeout=0.0)
+        self._take_orphans(look)
+        decision = decide(lease.id, look, self._before)
+        self._before = look
+        if decision.waits_for != self._waits_for:
+            self._waits_for = decision.waits_for
+            lease.say_waits_for(decision.waits_for)
+            if decision.waits_for:
+                logger.warning(
+                    "this node owns no partition until %s is gone: one of the two writes messages "
+                    "that the other one cannot read",
+                    decision.waits_for,
+                )
+        for number in decision.leave:
+            if self.parts[number].local is not None:
+                self._leave(number, timeout=None)
+        for number, epoch in decision.take.items():
+            if self._is_over.is_set():
+                return
+            if self._is_free_here(number) and lease.take(number, epoch):
+                self._run(number, raises=raises)
+
+    def _take_orphans(self, look: Look) -> None:
+        """Run what was taken by a statement whose answer was lost, once that is seen twice."""
+        orphans = {
+            row.part: row.epoch
+            for row in look.owners
+            if row.token == self.node.lease.id and self._is_free_here(row.part)
+        }
+        for number, epoch in orphans.items():
+            if self._orphans.get(number) == epoch and self.node.lease.take(number, epoch):
+                self._run(number, raises=False)
+        self._orphans = orphans
+
+    def _is_free_here(self, number: int) -> bool:
+        return number not in self._leaving and self.parts[number].local is None
+
+    def _run(self, number: int, *, raises: bool) -> None:
+        try:
+            store = self._divided.open(number, node=self.node)
+        except BaseException:
+            self.node.lease.claimed(number).close()
+            raise
+        others = {one: other for one, other in self._neighbours.items() if one != number}
+        try:
+            runtime = PartitionRuntime(store, others, *self._domains, **self._options)
+        except Exception:
+            store.close()
+            if raises:
+                raise
+            logger.exception("partition %s could not be opened, and is tried again", number)
+            return
+        self.parts[number].local = runtime
+        # What came while no one ran it, and what those here have for it.
+        for source in others:
+            runtime.nudge(source)
+
+    def _leave(self, number: int, timeout: float | None) -> None:
+        """Hand a partition over, beside all else."""
+        if number in self._leaving:
+            return
+
+        def leave() -> None:
+            try:
+                self.parts[number].leave(timeout)
+            except Exception:
+                logger.exception("partition %s could not be handed over in order", number)
+            finally:
+                self._leaving.pop(number, None)
+
+        thread = threading.Thread(target=leave, name="procession-hand-over", daemon=True)
+        self._leaving[number] = thread
+        start_thread(thread)
+
+    def close(self, *, timeout: float | None) -> None:
+        """Hand all over."""
+        self._is_over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        for thread in list(self._leaving.values()):
+            thread.join()
+        error: BaseException | None = None
+        for part in self.parts:
+            try:
+                part.leave(timeout)
+            except Exception as one:  # noqa: BLE001 - it is raised when the others are closed
+                error = error or one
+        self._answering.close()
+        self._correspondence.close()
+        for part in self.parts:
+            part.close(timeout=timeout)
+        self.node.close()
+        if error is not None:
+            raise error

@@ -1,0 +1,175 @@
+"""The partitions of a divided store in one database: rows that say which partition they are of."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from msgspec.structs import astuple
+
+from ..errors import WrongPartition
+from ..layout.frames import frame, unframe
+from ..layout.schema import COMMITS, FORMAT_VERSION, OWN, SECRET, PartitionRow
+from ..partitions import Partition
+from ..store import SECRET_BYTES
+from .connecting import Connector
+from .connection import Statement
+from .migrations import make_tables, partitions_of
+from .node import DatabaseNode
+from .parameters import text
+from .statements import commit_of, get_many, values
+from .store import PostgresStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..lmdb.environment import Durability
+    from .address import Address
+    from .connection import Connection
+
+__all__ = ["DividedDatabase", "divided_in", "make_divided_in"]
+
+_ALONE = Statement(
+    b"",
+    b"SELECT pg_advisory_xact_lock(hashtextextended('procession ' || current_setting($1), 0))",
+)
+
+
+class DividedDatabase:
+    """One divided store in a database. Satisfies `Divided`.
+
+    Args:
+        address: of the store
+        count: how many partitions it has, for ever
+        family: what tells its partitions from those of another store
+
+    """
+
+    def __init__(self, address: Address, count: int, family: str) -> None:
+        self.place = address
+        self.count = count
+        self.family = family
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DividedDatabase) and other._said() == self._said()
+
+    def __hash__(self) -> int:
+        return hash(self._said())
+
+    def _said(self) -> tuple[str, int, str]:
+        return self.place.identity, self.count, self.family
+
+    def __repr__(self) -> str:
+        return f"<DividedDatabase of {self.count} partitions at {self.place}>"
+
+    def partitions(self) -> Iterator[Partition]:
+        """All of them, in order."""
+        return (Partition(number, self.count) for number in range(self.count))
+
+    def node(self, *, durability: Durability = "fsync", read_only: bool = False) -> DatabaseNode:
+        """What this process is to have in common for its partitions; it is closed after them."""
+        return DatabaseNode(self.place, durability=durability, read_only=read_only)
+
+    def open(
+        self, number: int, *, read_only: bool = False, node: DatabaseNode | None = None
+    ) -> PostgresStore:
+        """Open a partition.
+
+        Args:
+            number: which
+            read_only: read beside its owner, which may be this process
+            node: of this process; its owner's, unless it is only read
+
+        Raises:
+            LockedStore: another process has it
+            WrongPartition: the rows are another store's partition
+
+        """
+        return PostgresStore(
+            self.place,
+            read_only=read_only,
+            partition=Partition(number, self.count),
+            family=self.family,
+            node=node,
+        )
+
+
+def divided_in(address: Address) -> DividedDatabase | None:
+    """The divided store at an address; None if there is none.
+
+    Raises:
+        DatabaseRefused: the database does not answer
+
+    """
+    connection = Connector(address, read_only=True)()
+    try:
+        return _found(connection, address)
+    finally:
+        connection.close()
+
+
+def _found(connection: Connection, address: Address) -> DividedDatabase | None:
+    count = partitions_of(connection, address)
+    if count < 2:
+        return None
+    call, _ = get_many(0, [("partitions", OWN)])
+    (raw,) = values(connection.one(*call))
+    family = "" if raw is None else unframe(raw, "partitions", OWN)[2]
+    return DividedDatabase(address, count, family)
+
+
+def make_divided_in(address: Address, count: int) -> DividedDatabase:
+    """The divided store at an address, with all its partitions; made where it is missing.
+
+    Raises:
+        WrongPartition: the store that is there has another number of partitions
+        StoreError: the number is none, or the database refused
+
+    """
+    Partition(0, count).check()
+    connection = Connector(address)()
+    try:
+        there = partitions_of(connection, address)
+        if there and there != count:
+            raise WrongPartition(
+                f"the store at {address} has {there} partitions, and was opened with "
+                f"partitions={count}: the number is fixed when a store is made"
+                if there > 1
+                else f"the store at {address} is not divided, and was opened with "
+                f"partitions={count}: open it without, or copy it into a new schema with "
+                f"`procession copy`"
+            )
+        make_tables(connection, address, count)
+        found = _found(connection, address)
+        if found is None or not found.family:
+            _make_partitions(connection, count)
+            found = _found(connection, address)
+        assert found is not None
+        return found
+    finally:
+        connection.close()
+
+
+def _make_partitions(connection: Connection, count: int) -> None:
+    """Write the first rows of all partitions, so that they know each other; all, or none."""
+    family, calls = secrets.token_hex(16), []
+    for number in range(count):
+        meta = {
+            b"format": FORMAT_VERSION,
+            b"store_id": secrets.token_hex(16),
+            SECRET: secrets.token_hex(SECRET_BYTES),
+            COMMITS: 1,
+        }
+        own = astuple(PartitionRow(number, count, family))
+        puts = {
+            "meta": {key: frame(key, value) for key, value in meta.items()},
+            "partitions": {OWN: frame(OWN, own)},
+        }
+        calls += commit_of(number, puts, {}, new=())
+    # Of two processes that make it, one waits here for the other, and finds it made.
+    connection.one(Statement(b"", b"BEGIN"))
+    connection.one(_ALONE, [text("search_path")])
+    call, _ = get_many(0, [("partitions", OWN)])
+    if values(connection.one(*call))[0] is None:
+        connection.run(*calls)
+    connection.one(Statement(b"", b"COMMIT"))

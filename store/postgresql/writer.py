@@ -1,0 +1,152 @@
+"""The connection that commits, of one partition or of all of a node.
+
+Commits of several partitions that come while another one is on its way go together: one
+transaction, which locks the fences of all of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from ..errors import DatabaseRefused, StoreError
+from .postgresql_errors import KnownKey
+from .statements import fence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..storage_engine import Ticket
+    from .connection import Call, Connection
+
+__all__ = ["Commit", "Writer"]
+
+
+class Commit(Protocol):
+    """What a partition has to commit."""
+
+    part: int
+    ticket: Ticket | None
+    """What became of it; None until that is known."""
+    error: Exception | None
+    """What is wrong with it; it was not sent then."""
+
+    @property
+    def epoch(self) -> int:
+        """With which its partition is this process's."""
+        ...
+
+    def prepare(self) -> bool:
+        """Look whether it can be sent; with the writer's lock held."""
+        ...
+
+    def calls(self, *, as_usual: bool) -> list[Call]:
+        """What writes its rows: as if those that are usually new were new, or carefully."""
+        ...
+
+    def is_kept(self) -> None:
+        """It is durable."""
+        ...
+
+    def is_refused(self, error: StoreError, *, in_doubt: bool) -> None:
+        """Nothing of it was kept, or, in doubt, what was sent may be carried out at any time."""
+        ...
+
+
+class Writer:
+    """Commits on one connection.
+
+    Args:
+        connect: makes a connection
+
+    Attributes:
+        lock: held by who commits, or reads for the writer
+
+    """
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
+        self.lock = threading.Lock()
+        self._connection: Connection | None = None
+        self._queue: deque[Commit] = deque()
+
+    @property
+    def trips(self) -> int:
+        """How often something was sent and waited for."""
+        return 0 if self._connection is None else self._connection.trips
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether there is no connection to go on with."""
+        return self._connection is None or self._connection.is_broken
+
+    def connection(self) -> tuple[Connection, bool]:
+        """The connection, and whether it is new; with the lock held."""
+        if self._connection is not None and self._connection.is_fresh():
+            return self._connection, False
+        self._connection = self._connect()
+        return self._connection, True
+
+    def commit(self, one: Commit) -> Ticket:
+        """Commit, with what others have to commit now, and say what became of it.
+
+        Raises:
+            StoreError: it cannot be sent
+
+        """
+        self._queue.append(one)
+        with self.lock:
+            # Another thread may have sent it with its own.
+            if one.ticket is None and one.error is None:
+                self._commit_queued()
+        if one.error is not None:
+            raise one.error
+        assert one.ticket is not None
+        return one.ticket
+
+    def _commit_queued(self) -> None:
+        works: list[Commit] = []
+        while self._queue:
+            works.append(self._queue.popleft())
+        try:
+            ready = [one for one in works if one.prepare()]
+            if len(ready) > 1 and self._send(ready, as_usual=True):
+                return
+            # What one of them is refused for the others are not.
+            for one in ready:
+                if not self._send([one], as_usual=True):
+                    self._send([one], as_usual=False)
+        except BaseException:
+            error = DatabaseRefused("a commit was interrupted before its answer was there")
+            for one in works:
+                if one.ticket is None and one.error is None:
+                    one.is_refused(error, in_doubt=True)
+            raise
+
+    def _send(self, works: list[Commit], *, as_usual: bool) -> bool:
+        """Send some together; false if they are to be sent again, otherwise."""
+        rows = [call for one in works for call in one.calls(as_usual=as_usual)]
+        try:
+            connection, _ = self.connection()
+        except DatabaseRefused as error:
+            for one in works:
+                one.is_refused(error, in_doubt=False)
+            return True
+        try:
+            connection.run(fence({one.part: one.epoch for one in works}), *rows)
+        except StoreError as error:
+            is_known = as_usual and isinstance(error, KnownKey)
+            if (is_known or len(works) > 1) and not connection.is_broken:
+                return False
+            for one in works:
+                one.is_refused(error, in_doubt=connection.is_broken)
+            return True
+        for one in works:
+            one.is_kept()
+        return True
+
+    def close(self) -> None:
+        """Let go of the connection; with the lock held, unless nothing else uses it."""
+        if self._connection is not None:
+            self._connection.close()
