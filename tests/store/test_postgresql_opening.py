@@ -20,7 +20,7 @@ from procession.store.layout.frames import frame
 from procession.store.layout.schema import FORMAT_VERSION, TABLES
 from procession.store.postgresql.engine import PostgresEngine
 from procession.store.postgresql.store import PostgresStore
-from tests.postgresql import Server, shared_server
+from tests.postgresql import NEEDED, Server, new_server, shared_server
 
 ROOT = Path(__file__).parents[2]
 
@@ -216,3 +216,14 @@ def test_a_database_that_acknowledges_before_it_has_written_is_refused(
         PostgresStore(hasty)
     PostgresStore(hasty, durability="none").close()
     PostgresStore(hasty, read_only=True).close()
+
+
+@pytest.mark.parametrize(("is_needed", "outcome"), [("1", "Failed"), ("", "Skipped")])
+def test_without_a_server_a_test_is_left_out_unless_servers_are_needed(
+    is_needed: str, outcome: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(NEEDED, is_needed)
+    monkeypatch.setattr("tests.postgresql.programs", lambda: None)
+    with pytest.raises(BaseException, match="there is no PostgreSQL here") as raised, new_server():
+        pass
+    assert type(raised.value).__name__ == outcome
