@@ -60,6 +60,7 @@ from .lmdb.divided_store import DividedStore, divided_at, is_divided, make_divid
 from .lmdb.environment import Durability
 from .lmdb.store import LmdbStore
 from .maintenance.copying import Sizes, backup, backup_open, compact
+from .maintenance.moving import Copied, copy
 from .maintenance.upgrade import upgrade
 from .opening import located, open_store
 from .partitions import MOST_PARTITIONS, Partition, partition_of
@@ -122,6 +123,7 @@ __all__ = [
     "CommandResult",
     "Committed",
     "Conflict",
+    "Copied",
     "CorruptRecord",
     "DamagedStore",
     "DatabaseRefused",
@@ -185,6 +187,7 @@ __all__ = [
     "checksum_of",
     "command_id_at",
     "compact",
+    "copy",
     "divided_at",
     "effect_command_id_at",
     "effect_id_at",

@@ -32,9 +32,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     arguments = parser.parse_args()
     if arguments.postgresql and programs() is None:
-        parser.error(
-            "there is no PostgreSQL here: its initdb and postgres are in no folder of PATH"
-        )
+        parser.error("there is no PostgreSQL here: no initdb and postgres on PATH")
 
     def tell(kills: int) -> None:
         if kills % 50 == 0:
