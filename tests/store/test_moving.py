@@ -1,6 +1,7 @@
 """A store is taken to another place as it is: from a folder to a database, and back."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("OPERATORS", "0")
     folder = tmp_path / "store"
     with Runtime(folder, shop) as runtime:
-        runtime.tell_many([PlaceOrder(f"o{number}", number) for number in range(60)])
+        runtime.tell_many([PlaceOrder(f"o{number}", Decimal(number)) for number in range(60)])
         runtime.tell(AddNote("o1"), command_id="note")
         runtime.settle(timeout=60)
     return str(folder)
@@ -70,7 +71,7 @@ def test_a_copy_has_all_rows_as_they_are_and_goes_on(store: str, place: Place) -
     assert told[-1][0] == told[-1][1] == 2 * done.rows
     assert verify(target) == []
     with Runtime(target, shop) as runtime:
-        runtime.ask(PlaceOrder("another", 1))
+        runtime.ask(PlaceOrder("another", Decimal(1)))
         finish(runtime, {"another", "o1"})
 
 
@@ -102,7 +103,7 @@ def test_an_unfinished_copy_of_what_has_changed_since_is_not_gone_on_with(
     target = place("copy")
     cut_off(monkeypatch, store, target, 5)
     with Runtime(store, shop) as runtime:
-        runtime.ask(PlaceOrder("another", 1))
+        runtime.ask(PlaceOrder("another", Decimal(1)))
     with pytest.raises(StoreError, match="unfinished copy of another store, or of this one before"):
         copy(store, target)
 

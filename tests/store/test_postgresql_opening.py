@@ -150,7 +150,9 @@ def test_tables_that_a_newer_version_made_are_refused(server: Server, url: str) 
     PostgresStore(url).close()
     server.ask(url, "UPDATE store SET schema_version = 99")
     for read_only in (False, True):
-        with pytest.raises(UnknownFormat, match=f"have version 99.* knows version {SCHEMA_VERSION}"):
+        with pytest.raises(
+            UnknownFormat, match=f"have version 99.* knows version {SCHEMA_VERSION}"
+        ):
             PostgresStore(url, read_only=read_only)
     server.ask(url, f"UPDATE store SET schema_version = {SCHEMA_VERSION}")
 
