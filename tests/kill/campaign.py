@@ -262,7 +262,10 @@ class Campaign:
         """The last run is not killed: everything comes to its end, once."""
         with Runtime(store, shop) as runtime:
             runtime.settle(timeout=60)
-            finish(runtime, acknowledged.orders, retries=self._operators > 0)
+            # What was read while the server was away may have been parked.
+            is_parked = self._operators > 0 or self._server is not None
+            finish(runtime, acknowledged.orders, retries=is_parked)
+            runtime.settle(timeout=60)
             if list(runtime.parked()):
                 self.tally.wrong.append(f"{store}: something was parked")
         after = Findings(store, acknowledged)
