@@ -66,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = _run(PEERS, results, quick=options.quick, folder=folder)
         if found is not None:
             results["peers"], results["ours"] = found["rows"], found["ours"]
+            results["ours_on_postgresql"] = found["ours_on_postgresql"]
             _write(options.results / "peers.json", found)
     if not options.only:
         found = _run(STEPS, results, quick=options.quick, folder=folder)

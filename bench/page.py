@@ -64,6 +64,11 @@ def peers(results: Mapping[str, Any]) -> Iterator[str]:
     yield f"| Procession | LMDB, fsync | {said(ours['orders'])} | {said(ours['orders_per_s'])} | |"
     for alone in _alone(results):
         yield f"| Procession, orders that come one by one | LMDB, fsync | 1 | {said(alone)} | |"
+    there = results.get("ours_on_postgresql")
+    if there is not None:
+        # The ratio of a peer on PostgreSQL is to this.
+        rate = said(there["orders_per_s"])
+        yield f"| Procession | PostgreSQL | {said(there['orders'])} | {rate} | |"
     for one in results["peers"]:
         yield (
             f"| {one['system']} {one['version']} | {one['store']} | {said(one['orders'])} "

@@ -12,6 +12,7 @@ the folder is on. Without one there are no figures, and the program says so.
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any
 
 from procession import Runtime
@@ -124,7 +126,8 @@ def asks(place: str | Path, count: int) -> tuple[list[float], list[int]]:
 
 def measure(folder: Path, orders: int, rounds: int, count: int) -> list[Figure]:
     # Beside the folder, which is this user's alone: the server may run as another one.
-    with new_server(str(folder.parent), **ITS_OWN) as server:
+    beside = folder.parent if folder.parent.stat().st_mode & stat.S_IXOTH else gettempdir()
+    with new_server(str(beside), **ITS_OWN) as server:
         pairs = [_round(folder / str(number), server, orders) for number in range(rounds)]
         seconds, trips = asks(server.new_url(), count)
     lmdb_seconds, _ = asks(folder / "asks", count)

@@ -58,4 +58,5 @@ PROGRAMS = (
     Program(23, "refusals", (), ("--asks", "50"), 60),
     Program(24, "ask_beside_slow", (), ("--instances", "20", "--seconds", "0.001"), 60),
     Program(25, "coroutines", (), ("--callers", "50", "--rounds", "2", "--turns", "1"), 120),
+    Program(26, "postgresql", (), ("--orders", "100", "--rounds", "1", "--asks", "20"), 900),
 )

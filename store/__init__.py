@@ -68,6 +68,7 @@ from .maintenance.divided import (
     verify_divided,
     verify_lanes,
 )
+from .maintenance.moving import Copied, copy
 from .maintenance.upgrade import upgrade
 from .opening import located, open_store
 from .partitions import MOST_PARTITIONS, Partition, partition_of
@@ -130,6 +131,7 @@ __all__ = [
     "CommandResult",
     "Committed",
     "Conflict",
+    "Copied",
     "CorruptRecord",
     "DamagedStore",
     "DatabaseRefused",
@@ -196,6 +198,7 @@ __all__ = [
     "command_id_at",
     "compact",
     "compact_divided",
+    "copy",
     "divided_at",
     "divided_store",
     "effect_command_id_at",

@@ -69,6 +69,9 @@ class Store(Reads):
 
     """
 
+    has_format = False
+    """Whether its rows say which format they have, for those who open them later."""
+
     def __init__(
         self,
         engine: StorageEngine,

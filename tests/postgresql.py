@@ -34,6 +34,9 @@ SETTINGS = {
     "log_min_messages": "fatal",
 }
 
+NEEDED = "PROCESSION_NEEDS_POSTGRESQL"
+"""Set where a test must not be left out for want of a server."""
+
 PR_SET_PDEATHSIG = 1
 
 _numbers = count(1)
@@ -206,7 +209,8 @@ def new_server(folder: str | None = None, **settings: str) -> Iterator[Server]:
     """
     there = programs()
     if there is None:
-        pytest.skip("there is no PostgreSQL here: its initdb and postgres are in no folder of PATH")
+        leave_out = pytest.fail if os.environ.get(NEEDED) else pytest.skip
+        leave_out("there is no PostgreSQL here: its initdb and postgres are in no folder of PATH")
     memory = Path("/dev/shm")
     place = folder or (memory if os.access(memory, os.W_OK) else None)
     own = Path(tempfile.mkdtemp(prefix="procession-postgresql-", dir=place))

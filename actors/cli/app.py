@@ -61,6 +61,7 @@ _NODES: dict[str, Callable[..., Any]] = {
 _FILES: dict[str, Callable[..., Any]] = {
     "backup": store_files.backup,
     "compact": store_files.compact,
+    "copy": store_files.copy,
     "upgrade": store_files.upgrade,
     "verify": store_files.verify,
 }

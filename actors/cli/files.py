@@ -18,6 +18,7 @@ from ..store import (
     backup_divided,
     compact,
     compact_divided,
+    copy,
     divided_at,
     is_address,
     located,
@@ -31,7 +32,7 @@ from ..store import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Done", "copied", "explored", "made_small", "shown", "upgraded", "verified"]
+__all__ = ["Done", "copied", "explored", "made_small", "moved", "shown", "upgraded", "verified"]
 
 
 class Done(NamedTuple):
@@ -86,6 +87,20 @@ def copied(path: str, target: str) -> Done:
     if problem is not None:
         lines.append(f"the copy is whole; that there is one could not be noted: {problem}")
     return Done(lines, {"path": shown(path), "target": target, "noted": problem is None})
+
+
+def moved(path: str, target: str, on_progress: Callable[[int, int], object] | None = None) -> Done:
+    """Copy a store that no process has open to another place, where services are to go on."""
+    began = nanoseconds()
+    rows, before = copy(path, target, on_progress=on_progress)
+    seconds = (nanoseconds() - began) / 1e9
+    earlier = f", {before:,} of them earlier" if before else ""
+    said = (
+        f"{shown(target)}: {rows:,} rows copied from {shown(path)}{earlier}, and each compared, "
+        f"in {seconds:.1f} s"
+    )
+    data = {"path": shown(path), "target": shown(target), "rows": rows, "before": before}
+    return Done([said, f"{shown(path)} is as it was: have no service go on with both"], data)
 
 
 def _note(path: str, target: str, began: int) -> str | None:

@@ -1,4 +1,4 @@
-"""`backup`, `compact`, `upgrade` and `verify`, with JSON and with something that moves."""
+"""`backup`, `compact`, `copy`, `upgrade` and `verify`, with JSON and with something that moves."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -11,11 +11,11 @@ from ..store import is_address
 from ..store.lmdb.environment import DATA_FILE
 from ..store.maintenance.rewriting import PARTIAL
 from ..store.verify.verify import LIMIT
-from .files import Done, copied, made_small, upgraded, verified
+from .files import Done, copied, made_small, moved, upgraded, verified
 from .options import JsonOption
 from .output import Growing, progress, show
 
-__all__ = ["backup", "compact", "upgrade", "verify"]
+__all__ = ["backup", "compact", "copy", "upgrade", "verify"]
 
 PathArgument = Annotated[Path, typer.Argument(help="The store's folder.")]
 PlaceArgument = Annotated[
@@ -55,6 +55,27 @@ def compact(
         lambda: made_small(str(path), where),
         as_json=as_json,
     )
+
+
+def copy(
+    source: PlaceArgument,
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET",
+            help="A folder that is missing or empty, or postgresql://... without a store.",
+        ),
+    ],
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a store that no process has open to another place; cut off, it goes on when repeated.
+
+    Example: procession copy var/shop 'postgresql://shop@db.example/orders?schema=shop'
+    """
+    with progress("copying and comparing") as told:
+        done = moved(source, target, told)
+    _end(done, as_json=as_json)
 
 
 def upgrade(path: PathArgument, *, as_json: JsonOption = False) -> None:

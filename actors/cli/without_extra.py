@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..store.verify.verify import LIMIT
-from .files import Done, copied, explored, made_small, upgraded, verified
+from .files import Done, copied, explored, made_small, moved, upgraded, verified
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["run"]
 
-COMMANDS = ("backup", "compact", "explore", "upgrade", "verify")
+COMMANDS = ("backup", "compact", "copy", "explore", "upgrade", "verify")
 
 INSTALL = (
-    "without the extra there are only backup, compact, explore, upgrade and verify; for the other "
-    "commands: pip install 'procession[control]'"
+    "without the extra there are only backup, compact, copy, explore, upgrade and verify; for the "
+    "other commands: pip install 'procession[control]'"
 )
 
 
@@ -67,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("path", help="the store's folder, or its address: postgresql://...")
     one.add_argument("target", help="the copy's folder, which is missing or empty")
     one.set_defaults(run=lambda given: copied(given.path, given.target))
+
+    one = commands.add_parser("copy", help="take it to another place, while no process has it")
+    one.add_argument("path", help="the store's folder, or its address: postgresql://...")
+    one.add_argument("target", help="a folder that is missing or empty, or an address")
+    one.set_defaults(run=lambda given: moved(given.path, given.target))
 
     one = commands.add_parser("upgrade", help="turn it into one of this version's format")
     one.add_argument("path", help="the store's folder")

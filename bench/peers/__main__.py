@@ -4,7 +4,8 @@
 
 Each library gets an environment of its own, with pinned packages, and checks its own result. All
 stores are in the temporary folder (`TMPDIR` sets another), so all are on one disk. Ours always
-writes to disk with fsync, also when it is compared with a library that keeps all in memory.
+writes to disk with fsync, also when it is compared with a library that keeps all in memory. Beside
+a library on PostgreSQL, ours runs on the same server, which is started here.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
+
+from bench.postgresql import ITS_OWN, carry_out
+from tests.postgresql import new_server, programs
 
 from .environments import DEFAULT_FOLDER, HERE, NotMade, environment, last_line
 
@@ -44,6 +49,7 @@ PEERS = (
     Peer("eventsourcing-memory", "eventsourcing", "memory", 30_000),
     Peer("dbos-sqlite", "dbos", "SQLite", 2_000),
     Peer("dbos-sqlite-wal", "dbos", "SQLite (WAL)", 3_000),
+    Peer("dbos-postgresql", "dbos", "PostgreSQL", 2_000),
     Peer("protean-memory", "protean", "memory", 80),
 )
 
@@ -94,6 +100,24 @@ def run_peer(peer: Peer, envs: Path, scale: float) -> dict[str, Any]:
     return run([*command, "--orders", str(scaled(peer.orders, scale))])
 
 
+def run_on_one_server(
+    peer: Peer, envs: Path, scale: float
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the peer and ours come to, one after the other on one server of PostgreSQL."""
+    if programs() is None:
+        raise NotMade("there is no PostgreSQL here")
+    interpreter = environment(peer.package, envs)
+    orders = scaled(peer.orders, scale)
+    with new_server(tempfile.gettempdir(), **ITS_OWN) as server:
+        command = [str(interpreter), "-I", str(peer.script), "--store", peer.store]
+        database = f"postgresql://postgres@127.0.0.1:{server.port}/peer?sslmode=disable"
+        theirs = run([*command, "--orders", str(orders), "--database", database])
+        # As many as take a while.
+        own = scaled(OUR_ORDERS, scale)
+        rate = carry_out(server.new_url(), own).rate
+    return theirs, {"orders": own, "orders_per_s": round(rate, 1)}
+
+
 def scaled(orders: int, scale: float) -> int:
     return max(1, round(orders * scale))
 
@@ -109,11 +133,17 @@ def row(peer: Peer, result: dict[str, Any], ours: dict[str, Any]) -> Row:
     }
 
 
-def table(rows: list[Row], ours: dict[str, Any]) -> str:
+def table(rows: list[Row], ours: dict[str, Any], there: dict[str, Any] | None = None) -> str:
+    """Lines for people; `there` is what ours came to on PostgreSQL."""
     line = "{:<14} {:<10} {:<14} {:>8} {:>10} {:>12}".format
     lines = [line("system", "version", "store", "orders", "orders/s", "ours is")]
     speed = f"{ours['orders_per_s']:,.0f}"
     lines.append(line("procession", "this tree", "LMDB, fsync", f"{ours['orders']:,}", speed, ""))
+    if there is not None:
+        speed = f"{there['orders_per_s']:,.0f}"
+        lines.append(
+            line("procession", "this tree", "PostgreSQL", f"{there['orders']:,}", speed, "")
+        )
     lines.extend(
         line(
             each["system"],
@@ -158,15 +188,22 @@ def main() -> int:
         say(f"  {error}")
         return 1
     rows: list[Row] = []
+    there: dict[str, Any] | None = None
     for peer in chosen:
         say(peer.name)
+        envs, beside = options.envs.absolute(), ours
         try:
-            result = run_peer(peer, options.envs.absolute(), options.orders_scale)
+            if peer.store == "PostgreSQL":
+                result, there = run_on_one_server(peer, envs, options.orders_scale)
+                beside = there
+            else:
+                result = run_peer(peer, envs, options.orders_scale)
         except (NotMade, Failed) as error:
             say(f"  not measured: {error}")
             continue
-        rows.append(row(peer, result, ours))
-    print(json.dumps({"rows": rows, "ours": ours}) if options.json else table(rows, ours))
+        rows.append(row(peer, result, beside))
+    found = {"rows": rows, "ours": ours, "ours_on_postgresql": there}
+    print(json.dumps(found) if options.json else table(rows, ours, there))
     return 0 if rows else 1
 
 

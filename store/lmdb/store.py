@@ -68,6 +68,8 @@ class LmdbStore(Store):
 
     """
 
+    has_format = True
+
     def __init__(
         self,
         path: str | os.PathLike[str],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..storage_engine import LONGEST_KEY
 from .connection import Statement
+from .pages import Pages
 from .parameters import number_of
-from .statements import count_of, get_many, rows_between, rows_of, values
+from .statements import count_of, rows_between, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,20 +45,29 @@ class Snapshot:
     def __init__(self, connection: Connection, part: int) -> None:
         self._connection = connection
         self._part = part
+        self._pages: dict[str, Pages] = {}
         # What is looked at first is as of the moment that all is of.
         connection.run((_BEGIN, ()), (_FIRST_LOOK, ()))
 
     def get(self, table: str, key: bytes) -> bytes | None:
-        call, _ = get_many(self._part, [(table, key)])
-        return values(self._connection.one(*call))[0]
+        pages = self._pages.get(table)
+        if pages is None:
+            read = partial(self._rows, table, HIGHEST_KEY)
+            pages = self._pages[table] = Pages(read)
+        return pages.get(key)
+
+    def _rows(
+        self, table: str, end: bytes, start: bytes, limit: int, *, backwards: bool = False
+    ) -> list[Row]:
+        call = rows_between(self._part, table, start, end, limit, backwards=backwards)
+        return [row for row in rows_of(self._connection.one(*call)) if row is not None]
 
     def scan(self, table: str, start: bytes = b"", *, backwards: bool = False) -> Iterator[Row]:
         limit = FIRST_PAGE
         # Each page is asked for by the key that the one before it came to.
         low, high = (b"", start or HIGHEST_KEY) if backwards else (start, HIGHEST_KEY)
         while True:
-            call = rows_between(self._part, table, low, high, limit, backwards=backwards)
-            page = [row for row in rows_of(self._connection.one(*call)) if row is not None]
+            page = self._rows(table, high, low, limit, backwards=backwards)
             yield from page
             if len(page) < limit:
                 return

@@ -40,6 +40,8 @@ class PostgresStore(Store):
 
     """
 
+    has_format = True
+
     def __init__(
         self,
         url: str | Address,
@@ -85,7 +87,8 @@ class PostgresStore(Store):
             if engine.read_only or engine.range("meta", b"", b"\xff", 1):
                 raise DamagedStore(
                     f"the tables at {self.address} do not say which format they have: they are no "
-                    f"Procession store, or were changed; go back to a backup"
+                    f"Procession store, a copy that was not finished (`procession copy` goes on "
+                    f"with it), or were changed; go back to a backup then"
                 )
             rows = {b"format": FORMAT_VERSION, b"store_id": new_id, SECRET: new_secret}
             ticket = engine.commit(

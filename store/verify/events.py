@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 __all__ = ["check_effects", "check_events"]
 
 
-def check_events(inspection: Inspection, format_version: int, *, is_file: bool) -> None:
+def check_events(inspection: Inspection, format_version: int, *, has_format: bool) -> None:
     """Go through all tables whose rows come of events.
 
     Args:
         inspection: of the store
         format_version: the one that is known
-        is_file: whether the store is one, which has a format and an id
+        has_format: whether the store says which format it has, and its id
 
     """
-    _check_meta(inspection, format_version, is_file=is_file)
+    _check_meta(inspection, format_version, has_format=has_format)
     inspection.read_names()
     _check_log(inspection)
     for key, event_id, given in inspection.rows("event_ids"):
@@ -58,7 +58,7 @@ def check_events(inspection: Inspection, format_version: int, *, is_file: bool) 
             )
 
 
-def _check_meta(inspection: Inspection, format_version: int, *, is_file: bool) -> None:
+def _check_meta(inspection: Inspection, format_version: int, *, has_format: bool) -> None:
     found = {name: row for _, name, row in inspection.rows("meta")}
     if found.get("format", format_version) != format_version:
         inspection.say("meta", b"format", f"is {found['format']}, and {format_version} is known")
@@ -73,7 +73,7 @@ def _check_meta(inspection: Inspection, format_version: int, *, is_file: bool) -
     backup = found.get(LAST_BACKUP.decode(), "0 /")
     if not (isinstance(backup, str) and last_backup_from(backup) is not None):
         inspection.say("meta", LAST_BACKUP, "is no moment and folder")
-    for name in ("format", "store_id", SECRET.decode()) if is_file else ():
+    for name in ("format", "store_id", SECRET.decode()) if has_format else ():
         if not inspection.has("meta", name.encode()):
             inspection.say("meta", name.encode(), "is missing")
     known = {

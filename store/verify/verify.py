@@ -97,7 +97,7 @@ def verify_open(
         inspection = Inspection(snapshot, last if now is None else now(), limit, began, on_progress)
         fields = set(learnt)
         try:
-            check_events(inspection, FORMAT_VERSION, is_file=written is not None)
+            check_events(inspection, FORMAT_VERSION, has_format=store.has_format)
             check_index(inspection, fields)
             check_histories(inspection, fields)
             check_instances(inspection)

@@ -1,5 +1,6 @@
 """The comparison with other libraries, as far as it goes without them."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -148,3 +149,23 @@ def test_a_run_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(peers, "TIME_LIMIT", 0.2)
     with pytest.raises(peers.Failed, match="did not end within"):
         peers.run([sys.executable, "-c", "import time; time.sleep(60)"])
+
+
+def test_beside_a_peer_on_postgresql_ours_is_measured_on_its_server(
+    without_packages: set[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {"orders": 2_000, "orders_per_s": 4_500.0}
+    monkeypatch.setattr(peers, "run_on_one_server", lambda *_: (result(300.0), there))
+    monkeypatch.setattr(sys, "argv", ["peers", "--only", "dbos-postgresql", "--json"])
+    assert peers.main() == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ours_on_postgresql"] == there
+    assert [one["ratio_of_ours"] for one in found["rows"]] == [15.0]
+
+
+def test_without_a_server_a_peer_on_postgresql_is_not_measured(
+    without_packages: set[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "programs", lambda: None)
+    assert peers.main() == 0
+    assert "not measured: there is no PostgreSQL here" in capsys.readouterr().err

@@ -25,6 +25,7 @@ from bench.programs import PROGRAMS, Program
 from bench.rows import rows_of
 from domain_examples.loan_application.log_file import open_log
 from procession.store.layout.schema import stream_key
+from tests.postgresql import programs
 
 HAS_LOG = real_log.LOG.exists()
 
@@ -73,6 +74,10 @@ def ran(module: str) -> Ran:
                 pytest.mark.skipif(
                     one.module == "instructions" and shutil.which("valgrind") is None,
                     reason="valgrind, which counts instructions, is not here",
+                ),
+                pytest.mark.skipif(
+                    one.module == "postgresql" and programs() is None,
+                    reason="PostgreSQL is not here",
                 ),
             ],
         )

@@ -7,15 +7,16 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from procession import Runtime
 from tests.kill.checker import Acknowledged, Findings
-from tests.kill.points import CHAIN, NEW, POINTS
+from tests.kill.points import CHAIN, DATABASE_POINTS, NEW, POINTS, TABLES
 from tests.kill.shop import Fulfilment, approve, shop
+from tests.postgresql import Server
 
 HERE = Path(__file__).parent
 
@@ -29,6 +30,10 @@ AT_MOST = {
     "before the transaction": 60,
     "some rows written": 60,
     "before LMDB's commit": 60,
+    "before the commit is sent": 60,
+    "sent, and not answered": 60,
+    "answered, the store not told": 60,
+    TABLES: 12,
     "committed, callers not told": 60,
     "in the middle of telling": 60,
     "callers told, effects not begun": 60,
@@ -37,6 +42,11 @@ AT_MOST = {
 """The points that are reached often die there at a random time up to this one."""
 
 RANDOM = "at random"
+
+CONNECTIONS = "at random, connections ended before"
+RESTART = "at random, the server cut off before"
+FAULTS = (CONNECTIONS, RESTART)
+"""What a server does to a worker that is killed at random a while later."""
 
 CAN_HAPPEN = {"placed", "gift", "confirmed", "refused", "failed", "delivered", "timeout"}
 
@@ -60,7 +70,7 @@ class Tally:
         return not (self.wrong or self.lost or self.doubled or self.effects_missing)
 
 
-def start(store: Path, run: int, *point: str) -> subprocess.Popen[str]:
+def start(store: Path | str, run: int, *point: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, str(HERE / "worker.py"), str(store), str(run), *point],
         stdout=subprocess.PIPE,
@@ -118,13 +128,20 @@ def finish(runtime: Runtime, orders: set[str], *, retries: bool = False) -> None
         pending.wait(0.02)
 
 
-def plan(kills: int, moments: random.Random) -> Iterator[str]:
+def plan(points: Sequence[str], kills: int, moments: random.Random) -> Iterator[str]:
     """Where each worker dies: everywhere at least once if there is room, and half at random."""
-    chosen = list(POINTS[:kills])
+    chosen = list(points[:kills])
     while len(chosen) < kills:
-        chosen.append(RANDOM if moments.random() < 0.5 else moments.choice(POINTS))
+        chosen.append(RANDOM if moments.random() < 0.5 else moments.choice(points))
     moments.shuffle(chosen)
     yield from chosen
+
+
+def wait_for_the_end_of_connections(server: Server) -> None:
+    """What a worker had sent when it was killed is carried out, or is not, before it is looked."""
+    there = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'procession'"
+    while server.ask(server.url("public"), there):
+        pass
 
 
 class Campaign:
@@ -136,6 +153,7 @@ class Campaign:
         seed: of the moments
         tell: called with the number of kills after each one
         operators: how many decide, in each worker, about what is parked; some orders are, then
+        server: in whose database the stores are, each in a schema of its own; in folders without
 
     """
 
@@ -147,6 +165,7 @@ class Campaign:
         tell: Callable[[int], None] = lambda _: None,
         *,
         operators: int = 0,
+        server: Server | None = None,
     ) -> None:
         self.tally = Tally()
         self._folder = folder
@@ -154,20 +173,23 @@ class Campaign:
         # What happens only in a new store is for the first worker of one.
         self._first: list[str] = []
         self._others: list[str] = []
-        for point in plan(kills, self._moments):
+        points = POINTS if server is None else (*FAULTS, *DATABASE_POINTS)
+        for point in plan(points, kills, self._moments):
             (self._first if point in NEW else self._others).append(point)
         self._tell = tell
         self._operators = operators
+        self._server = server
 
     def run(self) -> Tally:
         stores = 0
         while self._first or self._others:
-            self._one_store(self._folder / f"store-{stores}")
+            self._one_store(f"store-{stores}")
             stores += 1
         return self.tally
 
-    def _one_store(self, store: Path) -> None:
-        effects = store.with_name(f"{store.name}.effects")
+    def _one_store(self, name: str) -> None:
+        store = str(self._folder / name) if self._server is None else self._server.new_url()
+        effects = self._folder / f"{name}.effects"
         effects.touch()
         os.environ["EFFECTS"] = str(effects)
         os.environ["OPERATORS"] = str(self._operators)
@@ -188,18 +210,25 @@ class Campaign:
         self.tally.decided += len(acknowledged.decided)
         self._work_off(store, acknowledged, effects)
 
-    def _one_kill(self, store: Path, run: int, point: str) -> list[str]:
-        if point == RANDOM:
-            worker = start(store, run)
+    def _one_kill(self, store: str, run: int, point: str) -> list[str]:
+        # What the one before it had on its way may come to its end first.
+        place = store if self._server is None else f"{store}&wait_for_owner=60"
+        if point in {RANDOM, *FAULTS}:
+            worker = start(place, run)
             assert worker.stdout is not None
-            # From the middle of opening and recovery to well into the flow of orders.
-            count = self._moments.choice((1, 2, 3, 10, 30, 80)) + self._moments.randrange(10)
-            lines = read_some(worker.stdout, count)
+            lines: list[str] = []
+            for fault in (point, RANDOM) if point in FAULTS else (RANDOM,):
+                # From the middle of opening and recovery to well into the flow of orders.
+                count = self._moments.choice((1, 2, 3, 10, 30, 80)) + self._moments.randrange(10)
+                lines += read_some(worker.stdout, count)
+                self._harm(fault)
             lines += kill(worker)
         else:
             count = self._moments.randint(1, AT_MOST.get(point, 1))
-            worker = start(store, run, point, str(count))
+            worker = start(place, run, point, str(count))
             lines = rest(worker)
+        if self._server is not None:
+            wait_for_the_end_of_connections(self._server)
         if worker.returncode == -signal.SIGKILL:
             self.tally.kills[point] += 1
         elif worker.returncode == 0:
@@ -208,27 +237,41 @@ class Campaign:
             self.tally.wrong.append(f"a worker ended with {worker.returncode}, at {point}")
         return lines
 
-    def _check(self, store: Path, acknowledged: Acknowledged) -> bool:
-        return self._note(Findings(str(store), acknowledged), store)
+    def _harm(self, fault: str) -> None:
+        if self._server is not None and fault == CONNECTIONS:
+            self._server.ask(
+                self._server.url("public"),
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'procession'",
+            )
+        elif self._server is not None and fault == RESTART:
+            self._server.stop()
+            self._server.start()
 
-    def _note(self, findings: Findings, store: Path) -> bool:
+    def _check(self, store: str, acknowledged: Acknowledged) -> bool:
+        return self._note(Findings(store, acknowledged), store)
+
+    def _note(self, findings: Findings, store: str) -> bool:
         self.tally.lost += findings.lost
         self.tally.doubled += findings.doubled
-        self.tally.wrong += [f"{store.name}: {one}" for one in findings.wrong]
+        self.tally.wrong += [f"{store}: {one}" for one in findings.wrong]
         self.tally.happened |= findings.happened
         return not findings.wrong
 
-    def _work_off(self, store: Path, acknowledged: Acknowledged, effects: Path) -> None:
+    def _work_off(self, store: str, acknowledged: Acknowledged, effects: Path) -> None:
         """The last run is not killed: everything comes to its end, once."""
         with Runtime(store, shop) as runtime:
             runtime.settle(timeout=60)
-            finish(runtime, acknowledged.orders, retries=self._operators > 0)
+            # What was read while the server was away may have been parked.
+            is_parked = self._operators > 0 or self._server is not None
+            finish(runtime, acknowledged.orders, retries=is_parked)
+            runtime.settle(timeout=60)
             if list(runtime.parked()):
-                self.tally.wrong.append(f"{store.name}: something was parked")
-        after = Findings(str(store), acknowledged)
+                self.tally.wrong.append(f"{store}: something was parked")
+        after = Findings(store, acknowledged)
         self._note(after, store)
         unfinished = (after.orders | acknowledged.orders) - after.complete - after.skipped
         if unfinished:
-            self.tally.wrong.append(f"{store.name}: never finished: {sorted(unfinished)[:5]}")
+            self.tally.wrong.append(f"{store}: never finished: {sorted(unfinished)[:5]}")
         missing = after.orders - set(effects.read_text(encoding="utf-8").split())
         self.tally.effects_missing += len(missing)

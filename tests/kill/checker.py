@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from procession.store import EventRecord, LmdbStore, Store
+from procession.store import EventRecord, Store
+from procession.store.opening import open_store
 from procession.store.verify.verify import verify_path
 
 PROCESS = "killed.Fulfilment"
@@ -74,7 +75,7 @@ class Findings:
         self.complete: set[str] = set()
         self.skipped: set[str] = set()
         self.happened: set[str] = set()
-        with LmdbStore(path, read_only=True) as store:
+        with open_store(path, read_only=True) as store:
             self._read_log(store)
             self._look_for(store, acknowledged)
             self._read_decisions(store, acknowledged)

@@ -15,25 +15,33 @@ from procession.engine.effect_feed import EffectFeeds
 from procession.engine.engine import Engine
 from procession.engine.instance_actor import InstanceActor
 from procession.engine.journal import Journal
-from procession.store import COMMITTED, FROM_OUTSIDE, LmdbStore
+from procession.store import COMMITTED, FROM_OUTSIDE, LmdbStore, Store
 from procession.store.lmdb.engine import LmdbEngine
 from procession.store.lmdb.environment import Environment
 from procession.store.open_commit import OpenCommit
+from procession.store.postgresql.connection import Connection
+from procession.store.postgresql.engine import PostgresEngine
+from procession.store.postgresql.ownership import Ownership
+from procession.store.postgresql.store import PostgresStore
 
 BEFORE, AFTER = "before", "after"
 
 METHODS: dict[str, tuple[type, str, str]] = {
     # Steps on their way to a commit, and the commit
     "a step handed over": (OpenCommit, "hand_over", AFTER),
-    "a commit closing": (LmdbStore, "close_commit", BEFORE),
+    "a commit closing": (Store, "close_commit", BEFORE),
     "before the transaction": (Environment, "begin_write", BEFORE),
     "before LMDB's commit": (LmdbEngine, "_write", AFTER),
-    "committed, callers not told": (LmdbStore, "close_commit", AFTER),
+    "before the commit is sent": (PostgresEngine, "commit", BEFORE),
+    "answered, the store not told": (PostgresEngine, "commit", AFTER),
+    "committed, callers not told": (Store, "close_commit", AFTER),
     "callers told, effects not begun": (EffectFeeds, "look", BEFORE),
     "growing the map": (Environment, "grow", BEFORE),
     # Opening
     "making the store": (LmdbStore, "_check_format", AFTER),
-    "store opened": (LmdbStore, "__init__", AFTER),
+    "tables made, without a format": (PostgresStore, "_check_format", BEFORE),
+    "lease taken": (Ownership, "_take", AFTER),
+    "store opened": (Store, "__init__", AFTER),
     "starting": (Engine, "start", BEFORE),
     "queue taken up": (CommandQueue, "_read_queue", AFTER),
     "instance rehydrated": (InstanceActor, "_load", AFTER),
@@ -41,23 +49,22 @@ METHODS: dict[str, tuple[type, str, str]] = {
     "closing": (Engine, "close", BEFORE),
     "everything in hand finished": (Engine, "_end", BEFORE),
     "writing checkpoints": (Journal, "write_checkpoints", BEFORE),
-    "before the store is let go of": (LmdbStore, "close", BEFORE),
+    "before the store is let go of": (Store, "close", BEFORE),
+    "before the lease is let go of": (Ownership, "_release", BEFORE),
     "file cut to its size": (Environment, "_detach", BEFORE),
 }
 
 CHAIN = "in the middle of a chain"
-COMMIT = (
-    "a step handed over",
-    CHAIN,
-    "a commit closing",
-    "before the transaction",
-    "some rows written",
-    "before LMDB's commit",
-    "committed, callers not told",
-    "in the middle of telling",
-    "callers told, effects not begun",
-)
-NEW = ("making the store", "growing the map")
+ROWS = "some rows written"
+TELLING = "in the middle of telling"
+SENT = "sent, and not answered"
+TABLES = "some tables made"
+
+STEPS = ("a step handed over", CHAIN, "a commit closing")
+TOLD = ("committed, callers not told", TELLING, "callers told, effects not begun")
+COMMIT = (*STEPS, "before the transaction", ROWS, "before LMDB's commit", *TOLD)
+SENDING = ("before the commit is sent", SENT, "answered, the store not told")
+NEW = ("making the store", "growing the map", TABLES, "tables made, without a format")
 OPENING = ("store opened", "starting", "queue taken up", "instance rehydrated")
 CLOSING = (
     "closing",
@@ -65,8 +72,14 @@ CLOSING = (
     "writing checkpoints",
     "before the store is let go of",
     "file cut to its size",
+    "before the lease is let go of",
 )
-POINTS = (*COMMIT, *NEW, *OPENING, *CLOSING)
+POINTS = (*COMMIT, *NEW[:2], *OPENING, *CLOSING[:-1])
+"""Of a store in a folder."""
+
+ONLY_DATABASE = (*SENDING, *NEW[2:], "lease taken", CLOSING[-1])
+DATABASE_POINTS = (*ONLY_DATABASE, *STEPS, *TOLD, *OPENING, *CLOSING[:-2])
+"""Of a store in PostgreSQL."""
 
 
 def die() -> None:
@@ -83,10 +96,14 @@ def arm(point: str, count: int) -> None:
 
     if point == CHAIN:
         _wrap_chains(reach)
-    elif point == "some rows written":
+    elif point == ROWS:
         _wrap_rows(reach)
-    elif point == "in the middle of telling":
+    elif point == TELLING:
         _wrap_telling(reach)
+    elif point == SENT:
+        _wrap_sending(reach)
+    elif point == TABLES:
+        _wrap_tables(reach)
     else:
         _wrap(*METHODS[point], reach)
 
@@ -132,6 +149,37 @@ def _wrap_rows(reach: Callable[[], None]) -> None:
         write(engine, txn, others, deletes)
 
     setattr(LmdbEngine, write.__name__, some)
+
+
+def _wrap_sending(reach: Callable[[], None]) -> None:
+    """The server has all of a commit, and what it makes of it nobody hears."""
+    run, send = Connection.run, Connection._send
+    committing: list[Connection] = []
+
+    def note(connection: Connection, *calls: Any) -> Any:
+        committing[:] = [connection] if b"fence(" in calls[0][0].sql else []
+        return run(connection, *calls)
+
+    def sent(connection: Connection) -> None:
+        send(connection)
+        if connection in committing:
+            reach()
+
+    setattr(Connection, run.__name__, note)
+    setattr(Connection, send.__name__, sent)
+
+
+def _wrap_tables(reach: Callable[[], None]) -> None:
+    """The transaction that makes the tables is cut off."""
+    one = Connection.one
+
+    def made(connection: Connection, statement: Any, parameters: Any = ()) -> Any:
+        answer = one(connection, statement, parameters)
+        if statement.sql.startswith(b"CREATE TABLE"):
+            reach()
+        return answer
+
+    setattr(Connection, one.__name__, made)
 
 
 class _Last:

@@ -7,10 +7,11 @@ import pytest
 
 from procession import Runtime
 from procession.store import Append, EventRecord, LmdbStore, Step, backup, compact
-from tests.kill.campaign import CAN_HAPPEN, Campaign, finish, kill, read_some, start
+from tests.kill.campaign import CAN_HAPPEN, FAULTS, Campaign, finish, kill, read_some, start
 from tests.kill.checker import Acknowledged, Findings
-from tests.kill.points import POINTS
+from tests.kill.points import ONLY_DATABASE, POINTS
 from tests.kill.shop import AddNote, GiftNoted, PlaceOrder, shop
+from tests.postgresql import new_server
 
 KILLS = len(POINTS) + 8
 
@@ -28,6 +29,22 @@ def test_a_worker_killed_at_every_point_of_its_life_loses_nothing_and_does_nothi
     assert tally.kills.total() == KILLS
     assert tally.acknowledged > 200, "the workers were killed before they did anything"
     assert tally.happened >= CAN_HAPPEN
+
+
+def test_a_worker_killed_beside_a_server_that_is_cut_off_too_loses_nothing_and_doubles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EFFECTS", "")
+    monkeypatch.setenv("OPERATORS", "")
+    points = {*FAULTS, *ONLY_DATABASE}
+    with new_server() as server:
+        tally = Campaign(tmp_path, len(points) + 3, seed=3, server=server).run()
+    assert tally.wrong == []
+    assert (tally.lost, tally.doubled, tally.effects_missing) == (0, 0, 0)
+    # The points of a commit that may not come are few beside those that always do.
+    assert len(points & set(tally.kills)) >= len(points) - 2
+    assert set(FAULTS) <= set(tally.kills)
+    assert tally.acknowledged > 50, "the workers were killed before they did anything"
 
 
 def test_of_two_operators_one_is_told_that_the_decision_is_theirs_whatever_kill_comes(

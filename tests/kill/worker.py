@@ -12,14 +12,16 @@ import itertools
 import os
 import sys
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeVar
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from procession import AlreadyDecided, ClosedError, Runtime
-from procession.store import LmdbStore
+from procession.store import DatabaseRefused, LmdbStore
 from tests.kill.points import CHAIN, CLOSING, arm
 from tests.kill.shop import AddNote, GiftNoted, PlaceOrder, approve, shop
 
@@ -28,6 +30,10 @@ ROUNDS = 40
 FEW_ROUNDS = 2
 LARGEST = (4_096, 3, 40)
 AWAKE = (400, 50, 50)
+PAUSE = 0.01
+"""Seconds after which what a database that is away refused is tried again."""
+
+T = TypeVar("T")
 
 
 def order(run: int, thread: int, number: int) -> PlaceOrder:
@@ -38,6 +44,16 @@ def order(run: int, thread: int, number: int) -> PlaceOrder:
 def say(line: str) -> None:
     # One write for each line, so that it is whole or not there when the process is killed.
     os.write(1, f"{line}\n".encode())
+
+
+def again(call: Callable[[], T]) -> T:
+    """Until it is acknowledged: of what was refused nothing may be kept, or it shows as doubled."""
+    pause = threading.Event()
+    while True:
+        try:
+            return call()
+        except DatabaseRefused:
+            pause.wait(PAUSE)
 
 
 class Operator(threading.Thread):
@@ -85,28 +101,33 @@ class Customer(threading.Thread):
         first = order(self.run_number, self.number, next(self.numbers))
         self.gift(first.order_id)
         self.note(first.order_id)
-        self.runtime.ask(first)
+        again(lambda: self.runtime.ask(first))
         say(f"asked {first.order_id}")
         second = order(self.run_number, self.number, next(self.numbers))
-        self.runtime.tell(second)
+        again(lambda: self.runtime.tell(second))
         say(f"told {second.order_id}")
         several = [
             order(self.run_number, self.number, next(self.numbers))
             for _ in range(40 if is_large else 5)
         ]
-        self.runtime.tell_many(several)
+        try:
+            self.runtime.tell_many(several)
+        except DatabaseRefused:
+            # What came before the refusal may be kept.
+            return
         for one in several:
             say(f"told {one.order_id}")
 
     def gift(self, name: str) -> None:
-        position = self.runtime.publish(
-            GiftNoted(name), stream=f"killed::gift-{name}", event_id=f"gift-{name}"
+        stream, event_id = f"killed::gift-{name}", f"gift-{name}"
+        position = again(
+            lambda: self.runtime.publish(GiftNoted(name), stream=stream, event_id=event_id)
         )
         say(f"published gift-{name} {position}")
 
     def note(self, name: str) -> None:
         for _ in range(2):
-            self.runtime.tell(AddNote(name), command_id=f"note-{name}")
+            again(lambda: self.runtime.tell(AddNote(name), command_id=f"note-{name}"))
         say(f"noted note-{name}")
 
 

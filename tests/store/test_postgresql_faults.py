@@ -384,3 +384,30 @@ def test_a_lease_is_kept_while_nothing_is_committed(
     engine.close()
     with pytest.raises(StoreError, match="closed"):
         engine.check_usable()
+
+
+def test_a_forked_child_is_refused_and_harms_no_connection_of_its_parent(url: str) -> None:
+    engine = PostgresEngine(url)
+    put(engine, b"a")
+    child = os.fork()
+    if not child:
+        refused = 0
+        for use in (
+            lambda: engine.get_many([("checkpoints", b"a")]),
+            lambda: engine.range("checkpoints", b"", b"\xff", 1),
+            lambda: put(engine, b"b"),
+            lambda: engine.snapshot().__enter__(),
+        ):
+            try:
+                use()
+            except ReadOnlyStore:
+                refused += 1
+        engine.close()
+        os._exit(refused)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 4
+    assert put(engine, b"b") == "committed"
+    assert keys_of(engine) == [b"a", b"b"]
+    with pytest.raises(LockedStore):
+        PostgresEngine(url)
+    engine.close()

@@ -15,12 +15,14 @@ from procession.store import (
     StoreError,
     UnknownFormat,
     open_store,
+    verify_open,
 )
 from procession.store.layout.frames import frame
 from procession.store.layout.schema import FORMAT_VERSION, TABLES
 from procession.store.postgresql.engine import PostgresEngine
+from procession.store.postgresql.migrations import COME_AND_GO, SCHEMA_VERSION
 from procession.store.postgresql.store import PostgresStore
-from tests.postgresql import Server, shared_server
+from tests.postgresql import NEEDED, Server, new_server, shared_server
 
 ROOT = Path(__file__).parents[2]
 
@@ -133,7 +135,7 @@ def test_two_processes_that_make_a_store_at_once_make_one(server: Server) -> Non
         thread.start()
     for thread in threads:
         thread.join()
-    assert server.ask(url, "SELECT schema_version, partitions FROM store") == [(2, 1)]
+    assert server.ask(url, "SELECT schema_version, partitions FROM store") == [(SCHEMA_VERSION, 1)]
     assert server.ask(url, "SELECT epoch FROM owners") == [(4,)]
 
 
@@ -148,9 +150,11 @@ def test_tables_that_a_newer_version_made_are_refused(server: Server, url: str) 
     PostgresStore(url).close()
     server.ask(url, "UPDATE store SET schema_version = 99")
     for read_only in (False, True):
-        with pytest.raises(UnknownFormat, match=r"have version 99.* knows version 2"):
+        with pytest.raises(
+            UnknownFormat, match=f"have version 99.* knows version {SCHEMA_VERSION}"
+        ):
             PostgresStore(url, read_only=read_only)
-    server.ask(url, "UPDATE store SET schema_version = 2")
+    server.ask(url, f"UPDATE store SET schema_version = {SCHEMA_VERSION}")
 
 
 def test_rows_of_a_newer_format_are_refused(url: str) -> None:
@@ -216,3 +220,36 @@ def test_a_database_that_acknowledges_before_it_has_written_is_refused(
         PostgresStore(hasty)
     PostgresStore(hasty, durability="none").close()
     PostgresStore(hasty, read_only=True).close()
+
+
+@pytest.mark.parametrize(("is_needed", "outcome"), [("1", "Failed"), ("", "Skipped")])
+def test_without_a_server_a_test_is_left_out_unless_servers_are_needed(
+    is_needed: str, outcome: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(NEEDED, is_needed)
+    monkeypatch.setattr("tests.postgresql.programs", lambda: None)
+    with pytest.raises(BaseException, match="there is no PostgreSQL here") as raised, new_server():
+        pass
+    assert type(raised.value).__name__ == outcome
+
+
+def test_tables_of_the_first_version_are_brought_to_todays(server: Server) -> None:
+    url = server.url("first_version")
+    options = "SELECT relname FROM pg_class WHERE relnamespace = 'first_version'::regnamespace "
+    cleared = f"{options} AND 'autovacuum_vacuum_threshold=5000' = ANY(reloptions) ORDER BY 1"
+    PostgresStore(url).close()
+    for table in COME_AND_GO:
+        server.ask(url, f'ALTER TABLE "{table}" RESET (autovacuum_vacuum_threshold)')
+    server.ask(url, "UPDATE store SET schema_version = 1")
+    assert server.ask(url, cleared) == []
+    PostgresStore(url).close()
+    assert server.ask(url, cleared) == [(table,) for table in sorted(COME_AND_GO)]
+    assert server.ask(url, "SELECT schema_version FROM store") == [(SCHEMA_VERSION,)]
+    server.ask(url, "DROP SCHEMA first_version CASCADE")
+
+
+def test_a_format_that_is_gone_from_under_an_open_store_is_found(server: Server, url: str) -> None:
+    with PostgresStore(url) as store:
+        assert verify_open(store).findings == []
+        server.ask(url, "DELETE FROM meta WHERE key = 'format'")
+        assert [str(one) for one in verify_open(store).findings] == ["meta format: is missing"]

@@ -31,7 +31,7 @@ DOMAIN = "tests.actors.control.shop:shop"
 COMMANDS = (
     *("ls", "show", "stuck", "parked", "timeouts", "events", "tail", "why", "trace", "graph"),
     *("stats", "health", "retry", "skip", "end", "amend", "refresh", "rebuild"),
-    *("backup", "compact", "upgrade", "verify", "check", "serve"),
+    *("backup", "compact", "copy", "upgrade", "verify", "check", "serve"),
 )
 
 Say = Callable[..., tuple[int, str]]
@@ -573,3 +573,16 @@ def test_spans_of_time_are_typed_with_a_unit() -> None:
     ]
     with pytest.raises(InvalidMessage, match="is no span of time"):
         seconds_in("-1h")
+
+
+def test_a_store_that_no_process_has_is_copied_and_one_that_a_service_has_is_not(
+    service: Service, tmp_path: Path, say: Say
+) -> None:
+    status, printed = say("copy", service.store, tmp_path / "copy")
+    assert (status, "already open for writing" in printed) == (2, True)
+    assert say("backup", service.store, tmp_path / "one")[0] == 0
+    (said,) = as_json(say, "copy", tmp_path / "one", tmp_path / "two")
+    assert said["target"] == str(tmp_path / "two")
+    assert said["rows"] > said["before"] == 0
+    status, printed = say("copy", tmp_path / "one", tmp_path / "two")
+    assert (status, "is not empty" in printed) == (2, True)
