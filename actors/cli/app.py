@@ -53,7 +53,6 @@ _ACTING: dict[str, Callable[..., Any]] = {
 
 _NODES: dict[str, Callable[..., Any]] = {
     "nodes": nodes.nodes,
-    "partitions": nodes.partitions,
     "drain": nodes.drain,
     "move": nodes.move,
 }

@@ -1,4 +1,4 @@
-"""`nodes`, `partitions`, `drain` and `move`: the processes that share a store in a database."""
+"""`nodes`, `drain` and `move`: the processes that share a store in a database."""
 
 from typing import Annotated, Any
 
@@ -8,7 +8,7 @@ from ..store import Address, StoreError, is_address, operating
 from .options import JsonOption, StoreOption
 from .output import Column, said, show_rows, when
 
-__all__ = ["drain", "move", "nodes", "partitions"]
+__all__ = ["drain", "move", "nodes", "show_partitions"]
 
 
 def _state(row: dict[str, Any]) -> str:
@@ -46,7 +46,7 @@ def nodes(*, store: StoreOption = ".", as_json: JsonOption = False) -> None:
     show_rows(operating().nodes(_address(store)), _NODES, as_json=as_json, nothing="no node")
 
 
-def partitions(*, store: StoreOption = ".", as_json: JsonOption = False) -> None:
+def show_partitions(store: str, *, as_json: bool) -> None:
     """List the partitions of a store in a database: whose they are, and what waits in them."""
     show_rows(
         operating().partitions(_address(store)),

@@ -1,6 +1,8 @@
 """`partitions`: who runs each partition of a divided store, and how far it is behind."""
 
 from ..control.calls import Partitions
+from ..store import is_address
+from .nodes import show_partitions
 from .options import JsonOption, StoreOption, looking
 from .output import Column, show_rows, when
 
@@ -25,6 +27,9 @@ def partitions(
 
     Example: procession partitions --store var/shop
     """
+    if is_address(store):
+        show_partitions(store, as_json=as_json)
+        return
     with looking(store) as client:
         rows = client.rows(Partitions())
         show_rows(rows, _PARTITIONS, as_json=as_json, nothing="no partition")
