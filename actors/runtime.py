@@ -889,7 +889,9 @@ class Runtime:
         """
         self._refuse_query("events")
         # A store that is not divided is one partition.
-        position = after.get(0, 0) if isinstance(after, Mapping) else after
+        position: Any = after
+        if issubclass(type(after), Mapping):
+            position = position.get(0, 0)
         return self._reader.events(stream_or_category, position)
 
     def timeouts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..store import StoreError
 from ..store.interrupts import start_thread
@@ -12,14 +12,20 @@ from ..store.interrupts import start_thread
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..store import LmdbStore
-
-__all__ = ["CommitWatch"]
+__all__ = ["CommitWatch", "Watched"]
 
 logger = logging.getLogger("procession")
 
 SHORTEST, LONGEST = 0.000_5, 0.01
 """Seconds between two looks: while others commit, and when they have not for a while."""
+
+
+class Watched(Protocol):
+    """A store that another process may write to."""
+
+    def newest_commit(self) -> int:
+        """A number that is another one after each commit, of any process."""
+        ...
 
 
 class CommitWatch:
@@ -31,7 +37,7 @@ class CommitWatch:
 
     """
 
-    def __init__(self, stores: Mapping[int, LmdbStore], moved: Callable[[int], None]) -> None:
+    def __init__(self, stores: Mapping[int, Watched], moved: Callable[[int], None]) -> None:
         self._stores = stores
         self._moved = moved
         self._seen: dict[int, int] = {}

@@ -66,7 +66,8 @@ if TYPE_CHECKING:
     from ..model.process_definition import ProcessDefinition
     from ..queries.diagnostics import StuckInstance
     from ..queries.views import Parked, PartitionState, StoredEvent, Timeout
-    from ..store import Divided, LmdbStore, StoreFinding
+    from ..store import Divided, StoreFinding
+    from .commit_watch import Watched
     from .node_share import NodeShare
 
 __all__ = ["DividedRuntime"]
@@ -155,9 +156,10 @@ class DividedRuntime(Runtime):
             _refuse_unsendable(options)
             sent = {name: value for name, value in options.items() if name != "clock"}
             self._children = Children(divided, processes, places, sent)
-        read: dict[int, LmdbStore] = {}
+        read: dict[int, Watched] = {}
         for number in numbers:
-            store = read[number] = divided.open(number, read_only=True)
+            store = divided.open(number, read_only=True)
+            read[number] = store
             call = partial(self._call, number)
             part = (
                 PartitionRuntime(store, None, *domains, **options)
@@ -596,13 +598,17 @@ class DividedRuntime(Runtime):
         found: dict[int, Health] = {}
         problems: list[HealthProblem] = []
         for number, part in enumerate(self._parts):
+            if part.is_elsewhere:
+                # Its node has a health of its own, and `procession nodes` says who that is.
+                continue
             try:
                 self._refuse_down(number)
                 found[number] = part.health()
             except PartitionDown as error:
                 problems.append(down(number, str(error)))
         if not found:
-            raise PartitionDown(f"no partition answers: {problems[0].detail}")
+            why = problems[0].detail if problems else "this node runs none"
+            raise PartitionDown(f"no partition answers: {why}")
         return replace(
             together(found, problems),
             control=None if self._listener is None else self._listener.socket,

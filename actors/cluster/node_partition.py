@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..clock import seconds
+from ..engine.rebuilding import RebuildProgress
 from ..engine.replaying import replayed
+from ..errors import PartitionDown
 from ..store import ClosedError
 from ..store.interrupts import Latch
 from .call_format import packed
@@ -19,6 +21,7 @@ from .remote_partition import RemotePartition, bare
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from ..engine.health import Health
     from ..engine.pending_replies import ReplyFuture
     from ..model.domain import Domain
     from ..store import Store
@@ -153,7 +156,29 @@ class NodePartition(RemotePartition):
     end = _by_owner("end")
     amend = _by_owner("amend")
     refresh = _by_owner("refresh")
+    note_backup = _by_owner("note_backup")
     stats = _by_owner("stats", again=True)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another node runs it, or none."""
+        return self.local is None
+
+    def health(self) -> Health:
+        with self.using() as local:
+            if local is None:
+                raise PartitionDown(f"partition {self.number} is another node's, which knows")
+            return local.health()
+
+    def rebuild(self, cls: Any, *, by: Any = None, on_progress: Any = None) -> RebuildProgress:
+        with self.using() as local:
+            if local is not None:
+                return local.rebuild(cls, by=by, on_progress=on_progress)
+        # An answer of another node is data.
+        progress = RebuildProgress(**self._call("runtime", "rebuild", (cls,), {"by": by}).get())
+        if on_progress is not None:
+            on_progress(progress)
+        return progress
 
     @property
     def has_taken_all(self) -> bool:

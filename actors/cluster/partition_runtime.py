@@ -75,6 +75,11 @@ class PartitionRuntime(Runtime):
             engine.lanes.try_again()
 
     @property
+    def is_elsewhere(self) -> bool:
+        """Whether another node, of those that share a database, runs it, or none."""
+        return False
+
+    @property
     def has_taken_all(self) -> bool:
         """Whether all that the others have sent it, durably, was taken, durably."""
         engine = self._running

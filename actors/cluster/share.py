@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..store import DamagedStore, verify_lanes
-from .commit_watch import CommitWatch
+from .commit_watch import CommitWatch, Watched
 from .neighbours import StoreNeighbour
 from .partition_runtime import PartitionRuntime
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from ..model.domain import Domain
-    from ..store import DividedStore, LmdbStore
+    from ..store import DividedStore, Store
 
 __all__ = ["Share"]
 
@@ -42,14 +42,16 @@ class Share:
     ) -> None:
         self.parts: dict[int, PartitionRuntime] = {}
         self._watch: CommitWatch | None = None
-        self._read: dict[int, LmdbStore] = {}
-        owned: dict[int, LmdbStore] = {}
+        self._read: dict[int, Store] = {}
+        owned: dict[int, Store] = {}
+        watched: dict[int, Watched] = {}
         try:
             for number in numbers:
                 owned[number] = divided.open(number)
             for number in range(divided.count):
                 if number not in owned:
-                    self._read[number] = divided.open(number, read_only=True)
+                    opened = divided.open(number, read_only=True)
+                    self._read[number] = watched[number] = opened
             _refuse_unfit(owned | self._read, numbers)
             neighbours = {
                 number: StoreNeighbour(number, store, self._tell)
@@ -59,7 +61,7 @@ class Share:
                 others = {one: other for one, other in neighbours.items() if one != number}
                 store = owned.pop(number)
                 self.parts[number] = PartitionRuntime(store, others, *domains, **options)
-            self._watch = CommitWatch(self._read, self._has_moved)
+            self._watch = CommitWatch(watched, self._has_moved)
             self._watch.start()
         except BaseException:
             for store in owned.values():
@@ -94,7 +96,7 @@ class Share:
             raise error
 
 
-def _refuse_unfit(stores: dict[int, LmdbStore], numbers: Collection[int]) -> None:
+def _refuse_unfit(stores: dict[int, Store], numbers: Collection[int]) -> None:
     """Refuse what does not fit together before any partition takes what it must not."""
     findings = verify_lanes([stores[number] for number in sorted(stores)], numbers)
     if findings:

@@ -86,7 +86,8 @@ def divided_at(path: str | os.PathLike[str]) -> DividedStore | None:
     folder = Path(path).absolute()
     try:
         raw = (folder / FILE).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        # A path that no file system has is refused where the store is opened.
         return None
     except OSError as error:
         raise StoreError(f"{folder / FILE} cannot be read: {error}") from error

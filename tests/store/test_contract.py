@@ -1751,7 +1751,9 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "scan_set_aside": lambda store: list(store.scan_set_aside(ORDERS, "o1")),
     "undecided_of": lambda store: store.undecided_of(ORDERS, "o1"),
     "read_lane": lambda store: store.read_lane(1, 0, 1),
+    "first_sent": lambda store: store.first_sent(1),
     "last_sent": lambda store: store.last_sent(1),
+    "positions_of_copies": lambda store: store.positions_of_copies(ORDERS, "s", 1),
     "cursor_of": lambda store: store.cursor_of(1),
 }
 
@@ -1768,7 +1770,7 @@ def test_the_closed_calls_are_all_calls_of_the_port() -> None:
     # What was handed over is forgotten without the store, and none of its readers is left.
     unrefused = {"close", "drop_commit", "look_after"}
     # It stays known whose the store is, where it is, and what was known of its commits.
-    unrefused |= {"check_owner", "location", "commit_count", "is_unsure"}
+    unrefused |= {"check_owner", "location", "commit_count", "is_unsure", "has_format"}
     assert set(CALLS) == public - unrefused
 
 

@@ -233,14 +233,14 @@ def test_without_a_server_a_test_is_left_out_unless_servers_are_needed(
     assert type(raised.value).__name__ == outcome
 
 
-def test_tables_of_the_first_version_are_brought_to_todays(server: Server) -> None:
+def test_tables_of_the_version_before_are_brought_to_todays(server: Server) -> None:
     url = server.url("first_version")
     options = "SELECT relname FROM pg_class WHERE relnamespace = 'first_version'::regnamespace "
     cleared = f"{options} AND 'autovacuum_vacuum_threshold=5000' = ANY(reloptions) ORDER BY 1"
     PostgresStore(url).close()
     for table in COME_AND_GO:
         server.ask(url, f'ALTER TABLE "{table}" RESET (autovacuum_vacuum_threshold)')
-    server.ask(url, "UPDATE store SET schema_version = 1")
+    server.ask(url, f"UPDATE store SET schema_version = {SCHEMA_VERSION - 1}")
     assert server.ask(url, cleared) == []
     PostgresStore(url).close()
     assert server.ask(url, cleared) == [(table,) for table in sorted(COME_AND_GO)]

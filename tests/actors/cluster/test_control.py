@@ -178,7 +178,7 @@ def test_what_is_parked_in_each_partition_is_retried_or_skipped(
         assert {row["id"] for row in due} == {row["instance"] for row in rows[1:]}
         one = rows[5]["instance"]
         told(capsys, "timeout", "cancel", "Order", one, "late", *named)
-        told(capsys, "end", "Order", one, "--reason", "test", *named)
+        told(capsys, "end", "Order", one, "--reason", "test", "--yes", *named)
         view = runtime.get(Order, one)
         assert view is not None
         assert view.is_complete
