@@ -58,6 +58,7 @@ class Children:
         options: dict[str, Any],
     ) -> None:
         self._is_over = threading.Event()
+        self._watches: list[threading.Thread] = []
         self._children = [
             _Child(Task(divided, list(range(number, divided.count, count)), list(domains), options))
             for number in range(count)
@@ -136,6 +137,9 @@ class Children:
                 child.start()
                 try:
                     child.wait()
+                    if self._is_over.is_set():
+                        # It was asked to end before there was this process.
+                        child.end()
                     break
                 except StoreError:
                     logger.exception("a process that died could not be started again")
@@ -151,8 +155,8 @@ class Children:
         self._is_over.set()
         for child in self._children:
             child.end()
-        for child in self._children:
-            child.join(timeout)
+        for place, child in enumerate(self._children):
+            child.join(timeout, self._watches[place] if self._watches else None)
 
 
 class _Child:
@@ -201,12 +205,20 @@ class _Child:
             with suppress(ProcessLookupError):
                 self.process.terminate()
 
-    def join(self, timeout: float | None) -> None:
-        """Wait for its end; it is killed when it takes too long."""
+    def join(self, timeout: float | None, watch: threading.Thread | None) -> None:
+        """Wait for its end; it is killed when it takes too long.
+
+        Args:
+            timeout: seconds, as for `close`
+            watch: the thread that waits for the process already: of two that wait for one process,
+                the system tells only one of its end
+
+        """
         if not hasattr(self, "process"):
             return
-        self.process.join(timeout if timeout is None else timeout + 5.0)
-        if self.process.is_alive():
+        waits_for: threading.Thread | SpawnProcess = self.process if watch is None else watch
+        waits_for.join(timeout if timeout is None else timeout + 5.0)
+        if waits_for.is_alive():
             logger.critical(
                 "the process %s did not end within %s seconds, and is killed: what it had in hand "
                 "is taken up when the store is opened next",
@@ -214,7 +226,7 @@ class _Child:
                 timeout,
             )
             self.process.kill()
-            self.process.join()
+            waits_for.join()
         if self.link is not None:
             self.link.close()
 

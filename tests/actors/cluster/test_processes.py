@@ -278,3 +278,12 @@ def test_a_service_of_the_command_line_runs_all_processes_and_ends_them(tmp_path
     # All locks are free: none of the processes is left.
     with Runtime(store, crossing):
         pass
+
+
+def test_processes_that_end_when_they_are_asked_to_are_not_said_to_be_killed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        with Runtime(tmp_path / "store", crossing, partitions=2, processes=2) as runtime:
+            runtime.tell(Open("c1", ("p1",)), command_id="once")
+    assert not [one for one in caplog.records if one.levelname in {"ERROR", "CRITICAL"}]
