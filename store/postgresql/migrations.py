@@ -38,49 +38,10 @@ _FIRST = (
     """,
     "INSERT INTO owners (part, epoch) SELECT part, 0 FROM generate_series(0, $1::int - 1) AS part",
     "INSERT INTO store VALUES (1, $1::int)",
+    # It locks in the order of partitions, as renewing a lease does: of two that lock many, one
+    # waits for the other, and none for ever.
     """
     CREATE FUNCTION fence(parts integer[], epochs bigint[]) RETURNS void LANGUAGE plpgsql AS $$
-    DECLARE
-        held integer;
-        taker text;
-    BEGIN
-        PERFORM 1 FROM unnest(parts, epochs) AS mine(part, epoch) JOIN owners USING (part, epoch)
-            FOR NO KEY UPDATE OF owners;
-        GET DIAGNOSTICS held = ROW_COUNT;
-        IF held <> cardinality(parts) THEN
-            SELECT string_agg(format('partition %s is owned by %s since %s', part, owner, since),
-                              ', ')
-                INTO taker
-                FROM unnest(parts, epochs) AS mine(part, epoch) JOIN owners USING (part)
-                WHERE owners.epoch <> mine.epoch;
-            RAISE EXCEPTION '%', taker USING ERRCODE = 'PX001';
-        END IF;
-    END
-    $$
-    """,
-    *VIEWS,
-)
-
-# A node says that it is alive, and which types of messages it reads. What it has for the owner of a
-# partition that is another node's is a row of `calls`, until it has taken the answer. The fence
-# locks in the order of partitions, as renewing a lease does: of two that lock many, one waits for
-# the other, and none for ever.
-_NODES = (
-    """
-    CREATE TABLE nodes (id text PRIMARY KEY, name text NOT NULL, since timestamptz NOT NULL,
-        alive_until timestamptz NOT NULL, reads text[] NOT NULL, writes text[] NOT NULL,
-        is_drained boolean NOT NULL, waits_for text)
-    """,
-    """
-    CREATE TABLE calls (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, part integer NOT NULL,
-        asker text NOT NULL, kind text NOT NULL, request bytea NOT NULL, answer bytea,
-        since timestamptz NOT NULL DEFAULT clock_timestamp())
-    """,
-    "CREATE INDEX calls_open ON calls (part, id) WHERE answer IS NULL",
-    "ALTER TABLE owners ADD COLUMN wanted_by text",
-    """
-    CREATE OR REPLACE FUNCTION fence(parts integer[], epochs bigint[]) RETURNS void
-    LANGUAGE plpgsql AS $$
     DECLARE
         held integer;
         taker text;
@@ -99,6 +60,24 @@ _NODES = (
     END
     $$
     """,
+    *VIEWS,
+)
+
+# A node says that it is alive, and which types of messages it reads. What it has for the owner of a
+# partition that is another node's is a row of `calls`, until it has taken the answer.
+_NODES = (
+    """
+    CREATE TABLE nodes (id text PRIMARY KEY, name text NOT NULL, since timestamptz NOT NULL,
+        alive_until timestamptz NOT NULL, reads text[] NOT NULL, writes text[] NOT NULL,
+        is_drained boolean NOT NULL, waits_for text)
+    """,
+    """
+    CREATE TABLE calls (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, part integer NOT NULL,
+        asker text NOT NULL, kind text NOT NULL, request bytea NOT NULL, answer bytea,
+        since timestamptz NOT NULL DEFAULT clock_timestamp())
+    """,
+    "CREATE INDEX calls_open ON calls (part, id) WHERE answer IS NULL",
+    "ALTER TABLE owners ADD COLUMN wanted_by text",
     *NODE_VIEWS,
 )
 
