@@ -24,10 +24,16 @@ def partition_of(name: str, count: int) -> int:
     """The partition of an id, the same on every machine and for ever.
 
     Args:
-        name: the id of an instance or an aggregate, or the value of a learnt key
+        name: the id of an instance or an aggregate, or the value of a learnt key; if a part of it
+            is in braces (``{c7}o1``), that part alone decides, so that ids which share it lie
+            together, as with the hash tags of Redis Cluster
         count: how many partitions there are
 
     """
+    begin = name.find("{") + 1
+    # An empty part says nothing, and would put all ids that have one into one partition.
+    if begin and (end := name.find("}", begin)) > begin:
+        name = name[begin:end]
     return ((crc32(name.encode()) * SPREAD & 0xFFFFFFFF) * count) >> 32
 
 
