@@ -123,6 +123,8 @@ class CommandQueue(PooledActor):
         self._max_in_flight = max_in_flight
         self.lanes: Lanes | None = None
         """Of a divided store, what goes to other partitions; set when it is made."""
+        self._asked: deque[CommandMessage] = deque()
+        """Commands of waiting callers that came while a lane was full."""
         self.is_closed = False
         # No `Counter`, whose assignments take many times as long.
         self.counts: dict[str, int] = defaultdict(int)
@@ -167,7 +169,11 @@ class CommandQueue(PooledActor):
         elif before is not None:
             self.answer(reply, before, record.command_id)
         else:
-            self.send(CommandMessage(record, is_remembered, reply))
+            message = CommandMessage(record, is_remembered, reply)
+            if self._is_held_back:
+                self._asked.append(message)
+            else:
+                self.send(message)
 
     def send(self, message: CommandMessage) -> None:
         """Bring one command to its aggregate."""
@@ -237,7 +243,8 @@ class CommandQueue(PooledActor):
     @property
     def has_new(self) -> bool:
         """Whether there is a command from outside, and room for it."""
-        return self._has_room and self._told.has_more and not self._is_held_back
+        has_more = self._told.has_more or bool(self._asked)
+        return has_more and self._has_room and not self._is_held_back
 
     @property
     def _is_held_back(self) -> bool:
@@ -270,9 +277,11 @@ class CommandQueue(PooledActor):
         whole chains, whose rows lie side by side.
 
         Returns:
-            whether there was any
+            whether there was any that was told
 
         """
+        while self._asked:
+            self.send(self._asked.popleft())
         with self._journal.lock:
             return self._take_new()
 

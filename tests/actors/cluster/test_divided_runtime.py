@@ -364,14 +364,17 @@ def test_nothing_new_is_begun_while_a_lane_is_full(
         engine.lanes.is_closed = True
         runtime.publish_many([Called((there,))] * 40, stream=f"calls-{here}")
         while runtime.health().is_healthy:
-            runtime.ask(Open(others[0], ()))
+            # A commit each, after any of which what is new would be taken.
+            runtime.publish(Called((here,)), stream=f"calls-{here}")
         runtime.tell(Open(here, ()))
-        for other in others:
-            # A commit each, after any of which it would have been taken.
-            runtime.ask(Open(other, ()))
-        assert list(runtime.events(f"crossing::desk-{here}")) == []
+        asked = runtime.ask(Open(others[0], ()), block=False)
+        for _ in range(20):
+            runtime.publish(Called((here,)), stream=f"calls-{here}")
+        for name in (here, others[0]):
+            assert list(runtime.events(f"crossing::desk-{name}")) == []
         engine.lanes.is_closed = False
         engine.lanes.nudge(0)
+        assert len(asked.get(timeout=20)) == 1
         runtime.settle(timeout=20)
         assert len(list(runtime.events(f"crossing::desk-{here}"))) == 1
 
