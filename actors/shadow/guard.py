@@ -11,11 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Any
 
 __all__ = ["OutOfReach", "guarded"]
 
@@ -73,18 +69,24 @@ _installing = threading.Lock()
 _is_installed = False
 
 
-@contextmanager
-def guarded() -> Iterator[list[str]]:
+class guarded:  # noqa: N801 - used as a function is; a generator would cost each step twice as much
     """Have a handler that runs in the block reach nothing outside; gives what it was refused.
 
     What is refused raises `OutOfReach` where the handler asked for it.
     """
-    _install()
-    refused: list[str] = []
-    _watch.refused = refused
-    try:
-        yield refused
-    finally:
+
+    __slots__ = ("_refused",)
+
+    def __init__(self) -> None:
+        if not _is_installed:
+            _install()
+        self._refused: list[str] = []
+
+    def __enter__(self) -> list[str]:
+        _watch.refused = self._refused
+        return self._refused
+
+    def __exit__(self, *_: object) -> None:
         _watch.refused = None
 
 

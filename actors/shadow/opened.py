@@ -5,11 +5,13 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from ..store import StorageEngine, Store, divided_store, open_store
+from ..store import StorageEngine, divided_store, open_store
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
+
+    from ..store import Store
 
 __all__ = ["opened"]
 
@@ -26,7 +28,7 @@ def opened(place: str | os.PathLike[str] | StorageEngine) -> Iterator[list[Store
 
     """
     if isinstance(place, StorageEngine):
-        yield [Store(place)]
+        yield [open_store(place, read_only=True)]
         return
     divided = divided_store(place)
     with ExitStack() as stack:

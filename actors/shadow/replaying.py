@@ -11,6 +11,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
 from ..core.process_state import ProcessState
 from ..errors import InvalidMessage, UnknownMessage
 from ..store import is_issued_by
@@ -190,7 +192,9 @@ class _Along:
         found = differences(self._plan, self._instance, was, now)
         if not found:
             return now, []
-        again = self._retaking.retake(before, was.transition, event)
+        # The first handler may have changed what was read back of the fields.
+        unread = replace(before, values=None)
+        again = self._retaking.retake(unread, was.transition, event)
         between = differences(self._plan, self._instance, now, again)
         by_chance = {(one.kind, one.subject) for one in between}
         is_one_made = now.transition is not None and again.transition is not None

@@ -144,6 +144,8 @@ class Retaking:
                 decision.step = fail(plan, decision, stimulus, error)
                 if decision.outcome != "retries":
                     break
+                # What the handler did to the fields is undone.
+                before = replace(before, values=None)
         if decision.error is not None:
             return self._refused(before, decision, decision.error)
         made = decision.step.transition
@@ -168,7 +170,7 @@ class Retaking:
         if decision.process is not None or not isinstance(error, _OF_READING):
             return Outcome(None, "refusals", kind, f"raises {kind}", said)
         try:
-            before.restore(self._plan.definition)
+            replace(before, values=None).restore(self._plan.definition)
         except _OF_READING:
             return Outcome(None, "unreadable", "state", "its state cannot be read", said)
         return Outcome(None, "unreadable", kind, "what happened cannot be read", said)
