@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..store import TransitionRecord
     from .ports import Reads
 
-__all__ = ["stimulus_of"]
+__all__ = ["issued_command", "stimulus_of"]
 
 
 def stimulus_of(
@@ -46,7 +46,7 @@ def stimulus_of(
             return None
         event = plan.subscription.load(record)
         return EventDelivered(record, event, now=time, refreshing=refreshing)
-    command = _issued(plan, instance, cause, reads)
+    command = issued_command(plan, instance, cause, reads)
     if command is not None:
         command.correlation_id = transition.correlation_id
         command.headers = transition.headers
@@ -64,7 +64,7 @@ def stimulus_of(
     return None
 
 
-def _issued(
+def issued_command(
     plan: ProcessPlan, instance: str, command_id: str, reads: Reads
 ) -> CommandRecord | None:
     """The command with that id, if the instance, or an after-effect of it, issued it."""

@@ -11,7 +11,7 @@ from ..core.decide import take
 from ..core.decision import EMPTY, Decision
 from ..core.ending import ended_by, run_end
 from ..core.failures import fail
-from ..core.past import stimulus_of
+from ..core.past import issued_command, stimulus_of
 from ..core.ports import UNREADABLE
 from ..core.stimuli import End, EventDelivered
 from ..errors import InvalidMessage, UnknownMessage, type_of_error
@@ -95,7 +95,7 @@ class Retaking:
                 plan, before.instance, transition, due, self._reads, refreshing=False
             )
             if stimulus is None:
-                kind = transition.cause if event is None else event.type
+                kind = self._kind_of(before, transition, event)
                 return Outcome(None, "unhandled", kind, f"{kind} has no handler")
             if isinstance(stimulus, EventDelivered):
                 why = self._passed_by(before, stimulus)
@@ -106,6 +106,16 @@ class Retaking:
             raise
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is what comes of it
             return self._refused(before, decision, error)
+
+    def _kind_of(
+        self, before: ProcessState, transition: TransitionRecord, event: EventRecord | None
+    ) -> str:
+        """What made a transition, as it is counted."""
+        if event is not None:
+            return event.type
+        cause = transition.cause
+        command = issued_command(self._plan, before.instance, cause, self._reads)
+        return cause if command is None else f"the refusal of {command.type}"
 
     def _passed_by(self, before: ProcessState, stimulus: EventDelivered) -> str:
         """Why an event would not come to the instance; the key by which it does is noted."""
