@@ -63,6 +63,8 @@ from .queries.views import (
     View,
 )
 from .runtime import Runtime
+from .shadow.report import ShadowDifference, ShadowExample, ShadowReport
+from .shadow.shadow import shadow
 from .store import (
     ClosedError,
     CorruptRecord,
@@ -146,6 +148,9 @@ __all__ = [
     "Reply",
     "Retry",
     "Runtime",
+    "ShadowDifference",
+    "ShadowExample",
+    "ShadowReport",
     "StoreError",
     "StoreFull",
     "StoredEvent",
@@ -171,6 +176,7 @@ __all__ = [
     "ended",
     "handle",
     "rejected",
+    "shadow",
     "timeout",
     "upcast",
 ]

@@ -123,6 +123,22 @@ class Reads:
         """The event at a position of the global log."""
         return self._one("log", position, event_from_row)
 
+    def read_events(self, positions: Sequence[int]) -> list[EventRecord]:
+        """The events at those positions of the global log, in one trip.
+
+        Raises:
+            CorruptRecord: one is damaged or missing
+
+        """
+        keys = [number_asked_for(one) for one in positions]
+        found: list[EventRecord] = []
+        raws = self._get_many([("log", key) for key in keys])
+        for position, key, raw in zip(positions, keys, raws, strict=True):
+            if raw is None:
+                raise corrupt("log", key, "is not there")
+            found.append(event_from_row(unframe(raw, "log", key), position))
+        return found
+
     def event_in(self, stream: str, version: int) -> EventRecord | None:
         """The event that is that version of a stream."""
         for event in self.read_stream(stream, version - 1, 1):

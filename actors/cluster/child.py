@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import signal
-import sys
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from ..engine.ingress import Receipt
-from ..errors import DefinitionError
-from ..model.domain import Domain
+from ..model.whereabouts import domain_at
 from ..store import Append, DividedStore, EventRecord, Step
 from .links import Link
 from .share import Share
@@ -27,7 +24,7 @@ if TYPE_CHECKING:
     from ..store import CommandRecord
     from .partition_runtime import PartitionRuntime
 
-__all__ = ["Task", "run", "where_is"]
+__all__ = ["Task", "run"]
 
 logger = logging.getLogger("procession")
 
@@ -49,24 +46,6 @@ class Task(Struct, frozen=True):
     options: dict[str, Any]
 
 
-def where_is(domain: Domain) -> tuple[str, str]:
-    """The module in which a domain is, and its name there, by which another process finds it.
-
-    Raises:
-        DefinitionError: no module has it
-
-    """
-    for name, module in list(sys.modules.items()):
-        # What is there may be no module.
-        for attribute, value in list(getattr(module, "__dict__", {}).items()):
-            if value is domain:
-                return name, attribute
-    raise DefinitionError(
-        f"the domain {domain.name} is in no module, so that another process cannot find it: give "
-        f"it a name at the top of a module, as shop = Domain({domain.name!r})"
-    )
-
-
 def run(task: Task, pipe: Connection) -> None:
     """Run until the parent says that it is over, or is gone; the target of the child's process."""
     # The terminal sends it to all of its processes, and the parent says what is to become of it.
@@ -74,7 +53,7 @@ def run(task: Task, pipe: Connection) -> None:
     is_over = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: is_over.set())
     try:
-        domains = tuple(_domain_at(*place) for place in task.domains)
+        domains = tuple(domain_at(*place) for place in task.domains)
         share = Share(task.divided, task.numbers, domains, task.options)
     except BaseException as error:  # noqa: BLE001 - it is raised where the parent waits
         pipe.send(("refused", f"{type(error).__name__}: {error}", os.getpid()))
@@ -86,12 +65,6 @@ def run(task: Task, pipe: Connection) -> None:
     is_over.wait()
     share.close(timeout=server.timeout)
     link.close()
-
-
-def _domain_at(module: str, name: str) -> Domain:
-    found = getattr(importlib.import_module(module), name)
-    assert isinstance(found, Domain)
-    return found
 
 
 class _Server:

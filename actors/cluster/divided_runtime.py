@@ -44,7 +44,7 @@ from ..store import (
     verify_lanes,
 )
 from ..store.interrupts import Latch, uninterrupted
-from .child import where_is
+from ..model.whereabouts import where_is
 from .commit_watch import CommitWatch
 from .health_of_all import down, together
 from .parent import Children

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from ..store import CommandRecord, RefusalRecord, TimerRecord, place_of_effect
 from .amending import BY_OPERATOR, actor_in, amended, amendment_in
 from .decide import changed_keys, decide, take
 from .decision import EMPTY, Decision
 from .ending import ended_by, run_end
+from .past import stimulus_of
 from .ports import UNREADABLE
 from .process_state import ProcessState
-from .stimuli import CommandRefused, End, EventDelivered, Rebuilt, TimeoutDue
+from .stimuli import End, EventDelivered, Rebuilt, TimeoutDue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -82,7 +82,6 @@ class Replay:
         self._left_out = left_out
         self.taken: set[str] = set()
         """Of a divided store, the ids of events that it takes once, wherever they are found."""
-        self._issued: dict[str, CommandRecord] = {}
         # What came before its start, where the class keeps that until then.
         self._held: list[EventRecord] = []
         self._last: TransitionRecord | None = None
@@ -116,11 +115,9 @@ class Replay:
         """
         transition = self.next
         assert transition is not None
-        for command_id, kind, data in transition.commands:
-            self._issued[command_id] = CommandRecord(
-                command_id, kind, "", transition.time, data, "", transition.cause
-            )
-        stimulus = self._stimulus_of(transition)
+        stimulus = stimulus_of(
+            self._plan, self.instance, transition, self.next_time, self._reads, refreshing=True
+        )
         if stimulus is None and transition.position and self.now.is_complete:
             # An event that has no handler any more began another run.
             self.now = ProcessState(self.instance)
@@ -223,49 +220,6 @@ class Replay:
             decision = Decision(self._before(transition.version), EMPTY)
             run_end(plan, decision, end, self._reads)
             self.now = decision.state
-
-    def _stimulus_of(self, transition: TransitionRecord) -> Stimulus | None:
-        """What made a transition; None if an operator did, or if no handler is left for it."""
-        plan, time, cause = self._plan, transition.time, transition.cause
-        definition = plan.definition
-        record = self._reads.event_of(transition)
-        if record is not None:
-            if plan.subscription.handler_of(record) is None:
-                return None
-            event = plan.subscription.load(record)
-            return EventDelivered(record, event, now=time, refreshing=True)
-        command = self._issued.get(cause) or self._issued_after(cause)
-        if command is not None:
-            command.correlation_id = transition.correlation_id
-            command.headers = transition.headers
-            message = plan.registry.load_command(command.type, command.data)
-            if type(message) in definition.rejections:
-                refusal = RefusalRecord(command, transition.note or "")
-                return CommandRefused(refusal, now=time, refreshing=True)
-            return None
-        name = cause.removeprefix("timeout:")
-        if name != cause and name in definition.timeouts:
-            timer = TimerRecord(
-                self.next_time,
-                plan.name,
-                self.instance,
-                name,
-                "timeout",
-                headers=transition.headers,
-            )
-            return TimeoutDue(timer, now=time, refreshing=True)
-        return None
-
-    def _issued_after(self, command_id: str) -> CommandRecord | None:
-        """A command that an after-effect of the instance issued."""
-        effect = place_of_effect(command_id)
-        if effect is None or effect[:2] != (self._plan.name, self.instance):
-            return None
-        done = self._reads.effect_at(effect.position, effect.process, effect.instance)
-        for one, kind, data in () if done is None else done.commands:
-            if one == command_id:
-                return CommandRecord(command_id, kind, "", 0, data, "")
-        return None
 
 
 def replay_log(

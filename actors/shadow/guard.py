@@ -1,0 +1,128 @@
+"""Refuses what a handler would do to the world while it is only tried.
+
+Python tells an audit hook of sockets, files and processes before they are opened. A hook cannot be
+removed, so this one looks first whether the thread is in a handler that is tried, and it is there
+from the first such handler of the process on. What is open already (a log file, a connection that
+was made before) is written to without a word of it, and C code of its own need not ask.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import Any
+
+__all__ = ["OutOfReach", "guarded"]
+
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+_OF_SOCKETS = "socket."
+
+_OF_PROCESSES = frozenset({
+    "os.exec",
+    "os.fork",
+    "os.forkpty",
+    "os.kill",
+    "os.killpg",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.system",
+    "pty.spawn",
+    "subprocess.Popen",
+    # A thread would go on when the handler has returned, and be looked after by nobody.
+    "_thread.start_new_thread",
+    "_thread.start_joinable_thread",
+})
+
+_OF_FILES = frozenset({
+    "os.chflags",
+    "os.chmod",
+    "os.chown",
+    "os.link",
+    "os.mkdir",
+    "os.remove",
+    "os.removexattr",
+    "os.rename",
+    "os.rmdir",
+    "os.setxattr",
+    "os.symlink",
+    "os.truncate",
+    "os.utime",
+    "sqlite3.connect",
+})
+
+
+class OutOfReach(PermissionError):
+    """A handler that is only tried would have opened a socket, a file for writing or a process."""
+
+
+class _Watch(threading.local):
+    """What the thread's handler was refused; None while it is in none."""
+
+    refused: list[str] | None = None
+
+
+_watch = _Watch()
+
+_installing = threading.Lock()
+_is_installed = False
+
+
+class guarded:  # noqa: N801 - used as a function is; a generator would cost each step twice as much
+    """Have a handler that runs in the block reach nothing outside; gives what it was refused.
+
+    What is refused raises `OutOfReach` where the handler asked for it.
+    """
+
+    __slots__ = ("_refused",)
+
+    def __init__(self) -> None:
+        if not _is_installed:
+            _install()
+        self._refused: list[str] = []
+
+    def __enter__(self) -> list[str]:
+        _watch.refused = self._refused
+        return self._refused
+
+    def __exit__(self, *_: object) -> None:
+        _watch.refused = None
+
+
+def _install() -> None:
+    global _is_installed  # noqa: PLW0603 - a hook is there once in a process, for ever
+    with _installing:
+        if not _is_installed:
+            sys.addaudithook(_hear)
+            _is_installed = True
+
+
+def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+    refused = _watch.refused
+    if refused is None:
+        return
+    what = _reached_for(event, arguments)
+    if what is None:
+        return
+    if not what.endswith(".pyc"):
+        # A module that is imported in a handler goes without the file that would spare the next.
+        refused.append(what)
+    raise OutOfReach(
+        f"{what} was refused: the handler is only tried on what is stored, and reaches nothing "
+        f"outside"
+    )
+
+
+def _reached_for(event: str, arguments: tuple[Any, ...]) -> str | None:
+    """What is asked for, in words; None of what is allowed."""
+    if event == "open":
+        path, _, flags = arguments
+        if not isinstance(flags, int) or not flags & WRITES:
+            return None
+        # Under a name of its own while it is written.
+        name = str(path).partition(".pyc.")[0]
+        return f"open for writing: {name}.pyc" if name != str(path) else f"open for writing: {path}"
+    if event.startswith(_OF_SOCKETS) or event in _OF_PROCESSES or event in _OF_FILES:
+        return event
+    return None
