@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from ..model.registry import Registry
-    from ..store import CommandRecord, Excerpt, TransitionRecord
+    from ..store import CommandRecord, EventRecord, Excerpt, TransitionRecord
 
 __all__ = ["Fields", "Masking"]
 
@@ -58,7 +58,7 @@ class Fields:
                     f"--mask {one}: no class of these domains has that name; write Type.field, as "
                     f"in OrderPlaced.customer"
                 )
-            hints = hints_of(cls)
+            hints = {each: hint for each, hint in hints_of(cls).items() if each[0] != "_"}
             if field not in hints:
                 raise CapsuleError(
                     f"--mask {one}: {cls.__name__} has no field {field!r}; it has "
@@ -81,8 +81,8 @@ def _classes(registry: Registry) -> dict[str, type]:
     found: dict[str, type] = {}
     for name, cls in registry.classes().items():
         found[_short(name)] = found[cls.__name__] = cls
-    for definition in (*registry.processes.values(), *registry.aggregates.values()):
-        found[definition.cls.__name__] = definition.cls
+    for one in (*registry.processes, *registry.aggregates):
+        found[one.__name__] = one
     return found
 
 
@@ -202,13 +202,9 @@ class Masking:
 
     def _replace(self, excerpt: Excerpt) -> None:
         """All values by their stand-ins, wherever they are."""
-        in_text, registry = self._stand_ins.in_text, self._registry
+        in_text = self._stand_ins.in_text
         for event in excerpt.events.values():
-            event.data = self._payload(
-                event.type,
-                event.data,
-                lambda one, event=event: registry.load_event(replace(event, data=one)),
-            )
+            event.data = self._event(event)
             event.headers = self._blob(event.headers)
         for command in _commands_in(excerpt):
             command.data = self._command(command.type, command.data)
@@ -240,6 +236,12 @@ class Masking:
             one.state = self._state(process, one)
         if self._ids:
             self._rename(excerpt)
+
+    def _event(self, event: EventRecord) -> bytes:
+        def load(data: bytes) -> object:
+            return self._registry.load_event(replace(event, data=data))
+
+        return self._payload(event.type, event.data, load)
 
     def _state(self, process: str, one: TransitionRecord) -> bytes:
         definition = self._registry.process_named(process)
@@ -364,8 +366,9 @@ def _commands_in(excerpt: Excerpt) -> Iterator[CommandRecord]:
     """The commands that are on their way."""
     yield from excerpt.queue.values()
     yield from (one.command for one in excerpt.refusals.values())
-    held = (*excerpt.timers, *excerpt.parked.values(), *excerpt.decided.values())
-    yield from (one.command for one in held if one.command is not None)
+    yield from (one.command for one in excerpt.timers if one.command is not None)
+    for there in (excerpt.parked, excerpt.decided):
+        yield from (one.command for one in there.values() if one.command is not None)
 
 
 def _issued_in(excerpt: Excerpt) -> Iterator[tuple[str, str, bytes]]:

@@ -65,7 +65,7 @@ class StandIns:
         wanted = text if len(text) >= INSIDE else f"\0{text}\0"
         return wanted in self._kept
 
-    def learn(self, value: Leaf, choices: tuple[Any, ...] = ()) -> Leaf:
+    def learn(self, value: Leaf, choices: tuple[Any, ...] = ()) -> Any:
         """The stand-in for a value of a field that is masked.
 
         Args:

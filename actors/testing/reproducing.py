@@ -89,7 +89,9 @@ def reproduce(
     with tempfile.TemporaryDirectory(prefix="procession-capsule-") as folder:
         store = Path(folder) / "store"
         opened.open_in(store)
-        with Runtime(store, *domains, clock=clock, durability="none", control=False) as runtime:
+        # What one partition has for another is durable before it goes there.
+        durability = "fsync" if opened.is_divided else "none"
+        with Runtime(store, *domains, clock=clock, durability=durability, control=False) as runtime:
             again = _Again(runtime, clock, definition.cls, contents)
             return again.run(from_beginning=from_beginning)
 

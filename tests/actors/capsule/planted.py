@@ -86,6 +86,10 @@ def assign(name: str, value: object) -> Callable[[Any, Any], None]:
     return lambda me, _: setattr(me, name, value)
 
 
+def nest(me: Any, message: Any) -> None:
+    nest(me, message)
+
+
 PLANTED: dict[str, tuple[str, Callable[[Any, Any], object]]] = {
     "at the start": ("placed", fail("no stock for")),
     "a value of the wrong type": ("placed", assign("steps", "three")),
@@ -107,7 +111,7 @@ PLANTED: dict[str, tuple[str, Callable[[Any, Any], object]]] = {
     "a value of a length": ("paid", only_if(lambda me, _: len(me.customer) > 9, "a long name")),
     "a sum that is too high": ("paid", only_if(lambda _, event: event.amount > 90, "too much")),
     "what its class forbids": ("shipped", lambda me, _: me.set_timeout("unknown", timedelta(1))),
-    "endless nesting": ("shipped", lambda me, event: PLANTED["endless nesting"][1](me, event)),
+    "endless nesting": ("shipped", nest),
     "at a learnt key": ("delivered", fail("no such parcel")),
     "at a timeout": ("late", lambda me, _: [][me.steps]),
     "at a refusal": ("refused", lambda me, _: me.prices["why"]),
@@ -161,7 +165,7 @@ def shop_with(flaw: str | None) -> tuple[Domain, type[ProcessManager]]:
         steps: int = 0
         never: str | None = None
         parcel: Indexed[str] = ""
-        prices: dict[str, int] = {}  # noqa: RUF012 - a field of the state
+        prices: dict[str, int] = {}
 
         @handle(Placed, start=True)
         def placed(self, event: Placed) -> None:

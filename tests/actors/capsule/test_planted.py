@@ -7,7 +7,6 @@ import pytest
 from procession import Runtime
 from procession.capsule import Failure, make_capsule
 from procession.testing import VirtualClock, reproduce
-
 from tests.actors.capsule.planted import MASK, PLANTED, play, shop_with
 
 
