@@ -23,6 +23,9 @@ class Beginning:
         start: the first time of a run that begins with them; of tables that hold something, the
             time of their newest event or transition
 
+    Attributes:
+        parked: under which numbers something is parked already
+
     """
 
     def __init__(
@@ -30,6 +33,9 @@ class Beginning:
     ) -> None:
         self._tables = tables
         self.start = start
+        self.parked = frozenset(
+            () if tables is None else (number for number, _ in Store(tables).scan_parked_through())
+        )
 
     @property
     def has_tables(self) -> bool:

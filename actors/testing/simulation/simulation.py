@@ -105,6 +105,9 @@ class Simulation:
         options: as for `Runtime`: `max_awake`, `idle_timeout`, `max_in_flight`,
             `largest_commit`, `max_chain`
 
+    Attributes:
+        parked_before: ids of what was parked already in what the run began with
+
     """
 
     def __init__(
@@ -193,10 +196,12 @@ class Simulation:
         if nodes is None and partitions is not None:
             raise ValueError(f"partitions={partitions!r} without nodes=; say how many nodes run")
         make = World if nodes is None else partial(Nodes, nodes, partitions)
+        beginning = beginning_of(store)
+        self.parked_before = beginning.parked
         self._world = world = make(
             registry,
             deviations,
-            beginning=beginning_of(store),
+            beginning=beginning,
             start=start,
             durability=durability,
             upgrade=upgrade,

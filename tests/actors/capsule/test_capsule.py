@@ -12,8 +12,8 @@ import pytest
 
 from procession import Runtime, UnknownInstance
 from procession.capsule import Capsule, CapsuleError, make_capsule
-from procession.store import divided_at, verify, verify_divided
-from procession.testing import Simulation, VirtualClock, reproduce
+from procession.store import StoreFinding, divided_at, open_store, verify_open
+from procession.testing import Publish, Simulation, VirtualClock, explore, reproduce
 from tests.actors.capsule.orders import (
     Arrived,
     Buying,
@@ -84,6 +84,11 @@ def bytes_of(path: Path) -> bytes:
     return path.read_bytes() + members
 
 
+def findings(folder: Path) -> list[StoreFinding]:
+    with open_store(folder, read_only=True) as store:
+        return verify_open(store).findings
+
+
 # What is in it
 
 
@@ -93,7 +98,7 @@ def test_the_store_of_a_capsule_is_sound_and_has_the_instance_as_it_was(
     made = make_capsule(store, shop, Sending, "o3", tmp_path / "capsule")
     Capsule(tmp_path / "capsule").open_in(tmp_path / "opened")
 
-    assert verify(tmp_path / "opened") == []
+    assert findings(tmp_path / "opened") == []
     with (
         Runtime(store, shop, read_only=True) as whole,
         Runtime(tmp_path / "opened", shop, clock=VirtualClock(), durability="none") as part,
@@ -175,6 +180,22 @@ def test_a_simulation_begins_with_a_capsule(masked: Capsule, tmp_path: Path) -> 
         assert simulation.verify() == []
 
 
+def test_a_search_begins_with_a_capsule(masked: Capsule, tmp_path: Path) -> None:
+    after = Pack(order_id="o3", parcel="another")
+    again = Publish(after, stream="packing-3")
+
+    coverage = explore(shop, [again], store=tmp_path / "capsule", max_examples=3)
+    assert coverage.runs == 3
+
+    signed = Arrived(parcel="parcel-3", signed="Mallory again")
+    program = [Publish(signed, stream="arrivals-4")]
+    with Simulation(shop, program=program, store=tmp_path / "capsule") as simulation:
+        [parked] = simulation.parked()
+        simulation.skip(parked.id)
+        simulation.run()
+        assert [one.instance for one in simulation.parked()] == ["o3"]
+
+
 def test_a_capsule_of_a_divided_store_is_a_divided_store(tmp_path: Path) -> None:
     store, opened = tmp_path / "store", tmp_path / "opened"
     with Runtime(store, shop, partitions=3, clock=VirtualClock()) as runtime:
@@ -184,7 +205,7 @@ def test_a_capsule_of_a_divided_store_is_a_divided_store(tmp_path: Path) -> None
 
     divided = divided_at(opened)
     assert divided is not None
-    assert verify_divided(divided, 10)[0] == []
+    assert [findings(divided.folder_of(number)) for number in range(3)] == [[], [], []]
     assert reproduce(tmp_path / "capsule", shop).failures == made.failures != []
     with pytest.raises(CapsuleError, match="of a divided store"):
         Simulation(shop, store=tmp_path / "capsule")
@@ -199,7 +220,7 @@ def test_a_capsule_is_taken_out_of_a_database(tmp_path: Path) -> None:
         made = make_capsule(address, shop, Sending, "o3", tmp_path / "capsule", mask=PERSONAL)
     Capsule(tmp_path / "capsule").open_in(tmp_path / "opened")
 
-    assert verify(tmp_path / "opened") == []
+    assert findings(tmp_path / "opened") == []
     assert reproduce(tmp_path / "capsule", shop).failures == made.failures != []
 
 
@@ -255,7 +276,7 @@ def test_ids_stay_unless_it_is_said_that_they_are_masked_too(store: Path, tmp_pa
     assert kept.masked == {"Placed.order_id": (0, 1), "Pack.parcel": (0, 1)}
     assert reproduce(tmp_path / "kept", shop).failures == kept.failures
     Capsule(tmp_path / "made").open_in(tmp_path / "opened")
-    assert verify(tmp_path / "opened") == []
+    assert findings(tmp_path / "opened") == []
     assert made.instance != "o3"
     assert b"parcel-3" not in bytes_of(tmp_path / "made")
     assert b"orders-o3" not in bytes_of(tmp_path / "made")
