@@ -35,6 +35,7 @@ from .errors import (
     UnknownFormat,
     WrongPartition,
 )
+from .frozen import frozen
 from .gauges import MOST_OVERDUE, LastBackup, OldestReader, StoreGauges
 from .identifiers import (
     BY_PEOPLE,
@@ -68,6 +69,7 @@ from .maintenance.divided import (
     verify_divided,
     verify_lanes,
 )
+from .maintenance.excerpt import Excerpt, Tables, write_excerpt
 from .maintenance.moving import Copied, copy
 from .maintenance.upgrade import upgrade
 from .opening import located, open_store
@@ -146,6 +148,7 @@ __all__ = [
     "EngineSnapshot",
     "EventPlace",
     "EventRecord",
+    "Excerpt",
     "FailingDisk",
     "GivenCommand",
     "IdTaken",
@@ -178,6 +181,7 @@ __all__ = [
     "StoreFinding",
     "StoreFull",
     "StoreGauges",
+    "Tables",
     "Tail",
     "TakenOver",
     "Ticket",
@@ -204,6 +208,7 @@ __all__ = [
     "effect_command_id_at",
     "effect_id_at",
     "event_id_at",
+    "frozen",
     "id_in_stream",
     "is_address",
     "is_divided",
@@ -227,4 +232,5 @@ __all__ = [
     "verify_lanes",
     "verify_open",
     "with_head",
+    "write_excerpt",
 ]

@@ -9,6 +9,7 @@ from typer.exceptions import TyperException
 
 from .. import __version__
 from . import (
+    capsule,
     condition,
     explained,
     exploring,
@@ -96,6 +97,7 @@ def _app() -> typer.Typer:
     one.command("move")(timeouts.move)
     one.command("cancel")(timeouts.cancel)
     app.add_typer(one, name="timeout", rich_help_panel="Acting")
+    app.add_typer(capsule.capsule(), name="capsule", rich_help_panel="The store as a file")
     return app
 
 

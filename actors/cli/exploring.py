@@ -18,6 +18,10 @@ def explore(
     minutes: Annotated[float, typer.Option(help="How long.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
     domain: Annotated[list[str] | None, typer.Option(help="A Domain in the module.")] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(help="What each run begins with: a store's folder, or an incident capsule."),
+    ] = None,
     corpus: Annotated[
         str | None, typer.Option(help="A file that keeps seeds of runs that reached something new.")
     ] = None,
@@ -36,6 +40,7 @@ def explore(
             minutes=minutes,
             seed=seed,
             domains=domain or [],
+            store=store,
             corpus=corpus,
             pin=pin,
             as_json=as_json,

@@ -165,6 +165,7 @@ def explored(
     minutes: float,
     seed: int,
     domains: Sequence[str],
+    store: str | None,
     corpus: str | None,
     pin: str | None,
     as_json: bool = False,
@@ -182,7 +183,14 @@ def explored(
         output.flush()
 
     searched = run_explore(
-        program, say, minutes=minutes, seed=seed, domains=domains, corpus=corpus, pin=pin
+        program,
+        say,
+        minutes=minutes,
+        seed=seed,
+        domains=domains,
+        store=store,
+        corpus=corpus,
+        pin=pin,
     )
     if as_json:
         sys.stdout.write(f"{json.dumps(searched.data)}\n")

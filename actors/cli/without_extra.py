@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--minutes", type=float, default=1.0, help="how long (%(default)s)")
     one.add_argument("--seed", type=int, default=0, help="of the search (%(default)s)")
     one.add_argument("--domain", action="append", default=[], help="a Domain in the module")
+    one.add_argument("--store", help="what each run begins with: a store, or an incident capsule")
     one.add_argument("--corpus", help="a file that keeps seeds of runs that reached something new")
     one.add_argument("--pin", help="the file of the test that is written when something is found")
     one.set_defaults(
@@ -95,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
             minutes=given.minutes,
             seed=given.seed,
             domains=given.domain,
+            store=given.store,
             corpus=given.corpus,
             pin=given.pin,
         )

@@ -9,6 +9,7 @@ from .explore.deadlines import ends_within, within
 from .explore.explore import NEEDED, explore
 from .explore.invariants import at_end
 from .outcomes import AggregateOutcome, ProcessOutcome, delayed
+from .reproducing import Reproduction, reproduce
 from .scenario import Scenario
 from .simulation.deviations import ALL_FAULTS, FAULTS
 from .simulation.program import Publish, Tell
@@ -27,6 +28,7 @@ __all__ = [
     "ProcessMachine",
     "ProcessOutcome",
     "Publish",
+    "Reproduction",
     "Scenario",
     "Service",
     "Simulation",
@@ -36,6 +38,7 @@ __all__ = [
     "delayed",
     "ends_within",
     "explore",
+    "reproduce",
     "within",
 ]
 

@@ -47,6 +47,7 @@ __all__ = [
     "COPY",
     "DASHLESS",
     "DENSE",
+    "EXCERPT",
     "FORMAT_VERSION",
     "FOR_PARTITIONS",
     "INSTANCE",
@@ -125,6 +126,10 @@ BLOCKED = NUMBER.pack(0)
 
 COMMITS = b"commits"
 """Stands in `meta`: how many commits there were, which tells a commit whose answer was lost."""
+
+EXCERPT = b"excerpt"
+"""Stands in `meta` of a store that has some records of another: numbers have gaps, and what a
+record came of need not be there."""
 
 LAST_BACKUP = b"last_backup"
 """Stands in `meta` once a running store was backed up: the moment, a space, and the folder."""

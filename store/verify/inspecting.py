@@ -12,6 +12,7 @@ from ..layout.frames import number
 from ..layout.keys import LAST, Misshapen, digest
 from ..layout.schema import (
     BLOCKED,
+    EXCERPT,
     TABLES,
     BlockRow,
     CommandRow,
@@ -106,6 +107,8 @@ class Inspection:
     Attributes:
         now: the latest time that is known of, once the log was gone through
         partition: which one it is, of a divided store
+        is_excerpt: whether the store has some records of another, so that numbers have gaps, and
+            what a record came of may not be there
 
     """
 
@@ -130,6 +133,7 @@ class Inspection:
         self.counts = Counter[tuple[str, ...]]()
         self.last_position = self._last_number("log")
         self.partition = self._read_partition()
+        self.is_excerpt = self.has("meta", EXCERPT)
         self._any_waits = any(True for _ in snapshot.scan("waiting"))
         self._names: set[tuple[str, str]] = set()
         self._codes: dict[int, str] = {}
@@ -149,6 +153,8 @@ class Inspection:
 
     def say_gap(self, table: str, key: bytes, prefix: bytes, before: int, found: int) -> None:
         """Note if a number does not follow that of the last row that could be read."""
+        if self.is_excerpt and not prefix:
+            return
         expected = before + 1
         # Rows that could not be read are reported, and are no gap.
         while expected < found and self.has(table, prefix + number(expected)):
@@ -325,15 +331,19 @@ class Inspection:
             return any(one[0] == command_id for one in effect.commands)
         issue = place_of_issue(command_id)
         if issue is None:
-            return self.partition is not None and place_of_effect(command_id) is not None
+            return self._may_be_elsewhere and place_of_effect(command_id) is not None
         place: int | None = self.look(
             "ids", transitions_key(issue.process, issue.instance) + number(issue.version)
         )
         row = self.transition(place or 0)
         if row is None:
-            # Of a divided store, its instance may be in another partition.
-            return self.partition is not None
+            return self._may_be_elsewhere
         return any(one[0] == command_id for one in row.commands)
+
+    @property
+    def _may_be_elsewhere(self) -> bool:
+        """Whether an instance that is not here may be in another partition, or was left out."""
+        return self.partition is not None or self.is_excerpt
 
     def _effect_of(self, command_id: str) -> EffectRow | None:
         """The after-effect that a command's id names."""

@@ -55,7 +55,8 @@ def _of_parked(
 ) -> Iterator[str]:
     # Whatever was parked is in one of the two, so their numbers are dense together.
     key = number(parking_number - 1)
-    if parking_number > 1 and not (inspection.has("parked", key) or inspection.has("decided", key)):
+    is_there = inspection.has("parked", key) or inspection.has("decided", key)
+    if parking_number > 1 and not (is_there or inspection.is_excerpt):
         yield f"comes where {parking_number - 1} is missing"
     if (parked.decision is None) != (table == "parked"):
         yield f"has {'no' if parked.decision is None else 'a'} decision"

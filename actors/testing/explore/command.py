@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
 import traceback
@@ -151,6 +152,7 @@ def run_explore(
     minutes: float,
     seed: int = 0,
     domains: Sequence[str] = (),
+    store: str | PathLike[str] | None = None,
     corpus: str | PathLike[str] | None = None,
     pin: str | PathLike[str] | None = None,
     stopwatch: Callable[[], float] = seconds,
@@ -163,6 +165,7 @@ def run_explore(
         minutes: how long to search, of real time
         seed: of the search; another one has other runs
         domains: names of domains in the module; see `Exploration.named`
+        store: what each run begins with: a store's folder, or an incident capsule
         corpus: a file of seeds, as for `explore`
         pin: the file of the test; without it, one in the folder in hand that is named after the
             invariant
@@ -185,13 +188,14 @@ def run_explore(
         coverage = exploration.run(
             budget=timedelta(minutes=minutes),
             seed=seed,
+            store=store,
             corpus=corpus,
             stopwatch=stopwatch,
             on_progress=progress.look,
         )
     except CounterExample as found:
         file = _free_file(found.invariant) if pin is None else Path(pin)
-        _write(file, pinned_test(exploration, found))
+        _write(file, pinned_test(exploration, found, store))
         say(f"{found}\n\n{file} has this run as a test, which fails until the flaw is mended")
         return Searched(FOUND, {**asked, **_run_in(found), "test": str(file)})
     except KeyboardInterrupt:
@@ -250,7 +254,9 @@ class _Progress:
 # The test
 
 
-def pinned_test(exploration: Exploration, found: CounterExample) -> str:
+def pinned_test(
+    exploration: Exploration, found: CounterExample, store: str | PathLike[str] | None = None
+) -> str:
     """The text of a test that has the run of a counterexample again."""
     invariant = re.sub(r"\W+", "_", found.invariant)
     names = [f"explored.{one}" for one in exploration.domains]
@@ -259,6 +265,7 @@ def pinned_test(exploration: Exploration, found: CounterExample) -> str:
         f"explored.{exploration.program}",
         *(["explored.invariants"] if exploration.has_invariants else []),
         *(f"{one}=explored.{one}" for one in exploration.taken),
+        *([] if store is None else [f"store={os.fspath(store)!r}"]),
         f'seed="{found.seed}"',
     ]
     lines = [

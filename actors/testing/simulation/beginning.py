@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...capsule import Capsule, is_capsule
 from ...clock import from_micros
 from ...store import DictionaryEngine, Store, open_store
 
@@ -22,6 +23,9 @@ class Beginning:
         start: the first time of a run that begins with them; of tables that hold something, the
             time of their newest event or transition
 
+    Attributes:
+        parked: under which numbers something is parked already
+
     """
 
     def __init__(
@@ -29,6 +33,9 @@ class Beginning:
     ) -> None:
         self._tables = tables
         self.start = start
+        self.parked = frozenset(
+            () if tables is None else (number for number, _ in Store(tables).scan_parked_through())
+        )
 
     @property
     def has_tables(self) -> bool:
@@ -36,15 +43,21 @@ class Beginning:
         return self._tables is not None
 
     @classmethod
-    def of_folder(cls, folder: str | os.PathLike[str]) -> Beginning:
-        """What a store has in a folder, which is only read; a service may be writing meanwhile.
+    def of_place(cls, place: str | os.PathLike[str]) -> Beginning:
+        """What a store has, which is only read, or an incident capsule.
+
+        A service may be writing to the store meanwhile.
 
         Raises:
             StoreError: there is no store, or it cannot be read
+            CapsuleError: the file is no capsule, or it is of a divided store
 
         """
-        with open_store(folder, read_only=True) as store, store.snapshot() as snapshot:
-            tables = DictionaryEngine.copy_of(snapshot)
+        if is_capsule(place):
+            tables = Capsule(place).in_memory()
+        else:
+            with open_store(place, read_only=True) as store, store.snapshot() as snapshot:
+                tables = DictionaryEngine.copy_of(snapshot)
         newest = Store(tables).newest_time()
         return cls(tables, None if newest is None else from_micros(newest))
 

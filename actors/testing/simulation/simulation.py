@@ -93,8 +93,9 @@ class Simulation:
         stream: of the events in the program that name none
         services: outside, which answer what they are told
         durability: as for `Runtime`; with less than ``"fsync"`` a power cut takes back commits
-        store: what the run begins with: what another simulation has stored, or a store in a folder,
-            which is only read; the clock begins where they ended. Without one, with nothing
+        store: what the run begins with: what another simulation has stored, a store in a folder,
+            which is only read, or an incident capsule; the clock begins where they ended. Without
+            one, with nothing
         upgrade: another version of the domains, with which a deviation may have the process start
             again
         retired: as for `Runtime`
@@ -103,6 +104,9 @@ class Simulation:
         partitions: how many there are; without it, twice the nodes
         options: as for `Runtime`: `max_awake`, `idle_timeout`, `max_in_flight`,
             `largest_commit`, `max_chain`
+
+    Attributes:
+        parked_before: ids of what was parked already in what the run began with
 
     """
 
@@ -192,10 +196,12 @@ class Simulation:
         if nodes is None and partitions is not None:
             raise ValueError(f"partitions={partitions!r} without nodes=; say how many nodes run")
         make = World if nodes is None else partial(Nodes, nodes, partitions)
+        beginning = beginning_of(store)
+        self.parked_before = beginning.parked
         self._world = world = make(
             registry,
             deviations,
-            beginning=beginning_of(store),
+            beginning=beginning,
             start=start,
             durability=durability,
             upgrade=upgrade,
@@ -651,17 +657,18 @@ class Simulation:
 
 
 def beginning_of(store: Stored) -> Beginning:
-    """What a run begins with that is given another simulation, a folder, or nothing.
+    """What a run begins with that is given another simulation, a folder, a capsule, or nothing.
 
     Raises:
         StoreError: there is no store in the folder, or it cannot be read
+        CapsuleError: the file is no capsule that a run can begin with
 
     """
     if isinstance(store, Beginning):
         return store
     if isinstance(store, Simulation):
         return store.kept()
-    return Beginning() if store is None else Beginning.of_folder(store)
+    return Beginning() if store is None else Beginning.of_place(store)
 
 
 def registry_of(domains: Domain | Iterable[Domain]) -> Registry:

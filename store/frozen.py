@@ -1,0 +1,81 @@
+"""A store as it is at one moment: what is read of it does not change while its writer goes on."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from itertools import islice, takewhile
+from typing import TYPE_CHECKING
+
+from .errors import ReadOnlyStore
+from .store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from .storage_engine import EngineReads, EngineSnapshot, Row, StorageEngine, Ticket
+
+__all__ = ["frozen"]
+
+
+@contextmanager
+def frozen(store: Store) -> Iterator[Store]:
+    """The store as it is now, for one thread, for as long as the block lasts; commits go on."""
+    with store.snapshot() as snapshot:
+        yield Store(_FrozenEngine(snapshot))
+
+
+class _FrozenEngine:
+    """One snapshot. Satisfies `StorageEngine`."""
+
+    read_only = True
+    is_remote = False
+
+    def __init__(self, snapshot: EngineSnapshot) -> None:
+        self._snapshot = snapshot
+
+    def check_usable(self) -> None:
+        """It is usable for as long as the snapshot is."""
+
+    def check_owner(self) -> None:
+        """Whether the process forked is the snapshot's own affair."""
+
+    @property
+    def writer_reads(self) -> EngineReads:
+        return self
+
+    def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
+        return [self._snapshot.get(table, key) for table, key in keys]
+
+    def range(
+        self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
+    ) -> list[Row]:
+        if backwards:
+            rows = self._snapshot.scan(table, end, backwards=True)
+            return list(islice(takewhile(lambda row: row[0] >= start, rows), limit))
+        rows = self._snapshot.scan(table, start)
+        return list(islice(takewhile(lambda row: row[0] < end, rows), limit))
+
+    def newest(self, table: str, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
+        found = (self.range(table, start, end, 1, backwards=True) for start, end in ranges)
+        return [rows[0] if rows else None for rows in found]
+
+    def commit(
+        self,
+        puts: Mapping[str, Mapping[bytes, bytes]],
+        deletes: Mapping[str, Collection[bytes]],
+    ) -> Ticket:
+        del puts, deletes
+        raise ReadOnlyStore("a store as it was at one moment cannot be written to")
+
+    @contextmanager
+    def snapshot(self) -> Iterator[EngineSnapshot]:
+        yield self._snapshot
+
+    def close(self) -> None:
+        """What opened the snapshot lets go of it."""
+
+
+if TYPE_CHECKING:
+    _satisfies_the_seam: Callable[[EngineSnapshot], StorageEngine] = _FrozenEngine
+    _is_a_block: Callable[[Store], AbstractContextManager[Store]] = frozen
