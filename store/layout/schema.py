@@ -50,6 +50,7 @@ __all__ = [
     "FORMAT_VERSION",
     "FOR_PARTITIONS",
     "INSTANCE",
+    "IMPORTED",
     "LAST_BACKUP",
     "LOOKALIKE",
     "OWN",
@@ -125,6 +126,9 @@ BLOCKED = NUMBER.pack(0)
 
 COMMITS = b"commits"
 """Stands in `meta`: how many commits there were, which tells a commit whose answer was lost."""
+
+IMPORTED = b"imported"
+"""Stands in `meta` as 1 while what the store holds was imported, and nothing may leave it."""
 
 LAST_BACKUP = b"last_backup"
 """Stands in `meta` once a running store was backed up: the moment, a space, and the folder."""

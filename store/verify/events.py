@@ -11,6 +11,7 @@ from ..layout.frames import number
 from ..layout.keys import digest
 from ..layout.schema import (
     COMMITS,
+    IMPORTED,
     LAST_BACKUP,
     LOOKALIKE,
     SECRET,
@@ -79,7 +80,7 @@ def _check_meta(inspection: Inspection, format_version: int, *, has_format: bool
     known = {
         "format",
         "store_id",
-        *(one.decode() for one in (COMMITS, LAST_BACKUP, LOOKALIKE, SECRET)),
+        *(one.decode() for one in (COMMITS, IMPORTED, LAST_BACKUP, LOOKALIKE, SECRET)),
     }
     for name in found.keys() - known:
         inspection.say("meta", name.encode(), "is no name of the format")
