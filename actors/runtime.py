@@ -246,6 +246,7 @@ class Runtime:
             if read_only:
                 return
             try:
+                self._refuse_import()
                 with_effects = processes_with_effects(self._store)
                 secret = self._store.secret()
                 if tracing is None:
@@ -283,6 +284,14 @@ class Runtime:
         read_only: bool,
     ) -> Store:
         return open_store(path, durability=durability, read_only=read_only)
+
+    def _refuse_import(self) -> None:
+        if self._store.is_import:
+            raise StoreError(
+                f"{self._path} holds imported history, and nothing of it is to leave: look at it "
+                f"with read_only=True, or say from when commands, timeouts and after-effects may "
+                f"leave, with `procession import --live-from TIME` or `Backtest.go_live`"
+            )
 
     def _neighbours(self) -> Mapping[int, Neighbour] | None:
         """The other partitions; of a store that is not divided, none."""

@@ -574,7 +574,7 @@ class OpenCommit(Reads):
         if append is not None:
             prefix = stream_key(append.stream)
             if append.unique:
-                refusal = self._refuse_ids(append)
+                refusal = self.refuse_ids(append)
             version = append.expected
             if (
                 version is not None
@@ -668,7 +668,7 @@ class OpenCommit(Reads):
             raise no_number(struct.error(f"version {version}"))
         return head == version
 
-    def _refuse_ids(self, append: Append) -> Duplicate | IdTaken | None:
+    def refuse_ids(self, append: Append) -> Duplicate | IdTaken | None:
         """Whether an id that was given from outside is that of an event which is there."""
         for event in append.events:
             event_id = event.event_id

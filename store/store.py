@@ -19,6 +19,7 @@ from .layout.frames import frame, number, unframe
 from .layout.keys import LAST, numbered
 from .layout.schema import (
     COMMITS,
+    IMPORTED,
     LAST_BACKUP,
     LOOKALIKE,
     OWN,
@@ -436,6 +437,26 @@ class Store(Reads):
         ticket = self._engine.commit({"meta": {LAST_BACKUP: row}}, {})
         if ticket.outcome != "committed":
             raise ticket.error or StoreError("that there is a backup could not be written")
+
+    @property
+    def is_import(self) -> bool:
+        """Whether what it holds was imported, and nothing may leave it yet."""
+        return self._has("meta", IMPORTED)
+
+    def note_import(self, *, is_import: bool) -> None:
+        """Keep that what it holds is imported, or that what comes of it may leave from now on.
+
+        Raises:
+            StoreError: the disk refused
+
+        """
+        row = frame(IMPORTED, 1)
+        ticket = self._engine.commit(
+            {"meta": {IMPORTED: row}} if is_import else {},
+            {} if is_import else {"meta": [IMPORTED]},
+        )
+        if ticket.outcome != "committed":
+            raise ticket.error or StoreError("that the store is an import could not be written")
 
     # Opening
 

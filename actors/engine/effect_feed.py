@@ -129,6 +129,10 @@ class EffectFeed(PooledActor):
         """How far it got, and from where it began; the latter also says that it ever did."""
         return {self._name: self.done_up_to, self._since_name: self._since}
 
+    def pass_over(self, position: int) -> None:
+        """Have no effect run of events up to a position, which were imported."""
+        self.done_up_to = self._position = self._asked_for = max(self._position, position)
+
     @property
     def backlog(self) -> int:
         """Events that every process manager is done with and the effects are not."""
@@ -522,6 +526,11 @@ class EffectFeeds:
         for feed in self._feeds.values():
             found |= feed.checkpoints()
         return found
+
+    def pass_over(self, position: int) -> None:
+        """Have no effect run of events up to a position, which were imported."""
+        for feed in self._feeds.values():
+            feed.pass_over(position)
 
     def backlog(self) -> dict[str, int]:
         """Events that the effects are not done with, by process manager; any thread may look."""

@@ -114,6 +114,7 @@ class Parts:
         instance_actor: makes the actor of an instance
         aggregate_actor: makes the actor of an aggregate
         journal: makes the writer
+        timers: makes what brings timeouts
         effects: makes what runs after-effects
         has_threads: whether after-effects have threads, and the journal waits before it tries
             again what the disk refused
@@ -124,6 +125,7 @@ class Parts:
     instance_actor: Callable[[InstanceShare, str], InstanceActor] = InstanceActor
     aggregate_actor: Callable[[AggregateShare, str], AggregateActor] = AggregateActor
     journal: Callable[..., Journal] = Journal
+    timers: Callable[..., TimerService] = TimerService
     effects: Callable[..., EffectExecutor] = EffectExecutor
     has_threads: bool = True
 
@@ -208,7 +210,7 @@ class Engine:
             services, reads, self.deliver, parts.aggregate_actor, max_in_flight=most
         )
         enqueue = self.command_queue.queued
-        self.timers = TimerService(
+        self.timers = parts.timers(
             services, reads, clock, self.deliver, self._has_routed, enqueue, max_in_flight=most
         )
         # A clock that tests move has attempts at times that can be known before.

@@ -434,6 +434,11 @@ class Journal:
         return self._flushing.locked()
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether something waits until all is durable that was handed over."""
+        return bool(self._waiting)
+
+    @property
     def has_work(self) -> bool:
         """Whether there is something to commit, or to tell that all is durable."""
         return bool(

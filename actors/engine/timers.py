@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ..clock import Clock
     from ..core.decision import Decision
-    from ..store import CommandRecord
+    from ..store import CommandRecord, Reads
     from .ahead_reads import AheadReads
     from .instance_actor import Deliver
     from .services import Services
@@ -68,7 +68,9 @@ class TimerService(PooledActor):
         max_in_flight: int,
     ) -> None:
         super().__init__(services.dispatcher)
-        self._store = services.store
+        self._rows: Reads = services.store
+        """Where timers are looked for: none fires before it is durable."""
+        self._waits = services.store.ahead.waits
         self._journal = services.journal
         self._residency = services.residency
         self._reads = reads
@@ -254,14 +256,14 @@ class TimerService(PooledActor):
         due = read[0].due
         found = {one.name: one for one in read}
         with suppress(CorruptRecord):
-            newest = self._store.last_transition(process, instance)
+            newest = self._rows.last_transition(process, instance)
             for name, moment in ((newest and newest.timers) or {}).items():
                 if moment != due or name in found or not is_issued_by(name, process, instance):
                     continue
                 timer = TimerRecord(due, process, instance, name, "command")
                 if self._is_taken(timer):
                     continue
-                held = self._store.timer_of(timer)
+                held = self._rows.timer_of(timer)
                 if held is not None:
                     found[name] = held
         return sorted(found.values(), key=_in_order)[: len(read)]
@@ -272,7 +274,7 @@ class TimerService(PooledActor):
         if self._residency.is_awake(process, instance):
             return True
         try:
-            return self._store.ahead.waits(process, instance)
+            return self._waits(process, instance)
         except CorruptRecord:
             # It is told of when the instance is read.
             return True
@@ -318,7 +320,7 @@ class TimerService(PooledActor):
         """All in order of time; one that cannot be read is told of and left out."""
         while True:
             try:
-                for _, timer in self._store.scan_timers(until, after):
+                for _, timer in self._rows.scan_timers(until, after):
                     yield timer
             except CorruptRecord as error:
                 after = error.key

@@ -51,6 +51,7 @@ __all__ = [
     "FORMAT_VERSION",
     "FOR_PARTITIONS",
     "INSTANCE",
+    "IMPORTED",
     "LAST_BACKUP",
     "LOOKALIKE",
     "OWN",
@@ -130,6 +131,8 @@ COMMITS = b"commits"
 EXCERPT = b"excerpt"
 """Stands in `meta` of a store that has some records of another: numbers have gaps, and what a
 record came of need not be there."""
+IMPORTED = b"imported"
+"""Stands in `meta` as 1 while what the store holds was imported, and nothing may leave it."""
 
 LAST_BACKUP = b"last_backup"
 """Stands in `meta` once a running store was backed up: the moment, a space, and the folder."""

@@ -12,6 +12,7 @@ from ..layout.keys import digest
 from ..layout.schema import (
     COMMITS,
     EXCERPT,
+    IMPORTED,
     LAST_BACKUP,
     LOOKALIKE,
     SECRET,
@@ -80,7 +81,10 @@ def _check_meta(inspection: Inspection, format_version: int, *, has_format: bool
     known = {
         "format",
         "store_id",
-        *(one.decode() for one in (COMMITS, EXCERPT, LAST_BACKUP, LOOKALIKE, SECRET)),
+        *(
+            one.decode()
+            for one in (COMMITS, EXCERPT, IMPORTED, LAST_BACKUP, LOOKALIKE, SECRET)
+        ),
     }
     for name in found.keys() - known:
         inspection.say("meta", name.encode(), "is no name of the format")

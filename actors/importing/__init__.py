@@ -1,0 +1,1 @@
+"""History from files, as if it had been handled when it happened."""
