@@ -13,12 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 from .authoring.aggregate import Aggregate
 from .authoring.context import Context
-from .authoring.decorators import ALL, after, apply, ended, handle, rejected, timeout, upcast
+from .authoring.decorators import (
+    ALL,
+    after,
+    apply,
+    ended,
+    handle,
+    project,
+    rejected,
+    timeout,
+    upcast,
+)
 from .authoring.process_manager import ProcessManager
+from .authoring.projection import Projection
 from .authoring.retry import PARK, SKIP, Retry
 from .authoring.state import Indexed
 from .clock import Alarm, Clock, SystemClock
 from .engine.health import Backup, Health, HealthProblem
+from .engine.projection_rebuild import ProjectionProgress
 from .engine.rebuilding import RebuildProgress
 from .errors import (
     AlreadyDecided,
@@ -32,11 +44,13 @@ from .errors import (
     InvalidMessage,
     LateEvent,
     MovedOn,
+    NotProjected,
     NotRefreshed,
     PartitionDown,
     ProcessEnded,
     QueryInHandler,
     Rejected,
+    StreamHeldUp,
     TimedOut,
     UnknownInstance,
     UnknownMessage,
@@ -132,6 +146,7 @@ __all__ = [
     "LostStore",
     "MovedOn",
     "NoThread",
+    "NotProjected",
     "NotRefreshed",
     "Page",
     "Parked",
@@ -141,6 +156,8 @@ __all__ = [
     "ProcessEnded",
     "ProcessManager",
     "ProcessionError",
+    "Projection",
+    "ProjectionProgress",
     "QueryInHandler",
     "ReadOnlyStore",
     "RebuildProgress",
@@ -154,6 +171,7 @@ __all__ = [
     "StoreError",
     "StoreFull",
     "StoredEvent",
+    "StreamHeldUp",
     "StuckInstance",
     "SystemClock",
     "TakenOver",
@@ -175,6 +193,7 @@ __all__ = [
     "apply",
     "ended",
     "handle",
+    "project",
     "rejected",
     "shadow",
     "timeout",

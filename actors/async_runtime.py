@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     from .authoring.aggregate import Aggregate
     from .authoring.process_manager import ProcessManager
+    from .authoring.projection import Projection
     from .engine.health import Health
+    from .engine.projection_rebuild import ProjectionProgress
     from .engine.rebuilding import RebuildProgress
     from .messages.reply import Reply
     from .messages.types import Command, Event
@@ -300,6 +302,24 @@ class AsyncRuntime:
         assert waiting.view is not None
         return waiting.view
 
+    async def read(
+        self,
+        cls: type[Projection],
+        *,
+        after: int | Mapping[int, int] | None = None,
+        stream: str | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """As `Runtime.read`."""
+        waiting, timeout = self._opened._reading(cls, after, stream, timeout)
+        loops = waiting.loops
+        end = None if timeout is None else seconds() + timeout
+        looks = waiting.looks()
+        while (latch := await self._apart(next, looks, None)) is not None:
+            if not await loops.opened(latch, None if end is None else end - seconds()):
+                raise waiting.too_late(timeout)
+        return waiting.position
+
     # Looking
 
     @overload
@@ -450,13 +470,31 @@ class AsyncRuntime:
             self._opened.refresh, cls, id, since=since, by=by, on_progress=on_progress
         )
 
+    @overload
     async def rebuild(
         self,
         cls: type[ProcessManager],
         *,
         by: str | None = None,
         on_progress: Callable[[RebuildProgress], object] | None = None,
-    ) -> RebuildProgress:
+    ) -> RebuildProgress: ...
+
+    @overload
+    async def rebuild(
+        self,
+        cls: type[Projection],
+        *,
+        by: str | None = None,
+        on_progress: Callable[[ProjectionProgress], object] | None = None,
+    ) -> ProjectionProgress: ...
+
+    async def rebuild(
+        self,
+        cls: Any,
+        *,
+        by: str | None = None,
+        on_progress: Callable[[Any], object] | None = None,
+    ) -> Any:
         """As `Runtime.rebuild`; `on_progress` is called on a thread."""
         return await self._apart(self._opened.rebuild, cls, by=by, on_progress=on_progress)
 

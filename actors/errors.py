@@ -26,11 +26,13 @@ __all__ = [
     "InvalidMessage",
     "LateEvent",
     "MovedOn",
+    "NotProjected",
     "NotRefreshed",
     "PartitionDown",
     "ProcessEnded",
     "QueryInHandler",
     "Rejected",
+    "StreamHeldUp",
     "TimedOut",
     "UnknownInstance",
     "UnknownMessage",
@@ -292,6 +294,54 @@ class NotRefreshed(ProcessionError):
 
 class PartitionDown(ProcessionError):
     """The process that runs a partition has ended before it answered; it is started again."""
+
+
+class StreamHeldUp(ProcessionError):
+    """A projection has not written an event, since something in its stream is parked.
+
+    Attributes:
+        projection: its name
+        stream: which waits until an operator decides
+        position: of the event that was asked for
+        parked_id: what `parked` calls what was parked
+
+    """
+
+    def __init__(self, projection: str, stream: str, position: int, parked_id: int) -> None:
+        self.projection, self.stream = projection, stream
+        self.position, self.parked_id = position, parked_id
+        super().__init__(
+            f"{projection} has not written the event at position {position}: in its stream "
+            f"{stream!r}, something is parked under {parked_id}. retry({parked_id}) or "
+            f"skip({parked_id}) lets the stream go on"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.projection, self.stream, self.position, self.parked_id)
+
+
+class NotProjected(ProcessionError):
+    """A projection could not be made anew; the tables that are read are as before.
+
+    What was made is kept beside them, and goes on from there when it is called again.
+
+    Attributes:
+        projection: its name
+        position: of the event that could not be written
+        error: why, in words
+
+    """
+
+    def __init__(self, projection: str, position: int, error: str) -> None:
+        self.projection, self.position, self.error = projection, position, error
+        super().__init__(
+            f"{projection} was not made anew, since the event at position {position} could not be "
+            f"written: {error}. The tables that are read are as before. Mend the class, and call "
+            f"it again; or skip the event where it is parked"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.projection, self.position, self.error)
 
 
 class ProcessEnded(ProcessionError):

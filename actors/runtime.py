@@ -21,13 +21,17 @@ from .authoring.aggregate import Aggregate
 from .authoring.process_manager import due_time
 from .clock import Clock, SystemClock, seconds, stopwatch
 from .core.stimuli import Amend, End
-from .engine.admin import Admin
+from .engine.admin import Admin, person
 from .engine.dispatcher import Dispatcher
 from .engine.effect_feed import processes_with_effects
 from .engine.engine import GRACE, Engine, Options
 from .engine.given_ids import together
 from .engine.ingress import Ingress, Receipt, Receipts
 from .engine.pending_replies import ReplyFuture
+from .engine.projection_checkpoint import projections_in
+from .engine.projection_feeds import is_in_projection
+from .engine.projection_rebuild import ProjectionRebuild
+from .engine.projection_wait import ProjectionWait
 from .engine.rebuilding import Rebuilding
 from .engine.refs import AggregateRef, InstanceRef, RouterRef
 from .engine.scrubber import Scrubber
@@ -68,10 +72,12 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from .authoring.process_manager import ProcessManager
+    from .authoring.projection import Projection
     from .engine.aggregate_actor import AggregateActor
     from .engine.health import Health
     from .engine.instance_actor import InstanceActor
     from .engine.lanes import Neighbour
+    from .engine.projection_rebuild import ProjectionProgress
     from .engine.rebuilding import RebuildProgress
     from .engine.router import Router
     from .listening.listener import Serve
@@ -253,7 +259,13 @@ class Runtime:
                     self._ingress = Ingress(registry, clock, secret)
                 else:
                     self._ingress = tracing.ingress(registry, clock, secret)
-                check_stored_names(self._store.scan_names(), with_effects, registry, gone)
+                check_stored_names(
+                    self._store.scan_names(),
+                    with_effects,
+                    registry,
+                    gone,
+                    projections_in(self._store),
+                )
                 self._running = Engine(
                     self._store,
                     registry,
@@ -716,6 +728,68 @@ class Runtime:
         waiting = ProcessWait(engine.services, self._reader, definition, instance, until)
         return waiting, seconds_of("wait", timeout)
 
+    def read(
+        self,
+        cls: type[Projection],
+        *,
+        after: int | Mapping[int, int] | None = None,
+        stream: str | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Wait until a projection's tables have what the caller wrote; then they may be read.
+
+        Args:
+            cls: the projection
+            after: the position of what was written, as `publish` returns it, or `Reply.position`;
+                of a divided store, such a position for each partition, by its number. Without it,
+                all that is stored by now
+            stream: of a divided store, the stream in whose partition the position is
+            timeout: most seconds to wait
+
+        Returns:
+            the position up to which the log is in the tables; of a divided store, the lowest
+
+        Raises:
+            StreamHeldUp: the event at that position waits in its stream for an operator
+            TimedOut: time ran out; says why it is not there
+            WaitingInHandler: called from a handler
+            ClosedError: the runtime is closed, or was meanwhile
+            UnknownMessage: the class is in no domain of this runtime
+            ValueError: there is no such position
+
+        """
+        waiting, timeout = self._reading(cls, after, stream, timeout)
+        end = None if timeout is None else seconds() + timeout
+        for latch in waiting.looks():
+            if not latch.wait(None if end is None else end - seconds()):
+                raise waiting.too_late(timeout)
+        return waiting.position
+
+    def _reading(
+        self,
+        cls: type[Projection],
+        after: int | Mapping[int, int] | None,
+        stream: str | None,
+        timeout: float | None,
+    ) -> tuple[ProjectionWait, float | None]:
+        """A wait for one projection, and for how long."""
+        del stream
+        engine = self._engine("read")
+        _refuse_in_projection("read")
+        feed = engine.projections.feed_of(self._registry.projection(cls).name)
+        assert feed is not None
+        last = self._store.last_position()
+        # A store that is not divided is one partition.
+        position = after.get(0, 0) if isinstance(after, Mapping) else after
+        if position is None:
+            position = last
+        if type(position) is not int or not 0 <= position <= last:
+            raise ValueError(
+                f"read: after={shown(after)}; give a position of the log, of which the newest is "
+                f"{last}"
+            )
+        return ProjectionWait(engine.services, feed, position), seconds_of("read", timeout)
+
     # Looking
 
     @overload
@@ -1161,13 +1235,31 @@ class Runtime:
         rebuilding = Rebuilding(engine, self._store, definition, by, on_progress)
         return (rebuilding.rebuild(again=True) if is_whole else rebuilding.refresh()).rebuilt
 
+    @overload
     def rebuild(
         self,
         cls: type[ProcessManager],
         *,
         by: str | None = None,
         on_progress: Callable[[RebuildProgress], object] | None = None,
-    ) -> RebuildProgress:
+    ) -> RebuildProgress: ...
+
+    @overload
+    def rebuild(
+        self,
+        cls: type[Projection],
+        *,
+        by: str | None = None,
+        on_progress: Callable[[ProjectionProgress], object] | None = None,
+    ) -> ProjectionProgress: ...
+
+    def rebuild(
+        self,
+        cls: type[ProcessManager | Projection],
+        *,
+        by: str | None = None,
+        on_progress: Callable[[Any], object] | None = None,
+    ) -> RebuildProgress | ProjectionProgress:
         """Rebuild all instances of a class from the whole log, and go on with it when called again.
 
         As `refresh` with ``since="origin"``, for many instances in one passage through the log.
@@ -1187,8 +1279,18 @@ class Runtime:
 
         """
         engine = self._engine("rebuild")
-        definition = self._registry.process(cls)
+        definition = self._registry.process(cast("type[ProcessManager]", cls))
         return Rebuilding(engine, self._store, definition, by, on_progress).rebuild(again=False)
+
+    def _rebuild_tables(
+        self,
+        engines: list[Engine],
+        cls: type[Projection],
+        by: str | None,
+        on_progress: Callable[[ProjectionProgress], object] | None,
+    ) -> ProjectionProgress:
+        name = self._registry.projection(cls).name
+        return ProjectionRebuild(engines, name, person(by), on_progress).run()
 
     def _adjust(
         self,
@@ -1423,6 +1525,7 @@ class Runtime:
 
     @staticmethod
     def _refuse_in_effect(engine: Engine, call: str) -> None:
+        _refuse_in_projection(call)
         if engine.effects.is_inside:
             raise WaitingInHandler(
                 f"{call}() was called from an @after method. It waits until all effects are done, "
@@ -1474,6 +1577,14 @@ class Runtime:
         receipts = self._write(engine, works)
         receipts.wait()
         return receipts.reused
+
+
+def _refuse_in_projection(call: str) -> None:
+    if is_in_projection():
+        raise WaitingInHandler(
+            f"{call}() was called from a @project method. It waits for what the method is to write; "
+            f"call it from a thread of your own"
+        )
 
 
 def no_reply(command: Command, timeout: float | None) -> TimedOut:

@@ -479,6 +479,12 @@ class Reads:
                 if not numbered(key):
                     yield key[:-8].decode().split("\0")[1]
 
+    def scan_held(self, process: str) -> Iterator[str]:
+        """The instances of a process manager that take nothing, or for which events wait, by id."""
+        if self._may_wait():
+            for key in self._heads_waiting(process):
+                yield key[:-8].decode().split("\0")[1]
+
     def last_waiting(self, process: str, instance: str) -> int:
         """The highest position that waits until the instance may take it, or 0."""
         return self._last("waiting", instance_key(process, instance)) if self._may_wait() else 0
@@ -720,6 +726,12 @@ class Reads:
         return (block is not None and block.position == position) or (
             self._get("waiting", key) is not None
         )
+
+    def is_passed_over(self, process: str, instance: str, position: int) -> bool:
+        """Whether an operator has decided that an event is not handled at an instance."""
+        key = instance_key(process, instance) + number_asked_for(position)
+        raw = self._get("parked_at", key) if self._may_be_parked() else None
+        return raw is not None and self.decided_as(int(unframe(raw, "parked_at", key))) is not None
 
     def may_set_aside(self) -> bool:
         """Whether anything may be set aside, or an after-effect owed, which is rare."""

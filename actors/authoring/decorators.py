@@ -35,6 +35,7 @@ __all__ = [
     "handlers_of",
     "is_async",
     "methods_of",
+    "project",
     "refuse_async",
     "refuse_keywords",
     "rejected",
@@ -197,6 +198,15 @@ def after(event: type[Event]) -> Callable[[F], F]:
     """
     _check_message("after", event, Event)
     return _marker("after", event)
+
+
+def project(event: type[Event]) -> Callable[[F], F]:
+    """Mark the method of a projection that writes an event into its tables.
+
+    It runs on a thread of the projection's own, and may block.
+    """
+    _check_message("project", event, Event)
+    return _marker("project", event)
 
 
 def ended(function: F) -> F:

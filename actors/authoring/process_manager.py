@@ -35,7 +35,9 @@ __all__ = [
     "ProcessManager",
     "SkippedWhileRefreshing",
     "UnitOfWork",
+    "check_stored_name",
     "due_time",
+    "listed",
     "seal",
     "sealed_copy",
     "state_type_of",
@@ -184,7 +186,7 @@ class ProcessManager:
     ) -> None:
         given = {
             "correlate": correlate,
-            "streams": _listed(cls, streams),
+            "streams": listed(cls, streams),
             "early": early,
             "unmatched": unmatched,
             "hold_for": hold_for,
@@ -202,7 +204,7 @@ class ProcessManager:
             refuse_keywords(cls, keywords, ("name", *given))
             raise
         if name is not None:
-            _check_name(cls, name)
+            check_stored_name(cls, name, "process manager")
         cls.__procession_name__ = name
         cls.__procession_options__ = cls.__procession_options__ | {
             option: value for option, value in given.items() if value is not None
@@ -432,11 +434,17 @@ def sealed_copy(cls: type[M], instance: str, version: int, values: dict[str, Any
     return made
 
 
-def _check_name(cls: type, name: object) -> None:
+def check_stored_name(cls: type, name: object, kind: str) -> None:
+    """Refuse a name that nothing of that kind can be stored under.
+
+    Raises:
+        DefinitionError: it has another form, or is too long
+
+    """
     where = f"{cls.__qualname__}: name={shown(name)}"
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise DefinitionError(
-            f"{where} is no name of a process manager; write it as "
+            f"{where} is no name of a {kind}; write it as "
             f'"<Domain>.<name>", such as "Shop.{cls.__name__}"'
         )
     if len(name.encode()) > LONGEST_NAME:
@@ -446,7 +454,13 @@ def _check_name(cls: type, name: object) -> None:
         )
 
 
-def _listed(cls: type, streams: Iterable[str | type] | None) -> tuple[str | type, ...] | None:
+def listed(cls: type, streams: Iterable[str | type] | None) -> tuple[str | type, ...] | None:
+    """The streams that a class names.
+
+    Raises:
+        DefinitionError: they are no list
+
+    """
     if streams is None:
         return None
     if isinstance(streams, str) or not isinstance(streams, Iterable):

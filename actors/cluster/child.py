@@ -123,6 +123,8 @@ class _Server:
             backlog=dict(found.backlog),
             oldest_unhandled=dict(found.oldest_unhandled),
             effects_backlog=dict(found.effects_backlog),
+            projections_backlog=dict(found.projections_backlog),
+            projections_lag=dict(found.projections_lag),
         )
 
     @staticmethod

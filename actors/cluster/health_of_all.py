@@ -58,6 +58,8 @@ def _added(one: Health, other: Health) -> Health:
         backlog=_summed(one.backlog, other.backlog),
         oldest_unhandled=_longest(one.oldest_unhandled, other.oldest_unhandled),
         effects_backlog=_summed(one.effects_backlog, other.effects_backlog),
+        projections_backlog=_summed(one.projections_backlog, other.projections_backlog),
+        projections_lag=_longest(one.projections_lag, other.projections_lag),
         parked=one.parked + other.parked,
         suspended=one.suspended + other.suspended,
         map_size=one.map_size + other.map_size,

@@ -36,6 +36,8 @@ __all__ = [
     "cause_unread",
     "fail",
     "handler_name",
+    "is_final",
+    "parked_at_stream",
     "parked_command",
     "parked_effect",
     "parked_event",
@@ -290,6 +292,37 @@ def parked_effect(
         handler=effect,
         place=_place(error),
     )
+
+
+def parked_at_stream(
+    error: BaseException,
+    projection: str,
+    event: EventRecord,
+    method: str,
+    attempts: int,
+    now: int,
+    *,
+    blocks: bool,
+) -> ParkedRecord:
+    """An event that a projection could not write; `blocks` if its stream waits behind it."""
+    return ParkedRecord(
+        projection,
+        event.stream,
+        event.event_id,
+        type_of_error(error),
+        _text(error),
+        attempts,
+        now,
+        position=event.position,
+        blocks=blocks,
+        handler=method,
+        place=_place(error),
+    )
+
+
+def is_final(error: BaseException) -> bool:
+    """Whether what raised it would raise it again in a minute, since no handler ran."""
+    return isinstance(error, _FINAL)
 
 
 def parked_command(error: BaseException, command: CommandRecord, now: int) -> ParkedRecord:

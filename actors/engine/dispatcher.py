@@ -108,7 +108,7 @@ class Dispatcher:
         self._in_turn: PooledActor | None = None
         self._watched = _Watched()
         self._busy = 0
-        self._is_busy_outside = False
+        self._busy_outside: set[object] = set()
         self._watching = False
         self._unwatched = False
         self._benched = 0
@@ -197,10 +197,13 @@ class Dispatcher:
             for _ in range(min(2, self._most)):
                 self._add_thread()
 
-    def note_outside(self, *, is_busy: bool) -> None:
+    def note_outside(self, who: object, *, is_busy: bool) -> None:
         """Note whether other threads, whose work may come to actors, are doing something."""
         with self._bell.lock:
-            self._is_busy_outside = is_busy
+            if is_busy:
+                self._busy_outside.add(who)
+            else:
+                self._busy_outside.discard(who)
             self._note_quiet()
 
     def wait_quiet(self, timeout: float | None) -> bool:
@@ -303,7 +306,7 @@ class Dispatcher:
         return bool(self.ready or self.urgent or self._outside)
 
     def _is_quiet(self) -> bool:
-        return not (self.work_waits or self._has_turns or self._busy or self._is_busy_outside)
+        return not (self.work_waits or self._has_turns or self._busy or self._busy_outside)
 
     # The workers
 

@@ -346,7 +346,7 @@ class EffectExecutor:
         is_busy = bool(self._ready or self._running)
         if is_busy != self._is_busy:
             self._is_busy = is_busy
-            self._services.dispatcher.note_outside(is_busy=is_busy)
+            self._services.dispatcher.note_outside(self, is_busy=is_busy)
 
     def _work(self) -> None:
         self._go_inside()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter, deque
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..clock import SystemClock, stopwatch
 from ..model.beginnings import BEGIN, beginnings
 from ..model.code_ages import number_of_code
-from ..model.plans import ProcessPlan
+from ..model.plans import ProcessPlan, ProjectionPlan
 from ..store import ClosedError, StoreError
 from .aggregate_actor import AggregateActor, AggregateShare
 from .ahead_reads import AheadReads
@@ -30,6 +31,8 @@ from .instance_watches import InstanceWatches
 from .journal import Journal
 from .lanes import Lanes
 from .pending_replies import PendingReplies, ReplyFuture
+from .projection_feeds import ProjectionFeeds
+from .projection_rebuild import ProjectionProgress, ProjectionRebuild
 from .recovery import Recovery
 from .residency import Residency
 from .router import SENT, Router
@@ -249,12 +252,27 @@ class Engine:
             plans, services, self.effects, self._gate, self.deliver, max_in_flight=most
         )
 
+        self.projections = ProjectionFeeds(
+            [
+                ProjectionPlan(definition, registry, has_jitter=has_jitter)
+                for definition in registry.projections.values()
+            ],
+            services,
+            self.timers,
+            clock,
+            has_threads=parts.has_threads,
+            has_changed=self._look_at_health,
+            # Of a divided store, all partitions have the tables in common.
+            renew=None if neighbours else self._renew,
+        )
         self.lanes: Lanes | None = None
         if neighbours:
             self.lanes = Lanes(services, neighbours, self._publish, enqueue, self.deliver)
             self.command_queue.lanes = self.lanes
         self._scrubber = scrubber
-        self.health = HealthWatch(services, self.routers, self.effect_feeds, scrubber, self.lanes)
+        self.health = HealthWatch(
+            services, self.routers, self.effect_feeds, self.projections, scrubber, self.lanes
+        )
         self._counters = [self.command_queue.counts, *(router.counts for router in self.routers)]
         self._durable_counts = [counts.copy() for counts in self._counters]
         self.journal.done_up_to = self._checkpoints()
@@ -271,11 +289,14 @@ class Engine:
         """Give a message to an instance; any thread may call this, and nudges afterwards.
 
         Returns:
-            whether a process manager of that name runs here, and has the instance here
+            whether a process manager of that name runs here, and has the instance here; or a
+            projection, whose streams stand for instances
 
         """
         router = self.router_of.get(process)
-        if router is None or not (self._sender is None or self._sender.is_here(process, instance)):
+        if router is None:
+            return self.projections.take(process, instance, message)
+        if not (self._sender is None or self._sender.is_here(process, instance)):
             return False
         router.send(instance, message)
         return True
@@ -322,6 +343,7 @@ class Engine:
             actor.on_start()
         self.effect_feeds.start()
         self.dispatcher.start()
+        self.projections.start()
         self.command_queue.wake()
         self.recovery.wake()
         for router in self.routers:
@@ -397,6 +419,7 @@ class Engine:
         self.residency.close()
         self.timers.close()
         self.effects.close()
+        self.projections.close()
         self.command_queue.is_closed = self.recovery.is_closed = True
         for router in self.routers:
             router.close()
@@ -423,8 +446,10 @@ class Engine:
             self._scrubber.end()
         # It may have been interrupted before.
         self.effects.close()
+        self.projections.close()
         late = self.dispatcher.stop(patience)
         late += self.effects.stop(GRACE if late else patience)
+        late += self.projections.stop(GRACE if late else patience)
         if late:
             self.residency.abandon()
             self._tell_late(late, timeout)
@@ -477,6 +502,9 @@ class Engine:
             "effects": counts["effects"],
             "effects_retried": counts["effects_retried"],
             "effects_parked": counts["effects_parked"],
+            "projected": sum(feed.counts["projected"] for feed in self.projections),
+            "projections_retried": sum(feed.counts["retries"] for feed in self.projections),
+            "projections_parked": sum(feed.counts["parked"] for feed in self.projections),
             "commands": counts["commands"],
             "rejected": counts["rejected"],
             "passivated": self.residency.passivated,
@@ -530,6 +558,8 @@ class Engine:
         self.timers.look_after_commit()
         if self.lanes is not None:
             self.lanes.look_after_commit()
+        if self.projections:
+            self.projections.look_after_commit(self.services.store.last_position())
         self.effect_feeds.look()
         try:
             self.services.store.look_after(self.services.now())
@@ -561,19 +591,40 @@ class Engine:
                 actor.wake()
 
     def _gate(self) -> int:
-        """The position up to which every process manager is done, durably."""
+        """The position up to which every process manager is done, durably, and every projection.
+
+        A projection that is late for longer than it may be does not count.
+        """
         done = self.journal.done_up_to
-        return min(done[router.plan.name] for router in self.routers)
+        gate = min(done[router.plan.name] for router in self.routers)
+        return self.projections.up_to(gate) if self.projections else gate
 
     def _checkpoints(self) -> dict[str, int]:
         found: dict[str, int] = {}
         for router in self.routers:
             found |= router.checkpoints()
         found |= self.effect_feeds.checkpoints()
+        if self.projections:
+            found |= self.projections.checkpoints()
         # They stay as they are, and are written with the first commit: nothing that comes later is
         # history then.
         found |= self._begun
         return found
+
+    def _renew(self, projection: str) -> None:
+        """Make the tables of a projection anew, which another version of its class made."""
+
+        def go_on(progress: ProjectionProgress) -> None:
+            del progress
+            if self.is_closing:
+                raise ClosedError("the runtime was closed; the tables are made on from there")
+
+        ProjectionRebuild([self], projection, None, go_on).run()
+
+    def _look_at_health(self) -> None:
+        """Something has changed that an operator is to hear of."""
+        with suppress(ClosedError):
+            self.health.look()
 
     def _report(self, actor: PooledActor, error: BaseException) -> None:
         if not isinstance(error, ClosedError):
@@ -587,5 +638,7 @@ def _sender_of(store: Store, registry: Registry) -> Sender | None:
     if store.partition is None:
         return None
     stateless = [one.name for one in registry.processes.values() if one.stateless]
+    # A stream is where its events are.
+    stateless += [one.name for one in registry.projections.values()]
     # Of what was handed over as well; the journal calls it with its lock held.
     return Sender(store.partition, stateless, store.ahead.event_at)

@@ -18,12 +18,13 @@ from ..store.interrupts import uninterrupted
 from .scrubber import ScrubReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from .effect_feed import EffectFeeds
     from .journal import Journal
     from .lanes import Lanes
+    from .projection_feeds import ProjectionFeeds
     from .router import Router
     from .scrubber import Scrubber
     from .services import Services
@@ -51,8 +52,9 @@ class HealthProblem:
 
     Attributes:
         name: ``"commits_failing"``, ``"store_unreadable"``, ``"store_damaged"``,
-            ``"scrub_stopped"``, ``"reader_behind"``, ``"timers_overdue"`` or ``"parked"``; of a
-            divided store also ``"lane_damaged"``, ``"lane_long"`` or ``"partition_down"``
+            ``"scrub_stopped"``, ``"reader_behind"``, ``"timers_overdue"``,
+            ``"projection_behind"`` or ``"parked"``; of a divided store also ``"lane_damaged"``,
+            ``"lane_long"`` or ``"partition_down"``
         detail: more about it, in words; nothing of what was handled
         partition: of a divided store, which partition it is of
 
@@ -101,6 +103,9 @@ class Health:
         oldest_unhandled: by process manager, how long the oldest of these has waited since it was
             stored, if there is one
         effects_backlog: by process manager, how many events its after-effects are not done with
+        projections_backlog: by projection, how many events of the log are not in its tables
+        projections_lag: by projection, how long the oldest of these has waited since it was stored,
+            if there is one
         parked: how many things are parked
         suspended: how many instances these suspend
         map_size: bytes of the file that may be used before it grows; 0 without a file
@@ -131,6 +136,8 @@ class Health:
     backlog: Mapping[str, int]
     oldest_unhandled: Mapping[str, timedelta]
     effects_backlog: Mapping[str, int]
+    projections_backlog: Mapping[str, int]
+    projections_lag: Mapping[str, timedelta]
     parked: int
     suspended: int
     map_size: int
@@ -162,6 +169,7 @@ class HealthWatch:
         services: of the engine
         routers: of all process managers
         effects: the feeds of after-effects
+        projections: the feeds of projections
         scrubber: reads the store meanwhile, if it is read
         lanes: of a divided store, what comes from other partitions and goes there
 
@@ -172,6 +180,7 @@ class HealthWatch:
         services: Services,
         routers: list[Router],
         effects: EffectFeeds,
+        projections: ProjectionFeeds,
         scrubber: Scrubber | None = None,
         lanes: Lanes | None = None,
     ) -> None:
@@ -180,6 +189,7 @@ class HealthWatch:
         self._now: Callable[[], int] = services.now
         self._routers = routers
         self._effects = effects
+        self._projections = projections
         self._scrubber = scrubber
         self._lanes = lanes
         # The problems that were told of and are not over. Each change of it is one step to
@@ -236,6 +246,12 @@ class HealthWatch:
             backlog=MappingProxyType({one.plan.name: one.backlog for one in self._routers}),
             oldest_unhandled=MappingProxyType(dict(self._oldest(now))),
             effects_backlog=MappingProxyType(self._effects.backlog()),
+            projections_backlog=MappingProxyType(
+                {one.name: one.backlog for one in self._projections}
+            ),
+            projections_lag=MappingProxyType(
+                dict(self._ages(now, ((one.name, one.position) for one in self._projections)))
+            ),
             parked=gauges.parked,
             suspended=gauges.suspended,
             map_size=gauges.map_size,
@@ -247,12 +263,17 @@ class HealthWatch:
         )
 
     def _oldest(self, now: int) -> Iterator[tuple[str, timedelta]]:
-        for router in self._routers:
+        waiting = [one for one in self._routers if one.backlog]
+        return self._ages(now, ((one.plan.name, one.oldest - 1) for one in waiting))
+
+    def _ages(self, now: int, done: Iterable[tuple[str, int]]) -> Iterator[tuple[str, timedelta]]:
+        """How old the event is behind each position, if there is one, by name."""
+        for name, position in done:
             # What cannot be read is told of where it is handled.
             with suppress(StoreError):
-                event = self._store.event_at(router.oldest) if router.backlog else None
+                event = self._store.event_at(position + 1)
                 if event is not None:
-                    yield router.plan.name, timedelta(microseconds=max(0, now - event.time))
+                    yield name, timedelta(microseconds=max(0, now - event.time))
 
     def _problems(
         self,
@@ -288,6 +309,10 @@ class HealthWatch:
         if late > LATE:
             count = f"{gauges.overdue}{' or more' if gauges.overdue == MOST_OVERDUE else ''}"
             yield HealthProblem("timers_overdue", f"{count} timers are due, the oldest by {late}")
+        late_ones = list(self._late_projections())
+        if late_ones:
+            # One for all of them.
+            yield HealthProblem("projection_behind", "; ".join(late_ones))
         if self._lanes is not None:
             if self._lanes.damage:
                 # One for all of them, each with its partition.
@@ -305,6 +330,20 @@ class HealthWatch:
                 f"{gauges.parked} things wait for a person to retry or skip them, and suspend "
                 f"{gauges.suspended} instances",
             )
+
+    def _late_projections(self) -> Iterator[str]:
+        without = self._projections.open_gates()
+        for feed in self._projections:
+            then = "after-effects wait for it"
+            if feed.name in without:
+                then = "after-effects go on without it, and may read what is old"
+            if feed.is_outdated:
+                yield f"{feed.name}: its tables are of another version; {then}"
+            elif feed.failing_since is not None:
+                since = from_micros(feed.failing_since).isoformat()
+                yield f"{feed.name}: its database fails since {since}: {feed.last_error}; {then}"
+            elif feed.name in without:
+                yield f"{feed.name} is {feed.backlog} events behind; {then}"
 
     def _tell(self, health: Health) -> None:
         """Log each problem that began or ended since the last time."""

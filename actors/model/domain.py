@@ -9,6 +9,7 @@ from weakref import WeakSet
 from ..authoring.aggregate import Aggregate
 from ..authoring.decorators import Handler, upcasters_of
 from ..authoring.process_manager import ProcessManager
+from ..authoring.projection import Projection
 from ..errors import DefinitionError
 from ..messages.codec import codecs
 from ..messages.fields import are_names_known
@@ -21,6 +22,7 @@ from .design_finding import DesignFinding
 from .design_rules import findings_in
 from .diagram import mermaid_of
 from .process_definition import ProcessDefinition
+from .projection_definition import ProjectionDefinition
 from .registry import Registry
 from .upcasting import check_upcaster
 
@@ -31,12 +33,13 @@ if TYPE_CHECKING:
 __all__ = ["Domain"]
 
 C = TypeVar("C", bound="Callable[..., Any]")
+P = TypeVar("P", bound="type[Projection]")
 
 _NAME = re.compile(r"\w+")
 
 
 class Domain:
-    """A bounded context, and the aggregates, process managers and messages registered in it.
+    """A bounded context, and the aggregates, process managers, projections and messages in it.
 
     Registering does nothing to a class, so one class may be registered in several domains, and
     several runtimes may use one domain.
@@ -57,6 +60,7 @@ class Domain:
         self.name = name
         self.aggregates: dict[type[Aggregate], AggregateDefinition] = {}
         self.processes: dict[type[ProcessManager], ProcessDefinition] = {}
+        self.projections: dict[type[Projection], ProjectionDefinition] = {}
         self.messages: set[type[Message]] = set()
         """Events and commands that were registered by themselves."""
         self.externals: dict[type[Event], str] = {}
@@ -75,7 +79,7 @@ class Domain:
     def register(self, cls: Callable[..., Any], /, *classes: Callable[..., Any]) -> None: ...
 
     def register(self, cls: C, /, *classes: Callable[..., Any]) -> C | None:
-        """Add aggregates, process managers, upcasters, and messages that belong to this domain.
+        """Add aggregates, process managers, projections, upcasters, and messages of this domain.
 
         Of several domains in one runtime, the one that registers a message owns it: the message's
         wire name begins with that domain's name. What an aggregate takes or applies is its
@@ -85,8 +89,8 @@ class Domain:
         domain, nothing more can be registered: the runtime would not know of it.
 
         Args:
-            cls: a subclass of `Aggregate`, `ProcessManager`, `Event` or `Command`, or a function
-                that `upcast` marks
+            cls: a subclass of `Aggregate`, `ProcessManager`, `Projection`, `Event` or `Command`, or
+                a function that `upcast` marks
             classes: more of them
 
         Returns:
@@ -100,6 +104,7 @@ class Domain:
         before = (
             self.aggregates.copy(),
             self.processes.copy(),
+            self.projections.copy(),
             self.messages.copy(),
             self.upcasters.copy(),
         )
@@ -108,9 +113,23 @@ class Domain:
             for one in every:
                 self._register(one)
         except BaseException:
-            self.aggregates, self.processes, self.messages, self.upcasters = before
+            self.aggregates, self.processes, self.projections = before[:3]
+            self.messages, self.upcasters = before[3:]
             raise
         return None if classes else cls
+
+    def projection(self, cls: P, /) -> P:
+        """Add a projection; a decorator.
+
+        Raises:
+            DefinitionError: it is none, it cannot work as it is written, or a runtime runs the
+                domain
+
+        """
+        given: object = cls
+        if not (isinstance(given, type) and issubclass(given, Projection)):
+            raise DefinitionError(f"{cls!r} is no Projection; derive it from Projection")
+        return self.register(cls)
 
     def register_external_event(self, cls: type[Event], name: str) -> None:
         """Use a class of this domain for an event that another domain makes.
@@ -279,6 +298,13 @@ class Domain:
                 process = ProcessDefinition(cls, self.name, self.externals)
                 _refuse_unfit_messages(*process.events(), *process.rejections, *process.commands)
                 self._add_process(process)
+        elif issubclass(cls, Projection):
+            if cls not in self.projections:
+                self._refuse_while_open(cls.__qualname__)
+                projection = ProjectionDefinition(cls, self.name, self.externals)
+                _refuse_unfit_messages(*projection.handlers)
+                self._refuse_taken_name(projection.name)
+                self.projections[cls] = projection
         elif issubclass(cls, (Event, Command)):
             if cls not in self.messages:
                 self._refuse_while_open(cls.__qualname__)
@@ -286,8 +312,8 @@ class Domain:
             self.messages.add(cls)
         else:
             raise DefinitionError(
-                f"{cls.__qualname__} is no Aggregate, ProcessManager, Event or Command; "
-                f"derive it from one of these"
+                f"{cls.__qualname__} is no Aggregate, ProcessManager, Projection, Event or "
+                f"Command; derive it from one of these"
             )
 
     def _add_upcaster(self, new: Handler) -> None:
@@ -328,13 +354,16 @@ class Domain:
         self.aggregates[new.cls] = new
 
     def _add_process(self, new: ProcessDefinition) -> None:
-        for other in self.processes.values():
-            if other.name == new.name:
-                raise DefinitionError(
-                    f"two process managers are called {new.name}; rename one, "
-                    f"since its instances are stored under that name"
-                )
+        self._refuse_taken_name(new.name)
         self.processes[new.cls] = new
+
+    def _refuse_taken_name(self, name: str) -> None:
+        for other in (*self.processes.values(), *self.projections.values()):
+            if other.name == name:
+                raise DefinitionError(
+                    f"two classes are called {name}; rename one, since what is theirs is stored "
+                    f"under that name"
+                )
 
 
 def _refuse_unfit_messages(*classes: type) -> None:

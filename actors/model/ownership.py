@@ -83,11 +83,14 @@ def _named_in_code(domain: Registered) -> Iterator[tuple[type[Message], str]]:
 
 
 def _handled_in(domain: Registered) -> Iterator[tuple[type[Message], str]]:
-    """What the process managers of a domain are told of, and where."""
+    """What the process managers and projections of a domain are told of, and where."""
     for process in domain.processes.values():
         for handlers in (process.handlers, process.effects, process.rejections):
             for cls, handler in handlers.items():
                 yield cls, f"{process.cls.__qualname__}.{handler.name} handles it"
+    for projection in domain.projections.values():
+        for cls, handler in projection.handlers.items():
+            yield cls, f"{projection.cls.__qualname__}.{handler.name} projects it"
 
 
 def _unowned(cls: type[Message], domains: Sequence[Registered]) -> str:

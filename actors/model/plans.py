@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..authoring.retry import draw_of
-from .subscriptions import Subscription
+from .subscriptions import Listening, Subscription
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from ..store import Partition
     from .aggregate_definition import AggregateDefinition
     from .process_definition import ProcessDefinition
+    from .projection_definition import ProjectionDefinition
     from .registry import Registry
 
-__all__ = ["AggregatePlan", "ProcessPlan"]
+__all__ = ["AggregatePlan", "ProcessPlan", "ProjectionPlan"]
 
 
 class ProcessPlan:
@@ -81,6 +82,30 @@ class AggregatePlan:
         self.registry = registry
         self.names = _Names(registry)
         """The wire names of what it makes, by class."""
+
+
+class ProjectionPlan:
+    """What is known of a projection once all domains of a runtime are known.
+
+    Args:
+        definition: of the projection
+        registry: all classes of the runtime
+        has_jitter: as that of a `ProcessPlan`
+
+    """
+
+    def __init__(
+        self, definition: ProjectionDefinition, registry: Registry, *, has_jitter: bool = False
+    ) -> None:
+        self.definition = definition
+        self.name = definition.name
+        self.has_jitter = has_jitter
+        self.listening = Listening(definition, registry, definition.handlers)
+
+    def wait(self, stream: str, cause: str, attempt: int) -> timedelta | None:
+        """As that of a `ProcessPlan`, for an event in a stream."""
+        draw = draw_of(self.name, stream, cause, attempt) if self.has_jitter else 1.0
+        return self.definition.retry.wait(attempt, draw)
 
 
 class _Names(dict[type, str]):

@@ -6,7 +6,6 @@ import inspect
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..authoring.aggregate import Aggregate
 from ..authoring.decorators import (
     Handler,
     check_method,
@@ -20,16 +19,18 @@ from ..authoring.retry import Retry
 from ..errors import DefinitionError, InvalidMessage, shown
 from ..messages.identifiers import composite_id, fitting_id, id_of
 from ..messages.types import Command, Event
-from ..store import InvalidName, category_of, check_name
+from ..store import InvalidName, check_name
 from .base_classes import derived_beside, refuse_unheard
 from .code_scan import classes_named_in, may_assign
 from .correlation import Correlation, key_of
 from .fingerprint import fingerprint_of
+from .streams import check_streams
 from .upcasting import Chain, check_chain, check_upcaster
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from ..authoring.aggregate import Aggregate
     from ..store import TransitionRecord
 
 __all__ = ["ProcessDefinition"]
@@ -306,30 +307,7 @@ class ProcessDefinition:
                 f"{where}: version={version!r}; give the version of its fields, a whole number "
                 f"from 1"
             )
-        if "streams" in options and not self.streams:
-            raise DefinitionError(
-                f"{where}: streams is empty, so nothing would be listened to; name a category or "
-                f"an aggregate class, or remove it to listen to all"
-            )
-        for stream in self.streams:
-            is_class = isinstance(stream, type) and issubclass(stream, Aggregate)
-            if not is_class and not isinstance(stream, str):
-                raise DefinitionError(
-                    f"{where}: streams has {stream!r}; give categories such as "
-                    f'"ecommerce::order", or aggregate classes'
-                )
-            if isinstance(stream, str) and "-" in stream:
-                raise DefinitionError(
-                    f"{where}: streams has {stream!r}, which is one stream; give its category, "
-                    f"{category_of(stream)!r}"
-                )
-            if isinstance(stream, str):
-                try:
-                    check_name("category", stream)
-                except InvalidName as error:
-                    raise DefinitionError(
-                        f"{where}: streams has {shown(stream)}, which no event can have: {error}"
-                    ) from error
+        check_streams(where, self.streams, is_given="streams" in options)
 
     def _check_names(self) -> None:
         """No method of the user's stands in the place of one of ours."""

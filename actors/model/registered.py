@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ..authoring.aggregate import Aggregate
     from ..authoring.decorators import Handler
     from ..authoring.process_manager import ProcessManager
+    from ..authoring.projection import Projection
     from ..messages.types import Event, Message
     from .aggregate_definition import AggregateDefinition
     from .process_definition import ProcessDefinition
+    from .projection_definition import ProjectionDefinition
 
-__all__ = ["Registered"]
+__all__ = ["Listener", "Registered"]
+
+
+class Listener(Protocol):
+    """A class that takes events: a process manager or a projection."""
+
+    cls: type[Any]
+    name: str
+    externals: Mapping[type, str]
+    streams: list[str | type[Aggregate]]
 
 
 class Registered(Protocol):
@@ -23,6 +34,7 @@ class Registered(Protocol):
     name: str
     aggregates: dict[type[Aggregate], AggregateDefinition]
     processes: dict[type[ProcessManager], ProcessDefinition]
+    projections: dict[type[Projection], ProjectionDefinition]
     messages: set[type[Message]]
     externals: dict[type[Event], str]
     upcasters: dict[str, Handler]

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from ..authoring.aggregate import Aggregate
     from ..authoring.decorators import Handler
     from ..authoring.process_manager import ProcessManager
+    from ..authoring.projection import Projection
     from ..store import EventRecord, NameKind
     from .aggregate_definition import AggregateDefinition
     from .process_definition import ProcessDefinition
-    from .registered import Registered
+    from .projection_definition import ProjectionDefinition
+    from .registered import Listener, Registered
     from .upcasting import Loads
 
 __all__ = ["Registry"]
@@ -49,6 +51,11 @@ class Registry:
             for domain in self.domains
             for cls, definition in domain.processes.items()
         }
+        self.projections: dict[type[Projection], ProjectionDefinition] = {
+            cls: definition
+            for domain in self.domains
+            for cls, definition in domain.projections.items()
+        }
         self._refuse_shared_classes()
         self.aggregates: dict[type[Aggregate], AggregateDefinition] = {
             cls: definition
@@ -71,26 +78,26 @@ class Registry:
         self._upcasters: dict[str, dict[int, Handler]] = {}
         for cls, owner in owners_of(self.domains).items():
             self._add_name(cls, wire_name_of(cls, owner))
-        self._by_name: dict[str, ProcessDefinition] = {}
-        for process in self.processes.values():
-            self._add_process_name(process)
+        self._by_name: dict[str, ProcessDefinition | ProjectionDefinition] = {}
+        for definition in (*self.processes.values(), *self.projections.values()):
+            self._add_stored_name(definition)
         for domain in self.domains:
             for cls, name in domain.externals.items():
                 self._add_external(cls, name)
         self._add_upcasters()
-        for process in self.processes.values():
-            self.categories_of(process)
+        for definition in (*self.processes.values(), *self.projections.values()):
+            self.categories_of(definition)
         self._refuse_unheard(self._names)
 
     # Looking things up
 
-    def name_of(self, cls: type[Message], definition: ProcessDefinition | None = None) -> str:
+    def name_of(self, cls: type[Message], definition: Listener | None = None) -> str:
         """The wire name of a message class.
 
         Args:
             cls: the class
-            definition: of the process manager that uses it, if it is one that may know it as an
-                event of another domain
+            definition: of the class that uses it, if it is one that may know it as an event of
+                another domain
 
         Raises:
             UnknownMessage: no domain knows it
@@ -121,7 +128,8 @@ class Registry:
 
         Args:
             kind: what the name is of
-            name: the wire name of an event or a command, or the name of a process manager
+            name: the wire name of an event or a command, or the name of a process manager or a
+                projection
 
         """
         if kind == "process":
@@ -136,12 +144,17 @@ class Registry:
         """The wire names of messages that are read as classes here, with older versions."""
         return frozenset((*self._event_codecs, *self._command_codecs))
 
-    def process_named(self, name: str) -> ProcessDefinition | None:
-        """The process manager of that name."""
+    def named(self, name: str) -> ProcessDefinition | ProjectionDefinition | None:
+        """The process manager or the projection of that name."""
         return self._by_name.get(name)
 
-    def categories_of(self, definition: ProcessDefinition) -> frozenset[str] | None:
-        """The categories that a process manager listens to; None for all.
+    def process_named(self, name: str) -> ProcessDefinition | None:
+        """The process manager of that name."""
+        found = self._by_name.get(name)
+        return found if found is not None and found.cls in self.processes else None
+
+    def categories_of(self, definition: Listener) -> frozenset[str] | None:
+        """The categories that a process manager or a projection listens to; None for all.
 
         Raises:
             DefinitionError: it names an aggregate that is in no domain here, or nearly the category
@@ -176,11 +189,11 @@ class Registry:
             return UnknownEvent(record.type, codecs[dict].load(record.data))
         return codec.load(record.data)
 
-    def readers_of(self, definition: ProcessDefinition, events: Iterable[type]) -> Readers[Event]:
-        """How a process manager reads those events; its classes may be others than the makers'.
+    def readers_of(self, definition: Listener, events: Iterable[type]) -> Readers[Event]:
+        """How a class reads those events; its classes for them may be others than the makers'.
 
         Args:
-            definition: of the process manager
+            definition: of the process manager or the projection
             events: the classes
 
         """
@@ -276,6 +289,18 @@ class Registry:
             raise UnknownMessage(f"{self._unregistered(cls)}")
         return definition
 
+    def projection(self, cls: type[Projection]) -> ProjectionDefinition:
+        """The definition of a projection.
+
+        Raises:
+            UnknownMessage: no domain here has it
+
+        """
+        definition = self.projections.get(cls) if issubclass(type(cls), type) else None
+        if definition is None:
+            raise UnknownMessage(f"{self._unregistered(cls)}")
+        return definition
+
     def _unregistered(self, cls: object) -> str:
         if not issubclass(type(cls), type):
             return f"{shown(cls)} is no class; give a process manager or an aggregate"
@@ -292,7 +317,7 @@ class Registry:
 
     # Putting it together
 
-    def _refuse_misspelt(self, definition: ProcessDefinition, category: str) -> None:
+    def _refuse_misspelt(self, definition: Listener, category: str) -> None:
         """A category that is written otherwise than that of an aggregate is no other category."""
         if category in self._by_category:
             return
@@ -319,8 +344,12 @@ class Registry:
 
     def _refuse_shared_classes(self) -> None:
         for domain in self.domains:
-            for cls in (*domain.processes, *domain.aggregates):
-                homes = [d.name for d in self.domains if cls in d.processes or cls in d.aggregates]
+            for cls in (*domain.processes, *domain.aggregates, *domain.projections):
+                homes = [
+                    one.name
+                    for one in self.domains
+                    if cls in one.processes or cls in one.aggregates or cls in one.projections
+                ]
                 if len(homes) > 1:
                     raise DefinitionError(
                         f"{cls.__qualname__} is in the domains {' and '.join(homes)} of one "
@@ -331,6 +360,8 @@ class Registry:
         for process in self.processes.values():
             for handlers in (process.handlers, process.effects):
                 refuse_unheard(process.cls, handlers, classes)
+        for projection in self.projections.values():
+            refuse_unheard(projection.cls, projection.handlers, classes)
 
     def _add_taker(self, command: type, definition: AggregateDefinition) -> None:
         other = self._takers.setdefault(command, definition)
@@ -413,12 +444,12 @@ class Registry:
     def _codecs_for(self, cls: type[Message]) -> dict[str, Any]:
         return self._event_codecs if issubclass(cls, Event) else self._command_codecs
 
-    def _add_process_name(self, definition: ProcessDefinition) -> None:
+    def _add_stored_name(self, definition: ProcessDefinition | ProjectionDefinition) -> None:
         other = self._by_name.setdefault(definition.name, definition)
         if other is not definition:
             raise DefinitionError(
                 f"{other.cls.__qualname__} and {definition.cls.__qualname__} are both called "
-                f"{definition.name}; give one of them another `name=`, since its instances are "
+                f"{definition.name}; give one of them another `name=`, since what is theirs is "
                 f"stored under that name"
             )
 

@@ -51,7 +51,7 @@ def retired_names(retired: Iterable[str], registry: Registry) -> frozenset[str]:
             f'retired has {shown(wrong[0])}, which is no name; give names, such as "Shop.Old"'
         )
     for name in sorted(names):
-        found = registry.process_named(name)
+        found = registry.named(name)
         cls = registry.classes().get(name) if found is None else found.cls
         if cls is not None:
             raise DefinitionError(
@@ -71,6 +71,7 @@ def check_stored_names(
     with_effects: Iterable[str],
     registry: Registry,
     retired: frozenset[str],
+    projections: Iterable[str] = (),
 ) -> None:
     """Refuse to open a store for writing while one of its names seems to have lost its class.
 
@@ -79,19 +80,23 @@ def check_stored_names(
         with_effects: names of process managers that had after-effects, and perhaps nothing else
         registry: all classes
         retired: the names that are accepted as gone
+        projections: names of projections that were folded from the store's log
 
     Raises:
         DefinitionError: for all of these names, with what to do about each
 
     """
     seen = dict.fromkeys(_readable(names))
-    seen |= {("process", name): None for name in with_effects}
+    folded = frozenset(projections)
+    seen |= {("process", name): None for name in (*with_effects, *folded)}
     processes = {name for kind, name in seen if kind == "process"}
     wrong: list[str] = []
     for kind, name in seen:
         if name in retired or registry.can_read(kind, name):
             continue
-        if kind == "process":
+        if name in folded:
+            wrong.append(_lost_projection(name, registry))
+        elif kind == "process":
             wrong.append(_lost_process(name, registry, processes))
         else:
             namesakes = _namesakes(kind, name, registry)
@@ -121,6 +126,15 @@ def _lost_process(name: str, registry: Registry, seen: set[str]) -> str:
         f"called so. If {renamed}, keep the old one: `class {cls}(ProcessManager, "
         f'name="{name}", ...)`; {_missing(name, registry)}; if the class is gone for good, open '
         f'the store with `retired=["{name}"]`'
+    )
+
+
+def _lost_projection(name: str, registry: Registry) -> str:
+    return (
+        f"the store's log was folded into tables by a projection called {name}, and no class here "
+        f"is called so. If the class was renamed, keep the old name: `class NewName(Projection, "
+        f'name="{name}", ...)`; {_missing(name, registry)}; if it is gone for good, open the store '
+        f'with `retired=["{name}"]`'
     )
 
 

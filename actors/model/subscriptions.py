@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from ..store import EventRecord
     from .correlation import Correlation
     from .process_definition import ProcessDefinition
+    from .registered import Listener
     from .registry import Registry
 
     ReadIndex: TypeAlias = Callable[[str, str, str], Iterable[str]]
     LearntKey: TypeAlias = tuple[str, list[str]]
 
-__all__ = ["Shortcut", "Subscription", "Subscriptions"]
+__all__ = ["Listening", "Shortcut", "Subscription", "Subscriptions"]
 
 
 class Shortcut(Struct, frozen=True):
@@ -37,13 +38,13 @@ class Shortcut(Struct, frozen=True):
     field: str
 
 
-class Subscription:
-    """The events that one process manager takes, how it reads them, and whom each is for.
+class Listening:
+    """The events that one class takes, and how it reads them.
 
     Args:
-        definition: of the process manager
+        definition: of the process manager or the projection
         registry: knows the wire names of its classes
-        handlers: by event class: those that handle, or those that act after
+        handlers: by event class
 
     Raises:
         DefinitionError: `streams` names an aggregate that is in no domain here
@@ -52,11 +53,11 @@ class Subscription:
 
     def __init__(
         self,
-        definition: ProcessDefinition,
+        definition: Listener,
         registry: Registry,
         handlers: Mapping[type, Handler],
     ) -> None:
-        self.definition = definition
+        self.listener = definition
         self._categories = registry.categories_of(definition)
         # How each event is read: other domains' classes for it may differ.
         self._readers = registry.readers_of(definition, handlers)
@@ -91,6 +92,53 @@ class Subscription:
         named = ", ".join(map(repr, sorted(self._categories or ())))
         return f"its category {category_of(record.stream)!r} is not in streams: {named}"
 
+    def handler_of(self, record: EventRecord) -> Handler | None:
+        """The method for a stored event; None if there is none any more."""
+        return self._handlers.get(record.type) or self._handlers.get(split(record.type)[0])
+
+    def load(self, record: EventRecord) -> Event:
+        """A copy of a stored event, as the class that is handled for it.
+
+        Raises:
+            InvalidMessage: what is stored does not fit the class
+            UnknownMessage: it is of a version that nothing turns into that of the class, or is
+                not handled any more
+
+        """
+        reader = self._readers[record.type]
+        if reader is None:
+            raise UnknownMessage(
+                f"{self.listener.name} has no handler for {record.type} any more; write one, "
+                f"or skip the event"
+            )
+        message: Event | None = record.message
+        if message is not None and reader is codecs[type(message)]:
+            return message
+        return reader.load(record.data)
+
+
+class Subscription(Listening):
+    """The events that one process manager takes, how it reads them, and whom each is for.
+
+    Args:
+        definition: of the process manager
+        registry: knows the wire names of its classes
+        handlers: by event class: those that handle, or those that act after
+
+    Raises:
+        DefinitionError: `streams` names an aggregate that is in no domain here
+
+    """
+
+    def __init__(
+        self,
+        definition: ProcessDefinition,
+        registry: Registry,
+        handlers: Mapping[type, Handler],
+    ) -> None:
+        super().__init__(definition, registry, handlers)
+        self.definition = definition
+
     def shortcut(self, wire_type: str) -> Shortcut | None:
         """How nearly all events of a type name the one instance that they are for.
 
@@ -109,30 +157,6 @@ class Subscription:
         if not field or reader is not codecs[handler.subject]:
             return None
         return Shortcut(handler.subject, field)
-
-    def handler_of(self, record: EventRecord) -> Handler | None:
-        """The method for a stored event; None if there is none any more."""
-        return self._handlers.get(record.type) or self._handlers.get(split(record.type)[0])
-
-    def load(self, record: EventRecord) -> Event:
-        """A copy of a stored event, as this process manager's class for it.
-
-        Raises:
-            InvalidMessage: what is stored does not fit the class
-            UnknownMessage: it is of a version that nothing turns into that of the class, or is
-                not handled any more
-
-        """
-        reader = self._readers[record.type]
-        if reader is None:
-            raise UnknownMessage(
-                f"{self.definition.name} has no handler for {record.type} any more; write one, "
-                f"or skip the event"
-            )
-        message: Event | None = record.message
-        if message is not None and reader is codecs[type(message)]:
-            return message
-        return reader.load(record.data)
 
     def learnt_of(self, event: Event) -> LearntKey | None:
         """The learnt key by which an event finds its instances, and the values that it names."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 from ...authoring.aggregate import Aggregate
 from ...authoring.process_manager import ProcessManager
 from ...engine.effect_feed import processes_with_effects
+from ...engine.projection_checkpoint import projections_in
 from ...errors import QueryInHandler, WaitingInHandler
 from ...messages.codec import dump
 from ...messages.types import Command, Event
@@ -122,6 +123,7 @@ class World:
             processes_with_effects(store),
             self.registry,
             retired_names(self._retired, self.registry),
+            projections_in(store),
         )
 
     # What runs, and what is stored: a store by itself, or the partitions of a divided one

@@ -458,7 +458,7 @@ def test_a_field_with_a_reserved_name_is_refused(shop: Domain) -> None:
 
 def test_two_process_managers_of_one_name_are_refused(shop: Domain) -> None:
     other = type("Fulfilment", (Fulfilment,), {})
-    refuse(shop, other, "two process managers are called shop.Fulfilment", "rename one")
+    refuse(shop, other, "two classes are called shop.Fulfilment", "rename one")
 
 
 def test_a_name_too_long_to_store_is_refused(shop: Domain) -> None:
@@ -499,7 +499,7 @@ def test_a_name_is_that_of_the_class_itself_and_not_of_its_subclasses() -> None:
 
 def test_a_name_is_refused_where_another_process_manager_has_it(shop: Domain) -> None:
     other = types.new_class("Other", (Fulfilment,), {"name": "shop.Fulfilment"})
-    refuse(shop, other, "two process managers are called shop.Fulfilment")
+    refuse(shop, other, "two classes are called shop.Fulfilment")
 
 
 def test_an_aggregate_without_identity_is_refused(shop: Domain) -> None:
@@ -615,7 +615,7 @@ def test_two_aggregates_that_take_one_command_are_refused(shop: Domain) -> None:
 
 
 def test_a_class_of_another_kind_is_refused(shop: Domain) -> None:
-    refuse(shop, int, "int is no Aggregate, ProcessManager, Event or Command", "derive")
+    refuse(shop, int, "int is no Aggregate, ProcessManager, Projection, Event or Command", "derive")
 
 
 def test_an_instance_is_refused_with_the_hint_to_register_its_class(shop: Domain) -> None:

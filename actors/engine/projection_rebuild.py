@@ -1,0 +1,238 @@
+"""Making the tables of a projection anew: beside those that are read, and then in their place.
+
+The new ones have a checkpoint of their own, so what is interrupted goes on. Readers see the old
+tables until one transaction swaps them; what was set aside meanwhile is in the new ones.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..authoring.projection_database import Checkpoint, Tables
+from ..core.stimuli import Reload
+from ..errors import DefinitionError, NotProjected, type_of_error
+from ..store import Step, StepExtras, TimerRecord
+from .ingress import Receipt, Receipts
+from .instance_actor import InstanceMessage
+from .projection_feed import handle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..authoring.projection_database import Connection
+    from ..store import EventRecord
+    from .engine import Engine
+    from .projection_feed import ProjectionFeed
+
+__all__ = ["ProjectionProgress", "ProjectionRebuild"]
+
+BATCH = 1_000
+"""Events that are written in one transaction, at most."""
+
+
+@dataclass(slots=True)
+class ProjectionProgress:
+    """How far it has come to make the tables of a projection anew.
+
+    Attributes:
+        position: up to which the log is in the new tables; of a divided store, of the partition
+            that was written last
+        end: up to which there is a log then
+        projected: how many events were written, since it was begun or went on
+        partition: of a divided store, which partition it is of
+
+    """
+
+    position: int = 0
+    end: int = 0
+    projected: int = 0
+    partition: int | None = None
+
+
+class ProjectionRebuild:
+    """Makes the tables of one projection anew.
+
+    Args:
+        engines: that project it: one, or of a divided store those of all partitions
+        name: of the projection
+        by: who asks; recorded with what was parked and is in the new tables
+        told: is called with the progress after each batch
+
+    Raises:
+        DefinitionError: the class says of no database, or of no tables that could be swapped
+
+    """
+
+    def __init__(
+        self,
+        engines: Sequence[Engine],
+        name: str,
+        by: str | None,
+        told: Callable[[ProjectionProgress], object] | None = None,
+    ) -> None:
+        self._engines = engines
+        self._feeds: list[ProjectionFeed] = []
+        for engine in engines:
+            feed = engine.projections.feed_of(name)
+            assert feed is not None
+            self._feeds.append(feed)
+        self._by = by
+        self._told = told
+        self._progress = ProjectionProgress()
+        self._first = self._feeds[0]
+        self._plan = self._first.plan
+        definition = self._first.definition
+        if definition.database is None or not definition.tables:
+            raise DefinitionError(
+                f"{definition.cls.__qualname__} names no tables in a database that could be made "
+                f"anew beside those that are read; write `database=` and `tables=[...]`, and name "
+                f"the tables with `self.table(...)`"
+            )
+        self._generation = 0
+
+    def run(self) -> ProjectionProgress:
+        """Make them, and swap them in.
+
+        Raises:
+            NotProjected: an event could not be written; the tables that are read are as before
+            Exception: what the database said
+
+        """
+        connection = self._first.connect()
+        try:
+            self._prepare(connection)
+            for feed in self._feeds:
+                self._follow(connection, feed)
+            with ExitStack() as locks:
+                for feed in self._feeds:
+                    locks.enter_context(feed.lock)
+                for feed in self._feeds:
+                    self._follow(connection, feed)
+                self._swap(connection)
+        except BaseException:
+            with suppress(Exception):
+                connection.roll_back()
+            raise
+        finally:
+            connection.close()
+        for engine, feed in zip(self._engines, self._feeds, strict=True):
+            self._release(engine, feed)
+        return self._progress
+
+    @property
+    def _suffix(self) -> str:
+        return f"__{self._generation}"
+
+    def _prepare(self, connection: Connection) -> None:
+        """Make the tables beside, or find those that were begun before by this very version."""
+        definition = self._first.definition
+        connection.make()
+        live = [connection.checkpoint(feed.tables) for feed in self._feeds]
+        generation = max((one.generation for one in live if one is not None), default=0) + 1
+        self._generation = generation
+        begun = [connection.checkpoint(_beside(feed)) for feed in self._feeds]
+        fits = all(
+            one is not None
+            and (one.store, one.version, one.generation)
+            == (feed.store_id, definition.version, generation)
+            for one, feed in zip(begun, self._feeds, strict=True)
+        )
+        if not fits:
+            connection.drop(f"{name}{self._suffix}" for name in definition.tables)
+            definition.made(connection.handle, self._suffix).create()
+            for feed in self._feeds:
+                connection.drop_checkpoint(_beside(feed))
+                connection.set_checkpoint(_beside(feed), self._checkpoint(feed, 0))
+        connection.commit()
+
+    def _checkpoint(self, feed: ProjectionFeed, position: int) -> Checkpoint:
+        return Checkpoint(feed.store_id, self._first.definition.version, self._generation, position)
+
+    def _follow(self, connection: Connection, feed: ProjectionFeed) -> None:
+        """Write the log of one partition, up to its end."""
+        while self._take_batch(connection, feed):
+            if self._told is not None:
+                self._told(self._progress)
+
+    def _take_batch(self, connection: Connection, feed: ProjectionFeed) -> bool:
+        """Write a batch; false at the end of the log."""
+        beside, end = _beside(feed), feed.last_position()
+        found = connection.begin(beside)
+        if found is None or found.generation != self._generation:
+            connection.roll_back()
+            raise NotProjected(feed.name, 0, "another call makes its tables anew as well")
+        if found.position >= end:
+            connection.roll_back()
+            return False
+        records = feed.read(found.position, min(BATCH, end - found.position))
+        for record in records:
+            if feed.is_to_write(record):
+                self._write(connection, feed, record)
+        last = records[-1].position
+        connection.set_checkpoint(beside, self._checkpoint(feed, last))
+        connection.commit()
+        progress = self._progress
+        progress.position, progress.end, progress.partition = last, end, feed.partition
+        return True
+
+    def _write(self, connection: Connection, feed: ProjectionFeed, record: EventRecord) -> None:
+        try:
+            handle(self._plan, connection, record, feed.now(), suffix=self._suffix)
+        except Exception as error:
+            raise NotProjected(
+                feed.name, record.position, f"{type_of_error(error)}: {error}"
+            ) from error
+        self._progress.projected += 1
+
+    def _swap(self, connection: Connection) -> None:
+        """Put the new tables into the place of those that are read; with all locks held."""
+        for feed in self._feeds:
+            found = connection.begin(_beside(feed)) if feed is self._first else None
+            found = found or connection.checkpoint(_beside(feed))
+            assert found is not None
+            connection.drop_checkpoint(feed.tables)
+            connection.drop_checkpoint(_beside(feed))
+            connection.set_checkpoint(feed.tables, found)
+            for position in feed.positions_set_aside():
+                connection.note_done(feed.tables, position)
+        tables = self._first.definition.tables
+        connection.swap((f"{name}{self._suffix}", name) for name in tables)
+        connection.commit()
+        for feed in self._feeds:
+            # It reads anew what the database says.
+            feed.begin_anew()
+
+    def _release(self, engine: Engine, feed: ProjectionFeed) -> None:
+        """Have what was set aside taken up: it is in the tables, and is found to be."""
+        services = engine.services
+        works: list[Receipt] = []
+        now = services.now()
+        for stream in feed.streams_held():
+            block = services.store.block_of(feed.name, stream)
+            if block is not None and block.kind == "parked":
+                extras = StepExtras(
+                    unblock=True,
+                    unpark=block.parked,
+                    decision=("retry", now, self._by),
+                    waits=[(feed.name, stream, block.position)],
+                )
+            elif block is not None:
+                timer = TimerRecord(block.due, feed.name, stream, "retry", "retry")
+                extras = StepExtras(
+                    unblock=True, due=timer, waits=[(feed.name, stream, block.position)]
+                )
+            else:
+                continue
+            works.append(Receipt(Step(process=feed.name, instance=stream, extras=extras)))
+        if works:
+            receipts = Receipts(works, engine.command_queue, services.replies)
+            services.journal.add_all(works)
+            receipts.wait()
+        for stream in feed.streams_held():
+            feed.take(stream, InstanceMessage(Reload()))
+
+
+def _beside(feed: ProjectionFeed) -> Tables:
+    return Tables(feed.tables.projection, feed.tables.part, is_beside=True)
