@@ -131,6 +131,7 @@ COMMITS = b"commits"
 EXCERPT = b"excerpt"
 """Stands in `meta` of a store that has some records of another: numbers have gaps, and what a
 record came of need not be there."""
+
 IMPORTED = b"imported"
 """Stands in `meta` as 1 while what the store holds was imported, and nothing may leave it."""
 
