@@ -12,6 +12,7 @@ if __name__ == "actors":  # the folder's own name, by which it is found in a che
 from typing import TYPE_CHECKING, Any
 
 from .authoring.aggregate import Aggregate
+from .authoring.completed import Completed
 from .authoring.context import Context
 from .authoring.decorators import (
     ALL,
@@ -63,10 +64,12 @@ from .messages.types import Command, Event, UnknownCommand, UnknownEvent
 from .model.design_finding import DesignFinding
 from .model.domain import Domain
 from .queries.diagnostics import Explanation, HeldEvent, StuckInstance
+from .queries.follower import Follower
 from .queries.trace import TraceNode
 from .queries.views import (
     AggregateView,
     Counts,
+    InstanceTransition,
     InstanceView,
     Parked,
     ParkedKind,
@@ -120,6 +123,7 @@ __all__ = [
     "Clock",
     "ClosedError",
     "Command",
+    "Completed",
     "Context",
     "CorruptRecord",
     "Counts",
@@ -132,12 +136,14 @@ __all__ = [
     "Event",
     "Explanation",
     "FailingDisk",
+    "Follower",
     "Health",
     "HealthProblem",
     "HeldEvent",
     "IdReused",
     "Indexed",
     "InfiniteLoopError",
+    "InstanceTransition",
     "InstanceView",
     "InvalidMessage",
     "InvalidName",

@@ -11,12 +11,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from .clock import seconds
+from .engine.pending_replies import PendingReplies
+from .queries.log_end import text_of
 from .runtime import CLOSE_TIMEOUT, Runtime, no_reply, raise_reused, seconds_of
 from .store import ClosedError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from datetime import datetime, timedelta
     from typing import Literal
@@ -33,10 +35,13 @@ if TYPE_CHECKING:
     from .messages.types import Command, Event
     from .model.domain import Domain
     from .queries.diagnostics import Explanation, StuckInstance
+    from .queries.follower import Follower
+    from .queries.log_end import Place
     from .queries.trace import TraceNode
     from .queries.views import (
         AggregateView,
         Counts,
+        InstanceTransition,
         InstanceView,
         Parked,
         StoredEvent,
@@ -45,7 +50,7 @@ if TYPE_CHECKING:
     )
     from .store import StorageEngine, StoreFinding
 
-__all__ = ["AsyncRuntime", "Listing"]
+__all__ = ["AsyncFollower", "AsyncRuntime", "Listing"]
 
 THREADS = 16
 """Most calls of one `AsyncRuntime` that are on threads at once; those that only wait need none."""
@@ -376,6 +381,36 @@ class AsyncRuntime:
         """As `Runtime.events`, for ``async for``."""
         return Listing(self, self._opened.events(stream_or_category, after=after))
 
+    @overload
+    def follow(
+        self,
+        *,
+        after: int | str | Mapping[int, int] | None = None,
+        transitions: Literal[False] = False,
+        parked: Literal[False] = False,
+        stream: str | None = None,
+        type: type[Event] | str | Sequence[type[Event] | str] | None = None,
+        timeout: float | None = None,
+    ) -> AsyncFollower[StoredEvent]: ...
+
+    @overload
+    def follow(
+        self,
+        *,
+        after: int | str | Mapping[int, int] | None = None,
+        events: bool = True,
+        transitions: bool = False,
+        parked: bool = False,
+        stream: str | None = None,
+        type: type[Event] | str | Sequence[type[Event] | str] | None = None,
+        process: type[ProcessManager] | str | None = None,
+        timeout: float | None = None,
+    ) -> AsyncFollower[StoredEvent | InstanceTransition | Parked]: ...
+
+    def follow(self, **given: Any) -> AsyncFollower[Any]:
+        """As `Runtime.follow`, for ``async for``."""
+        return AsyncFollower(self, self._opened.follow(**given))
+
     def timeouts(
         self,
         cls: type[ProcessManager] | None = None,
@@ -521,34 +556,18 @@ class Listing(AsyncIterator[T], Generic[T]):
     """What a listing of a runtime yields, for ``async for``; read a page at a time on a thread."""
 
     def __init__(self, runtime: AsyncRuntime, items: Iterator[T]) -> None:
-        self._runtime = runtime
         self._items = items
-        self._page: deque[T] = deque()
-        # A page that is being read; the coroutine that waited for it may have been cancelled.
-        self._reading: asyncio.Future[tuple[list[T], bool]] | None = None
-        self._is_over = False
+        self._pages = _Pages(runtime, self._read)
 
     async def __anext__(self) -> T:
-        while not self._page:
-            if self._is_over:
+        pages = self._pages
+        while not pages.there:
+            if pages.is_over:
                 raise StopAsyncIteration
-            if self._reading is None:
-                self._reading = asyncio.ensure_future(self._runtime._apart(self._read))
-            reading = self._reading
-            try:
-                page, is_over = await asyncio.shield(reading)
-            finally:
-                # Several coroutines may wait for it.
-                is_first = reading is self._reading and reading.done()
-                if is_first:
-                    self._reading = None
-            if is_first:
-                self._is_over = is_over
-                self._page.extend(page)
-        return self._page.popleft()
+            await pages.read()
+        return pages.there.popleft()
 
     def _read(self) -> tuple[list[T], bool]:
-        """The next of them, and whether these are the last."""
         page: list[T] = []
         end = seconds() + PATIENCE
         for item in self._items:
@@ -556,6 +575,85 @@ class Listing(AsyncIterator[T], Generic[T]):
             if len(page) >= PAGE or seconds() >= end:
                 return page, False
         return page, True
+
+
+class AsyncFollower(AsyncIterator[T], Generic[T]):
+    """As `Follower`, for ``async for``; what waits needs no thread."""
+
+    def __init__(self, runtime: AsyncRuntime, follower: Follower[T]) -> None:
+        self._follower = follower
+        self._place = follower.place
+        self._pages = _Pages(runtime, self._read)
+        self._loops = PendingReplies().loops
+
+    @property
+    def position(self) -> str:
+        """As `Follower.position`."""
+        return text_of(self._place)
+
+    def stop(self) -> None:
+        """As `Follower.stop`."""
+        self._follower.stop()
+
+    async def __anext__(self) -> T:
+        follower, pages = self._follower, self._pages
+        end = follower.end()
+        while not follower.is_stopped:
+            if pages.there:
+                found, self._place = pages.there.popleft()
+                return found
+            # First, so that no commit falls between the look and the wait.
+            latch = follower.next_commit()
+            await pages.read()
+            left = follower.left(end)
+            if not pages.there:
+                if left <= 0:
+                    break
+                await self._loops.opened(latch, left)
+        raise StopAsyncIteration
+
+    def _read(self) -> tuple[list[tuple[T, Place]], bool]:
+        return self._follower.page(PAGE), False
+
+
+class _Pages(Generic[T]):
+    """What is read on a thread, a page at a time.
+
+    Args:
+        runtime: has the threads
+        read: reads the next page, and says whether it is the last
+
+    Attributes:
+        there: what was read, and not given yet
+        is_over: whether there is no more
+
+    """
+
+    def __init__(
+        self, runtime: AsyncRuntime, read: Callable[[], tuple[list[T], bool]]
+    ) -> None:
+        self._runtime = runtime
+        self._read = read
+        self.there: deque[T] = deque()
+        self.is_over = False
+        # A page that is being read; the coroutine that waited for it may have been cancelled.
+        self._reading: asyncio.Future[tuple[list[T], bool]] | None = None
+
+    async def read(self) -> None:
+        """Read the next page, or wait for the one that is being read."""
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._runtime._apart(self._read))
+        reading = self._reading
+        try:
+            page, is_over = await asyncio.shield(reading)
+        finally:
+            # Several coroutines may wait for it.
+            is_first = reading is self._reading and reading.done()
+            if is_first:
+                self._reading = None
+        if is_first:
+            self.is_over = is_over
+            self.there.extend(page)
 
 
 def _close_opened(opening: Future[Runtime]) -> None:

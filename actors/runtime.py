@@ -44,6 +44,7 @@ from .model.registry import Registry
 from .model.stored_names import check_stored_names, retired_names
 from .queries.all_partitions import AllPartitions
 from .queries.diagnostics import Explainer, StuckInstances
+from .queries.follower import Follower, open_log, types_of, wanted
 from .queries.process_wait import ProcessWait
 from .queries.reader import Reader
 from .queries.trace import Tracer
@@ -67,7 +68,7 @@ from .store import (
 from .store.interrupts import apart, start_thread, uninterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from opentelemetry.trace import TracerProvider
 
@@ -85,10 +86,12 @@ if TYPE_CHECKING:
     from .messages.types import Command, Event
     from .model.domain import Domain
     from .queries.diagnostics import Explanation, StuckInstance
+    from .queries.log_end import Kind
     from .queries.trace import TraceNode
     from .queries.views import (
         AggregateView,
         Counts,
+        InstanceTransition,
         InstanceView,
         Parked,
         PartitionState,
@@ -97,6 +100,7 @@ if TYPE_CHECKING:
         Transition,
     )
     from .store import CommandRecord, Store, StoreFinding
+    from .store.interrupts import Latch
     from .telemetry.tracing import Tracing
 
 __all__ = ["Runtime"]
@@ -977,6 +981,106 @@ class Runtime:
             position = position.get(0, 0)
         return self._reader.events(stream_or_category, position)
 
+    @overload
+    def follow(
+        self,
+        *,
+        after: int | str | Mapping[int, int] | None = None,
+        transitions: Literal[False] = False,
+        parked: Literal[False] = False,
+        stream: str | None = None,
+        type: type[Event] | str | Sequence[type[Event] | str] | None = None,
+        timeout: float | None = None,
+    ) -> Follower[StoredEvent]: ...
+
+    @overload
+    def follow(
+        self,
+        *,
+        after: int | str | Mapping[int, int] | None = None,
+        events: bool = True,
+        transitions: bool = False,
+        parked: bool = False,
+        stream: str | None = None,
+        type: type[Event] | str | Sequence[type[Event] | str] | None = None,
+        process: type[ProcessManager] | str | None = None,
+        timeout: float | None = None,
+    ) -> Follower[StoredEvent | InstanceTransition | Parked]: ...
+
+    def follow(
+        self,
+        *,
+        after: int | str | Mapping[int, int] | None = None,
+        events: bool = True,
+        transitions: bool = False,
+        parked: bool = False,
+        stream: str | None = None,
+        type: Any = None,  # noqa: A002 - the public word
+        process: type[ProcessManager] | str | None = None,
+        timeout: float | None = None,
+    ) -> Follower[Any]:
+        """What comes to the end of the log, as it comes, once it is on disk.
+
+        An iterator that waits. Nothing is missed and nothing comes twice, if what goes on later
+        gets its `position` as `after`. Each kind comes in its order; of several kinds, an event
+        comes before the transitions that it made, and before what is parked of it.
+
+        Args:
+            after: begin behind this position of an event, or, as of a divided store, behind a
+                position for each partition; 0 for all that there is; or go on where another
+                follower's `position` says. None for what comes from now on
+            events: whether stored events come
+            transitions: whether transitions of instances come
+            parked: whether what is parked comes, with the decision if there is one by then
+            stream: only events of this stream or category
+            type: only events of this class or wire name, or of several
+            process: only transitions of this process manager, and what is parked of it
+            timeout: most seconds to wait for the next one; then the loop ends, and another loop
+                over the same iterator goes on
+
+        Returns:
+            an iterator with `position`, and with `stop()`, which ends it from any thread
+
+        Raises:
+            InvalidMessage: `after` is no position here, or `stream` is none
+            UnknownMessage: a class is in no domain of this runtime
+            ValueError: a filter is for what is not followed
+            ClosedError: the runtime is closed, or was meanwhile
+
+        """
+        self._refuse_query("follow")
+        timeout = seconds_of("follow", timeout)
+        asked: tuple[tuple[Kind, bool], ...] = (
+            ("event", events),
+            ("transition", transitions),
+            ("parked", parked),
+        )
+        kinds = {kind for kind, is_asked in asked if is_asked}
+        name = process
+        if name is not None and not isinstance(name, str):
+            name = self._registry.process(name).name
+        is_wanted = wanted(
+            kinds, stream=stream, types=types_of(self._registry, type), process=name
+        )
+        readers = [one._reader for one in self._each_log()]
+        log = open_log([one._store for one in self._each_log()], kinds, after, is_wanted)
+        return Follower(
+            log,
+            lambda found: readers[found.partition].found(found, len(readers)),
+            self._open_with_commit,
+            self._refuse_closed,
+            timeout,
+        )
+
+    def _each_log(self) -> Sequence[Runtime]:
+        """A runtime for each log, in order of partition; to be looked at only."""
+        return [self]
+
+    def _open_with_commit(self, latch: Latch) -> None:
+        """Have a latch opened with the next commit, if that is told of here; from any thread."""
+        if self._running is not None:
+            self._running.services.watches.commits.add(latch)
+
     def timeouts(
         self,
         cls: type[ProcessManager] | None = None,
@@ -1488,6 +1592,7 @@ class Runtime:
                     one.close()
         finally:
             if engine is not None:
+                engine.services.watches.committed()
                 engine.close(timeout)
 
     def partitions(self) -> list[PartitionState]:

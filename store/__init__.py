@@ -55,6 +55,7 @@ from .identifiers import (
     place_of_effect,
     place_of_event,
     place_of_issue,
+    place_of_transition,
     transition_id_at,
 )
 from .layout.schema import FORMAT_VERSION
@@ -223,6 +224,7 @@ __all__ = [
     "place_of_effect",
     "place_of_event",
     "place_of_issue",
+    "place_of_transition",
     "transition_id_at",
     "upgrade",
     "verify",

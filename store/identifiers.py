@@ -31,6 +31,7 @@ __all__ = [
     "place_of_effect",
     "place_of_event",
     "place_of_issue",
+    "place_of_transition",
     "transition_id_at",
 ]
 
@@ -159,6 +160,14 @@ def is_issued_by(command_id: str, process: str, instance: str) -> bool:
 def transition_id_at(process: str, instance: str, version: int) -> str:
     """The id under which people see a transition."""
     return f"{process}-{instance}@{version}"
+
+
+def place_of_transition(transition_id: str) -> tuple[str, str, int] | None:
+    """The process manager's name, the instance's id and the version of the transition of that id."""
+    owner, _, version = transition_id.rpartition("@")
+    process, _, instance = owner.partition("-")
+    number = _number(version)
+    return (process, instance, number) if process and instance and number else None
 
 
 def category_of(stream: str) -> str:

@@ -305,6 +305,12 @@ class Store(Reads):
         self._engine.check_usable()
         return self._newest("transitions")
 
+    def last_parked_number(self) -> int:
+        """The number of what was parked last, whether it is decided or not, or 0."""
+        self._engine.check_usable()
+        # In this order: it goes from the one table to the other.
+        return max(self._newest("parked"), self._newest("decided"))
+
     def read_counts(self) -> Iterator[tuple[str, tuple[str, ...], int]]:
         """How many there are as of one moment: what is counted, by which names, and how many.
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from ..control.calls import Events, Tail
+from ..queries.log_end import Kind
 from .options import JsonOption, LimitOption, ProcessOption, StoreOption, looking
 from .output import Column, said, short, show_json, show_rows, when
 
@@ -47,7 +48,23 @@ def tail(
         str | None, typer.Option("--stream", help="Only of this stream or category.")
     ] = None,
     process: ProcessOption = None,
+    kind: Annotated[
+        list[Kind] | None,
+        typer.Option(
+            "--kind",
+            help="What to print; give it again for more. Without it events, or transitions "
+            "with --process.",
+        ),
+    ] = None,
+    event_type: Annotated[
+        list[str] | None,
+        typer.Option("--type", help="Only events of this type, as shop.OrderPlaced.v1."),
+    ] = None,
     last: Annotated[int, typer.Option("--last", "-n", min=0, help="Begin with so many.")] = 10,
+    after: Annotated[
+        str | None,
+        typer.Option("--after", help="Go on behind this; each row of --json says its own."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print what comes to the end of the log: events, or what a process manager's instances do.
@@ -55,7 +72,15 @@ def tail(
     Example: procession tail -f --process Fulfilment
     """
     with looking(store) as client, suppress(KeyboardInterrupt):
-        call = Tail(stream=stream, process=process, last=last, follow=follow)
+        call = Tail(
+            kinds=kind or [],
+            stream=stream,
+            types=event_type or [],
+            process=process,
+            last=last,
+            after=after,
+            follow=follow,
+        )
         for row in client.rows(call):
             if as_json:
                 show_json(row)
@@ -66,6 +91,11 @@ def tail(
 def _line(row: dict[str, Any]) -> str:
     if "error" in row:
         return f"{row.get('position', row.get('number'))}: cannot be read: {row['error']}"
+    if "attempts" in row:
+        return (
+            f"{when(row['time'])} parked {row['id']}: {row['process']} {row['instance']} "
+            f"{row['error_type']}: {row['error']}"
+        )
     if "handler" in row:
         does = ", ".join(row["commands"])
         return (

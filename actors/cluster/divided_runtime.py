@@ -471,6 +471,13 @@ class DividedRuntime(Runtime):
             key=lambda event: event.time,
         )
 
+    def _each_log(self) -> list[PartitionRuntime]:
+        return self._parts
+
+    def _open_with_commit(self, latch: Latch) -> None:
+        for part in self._parts:
+            part._open_with_commit(latch)
+
     def timeouts(
         self,
         cls: Any = None,

@@ -144,6 +144,12 @@ class NodePartition(RemotePartition):
         record = self._ingress.command(command, command_id, headers)
         return self._call("ask", bare(record), True)
 
+    def _open_with_commit(self, latch: Latch) -> None:
+        super()._open_with_commit(latch)
+        with self.using() as local:
+            if local is not None:
+                local._open_with_commit(latch)
+
     _telling = _by_owner("_telling")
     tell_many = _by_owner("tell_many")
     _publishing = _by_owner("_publishing")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from ..engine.ingress import Ingress, Receipt
+from ..engine.instance_watches import open_all
 from ..engine.pending_replies import PendingReplies
 from ..errors import IdReused
 from ..queries.process_wait import ProcessWait
@@ -125,17 +126,16 @@ class RemotePartition(PartitionRuntime):
 
     def has_moved(self) -> None:
         """The other process has committed something; any thread may call this."""
-        while self._commits:
-            try:
-                self._commits.pop().open()
-            except KeyError:
-                return
+        open_all(self._commits)
 
     def next_commit(self) -> Latch:
         """What opens when the other process has committed something."""
         latch = Latch()
-        self._commits.add(latch)
+        self._open_with_commit(latch)
         return latch
+
+    def _open_with_commit(self, latch: Latch) -> None:
+        self._commits.add(latch)
 
     # Deciding, and what only the engine knows
 

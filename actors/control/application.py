@@ -28,9 +28,9 @@ from ..errors import (
     type_of_error,
 )
 from ..store import ClosedError, InvalidName, ProcessionError
-from .calls import CALLS
+from .calls import CALLS, Tail
 from .face import CannotAct
-from .log import Following
+from .following import Following
 from .plain import STILL, Plain
 from .wire import BY, END, LOOK_AGAIN, ROWS
 
@@ -42,11 +42,14 @@ if TYPE_CHECKING:
     from .calls import Answer, Call
     from .face import Face
 
-__all__ = ["application", "call_of", "refusal", "routes"]
+__all__ = ["application", "call_of", "events_of", "refusal", "routes"]
 
 logger = logging.getLogger("procession")
 
 C = TypeVar("C", bound="Call")
+
+SENT_EVENTS = "text/event-stream"
+"""The type of an answer that is server-sent events."""
 
 METRICS = "/metrics"
 """Where Prometheus reads, if its library is there."""
@@ -94,16 +97,34 @@ def _endpoint(
             call = (
                 await _posted(kind, request)
                 if kind.acts
-                else call_of(kind, request.query_params.multi_items())
+                else call_of(kind, _asked(kind, request))
             )
             claimed = request.headers.get(BY)
             by = caller(request, None if claimed is None else unquote(claimed))
             answer = await run_in_threadpool(call.answer, face, by)
         except Exception as error:  # noqa: BLE001 - the client is told
             return JSONResponse(*refusal(error))
+        if isinstance(answer, Following) and _wants_events(request):
+            return events_of(request, answer)
         return _response(answer)
 
     return endpoint
+
+
+def _wants_events(request: Request) -> bool:
+    """Whether a client takes server-sent events, as browsers' `EventSource` does."""
+    return SENT_EVENTS in request.headers.get("accept", "")
+
+
+def _asked(kind: type[Call], request: Request) -> list[tuple[str, str]]:
+    """What a query asks for; a client that was cut off says behind which event it goes on."""
+    asked = request.query_params.multi_items()
+    seen = request.headers.get("last-event-id")
+    if issubclass(kind, Tail) and _wants_events(request):
+        asked = [one for one in asked if one[0] != "follow"] + [("follow", "true")]
+        if seen:
+            asked = [one for one in asked if one[0] != "after"] + [("after", seen)]
+    return asked
 
 
 def _metrics_of(face: Face) -> Callable[[Request], Awaitable[Response]]:
@@ -201,6 +222,21 @@ async def _followed(following: Following) -> AsyncIterator[str]:
         if not following.has_more:
             await asyncio.sleep(LOOK_AGAIN)
     yield _line(_broken_off(ClosedError("the service is being closed")))
+
+
+def events_of(request: Request, following: Following) -> Response:
+    """What is followed, as server-sent events, whose ids say how far it is."""
+    return StreamingResponse(_sent(request, following), media_type=SENT_EVENTS)
+
+
+async def _sent(request: Request, following: Following) -> AsyncIterator[str]:
+    # So that the client knows at once that it is connected.
+    yield ": hello\n\n"
+    while not (following.is_over or await request.is_disconnected()):
+        for row in await run_in_threadpool(following.look):
+            yield f"id: {row['after']}\ndata: {json.dumps(row)}\n\n"
+        if not following.has_more:
+            await asyncio.sleep(LOOK_AGAIN)
 
 
 def _broken_off(error: Exception) -> Plain:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .face import Face
     from .plain import Plain
 
-__all__ = ["NEVER", "parked", "parked_groups", "parked_page", "selected", "timeout_row", "timeouts"]
+__all__ = ["NEVER", "parked", "parked_groups", "parked_page", "parked_row", "selected", "timeout_row", "timeouts"]
 
 NEVER = (1 << 63) - 1
 
@@ -114,7 +114,7 @@ def parked_page(
         if isinstance(record, CorruptRecord):
             rows.append({"id": number, "error": str(record)})
         elif meant.takes(record):
-            rows.append(_told(face, record))
+            rows.append(parked_row(face, record))
     return rows, None
 
 
@@ -123,10 +123,11 @@ def _parked(face: Face, meant: _Meant, after: int, *, decided: bool) -> Iterator
         if isinstance(record, CorruptRecord):
             yield {"id": number, "error": str(record)}
         elif meant.takes(record):
-            yield _told(face, record)
+            yield parked_row(face, record)
 
 
-def _told(face: Face, record: ParkedRecord) -> Plain:
+def parked_row(face: Face, record: ParkedRecord) -> Plain:
+    """What is parked, or was until it was decided, with what it is about."""
     action, time, by = record.decision or (None, None, None)
     return {
         "id": record.number,

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
+from ..queries.log_end import Kind  # noqa: TC001 - msgspec reads the annotations
 from . import together
 from .acting import amend, cancel_timeout, decide, end, move_timeout, note_backup, refresh
 from .aside import NEVER, parked, parked_groups, selected, timeouts
 from .condition import health, stats
 from .explained import graph, trace, why
 from .instances import Status, instance, instances, processes, stuck
-from .log import Following, events
+from .following import Following
+from .log import events
 from .plain import Plain
 from .rebuilding import rebuild, refresh_all
 
@@ -288,19 +290,24 @@ class Tail(Look, frozen=True):
     """The newest of the log, and with `follow` what comes to its end, as it comes."""
 
     path = "tail"
+    kinds: list[Kind] = []
     stream: str | None = None
+    types: list[str] = []
     process: str | None = None
     last: Annotated[int, Meta(ge=0)] = 10
+    after: str | None = None
     follow: bool = False
 
     def look(self, face: Face) -> Answer:
-        return self._of(face, Following)
-
-    def look_at_all(self, face: Face) -> Answer:
-        return self._of(face, together.FollowingAll)
-
-    def _of(self, face: Face, kind: type[Following]) -> Answer:
-        found = kind(face, stream=self.stream, process=self.process, last=self.last)
+        found = Following(
+            face,
+            kinds=self.kinds,
+            stream=self.stream,
+            types=self.types,
+            process=self.process,
+            last=self.last,
+            after=self.after,
+        )
         return found if self.follow else found.rows()
 
 

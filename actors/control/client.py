@@ -17,7 +17,7 @@ from ..listening.place import sockets_of
 from ..runtime import Runtime
 from ..store import LockedStore, ProcessionError
 from .face import CannotAct, Face
-from .log import Following
+from .following import Following
 from .people import caller
 from .plain import STILL, Plain
 from .wire import BY, END, LOOK_AGAIN, ROWS

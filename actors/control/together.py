@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from .plain import Plain
 
 __all__ = [
-    "FollowingAll",
     "events",
     "instance",
     "instances_of",
@@ -137,27 +136,3 @@ def events(face: Face, *, stream: str | None, after: int | None, limit: int) -> 
     )
     # Of the whole log the newest ones, of a category the first ones.
     return iter(deque(rows, limit)) if stream is None else islice(rows, limit)
-
-
-class FollowingAll(log.Following):
-    """As `Following`, over all partitions.
-
-    Args:
-        face: of the divided store
-        followed: what is followed in each partition
-
-    """
-
-    def __init__(self, face: Face, **followed: Any) -> None:
-        self._face = face
-        self._each = [log.Following(part, **followed) for part in face.parts]
-        self.has_more = True
-
-    def look(self) -> list[Plain]:
-        found = [
-            {"partition": number, **row}
-            for number, one in enumerate(self._each)
-            for row in one.look()
-        ]
-        self.has_more = any(one.has_more for one in self._each)
-        return sorted(found, key=lambda row: row.get("time") or "")

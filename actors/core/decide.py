@@ -35,6 +35,7 @@ from ..store import (
     place_of_effect,
     place_of_issue,
 )
+from .completion import completion_of
 from .cycles import refuse_echo, refuse_endless
 from .decision import EMPTY, Decision
 from .effects import owed_effect
@@ -590,7 +591,10 @@ def _transition(
         cause.headers,
         change,
     )
-    return Step(None, name, instance, transition, queued, extras=extras)
+    step = Step(None, name, instance, transition, queued, extras=extras)
+    if is_complete and plan.completion is not None and not stimulus.refreshing:
+        step.append = completion_of(plan.completion, name, instance, cause, transition)
+    return step
 
 
 def _move_timers(

@@ -553,6 +553,7 @@ class Engine:
     def _look_after_commit(self) -> None:
         """All that was handed over is durable."""
         self._durable_counts = [counts.copy() for counts in self._counters]
+        self.services.watches.committed()
         if not self.command_queue.scheduled and self.command_queue.has_work():
             self.command_queue.wake()
         self.timers.look_after_commit()

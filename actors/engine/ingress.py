@@ -12,6 +12,7 @@ from ..messages.codec import dump_headers, exchange
 from ..messages.content import digest_of
 from ..messages.identifiers import check_stream, id_of, plain_text
 from ..messages.types import Command, Event
+from ..model.completions import process_of
 from ..store import (
     Append,
     CommandRecord,
@@ -258,6 +259,12 @@ class Ingress:
         if not issubclass(type(event), Event):
             raise InvalidMessage(
                 f"{shown(event)} is no event; publish events, ask or tell commands"
+            )
+        process = process_of(type(event))
+        if process is not None:
+            raise InvalidMessage(
+                f"{type(event).__name__} is what the store itself says when an instance of "
+                f"{process.__name__} ends; publish an event of your own"
             )
         stream = check_stream(stream)
         owner = self._registry.owner_of(stream)

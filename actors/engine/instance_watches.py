@@ -1,4 +1,4 @@
-"""Callers who wait for the steps of one instance: they look again when one is durable."""
+"""Callers who wait for the steps of one instance, or for any commit: they look again then."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .journal import Journal
     from .pending_replies import PendingReplies
 
-__all__ = ["InstanceWatch", "InstanceWatches"]
+__all__ = ["InstanceWatch", "InstanceWatches", "open_all"]
 
 
 class InstanceWatch:
@@ -57,6 +57,12 @@ class InstanceWatches:
         self._lock = threading.Lock()
         self.by_instance: dict[tuple[str, str], set[InstanceWatch]] = {}
         """By process manager and id. Those who hand over steps look whether there is any."""
+        self.commits: set[Latch] = set()
+        """Of callers who wait for the next commit; any thread may add one."""
+
+    def committed(self) -> None:
+        """There was a commit, or there will be none any more."""
+        open_all(self.commits)
 
     @contextmanager
     def watching(
@@ -85,6 +91,15 @@ class InstanceWatches:
             watches = tuple(self.by_instance.get((process, instance), ()))
         for watch in watches:
             journal.wait(_Step(watch))
+
+
+def open_all(latches: set[Latch]) -> None:
+    """Open latches, to which other threads may add meanwhile; not those that come then."""
+    for _ in range(len(latches)):
+        try:
+            latches.pop().open()
+        except KeyError:
+            return
 
 
 class _Step(Waiting, gc=False):

@@ -13,6 +13,7 @@ from ..authoring.aggregate import Aggregate
 from ..authoring.decorators import handlers_of
 from ..messages.types import Event
 from .code_scan import classes_named_in
+from .completions import process_of
 from .course import Course, timeouts_set_in
 from .design_finding import DesignFinding
 from .due_together import timeouts_due_together
@@ -77,7 +78,8 @@ def _unmade_events(
 ) -> Iterator[DesignFinding]:
     for event in process.events():
         wire_name = getattr(event, "__wire_name__", None) or f"{domain}."
-        if event in made or not wire_name.startswith(f"{domain}."):
+        is_made = event in made or process_of(event) is not None
+        if is_made or not wire_name.startswith(f"{domain}."):
             continue
         version = getattr(event, "__wire_version__", 1)
         handler = process.handlers.get(event) or process.effects[event]

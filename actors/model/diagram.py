@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..messages.types import Command, Event, Message
+from .completions import process_of
 from .course import ends_in, timeouts_set_in
 
 if TYPE_CHECKING:
@@ -66,8 +67,13 @@ def picture_of(
     for process in processes:
         commands.update(process.commands, process.rejections)
         events.update(process.events())
+    # A process manager makes the event that its instances have ended where one listens to it.
+    ended = {event: ours for event in events if (ours := process_of(event)) is not None}
+    here = {event for event, of in ended.items() if of in {one.cls for one in processes}}
     picture.add("command", commands | taken, taken)
-    picture.add("event", events | made, made)
+    picture.add("event", events | made, made | here)
+    for event in here:
+        picture.link(ended[event], "-.->", event)
     for aggregate in aggregates:
         for command in aggregate.handlers:
             picture.link(command, "-->", aggregate.cls)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import DefinitionError
 from ..messages.types import Event, Message
+from .completions import process_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,7 +55,7 @@ def owners_of(domains: Sequence[Registered]) -> dict[type[Message], str]:
     unowned: dict[type[Message], None] = {}
     for domain in domains:
         for cls, _ in (*_named_in_code(domain), *_handled_in(domain)):
-            if cls in owners or cls in externals:
+            if cls in owners or cls in externals or process_of(cls) is not None:
                 continue
             if len(domains) == 1 or cls.__wire_name__:
                 owners[cls] = domain.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..authoring.retry import draw_of
+from .completions import wire_name_for
 from .subscriptions import Listening, Subscription
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ class ProcessPlan:
         self.partition: Partition | None = None
         """Which one the store is, if it is one of several; as above."""
         self.subscription = Subscription(definition, registry, definition.handlers)
+        self.completion: str | None = None
+        """The wire name of the event that an instance has ended; None if no class listens to it."""
+        if definition.cls in registry.heard:
+            self.completion = wire_name_for(definition.name)
         self.after_effects = Subscription(definition, registry, definition.effects)
         """The same for what acts after an event was handled."""
 

@@ -6,6 +6,7 @@ import inspect
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..authoring.completed import Completed
 from ..authoring.decorators import (
     Handler,
     check_method,
@@ -386,6 +387,13 @@ class ProcessDefinition:
                 raise DefinitionError(
                     f"{where}.{handler.name}: a process manager handles events, and "
                     f"{event.__name__} is a command; handle it in an aggregate"
+                )
+        for event, handler in {**self.effects, **self.handlers}.items():
+            if event is Completed:
+                raise DefinitionError(
+                    f"{where}.{handler.name}: Completed does not say of which process manager; "
+                    f"write for example `@{'handle' if event in self.handlers else 'after'}"
+                    f"(Completed[Fulfilment])`"
                 )
         for handler in handlers_of(self.cls, ProcessManager, "apply").values():
             raise DefinitionError(

@@ -12,6 +12,7 @@ from ..messages.codec import Codec, codecs
 from ..messages.types import Command, Event, Message, UnknownCommand, UnknownEvent
 from ..store import category_of
 from .base_classes import refuse_unheard
+from .completions import category_for, completed_of, heard_in, process_of, wire_name_for
 from .ownership import owners_of, wire_name_of
 from .upcasting import Chain, OldCodec, Readers, check_chain, split
 
@@ -81,6 +82,12 @@ class Registry:
         self._by_name: dict[str, ProcessDefinition | ProjectionDefinition] = {}
         for definition in (*self.processes.values(), *self.projections.values()):
             self._add_stored_name(definition)
+        self.heard = heard_in(self.processes.values())
+        """Process managers to whose completions others listen."""
+        for process in self.processes.values():
+            # Also those to which no class listens any more: the store may have some.
+            if not process.stateless:
+                self._add_name(completed_of(process), wire_name_for(process.name))
         for domain in self.domains:
             for cls, name in domain.externals.items():
                 self._add_external(cls, name)
@@ -175,6 +182,11 @@ class Registry:
                     f"{definition.cls.__qualname__}: streams names {stream.__qualname__}, which is "
                     f"in no domain of this runtime; register it"
                 )
+        # What a class says by name that it listens to is in streams of its own.
+        for event in definition.events():
+            process = process_of(event)
+            if process is not None and process in self.processes:
+                found.add(category_for(self.processes[process].name))
         return frozenset(found)
 
     def load_event(self, record: EventRecord) -> Event:

@@ -18,14 +18,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, StreamingResponse
 from starlette.routing import Mount, Route
 
-from ..control.application import call_of, refusal, routes
+from ..control.application import call_of, events_of, refusal, routes
 from ..control.aside import NEVER, parked_groups, parked_page
 from ..control.calls import CALLS, Selected
 from ..control.condition import health, stats
 from ..control.explained import trace, why
 from ..control.instances import Status, instance, instance_page, processes
-from ..control.log import Following, event_at, events
-from ..control.wire import LOOK_AGAIN
+from ..control.following import Following
+from ..control.log import event_at, events
 from ..errors import UnknownMessage
 from .acts import Act, Acts
 from .drawing import drawn
@@ -303,9 +303,8 @@ def _tail(face: Face, request: Request) -> tuple[str, Plain]:
     stream = request.query_params.get("stream") or None
     found = Following(face, stream=stream, last=LIMIT)
     rows = list(found.rows())[-LIMIT:]
-    after = rows[-1]["position"] if rows else face.store.last_position()
     rows.reverse()
-    return "tail.html", {"rows": rows, "stream": stream, "after": after}
+    return "tail.html", {"rows": rows, "stream": stream, "after": found.place}
 
 
 def _number(request: Request, name: str) -> int | None:
@@ -318,22 +317,15 @@ def _number(request: Request, name: str) -> int | None:
 
 async def _followed(face: Face, request: Request) -> Response:
     """Events as they come, as server-sent events: one that was away goes on where it was."""
-    last = face.store.last_position()
-    said = request.headers.get("last-event-id") or request.query_params.get("after", "")
-    after = min(max(int(said), last - MOST_CAUGHT_UP), last) if said.isdecimal() else last
+    after = request.headers.get("last-event-id") or request.query_params.get("after")
     stream = request.query_params.get("stream") or None
-    following = Following(face, stream=stream, after=after)
-    return StreamingResponse(_sent(face, request, following), media_type="text/event-stream")
-
-
-async def _sent(face: Face, request: Request, following: Following) -> AsyncIterator[str]:
-    # So that the browser knows at once that it is connected.
-    yield ": hello\n\n"
-    while not (face.is_closing or await request.is_disconnected()):
-        for row in await run_in_threadpool(following.look):
-            yield f"id: {row['position']}\ndata: {json.dumps(row)}\n\n"
-        if not following.has_more:
-            await asyncio.sleep(LOOK_AGAIN)
+    try:
+        following = Following(
+            face, stream=stream, last=0, after=after or None, most_behind=MOST_CAUGHT_UP
+        )
+    except Exception as error:  # noqa: BLE001 - the visitor is told
+        return _told(request, error)
+    return events_of(request, following)
 
 
 # Acting

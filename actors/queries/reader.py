@@ -16,10 +16,18 @@ from ..messages.codec import differ, load_headers
 from ..messages.identifiers import id_of, plain_text
 from ..model.plans import AggregatePlan
 from ..model.subscriptions import Subscription
-from ..store import CorruptRecord, InvalidName, category_of, check_name
+from ..store import (
+    CorruptRecord,
+    EventRecord,
+    InvalidName,
+    ParkedRecord,
+    category_of,
+    check_name,
+)
 from .views import (
     AggregateView,
     Counts,
+    InstanceTransition,
     InstanceView,
     Parked,
     ParkedKind,
@@ -36,7 +44,8 @@ if TYPE_CHECKING:
     from ..model.aggregate_definition import AggregateDefinition
     from ..model.process_definition import ProcessDefinition
     from ..model.registry import Registry
-    from ..store import EventRecord, Store, TimerRecord, TransitionRecord
+    from ..store import Store, TimerRecord, TransitionRecord
+    from .log_end import Found
 
 __all__ = ["UNREADABLE", "Reader", "failed_starts"]
 
@@ -276,21 +285,7 @@ class Reader:
             if isinstance(record, CorruptRecord):
                 yield Parked.unread(record, id=number)
                 continue
-            action, time, by = record.decision or (None, None, None)
-            yield Parked(
-                id=record.number,
-                process=record.process,
-                instance=record.instance,
-                cause=record.cause,
-                error=f"{record.error_type}: {record.error_text}",
-                attempts=record.attempts,
-                time=from_micros(record.time),
-                handler=record.handler,
-                place=record.place,
-                decision=action,
-                decided_at=None if time is None else from_micros(time),
-                decided_by=by,
-            )
+            yield _parked(record, record.number)
 
     def timeouts(
         self, cls: type[ProcessManager] | None, name: object, before: datetime | None
@@ -335,23 +330,60 @@ class Reader:
                 yield self._transition(definition, record)
 
     def _transition(self, definition: ProcessDefinition, record: TransitionRecord) -> Transition:
-        known: dict[str, Any] = {
-            "version": record.version,
-            "handler": record.handler,
-            "is_complete": record.is_complete,
-            "cause": record.cause,
-            "time": from_micros(record.time),
-            "correlation_id": record.correlation_id,
-            "note": record.note,
-            "by": actor_in(record),
-        }
+        known = _known_of(record)
         try:
-            load = self._registry.load_command
-            known["commands"] = tuple(load(kind, data) for _, kind, data in record.commands)
-            known["state"] = definition.state_of(record)
+            known |= self._read_of(definition, record)
         except UNREADABLE as error:
             return Transition.unread(error, **known)
         return Transition(**known)
+
+    def _read_of(self, definition: ProcessDefinition, record: TransitionRecord) -> dict[str, Any]:
+        """What a transition says of a class's own: its commands, and the state after it."""
+        load = self._registry.load_command
+        commands = tuple(load(kind, data) for _, kind, data in record.commands)
+        return {"commands": commands, "state": definition.state_of(record)}
+
+    # What is found at the end of the log
+
+    def found(self, found: Found, partitions: int) -> StoredEvent | InstanceTransition | Parked:
+        """A record as it is shown to a follower of the runtime.
+
+        Args:
+            found: in this reader's log
+            partitions: how many there are
+
+        """
+        record = found.record
+        if isinstance(record, EventRecord):
+            return self._event(record)
+        if isinstance(record, tuple):
+            return self._moved(found.partition, *record)
+        parked_id = found.number * partitions + found.partition
+        if isinstance(record, ParkedRecord):
+            return _parked(record, parked_id)
+        if found.kind == "event":
+            return StoredEvent.unread(record, position=found.number, partition=found.partition)
+        if found.kind == "parked":
+            return Parked.unread(record, id=parked_id)
+        return InstanceTransition.unread(record, partition=found.partition)
+
+    def _moved(
+        self, partition: int, process: str, instance: str, record: TransitionRecord
+    ) -> InstanceTransition:
+        known = _known_of(record)
+        known |= {"process": process, "instance": instance, "partition": partition}
+        try:
+            definition = self._registry.process_named(process)
+            if definition is None:
+                raise UnknownMessage(f"the class of {process} is in no domain of this runtime")
+            if record.base:
+                # It is stored as what changed.
+                whole = self._store.transition_at(process, instance, record.version)
+                record = record if whole is None else whole
+            known |= self._read_of(definition, record)
+        except UNREADABLE as error:
+            return InstanceTransition.unread(error, **known)
+        return InstanceTransition(**known)
 
     def _stream(self, stream: str, after: int) -> Iterator[StoredEvent]:
         for version, record in self._store.scan_stream_through(stream):
@@ -390,6 +422,38 @@ class Reader:
             return StoredEvent(event=self._registry.load_event(record), **known)
         except UNREADABLE as error:
             return StoredEvent.unread(error, **known)
+
+
+def _known_of(record: TransitionRecord) -> dict[str, Any]:
+    """What a transition says without its class."""
+    return {
+        "version": record.version,
+        "handler": record.handler,
+        "is_complete": record.is_complete,
+        "cause": record.cause,
+        "time": from_micros(record.time),
+        "correlation_id": record.correlation_id,
+        "note": record.note,
+        "by": actor_in(record),
+    }
+
+
+def _parked(record: ParkedRecord, parked_id: int) -> Parked:
+    action, time, by = record.decision or (None, None, None)
+    return Parked(
+        id=parked_id,
+        process=record.process,
+        instance=record.instance,
+        cause=record.cause,
+        error=f"{record.error_type}: {record.error_text}",
+        attempts=record.attempts,
+        time=from_micros(record.time),
+        handler=record.handler,
+        place=record.place,
+        decision=action,
+        decided_at=None if time is None else from_micros(time),
+        decided_by=by,
+    )
 
 
 _WHOLE = frozenset({list, tuple, set, frozenset, NoneType})

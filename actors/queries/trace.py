@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..clock import from_micros
 from ..errors import UnknownMessage
+from ..model.completions import stream_for
 from ..model.subscriptions import Subscriptions
 from ..store import (
     BY_PEOPLE,
@@ -16,6 +17,7 @@ from ..store import (
     effect_id_at,
     place_of_effect,
     place_of_issue,
+    place_of_transition,
     transition_id_at,
 )
 from .transitions import first_where, transition_of
@@ -211,11 +213,11 @@ class _Chain:
         return record
 
     def _cause_of_command(self, command_id: str) -> EventRecord | None:
-        """The event before an issued command; None if the command came from outside."""
+        """The event before an issued command, or before an end; None if it came from outside."""
         effect = self._effect(command_id)
         if effect is not None:
             return self._store.event_at(effect.position)
-        issuer = self._issuer(command_id)
+        issuer = self._issuer(command_id) or self._ended(command_id)
         while issuer is not None:
             process, instance, transition = issuer
             self._known.setdefault(transition.cause, {})[process, instance] = transition
@@ -255,6 +257,22 @@ class _Chain:
         if issuer is None or all(one[0] != command_id for one in issuer.commands):
             return None
         return issue.process, issue.instance, issuer
+
+    def _ended(self, transition_id: str) -> tuple[str, str, TransitionRecord] | None:
+        """The transition that ended an instance, if an event names it as its cause."""
+        place = place_of_transition(transition_id)
+        if place is None:
+            return None
+        ended = self._store.transition_at(*place)
+        return None if ended is None else (place[0], place[1], ended)
+
+    def _told_of_end(
+        self, process: str, instance: str, transition: TransitionRecord
+    ) -> Iterator[EventRecord]:
+        """The event that an instance has ended, if there is one: a class may have listened."""
+        cause = transition_id_at(process, instance, transition.version)
+        told = self._store.scan_stream(stream_for(process, instance))
+        return (event for event in told if event.causation_id == cause)
 
     def _siblings(self, first: EventRecord) -> Iterator[EventRecord]:
         """All events of the command that made this one."""
@@ -381,6 +399,9 @@ class _Chain:
         self._transitions[key] = node
         issuer = _Issuer(process, instance, transition.version, transition.seen, transition.time)
         node.children += [self._command(issuer, command) for command in transition.commands]
+        if transition.is_complete:
+            told = self._told_of_end(process, instance, transition)
+            node.children += self._guarded(told, f"the end of {instance}")
         return node
 
     def _follow_later(

@@ -28,6 +28,7 @@ else:
 __all__ = [
     "AggregateView",
     "Counts",
+    "InstanceTransition",
     "InstanceView",
     "Listed",
     "Parked",
@@ -301,6 +302,22 @@ class Transition(Listed):
     note: str | None = None
     by: str | None = None
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class InstanceTransition(Transition):
+    """A transition, and whose it is.
+
+    Attributes:
+        process: the process manager's name
+        instance: the instance's id
+        partition: of a divided store, the one that the instance is in
+
+    """
+
+    process: str = field(kw_only=True)
+    instance: str = field(kw_only=True)
+    partition: int = field(default=0, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
