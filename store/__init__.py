@@ -40,6 +40,7 @@ from .identifiers import (
     BY_PEOPLE,
     ENDS,
     MAX_NAME_BYTES,
+    PRUNED,
     EffectIssue,
     EventPlace,
     Issue,
@@ -86,6 +87,7 @@ from .records import (
     CommandResult,
     Committed,
     Conflict,
+    Cut,
     Duplicate,
     EffectRecord,
     EventRecord,
@@ -100,6 +102,7 @@ from .records import (
     Step,
     StepExtras,
     TimerRecord,
+    TombstoneRecord,
     TransitionRecord,
     UnmatchedRecord,
 )

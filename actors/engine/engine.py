@@ -30,6 +30,7 @@ from .instance_watches import InstanceWatches
 from .journal import Journal
 from .lanes import Lanes
 from .pending_replies import PendingReplies, ReplyFuture
+from .pruning import Pruner
 from .recovery import Recovery
 from .residency import Residency
 from .router import SENT, Router
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from ..clock import Clock
     from ..model.registry import Registry
     from ..store import EventRecord, Store
+    from .archive import Archive
     from .instance_actor import InstanceMessage
     from .lanes import Neighbour
     from .pooled_actor import PooledActor
@@ -75,6 +77,8 @@ class Options:
         max_chain: the longest chain of events that make one another by commands
         effect_threads: most after-effects that run at once, besides those that are ``async def``
         effect_tasks: most of those that are ``async def`` that run at once
+        id_retention: how long ids, and tombstones of what was pruned, stay; None for ever
+        archive: takes what is pruned before it goes; None to keep it nowhere
 
     """
 
@@ -86,6 +90,8 @@ class Options:
     max_chain: int = 1_000
     effect_threads: int = 4
     effect_tasks: int = 100
+    id_retention: timedelta | None = None
+    archive: Archive | None = None
 
     def __post_init__(self) -> None:
         for name in (
@@ -103,6 +109,9 @@ class Options:
         idle: object = self.idle_timeout
         if not isinstance(idle, timedelta) or idle <= timedelta(0):
             raise ValueError(f"idle_timeout={self.idle_timeout!r}; give a timedelta above 0")
+        kept: object = self.id_retention
+        if kept is not None and (not isinstance(kept, timedelta) or kept < timedelta(0)):
+            raise ValueError(f"id_retention={kept!r}; give a timedelta, or None to keep ids for ever")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +256,15 @@ class Engine:
             plans, services, self.effects, self._gate, self.deliver, max_in_flight=most
         )
 
+        self.pruner = Pruner(
+            services,
+            plans,
+            clock,
+            self._lowest_checkpoint,
+            self._all_done_up_to,
+            id_retention=options.id_retention,
+            archive=options.archive,
+        )
         self.lanes: Lanes | None = None
         if neighbours:
             self.lanes = Lanes(services, neighbours, self._publish, enqueue, self.deliver)
@@ -261,6 +279,7 @@ class Engine:
             self.command_queue,
             self.timers,
             self.recovery,
+            self.pruner,
             *self.routers,
             *([] if self.lanes is None else [self.lanes]),
         ]
@@ -325,6 +344,7 @@ class Engine:
         for router in self.routers:
             router.wake()
         self.timers.wake()
+        self.pruner.start()
         if self.lanes is not None:
             self.lanes.wake()
         self._clock.attach(self.catch_up)
@@ -394,6 +414,7 @@ class Engine:
             self._clock.detach(self.catch_up)
         self.residency.close()
         self.timers.close()
+        self.pruner.close()
         self.effects.close()
         self.command_queue.is_closed = self.recovery.is_closed = True
         for router in self.routers:
@@ -482,6 +503,8 @@ class Engine:
             "commit_microseconds": self.journal.counts.microseconds,
             "steps": self.journal.counts.steps,
             "events": self.services.event_buffer.last,
+            "pruned_instances": self.pruner.pruned.instances,
+            "pruned_events": self.pruner.pruned.events,
             "awake": len(self.residency),
             "in_flight": self.command_queue.in_flight + sum(one.in_flight for one in self.routers),
         }
@@ -562,6 +585,20 @@ class Engine:
         """The position up to which every process manager is done, durably."""
         done = self.journal.done_up_to
         return min(done[router.plan.name] for router in self.routers)
+
+    def _lowest_checkpoint(self) -> int:
+        """The position that all are done with, durably, who read the log: what comes to read it
+        is to be added here, or events are pruned before it has seen them."""
+        last = self.services.store.last_position()
+        return min((self._all_done_up_to(one.plan.name) for one in self.routers), default=last)
+
+    def _all_done_up_to(self, process: str) -> int:
+        """The position that a process manager's router and its after-effects are done with.
+
+        As it is stored, which is what they would begin from after a crash.
+        """
+        names = [*self.router_of[process].checkpoints(), *self.effect_feeds.names_of(process)]
+        return min(self.services.store.checkpoint(name) for name in names)
 
     def _checkpoints(self) -> dict[str, int]:
         found: dict[str, int] = {}

@@ -7,18 +7,21 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from ..errors import DamagedStore
-from ..identifiers import place_of_effect, place_of_event, place_of_issue
+from ..identifiers import PRUNED, place_of_effect, place_of_event, place_of_issue
 from ..layout.frames import number
 from ..layout.keys import LAST, Misshapen, digest
 from ..layout.schema import (
     BLOCKED,
+    PRUNED_UP_TO,
     TABLES,
     BlockRow,
     CommandRow,
     EffectRow,
     EventIdRow,
     EventRow,
+    Marks,
     PartitionRow,
+    TombstoneRow,
     TransitionRow,
     effect_key,
     instance_key,
@@ -106,6 +109,7 @@ class Inspection:
     Attributes:
         now: the latest time that is known of, once the log was gone through
         partition: which one it is, of a divided store
+        pruned: how far what was pruned reaches
 
     """
 
@@ -130,6 +134,7 @@ class Inspection:
         self.counts = Counter[tuple[str, ...]]()
         self.last_position = self._last_number("log")
         self.partition = self._read_partition()
+        self.pruned = self._read_marks()
         self._any_waits = any(True for _ in snapshot.scan("waiting"))
         self._names: set[tuple[str, str]] = set()
         self._codes: dict[int, str] = {}
@@ -147,9 +152,20 @@ class Inspection:
             for problem in problems:
                 self.say(table, key, problem)
 
-    def say_gap(self, table: str, key: bytes, prefix: bytes, before: int, found: int) -> None:
-        """Note if a number does not follow that of the last row that could be read."""
-        expected = before + 1
+    def say_gap(
+        self,
+        table: str,
+        key: bytes,
+        prefix: bytes,
+        before: int,
+        found: int,
+        pruned: int = 0,
+    ) -> None:
+        """Note if a number does not follow that of the last row that could be read.
+
+        What was pruned may be missing up to a number, which is given.
+        """
+        expected = max(before, min(pruned, found - 1)) + 1
         # Rows that could not be read are reported, and are no gap.
         while expected < found and self.has(table, prefix + number(expected)):
             expected += 1
@@ -311,6 +327,12 @@ class Inspection:
             *_, row = self.transitions(process, instance, row.base)
         return row
 
+    def first_version(self, process: str, instance: str) -> int:
+        """The lowest version of an instance that is there, or 0."""
+        prefix = transitions_key(process, instance)
+        key = next((key for key, _ in self._snapshot.scan("ids", prefix)), b"")
+        return int.from_bytes(key[-8:], "big") if key[:-8] == prefix else 0
+
     def is_suspended(self, process: str, instance: str) -> bool:
         """Whether an instance takes nothing until an operator decides."""
         if not self._any_waits:
@@ -325,15 +347,34 @@ class Inspection:
             return any(one[0] == command_id for one in effect.commands)
         issue = place_of_issue(command_id)
         if issue is None:
-            return self.partition is not None and place_of_effect(command_id) is not None
+            named = place_of_effect(command_id)
+            return named is not None and (
+                self.partition is not None or self.was_there(named.position)
+            )
         place: int | None = self.look(
             "ids", transitions_key(issue.process, issue.instance) + number(issue.version)
         )
         row = self.transition(place or 0)
         if row is None:
             # Of a divided store, its instance may be in another partition.
-            return self.partition is not None
+            return self.partition is not None or self.is_pruned(*issue[:3])
         return any(one[0] == command_id for one in row.commands)
+
+    def tombstone(self, position: int) -> TombstoneRow | None:
+        """What stays of an event that was pruned."""
+        found: TombstoneRow | None = self.look("tombstones", number(position))
+        return found
+
+    def was_there(self, position: int) -> bool:
+        """Whether an event at a position is none that is missing: it was pruned."""
+        return 0 < position <= self.pruned.tombstones or self.tombstone(position) is not None
+
+    def is_pruned(self, process: str, instance: str, version: int) -> bool:
+        """Whether a transition is none that is missing: it was pruned."""
+        if not self.pruned.transitions:
+            return False
+        last = self.last_transition(process, instance)
+        return last is None or version < (last.version if last.cause == PRUNED else last.run)
 
     def _effect_of(self, command_id: str) -> EffectRow | None:
         """The after-effect that a command's id names."""
@@ -380,6 +421,13 @@ class Inspection:
                 row: PartitionRow = row_of("partitions", key, raw)
                 return Partition(row.number, row.count)
         return None
+
+    def _read_marks(self) -> Marks:
+        """How far what was pruned reaches; what is damaged of that is told with its table."""
+        with suppress(DamagedRow):
+            said = self.look("meta", PRUNED_UP_TO)
+            return Marks.parse(str(said)) or Marks()
+        return Marks()
 
     def _last_number(self, table: str) -> int:
         for key, _ in self._snapshot.scan(table, LAST + b"\0", backwards=True):
