@@ -19,6 +19,7 @@ from .authoring.retry import PARK, SKIP, Retry
 from .authoring.state import Indexed
 from .clock import Alarm, Clock, SystemClock
 from .engine.health import Backup, Health, HealthProblem
+from .engine.pruning import PruningReport
 from .engine.rebuilding import RebuildProgress
 from .errors import (
     AlreadyDecided,
@@ -35,6 +36,7 @@ from .errors import (
     NotRefreshed,
     PartitionDown,
     ProcessEnded,
+    Pruned,
     QueryInHandler,
     Rejected,
     TimedOut,
@@ -139,6 +141,8 @@ __all__ = [
     "ProcessEnded",
     "ProcessManager",
     "ProcessionError",
+    "Pruned",
+    "PruningReport",
     "QueryInHandler",
     "ReadOnlyStore",
     "RebuildProgress",

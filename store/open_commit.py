@@ -357,7 +357,7 @@ class OpenCommit(Reads):
         for ((table, _), key), raw in zip(wanted.items(), found, strict=True):
             if table == "command_ids":
                 known[key] = raw
-            elif raw is None:
+            elif raw is None and not self.may_be_pruned():
                 # What the open commit has of a stream, its newest version is remembered of.
                 heads[key] = 0
 
@@ -696,7 +696,7 @@ class OpenCommit(Reads):
                 position, content = given
                 if _may_be_same(event.digest, content):
                     return Duplicate(position=position)
-                first = self.event_at(position)
+                first = self.event_or_tombstone(position)
                 if first is None:
                     raise corrupt(
                         "event_ids", event_id.encode(), "is at a position that is not in the log"

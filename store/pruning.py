@@ -203,6 +203,10 @@ class Needed:
         self.low, self.high = low, high
         self._bits = bytearray(max(0, high - low) // 8 + 1)
 
+    def clear(self) -> None:
+        """Begin anew."""
+        self._bits = bytearray(len(self._bits))
+
     def add(self, position: int) -> None:
         """Something needs an event."""
         if self.low <= position <= self.high:

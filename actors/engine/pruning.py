@@ -29,7 +29,7 @@ from .archive import line_of_event, line_of_transition
 from .pooled_actor import PooledActor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from ..clock import Clock
     from ..model.plans import ProcessPlan
@@ -271,7 +271,9 @@ class Pruner(PooledActor):
         # The newest event says how far the log goes.
         high = min(up_to, self._store.last_position() - 1, low + SPAN - 1)
         needed = rows.Needed(low, high)
-        yield from self._go_through_transitions(asked, needed)
+        while (yield from self._go_through_transitions(asked, needed)):
+            # What was found to go is not to keep events any longer.
+            needed.clear()
         yield from self._go_through_decided(asked, needed, up_to)
         names = [name for kind, name in self._store.scan_names() if kind == "process"]
         rows.needed_by_work(self._store, needed, names)
@@ -334,9 +336,16 @@ class Pruner(PooledActor):
             yield from self._take_out(asked, _Batch(cut, lines))
             self._report += PruningReport(transitions=len(found))
 
-    def _go_through_transitions(self, asked: _Asked, needed: rows.Needed) -> Iterator[bool]:
-        """Mark the events of all transitions that stay, and see to tombstones."""
-        store = self._store
+    def _go_through_transitions(
+        self, asked: _Asked, needed: rows.Needed
+    ) -> Generator[bool, None, bool]:
+        """Mark the events of all transitions that stay, and see to tombstones.
+
+        Returns:
+            whether some went meanwhile
+
+        """
+        store, is_changed = self._store, False
         for place, found in store.scan_all_transitions():
             if place % rows.PAGE == 0:
                 yield GIVE_WAY
@@ -347,10 +356,13 @@ class Pruner(PooledActor):
                 needed.add(record.position)
                 continue
             if store.started_as(process, instance) != place:
-                # A crash has come between, or it began anew.
+                # Something came between, as a crash or a full disk.
+                before = self._report.transitions
                 yield from self._cut_instance(asked, process, instance)
+                is_changed = is_changed or self._report.transitions > before
             if asked.ids_before is not None and record.time < asked.ids_before:
                 yield from self._forget_instance(process, instance, record)
+        return is_changed
 
     def _forget_instance(
         self, process: str, instance: str, record: TransitionRecord
