@@ -32,6 +32,7 @@ from .authoring.state import Indexed
 from .clock import Alarm, Clock, SystemClock
 from .engine.health import Backup, Health, HealthProblem
 from .engine.projection_rebuild import ProjectionProgress
+from .engine.pruning import PruningReport
 from .engine.rebuilding import RebuildProgress
 from .errors import (
     AlreadyDecided,
@@ -49,6 +50,7 @@ from .errors import (
     NotRefreshed,
     PartitionDown,
     ProcessEnded,
+    Pruned,
     QueryInHandler,
     Rejected,
     StreamHeldUp,
@@ -164,6 +166,8 @@ __all__ = [
     "ProcessionError",
     "Projection",
     "ProjectionProgress",
+    "Pruned",
+    "PruningReport",
     "QueryInHandler",
     "ReadOnlyStore",
     "RebuildProgress",

@@ -292,6 +292,10 @@ class NotRefreshed(ProcessionError):
         )
 
 
+class Pruned(ProcessionError):
+    """What is asked for was in the store, and was pruned since; an archive may have it."""
+
+
 class PartitionDown(ProcessionError):
     """The process that runs a partition has ended before it answered; it is started again."""
 

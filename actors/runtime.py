@@ -19,9 +19,10 @@ import pykka
 
 from .authoring.aggregate import Aggregate
 from .authoring.process_manager import due_time
-from .clock import Clock, SystemClock, seconds, stopwatch
+from .clock import Clock, SystemClock, seconds, stopwatch, to_micros
 from .core.stimuli import Amend, End
 from .engine.admin import Admin, person
+from .engine.archive import opened
 from .engine.dispatcher import Dispatcher
 from .engine.effect_feed import processes_with_effects
 from .engine.engine import GRACE, Engine, Options
@@ -75,10 +76,12 @@ if TYPE_CHECKING:
     from .authoring.process_manager import ProcessManager
     from .authoring.projection import Projection
     from .engine.aggregate_actor import AggregateActor
+    from .engine.archive import Archive
     from .engine.health import Health
     from .engine.instance_actor import InstanceActor
     from .engine.lanes import Neighbour
     from .engine.projection_rebuild import ProjectionProgress
+    from .engine.pruning import PruningReport
     from .engine.rebuilding import RebuildProgress
     from .engine.router import Router
     from .listening.listener import Serve
@@ -148,6 +151,11 @@ class Runtime:
         max_chain: the longest chain of events that make one another by commands
         effect_threads: most after-effects that run at once, besides those that are ``async def``
         effect_tasks: most of those that are ``async def`` that run at once
+        id_retention: how long the store remembers ids, and tombstones of what was pruned: for as
+            long, the same id takes effect once. None for ever
+        archive: takes what is pruned before it goes: the name of a file for lines of JSON, packed
+            if it ends in ``.gz`` or ``.zst``; or a call with a list of such lines, which returns
+            when they are durable. None to keep them nowhere
         retired: names of process managers, and wire names of messages, whose classes are gone for
             good: what the store holds of them stays there, and nothing takes it up
         scrub: of a folder: rows a second whose checksums a process of its own looks at, again and
@@ -208,6 +216,8 @@ class Runtime:
         max_chain: int = 1_000,
         effect_threads: int = 4,
         effect_tasks: int = 100,
+        id_retention: timedelta | None = None,
+        archive: str | os.PathLike[str] | Archive | None = None,
         retired: Iterable[str] = (),
         scrub: int | None = None,
         control: bool | str | Page = True,
@@ -223,6 +233,8 @@ class Runtime:
             max_chain=max_chain,
             effect_threads=effect_threads,
             effect_tasks=effect_tasks,
+            id_retention=id_retention,
+            archive=None if read_only else opened(archive),
         )
         _check_scrub(scrub, path, read_only=read_only)
         page = Page(address=control) if isinstance(control, str) else control
@@ -1396,6 +1408,44 @@ class Runtime:
         name = self._registry.projection(cls).name
         return ProjectionRebuild(engines, name, person(by), on_progress).run()
 
+    def prune(
+        self,
+        *,
+        before: datetime,
+        ids_before: datetime | None = None,
+        archive: str | os.PathLike[str] | Archive | None = None,
+    ) -> PruningReport:
+        """Take out of the store what was complete before a moment, in small commits beside the work.
+
+        Instances of all process managers go, whatever `retention` they have, and events that
+        nothing needs that stays: not before all who read the log have passed them, and never while
+        something that is not done names them. A tombstone stays of each; positions, versions and
+        ids are never given a second time.
+
+        Args:
+            before: with a zone; instances that were complete before it go, and events
+            ids_before: with a zone; tombstones and ids from before it go as well. None for none
+            archive: takes what goes, as that of `Runtime`, whose own it is when it is not given
+
+        Returns:
+            how much was taken out
+
+        Raises:
+            ValueError: a moment has no zone
+            StoreError: the store cannot be read, or the archive is none
+            OSError: the archive's disk refused; what it has not got is still in the store
+            WaitingInHandler: called from a handler
+
+        """
+        engine = self._engine("prune")
+        self._refuse_in_effect(engine, "prune")
+        moment = _moment("before", before)
+        before_of = {definition.name: moment for definition in self._registry.processes.values()}
+        ids = None if ids_before is None else _moment("ids_before", ids_before)
+        reply: ReplyFuture[PruningReport] = ReplyFuture.within(engine.services.replies)
+        engine.pruner.prune(before_of, ids, reply, opened(archive))
+        return reply.get()
+
     def _adjust(
         self,
         call: str,
@@ -1738,6 +1788,13 @@ def _refuse_undivided(path: object, partitions: int | None, processes: int) -> N
             f"partitions={partitions}, processes={processes}: {shown(path)} is no divided store; "
             f"give the folder of one, or of a new one with partitions from 2"
         )
+
+
+def _moment(name: str, moment: object) -> int:
+    """A moment in microseconds, as a caller gives it."""
+    if not isinstance(moment, datetime) or moment.utcoffset() is None:
+        raise ValueError(f"{name}={shown(moment)}; give a datetime with a zone, as of UTC")
+    return to_micros(moment)
 
 
 def _check_scrub(scrub: int | None, path: object, *, read_only: bool) -> None:

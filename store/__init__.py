@@ -41,6 +41,7 @@ from .identifiers import (
     BY_PEOPLE,
     ENDS,
     MAX_NAME_BYTES,
+    PRUNED,
     EffectIssue,
     EventPlace,
     Issue,
@@ -89,6 +90,7 @@ from .records import (
     CommandResult,
     Committed,
     Conflict,
+    Cut,
     Duplicate,
     EffectRecord,
     EventRecord,
@@ -103,6 +105,7 @@ from .records import (
     Step,
     StepExtras,
     TimerRecord,
+    TombstoneRecord,
     TransitionRecord,
     UnmatchedRecord,
 )

@@ -16,6 +16,7 @@ from .errors import InvalidName
 __all__ = [
     "BY_PEOPLE",
     "ENDS",
+    "PRUNED",
     "MAX_NAME_BYTES",
     "EffectIssue",
     "EventPlace",
@@ -41,7 +42,10 @@ MAX_NAME_BYTES = 400
 An LMDB key holds 511 bytes. The rest is for the version that follows the name and for what later
 formats may need."""
 
-BY_PEOPLE = frozenset({"refresh", "operator"})
+PRUNED = "pruned"
+"""The cause of the transition that stays of an instance whose others were pruned."""
+
+BY_PEOPLE = frozenset({"refresh", "operator", PRUNED})
 """The causes of transitions that an operator made."""
 
 ENDS = frozenset({"end", "ended"})

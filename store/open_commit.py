@@ -25,7 +25,9 @@ from .layout.schema import (
     BLOCKED,
     DENSE,
     LOOKALIKE,
+    PRUNED_UP_TO,
     TABLES,
+    Marks,
     block_to_row,
     command_from_row,
     command_to_row,
@@ -49,6 +51,7 @@ from .layout.schema import (
     stream_key,
     timer_key,
     timer_to_row,
+    tombstone_to_row,
     transition_to_row,
     transitions_key,
     unmatched_by_key,
@@ -81,6 +84,7 @@ if TYPE_CHECKING:
         CodeRecord,
         CommandRecord,
         CommandResult,
+        Cut,
         EffectRecord,
         EventRecord,
         NameKind,
@@ -119,6 +123,8 @@ class Counters(Struct):
     """Whether an event was given an id that the store may be about to make for another one."""
     any_unmatched: bool = False
     """Whether some event may be held for who learns its key. Asked for with every key."""
+    pruned: Marks = Marks()
+    """How far what was pruned reaches."""
     owed: int = 0
     """How many after-effects came to be owed since the store was opened, and 1 if any was then."""
     sent: dict[int, int] = {}
@@ -202,6 +208,8 @@ class OpenCommit(Reads):
         self._known: dict[str, dict[bytes, bytes | None]] = {table: {} for table in TABLES}
         # The keys that change, in order, of tables that are read in ranges.
         self._sorted: dict[str, list[bytes]] = {table: [] for table in TABLES}
+        # Rows that were pruned, of tables from which nothing else goes.
+        self._pruned: dict[str, set[bytes]] = {table: set() for table in DENSE}
         # Keys of rows that go, or went and came again.
         self._gone: set[tuple[str, bytes]] = set()
         # Keys of rows that came before they went: whether the engine has an older row is asked for
@@ -299,13 +307,17 @@ class OpenCommit(Reads):
             if not changes:
                 continue
             if table in DENSE:
-                puts[table] = changes  # type: ignore[assignment] # nothing goes from these
+                puts[table] = changes  # type: ignore[assignment] # what goes from these is apart
                 continue
             there = {key: row for key, row in changes.items() if row is not None}
             if there:
                 puts[table] = there
             if len(there) < len(changes):
                 deletes[table] = [key for key, row in changes.items() if row is None]
+        for table, pruned in self._pruned.items():
+            if pruned:
+                # What came again under such a key is put in its place.
+                deletes[table] = sorted(pruned - self._changes[table].keys())
         return puts, deletes
 
     def _forget_what_never_was(self) -> None:
@@ -345,7 +357,7 @@ class OpenCommit(Reads):
         for ((table, _), key), raw in zip(wanted.items(), found, strict=True):
             if table == "command_ids":
                 known[key] = raw
-            elif raw is None:
+            elif raw is None and not self.may_be_pruned():
                 # What the open commit has of a stream, its newest version is remembered of.
                 heads[key] = 0
 
@@ -447,7 +459,7 @@ class OpenCommit(Reads):
 
     def read_stream(self, stream: str, after: int, limit: int) -> list[EventRecord]:
         found = super().read_stream(stream, after, limit)
-        if limit > 0 and not (found or after):
+        if limit > 0 and not (found or after or self.may_be_pruned()):
             # So that its newest version need not be asked for when its first event comes.
             self._heads[stream_key(stream)] = 0
         return found
@@ -480,6 +492,9 @@ class OpenCommit(Reads):
 
     def _may_be_parked(self) -> bool:
         return self.counters.parked > 0
+
+    def may_be_pruned(self) -> bool:
+        return self.counters.pruned != NOTHING_PRUNED
 
     def owed_so_far(self) -> int:
         return self.counters.owed
@@ -521,9 +536,13 @@ class OpenCommit(Reads):
         if table not in DENSE:
             return super()._page(table, prefix, after, limit)
         start, end = prefix + number_asked_for(after + 1), prefix + number(HIGHEST)
-        rows = self._engine.range(table, start, end, max(0, limit))
-        place = numbered(rows[-1][0]) if rows else after
+        pruned = self._pruned[table]
+        rows = self._engine.range(table, start, end, max(0, limit + len(pruned)))
         changes = self._changes[table]
+        if pruned:
+            there = ((key, changes.get(key, None if key in pruned else raw)) for key, raw in rows)
+            rows = [(key, raw) for key, raw in there if raw is not None][: max(0, limit)]
+        place = numbered(rows[-1][0]) if rows else after
         while len(rows) < limit:
             place += 1
             key = prefix + number(place)
@@ -677,7 +696,7 @@ class OpenCommit(Reads):
                 position, content = given
                 if _may_be_same(event.digest, content):
                     return Duplicate(position=position)
-                first = self.event_at(position)
+                first = self.event_or_tombstone(position)
                 if first is None:
                     raise corrupt(
                         "event_ids", event_id.encode(), "is at a position that is not in the log"
@@ -936,6 +955,8 @@ class OpenCommit(Reads):
             self._send(sent)
         if extras.taken is not None:
             self._let_go_of_sent(*extras.taken)
+        if extras.cut is not None:
+            self._cut(extras.cut)
 
     def _write_refusal(self, refusal: RefusalRecord) -> None:
         self.counters.refusal += 1
@@ -962,6 +983,39 @@ class OpenCommit(Reads):
         if last is None:
             return None
         return "complete" if last.is_complete else "running"
+
+    # What leaves for good
+
+    def _cut(self, cut: Cut) -> None:
+        """Take rows out of the store, and write what stays in their place."""
+        events, tombstones, transitions, parked = self.counters.pruned
+        for table, key in cut.rows:
+            if table == "tombstones":
+                tombstones = max(tombstones, numbered(key))
+            elif table == "transitions":
+                transitions = max(transitions, numbered(key))
+            elif table == "decided":
+                parked = max(parked, numbered(key))
+            if table in DENSE:
+                self._pruned[table].add(key)
+                self._known[table][key] = None
+            else:
+                self._delete(table, key)
+        for one in cut.tombstones:
+            events = max(events, one.position)
+            self._set("tombstones", number(one.position), tombstone_to_row(one))
+            if not one.sent_for:
+                self._counts.drop_event(one.stream.partition("-")[0], one.type)
+        for process, before, now, instance in cut.moved:
+            self._delete("started", started_key(process) + number(before))
+            self._set("started", started_key(process) + number(now), instance)
+        for prefix in cut.gone:
+            self._heads[prefix] = 0
+            self._gathered.pop(prefix, None)
+        for process in cut.forgotten:
+            self._counts.move(process, "complete", None)
+        self.counters.pruned = marks = Marks(events, tombstones, transitions, parked)
+        self._put("meta", PRUNED_UP_TO, str(marks))
 
     def _let_wait(self, process: str, instance: str, position: int) -> None:
         self._set("waiting", instance_key(process, instance) + number(position), 0)
@@ -1129,6 +1183,8 @@ class OpenCommit(Reads):
 
 
 FIRST = number(1)
+
+NOTHING_PRUNED = Marks()
 
 
 def _may_be_same(content: bytes, first: bytes) -> bool:

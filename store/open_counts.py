@@ -71,6 +71,10 @@ class OpenCounts:
         """Something is parked, or with -1 no more."""
         self._add(("parked", *kind_of_parked(parked)), more)
 
+    def drop_event(self, category: str, kind: str) -> None:
+        """An event was pruned."""
+        self._add(("event", category, kind), -1)
+
     def _add(self, one: Counted, more: int) -> None:
         self._moved[one] = self._moved.get(one, 0) + more
 
@@ -79,7 +83,7 @@ class OpenCounts:
         changed = self._moved
         for category, kinds in self.added.items():
             for kind, count in kinds.items():
-                changed["event", category, kind] = count
+                changed["event", category, kind] = count + changed.get(("event", category, kind), 0)
         for process, count in self.begun.items():
             self._add(("instance", process, "running"), count)
         for process, count in self.ended.items():

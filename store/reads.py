@@ -27,6 +27,7 @@ from .layout.schema import (
     instance_key,
     kind_of_name,
     last_of_process,
+    parked_at_key,
     parked_from_row,
     place_of,
     refusal_from_row,
@@ -35,6 +36,7 @@ from .layout.schema import (
     stream_key,
     timer_from_row,
     timer_key,
+    tombstone_from_row,
     transition_from_row,
     transitions_key,
     unmatched_from_row,
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
         RefusalRecord,
         SentRecord,
         TimerRecord,
+        TombstoneRecord,
         TransitionRecord,
         UnmatchedRecord,
     )
@@ -113,6 +116,10 @@ class Reads:
         """Whether anything was ever parked, which is asked for with every instance."""
         raise NotImplementedError
 
+    def may_be_pruned(self) -> bool:
+        """Whether anything was ever pruned, which is asked for where nothing was found."""
+        raise NotImplementedError
+
     # The log and the streams
 
     def last_position(self) -> int:
@@ -153,6 +160,25 @@ class Reads:
         event = self._named_event(event_id)
         return 0 if event is None else event.position
 
+    def tombstone_at(self, position: int) -> TombstoneRecord | None:
+        """What stays of the event at a position, if it was pruned."""
+        return self._one("tombstones", position, tombstone_from_row)
+
+    def read_tombstones(self, after: int, limit: int) -> list[TombstoneRecord]:
+        """What stays of events that were pruned, in order of position, at most so many."""
+        return self._batch("tombstones", b"", after, limit, tombstone_from_row)
+
+    def event_or_tombstone(self, position: int) -> EventRecord | TombstoneRecord | None:
+        """The event at a position, or what stays of it."""
+        event = self.event_at(position)
+        return event if event is not None or not self.may_be_pruned() else (
+            self.tombstone_at(position)
+        )
+
+    def last_version(self, stream: str) -> int:
+        """The version of a stream's newest event, which may be pruned; 0 of a new stream."""
+        return self._last("ids", stream_key(stream))
+
     def _given_event(self, event_id: str) -> tuple[int, bytes] | None:
         """The position and the digest of the event that was given that id from outside."""
         key = event_id.encode()
@@ -162,14 +188,14 @@ class Reads:
         position, content = unframe(raw, "event_ids", key)
         return position, content
 
-    def _named_event(self, event_id: str) -> EventRecord | None:
+    def _named_event(self, event_id: str) -> EventRecord | TombstoneRecord | None:
         """The event that the store gave that id, which says itself where the event is."""
         place = place_of_event(event_id)
         if place is None:
             return None
         key = stream_key(place.stream) + number(place.version)
         raw = self._get("ids", key)
-        event = None if raw is None else self.event_at(place_of(key, raw))
+        event = None if raw is None else self.event_or_tombstone(place_of(key, raw))
         # The event there may have another id.
         return event if event is not None and event.event_id == event_id else None
 
@@ -217,22 +243,30 @@ class Reads:
             key = prefix + number(after + 1)
         except struct.error as error:
             raise no_number(error) from error
-        if self._get("ids", key) is None:
+        if self._get("ids", key) is None and not self.may_be_pruned():
             # Most streams that are asked for are new ones.
             return []
-        rows = self._page("ids", prefix, after, limit)
-        return self._pointed_at("log", rows, slice(1, 3), [stream], event_from_row)
+        found: list[EventRecord] = []
+        while True:
+            rows = self._page("ids", prefix, after, limit - len(found))
+            found += self._pointed_at("log", rows, slice(1, 3), [stream], event_from_row)
+            if len(found) >= limit or not rows:
+                return found
+            # Some were pruned, or there are no more.
+            after = numbered(rows[-1][0])
+            if len(rows) == len(found) or not self.may_be_pruned():
+                return found
 
     # Instances
 
     def last_transition(self, process: str, instance: str) -> TransitionRecord | None:
         """The newest transition of one instance, which holds its state."""
         prefix = transitions_key(process, instance)
-        if self._get("ids", prefix + number(1)) is None:
+        if self._get("ids", prefix + number(1)) is None and not self.may_be_pruned():
             # Most instances that are asked for are new ones.
             return None
         version = self._last("ids", prefix)
-        return self.transition_at(process, instance, version)
+        return self.transition_at(process, instance, version) if version else None
 
     def transition_at(self, process: str, instance: str, version: int) -> TransitionRecord | None:
         """The transition that brought one instance to a version."""
@@ -320,6 +354,33 @@ class Reads:
             one.change, one.state, one.weight = one.state, fields.whole(), weight
         return found
 
+    def version_of(self, process: str, instance: str) -> int:
+        """The version of an instance; 0 of one that is not there."""
+        return self._last("ids", transitions_key(process, instance))
+
+    def transitions_below(
+        self, process: str, instance: str, version: int, limit: int
+    ) -> list[tuple[int, int, TransitionRecord]]:
+        """Transitions of an instance below a version, newest first, at most so many.
+
+        Returns:
+            version, number, and the transition with its state as it is stored
+
+        """
+        prefix = transitions_key(process, instance)
+        rows = self._range("ids", prefix, prefix + number(version), limit, backwards=True)
+        owner = [process, instance]
+        found = self._pointed_at("transitions", rows, slice(3), owner, transition_from_row)
+        return [
+            (one.version, place_of(key, raw), one)
+            for (key, raw), one in zip(rows, found, strict=True)
+        ]
+
+    def number_of(self, process: str, instance: str, version: int) -> int:
+        """The number of one transition of an instance; 0 if it is not there."""
+        rows = self._row_of_transition(process, instance, version)
+        return place_of(*rows[0]) if rows else 0
+
     def scan_instances(
         self, process: str, after: int = 0
     ) -> Iterator[tuple[str, TransitionRecord]]:
@@ -376,8 +437,9 @@ class Reads:
                 yield numbered(key), error
 
     def started_as(self, process: str, instance: str) -> int:
-        """The number of an instance's first transition; 0 if it has none."""
-        rows = self._row_of_transition(process, instance, 1)
+        """The number of the first transition that an instance has; 0 if it has none."""
+        # Of one that was pruned, the first that stays.
+        rows = self._page("ids", transitions_key(process, instance), 0, 1)
         return place_of(*rows[0]) if rows else 0
 
     # Commands
@@ -451,6 +513,18 @@ class Reads:
             except CorruptRecord as error:
                 yield numbered(key), error
 
+    def parked_number(self, parked: ParkedRecord) -> int:
+        """The number under which the same thing was parked last, or 0."""
+        key = parked_at_key(parked)
+        raw = self._get("parked_at", key)
+        return 0 if raw is None else int(unframe(raw, "parked_at", key))
+
+    def scan_command_ids(self, after: str = "") -> Iterator[str]:
+        """The ids of all commands from outside that are remembered, in order."""
+        start = after.encode() + b"\0"
+        for key, _ in self._scan_rows("command_ids", start, b"\xff" * 9):
+            yield key.decode()
+
     def last_parked(self, process: str, instance: str) -> int:
         """The highest position that is parked at an instance, or was skipped, or 0."""
         if not self._may_be_parked():
@@ -515,6 +589,12 @@ class Reads:
         for key, raw in rows[:limit]:
             unframe(raw, "waiting", key)
         return block, [numbered(key) for key, _ in rows[:limit]]
+
+    def scan_all_waiting(self) -> Iterator[int]:
+        """Positions of the events that wait for any instance, or failed and hold one up."""
+        for key, raw in self._scan_rows("waiting", b"", b"\xff"):
+            row = unframe(raw, "waiting", key)
+            yield numbered(key) or Block(*row).position
 
     def scan_ready(self) -> Iterator[tuple[str, str]]:
         """Instances for which events wait and nothing blocks, by process and id."""
@@ -781,7 +861,7 @@ class Reads:
         owner: list[str],
         made: Callable[[Any, int], T],
     ) -> list[T]:
-        """The records that rows of `ids` point at.
+        """The records that rows of `ids` point at, without events that were pruned.
 
         Such a row has no checksum: what it points at says itself whose it is, and which version.
 
@@ -798,6 +878,8 @@ class Reads:
         for (key, pointer), raw in zip(rows, found, strict=True):
             place = place_of(key, pointer)
             if raw is None:
+                if table == "log" and self.may_be_pruned() and self.tombstone_at(place):
+                    continue
                 raise corrupt("ids", key, f"points at {place} in {table}, which is not there")
             row = unframe(raw, table, pointer)
             if row[where] != [*owner, numbered(key)]:

@@ -27,6 +27,7 @@ __all__ = [
     "CommandResult",
     "Committed",
     "Conflict",
+    "Cut",
     "Duplicate",
     "EffectRecord",
     "EventRecord",
@@ -41,6 +42,7 @@ __all__ = [
     "Step",
     "StepExtras",
     "TimerRecord",
+    "TombstoneRecord",
     "TransitionRecord",
     "UnmatchedRecord",
 ]
@@ -355,6 +357,37 @@ class Append(Struct, gc=False):
     unique: bool = False
 
 
+class TombstoneRecord(Struct, gc=False):
+    """What stays of an event that was pruned: its id, its place, and what it was.
+
+    `sent_for` is that of a copy.
+    """
+
+    type: str
+    stream: str
+    version: int
+    time: int
+    event_id: str
+    sent_for: str = ""
+    position: int = 0
+
+
+class Cut(Struct, gc=False):
+    """Rows that leave the store for good, and what stays in their place.
+
+    `rows` are tables and keys. `tombstones` are of the events among them. `moved` are instances
+    whose first transition is another one now: process, its number before and now, instance.
+    `gone` are what the keys in `ids` begin with of streams and instances of which nothing stays.
+    """
+
+    rows: list[tuple[str, bytes]] = []
+    tombstones: list[TombstoneRecord] = []
+    moved: list[tuple[str, int, int, str]] = []
+    gone: list[bytes] = []
+    forgotten: list[str] = []
+    """Process managers of instances of which nothing stays, one for each."""
+
+
 class StepExtras(Struct, gc=False):
     """What few steps write."""
 
@@ -406,6 +439,8 @@ class StepExtras(Struct, gc=False):
     """What is for other partitions."""
     arrived: Arrival | None = None
     """What came from another partition; its lane's cursor must be there, and moves."""
+    cut: Cut | None = None
+    """What leaves the store for good."""
     taken: tuple[int, int] | None = None
     """A partition, and the sequence up to which it has taken what was sent to it; that goes."""
 

@@ -23,7 +23,9 @@ from .layout.schema import (
     LAST_BACKUP,
     LOOKALIKE,
     OWN,
+    PRUNED_UP_TO,
     SECRET,
+    Marks,
     PartitionRow,
     kind_of_name,
     transition_from_row,
@@ -383,6 +385,21 @@ class Store(Reads):
         self._engine.check_usable()
         return self._counters.parked > 0 or self._engine.read_only
 
+    def may_be_pruned(self) -> bool:
+        self._engine.check_usable()
+        return any(self._counters.pruned) or self._engine.read_only
+
+    def pruned_up_to(self) -> Marks:
+        """How far what was pruned reaches; all 0 while nothing was.
+
+        Raises:
+            CorruptRecord: it cannot be read
+
+        """
+        raw = self._get("meta", PRUNED_UP_TO)
+        said = None if raw is None else unframe(raw, "meta", PRUNED_UP_TO)
+        return (None if said is None else Marks.parse(str(said))) or Marks()
+
     def owed_so_far(self) -> int:
         self._engine.check_usable()
         return self._counters.owed
@@ -474,12 +491,13 @@ class Store(Reads):
             transition=self._newest("transitions"),
             sequence=self._newest("queue", below=FROM_OUTSIDE),
             sequence_from_outside=max(FROM_OUTSIDE, self._newest("queue")),
-            parked=max(self._newest("parked"), self._newest("decided")),
+            parked=self.last_parked_number(),
             refusal=self._newest("refusals"),
             commits=self._sound_commits(),
             any_waiting=bool(engine.range("waiting", b"", LAST, 1)),
             any_unmatched=bool(engine.range("unmatched", b"", LAST, 1)),
             any_lookalike=self._get("meta", LOOKALIKE) is not None,
+            pruned=self.pruned_up_to(),
             owed=len(engine.range("owed", b"", LAST, 1)),
             sent={target: last for target, _, last in lanes},
             taken={target: first - 1 for target, first, _ in lanes},

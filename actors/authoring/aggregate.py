@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from msgspec import Struct
 
 from .decorators import refuse_keywords
 from .marks import refuse_lost_marks
 from .state import StateType, described
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 __all__ = ["Aggregate", "Own", "copy_of_aggregate", "state_type_of"]
 
@@ -44,6 +47,8 @@ class Aggregate:
             when it is not given
         snapshot_every: how many events come between two snapshots, which keep loading short;
             0 makes none
+        retention: how long the events of an aggregate stay in the store after the newest of them;
+            then it is pruned, and a later command is for a new one. For ever when it is not given
 
     """
 
@@ -59,9 +64,15 @@ class Aggregate:
         identity: str | None = None,
         category: str | None = None,
         snapshot_every: int | None = None,
+        retention: timedelta | None = None,
         **keywords: Any,
     ) -> None:
-        given = {"identity": identity, "category": category, "snapshot_every": snapshot_every}
+        given = {
+            "identity": identity,
+            "category": category,
+            "snapshot_every": snapshot_every,
+            "retention": retention,
+        }
         try:
             super().__init_subclass__(**keywords)
         except TypeError:

@@ -155,6 +155,8 @@ class ProcessManager:
         retry: a `Retry` for handlers that fail; without it they are parked at once
         idle_timeout: how long an instance that nothing happens to stays in memory; the runtime's
             own when it is not given
+        retention: how long an instance stays in the store when it is complete; then it is pruned,
+            with its events that nothing else needs. For ever when it is not given
         stateless: each event is handled once by itself; no start, no correlation, no state
         version: of its fields, from 1; raise it with a method that `upcast` marks when states
             that are stored do not fit any more
@@ -180,6 +182,7 @@ class ProcessManager:
         begin: Literal["origin", "now"] | datetime | None = None,
         retry: Retry | None = None,
         idle_timeout: timedelta | None = None,
+        retention: timedelta | None = None,
         stateless: bool | None = None,
         version: int | None = None,
         **keywords: Any,
@@ -195,6 +198,7 @@ class ProcessManager:
             "begin": begin,
             "retry": retry,
             "idle_timeout": idle_timeout,
+            "retention": retention,
             "stateless": stateless,
             "version": version,
         }

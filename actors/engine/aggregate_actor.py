@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from ..core.carry_out import CommandDecision, CommandDelivered, carry_out, refuse_command
-from ..errors import IdReused, InfiniteLoopError, UnknownMessage
+from ..errors import IdReused, InfiniteLoopError, Pruned, UnknownMessage
 from ..messages.reply import Reply
 from ..messages.types import Event, UnknownEvent
 from ..store import (
@@ -47,6 +47,14 @@ class StreamReads(Protocol):
 
     def read_snapshot(self, stream: str) -> tuple[int, bytes] | None:
         """The version and state of an aggregate's newest snapshot."""
+        ...
+
+    def last_version(self, stream: str) -> int:
+        """The version of a stream's newest event, which may be pruned."""
+        ...
+
+    def may_be_pruned(self) -> bool:
+        """Whether anything was ever pruned."""
         ...
 
 
@@ -256,11 +264,14 @@ def load_aggregate(plan: AggregatePlan, stream: str, reads: StreamReads) -> Aggr
     Raises:
         UnknownMessage: the stream holds an event that no class here can be read as
         InvalidMessage: an event does not fit its class
+        Pruned: the events behind its snapshot are gone, and the snapshot does not fit its class
 
     """
     definition, registry = plan.definition, plan.registry
     aggregate = definition.begin(stream)
-    if definition.snapshots.every:
+    if reads.may_be_pruned() and _began_behind_pruned(plan, aggregate, stream, reads):
+        pass
+    elif definition.snapshots.every:
         # Most streams that are asked for are new ones, which have no snapshot to look for.
         if not reads.read_stream(stream, 0, 1):
             return aggregate
@@ -281,3 +292,34 @@ def load_aggregate(plan: AggregatePlan, stream: str, reads: StreamReads) -> Aggr
             aggregate._own.weight += len(record.data)  # noqa: SLF001 - a friend
         if len(page) < PAGE:
             return aggregate
+
+
+def _began_behind_pruned(
+    plan: AggregatePlan, aggregate: Aggregate, stream: str, reads: StreamReads
+) -> bool:
+    """Begin where the events begin that were not pruned: from a snapshot, or as a new one.
+
+    Returns:
+        false if nothing was pruned of its stream
+
+    Raises:
+        Pruned: the snapshot does not fit its class
+
+    """
+    first = reads.read_stream(stream, 0, 1)
+    before = first[0].version - 1 if first else reads.last_version(stream)
+    if not before:
+        return False
+    snapshot = reads.read_snapshot(stream)
+    if snapshot is None:
+        # It was pruned whole, and its versions go on.
+        aggregate._own.version = before  # noqa: SLF001 - a friend
+        return True
+    plan.definition.recall(aggregate, *snapshot, whoever_made_it=True)
+    if aggregate.version != snapshot[0]:
+        raise Pruned(
+            f"{stream!r} cannot be loaded: its events up to version {snapshot[0]} were pruned, and "
+            f"the snapshot that stands for them does not fit {plan.definition.cls.__qualname__} as "
+            f"it is now. Give the fields back their names and types, or defaults to new ones"
+        )
+    return True

@@ -134,6 +134,15 @@ class AheadReads:
         with self._lock:
             return self._ahead.read_snapshot(stream)
 
+    def last_version(self, stream: str) -> int:
+        """The version of a stream's newest event, which may be pruned."""
+        with self._lock:
+            return self._ahead.last_version(stream)
+
+    def may_be_pruned(self) -> bool:
+        """Whether anything was ever pruned."""
+        return self._ahead.may_be_pruned()
+
     # Of the log
 
     def read_log(self, after: int, limit: int) -> list[EventRecord]:

@@ -113,11 +113,11 @@ class EffectFeed(PooledActor):
         self._owed_so_far = 0
         partition = services.store.partition
         self._crossing = None if partition is None else Crossing(plan, partition)
-        self._name = f"after:{plan.name}"
+        self.name = f"after:{plan.name}"
         self._since_name = f"{SINCE}{plan.name}"
         self._since = self._store.checkpoint(self._since_name)
         if self._since:
-            self.done_up_to = self._store.checkpoint(self._name)
+            self.done_up_to = self._store.checkpoint(self.name)
         else:
             # It has not had effects before. They are for what is handled from now on: no
             # customer wants letters about years of old orders because a letter was added today.
@@ -127,7 +127,7 @@ class EffectFeed(PooledActor):
 
     def checkpoints(self) -> dict[str, int]:
         """How far it got, and from where it began; the latter also says that it ever did."""
-        return {self._name: self.done_up_to, self._since_name: self._since}
+        return {self.name: self.done_up_to, self._since_name: self._since}
 
     def pass_over(self, position: int) -> None:
         """Have no effect run of events up to a position, which were imported."""
@@ -531,6 +531,11 @@ class EffectFeeds:
         """Have no effect run of events up to a position, which were imported."""
         for feed in self._feeds.values():
             feed.pass_over(position)
+
+    def names_of(self, process: str) -> list[str]:
+        """The names of the checkpoints up to which the effects of a process manager are done."""
+        feed = self._feeds.get(process)
+        return [] if feed is None else [feed.name]
 
     def backlog(self) -> dict[str, int]:
         """Events that the effects are not done with, by process manager; any thread may look."""

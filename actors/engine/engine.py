@@ -33,6 +33,7 @@ from .lanes import Lanes
 from .pending_replies import PendingReplies, ReplyFuture
 from .projection_feeds import ProjectionFeeds
 from .projection_rebuild import ProjectionProgress, ProjectionRebuild
+from .pruning import Pruner
 from .recovery import Recovery
 from .residency import Residency
 from .router import SENT, Router
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from ..clock import Clock
     from ..model.registry import Registry
     from ..store import EventRecord, Store
+    from .archive import Archive
     from .instance_actor import InstanceMessage
     from .lanes import Neighbour
     from .pooled_actor import PooledActor
@@ -78,6 +80,8 @@ class Options:
         max_chain: the longest chain of events that make one another by commands
         effect_threads: most after-effects that run at once, besides those that are ``async def``
         effect_tasks: most of those that are ``async def`` that run at once
+        id_retention: how long ids, and tombstones of what was pruned, stay; None for ever
+        archive: takes what is pruned before it goes; None to keep it nowhere
 
     """
 
@@ -89,6 +93,8 @@ class Options:
     max_chain: int = 1_000
     effect_threads: int = 4
     effect_tasks: int = 100
+    id_retention: timedelta | None = None
+    archive: Archive | None = None
 
     def __post_init__(self) -> None:
         for name in (
@@ -106,6 +112,9 @@ class Options:
         idle: object = self.idle_timeout
         if not isinstance(idle, timedelta) or idle <= timedelta(0):
             raise ValueError(f"idle_timeout={self.idle_timeout!r}; give a timedelta above 0")
+        kept: object = self.id_retention
+        if kept is not None and (not isinstance(kept, timedelta) or kept < timedelta(0)):
+            raise ValueError(f"id_retention={kept!r}; give a timedelta, or None to keep ids for ever")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,6 +274,15 @@ class Engine:
             # Of a divided store, all partitions have the tables in common.
             renew=None if neighbours else self._renew,
         )
+        self.pruner = Pruner(
+            services,
+            plans,
+            clock,
+            self._lowest_checkpoint,
+            self._all_done_up_to,
+            id_retention=options.id_retention,
+            archive=options.archive,
+        )
         self.lanes: Lanes | None = None
         if neighbours:
             self.lanes = Lanes(services, neighbours, self._publish, enqueue, self.deliver)
@@ -281,6 +299,7 @@ class Engine:
             self.command_queue,
             self.timers,
             self.recovery,
+            self.pruner,
             *self.routers,
             *([] if self.lanes is None else [self.lanes]),
         ]
@@ -349,6 +368,7 @@ class Engine:
         for router in self.routers:
             router.wake()
         self.timers.wake()
+        self.pruner.start()
         if self.lanes is not None:
             self.lanes.wake()
         self._clock.attach(self.catch_up)
@@ -418,6 +438,7 @@ class Engine:
             self._clock.detach(self.catch_up)
         self.residency.close()
         self.timers.close()
+        self.pruner.close()
         self.effects.close()
         self.projections.close()
         self.command_queue.is_closed = self.recovery.is_closed = True
@@ -512,6 +533,8 @@ class Engine:
             "commit_microseconds": self.journal.counts.microseconds,
             "steps": self.journal.counts.steps,
             "events": self.services.event_buffer.last,
+            "pruned_instances": self.pruner.pruned.instances,
+            "pruned_events": self.pruner.pruned.events,
             "awake": len(self.residency),
             "in_flight": self.command_queue.in_flight + sum(one.in_flight for one in self.routers),
         }
@@ -599,6 +622,20 @@ class Engine:
         done = self.journal.done_up_to
         gate = min(done[router.plan.name] for router in self.routers)
         return self.projections.up_to(gate) if self.projections else gate
+
+    def _lowest_checkpoint(self) -> int:
+        """The position that all are done with, durably, who read the log: what comes to read it
+        is to be added here, or events are pruned before it has seen them."""
+        last = self.services.store.last_position()
+        return min((self._all_done_up_to(one.plan.name) for one in self.routers), default=last)
+
+    def _all_done_up_to(self, process: str) -> int:
+        """The position that a process manager's router and its after-effects are done with.
+
+        As it is stored, which is what they would begin from after a crash.
+        """
+        names = [*self.router_of[process].checkpoints(), *self.effect_feeds.names_of(process)]
+        return min(self.services.store.checkpoint(name) for name in names)
 
     def _checkpoints(self) -> dict[str, int]:
         found: dict[str, int] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..errors import Pruned
 from ..messages.refusals import refused_again
 from ..messages.reply import Reply
 
@@ -28,6 +29,7 @@ def replayed(
 
     Raises:
         Rejected: the command was refused
+        Pruned: its events are gone
 
     """
     if result.refusal is not None:
@@ -35,4 +37,9 @@ def replayed(
     if not result.events:
         return Reply(position=0, command_id=command_id)
     page = store.read_log(result.first_position - 1, result.events)
+    if not page or page[-1].position != result.first_position + result.events - 1:
+        raise Pruned(
+            f"command {command_id!r} was carried out before, and the events that it made were "
+            f"pruned since; it is not carried out again"
+        )
     return Reply(map(registry.load_event, page), position=page[-1].position, command_id=command_id)

@@ -22,6 +22,7 @@ from ..messages.types import Command, Event
 from ..store import check_name
 from .base_classes import refuse_unheard
 from .code_scan import classes_named_in
+from .lifetimes import check_retention
 from .snapshots import EVERY, Snapshots
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ class AggregateDefinition:
         """Those, and the events that it applies, which its code may find in other ways."""
         self._check_appliers()
         self._refuse_others_marks()
+        self.retention: timedelta | None = options.get("retention")
+        check_retention(cls, self.retention)
         self.snapshots = Snapshots(
             cls, self.state, self.appliers, options.get("snapshot_every", EVERY)
         )
@@ -178,9 +181,20 @@ class AggregateDefinition:
         own.snapshot_size = len(packed)
         return own.version, packed
 
-    def recall(self, aggregate: Aggregate, version: int, packed: bytes) -> None:
-        """Begin from a snapshot, if it fits the class as it is now."""
-        values = self.snapshots.unpack(packed)
+    def recall(
+        self, aggregate: Aggregate, version: int, packed: bytes, *, whoever_made_it: bool = False
+    ) -> None:
+        """Begin from a snapshot, if it fits the class as it is now.
+
+        Args:
+            aggregate: before its first event
+            version: of the snapshot
+            packed: the snapshot
+            whoever_made_it: whether one that other code made is taken, if its fields fit: the
+                events that it was made of are gone
+
+        """
+        values = self.snapshots.unpack(packed, whoever_made_it=whoever_made_it)
         if values is not None:
             aggregate.__dict__.update(values)
             own = aggregate._own  # noqa: SLF001 - a friend

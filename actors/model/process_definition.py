@@ -25,6 +25,7 @@ from .base_classes import derived_beside, refuse_unheard
 from .code_scan import classes_named_in, may_assign
 from .correlation import Correlation, key_of
 from .fingerprint import fingerprint_of
+from .lifetimes import check_retention
 from .streams import check_streams
 from .upcasting import Chain, check_chain, check_upcaster
 
@@ -63,6 +64,7 @@ class ProcessDefinition:
         self.externals = externals if externals is not None else {}
         options = cls.__procession_options__
         self.idle_timeout: timedelta | None = options.get("idle_timeout")
+        self.retention: timedelta | None = options.get("retention")
         self.early: str = options.get("early", "skip")
         self.unmatched: str = options.get("unmatched", "hold")
         self.hold_for: timedelta = options.get("hold_for", HOLD_FOR)
@@ -287,6 +289,7 @@ class ProcessDefinition:
             )
         if self.late not in {"skip", "park"}:
             raise DefinitionError(f'{where}: late={self.late!r}; give "skip" or "park"')
+        check_retention(self.cls, self.retention)
         hold_for: object = self.hold_for
         if not isinstance(hold_for, timedelta) or not timedelta(0) < hold_for <= LONGEST_HOLD:
             raise DefinitionError(

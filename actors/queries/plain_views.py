@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["html_of", "plain_of", "revived"]
 
-_TIMES = frozenset({"time", "due", "decided_at"})
+_TIMES = frozenset({"time", "due", "decided_at", "pruned_at"})
 
 
 def plain_of(value: object) -> Any:

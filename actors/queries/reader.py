@@ -17,6 +17,7 @@ from ..messages.identifiers import id_of, plain_text
 from ..model.plans import AggregatePlan
 from ..model.subscriptions import Subscription
 from ..store import (
+    PRUNED,
     CorruptRecord,
     EventRecord,
     InvalidName,
@@ -145,6 +146,8 @@ class Reader:
                 last = self._store.last_transition(definition.name, name)
                 if complete not in {None, last is not None and last.is_complete}:
                     continue
+                if last is not None and last.cause == PRUNED:
+                    continue
                 state = self._state(definition, name, last)
                 if any(_is_other(definition, state, *one) for one in fields.items()):
                     continue
@@ -198,7 +201,7 @@ class Reader:
             last = None
             for record in store.scan_transitions(process, name, seen):
                 if last is not None:
-                    state, is_complete = definition.state_of(last), last.is_complete
+                    state, is_complete = self._state(definition, name, last), last.is_complete
                     status: Literal["running", "complete"] = (
                         "complete" if is_complete else "running"
                     )
@@ -216,6 +219,8 @@ class Reader:
         self, definition: ProcessDefinition, name: str, last: TransitionRecord | None
     ) -> dict[str, Any]:
         """The fields after a transition; before the first, those that a start sets."""
+        if last is not None and last.cause == PRUNED:
+            return {}
         if last is not None:
             return definition.state_of(last)
         block = self._store.block_of(definition.name, name)
@@ -243,7 +248,12 @@ class Reader:
         elif last is not None and last.is_complete:
             status = "complete"
         version, is_complete = (0, False) if last is None else (last.version, last.is_complete)
-        return InstanceView(name, state, version, is_complete, status, _cls=definition.cls)
+        pruned_at = None
+        if last is not None and last.cause == PRUNED:
+            pruned_at = from_micros(last.time)
+        return InstanceView(
+            name, state, version, is_complete, status, pruned_at=pruned_at, _cls=definition.cls
+        )
 
     def _unread(self, definition: ProcessDefinition, name: str, error: Exception) -> InstanceView:
         """An instance that cannot be read; its newest transition may tell something."""
@@ -256,11 +266,17 @@ class Reader:
 
     def _aggregate(self, definition: AggregateDefinition, name: str) -> AggregateView | None:
         plan = AggregatePlan(definition, self._registry)
-        aggregate = load_aggregate(plan, f"{definition.category}-{name}", self._store)
+        stream = f"{definition.category}-{name}"
+        aggregate = load_aggregate(plan, stream, self._store)
         if not aggregate.version:
             return None
-        state = dict(aggregate.__dict__)
-        return AggregateView(name, state, aggregate.version, _cls=definition.cls)
+        is_pruned = self._store.event_in(stream, aggregate.version) is None and (
+            self._store.read_snapshot(stream) is None
+        )
+        state = {} if is_pruned else dict(aggregate.__dict__)
+        return AggregateView(
+            name, state, aggregate.version, is_pruned=is_pruned, _cls=definition.cls
+        )
 
     def counts(self, cls: type[ProcessManager] | None) -> dict[str, Counts]:
         """How many instances there are, and what is parked, by the names of process managers."""
@@ -341,7 +357,8 @@ class Reader:
         """What a transition says of a class's own: its commands, and the state after it."""
         load = self._registry.load_command
         commands = tuple(load(kind, data) for _, kind, data in record.commands)
-        return {"commands": commands, "state": definition.state_of(record)}
+        state = {} if record.cause == PRUNED else definition.state_of(record)
+        return {"commands": commands, "state": state}
 
     # What is found at the end of the log
 

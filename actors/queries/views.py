@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Self, TypeV
 
 from ..authoring.aggregate import Aggregate, copy_of_aggregate
 from ..authoring.process_manager import ProcessManager, sealed_copy
-from ..errors import InvalidMessage, UnreadableRecord, shown
+from ..errors import InvalidMessage, Pruned, UnreadableRecord, shown
 from ..messages.plain import as_json, refuse_other
 from .plain_views import html_of, plain_of, revived
 
@@ -163,8 +163,11 @@ class View(Listed, Generic[T_co]):
 
         Raises:
             UnreadableRecord: it cannot be read; or the view was made by `from_dict`
+            Pruned: it was pruned
 
         """
+        if getattr(self, "pruned_at", None) or getattr(self, "is_pruned", False):
+            raise Pruned(f"{self.id!r} was pruned, and its state is gone; an archive may have it")
         state, cls = deepcopy(self.state), self._cls
         if cls is None:
             raise UnreadableRecord(
@@ -190,12 +193,14 @@ class InstanceView(View[T_co]):
             while what failed is to be tried again by itself
         error: why it cannot be read, if so; its id is known, and the rest as far as it could be
             read
+        pruned_at: when it was pruned, if it was; then its state is empty, and it was complete
 
     """
 
     is_complete: bool
     status: Literal["running", "complete", "suspended"]
     error: str | None = None
+    pruned_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -206,8 +211,11 @@ class AggregateView(View[T_co]):
         id: what names it within its category
         state: its fields
         version: how many events it made
+        is_pruned: whether all of these were pruned; then its state is empty
 
     """
+
+    is_pruned: bool = False
 
 
 class ParkedKind(NamedTuple):

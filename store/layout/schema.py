@@ -29,6 +29,7 @@ from ..records import (
     RefusalRecord,
     SentRecord,
     TimerRecord,
+    TombstoneRecord,
     TransitionRecord,
     UnmatchedRecord,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "LAST_BACKUP",
     "LOOKALIKE",
     "OWN",
+    "PRUNED_UP_TO",
     "SECRET",
     "STREAM",
     "TABLES",
@@ -65,6 +67,7 @@ __all__ = [
     "EffectRow",
     "EventIdRow",
     "EventRow",
+    "Marks",
     "ParkedRow",
     "PartitionRow",
     "RefusalRow",
@@ -72,6 +75,7 @@ __all__ = [
     "SentRow",
     "SnapshotRow",
     "TimerRow",
+    "TombstoneRow",
     "TransitionRow",
     "UnmatchedRow",
     "block_to_row",
@@ -110,6 +114,8 @@ __all__ = [
     "timer_from_row",
     "timer_key",
     "timer_to_row",
+    "tombstone_from_row",
+    "tombstone_to_row",
     "transition_from_row",
     "transition_to_row",
     "transitions_key",
@@ -140,6 +146,9 @@ LAST_BACKUP = b"last_backup"
 
 LOOKALIKE = b"lookalike"
 """Stands in `meta` once an event was given an id that looks like one that the store makes."""
+
+PRUNED_UP_TO = b"pruned"
+"""Stands in `meta` once anything was pruned: the marks, which `Marks` says, with spaces between."""
 
 SECRET = b"secret"
 """Stands in `meta`: the key of the digests that tell what an id from outside stands for."""
@@ -180,6 +189,24 @@ class EventRow(_Row):
     @property
     def id(self) -> str:
         """The event's id, wherever it is written."""
+        return self.event_id or event_id_at(self.stream, self.version)
+
+
+class TombstoneRow(_Row):
+    """In `tombstones`: of an event that was pruned."""
+
+    type: Name
+    stream: Name
+    version: Positive
+    time: int
+    event_id: Name | None
+    """None where it is the one that `event_id_at` makes."""
+    sent_for: str
+    """Of a copy that another partition sent; empty otherwise."""
+
+    @property
+    def id(self) -> str:
+        """As that of the event."""
         return self.event_id or event_id_at(self.stream, self.version)
 
 
@@ -366,6 +393,29 @@ class SentRow(_Row):
     learnt: tuple[Name, Name, Name, Name | None, Name | None] | None
 
 
+class Marks(NamedTuple):
+    """The highest numbers of what was pruned; 0 where nothing was."""
+
+    events: int = 0
+    """A position."""
+    tombstones: int = 0
+    """A position, whose tombstone has gone as well."""
+    transitions: int = 0
+    parked: int = 0
+    """A parking number of what was decided."""
+
+    @classmethod
+    def parse(cls, said: str) -> Marks | None:
+        """What the row says; None if it is no such text."""
+        numbers = said.split(" ")
+        if len(numbers) != len(cls._fields) or not all(map(str.isdecimal, numbers)):
+            return None
+        return cls(*map(int, numbers))
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self))
+
+
 # Tables
 
 
@@ -392,6 +442,7 @@ FOR_PARTITIONS = ("partitions", "outgoing", "cursors")
 TABLES: dict[str, Table] = {
     "meta": Table((_NAME,), int | str),
     "log": Table((_POSITION,), EventRow),
+    "tombstones": Table((_POSITION,), TombstoneRow),
     "transitions": Table((Number("transition number"),), TransitionRow),
     # An id's streams and instances are neighbours, however the ids of others are spread.
     "ids": Table(_ID_FIRST, Positive),
@@ -497,7 +548,7 @@ APPENDED = frozenset({"log", "transitions"})
 """Tables whose new keys come behind all that are there."""
 
 DENSE = APPENDED | {"ids"}
-"""Tables from which nothing goes, and whose numbers have no gaps behind what comes before them."""
+"""Tables whose numbers have no gaps, but for what was pruned, and end as they ended before that."""
 
 
 STREAM, DASHLESS, INSTANCE, COPY = "s", "n", "i", "c"
@@ -779,6 +830,23 @@ def timer_from_row(row: list[Any], key: bytes) -> TimerRecord:
 def refusal_from_row(row: list[Any], sequence: int) -> RefusalRecord:
     command, reason = row
     return RefusalRecord(command_from_row(command, 0), reason, sequence)
+
+
+def tombstone_to_row(tombstone: TombstoneRecord) -> tuple[Any, ...]:
+    named = event_id_at(tombstone.stream, tombstone.version)
+    return (
+        tombstone.type,
+        tombstone.stream,
+        tombstone.version,
+        tombstone.time,
+        None if tombstone.event_id == named else tombstone.event_id,
+        tombstone.sent_for,
+    )
+
+
+def tombstone_from_row(row: list[Any], position: int) -> TombstoneRecord:
+    row[4] = row[4] or event_id_at(row[1], row[2])
+    return TombstoneRecord(*row, position=position)
 
 
 def unmatched_from_row(row: list[Any], key: bytes) -> UnmatchedRecord:

@@ -15,7 +15,9 @@ from ..layout.schema import (
     IMPORTED,
     LAST_BACKUP,
     LOOKALIKE,
+    PRUNED_UP_TO,
     SECRET,
+    Marks,
     copies_key,
     readable,
     stream_key,
@@ -25,7 +27,14 @@ from ..layout.schema import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..layout.schema import EffectRow, EventIdRow, EventRow, ResultRow, SnapshotRow
+    from ..layout.schema import (
+        EffectRow,
+        EventIdRow,
+        EventRow,
+        ResultRow,
+        SnapshotRow,
+        TombstoneRow,
+    )
     from .inspecting import Inspection
 
 __all__ = ["check_effects", "check_events"]
@@ -43,6 +52,9 @@ def check_events(inspection: Inspection, format_version: int, *, has_format: boo
     _check_meta(inspection, format_version, has_format=has_format)
     inspection.read_names()
     _check_log(inspection)
+    for key, position, tombstone in inspection.rows("tombstones"):
+        inspection.say_all("tombstones", key, _of_tombstone(inspection, position, tombstone))
+        inspection.say_unknown("tombstones", key, "event", tombstone.type)
     for key, event_id, given in inspection.rows("event_ids"):
         inspection.say_all("event_ids", key, _of_event_id(inspection, event_id, given.position))
     for key, command_id, result in inspection.rows("command_ids"):
@@ -75,6 +87,8 @@ def _check_meta(inspection: Inspection, format_version: int, *, has_format: bool
     backup = found.get(LAST_BACKUP.decode(), "0 /")
     if not (isinstance(backup, str) and last_backup_from(backup) is not None):
         inspection.say("meta", LAST_BACKUP, "is no moment and folder")
+    if Marks.parse(str(found.get(PRUNED_UP_TO.decode(), Marks()))) is None:
+        inspection.say("meta", PRUNED_UP_TO, "is not four numbers")
     for name in ("format", "store_id", SECRET.decode()) if has_format else ():
         if not inspection.has("meta", name.encode()):
             inspection.say("meta", name.encode(), "is missing")
@@ -83,7 +97,7 @@ def _check_meta(inspection: Inspection, format_version: int, *, has_format: bool
         "store_id",
         *(
             one.decode()
-            for one in (COMMITS, EXCERPT, IMPORTED, LAST_BACKUP, LOOKALIKE, SECRET)
+            for one in (COMMITS, EXCERPT, IMPORTED, LAST_BACKUP, LOOKALIKE, PRUNED_UP_TO, SECRET)
         ),
     }
     for name in found.keys() - known:
@@ -100,12 +114,38 @@ def _check_log(inspection: Inspection) -> None:
         # A copy that another partition sent is counted where it is an event of its stream.
         if event.sent_for is None:
             inspection.counts["event", category_of(event.stream), event.type] += 1
-        inspection.say_gap("log", key, b"", before, position)
+        if position != before + 1:
+            _say_missing(inspection, key, before, position)
         before = position
         # A clock may be ahead of the one that asks, or have been set back since.
         inspection.now = max(inspection.now, event.time)
         inspection.say_all("log", key, _of_event(inspection, position, event))
         inspection.say_unknown("log", key, "event", event.type)
+
+
+def _say_missing(inspection: Inspection, key: bytes, before: int, position: int) -> None:
+    """Note if an event before one is missing that was not pruned."""
+    for missing in range(max(before, inspection.pruned.tombstones) + 1, position):
+        # Rows that could not be read are reported, and are no gap.
+        if not any(inspection.has(one, number(missing)) for one in ("tombstones", "log")):
+            inspection.say("log", key, f"comes where {missing} is missing")
+            return
+
+
+def _of_tombstone(
+    inspection: Inspection, position: int, tombstone: TombstoneRow
+) -> Iterator[str]:
+    if inspection.has("log", number(position)):
+        yield f"says that the event at position {position} was pruned, and the log has it"
+    if position > inspection.pruned.events:
+        yield f"is of position {position}, and meta says {inspection.pruned.events} at most"
+    if tombstone.sent_for:
+        prefix = copies_key(tombstone.sent_for, tombstone.stream, tombstone.version)
+        place = prefix + number(position)
+    else:
+        place = stream_key(tombstone.stream) + number(tombstone.version)
+    if inspection.look("ids", place) != position:
+        yield f"is of {tombstone.id}, and ids does not have it there"
 
 
 def check_effects(inspection: Inspection) -> None:
@@ -137,8 +177,12 @@ def _of_effect(
         yield f"has the key of another than {row.process} {row.instance}"
     if inspection.event(position) is None:
         yield "is after an event that the log does not have"
-    if row.version and not inspection.has(
-        "ids", transitions_key(row.process, row.instance) + number(row.version)
+    if (
+        row.version
+        and not inspection.has(
+            "ids", transitions_key(row.process, row.instance) + number(row.version)
+        )
+        and not inspection.is_pruned(row.process, row.instance, row.version)
     ):
         yield f"is of version {row.version} of {row.process} {row.instance}, which is not there"
     for which, (command_id, _, _) in enumerate(row.commands):
@@ -183,7 +227,7 @@ def _evades(event: EventRow, given: int | None) -> bool:
 
 
 def _of_event_id(inspection: Inspection, event_id: str, position: int) -> Iterator[str]:
-    event = inspection.event(position)
+    event = inspection.event(position) or inspection.tombstone(position)
     if event is None:
         yield f"is at position {position}, which the log does not have"
     elif event.id != event_id:
@@ -209,7 +253,8 @@ def _of_result(inspection: Inspection, command_id: str, result: ResultRow) -> It
     for position in range(first, first + count):
         event = inspection.event(position)
         if event is None:
-            yield f"made the event at position {position}, which the log does not have"
+            if not inspection.was_there(position):
+                yield f"made the event at position {position}, which the log does not have"
             return
         if event.causation_id != command_id:
             yield f"made the event at position {position}, which {event.causation_id} caused"
@@ -228,5 +273,5 @@ def _of_result(inspection: Inspection, command_id: str, result: ResultRow) -> It
 
 def _of_snapshot(inspection: Inspection, stream: str, snapshot: SnapshotRow) -> Iterator[str]:
     key = stream_key(stream) + number(snapshot.version)
-    if not inspection.has("ids", key):
+    if not (inspection.has("ids", key) or inspection.pruned.tombstones):
         yield f"was made after {readable('ids', key)}, which is not there"

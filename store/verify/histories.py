@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ..identifiers import BY_PEOPLE, command_id_at, is_issued_by, place_of_effect
+from ..identifiers import BY_PEOPLE, PRUNED, command_id_at, is_issued_by, place_of_effect
 from ..layout.frames import number
 from ..layout.schema import (
     COPY,
@@ -58,7 +58,7 @@ def check_histories(inspection: Inspection, learnt: Learnt) -> None:
 def _check_transitions(inspection: Inspection) -> None:
     before = 0
     for key, place, row in inspection.rows("transitions"):
-        inspection.say_gap("transitions", key, b"", before, place)
+        inspection.say_gap("transitions", key, b"", before, place, inspection.pruned.transitions)
         before = place
         inspection.say_all("transitions", key, _named(row, _of_transition(inspection, place, row)))
         inspection.say_unknown("transitions", key, "process", row.process)
@@ -84,7 +84,10 @@ def _of_transition(inspection: Inspection, place: int, row: TransitionRow) -> It
     there = inspection.look("ids", key)
     if there != place:
         yield f"is transition {place}, and ids has {there or 'nothing'} there"
-    if row.version == 1:
+    if row.version == 1 or (
+        row.cause == PRUNED
+        and inspection.first_version(row.process, row.instance) == row.version
+    ):
         begun = inspection.look("started", started_key(row.process) + number(place))
         if begun != row.instance:
             yield f"is a first transition, and started has {begun or 'nothing'} for it"
@@ -94,7 +97,9 @@ def _of_started(inspection: Inspection, process: str, place: int, instance: str)
     row = inspection.transition(place)
     if row is None:
         yield f"is {instance}, whose first transition is not there"
-    elif (row.process, row.instance, row.version) != (process, instance, 1):
+    elif (row.process, row.instance) != (process, instance) or not (
+        row.version == 1 or row.cause == PRUNED
+    ):
         yield f"is {instance}, and this is version {row.version} of {row.process} {row.instance}"
 
 
@@ -126,7 +131,9 @@ def _check_ids(inspection: Inspection, learnt: Learnt) -> None:
         if kind == COPY:
             inspection.say_all("ids", key, _of_copy(inspection, key, at))
             continue
-        inspection.say_gap("ids", key, prefix, before, version)
+        if version != before + 1:
+            pruned = _pruned_before(inspection, kind, version, place, at)
+            inspection.say_gap("ids", key, prefix, before, version, pruned)
         if at <= place:
             inspection.say("ids", key, f"is at {at}, before the version before it")
         before, place = version, at
@@ -140,8 +147,20 @@ def _check_ids(inspection: Inspection, learnt: Learnt) -> None:
     _end(inspection, history, learnt)
 
 
+def _pruned_before(
+    inspection: Inspection, kind: str, version: int, place: int, at: int
+) -> int:
+    """The version below one up to which others may have been pruned, of which nothing stays."""
+    if kind == INSTANCE:
+        with suppress(DamagedRow):
+            row = inspection.transition(at)
+            return version if row is not None and row.cause == PRUNED else 0
+        return 0
+    return version if place < inspection.pruned.tombstones else 0
+
+
 def _of_stream(inspection: Inspection, key: bytes, position: int) -> Iterator[str]:
-    event = inspection.event(position)
+    event = inspection.event(position) or inspection.tombstone(position)
     if event is None:
         yield f"is at position {position}, which the log does not have"
     elif stream_key(event.stream) + number(event.version) != key:
@@ -152,10 +171,10 @@ def _of_stream(inspection: Inspection, key: bytes, position: int) -> Iterator[st
 
 
 def _of_copy(inspection: Inspection, key: bytes, position: int) -> Iterator[str]:
-    event = inspection.event(position)
+    event = inspection.event(position) or inspection.tombstone(position)
     if event is None:
         yield f"is at position {position}, which the log does not have"
-    elif event.sent_for is None or key != (
+    elif not event.sent_for or key != (
         copies_key(event.sent_for, event.stream, event.version) + number(position)
     ):
         yield f"is at position {position}, where the log has no such copy"

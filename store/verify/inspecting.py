@@ -7,19 +7,22 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from ..errors import DamagedStore
-from ..identifiers import place_of_effect, place_of_event, place_of_issue
+from ..identifiers import PRUNED, place_of_effect, place_of_event, place_of_issue
 from ..layout.frames import number
 from ..layout.keys import LAST, Misshapen, digest
 from ..layout.schema import (
     BLOCKED,
     EXCERPT,
+    PRUNED_UP_TO,
     TABLES,
     BlockRow,
     CommandRow,
     EffectRow,
     EventIdRow,
     EventRow,
+    Marks,
     PartitionRow,
+    TombstoneRow,
     TransitionRow,
     effect_key,
     instance_key,
@@ -109,6 +112,7 @@ class Inspection:
         partition: which one it is, of a divided store
         is_excerpt: whether the store has some records of another, so that numbers have gaps, and
             what a record came of may not be there
+        pruned: how far what was pruned reaches
 
     """
 
@@ -134,6 +138,7 @@ class Inspection:
         self.last_position = self._last_number("log")
         self.partition = self._read_partition()
         self.is_excerpt = self.has("meta", EXCERPT)
+        self.pruned = self._read_marks()
         self._any_waits = any(True for _ in snapshot.scan("waiting"))
         self._names: set[tuple[str, str]] = set()
         self._codes: dict[int, str] = {}
@@ -151,11 +156,22 @@ class Inspection:
             for problem in problems:
                 self.say(table, key, problem)
 
-    def say_gap(self, table: str, key: bytes, prefix: bytes, before: int, found: int) -> None:
-        """Note if a number does not follow that of the last row that could be read."""
+    def say_gap(
+        self,
+        table: str,
+        key: bytes,
+        prefix: bytes,
+        before: int,
+        found: int,
+        pruned: int = 0,
+    ) -> None:
+        """Note if a number does not follow that of the last row that could be read.
+
+        What was pruned may be missing up to a number, which is given.
+        """
         if self.is_excerpt and not prefix:
             return
-        expected = before + 1
+        expected = max(before, min(pruned, found - 1)) + 1
         # Rows that could not be read are reported, and are no gap.
         while expected < found and self.has(table, prefix + number(expected)):
             expected += 1
@@ -317,6 +333,12 @@ class Inspection:
             *_, row = self.transitions(process, instance, row.base)
         return row
 
+    def first_version(self, process: str, instance: str) -> int:
+        """The lowest version of an instance that is there, or 0."""
+        prefix = transitions_key(process, instance)
+        key = next((key for key, _ in self._snapshot.scan("ids", prefix)), b"")
+        return int.from_bytes(key[-8:], "big") if key[:-8] == prefix else 0
+
     def is_suspended(self, process: str, instance: str) -> bool:
         """Whether an instance takes nothing until an operator decides."""
         if not self._any_waits:
@@ -331,19 +353,36 @@ class Inspection:
             return any(one[0] == command_id for one in effect.commands)
         issue = place_of_issue(command_id)
         if issue is None:
-            return self._may_be_elsewhere and place_of_effect(command_id) is not None
+            named = place_of_effect(command_id)
+            return named is not None and (self._may_be_elsewhere or self.was_there(named.position))
         place: int | None = self.look(
             "ids", transitions_key(issue.process, issue.instance) + number(issue.version)
         )
         row = self.transition(place or 0)
         if row is None:
-            return self._may_be_elsewhere
+            return self._may_be_elsewhere or self.is_pruned(*issue[:3])
         return any(one[0] == command_id for one in row.commands)
 
     @property
     def _may_be_elsewhere(self) -> bool:
         """Whether an instance that is not here may be in another partition, or was left out."""
         return self.partition is not None or self.is_excerpt
+
+    def tombstone(self, position: int) -> TombstoneRow | None:
+        """What stays of an event that was pruned."""
+        found: TombstoneRow | None = self.look("tombstones", number(position))
+        return found
+
+    def was_there(self, position: int) -> bool:
+        """Whether an event at a position is none that is missing: it was pruned."""
+        return 0 < position <= self.pruned.tombstones or self.tombstone(position) is not None
+
+    def is_pruned(self, process: str, instance: str, version: int) -> bool:
+        """Whether a transition is none that is missing: it was pruned."""
+        if not self.pruned.transitions:
+            return False
+        last = self.last_transition(process, instance)
+        return last is None or version < (last.version if last.cause == PRUNED else last.run)
 
     def _effect_of(self, command_id: str) -> EffectRow | None:
         """The after-effect that a command's id names."""
@@ -390,6 +429,13 @@ class Inspection:
                 row: PartitionRow = row_of("partitions", key, raw)
                 return Partition(row.number, row.count)
         return None
+
+    def _read_marks(self) -> Marks:
+        """How far what was pruned reaches; what is damaged of that is told with its table."""
+        with suppress(DamagedRow):
+            said = self.look("meta", PRUNED_UP_TO)
+            return Marks.parse(str(said)) or Marks()
+        return Marks()
 
     def _last_number(self, table: str) -> int:
         for key, _ in self._snapshot.scan(table, LAST + b"\0", backwards=True):

@@ -77,8 +77,8 @@ def _of_waiting(inspection: Inspection, position: int, row: BlockRow | int) -> I
 def _count_failed_start(inspection: Inspection, process: str, instance: str) -> None:
     """Count an instance that failed before its first transition; others were counted by these."""
     with suppress(DamagedRow):
-        first = transitions_key(process, instance) + number(1)
-        if inspection.is_suspended(process, instance) and not inspection.has("ids", first):
+        is_suspended = inspection.is_suspended(process, instance)
+        if is_suspended and not inspection.first_version(process, instance):
             inspection.counts["instance", process, "suspended"] += 1
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..identifiers import PRUNED
 from ..layout.keys import digest
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ def _of_index(
         if field is not None:
             learnt.add((process, last.state_version, field))
             return
-        # What an older version of the class wrote stays, and does no harm.
+        # What an older version of the class wrote stays, and does no harm; its state may be gone.
+        if last.cause == PRUNED:
+            return
         for older in inspection.transitions(process, instance):
             if older.state_version != last.state_version and _field_of(wanted, process, older):
                 return

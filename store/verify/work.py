@@ -53,10 +53,12 @@ def _of_refusal(inspection: Inspection, refusal: RefusalRow) -> Iterator[str]:
 def _of_parked(
     inspection: Inspection, table: str, parking_number: int, parked: ParkedRow
 ) -> Iterator[str]:
-    # Whatever was parked is in one of the two, so their numbers are dense together.
+    # Whatever was parked is in one of the two, so their numbers are dense together behind what
+    # was pruned.
     key = number(parking_number - 1)
     is_there = inspection.has("parked", key) or inspection.has("decided", key)
-    if parking_number > 1 and not (is_there or inspection.is_excerpt):
+    may_miss = parking_number - 1 <= inspection.pruned.parked or inspection.is_excerpt
+    if not (is_there or may_miss):
         yield f"comes where {parking_number - 1} is missing"
     if (parked.decision is None) != (table == "parked"):
         yield f"has {'no' if parked.decision is None else 'a'} decision"
