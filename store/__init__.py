@@ -16,6 +16,7 @@ if find_spec("fcntl") is None:
 
 from .dictionary import DictionaryEngine
 from .dividing import Divided, divided_store, is_divided, make_divided_store, operating
+from .erasing import EVENTS, places_of_instance, places_of_stream
 from .errors import (
     ClosedError,
     CorruptRecord,
@@ -56,6 +57,7 @@ from .identifiers import (
     place_of_issue,
     transition_id_at,
 )
+from .layout.markers import erased_at, marker, words_for
 from .layout.schema import FORMAT_VERSION
 from .lmdb.divided_store import DividedStore, divided_at, make_divided
 from .lmdb.environment import Durability
@@ -88,6 +90,8 @@ from .records import (
     Conflict,
     Duplicate,
     EffectRecord,
+    Erase,
+    ErasureRecord,
     EventRecord,
     GivenCommand,
     IdTaken,
@@ -115,6 +119,7 @@ __all__ = [
     "BY_PEOPLE",
     "COMMITTED",
     "ENDS",
+    "EVENTS",
     "FORMAT_VERSION",
     "FROM_OUTSIDE",
     "MAX_NAME_BYTES",
@@ -144,6 +149,8 @@ __all__ = [
     "EffectRecord",
     "EngineReads",
     "EngineSnapshot",
+    "Erase",
+    "ErasureRecord",
     "EventPlace",
     "EventRecord",
     "FailingDisk",
@@ -203,6 +210,7 @@ __all__ = [
     "divided_store",
     "effect_command_id_at",
     "effect_id_at",
+    "erased_at",
     "event_id_at",
     "id_in_stream",
     "is_address",
@@ -211,6 +219,7 @@ __all__ = [
     "located",
     "make_divided",
     "make_divided_store",
+    "marker",
     "open_store",
     "opened_partitions",
     "operating",
@@ -218,6 +227,8 @@ __all__ = [
     "place_of_effect",
     "place_of_event",
     "place_of_issue",
+    "places_of_instance",
+    "places_of_stream",
     "transition_id_at",
     "upgrade",
     "verify",
@@ -227,4 +238,5 @@ __all__ = [
     "verify_lanes",
     "verify_open",
     "with_head",
+    "words_for",
 ]

@@ -93,7 +93,15 @@ _CLEARED_UP = tuple(
     for table in COME_AND_GO
 )
 
-MIGRATIONS = (_FIRST, _NODES, _CLEARED_UP)
+# What a store has since its first migration was released; a new one has it from there.
+_ERASURES = (
+    """
+    CREATE TABLE IF NOT EXISTS erasures (part integer NOT NULL, key bytea NOT NULL,
+        value bytea NOT NULL, PRIMARY KEY (part, key))
+    """,
+)
+
+MIGRATIONS = (_FIRST, _NODES, _CLEARED_UP, _ERASURES)
 SCHEMA_VERSION = len(MIGRATIONS)
 """Of the tables; a store with a newer one is refused, and one with an older is migrated."""
 
