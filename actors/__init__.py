@@ -46,6 +46,7 @@ from .errors import (
 )
 from .listening.page_address import Page
 from .messages.reply import Reply
+from .messages.personal import Personal
 from .messages.types import Command, Event, UnknownCommand, UnknownEvent
 from .model.design_finding import DesignFinding
 from .model.domain import Domain
@@ -138,6 +139,7 @@ __all__ = [
     "Page",
     "Parked",
     "ParkedKind",
+    "Personal",
     "PartitionDown",
     "PartitionState",
     "ProcessEnded",

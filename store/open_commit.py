@@ -1079,14 +1079,11 @@ class OpenCommit(Reads):
             row = erased(table, unframe(raw, table, key), erase.time)
             if row is None:
                 self._delete(table, key)
-            elif table not in APPENDED:
-                self._set(table, key, row)
-            elif key in self._changes[table]:
-                self._put(table, key, row)
             else:
-                anew = frame(key, row)
-                self.rewritten.setdefault(table, {})[key] = self._known[table][key] = anew
-                self.size += len(anew)
+                self._put_anew(table, key, frame(key, row))
+        for table, key, before, after in erase.anew:
+            if self._get(table, key) == before:
+                self._put_anew(table, key, after)
         # What is in memory of these rows says what they said.
         self._gathered.clear()
         self._pending.clear()
@@ -1094,6 +1091,17 @@ class OpenCommit(Reads):
         if record is not None:
             record.number = record.number or self._last("erasures", b"") + 1
             self._set("erasures", number(record.number), erasure_to_row(record))
+
+    def _put_anew(self, table: str, key: bytes, raw: bytes) -> None:
+        """Write another row in the place of one that is there."""
+        self.size += len(raw)
+        changes = self._changes[table]
+        if table in APPENDED and key not in changes:
+            self.rewritten.setdefault(table, {})[key] = self._known[table][key] = raw
+            return
+        if table not in APPENDED and key not in changes:
+            insort(self._sorted[table], key)
+        changes[key] = raw
 
     # Lanes between partitions
 

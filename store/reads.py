@@ -745,6 +745,21 @@ class Reads:
         """What was erased, in the order in which that was begun."""
         return self._scan("erasures", b"", 0, erasure_from_row)
 
+    def row_of_transition(
+        self, process: str, instance: str, version: int
+    ) -> tuple[bytes, bytes, list[Any]]:
+        """A transition as it is stored: its key, its value, and the columns in that.
+
+        Raises:
+            CorruptRecord: it is damaged, or not there
+
+        """
+        ((key, place),) = self._row_of_transition(process, instance, version)
+        raw = self._get("transitions", place)
+        if raw is None:
+            raise corrupt("ids", key, "points at a transition that is not there")
+        return place, raw, unframe(raw, "transitions", place)
+
     def rows_between(self, table: str, start: bytes, end: bytes, limit: int) -> list[Row]:
         """Rows of a table as they are stored, from one key on, up to another."""
         return self._range(table, start, end, limit)

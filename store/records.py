@@ -365,6 +365,10 @@ class Erase(Struct, gc=False):
     time: int
     places: list[tuple[str, bytes]] = []
     """Each a table, and a key in it; one that is not there is none the worse."""
+    anew: list[tuple[str, bytes, bytes, bytes]] = []
+    """Rows that are written anew: table, key, the row as it was seen, and the row that is to be.
+
+    One that is another by now stays as it is."""
     record: ErasureRecord | None = None
 
 

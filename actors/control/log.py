@@ -51,13 +51,13 @@ def _events(face: Face, stream: str | None, after: int) -> Iterator[Plain]:
             if isinstance(record, CorruptRecord):
                 yield {"stream": stream, "version": version, "error": str(record)}
             elif record.position > after:
-                yield _event(record)
+                yield _event(face, record)
         return
     for position, record in face.store.scan_log_through(after):
         if isinstance(record, CorruptRecord):
             yield {"position": position, "error": str(record)}
         elif not record.sent_for and (stream is None or category_of(record.stream) == stream):
-            yield _event(record)
+            yield _event(face, record)
 
 
 def event_at(face: Face, position: int) -> Plain | None:
@@ -66,10 +66,10 @@ def event_at(face: Face, position: int) -> Plain | None:
         record = face.store.event_at(position)
     except CorruptRecord as error:
         return {"position": position, "error": str(error)}
-    return None if record is None else _event(record)
+    return None if record is None else _event(face, record)
 
 
-def _event(record: EventRecord) -> Plain:
+def _event(face: Face, record: EventRecord) -> Plain:
     return {
         "position": record.position,
         "time": moment(record.time),
@@ -80,13 +80,13 @@ def _event(record: EventRecord) -> Plain:
         "correlation_id": record.correlation_id,
         "causation_id": record.causation_id,
         "headers": unpacked(record.headers),
-        **_data(record.data),
+        **_data(face, record),
     }
 
 
-def _data(packed: bytes) -> Plain:
+def _data(face: Face, record: EventRecord) -> Plain:
     try:
-        return {"data": unpacked(packed)}
+        return {"data": face.shown_message(record.type, record.data)}
     except ValueError as error:
         return {"error": error_of(error)}
 
@@ -156,7 +156,7 @@ class Following:
                 # A copy is told of where it is an event of its stream.
                 self._stream in {None, record.stream, category_of(record.stream)}
             ):
-                yield position, _event(record)
+                yield position, _event(self._face, record)
             else:
                 yield position, None
 

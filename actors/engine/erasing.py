@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from ..core.stimuli import Erase
+from ..core.stimuli import Amend, Erase
 from ..errors import UnknownInstance
 from ..store import (
     EVENTS,
@@ -21,9 +21,11 @@ from ..store import (
     places_of_stream,
 )
 from ..store import Erase as EraseRows
+from .admin import Admin
 from .ingress import Receipt, Receipts
 from .instance_actor import InstanceMessage
 from .pending_replies import ReplyFuture
+from .subjects import SubjectRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,6 +68,10 @@ class Erasing:
         check_name("stream", stream)
         return self._begin(ErasureRecord("stream", "", stream, self._now(), by))
 
+    def subject(self, subject: str, by: str | None) -> ErasureRecord:
+        """Erase the fields that are marked as one person's, wherever they are."""
+        return self._begin(ErasureRecord("subject", "", subject, self._now(), by))
+
     def again(self, kind: str, name: str, which: str, by: str | None) -> None:
         """Erase what was erased in a store that was lost; nothing need be here of it."""
         self._begin(ErasureRecord(kind, name, which, self._now(), by))
@@ -77,16 +83,19 @@ class Erasing:
                 self._carry_out(record)
 
     def _begin(self, record: ErasureRecord) -> ErasureRecord:
-        self._write(EraseRows(record.time, [], record))
+        self._write(EraseRows(record.time, record=record))
         self._carry_out(record)
         return record
 
     def _carry_out(self, record: ErasureRecord) -> None:
-        self._erase_rows(record.time, self._places_of(record))
+        if record.kind == "subject":
+            self._erase_subject(record)
+        else:
+            self._erase_rows(record.time, self._places_of(record))
         record.is_done = True
         # First, so that it is forgotten at the latest when this is durable.
         self._engine.forget()
-        self._write(EraseRows(record.time, [], record))
+        self._write(EraseRows(record.time, record=record))
 
     def _places_of(self, record: ErasureRecord) -> Iterable[list[Place]]:
         if record.kind == "stream":
@@ -120,6 +129,27 @@ class Erasing:
             elif page:
                 is_of_events = page[0][0] in EVENTS
                 self._write(EraseRows(time, page))
+
+    def _erase_subject(self, record: ErasureRecord) -> None:
+        """Go through the store until nothing of that person's is found: others write meanwhile."""
+        engine, is_found = self._engine, True
+        while is_found:
+            is_found = False
+            rows = SubjectRows(self._store, engine.services.registry, record.id, record.time)
+            for page in rows.messages():
+                is_found = True
+                self._write(EraseRows(record.time, anew=page))
+            for definition, instance in rows.instances():
+                fields = rows.fields_of(definition, instance)
+                if fields:
+                    # What it goes on from, before what it was.
+                    Admin(engine, self._store).amend(definition, instance, Amend(fields, record.by))
+                for page in rows.history(definition, instance):
+                    is_found = True
+                    self._write(EraseRows(record.time, anew=page))
+            snapshots = [("snapshots", stream.encode()) for stream in rows.streams()]
+            engine.forget()
+            self._write(EraseRows(record.time, snapshots))
 
     def _write(self, erase: EraseRows) -> None:
         work = Receipt(Step(extras=StepExtras(erase=erase)))

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import pytest
 
@@ -13,6 +13,7 @@ from procession import (
     Erased,
     Event,
     Indexed,
+    Personal,
     ProcessManager,
     Rejected,
     Runtime,
@@ -159,3 +160,114 @@ def test_what_is_erased_is_in_no_file_after_compacting(tmp_path: Path) -> None:
         assert runtime.verify() == []
         assert len(list(runtime.erasures())) == 2
         assert list(runtime.refresh(Stay) for _ in range(1)) == [0]
+
+
+bank = Domain("bank")
+
+
+class Opened(Event):
+    account: str
+    holder: str
+    name: Annotated[str, Personal(subject="holder")]
+    born: Annotated[int, Personal(subject="holder")]
+
+
+class Open(Command):
+    account: str
+    holder: str
+    name: Annotated[str, Personal(subject="holder")]
+    born: Annotated[int, Personal(subject="holder")]
+
+
+class Moved(Event):
+    account: str
+    lines: int
+
+
+class Greet(Command):
+    account: str
+    holder: str
+    text: Annotated[str, Personal(subject="holder")]
+
+
+@bank.register
+class Account(Aggregate, identity="account"):
+    name: str = ""
+
+    @handle(Open)
+    def open(self, command: Open) -> Opened:
+        return Opened(
+            account=command.account, holder=command.holder, name=command.name, born=command.born
+        )
+
+    @handle(Greet)
+    def greet(self, command: Greet) -> Moved:
+        return Moved(account=command.account, lines=40)
+
+    @apply(Opened)
+    def _opened(self, event: Opened) -> None:
+        self.name = event.name
+
+    @apply(Moved)
+    def _moved(self, event: Moved) -> None: ...
+
+
+@bank.register
+class Business(ProcessManager, correlate="account"):
+    account: str = ""
+    holder: str = ""
+    name: Annotated[Indexed[str], Personal(subject="holder")] = ""
+    lines: list[str] = []
+
+    @handle(Opened, start=True)
+    def on_opened(self, event: Opened) -> None:
+        self.holder, self.name = event.holder, event.name
+        self.issue(Greet(account=self.account, holder=event.holder, text=f"Dear {event.name}"))
+        self.issue(
+            Greet(account=self.account, holder=event.holder, text=f"Once more {event.name}"),
+            after=timedelta(days=3),
+        )
+
+    @handle(Moved)
+    def on_moved(self, event: Moved) -> None:
+        # So large that what follows is stored as changes.
+        self.lines += [f"line {number} of many" for number in range(event.lines)]
+
+
+def test_the_data_of_one_person_is_erased_in_the_copies_that_others_hold(tmp_path: Path) -> None:
+    with Runtime(tmp_path / "s", bank, durability="none") as runtime:
+        for account, holder, name in (("a1", "h1", WORDS[0]), ("a2", "h2", "Grace Hopper")):
+            runtime.ask(Open(account=account, holder=holder, name=name, born=1815))
+            runtime.settle(timeout=10)
+            for _ in range(5):
+                runtime.publish(Moved(account=account, lines=40), stream=f"bank::till-{account}")
+            runtime.settle(timeout=10)
+        assert any(one.base for one in runtime._store.scan_transitions("bank.Business", "a1"))
+        runtime.erase(subject="h1", by="dpo")
+        assert runtime.verify() == []
+        business = runtime.get(Business, "a1")
+        assert business is not None
+        assert (business.state["name"], business.status) == ("(erased)", "running")
+        assert len(business.state["lines"]) == 240
+        other = runtime.get(Business, "a2")
+        assert other is not None
+        assert other.state["name"] == "Grace Hopper"
+        opened = [one.event for one in runtime.events() if one.type == "bank.Opened.v1"]
+        assert [(one.name, one.born) for one in opened if isinstance(one, Opened)] == [
+            ("(erased)", 0),
+            ("Grace Hopper", 1815),
+        ]
+        account = runtime.get(Account, "a1")
+        assert account is not None
+        assert account.state["name"] == "(erased)"
+        # It goes on, and so does its state that is stored as changes.
+        runtime.publish(Moved(account="a1", lines=2), stream="bank::till-a1")
+        runtime.settle(timeout=10)
+        business = runtime.get(Business, "a1")
+        assert business is not None
+        assert len(business.state["lines"]) == 242
+        assert runtime.verify() == []
+        assert list(runtime.find(Business, name=WORDS[0])) == []
+    compact(tmp_path / "s")
+    assert files_with(tmp_path / "s", WORDS[0]) == []
+    assert files_with(tmp_path / "s", "Grace Hopper") != []
