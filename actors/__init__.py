@@ -41,6 +41,7 @@ from .errors import (
     BeginUndecided,
     DefinitionError,
     EarlyEvent,
+    Erased,
     IdReused,
     InfiniteLoopError,
     InvalidMessage,
@@ -62,6 +63,7 @@ from .errors import (
 )
 from .listening.page_address import Page
 from .messages.reply import Reply
+from .messages.personal import Personal
 from .messages.types import Command, Event, UnknownCommand, UnknownEvent
 from .model.design_finding import DesignFinding
 from .model.domain import Domain
@@ -71,6 +73,7 @@ from .queries.trace import TraceNode
 from .queries.views import (
     AggregateView,
     Counts,
+    Erasure,
     InstanceTransition,
     InstanceView,
     Parked,
@@ -135,6 +138,8 @@ __all__ = [
     "DesignFinding",
     "Domain",
     "EarlyEvent",
+    "Erased",
+    "Erasure",
     "Event",
     "Explanation",
     "FailingDisk",
@@ -159,6 +164,7 @@ __all__ = [
     "Page",
     "Parked",
     "ParkedKind",
+    "Personal",
     "PartitionDown",
     "PartitionState",
     "ProcessEnded",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,6 @@ from .store import ProcessionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
 __all__ = [
     "AlreadyDecided",
@@ -21,6 +21,7 @@ __all__ = [
     "BeginUndecided",
     "DefinitionError",
     "EarlyEvent",
+    "Erased",
     "IdReused",
     "InfiniteLoopError",
     "InvalidMessage",
@@ -171,6 +172,23 @@ class UnknownInstance(ProcessionError, LookupError):
 
 class UnreadableRecord(ProcessionError, ValueError):
     """What a listing went past cannot be read: it is damaged, or fits no class here."""
+
+
+class Erased(UnreadableRecord):
+    """What was asked for was erased: it was there, and is not kept any more.
+
+    Attributes:
+        when: the moment
+
+    """
+
+    def __init__(self, what: str, time: int) -> None:
+        self.when = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time)
+        super().__init__(f"{what} was erased at {self.when.isoformat(timespec='seconds')}")
+        self._given = what, time
+
+    def __reduce__(self) -> tuple[type[Erased], tuple[str, int]]:
+        return type(self), self._given
 
 
 class TimedOut(ProcessionError, pykka.Timeout, TimeoutError):

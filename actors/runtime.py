@@ -26,6 +26,7 @@ from .engine.archive import opened
 from .engine.dispatcher import Dispatcher
 from .engine.effect_feed import processes_with_effects
 from .engine.engine import GRACE, Engine, Options
+from .engine.erasing import Erasing
 from .engine.given_ids import together
 from .engine.ingress import Ingress, Receipt, Receipts
 from .engine.pending_replies import ReplyFuture
@@ -47,7 +48,7 @@ from .queries.all_partitions import AllPartitions
 from .queries.diagnostics import Explainer, StuckInstances
 from .queries.follower import Follower, open_log, types_of, wanted
 from .queries.process_wait import ProcessWait
-from .queries.reader import Reader
+from .queries.reader import Reader, erasure_of
 from .queries.trace import Tracer
 from .store import (
     ClosedError,
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
     from .queries.views import (
         AggregateView,
         Counts,
+        Erasure,
         InstanceTransition,
         InstanceView,
         Parked,
@@ -292,6 +294,7 @@ class Runtime:
                     self._neighbours(),
                 )
                 self._running.start()
+                Erasing(self._running, self._store).go_on()
                 for domain in registry.domains:
                     domain.opened_by(self)
                 if control:
@@ -1302,6 +1305,91 @@ class Runtime:
         definition = self._registry.process(cls)
         amend = Amend({**(fields or {}), **more}, by, version, retry)
         return operations.amend(definition, definition.id_of(id), amend)
+
+    def erase(
+        self,
+        cls: type[ProcessManager | Aggregate] | None = None,
+        id: object = None,  # noqa: A002
+        *,
+        stream: str | None = None,
+        subject: str | None = None,
+        by: str | None = None,
+    ) -> Erasure:
+        """Erase what is kept of one instance, one aggregate or stream, or one person.
+
+        A marker stands in its place, which says when that was. Ids, types, times, positions and
+        versions stay. An instance that runs ends, without its `ended` method; nothing wakes it
+        again, and an aggregate refuses what comes for it. The store remembers what was erased, and
+        goes on with it if it is cut off.
+
+        Nothing shows what was erased when this returns. It is gone from the file when the store was
+        compacted since.
+
+        Args:
+            cls: a process manager, or an aggregate
+            id: of the instance or the aggregate
+            stream: of any events, as ``category-id``
+            subject: whose data it is: the fields that are marked ``Personal`` with that subject, in
+                all events, commands and states of the classes of this runtime
+            by: who asks; it is recorded
+
+        Returns:
+            what the store remembers of it
+
+        Raises:
+            UnknownInstance: nothing is kept of such an instance
+            UnknownMessage: the class is in no domain of this runtime
+            TypeError: not one thing is named
+
+        """
+        erasing = Erasing(self._engine("erase"), self._store)
+        asks = person(by)
+        if sum(one is not None for one in (cls, stream, subject)) != 1 or (
+            (cls is None) != (id is None)
+        ):
+            raise TypeError("erase: give a class and an id, or a stream, or a subject")
+        if cls is not None and issubclass(cls, Aggregate):
+            definition = self._registry.aggregate(cls)
+            stream = f"{definition.category}-{id_of(id, f'for {cls.__name__}')}"
+        if stream is not None:
+            named: str = stream
+            erase = lambda: erasing.stream(named, asks)  # noqa: E731 - one of three
+        elif cls is not None:
+            process = self._registry.process(cls)
+            name = process.id_of(id)
+            erase = lambda: erasing.instance(process, name, asks)  # noqa: E731
+        else:
+            whose = id_of(subject, "of the subject")
+            erase = lambda: erasing.subject(whose, asks)  # noqa: E731
+        return erasure_of(uninterrupted(erase, "procession-erase"))
+
+    def erasures(self) -> Iterator[Erasure]:
+        """What was erased, the oldest first.
+
+        Keep it outside of the store, too: a backup from before an erasure does not know of it.
+        """
+        self._refuse_query("erasures")
+        return self._reader.erasures()
+
+    def erase_again(self, erasures: Iterable[Erasure]) -> list[Erasure]:
+        """Erase what was erased before, in a store that was restored from a backup.
+
+        Args:
+            erasures: as `erasures` told them of the store that was lost
+
+        Returns:
+            those that this store did not know of, and carried out
+
+        """
+        known = {(one.kind, one.process, one.id) for one in self.erasures()}
+        missing = [one for one in erasures if (one.kind, one.process, one.id) not in known]
+        erasing = Erasing(self._engine("erase_again"), self._store)
+        for one in missing:
+            uninterrupted(
+                partial(erasing.again, one.kind, one.process, one.id, person(one.by)),
+                "procession-erase",
+            )
+        return missing
 
     def refresh(
         self,

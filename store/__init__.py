@@ -16,6 +16,7 @@ if find_spec("fcntl") is None:
 
 from .dictionary import DictionaryEngine
 from .dividing import Divided, divided_store, is_divided, make_divided_store, operating
+from .erasing import EVENTS, places_of_instance, places_of_stream
 from .errors import (
     ClosedError,
     CorruptRecord,
@@ -59,6 +60,7 @@ from .identifiers import (
     place_of_transition,
     transition_id_at,
 )
+from .layout.markers import erased_at, marker, words_for
 from .layout.schema import FORMAT_VERSION
 from .lmdb.divided_store import DividedStore, divided_at, make_divided
 from .lmdb.environment import Durability
@@ -93,6 +95,8 @@ from .records import (
     Cut,
     Duplicate,
     EffectRecord,
+    Erase,
+    ErasureRecord,
     EventRecord,
     GivenCommand,
     IdTaken,
@@ -121,6 +125,7 @@ __all__ = [
     "BY_PEOPLE",
     "COMMITTED",
     "ENDS",
+    "EVENTS",
     "FORMAT_VERSION",
     "FROM_OUTSIDE",
     "MAX_NAME_BYTES",
@@ -150,6 +155,8 @@ __all__ = [
     "EffectRecord",
     "EngineReads",
     "EngineSnapshot",
+    "Erase",
+    "ErasureRecord",
     "EventPlace",
     "EventRecord",
     "Excerpt",
@@ -211,6 +218,7 @@ __all__ = [
     "divided_store",
     "effect_command_id_at",
     "effect_id_at",
+    "erased_at",
     "event_id_at",
     "frozen",
     "id_in_stream",
@@ -220,6 +228,7 @@ __all__ = [
     "located",
     "make_divided",
     "make_divided_store",
+    "marker",
     "open_store",
     "opened_partitions",
     "operating",
@@ -228,6 +237,8 @@ __all__ = [
     "place_of_event",
     "place_of_issue",
     "place_of_transition",
+    "places_of_instance",
+    "places_of_stream",
     "transition_id_at",
     "upgrade",
     "verify",
@@ -237,5 +248,6 @@ __all__ = [
     "verify_lanes",
     "verify_open",
     "with_head",
+    "words_for",
     "write_excerpt",
 ]

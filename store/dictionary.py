@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from .errors import ClosedError, InvalidName, ReadOnlyStore, StoreError
 from .interrupts import Latch
 from .layout.schema import APPENDED, TABLES
-from .storage_engine import KEPT, Ticket, have_keys
+from .storage_engine import KEPT, NOTHING, Ticket, have_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -172,6 +172,7 @@ class DictionaryEngine:
         self,
         puts: Mapping[str, Mapping[bytes, bytes]],
         deletes: Mapping[str, Collection[bytes]],
+        rewritten: Mapping[str, Mapping[bytes, bytes]] = NOTHING,
     ) -> Ticket:
         self.check_usable()
         if self.read_only:
@@ -192,6 +193,8 @@ class DictionaryEngine:
                 for key in gone:
                     if there.pop(key, None) is not None:
                         del keys[bisect_left(keys, key)]
+            for table, rows in rewritten.items():
+                self._tables[table].update(rows)
         return KEPT
 
     def _check_order(self, puts: Mapping[str, Mapping[bytes, bytes]]) -> None:

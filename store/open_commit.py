@@ -17,11 +17,13 @@ from zlib import crc32
 
 from msgspec import Struct
 
+from .erasing import erased
 from .errors import CorruptRecord, DamagedStore, StoreError
 from .identifiers import BY_PEOPLE, ENDS, EVADES, event_id_at, place_of_event
 from .layout.frames import corrupt, frame, no_number, number, pack, pack_checksum, unframe
 from .layout.keys import LAST, digest, numbered
 from .layout.schema import (
+    APPENDED,
     BLOCKED,
     DENSE,
     LOOKALIKE,
@@ -35,6 +37,7 @@ from .layout.schema import (
     copies_key,
     effect_key,
     effect_to_row,
+    erasure_to_row,
     event_to_row,
     given_to_row,
     instance_key,
@@ -86,6 +89,7 @@ if TYPE_CHECKING:
         CommandResult,
         Cut,
         EffectRecord,
+        Erase,
         EventRecord,
         NameKind,
         Outcome,
@@ -105,6 +109,9 @@ HEADS_KEPT = 8_192
 
 INDEXED = 64
 """Bytes of a row in `ids`, about."""
+
+HELD, BLOCKS = "held", "blocks"
+"""What is counted of a process manager once that was asked for."""
 
 
 class Counters(Struct):
@@ -196,8 +203,7 @@ class OpenCommit(Reads):
         self._gathered: dict[bytes, tuple[Row, bytes | None]] = {}
         # By process manager, and only of those that were asked for: how many events are held for
         # who learns their keys, and how many instances take nothing.
-        self._held: dict[str, int] = {}
-        self._blocked: dict[str, int] = {}
+        self._asked: dict[str, dict[str, int]] = {HELD: {}, BLOCKS: {}}
         self._counts = OpenCounts(engine)
         self._empty()
 
@@ -226,6 +232,8 @@ class OpenCommit(Reads):
         self._log = self._changes["log"]
         self._transitions = self._changes["transitions"]
         self._ids = self._changes["ids"]
+        # Rows of what is only added to that are there and get another value, by table and key.
+        self.rewritten: dict[str, dict[bytes, bytes]] = {}
         self._is_broken = False
         self.steps = 0
         """Steps that were handed over and left a trace."""
@@ -266,8 +274,8 @@ class OpenCommit(Reads):
         self._pending.clear()
         self._stored.clear()
         self._gathered.clear()
-        self._held.clear()
-        self._blocked.clear()
+        for counts in self._asked.values():
+            counts.clear()
         self._counts.forget()
         self._empty()
 
@@ -435,20 +443,20 @@ class OpenCommit(Reads):
 
     def count_unmatched(self, process: str) -> int:
         """How many events are held for who learns their keys."""
-        held = self._held.get(process)
+        held = self._asked[HELD].get(process)
         if held is None:
             rows = self._scan_rows("unmatched", started_key(process), last_of_process(process))
-            held = self._held[process] = sum(1 for _ in rows)
+            held = self._asked[HELD][process] = sum(1 for _ in rows)
         return held
 
     def any_blocked(self, process: str) -> bool:
         # Counted once, since a log may have many events in a row for which it is asked.
-        blocked = self._blocked.get(process)
+        blocked = self._asked[BLOCKS].get(process)
         if blocked is None:
             blocked = 0
             if self._may_wait():
                 blocked = sum(1 for key in self._heads_waiting(process) if not numbered(key))
-            self._blocked[process] = blocked
+            self._asked[BLOCKS][process] = blocked
         return blocked > 0
 
     def last_position(self) -> int:
@@ -919,7 +927,7 @@ class OpenCommit(Reads):
         blocked = instance_key(step.process, step.instance) + BLOCKED
         if extras.unblock and self._get("waiting", blocked) is not None:
             self._delete("waiting", blocked)
-            self._count(self._blocked, step.process, -1)
+            self._count(BLOCKS, step.process, -1)
             if extras.unpark:
                 status = self._status(step.process, step.instance)
                 self._counts.move(step.process, "suspended", status)
@@ -927,7 +935,7 @@ class OpenCommit(Reads):
             if step.park is not None:
                 extras.block.parked = step.park.number
             if self._get("waiting", blocked) is None:
-                self._count(self._blocked, step.process, 1)
+                self._count(BLOCKS, step.process, 1)
             if extras.block.kind == "parked":
                 status = self._status(step.process, step.instance)
                 self._counts.move(step.process, status, "suspended")
@@ -957,6 +965,8 @@ class OpenCommit(Reads):
             self._let_go_of_sent(*extras.taken)
         if extras.cut is not None:
             self._cut(extras.cut)
+        if extras.erase is not None:
+            self._erase(extras.erase)
 
     def _write_refusal(self, refusal: RefusalRecord) -> None:
         self.counters.refusal += 1
@@ -1063,7 +1073,7 @@ class OpenCommit(Reads):
             key = unmatched_by_key(held.process, held.field, value, held.position)
             self._set("unmatched_by", key, 0)
         self.counters.any_unmatched = True
-        self._count(self._held, held.process, 1)
+        self._count(HELD, held.process, 1)
         self._names.add_process(held.process)
 
     def _let_go(self, process: str, position: int) -> None:
@@ -1073,7 +1083,7 @@ class OpenCommit(Reads):
             for value in held.values:
                 self._delete("unmatched_by", unmatched_by_key(process, held.field, value, position))
         self._delete("unmatched", unmatched_key(process, position))
-        self._count(self._held, process, -1)
+        self._count(HELD, process, -1)
 
     def _meet(self, process: str, instance: str, field: str, value: str) -> bool:
         """Have the events that were held for a key wait for the instance that learns it.
@@ -1106,8 +1116,46 @@ class OpenCommit(Reads):
                 self._set("unmatched", unmatched_key(process, position), unmatched_to_row(held))
             else:
                 self._delete("unmatched", unmatched_key(process, position))
-                self._count(self._held, process, -1)
+                self._count(HELD, process, -1)
         return is_met
+
+    # What is erased
+
+    def _erase(self, erase: Erase) -> None:
+        """Write rows anew without what they said of people."""
+        for table, key in erase.places:
+            raw = self._get(table, key)
+            if raw is None:
+                continue
+            if table == "unmatched":
+                self._let_go(key[:-9].decode(), numbered(key))
+                continue
+            row = erased(table, unframe(raw, table, key), erase.time)
+            if row is None:
+                self._delete(table, key)
+            else:
+                self._put_anew(table, key, frame(key, row))
+        for table, key, before, after in erase.anew:
+            if self._get(table, key) == before:
+                self._put_anew(table, key, after)
+        # What is in memory of these rows says what they said.
+        self._gathered.clear()
+        self._pending.clear()
+        record = erase.record
+        if record is not None:
+            record.number = record.number or self._last("erasures", b"") + 1
+            self._set("erasures", number(record.number), erasure_to_row(record))
+
+    def _put_anew(self, table: str, key: bytes, raw: bytes) -> None:
+        """Write another row in the place of one that is there."""
+        self.size += len(raw)
+        changes = self._changes[table]
+        if table in APPENDED and key not in changes:
+            self.rewritten.setdefault(table, {})[key] = self._known[table][key] = raw
+            return
+        if table not in APPENDED and key not in changes:
+            insort(self._sorted[table], key)
+        changes[key] = raw
 
     # Lanes between partitions
 
@@ -1171,9 +1219,9 @@ class OpenCommit(Reads):
             return self.unmatched_at(process, position)
         return None
 
-    @staticmethod
-    def _count(counts: dict[str, int], process: str, more: int) -> None:
+    def _count(self, of: str, process: str, more: int) -> None:
         """Keep a count true that was asked for."""
+        counts = self._asked[of]
         if process in counts:
             counts[process] += more
 

@@ -22,6 +22,7 @@ from .layout.schema import (
     copies_key,
     effect_from_row,
     effect_key,
+    erasure_from_row,
     event_from_row,
     given_from_row,
     instance_key,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
         CommandRecord,
         CommandResult,
         EffectRecord,
+        ErasureRecord,
         EventRecord,
         GivenCommand,
         NameKind,
@@ -844,6 +846,35 @@ class Reads:
             with suppress(CorruptRecord):
                 version = int(unframe(raw, "owed", key))
                 yield numbered(key[:place]), key[place:].decode(), version
+
+    # What was erased
+
+    def scan_erasures(self) -> Iterator[ErasureRecord]:
+        """What was erased, in the order in which that was begun."""
+        return self._scan("erasures", b"", 0, erasure_from_row)
+
+    def row_of_transition(
+        self, process: str, instance: str, version: int
+    ) -> tuple[bytes, bytes, list[Any]]:
+        """A transition as it is stored: its key, its value, and the columns in that.
+
+        Raises:
+            CorruptRecord: it is damaged, or not there
+
+        """
+        ((key, place),) = self._row_of_transition(process, instance, version)
+        raw = self._get("transitions", place)
+        if raw is None:
+            raise corrupt("ids", key, "points at a transition that is not there")
+        return place, raw, unframe(raw, "transitions", place)
+
+    def rows_between(self, table: str, start: bytes, end: bytes, limit: int) -> list[Row]:
+        """Rows of a table as they are stored, from one key on, up to another."""
+        return self._range(table, start, end, limit)
+
+    def rows_behind(self, table: str, prefix: bytes, after: int, limit: int) -> list[Row]:
+        """Rows as they are stored, whose key is the prefix and a number above `after`."""
+        return self._page(table, prefix, after, limit)
 
     # What the calls share
 

@@ -30,6 +30,8 @@ __all__ = [
     "Cut",
     "Duplicate",
     "EffectRecord",
+    "Erase",
+    "ErasureRecord",
     "EventRecord",
     "GivenCommand",
     "IdTaken",
@@ -342,6 +344,36 @@ class Arrival(Struct, gc=False):
     """Instances here for which events were held, as process and id; set when it is handed over."""
 
 
+class ErasureRecord(Struct, gc=False):
+    """That something was erased; it stays in the store, and says nothing of what that was.
+
+    `kind` is ``"instance"`` (`name` is the process manager), ``"stream"``, or ``"subject"``; `id`
+    says which. `number` is set by the commit.
+    """
+
+    kind: str
+    name: str
+    id: str
+    time: int
+    by: str | None = None
+    is_done: bool = False
+    """Whether all of it is erased; one that is not goes on when the store is opened again."""
+    number: int = 0
+
+
+class Erase(Struct, gc=False):
+    """Rows that are erased, as of one moment, and the record of that."""
+
+    time: int
+    places: list[tuple[str, bytes]] = []
+    """Each a table, and a key in it; one that is not there is none the worse."""
+    anew: list[tuple[str, bytes, bytes, bytes]] = []
+    """Rows that are written anew: table, key, the row as it was seen, and the row that is to be.
+
+    One that is another by now stays as it is."""
+    record: ErasureRecord | None = None
+
+
 class Append(Struct, gc=False):
     """Events for the end of one stream.
 
@@ -441,6 +473,8 @@ class StepExtras(Struct, gc=False):
     """What came from another partition; its lane's cursor must be there, and moves."""
     cut: Cut | None = None
     """What leaves the store for good."""
+    erase: Erase | None = None
+    """What is erased."""
     taken: tuple[int, int] | None = None
     """A partition, and the sequence up to which it has taken what was sent to it; that goes."""
 

@@ -25,6 +25,7 @@ __all__ = [
     "apply_change",
     "change_between",
     "checksum_of",
+    "texts_in",
     "with_head",
 ]
 
@@ -197,6 +198,22 @@ def checksum_of(stored: bytes, base: int) -> int:
         return _decode(stored).checksum
     except msgspec.DecodeError as error:
         raise Misfit(f"it is no change of a state: {error}") from error
+
+
+def texts_in(state: bytes) -> list[tuple[str, str]]:
+    """The fields of a state by which an instance could be found, with each value in them."""
+    try:
+        fields: dict[str, Any] = msgspec.msgpack.decode(state, type=dict[str, Any])
+    except msgspec.DecodeError:
+        # It is read when its checksum matches, so it was written like this; it can have no keys.
+        return []
+    return [
+        (field, str(value))
+        for field, held in fields.items()
+        for value in (held if isinstance(held, list) else [held])
+        if (isinstance(value, str) and value)
+        or (isinstance(value, int) and not isinstance(value, bool))
+    ]
 
 
 def _sum(part: bytes) -> int:

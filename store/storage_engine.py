@@ -7,6 +7,8 @@ that what works on one works on the others.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 from msgspec import Struct
@@ -14,12 +16,13 @@ from msgspec import Struct
 from .errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from contextlib import AbstractContextManager
 
 __all__ = [
     "KEPT",
     "LONGEST_KEY",
+    "NOTHING",
     "EngineReads",
     "EngineSnapshot",
     "Row",
@@ -51,6 +54,10 @@ class Ticket(Struct, frozen=True):
 
 
 KEPT = Ticket("committed")
+
+
+NOTHING: Mapping[str, Mapping[bytes, bytes]] = MappingProxyType({})
+"""No rows."""
 
 
 def have_keys(
@@ -182,12 +189,14 @@ class StorageEngine(EngineReads, Protocol):
         self,
         puts: Mapping[str, Mapping[bytes, bytes]],
         deletes: Mapping[str, Collection[bytes]],
+        rewritten: Mapping[str, Mapping[bytes, bytes]] = NOTHING,
     ) -> Ticket:
         """Write rows in one durable transaction.
 
         Args:
             puts: by table, values by key
             deletes: by table, keys; one that is not there is none the worse
+            rewritten: as `puts`, of rows in the tables in `APPENDED` that are there
 
         Returns:
             what became of it; it fails if one of the keys is empty, or one to be put too long

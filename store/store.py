@@ -149,7 +149,8 @@ class Store(Reads):
             self._engine.check_usable()
             self._refuse_unsure()
             puts, deletes = ahead.net_effect(checkpoints or {})
-            if puts or deletes or self._new_partition is not None:
+            rewritten = ahead.rewritten
+            if puts or deletes or rewritten or self._new_partition is not None:
                 ahead.counters.commits += 1
                 puts["meta"] = {
                     **puts.get("meta", {}),
@@ -160,7 +161,10 @@ class Store(Reads):
                 if self._new_partition is not None:
                     puts["partitions"] = {OWN: frame(OWN, astuple(self._new_partition))}
                 is_tried = True
-                self._refuse_failed(self._engine.commit(puts, deletes))
+                if rewritten:
+                    self._refuse_failed(self._engine.commit(puts, deletes, rewritten))
+                else:
+                    self._refuse_failed(self._engine.commit(puts, deletes))
             is_kept = True
         except BaseException:
             # One that was interrupted may have come to its end all the same.

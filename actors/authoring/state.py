@@ -23,6 +23,7 @@ from ..errors import DefinitionError, InvalidMessage, shown
 from ..messages.codec import Codec, bring, differ
 from ..messages.fields import hints_of, refuse_unfit, typed_dict
 from ..messages.identifiers import id_of
+from ..messages.personal import personal_in
 from ..store import PackedFields, Tail, added, with_head
 
 __all__ = ["LARGE", "Indexed", "Keys", "StateType", "described"]
@@ -66,6 +67,8 @@ class StateType:
         self.holding_many = frozenset(name for name in self.indexed if self._holds_many(name))
         """The learnt keys that hold many values, by each of which an instance is found."""
         self._refuse_unfit_keys()
+        self.personal = personal_in(self._name, self.fields)
+        """The fields that are marked as personal."""
         kind = typed_dict(f"{cls.__name__}State", self.fields)
         refuse_unfit(cls, kind, self.fields)
         self._codec: Codec[dict[str, Any]] = Codec(kind, f"state of {cls.__qualname__}")

@@ -157,7 +157,7 @@ def _content(face: Face, record: ParkedRecord) -> Plain:
     if message is None:
         return {"type": None, "data": None}
     try:
-        return {"type": message.type, "data": unpacked(message.data)}
+        return {"type": message.type, "data": face.shown_message(message.type, message.data)}
     except ValueError as error:
         return {"type": message.type, "data": None, "unreadable": error_of(error)}
 
@@ -262,10 +262,10 @@ def _timeouts(face: Face, process: str | None, instance: str | None) -> Iterator
         if isinstance(timer, CorruptRecord):
             yield {"due": moment(due), "error": str(timer)}
         elif process in {None, timer.process} and instance in {None, timer.instance}:
-            yield timeout_row(timer)
+            yield timeout_row(face, timer)
 
 
-def timeout_row(timer: TimerRecord) -> Plain:
+def timeout_row(face: Face, timer: TimerRecord) -> Plain:
     """A timer, as it is told."""
     held = timer.command
     return {
@@ -274,5 +274,7 @@ def timeout_row(timer: TimerRecord) -> Plain:
         "name": timer.name,
         "kind": timer.kind,
         "due": moment(timer.due),
-        "command": None if held is None else {"type": held.type, "data": unpacked(held.data)},
+        "command": None
+        if held is None
+        else {"type": held.type, "data": face.shown_message(held.type, held.data)},
     }

@@ -5,16 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidMessage, UnknownMessage
+from ..messages.personal import MASKED, masked
 from ..model.beginnings import begun_at
 from ..model.diagram import mermaid_of, picture_of
 from ..store import Partition, ProcessionError
+from .plain import unpacked
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from ..authoring.process_manager import ProcessManager
     from ..model.diagram import Picture
     from ..model.process_definition import ProcessDefinition
     from ..runtime import Runtime
     from ..store import Store
+    from .plain import Plain
 
 __all__ = ["CannotAct", "Face"]
 
@@ -74,6 +79,32 @@ class Face:
             if one.name == process:
                 return one
         return None
+
+    def shown_message(self, kind: str, packed: bytes) -> Any:
+        """What a stored event or command says, without what is marked as personal.
+
+        Raises:
+            ValueError: it cannot be read
+
+        """
+        said = unpacked(packed)
+        personal = self._registry.personal_fields(kind)
+        return masked(said, personal) if personal and isinstance(said, dict) else said
+
+    def shown_state(self, process: str, state: Mapping[str, Any]) -> Plain:
+        """The fields of an instance, without what is marked as personal."""
+        return masked(state, self._personal_in(process))
+
+    def shown_changes(self, process: str, changes: Plain) -> Plain:
+        """What each field was and is, without what is marked as personal."""
+        personal = self._personal_in(process)
+        return {
+            name: [MASKED, MASKED] if name in personal else both for name, both in changes.items()
+        }
+
+    def _personal_in(self, process: str) -> Collection[str]:
+        definition = self.definition(process)
+        return () if definition is None else definition.state.personal.keys()
 
     def process_names(self) -> dict[type, str]:
         """The names of the process managers whose classes are here."""

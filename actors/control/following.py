@@ -119,7 +119,7 @@ class Following:
             place = "position" if found.kind == "event" else "number"
             return {place: found.number, "error": str(record)}
         if isinstance(record, EventRecord):
-            return event_row(record)
+            return event_row(self._face, record)
         if isinstance(record, ParkedRecord):
             faces = self._face.parts or [self._face]
             row = parked_row(faces[found.partition], record)

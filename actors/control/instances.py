@@ -133,7 +133,7 @@ def _looked_at(
         "status": found.value,
         "version": 0 if last is None else last.version,
         "time": None if last is None else moment(last.time),
-        "state": state,
+        "state": face.shown_state(process, state),
     }
 
 
@@ -304,9 +304,9 @@ def instance(
         "status": _status(last, block).value,
         "version": version,
         "time": None if last is None else moment(last.time),
-        "state": {} if last is None else unpacked(last.state),
+        "state": {} if last is None else face.shown_state(process, unpacked(last.state)),
         **_waits_for(face, process, id, last, block),
-        "history": list(_history(face.store, process, id, newest, limit)),
+        "history": list(_history(face, process, id, newest, limit)),
     }
 
 
@@ -333,13 +333,13 @@ MOST_COUNTED = 10_000
 """Events that wait for one instance and are counted, at most."""
 
 
-def _history(store: Store, process: str, name: str, newest: int, limit: int) -> Iterator[Plain]:
+def _history(face: Face, process: str, name: str, newest: int, limit: int) -> Iterator[Plain]:
     """Transitions up to one, oldest first, each with what it changed in the state."""
     first = max(1, newest - limit + 1)
     before: Any = None
     for version in range(max(1, first - 1), newest + 1):
         try:
-            record = store.transition_at(process, name, version)
+            record = face.store.transition_at(process, name, version)
             state = {} if record is None else unpacked(record.state)
         except (CorruptRecord, ValueError) as error:
             before = None
@@ -347,14 +347,17 @@ def _history(store: Store, process: str, name: str, newest: int, limit: int) -> 
                 yield {"version": version, "error": error_of(error)}
             continue
         if record is not None and version >= first:
-            yield _transition(store, record, {} if version == 1 else before, state)
+            yield _transition(face, process, record, ({} if version == 1 else before, state))
         before = state
 
 
-def _transition(store: Store, record: TransitionRecord, before: Any, state: Plain) -> Plain:
+def _transition(
+    face: Face, process: str, record: TransitionRecord, states: tuple[Any, Plain]
+) -> Plain:
+    before, state = states
     cause = None
     with suppress(CorruptRecord):
-        event = store.event_at(record.position) if record.position else None
+        event = face.store.event_at(record.position) if record.position else None
         cause = None if event is None else event.type
     return {
         "version": record.version,
@@ -363,9 +366,11 @@ def _transition(store: Store, record: TransitionRecord, before: Any, state: Plai
         "cause": record.cause,
         "type": cause,
         "position": record.position or None,
-        "changes": None if before is None else _changes(before, state),
+        "changes": None
+        if before is None
+        else face.shown_changes(process, _changes(before, state)),
         "commands": [
-            {"id": command_id, "type": kind, "data": unpacked(data)}
+            {"id": command_id, "type": kind, "data": face.shown_message(kind, data)}
             for command_id, kind, data in record.commands
         ],
         "is_complete": record.is_complete,

@@ -47,13 +47,13 @@ def _events(face: Face, stream: str | None, after: int) -> Iterator[Plain]:
             if isinstance(record, CorruptRecord):
                 yield {"stream": stream, "version": version, "error": str(record)}
             elif record.position > after:
-                yield event_row(record)
+                yield event_row(face, record)
         return
     for position, record in face.store.scan_log_through(after):
         if isinstance(record, CorruptRecord):
             yield {"position": position, "error": str(record)}
         elif not record.sent_for and (stream is None or category_of(record.stream) == stream):
-            yield event_row(record)
+            yield event_row(face, record)
 
 
 def event_at(face: Face, position: int) -> Plain | None:
@@ -62,10 +62,10 @@ def event_at(face: Face, position: int) -> Plain | None:
         record = face.store.event_at(position)
     except CorruptRecord as error:
         return {"position": position, "error": str(error)}
-    return None if record is None else event_row(record)
+    return None if record is None else event_row(face, record)
 
 
-def event_row(record: EventRecord) -> Plain:
+def event_row(face: Face, record: EventRecord) -> Plain:
     """An event, without its class."""
     return {
         "position": record.position,
@@ -77,12 +77,12 @@ def event_row(record: EventRecord) -> Plain:
         "correlation_id": record.correlation_id,
         "causation_id": record.causation_id,
         "headers": unpacked(record.headers),
-        **_data(record.data),
+        **_data(face, record),
     }
 
 
-def _data(packed: bytes) -> Plain:
+def _data(face: Face, record: EventRecord) -> Plain:
     try:
-        return {"data": unpacked(packed)}
+        return {"data": face.shown_message(record.type, record.data)}
     except ValueError as error:
         return {"error": error_of(error)}

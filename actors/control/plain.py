@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from ..clock import from_micros
+from ..store import erased_at
 
 __all__ = ["STILL", "Plain", "moment", "plain", "unpacked"]
 
@@ -50,8 +51,14 @@ def plain(value: Any) -> Any:
 
 
 def unpacked(packed: bytes | None) -> Any:
-    """What a message, a state or headers say that are stored; an empty mapping for none."""
-    return plain(_load(packed)) if packed else {}
+    """What a message, a state or headers say that are stored; an empty mapping for none.
+
+    Of what was erased, when that was.
+    """
+    if not packed:
+        return {}
+    time = erased_at(packed)
+    return plain(_load(packed)) if time is None else {"erased": moment(time)}
 
 
 def moment(micros: int) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from ..errors import Rejected, UnknownMessage
+from ..errors import Erased, Rejected, UnknownMessage
 from ..messages.refusals import pack_refusal
 from ..messages.types import UnknownCommand
 from ..store import (
@@ -141,7 +141,11 @@ def refuse_command(
         # It may have been decided by events that are not on disk after all, and then it is
         # decided again.
         step.append = Append(record.stream, version, [])
-    if not isinstance(error, Rejected):
+    reason = error.reason if isinstance(error, Rejected) else None
+    if isinstance(error, Erased):
+        # No person can have it carried out, so it is refused and not parked.
+        reason = str(error)
+    if reason is None:
         is_answer = False
     elif record.process is None:
         # Refusing is an answer; the caller who sent the command from outside may look it up.
@@ -150,12 +154,13 @@ def refuse_command(
         is_answer = _is_heard(plan, record)
         if is_answer:
             step.process, step.instance = record.process, record.instance or ""
-            step.extras = StepExtras(refusal=RefusalRecord(record, error.reason))
+            step.extras = StepExtras(refusal=RefusalRecord(record, reason))
     if delivered.is_from_outside:
         step.given = record
-        if isinstance(error, Rejected):
-            step.result = CommandResult(refusal=error.reason, error=pack_refusal(error))
-    if is_answer:
+        if reason is not None:
+            packed = pack_refusal(error) if isinstance(error, Rejected) else None
+            step.result = CommandResult(refusal=reason, error=packed)
+    if is_answer or isinstance(error, Erased):
         decision.outcome = "rejected"
     elif not is_awaited:
         decision.outcome = "parked"

@@ -31,6 +31,7 @@ from ..store import (
     TimerRecord,
     TransitionRecord,
     change_between,
+    erased_at,
     is_issued_by,
     place_of_effect,
     place_of_issue,
@@ -159,7 +160,10 @@ def _take_event(
     handler = definition.handlers[type(event)]
     process: ProcessManager | None = None
     begins = state.is_complete or not state.version
-    if state.is_complete and not (stimulus.refreshing or (definition.restart and handler.start)):
+    if state.is_complete and not (
+        stimulus.refreshing
+        or (definition.restart and handler.start and erased_at(state.fields) is None)
+    ):
         return _come_late(plan, decision, stimulus)
     if begins:
         if not (handler.start or definition.stateless or stimulus.refreshing):
@@ -278,7 +282,7 @@ def _come_early(plan: ProcessPlan, decision: Decision, stimulus: EventDelivered)
 def _come_late(plan: ProcessPlan, decision: Decision, stimulus: EventDelivered) -> Step:
     """The event came after the end of the run that it is for."""
     state, record = decision.state, stimulus.record
-    if plan.definition.late == "park":
+    if plan.definition.late == "park" and erased_at(state.fields) is None:
         raise LateEvent(
             f"{plan.name} {state.instance!r} had ended when this {record.type} came for it; see to "
             f"what it asks for, and skip it"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .process_state import ProcessState
     from .stimuli import End
 
-__all__ = ["decide_end", "ended_by", "run_end"]
+__all__ = ["decide_end", "ended_by", "let_go", "run_end"]
 
 
 def decide_end(plan: ProcessPlan, state: ProcessState, end: End, reads: Reads) -> Decision:
@@ -40,22 +40,39 @@ def decide_end(plan: ProcessPlan, state: ProcessState, end: End, reads: Reads) -
     """
     if state.is_complete:
         raise _already_ended(plan, state, reads)
-    decision = Decision(replace(state, block=None), EMPTY)
-    block = state.block
-    suspended_by = 0 if block is None else block.parked
-    taken = decision.taken = StepExtras(cancel=[])
-    taken.unpark = suspended_by
-    others = reads.undecided_of(plan.name, state.instance)
-    taken.unpark_too = [number for number in others if number != suspended_by]
-    taken.decision = ("end", end.now, end.by)
-    if block is not None:
-        taken.unblock = decision.reload = True
-        if block.kind == "retry":
-            taken.cancel = [TimerRecord(block.due, plan.name, state.instance, "retry", "retry")]
-        if block.sequence and reads.refusal(block.sequence) is not None:
-            taken.told = block.sequence
+    decision = Decision(state, EMPTY)
+    decision.taken = let_go(plan, decision, ("end", end.now, end.by), reads)
     decision.step = run_end(plan, decision, end, reads)
     return decision
+
+
+def let_go(
+    plan: ProcessPlan, decision: Decision, verdict: tuple[str, int, str | None], reads: Reads
+) -> StepExtras:
+    """What holds an instance up that is over goes, and what is parked of it is decided.
+
+    Args:
+        plan: of the process manager
+        decision: whose state has the block, and has it no more afterwards
+        verdict: about what is parked
+        reads: finds that
+
+    """
+    block, instance = decision.state.block, decision.state.instance
+    suspended_by = 0 if block is None else block.parked
+    taken = StepExtras(cancel=[])
+    taken.unpark = suspended_by
+    others = reads.undecided_of(plan.name, instance)
+    taken.unpark_too = [number for number in others if number != suspended_by]
+    taken.decision = verdict
+    if block is not None:
+        decision.state = replace(decision.state, block=None)
+        taken.unblock = decision.reload = True
+        if block.kind == "retry":
+            taken.cancel = [TimerRecord(block.due, plan.name, instance, "retry", "retry")]
+        if block.sequence and reads.refusal(block.sequence) is not None:
+            taken.told = block.sequence
+    return taken
 
 
 def run_end(plan: ProcessPlan, decision: Decision, end: End, reads: Reads) -> Step:

@@ -12,6 +12,7 @@ from ..authoring.retry import PARK, SKIP, Retry
 from ..errors import (
     AlreadyStarted,
     EarlyEvent,
+    Erased,
     InfiniteLoopError,
     InvalidMessage,
     LateEvent,
@@ -71,6 +72,9 @@ def fail(plan: ProcessPlan, decision: Decision, stimulus: Stimulus, error: BaseE
     decision.state = replace(decision.state, values=None)
     if process is not None:
         seal(process, STEP_IS_OVER)
+    if cause is not None and process is None and isinstance(error, Erased):
+        # What was erased is for no instance any more, and no person can help.
+        return _pass_over(plan, decision, stimulus, cause)
     decision.error = error
     if cause is None:
         # Not a handler's doing: the actor logs it, and there is nothing to set aside.

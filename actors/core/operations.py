@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from ..errors import MovedOn, UnknownInstance
+from ..messages.codec import refuse_erased
 from ..store import Step, StepExtras, TimerRecord, TransitionRecord
 from .amending import BY_OPERATOR, amended, headers_of, with_values
 from .decide import changed_keys
 from .decision import EMPTY, Decision
 from .ending import decide_end
+from .erasing import decide_erase
 from .replay import Replay, replay_log, replayed_fields
-from .stimuli import Adjust, Amend, End, Refresh
+from .stimuli import Adjust, Amend, End, Erase, Refresh
 
 if TYPE_CHECKING:
     from ..model.plans import ProcessPlan
@@ -40,7 +42,11 @@ def operate(plan: ProcessPlan, state: ProcessState, operation: Operation, reads:
         Exception: what a handler raised while the state was rebuilt
 
     """
+    if isinstance(operation, Erase):
+        return decide_erase(plan, state, operation, reads)
     if isinstance(operation, Refresh):
+        # What is in the log of others is not to bring it back.
+        refuse_erased(state.fields, f"{plan.name} {state.instance!r}")
         return _refresh(plan, state, operation, reads)
     if isinstance(operation, Adjust):
         return _adjust(plan, state, operation, reads)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from ..authoring.state import Keys
+from ..errors import Erased
 from ..store import Block, PackedFields
 
 if TYPE_CHECKING:
@@ -75,7 +77,8 @@ class ProcessState(Struct, gc=False):
         indexed = None
         if definition.state.indexed and last.state_version == definition.state_version:
             # Of another version, the index has other fields; the next step adds today's.
-            indexed = definition.state.keys_of(definition.state.load(last.state))
+            with suppress(Erased):
+                indexed = definition.state.keys_of(definition.state.load(last.state))
         return cls(
             instance,
             last.version,

@@ -16,6 +16,7 @@ __all__ = [
     "CommandDue",
     "CommandRefused",
     "End",
+    "Erase",
     "EventDelivered",
     "Operation",
     "Rebuilt",
@@ -181,8 +182,15 @@ class Amend(Struct, gc=False):
     now: int = 0
 
 
+class Erase(Struct, gc=False):
+    """An operator has what the instance knew erased; it ends with that."""
+
+    by: str | None
+    now: int = 0
+
+
 Stimulus: TypeAlias = EventDelivered | TimeoutDue | RetryDue | CommandDue | CommandRefused | Reload
 """What happens by itself; an instance that fails at it tries again, skips it or parks it."""
 
-Operation: TypeAlias = Refresh | Adjust | End | Amend
+Operation: TypeAlias = Refresh | Adjust | End | Amend | Erase
 """What an operator asks for, who waits for the answer and hears of an error."""

@@ -24,7 +24,7 @@ from ..core.effects import effect_step, version_for
 from ..core.failures import parked_effect
 from ..core.ports import UNREADABLE
 from ..core.stimuli import Reload
-from ..errors import UnknownMessage
+from ..errors import Erased, UnknownMessage
 from ..store import DatabaseRefused, Step
 from ..store.interrupts import Latch
 from .ahead_reads import AheadReads, event_at
@@ -254,7 +254,11 @@ class EffectFeed(PooledActor):
         version = 0
         if last is not None:
             version = version_for(plan, job.instance, record, last, job.owed, reads)
-        process = self._restored(job.instance, last)
+        try:
+            process, event = self._restored(job.instance, last), self._subscription.load(record)
+        except Erased:
+            # Nothing is there any more that it could act upon.
+            return False
         unit = process._unit  # noqa: SLF001 - a friend: it gives the object its event
         unit.effect, unit.cause = handler.name, Cause.of_event(record)
         unit.now = now = self._services.now()
@@ -263,7 +267,7 @@ class EffectFeed(PooledActor):
         unit.context = context.at(unit.name, job.instance, handler.name, record.position)
         seal(process)
         try:
-            yield partial(handler.function, process, self._subscription.load(record))
+            yield partial(handler.function, process, event)
         finally:
             seal(process, EFFECT_IS_OVER)
         job.step = effect_step(plan, process, handler, record, version, reads)
@@ -376,6 +380,8 @@ class EffectFeed(PooledActor):
     def _jobs_of(self, record: EventRecord) -> list[EffectJob]:
         try:
             jobs, later = self._effects_found(record)
+        except Erased:
+            return []
         except BaseException as error:  # noqa: BLE001 - a person must see it, whatever it is
             job = EffectJob(self, record, "")
             self._services.failures.tell(self.failure(job, error, None))

@@ -291,6 +291,7 @@ class Engine:
         self.health = HealthWatch(
             services, self.routers, self.effect_feeds, self.projections, scrubber, self.lanes
         )
+        self._forgets = False
         self._counters = [self.command_queue.counts, *(router.counts for router in self.routers)]
         self._durable_counts = [counts.copy() for counts in self._counters]
         self.journal.done_up_to = self._checkpoints()
@@ -324,6 +325,15 @@ class Engine:
         """The position up to which a process manager's instances were given all that is theirs."""
         with self.journal.lock:
             return self.router_of[process].done_up_to
+
+    def forget(self) -> None:
+        """Have all that is in memory of the store read anew, once what was handed over is durable.
+
+        What is decided meanwhile stands on what is forgotten, and is decided again.
+        """
+        with self.journal.lock:
+            self._forgets = self.journal.has_notes = True
+        self.dispatcher.nudge()
 
     def passivate(self, kind: str, name: str) -> ReplyFuture[bool]:
         """Drop an actor from memory once it has done all that it was sent.
@@ -577,6 +587,10 @@ class Engine:
         """All that was handed over is durable."""
         self._durable_counts = [counts.copy() for counts in self._counters]
         self.services.watches.committed()
+        if self._forgets:
+            self._forgets = False
+            self.journal.generation += 1
+            self._start_over()
         if not self.command_queue.scheduled and self.command_queue.has_work():
             self.command_queue.wake()
         self.timers.look_after_commit()

@@ -21,6 +21,7 @@ from ..core.stimuli import (
     CommandDue,
     CommandRefused,
     End,
+    Erase,
     EventDelivered,
     Operation,
     Reload,
@@ -300,7 +301,7 @@ class InstanceActor(DurableActor[InstanceMessage]):
         elif type(outcome) is Conflict:
             self._decide_again(message, outcome)
             return
-        elif isinstance(message.stimulus, End | Amend):
+        elif isinstance(message.stimulus, End | Amend | Erase):
             # Another operator was quicker with what is parked: look again, and decide.
             self.is_stale = True
             self.envelopes.insert(0, message)
@@ -462,7 +463,7 @@ class _Answer(Waiting, gc=False):
 
 def _answer_to(operation: Stimulus | Operation, decision: Decision) -> int:
     """The version that an instance has after it; or whether there was anything to do."""
-    if isinstance(operation, End | Amend):
+    if isinstance(operation, End | Amend | Erase):
         return decision.state.version
     return decision.outcome != "nothing"
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from ..core.replay import Replay, replay_log
 from ..core.stimuli import Refresh
-from ..errors import NotRefreshed
-from ..store import ClosedError, CorruptRecord
+from ..errors import Erased, NotRefreshed
+from ..store import ClosedError, CorruptRecord, erased_at
 from ..store.interrupts import uninterrupted
 from .admin import person
 from .ahead_reads import AheadReads
@@ -40,7 +40,7 @@ class RebuildProgress:
 
     Attributes:
         rebuilt: how many were rebuilt
-        passed_over: how many this code had rebuilt before
+        passed_over: how many this code had rebuilt before, or were erased
         not_rebuilt: how many could not be, and are as before
         errors: why, by instance, of the first thousand of them
         newest: the id of the instance that was dealt with last
@@ -137,6 +137,9 @@ class Rebuilding:
                 self.progress.passed_over += 1
                 self._tell(name)
                 continue
+            if erased_at(last.state) is not None:
+                self.progress.passed_over += 1
+                continue
             batch.append(name)
             versions += last.version
             if len(batch) >= TOGETHER or versions >= VERSIONS:
@@ -199,6 +202,9 @@ class Rebuilding:
             self.progress.rebuilt += reply.get()
         except ClosedError:
             raise
+        except Erased:
+            # It stays as it is: what it was made of is not kept any more.
+            self.progress.passed_over += 1
         except Exception as error:  # noqa: BLE001 - the others must not suffer; it is raised at the end
             self._failed(name, error)
         else:

@@ -13,7 +13,7 @@ from ..clock import from_micros
 from ..core.failures import parked_event
 from ..core.ports import UNREADABLE
 from ..core.stimuli import EventDelivered
-from ..errors import EarlyEvent
+from ..errors import EarlyEvent, Erased
 from ..messages.identifiers import is_plain_id
 from ..store import COMMITTED, EventRecord, SentRecord, Step, StepExtras, UnmatchedRecord
 from .crossing import Crossing
@@ -425,6 +425,10 @@ class Router(PooledActor):
             deliveries, missing = found.deliveries, found.missing
             if missing is not None:
                 self._take_unmatched(record, found, missing, taken)
+        except Erased:
+            # It is for no instance any more.
+            self.counts["not_for_us"] += 1
+            return
         except BaseException as error:  # noqa: BLE001 - a person must see it, whatever it is
             taken.unreadable.append((record, error))
             return

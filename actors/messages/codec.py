@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 from msgspec import inspect, structs
 
-from ..errors import DefinitionError, InvalidMessage, shown
+from ..errors import DefinitionError, Erased, InvalidMessage, shown
+from ..store import erased_at
 from .decimals import float_for_decimal, may_have_floats
 from .fields import hints_of, refuse_unfit_message, typed_dict, variables_in
 from .times import are_in, reading, told, written
@@ -31,6 +32,7 @@ __all__ = [
     "dump_headers",
     "exchange",
     "load_headers",
+    "refuse_erased",
 ]
 
 T = TypeVar("T")
@@ -145,11 +147,13 @@ class Codec(Generic[T]):
 
         Raises:
             InvalidMessage: what is stored does not fit the annotations
+            Erased: it is not kept any more
 
         """
         try:
             return self._decode(packed)
         except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
+            refuse_erased(packed, self._name)
             raise InvalidMessage(f"stored {self._name} does not fit its class: {error}") from error
 
 
@@ -354,6 +358,18 @@ codecs = _Codecs()
 
 A class with a field that no message can hold is a `DefinitionError` there.
 """
+
+
+def refuse_erased(packed: bytes, name: str) -> None:
+    """Say so if what cannot be read was erased.
+
+    Raises:
+        Erased: it was
+
+    """
+    time = erased_at(packed)
+    if time is not None:
+        raise Erased(name, time)
 
 
 def dump(message: Any) -> tuple[bytes, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DefinitionError, UnknownMessage, shown
 from ..messages.codec import Codec, codecs
+from ..messages.personal import personal_of
 from ..messages.types import Command, Event, Message, UnknownCommand, UnknownEvent
 from ..store import category_of
 from .base_classes import refuse_unheard
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ..authoring.decorators import Handler
     from ..authoring.process_manager import ProcessManager
     from ..authoring.projection import Projection
+    from ..messages.personal import PersonalField
     from ..store import EventRecord, NameKind
     from .aggregate_definition import AggregateDefinition
     from .process_definition import ProcessDefinition
@@ -241,6 +243,15 @@ class Registry:
         if codec is None:
             return UnknownCommand(name, codecs[dict].load(packed))
         return codec.load(packed)
+
+    def personal_fields(self, name: str) -> Mapping[str, PersonalField]:
+        """The fields that are marked as personal of a stored message of that wire name."""
+        today = self.name_today(name)
+        cls = self._classes.get(today)
+        if cls is None:
+            external = (one for one, known in self._names.items() if known == today)
+            cls = next(external, None)
+        return {} if cls is None else personal_of(cls)
 
     def taker_of(self, command: type) -> AggregateDefinition:
         """The aggregate that takes a command.
@@ -485,6 +496,7 @@ class Registry:
                 f"version"
             )
         codec = codecs[cls]
+        personal_of(cls)
         self._names[cls] = name
         self._codecs_for(cls)[name] = codec
 

@@ -10,6 +10,7 @@ import msgspec
 
 from ..authoring.decorators import refuse_async
 from ..errors import DefinitionError, InvalidMessage, UnknownMessage
+from ..messages.codec import refuse_erased
 from ..messages.times import written
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ class Chain:
                 f"{self.version}; {self._mend.format(version)}"
             )
         payload = _load_plain(packed)
+        if not isinstance(payload, dict):
+            refuse_erased(packed, self._what)
         for number in range(version, self.version):
             upcaster = self._upcasters[number]
             where = f"{self._what}: its upcaster {upcaster.name} from version {number}"

@@ -91,7 +91,7 @@ def set_timeouts(face: Face, process: str, name: str, *, limit: int) -> list[Pla
     process = face.known(process)
     looked_at = islice(face.store.scan_timers_through(NEVER), MOST_LOOKED_AT)
     found = (
-        timeout_row(timer)
+        timeout_row(face, timer)
         for _, timer in looked_at
         if not isinstance(timer, CorruptRecord)
         and (timer.kind, timer.process, timer.name) == ("timeout", process, name)

@@ -11,7 +11,7 @@ from ..authoring.process_manager import ProcessManager
 from ..clock import from_micros, to_micros
 from ..core.amending import actor_in
 from ..engine.aggregate_actor import load_aggregate
-from ..errors import InvalidMessage, UnknownMessage, shown
+from ..errors import Erased, InvalidMessage, UnknownMessage, shown
 from ..messages.codec import differ, load_headers
 from ..messages.identifiers import id_of, plain_text
 from ..model.plans import AggregatePlan
@@ -28,6 +28,7 @@ from ..store import (
 from .views import (
     AggregateView,
     Counts,
+    Erasure,
     InstanceTransition,
     InstanceView,
     Parked,
@@ -45,14 +46,14 @@ if TYPE_CHECKING:
     from ..model.aggregate_definition import AggregateDefinition
     from ..model.process_definition import ProcessDefinition
     from ..model.registry import Registry
-    from ..store import Store, TimerRecord, TransitionRecord
+    from ..store import ErasureRecord, Store, TimerRecord, TransitionRecord
     from .log_end import Found
 
-__all__ = ["UNREADABLE", "Reader", "failed_starts"]
+__all__ = ["UNREADABLE", "Reader", "erasure_of", "failed_starts"]
 
 NEVER = (1 << 63) - 1
 
-UNREADABLE = (CorruptRecord, InvalidMessage, UnknownMessage)
+UNREADABLE = (CorruptRecord, Erased, InvalidMessage, UnknownMessage)
 """What is raised about one record; a listing goes on past it."""
 
 
@@ -303,6 +304,10 @@ class Reader:
                 continue
             yield _parked(record, record.number)
 
+    def erasures(self) -> Iterator[Erasure]:
+        """What was erased, the oldest first."""
+        return map(erasure_of, self._store.scan_erasures())
+
     def timeouts(
         self, cls: type[ProcessManager] | None, name: object, before: datetime | None
     ) -> Iterator[Timeout]:
@@ -475,6 +480,12 @@ def _parked(record: ParkedRecord, parked_id: int) -> Parked:
 
 _WHOLE = frozenset({list, tuple, set, frozenset, NoneType})
 """Of what type a value is that is looked for as the whole of a field that holds many."""
+
+
+def erasure_of(record: ErasureRecord) -> Erasure:
+    """What is shown of an erasure."""
+    kind: Any = record.kind
+    return Erasure(kind, record.name, record.id, from_micros(record.time), record.by)
 
 
 def failed_starts(store: Store, process: str) -> set[str]:

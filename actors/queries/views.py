@@ -28,6 +28,7 @@ else:
 __all__ = [
     "AggregateView",
     "Counts",
+    "Erasure",
     "InstanceTransition",
     "InstanceView",
     "Listed",
@@ -216,6 +217,26 @@ class AggregateView(View[T_co]):
     """
 
     is_pruned: bool = False
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Erasure(Listed):
+    """Something that was erased; nothing of what it said is in this.
+
+    Attributes:
+        kind: ``"instance"``, ``"stream"`` or ``"subject"``
+        process: the process manager's name, of an instance; empty otherwise
+        id: the instance, the stream, or whose data it was
+        time: when
+        by: who asked, if that was said
+
+    """
+
+    kind: Literal["instance", "stream", "subject"]
+    process: str
+    id: str
+    time: datetime
+    by: str | None = None
 
 
 class ParkedKind(NamedTuple):

@@ -22,6 +22,7 @@ from ..records import (
     CommandRecord,
     CommandResult,
     EffectRecord,
+    ErasureRecord,
     EventRecord,
     GivenCommand,
     LearntKey,
@@ -65,6 +66,7 @@ __all__ = [
     "CommandRow",
     "CountRow",
     "EffectRow",
+    "ErasureRow",
     "EventIdRow",
     "EventRow",
     "Marks",
@@ -84,10 +86,13 @@ __all__ = [
     "command_to_row",
     "copied_event_to_row",
     "copies_key",
+    "copies_of",
     "count_key",
     "effect_from_row",
     "effect_key",
     "effect_to_row",
+    "erasure_from_row",
+    "erasure_to_row",
     "event_from_row",
     "event_to_row",
     "given_from_row",
@@ -373,6 +378,18 @@ class EffectRow(_Row):
     commands: Annotated[list[tuple[Name, Name, bytes]], Meta(min_length=1)]
 
 
+class ErasureRow(_Row):
+    """In `erasures`."""
+
+    kind: Literal["instance", "stream", "subject"]
+    name: str
+    """Of the process manager, of an instance; empty otherwise."""
+    id: Name
+    time: int
+    by: str | None
+    is_done: bool
+
+
 class PartitionRow(_Row):
     """In `partitions`."""
 
@@ -470,6 +487,7 @@ TABLES: dict[str, Table] = {
     "counts": Table((Digest("what is counted and its names"),), CountRow),
     "effects": Table((_POSITION, Digest("process and instance")), EffectRow),
     "owed": Table((_PROCESS, _POSITION, _INSTANCE), OrNone),
+    "erasures": Table((Number("erasure number"),), ErasureRow),
     "partitions": Table((_NAME,), PartitionRow),
     "outgoing": Table((Number("target", 0), Number("sequence")), SentRow),
     "cursors": Table((Number("source", 0),), Positive),
@@ -576,6 +594,12 @@ def copies_key(process: str, stream: str, version: int) -> bytes:
     """
     _, _, name = stream.partition("-")
     return f"{name}\0{COPY}\0{digest(process, stream, str(version)).hex()}\0".encode()
+
+
+def copies_of(stream: str) -> bytes:
+    """What the keys in `ids` begin with of copies of all events of the streams with that id."""
+    _, _, name = stream.partition("-")
+    return f"{name}\0{COPY}\0".encode()
 
 
 def started_key(process: str) -> bytes:
@@ -809,6 +833,7 @@ refusal_to_row: Callable[[RefusalRecord], list[Any]] = _columns_of(RefusalRow)
 block_to_row: Callable[[Block], list[Any]] = _columns_of(BlockRow)
 unmatched_to_row: Callable[[UnmatchedRecord], list[Any]] = _columns_of(UnmatchedRow)
 effect_to_row: Callable[[EffectRecord], list[Any]] = _columns_of(EffectRow)
+erasure_to_row: Callable[[ErasureRecord], list[Any]] = _columns_of(ErasureRow)
 
 
 def _held(row: list[Any] | None) -> CommandRecord | None:
@@ -880,6 +905,10 @@ def sent_from_row(row: list[Any], target: int, sequence: int) -> SentRecord:
         None if learnt is None else LearntKey(*learnt),
         sequence,
     )
+
+
+def erasure_from_row(row: list[Any], erasure_number: int) -> ErasureRecord:
+    return ErasureRecord(*row, erasure_number)
 
 
 def effect_from_row(row: list[Any], position: int) -> EffectRecord:

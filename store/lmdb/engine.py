@@ -11,7 +11,7 @@ import lmdb
 
 from ..errors import DamagedStore, FailingDisk, LostStore, StoreError
 from ..layout.schema import APPENDED
-from ..storage_engine import KEPT, LONGEST_KEY, Ticket
+from ..storage_engine import KEPT, LONGEST_KEY, NOTHING, Ticket
 from .environment import Environment
 from .looks import KeptReads, get_many, in_order, newest, rows_between
 
@@ -154,13 +154,14 @@ class LmdbEngine:
         self,
         puts: Mapping[str, Mapping[bytes, bytes]],
         deletes: Mapping[str, Collection[bytes]],
+        rewritten: Mapping[str, Mapping[bytes, bytes]] = NOTHING,
     ) -> Ticket:
         environment = self.environment
         environment.check_writable()
         with self._write_lock:
             # Once more: it may have been closed while this waited.
             environment.check_usable()
-            size = PER_ROW * sum(map(len, puts.values()))
+            size = PER_ROW * sum(map(len, (*puts.values(), *rewritten.values())))
             try:
                 environment.make_room(size)
             except lmdb.Error as error:
@@ -169,6 +170,9 @@ class LmdbEngine:
                 try:
                     with environment.begin_write() as txn:
                         self._write(txn, puts, deletes)
+                        for table, rows in rewritten.items():
+                            with txn.cursor(self._db[table]) as cursor:
+                                cursor.putmulti(list(rows.items()))
                         # Nothing is written to a file that the folder has no more.
                         environment.refuse_lost()
                 except LostStore as lost:

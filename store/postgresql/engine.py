@@ -17,7 +17,7 @@ from ..errors import (
 )
 from ..interrupts import Latch, uninterrupted
 from ..layout.schema import APPENDED
-from ..storage_engine import KEPT, LONGEST_KEY, Ticket, have_keys
+from ..storage_engine import KEPT, LONGEST_KEY, NOTHING, Ticket, have_keys
 from .address import Address
 from .connecting import Connector
 from .migrations import check_tables, make_tables
@@ -208,13 +208,14 @@ class PostgresEngine:
         self,
         puts: Mapping[str, Mapping[bytes, bytes]],
         deletes: Mapping[str, Collection[bytes]],
+        rewritten: Mapping[str, Mapping[bytes, bytes]] = NOTHING,
     ) -> Ticket:
         self.check_usable()
         if self._claim is None:
             raise ReadOnlyStore(f"the store at {self.address} is open for reading only")
         if not have_keys(puts, deletes):
             return Ticket("failed", InvalidName("a key is empty or too long"))
-        return self._writer.commit(_Commit(self, self._claim, puts, deletes))
+        return self._writer.commit(_Commit(self, self._claim, puts, deletes, rewritten))
 
     def prepare(self, claim: Claim, puts: Mapping[str, Mapping[bytes, bytes]]) -> None:
         """Look whether a commit can be sent; with the writer's lock held.
@@ -325,11 +326,13 @@ class _Commit:
         claim: Claim,
         puts: Mapping[str, Mapping[bytes, bytes]],
         deletes: Mapping[str, Collection[bytes]],
+        rewritten: Mapping[str, Mapping[bytes, bytes]],
     ) -> None:
         self._engine = engine
         self._claim = claim
         self._puts = puts
         self._deletes = deletes
+        self._rewritten = rewritten
         self.part = claim.part
         self.ticket: Ticket | None = None
         self.error: Exception | None = None
@@ -349,7 +352,8 @@ class _Commit:
 
     def calls(self, *, as_usual: bool) -> list[Call]:
         new = USUALLY_NEW if as_usual else APPENDED
-        return commit_of(self.part, self._puts, self._deletes, new=new)
+        calls = commit_of(self.part, self._puts, self._deletes, new=new)
+        return calls + commit_of(self.part, self._rewritten, {}, new=())
 
     def is_kept(self) -> None:
         self._engine.note(self._puts)

@@ -93,13 +93,7 @@ _CLEARED_UP = tuple(
     for table in COME_AND_GO
 )
 
-# A new store has it from the first migration on, which makes all tables of the format.
-_TOMBSTONES = (
-    "CREATE TABLE IF NOT EXISTS tombstones (part integer NOT NULL, key bytea NOT NULL, "
-    "value bytea NOT NULL, PRIMARY KEY (part, key))",
-)
-
-MIGRATIONS = (_FIRST, _NODES, _CLEARED_UP, _TOMBSTONES)
+MIGRATIONS = (_FIRST, _NODES, _CLEARED_UP)
 SCHEMA_VERSION = len(MIGRATIONS)
 """Of the tables; a store with a newer one is refused, and one with an older is migrated."""
 

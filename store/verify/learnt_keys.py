@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from ..identifiers import PRUNED
 from ..layout.keys import digest
+from ..state_changes import texts_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,26 +58,10 @@ def _of_index(
 
 
 def _field_of(wanted: bytes, process: str, row: TransitionRow) -> str | None:
-    for field, text in _texts(row):
+    for field, text in texts_in(row.state):
         if digest(process, field, text) == wanted:
             return field
     return None
-
-
-def _texts(row: TransitionRow) -> list[tuple[str, str]]:
-    """The fields of a state by which an instance could be found, with each value in them."""
-    try:
-        state: dict[str, Any] = msgspec.msgpack.decode(row.state, type=dict[str, Any])
-    except msgspec.DecodeError:
-        # The row's checksum matches, so it was written like this; it can have no keys.
-        return []
-    return [
-        (field, str(value))
-        for field, held in state.items()
-        for value in (held if isinstance(held, list) else [held])
-        if (isinstance(value, str) and value)
-        or (isinstance(value, int) and not isinstance(value, bool))
-    ]
 
 
 def not_in_index(inspection: Inspection, last: TransitionRow, learnt: Learnt) -> Iterator[str]:
@@ -86,7 +69,7 @@ def not_in_index(inspection: Inspection, last: TransitionRow, learnt: Learnt) ->
     if not learnt:
         return
     name, partition = last.instance.encode(), inspection.partition
-    for field, text in _texts(last):
+    for field, text in texts_in(last.state):
         if partition is not None and not partition.has(text):
             # The partition of the value has the row.
             continue

@@ -8,6 +8,7 @@ from ..errors import CorruptRecord, DamagedStore
 from ..layout.schema import FORMAT_VERSION, readable
 from ..opening import open_store
 from .counts import check_counts
+from .erasures import check_erasures
 from .events import check_effects, check_events
 from .histories import check_histories
 from .inspecting import Enough, Inspection, StoreFinding
@@ -105,6 +106,7 @@ def verify_open(
             check_effects(inspection)
             check_unmatched(inspection)
             check_lanes(inspection)
+            check_erasures(inspection)
             check_counts(inspection)
         except Enough:
             pass

@@ -32,7 +32,7 @@ from procession.store import (
 )
 from procession.store.layout.frames import number
 from procession.store.layout.schema import TABLES, timer_key, transitions_key
-from procession.store.storage_engine import KEPT, Row
+from procession.store.storage_engine import KEPT, NOTHING, Row
 
 P = "P"
 BOOKS = {"names", "meta"}
@@ -52,11 +52,12 @@ class Watched(DictionaryEngine):
         self,
         puts: Mapping[str, Mapping[bytes, bytes]],
         deletes: Mapping[str, Collection[bytes]],
+        rewritten: Mapping[str, Mapping[bytes, bytes]] = NOTHING,
     ) -> Ticket:
         self.commits += 1
         self.puts = {table: dict(rows) for table, rows in puts.items() if table not in BOOKS}
         self.deletes = {table: list(keys) for table, keys in deletes.items()}
-        return super().commit(puts, deletes)
+        return super().commit(puts, deletes, rewritten)
 
 
 @pytest.fixture
@@ -453,9 +454,10 @@ class Deaf(Watched):
         self,
         puts: Mapping[str, Mapping[bytes, bytes]],
         deletes: Mapping[str, Collection[bytes]],
+        rewritten: Mapping[str, Mapping[bytes, bytes]] = NOTHING,
     ) -> Ticket:
         if self.is_kept:
-            super().commit(puts, deletes)
+            super().commit(puts, deletes, rewritten)
         self.is_deaf = self.goes_deaf
         if self.answers:
             return KEPT

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...store import StoreError, Ticket
 from ...store.layout.schema import COMMITS
+from ...store.storage_engine import NOTHING
 from .faults import Crash, InjectedFailingDisk, InjectedStoreFull, RuntimeBroke
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class _Undo(NamedTuple):
 
     puts: dict[str, dict[bytes, bytes]]
     deletes: dict[str, list[bytes]]
+    rewritten: dict[str, dict[bytes, bytes]]
 
 
 class SimulatedDisk:
@@ -111,6 +113,7 @@ class SimulatedDisk:
         self,
         puts: Mapping[str, Mapping[bytes, bytes]],
         deletes: Mapping[str, Collection[bytes]],
+        rewritten: Mapping[str, Mapping[bytes, bytes]] = NOTHING,
     ) -> Ticket:
         refusal = self._fence()
         if refusal is not None:
@@ -118,12 +121,12 @@ class SimulatedDisk:
             return Ticket("failed", refusal)
         accident = self._faults.deviations.take("disk_error", "disk_full", "torn", "power_cut")
         if accident is None:
-            return self._commit(puts, deletes)
+            return self._commit(puts, deletes, rewritten)
         if accident.name == "disk_full":
             self._faults.note("the disk is full: nothing of a commit is kept")
             return Ticket("failed", InjectedStoreFull("no room, as the simulation had it be"))
         if accident.name == "power_cut":
-            self._cut_power(puts, deletes, accident.which)
+            self._cut_power(puts, deletes, rewritten, accident.which)
         error = InjectedFailingDisk("the disk failed, as the simulation had it do")
         is_kept = accident.name == "torn" and accident.which % 2 == 0
         if accident.name == "torn":
@@ -133,7 +136,7 @@ class SimulatedDisk:
             f"it does not say so"
         )
         if is_kept:
-            kept = self._commit(puts, deletes)
+            kept = self._commit(puts, deletes, rewritten)
             if kept.outcome != "committed":
                 return kept
         return Ticket("unknown", error)
@@ -142,13 +145,14 @@ class SimulatedDisk:
         self,
         puts: Mapping[str, Mapping[bytes, bytes]],
         deletes: Mapping[str, Collection[bytes]],
+        rewritten: Mapping[str, Mapping[bytes, bytes]],
         which: int,
     ) -> None:
         if not self.is_synced:
             self.lose(which)
         elif which % 2:
             self._faults.note("the power is cut behind a commit: all of it is kept")
-            self._commit(puts, deletes)
+            self._commit(puts, deletes, rewritten)
         else:
             self._faults.note("the power is cut inside a commit: nothing of it is kept")
         raise Crash(self._faults)
@@ -158,7 +162,7 @@ class SimulatedDisk:
         count = which % (len(self._unsynced) + 1)
         for _ in range(count):
             undo = self._unsynced.pop()
-            self._tables.commit(undo.puts, undo.deletes)
+            self._tables.commit(undo.puts, undo.deletes, undo.rewritten)
         self._unsynced.clear()
         lost = ("nothing", "the newest commit")[count] if count < 2 else f"{count} commits"
         self._faults.note(f"the power is cut: {lost} of what was not synced is gone")
@@ -167,10 +171,11 @@ class SimulatedDisk:
         self,
         puts: Mapping[str, Mapping[bytes, bytes]],
         deletes: Mapping[str, Collection[bytes]],
+        rewritten: Mapping[str, Mapping[bytes, bytes]],
     ) -> Ticket:
-        undo = None if self.is_synced else self._undo_of(puts, deletes)
+        undo = None if self.is_synced else self._undo_of(puts, deletes, rewritten)
         try:
-            ticket = self._tables.commit(puts, deletes)
+            ticket = self._tables.commit(puts, deletes, rewritten)
         except StoreError as error:
             # No row can come in the place of another one, unless two write the same tables.
             raise RuntimeBroke(f"a commit does not fit what is there: {error}") from error
@@ -182,10 +187,16 @@ class SimulatedDisk:
         self,
         puts: Mapping[str, Mapping[bytes, bytes]],
         deletes: Mapping[str, Collection[bytes]],
+        rewritten: Mapping[str, Mapping[bytes, bytes]],
     ) -> _Undo:
         touched = [(table, key) for table, rows in puts.items() for key in rows]
         touched += [(table, key) for table, gone in deletes.items() for key in gone]
-        undo = _Undo({}, {})
+        undo = _Undo({}, {}, {})
+        for table, rows in rewritten.items():
+            found = self._tables.get_many([(table, key) for key in rows])
+            undo.rewritten[table] = {
+                key: raw for key, raw in zip(rows, found, strict=True) if raw is not None
+            }
         for (table, key), before in zip(touched, self._tables.get_many(touched), strict=True):
             if before is None:
                 undo.deletes.setdefault(table, []).append(key)

@@ -32,6 +32,7 @@ from procession import (
     timeout,
 )
 from procession.store import LmdbStore
+from procession.store.storage_engine import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -64,10 +65,12 @@ class Disk(LmdbStore):
         original = self._engine.commit
 
         def commit(
-            puts: Mapping[str, Mapping[bytes, bytes]], deletes: Mapping[str, Collection[bytes]]
+            puts: Mapping[str, Mapping[bytes, bytes]],
+            deletes: Mapping[str, Collection[bytes]],
+            rewritten: Mapping[str, Mapping[bytes, bytes]] = NOTHING,
         ) -> Ticket:
             self.commits.append({*puts, *deletes} - {"meta", "names"})
-            return original(puts, deletes)
+            return original(puts, deletes, rewritten)
 
         self._engine.commit = commit  # type: ignore[method-assign]
 

@@ -41,6 +41,7 @@ from procession.store import (
     StoreFull,
     Ticket,
 )
+from procession.store.storage_engine import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -58,12 +59,13 @@ class Disk(DictionaryEngine):
         self,
         puts: Mapping[str, Mapping[bytes, bytes]],
         deletes: Mapping[str, Collection[bytes]],
+        rewritten: Mapping[str, Mapping[bytes, bytes]] = NOTHING,
     ) -> Ticket:
         if self.refusals:
             self._happened.append("refused")
             return Ticket("failed", self.refusals.pop(0))
         self._happened.append("committed")
-        return super().commit(puts, deletes)
+        return super().commit(puts, deletes, rewritten)
 
 
 class Faulty(Store):

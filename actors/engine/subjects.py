@@ -1,0 +1,256 @@
+"""Finds the data of one person: fields that are marked, in all rows that hold messages and states.
+
+The whole store is looked through once. Only the marked fields go; what else the rows say stays, so
+that instances which hold a copy go on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from ..store import (
+    BY_PEOPLE,
+    CorruptRecord,
+    PackedFields,
+    change_between,
+    erased_at,
+    id_in_stream,
+    words_for,
+)
+from ..store.layout.frames import frame, pack, unframe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from ..messages.personal import PersonalField
+    from ..model.process_definition import ProcessDefinition
+    from ..model.registry import Registry
+    from ..store import Store
+
+    Anew = tuple[str, bytes, bytes, bytes]
+
+__all__ = ["SubjectRows"]
+
+PAGE = 256
+"""Rows that are looked at at once."""
+
+
+class SubjectRows:
+    """The rows that hold data of one person, and what they are without it.
+
+    Args:
+        store: where to look
+        registry: says which fields are marked
+        subject: the person's id
+        time: of the erasure, in microseconds
+
+    """
+
+    def __init__(self, store: Store, registry: Registry, subject: str, time: int) -> None:
+        self._store = store
+        self._registry = registry
+        self._subject = subject
+        self._words = words_for(time)
+        self._marked: dict[str, Mapping[str, PersonalField]] = {}
+        self._touched: set[str] = set()
+
+    def messages(self) -> Iterator[list[Anew]]:
+        """Rows with messages that are to be written anew, some at a time."""
+        changes: dict[str, Callable[[list[Any]], bool]] = {
+            "log": self._event,
+            "event_ids": self._event_id,
+            "command_ids": self._result,
+            "queue": self._command,
+            "parked": self._parked,
+            "decided": self._parked,
+            "timers": lambda row: self._held(row, 4),
+            "refusals": self._refusal,
+            "effects": lambda row: self._issued(row, 5, row[1]),
+            "outgoing": self._sent,
+        }
+        for table, change in changes.items():
+            yield from self._changed(table, change)
+
+    def instances(self) -> Iterator[tuple[ProcessDefinition, str]]:
+        """All that have started, of the process managers that are here."""
+        for definition in self._registry.processes.values():
+            for _, instance in self._store.scan_started(definition.name):
+                if isinstance(instance, str):
+                    yield definition, instance
+
+    def fields_of(self, definition: ProcessDefinition, instance: str) -> dict[str, Any]:
+        """The values that fields of an instance are to have, whose newest state holds such data."""
+        last = self._store.last_transition(definition.name, instance)
+        if last is None or erased_at(last.state) is not None:
+            return {}
+        state: dict[str, Any] = _load(last.state)
+        found = self._erased(state, definition.state.personal, instance)
+        return {name: state[name] for name in found if name not in definition.naming_fields}
+
+    def streams(self) -> Iterator[str]:
+        """Streams of events that were changed; their snapshots are of what they said before."""
+        yield from self._touched
+
+    # What holds messages
+
+    def _changed(self, table: str, change: Callable[[list[Any]], bool]) -> Iterator[list[Anew]]:
+        start = b""
+        while rows := self._store.rows_between(table, start, b"\xff" * 512, PAGE):
+            found: list[Anew] = []
+            for key, raw in rows:
+                try:
+                    row = unframe(raw, table, key)
+                except CorruptRecord:
+                    # `verify` tells of it.
+                    continue
+                if change(row):
+                    found.append((table, key, raw, frame(key, row)))
+            if found:
+                yield found
+            start = rows[-1][0] + b"\0"
+
+    def _event(self, row: list[Any]) -> bool:
+        data = self._without(row[0], row[4], id_in_stream(row[1]))
+        if data is None:
+            return False
+        row[4] = data
+        self._touched.add(row[1])
+        return True
+
+    def _event_id(self, row: list[Any]) -> bool:
+        event = self._store.event_at(row[0])
+        return self._drop_digest(row, 1, event is not None and event.stream in self._touched)
+
+    def _result(self, row: list[Any]) -> bool:
+        is_theirs = row[4] in self._touched or id_in_stream(row[4]) == self._subject
+        changed = self._drop_digest(row, 6, is_theirs and bool(self._fields(row[3])))
+        if is_theirs and row[2] is not None and row[2] != self._words:
+            row[2], row[8] = self._words, None
+            return True
+        return changed
+
+    @staticmethod
+    def _drop_digest(row: list[Any], place: int, is_theirs: bool) -> bool:  # noqa: FBT001 - said
+        if not is_theirs or not row[place]:
+            return False
+        row[place] = b""
+        return True
+
+    def _command(self, row: list[Any] | None) -> bool:
+        if row is None:
+            return False
+        data = self._without(row[1], row[4], id_in_stream(row[2]))
+        if data is not None:
+            row[4] = data
+        return data is not None
+
+    def _held(self, row: list[Any], place: int) -> bool:
+        return self._command(row[place])
+
+    def _parked(self, row: list[Any]) -> bool:
+        event = self._store.event_at(row[7]) if row[7] else None
+        changed = self._held(row, 8)
+        is_theirs = changed or (event is not None and event.stream in self._touched)
+        if (is_theirs or row[1] == self._subject) and row[4] != self._words:
+            row[4] = self._words
+            return True
+        return changed
+
+    def _refusal(self, row: list[Any]) -> bool:
+        changed = self._command(row[0])
+        if changed:
+            row[1] = self._words
+        return changed
+
+    def _sent(self, row: list[Any]) -> bool:
+        changed = [self._event(row[0])] if row[0] is not None else []
+        changed.append(self._command(row[3]))
+        changed += [self._refusal(row[4])] if row[4] is not None else []
+        return any(changed)
+
+    def _issued(self, row: list[Any], place: int, owner: str) -> bool:
+        changed = False
+        for which, (command_id, kind, data) in enumerate(row[place]):
+            anew = self._without(kind, data, owner)
+            if anew is not None:
+                row[place][which] = [command_id, kind, anew]
+                changed = True
+        return changed
+
+    def _without(self, kind: str, data: bytes, owner: str) -> bytes | None:
+        """A message without that data; None of one that holds none."""
+        fields = self._fields(kind)
+        if not fields or erased_at(data) is not None:
+            return None
+        said = _load(data)
+        if not isinstance(said, dict):
+            return None
+        found = self._erased(said, fields, owner)
+        return _with(PackedFields.of(data), said, found).whole() if found else None
+
+    def _fields(self, kind: str) -> Mapping[str, PersonalField]:
+        found = self._marked.get(kind)
+        if found is None:
+            found = self._marked[kind] = self._registry.personal_fields(kind)
+        return found
+
+    def _erased(
+        self, said: dict[str, Any], fields: Mapping[str, PersonalField], owner: str
+    ) -> list[str]:
+        """Erase what is that person's; the names of fields that had another value."""
+        changed: list[str] = []
+        for name, field in fields.items():
+            whose = owner if field.subject is None else said.get(field.subject)
+            if name in said and said[name] != field.erased and str(whose) == self._subject:
+                said[name] = field.erased
+                changed.append(name)
+        return changed
+
+    # States
+
+    def history(self, definition: ProcessDefinition, instance: str) -> Iterator[list[Anew]]:
+        """Its transitions that are to be written anew, with all that stand on one whole state."""
+        page: list[Anew] = []
+        changes_state = False
+        before: PackedFields | None = None
+        personal, store = definition.state.personal, self._store
+        for record in store.scan_transitions(definition.name, instance):
+            if not record.base:
+                if page:
+                    yield page
+                page, changes_state, before = [], False, None
+            row_key, raw, row = store.row_of_transition(definition.name, instance, record.version)
+            changed = self._issued(row, 10, instance)
+            if personal and erased_at(record.state) is None:
+                said = _load(record.state)
+                found = self._erased(said, personal, instance)
+                changes_state |= bool(found)
+                after = _with(PackedFields.of(record.state), said, found)
+                if record.base and changes_state:
+                    assert before is not None
+                    row[9] = change_between(before, after.parts)[0]
+                    changed = True
+                elif found:
+                    row[9], changed = after.whole(), True
+                before = after
+                if found and row[12] is not None and record.cause not in BY_PEOPLE:
+                    # The reason of a refusal, which may quote it.
+                    row[12] = self._words
+            if changed:
+                page.append(("transitions", row_key, raw, frame(row_key, row)))
+        if page:
+            yield page
+
+
+def _with(fields: PackedFields, said: dict[str, Any], names: list[str]) -> PackedFields:
+    """Packed fields of which some have other values; the others stay as they are, to the byte."""
+    if not names:
+        return fields
+    parts = fields.parts | {name: pack(said[name]) for name in names}
+    return PackedFields.of(PackedFields(parts, {}).whole())
+
+
+def _load(packed: bytes) -> Any:
+    return msgpack.unpackb(packed, strict_map_key=False)
