@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -223,18 +223,26 @@ class Server:
                 )
 
 
-@contextmanager
-def new_server(
-    folder: str | None = None, *, primary: Server | None = None, **settings: str
-) -> Iterator[Server]:
+def new_server(folder: str | None = None, **settings: str) -> AbstractContextManager[Server]:
     """A server that runs as long as the block lasts.
 
     Args:
         folder: in which its own is made; of a disk in memory if it is not given
-        primary: which it follows as a standby; it has tables of its own without one
         settings: of the server
 
     """
+    return _running(folder, None, settings)
+
+
+def standby_of(primary: Server) -> AbstractContextManager[Server]:
+    """A server that follows another one for as long as the block lasts, or until it is promoted."""
+    return _running(None, primary, {})
+
+
+@contextmanager
+def _running(
+    folder: str | None, primary: Server | None, settings: dict[str, str]
+) -> Iterator[Server]:
     there = programs()
     if there is None:
         leave_out = pytest.fail if os.environ.get(NEEDED) else pytest.skip

@@ -14,7 +14,7 @@ from procession import ProcessionError, Runtime
 from procession.clock import seconds
 from procession.store.interrupts import Latch
 from tests.actors.cluster.crossing import Case, Note, Open, Part, crossing
-from tests.postgresql import Server, new_server, programs
+from tests.postgresql import Server, new_server, programs, standby_of
 from tests.proxy import proxy_to
 
 PATIENCE = 60
@@ -66,7 +66,7 @@ class Caller(threading.Thread):
 def test_a_standby_that_is_promoted_has_all_that_was_acknowledged() -> None:
     with (
         new_server() as primary,
-        new_server(primary=primary) as standby,
+        standby_of(primary) as standby,
         proxy_to(primary.port) as proxy,
     ):
         primary.follow(standby)
