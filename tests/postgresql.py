@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -34,6 +34,9 @@ SETTINGS = {
     "log_min_messages": "fatal",
 }
 
+STANDBY = "standby"
+"""What a standby is known by at its primary."""
+
 NEEDED = "PROCESSION_NEEDS_POSTGRESQL"
 """Set where a test must not be left out for want of a server."""
 
@@ -49,7 +52,8 @@ def programs() -> Path | None:
     places += sorted(Path("/usr").glob("pgsql*/bin"), reverse=True)
     for place in places:
         if all(os.access(place / one, os.X_OK) for one in PROGRAMS):
-            return place
+            # The others are where these really are.
+            return (place / PROGRAMS[0]).resolve().parent
     return None
 
 
@@ -72,9 +76,16 @@ def _end_with_parent() -> None:
 
 
 class Server:
-    """A server with a folder of its own, which can be ended and started again."""
+    """A server with a folder of its own, which can be ended and started again.
 
-    def __init__(self, folder: Path, programs: Path) -> None:
+    Args:
+        folder: where all of it is
+        programs: the folder with its programs
+        primary: which it follows; it has tables of its own without one
+
+    """
+
+    def __init__(self, folder: Path, programs: Path, primary: "Server | None" = None) -> None:
         self._programs = programs
         self._folder = folder
         self._data = folder / "data"
@@ -89,6 +100,11 @@ class Server:
         folder.chmod(0o755)
         if self._user is not None:
             os.chown(folder, self._user.pw_uid, self._user.pw_gid)
+        if primary is not None:
+            come_in = f"host=127.0.0.1 port={primary.port} user=postgres application_name={STANDBY}"
+            arguments = ("-D", self._data, "-R", "-c", "fast", "--no-sync", "-d", come_in)
+            self._call("pg_basebackup", *arguments)
+            return
         self._call(
             "initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8"
         )
@@ -150,6 +166,15 @@ class Server:
             self._running.wait(timeout=60)
             self._running = None
 
+    def follow(self, standby: "Server") -> None:
+        """Acknowledge nothing from now on that the standby has not on its disk."""
+        self.ask(self.url("public"), f"ALTER SYSTEM SET synchronous_standby_names = '{STANDBY}'")
+        self.ask(self.url("public"), "SELECT pg_reload_conf()")
+
+    def promote(self) -> None:
+        """Be a primary from now on, and no standby any more."""
+        assert self.ask(self.url("public"), "SELECT pg_promote()") == [(True,)]
+
     def url(self, schema: str | None = None, port: int | None = None) -> str:
         """An address by which its superuser comes in, with a schema."""
         place = f"127.0.0.1:{port or self.port}"
@@ -198,8 +223,7 @@ class Server:
                 )
 
 
-@contextmanager
-def new_server(folder: str | None = None, **settings: str) -> Iterator[Server]:
+def new_server(folder: str | None = None, **settings: str) -> AbstractContextManager[Server]:
     """A server that runs as long as the block lasts.
 
     Args:
@@ -207,6 +231,18 @@ def new_server(folder: str | None = None, **settings: str) -> Iterator[Server]:
         settings: of the server
 
     """
+    return _running(folder, None, settings)
+
+
+def standby_of(primary: Server) -> AbstractContextManager[Server]:
+    """A server that follows another one for as long as the block lasts, or until it is promoted."""
+    return _running(None, primary, {})
+
+
+@contextmanager
+def _running(
+    folder: str | None, primary: Server | None, settings: dict[str, str]
+) -> Iterator[Server]:
     there = programs()
     if there is None:
         leave_out = pytest.fail if os.environ.get(NEEDED) else pytest.skip
@@ -215,7 +251,7 @@ def new_server(folder: str | None = None, **settings: str) -> Iterator[Server]:
     place = folder or (memory if os.access(memory, os.W_OK) else None)
     own = Path(tempfile.mkdtemp(prefix="procession-postgresql-", dir=place))
     try:
-        server = Server(own, there)
+        server = Server(own, there, primary)
         server.start(**settings)
         try:
             yield server

@@ -20,12 +20,13 @@ class Proxy:
             the connection, once the server has given it
         holds_back: bytes; the next question that has them is held until `release`, and the
             connection is lost at once
+        server_port: of the server to which the next connections go
         delay: seconds that everything that the server says takes longer
 
     """
 
     def __init__(self, port: int) -> None:
-        self._server = "127.0.0.1", port
+        self.server_port = port
         self.loses_answer_to: bytes | None = None
         self.holds_back: bytes | None = None
         self.delay = 0.0
@@ -42,7 +43,7 @@ class Proxy:
             while True:
                 client, _ = self._listening.accept()
                 try:
-                    server = socket.create_connection(self._server)
+                    server = socket.create_connection(("127.0.0.1", self.server_port))
                 except OSError:
                     # It is down, and may come back.
                     client.close()

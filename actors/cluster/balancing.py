@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..core.ownership import Version, waiting
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -49,12 +51,13 @@ def decide(me: str, look: Look, before: Look | None) -> Decision:
 
     """
     nodes = _living(me, look, before)
-    fit, waits_for = _fit(nodes)
+    waits_for = waiting({one.id: Version(one.reads, one.writes) for one in nodes})
     mine = [one.part for one in look.owners if one.token == me]
     # One that is drained hands all over, and so does one that does not fit.
-    ready = [one.id for one in fit if not one.is_drained]
+    ready = [one.id for one in nodes if one.id not in waits_for and not one.is_drained]
     if me not in ready:
-        return Decision({}, mine, waits_for.get(me, ""))
+        names = {one.id: one.name for one in nodes}
+        return Decision({}, mine, names.get(waits_for.get(me, ""), ""))
     asked_for = [
         one.part
         for one in look.owners
@@ -90,23 +93,6 @@ def _living(me: str, look: Look, before: Look | None) -> list[NodeRow]:
         for one in look.nodes
         if one.id == me or (one.is_alive and not (one.is_unlocked and one.id in unlocked))
     ]
-
-
-def _fit(nodes: Sequence[NodeRow]) -> tuple[list[NodeRow], dict[str, str]]:
-    """Those that read what the others write, and for whom the rest waits.
-
-    Who was there first goes on.
-    """
-    fit: list[NodeRow] = []
-    waits_for: dict[str, str] = {}
-    for node in nodes:
-        for other in fit:
-            if not (node.writes <= other.reads and other.writes <= node.reads):
-                waits_for[node.id] = other.name
-                break
-        else:
-            fit.append(node)
-    return fit, waits_for
 
 
 def _gone(look: Look, before: Look | None) -> set[int]:

@@ -84,7 +84,7 @@ class NodeShare:
                 part.number: StoreNeighbour(part.number, part.store, self._tell)
                 for part in self.parts
             }
-            self.node.lease.begin(registry.readable(), registry.classes())
+            self.node.lease.begin(registry.reads(), registry.writes())
             self._balance(raises=True)
             self._correspondence.start()
             start_thread(self._thread)

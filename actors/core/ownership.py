@@ -2,12 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["taker", "too_much"]
+__all__ = ["Version", "taker", "too_much", "waiting"]
+
+
+class Version(NamedTuple):
+    """What the code of a node makes of what is stored, by the names of messages and of states.
+
+    Attributes:
+        reads: what it understands
+        writes: what it may store
+
+    """
+
+    reads: frozenset[str]
+    writes: frozenset[str]
+
+    def fits(self, other: Version) -> bool:
+        """Whether each of the two reads what the other one writes."""
+        return self.writes <= other.reads and other.writes <= self.reads
+
+
+def waiting(nodes: Mapping[str, Version]) -> dict[str, str]:
+    """The nodes that own nothing until another one is gone, and which one that is.
+
+    Args:
+        nodes: those that live, in the order in which they came: who was there first goes on
+
+    """
+    fit: dict[str, Version] = {}
+    found: dict[str, str] = {}
+    for name, version in nodes.items():
+        other = next((one for one, its in fit.items() if not version.fits(its)), None)
+        if other is None:
+            fit[name] = version
+        else:
+            found[name] = other
+    return found
 
 
 def taker(owned: Mapping[str, int]) -> str | None:

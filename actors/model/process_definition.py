@@ -188,6 +188,12 @@ class ProcessDefinition:
         """
         return self._load(record.state, record.state_version)
 
+    @property
+    def readable_states(self) -> list[str]:
+        """The names of states that the class reads, by their versions; the last one it writes."""
+        versions = range(self._chain.oldest, self.state_version + 1)
+        return [f"{self.name}.state.v{version}" for version in versions]
+
     def _load(self, state: bytes, version: int) -> dict[str, Any]:
         if version != self.state_version:
             state = self._chain.lift(state, version)

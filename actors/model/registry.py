@@ -149,9 +149,15 @@ class Registry:
         """The message classes that are known, by their wire names."""
         return self._classes
 
-    def readable(self) -> frozenset[str]:
-        """The wire names of messages that are read as classes here, with older versions."""
-        return frozenset((*self._event_codecs, *self._command_codecs))
+    def reads(self) -> frozenset[str]:
+        """What is understood here of what may be stored: names of messages and of states."""
+        states = (name for one in self.processes.values() for name in one.readable_states)
+        return frozenset((*self._event_codecs, *self._command_codecs, *states))
+
+    def writes(self) -> frozenset[str]:
+        """What may be stored by what runs here, by the same names."""
+        states = (name for one in self.processes.values() for name in one.readable_states[-1:])
+        return frozenset((*self._classes, *states))
 
     def named(self, name: str) -> ProcessDefinition | ProjectionDefinition | None:
         """The process manager or the projection of that name."""

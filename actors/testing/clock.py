@@ -162,6 +162,11 @@ class StoppedAlarm:
     def set(self, moment: datetime) -> None:
         self.moment = moment
 
+    @property
+    def left(self) -> timedelta | None:
+        """How long it is until it rings; None if it is not set."""
+        return None if self.moment is None else self.moment - self._now()
+
     def ring_if_due(self) -> None:
         # Another that rang before it may have closed it, or set it anew.
         if self.moment is not None and self.moment <= self._now():

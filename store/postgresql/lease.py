@@ -19,7 +19,7 @@ from ..interrupts import start_thread
 from .claim import RELEASE, Claim
 from .connection import Statement
 from .ownership import CONNECT_AGAIN, LEASE, RENEW_EVERY
-from .parameters import bigint, integer, number_of, seconds_of, text, texts
+from .parameters import bigint, boolean, integer, number_of, seconds_of, text, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -44,7 +44,11 @@ _APPEAR = Statement(
     b"appear",
     b"INSERT INTO nodes (id, name, since, alive_until, reads, writes, is_drained) VALUES ($1, $2, "
     b"clock_timestamp(), clock_timestamp() + make_interval(secs => $3), $4, $5, false) "
-    b"ON CONFLICT (id) DO UPDATE SET alive_until = EXCLUDED.alive_until",
+    b"ON CONFLICT (id) DO UPDATE SET alive_until = EXCLUDED.alive_until, "
+    # Who was taken for gone is behind those that came meanwhile, and may have written what it
+    # cannot read.
+    b"since = CASE WHEN $6 OR nodes.alive_until < clock_timestamp() THEN EXCLUDED.since "
+    b"ELSE nodes.since END",
 )
 _LEAVE = Statement(b"leave", b"DELETE FROM nodes WHERE id = $1")
 _BURY = Statement(
@@ -153,17 +157,18 @@ class Lease:
         self._reads, self._writes = frozenset(reads), frozenset(writes)
         self._connection = connection = self._connect()
         connection.one(_HOLD, [text(self.id)])
-        connection.run(self._appearing(), (_BURY, ()))
+        connection.run(self._appearing(is_back=False), (_BURY, ()))
         self._has_begun = True
         start_thread(self._thread)
 
-    def _appearing(self) -> Call:
+    def _appearing(self, *, is_back: bool) -> Call:
         given = [
             text(self.id),
             text(self.name),
             seconds_of(LEASE),
             texts(sorted(self._reads)),
             texts(sorted(self._writes)),
+            boolean(is_back),
         ]
         return _APPEAR, given
 
@@ -235,7 +240,7 @@ class Lease:
                 if self._connection is None:
                     self._connection = self._connect()
                     self._connection.one(_HOLD, [text(self.id)])
-                    self._renew(self._connection)
+                    self._renew(self._connection, is_back=True)
                 self._wait(RENEW_EVERY, self._connection)
                 if not self._is_over:
                     self._renew(self._connection)
@@ -247,10 +252,11 @@ class Lease:
                     logger.warning("the lease of the node cannot be renewed: %s", error)
                 self._wait(CONNECT_AGAIN)
 
-    def _renew(self, connection: Connection) -> None:
+    def _renew(self, connection: Connection, *, is_back: bool = False) -> None:
         # Those that are taken meanwhile have a lease that begins then.
         claims = dict(self._claims)
-        found, _ = connection.run((_RENEW, [text(self.id), seconds_of(LEASE)]), self._appearing())
+        renewing: Call = _RENEW, [text(self.id), seconds_of(LEASE)]
+        found, _ = connection.run(renewing, self._appearing(is_back=is_back))
         kept = {number_of(found.get_value(row, 0)) for row in range(found.ntuples)}
         for part, claim in claims.items():
             if part not in kept and claim.lost is None and self._claims.get(part) is claim:

@@ -72,6 +72,9 @@ class Node:
         wanted = len(self.asked) + more
         with self._acknowledged:
             done = self._acknowledged.wait_for(lambda: len(self.asked) >= wanted, PATIENCE)
+        if not done:
+            self.signal(signal.SIGUSR1)
+            self.kill()
         assert done, f"{self.name} asked for {len(self.asked)}, and said {self.errors[-3:]}"
 
     def signal(self, how: int) -> None:

@@ -6,6 +6,8 @@ the same id.
 """
 
 import argparse
+import faulthandler
+import signal
 import sys
 import threading
 import time
@@ -50,6 +52,8 @@ def main() -> None:
     parser.add_argument("--partitions", type=int, default=8)
     parser.add_argument("--pause", type=float, default=0.0)
     options = parser.parse_args()
+    # Where its threads are, if it is asked because it hangs.
+    faulthandler.register(signal.SIGUSR1)
     is_over = threading.Event()
     while True:
         try:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ...model.process_definition import ProcessDefinition
     from ...store import TransitionRecord
     from .clients import Clients
-    from .faults import Faults
     from .operators import Operator
     from .running import Running
     from .timeline import Timeline
@@ -136,12 +135,13 @@ class Accidents:
 
     def run_effect(self, part: Running) -> None:
         """Run the next after-effect, which may be made to fail."""
-        part.engine.effects.run_next(partial(self._run, part.faults))
+        part.engine.effects.run_next(partial(self._run, part))
 
-    def _run(self, faults: Faults, job: EffectJob) -> bool:
+    def _run(self, part: Running, job: EffectJob) -> bool:
+        faults = part.faults
         name = f"{job.source.definition.cls.__name__} {job.instance}"
         what = f"the after-effect of {short(job.record.type)}"
-        accident = faults.handler_accident(self._handler_of(job))
+        accident = faults.handler_accident(_handler_of(part, job))
         if accident == "fails_before":
             faults.note(f"{name} failed before {what}")
             raise InjectedFailure("the after-effect failed before it ran")
@@ -155,14 +155,6 @@ class Accidents:
             raise InjectedFailure("the after-effect failed after it ran")
         faults.note(f"{name} ran {what}", not is_there)
         return is_there
-
-    def _handler_of(self, job: EffectJob) -> HandlerId:
-        definition, name = job.source.definition, job.record.type.rpartition(".")[0]
-        name_of = self._world.registry.name_of
-        for event, handler in definition.effects.items():
-            if name_of(event, definition).rpartition(".")[0] == name:
-                return HandlerId.of(definition.cls, handler)
-        raise AssertionError(f"{definition.name} has no after-effect of {job.record.type}")
 
     def have_parked(self) -> bool:
         """Whether something is parked because it was made to fail."""
@@ -187,3 +179,11 @@ class Accidents:
             for one in store.scan_parked()
             if one.error_type.rpartition(".")[2] == InjectedFailure.__name__
         ]
+
+
+def _handler_of(part: Running, job: EffectJob) -> HandlerId:
+    definition, name = job.source.definition, job.record.type.rpartition(".")[0]
+    for event, handler in definition.effects.items():
+        if part.registry.name_of(event, definition).rpartition(".")[0] == name:
+            return HandlerId.of(definition.cls, handler)
+    raise AssertionError(f"{definition.name} has no after-effect of {job.record.type}")

@@ -72,7 +72,7 @@ class Caller:
             if part is None:
                 return None
             if part.ingress is not world.ingress:
-                record = part.ingress.command(world.today(command), name, headers)
+                record = part.ingress.command(world.today(command, part), name, headers)
             answer = Answer(part.engine)
             part.engine.command_queue.ask(record, answer, is_remembered=True)
             return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from ...engine.ingress import Receipt
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from ...engine.ingress import Ingress
     from .answer import Then
     from .program import Item, Message, Program
+    from .running import Running
     from .world import World
 
 __all__ = ["Client", "Clients"]
@@ -202,7 +203,7 @@ class Clients:
         part = self._world.of_stream(_stream_of(receipt))
         assert part is not None
         if part.ingress is not self._world.ingress:
-            receipt = self._receipt(item, name, part.ingress)
+            receipt = self._receipt(item, name, part)
         receipt.receipts = answer = Answer(part.engine, then)
         part.engine.journal.add(receipt)
         return answer
@@ -242,9 +243,10 @@ class Clients:
             return True
         return False
 
-    def _receipt(self, item: Message, name: str, ingress: Ingress | None = None) -> Receipt:
+    def _receipt(self, item: Message, name: str, part: Running | None = None) -> Receipt:
         """The step that stores what comes from outside, under an id of its own."""
-        ingress, today = ingress or self._world.ingress, self._world.today
+        ingress = self._world.ingress if part is None else part.ingress
+        today = partial(self._world.today, part=part)
         if isinstance(item, Command):
             item = Tell(item)
         if isinstance(item, Tell):

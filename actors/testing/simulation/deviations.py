@@ -103,6 +103,7 @@ KINDS: tuple[tuple[str, Fault], ...] = (
     ("hand_over", "node"),
     ("deploy", "node"),
     ("lane", "node"),
+    ("skew", "clock"),
 )
 """The kinds of deviations, and what they belong to. Seeds hold their places: add at the end."""
 
@@ -118,6 +119,7 @@ WEIGHTS = {
     "lease": 3,
     "hand_over": 3,
     "lane": 2,
+    "skew": 2,
 }
 """How often a kind is tried, if more than once: most flaws are about the order of things."""
 
@@ -278,7 +280,7 @@ def kinds_of(
     return [
         number
         for number, (name, fault) in enumerate(KINDS)
-        if fault in chosen and fault not in idle
+        if fault in chosen and fault not in idle and (has_nodes or name != "skew")
         for _ in range(WEIGHTS.get(name, 1))
     ]
 

@@ -6,14 +6,17 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ...core.ownership import taker, too_much
+from ...core.ownership import Version, taker, too_much, waiting
+from ...engine.ingress import Ingress
+from ...errors import BeginUndecided, DefinitionError
 from ...queries.reader import Reader
 from ...store import DictionaryEngine, Partition, Store, StoreError
+from .accidents import STEPS
 from .faults import RuntimeBroke
 from .leases import Leases
 from .partitions_reader import PartitionsReader
 from .running import Running
-from .simulated_clock import SharedClock
+from .simulated_clock import NodeClock, SharedClock
 from .simulated_disk import SimulatedDisk
 from .simulated_store import FAMILY, SimulatedStore
 from .world import World
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ...model.process_definition import ProcessDefinition
+    from ...model.registry import Registry
     from ...store import Durability, SentRecord, TakenOver
     from .beginning import Beginning
     from .faults import Faults
@@ -34,15 +38,27 @@ class Node:
     """One process, and the partitions that it runs, by their numbers.
 
     Some of them may be another node's by now, which this one has yet to find out.
+
+    Args:
+        name: by which the others know it
+        registry: all classes of the version that it runs
+
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, registry: Registry) -> None:
         self.name = name
+        self.run(registry)
+        self.clock = NodeClock()
         self.parts: dict[int, Owned] = {}
         self.is_up = True
         """Whether it has its turns; not while it hangs, and not when it has died."""
         self.is_down = False
         """Whether it has died, and another one is to come in its place."""
+
+    def run(self, registry: Registry) -> None:
+        """Have the process that comes next run that version."""
+        self.registry = registry
+        self.version = Version(registry.reads(), registry.writes())
 
 
 class Owned(Running):
@@ -51,7 +67,8 @@ class Owned(Running):
     Attributes:
         node: that runs it
         epoch: that its commits name
-        goes_to: the name of the node that is to have it next, while it is handed over
+        goes_to: the name of the node that is to have it next, while it is handed over; empty if
+            that is any
         is_lost: whether a commit of it was refused, since another node has it
 
     """
@@ -59,7 +76,7 @@ class Owned(Running):
     node: Node
     epoch: int
     clock: SharedClock
-    goes_to = ""
+    goes_to: str | None = None
     is_lost = False
 
 
@@ -87,13 +104,15 @@ class Nodes(World):
         self._count = count = 2 * nodes if partitions is None else partitions
         if nodes < 1 or count < 1:
             raise ValueError(f"nodes={nodes!r}, partitions={partitions!r}; give numbers from 1")
-        self._nodes = [Node(f"node {number}") for number in range(1, nodes + 1)]
+        self._names = [f"node {number}" for number in range(1, nodes + 1)]
         # What any node runs, in order of the partitions.
         self._opened_parts: list[Owned] = []
         self.leases = Leases(count)
         # Lanes of which the target was told that there is more, and those that are late.
         self._lanes: dict[tuple[int, int], None] = {}
         self._late_lanes: dict[tuple[int, int], None] = {}
+        # Those that live, in the order in which they came.
+        self._came: list[Node] = []
         # Who is to have a partition that was let go of.
         self._promised: dict[int, str] = {}
         # The names of the nodes that are yet to be replaced, in order.
@@ -107,6 +126,8 @@ class Nodes(World):
                 "from what another one has made durable"
             )
         self.origin = 0
+        self._nodes = [Node(name, self.registry) for name in self._names]
+        self._newest = self.registry
         self._tables = [DictionaryEngine() for _ in range(self._count)]
         self._partitions = [Partition(number, self._count) for number in range(self._count)]
         self._stores = [
@@ -118,10 +139,7 @@ class Nodes(World):
 
     def _begin_all(self) -> None:
         """Have each node open its share."""
-        self._readers = [Reader(store, self.registry) for store in self._stores]
-        self._reader = PartitionsReader(
-            self._readers, self._stores, self.registry, self._partitions[0]
-        )
+        self._came = list(self._nodes)
         self._lanes.clear()
         self._late_lanes.clear()
         self._promised.clear()
@@ -130,14 +148,43 @@ class Nodes(World):
                 self._check_names(store)
         for node in self._nodes:
             node.is_up, node.is_down = True, False
-        opened = [
-            self._opened(number, self._nodes[number % len(self._nodes)])
-            for number in range(self._count)
-        ]
-        # For what is checked before it is sent.
-        self.ingress = opened[0].ingress
+        fit = [node for node in self._nodes if node.name not in self._waiting()]
+        opened = [self._opened(number, fit[number % len(fit)]) for number in range(self._count)]
+        self._secret = opened[0].store.secret()
+        self._look_by(self._came[0].registry)
         for part in opened:
             part.engine.start()
+
+    def _look_by(self, registry: Registry) -> None:
+        """Have readers and callers go by one of the versions that run."""
+        self.registry = registry
+        self._readers = [Reader(store, registry) for store in self._stores]
+        self._reader = PartitionsReader(self._readers, self._stores, registry, self._partitions[0])
+        # For what is checked before it is sent.
+        self.ingress = Ingress(registry, self.clock, self._secret, run="outside")
+        self.has_changed = True
+
+    def _comes(self, node: Node) -> None:
+        """A node lives from now on, and is the last that came."""
+        self._goes(node)
+        node.is_up, node.is_down = True, False
+        self._came.append(node)
+        self._follow_versions()
+
+    def _goes(self, node: Node) -> None:
+        """The others see that a node is gone."""
+        if node in self._came:
+            self._came.remove(node)
+            self._follow_versions()
+
+    def _follow_versions(self) -> None:
+        # Who was there first is read by all that own something.
+        if self._came and self._came[0].registry is not self.registry:
+            self._look_by(self._came[0].registry)
+
+    def _waiting(self) -> dict[str, str]:
+        """The nodes that own nothing, since another one does not read what they write."""
+        return waiting({node.name: node.version for node in self._came})
 
     def _opened(self, number: int, node: Node) -> Owned:
         """Have a node take a partition, and open it."""
@@ -146,7 +193,7 @@ class Nodes(World):
             self._end(mistaken)
         epoch = self.leases.take(number, node.name)
         faults = self.faults.of(f"{node.name}, partition {number}")
-        clock = SharedClock(self.clock)
+        clock = SharedClock(self.clock, node.clock)
         tables = self._tables[number].beside()
 
         def fence() -> TakenOver | None:
@@ -157,10 +204,15 @@ class Nodes(World):
 
         disk = SimulatedDisk(tables, faults, "fsync", fence)
         store = SimulatedStore(disk, faults, self._partitions[number])
+        if len(self._versions) > 1:
+            try:
+                self._check_names(store, node.registry)
+            except (DefinitionError, BeginUndecided) as error:
+                raise RuntimeBroke(f"{node.name} cannot open partition {number}: {error}") from None
         neighbours = {one: each for one, each in self._neighbours.items() if one != number}
         run = f"{number:04x}{epoch:08x}"
         part = Owned(
-            store, faults, self.registry, clock, self.options, run=run, neighbours=neighbours
+            store, faults, node.registry, clock, self.options, run=run, neighbours=neighbours
         )
         part.node, part.epoch, part.clock = node, epoch, clock
         node.parts[number] = part
@@ -207,7 +259,7 @@ class Nodes(World):
     def _taking(self, number: int) -> Owned | None:
         """What callers reach of a partition: its owner's, unless that is about to let go of it."""
         part = self._owner(number)
-        return None if part is None or part.goes_to else part
+        return None if part is None or part.goes_to is not None else part
 
     def _owner(self, number: int) -> Owned | None:
         """What the owner of a partition runs of it, if it is there and can answer."""
@@ -250,6 +302,11 @@ class Nodes(World):
             self._end(part)
         self._begin_all()
 
+    def _go_on_with(self, registry: Registry) -> None:
+        self._newest = registry
+        for node in self._nodes:
+            node.run(registry)
+
     def crash(self, which: int | None = None) -> None:
         there = [node for node in self._nodes if not node.is_down]
         if which is None:
@@ -275,6 +332,7 @@ class Nodes(World):
         for part in list(node.parts.values()):
             self._end(part)
         node.is_up, node.is_down = False, True
+        self._goes(node)
         self._run_out(node)
 
     def _run_out(self, node: Node) -> None:
@@ -319,11 +377,11 @@ class Nodes(World):
 
     def _hand_overs(self) -> Iterator[Move]:
         """Hand-overs that go on, or begin since a node is replaced or has more than its share."""
-        going = [part for part in self.parts if part.goes_to]
+        going = [part for part in self.parts if part.goes_to is not None]
         for part in going:
             if part.is_drained:
                 yield partial(self._let_go, part), ("let go", part.number)
-        if going or self.leases.free:
+        if going or any(self._taker(number) for number in self.leases.free):
             return
         if self._deploying:
             yield from self._deploy()
@@ -333,7 +391,7 @@ class Nodes(World):
                 most, to = (self._named(name) for name in pair)
                 number = max(self.leases.of(most.name))
                 part = most.parts[number]
-                yield partial(self._begin_to_hand_over, part, to), ("hand over", number)
+                yield partial(self._begin_to_hand_over, part, to.name), ("hand over", number)
 
     def _deploy(self) -> Iterator[Move]:
         """A node hands over all that it has; then another process comes in its place."""
@@ -343,20 +401,24 @@ class Nodes(World):
             yield partial(self._replace, node), ("replace", node.name)
             return
         others = {name: count for name, count in self._owned().items() if name != node.name}
-        to = taker(others)
-        if to is not None:
-            part = node.parts[owned[0]]
-            move = partial(self._begin_to_hand_over, part, self._named(to))
-            yield move, ("hand over", part.number)
+        # None of the others may read what it writes; they take it all when it is gone.
+        to = taker(others) or ""
+        part = node.parts[owned[0]]
+        yield partial(self._begin_to_hand_over, part, to), ("hand over", part.number)
 
     def _replace(self, node: Node) -> None:
         self._deploying.remove(node.name)
         for part in list(node.parts.values()):
             self._end(part)
-        self.log.note(f"{node.name} is replaced by one with the same code")
+        code = "the same code" if node.registry is self._newest else "the next version"
+        self.log.note(f"{node.name} is replaced by one with {code}")
         if not node.is_up:
             self._run_out(node)
-        node.is_up, node.is_down = True, False
+        node.run(self._newest)
+        self._comes(node)
+        if node.name in self._waiting():
+            other = self._waiting()[node.name]
+            self.log.note(f"{node.name} owns no partition until {other} is gone")
 
     def _moves_of_nodes(self) -> Iterator[Move]:
         any_up = any(node.is_up for node in self._nodes)
@@ -373,15 +435,24 @@ class Nodes(World):
 
     def _notice(self, node: Node) -> None:
         self.log.note(f"{node.name} hangs, and its leases run out")
+        self._goes(node)
         self._run_out(node)
 
     def _come_back(self, node: Node, text: str) -> None:
         self.log.note(f"{node.name} {text}")
-        node.is_up, node.is_down = True, False
+        if node in self._came:
+            node.is_up = True
+        else:
+            self._comes(node)
 
     def _owned(self) -> dict[str, int]:
-        """How many partitions each node has that is up."""
-        return {node.name: len(self.leases.of(node.name)) for node in self._nodes if node.is_up}
+        """How many partitions each node has that is up, and may have some."""
+        waits = self._waiting()
+        return {
+            node.name: len(self.leases.of(node.name))
+            for node in self._nodes
+            if node.is_up and node.name not in waits
+        }
 
     def _named(self, name: str) -> Node:
         return next(node for node in self._nodes if node.name == name)
@@ -391,9 +462,10 @@ class Nodes(World):
         promised, owned = self._promised.get(number), self._owned()
         if promised in owned:
             return self._named(promised or "")
-        # Not who was late to renew its lease, nor who is about to be replaced.
-        others = {self.leases[number].node, *self._deploying[:1]}
-        name = taker({one: count for one, count in owned.items() if one not in others})
+        # Not who is about to be replaced, nor, if there is another one, who was late to renew.
+        owned = {one: count for one, count in owned.items() if one not in self._deploying[:1]}
+        late = self.leases[number].node
+        name = taker({one: count for one, count in owned.items() if one != late})
         name = name or taker(owned)
         return None if name is None else self._named(name)
 
@@ -406,12 +478,12 @@ class Nodes(World):
         part.engine.start()
         self.has_changed = True
 
-    def _begin_to_hand_over(self, part: Owned, to: Node) -> None:
+    def _begin_to_hand_over(self, part: Owned, to: str) -> None:
         self.log.note(
-            f"{part.node.name} hands partition {part.number} over to {to.name}: it takes nothing "
-            f"new, and finishes what it has begun"
+            f"{part.node.name} hands partition {part.number} over to {to or 'any'}: it takes "
+            f"nothing new, and finishes what it has begun"
         )
-        part.goes_to = to.name
+        part.goes_to = to
         part.engine.take_no_more()
 
     def _let_go(self, part: Owned) -> None:
@@ -434,7 +506,7 @@ class Nodes(World):
         self.log.note(f"{node.name} lets go of partition {number}")
         if self.leases[number].epoch == part.epoch:
             self.leases.release(number)
-            self._promised[number] = part.goes_to
+            self._promised[number] = part.goes_to or ""
         self._end(part)
 
     def _look_at_lease(self, part: Owned) -> None:
@@ -451,6 +523,7 @@ class Nodes(World):
             "hand_over": self._hand_over,
             "deploy": self._deploy_all,
             "lane": self._delay_lane,
+            "skew": self._skew,
         }
 
     def _hang(self, which: int) -> bool:
@@ -484,12 +557,14 @@ class Nodes(World):
 
     def _hand_over(self, which: int) -> bool:
         """Have a partition handed over to another node; whether there was one."""
-        own = [part for part in self._own_parts() if not part.goes_to]
+        own = [part for part in self._own_parts() if part.goes_to is None]
         own = [part for part in own if not part.is_drained] or own
         if len(self._owned()) < 2 or not own:
             return False
         part = own[which % len(own)]
-        others = [node for node in self._nodes if node.is_up and node is not part.node]
+        others = [name for name in self._owned() if name != part.node.name]
+        if not others:
+            return False
         self._begin_to_hand_over(part, others[which % len(others)])
         return True
 
@@ -500,7 +575,20 @@ class Nodes(World):
         names = [node.name for node in self._nodes]
         first = which % len(names)
         self._deploying = names[first:] + names[:first]
+        self._newest, self._upgrade = self._upgrade or self._newest, None
         self.log.note("a rolling deploy begins: each node is replaced, one after the other")
+        return True
+
+    def _skew(self, which: int) -> bool:
+        """Have the clock of a node go ahead of the others', or behind; whether there are others."""
+        if len(self._nodes) < 2:
+            return False
+        node = self._nodes[which % len(self._nodes)]
+        place = which // len(self._nodes)
+        step, is_forward = STEPS[place // 2 % len(STEPS)], bool(place % 2)
+        where = "forward" if is_forward else "back"
+        self.log.note(f"the clock of {node.name} is set {where} by {step}")
+        self.guarded(self.clock.set_of, node.clock, step if is_forward else -step)
         return True
 
     def _delay_lane(self, which: int) -> bool:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from ...authoring.process_manager import ProcessManager
     from ...core.stimuli import Amend, End
+    from ...model.process_definition import ProcessDefinition
     from .running import Running
     from .world import World
 
@@ -39,9 +40,7 @@ class Operator:
         self, cls: type[ProcessManager], name: object, timeout: str, due: int, by: str | None
     ) -> bool:
         """Move what is due to another time, or cancel it with 0; False if it is not set."""
-        definition = self._world.registry.process(cls)
-        instance = definition.id_of(name)
-        part = self._world.of_instance(definition, instance)
+        part, definition, instance = self._found(cls, name)
         return bool(
             self._wait_for(
                 part,
@@ -52,9 +51,7 @@ class Operator:
 
     def end(self, cls: type[ProcessManager], name: object, end: End) -> int:
         """End an instance; returns the version that it has then."""
-        definition = self._world.registry.process(cls)
-        instance = definition.id_of(name)
-        part = self._world.of_instance(definition, instance)
+        part, definition, instance = self._found(cls, name)
         return int(
             self._wait_for(
                 part, lambda admin: admin.end(definition, instance, end), gives_turns=True
@@ -63,14 +60,22 @@ class Operator:
 
     def amend(self, cls: type[ProcessManager], name: object, amend: Amend) -> int:
         """Give fields of an instance other values; returns the version that it has then."""
-        definition = self._world.registry.process(cls)
-        instance = definition.id_of(name)
-        part = self._world.of_instance(definition, instance)
+        part, definition, instance = self._found(cls, name)
         return int(
             self._wait_for(
                 part, lambda admin: admin.amend(definition, instance, amend), gives_turns=True
             )
         )
+
+    def _found(
+        self, cls: type[ProcessManager], name: object
+    ) -> tuple[Running | None, ProcessDefinition, str]:
+        """What runs an instance, with the definition that it has there, and the instance's id."""
+        definition = self._world.registry.process(cls)
+        instance = definition.id_of(name)
+        part = self._world.of_instance(definition, instance)
+        there = None if part is None else part.registry.process_named(definition.name)
+        return part, there or definition, instance
 
     def _wait_for(
         self, part: Running | None, decision: Callable[[Admin], Any], *, gives_turns: bool = False

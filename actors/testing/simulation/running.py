@@ -49,6 +49,7 @@ class Running:
     ) -> None:
         self.store = store
         self.faults = faults
+        self.registry = registry
         self.ingress = Ingress(registry, clock, store.secret(), run=run)
         parts = Parts(
             dispatcher=SeededScheduler,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ...clock import Alarm
 
-__all__ = ["SharedClock", "SimulatedClock"]
+__all__ = ["NodeClock", "SharedClock", "SimulatedClock"]
 
 
 class SimulatedClock:
@@ -28,21 +28,25 @@ class SimulatedClock:
         start: where both begin
         steady: the time that went by, as the moment it would be if the clock was never set
         was_set: whether the clock was ever set
-        latest: the latest time that the machine has shown
+        latest: the latest time that a machine may have shown
 
     """
 
     def __init__(self, start: datetime | None = None) -> None:
         self.start = self.steady = self.latest = first_time(start)
         self.was_set = False
-        self._ahead = timedelta(0)
+        self._ahead = self._most_ahead = timedelta(0)
         self._alarms: list[StoppedAlarm] = []
 
     def now(self) -> datetime:
         return self.steady + self._ahead
 
     def alarm(self, ring: Callable[[], None]) -> Alarm:
-        alarm = StoppedAlarm(self.now, ring, self.remove)
+        return self.alarm_of(self.now, ring)
+
+    def alarm_of(self, now: Callable[[], datetime], ring: Callable[[], None]) -> StoppedAlarm:
+        """An alarm that is set to what one of several machines shows."""
+        alarm = StoppedAlarm(now, ring, self.remove)
         self._alarms.append(alarm)
         return alarm
 
@@ -62,13 +66,9 @@ class SimulatedClock:
 
     def next_due(self) -> datetime | None:
         """When something is due later by the steady clock, apart from sweeps for idle actors."""
-        now = self.now()
-        moments = [
-            one.moment
-            for one in self._alarms
-            if one.moment is not None and one.moment > now and not _is_sweep(one)
-        ]
-        return min(moments) - self._ahead if moments else None
+        left = [one.left for one in self._alarms if one.left is not None and not _is_sweep(one)]
+        later = [one for one in left if one > timedelta(0)]
+        return self.steady + min(later) if later else None
 
     def move_to(self, moment: datetime) -> None:
         """Move both clocks forward; the alarms that were set for a time up to it ring.
@@ -86,30 +86,52 @@ class SimulatedClock:
         self._ahead += by
         self._ring()
 
+    def set_of(self, clock: NodeClock, by: timedelta) -> None:
+        """Set what one of several machines shows; what is due there by then rings."""
+        self.was_set = True
+        clock.ahead += by
+        self._most_ahead = max(self._most_ahead, clock.ahead)
+        self._ring()
+
     @property
     def elapsed(self) -> int:
         """Microseconds since the start, by the steady clock."""
         return to_micros(self.steady) - to_micros(self.start)
 
     def _ring(self) -> None:
-        self.latest = max(self.latest, self.now())
+        self.latest = max(self.latest, self.now() + self._most_ahead)
         for alarm in list(self._alarms):
             alarm.ring_if_due()
 
 
-class SharedClock:
-    """A simulated clock as one of several processes has it, whose alarms end with the process."""
+class NodeClock:
+    """How far what one of several machines shows is ahead of the others."""
 
-    def __init__(self, clock: SimulatedClock) -> None:
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+
+
+class SharedClock:
+    """A simulated clock as one of several processes has it, whose alarms end with the process.
+
+    Args:
+        clock: of all
+        node: of the machine of this process
+
+    """
+
+    def __init__(self, clock: SimulatedClock, node: NodeClock) -> None:
         self._clock = clock
+        self._node = node
         self._alarms: list[StoppedAlarm] = []
-        self.now = clock.now
         self.attach = clock.attach
         self.detach = clock.detach
 
+    def now(self) -> datetime:
+        return self._clock.now() + self._node.ahead
+
     def alarm(self, ring: Callable[[], None]) -> Alarm:
-        alarm = self._clock.alarm(ring)
-        assert isinstance(alarm, StoppedAlarm)
+        alarm = self._clock.alarm_of(self.now, ring)
         self._alarms.append(alarm)
         return alarm
 

@@ -82,13 +82,13 @@ class Simulation:
             swapped and overtaken, commits cut), ``"time"`` (the clock moves on while things are in
             flight), ``"crash"``, ``"commit"`` (one fails), ``"handler"`` (one fails),
             ``"duplicate"`` (things are brought again), ``"sleep"`` (idle actors leave memory),
-            ``"service"`` (answers are late, break off or never come), ``"disk"`` (it errs, is
-            full or does not say what became of a commit, and the power is cut), ``"clock"`` (it is
-            set forward or back), ``"upgrade"`` (the process starts again with `upgrade`),
-            ``"resend"`` (a client without ids sends again what was done), ``"operator"`` (one ends
-            an instance, or amends one without changing anything), ``"node"`` (of several, one
-            hangs, is late to renew a lease, hands a partition over, all are replaced one after the
-            other, a lane is late)
+            ``"service"`` (answers are late, break off or never come), ``"disk"`` (it errs, is full
+            or does not say what became of a commit, and the power is cut), ``"clock"`` (it is set
+            forward or back, and so is that of one of several nodes), ``"upgrade"`` (the process
+            starts again with `upgrade`), ``"resend"`` (a client without ids sends again what was
+            done), ``"operator"`` (one ends an instance, or amends one without changing anything),
+            ``"node"`` (of several, one hangs, is late to renew a lease, hands a partition over, all
+            are replaced one after the other, a lane is late)
         start: the clock's first time, with a zone; without one, the start of the year 2000
         stream: of the events in the program that name none
         services: outside, which answer what they are told
@@ -97,7 +97,7 @@ class Simulation:
             which is only read, or an incident capsule; the clock begins where they ended. Without
             one, with nothing
         upgrade: another version of the domains, with which a deviation may have the process start
-            again
+            again; where there are nodes, also one after the other, in a rolling deploy
         retired: as for `Runtime`
         nodes: how many processes share the partitions of a divided store; without it, there is one
             process, and the store is not divided
@@ -347,7 +347,8 @@ class Simulation:
                 memory; ``"end"`` or ``"amend"``: an operator does that to an instance; where there
                 are nodes, ``"crash"``: one dies; ``"hang"``: one hangs, and goes on when others
                 have taken over; ``"lease"``: one is late to renew a lease; ``"hand_over"``: one
-                hands a partition over; ``"deploy"``: all are replaced, one after the other;
+                hands a partition over; ``"deploy"``: all are replaced, one after the other, by
+                ones with `upgrade` if there is one; ``"skew"``: the clock of one is set;
                 ``"lane"``: what one partition has for another is read late
             which: where there are several
 

@@ -117,12 +117,13 @@ class World:
         self.ingress = running.ingress
         self.engine.start()
 
-    def _check_names(self, store: Store) -> None:
+    def _check_names(self, store: Store, registry: Registry | None = None) -> None:
+        registry = registry or self.registry
         check_stored_names(
             store.scan_names(),
             processes_with_effects(store),
-            self.registry,
-            retired_names(self._retired, self.registry),
+            registry,
+            retired_names(self._retired, registry),
             projections_in(store),
         )
 
@@ -237,8 +238,13 @@ class World:
             self._versions.append(registry)
         self.faults.reached.closed("upgrade")
         self.log.note("upgrade: the process ends, and another version of the domains goes on")
-        self.registry, self._upgrade = registry, None
+        self._upgrade = None
+        self._go_on_with(registry)
         self.restart()
+
+    def _go_on_with(self, registry: Registry) -> None:
+        """Have what starts next run that version."""
+        self.registry = registry
 
     @property
     def can_upgrade(self) -> bool:
@@ -279,19 +285,26 @@ class World:
         found: type[C] = running.get(known.get(cls, ""), cls)
         return found
 
-    def today(self, message: M) -> M:
-        """A message of the version that ran first as the one that runs now has it."""
-        if self.registry is self.first:
+    def today(self, message: M, part: Running | None = None) -> M:
+        """A message of the version that ran first as the one that runs now has it.
+
+        Args:
+            message: of the first version
+            part: that is to have it, by whose version it goes
+
+        """
+        registry = self.registry if part is None else part.registry
+        if registry is self.first:
             return message
         name = self.first.name_of(type(message))
-        if self.registry.classes().get(name) is type(message):
+        if registry.classes().get(name) is type(message):
             return message
         made: Any
         data = dump(message)[0]
         if isinstance(message, Command):
-            made = self.registry.load_command(name, data)
+            made = registry.load_command(name, data)
         else:
-            made = self.registry.load_event(EventRecord(name, "packed-1", 1, 0, data, "", ""))
+            made = registry.load_event(EventRecord(name, "packed-1", 1, 0, data, "", ""))
         return cast("M", made)
 
     def own_id(self, name: str) -> str:

@@ -10,12 +10,35 @@ import pytest
 
 pytest.importorskip("psycopg")
 
-from procession import Command, Domain, Event, ProcessManager, Rejected, Runtime, handle
+from procession import (
+    Command,
+    Domain,
+    Event,
+    ProcessManager,
+    Rejected,
+    Runtime,
+    handle,
+    upcast,
+)
 from procession.cli import main
 from procession.clock import seconds
 from procession.store import partition_of
 from procession.store.interrupts import Latch
-from tests.actors.cluster.crossing import Case, Desk, Make, Note, Open, Opened, Part, crossing
+from tests.actors.cluster.crossing import (
+    Called,
+    Case,
+    Desk,
+    Made,
+    Make,
+    Marked,
+    Note,
+    NoteMade,
+    Numbered,
+    Open,
+    Opened,
+    Part,
+    crossing,
+)
 from tests.postgresql import Server, shared_server
 
 if TYPE_CHECKING:
@@ -211,6 +234,47 @@ def test_a_node_that_writes_what_another_cannot_read_owns_nothing_until_that_one
         assert new.ask(Open("c1", ())) == [Opened("c1", ())]
         old.close()
         until(lambda: len(owned(new)) == PARTITIONS)
+
+
+class NextCase(Case, correlate="case", unmatched="hold", version=2, name="crossing.Case"):
+    @staticmethod
+    @upcast(from_version=1)
+    def as_it_was(old: dict[str, Any]) -> dict[str, Any]:
+        return old
+
+
+next_states = Domain("crossing")
+next_states.register(Opened, Made, Numbered, Marked, Called, NoteMade)
+next_states.register(Desk, Part, Note, NextCase)
+
+
+def test_a_node_that_writes_states_which_another_cannot_read_waits_for_that_one(
+    server: Server, url: str
+) -> None:
+    with node(url) as old, node(url, next_states) as new:
+        until(lambda: server.ask(url, "SELECT 1 FROM procession_nodes WHERE waits_for <> ''"))
+        assert owned(new) == []
+        old.ask(Open("c1", ("p1",)))
+        old.settle(timeout=PATIENCE)
+        old.close()
+        until(lambda: len(owned(new)) == PARTITIONS)
+        view = new.get(NextCase, "c1")
+        assert view is not None
+        assert view.state["made"] == ("p1",)
+
+
+def test_a_node_that_was_taken_for_gone_comes_behind_those_that_came_meanwhile(
+    server: Server, url: str, both: tuple[Runtime, Runtime]
+) -> None:
+    del both
+    names = "SELECT name FROM nodes ORDER BY since, id"
+    (first,), (second,) = server.ask(url, names)
+    server.ask(
+        url,
+        "UPDATE nodes SET alive_until = clock_timestamp() - interval '1 second' WHERE name = %s",
+        first,
+    )
+    until(lambda: server.ask(url, names) == [(second,), (first,)])
 
 
 def test_a_refusal_of_another_node_is_raised_here(both: tuple[Runtime, Runtime]) -> None:

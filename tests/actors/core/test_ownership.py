@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procession.core.ownership import taker, too_much
+from procession.core.ownership import Version, taker, too_much, waiting
 
 nodes = st.dictionaries(st.text("abc", min_size=1), st.integers(0, 20), max_size=5)
 
@@ -31,3 +31,19 @@ def test_handing_over_ends_when_no_two_differ_by_more_than_one(owned: dict[str, 
         owned[to] += 1
     assert too_much(owned) is None
     assert max(owned.values(), default=0) - min(owned.values(), default=0) <= 1
+
+
+OLD, BOTH = Version(frozenset("a"), frozenset("a")), Version(frozenset("ab"), frozenset("a"))
+NEW = Version(frozenset("ab"), frozenset("b"))
+
+
+def test_who_writes_what_one_that_came_before_cannot_read_waits_for_that_one() -> None:
+    assert waiting({"x": OLD, "y": NEW, "z": NEW}) == {"y": "x", "z": "x"}
+    assert waiting({"y": NEW, "z": NEW}) == {}
+    assert waiting({"y": NEW, "x": OLD}) == {"x": "y"}
+
+
+def test_who_only_reads_more_waits_for_none() -> None:
+    assert waiting({"x": OLD, "y": BOTH}) == {}
+    assert waiting({"x": BOTH, "y": NEW}) == {}
+    assert waiting({"x": OLD, "y": BOTH, "z": NEW}) == {"z": "x"}

@@ -7,7 +7,7 @@ import pytest
 
 from procession.engine.dispatcher import Dispatcher
 from procession.engine.residency import Residency
-from procession.testing.simulation.simulated_clock import SharedClock, SimulatedClock
+from procession.testing.simulation.simulated_clock import NodeClock, SharedClock, SimulatedClock
 
 START = datetime(2024, 2, 29, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -75,10 +75,26 @@ def test_a_clock_that_is_set_shows_another_time_and_no_more_has_passed() -> None
 
 def test_alarms_of_one_process_end_with_it_and_those_of_others_do_not() -> None:
     clock, rung = SimulatedClock(), list[str]()
-    one, other = SharedClock(clock), SharedClock(clock)
+    one, other = SharedClock(clock, NodeClock()), SharedClock(clock, NodeClock())
     moment = clock.now() + timedelta(minutes=1)
     for process, name in ((one, "one"), (other, "other")):
         process.alarm(partial(rung.append, name)).set(moment)
     one.forget()
     clock.move_to(moment)
     assert rung == ["other"]
+
+
+def test_the_clock_of_one_machine_is_set_and_its_alarms_ring_by_it() -> None:
+    clock, rung = SimulatedClock(), list[str]()
+    ahead, others = NodeClock(), NodeClock()
+    moment = clock.now() + 2 * MINUTE
+    for node, name in ((ahead, "ahead"), (others, "others")):
+        SharedClock(clock, node).alarm(partial(rung.append, name)).set(moment)
+    clock.set_of(ahead, MINUTE)
+    assert clock.next_due() == clock.now() + MINUTE
+    clock.move_to(clock.now() + MINUTE)
+    assert rung == ["ahead"]
+    assert clock.latest == moment
+    assert clock.next_due() == moment
+    clock.move_to(moment)
+    assert rung == ["ahead", "others"]
