@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from procession import Runtime, UnknownInstance
-from procession.capsule import Capsule, CapsuleError, make_capsule
+from procession.capsule import Capsule, CapsuleError, Masked, make_capsule
 from procession.store import StoreFinding, divided_at, open_store, verify_open
 from procession.testing import Publish, Simulation, VirtualClock, explore, reproduce
 from tests.actors.capsule.orders import (
@@ -232,7 +232,7 @@ def test_what_is_masked_is_nowhere_in_the_file(masked: Capsule, tmp_path: Path) 
 
     assert [one for one in SECRETS if one.encode() in found] == []
     assert (4_929_123_456_780_003).to_bytes(8, "big") not in found
-    assert {name for name, (values, _) in masked.contents.masked.items() if values} == {*PERSONAL}
+    assert {name for name, one in masked.contents.masked.items() if one.values} == {*PERSONAL}
 
 
 def test_what_is_masked_is_nowhere_in_the_store_that_it_is_opened_as(
@@ -273,7 +273,7 @@ def test_ids_stay_unless_it_is_said_that_they_are_masked_too(store: Path, tmp_pa
     kept = make_capsule(store, shop, Sending, "o3", tmp_path / "kept", mask=mask)
     made = make_capsule(store, shop, Sending, "o3", tmp_path / "made", mask=mask, mask_ids=True)
 
-    assert kept.masked == {"Placed.order_id": (0, 1), "Pack.parcel": (0, 1)}
+    assert kept.masked == {"Placed.order_id": Masked(0, 1, 0), "Pack.parcel": Masked(0, 1, 0)}
     assert reproduce(tmp_path / "kept", shop).failures == kept.failures
     Capsule(tmp_path / "made").open_in(tmp_path / "opened")
     assert findings(tmp_path / "opened") == []
