@@ -27,6 +27,7 @@ from .layout.schema import (
     SECRET,
     Marks,
     PartitionRow,
+    event_from_row,
     kind_of_name,
     transition_from_row,
 )
@@ -358,12 +359,17 @@ class Store(Reads):
 
         If there is none, it counts as before all.
         """
-        for place in range(position, after, -1):
+        while position > after:
+            # An excerpt has gaps, which may be long.
+            rows = self._range("log", number(after + 1), number(position + 1), 1, backwards=True)
+            if not rows:
+                break
+            [(key, raw)] = rows
+            position = numbered(key)
             # What is damaged was stored when its neighbours were.
             with suppress(CorruptRecord):
-                event = self.event_at(place)
-                if event is not None:
-                    return place, event.time
+                return position, event_from_row(unframe(raw, "log", key), position).time
+            position -= 1
         return after, -1
 
     def newest_time(self) -> int | None:

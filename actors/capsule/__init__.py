@@ -1,7 +1,7 @@
 """Incident capsules: one file with all that an instance came of."""
 
 from .errors import CapsuleError
-from .file import Capsule, Code, Contents, Failure, is_capsule
+from .file import Capsule, Code, Contents, Failure, Masked, is_capsule
 from .making import make_capsule
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Code",
     "Contents",
     "Failure",
+    "Masked",
     "is_capsule",
     "make_capsule",
 ]

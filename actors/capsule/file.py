@@ -23,7 +23,16 @@ from .errors import CapsuleError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["MOST_BYTES", "VERSION", "Capsule", "Contents", "Failure", "is_capsule", "write"]
+__all__ = [
+    "MOST_BYTES",
+    "VERSION",
+    "Capsule",
+    "Contents",
+    "Failure",
+    "Masked",
+    "is_capsule",
+    "write",
+]
 
 VERSION = 1
 """Of the file's format."""
@@ -90,6 +99,21 @@ class Code(msgspec.Struct, frozen=True):
     fingerprint: str
 
 
+class Masked(msgspec.Struct, frozen=True):
+    """What was masked of one field.
+
+    Attributes:
+        values: how many
+        kept: how many stayed as they are, since they are ids
+        short: how many of those that were masked are too short to be looked for elsewhere
+
+    """
+
+    values: int
+    kept: int
+    short: int
+
+
 class Contents(msgspec.Struct, frozen=True):
     """What a capsule says of itself.
 
@@ -105,7 +129,7 @@ class Contents(msgspec.Struct, frozen=True):
         transitions: how many there are
         codes: the code that decided them
         failures: what is parked or tried again
-        masked: field by field, how many values were masked, and how many stayed since they are ids
+        masked: what was masked, by ``Type.field``
         masks_ids: whether ids were masked too
         members: the tables
 
@@ -122,7 +146,7 @@ class Contents(msgspec.Struct, frozen=True):
     transitions: int
     codes: list[Code]
     failures: list[Failure]
-    masked: dict[str, tuple[int, int]]
+    masked: dict[str, Masked]
     masks_ids: bool
     members: dict[str, Member]
 

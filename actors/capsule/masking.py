@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from ..messages.fields import hints_of
 from ..store import category_of, id_in_stream
 from .errors import CapsuleError
-from .stand_ins import StandIns
+from .file import Masked
+from .stand_ins import StandIns, is_short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -148,9 +149,12 @@ class Masking:
         for one in excerpts:
             self._replace(one)
 
-    def told(self) -> dict[str, tuple[int, int]]:
-        """By field, how many values were masked, and how many stayed since they are ids."""
-        return {field: (values - kept, kept) for field, (values, kept) in self._counts.items()}
+    def told(self) -> dict[str, Masked]:
+        """What was masked, by field."""
+        return {
+            field: Masked(values - kept, kept, short)
+            for field, (values, kept, short) in self._counts.items()
+        }
 
     def id_of(self, text: str) -> str:
         """An id as it is in the capsule."""
@@ -192,11 +196,13 @@ class Masking:
             return
         values = _unpack(packed)
         for field, choices in masked.items():
-            counts = self._counts.setdefault(f"{_short(type_name) or type_name}.{field}", [0, 0])
+            counts = self._counts.setdefault(f"{_short(type_name) or type_name}.{field}", [0, 0, 0])
             for leaf in _leaves(values.get(field)):
                 self._stand_ins.learn(leaf, choices)
+                is_kept = self._stand_ins.is_kept(leaf)
                 counts[0] += 1
-                counts[1] += self._stand_ins.is_kept(leaf)
+                counts[1] += is_kept
+                counts[2] += not is_kept and is_short(leaf)
 
     # Replacing
 

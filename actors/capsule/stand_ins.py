@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from typing import Any, TypeAlias
 from uuid import uuid4
 
-__all__ = ["StandIns"]
+__all__ = ["StandIns", "is_short"]
 
 Leaf: TypeAlias = "str | int | float | bytes | bool | None"
 
@@ -172,6 +172,16 @@ class StandIns:
     def _replacement(self, found: re.Match[str]) -> str:
         text = found.group()
         return self._texts.get(text) or self._numbers[text]
+
+
+def is_short(value: Leaf) -> bool:
+    """Whether a value is looked for nowhere but in the fields that are masked."""
+    if value is None or isinstance(value, bool | bytes):
+        return isinstance(value, bool)
+    text = value if isinstance(value, str) else repr(value)
+    if _NUMBER.fullmatch(text):
+        return not _is_long(_parts_of_number(text)[1])
+    return len(text) < FOLLOWED
 
 
 def _is_long(digits: str) -> bool:

@@ -141,15 +141,20 @@ def _data(file: Path, contents: Contents) -> dict[str, Any]:
         "events": contents.events,
         "transitions": contents.transitions,
         "failures": [str(one) for one in contents.failures],
-        "masked": {name: values for name, (values, _) in contents.masked.items()},
-        "kept": {name: kept for name, (_, kept) in contents.masked.items() if kept},
+        "masked": {name: one.values for name, one in contents.masked.items()},
+        "kept": {name: one.kept for name, one in contents.masked.items() if one.kept},
+        "short": {name: one.short for name, one in contents.masked.items() if one.short},
     }
 
 
 def _lines(file: Path, contents: Contents) -> list[str]:
     counted = f"{contents.events:,} events and {contents.transitions:,} transitions"
     lines = [f"{file}: {contents.process} {contents.instance}, {counted}"]
-    for name, (values, kept) in contents.masked.items():
-        told = f"; {kept:,} are ids, and stayed (--mask-ids)" if kept else ""
-        lines.append(f"{name}: {values:,} values masked{told}")
+    for name, one in contents.masked.items():
+        told = [f"{name}: {one.values:,} value{'s' * (one.values != 1)} masked"]
+        if one.kept:
+            told.append(f"{one.kept:,} stayed as ids (--mask-ids)")
+        if one.short:
+            told.append(f"{one.short:,} too short to be looked for in other fields")
+        lines.append("; ".join(told))
     return [*lines, *map(str, contents.failures)]

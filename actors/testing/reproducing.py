@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..authoring.process_manager import ProcessManager
     from ..model.domain import Domain
     from ..queries.views import Parked
+    from ..store import Durability
 
 __all__ = ["Reproduction", "reproduce"]
 
@@ -90,7 +91,7 @@ def reproduce(
         store = Path(folder) / "store"
         opened.open_in(store)
         # What one partition has for another is durable before it goes there.
-        durability = "fsync" if opened.is_divided else "none"
+        durability: Durability = "fsync" if opened.is_divided else "none"
         with Runtime(store, *domains, clock=clock, durability=durability, control=False) as runtime:
             again = _Again(runtime, clock, definition.cls, contents)
             return again.run(from_beginning=from_beginning)

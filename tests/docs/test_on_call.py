@@ -23,7 +23,10 @@ Type = Callable[[Service, Block], None]
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """Place these orders at a service whose store is below the folder where commands are typed."""
     with short_folder() as folder, running(folder / "var/shop") as service:
+        (folder / "shop").mkdir()
+        (folder / "shop/domain.py").write_text("from tests.actors.control.shop import shop\n")
         monkeypatch.chdir(folder)
+        monkeypatch.syspath_prepend(folder)
         monkeypatch.setenv("COLUMNS", "200")
 
         def placed(*orders: str) -> Service:

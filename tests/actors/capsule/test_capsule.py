@@ -2,8 +2,9 @@
 
 import re
 import zipfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from uuid import UUID
 
@@ -11,7 +12,7 @@ import msgspec
 import pytest
 
 from procession import Runtime, UnknownInstance
-from procession.capsule import Capsule, CapsuleError, make_capsule
+from procession.capsule import Capsule, CapsuleError, Masked, make_capsule
 from procession.store import StoreFinding, divided_at, open_store, verify_open
 from procession.testing import Publish, Simulation, VirtualClock, explore, reproduce
 from tests.actors.capsule.orders import (
@@ -20,6 +21,7 @@ from tests.actors.capsule.orders import (
     Pack,
     Placed,
     Rank,
+    Reserved,
     Sending,
     shop,
 )
@@ -129,6 +131,23 @@ def test_a_capsule_has_the_instance_that_caused_its_events_and_no_other(
     assert (made.events, made.transitions) == (6, 3)
 
 
+def test_a_moment_is_found_in_a_log_with_gaps(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    with Runtime(tmp_path / "store", shop, clock=clock, durability="none") as runtime:
+        for number in range(40):
+            runtime.publish(placed(number), stream=f"orders-o{number}")
+            runtime.settle(timeout=20)
+            clock.advance(timedelta(seconds=1))
+        make_capsule(tmp_path / "store", shop, Buying, "o30", tmp_path / "capsule")
+    Capsule(tmp_path / "capsule").open_in(tmp_path / "opened")
+
+    with open_store(tmp_path / "opened", read_only=True) as store:
+        events = list(store.scan_log())
+        for before, after in pairwise(events):
+            if before.time < after.time:
+                assert store.position_before(after.time) in range(before.position, after.position)
+
+
 def test_an_instance_that_never_began_has_a_capsule_when_its_start_failed(tmp_path: Path) -> None:
     with Runtime(tmp_path / "store", shop, clock=VirtualClock(), durability="none") as runtime:
         runtime.publish(placed(3), stream="orders-o3")
@@ -232,7 +251,7 @@ def test_what_is_masked_is_nowhere_in_the_file(masked: Capsule, tmp_path: Path) 
 
     assert [one for one in SECRETS if one.encode() in found] == []
     assert (4_929_123_456_780_003).to_bytes(8, "big") not in found
-    assert {name for name, (values, _) in masked.contents.masked.items() if values} == {*PERSONAL}
+    assert {name for name, one in masked.contents.masked.items() if one.values} == {*PERSONAL}
 
 
 def test_what_is_masked_is_nowhere_in_the_store_that_it_is_opened_as(
@@ -260,6 +279,31 @@ def test_stand_ins_have_the_type_and_the_length_of_what_they_stand_for(
     assert (event.order_id, event.total) == ("o3", Decimal("99.50"))
 
 
+def test_a_state_that_is_kept_as_changes_is_masked_in_each_of_them(tmp_path: Path) -> None:
+    with Runtime(tmp_path / "store", shop, clock=VirtualClock(), durability="none") as runtime:
+        for number in range(60):
+            event = Reserved(article="hat", order_id="o3", customer=f"Alexandra Muster{number % 7}")
+            runtime.publish(event, stream="reservations-o3")
+        runtime.settle(timeout=20)
+        make_capsule(
+            *(tmp_path / "store", shop, Sending, "o3", tmp_path / "capsule"),
+            mask=["Reserved.customer"],
+        )
+    Capsule(tmp_path / "capsule").open_in(tmp_path / "opened")
+
+    assert b"Alexandra" not in bytes_of(tmp_path / "capsule")
+    assert findings(tmp_path / "opened") == []
+    with open_store(tmp_path / "opened", read_only=True) as store:
+        stored = store.stored_transition("incident.Sending", "o3", 60)
+        assert stored is not None
+        assert stored.base > 0
+    with Runtime(tmp_path / "opened", shop, read_only=True) as runtime:
+        *_, last = runtime.history(Sending, "o3")
+        events = [one.event.customer for one in runtime.events("reservations-o3")]
+    assert last.state["told"] == [f"reserved for {one}" for one in events]
+    assert len(set(events)) == 7
+
+
 def test_two_capsules_of_one_instance_have_other_stand_ins(store: Path, tmp_path: Path) -> None:
     states = []
     for name in ("one", "other"):
@@ -273,7 +317,7 @@ def test_ids_stay_unless_it_is_said_that_they_are_masked_too(store: Path, tmp_pa
     kept = make_capsule(store, shop, Sending, "o3", tmp_path / "kept", mask=mask)
     made = make_capsule(store, shop, Sending, "o3", tmp_path / "made", mask=mask, mask_ids=True)
 
-    assert kept.masked == {"Placed.order_id": (0, 1), "Pack.parcel": (0, 1)}
+    assert kept.masked == {"Placed.order_id": Masked(0, 1, 0), "Pack.parcel": Masked(0, 1, 0)}
     assert reproduce(tmp_path / "kept", shop).failures == kept.failures
     Capsule(tmp_path / "made").open_in(tmp_path / "opened")
     assert findings(tmp_path / "opened") == []

@@ -7,7 +7,7 @@ import pytest
 from procession import Runtime
 from procession.capsule import Failure, make_capsule
 from procession.testing import VirtualClock, reproduce
-from tests.actors.capsule.planted import MASK, PLANTED, play, shop_with
+from tests.actors.capsule.planted import MASK, PLANTED, play, publish, shop_with
 
 
 def failures(runtime: Runtime) -> list[Failure]:
@@ -56,6 +56,20 @@ def test_what_is_mended_fails_no_more(flaw: str, tmp_path: Path) -> None:
     assert not again.failures, again
     assert again.state is not None
     assert again.state["parcel"] == "parcel of o3"
+
+
+def test_what_is_being_tried_again_is_tried_until_it_is_parked(tmp_path: Path) -> None:
+    shop, order = shop_with("while it is tried again")
+    with Runtime(tmp_path / "store", shop, clock=VirtualClock(), durability="none") as runtime:
+        publish(runtime, 1)
+        runtime.settle(timeout=20)
+        made = make_capsule(tmp_path / "store", shop, order, "o0", tmp_path / "capsule")
+
+    [under_way] = made.failures
+    assert (under_way.cause, under_way.error_type) == ("shop::payment-o0@1", "")
+    [failure] = reproduce(tmp_path / "capsule", shop).failures
+    assert (failure.cause, failure.handler) == (under_way.cause, "paid")
+    assert failure.error_type == "ValueError"
 
 
 def test_there_are_twenty_planted_failures() -> None:

@@ -525,6 +525,9 @@ def test_every_command_has_a_help_with_an_example(say: Say) -> None:
         assert f"Example: procession {name}" in " ".join(say(name, "--help")[1].split())
     for name in ("move", "cancel"):
         assert f"Example: procession timeout {name}" in say("timeout", name, "--help")[1]
+    assert "Example: procession capsule var/shop" in say("capsule", "take", "--help")[1]
+    for name in ("open", "test"):
+        assert f"Example: procession capsule {name}" in say("capsule", name, "--help")[1]
 
 
 def completed(line: str, **variables: str) -> list[str]:

@@ -53,7 +53,7 @@ def test_the_page_shows_what_is_printed(
 
 def test_every_command_is_on_the_page() -> None:
     named = {line.split()[0] for line in LINES}
-    assert set(COMMANDS) | {"timeout"} == named
+    assert set(COMMANDS) | {"timeout", "capsule"} == named
     assert {Path(line.split()[1]).name for line in LINES if line.startswith("timeout ")} == {
         "move",
         "cancel",
