@@ -22,6 +22,7 @@ from . import (
     serve,
     store_files,
     timeouts,
+    trying,
 )
 
 __all__ = ["run"]
@@ -68,6 +69,7 @@ _FILES: dict[str, Callable[..., Any]] = {
 _DESIGN: dict[str, Callable[..., Any]] = {
     "check": explained.check,
     "explore": exploring.explore,
+    "shadow": trying.shadow,
     "serve": serve.serve,
 }
 

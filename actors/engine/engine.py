@@ -75,6 +75,7 @@ class Options:
         max_chain: the longest chain of events that make one another by commands
         effect_threads: most after-effects that run at once, besides those that are ``async def``
         effect_tasks: most of those that are ``async def`` that run at once
+        after_effects: whether after-effects run at all
 
     """
 
@@ -86,6 +87,7 @@ class Options:
     max_chain: int = 1_000
     effect_threads: int = 4
     effect_tasks: int = 100
+    after_effects: bool = True
 
     def __post_init__(self) -> None:
         for name in (
@@ -244,7 +246,12 @@ class Engine:
             tasks=options.effect_tasks,
         )
         self.effect_feeds = EffectFeeds(
-            plans, services, self.effects, self._gate, self.deliver, max_in_flight=most
+            plans if options.after_effects else [],
+            services,
+            self.effects,
+            self._gate,
+            self.deliver,
+            max_in_flight=most,
         )
 
         self.lanes: Lanes | None = None

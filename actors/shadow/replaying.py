@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..model.plans import ProcessPlan
     from ..store import EventRecord, Store, TransitionRecord
 
-__all__ = ["Lives", "Noted"]
+__all__ = ["Life", "Lives", "Noted", "stored_life"]
 
 PAGE = 256
 """Transitions that are read at a time, and the events that made them."""
@@ -98,7 +98,7 @@ class Lives:
 
         """
         life, along = Life(), _Along(self._plan, instance, self._retaking)
-        for transition, event in self._stored(instance):
+        for transition, event in stored_life(self._store, self._plan.name, instance):
             life.last = transition
             if is_by_people(transition):
                 along.skip(transition)
@@ -115,19 +115,6 @@ class Lives:
         # Methods for timeouts and refusals rarely get another name.
         self.handled.add(transition.handler if handler is None else handler.name)
 
-    def _stored(self, instance: str) -> Iterator[tuple[TransitionRecord, EventRecord | None]]:
-        """The transitions of an instance, each with the event that made it."""
-        store, process, version = self._store, self._plan.name, 0
-        while True:
-            page = store.read_transitions(process, instance, version, PAGE)
-            positions = [one.position for one in page if one.position]
-            events = {one.position: one for one in store.read_events(positions)}
-            for one in page:
-                yield one, events[one.position] if one.position else None
-            if len(page) < PAGE:
-                return
-            version = page[-1].version
-
     def _left_behind(self, instance: str, last: TransitionRecord) -> Iterator[Noted]:
         """What a running instance has, and the code can do nothing with."""
         definition = self._plan.definition
@@ -142,6 +129,27 @@ class Lives:
             ):
                 how = f"the timeout {name} is due, and has no handler"
                 yield Noted(last, Found("unhandled", f"timeout:{name}", how, "", ""))
+
+
+def stored_life(
+    store: Store, process: str, instance: str
+) -> Iterator[tuple[TransitionRecord, EventRecord | None]]:
+    """The transitions of an instance, oldest first, each with the event that made it, if one did.
+
+    Raises:
+        CorruptRecord: what is stored of it is damaged
+
+    """
+    version = 0
+    while True:
+        page = store.read_transitions(process, instance, version, PAGE)
+        positions = [one.position for one in page if one.position]
+        events = {one.position: one for one in store.read_events(positions)}
+        for one in page:
+            yield one, events[one.position] if one.position else None
+        if len(page) < PAGE:
+            return
+        version = page[-1].version
 
 
 class _Along:

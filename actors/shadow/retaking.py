@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bdb import BdbQuit
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -52,11 +53,13 @@ class Retaking:
     Args:
         plan: of the process manager, with the code that decides
         store: which is only read
+        is_guarded: whether handlers reach nothing outside
 
     """
 
-    def __init__(self, plan: ProcessPlan, store: Store) -> None:
+    def __init__(self, plan: ProcessPlan, store: Store, *, is_guarded: bool = True) -> None:
         self._plan = plan
+        self._is_guarded = is_guarded
         self._reads = PastReads(store)
 
     def retake(
@@ -70,6 +73,8 @@ class Retaking:
             event: that made it, if one did
 
         """
+        if not self._is_guarded:
+            return self._retake(before, transition, event)
         with guarded() as refused:
             outcome = self._retake(before, transition, event)
         return outcome._replace(reached=tuple(refused)) if refused else outcome
@@ -102,7 +107,7 @@ class Retaking:
                 if why:
                     return Outcome(None, "passed over", stimulus.record.type, why)
             return self._decided(before, stimulus)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, BdbQuit):
             raise
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is what comes of it
             return self._refused(before, decision, error)
@@ -148,7 +153,7 @@ class Retaking:
             try:
                 decision.step = take(plan, decision, stimulus, self._reads)
                 break
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, BdbQuit):
                 raise
             except BaseException as error:  # noqa: BLE001 - as above
                 decision.step = fail(plan, decision, stimulus, error)

@@ -24,7 +24,7 @@ from procession import (
     timeout,
     upcast,
 )
-from procession.store.verify.verify import verify_path
+from procession.cli import main
 from tests.actors.shadow.shop import (
     PLACES,
     Charge,
@@ -396,3 +396,29 @@ def test_the_report_is_there_for_programs(store: Path) -> None:
     told = json.loads(report.to_json())
     assert told["differences"][0]["example"]["instance"] == "good0"
     assert "does not issue shop.Ship.v1; 3 steps of 3 instances (0 running)" in str(report)
+
+
+# The command
+
+
+def test_the_command_says_what_differs_and_ends_accordingly(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = "tests.actors.shadow"
+    assert main(["shadow", str(store), f"{where}.shop:shop"]) == 0
+    assert capsys.readouterr().out == "15 steps of 6 instances: no differences\n"
+
+    assert main(["shadow", str(store), f"{where}.dearer:shop"]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].split() == ["KIND", "HANDLER", "WHAT", "STEPS", "INSTANCES", "EXAMPLE"]
+    assert "shop.Charge.v1 has another amount" in said[1]
+    assert said[-1] == "15 steps of 6 instances: 1 difference"
+
+    given = ["shadow", str(store), f"{where}.dearer:shop", "--sample", "3", "--processes", "2"]
+    assert main([*given, "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["instances"], told["differences"][0]["steps"]) == (3, 3)
+
+    assert main(["shadow", str(store / "none"), f"{where}.shop:shop"]) == 2
+    assert main(["shadow", str(store), f"{where}.none:shop"]) == 2
+    assert "cannot be imported" in capsys.readouterr().err
