@@ -863,14 +863,12 @@ class Runtime:
         place: str | os.PathLike[str] | StorageEngine = DictionaryEngine() if path is None else path
         target = open_store(place)
         try:
-            lay_fork(
-                self._store, self._registry, definition, definition.id_of(id), version, target
-            )
+            lay_fork(self._store, self._registry, definition, definition.id_of(id), version, target)
         finally:
             # Of one in memory, its runtime goes on with the tables.
             if path is not None:
                 target.close()
-        code = self._registry.domains if domains is None else tuple(domains)
+        code: Any = self._registry.domains if domains is None else tuple(domains)
         return Runtime(place, *code, after_effects=after_effects, **{"control": False, **options})
 
     def find(

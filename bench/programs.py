@@ -59,4 +59,5 @@ PROGRAMS = (
     Program(24, "ask_beside_slow", (), ("--instances", "20", "--seconds", "0.001"), 60),
     Program(25, "coroutines", (), ("--callers", "50", "--rounds", "2", "--turns", "1"), 120),
     Program(26, "postgresql", (), ("--orders", "100", "--rounds", "1", "--asks", "20"), 900),
+    Program(27, "shadow", ("--orders", "1000000"), ("--orders", "400"), 1_200),
 )

@@ -9,7 +9,7 @@ to follow.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
@@ -24,12 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..model.plans import ProcessPlan
-    from ..store import EventRecord, Store, TransitionRecord
+    from ..store import EventRecord, Reads, Store, TransitionRecord
+    from .outcomes import Kind
 
 __all__ = ["Life", "Lives", "Noted", "stored_life"]
 
 PAGE = 256
 """Transitions that are read at a time, and the events that made them."""
+
+About: TypeAlias = "tuple[Kind, str]"
+"""What a difference is about: its kind and its subject."""
 
 _ABOUT_STATE = frozenset({"state", "timeouts"})
 """What of a difference the steps behind it meet again."""
@@ -132,7 +136,7 @@ class Lives:
 
 
 def stored_life(
-    store: Store, process: str, instance: str
+    store: Reads, process: str, instance: str
 ) -> Iterator[tuple[TransitionRecord, EventRecord | None]]:
     """The transitions of an instance, oldest first, each with the event that made it, if one did.
 
@@ -162,16 +166,14 @@ class _Along:
         self._before = ProcessState(instance)
         # The state that the code would have left, and what of it is known to differ.
         self._other: ProcessState | None = None
-        self._known: set[tuple[str, str]] = set()
+        self._known: set[About] = set()
 
     def skip(self, transition: TransitionRecord) -> None:
         """Go past what an operator did; from there on all is as it is stored."""
         self._before = self._after(transition)
         self._other = None
 
-    def step(
-        self, life: Life, transition: TransitionRecord, event: EventRecord | None
-    ) -> None:
+    def step(self, life: Life, transition: TransitionRecord, event: EventRecord | None) -> None:
         was = Outcome(transition)
         now, noted = self._compared(self._before, was, event)
         if now.reached:
@@ -227,7 +229,7 @@ class _Along:
         other: ProcessState,
         was: Outcome,
         event: EventRecord | None,
-        own: set[tuple[str, str]],
+        own: set[About],
     ) -> list[Noted]:
         """What differs since the state before it would have been another."""
         transition = was.transition
@@ -251,7 +253,7 @@ class _Along:
             self._lead(now.state, differing)
         return fresh
 
-    def _lead(self, state: ProcessState, differing: set[tuple[str, str]]) -> None:
+    def _lead(self, state: ProcessState, differing: set[About]) -> None:
         self._known = {one for one in differing if one[0] in _ABOUT_STATE}
         self._other = state if self._known else None
 

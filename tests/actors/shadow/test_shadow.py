@@ -14,7 +14,6 @@ import pytest
 from procession import (
     DefinitionError,
     Domain,
-    Indexed,
     ProcessManager,
     Runtime,
     StoreError,
@@ -90,12 +89,9 @@ def test_other_commands_are_found(store: Path) -> None:
     last = report.differences[-1]
     assert (last.instances, last.running, last.example.instance) == (6, 1, "good0")
     assert (last.example.stored, last.example.now) == ("Decimal('10')", "Decimal('11')")
-    assert report.not_known == (
-        "what an aggregate answers to a shop.Charge.v1 that was not issued so before, and all that "
-        "comes of the answer",
-        "what an aggregate answers to a shop.Ship.v1 that was not issued so before, and all that "
-        "comes of the answer",
-    )
+    unknown = "what an aggregate answers to a {} that was not issued so before, and all that "
+    unknown += "comes of the answer"
+    assert report.not_known == (unknown.format("shop.Charge.v1"), unknown.format("shop.Ship.v1"))
 
 
 def test_commands_that_are_not_issued_any_more_and_another_order_are_found(store: Path) -> None:
@@ -230,7 +226,7 @@ def test_a_state_that_is_brought_up_to_date_is_no_difference(store: Path) -> Non
         priority: int = 3
 
         @upcast(from_version=1)
-        def _from_1(state: dict[str, Any]) -> dict[str, Any]:
+        def _from_1(state: dict[str, Any]) -> dict[str, Any]:  # noqa: N805 - as upcasters are
             return state | {"priority": 3}
 
     class Added(Fulfilment, name=NAME):
@@ -269,9 +265,7 @@ def test_an_event_that_would_not_come_to_its_instance_is_found(store: Path) -> N
             self.status = "shipping"
             self.issue(Ship(event.order_id), after=timedelta(minutes=1))
 
-    assert found(store, Other) == {
-        ("passed over", "on_charged", "it is for another instance", 3)
-    }
+    assert found(store, Other) == {("passed over", "on_charged", "it is for another instance", 3)}
 
 
 def test_what_differs_from_itself_is_said_to_be_not_deterministic(store: Path) -> None:
@@ -308,7 +302,11 @@ def starts_a_process() -> None:
 
 @pytest.mark.parametrize(
     ("reach", "word"),
-    [(opens_a_socket, "socket."), (writes_a_file, "open for writing"), (starts_a_process, "subprocess.Popen")],
+    [
+        (opens_a_socket, "socket."),
+        (writes_a_file, "open for writing"),
+        (starts_a_process, "subprocess.Popen"),
+    ],
 )
 def test_a_handler_that_is_tried_reaches_nothing_outside(
     store: Path, reach: Any, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -233,7 +233,10 @@ def test_nothing_leaves_a_fork_unless_it_is_asked_for(looking: Runtime) -> None:
             left.append(event.order_id)
 
     code = [with_manager(Telling)]
-    options: dict[str, Any] = {"domains": code, "clock": clock_at(looking.at(Fulfilment, "good1", 1))}
+    options: dict[str, Any] = {
+        "domains": code,
+        "clock": clock_at(looking.at(Fulfilment, "good1", 1)),
+    }
     with looking.fork(Fulfilment, "good1", 1, **options) as fork:
         fork.settle(timeout=10)
     assert left == []
