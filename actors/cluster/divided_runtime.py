@@ -30,6 +30,7 @@ from ..errors import (
 from ..listening.page_address import Page
 from ..messages.identifiers import id_of
 from ..model.registry import Registry
+from ..model.whereabouts import where_is
 from ..queries.all_partitions import AllPartitions
 from ..queries.views import Counts
 from ..runtime import Runtime, listeners, not_settled, refusal_in_handler, seconds_of
@@ -44,7 +45,6 @@ from ..store import (
     verify_lanes,
 )
 from ..store.interrupts import Latch, uninterrupted
-from ..model.whereabouts import where_is
 from .commit_watch import CommitWatch
 from .health_of_all import down, together
 from .parent import Children
