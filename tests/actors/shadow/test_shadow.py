@@ -36,6 +36,7 @@ from tests.actors.shadow.shop import (
     shop,
     with_manager,
 )
+from tests.postgresql import shared_server
 
 NAME = "shop.Fulfilment"
 
@@ -370,6 +371,15 @@ def test_a_divided_store_is_gone_through_as_a_whole(tmp_path: Path) -> None:
         runtime.settle(timeout=10)
     report = shadow(tmp_path, shop, processes=0)
     assert (report.instances, report.differences, report.damaged) == (6, (), {})
+
+
+def test_a_store_in_a_database_is_gone_through_beside_its_service() -> None:
+    url = shared_server().new_url()
+    with Runtime(url, shop, control=False) as runtime:
+        runtime.ask(PLACES[0])
+        runtime.settle(timeout=10)
+        report = shadow(url, shop, processes=0)
+    assert (report.instances, report.steps, report.differences) == (1, 2, ())
 
 
 def test_what_cannot_be_tried_is_refused(store: Path, tmp_path: Path) -> None:
