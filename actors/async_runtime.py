@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         Counts,
         InstanceTransition,
         InstanceView,
+        Moment,
         Parked,
         StoredEvent,
         Timeout,
@@ -342,6 +343,10 @@ class AsyncRuntime:
     def ref(self, cls: type[ProcessManager | Aggregate], id: object = None) -> pykka.ActorRef[Any]:
         """As `Runtime.ref`, at once; what its `ask(..., block=False)` returns can be awaited."""
         return self._opened.ref(cls, id)
+
+    async def at(self, cls: type[P], id: object, version: int) -> Moment[P] | None:
+        """As `Runtime.at`."""
+        return await self._apart(self._opened.at, cls, id, version)
 
     def history(self, cls: type[ProcessManager], id: object) -> Listing[Transition]:
         """As `Runtime.history`, for ``async for``."""

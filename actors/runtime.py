@@ -50,8 +50,10 @@ from .queries.follower import Follower, open_log, types_of, wanted
 from .queries.process_wait import ProcessWait
 from .queries.reader import Reader, erasure_of
 from .queries.trace import Tracer
+from .shadow.forking import lay_fork
 from .store import (
     ClosedError,
+    DictionaryEngine,
     Durability,
     LastBackup,
     NoThread,
@@ -98,6 +100,7 @@ if TYPE_CHECKING:
         Erasure,
         InstanceTransition,
         InstanceView,
+        Moment,
         Parked,
         PartitionState,
         StoredEvent,
@@ -153,6 +156,8 @@ class Runtime:
         max_chain: the longest chain of events that make one another by commands
         effect_threads: most after-effects that run at once, besides those that are ``async def``
         effect_tasks: most of those that are ``async def`` that run at once
+        after_effects: whether `@after` methods run; without it, what they would have done is left
+            for a runtime in which they do. For a copy of a store, which is to do nothing outside
         id_retention: how long the store remembers ids, and tombstones of what was pruned: for as
             long, the same id takes effect once. None for ever
         archive: takes what is pruned before it goes: the name of a file for lines of JSON, packed
@@ -218,6 +223,7 @@ class Runtime:
         max_chain: int = 1_000,
         effect_threads: int = 4,
         effect_tasks: int = 100,
+        after_effects: bool = True,
         id_retention: timedelta | None = None,
         archive: str | os.PathLike[str] | Archive | None = None,
         retired: Iterable[str] = (),
@@ -235,6 +241,7 @@ class Runtime:
             max_chain=max_chain,
             effect_threads=effect_threads,
             effect_tasks=effect_tasks,
+            after_effects=after_effects,
             id_retention=id_retention,
             archive=None if read_only else opened(archive),
         )
@@ -893,6 +900,78 @@ class Runtime:
         """The transitions of one instance, oldest first, read as they are asked for."""
         self._refuse_query("history")
         return self._reader.history(cls, id)
+
+    def at(self, cls: type[P], id: object, version: int) -> Moment[P] | None:  # noqa: A002
+        """Look at one instance as one of its transitions left it.
+
+        Args:
+            cls: its class
+            id: what names it
+            version: of the transition, from 1
+
+        Returns:
+            what it was, knew and issued then, or None if nothing ever happened to it; its `copy` is
+            an object of the class
+
+        Raises:
+            CorruptRecord: a transition up to that one cannot be read
+            InvalidMessage: its state does not fit the class any more
+            UnknownMessage: the class is in no domain of this runtime
+            ValueError: it has no such version
+
+        """
+        self._refuse_query("at")
+        return self._reader.at(cls, id, version)
+
+    def fork(
+        self,
+        cls: type[ProcessManager],
+        id: object,  # noqa: A002
+        version: int,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        domains: Iterable[Domain] | None = None,
+        after_effects: bool = False,
+        **options: Any,
+    ) -> Runtime:
+        """Go on with one instance from one of its transitions, in a store of its own.
+
+        The new store has the instance up to that transition, and the streams of the events that it
+        had handled and of the aggregates that it had sent commands to, as they were by then. What
+        it had issued and was not answered is carried out anew; what was due later is due. Other
+        instances are left behind, and what happens in the one store is nothing to the other.
+
+        Args:
+            cls: its class
+            id: what names it
+            version: of the transition, from 1
+            path: a new folder; without it, the store is in memory and goes with its runtime
+            domains: other code for it; without it, that of this runtime
+            after_effects: whether `@after` methods run there
+            options: as for `Runtime`; with a `VirtualClock` that begins when the transition was
+                made, nothing is due that was not due then
+
+        Returns:
+            a runtime that is open, with `tell`, `ask`, `publish` and all else
+
+        Raises:
+            StoreError: there is something at the path; or this store is divided
+            UnknownInstance: there is no such instance, or it has no such version
+            UnknownMessage: the class is in no domain of this runtime
+
+        """
+        self._refuse_query("fork")
+        definition = self._registry.process(cls)
+        place: str | os.PathLike[str] | StorageEngine = DictionaryEngine() if path is None else path
+        target = open_store(place)
+        try:
+            lay_fork(self._store, self._registry, definition, definition.id_of(id), version, target)
+        finally:
+            # Of one in memory, its runtime goes on with the tables.
+            if path is not None:
+                target.close()
+        code: Any = self._registry.domains if domains is None else tuple(domains)
+        return Runtime(place, *code, after_effects=after_effects, **{"control": False, **options})
 
     def find(
         self,

@@ -23,6 +23,7 @@ from . import (
     serve,
     store_files,
     timeouts,
+    trying,
 )
 
 __all__ = ["run"]
@@ -69,6 +70,7 @@ _FILES: dict[str, Callable[..., Any]] = {
 _DESIGN: dict[str, Callable[..., Any]] = {
     "check": explained.check,
     "explore": exploring.explore,
+    "shadow": trying.shadow,
     "serve": serve.serve,
 }
 

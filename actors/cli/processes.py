@@ -7,7 +7,9 @@ import typer
 from ..control.calls import Instance, Instances, Processes, Stuck
 from ..control.instances import Status
 from ..errors import UnknownMessage
+from .debugging import debug
 from .options import (
+    DomainsOption,
     JsonOption,
     LimitOption,
     ProcessArgument,
@@ -106,14 +108,25 @@ def show(
     *,
     store: StoreOption = ".",
     limit: Annotated[int, typer.Option("--limit", min=1, help="Most transitions.")] = 20,
+    version: Annotated[
+        int | None, typer.Option("--version", min=1, help="As that transition left it.")
+    ] = None,
+    step: Annotated[
+        bool,
+        typer.Option("--debug", help="Stop before each handler; with --version, before that one."),
+    ] = False,
+    domain: DomainsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show one instance: its state, what it waits for, and what changed it.
 
-    Example: procession show Fulfilment o-17
+    Example: procession show Fulfilment o-17 --version 2
     """
-    with looking(store) as client:
-        found = client.one(Instance(process=process, id=id, limit=limit))
+    if step:
+        debug(store, process, id, domain, version)
+        return
+    with looking(store, domain) as client:
+        found = client.one(Instance(process=process, id=id, limit=limit, version=version))
     if found is None:
         raise UnknownMessage(f"{process} has no instance {id!r}; `procession ls {process}` lists")
     if as_json:

@@ -30,6 +30,7 @@ from ..errors import (
 from ..listening.page_address import Page
 from ..messages.identifiers import id_of
 from ..model.registry import Registry
+from ..model.whereabouts import where_is
 from ..queries.all_partitions import AllPartitions
 from ..queries.views import Counts
 from ..runtime import Runtime, listeners, not_settled, refusal_in_handler, seconds_of
@@ -44,7 +45,6 @@ from ..store import (
     verify_lanes,
 )
 from ..store.interrupts import Latch, uninterrupted
-from ..model.whereabouts import where_is
 from .commit_watch import CommitWatch
 from .health_of_all import down, together
 from .parent import Children
@@ -395,6 +395,16 @@ class DividedRuntime(Runtime):
     def history(self, cls: Any, id: object) -> Any:
         self._refuse_query("history")
         return self._of_instance(cls, id).history(cls, id)
+
+    def at(self, cls: Any, id: object, version: int) -> Any:
+        self._refuse_query("at")
+        return self._of_instance(cls, id).at(cls, id, version)
+
+    def fork(self, cls: Any, id: object, *_: Any, **__: Any) -> Any:
+        raise StoreError(
+            f"{cls.__name__} {id!r}: a divided store has no fork, since the streams of an instance "
+            f"may be in several partitions; fork from a store that is not divided"
+        )
 
     def find(
         self,

@@ -171,12 +171,15 @@ class Instance(Look, frozen=True):
     process: str
     id: str
     limit: Limit = 50
+    version: int | None = None
 
     def look(self, face: Face) -> Answer:
-        return instance(face, self.process, self.id, limit=self.limit)
+        return instance(face, self.process, self.id, limit=self.limit, version=self.version)
 
     def look_at_all(self, face: Face) -> Answer:
-        return together.instance(face, self.process, self.id, limit=self.limit)
+        return together.instance(
+            face, self.process, self.id, limit=self.limit, version=self.version
+        )
 
 
 class Stuck(Look, frozen=True):

@@ -9,6 +9,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.amending import actor_in
+from ..errors import InvalidMessage
 from ..queries.reader import failed_starts
 from ..queries.views import Counts, error_of
 from ..store import CorruptRecord, InvalidName
@@ -277,6 +278,7 @@ def instance(
     *,
     limit: int = 50,
     before: int | None = None,
+    version: int | None = None,
 ) -> Plain | None:
     """All that is known of one instance, with its newest transitions; None if there is none.
 
@@ -286,9 +288,11 @@ def instance(
         id: of the instance
         limit: most transitions
         before: only transitions with lower versions
+        version: as the transition of that version left it; without it, as it is now
 
     Raises:
         UnknownMessage: there is no such process manager
+        InvalidMessage: the instance has no such version
 
     """
     process = face.known(process)
@@ -296,6 +300,16 @@ def instance(
     block = face.store.block_of(process, id)
     if last is None and block is None:
         return None
+    if version is not None:
+        newest = 0 if last is None else last.version
+        if not 1 <= version <= newest:
+            raise InvalidMessage(
+                f"version={version}: {process} {id!r} has the versions 1 to {newest}"
+                if newest
+                else f"version={version}: {process} {id!r} has no transition yet"
+            )
+        last, block = face.store.transition_at(process, id, version), None
+    is_now = version is None
     version = 0 if last is None else last.version
     newest = version if before is None else min(version, before - 1)
     return {
@@ -306,6 +320,8 @@ def instance(
         "time": None if last is None else moment(last.time),
         "state": {} if last is None else face.shown_state(process, unpacked(last.state)),
         **_waits_for(face, process, id, last, block),
+        # What was set aside by then is not known any more.
+        **({} if is_now else {"waiting": 0}),
         "history": list(_history(face, process, id, newest, limit)),
     }
 

@@ -72,11 +72,18 @@ def instances_of(
     return islice(rows, limit)
 
 
-def instance(face: Face, process: str, id: str, *, limit: int) -> Plain | None:  # noqa: A002
+def instance(
+    face: Face,
+    process: str,
+    id: str,  # noqa: A002
+    *,
+    limit: int,
+    version: int | None = None,
+) -> Plain | None:
     """As of one store: its partition knows."""
     process = face.known(process)
     number = face.partition_of(process, id)
-    found = instances.instance(face.parts[number], process, id, limit=limit)
+    found = instances.instance(face.parts[number], process, id, limit=limit, version=version)
     return None if found is None else _with_whole_id(face, number, found)
 
 

@@ -57,9 +57,7 @@ def stimulus_of(
         return None
     name = cause.removeprefix("timeout:")
     if name != cause and name in definition.timeouts:
-        timer = TimerRecord(
-            due, plan.name, instance, name, "timeout", headers=transition.headers
-        )
+        timer = TimerRecord(due, plan.name, instance, name, "timeout", headers=transition.headers)
         return TimeoutDue(timer, now=time, refreshing=refreshing)
     return None
 

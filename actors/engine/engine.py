@@ -80,6 +80,7 @@ class Options:
         max_chain: the longest chain of events that make one another by commands
         effect_threads: most after-effects that run at once, besides those that are ``async def``
         effect_tasks: most of those that are ``async def`` that run at once
+        after_effects: whether after-effects run at all
         id_retention: how long ids, and tombstones of what was pruned, stay; None for ever
         archive: takes what is pruned before it goes; None to keep it nowhere
 
@@ -93,6 +94,7 @@ class Options:
     max_chain: int = 1_000
     effect_threads: int = 4
     effect_tasks: int = 100
+    after_effects: bool = True
     id_retention: timedelta | None = None
     archive: Archive | None = None
 
@@ -258,7 +260,12 @@ class Engine:
             tasks=options.effect_tasks,
         )
         self.effect_feeds = EffectFeeds(
-            plans, services, self.effects, self._gate, self.deliver, max_in_flight=most
+            plans if options.after_effects else [],
+            services,
+            self.effects,
+            self._gate,
+            self.deliver,
+            max_in_flight=most,
         )
 
         self.projections = ProjectionFeeds(

@@ -30,7 +30,9 @@ def plain_of(value: object) -> Any:
         if isinstance(value, UnknownCommand):
             return plain(value)
         return {"type": _type_of(type(value)), "data": plain(value)}
-    return plain(value)
+    told = getattr(value, "to_dict", None)
+    # One view may be in another.
+    return plain(value) if told is None else told()
 
 
 def revived(name: str, values: Mapping[str, Any], messages: Iterable[type[Message]]) -> Any:
@@ -51,7 +53,7 @@ def revived(name: str, values: Mapping[str, Any], messages: Iterable[type[Messag
         return UnknownEvent(kind, value) if found is None else found.from_dict(value)
     if name == "command":
         return _command(value, messages)
-    if name == "commands":
+    if name in {"commands", "issued"}:
         return tuple(_command(one, messages) for one in value)
     return value
 

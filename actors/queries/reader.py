@@ -31,6 +31,7 @@ from .views import (
     Erasure,
     InstanceTransition,
     InstanceView,
+    Moment,
     Parked,
     ParkedKind,
     StoredEvent,
@@ -78,6 +79,44 @@ class Reader:
         """The transitions of one instance, oldest first."""
         definition = self._registry.process(cls)
         return self._transitions(definition, definition.id_of(name))
+
+    def at(self, cls: type[ProcessManager], name: object, version: int) -> Moment | None:
+        """One instance as a transition left it, or None if nothing ever happened to it."""
+        definition = self._registry.process(cls)
+        instance = definition.id_of(name)
+        last = self._store.last_transition(definition.name, instance)
+        if last is None:
+            return None
+        if type(version) is not int or not 1 <= version <= last.version:
+            raise ValueError(
+                f"version={shown(version)}: {definition.name} {instance!r} has the versions 1 to "
+                f"{last.version}"
+            )
+        known: list[StoredEvent] = []
+        for record in self._store.scan_transitions(definition.name, instance):
+            event = self._store.event_at(record.position) if record.position else None
+            if event is not None:
+                known.append(self._event(event))
+            if record.version == version:
+                break
+        load = self._registry.load_command
+        return Moment(
+            instance,
+            definition.state_of(record),
+            record.version,
+            record.is_complete,
+            from_micros(record.time),
+            record.handler,
+            record.cause,
+            tuple(load(kind, data) for _, kind, data in record.commands),
+            {
+                what: from_micros(due)
+                for what, due in (record.timers or {}).items()
+                if what in definition.timeouts
+            },
+            tuple(known),
+            _cls=definition.cls,
+        )
 
     def events(self, stream_or_category: str | None, after: int) -> Iterator[StoredEvent]:
         """Events of the log, of a category, or of a stream, in order of position."""

@@ -32,6 +32,7 @@ __all__ = [
     "InstanceTransition",
     "InstanceView",
     "Listed",
+    "Moment",
     "Parked",
     "ParkedKind",
     "PartitionState",
@@ -202,6 +203,34 @@ class InstanceView(View[T_co]):
     status: Literal["running", "complete", "suspended"]
     error: str | None = None
     pruned_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class Moment(View[T_co]):
+    """A process instance as one of its transitions left it, with what it knew by then.
+
+    Attributes:
+        id: its correlation id
+        state: its fields
+        version: of the transition
+        is_complete: whether the process had ended
+        time: when the transition was made
+        handler: the method that made it
+        cause: the id of what it handled: an event, ``timeout:<name>`` or a refused command
+        issued: the commands that it issued
+        timeouts: what was due later, by name, with its time
+        events: what it knew: the events that it had handled by then, in that order; the last of
+            them made the transition, if an event did
+
+    """
+
+    is_complete: bool
+    time: datetime
+    handler: str
+    cause: str
+    issued: tuple[Command, ...]
+    timeouts: dict[str, datetime]
+    events: tuple[StoredEvent, ...]
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)

@@ -10,6 +10,7 @@ import signal
 import sys
 from contextlib import suppress
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..model.registry import Registry
@@ -107,7 +108,7 @@ def _run(place: str, domains: list[tuple[str, str]], part: Part, pipe: Connectio
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What handlers print and log belongs to no run of theirs.
     logging.disable(logging.CRITICAL)
-    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
+    sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
     try:
         registry = Registry([domain_at(*one) for one in domains])
         with opened(place) as stores:

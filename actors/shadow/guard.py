@@ -19,38 +19,42 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 _OF_SOCKETS = "socket."
 
-_OF_PROCESSES = frozenset({
-    "os.exec",
-    "os.fork",
-    "os.forkpty",
-    "os.kill",
-    "os.killpg",
-    "os.posix_spawn",
-    "os.spawn",
-    "os.system",
-    "pty.spawn",
-    "subprocess.Popen",
-    # A thread would go on when the handler has returned, and be looked after by nobody.
-    "_thread.start_new_thread",
-    "_thread.start_joinable_thread",
-})
+_OF_PROCESSES = frozenset(
+    {
+        "os.exec",
+        "os.fork",
+        "os.forkpty",
+        "os.kill",
+        "os.killpg",
+        "os.posix_spawn",
+        "os.spawn",
+        "os.system",
+        "pty.spawn",
+        "subprocess.Popen",
+        # A thread would go on when the handler has returned, and be looked after by nobody.
+        "_thread.start_new_thread",
+        "_thread.start_joinable_thread",
+    }
+)
 
-_OF_FILES = frozenset({
-    "os.chflags",
-    "os.chmod",
-    "os.chown",
-    "os.link",
-    "os.mkdir",
-    "os.remove",
-    "os.removexattr",
-    "os.rename",
-    "os.rmdir",
-    "os.setxattr",
-    "os.symlink",
-    "os.truncate",
-    "os.utime",
-    "sqlite3.connect",
-})
+_OF_FILES = frozenset(
+    {
+        "os.chflags",
+        "os.chmod",
+        "os.chown",
+        "os.link",
+        "os.mkdir",
+        "os.remove",
+        "os.removexattr",
+        "os.rename",
+        "os.rmdir",
+        "os.setxattr",
+        "os.symlink",
+        "os.truncate",
+        "os.utime",
+        "sqlite3.connect",
+    }
+)
 
 
 class OutOfReach(PermissionError):

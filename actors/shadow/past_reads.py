@@ -10,11 +10,9 @@ from ..store import CommandRecord
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..core.ports import Link
     from ..store import (
         EffectRecord,
         EventRecord,
-        RefusalRecord,
         Store,
         TimerRecord,
         TransitionRecord,
@@ -84,11 +82,11 @@ class PastReads:
         due = self._due
         return due if due is not None and due.name == timer.name else None
 
-    def link_before(self, event: EventRecord) -> Link | None:
+    def link_before(self, event: EventRecord) -> None:
         """None: whether a chain comes back to itself was decided then."""
         del event
 
-    def refusal(self, sequence: int) -> RefusalRecord | None:
+    def refusal(self, sequence: int) -> None:
         """None: what is taken again is at hand."""
         del sequence
 

@@ -9,7 +9,7 @@ to follow.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
@@ -24,12 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..model.plans import ProcessPlan
-    from ..store import EventRecord, Store, TransitionRecord
+    from ..store import EventRecord, Reads, Store, TransitionRecord
+    from .outcomes import Kind
 
-__all__ = ["Lives", "Noted"]
+__all__ = ["Life", "Lives", "Noted", "stored_life"]
 
 PAGE = 256
 """Transitions that are read at a time, and the events that made them."""
+
+About: TypeAlias = "tuple[Kind, str]"
+"""What a difference is about: its kind and its subject."""
 
 _ABOUT_STATE = frozenset({"state", "timeouts"})
 """What of a difference the steps behind it meet again."""
@@ -98,7 +102,7 @@ class Lives:
 
         """
         life, along = Life(), _Along(self._plan, instance, self._retaking)
-        for transition, event in self._stored(instance):
+        for transition, event in stored_life(self._store, self._plan.name, instance):
             life.last = transition
             if is_by_people(transition):
                 along.skip(transition)
@@ -114,19 +118,6 @@ class Lives:
         handler = None if event is None else self._plan.subscription.handler_of(event)
         # Methods for timeouts and refusals rarely get another name.
         self.handled.add(transition.handler if handler is None else handler.name)
-
-    def _stored(self, instance: str) -> Iterator[tuple[TransitionRecord, EventRecord | None]]:
-        """The transitions of an instance, each with the event that made it."""
-        store, process, version = self._store, self._plan.name, 0
-        while True:
-            page = store.read_transitions(process, instance, version, PAGE)
-            positions = [one.position for one in page if one.position]
-            events = {one.position: one for one in store.read_events(positions)}
-            for one in page:
-                yield one, events[one.position] if one.position else None
-            if len(page) < PAGE:
-                return
-            version = page[-1].version
 
     def _left_behind(self, instance: str, last: TransitionRecord) -> Iterator[Noted]:
         """What a running instance has, and the code can do nothing with."""
@@ -144,6 +135,27 @@ class Lives:
                 yield Noted(last, Found("unhandled", f"timeout:{name}", how, "", ""))
 
 
+def stored_life(
+    store: Reads, process: str, instance: str
+) -> Iterator[tuple[TransitionRecord, EventRecord | None]]:
+    """The transitions of an instance, oldest first, each with the event that made it, if one did.
+
+    Raises:
+        CorruptRecord: what is stored of it is damaged
+
+    """
+    version = 0
+    while True:
+        page = store.read_transitions(process, instance, version, PAGE)
+        positions = [one.position for one in page if one.position]
+        events = {one.position: one for one in store.read_events(positions)}
+        for one in page:
+            yield one, events[one.position] if one.position else None
+        if len(page) < PAGE:
+            return
+        version = page[-1].version
+
+
 class _Along:
     """One instance on its way, by what is stored and by what the code would have left."""
 
@@ -154,16 +166,14 @@ class _Along:
         self._before = ProcessState(instance)
         # The state that the code would have left, and what of it is known to differ.
         self._other: ProcessState | None = None
-        self._known: set[tuple[str, str]] = set()
+        self._known: set[About] = set()
 
     def skip(self, transition: TransitionRecord) -> None:
         """Go past what an operator did; from there on all is as it is stored."""
         self._before = self._after(transition)
         self._other = None
 
-    def step(
-        self, life: Life, transition: TransitionRecord, event: EventRecord | None
-    ) -> None:
+    def step(self, life: Life, transition: TransitionRecord, event: EventRecord | None) -> None:
         was = Outcome(transition)
         now, noted = self._compared(self._before, was, event)
         if now.reached:
@@ -219,7 +229,7 @@ class _Along:
         other: ProcessState,
         was: Outcome,
         event: EventRecord | None,
-        own: set[tuple[str, str]],
+        own: set[About],
     ) -> list[Noted]:
         """What differs since the state before it would have been another."""
         transition = was.transition
@@ -243,7 +253,7 @@ class _Along:
             self._lead(now.state, differing)
         return fresh
 
-    def _lead(self, state: ProcessState, differing: set[tuple[str, str]]) -> None:
+    def _lead(self, state: ProcessState, differing: set[About]) -> None:
         self._known = {one for one in differing if one[0] in _ABOUT_STATE}
         self._other = state if self._known else None
 

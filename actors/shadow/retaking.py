@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bdb import BdbQuit
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -13,6 +14,7 @@ from ..core.ending import ended_by, run_end
 from ..core.failures import fail
 from ..core.past import issued_command, stimulus_of
 from ..core.ports import UNREADABLE
+from ..core.process_state import ProcessState
 from ..core.stimuli import End, EventDelivered
 from ..errors import InvalidMessage, UnknownMessage, type_of_error
 from ..store import BY_PEOPLE, CorruptRecord, TimerRecord
@@ -21,7 +23,6 @@ from .outcomes import Outcome
 from .past_reads import PastReads
 
 if TYPE_CHECKING:
-    from ..core.process_state import ProcessState
     from ..core.stimuli import CommandRefused, TimeoutDue
     from ..model.plans import ProcessPlan
     from ..store import EventRecord, Store, TransitionRecord
@@ -30,6 +31,9 @@ __all__ = ["Retaking", "is_by_people"]
 
 ATTEMPTS = 10
 """Most attempts at one cause: the log does not say which of them made its transition."""
+
+TIMEOUT = "timeout:"
+"""What the cause of a timeout's transition begins with; its name follows."""
 
 _OF_READING = (InvalidMessage, UnknownMessage, CorruptRecord)
 
@@ -52,12 +56,16 @@ class Retaking:
     Args:
         plan: of the process manager, with the code that decides
         store: which is only read
+        is_guarded: whether handlers reach nothing outside
 
     """
 
-    def __init__(self, plan: ProcessPlan, store: Store) -> None:
+    def __init__(self, plan: ProcessPlan, store: Store, *, is_guarded: bool = True) -> None:
         self._plan = plan
+        self._is_guarded = is_guarded
         self._reads = PastReads(store)
+        # The instance in hand, for who asks whether it has a learnt key.
+        self._before = ProcessState("")
 
     def retake(
         self, before: ProcessState, transition: TransitionRecord, event: EventRecord | None
@@ -70,6 +78,8 @@ class Retaking:
             event: that made it, if one did
 
         """
+        if not self._is_guarded:
+            return self._retake(before, transition, event)
         with guarded() as refused:
             outcome = self._retake(before, transition, event)
         return outcome._replace(reached=tuple(refused)) if refused else outcome
@@ -77,35 +87,45 @@ class Retaking:
     def _retake(
         self, before: ProcessState, transition: TransitionRecord, event: EventRecord | None
     ) -> Outcome:
-        plan = self._plan
-        before = _as_before(before, transition)
-        due = _due(before, transition)
-        timer = TimerRecord(due, plan.name, before.instance, "", "timeout")
-        name = transition.cause.removeprefix("timeout:")
-        if event is None and name != transition.cause:
-            timer.name = name
-            if name not in (before.timers or ()):
-                before = replace(before, timers={**(before.timers or {}), name: due})
-        self._reads.set_to(transition, event, timer if timer.name else None)
-        decision = Decision(before, EMPTY)
+        plan, due, timer = self._plan, 0, None
+        position, version = transition.position, transition.version - 1
+        if 0 < position <= before.seen or before.version != version:
+            # What made it is new to the instance, though it may have waited then.
+            seen = min(before.seen, max(0, position - 1))
+            before = replace(before, seen=seen, version=version)
+        if event is None and transition.cause.startswith(TIMEOUT):
+            before, timer = self._before_timeout(before, transition)
+            due = timer.due
+        self._reads.set_to(transition, event, timer)
+        self._before = before
         try:
             if transition.cause == BY_OPERATOR:
-                return self._end_again(decision, transition)
+                return self._end_again(before, transition)
             stimulus = stimulus_of(
                 plan, before.instance, transition, due, self._reads, refreshing=False
             )
             if stimulus is None:
                 kind = self._kind_of(before, transition, event)
                 return Outcome(None, "unhandled", kind, f"{kind} has no handler")
-            if isinstance(stimulus, EventDelivered):
+            if type(stimulus) is EventDelivered:
                 why = self._passed_by(before, stimulus)
                 if why:
                     return Outcome(None, "passed over", stimulus.record.type, why)
             return self._decided(before, stimulus)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, BdbQuit):
             raise
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is what comes of it
-            return self._refused(before, decision, error)
+            return self._refused(before, Decision(before, EMPTY), error)
+
+    def _before_timeout(
+        self, before: ProcessState, transition: TransitionRecord
+    ) -> tuple[ProcessState, TimerRecord]:
+        """The instance with the timeout that was due, whoever set it."""
+        name, timers = transition.cause.removeprefix(TIMEOUT), before.timers or {}
+        due = timers.get(name, transition.time)
+        if name not in timers:
+            before = replace(before, timers={**timers, name: due})
+        return before, TimerRecord(due, self._plan.name, before.instance, name, "timeout")
 
     def _kind_of(
         self, before: ProcessState, transition: TransitionRecord, event: EventRecord | None
@@ -130,14 +150,16 @@ class Retaking:
             stimulus.learnt = subscription.learnt_of(event)
             return ""
 
-        def read_index(process: str, field: str, value: str) -> list[str]:
-            del process
-            state = self._plan.definition.state
-            values = before.restore(self._plan.definition).__dict__
-            return [before.instance] if value in state.key_of(field, values[field]) else []
-
-        instances, stimulus.learnt = subscription.route(record, event, read_index)
+        instances, stimulus.learnt = subscription.route(record, event, self._read_index)
         return "" if before.instance in instances else "it is for another instance"
+
+    def _read_index(self, process: str, field: str, value: str) -> list[str]:
+        """The instance in hand, if it has the learnt key."""
+        del process
+        definition, before = self._plan.definition, self._before
+        values = before.restore(definition).__dict__
+        has_it = value in definition.state.key_of(field, values[field])
+        return [before.instance] if has_it else []
 
     def _decided(
         self, before: ProcessState, stimulus: EventDelivered | TimeoutDue | CommandRefused
@@ -148,7 +170,7 @@ class Retaking:
             try:
                 decision.step = take(plan, decision, stimulus, self._reads)
                 break
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, BdbQuit):
                 raise
             except BaseException as error:  # noqa: BLE001 - as above
                 decision.step = fail(plan, decision, stimulus, error)
@@ -161,21 +183,20 @@ class Retaking:
         made = decision.step.transition
         if made is None:
             kind = stimulus.record.type if isinstance(stimulus, EventDelivered) else "timeout"
-            return Outcome(
-                None, "passed over", kind, _WHY.get(decision.outcome, decision.outcome)
-            )
+            return Outcome(None, "passed over", kind, _WHY.get(decision.outcome, decision.outcome))
         return Outcome(made, state=decision.state)
 
-    def _end_again(self, decision: Decision, transition: TransitionRecord) -> Outcome:
-        by = actor_in(transition)
+    def _end_again(self, before: ProcessState, transition: TransitionRecord) -> Outcome:
+        by, decision = actor_in(transition), Decision(before, EMPTY)
         reason = (transition.note or "").removeprefix(ended_by(by))
         end = End(reason, by, now=transition.time)
-        step = run_end(self._plan, decision, end, self._reads)
+        try:
+            step = run_end(self._plan, decision, end, self._reads)
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._refused(before, decision, error)
         return Outcome(step.transition, state=decision.state)
 
-    def _refused(
-        self, before: ProcessState, decision: Decision, error: BaseException
-    ) -> Outcome:
+    def _refused(self, before: ProcessState, decision: Decision, error: BaseException) -> Outcome:
         kind, said = type_of_error(error), f"{type_of_error(error)}: {error}"
         if decision.process is not None or not isinstance(error, _OF_READING):
             return Outcome(None, "refusals", kind, f"raises {kind}", said)
@@ -184,16 +205,3 @@ class Retaking:
         except _OF_READING:
             return Outcome(None, "unreadable", "state", "its state cannot be read", said)
         return Outcome(None, "unreadable", kind, "what happened cannot be read", said)
-
-
-def _as_before(state: ProcessState, transition: TransitionRecord) -> ProcessState:
-    """The instance so that what made the transition is new to it, though it waited then."""
-    if 0 < transition.position <= state.seen or state.version != transition.version - 1:
-        seen = min(state.seen, max(0, transition.position - 1))
-        return replace(state, seen=seen, version=transition.version - 1)
-    return state
-
-
-def _due(before: ProcessState, transition: TransitionRecord) -> int:
-    name = transition.cause.removeprefix("timeout:")
-    return (before.timers or {}).get(name, transition.time)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DefinitionError
@@ -102,7 +103,7 @@ def _check(sample: int | None, processes: int | None) -> None:
 
 def _text_of(store: str | os.PathLike[str] | StorageEngine) -> str:
     assert not isinstance(store, StorageEngine)
-    return os.fspath(store) if is_address(store) else os.path.abspath(store)
+    return os.fspath(store) if is_address(store) else str(Path(store).absolute())
 
 
 def _places(

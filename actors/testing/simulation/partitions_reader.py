@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ...queries.views import (
         AggregateView,
         InstanceView,
+        Moment,
         Parked,
         StoredEvent,
         Timeout,
@@ -79,6 +80,10 @@ class PartitionsReader:
         definition = self._registry.process(cls)
         number = self.partition_of_instance(definition, definition.id_of(name))
         return self._readers[number]
+
+    def at(self, cls: type[ProcessManager], name: object, version: int) -> Moment | None:
+        """As `Reader.at`."""
+        return self._of(cls, name).at(cls, name, version)
 
     def history(self, cls: type[ProcessManager], name: object) -> Iterator[Transition]:
         """As `Reader.history`."""

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         AggregateView,
         Counts,
         InstanceView,
+        Moment,
         Parked,
         StoredEvent,
         Timeout,
@@ -432,6 +433,10 @@ class Simulation:
     ) -> InstanceView | AggregateView | None:
         """One instance or aggregate as it is on disk, or None if nothing happened to it yet."""
         return self._world.looking("get").get(self._world.running(cls), id)
+
+    def at(self, cls: type[ProcessManager], id: object, version: int) -> Moment | None:  # noqa: A002
+        """One instance as one of its transitions left it, or None if nothing happened to it yet."""
+        return self._world.looking("at").at(self._world.running(cls), id, version)
 
     def history(self, cls: type[ProcessManager], id: object) -> Iterator[Transition]:  # noqa: A002
         """The transitions of one instance, oldest first."""

@@ -31,7 +31,7 @@ DOMAIN = "tests.actors.control.shop:shop"
 COMMANDS = (
     *("ls", "show", "stuck", "parked", "timeouts", "events", "tail", "why", "trace", "graph"),
     *("stats", "health", "retry", "skip", "end", "amend", "refresh", "rebuild"),
-    *("backup", "compact", "copy", "upgrade", "verify", "check", "serve"),
+    *("backup", "compact", "copy", "upgrade", "verify", "check", "shadow", "serve"),
 )
 
 Say = Callable[..., tuple[int, str]]

@@ -14,7 +14,6 @@ import pytest
 from procession import (
     DefinitionError,
     Domain,
-    Indexed,
     ProcessManager,
     Runtime,
     StoreError,
@@ -24,7 +23,7 @@ from procession import (
     timeout,
     upcast,
 )
-from procession.store.verify.verify import verify_path
+from procession.cli import main
 from tests.actors.shadow.shop import (
     PLACES,
     Charge,
@@ -37,6 +36,7 @@ from tests.actors.shadow.shop import (
     shop,
     with_manager,
 )
+from tests.postgresql import shared_server
 
 NAME = "shop.Fulfilment"
 
@@ -90,12 +90,9 @@ def test_other_commands_are_found(store: Path) -> None:
     last = report.differences[-1]
     assert (last.instances, last.running, last.example.instance) == (6, 1, "good0")
     assert (last.example.stored, last.example.now) == ("Decimal('10')", "Decimal('11')")
-    assert report.not_known == (
-        "what an aggregate answers to a shop.Charge.v1 that was not issued so before, and all that "
-        "comes of the answer",
-        "what an aggregate answers to a shop.Ship.v1 that was not issued so before, and all that "
-        "comes of the answer",
-    )
+    unknown = "what an aggregate answers to a {} that was not issued so before, and all that "
+    unknown += "comes of the answer"
+    assert report.not_known == (unknown.format("shop.Charge.v1"), unknown.format("shop.Ship.v1"))
 
 
 def test_commands_that_are_not_issued_any_more_and_another_order_are_found(store: Path) -> None:
@@ -230,7 +227,7 @@ def test_a_state_that_is_brought_up_to_date_is_no_difference(store: Path) -> Non
         priority: int = 3
 
         @upcast(from_version=1)
-        def _from_1(state: dict[str, Any]) -> dict[str, Any]:
+        def _from_1(state: dict[str, Any]) -> dict[str, Any]:  # noqa: N805 - as upcasters are
             return state | {"priority": 3}
 
     class Added(Fulfilment, name=NAME):
@@ -269,9 +266,7 @@ def test_an_event_that_would_not_come_to_its_instance_is_found(store: Path) -> N
             self.status = "shipping"
             self.issue(Ship(event.order_id), after=timedelta(minutes=1))
 
-    assert found(store, Other) == {
-        ("passed over", "on_charged", "it is for another instance", 3)
-    }
+    assert found(store, Other) == {("passed over", "on_charged", "it is for another instance", 3)}
 
 
 def test_what_differs_from_itself_is_said_to_be_not_deterministic(store: Path) -> None:
@@ -308,7 +303,11 @@ def starts_a_process() -> None:
 
 @pytest.mark.parametrize(
     ("reach", "word"),
-    [(opens_a_socket, "socket."), (writes_a_file, "open for writing"), (starts_a_process, "subprocess.Popen")],
+    [
+        (opens_a_socket, "socket."),
+        (writes_a_file, "open for writing"),
+        (starts_a_process, "subprocess.Popen"),
+    ],
 )
 def test_a_handler_that_is_tried_reaches_nothing_outside(
     store: Path, reach: Any, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -374,6 +373,15 @@ def test_a_divided_store_is_gone_through_as_a_whole(tmp_path: Path) -> None:
     assert (report.instances, report.differences, report.damaged) == (6, (), {})
 
 
+def test_a_store_in_a_database_is_gone_through_beside_its_service() -> None:
+    url = shared_server().new_url()
+    with Runtime(url, shop, control=False) as runtime:
+        runtime.ask(PLACES[0])
+        runtime.settle(timeout=10)
+        report = shadow(url, shop, processes=0)
+    assert (report.instances, report.steps, report.differences) == (1, 2, ())
+
+
 def test_what_cannot_be_tried_is_refused(store: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="sample=0"):
         shadow(store, shop, sample=0)
@@ -396,3 +404,29 @@ def test_the_report_is_there_for_programs(store: Path) -> None:
     told = json.loads(report.to_json())
     assert told["differences"][0]["example"]["instance"] == "good0"
     assert "does not issue shop.Ship.v1; 3 steps of 3 instances (0 running)" in str(report)
+
+
+# The command
+
+
+def test_the_command_says_what_differs_and_ends_accordingly(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = "tests.actors.shadow"
+    assert main(["shadow", str(store), f"{where}.shop:shop"]) == 0
+    assert capsys.readouterr().out == "15 steps of 6 instances: no differences\n"
+
+    assert main(["shadow", str(store), f"{where}.dearer:shop"]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].split() == ["KIND", "HANDLER", "WHAT", "STEPS", "INSTANCES", "EXAMPLE"]
+    assert "shop.Charge.v1 has another amount" in said[1]
+    assert said[-1] == "15 steps of 6 instances: 1 difference"
+
+    given = ["shadow", str(store), f"{where}.dearer:shop", "--sample", "3", "--processes", "2"]
+    assert main([*given, "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["instances"], told["differences"][0]["steps"]) == (3, 3)
+
+    assert main(["shadow", str(store / "none"), f"{where}.shop:shop"]) == 2
+    assert main(["shadow", str(store), f"{where}.none:shop"]) == 2
+    assert "cannot be imported" in capsys.readouterr().err

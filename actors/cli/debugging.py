@@ -1,0 +1,48 @@
+"""An instance's life under a debugger, for `show --debug`."""
+
+from ..errors import InvalidMessage
+from ..model.registry import Registry
+from ..shadow.opened import opened
+from ..shadow.stepping import step_through
+from ..store import Store
+from .options import domain_of
+from .output import said
+
+__all__ = ["debug"]
+
+
+def debug(
+    store: str, process: str, instance: str, domains: list[str] | None, version: int | None
+) -> None:
+    """Stop before each handler of an instance, and tell what came of it.
+
+    Raises:
+        InvalidMessage: there is no domain, or it has no such process manager
+        UnknownInstance: there is no such instance, or it has no such version
+
+    """
+    if not domains:
+        raise InvalidMessage("a debugger needs the code: say where it is, --domain MODULE:NAME")
+    registry = Registry([domain_of(one) for one in domains])
+    named = [
+        one
+        for one in registry.processes.values()
+        if process in {one.name, one.name.rpartition(".")[2]}
+    ]
+    if len(named) != 1:
+        there = ", ".join(one.name for one in registry.processes.values()) or "none"
+        raise InvalidMessage(f"{process} is no process manager of {', '.join(domains)}: {there}")
+    [definition] = named
+    with opened(store) as stores:
+        where = _where(stores, definition.name, instance)
+        for step in step_through(where, registry, definition, instance, version=version):
+            said(f"version {step.version}: {step.handler} by {step.cause}")
+            for one in step.differs or ():
+                said(f"  other than stored: {one}")
+            if step.differs is None:
+                said("  an operator made it")
+
+
+def _where(stores: list[Store], process: str, instance: str) -> Store:
+    """The partition that has the instance; any of them, if none has."""
+    return next((one for one in stores if one.started_as(process, instance)), stores[0])

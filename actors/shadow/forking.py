@@ -1,0 +1,198 @@
+"""An instance as it was, with the aggregates that it had to do with, laid into another store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from ..core.decide import changed_keys
+from ..errors import InvalidMessage, UnknownInstance, UnknownMessage
+from ..model.beginnings import BEGIN
+from ..store import (
+    Append,
+    CommandRecord,
+    EventRecord,
+    Step,
+    StepExtras,
+    StoreError,
+    TimerRecord,
+    event_id_at,
+    is_issued_by,
+    place_of_issue,
+)
+from .replaying import stored_life
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..model.process_definition import ProcessDefinition
+    from ..model.registry import Registry
+    from ..store import Reads, Store, TransitionRecord
+
+__all__ = ["lay_fork"]
+
+
+def lay_fork(
+    store: Reads,
+    registry: Registry,
+    definition: ProcessDefinition,
+    instance: str,
+    version: int,
+    target: Store,
+) -> None:
+    """Lay an instance as a transition left it into another store, ready to go on.
+
+    With it go the streams of all events that it had handled, and of the aggregates that it had sent
+    commands to, up to what had happened by then. Commands whose answer had not come by then are in
+    the queue, and what was due later is due. Other instances are left behind.
+
+    Args:
+        store: which is only read
+        registry: reads what is stored
+        definition: of the process manager
+        instance: its id
+        version: of the transition
+        target: a new store, to be written to
+
+    Raises:
+        UnknownInstance: there is no such instance, or it has no such version
+        StoreError: the target is not empty
+
+    """
+    if target.last_position() or target.last_sequences()[0]:
+        raise StoreError("the store of a fork holds something already; give a place for a new one")
+    life: list[tuple[TransitionRecord, EventRecord | None]] = []
+    for transition, event in stored_life(store, definition.name, instance):
+        life.append((transition, event))
+        if transition.version == version:
+            break
+    else:
+        raise UnknownInstance(f"{definition.name} {instance!r} has no version {version}")
+    _Fork(store, registry, definition, instance, life).lay(target)
+
+
+class _Fork:
+    """What goes into the other store."""
+
+    def __init__(
+        self,
+        store: Reads,
+        registry: Registry,
+        definition: ProcessDefinition,
+        instance: str,
+        life: list[tuple[TransitionRecord, EventRecord | None]],
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._definition = definition
+        self._instance = instance
+        self._life = life
+        self._last = life[-1][0]
+        self._commands = {
+            one.command_id: one for each, event in life for one in self._issued_by(each, event)
+        }
+        # Of what was issued, whose answer came by then, and whose came later.
+        self._answered: set[str] = set()
+        self._answered_later: set[str] = set()
+
+    def lay(self, target: Store) -> None:
+        places: dict[int, int] = {}
+        events = sorted(self._events(), key=lambda one: one.position)
+        for event in events:
+            before, named = event.position, event_id_at(event.stream, event.version)
+            is_given = event.event_id != named
+            event.event_id = event.event_id if is_given else ""
+            # A chain that came from elsewhere begins here.
+            append = Append(event.stream, event.version - 1, [event], unique=is_given)
+            target.hand_over(Step(append=append))
+            places[before] = event.position
+        seen = 0
+        for transition, _ in self._life:
+            position = places.get(transition.position, 0)
+            seen = max(seen, position)
+            target.hand_over(self._step(transition, position, seen))
+        last = len(events)
+        checkpoints = dict.fromkeys((one.name for one in self._registry.processes.values()), last)
+        checkpoints |= {f"{BEGIN}{name}": 0 for name in list(checkpoints)}
+        target.close_commit(checkpoints)
+
+    def _issued_by(
+        self, transition: TransitionRecord, event: EventRecord | None
+    ) -> Iterator[CommandRecord]:
+        for command_id, kind, data in transition.commands:
+            try:
+                command = self._registry.load_command(kind, data)
+                name, stream = self._registry.address(command)
+            except (InvalidMessage, UnknownMessage):
+                # Nobody here takes it any more.
+                continue
+            yield CommandRecord(
+                command_id,
+                name if name == self._registry.name_today(kind) else kind,
+                stream,
+                transition.time,
+                data,
+                transition.correlation_id,
+                transition.cause,
+                self._definition.name,
+                self._instance,
+                transition.version,
+                headers=transition.headers if event is None else event.headers,
+            )
+
+    def _events(self) -> Iterator[EventRecord]:
+        """The events of all streams that are concerned, up to what had happened by then."""
+        streams = dict.fromkeys(one.stream for _, one in self._life if one is not None)
+        streams |= dict.fromkeys(one.stream for one in self._commands.values())
+        for stream in streams:
+            for event in self._store.scan_stream(stream):
+                if self._is_later(event):
+                    if event.causation_id in self._commands:
+                        self._answered_later.add(event.causation_id)
+                    break
+                self._answered.add(event.causation_id or "")
+                yield event
+
+    def _is_later(self, event: EventRecord) -> bool:
+        last = self._last
+        if event.position <= last.seen:
+            return False
+        if last.position or last.time < event.time:
+            return True
+        # A timeout comes behind all that was stored by then, and before what comes of it.
+        issue = place_of_issue(event.causation_id or "")
+        own = (self._definition.name, self._instance)
+        return issue is not None and issue[:2] == own and issue.version >= last.version
+
+    def _step(self, transition: TransitionRecord, position: int, seen: int) -> Step:
+        is_last = transition is self._last
+        timers = transition.timers or {}
+        laid = replace(
+            transition, position=position, seen=seen, base=0, change=None, weight=0, code=0
+        )
+        queued = [
+            self._commands[command_id]
+            for command_id, _, _ in transition.commands
+            if command_id in self._commands
+            and command_id not in timers
+            and (is_last or command_id in self._answered_later - self._answered)
+        ]
+        step = Step(None, self._definition.name, self._instance, laid, queued)
+        if is_last:
+            step.extras = StepExtras(timers=list(self._timers(timers)), index=self._keys(laid))
+        return step
+
+    def _timers(self, timers: dict[str, int]) -> Iterator[TimerRecord]:
+        name, instance = self._definition.name, self._instance
+        for what, due in timers.items():
+            if what in self._commands:
+                yield TimerRecord(due, name, instance, what, "command", self._commands[what])
+            elif not is_issued_by(what, name, instance):
+                yield TimerRecord(due, name, instance, what, "timeout")
+
+    def _keys(self, last: TransitionRecord) -> list[tuple[str, str | None, str | None]]:
+        state = self._definition.state
+        if not state.indexed:
+            return []
+        return changed_keys(None, state.keys_of(self._definition.state_of(last)))
