@@ -41,6 +41,7 @@ from .errors import (
     UnknownInstance,
     UnknownMessage,
     UnreadableRecord,
+    UnreadableRow,
     WaitingInHandler,
 )
 from .listening.page_address import Page
@@ -163,6 +164,7 @@ __all__ = [
     "UnknownInstance",
     "UnknownMessage",
     "UnreadableRecord",
+    "UnreadableRow",
     "View",
     "WaitingInHandler",
     "__version__",

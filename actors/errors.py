@@ -35,6 +35,7 @@ __all__ = [
     "UnknownInstance",
     "UnknownMessage",
     "UnreadableRecord",
+    "UnreadableRow",
     "WaitingInHandler",
     "place_of_error",
     "shown",
@@ -169,6 +170,10 @@ class UnknownInstance(ProcessionError, LookupError):
 
 class UnreadableRecord(ProcessionError, ValueError):
     """What a listing went past cannot be read: it is damaged, or fits no class here."""
+
+
+class UnreadableRow(ProcessionError, ValueError):
+    """A file cannot be imported: which one, which row, and why. Nothing of it is stored."""
 
 
 class TimedOut(ProcessionError, pykka.Timeout, TimeoutError):

@@ -22,6 +22,7 @@ from . import (
     serve,
     store_files,
     timeouts,
+    transfer,
 )
 
 __all__ = ["run"]
@@ -65,6 +66,11 @@ _FILES: dict[str, Callable[..., Any]] = {
     "verify": store_files.verify,
 }
 
+_HISTORY: dict[str, Callable[..., Any]] = {
+    "import": transfer.import_,
+    "export": transfer.export,
+}
+
 _DESIGN: dict[str, Callable[..., Any]] = {
     "check": explained.check,
     "explore": exploring.explore,
@@ -76,6 +82,7 @@ _PANELS = {
     "Acting": _ACTING,
     "Nodes that share a database": _NODES,
     "The store as a file": _FILES,
+    "History as files": _HISTORY,
     "The classes": _DESIGN,
 }
 
