@@ -25,6 +25,7 @@ __all__ = [
     "InfiniteLoopError",
     "InvalidMessage",
     "LateEvent",
+    "MissingExtra",
     "MovedOn",
     "NotRefreshed",
     "PartitionDown",
@@ -170,6 +171,19 @@ class UnknownInstance(ProcessionError, LookupError):
 
 class UnreadableRecord(ProcessionError, ValueError):
     """What a listing went past cannot be read: it is damaged, or fits no class here."""
+
+
+class MissingExtra(ProcessionError, ImportError):
+    """What was asked for needs a package that is not installed.
+
+    Args:
+        what: needs it
+        extra: of this project, which brings it
+
+    """
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs a package: pip install 'procession[{extra}]'")
 
 
 class UnreadableRow(ProcessionError, ValueError):

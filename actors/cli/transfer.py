@@ -86,7 +86,6 @@ def export(
     target: Annotated[Path, typer.Argument(help="The file to write.")],
     *,
     store: StoreOption = ".",
-    domain: DomainsOption = None,
     kind: Annotated[
         str | None,
         typer.Option("--format", help="Of the file, if its name does not say it."),
@@ -100,14 +99,12 @@ def export(
 ) -> None:
     """Write what a store holds as a file for process mining, beside its service or without one.
 
-    Example: procession export log.jsonocel -s store -d shop.domain:shop
+    Example: procession export log.jsonocel -s store
     """
-    domains = [domain_of(one) for one in domain or ()]
     with progress("exporting") as shown:
         found = export_store(
             store,
             target,
-            *domains,
             kind=kind,
             objects=objects or None,
             after=after,
