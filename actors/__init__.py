@@ -46,6 +46,7 @@ from .errors import (
     InfiniteLoopError,
     InvalidMessage,
     LateEvent,
+    MissingExtra,
     MovedOn,
     NotProjected,
     NotRefreshed,
@@ -59,6 +60,7 @@ from .errors import (
     UnknownInstance,
     UnknownMessage,
     UnreadableRecord,
+    UnreadableRow,
     WaitingInHandler,
 )
 from .listening.page_address import Page
@@ -158,6 +160,7 @@ __all__ = [
     "LateEvent",
     "LockedStore",
     "LostStore",
+    "MissingExtra",
     "Moment",
     "MovedOn",
     "NoThread",
@@ -204,6 +207,7 @@ __all__ = [
     "UnknownInstance",
     "UnknownMessage",
     "UnreadableRecord",
+    "UnreadableRow",
     "View",
     "WaitingInHandler",
     "__version__",

@@ -26,6 +26,7 @@ __all__ = [
     "InfiniteLoopError",
     "InvalidMessage",
     "LateEvent",
+    "MissingExtra",
     "MovedOn",
     "NotProjected",
     "NotRefreshed",
@@ -38,6 +39,7 @@ __all__ = [
     "UnknownInstance",
     "UnknownMessage",
     "UnreadableRecord",
+    "UnreadableRow",
     "WaitingInHandler",
     "place_of_error",
     "shown",
@@ -189,6 +191,23 @@ class Erased(UnreadableRecord):
 
     def __reduce__(self) -> tuple[type[Erased], tuple[str, int]]:
         return type(self), self._given
+
+
+class MissingExtra(ProcessionError, ImportError):
+    """What was asked for needs a package that is not installed.
+
+    Args:
+        what: needs it
+        extra: of this project, which brings it
+
+    """
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs a package: pip install 'procession[{extra}]'")
+
+
+class UnreadableRow(ProcessionError, ValueError):
+    """A file cannot be imported: which one, which row, and why. Nothing of it is stored."""
 
 
 class TimedOut(ProcessionError, pykka.Timeout, TimeoutError):

@@ -23,6 +23,7 @@ from . import (
     serve,
     store_files,
     timeouts,
+    transfer,
     trying,
 )
 
@@ -67,6 +68,11 @@ _FILES: dict[str, Callable[..., Any]] = {
     "verify": store_files.verify,
 }
 
+_HISTORY: dict[str, Callable[..., Any]] = {
+    "import": transfer.import_,
+    "export": transfer.export,
+}
+
 _DESIGN: dict[str, Callable[..., Any]] = {
     "check": explained.check,
     "explore": exploring.explore,
@@ -79,6 +85,7 @@ _PANELS = {
     "Acting": _ACTING,
     "Nodes that share a database": _NODES,
     "The store as a file": _FILES,
+    "History as files": _HISTORY,
     "The classes": _DESIGN,
 }
 

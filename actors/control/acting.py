@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from ..errors import InvalidMessage
 from ..store import LastBackup, ProcessionError
 from .aside import NEVER, selected
-from .typed import typed
+from ..messages.typed import typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

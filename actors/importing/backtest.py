@@ -146,7 +146,8 @@ class Backtest:
             store.note_import(is_import=True)
         self._clock = HistoryClock(from_micros(store.newest_time() or 0))
         self._now = store.newest_time() or 0
-        self._ingress = Ingress(registry, self._clock, store.secret())
+        self._secret = store.secret()
+        self._ingress = Ingress(registry, self._clock, self._secret)
         parts = Parts(dispatcher=Turns, timers=DueTimers, has_threads=False)
         self._engine = engine = Engine(store, registry, self._clock, options, parts)
         assert isinstance(engine.dispatcher, Turns)
@@ -182,6 +183,11 @@ class Backtest:
             transitions=sum(one["transitions"] for one in found),
             parked=sum(one["parked"] for one in found),
         )
+
+    @property
+    def secret(self) -> bytes:
+        """The store's, by which it tells what an id stands for."""
+        return self._secret
 
     # What happened
 

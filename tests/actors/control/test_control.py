@@ -49,7 +49,7 @@ from procession.control.instances import Status, instances
 from procession.control.following import Following
 from procession.control.people import caller
 from procession.control.plain import STILL, plain, unpacked
-from procession.control.typed import typed
+from procession.messages.typed import typed
 from procession.listening.listener import Listener, Serve, Waker
 from procession.store import Store
 from tests.actors.control.service import Service, running, short_folder

@@ -1,0 +1,98 @@
+"""Events as rows: CSV, JSON lines, and Parquet, for which pyarrow is needed."""
+
+from __future__ import annotations
+
+import csv
+import json
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ..errors import MissingExtra
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .stage import Stage, StagedEvent
+
+__all__ = ["write_csv", "write_jsonl", "write_parquet"]
+
+COLUMNS = (
+    "position",
+    "id",
+    "type",
+    "time",
+    "stream",
+    "correlation_id",
+    "causation_id",
+    "headers",
+    "objects",
+    "data",
+)
+
+PAGE = 10_000
+"""Rows of a row group of Parquet."""
+
+
+def _rows(stage: Stage) -> Iterator[dict[str, Any]]:
+    for event in stage.events():
+        yield _row(event)
+
+
+def _row(event: StagedEvent) -> dict[str, Any]:
+    values = event.values
+    return {
+        "position": event.position,
+        "id": event.id,
+        "type": event.type,
+        "time": event.time,
+        "stream": values["stream"],
+        "correlation_id": values["correlation_id"],
+        "causation_id": values.get("causation_id"),
+        "headers": values.get("headers"),
+        "objects": " ".join(dict.fromkeys(one.object for one in event.related)),
+        "data": values["data"],
+    }
+
+
+def write_csv(stage: Stage, target: Path) -> None:
+    """One event a line, its fields as JSON in the column `data`."""
+    with target.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(_rows(stage))
+
+
+def write_jsonl(stage: Stage, target: Path) -> None:
+    """One event a line, with its fields and its objects."""
+    with target.open("w", encoding="utf-8") as file:
+        for event in stage.events():
+            row = _row(event)
+            row["objects"] = [
+                {"id": one.object, "qualifier": one.qualifier} for one in event.related
+            ]
+            row["data"] = json.loads(row["data"])
+            if row["headers"] is not None:
+                row["headers"] = json.loads(row["headers"])
+            file.write(f"{json.dumps(row, ensure_ascii=False, separators=(',', ':'))}\n")
+
+
+def write_parquet(stage: Stage, target: Path) -> None:
+    """The rows of `write_csv` as columns.
+
+    Raises:
+        MissingExtra: pyarrow is not installed
+
+    """
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - an extra
+        import pyarrow.parquet as pq  # noqa: PLC0415
+    except ImportError as error:
+        raise MissingExtra("Parquet", "parquet") from error
+    schema = pa.schema(
+        [(name, pa.int64() if name == "position" else pa.string()) for name in COLUMNS]
+    )
+    rows = _rows(stage)
+    with pq.ParquetWriter(target, schema) as writer:
+        while page := list(islice(rows, PAGE)):
+            writer.write_table(pa.Table.from_pylist(page, schema=schema))

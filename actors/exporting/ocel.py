@@ -1,0 +1,245 @@
+"""OCEL 2.0: object-centric event logs, as JSON, XML and SQLite."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from contextlib import closing
+from typing import IO, TYPE_CHECKING, Any
+from xml.sax.saxutils import XMLGenerator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from .stage import Related, Stage
+
+__all__ = ["write_json", "write_sqlite", "write_xml"]
+
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def write_json(stage: Stage, target: Path) -> None:
+    """As the JSON format has it."""
+    with target.open("w", encoding="utf-8") as file:
+        file.write("{")
+        _write_list(file, "objectTypes", _types(stage.object_types))
+        file.write(",\n")
+        _write_list(file, "eventTypes", _types(stage.event_types))
+        file.write(",\n")
+        _write_list(
+            file,
+            "objects",
+            (
+                {
+                    "id": name,
+                    "type": kind,
+                    "attributes": [one._asdict() for one in changes],
+                    "relationships": _relationships(related),
+                }
+                for name, kind, changes, related in stage.objects()
+            ),
+        )
+        file.write(",\n")
+        _write_list(
+            file,
+            "events",
+            (
+                {
+                    "id": event.id,
+                    "type": event.type,
+                    "time": event.time,
+                    "attributes": [
+                        {"name": name, "value": value} for name, value in event.values.items()
+                    ],
+                    "relationships": _relationships(event.related),
+                }
+                for event in stage.events()
+            ),
+        )
+        file.write("}\n")
+
+
+def _types(types: dict[str, dict[str, str]]) -> Iterator[dict[str, Any]]:
+    for name, attributes in types.items():
+        yield {
+            "name": name,
+            "attributes": [{"name": one, "type": kind} for one, kind in attributes.items()],
+        }
+
+
+def _relationships(related: list[Related]) -> list[dict[str, str]]:
+    return [{"objectId": one.object, "qualifier": one.qualifier} for one in related]
+
+
+def _write_list(file: IO[str], name: str, values: Iterable[object]) -> None:
+    file.write(f'"{name}":[')
+    for number, value in enumerate(values):
+        file.write(",\n" if number else "\n")
+        file.write(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    file.write("]")
+
+
+class XmlWriter:
+    """Elements, one after the other.
+
+    Args:
+        file: open for text
+
+    """
+
+    def __init__(self, file: IO[str]) -> None:
+        self._sax = XMLGenerator(file, "utf-8", short_empty_elements=True)
+        self._sax.startDocument()
+
+    def begin(self, tag: str, **attributes: str) -> None:
+        """The start of an element; ``_`` in names stands for ``-``, in front it is left out."""
+        named = {name.strip("_").replace("_", "-"): _fit(v) for name, v in attributes.items()}
+        self._sax.startElement(tag, named)  # type: ignore[arg-type] # any mapping will do
+
+    def end(self, tag: str) -> None:
+        """Its end."""
+        self._sax.endElement(tag)
+
+    def whole(self, tag: str, text: str = "", **attributes: str) -> None:
+        """An element with text in it."""
+        self.begin(tag, **attributes)
+        if text:
+            self._sax.characters(_fit(text))
+        self.end(tag)
+
+
+def _fit(text: str) -> str:
+    """Text as XML can say it: some characters it has no way to."""
+    return _NO_XML.sub("\ufffd", text)
+
+
+def as_text(value: Any) -> str:
+    """A value as XML has it."""
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+
+
+def write_xml(stage: Stage, target: Path) -> None:
+    """As the XML format has it."""
+    with target.open("w", encoding="utf-8") as file:
+        xml = XmlWriter(file)
+        xml.begin("log")
+        _write_types(xml, "object", stage.object_types)
+        _write_types(xml, "event", stage.event_types)
+        xml.begin("objects")
+        for name, kind, changes, related in stage.objects():
+            xml.begin("object", id=name, type=kind)
+            xml.begin("attributes")
+            for one in changes:
+                xml.whole("attribute", as_text(one.value), name=one.name, time=one.time)
+            xml.end("attributes")
+            _write_related(xml, related)
+            xml.end("object")
+        xml.end("objects")
+        xml.begin("events")
+        for event in stage.events():
+            xml.begin("event", id=event.id, type=event.type, time=event.time)
+            xml.begin("attributes")
+            for attribute, value in event.values.items():
+                xml.whole("attribute", as_text(value), name=attribute)
+            xml.end("attributes")
+            _write_related(xml, event.related)
+            xml.end("event")
+        xml.end("events")
+        xml.end("log")
+
+
+def _write_types(xml: XmlWriter, what: str, types: dict[str, dict[str, str]]) -> None:
+    xml.begin(f"{what}-types")
+    for name, attributes in types.items():
+        xml.begin(f"{what}-type", name=name)
+        xml.begin("attributes")
+        for attribute, kind in attributes.items():
+            xml.whole("attribute", name=attribute, type=kind)
+        xml.end("attributes")
+        xml.end(f"{what}-type")
+    xml.end(f"{what}-types")
+
+
+def _write_related(xml: XmlWriter, related: list[Related]) -> None:
+    xml.begin("objects")
+    for one in related:
+        xml.whole("relationship", object_id=one.object, qualifier=one.qualifier)
+    xml.end("objects")
+
+
+_COLUMNS = {"string": "text", "integer": "integer", "float": "real", "boolean": "integer"}
+
+_TABLES = """
+pragma journal_mode = off;
+create table event (ocel_id text primary key, ocel_type text not null);
+create table object (ocel_id text primary key, ocel_type text not null);
+create table event_map_type (ocel_type text primary key, ocel_type_map text not null);
+create table object_map_type (ocel_type text primary key, ocel_type_map text not null);
+create table event_object (ocel_event_id text, ocel_object_id text, ocel_qualifier text,
+                           primary key (ocel_event_id, ocel_object_id, ocel_qualifier));
+create table object_object (ocel_source_id text, ocel_target_id text, ocel_qualifier text,
+                            primary key (ocel_source_id, ocel_target_id, ocel_qualifier));
+"""
+
+
+def write_sqlite(stage: Stage, target: Path) -> None:
+    """As the relational format has it."""
+    target.unlink(missing_ok=True)
+    with closing(sqlite3.connect(target)) as sql:
+        sql.executescript(_TABLES)
+        objects = _tables(sql, "object", stage.object_types, "ocel_changed_field text")
+        events = _tables(sql, "event", stage.event_types)
+        for name, kind, changes, related in stage.objects():
+            sql.execute("insert into object values (?, ?)", (name, kind))
+            rows: list[dict[str, Any]] = [
+                {
+                    "ocel_id": name,
+                    "ocel_time": one.time,
+                    "ocel_changed_field": one.name,
+                    one.name: one.value,
+                }
+                for one in changes
+            ]
+            for row in rows or [{"ocel_id": name, "ocel_time": "1970-01-01T00:00:00Z"}]:
+                _insert(sql, objects[kind], row)
+            for one in related:
+                sql.execute("insert into object_object values (?, ?, ?)", (name, *one))
+        for event in stage.events():
+            sql.execute("insert into event values (?, ?)", (event.id, event.type))
+            row = {"ocel_id": event.id, "ocel_time": event.time, **event.values}
+            _insert(sql, events[event.type], row)
+            for one in event.related:
+                sql.execute("insert into event_object values (?, ?, ?)", (event.id, *one))
+        sql.commit()
+
+
+def _tables(
+    sql: sqlite3.Connection, what: str, types: dict[str, dict[str, str]], *more: str
+) -> dict[str, str]:
+    """A table for each type; their names, by type."""
+    names: dict[str, str] = {}
+    for kind, attributes in types.items():
+        short = re.sub(r"\W", "_", kind)
+        while f"{what}_{short}".lower() in {one.lower() for one in names.values()}:
+            short += "_"
+        names[kind] = f"{what}_{short}"
+        columns = ["ocel_id text", "ocel_time timestamp", *more]
+        columns += [f"{_quoted(one)} {_COLUMNS[said]}" for one, said in attributes.items()]
+        sql.execute(f"create table {_quoted(names[kind])} ({', '.join(columns)})")
+        sql.execute(f"insert into {what}_map_type values (?, ?)", (kind, short))  # noqa: S608
+    return names
+
+
+def _insert(sql: sqlite3.Connection, table: str, row: dict[str, Any]) -> None:
+    columns = ", ".join(map(_quoted, row))
+    places = ", ".join("?" * len(row))
+    sql.execute(
+        f"insert into {_quoted(table)} ({columns}) values ({places})",  # noqa: S608 - quoted
+        list(row.values()),
+    )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,109 @@
+"""A store as one file: which format, what goes into it, and the file only when it is whole."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InvalidMessage
+from ..store import StoreError, open_store
+from . import flat, ocel, xes
+from .stage import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["FORMATS", "Exported", "export"]
+
+FORMATS: dict[str, Callable[[Stage, Path], None]] = {
+    "ocel-json": ocel.write_json,
+    "ocel-sqlite": ocel.write_sqlite,
+    "ocel-xml": ocel.write_xml,
+    "xes": xes.write_xes,
+    "parquet": flat.write_parquet,
+    "csv": flat.write_csv,
+    "jsonl": flat.write_jsonl,
+}
+"""What writes a file, by the name of its format."""
+
+_SUFFIXES = {
+    ".jsonocel": "ocel-json",
+    ".json": "ocel-json",
+    ".sqlite": "ocel-sqlite",
+    ".xmlocel": "ocel-xml",
+    ".xml": "ocel-xml",
+    ".xes": "xes",
+    ".parquet": "parquet",
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        events: how many
+        objects: how many things these have to do with
+        position: that of the newest event of the store; `after` of the next export
+
+    """
+
+    events: int
+    objects: int
+    position: int
+
+
+def export(
+    store: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    kind: str | None = None,
+    objects: Iterable[str] | None = None,
+    after: int = 0,
+    progress: Callable[[int, int], object] = lambda *_: None,
+) -> Exported:
+    """Write what a store holds as a file, beside its service or without one.
+
+    Args:
+        store: its folder or its address
+        target: the file, which is replaced when the new one is whole
+        kind: one of `FORMATS`; without it, the name of the file says it
+        objects: the only types of objects: categories of streams, and process managers; events
+            that have to do with none of them are left out
+        after: only events behind this position
+        progress: called now and then with how many events were looked at, and of how many
+
+    Raises:
+        InvalidMessage: the format is none
+        MissingExtra: the format needs a package that is not installed
+        StoreError: there is no store, it is divided, or it cannot be read
+
+    """
+    target = Path(target)
+    write = FORMATS.get(kind or _SUFFIXES.get(target.suffix.lower(), ""))
+    if write is None:
+        raise InvalidMessage(
+            f"{kind or target}: give a format, one of {', '.join(FORMATS)}, or a name that says it"
+        )
+    part = target.with_name(f".{target.name}.part")
+    with closing(open_store(store, read_only=True)) as opened:
+        if opened.partition is not None:
+            raise StoreError(
+                f"{store} is a partition of a divided store; export a copy that is not divided, "
+                f"which `procession copy` makes"
+            )
+        wanted = None if objects is None else frozenset(objects)
+        with Stage(opened, wanted, after, progress) as stage:
+            events, count = stage.counts
+            try:
+                write(stage, part)
+                part.replace(target)
+            finally:
+                with suppress(OSError):
+                    part.unlink(missing_ok=True)
+    return Exported(events=events, objects=count, position=stage.last)

@@ -1,0 +1,157 @@
+"""A file of history into a store: read and checked as a whole, then handled in order of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..clock import SystemClock
+from ..engine.ingress import Ingress
+from ..errors import UnreadableRow
+from ..messages.codec import codecs
+from ..messages.content import digest_of
+from ..model.registry import Registry
+from ..store import EventRecord, ProcessionError
+from .backtest import Backtest
+from .in_order import InOrder
+from .mapping import EXPORTED, Reading, read_mapping
+from .rows import rows_of
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from ..model.domain import Domain
+    from ..store import Durability
+    from .mapping import LogMapping, Prepared
+
+__all__ = ["Imported", "import_file"]
+
+EVERY = 1_024
+"""Rows after which it is told how far it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What came of an import.
+
+    Attributes:
+        rows: of the file
+        left_out: rows that the mapping leaves out
+        events: that were stored
+        known: that an earlier import had stored under the same ids
+        transitions: that instances made
+        parked: what could not be handled, and waits for a person
+        until: the time at which the store stands
+        is_live: whether a service can open it
+
+    """
+
+    rows: int
+    left_out: int
+    events: int
+    known: int
+    transitions: int
+    parked: int
+    until: datetime
+    is_live: bool
+
+
+def import_file(
+    path: str | os.PathLike[str],
+    store: str | os.PathLike[str],
+    *domains: Domain,
+    mapping: LogMapping | str | os.PathLike[str] | None = None,
+    kind: str | None = None,
+    until: datetime | None = None,
+    live_from: datetime | None = None,
+    durability: Durability = "fsync",
+    progress: Callable[[str, int, int | None], object] = lambda *_: None,
+) -> Imported:
+    """Import a log: each event at its own time, with all that was due in between.
+
+    All rows are checked before anything is stored. It may be cut off at any moment: the same call
+    goes on. Rows may come in any order; those of one time stay in theirs.
+
+    Args:
+        path: of the file
+        store: the folder or the address of a store, as for `Backtest`
+        domains: whose classes to run
+        mapping: which row is which event, or the path of the TOML file that says so; without it,
+            the file is one that `export` wrote
+        kind: the format of the file; without it, its name says it
+        until: with a zone; time goes on to here behind the last event
+        live_from: with a zone; a service can open the store then, and what is of this time or later
+            leaves, as with `Backtest.go_live`
+        durability: as for `Runtime`
+        progress: called now and then with what is done, how much of it is, and of how much
+
+    Raises:
+        DefinitionError: the mapping cannot be read, or does not fit the classes
+        UnreadableRow: a row cannot be read, or is no event; nothing was stored
+        StoreError: as for `Backtest`
+
+    """
+    path = Path(path)
+    if mapping is None:
+        mapping = EXPORTED
+    elif not hasattr(mapping, "event"):
+        mapping = read_mapping(Path(mapping))
+    registry = Registry(domains)
+    # Nothing is stored by it, so it needs no store's secret.
+    reading = Reading(mapping, registry, Ingress(registry, SystemClock(), b""), path.name)
+    rows = 0
+    with InOrder() as log:
+        for rows, row in rows_of(path, kind):
+            try:
+                one = reading.prepared(rows, row)
+            except (ProcessionError, ValueError) as error:
+                raise UnreadableRow(f"{path}: row {rows}: {error}") from error
+            if one is not None:
+                log.add(one)
+            if not rows % EVERY:
+                progress("checking", rows, None)
+        with Backtest(store, *domains, durability=durability) as backtest:
+            for number, one in enumerate(log, 1):
+                _bring(backtest, registry, one, path)
+                if not number % EVERY:
+                    progress("importing", number, log.count)
+            if until is not None:
+                backtest.let_pass(until)
+            if live_from is not None:
+                backtest.go_live(live_from)
+            counts, now = backtest.counts, backtest.now
+    return Imported(
+        rows=rows,
+        left_out=rows - log.count,
+        events=counts.events,
+        known=counts.known,
+        transitions=counts.transitions,
+        parked=counts.parked,
+        until=now,
+        is_live=live_from is not None,
+    )
+
+
+def _bring(backtest: Backtest, registry: Registry, one: Prepared, path: Path) -> None:
+    record = EventRecord(
+        one.type,
+        one.stream,
+        0,
+        0,
+        one.data,
+        one.event_id,
+        one.correlation_id,
+        one.causation_id,
+        one.headers,
+    )
+    message = registry.load_event(record)
+    if codecs[type(message)].is_immutable:
+        record.message = message
+    record.digest = digest_of(backtest.secret, one.type, message, one.stream)
+    try:
+        backtest.bring(record, one.time)
+    except ValueError as error:
+        raise UnreadableRow(f"{path}: row {one.row}: {error}") from error
