@@ -244,7 +244,7 @@ class ProjectionFeed:
 
     def _work(self) -> None:
         connection = self._connected()
-        if self._inbox and not self.is_outdated:
+        if not self.is_outdated and self._has_come():
             if self._take_up(connection, *self._inbox[0]):
                 self._inbox.popleft()
         elif self.position < self.end and not self.is_outdated:
@@ -252,6 +252,18 @@ class ProjectionFeed:
         if self.failing_since is not None:
             self.failing_since, self._waits = None, FIRST_WAIT
             self._has_moved()
+
+    def _has_come(self) -> bool:
+        """Whether the first in the inbox is a stream of which all is written up to what waits.
+
+        Otherwise what waits would overtake what comes before it in the log.
+        """
+        inbox, held = self._inbox, self._held or {}
+        for _ in range(len(inbox)):
+            if held.get(inbox[0][0], 0) <= self.position:
+                return True
+            inbox.rotate(-1)
+        return False
 
     def _fail(self, error: Exception) -> None:
         now = self._services.now()
@@ -585,8 +597,25 @@ class ProjectionFeed:
         assert self._held is not None
         for stream, position, step in steps:
             if stream:
-                self._held.setdefault(stream, position)
+                self._go_before(stream, position, step)
             self._write(stream, [step], None, is_over=False)
+
+    def _go_before(self, stream: str, position: int, step: Step) -> None:
+        """Have what holds a stream up wait behind an event that comes before it and failed now."""
+        assert self._held is not None
+        first = self._held.get(stream)
+        self._held[stream] = position if first is None else min(first, position)
+        old = self._store.block_of(self.name, stream) if first is not None else None
+        if old is None or old.position < position:
+            return
+        step.wait, extras = old.position, step.extras
+        assert extras is not None
+        if old.kind == "retry":
+            timer = TimerRecord(old.due, self.name, stream, "retry", "retry")
+            extras.cancel = [timer]
+        else:
+            extras.unblock, extras.unpark = True, old.parked
+            extras.decision = ("retry", self.now(), None)
 
     def _write(
         self, stream: str, steps: list[Step], message: InstanceMessage | None, *, is_over: bool
