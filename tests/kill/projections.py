@@ -10,10 +10,11 @@ twice, and no after-effect of all runs may have read a table without its event.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import multiprocessing
 import os
 import random
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import threading
@@ -24,9 +25,11 @@ from typing import NamedTuple
 
 from procession import Runtime
 from procession.store import verify
-from tests.kill.projections_worker import PRIME, Counted, Reader, Sums, tables
+from tests.kill.projections_worker import PRIME, Counted, Reader, Sums, tables, work
 
-WORKER = Path(__file__).with_name("projections_worker.py")
+# Each worker is forked from a process that has imported what it needs, and has no threads.
+forks = multiprocessing.get_context("forkserver")
+forks.set_forkserver_preload(["tests.kill.projections_worker"])
 
 PER_STORE = 50
 """Kills before a store is worked off and another one is begun."""
@@ -58,7 +61,9 @@ def campaign(folder: Path, kills: int, seed: int) -> Outcome:
         for run in range(first, min(first + PER_STORE, kills)):
             said += _one_run(store, path, run, chance, wrong)
         events += _check(store, path, said, wrong)
-    return Outcome(kills, events, said["fresh"] + said["stale"], said["stale"], said["rebuilt"], wrong)
+    return Outcome(
+        kills, events, said["fresh"] + said["stale"], said["stale"], said["rebuilt"], wrong
+    )
 
 
 def _one_run(
@@ -66,31 +71,33 @@ def _one_run(
 ) -> Counter[str]:
     """One worker until it is killed; how often it said what."""
     said: Counter[str] = Counter()
-    with subprocess.Popen(
-        [sys.executable, str(WORKER), str(store), str(path), str(run)],
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as worker:
-        assert worker.stdout is not None
-        left = chance.choice((1, 2, 5, 20, 60, 150)) + chance.randrange(10)
-        for line in worker.stdout:
-            word, _, rest = line.strip().partition(" ")
+    left = chance.choice((1, 2, 5, 20, 60, 150)) + chance.randrange(10)
+    mine, others = forks.Pipe(duplex=False)
+    worker = forks.Process(target=work, args=(str(store), str(path), run, others))
+    worker.start()
+    others.close()
+    # What was said when it is killed is read to its end, which may be cut off.
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            word, _, rest = mine.recv().partition(" ")
             said[word] += 1
             if word == "failed":
                 wrong.append(f"{store}, run {run}: {rest}")
             left -= 1
             if not left:
                 worker.kill()
+    mine.close()
+    worker.join()
     return said
 
 
 def _check(store: Path, path: Path, said: Counter[str], wrong: list[str]) -> int:
     """Settle, and compare the table with the log; returns how many events there are."""
     os.environ["TABLES"] = str(path)
-    Reader.told = staticmethod(lambda word: said.update([word]))
+    Reader.told = lambda word: said.update([word])
     fold: dict[str, int] = {}
     positions: list[int] = []
-    with Runtime(store, tables, durability="os") as runtime:
+    with Runtime(store, tables, durability="os", control=False) as runtime:
         while runtime.stats()["suspended"] or _waits(runtime):
             threading.Event().wait(0.01)
         runtime.read(Sums, timeout=60)

@@ -1,21 +1,14 @@
-"""A service whose log is folded into a table, and which is killed; says what it was told.
-
-python projections_worker.py STORE TABLES RUN
-"""
+"""A service whose log is folded into a table, and which is killed; says what it was told."""
 
 from __future__ import annotations
 
 import os
 import random
 import sqlite3
-import sys
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
-from typing import ClassVar
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
+from typing import TYPE_CHECKING, ClassVar
 
 from procession import (
     Domain,
@@ -30,12 +23,22 @@ from procession import (
 )
 from procession.projections import DbApi
 
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
 ROUNDS = 400
 
 
-def say(line: str) -> None:
-    # One write for each line, so that it is whole or not there when the process is killed.
-    os.write(1, f"{line}\n".encode())
+class Speaker:
+    """Says what happens to who kills the process; threads of it take turns."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._lock = threading.Lock()
+
+    def __call__(self, line: str) -> None:
+        with self._lock:
+            self._pipe.send(line)
 
 
 FAILING = "f"
@@ -87,7 +90,7 @@ class Sums(
 class Reader(ProcessManager, correlate="key"):
     """Acts after each event, and reads the table."""
 
-    told: ClassVar[Callable[[str], None]] = staticmethod(say)
+    told: ClassVar[Callable[[str], object]]
 
     @handle(Counted, start=True)
     def counted(self, event: Counted) -> None:
@@ -103,27 +106,26 @@ class Reader(ProcessManager, correlate="key"):
             Reader.told("stale" if found is None else "fresh")
 
 
-def make_anew(runtime: Runtime) -> None:
+def make_anew(runtime: Runtime, say: Speaker) -> None:
     try:
         runtime.rebuild(Sums)
-    except Exception as error:  # noqa: BLE001 - the parent is to hear of it
+    except Exception as error:  # noqa: BLE001 - who kills is to hear of it
         say(f"failed {error!r}")
     say("rebuilt")
 
 
-def main(store: str, path: str, run: str) -> None:
+def work(store: str, path: str, run: int, pipe: Connection) -> None:
+    """Publish events, until it is done or killed."""
     os.environ["TABLES"] = path
-    chance = random.Random(int(run))
-    with Runtime(store, tables, durability="os") as runtime:
+    chance = random.Random(run)
+    say = Speaker(pipe)
+    Reader.told = say
+    with Runtime(store, tables, durability="os", control=False) as runtime:
         say("runs")
         if chance.random() < 0.3:
-            threading.Thread(target=make_anew, args=(runtime,), daemon=True).start()
+            threading.Thread(target=make_anew, args=(runtime, say), daemon=True).start()
         for number in range(ROUNDS):
             key = chance.choice(("a", "b", "c", f"{FAILING}1", f"{FAILING}2"))
             position = runtime.publish(Counted(key, number), stream=f"tables::sum-{key}")
             say(f"told {position}")
         say("done")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

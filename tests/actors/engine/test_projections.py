@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -557,3 +558,32 @@ def test_without_a_database_the_checkpoint_is_in_the_store(
         runtime.settle(WAIT)
     assert [value for value, _ in seen] == [1, 2, 5, 3, 4, 6]
     assert seen[0] == (1, "shop::sum-a")
+
+
+def test_what_waits_for_a_retry_never_overtakes_what_comes_before_it(
+    tmp_path: Path, opened: Callable[[Shop], Runtime], clock: VirtualClock
+) -> None:
+    shop = made(tmp_path / "tables.db", retry=Retry(attempts=9, first=timedelta(0)))
+    # The second event fails in both passes through the batch, and then the first event does.
+    fails = {1: [3], 2: [1, 2]}
+    calls: Counter[int] = Counter()
+    order: list[int] = []
+    write = shop.tables.__dict__["counted"]
+
+    class InOrder(shop.tables, name="shop.InOrder"):  # type: ignore[name-defined, misc]
+        @project(Counted)
+        def counted(self, event: Counted) -> None:
+            write(self, event)
+            calls[event.value] += 1
+            if calls[event.value] in fails.get(event.value, ()):
+                raise ValueError(event.value)
+            order.append(event.value)
+
+    domain = Domain("shop")
+    domain.projection(InOrder)
+    runtime = opened(shop._replace(domain=domain))
+    count(runtime, 1, 2, 4)
+    runtime.settle(WAIT)
+    assert shop.rows() == [("a", 7)]
+    assert order[-3:] == [1, 2, 4]
+    assert calls[1] == 4
