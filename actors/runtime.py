@@ -19,6 +19,7 @@ import pykka
 
 from .authoring.aggregate import Aggregate
 from .authoring.process_manager import due_time
+from .authoring.projection import Projection
 from .clock import Clock, SystemClock, seconds, stopwatch, to_micros
 from .core.stimuli import Amend, End
 from .engine.admin import Admin, person
@@ -77,7 +78,6 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from .authoring.process_manager import ProcessManager
-    from .authoring.projection import Projection
     from .engine.aggregate_actor import AggregateActor
     from .engine.archive import Archive
     from .engine.health import Health
@@ -1549,19 +1549,27 @@ class Runtime:
         Those whose newest transition is a rebuild by this very code are passed over, so that what
         was interrupted, by an exception in `on_progress` or by a crash, goes on where it stopped.
 
+        Of a projection, its tables are made anew from the whole log, beside those that are read,
+        and swapped in at the end, in one transaction. It goes on likewise. What was parked and is
+        in the new tables counts as retried.
+
         Args:
-            cls: the process manager
+            cls: the process manager, or the projection
             by: who asks; it is recorded
-            on_progress: is called with the progress after each instance
+            on_progress: is called with the progress after each instance, or each batch of events
 
         Returns:
-            how many were rebuilt, and how many were passed over
+            how many were rebuilt, and how many were passed over; of a projection, how far it came
 
         Raises:
             NotRefreshed: some could not be rebuilt, and are as before; all others were
+            NotProjected: an event could not be written; the tables that are read are as before
 
         """
         engine = self._engine("rebuild")
+        _refuse_in_projection("rebuild")
+        if issubclass(type(cls), type) and issubclass(cls, Projection):
+            return self._rebuild_tables([engine], cls, by, on_progress)
         definition = self._registry.process(cast("type[ProcessManager]", cls))
         return Rebuilding(engine, self._store, definition, by, on_progress).rebuild(again=False)
 
@@ -1904,7 +1912,7 @@ class Runtime:
 def _refuse_in_projection(call: str) -> None:
     if is_in_projection():
         raise WaitingInHandler(
-            f"{call}() was called from a @project method. It waits for what the method is to write; "
+            f"{call}() was called from a @project method. It waits for what the method writes; "
             f"call it from a thread of your own"
         )
 

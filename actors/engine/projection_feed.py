@@ -110,8 +110,9 @@ class ProjectionFeed:
         self._is_known = False
         self._checkpoint = Checkpoint(self.store_id, self.definition.version, 1, 0)
         self._is_careful = False
-        # Streams of which something is set aside, and positions that are noted in the database.
-        self._held: set[str] | None = None
+        # Streams of which something is set aside, with the first position of that.
+        self._held: dict[str, int] | None = None
+        # Positions that are noted in the database.
         self._done: set[int] = set()
         self._inbox: deque[tuple[str, InstanceMessage | None]] = deque()
         # Steps that were given to the journal, and those that are durable.
@@ -206,10 +207,13 @@ class ProjectionFeed:
     def positions_set_aside(self) -> Iterator[int]:
         """The positions of what is set aside in all streams."""
         for stream in self.streams_held():
-            block = self._store.block_of(self.name, stream)
-            if block is not None:
-                yield block.position
-            yield from self._store.scan_waiting(self.name, stream)
+            yield from self._set_aside_in(stream)
+
+    def _set_aside_in(self, stream: str) -> Iterator[int]:
+        block = self._store.block_of(self.name, stream)
+        if block is not None:
+            yield block.position
+        yield from self._store.scan_waiting(self.name, stream)
 
     def begin_anew(self) -> None:
         """Read again what the database says, which others have changed; with `lock` held."""
@@ -240,7 +244,7 @@ class ProjectionFeed:
 
     def _work(self) -> None:
         connection = self._connected()
-        if self._inbox and not self.is_outdated:
+        if not self.is_outdated and self._has_come():
             if self._take_up(connection, *self._inbox[0]):
                 self._inbox.popleft()
         elif self.position < self.end and not self.is_outdated:
@@ -248,6 +252,18 @@ class ProjectionFeed:
         if self.failing_since is not None:
             self.failing_since, self._waits = None, FIRST_WAIT
             self._has_moved()
+
+    def _has_come(self) -> bool:
+        """Whether the first in the inbox is a stream of which all is written up to what waits.
+
+        Otherwise what waits would overtake what comes before it in the log.
+        """
+        inbox, held = self._inbox, self._held or {}
+        for _ in range(len(inbox)):
+            if held.get(inbox[0][0], 0) <= self.position:
+                return True
+            inbox.rotate(-1)
+        return False
 
     def _fail(self, error: Exception) -> None:
         now = self._services.now()
@@ -269,7 +285,7 @@ class ProjectionFeed:
         """The connection; another one after the database has failed."""
         self.again_at = None
         if self._held is None:
-            self._held = set(self._store.scan_held(self.name))
+            self._held = {stream: min(self._set_aside_in(stream)) for stream in self.streams_held()}
         if self._connection is None:
             connection = self.connect()
             self._connection = connection
@@ -351,7 +367,7 @@ class ProjectionFeed:
             return
         if not self._begin(connection):
             return
-        failed: dict[str, Step] = {}
+        failed: dict[str, tuple[int, Step]] = {}
         for record in fresh:
             if record.stream in failed:
                 continue
@@ -366,7 +382,7 @@ class ProjectionFeed:
                 if connection.is_exact:
                     # What this raises is the database's.
                     connection.go_back()
-                failed[record.stream] = self._failed(record, error, 1)
+                failed[record.stream] = record.position, self._failed(record, error, 1)
                 if not connection.is_exact:
                     # What comes before it is written, and is not to be written again.
                     last = record.position - 1
@@ -377,7 +393,7 @@ class ProjectionFeed:
         else:
             self._commit_up_to(connection, last, len(fresh))
         if failed:
-            self._set_aside(failed.items())
+            self._set_aside([(stream, *one) for stream, one in failed.items()])
 
     def read(self, after: int, limit: int) -> list[EventRecord]:
         """Events of the log; in the place of one that is damaged stands one of type `UNREADABLE`.
@@ -399,10 +415,10 @@ class ProjectionFeed:
 
     def _without_set_aside(self, records: list[EventRecord]) -> list[EventRecord] | None:
         """Those that can be written; None if rows are to be written first that set others aside."""
-        store, name, held = self._store, self.name, self._held or ()
+        store, name, held = self._store, self.name, self._held or {}
         may_be = store.may_set_aside()
         fresh: list[EventRecord] = []
-        steps: list[tuple[str, Step]] = []
+        steps: list[tuple[str, int, Step]] = []
         for record in records:
             stream, position = record.stream, record.position
             if position in self._done:
@@ -411,9 +427,10 @@ class ProjectionFeed:
                 # It waits, or was skipped.
                 continue
             if record.type == UNREADABLE:
-                steps.append(("", self._failed(record, record.message, 1)))
-            elif stream in held:
-                steps.append((stream, Step(process=name, instance=stream, wait=position)))
+                steps.append(("", position, self._failed(record, record.message, 1)))
+            elif position > held.get(stream, position):
+                step = Step(process=name, instance=stream, wait=position)
+                steps.append((stream, position, step))
             else:
                 fresh.append(record)
         if steps:
@@ -481,7 +498,7 @@ class ProjectionFeed:
             positions.insert(0, block.position)
         if not positions:
             assert self._held is not None
-            self._held.discard(stream)
+            self._held.pop(stream, None)
             self._answer(message)
             return True
         if not self._begin(connection):
@@ -575,13 +592,30 @@ class ProjectionFeed:
             step.extras = StepExtras(block=Block("parked", record.position, "", 0, attempt))
         return step
 
-    def _set_aside(self, steps: Iterable[tuple[str, Step]]) -> None:
+    def _set_aside(self, steps: Iterable[tuple[str, int, Step]]) -> None:
         """Write what sets events aside; the feed goes on when that is durable."""
         assert self._held is not None
-        for stream, step in steps:
+        for stream, position, step in steps:
             if stream:
-                self._held.add(stream)
+                self._go_before(stream, position, step)
             self._write(stream, [step], None, is_over=False)
+
+    def _go_before(self, stream: str, position: int, step: Step) -> None:
+        """Have what holds a stream up wait behind an event that comes before it and failed now."""
+        assert self._held is not None
+        first = self._held.get(stream)
+        self._held[stream] = position if first is None else min(first, position)
+        old = self._store.block_of(self.name, stream) if first is not None else None
+        if old is None or old.position < position:
+            return
+        step.wait, extras = old.position, step.extras
+        assert extras is not None
+        if old.kind == "retry":
+            timer = TimerRecord(old.due, self.name, stream, "retry", "retry")
+            extras.cancel = [timer]
+        else:
+            extras.unblock, extras.unpark = True, old.parked
+            extras.decision = ("retry", self.now(), None)
 
     def _write(
         self, stream: str, steps: list[Step], message: InstanceMessage | None, *, is_over: bool
@@ -622,7 +656,7 @@ class ProjectionFeed:
     def is_durable(self, released: str) -> None:
         """A step is on disk."""
         if released and self._held is not None:
-            self._held.discard(released)
+            self._held.pop(released, None)
         self._durable += 1
         if self._written == self._durable:
             for watch in tuple(self._watches):
