@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from ..errors import DamagedStore
-from ..identifiers import place_of_effect, place_of_event, place_of_issue
+from ..identifiers import place_of_effect, place_of_event, place_of_issue, place_of_transition
 from ..layout.frames import number
 from ..layout.keys import LAST, Misshapen, digest
 from ..layout.schema import (
@@ -334,6 +334,16 @@ class Inspection:
             # Of a divided store, its instance may be in another partition.
             return self.partition is not None
         return any(one[0] == command_id for one in row.commands)
+
+    def is_end(self, transition_id: str) -> bool:
+        """Whether the transition that an id names ended its instance."""
+        found = place_of_transition(transition_id)
+        if found is None:
+            return False
+        process, instance, version = found
+        place: int | None = self.look("ids", transitions_key(process, instance) + number(version))
+        row = self.transition(place or 0)
+        return row is not None and row.is_complete
 
     def _effect_of(self, command_id: str) -> EffectRow | None:
         """The after-effect that a command's id names."""
