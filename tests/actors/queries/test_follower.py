@@ -218,7 +218,7 @@ def test_what_makes_no_sense_together_is_refused() -> None:
     with Runtime.ephemeral(desk) as runtime:
         with pytest.raises(ValueError, match="nothing is followed"):
             runtime.follow(events=False)
-        with pytest.raises(ValueError, match="process='desk.Visit' is for"):
+        with pytest.raises(ValueError, match=r"process='desk\.Visit' is for"):
             runtime.follow(process=Visit)
         with pytest.raises(ValueError, match="stream='desk::door' is for events"):
             runtime.follow(events=False, parked=True, stream="desk::door")
