@@ -634,9 +634,7 @@ class _Pages(Generic[T]):
 
     """
 
-    def __init__(
-        self, runtime: AsyncRuntime, read: Callable[[], tuple[list[T], bool]]
-    ) -> None:
+    def __init__(self, runtime: AsyncRuntime, read: Callable[[], tuple[list[T], bool]]) -> None:
         self._runtime = runtime
         self._read = read
         self.there: deque[T] = deque()

@@ -1153,11 +1153,9 @@ class Runtime:
         name = process
         if name is not None and not isinstance(name, str):
             name = self._registry.process(name).name
-        is_wanted = wanted(
-            kinds, stream=stream, types=types_of(self._registry, type), process=name
-        )
-        readers = [one._reader for one in self._each_log()]
-        log = open_log([one._store for one in self._each_log()], kinds, after, is_wanted)
+        is_wanted = wanted(kinds, stream=stream, types=types_of(self._registry, type), process=name)
+        stores, readers = self._each_log()
+        log = open_log(stores, kinds, after, is_wanted)
         return Follower(
             log,
             lambda found: readers[found.partition].found(found, len(readers)),
@@ -1166,9 +1164,9 @@ class Runtime:
             timeout,
         )
 
-    def _each_log(self) -> Sequence[Runtime]:
-        """A runtime for each log, in order of partition; to be looked at only."""
-        return [self]
+    def _each_log(self) -> tuple[list[Store], list[Reader]]:
+        """The stores of all logs, and who reads them, in order of partition."""
+        return [self._store], [self._reader]
 
     def _open_with_commit(self, latch: Latch) -> None:
         """Have a latch opened with the next commit, if that is told of here; from any thread."""

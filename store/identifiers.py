@@ -167,7 +167,7 @@ def transition_id_at(process: str, instance: str, version: int) -> str:
 
 
 def place_of_transition(transition_id: str) -> tuple[str, str, int] | None:
-    """The process manager's name, the instance's id and the version of the transition of that id."""
+    """The process manager's name, the instance's id and the version that such an id says."""
     owner, _, version = transition_id.rpartition("@")
     process, _, instance = owner.partition("-")
     number = _number(version)

@@ -65,8 +65,9 @@ if TYPE_CHECKING:
     from ..model.domain import Domain
     from ..model.process_definition import ProcessDefinition
     from ..queries.diagnostics import StuckInstance
+    from ..queries.reader import Reader
     from ..queries.views import Parked, PartitionState, StoredEvent, Timeout
-    from ..store import Divided, StoreFinding
+    from ..store import Divided, Store, StoreFinding
     from .commit_watch import Watched
     from .node_share import NodeShare
 
@@ -481,8 +482,8 @@ class DividedRuntime(Runtime):
             key=lambda event: event.time,
         )
 
-    def _each_log(self) -> list[PartitionRuntime]:
-        return self._parts
+    def _each_log(self) -> tuple[list[Store], list[Reader]]:
+        return [part.store for part in self._parts], [part._reader for part in self._parts]
 
     def _open_with_commit(self, latch: Latch) -> None:
         for part in self._parts:

@@ -95,9 +95,7 @@ def _endpoint(
     async def endpoint(request: Request) -> Response:
         try:
             call = (
-                await _posted(kind, request)
-                if kind.acts
-                else call_of(kind, _asked(kind, request))
+                await _posted(kind, request) if kind.acts else call_of(kind, _asked(kind, request))
             )
             claimed = request.headers.get(BY)
             by = caller(request, None if claimed is None else unquote(claimed))

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from .face import Face
     from .plain import Plain
 
-__all__ = ["NEVER", "parked", "parked_groups", "parked_page", "parked_row", "selected", "timeout_row", "timeouts"]
+__all__ = [
+    "NEVER",
+    "parked",
+    "parked_groups",
+    "parked_page",
+    "parked_row",
+    "selected",
+    "timeout_row",
+    "timeouts",
+]
 
 NEVER = (1 << 63) - 1
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
-from ..queries.log_end import Kind  # noqa: TC001 - msgspec reads the annotations
+from ..queries.log_end import Kind
 from . import together
 from .acting import amend, cancel_timeout, decide, end, move_timeout, note_backup, refresh
 from .aside import NEVER, parked, parked_groups, selected, timeouts
 from .condition import health, stats
 from .explained import graph, trace, why
-from .instances import Status, instance, instances, processes, stuck
 from .following import Following
+from .instances import Status, instance, instances, processes, stuck
 from .log import events
 from .plain import Plain
 from .rebuilding import rebuild, refresh_all

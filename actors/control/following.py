@@ -16,7 +16,7 @@ from .plain import moment
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from ..queries.log_end import Found, Kind, Place
+    from ..queries.log_end import Found, Kind
     from ..store import TransitionRecord
     from .face import Face
     from .plain import Plain

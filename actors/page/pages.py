@@ -5,8 +5,6 @@ Below `/calls` are the calls that the command line makes, as JSON.
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
@@ -15,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import RedirectResponse, StreamingResponse
+from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 
 from ..control.application import call_of, events_of, refusal, routes
@@ -23,8 +21,8 @@ from ..control.aside import NEVER, parked_groups, parked_page
 from ..control.calls import CALLS, Selected
 from ..control.condition import health, stats
 from ..control.explained import trace, why
-from ..control.instances import Status, instance, instance_page, processes
 from ..control.following import Following
+from ..control.instances import Status, instance, instance_page, processes
 from ..control.log import event_at, events
 from ..errors import UnknownMessage
 from .acts import Act, Acts
@@ -37,7 +35,7 @@ from .visitors import form_of
 from .waits import set_timeouts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from starlette.requests import Request
     from starlette.responses import Response

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from ..clock import seconds
 from ..errors import InvalidMessage, shown
@@ -76,7 +76,7 @@ class Follower(Iterator[T], Generic[T]):
         self.is_stopped = True
         self._latch.open()
 
-    def __iter__(self) -> Iterator[T]:
+    def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> T:
@@ -178,9 +178,7 @@ def _begun_behind(
             )
     for one in numbers.values():
         if type(one) is not int or not 0 <= one < 1 << 63:
-            raise InvalidMessage(
-                f"after={shown(after)} is no position; give whole numbers from 0"
-            )
+            raise InvalidMessage(f"after={shown(after)} is no position; give whole numbers from 0")
     if any(numbers.values()) and set(kinds) != {"event"}:
         raise InvalidMessage(
             f"after={shown(after)} is a position of events, and transitions and what is parked "

@@ -99,10 +99,12 @@ class LogEnd:
         store = self._stores[partition]
         if kind == "event":
             return store.last_position()
-        return store.last_transition_number() if kind == "transition" else store.last_parked_number()
+        return (
+            store.last_transition_number() if kind == "transition" else store.last_parked_number()
+        )
 
     def _numbered(self, kind: Kind, partition: int, end: int) -> Iterator[tuple[int, Found]]:
-        """Those of one log up to its end, each with its time; of what is damaged, that before it."""
+        """Those of one log up to its end with their times; of what is damaged, that before it."""
         time, after = 0, self.place[kind, partition]
         if after >= end:
             return

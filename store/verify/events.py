@@ -6,7 +6,13 @@ import re
 from typing import TYPE_CHECKING
 
 from ..gauges import last_backup_from
-from ..identifiers import category_of, effect_command_id_at, event_id_at, place_of_event
+from ..identifiers import (
+    category_of,
+    effect_command_id_at,
+    event_id_at,
+    place_of_event,
+    place_of_transition,
+)
 from ..layout.frames import number
 from ..layout.keys import digest
 from ..layout.schema import (
@@ -210,7 +216,10 @@ def _of_event(inspection: Inspection, position: int, event: EventRow) -> Iterato
         yield f"has the id {event.id}, and event_ids has {given or 'nothing'} for it"
     if event.causation_id is None:
         return
-    if event.depth and not inspection.is_issued(event.causation_id):
+    if event.depth and place_of_transition(event.causation_id) is not None:
+        if not inspection.is_end(event.causation_id):
+            yield f"tells of an end by {event.causation_id}, which ended no instance"
+    elif event.depth and not inspection.is_issued(event.causation_id):
         yield f"was caused by command {event.causation_id}, which no transition issued"
     result: ResultRow | None = None
     if not event.depth:

@@ -7,7 +7,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from ..errors import DamagedStore
-from ..identifiers import PRUNED, place_of_effect, place_of_event, place_of_issue
+from ..identifiers import (
+    PRUNED,
+    place_of_effect,
+    place_of_event,
+    place_of_issue,
+    place_of_transition,
+)
 from ..layout.frames import number
 from ..layout.keys import LAST, Misshapen, digest
 from ..layout.schema import (
@@ -383,6 +389,18 @@ class Inspection:
             return False
         last = self.last_transition(process, instance)
         return last is None or version < (last.version if last.cause == PRUNED else last.run)
+
+    def is_end(self, transition_id: str) -> bool:
+        """Whether the transition that an id names ended its instance."""
+        found = place_of_transition(transition_id)
+        if found is None:
+            return False
+        process, instance, version = found
+        place: int | None = self.look("ids", transitions_key(process, instance) + number(version))
+        row = self.transition(place or 0)
+        if row is None:
+            return self._may_be_elsewhere or self.is_pruned(process, instance, version)
+        return row.is_complete
 
     def _effect_of(self, command_id: str) -> EffectRow | None:
         """The after-effect that a command's id names."""

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 pytest.importorskip("basedpyright")
 
 USER = """
-from procession import Aggregate, Command, Domain, Event, ProcessManager, Runtime, handle
+from procession import Aggregate, Command, Completed, Domain, Event, ProcessManager, Runtime
+from procession import StoredEvent, handle
 from procession.store import Store
 from procession.testing import Scenario, VirtualClock
 
@@ -40,7 +41,18 @@ class Handling(ProcessManager, correlate="order"):
     def on_placed(self, event: Placed) -> None:
         self.done = event.order != ""
 
+@shop.register
+class Hearing(ProcessManager, correlate="id"):
+    done: bool = False
+
+    @handle(Completed[Handling], start=True)
+    def on_end(self, event: Completed[Handling]) -> None:
+        self.done = event.copy.done
+        event.copy.colour  # ! reportAttributeAccessIssue
+
 def use(runtime: Runtime) -> None:
+    followed: list[StoredEvent] = list(runtime.follow(after=0, type=Placed))
+    wrong: list[StoredEvent] = list(runtime.follow(transitions=True))  # ! reportAssignmentType
     stored: list[Event] = runtime.ask(Place(order="a"))
     position: int = runtime.publish(Placed("a"), stream="order-a")
     Placed(7)  # ! reportArgumentType

@@ -45,8 +45,8 @@ from procession.control.calls import (
 )
 from procession.control.client import Client, Refused, connect
 from procession.control.face import CannotAct, Face
-from procession.control.instances import Status, instances
 from procession.control.following import Following
+from procession.control.instances import Status, instances
 from procession.control.people import caller
 from procession.control.plain import STILL, plain, unpacked
 from procession.messages.typed import typed
