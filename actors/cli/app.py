@@ -18,6 +18,7 @@ from . import (
     parked,
     partitions,
     processes,
+    pruning,
     rebuilding,
     serve,
     store_files,
@@ -49,6 +50,7 @@ _ACTING: dict[str, Callable[..., Any]] = {
     "amend": mending.amend,
     "refresh": rebuilding.refresh,
     "rebuild": rebuilding.rebuild,
+    "prune": pruning.prune,
 }
 
 _NODES: dict[str, Callable[..., Any]] = {

@@ -19,6 +19,7 @@ from .explained import graph, trace, why
 from .instances import Status, instance, instances, processes, stuck
 from .log import Following, events
 from .plain import Plain
+from .pruning import prune
 from .rebuilding import rebuild, refresh_all
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ __all__ = [
     "ParkedGroups",
     "Partitions",
     "Processes",
+    "Prune",
     "Rebuild",
     "Refresh",
     "RefreshAll",
@@ -484,6 +486,19 @@ class Rebuild(Call, frozen=True):
         return rebuild(face, self.process, by)
 
 
+class Prune(Call, frozen=True):
+    """Take out of the store what was complete before a moment."""
+
+    path = "prune"
+    before: str
+    ids_before: str | None = None
+    archive: str | None = None
+
+    def answer(self, face: Face, by: str) -> Answer:
+        del by  # what went has no place for it
+        return prune(face, self.before, self.ids_before, self.archive)
+
+
 class NoteBackup(Call, frozen=True):
     """Note a copy that was made of the store beside its service."""
 
@@ -523,5 +538,6 @@ CALLS: tuple[type[Call], ...] = (
     Refresh,
     RefreshAll,
     Rebuild,
+    Prune,
     NoteBackup,
 )

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from ..errors import MovedOn, UnknownInstance
-from ..store import Step, StepExtras, TimerRecord, TransitionRecord
+from ..errors import MovedOn, Pruned, UnknownInstance
+from ..store import PRUNED, Step, StepExtras, TimerRecord, TransitionRecord
 from .amending import BY_OPERATOR, amended, headers_of, with_values
 from .decide import changed_keys
 from .decision import EMPTY, Decision
@@ -40,6 +40,15 @@ def operate(plan: ProcessPlan, state: ProcessState, operation: Operation, reads:
         Exception: what a handler raised while the state was rebuilt
 
     """
+    if state.is_complete and _is_pruned(plan, state, reads):
+        if isinstance(operation, Amend):
+            raise Pruned(
+                f"{plan.name} {state.instance!r} was complete and was pruned, so there is nothing "
+                f"of it to amend"
+            )
+        if isinstance(operation, Refresh):
+            # There is nothing that it could be made of.
+            return Decision(state, EMPTY, "nothing")
     if isinstance(operation, Refresh):
         return _refresh(plan, state, operation, reads)
     if isinstance(operation, Adjust):
@@ -84,6 +93,12 @@ def _refresh(plan: ProcessPlan, state: ProcessState, operation: Refresh, reads: 
     told = (operation.handler, "refresh", None if by is None else f"rebuilt by {by}")
     headers = None if by is None else headers_of(by)
     return _recorded(plan, renewed, operation.now, told, extras, "refreshed", headers)
+
+
+def _is_pruned(plan: ProcessPlan, state: ProcessState, reads: Reads) -> bool:
+    """Whether what stays of an instance is that it was complete."""
+    last = reads.stored_transition(plan.name, state.instance, state.version)
+    return last is not None and last.cause == PRUNED
 
 
 def _from_origin(plan: ProcessPlan, state: ProcessState, until: int, reads: Reads) -> Rebuilt:
