@@ -523,8 +523,10 @@ def test_who_begins_at_the_origin_of_a_pruned_log_is_told(
             def shipped(self, event: Shipped) -> None:
                 seen.append(event.order_id)
 
+        kept.runtime.close()
         kept.domain.register(Late)
-        kept.reopen()
+        kept.engine = kept.engine.beside()
+        kept.open()
         assert "shop.Late goes through the log from position 0 on" in caplog.text
         assert "pruned up to position 2" in caplog.text
         caplog.clear()
