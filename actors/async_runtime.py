@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from .authoring.process_manager import ProcessManager
     from .authoring.projection import Projection
     from .engine.health import Health
+    from .engine.archive import Archive
     from .engine.projection_rebuild import ProjectionProgress
+    from .engine.pruning import PruningReport
     from .engine.rebuilding import RebuildProgress
     from .messages.reply import Reply
     from .messages.types import Command, Event
@@ -508,6 +510,18 @@ class AsyncRuntime:
         """As `Runtime.refresh`; `on_progress` is called on a thread."""
         return await self._apart(
             self._opened.refresh, cls, id, since=since, by=by, on_progress=on_progress
+        )
+
+    async def prune(
+        self,
+        *,
+        before: datetime,
+        ids_before: datetime | None = None,
+        archive: str | os.PathLike[str] | Archive | None = None,
+    ) -> PruningReport:
+        """As `Runtime.prune`."""
+        return await self._apart(
+            self._opened.prune, before=before, ids_before=ids_before, archive=archive
         )
 
     @overload

@@ -162,7 +162,8 @@ class Runtime:
             long, the same id takes effect once. None for ever
         archive: takes what is pruned before it goes: the name of a file for lines of JSON, packed
             if it ends in ``.gz`` or ``.zst``; or a call with a list of such lines, which returns
-            when they are durable. None to keep them nowhere
+            when they are durable. None to keep them nowhere. Each partition of a divided store has a
+            file of its own, with its number before the endings of the name
         retired: names of process managers, and wire names of messages, whose classes are gone for
             good: what the store holds of them stays there, and nothing takes it up
         scrub: of a folder: rows a second whose checksums a process of its own looks at, again and
@@ -243,7 +244,6 @@ class Runtime:
             effect_tasks=effect_tasks,
             after_effects=after_effects,
             id_retention=id_retention,
-            archive=None if read_only else opened(archive),
         )
         _check_scrub(scrub, path, read_only=read_only)
         page = Page(address=control) if isinstance(control, str) else control
@@ -295,7 +295,7 @@ class Runtime:
                     self._store,
                     registry,
                     clock,
-                    options,
+                    replace(options, archive=opened(archive, self._store.partition)),
                     None if tracing is None else tracing.parts(),
                     self._scrubber(scrub),
                     self._neighbours(),
@@ -1616,7 +1616,8 @@ class Runtime:
         before_of = {definition.name: moment for definition in self._registry.processes.values()}
         ids = None if ids_before is None else _moment("ids_before", ids_before)
         reply: ReplyFuture[PruningReport] = ReplyFuture.within(engine.services.replies)
-        engine.pruner.prune(before_of, ids, reply, opened(archive))
+        taker = opened(archive, self._store.partition)
+        engine.pruner.prune(before_of, ids, reply, taker)
         return reply.get()
 
     def _adjust(

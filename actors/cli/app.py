@@ -19,6 +19,7 @@ from . import (
     parked,
     partitions,
     processes,
+    pruning,
     rebuilding,
     serve,
     store_files,
@@ -52,6 +53,7 @@ _ACTING: dict[str, Callable[..., Any]] = {
     "amend": mending.amend,
     "refresh": rebuilding.refresh,
     "rebuild": rebuilding.rebuild,
+    "prune": pruning.prune,
 }
 
 _NODES: dict[str, Callable[..., Any]] = {

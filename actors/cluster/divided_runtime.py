@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ..authoring.aggregate import Aggregate
 from ..clock import SystemClock, seconds, stopwatch
 from ..engine.dispatcher import Dispatcher
+from ..engine.pruning import PruningReport
 from ..engine.rebuilding import RebuildProgress
 from ..errors import (
     InvalidMessage,
@@ -563,6 +564,12 @@ class DividedRuntime(Runtime):
             if on_progress is not None:
                 on_progress(progress)
         return rebuilt
+
+    def prune(self, *, before: Any, ids_before: Any = None, archive: Any = None) -> PruningReport:
+        found = PruningReport()
+        for part in self._parts:
+            found += part.prune(before=before, ids_before=ids_before, archive=archive)
+        return found
 
     def rebuild(
         self,

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..clock import seconds
+from ..engine.pruning import PruningReport
 from ..engine.rebuilding import RebuildProgress
 from ..engine.replaying import replayed
 from ..errors import PartitionDown
@@ -175,6 +176,14 @@ class NodePartition(RemotePartition):
             if local is None:
                 raise PartitionDown(f"partition {self.number} is another node's, which knows")
             return local.health()
+
+    def prune(self, *, before: Any, ids_before: Any = None, archive: Any = None) -> PruningReport:
+        with self.using() as local:
+            if local is not None:
+                return local.prune(before=before, ids_before=ids_before, archive=archive)
+        # An answer of another node is data.
+        given = {"before": before, "ids_before": ids_before, "archive": archive}
+        return PruningReport(**self._call("runtime", "prune", (), given).get())
 
     def rebuild(self, cls: Any, *, by: Any = None, on_progress: Any = None) -> RebuildProgress:
         with self.using() as local:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..engine.event_loops import EventLoops
     from ..engine.health import Health
     from ..engine.pending_replies import ReplyFuture
+    from ..engine.pruning import PruningReport
     from ..engine.rebuilding import RebuildProgress
     from ..model.domain import Domain
     from ..store import CommandRecord, EventRecord, Store
@@ -171,6 +172,11 @@ class RemotePartition(PartitionRuntime):
             raise TypeError("refresh: on_progress=… is told nothing of what another process does")
         given = {"since": since, "by": by}
         return int(self._call("runtime", "refresh", (cls, id), given).get())
+
+    def prune(self, *, before: Any, ids_before: Any = None, archive: Any = None) -> PruningReport:
+        given = {"before": before, "ids_before": ids_before, "archive": archive}
+        found: PruningReport = self._call("runtime", "prune", (), given).get()
+        return found
 
     def rebuild(self, cls: Any, *, by: Any = None, on_progress: Any = None) -> RebuildProgress:
         # The function stays here: how far it is, is told once for a partition.

@@ -21,6 +21,7 @@ from .following import Following
 from .instances import Status, instance, instances, processes, stuck
 from .log import events
 from .plain import Plain
+from .pruning import prune
 from .rebuilding import rebuild, refresh_all
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ __all__ = [
     "ParkedGroups",
     "Partitions",
     "Processes",
+    "Prune",
     "Rebuild",
     "Refresh",
     "RefreshAll",
@@ -494,6 +496,19 @@ class Rebuild(Call, frozen=True):
         return rebuild(face, self.process, by)
 
 
+class Prune(Call, frozen=True):
+    """Take out of the store what was complete before a moment."""
+
+    path = "prune"
+    before: str
+    ids_before: str | None = None
+    archive: str | None = None
+
+    def answer(self, face: Face, by: str) -> Answer:
+        del by  # what went has no place for it
+        return prune(face, self.before, self.ids_before, self.archive)
+
+
 class NoteBackup(Call, frozen=True):
     """Note a copy that was made of the store beside its service."""
 
@@ -533,5 +548,6 @@ CALLS: tuple[type[Call], ...] = (
     Refresh,
     RefreshAll,
     Rebuild,
+    Prune,
     NoteBackup,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from ..queries.pruned import refuse_pruned
 from ..queries.views import error_of
 from ..store import CorruptRecord, category_of
 from .plain import moment, unpacked
@@ -57,11 +58,18 @@ def _events(face: Face, stream: str | None, after: int) -> Iterator[Plain]:
 
 
 def event_at(face: Face, position: int) -> Plain | None:
-    """The event at a position; None if there is none."""
+    """The event at a position; None if there is none.
+
+    Raises:
+        Pruned: it was pruned
+
+    """
     try:
         record = face.store.event_at(position)
     except CorruptRecord as error:
         return {"position": position, "error": str(error)}
+    if record is None:
+        refuse_pruned(face.store, position)
     return None if record is None else event_row(face, record)
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from ..errors import MovedOn, UnknownInstance
+from ..errors import MovedOn, Pruned, UnknownInstance
 from ..messages.codec import refuse_erased
-from ..store import Step, StepExtras, TimerRecord, TransitionRecord
+from ..store import PRUNED, Step, StepExtras, TimerRecord, TransitionRecord
 from .amending import BY_OPERATOR, amended, headers_of, with_values
 from .decide import changed_keys
 from .decision import EMPTY, Decision
@@ -44,6 +44,15 @@ def operate(plan: ProcessPlan, state: ProcessState, operation: Operation, reads:
     """
     if isinstance(operation, Erase):
         return decide_erase(plan, state, operation, reads)
+    if state.is_complete and _is_pruned(plan, state, reads):
+        if isinstance(operation, Amend):
+            raise Pruned(
+                f"{plan.name} {state.instance!r} was complete and was pruned, so there is nothing "
+                f"of it to amend"
+            )
+        if isinstance(operation, Refresh):
+            # There is nothing that it could be made of.
+            return Decision(state, EMPTY, "nothing")
     if isinstance(operation, Refresh):
         # What is in the log of others is not to bring it back.
         refuse_erased(state.fields, f"{plan.name} {state.instance!r}")
@@ -90,6 +99,12 @@ def _refresh(plan: ProcessPlan, state: ProcessState, operation: Refresh, reads: 
     told = (operation.handler, "refresh", None if by is None else f"rebuilt by {by}")
     headers = None if by is None else headers_of(by)
     return _recorded(plan, renewed, operation.now, told, extras, "refreshed", headers)
+
+
+def _is_pruned(plan: ProcessPlan, state: ProcessState, reads: Reads) -> bool:
+    """Whether what stays of an instance is that it was complete."""
+    last = reads.stored_transition(plan.name, state.instance, state.version)
+    return last is not None and last.cause == PRUNED
 
 
 def _from_origin(plan: ProcessPlan, state: ProcessState, until: int, reads: Reads) -> Rebuilt:

@@ -21,7 +21,7 @@ from ..store import StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..store import EventRecord, TransitionRecord
+    from ..store import EventRecord, Partition, TransitionRecord
 
 __all__ = ["Archive", "ArchiveFile", "Line", "line_of_event", "line_of_transition", "opened"]
 
@@ -36,8 +36,14 @@ CHUNK = 1 << 20
 _load = msgspec.msgpack.Decoder(strict=False).decode
 
 
-def opened(archive: str | os.PathLike[str] | Archive | None) -> Archive | None:
+def opened(
+    archive: str | os.PathLike[str] | Archive | None, partition: Partition | None
+) -> Archive | None:
     """What takes the lines: a call, as it is given, or the file of that name.
+
+    Args:
+        archive: as it was given
+        partition: of a divided store, the one whose lines they are; its file has its number
 
     Raises:
         ModuleNotFoundError: the file is to be packed by Zstandard, which is not installed
@@ -47,7 +53,11 @@ def opened(archive: str | os.PathLike[str] | Archive | None) -> Archive | None:
     """
     if archive is None or callable(archive):
         return archive
-    return ArchiveFile(Path(archive)).write
+    path = Path(archive)
+    if partition is not None:
+        stem, dot, endings = path.name.partition(".")
+        path = path.with_name(f"{stem}-{partition.number:04}{dot}{endings}")
+    return ArchiveFile(path).write
 
 
 class ArchiveFile:

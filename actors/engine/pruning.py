@@ -46,7 +46,7 @@ SPAN = 1 << 26
 TOGETHER = 512
 """Instances that are told apart at once from those that are named by work."""
 
-ROUNDS = 16
+ROUNDS = 8
 """Rounds in the shortest time for which anything is kept: how exactly that is kept."""
 
 SHORTEST, LONGEST = timedelta(seconds=1), timedelta(hours=6)

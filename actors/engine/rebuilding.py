@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..core.replay import Replay, replay_log
 from ..core.stimuli import Refresh
 from ..errors import Erased, NotRefreshed
-from ..store import ClosedError, CorruptRecord, erased_at
+from ..model.beginnings import warn_of_pruned
+from ..store import PRUNED, ClosedError, CorruptRecord, erased_at
 from ..store.interrupts import uninterrupted
 from .admin import person
 from .ahead_reads import AheadReads
@@ -123,6 +125,7 @@ class Rebuilding:
             NotRefreshed: some could not be; all others were
 
         """
+        warn_of_pruned(self._store, self._name, self._plan.begun_at)
         handler = "refresh" if again else "rebuild"
         batch: list[str] = []
         versions = 0
@@ -188,8 +191,16 @@ class Rebuilding:
         for number, name in self._store.scan_started(self._name):
             if isinstance(name, CorruptRecord):
                 self._failed(f"started with transition {number}", name)
-            else:
+            elif not self._is_pruned(name):
                 yield name
+
+    def _is_pruned(self, name: str) -> bool:
+        """Whether an instance has nothing any more that it could be rebuilt from."""
+        version = self._store.version_of(self._name, name)
+        with suppress(CorruptRecord):
+            last = self._store.stored_transition(self._name, name, version)
+            return last is not None and last.cause == PRUNED
+        return False
 
     def _ask(self, name: str, refresh: Refresh) -> ReplyFuture[int]:
         reply: ReplyFuture[int] = ReplyFuture.within(self._engine.services.replies)

@@ -6,6 +6,7 @@ begins, unless the log holds nothing that it handles. The store keeps where each
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from ..clock import from_micros, to_micros
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from .process_definition import ProcessDefinition
     from .registry import Registry
 
-__all__ = ["BEGIN", "beginnings", "begun_at", "handled_in", "mend_for"]
+__all__ = ["BEGIN", "beginnings", "begun_at", "handled_in", "mend_for", "warn_of_pruned"]
+
+logger = logging.getLogger("procession")
 
 BEGIN = "begin:"
 """What stands before the name of the checkpoint which says behind which position one began."""
@@ -54,10 +57,24 @@ def beginnings(store: Store, registry: Registry, now: int) -> dict[str, int]:
                 wrong.append(str(error))
                 counts |= error.counts
                 continue
+            warn_of_pruned(store, definition.name, position)
         found[definition.name] = position
     if wrong:
         raise BeginUndecided("\n".join(wrong), counts)
     return found
+
+
+def warn_of_pruned(store: Store, process: str, position: int) -> None:
+    """Say in the log if events were pruned behind a position that a class begins from."""
+    pruned = store.pruned_up_to().events
+    if pruned > position:
+        logger.warning(
+            "%s goes through the log from position %s on, of which events were pruned up to "
+            "position %s: it does not see those, and what they would have begun is not there",
+            process,
+            f"{position:,}",
+            f"{pruned:,}",
+        )
 
 
 def handled_in(store: Store, registry: Registry, definition: ProcessDefinition) -> int:

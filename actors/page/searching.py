@@ -59,7 +59,7 @@ def by_name(face: Face, said: str) -> list[Hit]:
         if face.store.position_of(said):
             found.append(Hit("event", said, None, "its id"))
     with suppress(InvalidName):
-        if face.store.event_in(said, 1) is not None:
+        if face.store.last_version(said):
             found.append(Hit("stream", said, None, "its name"))
     return found
 

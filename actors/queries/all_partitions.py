@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         EventRecord,
         ParkedRecord,
         Store,
+        TombstoneRecord,
         TransitionRecord,
         UnmatchedRecord,
     )
@@ -103,6 +104,11 @@ class AllPartitions:
         if event is not None and event.sent_for:
             return self.event_in(event.stream, event.version)
         return None if event is None else self._event(number, event)
+
+    def tombstone_at(self, position: int) -> TombstoneRecord | None:
+        """As of a store."""
+        number, local = self.place_of(position)
+        return self._stores[number].tombstone_at(local)
 
     def event_in(self, stream: str, version: int) -> EventRecord | None:
         """As of a store."""

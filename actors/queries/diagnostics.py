@@ -12,6 +12,7 @@ from ..model.code_ages import CodeAge, CodeAges
 from ..model.design_rules import unheard_categories
 from ..model.subscriptions import Subscriptions
 from ..store import PASSED_OVER, CorruptRecord
+from .pruned import refuse_pruned
 from .reader import UNREADABLE, failed_starts
 from .transitions import transition_of
 from .views import Listed
@@ -205,6 +206,7 @@ class Explainer:
 
         Raises:
             UnknownMessage: there is no event of that id
+            Pruned: it was pruned
 
         """
         position = self._store.position_of(event_id)
@@ -213,6 +215,8 @@ class Explainer:
                 f"no event has the id {event_id!r}; events() lists what there is, with the ids"
             )
         record = self._store.event_at(position)
+        if record is None:
+            refuse_pruned(self._store, position)
         assert record is not None
         rows = [
             row

@@ -20,6 +20,7 @@ from ..store import (
     place_of_transition,
     transition_id_at,
 )
+from .pruned import refuse_pruned
 from .transitions import first_where, transition_of
 from .views import error_of
 
@@ -121,6 +122,7 @@ class Tracer:
 
         Raises:
             UnknownMessage: nothing has that id
+            Pruned: the event was pruned
 
         """
         record = self._record(wanted)
@@ -129,7 +131,9 @@ class Tracer:
         result = self._store.result_of(wanted)
         if result is not None and result.first_position:
             first = self._store.event_at(result.first_position)
-            assert first is not None
+            if first is None:
+                refuse_pruned(self._store, result.first_position)
+                return TraceNode("command", wanted, "", note="the events that it made were pruned")
             return _Chain(self._store, self._registry).around(first)
         if result is not None:
             refused = "" if result.refusal is None else f"refused: {result.refusal}"
@@ -141,7 +145,10 @@ class Tracer:
 
     def _record(self, event_id: str) -> EventRecord | None:
         position = self._store.position_of(event_id)
-        return self._store.event_at(position) if position else None
+        record = self._store.event_at(position) if position else None
+        if position and record is None:
+            refuse_pruned(self._store, position)
+        return record
 
 
 class _Issuer(NamedTuple):
@@ -185,7 +192,11 @@ class _Chain:
             root = self._event(first)
         else:
             command_id = first.causation_id
-            root = _Node(lambda made: TraceNode("command", command_id, "", children=made))
+            # What comes from outside has no depth.
+            note = "what issued it was pruned" if first.depth else ""
+            root = _Node(
+                lambda made: TraceNode("command", command_id, "", note=note, children=made)
+            )
             root.children += self._guarded(self._siblings(first), f"beside {first.event_id}")
         if self._damage is not None:
             above = self._damage

@@ -66,6 +66,9 @@ OLD_TABLES = (
 KEPT_TABLES = tuple(name for name in OLD_TABLES if name not in {"log", "streams", "transitions"})
 """Those that have the same keys today; what all others add to comes last."""
 
+NEW_TABLES = ("tombstones", "codes", "unmatched", "unmatched_by", "effects", "owed")
+"""Those of which format 1 had nothing."""
+
 LONGEST_KEY = 511
 
 PACKAGES = {"actors.": "procession.", "store.": "procession.store."}
@@ -192,7 +195,7 @@ class _NewTables:
             yield table, rows
         yield "names", self._name_rows()
         yield "counts", self._count_rows()
-        for table in ("codes", "unmatched", "unmatched_by", "effects", "owed", *FOR_PARTITIONS):
+        for table in (*NEW_TABLES, *FOR_PARTITIONS):
             yield table, iter(())
 
     def _old(self, table: str) -> Iterator[tuple[bytes, Any]]:

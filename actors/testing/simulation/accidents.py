@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ...core.stimuli import Amend, End
+from ...engine.pending_replies import ReplyFuture
 from ...errors import AlreadyDecided, AlreadyEnded, MovedOn
 from ...store import FailingDisk
 from .faults import InjectedFailure, InjectedStoreError
@@ -98,8 +99,11 @@ class Accidents:
         return False
 
     def _operate(self) -> bool:
-        """Have an operator end or amend an instance, at whatever moment this is."""
+        """Have an operator prune, or end or amend an instance, at whatever moment this is."""
         world, deviations = self._world, self._world.faults.deviations
+        if deviations.take("prune") is not None:
+            self._prune()
+            return True
         if not {"end", "amend"} & {one.name for one in deviations.armed}:
             return False
         there = list(self._instances())
@@ -115,6 +119,16 @@ class Accidents:
             else:
                 world.guarded(self._amend, definition, name, last)
         return True
+
+    def _prune(self) -> None:
+        """Have what is complete by now pruned; it is done in turns, among all others."""
+        world = self._world
+        world.log.note("the operator prunes")
+        for part in world.parts:
+            services = part.engine.services
+            moment = services.now() + 1
+            before = dict.fromkeys(part.engine.router_of, moment)
+            part.engine.pruner.prune(before, None, ReplyFuture.within(services.replies), None)
 
     def _amend(self, definition: ProcessDefinition, name: str, last: TransitionRecord) -> None:
         """Give a field the value that it has, since another one may make no sense."""

@@ -61,8 +61,8 @@ FAULTS: tuple[Fault, ...] = tuple(
 """What is let happen unless something else is said.
 
 Not among them is what may rightly break an invariant: by a clock that is set back, what happened
-later has an earlier time, what a client sends again without an id is done twice, and an instance
-that an operator ends does not come to its own end.
+later has an earlier time, what a client sends again without an id is done twice, an instance
+that an operator ends does not come to its own end, and one that is pruned has no state any more.
 """
 
 KINDS: tuple[tuple[str, Fault], ...] = (
@@ -104,6 +104,7 @@ KINDS: tuple[tuple[str, Fault], ...] = (
     ("deploy", "node"),
     ("lane", "node"),
     ("skew", "clock"),
+    ("prune", "operator"),
 )
 """The kinds of deviations, and what they belong to. Seeds hold their places: add at the end."""
 

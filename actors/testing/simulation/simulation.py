@@ -87,7 +87,8 @@ class Simulation:
             or does not say what became of a commit, and the power is cut), ``"clock"`` (it is set
             forward or back, and so is that of one of several nodes), ``"upgrade"`` (the process
             starts again with `upgrade`), ``"resend"`` (a client without ids sends again what was
-            done), ``"operator"`` (one ends an instance, or amends one without changing anything),
+            done), ``"operator"`` (one ends an instance, or amends one without changing anything, or
+            prunes),
             ``"node"`` (of several, one hangs, is late to renew a lease, hands a partition over, all
             are replaced one after the other, a lane is late)
         start: the clock's first time, with a zone; without one, the start of the year 2000
@@ -345,9 +346,9 @@ class Simulation:
                 ``"clock_forward"`` or ``"clock_back"``: the machine's clock is set; ``"upgrade"``;
                 ``"time"``: the clock moves to what is due next; ``"late"``: it does so up to four
                 times, and all that is in flight is late; ``"sleep"``: idle actors leave
-                memory; ``"end"`` or ``"amend"``: an operator does that to an instance; where there
-                are nodes, ``"crash"``: one dies; ``"hang"``: one hangs, and goes on when others
-                have taken over; ``"lease"``: one is late to renew a lease; ``"hand_over"``: one
+                memory; ``"end"`` or ``"amend"``: an operator does that to an instance; ``"prune"``:
+                one prunes what is complete by then; where there are nodes, ``"crash"``: one dies;
+                ``"hang"``: one hangs, and goes on when others have taken over; ``"lease"``: one is late to renew a lease; ``"hand_over"``: one
                 hands a partition over; ``"deploy"``: all are replaced, one after the other, by
                 ones with `upgrade` if there is one; ``"skew"``: the clock of one is set;
                 ``"lane"``: what one partition has for another is read late
