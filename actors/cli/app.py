@@ -10,6 +10,7 @@ from typer.exceptions import TyperException
 from .. import __version__
 from . import (
     condition,
+    erasing,
     explained,
     exploring,
     log,
@@ -47,6 +48,8 @@ _ACTING: dict[str, Callable[..., Any]] = {
     "skip": parked.skip,
     "end": mending.end,
     "amend": mending.amend,
+    "erase": erasing.erase,
+    "erasures": erasing.erasures,
     "refresh": rebuilding.refresh,
     "rebuild": rebuilding.rebuild,
 }

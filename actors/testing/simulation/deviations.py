@@ -50,19 +50,20 @@ Fault: TypeAlias = Literal[
     "resend",
     "operator",
     "node",
+    "erasure",
 ]
 
 ALL_FAULTS: tuple[Fault, ...] = get_args(Fault)
 """All that can be let happen, by the names that `faults=` takes."""
 
 FAULTS: tuple[Fault, ...] = tuple(
-    one for one in ALL_FAULTS if one not in {"clock", "resend", "operator"}
+    one for one in ALL_FAULTS if one not in {"clock", "resend", "operator", "erasure"}
 )
 """What is let happen unless something else is said.
 
 Not among them is what may rightly break an invariant: by a clock that is set back, what happened
 later has an earlier time, what a client sends again without an id is done twice, and an instance
-that an operator ends does not come to its own end.
+that an operator ends or erases does not come to its own end.
 """
 
 KINDS: tuple[tuple[str, Fault], ...] = (
@@ -103,6 +104,7 @@ KINDS: tuple[tuple[str, Fault], ...] = (
     ("hand_over", "node"),
     ("deploy", "node"),
     ("lane", "node"),
+    ("erase", "erasure"),
 )
 """The kinds of deviations, and what they belong to. Seeds hold their places: add at the end."""
 

@@ -88,7 +88,7 @@ class Simulation:
             ``"resend"`` (a client without ids sends again what was done), ``"operator"`` (one ends
             an instance, or amends one without changing anything), ``"node"`` (of several, one
             hangs, is late to renew a lease, hands a partition over, all are replaced one after the
-            other, a lane is late)
+            other, a lane is late), ``"erasure"`` (an operator erases an instance or a stream)
         start: the clock's first time, with a zone; without one, the start of the year 2000
         stream: of the events in the program that name none
         services: outside, which answer what they are told
@@ -338,7 +338,8 @@ class Simulation:
                 ``"clock_forward"`` or ``"clock_back"``: the machine's clock is set; ``"upgrade"``;
                 ``"time"``: the clock moves to what is due next; ``"late"``: it does so up to four
                 times, and all that is in flight is late; ``"sleep"``: idle actors leave
-                memory; ``"end"`` or ``"amend"``: an operator does that to an instance; where there
+                memory; ``"end"`` or ``"amend"``: an operator does that to an instance; ``"erase"``:
+                one erases an instance or a stream; where there
                 are nodes, ``"crash"``: one dies; ``"hang"``: one hangs, and goes on when others
                 have taken over; ``"lease"``: one is late to renew a lease; ``"hand_over"``: one
                 hands a partition over; ``"deploy"``: all are replaced, one after the other;
@@ -625,6 +626,22 @@ class Simulation:
         """
         amend = Amend({**(fields or {}), **more}, by, version, retry)
         return self._decide("amend", partial(self._operator.amend, cls, id, amend))
+
+    def erase(
+        self,
+        cls: type[ProcessManager] | None = None,
+        id: object = None,  # noqa: A002
+        *,
+        stream: str | None = None,
+        by: str | None = None,
+    ) -> None:
+        """Erase what is kept of an instance or a stream; as `Runtime.erase`."""
+        if cls is not None:
+            erase = partial(self._operator.erase, cls, id, by)
+        else:
+            assert stream is not None
+            erase = partial(self._operator.erase_stream, stream, by)
+        self._decide("erase", erase)
 
     def _decide(self, call: str, decide: Callable[[], int | None]) -> int:
         world, found = self._world, []
