@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .queries.views import (
         AggregateView,
         Counts,
+        Erasure,
         InstanceTransition,
         InstanceView,
         Moment,
@@ -432,6 +433,10 @@ class AsyncRuntime:
         """As `Runtime.parked`, for ``async for``."""
         return Listing(self, self._opened.parked(decided=decided))
 
+    def erasures(self) -> Listing[Erasure]:
+        """As `Runtime.erasures`, for ``async for``."""
+        return Listing(self, self._opened.erasures())
+
     # Deciding
 
     async def retry(self, parked_id: int, *, by: str | None = None) -> None:
@@ -497,6 +502,24 @@ class AsyncRuntime:
         return await self._apart(
             self._opened.amend, cls, id, fields, by=by, version=version, retry=retry, **more
         )
+
+    async def erase(
+        self,
+        cls: type[ProcessManager | Aggregate] | None = None,
+        id: object = None,
+        *,
+        stream: str | None = None,
+        subject: str | None = None,
+        by: str | None = None,
+    ) -> Erasure:
+        """As `Runtime.erase`."""
+        return await self._apart(
+            self._opened.erase, cls, id, stream=stream, subject=subject, by=by
+        )
+
+    async def erase_again(self, erasures: Iterable[Erasure]) -> list[Erasure]:
+        """As `Runtime.erase_again`."""
+        return await self._apart(self._opened.erase_again, list(erasures))
 
     async def refresh(
         self,

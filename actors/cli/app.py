@@ -11,6 +11,7 @@ from .. import __version__
 from . import (
     capsule,
     condition,
+    erasing,
     explained,
     exploring,
     log,
@@ -51,6 +52,8 @@ _ACTING: dict[str, Callable[..., Any]] = {
     "skip": parked.skip,
     "end": mending.end,
     "amend": mending.amend,
+    "erase": erasing.erase,
+    "erasures": erasing.erasures,
     "refresh": rebuilding.refresh,
     "rebuild": rebuilding.rebuild,
     "prune": pruning.prune,

@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from ..model.process_definition import ProcessDefinition
     from ..queries.diagnostics import StuckInstance
     from ..queries.reader import Reader
-    from ..queries.views import Parked, PartitionState, StoredEvent, Timeout
+    from ..queries.views import Erasure, Parked, PartitionState, StoredEvent, Timeout
     from ..store import Divided, Store, StoreFinding
     from .commit_watch import Watched
     from .node_share import NodeShare
@@ -546,6 +546,43 @@ class DividedRuntime(Runtime):
 
     def amend(self, cls: Any, id: object, fields: Any = None, /, **given: Any) -> int:
         return self._of_instance(cls, id).amend(cls, id, fields, **given)
+
+    def erase(
+        self,
+        cls: Any = None,
+        id: object = None,
+        *,
+        stream: Any = None,
+        subject: Any = None,
+        by: Any = None,
+    ) -> Erasure:
+        self._refuse_closed()
+        given = {"stream": stream, "subject": subject, "by": by}
+        first = self._parts[0]
+        if cls is not None:
+            first = self._of_instance(cls, id)
+        elif stream is not None:
+            first = self._of_stream(stream)
+        erased = first.erase(cls, id, **given)
+        # Others may have copies, and what is on its way.
+        for part in self._parts:
+            if part is not first:
+                part.erase_again([erased])
+        return erased
+
+    def erasures(self) -> Iterator[Erasure]:
+        self._refuse_query("erasures")
+        found: dict[tuple[str, str, str], Erasure] = {}
+        for part in self._parts:
+            for one in part.erasures():
+                found.setdefault((one.kind, one.process, one.id), one)
+        return iter(sorted(found.values(), key=lambda one: one.time))
+
+    def erase_again(self, erasures: Iterable[Erasure]) -> list[Erasure]:
+        self._refuse_closed()
+        given = list(erasures)
+        done = [one for part in self._parts for one in part.erase_again(given)]
+        return [one for one in given if one in done]
 
     def refresh(
         self,

@@ -162,6 +162,8 @@ class NodePartition(RemotePartition):
     cancel_timeout = _by_owner("cancel_timeout")
     end = _by_owner("end")
     amend = _by_owner("amend")
+    erase = _by_owner("erase")
+    erase_again = _by_owner("erase_again")
     refresh = _by_owner("refresh")
     note_backup = _by_owner("note_backup")
     stats = _by_owner("stats", again=True)

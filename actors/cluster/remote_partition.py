@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..engine.pruning import PruningReport
     from ..engine.rebuilding import RebuildProgress
     from ..model.domain import Domain
+    from ..queries.views import Erasure
     from ..store import CommandRecord, EventRecord, Store
 
 __all__ = ["RemotePartition", "bare"]
@@ -158,6 +159,14 @@ class RemotePartition(PartitionRuntime):
 
     def amend(self, cls: Any, id: object, fields: Any = None, /, **given: Any) -> int:
         return int(self._call("runtime", "amend", (cls, id, fields), given).get())
+
+    def erase(self, cls: Any = None, id: object = None, **given: Any) -> Erasure:
+        erased: Erasure = self._call("runtime", "erase", (cls, id), given).get()
+        return erased
+
+    def erase_again(self, erasures: Iterable[Erasure]) -> list[Erasure]:
+        erased: list[Erasure] = self._call("runtime", "erase_again", (list(erasures),), {}).get()
+        return erased
 
     def refresh(
         self,

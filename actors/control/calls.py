@@ -16,6 +16,7 @@ from . import together
 from .acting import amend, cancel_timeout, decide, end, move_timeout, note_backup, refresh
 from .aside import NEVER, parked, parked_groups, selected, timeouts
 from .condition import health, stats
+from .erasing import erase, erase_again, erasures
 from .explained import graph, trace, why
 from .following import Following
 from .instances import Status, instance, instances, processes, stuck
@@ -37,6 +38,9 @@ __all__ = [
     "CancelTimeout",
     "Decide",
     "End",
+    "Erase",
+    "EraseAgain",
+    "Erasures",
     "Events",
     "Graph",
     "Health",
@@ -326,6 +330,15 @@ class Why(Look, frozen=True):
         return why(face, self.event)
 
 
+class Erasures(Look, frozen=True):
+    """What was erased, when, and who asked."""
+
+    path = "erasures"
+
+    def look(self, face: Face) -> Answer:
+        return erasures(face)
+
+
 class Trace(Look, frozen=True):
     """All that one beginning led to."""
 
@@ -441,6 +454,32 @@ class End(Call, frozen=True):
         )
 
 
+class Erase(Call, frozen=True):
+    """Erase what is kept of an instance, a stream or a person."""
+
+    path = "erase"
+    process: str | None = None
+    id: str | None = None
+    stream: str | None = None
+    subject: str | None = None
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return erase(
+            face, by, process=self.process, id=self.id, stream=self.stream, subject=self.subject
+        )
+
+
+class EraseAgain(Call, frozen=True):
+    """Erase what was erased in a store that was lost, as `erasures` told it."""
+
+    path = "erase-again"
+    erasures: list[dict[str, Any]]
+
+    def answer(self, face: Face, by: str) -> Answer:
+        del by
+        return erase_again(face, self.erasures)
+
+
 class Amend(Call, frozen=True):
     """Give fields of an instance other values, each as text or as JSON."""
 
@@ -535,6 +574,7 @@ CALLS: tuple[type[Call], ...] = (
     Timeouts,
     Events,
     Tail,
+    Erasures,
     Why,
     Trace,
     Graph,
@@ -545,6 +585,8 @@ CALLS: tuple[type[Call], ...] = (
     CancelTimeout,
     End,
     Amend,
+    Erase,
+    EraseAgain,
     Refresh,
     RefreshAll,
     Rebuild,

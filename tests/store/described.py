@@ -231,6 +231,17 @@ class CountRow(_Row):
     count: Number
 
 
+class ErasureRow(_Row):
+    """In `erasures`."""
+
+    kind: Literal["instance", "stream", "subject"]
+    name: str
+    id: Name
+    time: int
+    by: str | None
+    is_done: bool
+
+
 class EffectRow(_Row):
     """In `effects`."""
 
@@ -287,6 +298,7 @@ _DECODERS: Mapping[str, Callable[[bytes], Any]] = {
     "counts": msgspec.msgpack.Decoder(CountRow).decode,
     "effects": msgspec.msgpack.Decoder(EffectRow).decode,
     "owed": msgspec.msgpack.Decoder(OrNone).decode,
+    "erasures": msgspec.msgpack.Decoder(ErasureRow).decode,
     "partitions": msgspec.msgpack.Decoder(PartitionRow).decode,
     "outgoing": msgspec.msgpack.Decoder(SentRow).decode,
     "cursors": msgspec.msgpack.Decoder(Number).decode,
@@ -494,6 +506,7 @@ _PARSERS: Mapping[str, Callable[[bytes], Any]] = {
     "counts": _digest,
     "effects": _effect,
     "owed": _owed,
+    "erasures": _number,
     "partitions": _text,
     "outgoing": _sent,
     "cursors": lambda key: _number(key, 0),

@@ -102,6 +102,18 @@ def test_rows_of_a_log_come_in_order_behind_those_that_are_there(engine: Storage
     assert keys_of(engine, "checkpoints") == []
 
 
+def test_rows_of_a_log_are_written_anew_in_their_places(engine: StorageEngine) -> None:
+    put(engine, "log", b"1", b"2", b"3")
+    anew = {"log": {b"2": b"another"}}
+    assert engine.commit({"log": {b"4": b"value"}}, {}, anew) == KEPT
+    assert engine.range("log", b"", b"9", 9) == [
+        (b"1", b"value"),
+        (b"2", b"another"),
+        (b"3", b"value"),
+        (b"4", b"value"),
+    ]
+
+
 def test_a_row_that_is_there_gets_another_value(engine: StorageEngine) -> None:
     for table in ("checkpoints", "ids", "started"):
         put(engine, table, b"a", b"b")

@@ -22,6 +22,8 @@ from procession.store import (
     DamagedStore,
     DictionaryEngine,
     EffectRecord,
+    Erase,
+    ErasureRecord,
     EventRecord,
     LmdbStore,
     PackedFields,
@@ -139,7 +141,9 @@ def fill(store: Store) -> None:
     acted = structs.replace(issued("o1", 1, 0), command_id=f"{ORDERS}-o1@after1.0")
     told = [(acted.command_id, acted.type, acted.data)]
     effect = EffectRecord(1, ORDERS, "o1", "tell", 1, 9, told)
+    gone = ErasureRecord("stream", "", "shop::gone-1", T, "ann")
     steps = [
+        Step(extras=StepExtras(erase=Erase(T, record=gone))),
         Step(append=Append("shop::feed-1", None, [event("shop::feed-1", "given")], unique=True)),
         moved(
             "o1",
@@ -870,6 +874,16 @@ DAMAGES: list[tuple[str, Callable[[Damage], None], str]] = [
         "an effect is owed after what never was",
         lambda d: d.put("owed", ORDERS.encode() + b"\0" + number(99) + b"o1", 1),
         f"owed {ORDERS} position 99 o1: is after an event that the log does not have",
+    ),
+    (
+        "the first erasure is missing",
+        lambda d: (d.put("erasures", number(2), ["subject", "", "c1", T, None, True]), d.delete("erasures", number(1))),
+        "erasures 2: comes where 1 is missing",
+    ),
+    (
+        "a stream was erased that has the name of a process manager",
+        lambda d: d.put("erasures", number(1), ["stream", ORDERS, "o1", T, None, True]),
+        f"erasures 1: is of a stream with the name {ORDERS!r}",
     ),
     (
         "an effect is owed at a version that never was",

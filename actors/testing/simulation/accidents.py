@@ -16,7 +16,7 @@ from .reached import HandlerId
 from .wording import short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ...engine.effect_executor import EffectJob
     from ...model.process_definition import ProcessDefinition
@@ -86,7 +86,7 @@ class Accidents:
             count = part.engine.residency.passivate_idle()
             part.faults.note(f"{count} idle actors leave memory", not count)
             return True
-        return self._operate()
+        return self._operate() or self._erase()
 
     def _at_nodes(self) -> bool:
         """Have something go wrong between nodes, where there are several."""
@@ -129,6 +129,36 @@ class Accidents:
             moment = services.now() + 1
             before = dict.fromkeys(part.engine.router_of, moment)
             part.engine.pruner.prune(before, None, ReplyFuture.within(services.replies), None)
+
+    def _erase(self) -> bool:
+        """Have an operator erase an instance or a stream, at whatever moment this is."""
+        world, deviations = self._world, self._world.faults.deviations
+        if not any(one.name == "erase" for one in deviations.armed):
+            return False
+        there = list(self._erasable())
+        if not there or (chosen := deviations.take("erase")) is None:
+            return False
+        what, erase = there[chosen.which % len(there)]
+        world.log.note(f"the operator erases {what}")
+        # The disk may refuse, and then the rest is erased when it is asked for again.
+        with suppress(InjectedStoreError):
+            world.guarded(erase, "the simulation")
+        return True
+
+    def _erasable(self) -> Iterator[tuple[str, Callable[[str], object]]]:
+        """Instances that have started and streams, whose partition something runs."""
+        world, operator = self._world, self._operator
+        for definition in world.registry.processes.values():
+            for store in world.stores:
+                for name, _ in store.scan_instances(definition.name):
+                    if world.of_instance(definition, name) is not None:
+                        what = f"{definition.cls.__name__} {name}"
+                        yield what, partial(operator.erase, definition.cls, name)
+        for store in world.stores:
+            streams = {one.stream: None for one in store.scan_log() if not one.sent_for}
+            for stream in streams:
+                if world.of_stream(stream) is not None:
+                    yield stream, partial(operator.erase_stream, stream)
 
     def _amend(self, definition: ProcessDefinition, name: str, last: TransitionRecord) -> None:
         """Give a field the value that it has, since another one may make no sense."""

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...engine.admin import Admin
+from ...engine.erasing import Erasing
 from ...store import StoreError
 
 if TYPE_CHECKING:
@@ -77,6 +78,20 @@ class Operator:
         there = None if part is None else part.registry.process_named(definition.name)
         return part, there or definition, instance
 
+    def erase(self, cls: type[ProcessManager], name: object, by: str | None) -> None:
+        """Erase what is kept of an instance."""
+        part, definition, instance = self._found(cls, name)
+        self._wait_for(
+            part,
+            lambda _: erasing_of(part).instance(definition, instance, by),
+            gives_turns=True,
+        )
+
+    def erase_stream(self, stream: str, by: str | None) -> None:
+        """Erase what the events of a stream say."""
+        part = self._world.of_stream(stream)
+        self._wait_for(part, lambda _: erasing_of(part).stream(stream, by), gives_turns=True)
+
     def _wait_for(
         self, part: Running | None, decision: Callable[[Admin], Any], *, gives_turns: bool = False
     ) -> Any:
@@ -123,3 +138,9 @@ class Operator:
         finally:
             scheduler.drive = before
             self._world.has_changed = True
+
+
+def erasing_of(part: Running | None) -> Erasing:
+    """What erases in a partition that something runs."""
+    assert part is not None
+    return Erasing(part.engine, part.store)

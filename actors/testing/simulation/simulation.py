@@ -87,10 +87,10 @@ class Simulation:
             or does not say what became of a commit, and the power is cut), ``"clock"`` (it is set
             forward or back, and so is that of one of several nodes), ``"upgrade"`` (the process
             starts again with `upgrade`), ``"resend"`` (a client without ids sends again what was
-            done), ``"operator"`` (one ends an instance, or amends one without changing anything, or
-            prunes),
-            ``"node"`` (of several, one hangs, is late to renew a lease, hands a partition over, all
-            are replaced one after the other, a lane is late)
+            done), ``"operator"`` (one ends an instance, amends one without changing anything, or
+            prunes), ``"node"`` (of several, one hangs, is late to renew a lease, hands a partition
+            over, all are replaced one after the other, a lane is late), ``"erasure"`` (an operator
+            erases an instance or a stream)
         start: the clock's first time, with a zone; without one, the start of the year 2000
         stream: of the events in the program that name none
         services: outside, which answer what they are told
@@ -346,11 +346,13 @@ class Simulation:
                 ``"clock_forward"`` or ``"clock_back"``: the machine's clock is set; ``"upgrade"``;
                 ``"time"``: the clock moves to what is due next; ``"late"``: it does so up to four
                 times, and all that is in flight is late; ``"sleep"``: idle actors leave
-                memory; ``"end"`` or ``"amend"``: an operator does that to an instance; ``"prune"``:
-                one prunes what is complete by then; where there are nodes, ``"crash"``: one dies;
-                ``"hang"``: one hangs, and goes on when others have taken over; ``"lease"``: one is late to renew a lease; ``"hand_over"``: one
-                hands a partition over; ``"deploy"``: all are replaced, one after the other, by
-                ones with `upgrade` if there is one; ``"skew"``: the clock of one is set;
+                memory; ``"end"`` or ``"amend"``: an operator does that to an instance; ``"erase"``:
+                one erases an instance or a stream; ``"prune"``: one prunes what is complete by
+                then; where there are nodes, ``"crash"``: one dies; ``"hang"``: one hangs, and goes
+                on when others have taken over; ``"lease"``: one is late to renew a lease;
+                ``"hand_over"``: one hands a partition over; ``"deploy"``: all are replaced, one
+                after the other, by ones with `upgrade` if there is one; ``"skew"``: the clock of
+                one is set;
                 ``"lane"``: what one partition has for another is read late
             which: where there are several
 
@@ -638,6 +640,22 @@ class Simulation:
         """
         amend = Amend({**(fields or {}), **more}, by, version, retry)
         return self._decide("amend", partial(self._operator.amend, cls, id, amend))
+
+    def erase(
+        self,
+        cls: type[ProcessManager] | None = None,
+        id: object = None,  # noqa: A002
+        *,
+        stream: str | None = None,
+        by: str | None = None,
+    ) -> None:
+        """Erase what is kept of an instance or a stream; as `Runtime.erase`."""
+        if cls is not None:
+            erase = partial(self._operator.erase, cls, id, by)
+        else:
+            assert stream is not None
+            erase = partial(self._operator.erase_stream, stream, by)
+        self._decide("erase", erase)
 
     def _decide(self, call: str, decide: Callable[[], int | None]) -> int:
         world, found = self._world, []

@@ -1,6 +1,6 @@
 """What is erased is gone for all who look, and comes back by nothing."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -9,19 +9,24 @@ import pytest
 from procession import (
     Aggregate,
     Command,
+    DefinitionError,
     Domain,
     Erased,
+    Erasure,
     Event,
     Indexed,
     Personal,
     ProcessManager,
     Rejected,
     Runtime,
+    UnknownInstance,
     apply,
     handle,
     timeout,
 )
-from procession.store import compact
+from procession.store import Erase, ErasureRecord, Step, StepExtras, compact, open_store
+from procession.store.layout.schema import TABLES
+from tests.postgresql import shared_server
 
 WORDS = ("Ada Lovelace", "ada@example.org", "St James's Square")
 
@@ -134,7 +139,6 @@ def test_what_is_erased_is_in_no_file_after_compacting(tmp_path: Path) -> None:
         )
         runtime.erase(Record, "p1", by="dpo")
         assert [one.id for one in runtime.erasures()] == ["p1", "clinic::record-p1"]
-        assert runtime.verify() == []
         with pytest.raises(Erased):
             runtime.get(Stay, "p1")
         with pytest.raises(Erased):
@@ -144,7 +148,7 @@ def test_what_is_erased_is_in_no_file_after_compacting(tmp_path: Path) -> None:
                 assert one.error is not None
                 assert one.error.startswith("Erased")
         assert list(runtime.find(Stay, name=WORDS[0])) == []
-        [gone] = [one for one in runtime.parked(decided=True)]
+        [gone] = list(runtime.parked(decided=True))
         assert gone.error.startswith("ValueError: erased 20")
         with pytest.raises(Erased):
             runtime.ask(Note(patient="p1", text="more"))
@@ -157,9 +161,12 @@ def test_what_is_erased_is_in_no_file_after_compacting(tmp_path: Path) -> None:
     compact(tmp_path / "s")
     assert files_with(tmp_path / "s", *WORDS) == []
     with Runtime(tmp_path / "s", clinic, durability="none") as runtime:
-        assert runtime.verify() == []
         assert len(list(runtime.erasures())) == 2
-        assert list(runtime.refresh(Stay) for _ in range(1)) == [0]
+        # What is in the log of others brings nothing back.
+        assert runtime.refresh(Stay) == 0
+        assert runtime.refresh(Stay, since="origin") == 0
+        with pytest.raises(Erased):
+            runtime.refresh(Stay, "p1")
 
 
 bank = Domain("bank")
@@ -244,7 +251,6 @@ def test_the_data_of_one_person_is_erased_in_the_copies_that_others_hold(tmp_pat
             runtime.settle(timeout=10)
         assert any(one.base for one in runtime._store.scan_transitions("bank.Business", "a1"))
         runtime.erase(subject="h1", by="dpo")
-        assert runtime.verify() == []
         business = runtime.get(Business, "a1")
         assert business is not None
         assert (business.state["name"], business.status) == ("(erased)", "running")
@@ -257,17 +263,103 @@ def test_the_data_of_one_person_is_erased_in_the_copies_that_others_hold(tmp_pat
             ("(erased)", 0),
             ("Grace Hopper", 1815),
         ]
-        account = runtime.get(Account, "a1")
-        assert account is not None
-        assert account.state["name"] == "(erased)"
+        held = runtime.get(Account, "a1")
+        assert held is not None
+        assert held.state["name"] == "(erased)"
         # It goes on, and so does its state that is stored as changes.
         runtime.publish(Moved(account="a1", lines=2), stream="bank::till-a1")
         runtime.settle(timeout=10)
         business = runtime.get(Business, "a1")
         assert business is not None
         assert len(business.state["lines"]) == 242
-        assert runtime.verify() == []
         assert list(runtime.find(Business, name=WORDS[0])) == []
     compact(tmp_path / "s")
     assert files_with(tmp_path / "s", WORDS[0]) == []
     assert files_with(tmp_path / "s", "Grace Hopper") != []
+
+
+@pytest.fixture
+def address() -> str:
+    return shared_server().new_url()
+
+
+def test_what_is_erased_is_in_no_table_of_a_database(address: str) -> None:
+    with Runtime(address, clinic) as runtime:
+        admitted(runtime)
+        runtime.tell(Note(patient="p1", text="fail"))
+        runtime.settle(timeout=20)
+        assert rows_with(address, *WORDS[:2])
+        runtime.erase(Stay, "p1")
+        runtime.erase(Record, "p1")
+        assert rows_with(address, *WORDS[:2]) == []
+        with pytest.raises(Erased):
+            runtime.get(Stay, "p1")
+
+
+def rows_with(address: str, *words: str) -> list[str]:
+    """The tables of which a row has one of the words in it."""
+    found = []
+    with open_store(address, read_only=True) as store, store.snapshot() as snapshot:
+        for table in TABLES:
+            for _, raw in snapshot.scan(table):
+                found += [table for word in words if word.encode() in raw]
+    return found
+
+
+def test_an_erasure_that_was_cut_off_goes_on_when_the_store_is_opened(tmp_path: Path) -> None:
+    with Runtime(tmp_path / "s", clinic, durability="none") as runtime:
+        admitted(runtime)
+    with open_store(tmp_path / "s", durability="none") as store:
+        noted = ErasureRecord("stream", "", "clinic::record-p1", 1, "dpo")
+        store.commit([Step(extras=StepExtras(erase=Erase(1, record=noted)))])
+    with Runtime(tmp_path / "s", clinic, durability="none") as runtime:
+        with pytest.raises(Erased):
+            runtime.get(Record, "p1")
+        assert [one.is_done for one in runtime._store.scan_erasures()] == [True]
+
+
+def test_what_was_erased_is_erased_again_in_a_store_that_was_restored(tmp_path: Path) -> None:
+    with Runtime(tmp_path / "s", clinic, durability="none") as runtime:
+        admitted(runtime)
+        runtime.backup(tmp_path / "copy")
+        runtime.erase(Stay, "p1", by="dpo")
+        runtime.erase(stream="clinic::record-p1", by="dpo")
+        told = [one.to_dict() for one in runtime.erasures()]
+    with Runtime(tmp_path / "copy", clinic, durability="none") as runtime:
+        erasures = [Erasure.from_dict(one) for one in told]
+        assert runtime.erase_again(erasures) == erasures
+        assert runtime.erase_again(erasures) == []
+        for cls in (Stay, Record):
+            with pytest.raises(Erased):
+                runtime.get(cls, "p1")
+
+
+def test_one_thing_is_named_and_it_must_be_there(tmp_path: Path) -> None:
+    with Runtime(tmp_path / "s", clinic, durability="none") as runtime:
+        with pytest.raises(TypeError, match="give a class and an id"):
+            runtime.erase()
+        with pytest.raises(TypeError, match="give a class and an id"):
+            runtime.erase(Stay, "p1", stream="a-1")
+        with pytest.raises(UnknownInstance, match="nothing is kept of it"):
+            runtime.erase(Stay, "nobody")
+        assert list(runtime.erasures()) == []
+
+
+def test_a_mark_that_cannot_be_is_refused() -> None:
+    class Meant(Event):
+        of: str
+        born: Annotated[datetime, Personal]
+
+    class Unsaid(Event):
+        of: str
+        name: Annotated[str, Personal(subject="holder")]
+
+    for event, why in ((Meant, "no value that says nothing"), (Unsaid, "names no field")):
+        with pytest.raises(DefinitionError, match=why):
+            Runtime.ephemeral(domain_of(event))
+
+
+def domain_of(event: type[Event]) -> Domain:
+    made = Domain("made")
+    made.register(event)
+    return made
