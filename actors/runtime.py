@@ -1198,6 +1198,7 @@ class Runtime:
         )
 
     def _operations(self, call: str) -> Admin:
+        """What carries out a decision of the name of a call."""
         return Admin(self._engine(call), self._store)
 
     # The file

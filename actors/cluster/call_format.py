@@ -20,6 +20,7 @@ __all__ = [
     "answer_from",
     "arguments",
     "asked",
+    "new_id",
     "packed",
     "packed_error",
     "packed_value",
@@ -71,10 +72,11 @@ def packed(kind: str, given: tuple[Any, ...], registry: Registry) -> bytes:
 
 def _unique(record: EventRecord) -> EventRecord:
     # What is stored twice has to be known again.
-    return record if record.event_id else msgspec.structs.replace(record, event_id=_new_id())
+    return record if record.event_id else msgspec.structs.replace(record, event_id=new_id())
 
 
-def _new_id() -> str:
+def new_id() -> str:
+    """An id that no other call and no other message has."""
     return secrets.token_hex(16)
 
 
