@@ -46,6 +46,13 @@ class _Published(msgspec.Struct, array_like=True):
     events: list[tuple[str, EventRecord]]
 
 
+# Made once: msgspec crashes if several threads are the first that decode a class, and calls are
+# carried out by many.
+_decode_asked = msgspec.msgpack.Decoder(_Asked).decode
+_decode_told = msgspec.msgpack.Decoder(_Told).decode
+_decode_published = msgspec.msgpack.Decoder(_Published).decode
+
+
 def packed(kind: str, given: tuple[Any, ...], registry: Registry) -> bytes:
     """A call.
 
@@ -105,17 +112,17 @@ def _found(value: Any, registry: Registry) -> Any:
 
 def asked(request: bytes) -> CommandRecord:
     """The command of an `ask`."""
-    return msgspec.msgpack.decode(request, type=_Asked).record
+    return _decode_asked(request).record
 
 
 def told(request: bytes) -> list[CommandRecord]:
     """The commands of a `tell`."""
-    return msgspec.msgpack.decode(request, type=_Told).records
+    return _decode_told(request).records
 
 
 def published(request: bytes) -> list[tuple[str, EventRecord]]:
     """The events of a `publish`, with their streams."""
-    return msgspec.msgpack.decode(request, type=_Published).events
+    return _decode_published(request).events
 
 
 def arguments(request: bytes, registry: Registry) -> list[Any]:

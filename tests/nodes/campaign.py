@@ -76,7 +76,10 @@ class Node:
             # It says where its threads are, and why it does not go on.
             self.signal(signal.SIGUSR1)
             time.sleep(5.0)
-        assert done, f"{self.name} asked for {len(self.asked)}, and said {self.errors[-3:]}"
+        assert done, (
+            f"{self.name} asked for {len(self.asked)}, said {self.errors[-3:]}, and ended with "
+            f"{self.process.poll()}"
+        )
 
     def signal(self, how: int) -> None:
         self.process.send_signal(how)

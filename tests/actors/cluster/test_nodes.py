@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from procession import (
 )
 from procession.cli import main
 from procession.clock import seconds
+from procession.listening.place import sockets_of
 from procession.store import partition_of
 from procession.store.interrupts import Latch
 from tests.actors.cluster.crossing import (
@@ -350,6 +352,34 @@ def test_what_an_operator_retries_and_skips_through_another_node_is_decided_once
         assert list(one.parked()) == []
         assert len(list(one.find(Clerk))) == len(parked) // 2
         assert {each.decided_by for each in one.parked(decided=True)} == {"me"}
+
+
+def test_any_node_answers_what_operators_ask_without_classes(
+    url: str, both: tuple[Runtime, Runtime], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = both
+    cases = [case_in(owned(one)), case_in(owned(other))]
+    for case in cases:
+        one.ask(Open(case, ()))
+    one.settle(timeout=PATIENCE)
+    dead = sockets_of(url)[-1].with_name("socket-of-one-that-was-killed")
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(dead))
+    for case in cases:
+        assert main(["amend", "Case", case, "marks=3", "--by", "me", "--store", url]) == 0
+    one.close()
+    # The other one has a socket of its own.
+    assert main(["end", "Case", cases[0], "--reason", "a test", "--store", url, "--yes"]) == 0
+    assert main(["health", "--store", url]) == 0
+    capsys.readouterr()
+    for case in cases:
+        view = other.get(Case, case)
+        assert view is not None
+        assert view.state["marks"] == 3
+        assert view.is_complete == (case == cases[0])
+    assert dead.exists()
+    with node(url):
+        assert not dead.exists()
 
 
 def rows(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:
