@@ -1637,6 +1637,7 @@ class Runtime:
         )
 
     def _operations(self, call: str) -> Admin:
+        """What carries out a decision of the name of a call."""
         return Admin(self._engine(call), self._store)
 
     # The file
@@ -1998,12 +1999,17 @@ def _answering(runtime: weakref.ref[Runtime], room: str = "control", *page: Page
 
 
 def listeners(
-    runtime: Runtime, path: str | os.PathLike[str] | StorageEngine, page: bool | Page
+    runtime: Runtime,
+    path: str | os.PathLike[str] | StorageEngine,
+    page: bool | Page,
+    *,
+    is_shared: bool = False,
 ) -> tuple[Listener | None, PageListener | None]:
     """What waits for clients at the socket in a store's folder, and what waits for browsers."""
     listener = for_browsers = None
     if not isinstance(path, StorageEngine):
-        listener = Listener(path, partial(_answering, weakref.ref(runtime)))
+        answering = partial(_answering, weakref.ref(runtime))
+        listener = Listener(path, answering, is_shared=is_shared)
         listener.start()
     if isinstance(page, Page):
         where = "memory" if isinstance(path, StorageEngine) else path

@@ -103,6 +103,9 @@ class Answering:
         if kind == "runtime":
             name, positional, named = given
             return lambda: getattr(local, name)(*positional, **named)
+        if kind == "once":
+            call_id, name, positional, named = given
+            return lambda: local.once(call_id, name, positional, named)
         if kind == "settle":
             return lambda: local.settle(*given)
         return lambda: getattr(local, kind)

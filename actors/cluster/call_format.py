@@ -20,6 +20,7 @@ __all__ = [
     "answer_from",
     "arguments",
     "asked",
+    "new_id",
     "packed",
     "packed_error",
     "packed_value",
@@ -43,6 +44,13 @@ class _Told(msgspec.Struct, array_like=True):
 
 class _Published(msgspec.Struct, array_like=True):
     events: list[tuple[str, EventRecord]]
+
+
+# Made once: msgspec crashes if several threads are the first that decode a class, and calls are
+# carried out by many.
+_decode_asked = msgspec.msgpack.Decoder(_Asked).decode
+_decode_told = msgspec.msgpack.Decoder(_Told).decode
+_decode_published = msgspec.msgpack.Decoder(_Published).decode
 
 
 def packed(kind: str, given: tuple[Any, ...], registry: Registry) -> bytes:
@@ -71,10 +79,11 @@ def packed(kind: str, given: tuple[Any, ...], registry: Registry) -> bytes:
 
 def _unique(record: EventRecord) -> EventRecord:
     # What is stored twice has to be known again.
-    return record if record.event_id else msgspec.structs.replace(record, event_id=_new_id())
+    return record if record.event_id else msgspec.structs.replace(record, event_id=new_id())
 
 
-def _new_id() -> str:
+def new_id() -> str:
+    """An id that no other call and no other message has."""
     return secrets.token_hex(16)
 
 
@@ -103,17 +112,17 @@ def _found(value: Any, registry: Registry) -> Any:
 
 def asked(request: bytes) -> CommandRecord:
     """The command of an `ask`."""
-    return msgspec.msgpack.decode(request, type=_Asked).record
+    return _decode_asked(request).record
 
 
 def told(request: bytes) -> list[CommandRecord]:
     """The commands of a `tell`."""
-    return msgspec.msgpack.decode(request, type=_Told).records
+    return _decode_told(request).records
 
 
 def published(request: bytes) -> list[tuple[str, EventRecord]]:
     """The events of a `publish`, with their streams."""
-    return msgspec.msgpack.decode(request, type=_Published).events
+    return _decode_published(request).events
 
 
 def arguments(request: bytes, registry: Registry) -> list[Any]:

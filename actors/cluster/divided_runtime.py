@@ -137,9 +137,10 @@ class DividedRuntime(Runtime):
         self._parts: list[PartitionRuntime] = []
         try:
             self._open(domains, processes, options)
-            # Several processes share a database, and none of them answers for all.
-            if control and not self._is_reading and isinstance(divided, DividedStore):
-                self._listener, _ = listeners(self, divided.folder, page)
+            if control and not self._is_reading:
+                # Each of the nodes that share a database answers for all partitions.
+                folder = divided.folder if isinstance(divided, DividedStore) else None
+                self._listener, _ = listeners(self, folder or path, page, is_shared=folder is None)
         except BaseException:
             self.close(timeout=0.0)
             raise

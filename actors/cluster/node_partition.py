@@ -16,7 +16,7 @@ from ..engine.replaying import replayed
 from ..errors import PartitionDown
 from ..store import ClosedError
 from ..store.interrupts import Latch
-from .call_format import packed
+from .call_format import new_id, packed
 from .remote_partition import RemotePartition, bare
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ DRAIN = 10.0
 """Seconds that a partition which is handed over waits for answers that callers wait for."""
 
 BRIEFLY = 0.002
+
+DECISIONS = frozenset({"retry", "skip", "move_timeout", "cancel_timeout", "end", "amend"})
+"""Calls that would do something else when they are carried out twice."""
 
 
 def _by_owner(name: str, *, again: bool = False) -> Any:
@@ -126,6 +129,8 @@ class NodePartition(RemotePartition):
 
     def _call_out(self, name: str, *given: Any) -> ReplyFuture[Any]:
         self._refuse_closed()
+        if name == "runtime" and given[0] in DECISIONS:
+            name, given = "once", (new_id(), *given)
         request = packed(name, given, self._registry)
         finish = (lambda value: value) if name != "ask" else (lambda _: self._replayed(given[0]))
         return self._ask_owner(self.number, name, request, finish)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from ..engine.admin import Admin
+from ..errors import AlreadyDecided, AlreadyEnded, MovedOn
 from ..runtime import Runtime, raise_all
 
 if TYPE_CHECKING:
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
     from ..store import CommandRecord, CommandResult, Durability, StorageEngine, Store
 
 __all__ = ["PartitionRuntime"]
+
+_asked_as: ContextVar[str] = ContextVar("procession_asked_as", default="")
+"""The id of what an operator asked for through another process, while it is carried out."""
 
 
 class PartitionRuntime(Runtime):
@@ -114,6 +120,33 @@ class PartitionRuntime(Runtime):
     def result_of(self, command_id: str) -> CommandResult | None:
         """What came of a command whose id is remembered, if it was carried out."""
         return self._store.result_of(command_id)
+
+    def once(self, call: str, name: str, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """Carry out what an operator asks for through another process, if that was not done yet.
+
+        Args:
+            call: an id that stands for it; the step that it makes takes the id
+            name: of the method
+            given: its arguments
+            named: those by keyword
+
+        """
+        if self._store.given_command(call) is None:
+            token = _asked_as.set(call)
+            try:
+                return getattr(self, name)(*given, **named)
+            except (AlreadyDecided, AlreadyEnded, MovedOn):
+                # It may have been written twice, and carried out meanwhile.
+                if self._store.given_command(call) is None:
+                    raise
+            finally:
+                _asked_as.reset(token)
+        if name in {"end", "amend"}:
+            return self.get(*given[:2]).version
+        return True if name in {"move_timeout", "cancel_timeout"} else None
+
+    def _operations(self, call: str) -> Admin:
+        return Admin(self._engine(call), self._store, _asked_as.get())
 
     def read_index(self, process: str, field: str, value: str) -> list[str]:
         """The instances, of any partition, whose learnt key has a value that belongs here."""

@@ -9,7 +9,15 @@ from ..core.amending import checked
 from ..core.stimuli import Adjust, Amend, End, Refresh, Reload
 from ..errors import AlreadyDecided, InvalidMessage, UnknownMessage, shown
 from ..messages.identifiers import plain_text
-from ..store import Duplicate, Step, StepExtras, StoreError, TimerRecord
+from ..store import (
+    CommandRecord,
+    CommandResult,
+    Duplicate,
+    Step,
+    StepExtras,
+    StoreError,
+    TimerRecord,
+)
 from .ingress import Receipt, Receipts
 from .instance_actor import InstanceMessage
 from .pending_replies import ReplyFuture
@@ -24,12 +32,24 @@ if TYPE_CHECKING:
 __all__ = ["Admin", "person"]
 
 
-class Admin:
-    """Carries out decisions while the engine runs."""
+CALLED = "operator"
+"""Under which type the id of a decision is kept, beside those of commands."""
 
-    def __init__(self, engine: Engine, store: Store) -> None:
+
+class Admin:
+    """Carries out decisions while the engine runs.
+
+    Args:
+        engine: that runs
+        store: its store
+        call: an id that the step of a decision takes, so that it is made once; empty without one
+
+    """
+
+    def __init__(self, engine: Engine, store: Store, call: str = "") -> None:
         self._engine = engine
         self._store = store
+        self._call = call
         self._now = engine.services.now
 
     def retry(self, number: int, by: str | None) -> None:
@@ -149,9 +169,17 @@ class Admin:
     def _operate(self, definition: ProcessDefinition, instance: str, operation: Operation) -> int:
         """Have it decided in the instance's turn; returns what the instance answers."""
         reply: ReplyFuture[int] = ReplyFuture.within(self._engine.services.replies)
-        self._send(definition.name, instance, InstanceMessage(operation, reply=reply))
+        given = self._given()
+        message = InstanceMessage(operation, reply=reply, given=given)
+        self._send(definition.name, instance, message)
         answer: int = reply.get()
         return answer
+
+    def _given(self) -> CommandRecord | None:
+        """What the step is to remember, as it does of a command that was given an id."""
+        if not self._call:
+            return None
+        return CommandRecord(self._call, CALLED, "", self._now(), b"", "")
 
     def _parked(self, number: int) -> ParkedRecord:
         parked = self._store.parked_as(number) if _may_be_parked(number) else None
@@ -209,6 +237,8 @@ class Admin:
             StoreError: the disk refused, or what the decision is about is gone
 
         """
+        step.given = self._given()
+        step.result = None if step.given is None else CommandResult()
         work = Receipt(step)
         receipts = Receipts([work], self._engine.command_queue, self._engine.services.replies)
         self._engine.journal.add(work)

@@ -29,7 +29,14 @@ from ..core.stimuli import (
     TimeoutDue,
 )
 from ..errors import InfiniteLoopError
-from ..store import COMMITTED, Conflict, StoreError
+from ..store import (
+    COMMITTED,
+    CommandRecord,
+    CommandResult,
+    Conflict,
+    Duplicate,
+    StoreError,
+)
 from .durable_actor import DurableActor, damaged
 from .failure_log import Failure
 from .journal import Waiting
@@ -41,7 +48,7 @@ if TYPE_CHECKING:
 
     from ..authoring.cause import Cause
     from ..model.plans import ProcessPlan
-    from ..store import CommandRecord, Outcome, TimerRecord
+    from ..store import Outcome, TimerRecord
     from .ahead_reads import AheadReads
     from .services import Services
 
@@ -89,6 +96,7 @@ class InstanceMessage(Struct, gc=False):
         stimulus: what happens, or what an operator asks for
         giver: is told when it is done, if it counts
         reply: of the operator who waits, for an operation
+        given: the id of an operation, as of a command, which its step takes
         is_repeated: whether the store said before that the instance was not at its version
 
     """
@@ -96,6 +104,7 @@ class InstanceMessage(Struct, gc=False):
     stimulus: Stimulus | Operation
     giver: Giver | None = None
     reply: ReplyFuture[int] | None = None
+    given: CommandRecord | None = None
     is_repeated: bool = False
 
 
@@ -233,6 +242,8 @@ class InstanceActor(DurableActor[InstanceMessage]):
             was_read = True
             operation.now = share.services.now()
             decision = operate(share.plan, self.state, operation, share.reads)
+            if message.given is not None and decision.step is not EMPTY:
+                decision.step.given, decision.step.result = message.given, CommandResult()
         except BaseException:  # noqa: BLE001 - it is raised where the operator waits
             # One that is suspended needs no state until a person decides.
             self._is_loaded = was_read or self.state.block is not None
@@ -301,7 +312,7 @@ class InstanceActor(DurableActor[InstanceMessage]):
         elif type(outcome) is Conflict:
             self._decide_again(message, outcome)
             return
-        elif isinstance(message.stimulus, End | Amend | Erase):
+        elif isinstance(message.stimulus, End | Amend | Erase) and not _is_done(outcome):
             # Another operator was quicker with what is parked: look again, and decide.
             self.is_stale = True
             self.envelopes.insert(0, message)
@@ -310,6 +321,8 @@ class InstanceActor(DurableActor[InstanceMessage]):
             # What it was for is gone, so it was done before, and the log knows better.
             self.is_stale = True
             decision.outcome = "nothing"
+            if message.reply is not None:
+                decision.state = self.state
         watches = share.services.watches
         if watches.by_instance:
             watches.note_step(share.plan.name, self.instance, self.journal)
@@ -466,6 +479,11 @@ def _answer_to(operation: Stimulus | Operation, decision: Decision) -> int:
     if isinstance(operation, End | Amend | Erase):
         return decision.state.version
     return decision.outcome != "nothing"
+
+
+def _is_done(outcome: Outcome) -> bool:
+    """Whether an operation with that id was carried out before."""
+    return type(outcome) is Duplicate and outcome.result is not None
 
 
 def _is_held(message: InstanceMessage) -> bool:

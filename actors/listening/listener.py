@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from ..store import NoThread, located
 from ..store.interrupts import start_thread
-from .place import LONGEST_PATH, POINTER, folders_for, private_folder, socket_in
+from .place import (
+    LONGEST_PATH,
+    POINTER,
+    folders_for,
+    new_shared_socket_in,
+    private_folder,
+    shared_sockets_in,
+    socket_in,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +67,7 @@ class Listener:
     Args:
         path: the store's folder, or its address in a database
         load: imports what answers; called on the listener's thread when a client has called
+        is_shared: whether other processes have the store as well, each with a socket of its own
 
     Attributes:
         socket: where clients call; None if there is no socket
@@ -68,8 +77,11 @@ class Listener:
 
     _thread_name = "procession-control"
 
-    def __init__(self, path: str | os.PathLike[str], load: Callable[[], Serve]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], load: Callable[[], Serve], *, is_shared: bool = False
+    ) -> None:
         self._store = located(path)
+        self._is_shared = is_shared
         self._load = load
         self._listening: socket.socket | None = None
         self._thread: threading.Thread | None = None
@@ -137,12 +149,14 @@ class Listener:
         raise OSError("; ".join(refusals))
 
     def _bind_in(self, folder: Path) -> socket.socket:
-        path = socket_in(folder)
+        path = new_shared_socket_in(folder) if self._is_shared else socket_in(folder)
         if len(os.fsencode(path)) > LONGEST_PATH:
             raise OSError(f"a socket's path has at most {LONGEST_PATH} bytes")
         private_folder(folder)
-        # The store has one owner, so what is there was left by one that is gone.
-        if path.is_socket():
+        if self._is_shared:
+            _clear_up(folder)
+        elif path.is_socket():
+            # The store has one owner, so what is there was left by one that is gone.
             path.unlink()
         listening = socket.socket(socket.AF_UNIX)
         try:
@@ -220,6 +234,20 @@ class Listener:
                     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
                     b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
                 )
+
+
+def _clear_up(folder: Path) -> None:
+    """Remove the sockets of processes that were killed."""
+    for path in shared_sockets_in(folder):
+        with socket.socket(socket.AF_UNIX) as calling:
+            calling.settimeout(_SLOW_CLIENT)
+            try:
+                calling.connect(os.fspath(path))
+            except ConnectionRefusedError:
+                path.unlink(missing_ok=True)
+            except OSError:
+                # Its process may be busy.
+                continue
 
 
 _all: weakref.WeakSet[Listener] = weakref.WeakSet()

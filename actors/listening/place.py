@@ -1,6 +1,6 @@
 """Where the socket of a store is: in its folder, or else in the runtime folder of its owner.
 
-A store in a database has no folder.
+A store in a database has no folder. Several processes may have it in common, each with a socket.
 
 The process that owns the store and those that call it look in the same places, so that they find
 each other even where nothing can be written beside the store.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import stat
 import tempfile
 from contextlib import suppress
@@ -26,7 +27,9 @@ __all__ = [
     "POINTER",
     "UnfitFolder",
     "folders_for",
+    "new_shared_socket_in",
     "private_folder",
+    "shared_sockets_in",
     "socket_in",
     "sockets_of",
 ]
@@ -66,6 +69,16 @@ def socket_in(folder: Path) -> Path:
     return folder / _SOCKET
 
 
+def new_shared_socket_in(folder: Path) -> Path:
+    """A path for the socket of one of several processes that have a store in common."""
+    return folder / f"{_SOCKET}-{secrets.token_hex(4)}"
+
+
+def shared_sockets_in(folder: Path) -> list[Path]:
+    """The sockets of processes that have a store in common; some may be left by ones that died."""
+    return sorted(folder.glob(f"{_SOCKET}-*"))
+
+
 def sockets_of(store: str | os.PathLike[str]) -> list[Path]:
     """The sockets at which a store's owner may answer, the likeliest first.
 
@@ -73,7 +86,9 @@ def sockets_of(store: str | os.PathLike[str]) -> list[Path]:
     make a folder among temporary files.
     """
     place = located(store)
-    found = [socket_in(folder) for folder in folders_for(place)]
+    found = list[Path]()
+    for folder in folders_for(place):
+        found += [socket_in(folder), *shared_sockets_in(folder)]
     owners: set[int | None] = {os.geteuid()}
     if isinstance(place, Path):
         owners |= {_owner_of(place)}

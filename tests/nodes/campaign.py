@@ -73,9 +73,13 @@ class Node:
         with self._acknowledged:
             done = self._acknowledged.wait_for(lambda: len(self.asked) >= wanted, PATIENCE)
         if not done:
+            # It says where its threads are, and why it does not go on.
             self.signal(signal.SIGUSR1)
-            self.kill()
-        assert done, f"{self.name} asked for {len(self.asked)}, and said {self.errors[-3:]}"
+            time.sleep(5.0)
+        assert done, (
+            f"{self.name} asked for {len(self.asked)}, said {self.errors[-3:]}, and ended with "
+            f"{self.process.poll()}"
+        )
 
     def signal(self, how: int) -> None:
         self.process.send_signal(how)

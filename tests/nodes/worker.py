@@ -52,7 +52,8 @@ def main() -> None:
     parser.add_argument("--partitions", type=int, default=8)
     parser.add_argument("--pause", type=float, default=0.0)
     options = parser.parse_args()
-    # Where its threads are, if it is asked because it hangs.
+    # Where its threads are, if it crashes, or is asked because it hangs.
+    faulthandler.enable()
     faulthandler.register(signal.SIGUSR1)
     is_over = threading.Event()
     while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import pytest
 pytest.importorskip("psycopg")
 
 from procession import (
+    AlreadyEnded,
     Command,
     Domain,
     Event,
@@ -22,6 +24,7 @@ from procession import (
 )
 from procession.cli import main
 from procession.clock import seconds
+from procession.listening.place import sockets_of
 from procession.store import partition_of
 from procession.store.interrupts import Latch
 from tests.actors.cluster.crossing import (
@@ -286,6 +289,97 @@ def test_a_refusal_of_another_node_is_raised_here(both: tuple[Runtime, Runtime])
     )
     with pytest.raises(Rejected, match="it is bad"):
         one.ask(Make(part, "c1"))
+
+
+def written_twice(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a node write each call again, as it does when the answer to writing it was lost."""
+    calls = runtime._share.node.calls  # type: ignore[attr-defined]
+    write = calls.write
+    monkeypatch.setattr(calls, "write", lambda rows: (write(rows), write(rows))[1])
+
+
+def test_an_operator_who_asks_through_another_node_has_it_done_once(
+    both: tuple[Runtime, Runtime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = both
+    case = case_in(owned(other))
+    one.ask(Open(case, ()))
+    one.settle(timeout=PATIENCE)
+    written_twice(one, monkeypatch)
+    assert one.amend(Case, case, marks=3, by="me") == 2
+    assert one.amend(Case, case, marks=4, by="me") == 3
+    one.settle(timeout=PATIENCE)
+    assert [step.handler for step in one.history(Case, case)] == ["on_opened", "amend", "amend"]
+    assert one.end(Case, case, reason="a test", by="me") == 4
+    with pytest.raises(AlreadyEnded):
+        one.end(Case, case, reason="a test", by="me")
+
+
+class Asked(Event):
+    name: str
+
+
+unsure = Domain("unsure")
+is_unsure: list[str] = []
+
+
+@unsure.register
+class Clerk(ProcessManager, correlate="name"):
+    name: str = ""
+
+    @handle(Asked, start=True)
+    def on_asked(self, event: Asked) -> None:
+        if event.name in is_unsure:
+            raise ValueError("ask a person")
+
+
+def test_what_an_operator_retries_and_skips_through_another_node_is_decided_once(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"c{number}" for number in range(8)]
+    monkeypatch.setattr(f"{__name__}.is_unsure", list(names))
+    with node(url, unsure) as one, node(url, unsure) as other:
+        until(lambda: len(owned(one)) == len(owned(other)) == PARTITIONS // 2)
+        written_twice(one, monkeypatch)
+        for name in names:
+            one.publish(Asked(name), stream=f"desk-{name}")
+        one.settle(timeout=PATIENCE)
+        parked = [each.id for each in one.parked()]
+        is_unsure.clear()
+        for number, each in enumerate(parked):
+            (one.retry if number % 2 else one.skip)(each, by="me")
+        one.settle(timeout=PATIENCE)
+        assert list(one.parked()) == []
+        assert len(list(one.find(Clerk))) == len(parked) // 2
+        assert {each.decided_by for each in one.parked(decided=True)} == {"me"}
+
+
+def test_any_node_answers_what_operators_ask_without_classes(
+    url: str, both: tuple[Runtime, Runtime], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = both
+    cases = [case_in(owned(one)), case_in(owned(other))]
+    for case in cases:
+        one.ask(Open(case, ()))
+    one.settle(timeout=PATIENCE)
+    dead = sockets_of(url)[-1].with_name("socket-of-one-that-was-killed")
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(dead))
+    for case in cases:
+        assert main(["amend", "Case", case, "marks=3", "--by", "me", "--store", url]) == 0
+    one.close()
+    # The other one has a socket of its own.
+    assert main(["end", "Case", cases[0], "--reason", "a test", "--store", url, "--yes"]) == 0
+    assert main(["health", "--store", url]) == 0
+    capsys.readouterr()
+    for case in cases:
+        view = other.get(Case, case)
+        assert view is not None
+        assert view.state["marks"] == 3
+        assert view.is_complete == (case == cases[0])
+    assert dead.exists()
+    with node(url):
+        assert not dead.exists()
 
 
 def rows(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:
