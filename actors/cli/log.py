@@ -1,16 +1,25 @@
 """`events` and `tail`: the log, as it is and as it grows."""
 
 from contextlib import suppress
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from ..control.calls import Events, Tail
-from ..queries.log_end import Kind
 from .options import JsonOption, LimitOption, ProcessOption, StoreOption, looking
 from .output import Column, said, short, show_json, show_rows, when
 
 __all__ = ["events", "tail"]
+
+
+class Kind(StrEnum):
+    """What is followed: the command line knows choices in this form only."""
+
+    EVENT = "event"
+    TRANSITION = "transition"
+    PARKED = "parked"
+
 
 _EVENTS: list[Column] = [
     ("POSITION", lambda row: row["position"]),
@@ -73,7 +82,7 @@ def tail(
     """
     with looking(store) as client, suppress(KeyboardInterrupt):
         call = Tail(
-            kinds=kind or [],
+            kinds=[one.value for one in kind or ()],
             stream=stream,
             types=event_type or [],
             process=process,
