@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ..messages.fields import hints_of
+from ..messages.personal import personal_of
 from ..store import category_of, id_in_stream
 from .errors import CapsuleError
 from .file import Masked
@@ -38,8 +39,9 @@ class Fields:
 
     Args:
         registry: the classes
-        told: each as ``Type.field``: of an event, a command, an aggregate or a process manager, by
-            the name of its class or its name in the store
+        told: beside those that are marked as personal, each as ``Type.field``: of an event, a
+            command, an aggregate or a process manager, by the name of its class or its name in the
+            store
 
     Raises:
         CapsuleError: no class has such a name, or it has no such field
@@ -50,8 +52,7 @@ class Fields:
         self._fields: dict[str, dict[str, tuple[Any, ...]]] = {}
         self._of: dict[str, str] = {}
         classes = _classes(registry)
-        # Fields that the classes themselves mark belong here, beside those that are told.
-        for one in told:
+        for one in (*_personal(registry), *told):
             name, dot, field = one.rpartition(".")
             cls = classes.get(_short(name))
             if not dot or cls is None:
@@ -76,6 +77,14 @@ class Fields:
         if short is None:
             short = self._of[type_name] = _short(type_name)
         return self._fields.get(short, {})
+
+
+def _personal(registry: Registry) -> Iterator[str]:
+    """The fields that the classes mark as personal."""
+    for name, cls in registry.classes().items():
+        yield from (f"{name}.{field}" for field in personal_of(cls))
+    for definition in registry.processes.values():
+        yield from (f"{definition.cls.__name__}.{field}" for field in definition.state.personal)
 
 
 def _classes(registry: Registry) -> dict[str, type]:

@@ -645,10 +645,13 @@ class Engine:
         return self.projections.up_to(gate) if self.projections else gate
 
     def _lowest_checkpoint(self) -> int:
-        """The position that all are done with, durably, who read the log: what comes to read it
-        is to be added here, or events are pruned before it has seen them."""
-        last = self.services.store.last_position()
-        return min((self._all_done_up_to(one.plan.name) for one in self.routers), default=last)
+        """The position that all readers of the log are done with, durably.
+
+        What comes to read it is to be added here, or events are pruned before it has seen them.
+        """
+        done = [self._all_done_up_to(one.plan.name) for one in self.routers]
+        done += [feed.position for feed in self.projections]
+        return min(done, default=self.services.store.last_position())
 
     def _all_done_up_to(self, process: str) -> int:
         """The position that a process manager's router and its after-effects are done with.
