@@ -40,7 +40,7 @@ create table instance (process text, id text, object text, primary key (process,
 """
 
 _OWN = frozenset(
-    {"id", "type", "time", "stream", "data", "headers", "correlation_id", "causation_id"}
+    {"id", "type", "time", "position", "stream", "data", "headers", "correlation_id", "causation_id"}
 )
 """Names of what an event has beside its fields."""
 
@@ -248,6 +248,7 @@ class Stage:
             for name, value in fields.items()
             if name not in _OWN and value is not None
         }
+        values["position"] = event.position
         values["stream"] = event.stream
         values["data"] = text_of(fields)
         if event.headers:

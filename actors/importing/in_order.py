@@ -68,8 +68,8 @@ class InOrder:
         self._newest.clear()
 
 
-def _place(one: Prepared) -> tuple[int, int]:
-    return one.time, one.row
+def _place(one: Prepared) -> tuple[int, int, int]:
+    return one.time, one.place, one.row
 
 
 def _read(file: IO[bytes]) -> Iterator[Prepared]:

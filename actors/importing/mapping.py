@@ -26,13 +26,12 @@ if TYPE_CHECKING:
 
     from ..engine.ingress import Ingress
     from ..model.registry import Registry
-    from .rows import Row
+    from .files_opened import Row
 
     Teller: TypeAlias = Callable[[Row], Any]
 
 __all__ = ["EXPORTED", "EventRule", "LogMapping", "Prepared", "Reading", "read_mapping"]
 
-_EMPTY = frozenset({None, ""})
 _COLUMN = re.compile(r"\{([^{}]+)\}")
 _LEFT_OUT = object()
 _UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}
@@ -74,8 +73,10 @@ class LogMapping(Struct, frozen=True, forbid_unknown_fields=True):
         zone: of times that have none, as ``"Europe/Amsterdam"``; without it they are refused
         unit: of times that are numbers since 1970: ``"s"``, ``"ms"`` or ``"us"``
         headers: a column that holds headers as JSON
-        correlation: as `id`, what the event belongs to
-        causation: as `id`, what caused it
+        correlation: a column that holds the id of what the event belongs to
+        causation: a column that holds the id of what caused it
+        order: a column that holds the order of events of one time, as a number; without it, they
+            are in the order of the rows
         others: what becomes of a row that no rule fits
 
     """
@@ -89,6 +90,7 @@ class LogMapping(Struct, frozen=True, forbid_unknown_fields=True):
     headers: str | None = None
     correlation: str | None = None
     causation: str | None = None
+    order: str | None = None
     others: Literal["refuse", "skip"] = "refuse"
 
 
@@ -98,8 +100,9 @@ EXPORTED = LogMapping(
     event=[EventRule(type="{type}", data="data")],
     id="{id}",
     headers="headers",
-    correlation="{correlation_id}",
-    causation="{causation_id}",
+    correlation="correlation_id",
+    causation="causation_id",
+    order="position",
 )
 """Of files that `procession export` wrote."""
 
@@ -108,6 +111,7 @@ class Prepared(Struct, array_like=True, gc=False):
     """An event that was checked, on its way into the order of time."""
 
     time: int
+    place: int
     row: int
     type: str
     stream: str
@@ -160,8 +164,6 @@ class Reading:
             raise DefinitionError("the mapping has no [[event]]; say which rows are which events")
         self._stream = _text("stream", mapping.stream)
         self._id = None if mapping.id is None else _text("id", mapping.id)
-        self._correlation = _text("correlation", mapping.correlation or "")
-        self._causation = _text("causation", mapping.causation or "")
         self._rules = [_Rule(rule, registry) for rule in mapping.event]
 
     def prepared(self, number: int, row: Row) -> Prepared | None:
@@ -182,8 +184,9 @@ class Reading:
         time = self._time(_value(row, self._mapping.time))
         event, stream = rule.event(row), self._stream(row)
         is_own = self._registry.owner_of(stream) is not None
-        given = self._mapping.headers and row.get(self._mapping.headers)
-        headers = _json(self._mapping.headers or "", given) if given not in _EMPTY else None
+        headers = _told(row, self._mapping.headers)
+        if headers is not None:
+            headers = _json("headers", headers)
         receipt = self._ingress.publication(event, stream, None, None, as_import=is_own)
         assert receipt.step.append is not None
         [record] = receipt.step.append.events
@@ -191,15 +194,25 @@ class Reading:
         check_name("id", event_id)
         return Prepared(
             time,
+            self._place(row, number),
             number,
             record.type,
             stream,
             event_id,
             record.data,
             dump_headers(headers),
-            self._correlation(row),
-            self._causation(row) or None,
+            _said(_told(row, self._mapping.correlation)),
+            _said(_told(row, self._mapping.causation)) or None,
         )
+
+    def _place(self, row: Row, number: int) -> int:
+        column = self._mapping.order
+        if column is None:
+            return number
+        try:
+            return int(_value(row, column))
+        except (ValueError, TypeError) as error:
+            raise InvalidMessage(f"{column} {shown(row[column])} is no whole number") from error
 
     def _time(self, said: Any) -> int:
         moment = self._moment(said)
@@ -375,6 +388,12 @@ def _value(row: Row, column: str) -> Any:
         ) from None
 
 
+def _told(row: Row, column: str | None) -> Any:
+    """What a row has in a column that may be empty, or may not be there."""
+    value = None if column is None else row.get(column)
+    return None if value == "" else value
+
+
 def _said(value: Any) -> str:
     """A value as a template or a condition has it."""
     if value is None:
@@ -383,6 +402,8 @@ def _said(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, list):
+        raise InvalidMessage(f"{shown(value)} are several; a field that is a list can have them")
     return str(value)
 
 

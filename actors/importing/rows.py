@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import json
 import zlib
-from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 from ..errors import UnreadableRow
+from .files_opened import opened
+from .ocel import json_rows, sqlite_rows, xml_rows
+from .parquet import parquet_rows
+from .xes import xes_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-__all__ = ["FORMATS", "Row", "rows_of"]
+    from .files_opened import Row
 
-Row: TypeAlias = dict[str, Any]
-"""Values by column; None of an empty one. A column that a row does not have is not in it."""
+__all__ = ["FORMATS", "rows_of"]
 
 csv.field_size_limit(1 << 27)
-
-
-@contextmanager
-def opened(path: Path, mode: str = "rb") -> Iterator[IO[Any]]:
-    """A file, unpacked if its name ends in `.gz`."""
-    options: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8-sig", "newline": ""}
-    with gzip.open(path, mode, **options) if path.suffix == ".gz" else path.open(
-        mode, **options
-    ) as file:
-        yield file
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:
@@ -47,7 +38,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
             yield {name: value or None for name, value in zip(header, line, strict=True)}
 
 
-def _json_rows(path: Path) -> Iterator[Row]:
+def _json_lines(path: Path) -> Iterator[Row]:
     with opened(path, "rt") as file:
         for line in file:
             if not line.strip():
@@ -60,11 +51,27 @@ def _json_rows(path: Path) -> Iterator[Row]:
 
 FORMATS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "csv": _csv_rows,
-    "jsonl": _json_rows,
+    "jsonl": _json_lines,
+    "parquet": parquet_rows,
+    "xes": xes_rows,
+    "ocel-json": json_rows,
+    "ocel-xml": xml_rows,
+    "ocel-sqlite": sqlite_rows,
 }
 """What reads a file, by the name of its format."""
 
-_SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_SUFFIXES = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".xes": "xes",
+    ".jsonocel": "ocel-json",
+    ".json": "ocel-json",
+    ".xmlocel": "ocel-xml",
+    ".xml": "ocel-xml",
+    ".sqlite": "ocel-sqlite",
+}
 
 _BROKEN = (ValueError, OSError, EOFError, zlib.error, csv.Error, LookupError, RecursionError)
 

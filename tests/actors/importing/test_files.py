@@ -192,7 +192,7 @@ def test_a_mapping_may_be_written_in_code(tmp_path: Path) -> None:
 
 def test_more_rows_than_are_in_memory_are_in_order() -> None:
     def prepared(time: int, row: int) -> Prepared:
-        return Prepared(time, row, "t", "s-1", "e", b"", None, "", None)
+        return Prepared(time, row, row, "t", "s-1", "e", b"", None, "", None)
 
     places = [(time * 7 % 50, row) for row, time in enumerate(range(230))]
     with InOrder(run=40) as log:
