@@ -756,6 +756,22 @@ class Runtime:
                 raise waiting.too_late(timeout)
         return waiting.position
 
+    async def _read_in_loop(
+        self,
+        cls: type[Projection],
+        after: int | Mapping[int, int] | None,
+        stream: str | None,
+        timeout: float | None,
+    ) -> int:
+        """As `read`, in a coroutine."""
+        waiting, timeout = self._reading(cls, after, stream, timeout)
+        end = None if timeout is None else seconds() + timeout
+        # A look reads a row or two, as `get` does.
+        for latch in waiting.looks():
+            if not await waiting.loops.opened(latch, None if end is None else end - seconds()):
+                raise waiting.too_late(timeout)
+        return waiting.position
+
     def _reading(
         self,
         cls: type[Projection],

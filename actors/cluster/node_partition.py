@@ -155,6 +155,7 @@ class NodePartition(RemotePartition):
     cancel_timeout = _by_owner("cancel_timeout")
     end = _by_owner("end")
     amend = _by_owner("amend")
+    read = _by_owner("read", again=True)
     refresh = _by_owner("refresh")
     note_backup = _by_owner("note_backup")
     stats = _by_owner("stats", again=True)
@@ -170,7 +171,7 @@ class NodePartition(RemotePartition):
                 raise PartitionDown(f"partition {self.number} is another node's, which knows")
             return local.health()
 
-    def rebuild(self, cls: Any, *, by: Any = None, on_progress: Any = None) -> RebuildProgress:
+    def rebuild(self, cls: Any, *, by: Any = None, on_progress: Any = None) -> Any:
         with self.using() as local:
             if local is not None:
                 return local.rebuild(cls, by=by, on_progress=on_progress)

@@ -158,6 +158,18 @@ class RemotePartition(PartitionRuntime):
     def amend(self, cls: Any, id: object, fields: Any = None, /, **given: Any) -> int:
         return int(self._call("runtime", "amend", (cls, id, fields), given).get())
 
+    def read(
+        self,
+        cls: Any,
+        *,
+        after: Any = None,
+        stream: str | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        del stream
+        given = {"after": after, "timeout": timeout}
+        return int(self._call("runtime", "read", (cls,), given).get())
+
     def refresh(
         self,
         cls: Any,
@@ -172,7 +184,7 @@ class RemotePartition(PartitionRuntime):
         given = {"since": since, "by": by}
         return int(self._call("runtime", "refresh", (cls, id), given).get())
 
-    def rebuild(self, cls: Any, *, by: Any = None, on_progress: Any = None) -> RebuildProgress:
+    def rebuild(self, cls: Any, *, by: Any = None, on_progress: Any = None) -> Any:
         # The function stays here: how far it is, is told once for a partition.
         progress: RebuildProgress = self._call("runtime", "rebuild", (cls,), {"by": by}).get()
         if on_progress is not None:

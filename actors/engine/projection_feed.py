@@ -215,6 +215,20 @@ class ProjectionFeed:
             yield block.position
         yield from self._store.scan_waiting(self.name, stream)
 
+    def wait_until_durable(self) -> None:
+        """Wait until all is on disk that sets events aside.
+
+        Raises:
+            ClosedError: the runtime was closed meanwhile
+
+        """
+        with self.watching() as watch:
+            while True:
+                latch = watch.renewed()
+                if self._written == self._durable:
+                    return
+                latch.wait()
+
     def begin_anew(self) -> None:
         """Read again what the database says, which others have changed; with `lock` held."""
         self._let_go()

@@ -108,6 +108,8 @@ class ProjectionRebuild:
             with ExitStack() as locks:
                 for feed in self._feeds:
                     locks.enter_context(feed.lock)
+                    # What is set aside and is in the new tables is to be known as such.
+                    feed.wait_until_durable()
                 for feed in self._feeds:
                     self._follow(connection, feed)
                 self._swap(connection)
