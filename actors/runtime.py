@@ -1305,7 +1305,8 @@ class Runtime:
         on_progress: Callable[[ProjectionProgress], object] | None,
     ) -> ProjectionProgress:
         name = self._registry.projection(cls).name
-        return ProjectionRebuild(engines, name, person(by), on_progress).run()
+        feeds = [feed for one in engines if (feed := one.projections.feed_of(name)) is not None]
+        return ProjectionRebuild(feeds, person(by), on_progress).run()
 
     def _adjust(
         self,
