@@ -320,14 +320,7 @@ class AsyncRuntime:
         timeout: float | None = None,
     ) -> int:
         """As `Runtime.read`."""
-        waiting, timeout = self._opened._reading(cls, after, stream, timeout)
-        loops = waiting.loops
-        end = None if timeout is None else seconds() + timeout
-        looks = waiting.looks()
-        while (latch := await self._apart(next, looks, None)) is not None:
-            if not await loops.opened(latch, None if end is None else end - seconds()):
-                raise waiting.too_late(timeout)
-        return waiting.position
+        return await self._opened._read_in_loop(cls, after, stream, timeout)
 
     # Looking
 

@@ -791,6 +791,22 @@ class Runtime:
                 raise waiting.too_late(timeout)
         return waiting.position
 
+    async def _read_in_loop(
+        self,
+        cls: type[Projection],
+        after: int | Mapping[int, int] | None,
+        stream: str | None,
+        timeout: float | None,
+    ) -> int:
+        """As `read`, in a coroutine."""
+        waiting, timeout = self._reading(cls, after, stream, timeout)
+        end = None if timeout is None else seconds() + timeout
+        # A look reads a row or two, as `get` does.
+        for latch in waiting.looks():
+            if not await waiting.loops.opened(latch, None if end is None else end - seconds()):
+                raise waiting.too_late(timeout)
+        return waiting.position
+
     def _reading(
         self,
         cls: type[Projection],
@@ -1579,7 +1595,8 @@ class Runtime:
         on_progress: Callable[[ProjectionProgress], object] | None,
     ) -> ProjectionProgress:
         name = self._registry.projection(cls).name
-        return ProjectionRebuild(engines, name, person(by), on_progress).run()
+        feeds = [feed for one in engines if (feed := one.projections.feed_of(name)) is not None]
+        return ProjectionRebuild(feeds, person(by), on_progress).run()
 
     def prune(
         self,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..authoring.projection import Projection
 from ..store import CommandRecord, EventRecord, ProcessionError
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ def new_id() -> str:
 
 def _named(value: Any, registry: Registry) -> Any:
     if isinstance(value, type):
+        if issubclass(value, Projection):
+            return {_CLASS: registry.projection(value).name}
         return {_CLASS: registry.process(value).name}
     if isinstance(value, tuple | list):
         return [_named(one, registry) for one in value]
@@ -100,9 +103,9 @@ def _named(value: Any, registry: Registry) -> Any:
 def _found(value: Any, registry: Registry) -> Any:
     if isinstance(value, dict):
         if set(value) == {_CLASS}:
-            definition = registry.process_named(value[_CLASS])
+            definition = registry.named(value[_CLASS])
             if definition is None:
-                raise TypeError(f"{value[_CLASS]} is no process manager of this node")
+                raise TypeError(f"{value[_CLASS]} is no class of this node")
             return definition.cls
         return {key: _found(one, registry) for key, one in value.items()}
     if isinstance(value, list):

@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -15,6 +16,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
 
 from ..authoring.aggregate import Aggregate
+from ..authoring.projection import Projection
 from ..clock import SystemClock, seconds, stopwatch
 from ..engine.dispatcher import Dispatcher
 from ..engine.pruning import PruningReport
@@ -55,9 +57,10 @@ from .remote_partition import RemotePartition
 from .share import Share
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from ..authoring.process_manager import ProcessManager
+    from ..engine.engine import Engine
     from ..engine.health import Health, HealthProblem
     from ..engine.ingress import Receipt, Receipts
     from ..engine.pending_replies import ReplyFuture
@@ -382,6 +385,42 @@ class DividedRuntime(Runtime):
         self._refuse_handler("wait")
         return self._of_instance(cls, name)._waiting(cls, name, until, timeout)
 
+    def read(
+        self,
+        cls: Any,
+        *,
+        after: int | Mapping[int, int] | None = None,
+        stream: str | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        self._refuse_handler("read")
+        given = seconds_of("read", timeout)
+        end = None if given is None else seconds() + given
+        wanted: dict[int, int | None] = dict.fromkeys(range(len(self._parts)))
+        if isinstance(after, Mapping):
+            wanted = {number: after[number] for number in wanted if number in after}
+        elif after is not None:
+            if stream is None:
+                raise ValueError(
+                    f"read: after={after!r}: a divided store has a log for each partition; say in "
+                    f"whose stream the position is, as stream=..., or give a position for each"
+                )
+            wanted = {self._partition.of_stream(stream): after}
+        found = [
+            self._parts[number].read(
+                cls,
+                after=position,
+                timeout=None if end is None else max(0.0, end - seconds()),
+            )
+            for number, position in wanted.items()
+        ]
+        return min(found, default=0)
+
+    async def _read_in_loop(
+        self, cls: Any, after: Any, stream: str | None, timeout: float | None
+    ) -> int:
+        return await asyncio.to_thread(self.read, cls, after=after, stream=stream, timeout=timeout)
+
     # Looking
 
     def get(self, cls: Any, id: object) -> Any:
@@ -614,13 +653,34 @@ class DividedRuntime(Runtime):
         cls: Any,
         *,
         by: str | None = None,
-        on_progress: Callable[[RebuildProgress], object] | None = None,
-    ) -> RebuildProgress:
+        on_progress: Callable[[Any], object] | None = None,
+    ) -> Any:
+        if issubclass(type(cls), type) and issubclass(cls, Projection):
+            self._refuse_handler("rebuild")
+            return self._rebuild_tables(self._engines_here("rebuild"), cls, by, on_progress)
         progress = RebuildProgress()
         for progress in self._rebuilt(cls, lambda part: part.rebuild(cls, by=by)):
             if on_progress is not None:
                 on_progress(progress)
         return progress
+
+    def _engines_here(self, call: str) -> list[Engine]:
+        """The engines of all partitions.
+
+        Raises:
+            StoreError: others are elsewhere
+
+        """
+        engines: list[Engine] = []
+        for number, part in enumerate(self._parts):
+            here = getattr(part, "local", None) or part
+            if here._running is None:
+                raise StoreError(
+                    f"{call}: all partitions have the tables in common, and another process runs "
+                    f"partition {number}; have one process run all of them for this"
+                )
+            engines.append(here._engine(call))
+        return engines
 
     def _rebuilt(
         self, cls: Any, rebuild: Callable[[PartitionRuntime], int | RebuildProgress]

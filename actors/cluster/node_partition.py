@@ -169,6 +169,7 @@ class NodePartition(RemotePartition):
     amend = _by_owner("amend")
     erase = _by_owner("erase")
     erase_again = _by_owner("erase_again")
+    read = _by_owner("read", again=True)
     refresh = _by_owner("refresh")
     note_backup = _by_owner("note_backup")
     stats = _by_owner("stats", again=True)
@@ -192,7 +193,7 @@ class NodePartition(RemotePartition):
         given = {"before": before, "ids_before": ids_before, "archive": archive}
         return PruningReport(**self._call("runtime", "prune", (), given).get())
 
-    def rebuild(self, cls: Any, *, by: Any = None, on_progress: Any = None) -> RebuildProgress:
+    def rebuild(self, cls: Any, *, by: Any = None, on_progress: Any = None) -> Any:
         with self.using() as local:
             if local is not None:
                 return local.rebuild(cls, by=by, on_progress=on_progress)

@@ -168,6 +168,18 @@ class RemotePartition(PartitionRuntime):
         erased: list[Erasure] = self._call("runtime", "erase_again", (list(erasures),), {}).get()
         return erased
 
+    def read(
+        self,
+        cls: Any,
+        *,
+        after: Any = None,
+        stream: str | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        del stream
+        given = {"after": after, "timeout": timeout}
+        return int(self._call("runtime", "read", (cls,), given).get())
+
     def refresh(
         self,
         cls: Any,
@@ -187,7 +199,7 @@ class RemotePartition(PartitionRuntime):
         found: PruningReport = self._call("runtime", "prune", (), given).get()
         return found
 
-    def rebuild(self, cls: Any, *, by: Any = None, on_progress: Any = None) -> RebuildProgress:
+    def rebuild(self, cls: Any, *, by: Any = None, on_progress: Any = None) -> Any:
         # The function stays here: how far it is, is told once for a partition.
         progress: RebuildProgress = self._call("runtime", "rebuild", (cls,), {"by": by}).get()
         if on_progress is not None:

@@ -213,12 +213,16 @@ class Admin:
                 f"cannot be carried out; skip it, and send the command again"
             )
         router = self._engine.router_of.get(parked.process)
-        if router is None:
+        is_projection = self._engine.projections.feed_of(parked.process) is not None
+        if router is None and not is_projection:
             raise UnknownMessage(
                 f"{parked.process} is in no domain of this runtime; register it, or skip this"
             )
         record = self._store.event_at(parked.position)
         assert record is not None
+        if router is None:
+            # It could not be read, so that its stream was not known.
+            return [(parked.process, record.stream)]
         return [(parked.process, instance) for instance in router.find_again(record)]
 
     def _look(self, instances: list[tuple[str, str]]) -> None:

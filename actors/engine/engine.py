@@ -681,7 +681,9 @@ class Engine:
             if self.is_closing:
                 raise ClosedError("the runtime was closed; the tables are made on from there")
 
-        ProjectionRebuild([self], projection, None, go_on).run()
+        feed = self.projections.feed_of(projection)
+        assert feed is not None
+        ProjectionRebuild([feed], None, go_on).run()
 
     def _look_at_health(self) -> None:
         """Something has changed that an operator is to hear of."""

@@ -215,10 +215,41 @@ class ProjectionFeed:
             yield block.position
         yield from self._store.scan_waiting(self.name, stream)
 
-    def begin_anew(self) -> None:
-        """Read again what the database says, which others have changed; with `lock` held."""
+    def wait_until_durable(self) -> None:
+        """Wait until all is on disk that sets events aside.
+
+        Raises:
+            ClosedError: the runtime was closed meanwhile
+
+        """
+        with self.watching() as watch:
+            while True:
+                latch = watch.renewed()
+                if self._written == self._durable:
+                    return
+                latch.wait()
+
+    def begin_anew(self, by: str | None) -> None:
+        """Go on with other tables, in which all is that was set aside; with `lock` held.
+
+        Args:
+            by: who had them made; recorded with what was parked
+
+        """
         self._let_go()
         self._is_known = False
+        for stream in self.streams_held():
+            block = self._store.block_of(self.name, stream)
+            if block is not None:
+                extras = StepExtras(unblock=True)
+                if block.kind == "parked":
+                    extras.unpark, extras.decision = block.parked, ("retry", self.now(), by)
+                else:
+                    extras.due = TimerRecord(block.due, self.name, stream, "retry", "retry")
+                step = Step(process=self.name, instance=stream, wait=block.position, extras=extras)
+                self._write(stream, [step], None, is_over=False)
+            # It is found to be in the tables.
+            self._inbox.append((stream, None))
         self._call()
 
     def _holds(self, stream: str) -> bool:

@@ -363,6 +363,12 @@ class ProjectionFeeds:
         for turns in self._turns.values():
             turns.close()
 
+    def abandon(self) -> None:
+        """Let go of all databases, as when the process ends; where there are no threads."""
+        for turns in self._turns.values():
+            turns.close()
+            turns.feed.end_here()
+
     def stop(self, timeout: float | None) -> list[threading.Thread]:
         """Wait until all have ended.
 

@@ -11,11 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..authoring.projection_database import Checkpoint, Tables
-from ..core.stimuli import Reload
 from ..errors import DefinitionError, NotProjected, type_of_error
-from ..store import Step, StepExtras, TimerRecord
-from .ingress import Receipt, Receipts
-from .instance_actor import InstanceMessage
 from .projection_feed import handle
 
 if TYPE_CHECKING:
@@ -23,7 +19,6 @@ if TYPE_CHECKING:
 
     from ..authoring.projection_database import Connection
     from ..store import EventRecord
-    from .engine import Engine
     from .projection_feed import ProjectionFeed
 
 __all__ = ["ProjectionProgress", "ProjectionRebuild"]
@@ -67,21 +62,15 @@ class ProjectionRebuild:
 
     def __init__(
         self,
-        engines: Sequence[Engine],
-        name: str,
+        feeds: Sequence[ProjectionFeed],
         by: str | None,
         told: Callable[[ProjectionProgress], object] | None = None,
     ) -> None:
-        self._engines = engines
-        self._feeds: list[ProjectionFeed] = []
-        for engine in engines:
-            feed = engine.projections.feed_of(name)
-            assert feed is not None
-            self._feeds.append(feed)
+        self._feeds = feeds
         self._by = by
         self._told = told
         self._progress = ProjectionProgress()
-        self._first = self._feeds[0]
+        self._first = feeds[0]
         self._plan = self._first.plan
         definition = self._first.definition
         if definition.database is None or not definition.tables:
@@ -108,17 +97,19 @@ class ProjectionRebuild:
             with ExitStack() as locks:
                 for feed in self._feeds:
                     locks.enter_context(feed.lock)
+                    # What is set aside and is in the new tables is to be known as such.
+                    feed.wait_until_durable()
                 for feed in self._feeds:
                     self._follow(connection, feed)
                 self._swap(connection)
+                for feed in self._feeds:
+                    feed.begin_anew(self._by)
         except BaseException:
             with suppress(Exception):
                 connection.roll_back()
             raise
         finally:
             connection.close()
-        for engine, feed in zip(self._engines, self._feeds, strict=True):
-            self._release(engine, feed)
         return self._progress
 
     @property
@@ -200,38 +191,6 @@ class ProjectionRebuild:
         tables = self._first.definition.tables
         connection.swap((f"{name}{self._suffix}", name) for name in tables)
         connection.commit()
-        for feed in self._feeds:
-            # It reads anew what the database says.
-            feed.begin_anew()
-
-    def _release(self, engine: Engine, feed: ProjectionFeed) -> None:
-        """Have what was set aside taken up: it is in the tables, and is found to be."""
-        services = engine.services
-        works: list[Receipt] = []
-        now = services.now()
-        for stream in feed.streams_held():
-            block = services.store.block_of(feed.name, stream)
-            if block is not None and block.kind == "parked":
-                extras = StepExtras(
-                    unblock=True,
-                    unpark=block.parked,
-                    decision=("retry", now, self._by),
-                    waits=[(feed.name, stream, block.position)],
-                )
-            elif block is not None:
-                timer = TimerRecord(block.due, feed.name, stream, "retry", "retry")
-                extras = StepExtras(
-                    unblock=True, due=timer, waits=[(feed.name, stream, block.position)]
-                )
-            else:
-                continue
-            works.append(Receipt(Step(process=feed.name, instance=stream, extras=extras)))
-        if works:
-            receipts = Receipts(works, engine.command_queue, services.replies)
-            services.journal.add_all(works)
-            receipts.wait()
-        for stream in feed.streams_held():
-            feed.take(stream, InstanceMessage(Reload()))
 
 
 def _beside(feed: ProjectionFeed) -> Tables:

@@ -68,10 +68,10 @@ class SqlAlchemyConnection(SqlConnection):
             )
         self.dialect = "sqlite" if name == "sqlite" else "postgresql"
         self.handle = self._connection = engine.connect()
+        driver: Any = self._connection.connection.driver_connection
         # It is the projection's own, and goes back into no pool.
         self._connection.detach()
         if self.dialect == "sqlite":
-            driver: Any = self._connection.connection.driver_connection
             # As in `DbApiConnection`.
             driver.isolation_level = None
             driver.execute("pragma legacy_alter_table = on")

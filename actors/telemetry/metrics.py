@@ -159,6 +159,16 @@ def _of_health(health: Health) -> Iterator[Metric]:
     for process, count in health.effects_backlog.items():
         effects.add_metric([process], count)
     yield effects
+    what = "Events that are not in the tables of a projection."
+    behind = _gauge("projections_backlog", what, ["projection"])
+    for projection, count in health.projections_backlog.items():
+        behind.add_metric([projection], count)
+    yield behind
+    what = "How long the oldest event has waited that is not in the tables of a projection."
+    lag = _gauge("projections_lag_seconds", what, ["projection"])
+    for projection, age in health.projections_lag.items():
+        lag.add_metric([projection], age.total_seconds())
+    yield lag
     what = "How long the oldest event has waited that instances are not done with."
     oldest = _gauge("oldest_unhandled_seconds", what, ["process"])
     for process, age in health.oldest_unhandled.items():

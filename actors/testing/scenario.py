@@ -90,6 +90,7 @@ class Scenario:
             (
                 len(d.aggregates),
                 len(d.processes),
+                len(d.projections),
                 len(d.messages),
                 len(d.externals),
                 len(d.upcasters),

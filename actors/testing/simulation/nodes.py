@@ -225,6 +225,7 @@ class Nodes(World):
         self._opened_parts = [one for one in self._opened_parts if one is not part]
         part.clock.forget()
         part.engine.services.replies.close()
+        part.engine.projections.abandon()
         part.store.close()
         self.has_changed = True
 

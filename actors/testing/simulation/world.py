@@ -202,11 +202,13 @@ class World:
         self.clock.forget()
         self.faults.forget()
         self.engine.services.replies.close()
+        self.engine.projections.abandon()
         self.has_changed = True
         self._begin(disk)
 
     def end(self) -> None:
         """Let go of the store. Nothing is finished."""
+        self.engine.projections.abandon()
         self.store.close()
 
     def crash(self, which: int | None = None) -> None:

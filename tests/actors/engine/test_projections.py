@@ -570,7 +570,7 @@ def test_what_waits_for_a_retry_never_overtakes_what_comes_before_it(
     order: list[int] = []
     write = shop.tables.__dict__["counted"]
 
-    class InOrder(shop.tables, name="shop.InOrder"):  # type: ignore[name-defined, misc]
+    class InOrder(shop.tables, name="shop.InOrder"):  # type: ignore[name-defined, misc, call-arg]
         @project(Counted)
         def counted(self, event: Counted) -> None:
             write(self, event)

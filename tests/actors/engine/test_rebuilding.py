@@ -208,7 +208,7 @@ def test_who_asks_is_checked_before_anything_is_rebuilt(opened: Opened) -> None:
     runtime = opened(domain)
     publish(runtime, Joined("ada"))
     for rebuild in (
-        lambda: runtime.refresh(cls, "ada", by=7),  # type: ignore[call-overload]
+        lambda: runtime.refresh(cls, "ada", by=7),  # type: ignore[arg-type]
         lambda: runtime.refresh(cls, by="x" * 1_001),
         lambda: runtime.rebuild(cls, by=b"ann"),  # type: ignore[call-overload]
     ):
