@@ -7,6 +7,7 @@ that has opened the store itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
@@ -21,6 +22,7 @@ from .explained import graph, trace, why
 from .following import Following
 from .instances import Status, instance, instances, processes, stuck
 from .log import events
+from .measured import measured, part_of
 from .plain import Plain
 from .pruning import prune
 from .rebuilding import rebuild, refresh_all
@@ -46,6 +48,7 @@ __all__ = [
     "Health",
     "Instance",
     "Instances",
+    "Measured",
     "MoveTimeout",
     "NoteBackup",
     "Parked",
@@ -358,6 +361,24 @@ class Graph(Look, frozen=True):
         return graph(face)
 
 
+class Measured(Look, frozen=True):
+    """The design of each domain with what happened on it, and another part of that beside it."""
+
+    path = "measured"
+    since: datetime | None = None
+    until: datetime | None = None
+    code: int | None = None
+    beside: bool = False
+    beside_since: datetime | None = None
+    beside_until: datetime | None = None
+    beside_code: int | None = None
+
+    def look(self, face: Face) -> Answer:
+        part = part_of(self.since, self.until, self.code)
+        beside = part_of(self.beside_since, self.beside_until, self.beside_code)
+        return measured(face, part, beside if self.beside else None)
+
+
 class Stats(Look, frozen=True):
     """Counters and gauges of the service."""
 
@@ -578,6 +599,7 @@ CALLS: tuple[type[Call], ...] = (
     Why,
     Trace,
     Graph,
+    Measured,
     Stats,
     Health,
     Decide,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidMessage, UnknownMessage
 from ..messages.personal import MASKED, masked
 from ..model.beginnings import begun_at
+from ..model.completions import category_for
 from ..model.diagram import mermaid_of, picture_of
 from ..store import Partition, ProcessionError
 from .plain import unpacked
@@ -260,6 +261,27 @@ class Face:
     def event_type(self, process: str, cls: type) -> str:
         """The wire name of an event's class, as one of its process managers hears it."""
         return self._registry.name_of(cls, self.definition(process))
+
+    def name_of(self, cls: type) -> str:
+        """The wire name of a message's class."""
+        return self._registry.name_of(cls)
+
+    def name_today(self, name: str) -> str:
+        """The wire name as which a stored message of that name is read."""
+        return self._registry.name_today(name)
+
+    def rejection_of(self, process: str, command: type) -> str | None:
+        """The method of a process manager that hears of the refusal of a command."""
+        definition = self.definition(process)
+        handler = None if definition is None else definition.rejections.get(command)
+        return None if handler is None else handler.name
+
+    def category_of(self, cls: type) -> str:
+        """The category of an aggregate's streams, or of those that say that instances ended."""
+        for one in self._registry.aggregates.values():
+            if one.cls is cls:
+                return one.category
+        return category_for(self.process_names()[cls])
 
     def is_indexed(self, process: str, field: str) -> bool:
         """Whether instances can be found by a field without looking at all of them."""

@@ -10,7 +10,7 @@ from .completions import process_of
 from .course import ends_in, timeouts_set_in
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from ..authoring.decorators import Handler
     from .aggregate_definition import AggregateDefinition
@@ -182,10 +182,16 @@ class Picture:
         """Draw an arrow."""
         self.links.add(Link(self._ids[start], arrow, self._ids[end], label, handler))
 
-    def text(self) -> str:
-        """All of it."""
+    def text(self, said: Mapping[Link, str] | None = None) -> str:
+        """All of it.
+
+        Args:
+            said: what else arrows say
+
+        """
+        more = said or {}
         nodes = [f"{name}{_shape(node)}" for name, node in sorted(self.nodes.items())]
-        links = sorted({_arrow(link) for link in self.links})
+        links = sorted({_arrow(link, more.get(link, "")) for link in self.links})
         lines = ["flowchart LR", *(f"    {line}" for line in [*nodes, *links])]
         if any(not node.is_ours for node in self.nodes.values()):
             lines.append("    classDef elsewhere stroke-dasharray: 5 5")
@@ -206,8 +212,9 @@ def _shape(node: Node) -> str:
     return shape if node.is_ours else shape + _ELSEWHERE
 
 
-def _arrow(link: Link) -> str:
-    label = f'|"{link.label}"|' if link.label else ""
+def _arrow(link: Link, more: str) -> str:
+    words = ": ".join(one for one in (link.label, more) if one)
+    label = f'|"{words}"|' if words else ""
     return f"{link.start} {link.arrow}{label} {link.end}"
 
 

@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     from ..model.diagram import Link, Node, Picture
     from .waits import Waits
 
-__all__ = ["Arrow", "Box", "Drawing", "drawn"]
+__all__ = [
+    "HEIGHT",
+    "MARGIN",
+    "WIDTH",
+    "Arrow",
+    "Box",
+    "Drawing",
+    "Place",
+    "curve",
+    "drawn",
+    "placed",
+]
 
 WIDTH, HEIGHT = 160, 44
 """Of a box."""
@@ -53,6 +64,14 @@ class Box(NamedTuple):
     process: str | None
     counts: Counts | None
     backlog: int
+    x: int
+    y: int
+    height: int
+
+
+class Place(NamedTuple):
+    """Where a box is: from the left, from above, and how high it is."""
+
     x: int
     y: int
     height: int
@@ -144,31 +163,31 @@ def _drawing(
     counts: Mapping[str, Counts],
     waiting: _Waiting,
 ) -> Drawing:
-    columns = _columns(picture)
-    _sort(columns, picture.links)
+    processes = {
+        one: None if node.cls is None else names.get(node.cls)
+        for one, node in picture.nodes.items()
+    }
+    places, width, height = placed(
+        picture, {one: HEIGHT if of is None else TALL for one, of in processes.items()}
+    )
     boxes: dict[str, Box] = {}
-    for place, column in enumerate(columns):
-        y = MARGIN
-        for one in column:
-            node = picture.nodes[one]
-            process = None if node.cls is None else names.get(node.cls)
-            height = HEIGHT if process is None else TALL
-            boxes[one] = Box(
-                kind=node.kind,
-                text=node.text,
-                is_ours=node.is_ours,
-                process=process,
-                counts=None if process is None else counts.get(process, Counts()),
-                backlog=waiting.backlog(process),
-                x=MARGIN + place * (WIDTH + ACROSS),
-                y=y,
-                height=height,
-            )
-            y += height + DOWN
+    for one, place in places.items():
+        node, process = picture.nodes[one], processes[one]
+        boxes[one] = Box(
+            kind=node.kind,
+            text=node.text,
+            is_ours=node.is_ours,
+            process=process,
+            counts=None if process is None else counts.get(process, Counts()),
+            backlog=waiting.backlog(process),
+            x=place.x,
+            y=place.y,
+            height=place.height,
+        )
     return Drawing(
         domain=domain,
-        width=MARGIN * 2 + len(columns) * (WIDTH + ACROSS) - ACROSS,
-        height=max((one.y + one.height for one in boxes.values()), default=0) + MARGIN + HEIGHT,
+        width=width,
+        height=height,
         box_width=WIDTH,
         boxes=list(boxes.values()),
         arrows=[
@@ -176,6 +195,27 @@ def _drawing(
             for link in sorted(picture.links)
         ],
     )
+
+
+def placed(picture: Picture, heights: Mapping[str, int]) -> tuple[dict[str, Place], int, int]:
+    """Where the boxes of a design are, and how wide and high the drawing is.
+
+    Args:
+        picture: the design
+        heights: of the boxes, by node
+
+    """
+    columns = _columns(picture)
+    _sort(columns, picture.links)
+    places: dict[str, Place] = {}
+    for number, column in enumerate(columns):
+        y = MARGIN
+        for one in column:
+            places[one] = Place(MARGIN + number * (WIDTH + ACROSS), y, heights[one])
+            y += heights[one] + DOWN
+    width = MARGIN * 2 + len(columns) * (WIDTH + ACROSS) - ACROSS
+    lowest = max((one.y + one.height for one in places.values()), default=0)
+    return places, width, lowest + MARGIN + HEIGHT
 
 
 def _columns(picture: Picture) -> list[list[str]]:
@@ -239,8 +279,8 @@ def _sort(columns: list[list[str]], links: Iterable[Link]) -> None:
             place |= {node: row for row, node in enumerate(column)}
 
 
-def _arrow(link: Link, boxes: Mapping[str, Box], begin: Node, waiting: _Waiting) -> Arrow:
-    start, end = boxes[link.start], boxes[link.end]
+def curve(start: Place | Box, end: Place | Box) -> tuple[str, int, int]:
+    """The path of an arrow from one box to another, as SVG has it, and where its label is."""
     from_x, from_y = start.x + WIDTH, start.y + start.height // 2
     to_x, to_y = end.x, end.y + end.height // 2
     if to_x > from_x:
@@ -254,6 +294,12 @@ def _arrow(link: Link, boxes: Mapping[str, Box], begin: Node, waiting: _Waiting)
         low = max(from_y, to_y) + DOWN + HEIGHT // 2
         path = f"M{from_x},{from_y} C{from_x},{low} {to_x},{low} {to_x},{to_y}"
         label_y = low - DOWN // 2
+    return path, (from_x + to_x) // 2, label_y
+
+
+def _arrow(link: Link, boxes: Mapping[str, Box], begin: Node, waiting: _Waiting) -> Arrow:
+    start, end = boxes[link.start], boxes[link.end]
+    path, label_x, label_y = curve(start, end)
     parked = 0
     if end.counts is not None and link.handler:
         parked = sum(
@@ -267,6 +313,6 @@ def _arrow(link: Link, boxes: Mapping[str, Box], begin: Node, waiting: _Waiting)
         waits=waiting.before(begin, end.process) if link.handler else "",
         timeout=begin.timeout,
         process=end.process,
-        x=(from_x + to_x) // 2,
+        x=label_x,
         y=label_y,
     )
