@@ -167,12 +167,13 @@ class Pruner(PooledActor):
         """All that was taken out since the engine was made."""
         kept = [plan.definition.retention for plan in plans]
         times = [one for one in (*kept, id_retention) if one is not None]
-        times += [one.retention for one in self._aggregates.values() if one.retention is not None]
-        shortest = min((one / ROUNDS for one in times), default=None)
-        self._period = None if shortest is None else max(SHORTEST, min(LONGEST, shortest))
-        self._longest = max(times, default=timedelta(0))
-        # Twice as long after each round in which nothing happened. When all is over for which there
-        # is a time, it rests until something is committed.
+        if times:
+            every = self._aggregates.values()
+            times += [one.retention for one in every if one.retention is not None]
+        self._times = sorted(times)
+        self._period = max(SHORTEST, min(LONGEST, self._times[0] / ROUNDS)) if times else None
+        # Longer where nothing is committed, and what is kept shortly has gone. When all is over for
+        # which there is a time, it rests until something is committed.
         self._pause = self._period or SHORTEST
         self._changed_at = services.now()
         self._commits = -1
@@ -267,10 +268,12 @@ class Pruner(PooledActor):
     def _plan_next(self, period: timedelta, *, is_idle: bool) -> None:
         now, commits = self._services.now(), self._store.commit_count
         if is_idle and commits == self._commits:
-            self._pause *= 2
-            if now > self._changed_at + _micros(self._longest + period):
+            since = now - self._changed_at
+            left = [one for one in self._times if since <= _micros(one + max(one / ROUNDS, period))]
+            if not left:
                 self._rests = True
                 return
+            self._pause = max(period, left[0] / ROUNDS)
         else:
             self._pause, self._changed_at, self._commits = period, now, commits
         self._set_alarm()
