@@ -601,6 +601,7 @@ class Engine:
         if not self.command_queue.scheduled and self.command_queue.has_work():
             self.command_queue.wake()
         self.timers.look_after_commit()
+        self.pruner.look_after_commit()
         if self.lanes is not None:
             self.lanes.look_after_commit()
         if self.projections:

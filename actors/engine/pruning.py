@@ -167,9 +167,17 @@ class Pruner(PooledActor):
         """All that was taken out since the engine was made."""
         kept = [plan.definition.retention for plan in plans]
         times = [one for one in (*kept, id_retention) if one is not None]
-        times += [one.retention for one in self._aggregates.values() if one.retention is not None]
-        shortest = min((one / ROUNDS for one in times), default=None)
-        self._period = None if shortest is None else max(SHORTEST, min(LONGEST, shortest))
+        if times:
+            every = self._aggregates.values()
+            times += [one.retention for one in every if one.retention is not None]
+        self._times = sorted(times)
+        self._period = max(SHORTEST, min(LONGEST, self._times[0] / ROUNDS)) if times else None
+        # Longer where nothing is committed, and what is kept shortly has gone. When all is over for
+        # which there is a time, it rests until something is committed.
+        self._pause = self._period or SHORTEST
+        self._changed_at = services.now()
+        self._commits = -1
+        self._rests = self._is_woken = False
         self._alarm = clock.alarm(self._ring)
 
     def start(self) -> None:
@@ -196,12 +204,17 @@ class Pruner(PooledActor):
         """Whether there is a round to go on with or to begin."""
         if self.is_closed:
             return False
-        return not self._waits and (self._round is not None or bool(self._asked))
+        return not self._waits and (
+            self._round is not None or bool(self._asked) or self._is_woken
+        )
 
     def work(self) -> None:
         """Go on for some rows."""
         if self.is_closed or self._waits:
             return
+        if self._is_woken:
+            self._is_woken, self._pause = False, self._period or SHORTEST
+            self._set_alarm()
         if self._round is None:
             if not self._asked:
                 return
@@ -237,7 +250,8 @@ class Pruner(PooledActor):
         if asked.reply is None:
             if error is not None:
                 self._services.failures.tell_fault("pruning stopped, and is tried again", error)
-            self._set_alarm()
+            if self._period is not None:
+                self._plan_next(self._period, is_idle=report == PruningReport())
         elif error is not None:
             asked.reply.set_exception((type(error), error, None))
         else:
@@ -245,9 +259,28 @@ class Pruner(PooledActor):
 
     # When it is time
 
+    def look_after_commit(self) -> None:
+        """Something is durable; with the journal's lock."""
+        if self._rests and self._store.commit_count != self._commits:
+            self._rests, self._is_woken = False, True
+            self.wake()
+
+    def _plan_next(self, period: timedelta, *, is_idle: bool) -> None:
+        now, commits = self._services.now(), self._store.commit_count
+        if is_idle and commits == self._commits:
+            since = now - self._changed_at
+            left = [one for one in self._times if since <= _micros(one + max(one / ROUNDS, period))]
+            if not left:
+                self._rests = True
+                return
+            self._pause = max(period, left[0] / ROUNDS)
+        else:
+            self._pause, self._changed_at, self._commits = period, now, commits
+        self._set_alarm()
+
     def _set_alarm(self) -> None:
         if self._period is not None and not self.is_closed:
-            self._alarm.set(from_micros(self._services.now()) + self._period)
+            self._alarm.set(from_micros(self._services.now()) + self._pause)
 
     def _ring(self) -> None:
         now = self._services.now()

@@ -32,10 +32,11 @@ class Load:
         folder: for the store and its backups
         pause: seconds that customers wait between rounds, so that it is an hour's work and not
             a day's
+        retention: seconds that what is complete, and ids, are kept; None for ever
 
     """
 
-    def __init__(self, folder: Path, pause: float) -> None:
+    def __init__(self, folder: Path, pause: float, retention: float | None = None) -> None:
         self.path = folder / "store"
         self.errors: list[str] = []
         self.orders = self.backups = self.looks = self.decisions = self.refusals = 0
@@ -57,6 +58,9 @@ class Load:
             threading.Thread(target=self._guarded, args=(self._look, 0)),
             threading.Thread(target=self._guarded, args=(self._back_up, 0)),
         ]
+        if retention is not None:
+            self._kept = timedelta(seconds=retention)
+            self._threads.append(threading.Thread(target=self._guarded, args=(self._prune, 0)))
         for thread in self._threads:
             thread.start()
         self._reader = subprocess.Popen(
@@ -147,6 +151,11 @@ class Load:
             for view in itertools.islice(self.runtime.find(Handling, suspended=True), 5):
                 assert view.status
             self.looks += 1
+
+    def _prune(self, _: int) -> None:
+        while not self._ends.wait(BETWEEN_BACKUPS * self._pause):
+            moment = self.runtime.clock.now() - self._kept
+            self.runtime.prune(before=moment, ids_before=moment)
 
     def _back_up(self, _: int) -> None:
         while not self._ends.wait(BETWEEN_BACKUPS * self._pause):

@@ -48,11 +48,13 @@ BOUNDS = (
     # While a backup or a long look lasts, nothing that is freed is used again: some megabytes.
     # If it never were, each minute would leave many times as much.
     Bound("dead", 1.0, 8_000),
+    # Only where what is complete is pruned; what runs, and what is to go, is more at some moments.
+    Bound("live", 1.5, 500),
     Bound("reader_memory", 1.15, 8.0),
     Bound("reader_files", 1.0, 0),
     Bound("reader_threads", 1.0, 0),
 )
-"""Memory in megabytes, dead pages of 4 KB. Live pages grow with the log, and have no bound."""
+"""Memory in megabytes, dead pages of 4 KB. Live pages grow with the log if nothing is pruned."""
 
 
 def held() -> Held:

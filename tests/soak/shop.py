@@ -23,6 +23,10 @@ mended: set[str] = set()
 """Orders whose events an operator has had retried, and which can be handled from then on."""
 
 
+SHORT = timedelta(seconds=1)
+"""How long aggregates are kept that nothing happens to, where anything is pruned at all."""
+
+
 class Place(Command):
     order_id: str
     amount: int
@@ -51,7 +55,7 @@ class Sent(Event):
 
 
 @soaked.register
-class Order(Aggregate, identity="order_id"):
+class Order(Aggregate, identity="order_id", retention=SHORT):
     status: str = "new"
 
     @handle(Place)
@@ -66,7 +70,7 @@ class Order(Aggregate, identity="order_id"):
 
 
 @soaked.register
-class Account(Aggregate, identity="order_id"):
+class Account(Aggregate, identity="order_id", retention=SHORT):
     charges: int = 0
 
     @handle(Charge)
@@ -81,7 +85,7 @@ class Account(Aggregate, identity="order_id"):
 
 
 @soaked.register
-class Parcel(Aggregate, identity="order_id"):
+class Parcel(Aggregate, identity="order_id", retention=SHORT):
     sent: int = 0
 
     @handle(Send)

@@ -29,6 +29,7 @@ COLUMNS = {
     "rejected": "rejected",
     "decided": "decided",
     "backups": "backups",
+    "pruned": "pruned",
     "reader_memory": "reader MB",
 }
 
@@ -46,6 +47,7 @@ def soak(
     tell: Callable[[dict[str, float]], None],
     *,
     warm: int = 1,
+    retention: float | None = None,
 ) -> Result:
     """Work for so long.
 
@@ -54,12 +56,13 @@ def soak(
         minutes: how long; they are divided into periods
         pause: as for `Load`
         tell: called with each row of the table
+        retention: as for `Load`; with it, the pages that are in use are not to grow
         warm: after how many periods everything is as large as it is to be
 
     """
     result = Result()
     threads_before = set(threading.enumerate())
-    load = Load(folder, pause)
+    load = Load(folder, pause, retention)
     samples: dict[str, list[list[float]]] = {bound.what: [] for bound in BOUNDS}
     period = minutes * 60 / PERIODS
     waiting = threading.Event()
@@ -82,7 +85,10 @@ def soak(
     result.wrong += load.errors
     result.wrong += [str(finding) for finding in findings]
     result.wrong += [
-        why for what, values in samples.items() if (why := grown(what, values[warm - 1 :]))
+        why
+        for what, values in samples.items()
+        if not (what == "live" and retention is None)
+        if (why := grown(what, values[warm - 1 :]))
     ]
     left = set(threading.enumerate()) - threads_before
     if left:
@@ -91,10 +97,11 @@ def soak(
 
 
 def _sample(load: Load, samples: dict[str, list[list[float]]]) -> None:
-    mine, reader = held(), load.reader_holds()
+    mine, reader, made = held(), load.reader_holds(), pages(load.path)
     values = {
         **mine._asdict(),
-        "dead": pages(load.path).dead,
+        "dead": made.dead,
+        "live": made.live,
         **{f"reader_{name}": value for name, value in reader._asdict().items()},
     }
     for what, value in values.items():
@@ -121,5 +128,6 @@ def _row(load: Load, period: int, samples: dict[str, list[list[float]]]) -> dict
         "rejected": stats["rejected"],
         "decided": load.decisions,
         "backups": load.backups,
+        "pruned": stats["pruned_events"],
         "reader_memory": newest["reader_memory"],
     }
