@@ -64,8 +64,8 @@ from .errors import (
     WaitingInHandler,
 )
 from .listening.page_address import Page
-from .messages.reply import Reply
 from .messages.personal import Personal
+from .messages.reply import Reply
 from .messages.types import Command, Event, UnknownCommand, UnknownEvent
 from .model.design_finding import DesignFinding
 from .model.domain import Domain
@@ -169,9 +169,9 @@ __all__ = [
     "Page",
     "Parked",
     "ParkedKind",
-    "Personal",
     "PartitionDown",
     "PartitionState",
+    "Personal",
     "ProcessEnded",
     "ProcessManager",
     "ProcessionError",

@@ -506,9 +506,7 @@ class AsyncRuntime:
         by: str | None = None,
     ) -> Erasure:
         """As `Runtime.erase`."""
-        return await self._apart(
-            self._opened.erase, cls, id, stream=stream, subject=subject, by=by
-        )
+        return await self._apart(self._opened.erase, cls, id, stream=stream, subject=subject, by=by)
 
     async def erase_again(self, erasures: Iterable[Erasure]) -> list[Erasure]:
         """As `Runtime.erase_again`."""

@@ -108,9 +108,7 @@ def places_of_instance(
         yield from _rows_where(reads, table, test)
 
 
-def _learnt_in(
-    reads: Reads, process: str, instance: str, after: int, count: int
-) -> list[Place]:
+def _learnt_in(reads: Reads, process: str, instance: str, after: int, count: int) -> list[Place]:
     """Rows of the index by which an instance is found by what some of its states say.
 
     Its class takes those away that it knows of; here are those that older classes wrote.

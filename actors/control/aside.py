@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..queries.views import error_of
 from ..store import CorruptRecord
-from .plain import moment, unpacked
+from .plain import moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -382,9 +382,7 @@ def _transition(
         "cause": record.cause,
         "type": cause,
         "position": record.position or None,
-        "changes": None
-        if before is None
-        else face.shown_changes(process, _changes(before, state)),
+        "changes": None if before is None else face.shown_changes(process, _changes(before, state)),
         "commands": [
             {"id": command_id, "type": kind, "data": face.shown_message(kind, data)}
             for command_id, kind, data in record.commands

@@ -52,7 +52,7 @@ def decide_erase(plan: ProcessPlan, state: ProcessState, erase: Erase, reads: Re
         state.version + 1,
         erase.now,
         "erase" if state.is_complete else "end",
-        True,  # noqa: FBT003 - it has the places of its row
+        True,
         BY_OPERATOR,
         state.correlation_id,
         state.seen,

@@ -92,6 +92,8 @@ class Erasing:
             self._erase_subject(record)
         else:
             self._erase_rows(record.time, self._places_of(record))
+        for erase_there in self._engine.when_erasing:
+            erase_there(record)
         record.is_done = True
         # First, so that it is forgotten at the latest when this is durable.
         self._engine.forget()

@@ -132,7 +132,7 @@ class SubjectRows:
         return changed
 
     @staticmethod
-    def _drop_digest(row: list[Any], place: int, is_theirs: bool) -> bool:  # noqa: FBT001 - said
+    def _drop_digest(row: list[Any], place: int, is_theirs: bool) -> bool:
         if not is_theirs or not row[place]:
             return False
         row[place] = b""

@@ -17,7 +17,15 @@ from .fields import hints_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["ERASED_TEXT", "MASKED", "Personal", "PersonalField", "masked", "personal_in", "personal_of"]
+__all__ = [
+    "ERASED_TEXT",
+    "MASKED",
+    "Personal",
+    "PersonalField",
+    "masked",
+    "personal_in",
+    "personal_of",
+]
 
 MASKED = "(personal)"
 """Shown in the place of a value."""

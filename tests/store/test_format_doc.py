@@ -221,7 +221,11 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
             )
         ),
         Step(process="P", instance="i", extras=StepExtras(owes=1)),
-        Step(extras=StepExtras(erase=Erase(16, record=ErasureRecord("instance", "P", "gone", 16, "ann")))),
+        Step(
+            extras=StepExtras(
+                erase=Erase(16, record=ErasureRecord("instance", "P", "gone", 16, "ann"))
+            )
+        ),
         *(Step(append=Append(stream, 0, [event_of(stream)])) for stream in ("cat-", "cat-1-2")),
         Step(extras=StepExtras(unpark=2, decision=("skip", 12, "ann"))),
         checkpoints={"P": 1},

@@ -20,6 +20,7 @@ from procession.store import (
     StoreError,
 )
 from procession.store.postgresql.engine import PostgresEngine
+from procession.store.storage_engine import KEPT
 from tests.postgresql import shared_server
 
 ENGINES: dict[str, Callable[[Path], StorageEngine]] = {

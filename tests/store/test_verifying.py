@@ -877,7 +877,10 @@ DAMAGES: list[tuple[str, Callable[[Damage], None], str]] = [
     ),
     (
         "the first erasure is missing",
-        lambda d: (d.put("erasures", number(2), ["subject", "", "c1", T, None, True]), d.delete("erasures", number(1))),
+        lambda d: (
+            d.put("erasures", number(2), ["subject", "", "c1", T, None, True]),
+            d.delete("erasures", number(1)),
+        ),
         "erasures 2: comes where 1 is missing",
     ),
     (

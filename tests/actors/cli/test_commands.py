@@ -30,7 +30,8 @@ DOMAIN = "tests.actors.control.shop:shop"
 
 COMMANDS = (
     *("ls", "show", "stuck", "parked", "timeouts", "events", "tail", "why", "trace", "graph"),
-    *("stats", "health", "retry", "skip", "end", "amend", "refresh", "rebuild"),
+    *("stats", "health", "retry", "skip", "end", "amend", "erase", "erasures"),
+    *("refresh", "rebuild"),
     *("backup", "compact", "copy", "upgrade", "verify", "check", "shadow", "serve"),
 )
 
@@ -229,6 +230,29 @@ def test_timeout_moves_and_cancels(service: Service, say: Say) -> None:
     assert say(*cancel) == (0, "payment: cancelled\n")
     assert say(*cancel) == (1, "payment is not set; nothing was done\n")
     assert say("timeout", "move", *whose, "later", "-s", service.store)[0] == 2
+
+
+def test_what_was_erased_is_told_and_listed(service: Service, say: Say, tmp_path: Path) -> None:
+    where = ("--by", "maria", "-s", service.store)
+    assert say("erasures", "-s", service.store) == (0, "nothing was erased\n")
+    erase = ("erase", "Fulfilment", "open1", *where)
+    assert "There is no terminal" in say(*erase)[1]
+    assert say(*erase, "--yes") == (0, "shop.Fulfilment open1: erased\n")
+    assert say("erase", "--stream", "shop::payment-open1", "--yes", *where)[0] == 0
+    shown = as_json(say, "show", "Fulfilment", "open1", "-s", service.store)
+    assert list(shown[0]["state"]) == ["erased"]
+    told = as_json(say, "erasures", "-s", service.store)
+    assert [(one["kind"], one["id"], one["by"]) for one in told] == [
+        ("instance", "open1", "maria"),
+        ("stream", "shop::payment-open1", "maria"),
+    ]
+    file = tmp_path / "erasures.jsonl"
+    file.write_text(say("erasures", "--json", "-s", service.store)[1], encoding="utf-8")
+    again = ("erase", "--again", file, "--yes", "-s", service.store)
+    assert say(*again) == (0, "all of these are erased here already\n")
+    assert say("erase", "--yes", "-s", service.store)[0] == 2
+    file.write_text("{}", encoding="utf-8")
+    assert say(*again)[0] == 2
 
 
 def test_end_and_amend_are_told_with_the_version(service: Service, say: Say) -> None:

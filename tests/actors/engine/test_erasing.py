@@ -107,7 +107,8 @@ class Stay(ProcessManager, correlate="patient"):
 
 def admitted(runtime: Runtime, patient: str = "p1") -> None:
     runtime.ask(
-        Admit(patient=patient, name=WORDS[0]), command_id=f"admit-{patient}",
+        Admit(patient=patient, name=WORDS[0]),
+        command_id=f"admit-{patient}",
         headers={"actor": WORDS[1]},
     )
     runtime.settle(timeout=10)
@@ -135,7 +136,10 @@ def test_what_is_erased_is_in_no_file_after_compacting(tmp_path: Path) -> None:
         assert files_with(tmp_path / "s", *WORDS[:2])
         erasure = runtime.erase(Stay, "p1", by="dpo")
         assert (erasure.kind, erasure.process, erasure.id, erasure.by) == (
-            "instance", "clinic.Stay", "p1", "dpo",
+            "instance",
+            "clinic.Stay",
+            "p1",
+            "dpo",
         )
         runtime.erase(Record, "p1", by="dpo")
         assert [one.id for one in runtime.erasures()] == ["p1", "clinic::record-p1"]

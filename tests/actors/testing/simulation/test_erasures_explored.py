@@ -137,7 +137,7 @@ def what_was_erased_is_erased(run: Simulation) -> None:
             records = store.scan_transitions(erasure.name, erasure.id)
             assert all(erased_at(one.state) is not None for one in records)
         else:
-            events = [one for one in store.scan_stream(erasure.id)]
+            events = list(store.scan_stream(erasure.id))
             assert all(erased_at(one.data) is not None for one in events)
 
 
