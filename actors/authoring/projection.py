@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from msgspec import Struct
 
@@ -151,6 +151,21 @@ class Projection:
         """Make the tables, where they are missing; called when it is new, and to make it anew.
 
         Write ``create table if not exists`` with `self.table`, and indexes that are called by it.
+        """
+
+    def erase(
+        self, kind: Literal["instance", "stream", "subject"], process: str, name: str
+    ) -> None:
+        """Take out of the tables what is erased in the store; override it where they have copies.
+
+        It is called in a transaction of its own before an erasure counts as done, and again if that
+        was cut off. Events that were erased come to no handler any more.
+
+        Args:
+            kind: of what is erased
+            process: the process manager's name, of an instance; empty otherwise
+            name: the instance, the stream, or whose data it is
+
         """
 
 

@@ -299,9 +299,9 @@ class Engine:
             services, self.routers, self.effect_feeds, self.projections, scrubber, self.lanes
         )
         self._forgets = False
-        # What keeps copies elsewhere, as a projection does: called with what is erased, before that
-        # counts as done, and again if it is cut off.
-        self.when_erasing: list[Callable[[ErasureRecord], None]] = []
+        # What keeps copies elsewhere: called with what is erased, before that counts as done, and
+        # again if it is cut off.
+        self.when_erasing: list[Callable[[ErasureRecord], None]] = [self.projections.erase]
         self._counters = [self.command_queue.counts, *(router.counts for router in self.routers)]
         self._durable_counts = [counts.copy() for counts in self._counters]
         self.journal.done_up_to = self._checkpoints()

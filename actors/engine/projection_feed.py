@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ..authoring.context import Context
+from ..authoring.projection import Projection
 from ..authoring.projection_database import Checkpoint, Tables
 from ..core.decision import Decision
 from ..core.failures import is_final, parked_at_stream
@@ -22,7 +23,16 @@ from ..core.ports import UNREADABLE
 from ..core.process_state import ProcessState
 from ..core.stimuli import RetryDue
 from ..errors import DefinitionError, StreamHeldUp
-from ..store import Block, ClosedError, CorruptRecord, Step, StepExtras, StoreError, TimerRecord
+from ..store import (
+    Block,
+    ClosedError,
+    CorruptRecord,
+    Step,
+    StepExtras,
+    StoreError,
+    TimerRecord,
+    erased_at,
+)
 from .ahead_reads import event_at
 from .failure_log import Failure
 from .instance_watches import InstanceWatch
@@ -33,7 +43,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from ..authoring.decorators import Handler
-    from ..authoring.projection import Projection
     from ..authoring.projection_database import Connection
     from ..model.plans import ProjectionPlan
     from ..store import EventRecord, Outcome
@@ -255,6 +264,32 @@ class ProjectionFeed:
     def _holds(self, stream: str) -> bool:
         return self._held is None or stream in self._held
 
+    def erase(self, kind: str, process: str, name: str) -> None:
+        """Have the class take out of its tables what was erased; any thread may call this.
+
+        Raises:
+            Exception: what the database said
+
+        """
+        cls = self.definition.cls
+        if cls.erase is Projection.erase:
+            return
+        # A batch that was read before is written by then.
+        with self.lock:
+            connection = self.connect()
+            try:
+                connection.make()
+                # Without a checkpoint there are no tables yet.
+                if connection.checkpoint(self.tables) is not None:
+                    self.definition.made(connection.handle, "").erase(kind, process, name)
+                connection.commit()
+            except BaseException:
+                with suppress(Exception):
+                    connection.roll_back()
+                raise
+            finally:
+                connection.close()
+
     # One thing at a time
 
     def work(self) -> None:
@@ -392,7 +427,8 @@ class ProjectionFeed:
         fresh = self._without_set_aside(ours)
         if fresh is None:
             return
-        last = records[-1].position
+        # What was pruned at the end of the log is not there to be read.
+        last = records[-1].position if records else self.end
         if not fresh and last < self._checkpoint.position + STRIDE:
             self._move(last)
             return
@@ -439,9 +475,11 @@ class ProjectionFeed:
             return [event_at(self._store, one) for one in range(after + 1, after + limit + 1)]
 
     def _is_for_us(self, record: EventRecord) -> bool:
-        # A copy that another partition sent is in no stream here.
+        # A copy that another partition sent is in no stream here, and what was erased says nothing.
         return record.type == UNREADABLE or (
-            not record.sent_for and self.plan.listening.listens_to(record)
+            not record.sent_for
+            and self.plan.listening.listens_to(record)
+            and erased_at(record.data) is None
         )
 
     def _without_set_aside(self, records: list[EventRecord]) -> list[EventRecord] | None:
@@ -538,7 +576,7 @@ class ProjectionFeed:
         failed: Step | None = None
         for position in positions:
             record = event_at(store, position)
-            if position not in self._done:
+            if position not in self._done and erased_at(record.data) is None:
                 try:
                     if record.type == UNREADABLE:
                         raise record.message  # noqa: TRY301 - as what a handler raises

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..clock import Alarm, Clock
     from ..model.plans import ProjectionPlan
+    from ..store import ErasureRecord
     from .instance_actor import InstanceMessage
     from .pooled_actor import Scheduler
     from .services import Services
@@ -295,6 +296,16 @@ class ProjectionFeeds:
             return False
         feed.take(stream, message)
         return True
+
+    def erase(self, record: ErasureRecord) -> None:
+        """Take out of all tables what was erased; on the thread that erases.
+
+        Raises:
+            Exception: what a database said
+
+        """
+        for feed in self:
+            feed.erase(record.kind, record.name, record.id)
 
     def look_after_commit(self, last: int) -> None:
         """All events up to a position are durable."""

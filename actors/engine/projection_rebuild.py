@@ -161,7 +161,8 @@ class ProjectionRebuild:
         for record in records:
             if feed.is_to_write(record):
                 self._write(connection, feed, record)
-        last = records[-1].position
+        # What was pruned at the end of the log is not there to be read.
+        last = records[-1].position if records else end
         connection.set_checkpoint(beside, self._checkpoint(feed, last))
         connection.commit()
         progress = self._progress
