@@ -141,8 +141,9 @@ class Runtime:
         max_chain: the longest chain of events that make one another by commands
         effect_threads: most after-effects that run at once, besides those that are ``async def``
         effect_tasks: most of those that are ``async def`` that run at once
-        after_effects: whether `@after` methods run; without it, what they would have done is left
-            for a runtime in which they do. For a copy of a store, which is to do nothing outside
+        after_effects: whether `@after` methods run; without it, those of a store in which they ran
+            before are left for a runtime in which they do. For a copy of a store, which is to do
+            nothing outside
         retired: names of process managers, and wire names of messages, whose classes are gone for
             good: what the store holds of them stays there, and nothing takes it up
         scrub: of a folder: rows a second whose checksums a process of its own looks at, again and
