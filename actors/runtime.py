@@ -156,8 +156,9 @@ class Runtime:
         max_chain: the longest chain of events that make one another by commands
         effect_threads: most after-effects that run at once, besides those that are ``async def``
         effect_tasks: most of those that are ``async def`` that run at once
-        after_effects: whether `@after` methods run; without it, what they would have done is left
-            for a runtime in which they do. For a copy of a store, which is to do nothing outside
+        after_effects: whether `@after` methods run; without it, those of a store in which they ran
+            before are left for a runtime in which they do. For a copy of a store, which is to do
+            nothing outside
         id_retention: how long the store remembers ids, and tombstones of what was pruned: for as
             long, the same id takes effect once. None for ever
         archive: takes what is pruned before it goes: the name of a file for lines of JSON, packed

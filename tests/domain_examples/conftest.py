@@ -15,7 +15,8 @@ def does_the_same_again(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def closing(runtime: Runtime, *arguments: Any, **options: Any) -> None:
         if not runtime._is_closed:
-            report = shadow(str(runtime._path), *runtime._registry.domains, processes=0)
+            domains: Any = runtime._registry.domains
+            report = shadow(str(runtime._path), *domains, processes=0)
             assert (report.differences, report.not_deterministic, report.damaged) == ((), (), {})
             steps.append(report.steps)
         close(runtime, *arguments, **options)

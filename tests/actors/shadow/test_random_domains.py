@@ -26,7 +26,7 @@ EXAMPLES = int(os.environ.get("PROCESSION_EXAMPLES", "100"))
 MOST_TURNS = 1_000
 
 exploring = settings(
-    max_examples=EXAMPLES // 5,
+    max_examples=EXAMPLES // 8,
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),

@@ -215,7 +215,7 @@ def test_a_process_manager_that_is_gone_is_found(store: Path) -> None:
 
 def test_instances_whose_state_cannot_be_read_are_found(store: Path) -> None:
     class Other(Fulfilment, name=NAME):
-        status: int = 0
+        status: int = 0  # type: ignore[assignment] # it is meant not to fit
 
     report = shadow(store, with_manager(Other), processes=0)
     unreadable = {(one.kind, one.how) for one in report.differences if one.kind == "unreadable"}
@@ -227,7 +227,8 @@ def test_a_state_that_is_brought_up_to_date_is_no_difference(store: Path) -> Non
         priority: int = 3
 
         @upcast(from_version=1)
-        def _from_1(state: dict[str, Any]) -> dict[str, Any]:  # noqa: N805 - as upcasters are
+        @staticmethod
+        def _from_1(state: dict[str, Any]) -> dict[str, Any]:
             return state | {"priority": 3}
 
     class Added(Fulfilment, name=NAME):
@@ -413,19 +414,16 @@ def test_the_command_says_what_differs_and_ends_accordingly(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     where = "tests.actors.shadow"
-    assert main(["shadow", str(store), f"{where}.shop:shop"]) == 0
-    assert capsys.readouterr().out == "15 steps of 6 instances: no differences\n"
-
     assert main(["shadow", str(store), f"{where}.dearer:shop"]) == 1
     said = capsys.readouterr().out.splitlines()
     assert said[0].split() == ["KIND", "HANDLER", "WHAT", "STEPS", "INSTANCES", "EXAMPLE"]
     assert "shop.Charge.v1 has another amount" in said[1]
     assert said[-1] == "15 steps of 6 instances: 1 difference"
 
-    given = ["shadow", str(store), f"{where}.dearer:shop", "--sample", "3", "--processes", "2"]
-    assert main([*given, "--json"]) == 1
+    given = ["shadow", str(store), f"{where}.shop:shop", "--sample", "3", "--json"]
+    assert main(given) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["instances"], told["differences"][0]["steps"]) == (3, 3)
+    assert (told["instances"], told["differences"]) == (3, [])
 
     assert main(["shadow", str(store / "none"), f"{where}.shop:shop"]) == 2
     assert main(["shadow", str(store), f"{where}.none:shop"]) == 2

@@ -243,3 +243,24 @@ def test_nothing_leaves_a_fork_unless_it_is_asked_for(looking: Runtime) -> None:
     with looking.fork(Fulfilment, "good1", 1, after_effects=True, **options) as fork:
         fork.settle(timeout=10)
     assert left == ["good1"]
+
+
+def test_after_effects_that_are_left_out_are_taken_up_where_they_run(tmp_path: Path) -> None:
+    done: list[str] = []
+
+    class Telling(Fulfilment, name=NAME):
+        @after(Charged)
+        def tell(self, event: Charged) -> None:
+            done.append(event.order_id)
+
+    code = with_manager(Telling)
+    options: dict[str, Any] = {"durability": "none", "control": False}
+    for place, runs, told in (
+        (PLACES[0], True, ["good0"]),
+        (PLACES[1], False, ["good0"]),
+        (PLACES[2], True, ["good0", "good1", "good2"]),
+    ):
+        with Runtime(tmp_path, code, after_effects=runs, **options) as runtime:
+            runtime.ask(place)
+            runtime.settle(timeout=10)
+        assert done == told
