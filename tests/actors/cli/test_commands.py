@@ -32,6 +32,7 @@ COMMANDS = (
     *("ls", "show", "stuck", "parked", "timeouts", "events", "tail", "why", "trace", "graph"),
     *("stats", "health", "retry", "skip", "end", "amend", "refresh", "rebuild"),
     *("backup", "compact", "copy", "upgrade", "verify", "check", "serve"),
+    *("import", "export"),
 )
 
 Say = Callable[..., tuple[int, str]]
