@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import InvalidMessage
+from ..messages.typed import typed
 from ..store import LastBackup, ProcessionError
 from .aside import NEVER, selected
-from ..messages.typed import typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

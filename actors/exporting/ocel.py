@@ -11,6 +11,7 @@ from xml.sax.saxutils import XMLGenerator
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from io import TextIOWrapper
     from pathlib import Path
 
     from .stage import Related, Stage
@@ -89,7 +90,7 @@ class XmlWriter:
 
     """
 
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, file: TextIOWrapper) -> None:
         self._sax = XMLGenerator(file, "utf-8", short_empty_elements=True)
         self._sax.startDocument()
 

@@ -40,7 +40,17 @@ create table instance (process text, id text, object text, primary key (process,
 """
 
 _OWN = frozenset(
-    {"id", "type", "time", "position", "stream", "data", "headers", "correlation_id", "causation_id"}
+    {
+        "id",
+        "type",
+        "time",
+        "position",
+        "stream",
+        "data",
+        "headers",
+        "correlation_id",
+        "causation_id",
+    }
 )
 """Names of what an event has beside its fields."""
 
@@ -136,13 +146,11 @@ class Stage:
                 "or target not in (select id from object)"
             )
         if self._wanted is not None or self._after:
-            self._sql.execute(
-                "delete from object where id not in (select object from relation)"
-            )
+            self._sql.execute("delete from object where id not in (select object from relation)")
         self._sql.execute("create index of_change on change (object, time)")
         self._sql.execute("create index of_object on relation (object, position)")
         self._sql.commit()
-        for kind, in self._sql.execute("select distinct type from object order by type"):
+        for (kind,) in self._sql.execute("select distinct type from object order by type"):
             self.object_types.setdefault(kind, {})
         for kind in set(self.object_types) - {
             one for (one,) in self._sql.execute("select distinct type from object")
@@ -162,7 +170,10 @@ class Stage:
                 if one.version == 1:
                     owner, kind = self._object_of(process, instance, one)
                     put("insert or ignore into object values (?, ?)", (owner, kind))
-                    put("insert or ignore into instance values (?, ?, ?)", (process, instance, owner))
+                    put(
+                        "insert or ignore into instance values (?, ?, ?)",
+                        (process, instance, owner),
+                    )
                 if self._after < one.position <= self.last:
                     put(
                         "insert or ignore into relation values (?, ?, ?)",
@@ -171,7 +182,7 @@ class Stage:
                 before = self._gather_state(process, owner, kind, one, before)
 
     def _object_of(self, process: str, instance: str, first: TransitionRecord) -> tuple[str, str]:
-        """The real thing that an instance is about: that of the stream which began it, or itself."""
+        """What an instance is about: what the stream is that it began with, or itself."""
         event = self._store.event_at(first.position) if first.position else None
         if event is not None and id_in_stream(event.stream) == instance:
             return event.stream, category_of(event.stream)
@@ -229,9 +240,7 @@ class Stage:
             (event.position, found[0], f"caused by {command} of {issue.process}"),
         )
         if found[0] != event.stream:
-            put(
-                "insert or ignore into sends values (?, ?, ?)", (found[0], event.stream, command)
-            )
+            put("insert or ignore into sends values (?, ?, ?)", (found[0], event.stream, command))
 
     def _records(self) -> Iterator[EventRecord]:
         for event in self._store.scan_log(self._after):

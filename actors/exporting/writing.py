@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from . import flat, ocel, xes
 from .stage import Stage
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable
 
 __all__ = ["FORMATS", "Exported", "export"]

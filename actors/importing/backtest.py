@@ -6,7 +6,6 @@ takes no commit for each moment: what is due fires in the open commit, since not
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
@@ -36,6 +35,7 @@ from .due import DueTimers
 from .turns import Turns
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Mapping
 
     from ..messages.types import Event
@@ -333,9 +333,7 @@ class Backtest:
         self._fire_before(moment)
         self.commit()
         store, position = self._store, self._store.position_before(moment)
-        self._drop(
-            Step(take=one.sequence) for one in store.scan_queue() if one.time < moment
-        )
+        self._drop(Step(take=one.sequence) for one in store.scan_queue() if one.time < moment)
         for process in self._engine.router_of:
             self._drop(
                 Step(process=process, instance=instance, extras=StepExtras(paid=at))
@@ -434,7 +432,7 @@ def micros_of(moment: datetime) -> int:
         InvalidMessage: it is none, has no zone, or is before 1970
 
     """
-    if not isinstance(moment, datetime) or moment.utcoffset() is None:
+    if not issubclass(type(moment), datetime) or moment.utcoffset() is None:
         raise InvalidMessage(f"time={shown(moment)}; give a datetime with a zone")
     micros = to_micros(moment)
     if not 0 <= micros <= LATEST:

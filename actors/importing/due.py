@@ -89,7 +89,9 @@ class DueTimers(TimerService):
         """Have those in hand no longer that are done with."""
         finished, self._finished = self._finished, []
         for timer in finished:
-            self._in_hand.discard((timer.due, timer.process, timer.instance, timer.kind, timer.name))
+            self._in_hand.discard(
+                (timer.due, timer.process, timer.instance, timer.kind, timer.name)
+            )
 
     def _timers(self, after: bytes, until: int) -> Iterator[TimerRecord]:
         return super()._timers(max(after, self._behind), until)

@@ -15,7 +15,7 @@ from ..model.registry import Registry
 from ..store import EventRecord, ProcessionError
 from .backtest import Backtest
 from .in_order import InOrder
-from .mapping import EXPORTED, Reading, read_mapping
+from .mapping import EXPORTED, LogMapping, Reading, read_mapping
 from .rows import rows_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ..model.domain import Domain
     from ..store import Durability
-    from .mapping import LogMapping, Prepared
+    from .mapping import Prepared
 
 __all__ = ["Imported", "import_file"]
 
@@ -97,7 +97,7 @@ def import_file(
     path = Path(path)
     if mapping is None:
         mapping = EXPORTED
-    elif not hasattr(mapping, "event"):
+    elif not isinstance(mapping, LogMapping):
         mapping = read_mapping(Path(mapping))
     registry = Registry(domains)
     # Nothing is stored by it, so it needs no store's secret.

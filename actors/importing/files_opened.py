@@ -20,7 +20,6 @@ Row: TypeAlias = dict[str, Any]
 def opened(path: Path, mode: str = "rb") -> Iterator[IO[Any]]:
     """A file, unpacked if its name ends in `.gz`."""
     options: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8-sig", "newline": ""}
-    with gzip.open(path, mode, **options) if path.suffix == ".gz" else path.open(
-        mode, **options
-    ) as file:
+    open_it: Any = gzip.open if path.suffix == ".gz" else open
+    with open_it(path, mode, **options) as file:
         yield file

@@ -58,7 +58,7 @@ class InOrder:
 
     def _put_away(self) -> None:
         self._newest.sort(key=_place)
-        file = self._files.enter_context(tempfile.TemporaryFile())
+        file = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - entered
         encode = msgspec.msgpack.Encoder().encode
         for one in self._newest:
             packed = encode(one)

@@ -21,7 +21,7 @@ from ..messages.types import Event
 from ..store import check_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from ..engine.ingress import Ingress
@@ -247,7 +247,10 @@ class _Rule:
     def __init__(self, rule: EventRule, registry: Registry) -> None:
         self._registry = registry
         self._when = [
-            (column, frozenset(_said(one) for one in (wanted if isinstance(wanted, list) else [wanted])))
+            (
+                column,
+                frozenset(_said(one) for one in (wanted if isinstance(wanted, list) else [wanted])),
+            )
             for column, wanted in rule.when.items()
         ]
         self._type = _text("type", rule.type)

@@ -87,7 +87,9 @@ def rows_of(path: Path, kind: str | None = None) -> Iterator[tuple[int, Row]]:
         UnreadableRow: the file cannot be read there; which row, and why
 
     """
-    read = FORMATS[kind or format_of(path)]
+    read = FORMATS.get(kind or format_of(path))
+    if read is None:
+        raise UnreadableRow(f"{kind} is no format; give a format, one of {', '.join(FORMATS)}")
     number = 0
     try:
         for row in read(path):

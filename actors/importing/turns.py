@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..engine.dispatcher import Dispatcher
-from ..engine.pooled_actor import PooledActor
+
+if TYPE_CHECKING:
+    from ..engine.pooled_actor import PooledActor
 
 __all__ = ["Turns"]
 

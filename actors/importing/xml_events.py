@@ -55,10 +55,10 @@ def xml_events(path: Path) -> Iterator[XmlEvent]:
     with opened(path) as file:
         try:
             while chunk := file.read(CHUNK):
-                parser.Parse(chunk, False)  # noqa: FBT003 - it takes no name
+                parser.Parse(chunk, False)
                 yield from found
                 found.clear()
-            parser.Parse(b"", True)  # noqa: FBT003
+            parser.Parse(b"", True)
         except expat.ExpatError as error:
             raise ValueError(f"it is no XML: {error}") from error
     yield from found

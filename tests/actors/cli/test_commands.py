@@ -33,6 +33,7 @@ COMMANDS = (
     *("stats", "health", "retry", "skip", "end", "amend", "erase", "erasures"),
     *("refresh", "rebuild"),
     *("backup", "compact", "copy", "upgrade", "verify", "check", "shadow", "serve"),
+    *("import", "export"),
 )
 
 Say = Callable[..., tuple[int, str]]

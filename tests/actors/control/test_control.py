@@ -49,8 +49,8 @@ from procession.control.following import Following
 from procession.control.instances import Status, instances
 from procession.control.people import caller
 from procession.control.plain import STILL, plain, unpacked
-from procession.messages.typed import typed
 from procession.listening.listener import Listener, Serve, Waker
+from procession.messages.typed import typed
 from procession.store import Store
 from tests.actors.control.service import Service, running, short_folder
 from tests.actors.control.shop import PlaceOrder, shop

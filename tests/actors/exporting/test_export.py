@@ -10,8 +10,7 @@ import subprocess
 import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -35,6 +34,10 @@ from procession.exporting import export
 from procession.importing import Backtest, EventRule, LogMapping, import_file
 from procession.store import LmdbStore
 from procession.testing import VirtualClock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 START = datetime(2019, 3, 1, tzinfo=UTC)
 WITHOUT_EXTRA = ["csv", "jsonl", "xes", "ocel-json", "ocel-xml", "ocel-sqlite"]
@@ -155,8 +158,17 @@ def held(path: Path) -> list[Any]:
     """All events and what instances made of them."""
     with LmdbStore(path, read_only=True) as opened:
         found: list[Any] = [
-            (one.event_id, one.type, one.stream, one.version, one.time, one.data, one.headers,
-             one.correlation_id, one.causation_id)
+            (
+                one.event_id,
+                one.type,
+                one.stream,
+                one.version,
+                one.time,
+                one.data,
+                one.headers,
+                one.correlation_id,
+                one.causation_id,
+            )
             for one in opened.scan_log()
         ]
         for process in ("mill.Order", "mill.Shipment"):
@@ -226,9 +238,7 @@ def test_changes_of_state_are_attributes_of_objects_with_their_times(
 ) -> None:
     [order] = [one for one in ocel(store, tmp_path)["objects"] if one["id"] == "order-o2"]
     overdue = [
-        (one["time"], one["value"])
-        for one in order["attributes"]
-        if one["name"] == "Order.overdue"
+        (one["time"], one["value"]) for one in order["attributes"] if one["name"] == "Order.overdue"
     ]
     assert overdue == [
         ("2019-03-02T00:00:00.000000Z", False),
@@ -285,7 +295,7 @@ def test_the_xml_and_the_database_say_what_the_json_says(store: Path, tmp_path: 
     log = ocel(store, tmp_path)
     export(store, tmp_path / "log.xmlocel")
     export(store, tmp_path / "log.sqlite")
-    root = ET.parse(tmp_path / "log.xmlocel").getroot()  # noqa: S314 - our own
+    root = ET.parse(tmp_path / "log.xmlocel").getroot()
     assert [one.tag for one in root] == ["object-types", "event-types", "objects", "events"]
     in_json = {
         (one["id"], each["objectId"], each["qualifier"])
@@ -300,7 +310,7 @@ def test_the_xml_and_the_database_say_what_the_json_says(store: Path, tmp_path: 
     with closing(sqlite3.connect(tmp_path / "log.sqlite")) as sql:
         assert in_json == set(sql.execute("select * from event_object"))
         for kind, name in sql.execute("select ocel_type, ocel_type_map from event_map_type"):
-            count = sql.execute(f'select count(*) from "event_{name}"').fetchone()[0]  # noqa: S608
+            count = sql.execute(f'select count(*) from "event_{name}"').fetchone()[0]
             assert count == sum(one["type"] == kind for one in log["events"])
 
 
@@ -346,9 +356,7 @@ def test_logs_of_others_come_in_by_a_mapping(tmp_path: Path) -> None:
         id="{id}",
         stream="ship-{object:shipment}",
         event=[
-            EventRule(
-                "Packed", {}, {"orders": "object:order", "shipment": "{object:shipment}"}
-            )
+            EventRule("Packed", {}, {"orders": "object:order", "shipment": "{object:shipment}"})
         ],
     )
     import_file(tmp_path / "log.jsonocel", tmp_path / "other", mill, mapping=mapping)
@@ -397,7 +405,7 @@ def test_logs_of_many_kinds_go_through_without_a_difference(
     rows: list[tuple[int, str, str, str]], kind: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("log")
-    made = {
+    made: dict[str, Callable[[str, str], Event]] = {
         "placed": lambda name, text: Placed(name, [text, "x"], text or None, 0.1),
         "on": lambda name, text: HandedOn(name, f"blue {text}"),
         "back": lambda name, text: HandedOn(name, "red"),
@@ -411,9 +419,7 @@ def test_logs_of_many_kinds_go_through_without_a_difference(
     with Backtest(folder / "store", mill, durability="none") as backtest:
         publish_all(backtest, history)
     export(folder / "store", folder / "log", kind=kind)
-    import_file(
-        folder / "log", folder / "back", mill, kind=kind, until=at(400), durability="none"
-    )
+    import_file(folder / "log", folder / "back", mill, kind=kind, until=at(400), durability="none")
     assert held(folder / "back") == held(folder / "store")
     shutil.rmtree(folder)
 

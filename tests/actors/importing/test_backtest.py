@@ -28,6 +28,7 @@ from procession.store import LmdbStore, StoreError
 from procession.testing import VirtualClock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 START = datetime(2019, 3, 1, tzinfo=UTC)
@@ -148,7 +149,10 @@ def test_a_deadline_falls_between_the_events_where_it_would_have(tmp_path: Path)
         ]
         assert second.state["reminders"] == 1
         assert [one.time for one in runtime.history(Dunning, "o1")] == [
-            at(0), at(3), at(5), at(5.5),
+            at(0),
+            at(3),
+            at(5),
+            at(5.5),
         ]
         assert [one.time for one in runtime.events()] == [at(0), at(1), at(5.5), at(5.5)]
 
@@ -280,9 +284,10 @@ def stored(path: Path) -> list[Any]:
             assert isinstance(stored_one, tuple)
             process, instance, one = stored_one
             found.append((position, process, instance, one.version, one.time, one.state))
-        found += [(due, one.name) for due, one in (
-            (timer.due, timer) for _, timer in store.scan_timers(1 << 62)
-        )]
+        found += [
+            (due, one.name)
+            for due, one in ((timer.due, timer) for _, timer in store.scan_timers(1 << 62))
+        ]
         return found
 
 
@@ -303,7 +308,7 @@ def test_it_comes_to_what_a_service_would_have_come_to(
     cases: list[tuple[int, str, str]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("backtest")
-    kinds = {
+    kinds: dict[str, Callable[[str], Event]] = {
         "ordered": lambda name: Ordered(order=name),
         "paid": lambda name: Paid(order=name),
         "noted": lambda name: Noted(order=name),

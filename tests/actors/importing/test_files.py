@@ -12,7 +12,15 @@ import pytest
 
 from domain_examples.loan_application.process import LoanApplication, bank
 from domain_examples.loan_application.report import figures
-from procession import DefinitionError, Domain, Event, ProcessManager, Runtime, UnreadableRow, handle
+from procession import (
+    DefinitionError,
+    Domain,
+    Event,
+    ProcessManager,
+    Runtime,
+    UnreadableRow,
+    handle,
+)
 from procession.importing import EventRule, LogMapping, import_file, read_mapping
 from procession.importing.in_order import InOrder
 from procession.importing.mapping import Prepared
@@ -93,7 +101,7 @@ def test_rows_become_events_in_order_of_time(tmp_path: Path) -> None:
     with Runtime(tmp_path / "store", bills, read_only=True) as runtime:
         events = list(runtime.events())
         assert [one.event_id for one in events] == ["1", "3", "4"]
-        assert events[0].event == Billed("7", Decimal("12.50"), ["pen", "ink"], None, True)  # noqa: FBT003
+        assert events[0].event == Billed("7", Decimal("12.50"), ["pen", "ink"], None, True)
         assert events[0].time == datetime(2024, 3, 1, 8, tzinfo=UTC)
         bill = runtime.get(Bill, "7")
         assert bill is not None
@@ -134,9 +142,7 @@ def test_a_file_that_has_grown_goes_on(tmp_path: Path) -> None:
         ('5,2024-03-05 09:00,"created', r"row 5: "),
     ],
 )
-def test_a_broken_row_is_named_and_nothing_is_stored(
-    tmp_path: Path, row: str, says: str
-) -> None:
+def test_a_broken_row_is_named_and_nothing_is_stored(tmp_path: Path, row: str, says: str) -> None:
     log, mapping = written(tmp_path, "log.csv", f"{ROWS}{row}\n")
     with pytest.raises(UnreadableRow, match=rf"log\.csv: {says}"):
         import_file(log, tmp_path / "store", bills, mapping=mapping)
