@@ -44,6 +44,9 @@ COUNTERS = {
     "effects": "After-effects that were carried out.",
     "effects_retried": "Attempts at after-effects that are tried again.",
     "effects_parked": "After-effects that were parked.",
+    "projected": "Events that projections wrote into their tables.",
+    "projections_retried": "Attempts of projections that are tried again.",
+    "projections_parked": "Events that projections could not write, and that were parked.",
     "passivated": "Instances and aggregates that were dropped from memory.",
     "steps": "Steps that were committed.",
 }
