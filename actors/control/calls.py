@@ -374,6 +374,10 @@ class Measured(Look, frozen=True):
     beside_code: int | None = None
 
     def look(self, face: Face) -> Answer:
+        return self.happened(face)
+
+    def happened(self, face: Face) -> Plain:
+        """The answer, which is one value."""
         part = part_of(self.since, self.until, self.code)
         beside = part_of(self.beside_since, self.beside_until, self.beside_code)
         return measured(face, part, beside if self.beside else None)

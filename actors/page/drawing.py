@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ..control.face import Face
+    from ..control.plain import Plain
     from ..model.diagram import Link, Node, Picture
     from .waits import Waits
 
@@ -86,6 +87,8 @@ class Arrow(NamedTuple):
         label: what it says
         parked: how many things are parked that came this way
         waits: how many wait to go this way, as people read it; empty if none does
+        said: what happened on it, if that was measured
+        is_dead: whether nothing did, of what was measured
         timeout: the name of the timeout that it leads from, if it does from one
         process: the process manager that it leads to
         x: of the label
@@ -98,6 +101,8 @@ class Arrow(NamedTuple):
     label: str
     parked: int
     waits: str
+    said: str
+    is_dead: bool
     timeout: str | None
     process: str | None
     x: int
@@ -115,18 +120,24 @@ class Drawing(NamedTuple):
     arrows: list[Arrow]
 
 
-def drawn(face: Face) -> list[Drawing]:
+def drawn(face: Face, found: Plain | None = None) -> list[Drawing]:
     """The design of each domain whose classes are here.
 
     Args:
         face: what is shown
+        found: what happened on it, as `measured` tells it
 
     """
+    happened = {
+        (domain, tuple(link["link"])): link
+        for domain, one in (found or {}).items()
+        for link in one["links"]
+    }
     counts = face.runtime.counts()
     names = face.process_names()
     waiting = _Waiting(face, waits(face))
     return [
-        _drawing(domain, picture, names, counts, waiting)
+        _drawing(domain, picture, names, counts, waiting, happened)
         for domain, picture in face.pictures().items()
     ]
 
@@ -162,6 +173,7 @@ def _drawing(
     names: Mapping[type, str],
     counts: Mapping[str, Counts],
     waiting: _Waiting,
+    happened: Mapping[tuple[str, tuple[str, ...]], Plain],
 ) -> Drawing:
     processes = {
         one: None if node.cls is None else names.get(node.cls)
@@ -191,7 +203,13 @@ def _drawing(
         box_width=WIDTH,
         boxes=list(boxes.values()),
         arrows=[
-            _arrow(link, boxes, picture.nodes[link.start], waiting)
+            _arrow(
+                link,
+                boxes,
+                picture.nodes[link.start],
+                waiting,
+                happened.get((domain, tuple(link)), {}),
+            )
             for link in sorted(picture.links)
         ],
     )
@@ -297,7 +315,9 @@ def curve(start: Place | Box, end: Place | Box) -> tuple[str, int, int]:
     return path, (from_x + to_x) // 2, label_y
 
 
-def _arrow(link: Link, boxes: Mapping[str, Box], begin: Node, waiting: _Waiting) -> Arrow:
+def _arrow(
+    link: Link, boxes: Mapping[str, Box], begin: Node, waiting: _Waiting, happened: Plain
+) -> Arrow:
     start, end = boxes[link.start], boxes[link.end]
     path, label_x, label_y = curve(start, end)
     parked = 0
@@ -311,6 +331,8 @@ def _arrow(link: Link, boxes: Mapping[str, Box], begin: Node, waiting: _Waiting)
         label=link.label,
         parked=parked,
         waits=waiting.before(begin, end.process) if link.handler else "",
+        said=happened.get("said", ""),
+        is_dead=happened.get("is_dead", False),
         timeout=begin.timeout,
         process=end.process,
         x=label_x,

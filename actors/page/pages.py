@@ -18,7 +18,7 @@ from starlette.routing import Mount, Route
 
 from ..control.application import call_of, events_of, refusal, routes
 from ..control.aside import NEVER, parked_groups, parked_page
-from ..control.calls import CALLS, Selected
+from ..control.calls import CALLS, Measured, Selected
 from ..control.condition import health, stats
 from ..control.explained import trace, why
 from ..control.following import Following
@@ -261,8 +261,13 @@ def _sure(face: Face, request: Request) -> tuple[str, Plain]:
 
 
 def _graph(face: Face, request: Request) -> tuple[str, Plain]:
-    del request
-    return "graph.html", {"pictures": drawn(face)}
+    asked = request.query_params.multi_items()
+    if not any(name == "measured" for name, _ in asked):
+        return "graph.html", {"pictures": drawn(face), "variants": None}
+    call = call_of(Measured, [(name, one) for name, one in asked if one and name != "measured"])
+    found = call.happened(face)
+    variants = {name: ways for one in found.values() for name, ways in one["variants"].items()}
+    return "graph.html", {"pictures": drawn(face, found), "variants": variants}
 
 
 def _timeouts(face: Face, request: Request) -> tuple[str, Plain]:

@@ -23,6 +23,13 @@ STYLE = (
 )
 
 
+TIP = (
+    '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" '
+    'orient="auto"><path d="M0,0 L8,4 L0,8 z" style="fill:#667"/></marker></defs>'
+)
+"""The tip of an arrow."""
+
+
 def svg_of(domain: str, found: Plain) -> str:
     """Draw one domain.
 
@@ -37,13 +44,11 @@ def svg_of(domain: str, found: Plain) -> str:
     said = {Link(*one["link"]): one for one in found["links"]}
     places, width, height = placed(picture, dict.fromkeys(picture.nodes, HEIGHT))
     title = f"The design of {domain} with what happened on it"
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        f'width="{width}" height="{height}" role="img" aria-label={quoteattr(title)}>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label={quoteattr(title)}>',
         f"<title>{escape(title)}</title><style>{STYLE}</style>",
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" '
-        'markerHeight="8" orient="auto"><path d="M0,0 L8,4 L0,8 z" style="fill:#667"/></marker>'
-        "</defs>",
+        TIP,
     ]
     for link in sorted(picture.links):
         lines += _arrow(link, places, said[link])

@@ -163,6 +163,19 @@ def test_why_trace_and_graph_ask_the_service(shared: Service, say: Say) -> None:
     assert list(as_json(say, "graph", "-s", shared.store)[0]) == ["shop"]
 
 
+def test_the_design_is_drawn_with_what_happened_on_it(shared: Service, say: Say) -> None:
+    asked = ("graph", "-s", shared.store, "--measured")
+    drawn = say(*asked, "--beside", "..2020-01-01")[1]
+    assert "flowchart LR" in drawn
+    assert "| never" in drawn
+    assert "%% shop.Fulfilment" in drawn
+    assert say(*asked, "--format", "svg")[1].startswith("<svg")
+    [found] = as_json(say, *asked, "--since", "2020-01-01")
+    assert {"arrows", "variants", "mermaid"} <= found["shop"].keys()
+    assert say(*asked, "--beside", "yesterday")[0] == 2
+    assert say("graph", "-s", shared.store, "--code", "1")[0] == 2
+
+
 def test_stats_and_health_tell_how_the_service_is(shared: Service, say: Say) -> None:
     assert "transitions" in say("stats", "-s", shared.store)[1]
     assert as_json(say, "stats", "-s", shared.store)[0]["transitions"] == 5

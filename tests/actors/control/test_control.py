@@ -1,10 +1,11 @@
 """Calls to a service in another process, and to a store that no process has open."""
 
 import asyncio
+import json
 import queue
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import repeat
@@ -15,7 +16,7 @@ import pytest
 from procession import Indexed, LockedStore, Runtime
 from procession.control import instances as control_instances
 from procession.control import serving
-from procession.control.application import _followed, _response
+from procession.control.application import _followed, _response, application
 from procession.control.calls import (
     CALLS,
     Amend,
@@ -252,6 +253,49 @@ def test_the_end_of_the_log_is_printed_as_events_or_as_steps(client: Client) -> 
     assert ("good", "on_charged", True) in {
         (one["id"], one["handler"], one["is_complete"]) for one in steps
     }
+
+
+def test_a_browser_follows_by_server_sent_events_and_goes_on_where_it_was() -> None:
+    def first_of(seen: str | None, count: int) -> list[tuple[str, Any]]:
+        """Events as an `EventSource` gets them, until there are so many."""
+        found: list[tuple[str, Any]] = []
+        headers = [(b"accept", b"text/event-stream")]
+        if seen is not None:
+            headers.append((b"last-event-id", seen.encode()))
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/tail",
+            "query_string": b"last=99&kinds=event&kinds=transition",
+            "headers": headers,
+        }
+
+        class Enough(Exception):
+            pass
+
+        async def unheard() -> dict[str, Any]:
+            await asyncio.sleep(3600)
+            raise AssertionError
+
+        async def heard(message: Any) -> None:
+            for block in message.get("body", b"").decode().split("\n\n"):
+                if block.startswith("id: "):
+                    name, data = block.removeprefix("id: ").split("\ndata: ")
+                    found.append((name, json.loads(data)))
+                    if len(found) == count:
+                        raise Enough
+
+        with suppress(Enough, BaseExceptionGroup):
+            asyncio.run(application(face, lambda *_: "a test")(scope, unheard, heard))
+        return found
+
+    with Runtime.ephemeral(shop) as runtime:
+        runtime.ask(PlaceOrder("good", 1))
+        runtime.settle(timeout=10)
+        face = Face(runtime)
+        whole = first_of(None, 4)
+        assert [row["kind"] for _, row in whole] == ["event", "transition"] * 2
+        assert first_of(whole[1][0], 2) == whole[2:]
 
 
 def test_why_trace_and_graph_are_explained(client: Client) -> None:

@@ -156,6 +156,14 @@ def test_a_search_finds_by_id_by_key_and_by_field(shared: Shop) -> None:
     assert "Nothing is called" in found("xyz")
 
 
+def test_the_design_shows_what_happened_on_it_when_it_is_asked(shared: Shop) -> None:
+    page = unescape(shared.guest.get("/graph?measured=1&since=").text)
+    assert "Ways of shop.Fulfilment" in page
+    assert 'class="label happened"' in page
+    assert "data-live" not in page
+    assert "no zone" in shared.guest.get("/graph?measured=1&since=2026-01-01T00:00:00").text
+
+
 def test_the_design_has_live_counts_that_lead_to_the_instances(shared: Shop) -> None:
     page = unescape(shared.guest.get("/graph").text)
     assert ">1 running<" in page
