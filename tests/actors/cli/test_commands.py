@@ -30,7 +30,7 @@ DOMAIN = "tests.actors.control.shop:shop"
 
 COMMANDS = (
     *("ls", "show", "stuck", "parked", "timeouts", "events", "tail", "why", "trace", "graph"),
-    *("stats", "health", "retry", "skip", "end", "amend", "refresh", "rebuild"),
+    *("stats", "health", "retry", "skip", "end", "amend", "refresh", "rebuild", "prune"),
     *("backup", "compact", "copy", "upgrade", "verify", "check", "serve"),
 )
 
@@ -256,6 +256,17 @@ def test_end_asks_first(service: Service, say: Say, monkeypatch: pytest.MonkeyPa
     assert say("show", "Fulfilment", "open1", "-s", service.store)[1].split()[2] == "running,"
     monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
     assert say(*end)[0] == 0
+
+
+def test_prune_tells_how_much_went(service: Service, say: Say) -> None:
+    (found,) = as_json(say, "prune", service.store, "--before", "1990-01-31")
+    assert found == {"instances": 0, "transitions": 0, "events": 0, "forgotten": 0}
+    status, printed = say("prune", service.store, "--before", "1990-01-31T12:00+01:00")
+    assert status == 0
+    assert "0 instances with 0 transitions and 0 events were pruned" in printed
+    status, printed = say("prune", service.store, "--before", "yesterday")
+    assert status == 2
+    assert "'yesterday' is no day and no moment" in printed
 
 
 def test_refresh_and_rebuild_tell_how_many(service: Service, say: Say) -> None:
