@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from .authoring.aggregate import Aggregate
     from .authoring.process_manager import ProcessManager
-    from .engine.health import Health
     from .engine.archive import Archive
+    from .engine.health import Health
     from .engine.pruning import PruningReport
     from .engine.rebuilding import RebuildProgress
     from .messages.reply import Reply

@@ -111,7 +111,9 @@ class Options:
             raise ValueError(f"idle_timeout={self.idle_timeout!r}; give a timedelta above 0")
         kept: object = self.id_retention
         if kept is not None and (not isinstance(kept, timedelta) or kept < timedelta(0)):
-            raise ValueError(f"id_retention={kept!r}; give a timedelta, or None to keep ids for ever")
+            raise ValueError(
+                f"id_retention={kept!r}; give a timedelta, or None to keep ids for ever"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -588,8 +590,11 @@ class Engine:
         return min(done[router.plan.name] for router in self.routers)
 
     def _lowest_checkpoint(self) -> int:
-        """The position that all are done with, durably, who read the log: what comes to read it
-        is to be added here, or events are pruned before it has seen them."""
+        """The position that all are done with, durably, who read the log.
+
+        What else comes to read it is to be added here, or events are pruned before it has seen
+        them.
+        """
         last = self.services.store.last_position()
         return min((self._all_done_up_to(one.plan.name) for one in self.routers), default=last)
 

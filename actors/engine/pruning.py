@@ -204,9 +204,7 @@ class Pruner(PooledActor):
         """Whether there is a round to go on with or to begin."""
         if self.is_closed:
             return False
-        return not self._waits and (
-            self._round is not None or bool(self._asked) or self._is_woken
-        )
+        return not self._waits and (self._round is not None or bool(self._asked) or self._is_woken)
 
     def work(self) -> None:
         """Go on for some rows."""
@@ -333,10 +331,11 @@ class Pruner(PooledActor):
         if not batch:
             return
         named = rows.named_by_work(self._store, {(one.process, one.instance) for one in batch})
-        ended: list[rows.Ended] = []
-        for one in batch:
-            if (one.process, one.instance) not in named and self._end_instance(one):
-                ended.append(one)
+        ended = [
+            one
+            for one in batch
+            if (one.process, one.instance) not in named and self._end_instance(one)
+        ]
         self._report += PruningReport(instances=len(ended))
         yield WAIT
         yield from self._cut_instances(asked, [(one.process, one.instance) for one in ended])
@@ -357,9 +356,7 @@ class Pruner(PooledActor):
             self._services.residency.make_stale(process, instance)
         return is_kept
 
-    def _cut_instances(
-        self, asked: _Asked, instances: list[tuple[str, str]]
-    ) -> Iterator[bool]:
+    def _cut_instances(self, asked: _Asked, instances: list[tuple[str, str]]) -> Iterator[bool]:
         """Take out what instances have below their tombstones."""
         batch = _Batch()
         for process, instance in instances:
@@ -427,9 +424,7 @@ class Pruner(PooledActor):
         self._report += PruningReport(forgotten=1)
         return is_kept
 
-    def _go_through_decided(
-        self, asked: _Asked, needed: rows.Needed, up_to: int
-    ) -> Iterator[bool]:
+    def _go_through_decided(self, asked: _Asked, needed: rows.Needed, up_to: int) -> Iterator[bool]:
         """Take out what was parked and decided, of instances that were pruned."""
         store, before = self._store, _earliest(asked)
         newest = store.last_parking_number()

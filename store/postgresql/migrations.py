@@ -95,8 +95,10 @@ _CLEARED_UP = tuple(
 
 # A new store has it from the first migration on, which makes all tables of the format.
 _TOMBSTONES = (
-    "CREATE TABLE IF NOT EXISTS tombstones (part integer NOT NULL, key bytea NOT NULL, "
-    "value bytea NOT NULL, PRIMARY KEY (part, key))",
+    """
+    CREATE TABLE IF NOT EXISTS tombstones (part integer NOT NULL, key bytea NOT NULL,
+        value bytea NOT NULL, PRIMARY KEY (part, key))
+    """,
 )
 
 MIGRATIONS = (_FIRST, _NODES, _CLEARED_UP, _TOMBSTONES)

@@ -337,12 +337,13 @@ class Simulation:
                 whether the commit is there) or ``"power_cut"``, in the next commit;
                 ``"clock_forward"`` or ``"clock_back"``: the machine's clock is set; ``"upgrade"``;
                 ``"time"``: the clock moves to what is due next; ``"late"``: it does so up to four
-                times, and all that is in flight is late; ``"sleep"``: idle actors leave
-                memory; ``"end"`` or ``"amend"``: an operator does that to an instance; ``"prune"``:
-                one prunes what is complete by then; where there are nodes, ``"crash"``: one dies; ``"hang"``: one hangs, and goes on when others
-                have taken over; ``"lease"``: one is late to renew a lease; ``"hand_over"``: one
-                hands a partition over; ``"deploy"``: all are replaced, one after the other;
-                ``"lane"``: what one partition has for another is read late
+                times, and all that is in flight is late; ``"sleep"``: idle actors leave memory;
+                ``"end"`` or ``"amend"``: an operator does that to an instance; ``"prune"``: one
+                prunes what is complete by then; where there are nodes, ``"crash"``: one dies;
+                ``"hang"``: one hangs, and goes on when others have taken over; ``"lease"``: one is
+                late to renew a lease; ``"hand_over"``: one hands a partition over; ``"deploy"``:
+                all are replaced, one after the other; ``"lane"``: what one partition has for
+                another is read late
             which: where there are several
 
         Raises:

@@ -1,7 +1,5 @@
 """The archive of what was pruned: lines of JSON, whole after a crash."""
 
-from __future__ import annotations
-
 import gzip
 import json
 from pathlib import Path
