@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from .authoring.aggregate import Aggregate
     from .authoring.process_manager import ProcessManager
     from .authoring.projection import Projection
-    from .engine.health import Health
     from .engine.archive import Archive
+    from .engine.health import Health
     from .engine.projection_rebuild import ProjectionProgress
     from .engine.pruning import PruningReport
     from .engine.rebuilding import RebuildProgress

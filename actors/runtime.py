@@ -163,8 +163,8 @@ class Runtime:
             long, the same id takes effect once. None for ever
         archive: takes what is pruned before it goes: the name of a file for lines of JSON, packed
             if it ends in ``.gz`` or ``.zst``; or a call with a list of such lines, which returns
-            when they are durable. None to keep them nowhere. Each partition of a divided store has a
-            file of its own, with its number before the endings of the name
+            when they are durable. None to keep them nowhere. Each partition of a divided store has
+            a file of its own, with its number before the endings of the name
         retired: names of process managers, and wire names of messages, whose classes are gone for
             good: what the store holds of them stays there, and nothing takes it up
         scrub: of a folder: rows a second whose checksums a process of its own looks at, again and
@@ -1606,7 +1606,7 @@ class Runtime:
         ids_before: datetime | None = None,
         archive: str | os.PathLike[str] | Archive | None = None,
     ) -> PruningReport:
-        """Take out of the store what was complete before a moment, in small commits beside the work.
+        """Take what was complete before a moment out of the store, beside the work.
 
         Instances of all process managers go, whatever `retention` they have, and events that
         nothing needs that stays: not before all who read the log have passed them, and never while

@@ -16,8 +16,8 @@ from .errors import InvalidName
 __all__ = [
     "BY_PEOPLE",
     "ENDS",
-    "PRUNED",
     "MAX_NAME_BYTES",
+    "PRUNED",
     "EffectIssue",
     "EventPlace",
     "Issue",

@@ -173,8 +173,10 @@ class Reads:
     def event_or_tombstone(self, position: int) -> EventRecord | TombstoneRecord | None:
         """The event at a position, or what stays of it."""
         event = self.event_at(position)
-        return event if event is not None or not self.may_be_pruned() else (
-            self.tombstone_at(position)
+        return (
+            event
+            if event is not None or not self.may_be_pruned()
+            else (self.tombstone_at(position))
         )
 
     def last_version(self, stream: str) -> int:

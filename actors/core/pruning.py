@@ -1,4 +1,4 @@
-"""What stays of an instance that is pruned: one more transition, which says that it was complete."""
+"""What stays of a pruned instance: one more transition, which says that it was complete."""
 
 from __future__ import annotations
 

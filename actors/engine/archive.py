@@ -167,9 +167,7 @@ def line_of_event(record: EventRecord) -> Line:
     }
 
 
-def line_of_transition(
-    process: str, instance: str, number: int, record: TransitionRecord
-) -> Line:
+def line_of_transition(process: str, instance: str, number: int, record: TransitionRecord) -> Line:
     """A transition, as a line; of a large state it has what changed since version `base`."""
     return {
         "kind": "transition",

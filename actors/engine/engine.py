@@ -116,7 +116,9 @@ class Options:
             raise ValueError(f"idle_timeout={self.idle_timeout!r}; give a timedelta above 0")
         kept: object = self.id_retention
         if kept is not None and (not isinstance(kept, timedelta) or kept < timedelta(0)):
-            raise ValueError(f"id_retention={kept!r}; give a timedelta, or None to keep ids for ever")
+            raise ValueError(
+                f"id_retention={kept!r}; give a timedelta, or None to keep ids for ever"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

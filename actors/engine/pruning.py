@@ -29,7 +29,7 @@ from .archive import line_of_event, line_of_transition
 from .pooled_actor import PooledActor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 
     from ..clock import Clock
     from ..model.plans import ProcessPlan
@@ -204,9 +204,7 @@ class Pruner(PooledActor):
         """Whether there is a round to go on with or to begin."""
         if self.is_closed:
             return False
-        return not self._waits and (
-            self._round is not None or bool(self._asked) or self._is_woken
-        )
+        return not self._waits and (self._round is not None or bool(self._asked) or self._is_woken)
 
     def work(self) -> None:
         """Go on for some rows."""
@@ -333,14 +331,14 @@ class Pruner(PooledActor):
         if not batch:
             return
         named = rows.named_by_work(self._store, {(one.process, one.instance) for one in batch})
-        ended: list[rows.Ended] = []
-        for one in batch:
-            if (one.process, one.instance) not in named and self._end_instance(one):
-                ended.append(one)
+        ended = [
+            one
+            for one in batch
+            if (one.process, one.instance) not in named and self._end_instance(one)
+        ]
         self._report += PruningReport(instances=len(ended))
         yield WAIT
-        for one in ended:
-            yield from self._cut_instance(asked, one.process, one.instance)
+        yield from self._cut_instances(asked, [(one.process, one.instance) for one in ended])
 
     def _end_instance(self, ended: rows.Ended) -> bool:
         """Hand over the tombstone of an instance; false if something has come for it."""
@@ -358,16 +356,22 @@ class Pruner(PooledActor):
             self._services.residency.make_stale(process, instance)
         return is_kept
 
-    def _cut_instance(self, asked: _Asked, process: str, instance: str) -> Iterator[bool]:
-        """Take out what an instance has below its tombstone."""
-        while True:
-            version = rows.tombstone_version(self._store, process, instance)
-            cut, found = rows.cut_of_instance(self._store, process, instance, version)
-            if not found:
-                return
-            lines = [line_of_transition(process, instance, *one) for one in found]
-            yield from self._take_out(asked, _Batch(cut, lines))
-            self._report += PruningReport(transitions=len(found))
+    def _cut_instances(self, asked: _Asked, instances: list[tuple[str, str]]) -> Iterator[bool]:
+        """Take out what instances have below their tombstones."""
+        batch = _Batch()
+        for process, instance in instances:
+            is_whole = False
+            while not is_whole:
+                version = rows.tombstone_version(self._store, process, instance)
+                cut, found = rows.cut_of_instance(self._store, process, instance, version)
+                batch.add(cut)
+                batch.lines += [line_of_transition(process, instance, *one) for one in found]
+                self._report += PruningReport(transitions=len(found))
+                is_whole = bool(cut.moved) or not found
+                if batch.is_full or not is_whole:
+                    yield from self._take_out(asked, batch)
+                    batch = _Batch()
+        yield from self._take_out(asked, batch)
 
     def _go_through_transitions(
         self, asked: _Asked, needed: rows.Needed
@@ -378,7 +382,7 @@ class Pruner(PooledActor):
             whether some went meanwhile
 
         """
-        store, is_changed = self._store, False
+        store, left, forgotten = self._store, list[tuple[str, str]](), 0
         for place, found in store.scan_all_transitions():
             if place % rows.PAGE == 0:
                 yield GIVE_WAY
@@ -390,35 +394,37 @@ class Pruner(PooledActor):
                 continue
             if store.started_as(process, instance) != place:
                 # Something came between, as a crash or a full disk.
-                before = self._report.transitions
-                yield from self._cut_instance(asked, process, instance)
-                is_changed = is_changed or self._report.transitions > before
-            if asked.ids_before is not None and record.time < asked.ids_before:
-                yield from self._forget_instance(process, instance, record)
-        return is_changed
+                left.append((process, instance))
+                if len(left) >= TOGETHER:
+                    break
+            elif asked.ids_before is not None and record.time < asked.ids_before:
+                forgotten += self._forget_instance(process, instance, record)
+                if forgotten % rows.PAGE == 0:
+                    yield WAIT
+        if forgotten:
+            yield WAIT
+        before = self._report.transitions
+        yield from self._cut_instances(asked, left)
+        return self._report.transitions > before
 
-    def _forget_instance(
-        self, process: str, instance: str, record: TransitionRecord
-    ) -> Iterator[bool]:
-        """Take out the tombstone of an instance."""
+    def _forget_instance(self, process: str, instance: str, record: TransitionRecord) -> bool:
+        """Hand over that the tombstone of an instance goes; false if it has to stay."""
         plan = self._plans.get(process)
         cut = rows.forgotten_instance(self._store, process, instance)
         if cut is None or plan is None:
-            return
+            return False
         index = keys_kept(plan, record)
         step = Step(process=process, instance=instance, extras=StepExtras(cut=cut, index=index))
         with self._journal.lock:
             # It may be beginning anew.
             if self._store.ahead.version_of(process, instance) != record.version:
-                return
-            self._journal.lay(step)
+                return False
+            is_kept = self._journal.lay(step) is COMMITTED
         self._services.residency.make_stale(process, instance)
         self._report += PruningReport(forgotten=1)
-        yield WAIT
+        return is_kept
 
-    def _go_through_decided(
-        self, asked: _Asked, needed: rows.Needed, up_to: int
-    ) -> Iterator[bool]:
+    def _go_through_decided(self, asked: _Asked, needed: rows.Needed, up_to: int) -> Iterator[bool]:
         """Take out what was parked and decided, of instances that were pruned."""
         store, before = self._store, _earliest(asked)
         newest = store.last_parked_number()
@@ -437,7 +443,7 @@ class Pruner(PooledActor):
     def _cut_events(self, asked: _Asked, needed: rows.Needed) -> Iterator[bool]:
         """Take out the events that nothing needs that stays."""
         store, before, batch = self._store, _earliest(asked), _Batch()
-        whole: set[str] = set()
+        whole: dict[str, None] = {}
         for position, record in store.scan_log_through(needed.low - 1):
             if position > needed.high:
                 break
@@ -454,10 +460,10 @@ class Pruner(PooledActor):
                 aggregate = self._aggregates.get(category_of(record.stream))
                 retention = None if aggregate is None else aggregate.retention
                 if retention is not None and self._is_over(record.stream, needed, retention):
-                    whole.add(record.stream)
-                    yield from self._take_out(asked, batch)
-                    batch = _Batch()
-                    yield from self._cut_stream(asked, record.stream)
+                    whole[record.stream] = None
+                    if len(whole) >= rows.PAGE:
+                        yield from self._cut_streams(asked, whole)
+                        whole.clear()
                     continue
                 if not self._is_behind_snapshot(record):
                     continue
@@ -471,6 +477,7 @@ class Pruner(PooledActor):
                 yield from self._take_out(asked, batch)
                 batch = _Batch()
         yield from self._take_out(asked, batch)
+        yield from self._cut_streams(asked, whole)
 
     def _is_behind_snapshot(self, record: EventRecord) -> bool:
         """Whether its aggregate can do without an event; so can one of which there is no class."""
@@ -497,25 +504,29 @@ class Pruner(PooledActor):
             for one in events
         )
 
-    def _cut_stream(self, asked: _Asked, stream: str) -> Iterator[bool]:
-        """Take out all events of an aggregate, at once: some of them would make another state."""
-        store, batch = self._store, _Batch()
-        events = store.read_stream(stream, 0, LARGEST_STREAM)
-        for record in events:
-            cut = rows.cut_of_event(store, record)
-            assert cut is not None
-            batch.add(cut)
-            batch.lines.append(line_of_event(record))
-        if store.read_snapshot(stream) is not None:
-            batch.cut.rows.append(("snapshots", stream.encode()))
-        self._keep(asked, batch)
-        append = Append(stream, events[-1].version, [])
-        with self._journal.lock:
-            outcome = self._journal.lay(Step(append=append, extras=StepExtras(cut=batch.cut)))
-        if outcome is COMMITTED:
-            category = category_of(stream)
-            self._services.residency.make_stale(category, stream[len(category) + 1 :])
-            self._report += PruningReport(events=len(events))
+    def _cut_streams(self, asked: _Asked, streams: Collection[str]) -> Iterator[bool]:
+        """Take out aggregates, each with all its events: some of them would make another state."""
+        store, steps, kept = self._store, list[Step](), _Batch()
+        for stream in streams:
+            events, batch = store.read_stream(stream, 0, LARGEST_STREAM), _Batch()
+            for record in events:
+                batch.add(rows.cut_of_event(store, record) or Cut())
+                kept.lines.append(line_of_event(record))
+            if store.read_snapshot(stream) is not None:
+                batch.cut.rows.append(("snapshots", stream.encode()))
+            # One to which something happens meanwhile stays.
+            append = Append(stream, events[-1].version, [])
+            steps.append(Step(append=append, extras=StepExtras(cut=batch.cut)))
+        if not steps:
+            return
+        self._keep(asked, kept)
+        for stream, step in zip(streams, steps, strict=True):
+            with self._journal.lock:
+                outcome = self._journal.lay(step)
+            if outcome is COMMITTED and step.extras is not None and step.extras.cut is not None:
+                category = category_of(stream)
+                self._services.residency.make_stale(category, stream[len(category) + 1 :])
+                self._report += PruningReport(events=len(step.extras.cut.tombstones))
         yield WAIT
 
     def _forget_events(self, asked: _Asked, ids_before: int) -> Iterator[bool]:

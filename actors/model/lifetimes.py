@@ -16,9 +16,7 @@ def check_retention(cls: type, retention: object) -> None:
         DefinitionError: it is none
 
     """
-    if retention is not None and (
-        not isinstance(retention, timedelta) or retention < timedelta(0)
-    ):
+    if retention is not None and (not isinstance(retention, timedelta) or retention < timedelta(0)):
         raise DefinitionError(
             f"{cls.__qualname__}: retention={retention!r}; give a timedelta, such as "
             f"timedelta(days=90), or leave it out to keep all for ever"

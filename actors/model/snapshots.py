@@ -76,9 +76,7 @@ class Snapshots:
         packed: bytes = msgpack.packb((self._mark, state))
         return packed
 
-    def unpack(
-        self, packed: bytes, *, whoever_made_it: bool = False
-    ) -> dict[str, Any] | None:
+    def unpack(self, packed: bytes, *, whoever_made_it: bool = False) -> dict[str, Any] | None:
         """The fields in a snapshot; None if it does not fit the class as it is now.
 
         Args:

@@ -138,9 +138,7 @@ def _say_missing(inspection: Inspection, key: bytes, before: int, position: int)
             return
 
 
-def _of_tombstone(
-    inspection: Inspection, position: int, tombstone: TombstoneRow
-) -> Iterator[str]:
+def _of_tombstone(inspection: Inspection, position: int, tombstone: TombstoneRow) -> Iterator[str]:
     if inspection.has("log", number(position)):
         yield f"says that the event at position {position} was pruned, and the log has it"
     if position > inspection.pruned.events:

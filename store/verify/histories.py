@@ -85,8 +85,7 @@ def _of_transition(inspection: Inspection, place: int, row: TransitionRow) -> It
     if there != place:
         yield f"is transition {place}, and ids has {there or 'nothing'} there"
     if row.version == 1 or (
-        row.cause == PRUNED
-        and inspection.first_version(row.process, row.instance) == row.version
+        row.cause == PRUNED and inspection.first_version(row.process, row.instance) == row.version
     ):
         begun = inspection.look("started", started_key(row.process) + number(place))
         if begun != row.instance:
@@ -147,9 +146,7 @@ def _check_ids(inspection: Inspection, learnt: Learnt) -> None:
     _end(inspection, history, learnt)
 
 
-def _pruned_before(
-    inspection: Inspection, kind: str, version: int, place: int, at: int
-) -> int:
+def _pruned_before(inspection: Inspection, kind: str, version: int, place: int, at: int) -> int:
     """The version below one up to which others may have been pruned, of which nothing stays."""
     if kind == INSTANCE:
         with suppress(DamagedRow):

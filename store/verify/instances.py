@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..layout.frames import number
 from ..layout.keys import numbered
-from ..layout.schema import BlockRow, instance_key, timer_key, transitions_key
+from ..layout.schema import BlockRow, instance_key, timer_key
 from ..records import TimerRecord
 from .inspecting import DamagedRow
 

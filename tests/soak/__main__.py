@@ -54,7 +54,8 @@ def main() -> int:
     if arguments.json:
         print(json.dumps({"rows": result.rows, "wrong": result.wrong}))
     else:
-        print("\n".join(result.wrong) or "nothing grew" + " but the log" * (arguments.retention is None))
+        all_well = "nothing grew" if arguments.retention else "nothing grew but the log"
+        print("\n".join(result.wrong) or all_well)
     return 1 if result.wrong else 0
 
 

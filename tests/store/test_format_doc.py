@@ -305,6 +305,7 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
         "effects": {ONE + digest("P", "i"): acted},
         "owed": {b"P\0" + ONE + b"i": 1},
         "erasures": {ONE: ["instance", "P", "gone", 16, "ann", False]},
+        "tombstones": {},
         "partitions": {},
         "outgoing": {},
         "cursors": {},

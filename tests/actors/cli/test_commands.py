@@ -33,7 +33,7 @@ COMMANDS = (
     *("stats", "health", "retry", "skip", "end", "amend", "erase", "erasures"),
     *("refresh", "rebuild"),
     *("backup", "compact", "copy", "upgrade", "verify", "check", "shadow", "serve"),
-    *("import", "export"),
+    *("import", "export", "prune"),
 )
 
 Say = Callable[..., tuple[int, str]]
@@ -294,6 +294,17 @@ def test_end_asks_first(service: Service, say: Say, monkeypatch: pytest.MonkeyPa
     assert say("show", "Fulfilment", "open1", "-s", service.store)[1].split()[2] == "running,"
     monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
     assert say(*end)[0] == 0
+
+
+def test_prune_tells_how_much_went(service: Service, say: Say) -> None:
+    (found,) = as_json(say, "prune", service.store, "--before", "1990-01-31")
+    assert found == {"instances": 0, "transitions": 0, "events": 0, "forgotten": 0}
+    status, printed = say("prune", service.store, "--before", "1990-01-31T12:00+01:00")
+    assert status == 0
+    assert "0 instances with 0 transitions and 0 events were pruned" in printed
+    status, printed = say("prune", service.store, "--before", "yesterday")
+    assert status == 2
+    assert "'yesterday' is no day and no moment" in printed
 
 
 def test_refresh_and_rebuild_tell_how_many(service: Service, say: Say) -> None:

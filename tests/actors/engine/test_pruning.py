@@ -1,12 +1,10 @@
 """What was complete for long enough leaves the store, and nothing is done twice because of it."""
 
-from __future__ import annotations
-
 import gzip
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from hypothesis import given, settings
@@ -167,7 +165,9 @@ class Kept:
         for name in names:
             self.runtime.ask(Place(order_id=name), command_id=f"place-{name}")
             self.runtime.settle(5)
-            self.runtime.publish(Shipped(order_id=name), stream=f"post-{name}", event_id=f"s-{name}")
+            self.runtime.publish(
+                Shipped(order_id=name), stream=f"post-{name}", event_id=f"s-{name}"
+            )
         self.runtime.settle(5)
 
     def wait(self, time: timedelta) -> None:
@@ -184,7 +184,7 @@ class Kept:
         with self.runtime._store.snapshot() as snapshot:
             return snapshot.count(table)
 
-    def __enter__(self) -> Kept:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -249,7 +249,7 @@ def test_a_start_event_that_comes_again_under_its_id_is_still_a_duplicate() -> N
         assert kept.rows("log") == 1
         again = kept.runtime.publish(Placed(order_id="o1"), stream="in-1", event_id="e1")
         assert again == first
-        with pytest.raises(IdReused, match="billing.Placed.v1"):
+        with pytest.raises(IdReused, match=r"billing\.Placed\.v1"):
             kept.runtime.publish(Placed(order_id="o3"), stream="in-1", event_id="e1")
         kept.runtime.settle(5)
         assert len(list(kept.runtime.history(Case, "o1"))) == 1
@@ -274,7 +274,7 @@ def test_what_a_command_from_outside_made_is_not_made_again_when_it_is_pruned() 
         kept.complete("o1")
         kept.wait(3 * DAY)
         kept.reopen()
-        with pytest.raises(Pruned, match="place-o1.*carried out before"):
+        with pytest.raises(Pruned, match=r"place-o1.*carried out before"):
             kept.runtime.ask(Place(order_id="o1"), command_id="place-o1")
         assert kept.runtime.tell(Place(order_id="o1"), command_id="place-o1") == "place-o1"
         kept.runtime.settle(5)
@@ -427,7 +427,7 @@ def test_what_goes_is_in_the_archive_before_it_is_gone(tmp_path: Path) -> None:
     with Kept(shop(), archive=file) as kept:
         kept.complete("o1", "o2")
         kept.wait(3 * DAY)
-    lines = [json.loads(line) for line in gzip.open(file)]
+    lines = [json.loads(line) for line in gzip.decompress(file.read_bytes()).splitlines()]
     events = [line for line in lines if line["kind"] == "event"]
     assert sorted(line["position"] for line in events) == [1, 2, 3, 4, 5]
     assert events[0]["data"] == {"order_id": "o1"}
@@ -477,7 +477,7 @@ def test_what_is_asked_of_a_pruned_event_or_instance_says_that_it_was_pruned() -
         kept.wait(3 * DAY)
         runtime, fulfil = kept.runtime, named(kept.domain, "Fulfil")
         for asked in ("shop::order-o1@1", "place-o1"):
-            with pytest.raises(Pruned, match="shop::order-o1@1.*was pruned"):
+            with pytest.raises(Pruned, match=r"shop::order-o1@1.*was pruned"):
                 runtime.trace(asked)
         with pytest.raises(Pruned, match="was pruned"):
             runtime.why("shop::order-o1@1")
@@ -536,10 +536,12 @@ def test_who_begins_at_the_origin_of_a_pruned_log_is_told(
 
 def test_pruning_asks_for_moments_with_a_zone() -> None:
     with Kept(shop()) as kept:
-        with pytest.raises(ValueError, match="before=.*a zone"):
-            kept.runtime.prune(before=datetime(2026, 1, 1))
-        with pytest.raises(ValueError, match="ids_before=.*a zone"):
-            kept.runtime.prune(before=datetime.now(UTC), ids_before=datetime(2026, 1, 1))
+        with pytest.raises(ValueError, match=r"before=.*a zone"):
+            kept.runtime.prune(before=datetime.now(UTC).replace(tzinfo=None))
+        with pytest.raises(ValueError, match=r"ids_before=.*a zone"):
+            kept.runtime.prune(
+                before=datetime.now(UTC), ids_before=datetime.now(UTC).replace(tzinfo=None)
+            )
 
 
 @pytest.mark.parametrize("retention", [-DAY, 7, "a day"])

@@ -1,7 +1,5 @@
 """Pruning among all that can go wrong: nothing comes back, and nothing is done twice."""
 
-from __future__ import annotations
-
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -223,9 +221,12 @@ def nothing_is_needed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pruning.Needed, "add", lambda self, position: None)
 
 
+FLAWS = [no_high_water_mark, no_checkpoint_of_effects, nothing_is_needed]
+
+
 @pytest.mark.parametrize(
     ("flaw", "check"),
-    list(zip([no_high_water_mark, no_checkpoint_of_effects, nothing_is_needed], CHECKS, strict=True)),
+    list(zip(FLAWS, CHECKS, strict=True)),
     ids=lambda one: one.__name__,
 )
 def test_a_flaw_in_pruning_is_noticed(
