@@ -1446,15 +1446,12 @@ class Runtime:
             definition = self._registry.aggregate(cls)
             stream = f"{definition.category}-{id_of(id, f'for {cls.__name__}')}"
         if stream is not None:
-            named: str = stream
-            erase = lambda: erasing.stream(named, asks)  # noqa: E731 - one of three
+            erase = partial(erasing.stream, stream, asks)
         elif cls is not None:
-            process = self._registry.process(cls)
-            name = process.id_of(id)
-            erase = lambda: erasing.instance(process, name, asks)  # noqa: E731
+            process = self._registry.process(cast("type[ProcessManager]", cls))
+            erase = partial(erasing.instance, process, process.id_of(id), asks)
         else:
-            whose = id_of(subject, "of the subject")
-            erase = lambda: erasing.subject(whose, asks)  # noqa: E731
+            erase = partial(erasing.subject, id_of(subject, "of the subject"), asks)
         return erasure_of(uninterrupted(erase, "procession-erase"))
 
     def erasures(self) -> Iterator[Erasure]:

@@ -102,23 +102,20 @@ class Erasing:
     def _places_of(self, record: ErasureRecord) -> Iterable[list[Place]]:
         if record.kind == "stream":
             return places_of_stream(self._store, record.id)
-        router = self._engine.router_of.get(record.name)
-        version = self._end(record) if router is not None else self._last_version(record)
-        # The transition that says that it was erased has nothing else to say.
-        return places_of_instance(self._store, record.name, record.id, version)
+        return places_of_instance(self._store, record.name, record.id, self._end(record))
 
     def _end(self, record: ErasureRecord) -> int:
         """Have the instance forget all; the version of the last transition that is to be erased."""
         reply: ReplyFuture[int] = ReplyFuture.within(self._engine.services.replies)
         message = InstanceMessage(Erase(record.by), reply=reply)
-        if self._engine.deliver(record.name, record.id, message):
-            self._engine.dispatcher.nudge()
-        return max(0, reply.get() - 1)
-
-    def _last_version(self, record: ErasureRecord) -> int:
-        """As the last one that is there, of a process manager whose class is gone."""
-        last = self._store.last_transition(record.name, record.id)
-        return 0 if last is None else last.version
+        if not self._engine.deliver(record.name, record.id, message):
+            # Its class is gone; or another partition has it, and here is what that one sent.
+            last = self._store.last_transition(record.name, record.id)
+            return 0 if last is None else last.version
+        self._engine.dispatcher.nudge()
+        # The transition that says that it was erased has nothing else to say.
+        version: int = reply.get()
+        return max(0, version - 1)
 
     def _erase_rows(self, time: int, pages: Iterable[list[Place]]) -> None:
         is_of_events = False

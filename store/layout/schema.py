@@ -908,7 +908,8 @@ def sent_from_row(row: list[Any], target: int, sequence: int) -> SentRecord:
 
 
 def erasure_from_row(row: list[Any], erasure_number: int) -> ErasureRecord:
-    return ErasureRecord(*row, erasure_number)
+    row.append(erasure_number)
+    return ErasureRecord(*row)
 
 
 def effect_from_row(row: list[Any], position: int) -> EffectRecord:

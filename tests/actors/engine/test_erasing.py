@@ -24,7 +24,7 @@ from procession import (
     handle,
     timeout,
 )
-from procession.store import Erase, ErasureRecord, Step, StepExtras, compact, open_store
+from procession.store import Erase, ErasureRecord, Step, StepExtras, compact, erased_at, open_store
 from procession.store.layout.schema import TABLES
 from tests.postgresql import shared_server
 
@@ -367,3 +367,20 @@ def domain_of(event: type[Event]) -> Domain:
     made = Domain("made")
     made.register(event)
     return made
+
+
+def test_an_erasure_in_a_divided_store_reaches_the_copies_in_other_partitions(
+    tmp_path: Path,
+) -> None:
+    with Runtime(tmp_path / "s", clinic, partitions=2) as runtime:
+        # The stream and the instance are in two partitions.
+        runtime.publish(Admitted(patient="p1", name=WORDS[0]), stream="clinic::door-p2")
+        runtime.settle(timeout=30)
+        runtime.erase(Stay, "p1", by="dpo")
+        runtime.erase(stream="clinic::door-p2", by="dpo")
+        with pytest.raises(Erased):
+            runtime.get(Stay, "p1")
+        for part in runtime.partition_runtimes:
+            kept = [one.data for one in part._store.scan_log() if one.type == "clinic.Admitted.v1"]
+            assert all(erased_at(data) is not None for data in kept)
+        assert [one.id for one in runtime.erasures()] == ["p1", "clinic::door-p2"]

@@ -172,3 +172,8 @@ def test_an_operator_erases_in_a_simulation() -> None:
         with pytest.raises(Erased):
             run.get(Till, "o1")
         what_was_erased_is_erased(run)
+        # Another start, which would begin a run of an instance that had ended.
+        run.tell(Place("o1"))
+        run.settle()
+        an_erased_instance_never_comes_back(run)
+        nothing_is_done_twice(run)
