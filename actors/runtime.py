@@ -1633,7 +1633,8 @@ class Runtime:
         reply: ReplyFuture[PruningReport] = ReplyFuture.within(engine.services.replies)
         taker = opened(archive, self._store.partition)
         engine.pruner.prune(before_of, ids, reply, taker)
-        return reply.get()
+        report: PruningReport = reply.get()
+        return report
 
     def _adjust(
         self,

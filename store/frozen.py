@@ -7,6 +7,7 @@ from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 from .errors import ReadOnlyStore
+from .storage_engine import NOTHING
 from .store import Store
 
 if TYPE_CHECKING:
@@ -64,8 +65,9 @@ class _FrozenEngine:
         self,
         puts: Mapping[str, Mapping[bytes, bytes]],
         deletes: Mapping[str, Collection[bytes]],
+        rewritten: Mapping[str, Mapping[bytes, bytes]] = NOTHING,
     ) -> Ticket:
-        del puts, deletes
+        del puts, deletes, rewritten
         raise ReadOnlyStore("a store as it was at one moment cannot be written to")
 
     @contextmanager

@@ -351,7 +351,7 @@ class ErasureRecord(Struct, gc=False):
     says which. `number` is set by the commit.
     """
 
-    kind: str
+    kind: Literal["instance", "stream", "subject"]
     name: str
     id: str
     time: int

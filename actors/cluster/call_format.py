@@ -92,7 +92,8 @@ def _named(value: Any, registry: Registry) -> Any:
     if isinstance(value, type):
         if issubclass(value, Projection):
             return {_CLASS: registry.projection(value).name}
-        return {_CLASS: registry.process(value).name}
+        cls: Any = value
+        return {_CLASS: registry.process(cls).name}
     if isinstance(value, tuple | list):
         return [_named(one, registry) for one in value]
     if isinstance(value, dict):

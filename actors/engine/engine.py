@@ -390,7 +390,7 @@ class Engine:
         for router in self.routers:
             router.wake()
         self.timers.wake()
-        self.pruner.start()
+        self.pruner.begin()
         if self.lanes is not None:
             self.lanes.wake()
         self._clock.attach(self.catch_up)

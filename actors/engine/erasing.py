@@ -7,7 +7,7 @@ opened again. What is in memory of it is forgotten with the commits that erase i
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..core.stimuli import Amend, Erase
 from ..errors import UnknownInstance
@@ -72,7 +72,13 @@ class Erasing:
         """Erase the fields that are marked as one person's, wherever they are."""
         return self._begin(ErasureRecord("subject", "", subject, self._now(), by))
 
-    def again(self, kind: str, name: str, which: str, by: str | None) -> None:
+    def again(
+        self,
+        kind: Literal["instance", "stream", "subject"],
+        name: str,
+        which: str,
+        by: str | None,
+    ) -> None:
         """Erase what was erased in a store that was lost; nothing need be here of it."""
         self._begin(ErasureRecord(kind, name, which, self._now(), by))
 

@@ -12,7 +12,7 @@ import hashlib
 import threading
 from collections import deque
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..authoring.context import Context
 from ..authoring.projection import Projection
@@ -264,7 +264,9 @@ class ProjectionFeed:
     def _holds(self, stream: str) -> bool:
         return self._held is None or stream in self._held
 
-    def erase(self, kind: str, process: str, name: str) -> None:
+    def erase(
+        self, kind: Literal["instance", "stream", "subject"], process: str, name: str
+    ) -> None:
         """Have the class take out of its tables what was erased; any thread may call this.
 
         Raises:

@@ -51,7 +51,7 @@ class Turns(Protocol):
         """Begin nothing more."""
         ...
 
-    def stop(self, timeout: float | None) -> threading.Thread | None:
+    def wait_for_end(self, timeout: float | None) -> threading.Thread | None:
         """Wait until it has ended; returns the thread that has not."""
         ...
 
@@ -90,7 +90,7 @@ class ProjectionThread:
             self.feed.is_closed = True
             self._condition.notify()
 
-    def stop(self, timeout: float | None) -> threading.Thread | None:
+    def wait_for_end(self, timeout: float | None) -> threading.Thread | None:
         with self._condition:
             self._condition.wait_for(lambda: self._has_ended, timeout)
             if not self._has_ended:
@@ -154,7 +154,7 @@ class ProjectionTurns(PooledActor):
     def close(self) -> None:
         self.feed.is_closed = True
 
-    def stop(self, timeout: float | None) -> threading.Thread | None:
+    def wait_for_end(self, timeout: float | None) -> threading.Thread | None:
         del timeout
         self.feed.end_here()
         return None
@@ -390,7 +390,7 @@ class ProjectionFeeds:
             the threads whose handlers are not over
 
         """
-        found = [turns.stop(timeout) for turns in self._turns.values()]
+        found = [turns.wait_for_end(timeout) for turns in self._turns.values()]
         alarm, self._alarm = self._alarm, None
         if alarm is not None:
             alarm.close()

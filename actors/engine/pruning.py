@@ -180,7 +180,7 @@ class Pruner(PooledActor):
         self._rests = self._is_woken = False
         self._alarm = clock.alarm(self._ring)
 
-    def start(self) -> None:
+    def begin(self) -> None:
         """Begin to look when it is time, if anything is to be kept for a time only."""
         self._set_alarm()
 

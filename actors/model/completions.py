@@ -10,9 +10,11 @@ from ..errors import DefinitionError
 from ..store import MAX_NAME_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from ..authoring.process_manager import ProcessManager
     from .process_definition import ProcessDefinition
+    from .registered import Listener
 
 __all__ = ["category_for", "completed_of", "heard_in", "process_of", "stream_for", "wire_name_for"]
 
@@ -56,23 +58,27 @@ def stream_for(process: str, instance: str) -> str:
     return f"{category_for(process)}-{digest}"
 
 
-def heard_in(definitions: Iterable[ProcessDefinition]) -> frozenset[type]:
-    """The process managers to whose completions some of these listen.
+def heard_in(
+    listeners: Iterable[Listener], processes: Mapping[type[ProcessManager], ProcessDefinition]
+) -> frozenset[type]:
+    """The process managers to whose completions some classes listen.
+
+    Args:
+        listeners: process managers and projections
+        processes: all process managers that are registered
 
     Raises:
-        DefinitionError: one of them is not among these, or its instances never end by themselves
+        DefinitionError: one of them is not registered, or its instances never end by themselves
 
     """
-    definitions = list(definitions)
-    by_class: dict[type, ProcessDefinition] = {one.cls: one for one in definitions}
     heard: set[type] = set()
-    for listener in definitions:
+    for listener in listeners:
         for event in listener.events():
             process = process_of(event)
             if process is None:
                 continue
             where = f"{listener.cls.__qualname__} listens to {event.__name__}"
-            definition = by_class.get(process)
+            definition = processes.get(process)
             if definition is None:
                 raise DefinitionError(
                     f"{where}, and {process.__qualname__} is in no domain of this runtime; "

@@ -358,12 +358,13 @@ class Domain:
         self.processes[new.cls] = new
 
     def _refuse_taken_name(self, name: str) -> None:
-        for other in (*self.processes.values(), *self.projections.values()):
-            if other.name == name:
-                raise DefinitionError(
-                    f"two classes are called {name}; rename one, since what is theirs is stored "
-                    f"under that name"
-                )
+        taken = {one.name for one in self.processes.values()}
+        taken |= {one.name for one in self.projections.values()}
+        if name in taken:
+            raise DefinitionError(
+                f"two classes are called {name}; rename one, since what is theirs is stored "
+                f"under that name"
+            )
 
 
 def _refuse_unfit_messages(*classes: type) -> None:

@@ -101,7 +101,8 @@ class ProjectionDefinition:
                 f"{where}: retry={shown(self.retry)}; give a Retry, such as "
                 f"`retry=Retry(attempts=3)`"
             )
-        if not isinstance(self.gate, timedelta) or self.gate < timedelta(0):
+        given: object = self.gate
+        if not isinstance(given, timedelta) or given < timedelta(0):
             raise DefinitionError(
                 f"{where}: gate={gate}; give a timedelta from 0, such as timedelta(minutes=1)"
             )

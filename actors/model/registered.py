@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ..authoring.aggregate import Aggregate
     from ..authoring.decorators import Handler
@@ -26,6 +26,10 @@ class Listener(Protocol):
     name: str
     externals: Mapping[type, str]
     streams: list[str | type[Aggregate]]
+
+    def events(self) -> Iterable[type]:
+        """Every event class that it takes."""
+        ...
 
 
 class Registered(Protocol):

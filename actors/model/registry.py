@@ -82,9 +82,13 @@ class Registry:
         for cls, owner in owners_of(self.domains).items():
             self._add_name(cls, wire_name_of(cls, owner))
         self._by_name: dict[str, ProcessDefinition | ProjectionDefinition] = {}
-        for definition in (*self.processes.values(), *self.projections.values()):
-            self._add_stored_name(definition)
-        self.heard = heard_in(self.processes.values())
+        listeners: list[ProcessDefinition | ProjectionDefinition] = [
+            *self.processes.values(),
+            *self.projections.values(),
+        ]
+        for listener in listeners:
+            self._add_stored_name(listener)
+        self.heard = heard_in(listeners, self.processes)
         """Process managers to whose completions others listen."""
         for process in self.processes.values():
             # Also those to which no class listens any more: the store may have some.
@@ -94,8 +98,8 @@ class Registry:
             for cls, name in domain.externals.items():
                 self._add_external(cls, name)
         self._add_upcasters()
-        for definition in (*self.processes.values(), *self.projections.values()):
-            self.categories_of(definition)
+        for listener in listeners:
+            self.categories_of(listener)
         self._refuse_unheard(self._names)
 
     # Looking things up

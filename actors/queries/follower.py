@@ -257,7 +257,7 @@ def types_of(registry: Registry, given: Any) -> frozenset[str] | None:
     for one in several:
         name = one if isinstance(one, str) else registry.name_of(one)
         found.add(name)
-        found |= {older for older in registry.readable() if registry.name_today(older) == name}
+        found |= {older for older in registry.reads() if registry.name_today(older) == name}
     return frozenset(found)
 
 

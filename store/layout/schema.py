@@ -871,7 +871,9 @@ def tombstone_to_row(tombstone: TombstoneRecord) -> tuple[Any, ...]:
 
 def tombstone_from_row(row: list[Any], position: int) -> TombstoneRecord:
     row[4] = row[4] or event_id_at(row[1], row[2])
-    return TombstoneRecord(*row, position=position)
+    tombstone = TombstoneRecord(*row)
+    tombstone.position = position
+    return tombstone
 
 
 def unmatched_from_row(row: list[Any], key: bytes) -> UnmatchedRecord:
