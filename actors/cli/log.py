@@ -1,16 +1,27 @@
 """`events` and `tail`: the log, as it is and as it grows."""
 
 from contextlib import suppress
-from typing import Annotated, Any
+from enum import Enum
+from typing import Annotated, Any, Literal
 
 import typer
 
 from ..control.calls import Events, Tail
-from ..queries.log_end import Kind
 from .options import JsonOption, LimitOption, ProcessOption, StoreOption, looking
 from .output import Column, said, short, show_json, show_rows, when
 
 __all__ = ["events", "tail"]
+
+
+class Followed(Enum):
+    """What can be followed, as options have it."""
+
+    value: Literal["event", "transition", "parked"]
+
+    EVENT = "event"
+    TRANSITION = "transition"
+    PARKED = "parked"
+
 
 _EVENTS: list[Column] = [
     ("POSITION", lambda row: row["position"]),
@@ -49,7 +60,7 @@ def tail(
     ] = None,
     process: ProcessOption = None,
     kind: Annotated[
-        list[Kind] | None,
+        list[Followed] | None,
         typer.Option(
             "--kind",
             help="What to print; give it again for more. Without it events, or transitions "
@@ -73,7 +84,7 @@ def tail(
     """
     with looking(store) as client, suppress(KeyboardInterrupt):
         call = Tail(
-            kinds=kind or [],
+            kinds=[one.value for one in kind or []],
             stream=stream,
             types=event_type or [],
             process=process,
