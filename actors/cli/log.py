@@ -1,8 +1,8 @@
 """`events` and `tail`: the log, as it is and as it grows."""
 
 from contextlib import suppress
-from enum import StrEnum
-from typing import Annotated, Any
+from enum import Enum
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -13,8 +13,10 @@ from .output import Column, said, short, show_json, show_rows, when
 __all__ = ["events", "tail"]
 
 
-class Kind(StrEnum):
-    """What is followed: the command line knows choices in this form only."""
+class Followed(Enum):
+    """What can be followed, as options have it."""
+
+    value: Literal["event", "transition", "parked"]
 
     EVENT = "event"
     TRANSITION = "transition"
@@ -58,7 +60,7 @@ def tail(
     ] = None,
     process: ProcessOption = None,
     kind: Annotated[
-        list[Kind] | None,
+        list[Followed] | None,
         typer.Option(
             "--kind",
             help="What to print; give it again for more. Without it events, or transitions "
@@ -82,7 +84,7 @@ def tail(
     """
     with looking(store) as client, suppress(KeyboardInterrupt):
         call = Tail(
-            kinds=[one.value for one in kind or ()],
+            kinds=[one.value for one in kind or []],
             stream=stream,
             types=event_type or [],
             process=process,
