@@ -212,10 +212,9 @@ class OpenCommit(Reads):
         self._changes: dict[str, dict[bytes, bytes | None]] = {table: {} for table in TABLES}
         # What the engine said, so that no key is asked for twice, and None for what goes.
         self._known: dict[str, dict[bytes, bytes | None]] = {table: {} for table in TABLES}
-        # The keys that change, in order, of tables that are read in ranges.
+        # The keys that change, in order, of tables that are read in ranges; of those in `DENSE`,
+        # the keys that are pruned.
         self._sorted: dict[str, list[bytes]] = {table: [] for table in TABLES}
-        # Rows that were pruned, of tables from which nothing else goes.
-        self._pruned: dict[str, set[bytes]] = {table: set() for table in DENSE}
         # Keys of rows that go, or went and came again.
         self._gone: set[tuple[str, bytes]] = set()
         # Keys of rows that came before they went: whether the engine has an older row is asked for
@@ -322,10 +321,11 @@ class OpenCommit(Reads):
                 puts[table] = there
             if len(there) < len(changes):
                 deletes[table] = [key for key, row in changes.items() if row is None]
-        for table, pruned in self._pruned.items():
+        for table in DENSE:
+            pruned = self._sorted[table]
             if pruned:
                 # What came again under such a key is put in its place.
-                deletes[table] = sorted(pruned - self._changes[table].keys())
+                deletes[table] = sorted(set(pruned) - self._changes[table].keys())
         return puts, deletes
 
     def _forget_what_never_was(self) -> None:
@@ -544,7 +544,7 @@ class OpenCommit(Reads):
         if table not in DENSE:
             return super()._page(table, prefix, after, limit)
         start, end = prefix + number_asked_for(after + 1), prefix + number(HIGHEST)
-        pruned = self._pruned[table]
+        pruned = set(self._sorted[table])
         rows = self._engine.range(table, start, end, max(0, limit + len(pruned)))
         changes = self._changes[table]
         if pruned:
@@ -1007,7 +1007,7 @@ class OpenCommit(Reads):
             elif table == "decided":
                 parked = max(parked, numbered(key))
             if table in DENSE:
-                self._pruned[table].add(key)
+                self._sorted[table].append(key)
                 self._known[table][key] = None
             else:
                 self._delete(table, key)

@@ -29,6 +29,7 @@ from procession import (
 )
 from procession.store import DictionaryEngine
 from procession.testing import VirtualClock
+from tests.postgresql import shared_server
 
 DAY = timedelta(days=1)
 
@@ -621,3 +622,33 @@ def test_one_that_prunes_says_what_one_that_keeps_all_says(acts: list[tuple[Any,
         for one in pruned.runtime.events():
             assert one == events[one.position]
         assert pruned.runtime.stats()["events"] == all_kept.runtime.stats()["events"]
+
+
+@pytest.mark.parametrize("where", ["folder", "postgresql", "partitions"])
+def test_it_prunes_in_a_file_in_a_database_and_in_partitions(where: str, tmp_path: Path) -> None:
+    clock, options = VirtualClock(), dict[str, Any](control=False)
+    place = shared_server().new_url() if where == "postgresql" else str(tmp_path / "store")
+    if where == "partitions":
+        options["partitions"] = 2
+    domain, archive = shop(), tmp_path / "gone.jsonl"
+    options["archive"] = archive
+    with Runtime(place, domain, clock=clock, **options) as runtime:
+        for name in ("o1", "o2", "o3"):
+            runtime.ask(Place(order_id=name), command_id=f"place-{name}")
+            runtime.settle(20)
+            runtime.publish(Shipped(order_id=name), stream=f"post-{name}", event_id=f"s-{name}")
+        runtime.settle(20)
+        clock.advance(2 * DAY)
+        report = runtime.prune(before=clock.now(), ids_before=clock.now() - 9 * DAY)
+        assert report.forgotten == 0
+        left = list(runtime.events())
+        assert len(left) <= (1 if where != "partitions" else 2)
+        assert list(runtime.verify()) == []
+        fulfil = named(domain, "Fulfil")
+        assert [runtime.get(fulfil, name).pruned_at is None for name in ("o1", "o2", "o3")] == [
+            False
+        ] * 3
+    with Runtime(place, domain, clock=clock, **options) as runtime:
+        with pytest.raises(Pruned):
+            runtime.ask(Place(order_id="o1"), command_id="place-o1")
+        assert list(runtime.verify()) == []
