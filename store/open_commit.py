@@ -963,6 +963,11 @@ class OpenCommit(Reads):
             self._send(sent)
         if extras.taken is not None:
             self._let_go_of_sent(*extras.taken)
+        if extras.cut is not None or extras.erase is not None:
+            self._take_out(extras)
+
+    def _take_out(self, extras: StepExtras) -> None:
+        """Have leave what is not kept any more: pruned, or erased."""
         if extras.cut is not None:
             self._cut(extras.cut)
         if extras.erase is not None:

@@ -352,7 +352,7 @@ def test_no_one_else_publishes_that_an_instance_has_ended() -> None:
 
 def test_what_could_never_be_heard_is_refused() -> None:
     with pytest.raises(DefinitionError, match="give a process manager"):
-        Completed["Picking"]  # type: ignore[name-defined]
+        Completed["Picking"]
 
     unclear = Domain("unclear")
     with pytest.raises(DefinitionError, match=r"write for example `@handle\(Completed\["):
