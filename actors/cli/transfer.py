@@ -86,6 +86,7 @@ def export(
     target: Annotated[Path, typer.Argument(help="The file to write.")],
     *,
     store: StoreOption = ".",
+    domain: DomainsOption = None,
     kind: Annotated[
         str | None,
         typer.Option("--format", help="Of the file, if its name does not say it."),
@@ -105,6 +106,7 @@ def export(
         found = export_store(
             store,
             target,
+            *[domain_of(one) for one in domain or ()],
             kind=kind,
             objects=objects or None,
             after=after,

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import msgspec
 
 from ..clock import from_micros
-from ..store import category_of, id_in_stream, place_of_issue
+from ..messages.personal import masked
+from ..store import PRUNED, category_of, erased_at, id_in_stream, place_of_issue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
+    from ..model.registry import Registry
     from ..store import EventRecord, Store, TransitionRecord
 
 __all__ = ["Change", "Related", "Stage", "StagedEvent", "text_of"]
@@ -98,8 +100,10 @@ class Stage:
         objects: Collection[str] | None,
         after: int,
         progress: Callable[[int, int], object],
+        registry: Registry,
     ) -> None:
         self._store, self._wanted, self._after = store, objects, after
+        self._registry = registry
         self._progress = progress
         self._folder = tempfile.TemporaryDirectory(prefix="procession-export-")
         self._sql = sqlite3.connect(Path(self._folder.name) / "stage")
@@ -179,7 +183,8 @@ class Stage:
                         "insert or ignore into relation values (?, ?, ?)",
                         (one.position, owner, f"{process}.{one.handler}"),
                     )
-                before = self._gather_state(process, owner, kind, one, before)
+                if one.cause != PRUNED and erased_at(one.state) is None:
+                    before = self._gather_state(process, owner, kind, one, before)
 
     def _object_of(self, process: str, instance: str, first: TransitionRecord) -> tuple[str, str]:
         """What an instance is about: what the stream is that it began with, or itself."""
@@ -196,7 +201,9 @@ class Stage:
         one: TransitionRecord,
         before: dict[str, Any],
     ) -> dict[str, Any]:
-        state: dict[str, Any] = plain_map(one.state)
+        definition = self._registry.process_named(process)
+        personal = () if definition is None else definition.state.personal.keys()
+        state = masked(plain_map(one.state), personal)
         attributes = self.object_types.setdefault(kind, {})
         short = process.rpartition(".")[2]
         for name, value in state.items():
@@ -249,9 +256,8 @@ class Stage:
             if not event.sent_for:
                 yield event
 
-    @staticmethod
-    def _values(event: EventRecord) -> dict[str, Any]:
-        fields = plain_map(event.data)
+    def _values(self, event: EventRecord) -> dict[str, Any]:
+        fields = masked(plain_map(event.data), self._registry.personal_fields(event.type))
         values = {
             name: scalar(value)
             for name, value in fields.items()
@@ -354,7 +360,10 @@ def scalar(value: Any) -> Any:
 
 
 def plain_map(packed: bytes) -> dict[str, Any]:
-    """What is stored, as plain values."""
+    """What is stored, as plain values; of what was erased, when it was."""
+    time = erased_at(packed)
+    if time is not None:
+        return {"erased": time_of(time)}
     found: dict[str, Any] = msgspec.msgpack.decode(packed)
     return found
 

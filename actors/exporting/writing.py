@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidMessage
+from ..model.registry import Registry
 from ..store import StoreError, open_store
 from . import flat, ocel, xes
 from .stage import Stage
@@ -15,6 +16,8 @@ from .stage import Stage
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
+
+    from ..model.domain import Domain
 
 __all__ = ["FORMATS", "Exported", "export"]
 
@@ -61,7 +64,7 @@ class Exported:
 def export(
     store: str | os.PathLike[str],
     target: str | os.PathLike[str],
-    *,
+    *domains: Domain,
     kind: str | None = None,
     objects: Iterable[str] | None = None,
     after: int = 0,
@@ -72,6 +75,7 @@ def export(
     Args:
         store: its folder or its address
         target: the file, which is replaced when the new one is whole
+        domains: whose fields that are marked as personal are masked; without them none is
         kind: one of `FORMATS`; without it, the name of the file says it
         objects: the only types of objects: categories of streams, and process managers; events
             that have to do with none of them are left out
@@ -98,7 +102,7 @@ def export(
                 f"which `procession copy` makes"
             )
         wanted = None if objects is None else frozenset(objects)
-        with Stage(opened, wanted, after, progress) as stage:
+        with Stage(opened, wanted, after, progress, Registry(domains)) as stage:
             events, count = stage.counts
             try:
                 write(stage, part)

@@ -22,7 +22,9 @@ BY_ITSELF = ("tail -f", "serve", "copy", "import")
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     with short_folder() as folder, running(folder / "var/shop") as service:
         (folder / "shop").mkdir()
-        (folder / "shop/domain.py").write_text("from tests.actors.control.shop import shop\n")
+        for name in ("domain", "next"):
+            module = folder / f"shop/{name}.py"
+            module.write_text("from tests.actors.control.shop import shop\n")
         monkeypatch.chdir(folder)
         monkeypatch.syspath_prepend(folder)
         monkeypatch.setenv("PROCESSION_STORE", "var/shop")
