@@ -132,6 +132,8 @@ class Counters(Struct):
     """Whether some event may be held for who learns its key. Asked for with every key."""
     pruned: Marks = Marks()
     """How far what was pruned reaches."""
+    any_pruned: bool = False
+    """Whether anything was, which is asked for wherever nothing was found."""
     owed: int = 0
     """How many after-effects came to be owed since the store was opened, and 1 if any was then."""
     sent: dict[int, int] = {}
@@ -362,10 +364,11 @@ class OpenCommit(Reads):
         if not wanted:
             return
         found = self._engine.get_many(list(wanted))
+        may_be_pruned = self.counters.any_pruned
         for ((table, _), key), raw in zip(wanted.items(), found, strict=True):
             if table == "command_ids":
                 known[key] = raw
-            elif raw is None and not self.may_be_pruned():
+            elif raw is None and not may_be_pruned:
                 # What the open commit has of a stream, its newest version is remembered of.
                 heads[key] = 0
 
@@ -502,7 +505,7 @@ class OpenCommit(Reads):
         return self.counters.parked > 0
 
     def may_be_pruned(self) -> bool:
-        return self.counters.pruned != NOTHING_PRUNED
+        return self.counters.any_pruned
 
     def owed_so_far(self) -> int:
         return self.counters.owed
@@ -1030,6 +1033,7 @@ class OpenCommit(Reads):
         for process in cut.forgotten:
             self._counts.move(process, "complete", None)
         self.counters.pruned = marks = Marks(events, tombstones, transitions, parked)
+        self.counters.any_pruned = True
         self._put("meta", PRUNED_UP_TO, str(marks))
 
     def _let_wait(self, process: str, instance: str, position: int) -> None:
@@ -1236,8 +1240,6 @@ class OpenCommit(Reads):
 
 
 FIRST = number(1)
-
-NOTHING_PRUNED = Marks()
 
 
 def _may_be_same(content: bytes, first: bytes) -> bool:

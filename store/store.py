@@ -397,7 +397,7 @@ class Store(Reads):
 
     def may_be_pruned(self) -> bool:
         self._engine.check_usable()
-        return any(self._counters.pruned) or self._engine.read_only
+        return self._counters.any_pruned or self._engine.read_only
 
     def pruned_up_to(self) -> Marks:
         """How far what was pruned reaches; all 0 while nothing was.
@@ -495,7 +495,7 @@ class Store(Reads):
 
     def _read_counters(self) -> Counters:
         """The newest durable numbers, as the tables have them."""
-        engine, lanes = self._engine, list(self._lanes())
+        engine, lanes, pruned = self._engine, list(self._lanes()), self.pruned_up_to()
         return Counters(
             position=self._newest("log"),
             transition=self._newest("transitions"),
@@ -507,7 +507,8 @@ class Store(Reads):
             any_waiting=bool(engine.range("waiting", b"", LAST, 1)),
             any_unmatched=bool(engine.range("unmatched", b"", LAST, 1)),
             any_lookalike=self._get("meta", LOOKALIKE) is not None,
-            pruned=self.pruned_up_to(),
+            pruned=pruned,
+            any_pruned=pruned != Marks(),
             owed=len(engine.range("owed", b"", LAST, 1)),
             sent={target: last for target, _, last in lanes},
             taken={target: first - 1 for target, first, _ in lanes},
