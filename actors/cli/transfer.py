@@ -1,11 +1,12 @@
 """`import` and `export`: history from files, and as files."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..clock import SystemClock
 from ..errors import InvalidMessage
 from ..exporting import export as export_store
 from ..importing import import_file
@@ -48,7 +49,7 @@ def import_(
     if not domains:
         raise InvalidMessage("import: give the classes that handle the log, with --domain")
     since = _moment("--live-from", live_from)
-    if since is not None and since > datetime.now(UTC):
+    if since is not None and since > SystemClock().now():
         raise InvalidMessage(f"--live-from {live_from} has not come; what is due until then waits")
     with progress("importing") as shown:
         found = import_file(

@@ -194,7 +194,9 @@ def test_nothing_that_is_read_is_ever_run() -> None:
         for node in ast.walk(ast.parse(file.read_text())):
             where = f"{file.relative_to(root)}:{getattr(node, 'lineno', 0)}"
             if isinstance(node, ast.Name):
-                assert node.id not in FORBIDDEN, where
+                # `procession show --debug` stops in the user's own debugger.
+                is_asked_for = (node.id, file.name) == ("breakpoint", "stepping.py")
+                assert node.id not in FORBIDDEN or is_asked_for, where
             names: list[str] = []
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
