@@ -88,8 +88,6 @@ from .queries.views import (
     View,
 )
 from .runtime import Runtime
-from .shadow.report import ShadowDifference, ShadowExample, ShadowReport
-from .shadow.shadow import shadow
 from .store import (
     ClosedError,
     CorruptRecord,
@@ -112,6 +110,8 @@ from .store import (
 if TYPE_CHECKING:
     from .async_runtime import AsyncRuntime
     from .page.console import console as console
+    from .shadowing.report import ShadowDifference, ShadowExample, ShadowReport
+    from .shadowing.shadow import shadow
 
 __version__ = "0.2.0"
 
@@ -233,4 +233,12 @@ def __getattr__(name: str) -> Any:
         from .page.console import console  # noqa: PLC0415
 
         return console
+    if name == "shadow":
+        from .shadowing.shadow import shadow  # noqa: PLC0415
+
+        return shadow
+    if name in {"ShadowDifference", "ShadowExample", "ShadowReport"}:
+        from .shadowing import report  # noqa: PLC0415
+
+        return getattr(report, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -51,7 +51,6 @@ from .queries.follower import Follower, open_log, types_of, wanted
 from .queries.process_wait import ProcessWait
 from .queries.reader import Reader, erasure_of
 from .queries.trace import Tracer
-from .shadow.forking import lay_fork
 from .store import (
     ClosedError,
     DictionaryEngine,
@@ -977,6 +976,9 @@ class Runtime:
             UnknownMessage: the class is in no domain of this runtime
 
         """
+        # What few services call is imported where it is called.
+        from .shadowing.forking import lay_fork  # noqa: PLC0415
+
         self._refuse_query("fork")
         definition = self._registry.process(cls)
         place: str | os.PathLike[str] | StorageEngine = DictionaryEngine() if path is None else path

@@ -2,8 +2,8 @@
 
 from ..errors import InvalidMessage
 from ..model.registry import Registry
-from ..shadow.opened import opened
-from ..shadow.stepping import step_through
+from ..shadowing.opened import opened
+from ..shadowing.stepping import step_through
 from ..store import Store
 from .options import domain_of
 from .output import said

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..shadow.shadow import shadow as try_on
+from ..shadowing.shadow import shadow as try_on
 from .options import JsonOption, domain_of
 from .output import Column, progress, said, short, show_json, show_rows
 from .store_files import PlaceArgument

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from procession import handle
-from tests.actors.shadow.shop import Charge, Fulfilment, OrderPlaced, with_manager
+from tests.actors.shadowing.shop import Charge, Fulfilment, OrderPlaced, with_manager
 
 __all__ = ["shop"]
 

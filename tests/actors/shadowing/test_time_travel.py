@@ -12,10 +12,10 @@ import pytest
 from procession import AsyncRuntime, Moment, Runtime, StoreError, UnknownInstance, after, handle
 from procession.cli import main
 from procession.model.registry import Registry
-from procession.shadow.stepping import step_through
+from procession.shadowing.stepping import step_through
 from procession.store import open_store
 from procession.testing import VirtualClock
-from tests.actors.shadow.shop import (
+from tests.actors.shadowing.shop import (
     PLACES,
     Charge,
     Charged,
@@ -29,7 +29,7 @@ from tests.actors.shadow.shop import (
 )
 
 NAME = "shop.Fulfilment"
-DOMAIN = "tests.actors.shadow.shop:shop"
+DOMAIN = "tests.actors.shadowing.shop:shop"
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_show_has_an_instance_as_it_was(store: Path, capsys: pytest.CaptureFixtu
 def test_show_stops_before_each_handler_in_the_users_debugger(
     store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONBREAKPOINT", "tests.actors.shadow.test_time_travel.stopped")
+    monkeypatch.setenv("PYTHONBREAKPOINT", "tests.actors.shadowing.test_time_travel.stopped")
     command = ["show", "Fulfilment", "good1", "-s", str(store), "--debug"]
     assert main([*command, "--domain", DOMAIN]) == 0
     said = capsys.readouterr().out.splitlines()

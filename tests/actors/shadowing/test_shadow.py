@@ -24,7 +24,7 @@ from procession import (
     upcast,
 )
 from procession.cli import main
-from tests.actors.shadow.shop import (
+from tests.actors.shadowing.shop import (
     PLACES,
     Charge,
     Charged,
@@ -413,7 +413,7 @@ def test_the_report_is_there_for_programs(store: Path) -> None:
 def test_the_command_says_what_differs_and_ends_accordingly(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    where = "tests.actors.shadow"
+    where = "tests.actors.shadowing"
     assert main(["shadow", str(store), f"{where}.dearer:shop"]) == 1
     said = capsys.readouterr().out.splitlines()
     assert said[0].split() == ["KIND", "HANDLER", "WHAT", "STEPS", "INSTANCES", "EXAMPLE"]
