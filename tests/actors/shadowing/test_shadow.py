@@ -24,6 +24,7 @@ from procession import (
     upcast,
 )
 from procession.cli import main
+from procession.testing import VirtualClock
 from tests.actors.shadowing.shop import (
     PLACES,
     Charge,
@@ -346,7 +347,7 @@ def test_the_store_is_untouched_and_may_be_open_meanwhile(tmp_path: Path) -> Non
     before = data.read_bytes()
     assert shadow(tmp_path, shop, processes=0).steps == 15
     assert data.read_bytes() == before
-    with Runtime(tmp_path, shop, durability="none", control=False):
+    with Runtime(tmp_path, shop, clock=VirtualClock(), durability="none", control=False):
         assert shadow(tmp_path, shop, processes=0).steps == 15
 
 
