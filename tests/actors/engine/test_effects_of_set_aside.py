@@ -751,6 +751,6 @@ def test_whatever_happens_each_effect_follows_its_handler_and_sends_its_command_
         at_end=[each_sent_once],
         before_each=World.reset,
         allow_parked=True,
-        max_examples=250,
+        max_examples=120,
         **options,
     )

@@ -62,7 +62,7 @@ from tests.actors.testing.written import Written, written
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-EXAMPLES = int(os.environ.get("PROCESSION_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("PROCESSION_EXAMPLES", "60"))
 FEW = max(EXAMPLES // 5, 10)
 
 exploring = settings(

@@ -85,5 +85,5 @@ def each_step_is_of_its_own_event(run: Simulation) -> None:
 
 def test_what_a_handler_left_behind_reaches_no_later_step() -> None:
     program = [[Add("a", "pen"), Add("b", "ink")], [Add("a", "cup")], [Add("b", "tea")]]
-    explore(shop, program, at_end=[each_step_is_of_its_own_event], max_awake=1, max_examples=150)
+    explore(shop, program, at_end=[each_step_is_of_its_own_event], max_awake=1, max_examples=80)
     assert left_behind

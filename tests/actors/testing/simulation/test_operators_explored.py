@@ -171,7 +171,7 @@ def test_ends_and_amendments_at_any_moment_break_no_promise(faults: tuple[str, .
         at_end=[each_end_is_made_good_once],
         faults=faults,
         allow_parked=True,
-        max_examples=150,
+        max_examples=80,
     )
     assert "Fulfilment.give_back" not in coverage.never, "each end runs it"
 
