@@ -218,12 +218,14 @@ class _Rows:
 
     def decoded(self, table: str, key: bytes, raw: bytes | None) -> bytes | None:
         """A row as the store wrote it; None of one that went with its key."""
-        if raw is None or table not in CONTENT or _columns(raw) is None:
+        if raw is None or table not in CONTENT:
             return raw
         try:
             row = unframe(raw, table, key)
         except CorruptRecord:
             # Who asked for it is told when it looks into it.
+            return raw
+        if not isinstance(row, list):
             return raw
         try:
             CONTENT[table](key, row, self._decoding)

@@ -1,5 +1,6 @@
 """A store whose content is encrypted: no word of it in the files, and keys that are forgotten."""
 
+import sqlite3
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,13 +17,14 @@ from procession import (
     Rejected,
     Retry,
     Runtime,
+    StoreError,
     WrongCodec,
     apply,
     handle,
     timeout,
 )
 from procession.encryption import AesGcm, SqliteKeys
-from procession.store import PayloadCodec, backup, compact, copy, verify
+from procession.store import PayloadCodec, StoreFinding, backup, compact, copy, verify
 from tests.postgresql import shared_server
 
 WORDS = ("Lovelace", "lupus", "chamber")
@@ -240,6 +242,32 @@ def test_what_was_changed_in_a_row_is_found(tmp_path: Path) -> None:
     for changed in (encoded[:-1] + bytes([encoded[-1] ^ 1]), b"\0" * 60):
         with pytest.raises(ValueError, match=r"was changed|has no key"):
             codec.decode(changed)
+
+
+def test_a_row_that_cannot_be_decoded_leaves_those_beside_it_readable(
+    tmp_path: Path, findings: list[StoreFinding]
+) -> None:
+    with opened(tmp_path / "s", codec_in(tmp_path)) as runtime:
+        for patient in ("p1", "p2"):
+            runtime.publish(Noted(patient, WORDS[1]), stream=f"web-{patient}")
+    # As where an older copy of the keys was restored.
+    with sqlite3.connect(tmp_path / "keys.sqlite") as keys:
+        keys.execute("DELETE FROM keys WHERE subject = 'web-p1'")
+    keys.close()
+    found = verify(tmp_path / "s", codec=codec_in(tmp_path))
+    assert [(one.table, one.key) for one in found] == [("log", "1")]
+    with Runtime(tmp_path / "s", clinic, read_only=True, codec=codec_in(tmp_path)) as runtime:
+        assert [one.event for one in runtime.events("web-p2")] == [Noted("p2", WORDS[1])]
+    # What is damaged here is meant to be.
+    findings.clear()
+
+
+def test_a_file_that_holds_no_keys_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "keys.sqlite").write_text("something else, and long enough to be no database")
+    with pytest.raises(StoreError, match=r"the file of keys at .* cannot be used"):
+        codec_in(tmp_path)
+    with pytest.raises(StoreError, match=r"the file of keys at .* cannot be used"):
+        SqliteKeys(tmp_path / "none" / "keys.sqlite")
 
 
 def test_a_database_has_no_word_of_it(tmp_path: Path) -> None:
