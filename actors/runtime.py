@@ -106,7 +106,7 @@ if TYPE_CHECKING:
         Timeout,
         Transition,
     )
-    from .store import CommandRecord, Store, StoreFinding
+    from .store import CommandRecord, PayloadCodec, Store, StoreFinding
     from .store.interrupts import Latch
     from .telemetry.tracing import Tracing
 
@@ -166,6 +166,9 @@ class Runtime:
             a file of its own, with its number before the endings of the name
         retired: names of process managers, and wire names of messages, whose classes are gone for
             good: what the store holds of them stays there, and nothing takes it up
+        codec: encodes payloads, states and texts before they are stored, with a key for each stream
+            and instance, which `erase` has forgotten; `procession.encryption.AesGcm` is one. Only
+            a new store can be given one, it is needed from then on, and a divided store has none
         scrub: of a folder: rows a second whose checksums a process of its own looks at, again and
             again; `health` says what it finds. None for no such process
         control: whether the command `procession`, run by the same user, can look at this runtime
@@ -186,6 +189,7 @@ class Runtime:
         LockedStore: the store is open for writing elsewhere
         UnknownFormat: another version wrote the store
         DamagedStore: the store is truncated, or no store
+        WrongCodec: the store was written with another codec, or with none
         NoThread: the operating system starts no thread
         TooManyReaders: all places for readers are taken
         TypeError: `tracer_provider` is none
@@ -228,6 +232,7 @@ class Runtime:
         id_retention: timedelta | None = None,
         archive: str | os.PathLike[str] | Archive | None = None,
         retired: Iterable[str] = (),
+        codec: PayloadCodec | None = None,
         scrub: int | None = None,
         control: bool | str | Page = True,
         tracer_provider: TracerProvider | None = None,
@@ -272,7 +277,7 @@ class Runtime:
         self._page: PageListener | None = None
 
         def open_it() -> None:
-            self._store = self._open_store(path, durability, read_only=read_only)
+            self._store = self._open_store(path, durability, codec, read_only=read_only)
             self._reader = Reader(self._store, registry)
             if read_only:
                 return
@@ -318,10 +323,11 @@ class Runtime:
         self,
         path: str | os.PathLike[str] | StorageEngine,
         durability: Durability,
+        codec: PayloadCodec | None,
         *,
         read_only: bool,
     ) -> Store:
-        return open_store(path, durability=durability, read_only=read_only)
+        return open_store(path, durability=durability, read_only=read_only, codec=codec)
 
     def _refuse_import(self) -> None:
         if self._store.is_import:
@@ -982,7 +988,7 @@ class Runtime:
         self._refuse_query("fork")
         definition = self._registry.process(cls)
         place: str | os.PathLike[str] | StorageEngine = DictionaryEngine() if path is None else path
-        target = open_store(place)
+        target = open_store(place, codec=options.get("codec"))
         try:
             lay_fork(self._store, self._registry, definition, definition.id_of(id), version, target)
         finally:

@@ -14,6 +14,8 @@ if find_spec("fcntl") is None:
         name="fcntl",
     )
 
+from .coded import AS_STORED, AsStored, PayloadCodec
+from .content import owner_of_erasure
 from .dictionary import DictionaryEngine
 from .dividing import Divided, divided_store, is_divided, make_divided_store, operating
 from .erasing import EVENTS, places_of_instance, places_of_stream
@@ -23,6 +25,7 @@ from .errors import (
     DamagedStore,
     DatabaseRefused,
     FailingDisk,
+    ForgottenKey,
     InvalidName,
     LockedStore,
     LostStore,
@@ -34,6 +37,7 @@ from .errors import (
     TakenOver,
     TooManyReaders,
     UnknownFormat,
+    WrongCodec,
     WrongPartition,
 )
 from .frozen import frozen
@@ -122,6 +126,7 @@ from .verify.reader_process import ReaderProcess
 from .verify.verify import verify_open
 
 __all__ = [
+    "AS_STORED",
     "BY_PEOPLE",
     "COMMITTED",
     "ENDS",
@@ -136,6 +141,7 @@ __all__ = [
     "Address",
     "Append",
     "Arrival",
+    "AsStored",
     "Block",
     "ClosedError",
     "CodeRecord",
@@ -163,6 +169,7 @@ __all__ = [
     "EventRecord",
     "Excerpt",
     "FailingDisk",
+    "ForgottenKey",
     "GivenCommand",
     "IdTaken",
     "InvalidName",
@@ -179,6 +186,7 @@ __all__ = [
     "PackedFields",
     "ParkedRecord",
     "Partition",
+    "PayloadCodec",
     "ProcessionError",
     "ReadOnlyStore",
     "ReaderProcess",
@@ -204,6 +212,7 @@ __all__ = [
     "TransitionRecord",
     "UnknownFormat",
     "UnmatchedRecord",
+    "WrongCodec",
     "WrongPartition",
     "added",
     "backup",
@@ -235,6 +244,7 @@ __all__ = [
     "open_store",
     "opened_partitions",
     "operating",
+    "owner_of_erasure",
     "partition_of",
     "place_of_effect",
     "place_of_event",

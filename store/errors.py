@@ -18,6 +18,7 @@ __all__ = [
     "DamagedStore",
     "DatabaseRefused",
     "FailingDisk",
+    "ForgottenKey",
     "InvalidName",
     "LockedStore",
     "LostStore",
@@ -29,6 +30,7 @@ __all__ = [
     "TakenOver",
     "TooManyReaders",
     "UnknownFormat",
+    "WrongCodec",
     "WrongPartition",
 ]
 
@@ -80,6 +82,23 @@ class StoreFull(StoreError):
 
 class WrongPartition(StoreError):
     """The store is another partition than the one it was opened as, or is divided otherwise."""
+
+
+class WrongCodec(StoreError):
+    """The store was written with another payload codec than it was opened with, or with none."""
+
+
+class ForgottenKey(StoreError):
+    """What a payload codec raises for what it cannot decode any more; it is read as erased.
+
+    Args:
+        time: when the key was forgotten, in microseconds
+
+    """
+
+    def __init__(self, time: int) -> None:
+        super().__init__("the key of what was to be decoded was forgotten")
+        self.time = time
 
 
 class FailingDisk(StoreError):

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
+from .coded import AS_STORED
 from .errors import ReadOnlyStore
 from .storage_engine import NOTHING
 from .store import Store
@@ -23,7 +24,8 @@ __all__ = ["frozen"]
 def frozen(store: Store) -> Iterator[Store]:
     """The store as it is now, for one thread, for as long as the block lasts; commits go on."""
     with store.snapshot() as snapshot:
-        yield Store(_FrozenEngine(snapshot))
+        # It is decoded already.
+        yield Store(_FrozenEngine(snapshot), codec=AS_STORED)
 
 
 class _FrozenEngine:

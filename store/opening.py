@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
+    from .coded import AsStored, PayloadCodec
     from .lmdb.environment import Durability
 
 __all__ = ["located", "open_store", "refusing_without_driver"]
@@ -40,6 +41,7 @@ def open_store(
     *,
     durability: Durability = "fsync",
     read_only: bool = False,
+    codec: PayloadCodec | AsStored | None = None,
 ) -> Store:
     """Open a store.
 
@@ -50,29 +52,39 @@ def open_store(
         durability: of a folder, as for `LmdbStore`, or of a URL, as for `PostgresEngine`; an engine
             has its own
         read_only: only to be read
+        codec: what encodes payloads, states and texts, as for `Store`
 
     Raises:
         LockedStore: the folder, or what the URL names, is open for writing elsewhere
         ReadOnlyStore: the engine cannot be written to, and `read_only` was not said
         UnknownFormat: another version wrote the folder
+        WrongCodec: another codec wrote it, or none
         DamagedStore: the folder is truncated, or no store
         StoreError: a URL is none, or the extra for PostgreSQL is missing
 
     """
     if is_address(place):
-        return _in_postgresql(place, durability=durability, read_only=read_only)
+        return _in_postgresql(place, durability=durability, read_only=read_only, codec=codec)
     if not isinstance(place, StorageEngine):
-        return LmdbStore(place, durability=durability, read_only=read_only)
+        return LmdbStore(place, durability=durability, read_only=read_only, codec=codec)
     if place.read_only and not read_only:
         raise ReadOnlyStore(f"{place!r} was opened for reading only; say so: read_only=True")
-    return Store(place)
+    return Store(place, codec=codec)
 
 
-def _in_postgresql(url: str, *, durability: Durability, read_only: bool) -> Store:
+def _in_postgresql(
+    url: str,
+    *,
+    durability: Durability,
+    read_only: bool,
+    codec: PayloadCodec | AsStored | None,
+) -> Store:
     address = Address.parse(url)
     with refusing_without_driver(address):
         module: Any = import_module(".postgresql.store", __package__)
-    store: Store = module.PostgresStore(address, durability=durability, read_only=read_only)
+    store: Store = module.PostgresStore(
+        address, durability=durability, read_only=read_only, codec=codec
+    )
     return store
 
 

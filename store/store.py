@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from msgspec.structs import astuple
 
+from .coded import AsStored, coded
 from .errors import CorruptRecord, DamagedStore, FailingDisk, StoreError, WrongPartition
 from .gauges import MOST_OVERDUE, StoreGauges, last_backup_from, last_backup_to
 from .layout.frames import frame, number, unframe
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from .coded import PayloadCodec
     from .gauges import LastBackup
     from .records import NameKind, Outcome, Step
     from .storage_engine import EngineSnapshot, Row, StorageEngine, Ticket
@@ -64,11 +66,15 @@ class Store(Reads):
         partition: of a new store, which one it is of a divided store; one that is there must be
             that one
         family: of a new store, what is the same in all partitions of the divided store
+        codec: what encodes payloads, states and texts; a store that is there must be of that one.
+            `AS_STORED` takes rows as they are
 
     Attributes:
         partition: which one it is; None if the store is not divided
+        codec: what encodes payloads, states and texts; None if nothing does
 
     Raises:
+        WrongCodec: the store that is there was written with another codec, or with none
         WrongPartition: the store that is there is another partition, or none
 
     """
@@ -83,8 +89,11 @@ class Store(Reads):
         secret: str | None = None,
         partition: Partition | None = None,
         family: str = "",
+        codec: PayloadCodec | AsStored | None = None,
     ) -> None:
-        self._engine = engine
+        self._stored = engine
+        self._engine = engine = coded(engine, codec)
+        self.codec = None if isinstance(codec, AsStored) else codec
         self.is_remote = engine.is_remote
         """Whether each look is a trip."""
         # The number of a commit of which it is not known whether it is there.
@@ -280,6 +289,10 @@ class Store(Reads):
     def snapshot(self) -> AbstractContextManager[EngineSnapshot]:
         """All tables as they are now, for as long as the block lasts; commits go on."""
         return self._engine.snapshot()
+
+    def stored_snapshot(self) -> AbstractContextManager[EngineSnapshot]:
+        """As `snapshot`, with rows as they are stored: for copies of the store."""
+        return self._stored.snapshot()
 
     # Reading
 

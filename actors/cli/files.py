@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..clock import nanoseconds
 from ..store import (
+    AS_STORED,
     FORMAT_VERSION,
     LastBackup,
     LockedStore,
@@ -116,7 +117,7 @@ def _note(path: str, target: str, began: int) -> str | None:
 
     """
     try:
-        with open_store(path) as store:
+        with open_store(path, codec=AS_STORED) as store:
             store.note_backup(LastBackup.at(target, began // 1_000))
     except LockedStore:
         return _note_by_service(path, target, began)

@@ -127,6 +127,11 @@ class DividedRuntime(Runtime):
                 f"control={control!r}: a divided store has no page for browsers; the command "
                 f"`procession` shows it, and acts on it"
             )
+        if options.get("codec") is not None:
+            raise ValueError(
+                "codec=…: a divided store has no codec; what one partition has for another would "
+                "need the keys of both"
+            )
         if options.setdefault("durability", "fsync") != "fsync":
             raise StoreError(
                 f"durability={options['durability']!r}: a partition goes on from what another one "

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..model.domain import Domain
     from ..model.process_definition import ProcessDefinition
     from ..queries.views import InstanceView
-    from ..store import CommandRecord, CommandResult, Durability, StorageEngine, Store
+    from ..store import CommandRecord, CommandResult, Durability, PayloadCodec, StorageEngine, Store
 
 __all__ = ["PartitionRuntime"]
 
@@ -54,10 +54,11 @@ class PartitionRuntime(Runtime):
         self,
         path: str | os.PathLike[str] | StorageEngine,
         durability: Durability,
+        codec: PayloadCodec | None,
         *,
         read_only: bool,
     ) -> Store:
-        del path, durability, read_only
+        del path, durability, codec, read_only
         return self._given
 
     @property

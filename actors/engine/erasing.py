@@ -17,6 +17,7 @@ from ..store import (
     Step,
     StepExtras,
     check_name,
+    owner_of_erasure,
     places_of_instance,
     places_of_stream,
 )
@@ -98,6 +99,9 @@ class Erasing:
             self._erase_subject(record)
         else:
             self._erase_rows(record.time, self._places_of(record))
+        codec, owner = self._store.codec, owner_of_erasure(record)
+        if codec is not None and owner is not None:
+            codec.forget(owner, record.time)
         for erase_there in self._engine.when_erasing:
             erase_there(record)
         record.is_done = True

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = [
     "APPENDED",
     "BLOCKED",
+    "CODEC",
     "COMMITS",
     "COPY",
     "DASHLESS",
@@ -135,6 +136,9 @@ FORMAT_VERSION = 2
 
 BLOCKED = NUMBER.pack(0)
 """Sorts before the positions of the events that wait behind a block."""
+
+CODEC = b"codec"
+"""Stands in `meta` of a store whose content is encoded: the name of the codec."""
 
 COMMITS = b"commits"
 """Stands in `meta`: how many commits there were, which tells a commit whose answer was lost."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from lmdb import _Database
 
+    from ..coded import AsStored, PayloadCodec
     from ..gauges import StoreGauges
     from ..partitions import Partition
     from ..storage_engine import Row
@@ -59,12 +60,14 @@ class LmdbStore(Store):
         secret: of a new store, as for `Store`
         partition: which one it is to be, as for `Store`
         family: as for `Store`
+        codec: as for `Store`
 
     Raises:
         LockedStore: it is open for writing elsewhere
         UnknownFormat: another version wrote it
         DamagedStore: it is truncated, or no store
         WrongPartition: it is another partition, or none
+        WrongCodec: as `Store`
 
     """
 
@@ -81,6 +84,7 @@ class LmdbStore(Store):
         secret: str | None = None,
         partition: Partition | None = None,
         family: str = "",
+        codec: PayloadCodec | AsStored | None = None,
     ) -> None:
         if durability not in {"fsync", "os", "none"}:
             raise StoreError(f'durability is "fsync", "os" or "none", not {durability!r}')
@@ -94,7 +98,7 @@ class LmdbStore(Store):
             prepare=self._open_tables,
         )
         try:
-            super().__init__(self._file, partition=partition, family=family)
+            super().__init__(self._file, partition=partition, family=family, codec=codec)
         except BaseException as error:
             self._file.close()
             if isinstance(error, DamagedStore):
@@ -104,7 +108,7 @@ class LmdbStore(Store):
             raise
         self._looked_after = 0
 
-    def snapshot(self) -> AbstractContextManager[Snapshot]:
+    def stored_snapshot(self) -> AbstractContextManager[Snapshot]:
         """As that of any store; one at a time, see `LmdbEngine`."""
         return self._file.snapshot()
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import lmdb
 
+from ..coded import AS_STORED
 from ..errors import DamagedStore, StoreError
 from ..layout.schema import TABLES
 from ..lmdb.environment import DATA_FILE, MAX_TABLES, is_there
@@ -62,7 +63,7 @@ def backup(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> None
             is left at the target
 
     """
-    with open_store(path, read_only=True) as store:
+    with open_store(path, read_only=True, codec=AS_STORED) as store:
         backup_open(store, target)
 
 
@@ -76,7 +77,7 @@ def backup_open(store: Store, target: str | os.PathLike[str]) -> None:
     if not isinstance(store, LmdbStore):
         _back_up_rows(store, target)
         return
-    with new_file(Path(target)) as partial, store.snapshot() as snapshot:
+    with new_file(Path(target)) as partial, store.stored_snapshot() as snapshot:
         copy_snapshot(snapshot, partial)
 
 
@@ -100,7 +101,7 @@ def copy_snapshot(snapshot: Snapshot, partial: Path) -> None:
 
 def _back_up_rows(store: Store, target: str | os.PathLike[str]) -> None:
     """Copy a store that is in no file, row by row, into one that is."""
-    with store.snapshot() as snapshot:
+    with store.stored_snapshot() as snapshot:
         if snapshot.get("meta", b"format") is None:
             raise StoreError(
                 "only a store in a folder or a database can be copied, and this one is in neither"
@@ -130,13 +131,16 @@ def compact(path: str | os.PathLike[str], target: str | os.PathLike[str] | None 
     """
     data = Path(path) / DATA_FILE
     if target is not None:
-        with LmdbStore(path, read_only=True) as store, new_file(Path(target)) as partial:
+        with (
+            LmdbStore(path, read_only=True, codec=AS_STORED) as store,
+            new_file(Path(target)) as partial,
+        ):
             before = data.stat().st_size
             _rewrite(store, partial)
         return Sizes(before, (Path(target) / DATA_FILE).stat().st_size)
     if not is_there(Path(path)):
         raise StoreError(f"there is no store at {path}")
-    store = LmdbStore(path)
+    store = LmdbStore(path, codec=AS_STORED)
     try:
         before = data.stat().st_size
         partial = data.with_name(PARTIAL)
@@ -193,7 +197,7 @@ def _refuse_short(file: Path) -> None:
 
 def _rewrite(store: LmdbStore, partial: Path) -> None:
     """Write all rows in the order of their keys, so that every page is filled; then compare."""
-    with store.snapshot() as source:
+    with store.stored_snapshot() as source:
         used = (source.env.info()["last_pgno"] + 1) * source.env.stat()["psize"]
         write_tables(partial, _tables(source), 2 * used)
         with lmdb.Environment(

@@ -96,7 +96,7 @@ def _snapshots(stores: Sequence[Store]) -> Iterator[list[Snapshot]]:
                 stacks[place].close()
                 store = stores[place]
                 assert isinstance(store, LmdbStore)
-                found[place] = stacks[place].enter_context(store.snapshot())
+                found[place] = stacks[place].enter_context(store.stored_snapshot())
             behind = _behind(found)
             if not behind:
                 yield [found[place] for place in sorted(found)]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import lmdb
 
+from ..coded import AS_STORED
 from ..errors import DamagedStore, StoreError
 from ..layout.frames import frame, unframe
 from ..layout.schema import COMMITS, TABLES
@@ -82,9 +83,9 @@ def copy(
 
     """
     # It must be there: one that is opened for writing would be made.
-    open_store(source, read_only=True).close()
+    open_store(source, read_only=True, codec=AS_STORED).close()
     with (
-        open_store(source) as store,
+        open_store(source, codec=AS_STORED) as store,
         store.snapshot() as here,
         _opened(target) as there,
         ThreadPoolExecutor(1, thread_name_prefix="procession-copy") as reading,

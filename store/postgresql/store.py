@@ -12,6 +12,7 @@ from ..store import SECRET_BYTES, Store
 from .engine import PostgresEngine
 
 if TYPE_CHECKING:
+    from ..coded import AsStored, PayloadCodec
     from ..lmdb.environment import Durability
     from ..partitions import Partition
     from .address import Address
@@ -32,10 +33,12 @@ class PostgresStore(Store):
         partition: which one it is, as for `Store`
         family: as for `Store`
         node: as for `PostgresEngine`
+        codec: as for `Store`
 
     Raises:
         LockedStore: another process has it open for writing
         UnknownFormat: another version wrote it
+        WrongCodec: as `Store`
         StoreError: as `PostgresEngine`
 
     """
@@ -53,6 +56,7 @@ class PostgresStore(Store):
         partition: Partition | None = None,
         family: str = "",
         node: DatabaseNode | None = None,
+        codec: PayloadCodec | AsStored | None = None,
     ) -> None:
         number, count = (0, 1) if partition is None else (partition.number, partition.count)
         self._tables = PostgresEngine(
@@ -67,7 +71,7 @@ class PostgresStore(Store):
             self._check_format(
                 store_id or secrets.token_hex(16), secret or secrets.token_hex(SECRET_BYTES)
             )
-            super().__init__(self._tables, partition=partition, family=family)
+            super().__init__(self._tables, partition=partition, family=family, codec=codec)
         except BaseException:
             self._tables.close()
             raise

@@ -15,30 +15,38 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable
 
+    from ..coded import PayloadCodec
     from ..store import Store
 
 __all__ = ["verify", "verify_apart", "verify_beside"]
 
 
-def verify(path: str | os.PathLike[str], *, limit: int = LIMIT) -> list[StoreFinding]:
+def verify(
+    path: str | os.PathLike[str], *, limit: int = LIMIT, codec: PayloadCodec | None = None
+) -> list[StoreFinding]:
     """Check a store as it is at one moment, beside its writer or without one.
 
     Every record is looked at: its checksum and shape, numbers without gaps, and whether what it
     refers to is there, in both directions. Memory does not depend on the size of the store. It is
-    read by a process of its own, since one that reads a damaged file may be ended by a signal.
+    read by a process of its own, since one that reads a damaged file may be ended by a signal; a
+    store with a codec is read by this one, which has its keys.
 
     Args:
         path: the store's folder, or its address in a database
         limit: most findings; the check ends there
+        codec: with which the store was written, if there is any
 
     Returns:
         all that is wrong; nothing in a sound store
 
     Raises:
         DamagedStore: the file is truncated or damaged, so that it cannot be read to its end
+        WrongCodec: the store was written with another codec, or with none
         StoreError: there is no store, or it cannot be opened at all, or no process could be started
 
     """
+    if codec is not None:
+        return verify_path(path, limit=limit, codec=codec).findings
     return verify_apart(path, limit=limit).findings
 
 
@@ -47,13 +55,15 @@ def verify_beside(
 ) -> Verification:
     """As `verify_open`; what is in a folder is read by a process of its own.
 
+    What needs a codec is read by this one, which alone has its keys.
+
     Raises:
         DamagedStore: the file is truncated or damaged, so that it cannot be read to its end
         LostStore: the file was removed or replaced
         StoreError: it cannot be read, or no process could be started
 
     """
-    if not isinstance(store, LmdbStore):
+    if not isinstance(store, LmdbStore) or store.codec is not None:
         return verify_open(store, now=now, learnt=learnt)
     # The process opens what has the name.
     store.refuse_lost()

@@ -16,6 +16,7 @@ from ..identifiers import (
 from ..layout.frames import number
 from ..layout.keys import digest
 from ..layout.schema import (
+    CODEC,
     COMMITS,
     EXCERPT,
     IMPORTED,
@@ -103,7 +104,16 @@ def _check_meta(inspection: Inspection, format_version: int, *, has_format: bool
         "store_id",
         *(
             one.decode()
-            for one in (COMMITS, EXCERPT, IMPORTED, LAST_BACKUP, LOOKALIKE, PRUNED_UP_TO, SECRET)
+            for one in (
+                CODEC,
+                COMMITS,
+                EXCERPT,
+                IMPORTED,
+                LAST_BACKUP,
+                LOOKALIKE,
+                PRUNED_UP_TO,
+                SECRET,
+            )
         ),
     }
     for name in found.keys() - known:

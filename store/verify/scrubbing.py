@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..coded import AS_STORED
 from ..errors import StoreError
 from ..layout.keys import Misshapen
 from ..layout.schema import TABLES, key_of, readable, row_of
@@ -44,7 +45,7 @@ def scrub(
 
     """
     at_once = min(rows_a_second, MOST_AT_ONCE)
-    with LmdbStore(path, read_only=True) as store:
+    with LmdbStore(path, read_only=True, codec=AS_STORED) as store:
         while True:
             rows = 0
             for table in TABLES:

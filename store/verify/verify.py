@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Mapping
 
+    from ..coded import PayloadCodec
     from ..store import Store
 
 __all__ = ["LIMIT", "Verification", "verify_open", "verify_path"]
@@ -47,6 +48,7 @@ def verify_path(
     learnt: Iterable[tuple[str, int, str]] = (),
     began: Callable[[str], object] | None = None,
     on_progress: Callable[[int, int], object] | None = None,
+    codec: PayloadCodec | None = None,
 ) -> Verification:
     """As `verify_open`, for a store that is opened here; damage to a file may end this process.
 
@@ -55,7 +57,7 @@ def verify_path(
 
     """
     try:
-        store = open_store(path, read_only=True)
+        store = open_store(path, read_only=True, codec=codec)
     except CorruptRecord as error:
         # The store cannot be opened without it, so nothing else can be looked at.
         key = readable(error.table, error.key)

@@ -71,7 +71,7 @@ def held() -> Held:
 
 def pages(path: str | Path) -> Pages:
     """Of what a store's file is made, as one reader sees it."""
-    with LmdbStore(path, read_only=True) as store, store.snapshot() as snapshot:
+    with LmdbStore(path, read_only=True) as store, store.stored_snapshot() as snapshot:
         stats = [snapshot.txn.stat(table) for table in snapshot.tables.values()]
         stats.append(snapshot.env.stat())
         live = sum(one["branch_pages"] + one["leaf_pages"] + one["overflow_pages"] for one in stats)

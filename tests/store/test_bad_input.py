@@ -367,14 +367,14 @@ def test_a_step_that_cannot_be_written_is_refused_with_all_that_came_along(
 ) -> None:
     with LmdbStore(tmp_path, durability="none") as store:
         store.commit([good(), parked()])
-        with store.snapshot() as snapshot:
+        with store.stored_snapshot() as snapshot:
             before = {
                 name: snapshot.txn.stat(db)["entries"] for name, db in snapshot.tables.items()
             }
         errors = (StoreError, ValueError, TypeError, OverflowError, struct.error)
         with pytest.raises(errors):
             store.commit([good(2), BAD[what](), appended(event())], {"P": 9})
-        with store.snapshot() as snapshot:
+        with store.stored_snapshot() as snapshot:
             after = {name: snapshot.txn.stat(db)["entries"] for name, db in snapshot.tables.items()}
         assert after == before
         assert (store.last_position(), store.checkpoint("P")) == (1, 0)

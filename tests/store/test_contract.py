@@ -28,6 +28,7 @@ from procession.store import (
     LastBackup,
     LmdbStore,
     ParkedRecord,
+    PayloadCodec,
     RefusalRecord,
     Step,
     StepExtras,
@@ -38,16 +39,17 @@ from procession.store import (
     event_id_at,
 )
 from procession.store.postgresql.store import PostgresStore
+from tests.coding import Reversed
 from tests.postgresql import shared_server
 
 in_memory: dict[Path, DictionaryEngine] = {}
 
 
-def open_in_memory(folder: Path) -> Store:
+def open_in_memory(folder: Path, codec: PayloadCodec | None = None) -> Store:
     """As opening a folder: what was stored under its name is there."""
     before = in_memory.get(folder)
     in_memory[folder] = DictionaryEngine() if before is None else before.reopened()
-    return Store(in_memory[folder])
+    return Store(in_memory[folder], codec=codec)
 
 
 in_database: dict[Path, str] = {}
@@ -64,6 +66,7 @@ OPENERS: dict[str, Callable[[Path], Store]] = {
     "lmdb-fsync": lambda folder: LmdbStore(folder, durability="fsync"),
     "lmdb-none": lambda folder: LmdbStore(folder, durability="none", map_size=1 << 16),
     "dictionary": open_in_memory,
+    "coded": lambda folder: open_in_memory(folder, Reversed()),
     "postgresql": open_in_database,
 }
 
@@ -1679,6 +1682,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "newest_time": lambda store: store.newest_time(),
     "note_backup": lambda store: store.note_backup(LastBackup(1, "copy")),
     "snapshot": lambda store: store.snapshot().__enter__(),
+    "stored_snapshot": lambda store: store.stored_snapshot().__enter__(),
     "last_position": lambda store: store.last_position(),
     "read_log": lambda store: store.read_log(0, 1),
     "read_stream": lambda store: store.read_stream("s", 0, 1),

@@ -426,7 +426,7 @@ def test_a_store_closes_when_who_reads_all_of_it_is_done(path: Path) -> None:
 
 def test_a_store_may_outgrow_its_map_while_all_of_it_is_read(tmp_path: Path) -> None:
     with LmdbStore(tmp_path, durability="none", map_size=1 << 16) as made:
-        with made.snapshot() as snapshot:
+        with made.stored_snapshot() as snapshot:
             for _ in range(20):
                 made.commit([publish("shop::order-new", b"x" * 100_000)])
             assert snapshot.txn.stat(snapshot.tables["log"])["entries"] == 0

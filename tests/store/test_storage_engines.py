@@ -21,11 +21,13 @@ from procession.store import (
 )
 from procession.store.postgresql.engine import PostgresEngine
 from procession.store.storage_engine import KEPT
+from tests.coding import Reversed
 from tests.postgresql import shared_server
 
 ENGINES: dict[str, Callable[[Path], StorageEngine]] = {
     "lmdb": lambda folder: LmdbStore(folder, durability="none", map_size=1 << 16)._engine,
     "dictionary": lambda _: DictionaryEngine(),
+    "coded": lambda folder: LmdbStore(folder, durability="none", codec=Reversed())._engine,
     "postgresql": lambda _: PostgresEngine(shared_server().new_url()),
 }
 
