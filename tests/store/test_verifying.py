@@ -19,6 +19,7 @@ from procession.store import (
     Block,
     CommandRecord,
     CommandResult,
+    Cut,
     DamagedStore,
     DictionaryEngine,
     EffectRecord,
@@ -35,6 +36,7 @@ from procession.store import (
     StoreError,
     StoreFinding,
     TimerRecord,
+    TombstoneRecord,
     TransitionRecord,
     UnknownFormat,
     UnmatchedRecord,
@@ -141,6 +143,7 @@ def fill(store: Store) -> None:
     acted = structs.replace(issued("o1", 1, 0), command_id=f"{ORDERS}-o1@after1.0")
     told = [(acted.command_id, acted.type, acted.data)]
     effect = EffectRecord(1, ORDERS, "o1", "tell", 1, 9, told)
+    pruned = TombstoneRecord("Shop.Happened.v1", "shop::old-1", 1, T, "shop::old-1@1", position=5)
     gone = ErasureRecord("stream", "", "shop::gone-1", T, "ann")
     steps = [
         Step(extras=StepExtras(erase=Erase(T, record=gone))),
@@ -214,9 +217,11 @@ def fill(store: Store) -> None:
         ),
         Step(enqueue=[acted], extras=StepExtras(effect=effect)),
         Step(process=ORDERS, instance="o1", extras=StepExtras(owes=2)),
+        Step(append=Append("shop::old-1", None, [event("shop::old-1"), event("shop::old-1")])),
     ]
     outcomes = store.commit(steps, {ORDERS: 3, f"after:{ORDERS}": 2, f"since:{ORDERS}": 5})
     assert all(outcome.is_committed for outcome in outcomes), outcomes
+    store.commit([Step(extras=StepExtras(cut=Cut([("log", number(5))], [pruned])))])
 
 
 @pytest.fixture(scope="module")
@@ -672,8 +677,8 @@ DAMAGES: list[tuple[str, Callable[[Damage], None], str]] = [
     ),
     (
         "a checkpoint is beyond the log",
-        lambda d: d.put("checkpoints", ORDERS.encode(), 5),
-        f"checkpoints {ORDERS}: is at position 5, and the log ends at 4",
+        lambda d: d.put("checkpoints", ORDERS.encode(), 7),
+        f"checkpoints {ORDERS}: is at position 7, and the log ends at 6",
     ),
     (
         "the store's id is no id",
@@ -735,7 +740,7 @@ DAMAGES: list[tuple[str, Callable[[Damage], None], str]] = [
     (
         "what was seen is not there yet",
         lambda d: d.change("transitions", moves("o3", 1), 8, 8),
-        "o3 version 1: has seen up to 8, and the log ends at 4",
+        "o3 version 1: has seen up to 8, and the log ends at 6",
     ),
     (
         "what was handled was not seen",

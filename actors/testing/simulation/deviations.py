@@ -51,20 +51,21 @@ Fault: TypeAlias = Literal[
     "operator",
     "node",
     "erasure",
+    "pruning",
 ]
 
 ALL_FAULTS: tuple[Fault, ...] = get_args(Fault)
 """All that can be let happen, by the names that `faults=` takes."""
 
 FAULTS: tuple[Fault, ...] = tuple(
-    one for one in ALL_FAULTS if one not in {"clock", "resend", "operator", "erasure"}
+    one for one in ALL_FAULTS if one not in {"clock", "resend", "operator", "erasure", "pruning"}
 )
 """What is let happen unless something else is said.
 
 Not among them is what may rightly break an invariant: by a clock that is set back, what happened
 later has an earlier time, what a client sends again without an id is done twice, an instance
-that an operator ends or erases does not come to its own end, and one that is pruned has no state
-any more.
+that an operator ends or erases does not come to its own end, and of one that is pruned there is no
+history any more.
 """
 
 KINDS: tuple[tuple[str, Fault], ...] = (
@@ -106,7 +107,7 @@ KINDS: tuple[tuple[str, Fault], ...] = (
     ("deploy", "node"),
     ("lane", "node"),
     ("skew", "clock"),
-    ("prune", "operator"),
+    ("prune", "pruning"),
     ("erase", "erasure"),
 )
 """The kinds of deviations, and what they belong to. Seeds hold their places: add at the end."""

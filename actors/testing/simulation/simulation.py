@@ -87,10 +87,10 @@ class Simulation:
             or does not say what became of a commit, and the power is cut), ``"clock"`` (it is set
             forward or back, and so is that of one of several nodes), ``"upgrade"`` (the process
             starts again with `upgrade`), ``"resend"`` (a client without ids sends again what was
-            done), ``"operator"`` (one ends an instance, amends one without changing anything, or
-            prunes), ``"node"`` (of several, one hangs, is late to renew a lease, hands a partition
-            over, all are replaced one after the other, a lane is late), ``"erasure"`` (an operator
-            erases an instance or a stream)
+            done), ``"operator"`` (one ends an instance, or amends one without changing anything),
+            ``"node"`` (of several, one hangs, is late to renew a lease, hands a partition over, all
+            are replaced one after the other, a lane is late), ``"erasure"`` (an operator erases an
+            instance or a stream), ``"pruning"`` (one prunes what is complete)
         start: the clock's first time, with a zone; without one, the start of the year 2000
         stream: of the events in the program that name none
         services: outside, which answer what they are told

@@ -128,7 +128,7 @@ def explored(examples: int) -> Archived:
         shop(),
         PROGRAM,
         at_end=[archived.each_came_once],
-        faults=("order", "time", "crash", "commit", "duplicate", "sleep", "disk", "operator"),
+        faults=("order", "time", "crash", "commit", "duplicate", "sleep", "disk", "pruning"),
         before_each=archived.types.clear,
         max_examples=examples,
         seed=1,

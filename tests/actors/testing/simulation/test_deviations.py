@@ -87,7 +87,7 @@ def test_a_fault_stands_for_its_kinds_and_each_kind_belongs_to_a_fault() -> None
 
 
 def test_what_may_rightly_break_an_invariant_is_only_let_happen_when_it_is_asked_for() -> None:
-    assert set(ALL_FAULTS) - set(FAULTS) == {"clock", "resend", "operator", "erasure"}
+    assert set(ALL_FAULTS) - set(FAULTS) == {*("clock", "resend", "operator", "erasure", "pruning")}
 
 
 def test_a_fault_or_a_kind_that_does_not_exist_is_refused_with_those_that_do() -> None:
