@@ -31,7 +31,7 @@ _OF_PROCESSES = frozenset(
         "os.system",
         "pty.spawn",
         "subprocess.Popen",
-        # A thread would go on when the handler has returned, and be looked after by nobody.
+        # A thread would go on when the handler has returned, with nothing to look after it.
         "_thread.start_new_thread",
         "_thread.start_joinable_thread",
     }

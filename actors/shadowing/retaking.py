@@ -120,7 +120,7 @@ class Retaking:
     def _before_timeout(
         self, before: ProcessState, transition: TransitionRecord
     ) -> tuple[ProcessState, TimerRecord]:
-        """The instance with the timeout that was due, whoever set it."""
+        """The instance with the timeout that was due."""
         name, timers = transition.cause.removeprefix(TIMEOUT), before.timers or {}
         due = timers.get(name, transition.time)
         if name not in timers:
