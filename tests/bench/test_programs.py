@@ -10,6 +10,7 @@ import importlib
 import io
 import json
 import math
+import os
 import shutil
 import tempfile
 from functools import cache
@@ -78,6 +79,10 @@ MAY_BE_NONE = {"opening", "awake", "partitions", "postgresql"}
                 pytest.mark.skipif(
                     one.module == "instructions" and shutil.which("valgrind") is None,
                     reason="valgrind, which counts instructions, is not here",
+                ),
+                pytest.mark.skipif(
+                    one.module == "instructions" and os.environ.get("HYPOTHESIS_PROFILE") != "long",
+                    reason="takes long under valgrind; HYPOTHESIS_PROFILE=long runs it",
                 ),
                 pytest.mark.skipif(
                     one.module == "postgresql" and programs() is None,

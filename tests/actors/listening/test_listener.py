@@ -230,7 +230,10 @@ from procession import Domain, Runtime
 runtime = Runtime({str(store)!r}, Domain("nothing"))
 read, write = os.pipe()
 if os.fork():
+    # The child has let go of what is its parent's.
+    os.read(read, 1)
     os.kill(os.getpid(), 9)
+os.write(write, b"x")
 sys.stdin.read()
 """
     parent = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE)

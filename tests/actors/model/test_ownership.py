@@ -144,7 +144,8 @@ def test_changing_the_code_of_handlers_changes_no_wire_name() -> None:
 
 
 def test_the_order_in_which_domains_are_given_changes_no_wire_name() -> None:
-    for made, *declared in declarations():
+    # Every third, since each order is asked for twice.
+    for made, *declared in list(declarations())[::3]:
         for named in BOTH:
             there = names_of(made, named, *declared)
             back = names_of(made, named, *declared, reversed_=True)

@@ -500,7 +500,23 @@ def some() -> list[Example]:
     return [*small, *found.values()]
 
 
-@pytest.mark.parametrize("what", SABOTAGE)
+RARE = "12: a timeout overtakes what was stored before it was due"
+"""Takes a minute and a half to be found."""
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(
+            one,
+            marks=pytest.mark.skipif(
+                one == RARE and os.environ.get("HYPOTHESIS_PROFILE") != "long",
+                reason="takes long; HYPOTHESIS_PROFILE=long runs it",
+            ),
+        )
+        for one in SABOTAGE
+    ],
+)
 def test_a_runtime_that_breaks_a_promise_is_found_out(
     what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -511,17 +527,17 @@ def test_a_runtime_that_breaks_a_promise_is_found_out(
 
 
 def test_a_runtime_that_breaks_none_is_not() -> None:
-    explore_some(times=2)
+    explore_some(times=2, share=4)
 
 
-def explore_some(times: int = 8) -> None:
+def explore_some(times: int = 8, share: int = 1) -> None:
     for number in range(times):
         # Where no handler is made to fail, more is known of what must have come about.
         fails = bool(number % 2)
         # A disk that fails tells no more of these than a commit that fails, and takes longer.
         left_out = {"disk"} if fails else {"disk", "handler"}
         faults = [fault for fault in FAULTS if fault not in left_out]
-        for one in some():
+        for one in some()[number % share :: share]:
             code = written(one.made)
             items = items_of(code.classes, one.program)
             with seeded(one, code, number, faults=faults) as run:
