@@ -66,7 +66,7 @@ OLD_TABLES = (
 KEPT_TABLES = tuple(name for name in OLD_TABLES if name not in {"log", "streams", "transitions"})
 """Those that have the same keys today; what all others add to comes last."""
 
-NEW_TABLES = ("tombstones", "codes", "unmatched", "unmatched_by", "effects", "owed")
+NEW_TABLES = ("erasures", "tombstones", "codes", "unmatched", "unmatched_by", "effects", "owed")
 """Those of which format 1 had nothing."""
 
 LONGEST_KEY = 511

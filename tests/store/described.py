@@ -242,6 +242,17 @@ class ErasureRow(_Row):
     is_done: bool
 
 
+class TombstoneRow(_Row):
+    """In `tombstones`."""
+
+    type: Name
+    stream: Name
+    version: Number
+    time: int
+    event_id: Name | None
+    sent_for: str
+
+
 class EffectRow(_Row):
     """In `effects`."""
 
@@ -299,6 +310,7 @@ _DECODERS: Mapping[str, Callable[[bytes], Any]] = {
     "effects": msgspec.msgpack.Decoder(EffectRow).decode,
     "owed": msgspec.msgpack.Decoder(OrNone).decode,
     "erasures": msgspec.msgpack.Decoder(ErasureRow).decode,
+    "tombstones": msgspec.msgpack.Decoder(TombstoneRow).decode,
     "partitions": msgspec.msgpack.Decoder(PartitionRow).decode,
     "outgoing": msgspec.msgpack.Decoder(SentRow).decode,
     "cursors": msgspec.msgpack.Decoder(Number).decode,
@@ -507,6 +519,7 @@ _PARSERS: Mapping[str, Callable[[bytes], Any]] = {
     "effects": _effect,
     "owed": _owed,
     "erasures": _number,
+    "tombstones": _number,
     "partitions": _text,
     "outgoing": _sent,
     "cursors": lambda key: _number(key, 0),
