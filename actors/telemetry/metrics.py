@@ -48,6 +48,8 @@ COUNTERS = {
     "projections_retried": "Attempts of projections that are tried again.",
     "projections_parked": "Events that projections could not write, and that were parked.",
     "passivated": "Instances and aggregates that were dropped from memory.",
+    "pruned_instances": "Instances that were complete and were pruned.",
+    "pruned_events": "Events that were pruned.",
     "steps": "Steps that were committed.",
 }
 """Those of `Runtime.stats` that are counters, with what each counts."""
