@@ -82,6 +82,10 @@ class Listed:
             if one.compare:
                 with suppress(AttributeError):
                     found[one.name] = object.__getattribute__(self, one.name)
+        for name in ("pruned_at", "is_pruned"):
+            # Said of what was pruned only.
+            if not found.get(name, True):
+                del found[name]
         return found
 
     def to_dict(self) -> dict[str, Any]:
