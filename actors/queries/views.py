@@ -82,10 +82,6 @@ class Listed:
             if one.compare:
                 with suppress(AttributeError):
                     found[one.name] = object.__getattribute__(self, one.name)
-        for name in ("pruned_at", "is_pruned"):
-            # Said of what was pruned only.
-            if not found.get(name, True):
-                del found[name]
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -160,6 +156,15 @@ class View(Listed, Generic[T_co]):
     state: dict[str, Any]
     version: int
     _cls: type[T_co] | None = field(default=None, kw_only=True, compare=False)
+
+    def known(self) -> dict[str, object]:
+        # Not `super()`, which a class with slots that was made anew does not find.
+        found = Listed.known(self)
+        for name in ("pruned_at", "is_pruned"):
+            # Said of what was pruned only.
+            if not found.get(name, True):
+                del found[name]
+        return found
 
     @property
     def copy(self) -> T_co:
