@@ -1,11 +1,10 @@
 """The page of a service in another process: what it shows, and every button."""
 
-import http.client
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import unescape
+from itertools import islice
 
 import pytest
 
@@ -188,29 +187,22 @@ def test_the_tail_sends_each_event_as_it_comes(shop: Shop) -> None:
     of_one = shop.guest.press(shop.guest.get("/tail"), "Show", stream="shop::payment-good").text
     assert "shop::payment-good@1" in of_one
     assert "shop::order-open1@1" not in of_one
-    connection = http.client.HTTPConnection(shop.guest.host, timeout=30)
-    connection.request("GET", unescape(stream), headers={"Cookie": shop.cookie})
-    answer = connection.getresponse()
-    assert answer.headers["content-type"].startswith("text/event-stream")
     shop.service.tell("place good2")
-    lines: list[str] = []
-    while len(lines) < 2:
-        line = answer.readline().decode()
-        if line.startswith("data: "):
-            lines.append(json.loads(line.removeprefix("data: "))["event_id"])
-    connection.close()
-    assert lines == ["shop::order-good2@1", "shop::payment-good2@1"]
+    found = islice(shop.guest.follow(unescape(stream)), 2)
+    assert [row["event_id"] for _, row in found] == ["shop::order-good2@1", "shop::payment-good2@1"]
 
 
 def test_a_tail_that_was_away_goes_on_where_it_was(shared: Shop) -> None:
-    connection = http.client.HTTPConnection(shared.guest.host, timeout=30)
-    headers = {"Cookie": shared.cookie, "Last-Event-ID": "6"}
-    connection.request("GET", "/tail/events", headers=headers)
-    answer = connection.getresponse()
-    while not (line := answer.readline().decode()).startswith("id: "):
-        pass
-    connection.close()
-    assert line == "id: 7\n"
+    first, second = islice(shared.guest.follow("/tail/events", last_event_id="event.0:5"), 2)
+    assert [first[0], second[0]] == ["event.0:6", "event.0:7"]
+    [again] = islice(shared.guest.follow("/tail/events", last_event_id=first[0]), 1)
+    assert again == second
+
+
+def test_a_tail_that_was_at_no_place_is_told_so(shared: Shop) -> None:
+    answer = shared.guest.send("GET", "/tail/events?after=6")
+    assert answer.status == 400
+    assert "'6'" in unescape(answer.text)
 
 
 # Acting

@@ -1,6 +1,9 @@
 """A visitor of the page without a browser: it follows links, and presses the buttons it sees."""
 
 import http.client
+import json
+from collections.abc import Iterator
+from contextlib import closing
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -62,6 +65,22 @@ class Guest:
             return Answer(path, connection.getresponse())
         finally:
             connection.close()
+
+    def follow(self, path: str, last_event_id: str | None = None) -> Iterator[tuple[str, Any]]:
+        """Id and content of each event that the server sends, until it sends no more."""
+        given = {"Host": self.host, "Cookie": self.cookie, "Last-Event-ID": last_event_id}
+        connection = http.client.HTTPConnection(self.host, timeout=30)
+        with closing(connection):
+            connection.request("GET", path, headers={k: v for k, v in given.items() if v})
+            answer = connection.getresponse()
+            assert answer.headers["content-type"].startswith("text/event-stream"), answer.read()
+            name = ""
+            for line in answer:
+                field, _, content = line.decode().rstrip("\n").partition(": ")
+                if field == "id":
+                    name = content
+                elif field == "data":
+                    yield name, json.loads(content)
 
     def get(self, path: str, **query: object) -> Answer:
         return self.send("GET", f"{path}?{urlencode(query)}" if query else path)
