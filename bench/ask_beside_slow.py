@@ -4,10 +4,10 @@
 
 An event for each instance is published, all at once; each handler sleeps. While they do, a thread
 asks an aggregate that has nothing to do with them, again and again, until the last instance has
-taken its step. The longest that an ask took is the figure; the median, and the same with nobody
+taken its step. The longest that an ask took is the figure; the median, and the same with no handler
 asleep, are told.
 
-It is fair because the asks go on for as long as anybody sleeps, and the worst of them counts. A
+It is fair because the asks go on for as long as a handler sleeps, and the worst of them counts. A
 commit that waited for the run queue to be empty, as it once did, would show two seconds here; one
 that waits no longer than a moment for the caller's sake shows some milliseconds: a handler, the
 commit, and the turn of the threads.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 QUIET = 200
-"""Asks while nobody sleeps."""
+"""Asks while no handler sleeps."""
 
 
 class Begun(Event):
@@ -87,7 +87,7 @@ def measure(folder: Path, instances: int, seconds: float) -> list[Figure]:
                 "asks": len(beside),
                 "median_ms": round(median(beside) * 1e3, 2),
                 "p90_ms": round(percentile(beside, 90) * 1e3, 2),
-                "median_ms_nobody_asleep": round(median(alone) * 1e3, 2),
+                "median_ms_none_asleep": round(median(alone) * 1e3, 2),
             },
         )
     ]

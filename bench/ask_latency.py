@@ -3,10 +3,10 @@
     python -m bench.ask_latency --asks 4000
 
 One thread asks, nothing else goes on: an aggregate that is not awake is found, answers a command
-with one event, and nobody listens to it. Beside it, in the same process and on the same disk, a
-bare environment commits rows of the same number and sizes, with fsync. The two take turns, fifty
-of each, so that a disk that becomes slower becomes so for both. The ratio of the medians is the
-figure.
+with one event, to which no process manager listens. Beside it, in the same process and on the same
+disk, a bare environment commits rows of the same number and sizes, with fsync. The two take turns,
+fifty of each, so that a disk that becomes slower becomes so for both. The ratio of the medians is
+the figure.
 
 It is fair because the rows are not guessed: a store is made, its tables are read before and after
 one `ask`, and what was added is what the bare commit writes, with other numbers at the end of keys.

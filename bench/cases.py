@@ -1,7 +1,7 @@
 """The smallest process manager that does something, for figures about one step or one instance.
 
-A case is opened by one event and noted upon by others. `outside` has the same events under the
-same names and nobody who handles them: what is published with it is a backlog for `cases`.
+A case is opened by one event and noted upon by others. `outside` has the same events under the same
+names and no process manager that handles them: what is published with it is a backlog for `cases`.
 """
 
 from procession import Aggregate, Command, Domain, Event, ProcessManager, handle
@@ -29,7 +29,7 @@ outside.register(Opened, Noted)
 cases = Domain("cases")
 
 counters = Domain("counters")
-"""One aggregate that answers a command with one event, to which nobody listens."""
+"""One aggregate that answers a command with one event, to which no process manager listens."""
 
 
 cases.register(Opened, Noted)

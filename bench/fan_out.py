@@ -119,7 +119,7 @@ class FanOut(NamedTuple):
 
     costs: list[Cost]
     longest_wait: float
-    """Of the bystander, if somebody knocked."""
+    """Of the bystander, if there was a knock."""
 
 
 def fan_out(store: Path, way: str, instances: int, *, knocks: bool = False) -> FanOut:

@@ -94,7 +94,7 @@ def feed(runtime: Runtime, events: Iterable[E], stream: Callable[[E], str]) -> N
 def lay_up(
     folder: Path, domain: Domain, events: Iterable[E], stream: Callable[[E], str], **options: Any
 ) -> None:
-    """Publish events into a store while nobody who handles them runs.
+    """Publish events into a store while no process manager that handles them runs.
 
     It is not part of any figure, so it is synced once, at the end.
     """

@@ -5,7 +5,7 @@
 One event is laid up for each instance; every thousandth says that its handler is to sleep for a
 second. Then the process manager is started with four workers. The time counts from before the
 store is opened until all the instances that do *not* sleep have taken their step; those that sleep
-are counted neither as done nor as time. The same is done with a store in which nobody sleeps, and
+are counted neither as done nor as time. The same is done with a store in which none sleeps, and
 the same instances are waited for. Steps a second of the others, sleeping against not, are the
 figure.
 
@@ -79,7 +79,7 @@ def steps_per_s_of_others(store: Path, instances: int, workers: int, seconds: fl
 
 
 def measure(folder: Path, instances: int, workers: int, seconds: float) -> list[Figure]:
-    # When nobody sleeps, a thousandth of the steps is not waited for at the end.
+    # When none sleeps, a thousandth of the steps is not waited for at the end.
     alone = steps_per_s_of_others(folder / "alone", instances, workers, 0.0)
     beside = steps_per_s_of_others(folder / "beside", instances, workers, seconds)
     return [

@@ -2,8 +2,8 @@
 
 LMDB maps its file into the process, and the kernel counts every page of it that was looked at as
 resident, though it may take each away at any moment. So two numbers are kept apart: *anonymous*
-memory, which is what the process allocated and nobody else can use, and *mapped* memory, which is
-pages of files: of the store, and of shared libraries. The figures are about the first one.
+memory, which is what the process allocated and no other process can use, and *mapped* memory, which
+is pages of files: of the store, and of shared libraries. The figures are about the first one.
 """
 
 from __future__ import annotations

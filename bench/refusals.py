@@ -4,7 +4,7 @@
 
 An aggregate is opened, and then closed by an event. A thread asks it that often to do what it no
 longer does, without waiting for a reply, and then waits for all. The commits meanwhile are the
-figure. A refusal writes nothing, so what is counted is how often somebody who waits had to wait for
+figure. A refusal writes nothing, so what is counted is how often a caller had to wait for
 the disk before the next one could be decided: an aggregate that went back to the disk after each
 refusal would take as many commits as there are asks. A round goes before it that is not counted.
 

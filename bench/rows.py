@@ -22,7 +22,7 @@ class Row(NamedTuple):
 
 
 def rows_of(store: Path) -> Iterator[Row]:
-    """The rows of a store that nobody has open."""
+    """The rows of a store that no process has open."""
     with (
         lmdb.Environment(str(store), readonly=True, max_dbs=32) as env,
         env.begin() as txn,

@@ -103,7 +103,7 @@ class DictionaryEngine:
         self.check_owner()
 
     def check_owner(self) -> None:
-        # What a child would write to its copy, nobody else would see.
+        # What a child would write to its copy, the parent would not see.
         if os.getpid() != self._owner:
             raise ReadOnlyStore(
                 "the store in memory was made by another process before a fork, and is that one's "

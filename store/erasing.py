@@ -167,7 +167,7 @@ def _rows_where(
     reads: Reads, table: str, test: Callable[[list[Any]], bool]
 ) -> Iterator[list[Place]]:
     def is_meant(key: bytes, raw: bytes) -> bool:
-        # What is damaged is nobody's that could be told; `verify` tells of it.
+        # Whose a damaged row is cannot be told; `verify` tells of it.
         with suppress(CorruptRecord):
             return test(unframe(raw, table, key))
         return False

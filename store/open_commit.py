@@ -587,7 +587,7 @@ class OpenCommit(Reads):
         append, transition = step.append, step.transition
         if given is not None:
             command_id = given.command_id
-            # One that was accepted, and not carried out since, is nobody else's.
+            # One that was accepted, and not carried out since, is of no other step.
             if (
                 self._accepted.get(command_id) is not given
                 and self._pending.get(command_id) is not given

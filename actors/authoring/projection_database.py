@@ -58,7 +58,7 @@ class Connection(Protocol):
         ...
 
     def begin(self, tables: Tables) -> Checkpoint | None:
-        """Begin a transaction in which no one else writes these tables; None if they are new."""
+        """Begin a transaction that alone writes these tables; None if they are new."""
         ...
 
     def checkpoint(self, tables: Tables) -> Checkpoint | None:

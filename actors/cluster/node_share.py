@@ -198,7 +198,7 @@ class NodeShare:
             logger.exception("partition %s could not be opened, and is tried again", number)
             return
         self.parts[number].local = runtime
-        # What came while no one ran it, and what those here have for it.
+        # What came while no node ran it, and what those here have for it.
         for source in others:
             runtime.nudge(source)
 

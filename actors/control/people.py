@@ -17,7 +17,7 @@ def caller(uid: int | None, claimed: str | None) -> str:
 
     Args:
         uid: the user id of the calling process; None if the operating system does not say
-        claimed: who the caller says it is; anyone may type any name
+        claimed: who the caller says it is; a caller may type any name
 
     """
     said = (claimed or "").strip()[:LONGEST_CLAIM]

@@ -277,7 +277,7 @@ def person(by: object) -> str | None:
     name = plain_text(by)
     if name is None or len(name) > LONGEST_PERSON or not _is_utf8(name):
         raise InvalidMessage(
-            f"by={shown(by)} says nobody; give text of at most {LONGEST_PERSON} characters"
+            f"by={shown(by)} names no person; give text of at most {LONGEST_PERSON} characters"
         )
     return name
 

@@ -82,7 +82,7 @@ def shared_sockets_in(folder: Path) -> list[Path]:
 def sockets_of(store: str | os.PathLike[str]) -> list[Path]:
     """The sockets at which a store's owner may answer, the likeliest first.
 
-    Those in folders of other users than this one and the store's owner are left out: anyone may
+    Those in folders of other users than this one and the store's owner are left out: any user may
     make a folder among temporary files.
     """
     place = located(store)

@@ -37,7 +37,7 @@ def digest_of(secret: bytes, name: str, message: Struct, stream: str = "") -> by
     """What tells a message from others of other content.
 
     Args:
-        secret: of the store; without it, nobody can find the content by trying what it might be
+        secret: of the store; without it, the content cannot be found by trying what it might be
         name: the wire name; its version does not count
         message: as it is read back
         stream: where an event belongs

@@ -18,8 +18,8 @@ class Reply(list[E]):
     A list, and equal to one of the same events.
 
     Attributes:
-        position: of the newest of them in the log, 0 if there is none. Whoever has seen the log up
-            to there has seen them
+        position: of the newest of them in the log, 0 if there is none. A reader that has seen
+            the log up to there has seen them
         command_id: of the command, whether it was given or made by the runtime
 
     """

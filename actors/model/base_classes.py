@@ -51,7 +51,7 @@ def refuse_unheard(
 def derived_beside(classes: Iterable[type[Message]]) -> Iterator[type[Message]]:
     """The classes that are written beside a class, and derived from it.
 
-    Those written elsewhere, as in somebody's test, may have nothing to do with a design.
+    Those written elsewhere, as in a test, may have nothing to do with a design.
     """
     for base in classes:
         todo = base.__subclasses__()

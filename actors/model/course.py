@@ -175,7 +175,7 @@ class Course:
                     f"{self.process.cls.__name__}.{step.handler.name}",
                     f"after this step nothing that was issued or set here leads on: it waits for "
                     f"{_either(awaited)}, of {_either(commands)}, which nothing here issues, and "
-                    f"no timeout is set, so it waits for ever if no one sends it",
+                    f"no timeout is set, so it waits for ever if it is never sent",
                     f"set a timeout, and end the process when it is due; or, if a service surely "
                     f"sends {_either(commands)}, say so with "
                     f"`{self.domain}.register({min(map(_name, commands))})`",

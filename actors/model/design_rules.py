@@ -106,7 +106,7 @@ def unheard_categories(
         process: the process manager
         aggregates: that are known
         from_outside: message classes that need not be made by these
-        domains: whose aggregates are all known; a category of another may be anyone's
+        domains: whose aggregates are all known; another category may be of any of them
 
     """
     heard = set(process.events())

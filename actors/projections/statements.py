@@ -78,7 +78,7 @@ class SqlConnection:
         raise NotImplementedError
 
     def open_transaction(self) -> None:
-        """Begin; in SQLite as the one who writes, so that no one else does until it ends."""
+        """Begin; in SQLite as the only connection that writes until it ends."""
         raise NotImplementedError
 
     def make(self) -> None:

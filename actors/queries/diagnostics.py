@@ -160,7 +160,7 @@ class StuckInstance(Listed):
             return str(self.event)
         reasons = []
         if self.parked is not None:
-            reasons.append(f"somebody to retry or skip {self.parked} ({self.error})")
+            reasons.append(f"an operator to retry or skip {self.parked} ({self.error})")
         if self.retry is not None:
             reasons.append(f"another attempt at {self.retry:%Y-%m-%d %H:%M:%S}")
         reasons += [

@@ -48,7 +48,7 @@ class Listed:
     """One of a listing, which goes on where one cannot be read.
 
     That one says so by `error`, and has what is known of it; all else raises `UnreadableRecord`
-    when it is asked for, so that nobody takes it for the truth.
+    when it is asked for, so that no reader takes it for the truth.
     """
 
     __slots__ = ()

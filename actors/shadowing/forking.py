@@ -125,7 +125,7 @@ class _Fork:
                 command = self._registry.load_command(kind, data)
                 name, stream = self._registry.address(command)
             except (InvalidMessage, UnknownMessage):
-                # Nobody here takes it any more.
+                # No class here takes it any more.
                 continue
             yield CommandRecord(
                 command_id,

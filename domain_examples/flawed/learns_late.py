@@ -92,7 +92,7 @@ def a_settled_transfer_is_known_to_be(simulation: Simulation) -> None:
     manager = Late if simulation.knows(Late) else Early
     view = simulation.get(manager, "p1")
     assert view is not None
-    assert view.state["is_settled"], "nobody heard that n7 is settled"
+    assert view.state["is_settled"], "the instance never learnt that n7 is settled"
 
 
 invariants = [a_settled_transfer_is_known_to_be]

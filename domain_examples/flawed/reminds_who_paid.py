@@ -1,4 +1,4 @@
-"""Reminds somebody who has paid: a command that is held back is not cancelled on one path.
+"""Reminds a customer who has paid: a command that is held back is not cancelled on one path.
 
 The flawed one takes the reminder back only from an open invoice, and forgets that a promise to pay
 makes it another.

@@ -45,7 +45,7 @@ class Order(Aggregate, identity="order_id"):
 
     @handle(PlaceOrder)
     def place(self, command: PlaceOrder) -> OrderPlaced:
-        # Refused at once: whoever asks gets the reason, nothing is stored, no process starts.
+        # Refused at once: the caller gets the reason, nothing is stored, no process starts.
         if self.status != "new":
             raise Rejected("the order was placed already")
         if command.quantity < 1:

@@ -80,7 +80,7 @@ class Payment(Aggregate, identity="order_id"):
     @handle(RefundPayment)
     def refund(self, command: RefundPayment) -> PaymentRefunded:
         self._refuse_unless("charged")
-        # The aggregate knows what it charged; nobody has to tell it, or can get it wrong.
+        # The aggregate knows what it charged; no caller has to tell it, or can get it wrong.
         return PaymentRefunded(order_id=self.id, amount=self.amount)
 
     @apply(PaymentCharged)

@@ -10,7 +10,7 @@ went. An order moves along these lines, and each event is the only thing the nex
                         |                |                  |                  |
     OrderCancelled <----+--- ReservationReleased <--- PaymentRefunded <--------+
 
-Two things come from people, at any time. A clerk confirms a pending payment; when nobody does for
+Two things come from people, at any time. A clerk confirms a pending payment; when none does for
 `PATIENCE`, the payment is withdrawn. And the customer may cancel the order until it is completed:
 then the order refuses to be completed, which undoes everything.
 """

@@ -54,7 +54,7 @@ class Invoice(Aggregate, identity="invoice_id"):
     @handle(MatchPayment)
     def match(self, command: MatchPayment) -> PaymentMatched | PaymentUnmatched:
         # The money is there, whatever is wrong with it: not a refusal, but an event to act on.
-        # An invoice that nobody issued can be asked too, and answers like any other.
+        # An invoice that was never issued can be asked too, and answers like any other.
         if self.status != "open":
             return self._unmatched(command, f"the invoice is {self.status}")
         if command.amount != self.amount:

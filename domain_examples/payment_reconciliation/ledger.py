@@ -1,7 +1,7 @@
 """The ledger: one entry for each thing that is booked.
 
 An entry is an aggregate of its own, so that entries never wait for one another; a balance is the
-sum of the entries, for whoever reads them. Not only payments are booked, so an entry's id says
+sum of the entries, for their readers. Not only payments are booked, so an entry's id says
 what it is about: ``payment:p1``, ``fee:7``.
 """
 

@@ -7,7 +7,7 @@ class RegisterAccount(Command):
     account_id: str
     email: str
     seats: int
-    # Drawn by whoever sends the command: what an aggregate decides follows from what it was given.
+    # Drawn by the sender of the command: what an aggregate decides follows from what it was given.
     code: str
 
 
@@ -62,7 +62,7 @@ class Account(Aggregate, identity="account_id"):
 
     @handle(VerifyEmail)
     def verify(self, command: VerifyEmail) -> EmailVerified:
-        # A wrong code is an answer for whoever typed it; for the process nothing has happened.
+        # A wrong code is an answer for the one who typed it; for the process nothing has happened.
         self._refuse_unless("registered")
         if command.code != self.code:
             raise Rejected("the code is wrong")

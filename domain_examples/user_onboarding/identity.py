@@ -1,4 +1,4 @@
-"""What an identity provider tells us: that an email belongs to whoever it says.
+"""What an identity provider tells us: that an email belongs to the person it names.
 
 People of a company that has such a provider need no code. The provider reports when it likes, also
 before the account is registered here.

@@ -2,7 +2,7 @@
 
 Sending is the one thing here that no store can take back, so it is done by after-effects: never
 for a letter that a crash could still undo, and at least once. A crash between sending and noting
-it sends again, under the same key: whoever takes the letters sees by it that it is the same one.
+it sends again, under the same key: the post office sees by it that it is the same one.
 """
 
 from datetime import timedelta

@@ -1,6 +1,6 @@
 """The files of a store: their owner's alone when they are made, and never another file's name.
 
-A symbolic link in the place of one would have us lock, write or remove what is somebody else's.
+A symbolic link in the place of one would have us lock, write or remove what is another user's.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def create_file(file: Path) -> int:
 def take_rights(file: Path, old: Path) -> None:
     """Give a new file the owner and the rights of the one whose place it is to take.
 
-    Whoever may not give it away keeps it, without rights for others.
+    A process that may not give it away keeps it, without rights for others.
     """
     wanted = old.stat()
     fd = open_file(file, os.O_RDONLY)

@@ -167,7 +167,7 @@ class SharedReadTxn:
                     self._take_place()
 
     def _take_place(self) -> None:
-        # Whoever looks next is told what is the matter.
+        # The next reader is told what is the matter.
         with contextlib.suppress(StoreError):
             reading = self._environment.read()
             with reading:

@@ -6,7 +6,7 @@ left would keep the pages of that time for ever. And a table that is full of the
 opened at all.
 
 A process that has the file open holds a lock on the byte whose number is its id, and it takes that
-lock only while it opens the file. So whoever gets that lock, and keeps others from opening
+lock only while it opens the file. So a process that gets that lock, and keeps others from opening
 meanwhile, knows that the places with that id are of a dead process. `file_swap.opening` keeps them
 from it.
 """

@@ -104,7 +104,7 @@ class RWLock:
         """Shut the entrance, and take the tokens of all; None if a reader did not end in time."""
         held: list[threading.Lock] = []
         self._entrance.acquire()
-        # First: whoever holds a token, and sees this not yet, is known here.
+        # First: a reader that holds a token, and sees this not yet, is known here.
         self._is_shut = True
         for token in tuple(self._tokens):
             if not token.acquire(timeout=patience):

@@ -164,7 +164,7 @@ class Excerpt(Struct):
         """All transitions of an instance, one by one, and what it has to do.
 
         Of each event that it handled, and of those that are set aside for it, the position is
-        known then; the events are taken by whoever asked.
+        known then; the caller takes the events.
         """
         self.instances.add((process, instance))
         last: TransitionRecord | None = None

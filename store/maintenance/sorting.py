@@ -65,7 +65,7 @@ class Sorter:
         self._file.unlink(missing_ok=True)
 
     def put(self, table: str, rows: Rows) -> None:
-        """Take up rows; nobody may be reading meanwhile."""
+        """Take up rows; no reader may be there meanwhile."""
         for some in in_parts(rows):
             with (
                 refusals_of_the_disk(self._file),

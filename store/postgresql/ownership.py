@@ -232,7 +232,7 @@ class Ownership(Claim):
 
 
 def _keep(ownership: weakref.ref[Ownership]) -> None:
-    """What the thread does, for as long as someone has the store."""
+    """What the thread does, for as long as the store is open."""
     while True:
         one = ownership()
         if one is None or not one.keep():

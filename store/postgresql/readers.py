@@ -1,4 +1,4 @@
-"""The connections that read: a few, lent to whoever looks, of one partition or of all of a node."""
+"""The connections that read: a few, lent to readers of one partition or of all of a node."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def check_work(inspection: Inspection) -> None:
 
 def _of_queued(inspection: Inspection, sequence: int, command: CommandRow) -> Iterator[str]:
     if (sequence > FROM_OUTSIDE) != (command.process is None):
-        yield f"is in the wrong lane for a command of {command.process or 'somebody outside'}"
+        yield f"is in the wrong lane for a command of {command.process or 'a caller outside'}"
     yield from inspection.problems_of_command(command)
 
 

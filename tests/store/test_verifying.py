@@ -771,7 +771,7 @@ DAMAGES: list[tuple[str, Callable[[Damage], None], str]] = [
     (
         "a queued command is in the wrong lane",
         lambda d: d.move("queue", d.key("queue", -1), number(8)),
-        "queue 8: is in the wrong lane for a command of somebody outside",
+        "queue 8: is in the wrong lane for a command of a caller outside",
     ),
     (
         "a refused command was never issued",

@@ -1,8 +1,8 @@
 """Which simulated node owns which partition, by leases with epochs, as all nodes read it.
 
-It stands where a table stands that all nodes share. Whoever takes a partition raises its epoch, and
-every commit names the epoch that its node knows: so what one does who was robbed meanwhile is
-refused, however late it comes.
+It stands where a table stands that all nodes share. The node that takes a partition raises its
+epoch, and every commit names the epoch that its node knows: so a commit of the node that had the
+partition before is refused, however late it comes.
 """
 
 from __future__ import annotations

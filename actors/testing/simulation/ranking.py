@@ -1,8 +1,8 @@
 """Who goes first: priorities by chance, as in probabilistic concurrency testing.
 
 Burckhardt and others, "A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs", 2010:
-whoever has the highest priority goes on until it has nothing to do, and at a few moments the one in
-front falls behind all others. A flaw that takes few such moments is likely to be met.
+the actor with the highest priority goes on until it has nothing to do, and at a few moments the one
+in front falls behind all others. A flaw that takes few such moments is likely to be met.
 """
 
 from __future__ import annotations

@@ -338,7 +338,7 @@ def test_stuck_tells_who_has_not_moved_and_what_for(runtime: Runtime, clock: Vir
     )
     assert (suspended.parked, suspended.error) == (parked.id, "ValueError: no Ended")
     assert not suspended.waits_for_nothing
-    assert f"waits for somebody to retry or skip {parked.id}" in str(suspended)
+    assert f"waits for an operator to retry or skip {parked.id}" in str(suspended)
     clock.advance(timedelta(minutes=50))
     publish(runtime, e10=Paid("i-retrying"))
     found = {one.id: one for one in runtime.stuck(Case, timedelta(hours=1))}
