@@ -4,8 +4,8 @@
 
 The events are published, by a process of its own, into a store where no process manager handles
 them. Then the store is opened with the process manager, which starts one instance for each.
-Anonymous memory is read again and again while it catches up, without waiting for anything: the highest reading after
-the first 50,000 steps against the one at 50,000 is the figure.
+Anonymous memory is read again and again while it catches up, without waiting for anything: the
+highest reading after the first 50,000 steps against the one at 50,000 is the figure.
 
 It is fair because at the first reading as many instances are awake as may be and the backlog is at
 its longest. Events that were read too far ahead would show, as would what is kept of finished ones.
