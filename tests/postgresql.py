@@ -207,20 +207,18 @@ class Server:
     def _clear(self, schema: str) -> None:
         with connect(self.url(), autocommit=True) as connection:
             found = connection.execute(
-                "SELECT tablename FROM pg_tables WHERE schemaname = %s "
-                "AND tablename NOT IN ('store', 'owners')",
-                [schema],
+                "SELECT tablename FROM pg_tables WHERE schemaname = %s", [schema]
             ).fetchall()
+            tables = {table for (table,) in found}
             divided = f'SELECT FROM "{schema}".store WHERE partitions > 1'
-            if found and connection.execute(divided).fetchall():
-                # How many partitions there are is for good.
-                connection.execute(f'DROP SCHEMA "{schema}" CASCADE')
+            # How many partitions there are is for good; and what is no store is no test's to find.
+            if "store" not in tables or connection.execute(divided).fetchall():
+                connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
                 return
-            gone = " ".join(f'DELETE FROM "{schema}"."{table}";' for (table,) in found)
-            if found:
-                connection.execute(
-                    gone + f'UPDATE "{schema}".owners SET token = NULL, epoch = epoch + 1'
-                )
+            gone = (f'DELETE FROM "{schema}"."{one}";' for one in tables - {"store", "owners"})
+            connection.execute(
+                f'{" ".join(gone)} UPDATE "{schema}".owners SET token = NULL, epoch = epoch + 1'
+            )
 
 
 def new_server(folder: str | None = None, **settings: str) -> AbstractContextManager[Server]:
