@@ -278,6 +278,7 @@ class Runtime:
 
         def open_it() -> None:
             self._store = self._open_store(path, durability, codec, read_only=read_only)
+            self._store.encode_apart(registry)
             self._reader = Reader(self._store, registry)
             if read_only:
                 return
@@ -989,6 +990,7 @@ class Runtime:
         definition = self._registry.process(cls)
         place: str | os.PathLike[str] | StorageEngine = DictionaryEngine() if path is None else path
         target = open_store(place, codec=options.get("codec"))
+        target.encode_apart(self._registry)
         try:
             lay_fork(self._store, self._registry, definition, definition.id_of(id), version, target)
         finally:
