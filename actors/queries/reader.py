@@ -116,6 +116,7 @@ class Reader:
             },
             tuple(known),
             _cls=definition.cls,
+            _personal=definition.state.personal,
         )
 
     def events(self, stream_or_category: str | None, after: int) -> Iterator[StoredEvent]:
@@ -245,7 +246,15 @@ class Reader:
                     status: Literal["running", "complete"] = (
                         "complete" if is_complete else "running"
                     )
-                    yield InstanceView(name, state, last.version, is_complete, status)
+                    yield InstanceView(
+                        name,
+                        state,
+                        last.version,
+                        is_complete,
+                        status,
+                        _cls=definition.cls,
+                        _personal=definition.state.personal,
+                    )
                 last = record
         view = self._view(definition, name, last, self._state(definition, name, last))
         if view is not None:
@@ -292,7 +301,14 @@ class Reader:
         if last is not None and last.cause == PRUNED:
             pruned_at = from_micros(last.time)
         return InstanceView(
-            name, state, version, is_complete, status, pruned_at=pruned_at, _cls=definition.cls
+            name,
+            state,
+            version,
+            is_complete,
+            status,
+            pruned_at=pruned_at,
+            _cls=definition.cls,
+            _personal=definition.state.personal,
         )
 
     def _unread(self, definition: ProcessDefinition, name: str, error: Exception) -> InstanceView:
@@ -315,7 +331,12 @@ class Reader:
         )
         state = {} if is_pruned else dict(aggregate.__dict__)
         return AggregateView(
-            name, state, aggregate.version, is_pruned=is_pruned, _cls=definition.cls
+            name,
+            state,
+            aggregate.version,
+            is_pruned=is_pruned,
+            _cls=definition.cls,
+            _personal=definition.state.personal,
         )
 
     def counts(self, cls: type[ProcessManager] | None) -> dict[str, Counts]:
@@ -402,7 +423,7 @@ class Reader:
         load = self._registry.load_command
         commands = tuple(load(kind, data) for _, kind, data in record.commands)
         state = {} if record.cause == PRUNED else definition.state_of(record)
-        return {"commands": commands, "state": state}
+        return {"commands": commands, "state": state, "_personal": definition.state.personal}
 
     # What is found at the end of the log
 
