@@ -34,8 +34,8 @@ __all__ = ["AS_STORED", "AsStored", "CodedEngine", "PayloadCodec", "coded"]
 class PayloadCodec(Protocol):
     """Encodes what a store holds of people, with a key for each subject that can be forgotten.
 
-    A subject is a stream, an instance, or a person whose data is marked as `Personal`. All calls may come from any thread, and from several at
-    once.
+    A subject is a stream, an instance, or a person whose data is marked as `Personal`. All calls
+    may come from any thread, and from several at once.
     """
 
     @property
@@ -114,8 +114,8 @@ def coded(engine: StorageEngine, codec: PayloadCodec | AsStored | None) -> Stora
     if codec is None:
         if found is not None:
             raise WrongCodec(
-                f"the store is encoded by {found!r}: give the codec of that name, as in "
-                f"Runtime(path, codec=…)"
+                f"the store is encoded by {found!r}: give the codec of that name, in a program by "
+                f"codec=…, to a command by --codec MODULE:name"
             )
         return engine
     if found is None and commits is not None:

@@ -15,7 +15,15 @@ from .errors import ForgottenKey
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["NO_FIELDS", "PersonalFields", "Said", "owner_of_person", "persons_in", "sealed", "whole"]
+__all__ = [
+    "NO_FIELDS",
+    "PersonalFields",
+    "Said",
+    "owner_of_person",
+    "persons_in",
+    "sealed",
+    "whole",
+]
 
 SEALED = b"\xc1"
 """Begins a payload of which some fields are encoded; nothing in MessagePack begins so."""

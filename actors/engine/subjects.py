@@ -127,7 +127,8 @@ class SubjectRows:
 
     def _result(self, row: list[Any]) -> bool:
         is_theirs = row[4] in self._touched or id_in_stream(row[4]) == self._subject
-        changed = self._drop_digest(row, 6, is_theirs and bool(self._registry.personal_fields(row[3])))
+        is_marked = bool(self._registry.personal_fields(row[3]))
+        changed = self._drop_digest(row, 6, is_theirs and is_marked)
         if is_theirs and row[2] is not None and row[2] != self._words:
             row[2], row[8] = self._words, None
             return True

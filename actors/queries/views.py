@@ -92,7 +92,9 @@ class Listed:
         """As `known`, with the fields of the state masked that are marked as personal."""
         found = self.known()
         state = found.get("state")
-        return found | {"state": masked(state, self._personal)} if isinstance(state, dict) else found
+        if isinstance(state, dict):
+            found["state"] = masked(state, self._personal)
+        return found
 
     def to_dict(self, *, personal: bool = False) -> dict[str, Any]:
         """What could be read, by name, as JSON has it; commands with their type.
