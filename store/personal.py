@@ -31,7 +31,7 @@ SEALED = b"\xc1"
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.decode
 _split = msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode
-_split_snapshot = msgspec.msgpack.Decoder(tuple[bytes, dict[str, msgspec.Raw]]).decode
+_split_snapshot = msgspec.msgpack.Decoder(tuple[bytes, bytes]).decode
 _NIL = msgspec.Raw(b"\xc0")
 
 
@@ -132,9 +132,8 @@ def whole(payload: bytes, decode: Callable[[bytes], bytes]) -> bytes:
             stored.fields[name] = msgspec.Raw(decode(encoded))
         except ForgottenKey:
             stored.fields[name] = erased
-    if stored.mark is None:
-        return _encode(stored.fields)
-    return _encode((stored.mark, stored.fields))
+    fields = _encode(stored.fields)
+    return fields if stored.mark is None else _encode((stored.mark, fields))
 
 
 def _marked(said: Said, personal: PersonalFields) -> Mapping[str, tuple[str | None, Any]]:
@@ -150,9 +149,8 @@ def _found(
     mark: bytes | None = None
     try:
         if said.kind == "snapshot":
-            mark, fields = _split_snapshot(payload)
-        else:
-            fields = _split(payload)
+            mark, payload = _split_snapshot(payload)
+        fields = _split(payload)
     except msgspec.DecodeError:
         # Another shape than a map of fields: it has no field that could be marked.
         return None, {}, []

@@ -102,6 +102,8 @@ def tail(
 
 
 def _line(row: dict[str, Any]) -> str:
+    if "pruned" in row:
+        return f"not told: {row['error']}"
     if "error" in row:
         return f"{row.get('position', row.get('number'))}: cannot be read: {row['error']}"
     if "attempts" in row:

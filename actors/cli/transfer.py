@@ -119,12 +119,21 @@ def export(
             progress=shown,
         )
     if as_json:
-        show_json({"events": found.events, "objects": found.objects, "position": found.position})
-    else:
-        said(
-            f"{target}: {found.events:,} events, {found.objects:,} objects, up to position "
-            f"{found.position:,}"
+        show_json(
+            {
+                "events": found.events,
+                "objects": found.objects,
+                "position": found.position,
+                "pruned": found.pruned,
+            }
         )
+        return
+    said(
+        f"{target}: {found.events:,} events, {found.objects:,} objects, up to position "
+        f"{found.position:,}"
+    )
+    if found.pruned:
+        said(f"events behind position {after:,} were pruned, up to {found.pruned:,}")
 
 
 def _moment(option: str, said_time: str | None) -> datetime | None:

@@ -160,6 +160,9 @@ class Erasing:
             snapshots = [("snapshots", stream.encode()) for stream in rows.streams()]
             engine.forget()
             self._write(EraseRows(record.time, snapshots))
+            for page in rows.snapshots():
+                is_found = True
+                self._write(EraseRows(record.time, anew=page))
 
     def _write(self, erase: EraseRows) -> None:
         work = Receipt(Step(extras=StepExtras(erase=erase)))

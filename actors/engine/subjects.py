@@ -70,7 +70,7 @@ class SubjectRows:
             "outgoing": self._sent,
         }
         for table, change in changes.items():
-            yield from self._changed(table, change)
+            yield from self._changed(table, lambda row, _, change=change: change(row))
 
     def instances(self) -> Iterator[tuple[ProcessDefinition, str]]:
         """All that have started, of the process managers that are here."""
@@ -89,12 +89,21 @@ class SubjectRows:
         return {name: state[name] for name in found if name not in definition.naming_fields}
 
     def streams(self) -> Iterator[str]:
-        """Streams of events that were changed; their snapshots are of what they said before."""
-        yield from self._touched
+        """Streams with events of theirs, whose snapshots are made anew of what is left of these."""
+        for stream in self._touched:
+            first = self._store.read_stream(stream, 0, 1)
+            if first and first[0].version == 1:
+                yield stream
+
+    def snapshots(self) -> Iterator[list[Anew]]:
+        """Rows of snapshots that are to be written anew: their events may have been pruned."""
+        yield from self._changed("snapshots", self._snapshot)
 
     # What holds messages
 
-    def _changed(self, table: str, change: Callable[[list[Any]], bool]) -> Iterator[list[Anew]]:
+    def _changed(
+        self, table: str, change: Callable[[list[Any], bytes], bool]
+    ) -> Iterator[list[Anew]]:
         start = b""
         while rows := self._store.rows_between(table, start, b"\xff" * 512, PAGE):
             found: list[Anew] = []
@@ -104,7 +113,7 @@ class SubjectRows:
                 except CorruptRecord:
                     # `verify` tells of it.
                     continue
-                if change(row):
+                if change(row, key):
                     found.append((table, key, raw, frame(key, row)))
             if found:
                 yield found
@@ -120,6 +129,18 @@ class SubjectRows:
             return False
         row[4] = data
         return True
+
+    def _snapshot(self, row: list[Any], key: bytes) -> bool:
+        stream = key.decode()
+        definition = self._registry.owner_of(stream)
+        personal = {} if definition is None else definition.state.personal
+        if not personal:
+            return False
+        mark, packed = _load(row[1])
+        state = _load(packed)
+        found = self._erased(state, self._theirs(state, personal, id_in_stream(stream)))
+        row[1] = msgpack.packb((mark, _with(PackedFields.of(packed), state, found).whole()))
+        return bool(found)
 
     def _event_id(self, row: list[Any]) -> bool:
         event = self._store.event_at(row[0])

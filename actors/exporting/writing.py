@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InvalidMessage
 from ..model.registry import Registry
+from ..queries.pruned import pruned_behind
 from ..store import StoreError, open_store
 from . import flat, ocel, xes
 from .stage import Stage
@@ -54,12 +55,14 @@ class Exported:
         events: how many
         objects: how many things these have to do with
         position: that of the newest event of the store; `after` of the next export
+        pruned: the newest position behind `after` of which the event was pruned; 0 if none was
 
     """
 
     events: int
     objects: int
     position: int
+    pruned: int = 0
 
 
 def export(
@@ -113,4 +116,5 @@ def export(
             finally:
                 with suppress(OSError):
                     part.unlink(missing_ok=True)
-    return Exported(events=events, objects=count, position=stage.last)
+            missed = pruned_behind(opened, after)
+    return Exported(events=events, objects=count, position=stage.last, pruned=missed)

@@ -25,6 +25,7 @@ from ..store import (
     category_of,
     check_name,
 )
+from .pruned import refuse_pruned_behind, unpruned
 from .views import (
     AggregateView,
     Counts,
@@ -119,19 +120,33 @@ class Reader:
             _personal=definition.state.personal,
         )
 
-    def events(self, stream_or_category: str | None, after: int) -> Iterator[StoredEvent]:
+    def events(
+        self, stream_or_category: str | None, after: int, *, past_pruned: bool = False
+    ) -> Iterator[StoredEvent]:
         """Events of the log, of a category, or of a stream, in order of position."""
         if not issubclass(type(after), int) or not 0 <= after <= NEVER:
             raise InvalidMessage(f"after={shown(after)} is no position; give a whole number from 0")
         if stream_or_category is None:
-            return self._log(None, after)
+            return self._log(None, self._behind(after, past_pruned=past_pruned))
         name = plain_text(stream_or_category)
         if name is None:
             raise InvalidMessage(
                 f"{shown(stream_or_category)} is no stream or category; give a str"
             )
         check_name("stream or category", name)
-        return self._stream(name, after) if "-" in name else self._log(name, after)
+        if "-" in name:
+            # Its versions say where it has gaps.
+            return self._stream(name, after)
+        return self._log(name, self._behind(after, past_pruned=past_pruned))
+
+    def _behind(
+        self, after: int, *, past_pruned: bool
+    ) -> Iterator[tuple[int, EventRecord | CorruptRecord]]:
+        """The log behind a position; from the beginning on, it is what there is."""
+        if not after or past_pruned:
+            return self._store.scan_log_through(after)
+        refuse_pruned_behind(self._store, after)
+        return unpruned(self._store, after)
 
     def find(
         self,
@@ -475,8 +490,10 @@ class Reader:
             elif record.position > after:
                 yield self._event(record)
 
-    def _log(self, category: str | None, after: int) -> Iterator[StoredEvent]:
-        for position, record in self._store.scan_log_through(after):
+    def _log(
+        self, category: str | None, log: Iterable[tuple[int, EventRecord | CorruptRecord]]
+    ) -> Iterator[StoredEvent]:
+        for position, record in log:
             if isinstance(record, CorruptRecord):
                 # Its category is not known, so it may be this one.
                 yield StoredEvent.unread(record, position=position)

@@ -371,6 +371,10 @@ def test_a_person_whose_data_is_erased_is_in_no_copy_and_the_rest_of_it_is(tmp_p
     assert verify(tmp_path / "copy", codec=codec_in(tmp_path)) == []
     with with_persons(tmp_path / "copy") as runtime:
         assert states(runtime) == without
+        with runtime._store.snapshot() as snapshot:
+            snapshots = dict(snapshot.scan("snapshots"))
+        assert [WORDS[0].encode() in one for one in snapshots.values()] == [False, False]
+        assert WORDS[1].encode() in snapshots[b"persons::patient-p2"]
         for one in runtime.history(Case, "k1"):
             assert (one.state["name"], one.commands) == ("(erased)", (Enrol("p1", "(erased)"),))
         runtime.erase_again(Erasure.from_dict(one) for one in told)
