@@ -238,14 +238,24 @@ class Face:
     def graphs(self) -> dict[str, str]:
         """The design of each domain, drawn."""
         return {
-            one.name: mermaid_of(one.aggregates.values(), one.processes.values(), one.messages)
+            one.name: mermaid_of(
+                one.aggregates.values(),
+                one.processes.values(),
+                one.messages,
+                one.projections.values(),
+            )
             for one in self._registry.domains
         }
 
     def pictures(self) -> dict[str, Picture]:
         """The same as data."""
         return {
-            one.name: picture_of(one.aggregates.values(), one.processes.values(), one.messages)
+            one.name: picture_of(
+                one.aggregates.values(),
+                one.processes.values(),
+                one.messages,
+                one.projections.values(),
+            )
             for one in self._registry.domains
         }
 

@@ -49,10 +49,11 @@ def rebuild(face: Face, process: str, by: str) -> Iterator[Plain]:
     """
     runtime = face.needs_service("rebuild")
     cls = face.class_of(face.known(process))
-    return _progress(
-        lambda told: runtime.rebuild(cls, by=by, on_progress=told),
-        partial(_shown, instances=_instances(face, process)),
-    )
+
+    def run(told: Callable[[RebuildProgress], None]) -> RebuildProgress:
+        return runtime.rebuild(cls, by=by, on_progress=told)
+
+    return _progress(run, partial(_shown, instances=_instances(face, process)))
 
 
 def rebuild_tables(face: Face, projection: str, by: str) -> Iterator[Plain]:
@@ -79,7 +80,11 @@ def rebuild_tables(face: Face, projection: str, by: str) -> Iterator[Plain]:
     cls = face.projections().get(name)
     if cls is None:
         raise UnknownMessage(f"the class of {name!r} is in no domain here")
-    return _progress(lambda told: runtime.rebuild(cls, by=by, on_progress=told), _tables)
+
+    def run(told: Callable[[ProjectionProgress], None]) -> ProjectionProgress:
+        return runtime.rebuild(cls, by=by, on_progress=told)
+
+    return _progress(run, _tables)
 
 
 def refresh_all(

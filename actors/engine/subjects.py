@@ -6,6 +6,7 @@ that instances which hold a copy go on.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -70,7 +71,7 @@ class SubjectRows:
             "outgoing": self._sent,
         }
         for table, change in changes.items():
-            yield from self._changed(table, lambda row, _, change=change: change(row))
+            yield from self._changed(table, change)
 
     def instances(self) -> Iterator[tuple[ProcessDefinition, str]]:
         """All that have started, of the process managers that are here."""
@@ -97,27 +98,35 @@ class SubjectRows:
 
     def snapshots(self) -> Iterator[list[Anew]]:
         """Rows of snapshots that are to be written anew: their events may have been pruned."""
-        yield from self._changed("snapshots", self._snapshot)
+        for key, raw in self._rows("snapshots"):
+            with suppress(CorruptRecord):
+                row = unframe(raw, "snapshots", key)
+                if self._snapshot(row, key.decode()):
+                    yield [("snapshots", key, raw, frame(key, row))]
 
     # What holds messages
 
-    def _changed(
-        self, table: str, change: Callable[[list[Any], bytes], bool]
-    ) -> Iterator[list[Anew]]:
+    def _rows(self, table: str) -> Iterator[tuple[bytes, bytes]]:
         start = b""
         while rows := self._store.rows_between(table, start, b"\xff" * 512, PAGE):
-            found: list[Anew] = []
-            for key, raw in rows:
-                try:
-                    row = unframe(raw, table, key)
-                except CorruptRecord:
-                    # `verify` tells of it.
-                    continue
-                if change(row, key):
-                    found.append((table, key, raw, frame(key, row)))
-            if found:
-                yield found
+            yield from rows
             start = rows[-1][0] + b"\0"
+
+    def _changed(self, table: str, change: Callable[[list[Any]], bool]) -> Iterator[list[Anew]]:
+        found: list[Anew] = []
+        for key, raw in self._rows(table):
+            try:
+                row = unframe(raw, table, key)
+            except CorruptRecord:
+                # `verify` tells of it.
+                continue
+            if change(row):
+                found.append((table, key, raw, frame(key, row)))
+            if len(found) == PAGE:
+                yield found
+                found = []
+        if found:
+            yield found
 
     def _event(self, row: list[Any]) -> bool:
         is_theirs, data = self._without(row[0], row[4], id_in_stream(row[1]))
@@ -130,8 +139,7 @@ class SubjectRows:
         row[4] = data
         return True
 
-    def _snapshot(self, row: list[Any], key: bytes) -> bool:
-        stream = key.decode()
+    def _snapshot(self, row: list[Any], stream: str) -> bool:
         definition = self._registry.owner_of(stream)
         personal = {} if definition is None else definition.state.personal
         if not personal:
