@@ -377,16 +377,22 @@ class AsyncRuntime:
         return Listing(self, self._opened.stuck(cls, since))
 
     def events(
-        self, stream_or_category: str | None = None, *, after: int = 0
+        self,
+        stream_or_category: str | None = None,
+        *,
+        after: int | Mapping[int, int] = 0,
+        past_pruned: bool = False,
     ) -> Listing[StoredEvent]:
         """As `Runtime.events`, for ``async for``."""
-        return Listing(self, self._opened.events(stream_or_category, after=after))
+        found = self._opened.events(stream_or_category, after=after, past_pruned=past_pruned)
+        return Listing(self, found)
 
     @overload
     def follow(
         self,
         *,
         after: int | str | Mapping[int, int] | None = None,
+        past_pruned: bool = False,
         transitions: Literal[False] = False,
         parked: Literal[False] = False,
         stream: str | None = None,
@@ -399,6 +405,7 @@ class AsyncRuntime:
         self,
         *,
         after: int | str | Mapping[int, int] | None = None,
+        past_pruned: bool = False,
         events: bool = True,
         transitions: bool = False,
         parked: bool = False,

@@ -278,6 +278,7 @@ class Runtime:
 
         def open_it() -> None:
             self._store = self._open_store(path, durability, codec, read_only=read_only)
+            self._store.encode_apart(registry)
             self._reader = Reader(self._store, registry)
             if read_only:
                 return
@@ -989,6 +990,7 @@ class Runtime:
         definition = self._registry.process(cls)
         place: str | os.PathLike[str] | StorageEngine = DictionaryEngine() if path is None else path
         target = open_store(place, codec=options.get("codec"))
+        target.encode_apart(self._registry)
         try:
             lay_fork(self._store, self._registry, definition, definition.id_of(id), version, target)
         finally:
@@ -1082,7 +1084,11 @@ class Runtime:
         return found.stuck(self._registry.process(cls), since)
 
     def events(
-        self, stream_or_category: str | None = None, *, after: int | Mapping[int, int] = 0
+        self,
+        stream_or_category: str | None = None,
+        *,
+        after: int | Mapping[int, int] = 0,
+        past_pruned: bool = False,
     ) -> Iterator[StoredEvent]:
         """Stored events in order of position, read as they are asked for.
 
@@ -1091,6 +1097,12 @@ class Runtime:
                 ``"ecommerce::order"``, or None for all
             after: only events behind this position; or a position for each partition, by its
                 number, as of a divided store, whose events come in order of time
+            past_pruned: whether what was pruned behind `after` is passed over, and not refused.
+                Without `after`, and of a stream, whose versions have no gaps, it always is
+
+        Raises:
+            Pruned: some of the events behind `after` were pruned
+            InvalidMessage: `after` is no position, or the stream is none
 
         """
         self._refuse_query("events")
@@ -1098,13 +1110,14 @@ class Runtime:
         position: Any = after
         if issubclass(type(after), Mapping):
             position = position.get(0, 0)
-        return self._reader.events(stream_or_category, position)
+        return self._reader.events(stream_or_category, position, past_pruned=past_pruned)
 
     @overload
     def follow(
         self,
         *,
         after: int | str | Mapping[int, int] | None = None,
+        past_pruned: bool = False,
         transitions: Literal[False] = False,
         parked: Literal[False] = False,
         stream: str | None = None,
@@ -1117,6 +1130,7 @@ class Runtime:
         self,
         *,
         after: int | str | Mapping[int, int] | None = None,
+        past_pruned: bool = False,
         events: bool = True,
         transitions: bool = False,
         parked: bool = False,
@@ -1130,6 +1144,7 @@ class Runtime:
         self,
         *,
         after: int | str | Mapping[int, int] | None = None,
+        past_pruned: bool = False,
         events: bool = True,
         transitions: bool = False,
         parked: bool = False,
@@ -1148,6 +1163,8 @@ class Runtime:
             after: begin behind this position of an event, or, as of a divided store, behind a
                 position for each partition; 0 for all that there is; or go on where another
                 follower's `position` says. None for what comes from now on
+            past_pruned: whether what was pruned and not given yet is passed over, and not refused;
+                with 0 it is, as far as it was pruned when the follower began
             events: whether stored events come
             transitions: whether transitions of instances come
             parked: whether what is parked comes, with the decision if there is one by then
@@ -1162,6 +1179,7 @@ class Runtime:
 
         Raises:
             InvalidMessage: `after` is no position here, or `stream` is none
+            Pruned: by the iterator: something was pruned before it was given
             UnknownMessage: a class is in no domain of this runtime
             ValueError: a filter is for what is not followed
             ClosedError: the runtime is closed, or was meanwhile
@@ -1181,6 +1199,8 @@ class Runtime:
         is_wanted = wanted(kinds, stream=stream, types=types_of(self._registry, type), process=name)
         stores, readers = self._each_log()
         log = open_log(stores, kinds, after, is_wanted)
+        if past_pruned:
+            log.pass_pruned()
         return Follower(
             log,
             lambda found: readers[found.partition].found(found, len(readers)),

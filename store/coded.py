@@ -18,11 +18,13 @@ from .errors import CorruptRecord, ForgottenKey, StoreError, WrongCodec
 from .layout.frames import frame, unframe
 from .layout.markers import erased_at
 from .layout.schema import CODEC, COMMITS
+from .personal import NO_FIELDS, persons_in, sealed, whole
 from .storage_engine import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+    from .personal import PersonalFields, Said
     from .storage_engine import EngineReads, EngineSnapshot, Row, StorageEngine, Ticket
 
 __all__ = ["AS_STORED", "AsStored", "CodedEngine", "PayloadCodec", "coded"]
@@ -32,8 +34,8 @@ __all__ = ["AS_STORED", "AsStored", "CodedEngine", "PayloadCodec", "coded"]
 class PayloadCodec(Protocol):
     """Encodes what a store holds of people, with a key for each subject that can be forgotten.
 
-    A subject is a stream or an instance. All calls may come from any thread, and from several at
-    once.
+    A subject is a stream, an instance, or a person whose data is marked as `Personal`. All calls
+    may come from any thread, and from several at once.
     """
 
     @property
@@ -54,7 +56,7 @@ class PayloadCodec(Protocol):
         """Bytes from which `decode` makes the same data again.
 
         Args:
-            data: a payload, a state or a text
+            data: a payload, a state, one field of these, or a text
             subject: whose it is; one that was forgotten gets another key
 
         """
@@ -112,8 +114,8 @@ def coded(engine: StorageEngine, codec: PayloadCodec | AsStored | None) -> Stora
     if codec is None:
         if found is not None:
             raise WrongCodec(
-                f"the store is encoded by {found!r}: give the codec of that name, as in "
-                f"Runtime(path, codec=…)"
+                f"the store is encoded by {found!r}: give the codec of that name, in a program by "
+                f"codec=…, to a command by --codec MODULE:name"
             )
         return engine
     if found is None and commits is not None:
@@ -136,13 +138,19 @@ def coded(engine: StorageEngine, codec: PayloadCodec | AsStored | None) -> Stora
 class _Encoding:
     """Satisfies `Change`."""
 
-    def __init__(self, codec: PayloadCodec) -> None:
+    def __init__(self, codec: PayloadCodec, personal: PersonalFields) -> None:
         self._encode = codec.encode
+        self._personal = personal
 
     def payload(self, owner: str, content: Any) -> Any:
         if content is None or erased_at(content) is not None:
             return content
         return ENCODED + self._encode(content, owner)
+
+    def fields(self, owner: str, content: Any, said: Said) -> Any:
+        if erased_at(content) is not None:
+            return content
+        return ENCODED + self._encode(sealed(content, said, self._personal, self._encode), owner)
 
     def text(self, owner: str, content: Any) -> Any:
         if content is None:
@@ -162,6 +170,10 @@ class _Decoding:
             return content
         return self._decode(content[1:])
 
+    def fields(self, owner: str, content: Any, said: Said) -> Any:
+        del said
+        return whole(self.payload(owner, content), self._decode)
+
     def text(self, owner: str, content: Any) -> Any:
         del owner
         if content is None:
@@ -172,8 +184,9 @@ class _Decoding:
 class _Owners:
     """Notes whose content a row has. Satisfies `Change`."""
 
-    def __init__(self) -> None:
+    def __init__(self, personal: PersonalFields) -> None:
         self.found: set[str] = set()
+        self._personal = personal
 
     def payload(self, owner: str, content: Any) -> Any:
         if content is not None:
@@ -182,19 +195,26 @@ class _Owners:
 
     text = payload
 
+    def fields(self, owner: str, content: Any, said: Said) -> Any:
+        if erased_at(content) is None:
+            self.found.add(owner)
+            self.found |= persons_in(content, said, self._personal)
+        return content
+
 
 class _Rows:
     """Encodes and decodes the rows of all tables."""
 
     def __init__(self, codec: PayloadCodec) -> None:
         self._codec = codec
-        self._encoding, self._decoding = _Encoding(codec), _Decoding(codec)
+        self._decoding = _Decoding(codec)
+        self.personal = NO_FIELDS
 
     def encoded(
         self, puts: Mapping[str, Mapping[bytes, bytes]]
     ) -> Mapping[str, Mapping[bytes, bytes]]:
         """Rows as they are stored."""
-        owners = _Owners()
+        owners, encoding = _Owners(self.personal), _Encoding(self._codec, self.personal)
         rows = [
             (table, key, row)
             for table in CONTENT.keys() & puts.keys()
@@ -208,7 +228,7 @@ class _Rows:
         self._codec.prepare(owners.found)
         changed: dict[str, dict[bytes, bytes]] = {}
         for table, key, row in rows:
-            CONTENT[table](key, row, self._encoding)
+            CONTENT[table](key, row, encoding)
             changed.setdefault(table, {})[key] = frame(key, row)
         # What is no row stays, and all have the order that they had.
         return {
@@ -313,6 +333,10 @@ class CodedEngine(_CodedReads):
         self.read_only, self.is_remote = engine.read_only, engine.is_remote
         self.check_usable, self.check_owner = engine.check_usable, engine.check_owner
         self.close = engine.close
+
+    def encode_apart(self, personal: PersonalFields) -> None:
+        """As `Store.encode_apart`."""
+        self._rows.personal = personal
 
     @property
     def writer_reads(self) -> EngineReads:

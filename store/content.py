@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .identifiers import category_of, id_in_stream
+from .personal import Said, owner_of_person
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,11 +30,13 @@ def owner_of_instance(process: str, instance: str) -> str:
     return f"{process}\0{instance}"
 
 
-def owner_of_erasure(erasure: ErasureRecord) -> str | None:
-    """Whose content an erasure takes whole; None of one that takes fields only."""
+def owner_of_erasure(erasure: ErasureRecord) -> str:
+    """Whose content an erasure takes."""
     if erasure.kind == "instance":
         return owner_of_instance(erasure.name, erasure.id)
-    return owner_of_stream(erasure.id) if erasure.kind == "stream" else None
+    if erasure.kind == "stream":
+        return owner_of_stream(erasure.id)
+    return owner_of_person(erasure.id)
 
 
 class Change(Protocol):
@@ -39,6 +44,10 @@ class Change(Protocol):
 
     def payload(self, owner: str, content: Any) -> Any:
         """Of bytes."""
+        ...
+
+    def fields(self, owner: str, content: Any, said: Said) -> Any:
+        """Of bytes that have fields, some of which may be personal."""
         ...
 
     def text(self, owner: str, content: Any) -> Any:
@@ -49,15 +58,24 @@ class Change(Protocol):
 def _event(key: bytes, row: list[Any], change: Change) -> None:
     del key
     owner = owner_of_stream(row[1])
-    row[4], row[8] = change.payload(owner, row[4]), change.payload(owner, row[8])
+    row[4] = change.fields(owner, row[4], Said("message", row[0], id_in_stream(row[1])))
+    row[8] = change.payload(owner, row[8])
 
 
 def _transition(key: bytes, row: list[Any], change: Change) -> None:
     del key
     owner = owner_of_instance(row[0], row[1])
-    row[9], row[18] = change.payload(owner, row[9]), change.payload(owner, row[18])
-    row[10] = [[one[0], one[1], change.payload(owner, one[2])] for one in row[10]]
+    row[9] = change.fields(owner, row[9], Said("state", row[0], row[1]))
+    row[18] = change.payload(owner, row[18])
+    row[10] = _issued(owner, row[1], row[10], change)
     row[12] = change.text(owner, row[12])
+
+
+def _issued(owner: str, instance: str, commands: list[Any], change: Change) -> list[Any]:
+    return [
+        [command_id, kind, change.fields(owner, data, Said("message", kind, instance))]
+        for command_id, kind, data in commands
+    ]
 
 
 def _owner_of_command(row: list[Any]) -> str:
@@ -68,7 +86,8 @@ def _owner_of_command(row: list[Any]) -> str:
 def _command(key: bytes, row: list[Any], change: Change) -> None:
     del key
     owner = _owner_of_command(row)
-    row[4], row[11] = change.payload(owner, row[4]), change.payload(owner, row[11])
+    row[4] = change.fields(owner, row[4], Said("message", row[1], id_in_stream(row[2])))
+    row[11] = change.payload(owner, row[11])
 
 
 def _result(key: bytes, row: list[Any], change: Change) -> None:
@@ -108,11 +127,13 @@ def _refusal(key: bytes, row: list[Any], change: Change) -> None:
 def _effect(key: bytes, row: list[Any], change: Change) -> None:
     del key
     owner = owner_of_instance(row[0], row[1])
-    row[5] = [[one[0], one[1], change.payload(owner, one[2])] for one in row[5]]
+    row[5] = _issued(owner, row[1], row[5], change)
 
 
 def _snapshot(key: bytes, row: list[Any], change: Change) -> None:
-    row[1] = change.payload(owner_of_stream(key.decode()), row[1])
+    stream = key.decode()
+    said = Said("snapshot", category_of(stream), id_in_stream(stream))
+    row[1] = change.fields(owner_of_stream(stream), row[1], said)
 
 
 CONTENT: dict[str, Callable[[bytes, list[Any], Change], None]] = {

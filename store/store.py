@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from msgspec.structs import astuple
 
-from .coded import AsStored, coded
+from .coded import AsStored, CodedEngine, coded
 from .errors import CorruptRecord, DamagedStore, FailingDisk, StoreError, WrongPartition
 from .gauges import MOST_OVERDUE, StoreGauges, last_backup_from, last_backup_to
 from .layout.frames import frame, number, unframe
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from .coded import PayloadCodec
     from .gauges import LastBackup
+    from .personal import PersonalFields
     from .records import NameKind, Outcome, Step
     from .storage_engine import EngineSnapshot, Row, StorageEngine, Ticket
 
@@ -118,6 +119,16 @@ class Store(Reads):
     def close(self) -> None:
         """Let go of the store. Everything else raises `ClosedError` afterwards."""
         self._engine.close()
+
+    def encode_apart(self, personal: PersonalFields) -> None:
+        """Have the codec encode what is personal with keys of its persons; without one, nothing.
+
+        Args:
+            personal: says which fields are, of all that is written from now on
+
+        """
+        if isinstance(self._engine, CodedEngine):
+            self._engine.encode_apart(personal)
 
     def check_owner(self) -> None:
         """Refuse to go on in a process that was forked from the one that opened the store.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ..authoring.process_manager import ProcessManager
     from ..model.process_definition import ProcessDefinition
-    from ..store import Excerpt, Store
+    from ..store import Excerpt, PayloadCodec, Store
 
 __all__ = ["MOST", "make_capsule"]
 
@@ -40,6 +40,7 @@ def make_capsule(
     *,
     mask: Iterable[str] = (),
     mask_ids: bool = False,
+    codec: PayloadCodec | None = None,
     most: int = MOST,
 ) -> Contents:
     """Take one instance with all that it came of into a file, beside the store's service or not.
@@ -54,6 +55,7 @@ def make_capsule(
         path: of the file, which is missing; it can be read by its owner only
         mask: fields whose values are replaced, each as ``Type.field``, wherever these values stand
         mask_ids: whether values are masked too that are ids of streams or instances
+        codec: of a store that has one; the capsule has none
         most: events and transitions that there may be
 
     Returns:
@@ -71,7 +73,7 @@ def make_capsule(
     definition = _definition(registry, process)
     fields = Fields(registry, mask)
     with ExitStack() as opened:
-        stores = [opened.enter_context(frozen(one)) for one in _opened(store, opened)]
+        stores = [opened.enter_context(frozen(one)) for one in _opened(store, codec, opened)]
         if mask_ids and len(stores) > 1:
             raise CapsuleError(
                 "the ids of a divided store say in which partition something is, so they cannot "
@@ -129,11 +131,13 @@ def _definition(registry: Registry, process: type[ProcessManager] | str) -> Proc
     return found[0]
 
 
-def _opened(place: str | os.PathLike[str], opened: ExitStack) -> Iterator[Store]:
+def _opened(
+    place: str | os.PathLike[str], codec: PayloadCodec | None, opened: ExitStack
+) -> Iterator[Store]:
     """The partitions of a store, to be read."""
     divided = divided_store(place)
     if divided is None:
-        yield opened.enter_context(open_store(place, read_only=True))
+        yield opened.enter_context(open_store(place, read_only=True, codec=codec))
         return
     for number in range(divided.count):
         yield opened.enter_context(divided.open(number, read_only=True))

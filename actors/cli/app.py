@@ -20,6 +20,7 @@ from . import (
     parked,
     partitions,
     processes,
+    projections,
     pruning,
     rebuilding,
     serve,
@@ -36,6 +37,7 @@ _LOOKING: dict[str, Callable[..., Any]] = {
     "partitions": partitions.partitions,
     "show": processes.show,
     "stuck": processes.stuck,
+    "projections": projections.projections,
     "parked": parked.parked,
     "timeouts": timeouts.timeouts,
     "events": log.events,
@@ -56,6 +58,7 @@ _ACTING: dict[str, Callable[..., Any]] = {
     "erasures": erasing.erasures,
     "refresh": rebuilding.refresh,
     "rebuild": rebuilding.rebuild,
+    "rebuild-projection": projections.rebuild_projection,
     "prune": pruning.prune,
 }
 

@@ -10,7 +10,8 @@ from typer.core import TyperGroup
 from ..capsule import Capsule, Contents, make_capsule
 from ..capsule.making import MOST
 from ..testing.incident_test import write_incident_test
-from .options import JsonOption, domain_of, pairs
+from .named import codec_of, domain_of
+from .options import CodecOption, JsonOption, pairs
 from .output import show
 
 __all__ = ["capsule"]
@@ -56,6 +57,7 @@ def _take(
     mask_ids: Annotated[
         bool, typer.Option("--mask-ids", help="Mask also what is the id of something.")
     ] = False,
+    codec: CodecOption = None,
     most: Annotated[int, typer.Option(min=1, help="Most events and transitions.")] = MOST,
     as_json: JsonOption = False,
 ) -> None:
@@ -71,6 +73,7 @@ def _take(
         output,
         mask=mask or (),
         mask_ids=mask_ids,
+        codec=codec_of(codec),
         most=most,
     )
     show(_data(output, contents), _lines(output, contents), as_json=as_json)

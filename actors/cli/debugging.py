@@ -5,14 +5,19 @@ from ..model.registry import Registry
 from ..shadowing.opened import opened
 from ..shadowing.stepping import step_through
 from ..store import Store
-from .options import domain_of
+from .named import codec_of, domain_of
 from .output import said
 
 __all__ = ["debug"]
 
 
 def debug(
-    store: str, process: str, instance: str, domains: list[str] | None, version: int | None
+    store: str,
+    process: str,
+    instance: str,
+    domains: list[str] | None,
+    codec: str | None,
+    version: int | None,
 ) -> None:
     """Stop before each handler of an instance, and tell what came of it.
 
@@ -33,7 +38,7 @@ def debug(
         there = ", ".join(one.name for one in registry.processes.values()) or "none"
         raise InvalidMessage(f"{process} is no process manager of {', '.join(domains)}: {there}")
     [definition] = named
-    with opened(store) as stores:
+    with opened(store, codec=codec_of(codec)) as stores:
         where = _where(stores, definition.name, instance)
         for step in step_through(where, registry, definition, instance, version=version):
             said(f"version {step.version}: {step.handler} by {step.cause}")

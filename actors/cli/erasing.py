@@ -11,6 +11,7 @@ from ..control.calls import Erase, EraseAgain, Erasures
 from ..errors import InvalidMessage
 from .options import (
     ByOption,
+    CodecOption,
     DomainsOption,
     JsonOption,
     StoreOption,
@@ -58,6 +59,7 @@ def erase(
     ] = None,
     store: StoreOption = ".",
     domain: DomainsOption = None,
+    codec: CodecOption = None,
     yes: YesOption = False,
     by: ByOption = None,
     as_json: JsonOption = False,
@@ -74,7 +76,7 @@ def erase(
             "erase: name one thing: PROCESS and ID, or --stream, --subject or --again"
         )
     what = f"{process} {id}" if process is not None else f"{named[0]}"
-    with acting(store, domain, by) as client:
+    with acting(store, domain, by, codec) as client:
         if again is not None:
             rows = _told(again)
             if not yes:
@@ -109,10 +111,12 @@ def _told(file: str) -> list[dict[str, Any]]:
         ) from error
 
 
-def erasures(*, store: StoreOption = ".", as_json: JsonOption = False) -> None:
+def erasures(
+    *, store: StoreOption = ".", codec: CodecOption = None, as_json: JsonOption = False
+) -> None:
     """List what was erased, when, and who asked. Keep the list where the store is not.
 
     Example: procession erasures --json > erasures.jsonl
     """
-    with looking(store) as client:
+    with looking(store, codec=codec) as client:
         show_rows(client.rows(Erasures()), _ERASURES, as_json=as_json, nothing="nothing was erased")

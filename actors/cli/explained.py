@@ -8,7 +8,8 @@ import typer
 
 from ..control.calls import Graph, Measured, Trace, Why
 from ..page.svg import svg_of
-from .options import DomainsOption, JsonOption, StoreOption, domain_of, looking
+from .named import domain_of
+from .options import CodecOption, DomainsOption, JsonOption, StoreOption, looking
 from .output import Column, said, show, show_json, show_rows
 
 __all__ = ["check", "graph", "trace", "why"]
@@ -27,13 +28,14 @@ def why(
     *,
     store: StoreOption = ".",
     domain: DomainsOption = None,
+    codec: CodecOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what came of an event for every process manager that listens to it.
 
     Example: procession why shop::payment-o17@1
     """
-    with looking(store, domain) as client:
+    with looking(store, domain, codec) as client:
         rows = client.rows(Why(event=event))
         show_rows(rows, _WHY, as_json=as_json, nothing="no process manager listens to it")
 
@@ -45,13 +47,14 @@ def trace(
     *,
     store: StoreOption = ".",
     domain: DomainsOption = None,
+    codec: CodecOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show all that one beginning led to, as a tree.
 
     Example: procession trace shop::payment-o17@1
     """
-    with looking(store, domain) as client:
+    with looking(store, domain, codec) as client:
         for row in client.rows(Trace(event=event)):
             if as_json:
                 show_json(row)
@@ -63,6 +66,7 @@ def graph(
     *,
     store: StoreOption = ".",
     domain: DomainsOption = None,
+    codec: CodecOption = None,
     is_measured: Annotated[
         bool, typer.Option("--measured", help="With what happened on it, by one pass over the log.")
     ] = False,
@@ -91,12 +95,12 @@ def graph(
     if not is_measured:
         if (since, until, code, beside, drawn_as) != (None, None, None, None, "mermaid"):
             raise typer.BadParameter("these options choose what is measured; add --measured")
-        with looking(store, domain) as client:
+        with looking(store, domain, codec) as client:
             found = client.one(Graph())
         show(found, found.values(), as_json=as_json)
         return
     call = Measured(since=_in_utc(since), until=_in_utc(until), code=code, **_beside(beside))
-    with looking(store, domain) as client:
+    with looking(store, domain, codec) as client:
         found = client.one(call)
     draw = _drawn if drawn_as == "mermaid" else svg_of
     lines = (draw(domain, one) for domain, one in found.items())

@@ -33,6 +33,8 @@ from ..store import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from ..store import PayloadCodec
+
 __all__ = ["Done", "copied", "explored", "made_small", "moved", "shown", "upgraded", "verified"]
 
 
@@ -57,12 +59,15 @@ def shown(path: str) -> str:
 
 
 def verified(
-    path: str, limit: int, on_progress: Callable[[int, int], object] | None = None
+    path: str,
+    limit: int,
+    on_progress: Callable[[int, int], object] | None = None,
+    codec: PayloadCodec | None = None,
 ) -> Done:
     """Check all that is in a store."""
     divided = divided_at(path)
     if divided is None:
-        findings, checked = verify_apart(path, limit=limit, on_progress=on_progress)
+        findings, checked = verify_apart(path, limit=limit, on_progress=on_progress, codec=codec)
     else:
         findings, checked = verify_divided(divided, limit)
     records, tables = sum(checked.values()), sum(1 for count in checked.values() if count)

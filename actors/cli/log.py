@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ..control.calls import Events, Tail
-from .options import JsonOption, LimitOption, ProcessOption, StoreOption, looking
+from .options import CodecOption, JsonOption, LimitOption, ProcessOption, StoreOption, looking
 from .output import Column, said, short, show_json, show_rows, when
 
 __all__ = ["events", "tail"]
@@ -38,6 +38,7 @@ def events(
     ] = None,
     *,
     store: StoreOption = ".",
+    codec: CodecOption = None,
     after: Annotated[int | None, typer.Option("--after", help="Only behind this position.")] = None,
     limit: LimitOption = 50,
     as_json: JsonOption = False,
@@ -46,7 +47,7 @@ def events(
 
     Example: procession events shop::order-o17
     """
-    with looking(store) as client:
+    with looking(store, codec=codec) as client:
         rows = client.rows(Events(stream=stream, after=after, limit=limit))
         show_rows(rows, _EVENTS, as_json=as_json, nothing="no event")
 
@@ -54,6 +55,7 @@ def events(
 def tail(
     *,
     store: StoreOption = ".",
+    codec: CodecOption = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
     stream: Annotated[
         str | None, typer.Option("--stream", help="Only of this stream or category.")
@@ -82,7 +84,7 @@ def tail(
 
     Example: procession tail -f --process Fulfilment
     """
-    with looking(store) as client, suppress(KeyboardInterrupt):
+    with looking(store, codec=codec) as client, suppress(KeyboardInterrupt):
         call = Tail(
             kinds=[one.value for one in kind or []],
             stream=stream,
@@ -100,6 +102,8 @@ def tail(
 
 
 def _line(row: dict[str, Any]) -> str:
+    if "pruned" in row:
+        return f"not told: {row['error']}"
     if "error" in row:
         return f"{row.get('position', row.get('number'))}: cannot be read: {row['error']}"
     if "attempts" in row:

@@ -8,6 +8,7 @@ from ..control.calls import Amend, End
 from ..errors import InvalidMessage
 from .options import (
     ByOption,
+    CodecOption,
     DomainsOption,
     JsonOption,
     ProcessArgument,
@@ -35,6 +36,7 @@ def end(
     reason: Annotated[str, typer.Option("--reason", "-r", help="Why; it is recorded.")],
     store: StoreOption = ".",
     domain: DomainsOption = None,
+    codec: CodecOption = None,
     version: VersionOption = None,
     compensate: Annotated[
         bool, typer.Option(help="Whether the class's method runs that is marked @ended.")
@@ -50,7 +52,7 @@ def end(
     Example: procession end Fulfilment o17 --reason "the customer called" --by maria
     """
     call = End(process=process, id=id, reason=reason, version=version, compensate=compensate)
-    with acting(store, domain, by) as client:
+    with acting(store, domain, by, codec) as client:
         if not yes:
             ask(f"end {process} {id}?")
         found = client.one(call)
@@ -66,6 +68,7 @@ def amend(
     *,
     store: StoreOption = ".",
     domain: DomainsOption = None,
+    codec: CodecOption = None,
     version: VersionOption = None,
     retry: Annotated[
         bool, typer.Option("--retry", help="Try again what suspends it, with these values.")
@@ -80,7 +83,7 @@ def amend(
     if not fields:
         raise InvalidMessage("amend: say what, as FIELD=VALUE")
     call = Amend(process=process, id=id, fields=pairs(fields), version=version, retry=retry)
-    with acting(store, domain, by) as client:
+    with acting(store, domain, by, codec) as client:
         found = client.one(call)
     _tell(f"{process} {id}: amended", found["version"], as_json=as_json)
 

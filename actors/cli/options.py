@@ -1,6 +1,5 @@
 """The options that most commands have, and what they stand for."""
 
-import importlib
 import os
 import sys
 from contextlib import suppress
@@ -13,9 +12,11 @@ from ..control.client import Client, connect
 from ..errors import InvalidMessage
 from ..model.domain import Domain
 from ..store import ProcessionError
+from .named import codec_of, domain_of
 
 __all__ = [
     "ByOption",
+    "CodecOption",
     "DomainsOption",
     "JsonOption",
     "LimitOption",
@@ -25,7 +26,6 @@ __all__ = [
     "YesOption",
     "acting",
     "ask",
-    "domain_of",
     "looking",
     "names",
     "pairs",
@@ -50,6 +50,15 @@ DomainsOption: TypeAlias = Annotated[
         "-d",
         metavar="MODULE:NAME",
         help="Where the classes are, if no service answers for the store; may be repeated.",
+    ),
+]
+CodecOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--codec",
+        metavar="MODULE:NAME",
+        envvar="PROCESSION_CODEC",
+        help="Where the codec is of a store that has one, if no service answers for the store.",
     ),
 ]
 JsonOption: TypeAlias = Annotated[
@@ -87,14 +96,14 @@ LimitOption: TypeAlias = Annotated[int, typer.Option("--limit", min=1, help="Mos
 YesOption: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
-def looking(store: str, domains: list[str] | None = None) -> Client:
+def looking(store: str, domains: list[str] | None = None, codec: str | None = None) -> Client:
     """A client that looks: of the service, or of the store itself, beside its writer."""
-    return connect(store, _domains(domains))
+    return connect(store, _domains(domains), codec=codec_of(codec))
 
 
-def acting(store: str, domains: list[str] | None, by: str | None) -> Client:
+def acting(store: str, domains: list[str] | None, by: str | None, codec: str | None) -> Client:
     """A client that acts: of the service, or of the store itself, opened with its classes."""
-    return connect(store, _domains(domains), acts=True, by=by)
+    return connect(store, _domains(domains), acts=True, by=by, codec=codec_of(codec))
 
 
 def ask(question: str) -> None:
@@ -112,29 +121,6 @@ def ask(question: str) -> None:
 
 def _domains(said: list[str] | None) -> list[Domain]:
     return [domain_of(one) for one in said or ()]
-
-
-def domain_of(said: str) -> Domain:
-    """The domain that `MODULE:name` stands for; modules of the current folder are found.
-
-    Raises:
-        InvalidMessage: there is none
-
-    """
-    module, colon, name = said.partition(":")
-    if not (module and colon and name):
-        raise InvalidMessage(f"{said!r} is no domain; write MODULE:name, as in shop.domain:shop")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except Exception as error:
-        raise InvalidMessage(
-            f"{said} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
-    if not isinstance(found, Domain):
-        raise InvalidMessage(f"{said} is no Domain, but {type(found).__name__}")
-    return found
 
 
 def pairs(said: list[str]) -> dict[str, str]:

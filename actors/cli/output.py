@@ -123,9 +123,10 @@ def show_rows(
             count += 1
             found(count)
             if "error" in row and "error_type" not in row:
+                why = row["error"] if "pruned" in row else f"cannot be read: {row['error']}"
                 table.add_row(
                     Text(printable(row.get("id") or row.get("position") or "?")),
-                    Text(printable(f"cannot be read: {row['error']}"), style="red"),
+                    Text(printable(why), style="red"),
                 )
                 continue
             table.add_row(*(Text(printable(of(row))) for _, of in columns))

@@ -8,6 +8,7 @@ from ..control.calls import Decide, Parked, ParkedGroups, Selected
 from ..errors import InvalidMessage
 from .options import (
     ByOption,
+    CodecOption,
     DomainsOption,
     JsonOption,
     LimitOption,
@@ -59,6 +60,7 @@ AllOption = Annotated[bool, typer.Option("--all", help="All that is parked.")]
 def parked(
     *,
     store: StoreOption = ".",
+    codec: CodecOption = None,
     process: ProcessOption = None,
     error: ErrorOption = None,
     each: Annotated[bool, typer.Option("--each", help="One by one, with the texts.")] = False,
@@ -71,7 +73,7 @@ def parked(
 
     Example: procession parked --each --error PaymentDown
     """
-    with looking(store) as client:
+    with looking(store, codec=codec) as client:
         if not (each or decided or error or after):
             rows = client.rows(ParkedGroups(process=process))
             show_rows(rows, _GROUPS, as_json=as_json, nothing="nothing is parked")
@@ -86,6 +88,7 @@ def retry(
     *,
     store: StoreOption = ".",
     domain: DomainsOption = None,
+    codec: CodecOption = None,
     error: ErrorOption = None,
     process: ProcessOption = None,
     everything: AllOption = False,
@@ -100,7 +103,7 @@ def retry(
     Example: procession retry --error PaymentDown --yes
     """
     call = _meant("retry", ids, error, process, everything=everything)
-    _decide(call, store, domain, by, yes=yes, as_json=as_json)
+    _decide(call, store, domain, codec, by, yes=yes, as_json=as_json)
 
 
 def skip(
@@ -108,6 +111,7 @@ def skip(
     *,
     store: StoreOption = ".",
     domain: DomainsOption = None,
+    codec: CodecOption = None,
     error: ErrorOption = None,
     process: ProcessOption = None,
     everything: AllOption = False,
@@ -122,7 +126,7 @@ def skip(
     Example: procession skip 17 18 --by maria
     """
     call = _meant("skip", ids, error, process, everything=everything)
-    _decide(call, store, domain, by, yes=yes, as_json=as_json)
+    _decide(call, store, domain, codec, by, yes=yes, as_json=as_json)
 
 
 def _meant(
@@ -146,12 +150,13 @@ def _decide(
     call: Decide,
     store: str,
     domains: list[str] | None,
+    codec: str | None,
     by: str | None,
     *,
     yes: bool,
     as_json: bool,
 ) -> None:
-    with acting(store, domains, by) as client:
+    with acting(store, domains, by, codec) as client:
         meant = client.one(Selected(ids=call.ids, error=call.error, process=call.process))
         count = meant["count"]
         if not call.ids:

@@ -3,7 +3,7 @@
 from ..control.calls import Partitions
 from ..store import is_address
 from .nodes import show_partitions
-from .options import JsonOption, StoreOption, looking
+from .options import CodecOption, JsonOption, StoreOption, looking
 from .output import Column, show_rows, when
 
 __all__ = ["partitions"]
@@ -21,6 +21,7 @@ _PARTITIONS: list[Column] = [
 def partitions(
     *,
     store: StoreOption = ".",
+    codec: CodecOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the partitions of a divided store: who runs each, and how far it is behind.
@@ -30,6 +31,6 @@ def partitions(
     if is_address(store):
         show_partitions(store, as_json=as_json)
         return
-    with looking(store) as client:
+    with looking(store, codec=codec) as client:
         rows = client.rows(Partitions())
         show_rows(rows, _PARTITIONS, as_json=as_json, nothing="no partition")

@@ -9,6 +9,7 @@ from ..control.instances import Status
 from ..errors import UnknownMessage
 from .debugging import debug
 from .options import (
+    CodecOption,
     DomainsOption,
     JsonOption,
     LimitOption,
@@ -66,6 +67,7 @@ def ls(
     ] = None,
     *,
     store: StoreOption = ".",
+    codec: CodecOption = None,
     status: Annotated[
         list[Status] | None, typer.Option("--status", help="Only those; may be repeated.")
     ] = None,
@@ -83,7 +85,7 @@ def ls(
 
     Example: procession ls Fulfilment --status suspended --where customer_id=c1
     """
-    with looking(store) as client:
+    with looking(store, codec=codec) as client:
         if process is None:
             rows = client.rows(Processes())
             show_rows(rows, _PROCESSES, as_json=as_json, nothing="no process manager")
@@ -116,6 +118,7 @@ def show(
         typer.Option("--debug", help="Stop before each handler; with --version, before that one."),
     ] = False,
     domain: DomainsOption = None,
+    codec: CodecOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show one instance: its state, what it waits for, and what changed it.
@@ -123,9 +126,9 @@ def show(
     Example: procession show Fulfilment o-17 --version 2
     """
     if step:
-        debug(store, process, id, domain, version)
+        debug(store, process, id, domain, codec, version)
         return
-    with looking(store, domain) as client:
+    with looking(store, domain, codec) as client:
         found = client.one(Instance(process=process, id=id, limit=limit, version=version))
     if found is None:
         raise UnknownMessage(f"{process} has no instance {id!r}; `procession ls {process}` lists")
@@ -142,6 +145,7 @@ def show(
 def stuck(
     *,
     store: StoreOption = ".",
+    codec: CodecOption = None,
     process: ProcessOption = None,
     since: Annotated[str, typer.Option("--since", help="For how long: 90s, 30m, 2h, 1d.")] = "1h",
     as_json: JsonOption = False,
@@ -150,7 +154,7 @@ def stuck(
 
     Example: procession stuck --since 2h
     """
-    with looking(store) as client:
+    with looking(store, codec=codec) as client:
         rows = client.rows(Stuck(process=process, seconds=seconds_in(since)))
         nothing = f"all have moved within {since}"
         show_rows(rows, _STUCK, as_json=as_json, nothing=nothing, is_search=True)

@@ -8,7 +8,7 @@ import typer
 
 from ..control.calls import Prune
 from ..errors import InvalidMessage
-from .options import ByOption, DomainsOption, JsonOption, acting
+from .options import ByOption, CodecOption, DomainsOption, JsonOption, acting
 from .output import said, show_json
 
 __all__ = ["prune"]
@@ -29,6 +29,7 @@ def prune(
         typer.Option("--archive", help="Keep what goes in this file: .jsonl, .gz or .zst."),
     ] = None,
     domain: DomainsOption = None,
+    codec: CodecOption = None,
     by: ByOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -41,7 +42,7 @@ def prune(
         ids_before=None if ids_before is None else _moment(ids_before),
         archive=None if archive is None else str(archive.absolute()),
     )
-    with acting(store, domain, by) as client:
+    with acting(store, domain, by, codec) as client:
         found = client.one(call)
     if as_json:
         show_json(found)

@@ -6,7 +6,15 @@ import typer
 
 from ..control.calls import Rebuild, Refresh, RefreshAll
 from ..errors import InvalidMessage
-from .options import ByOption, DomainsOption, JsonOption, ProcessArgument, StoreOption, acting
+from .options import (
+    ByOption,
+    CodecOption,
+    DomainsOption,
+    JsonOption,
+    ProcessArgument,
+    StoreOption,
+    acting,
+)
 from .output import progress, said, show_json
 
 if TYPE_CHECKING:
@@ -24,6 +32,7 @@ def refresh(
     *,
     store: StoreOption = ".",
     domain: DomainsOption = None,
+    codec: CodecOption = None,
     by: ByOption = None,
     since: Annotated[
         str | None, typer.Option("--since", help='"origin": from the whole log.')
@@ -37,7 +46,7 @@ def refresh(
     if since not in {None, "origin"}:
         raise InvalidMessage(f"--since {since}: write --since origin, or leave it out")
     from_origin: Literal["origin"] | None = "origin" if since else None
-    with acting(store, domain, by) as client:
+    with acting(store, domain, by, codec) as client:
         if id is None:
             found = _all(client, RefreshAll(process=process, since=from_origin), process)
         else:
@@ -53,6 +62,7 @@ def rebuild(
     *,
     store: StoreOption = ".",
     domain: DomainsOption = None,
+    codec: CodecOption = None,
     by: ByOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -60,7 +70,7 @@ def rebuild(
 
     Example: procession rebuild Fulfilment
     """
-    with acting(store, domain, by) as client:
+    with acting(store, domain, by, codec) as client:
         newest = _all(client, Rebuild(process=process), process)
     if as_json:
         show_json(newest)

@@ -11,7 +11,8 @@ from ..listening.page_address import Page
 from ..model.domain import Domain
 from ..runtime import Runtime
 from .files import shown
-from .options import DomainsOption, JsonOption, domain_of
+from .named import codec_of, domain_of
+from .options import CodecOption, DomainsOption, JsonOption
 from .output import said, show_json
 
 __all__ = ["serve"]
@@ -23,6 +24,7 @@ def serve(
     ],
     *,
     domain: DomainsOption = None,
+    codec: CodecOption = None,
     http: Annotated[
         str | None,
         typer.Option(
@@ -53,7 +55,7 @@ def serve(
     for one in (signal.SIGTERM, signal.SIGINT):
         signal.signal(one, lambda *_: is_over.set())
     domains = [domain_of(one) for one in domain]
-    with _opened(path, domains, control, partitions, processes) as runtime:
+    with _opened(path, domains, codec, control, partitions, processes) as runtime:
         health = runtime.health()
         if as_json:
             show_json(
@@ -75,12 +77,20 @@ def serve(
 def _opened(
     path: str,
     domains: list[Domain],
+    codec: str | None,
     control: bool | Page,
     partitions: int | None,
     processes: int,
 ) -> Runtime:
     try:
-        return Runtime(path, *domains, control=control, partitions=partitions, processes=processes)
+        return Runtime(
+            path,
+            *domains,
+            codec=codec_of(codec),
+            control=control,
+            partitions=partitions,
+            processes=processes,
+        )
     except ValueError as error:
         raise InvalidMessage(str(error)) from error
 

@@ -12,7 +12,8 @@ from ..store.lmdb.environment import DATA_FILE
 from ..store.maintenance.rewriting import PARTIAL
 from ..store.verify.verify import LIMIT
 from .files import Done, copied, made_small, moved, upgraded, verified
-from .options import JsonOption
+from .named import codec_of
+from .options import CodecOption, JsonOption
 from .output import Growing, progress, show
 
 __all__ = ["backup", "compact", "copy", "upgrade", "verify"]
@@ -90,6 +91,7 @@ def verify(
     path: PlaceArgument,
     *,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Most findings.")] = LIMIT,
+    codec: CodecOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check all that is in a store; 1 if something is wrong.
@@ -97,7 +99,7 @@ def verify(
     Example: procession verify var/shop
     """
     with progress("checking") as told:
-        done = verified(path, limit, told)
+        done = verified(path, limit, told, codec_of(codec))
     _end(done, as_json=as_json)
 
 

@@ -7,6 +7,7 @@ import typer
 from ..control.calls import CancelTimeout, MoveTimeout, Timeouts
 from .options import (
     ByOption,
+    CodecOption,
     DomainsOption,
     JsonOption,
     LimitOption,
@@ -39,6 +40,7 @@ NameArgument = Annotated[
 def timeouts(
     *,
     store: StoreOption = ".",
+    codec: CodecOption = None,
     process: ProcessOption = None,
     id: Annotated[  # noqa: A002
         str | None, typer.Option("--id", help="Only of this instance.")
@@ -50,7 +52,7 @@ def timeouts(
 
     Example: procession timeouts --process Fulfilment
     """
-    with looking(store) as client:
+    with looking(store, codec=codec) as client:
         rows = client.rows(Timeouts(process=process, id=id, limit=limit))
         show_rows(rows, _TIMEOUTS, as_json=as_json, nothing="nothing is due")
 
@@ -65,6 +67,7 @@ def move(
     *,
     store: StoreOption = ".",
     domain: DomainsOption = None,
+    codec: CodecOption = None,
     by: ByOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -73,7 +76,7 @@ def move(
     Example: procession timeout move Fulfilment o17 payment +30m
     """
     at = str(seconds_in(when_[1:])) if when_.startswith("+") else when_
-    with acting(store, domain, by) as client:
+    with acting(store, domain, by, codec) as client:
         call = MoveTimeout(process=process, id=id, name=name, when=at)
         _tell(name, client.one(call)["was_set"], "moved", as_json=as_json)
 
@@ -85,6 +88,7 @@ def cancel(
     *,
     store: StoreOption = ".",
     domain: DomainsOption = None,
+    codec: CodecOption = None,
     by: ByOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -92,7 +96,7 @@ def cancel(
 
     Example: procession timeout cancel Fulfilment o17 payment
     """
-    with acting(store, domain, by) as client:
+    with acting(store, domain, by, codec) as client:
         call = CancelTimeout(process=process, id=id, name=name)
         _tell(name, client.one(call)["was_set"], "cancelled", as_json=as_json)
 

@@ -10,7 +10,8 @@ from ..clock import SystemClock
 from ..errors import InvalidMessage
 from ..exporting import export as export_store
 from ..importing import import_file
-from .options import DomainsOption, JsonOption, StoreOption, domain_of
+from .named import codec_of, domain_of
+from .options import CodecOption, DomainsOption, JsonOption, StoreOption
 from .output import progress, said, show_json
 
 __all__ = ["export", "import_"]
@@ -21,6 +22,7 @@ def import_(
     *,
     store: StoreOption = ".",
     domain: DomainsOption = None,
+    codec: CodecOption = None,
     mapping: Annotated[
         Path | None,
         typer.Option("--map", help="A TOML file that says which row is which event."),
@@ -58,6 +60,7 @@ def import_(
             *domains,
             mapping=mapping,
             kind=kind,
+            codec=codec_of(codec),
             until=_moment("--until", until),
             live_from=since,
             progress=lambda _, done, of: shown(done, of),
@@ -88,6 +91,7 @@ def export(
     *,
     store: StoreOption = ".",
     domain: DomainsOption = None,
+    codec: CodecOption = None,
     kind: Annotated[
         str | None,
         typer.Option("--format", help="Of the file, if its name does not say it."),
@@ -111,15 +115,25 @@ def export(
             kind=kind,
             objects=objects or None,
             after=after,
+            codec=codec_of(codec),
             progress=shown,
         )
     if as_json:
-        show_json({"events": found.events, "objects": found.objects, "position": found.position})
-    else:
-        said(
-            f"{target}: {found.events:,} events, {found.objects:,} objects, up to position "
-            f"{found.position:,}"
+        show_json(
+            {
+                "events": found.events,
+                "objects": found.objects,
+                "position": found.position,
+                "pruned": found.pruned,
+            }
         )
+        return
+    said(
+        f"{target}: {found.events:,} events, {found.objects:,} objects, up to position "
+        f"{found.position:,}"
+    )
+    if found.pruned:
+        said(f"events behind position {after:,} were pruned, up to {found.pruned:,}")
 
 
 def _moment(option: str, said_time: str | None) -> datetime | None:

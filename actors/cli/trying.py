@@ -5,7 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from ..shadowing.shadow import shadow as try_on
-from .options import JsonOption, domain_of
+from .named import codec_of, domain_of
+from .options import CodecOption, JsonOption
 from .output import Column, progress, said, short, show_json, show_rows
 from .store_files import PlaceArgument
 
@@ -36,8 +37,9 @@ def shadow(
         bool, typer.Option("--live", help="Only instances that are not complete.")
     ] = False,
     processes: Annotated[
-        int, typer.Option("--processes", min=1, help="How many share the work.")
-    ] = 1,
+        int | None, typer.Option("--processes", min=1, help="How many share the work.")
+    ] = None,
+    codec: CodecOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Try code on what is stored, which stays as it is; 1 if the code does something else.
@@ -47,7 +49,13 @@ def shadow(
     found = [domain_of(one) for one in domains]
     with progress("trying") as told:
         report = try_on(
-            path, *found, sample=sample, live=live, processes=processes, on_progress=told
+            path,
+            *found,
+            sample=sample,
+            live=live,
+            processes=processes,
+            codec=codec_of(codec),
+            on_progress=told,
         )
     told_of = report.to_dict()
     if as_json:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from .. import __version__
 from ..store.verify.verify import LIMIT
 from .files import Done, copied, explored, made_small, moved, upgraded, verified
+from .named import codec_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +81,10 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser("verify", help="check all that is in it; 1 if something is wrong")
     one.add_argument("path", help="the store's folder, or its address: postgresql://...")
     one.add_argument("--limit", type=int, default=LIMIT, help="most findings (%(default)s)")
-    one.set_defaults(run=lambda given: verified(given.path, given.limit))
+    one.add_argument("--codec", metavar="MODULE:NAME", help="where the codec is, if there is one")
+    one.set_defaults(
+        run=lambda given: verified(given.path, given.limit, codec=codec_of(given.codec))
+    )
 
     one = commands.add_parser("explore", help="search for a run that breaks an invariant; 1 if so")
     one.add_argument("program", help="MODULE:program, as shop.checks:program")

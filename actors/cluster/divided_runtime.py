@@ -508,7 +508,11 @@ class DividedRuntime(Runtime):
         return self._parts[number].done(process)
 
     def events(
-        self, stream_or_category: str | None = None, *, after: int | Mapping[int, int] = 0
+        self,
+        stream_or_category: str | None = None,
+        *,
+        after: int | Mapping[int, int] = 0,
+        past_pruned: bool = False,
     ) -> Iterator[StoredEvent]:
         self._refuse_query("events")
         if isinstance(stream_or_category, str) and "-" in stream_or_category:
@@ -522,7 +526,9 @@ class DividedRuntime(Runtime):
         positions = {} if isinstance(after, int) else after
         return merge(
             *(
-                part.events(stream_or_category, after=positions.get(number, 0))
+                part.events(
+                    stream_or_category, after=positions.get(number, 0), past_pruned=past_pruned
+                )
                 for number, part in enumerate(self._parts)
             ),
             key=lambda event: event.time,

@@ -24,8 +24,9 @@ from .instances import Status, instance, instances, processes, stuck
 from .log import events
 from .measured import measured, part_of
 from .plain import Plain
+from .projections import held_streams, projections
 from .pruning import prune
-from .rebuilding import rebuild, refresh_all
+from .rebuilding import rebuild, rebuild_tables, refresh_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +47,7 @@ __all__ = [
     "Events",
     "Graph",
     "Health",
+    "HeldStreams",
     "Instance",
     "Instances",
     "Measured",
@@ -55,8 +57,10 @@ __all__ = [
     "ParkedGroups",
     "Partitions",
     "Processes",
+    "Projections",
     "Prune",
     "Rebuild",
+    "RebuildTables",
     "Refresh",
     "RefreshAll",
     "Selected",
@@ -140,6 +144,29 @@ class Partitions(Look, frozen=True):
 
     def look(self, face: Face) -> Answer:
         return together.partitions(face)
+
+
+class Projections(Look, frozen=True):
+    """The projections: how far each is, and of how many streams something is set aside."""
+
+    path = "projections"
+
+    def answer(self, face: Face, by: str) -> Answer:
+        del by
+        return projections(face)
+
+
+class HeldStreams(Look, frozen=True):
+    """The streams of which a projection has set something aside."""
+
+    path = "projections/held"
+    projection: str
+    after: str | None = None
+    limit: Limit = 50
+
+    def answer(self, face: Face, by: str) -> Answer:
+        del by
+        return held_streams(face, self.projection, after=self.after, limit=self.limit)
 
 
 class Instances(Look, frozen=True):
@@ -560,6 +587,16 @@ class Rebuild(Call, frozen=True):
         return rebuild(face, self.process, by)
 
 
+class RebuildTables(Call, frozen=True):
+    """Make the tables of a projection anew, and tell how far it is."""
+
+    path = "projections/rebuild"
+    projection: str
+
+    def answer(self, face: Face, by: str) -> Answer:
+        return rebuild_tables(face, self.projection, by)
+
+
 class Prune(Call, frozen=True):
     """Take out of the store what was complete before a moment."""
 
@@ -590,6 +627,8 @@ class NoteBackup(Call, frozen=True):
 CALLS: tuple[type[Call], ...] = (
     Processes,
     Partitions,
+    Projections,
+    HeldStreams,
     Instances,
     Instance,
     Stuck,
@@ -616,6 +655,7 @@ CALLS: tuple[type[Call], ...] = (
     Refresh,
     RefreshAll,
     Rebuild,
+    RebuildTables,
     Prune,
     NoteBackup,
 )

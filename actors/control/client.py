@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ..model.domain import Domain
+    from ..store import PayloadCodec
     from .calls import Call
 
 __all__ = ["Client", "Refused", "connect"]
@@ -75,6 +76,7 @@ def connect(
     *,
     acts: bool = False,
     by: str | None = None,
+    codec: PayloadCodec | None = None,
 ) -> Client:
     """A client of a store: of its service if one answers, and else of the store itself.
 
@@ -84,9 +86,11 @@ def connect(
         acts: whether the calls change anything: a store without a service is opened for writing
             then, and what its instances have in hand is taken up
         by: who asks, as the person says
+        codec: of a store that has one and that no service has open
 
     Raises:
         StoreError: there is no store, or it cannot be opened
+        WrongCodec: it has a codec, and another one was given, or none
         CannotAct: the calls change something, and there is neither a service nor classes
 
     """
@@ -95,9 +99,9 @@ def connect(
         if found is not None:
             return _ServiceClient(os.fspath(path), found, by)
     if not acts:
-        return _StoreClient(Runtime(store, *domains, read_only=True), by)
+        return _StoreClient(Runtime(store, *domains, read_only=True, codec=codec), by)
     # Whether there is a store is told first.
-    with Runtime(store, read_only=True):
+    with Runtime(store, read_only=True, codec=codec):
         pass
     if not domains:
         raise CannotAct(
@@ -105,7 +109,7 @@ def connect(
             f"its classes; start the service, or give them with --domain MODULE:domain"
         )
     try:
-        return _StoreClient(Runtime(store, *domains, control=False), by)
+        return _StoreClient(Runtime(store, *domains, control=False, codec=codec), by)
     except LockedStore as error:
         raise LockedStore(
             f"{error}. That process answers at no socket: it has control=False, or its health() "

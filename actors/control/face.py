@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..engine.projection_checkpoint import projections_in
 from ..errors import InvalidMessage, UnknownMessage
 from ..messages.personal import MASKED, masked
 from ..model.beginnings import begun_at
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from ..authoring.process_manager import ProcessManager
+    from ..authoring.projection import Projection
+    from ..engine.projection_feed import ProjectionFeed
     from ..model.diagram import Picture
     from ..model.process_definition import ProcessDefinition
     from ..runtime import Runtime
@@ -111,6 +114,25 @@ class Face:
         """The names of the process managers whose classes are here."""
         return {one.cls: one.name for one in self._registry.processes.values()}
 
+    def projections(self) -> dict[str, type[Projection]]:
+        """The projections whose classes are here, by name."""
+        return {one.name: one.cls for one in self._registry.projections.values()}
+
+    def known_projection(self, name: str) -> str:
+        """A projection's name, which may be given without its domain, as that of `known`.
+
+        Raises:
+            UnknownMessage: there is none of that name, or there are several
+
+        """
+        stored = (found for one in self.parts or [self] for found in projections_in(one.store))
+        return _one_of("projection", name, sorted({*stored, *self.projections()}))
+
+    def projection_feed(self, name: str) -> ProjectionFeed | None:
+        """What writes a projection's tables; None where nothing runs, or another process does."""
+        engine = self.runtime._running  # noqa: SLF001
+        return None if engine is None else engine.projections.feed_of(name)
+
     def class_of(self, process: str) -> type[ProcessManager]:
         """The class of a process manager.
 
@@ -133,15 +155,7 @@ class Face:
             UnknownMessage: there is none of that name, or there are several
 
         """
-        names = self.processes()
-        if process in names:
-            return process
-        ends = [one for one in names if one.rpartition(".")[2] == process]
-        if len(ends) == 1:
-            return ends[0]
-        raise UnknownMessage(
-            f"there is no process manager {process!r}; there are: {', '.join(names) or 'none'}"
-        )
+        return _one_of("process manager", process, self.processes())
 
     def done(self, process: str) -> int:
         """The position up to which a process manager is done."""
@@ -224,14 +238,24 @@ class Face:
     def graphs(self) -> dict[str, str]:
         """The design of each domain, drawn."""
         return {
-            one.name: mermaid_of(one.aggregates.values(), one.processes.values(), one.messages)
+            one.name: mermaid_of(
+                one.aggregates.values(),
+                one.processes.values(),
+                one.messages,
+                one.projections.values(),
+            )
             for one in self._registry.domains
         }
 
     def pictures(self) -> dict[str, Picture]:
         """The same as data."""
         return {
-            one.name: picture_of(one.aggregates.values(), one.processes.values(), one.messages)
+            one.name: picture_of(
+                one.aggregates.values(),
+                one.processes.values(),
+                one.messages,
+                one.projections.values(),
+            )
             for one in self._registry.domains
         }
 
@@ -287,3 +311,12 @@ class Face:
         """Whether instances can be found by a field without looking at all of them."""
         definition = self.definition(process)
         return definition is not None and field in definition.state.indexed
+
+
+def _one_of(kind: str, name: str, names: list[str]) -> str:
+    if name in names:
+        return name
+    ends = [one for one in names if one.rpartition(".")[2] == name]
+    if len(ends) == 1:
+        return ends[0]
+    raise UnknownMessage(f"there is no {kind} {name!r}; there are: {', '.join(names) or 'none'}")

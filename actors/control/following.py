@@ -6,6 +6,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from ..errors import Pruned
 from ..queries.follower import open_log, wanted
 from ..queries.log_end import LogEnd, text_of
 from ..store import CorruptRecord, EventRecord, ParkedRecord
@@ -74,6 +75,7 @@ class Following:
             ends = LogEnd(stores, kinds, {}, is_wanted).place
             for one, end in ends.items():
                 self._log.place[one] = max(self._log.place[one], end - most_behind)
+            self._log.pass_pruned()
         self._has_kinds = len(set(kinds)) > 1
         self._found = self._log.look()
         self.has_more = True
@@ -81,6 +83,8 @@ class Following:
     def _go_back(self, count: int) -> None:
         for one, number in self._log.place.items():
             self._log.place[one] = max(0, number - count)
+        # Of the newest, as many as are there.
+        self._log.pass_pruned()
 
     @property
     def is_over(self) -> bool:
@@ -93,8 +97,16 @@ class Following:
         return text_of(self._log.place)
 
     def look(self) -> list[Plain]:
-        """What is new since the last look, or a part of it that is long enough."""
-        found = [self._row(one) for one in islice(self._found, AT_ONCE)]
+        """What is new since the last look, or a part of it that is long enough.
+
+        Where something was pruned that was not told yet, a row says so and it goes on behind it.
+        """
+        try:
+            found = [self._row(one) for one in islice(self._found, AT_ONCE)]
+        except Pruned as error:
+            self._log.pass_pruned()
+            self._found = self._log.look()
+            return [{"pruned": True, "error": str(error), "after": self.place}]
         self.has_more = len(found) == AT_ONCE
         if not self.has_more:
             self._found = self._log.look()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
-from ..queries.pruned import refuse_pruned
+from ..queries.pruned import pruned_behind, refuse_pruned
 from ..queries.views import error_of
 from ..store import CorruptRecord, category_of
 from .plain import moment, unpacked
@@ -39,7 +39,16 @@ def events(
     """
     if after is None:
         after = max(0, face.store.last_position() - limit) if stream is None else 0
-    return islice(_events(face, stream, after), limit)
+        return islice(_events(face, stream, after), limit)
+    return chain(_pruned(face, stream, after), islice(_events(face, stream, after), limit))
+
+
+def _pruned(face: Face, stream: str | None, after: int) -> Iterator[Plain]:
+    """A row that says that events were pruned which would have been among those asked for."""
+    newest = pruned_behind(face.store, after) if stream is None or "-" not in stream else 0
+    if newest:
+        said = f"events behind position {after} were pruned, up to {newest}"
+        yield {"position": newest, "pruned": True, "error": said}
 
 
 def _events(face: Face, stream: str | None, after: int) -> Iterator[Plain]:

@@ -507,7 +507,7 @@ def _transition(
     is_complete = handler.end or unit.complete or definition.stateless
     packed: PackedFields | None = None
     change: bytes | None = None
-    if len(before.fields) < LARGE:
+    if len(before.fields) < LARGE or not plan.stores_changes:
         fields, values = definition.state.exchange(process.__dict__)
     else:
         fields, values, change, packed = _exchange_large(plan, before, process)

@@ -239,6 +239,8 @@ class Engine:
             plan.code = number_of_code(store, plan.definition)
             plan.begun_at = begun[plan.name]
             plan.partition = store.partition
+            # Where a key may be forgotten, a change would stand on a state that became another.
+            plan.stores_changes = store.codec is None or not plan.definition.state.personal
         self.routers = [
             Router(
                 plan,

@@ -99,9 +99,10 @@ class Erasing:
             self._erase_subject(record)
         else:
             self._erase_rows(record.time, self._places_of(record))
-        codec, owner = self._store.codec, owner_of_erasure(record)
-        if codec is not None and owner is not None:
-            codec.forget(owner, record.time)
+        if self._store.codec is not None:
+            # Last: what else is to go is found by what can still be read, and one that was cut off
+            # is carried out anew, so that no key outlives its erasure.
+            self._store.codec.forget(owner_of_erasure(record), record.time)
         for erase_there in self._engine.when_erasing:
             erase_there(record)
         record.is_done = True
@@ -159,6 +160,9 @@ class Erasing:
             snapshots = [("snapshots", stream.encode()) for stream in rows.streams()]
             engine.forget()
             self._write(EraseRows(record.time, snapshots))
+            for page in rows.snapshots():
+                is_found = True
+                self._write(EraseRows(record.time, anew=page))
 
     def _write(self, erase: EraseRows) -> None:
         work = Receipt(Step(extras=StepExtras(erase=erase)))

@@ -337,11 +337,8 @@ class HealthWatch:
             then = "after-effects wait for it"
             if feed.name in without:
                 then = "after-effects go on without it, and may read what is old"
-            if feed.is_outdated:
-                yield f"{feed.name}: its tables are of another version; {then}"
-            elif feed.failing_since is not None:
-                since = from_micros(feed.failing_since).isoformat()
-                yield f"{feed.name}: its database fails since {since}: {feed.last_error}; {then}"
+            if feed.trouble:
+                yield f"{feed.name}: {feed.trouble}; {then}"
             elif feed.name in without:
                 yield f"{feed.name} is {feed.backlog} events behind; {then}"
 

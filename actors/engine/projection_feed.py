@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from ..authoring.context import Context
 from ..authoring.projection import Projection
 from ..authoring.projection_database import Checkpoint, Tables
+from ..clock import from_micros
 from ..core.decision import Decision
 from ..core.failures import is_final, parked_at_stream
 from ..core.ports import UNREADABLE
@@ -135,6 +136,16 @@ class ProjectionFeed:
     def backlog(self) -> int:
         """Events of the log that are not in the tables."""
         return max(0, self.end - self.position)
+
+    @property
+    def trouble(self) -> str:
+        """Why it does not go on, as people read it; empty if it does."""
+        if self.is_outdated:
+            return "its tables are of another version"
+        if self.failing_since is None:
+            return ""
+        since = from_micros(self.failing_since).isoformat()
+        return f"its database fails since {since}: {self.last_error}"
 
     def take(self, stream: str, message: InstanceMessage) -> None:
         """Have a stream looked at of which something is set aside."""

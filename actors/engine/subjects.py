@@ -6,6 +6,7 @@ that instances which hold a copy go on.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -53,7 +54,6 @@ class SubjectRows:
         self._registry = registry
         self._subject = subject
         self._words = words_for(time)
-        self._marked: dict[str, Mapping[str, PersonalField]] = {}
         self._touched: set[str] = set()
 
     def messages(self) -> Iterator[list[Anew]]:
@@ -65,7 +65,7 @@ class SubjectRows:
             "queue": self._command,
             "parked": self._parked,
             "decided": self._parked,
-            "timers": lambda row: self._held(row, 4),
+            "timers": lambda row: self._command(row[4]),
             "refusals": self._refusal,
             "effects": lambda row: self._issued(row, 5, row[1]),
             "outgoing": self._sent,
@@ -86,38 +86,69 @@ class SubjectRows:
         if last is None or erased_at(last.state) is not None:
             return {}
         state: dict[str, Any] = _load(last.state)
-        found = self._erased(state, definition.state.personal, instance)
+        found = self._erased(state, self._theirs(state, definition.state.personal, instance))
         return {name: state[name] for name in found if name not in definition.naming_fields}
 
     def streams(self) -> Iterator[str]:
-        """Streams of events that were changed; their snapshots are of what they said before."""
-        yield from self._touched
+        """Streams with events of theirs, whose snapshots are made anew of what is left of these."""
+        for stream in self._touched:
+            first = self._store.read_stream(stream, 0, 1)
+            if first and first[0].version == 1:
+                yield stream
+
+    def snapshots(self) -> Iterator[list[Anew]]:
+        """Rows of snapshots that are to be written anew: their events may have been pruned."""
+        for key, raw in self._rows("snapshots"):
+            with suppress(CorruptRecord):
+                row = unframe(raw, "snapshots", key)
+                if self._snapshot(row, key.decode()):
+                    yield [("snapshots", key, raw, frame(key, row))]
 
     # What holds messages
 
-    def _changed(self, table: str, change: Callable[[list[Any]], bool]) -> Iterator[list[Anew]]:
+    def _rows(self, table: str) -> Iterator[tuple[bytes, bytes]]:
         start = b""
         while rows := self._store.rows_between(table, start, b"\xff" * 512, PAGE):
-            found: list[Anew] = []
-            for key, raw in rows:
-                try:
-                    row = unframe(raw, table, key)
-                except CorruptRecord:
-                    # `verify` tells of it.
-                    continue
-                if change(row):
-                    found.append((table, key, raw, frame(key, row)))
-            if found:
-                yield found
+            yield from rows
             start = rows[-1][0] + b"\0"
 
+    def _changed(self, table: str, change: Callable[[list[Any]], bool]) -> Iterator[list[Anew]]:
+        found: list[Anew] = []
+        for key, raw in self._rows(table):
+            try:
+                row = unframe(raw, table, key)
+            except CorruptRecord:
+                # `verify` tells of it.
+                continue
+            if change(row):
+                found.append((table, key, raw, frame(key, row)))
+            if len(found) == PAGE:
+                yield found
+                found = []
+        if found:
+            yield found
+
     def _event(self, row: list[Any]) -> bool:
-        data = self._without(row[0], row[4], id_in_stream(row[1]))
+        is_theirs, data = self._without(row[0], row[4], id_in_stream(row[1]))
+        if is_theirs:
+            # Also where the field says nothing any more: in a backup, the key is forgotten, and
+            # what was made of the event is still there.
+            self._touched.add(row[1])
         if data is None:
             return False
         row[4] = data
-        self._touched.add(row[1])
         return True
+
+    def _snapshot(self, row: list[Any], stream: str) -> bool:
+        definition = self._registry.owner_of(stream)
+        personal = {} if definition is None else definition.state.personal
+        if not personal:
+            return False
+        mark, packed = _load(row[1])
+        state = _load(packed)
+        found = self._erased(state, self._theirs(state, personal, id_in_stream(stream)))
+        row[1] = msgpack.packb((mark, _with(PackedFields.of(packed), state, found).whole()))
+        return bool(found)
 
     def _event_id(self, row: list[Any]) -> bool:
         event = self._store.event_at(row[0])
@@ -125,7 +156,8 @@ class SubjectRows:
 
     def _result(self, row: list[Any]) -> bool:
         is_theirs = row[4] in self._touched or id_in_stream(row[4]) == self._subject
-        changed = self._drop_digest(row, 6, is_theirs and bool(self._fields(row[3])))
+        is_marked = bool(self._registry.personal_fields(row[3]))
+        changed = self._drop_digest(row, 6, is_theirs and is_marked)
         if is_theirs and row[2] is not None and row[2] != self._words:
             row[2], row[8] = self._words, None
             return True
@@ -141,27 +173,33 @@ class SubjectRows:
     def _command(self, row: list[Any] | None) -> bool:
         if row is None:
             return False
-        data = self._without(row[1], row[4], id_in_stream(row[2]))
+        _, data = self._without(row[1], row[4], id_in_stream(row[2]))
         if data is not None:
             row[4] = data
         return data is not None
 
-    def _held(self, row: list[Any], place: int) -> bool:
-        return self._command(row[place])
+    def _is_of_theirs(self, command: list[Any] | None) -> bool:
+        if command is None:
+            return False
+        return self._without(command[1], command[4], id_in_stream(command[2]))[0]
 
     def _parked(self, row: list[Any]) -> bool:
         event = self._store.event_at(row[7]) if row[7] else None
-        changed = self._held(row, 8)
-        is_theirs = changed or (event is not None and event.stream in self._touched)
+        is_theirs = self._is_of_theirs(row[8]) or (
+            event is not None and event.stream in self._touched
+        )
+        changed = self._command(row[8])
         if (is_theirs or row[1] == self._subject) and row[4] != self._words:
             row[4] = self._words
             return True
         return changed
 
     def _refusal(self, row: list[Any]) -> bool:
+        is_theirs = self._is_of_theirs(row[0])
         changed = self._command(row[0])
-        if changed:
+        if is_theirs and row[1] != self._words:
             row[1] = self._words
+            return True
         return changed
 
     def _sent(self, row: list[Any]) -> bool:
@@ -173,39 +211,41 @@ class SubjectRows:
     def _issued(self, row: list[Any], place: int, owner: str) -> bool:
         changed = False
         for which, (command_id, kind, data) in enumerate(row[place]):
-            anew = self._without(kind, data, owner)
+            _, anew = self._without(kind, data, owner)
             if anew is not None:
                 row[place][which] = [command_id, kind, anew]
                 changed = True
         return changed
 
-    def _without(self, kind: str, data: bytes, owner: str) -> bytes | None:
-        """A message without that data; None of one that holds none."""
-        fields = self._fields(kind)
+    def _without(self, kind: str, data: bytes, owner: str) -> tuple[bool, bytes | None]:
+        """Whether a message has fields of theirs; and what it is without, if they say anything."""
+        fields = self._registry.personal_fields(kind)
         if not fields or erased_at(data) is not None:
-            return None
+            return False, None
         said = _load(data)
         if not isinstance(said, dict):
-            return None
-        found = self._erased(said, fields, owner)
-        return _with(PackedFields.of(data), said, found).whole() if found else None
+            return False, None
+        theirs = self._theirs(said, fields, owner)
+        found = self._erased(said, theirs)
+        anew = _with(PackedFields.of(data), said, found).whole() if found else None
+        return bool(theirs), anew
 
-    def _fields(self, kind: str) -> Mapping[str, PersonalField]:
-        found = self._marked.get(kind)
-        if found is None:
-            found = self._marked[kind] = self._registry.personal_fields(kind)
-        return found
-
-    def _erased(
+    def _theirs(
         self, said: dict[str, Any], fields: Mapping[str, PersonalField], owner: str
-    ) -> list[str]:
-        """Erase what is that person's; the names of fields that had another value."""
-        changed: list[str] = []
-        for name, field in fields.items():
-            whose = owner if field.subject is None else said.get(field.subject)
-            if name in said and said[name] != field.erased and str(whose) == self._subject:
-                said[name] = field.erased
-                changed.append(name)
+    ) -> dict[str, PersonalField]:
+        """The fields that are that person's."""
+        return {
+            name: field
+            for name, field in fields.items()
+            if name in said
+            and str(owner if field.subject is None else said.get(field.subject)) == self._subject
+        }
+
+    @staticmethod
+    def _erased(said: dict[str, Any], fields: Mapping[str, PersonalField]) -> list[str]:
+        """Erase fields; the names of those that had another value."""
+        changed = [name for name, field in fields.items() if said[name] != field.erased]
+        said.update({name: fields[name].erased for name in changed})
         return changed
 
     # States
@@ -225,7 +265,8 @@ class SubjectRows:
             changed = self._issued(row, 10, instance)
             if personal and erased_at(record.state) is None:
                 said = _load(record.state)
-                found = self._erased(said, personal, instance)
+                theirs = self._theirs(said, personal, instance)
+                found = self._erased(said, theirs)
                 changes_state |= bool(found)
                 after = _with(PackedFields.of(record.state), said, found)
                 if record.base and changes_state:
@@ -235,9 +276,10 @@ class SubjectRows:
                 elif found:
                     row[9], changed = after.whole(), True
                 before = after
-                if found and row[12] is not None and record.cause not in BY_PEOPLE:
-                    # The reason of a refusal, which may quote it.
-                    row[12] = self._words
+                is_reason = row[12] is not None and record.cause not in BY_PEOPLE
+                if theirs and is_reason and row[12] != self._words:
+                    # Of a refusal, which may quote it.
+                    row[12], changed = self._words, True
             if changed:
                 page.append(("transitions", row_key, raw, frame(row_key, row)))
         if page:

@@ -174,14 +174,26 @@ _COLUMNS = {"string": "text", "integer": "integer", "float": "real", "boolean": 
 
 _TABLES = """
 pragma journal_mode = off;
-create table event (ocel_id text primary key, ocel_type text not null);
-create table object (ocel_id text primary key, ocel_type text not null);
 create table event_map_type (ocel_type text primary key, ocel_type_map text not null);
 create table object_map_type (ocel_type text primary key, ocel_type_map text not null);
-create table event_object (ocel_event_id text, ocel_object_id text, ocel_qualifier text,
-                           primary key (ocel_event_id, ocel_object_id, ocel_qualifier));
-create table object_object (ocel_source_id text, ocel_target_id text, ocel_qualifier text,
-                            primary key (ocel_source_id, ocel_target_id, ocel_qualifier));
+create table event (
+    ocel_id text primary key, ocel_type text not null references event_map_type (ocel_type)
+);
+create table object (
+    ocel_id text primary key, ocel_type text not null references object_map_type (ocel_type)
+);
+create table event_object (
+    ocel_event_id text references event (ocel_id),
+    ocel_object_id text references object (ocel_id),
+    ocel_qualifier text,
+    primary key (ocel_event_id, ocel_object_id, ocel_qualifier)
+);
+create table object_object (
+    ocel_source_id text references object (ocel_id),
+    ocel_target_id text references object (ocel_id),
+    ocel_qualifier text,
+    primary key (ocel_source_id, ocel_target_id, ocel_qualifier)
+);
 """
 
 
@@ -226,7 +238,9 @@ def _tables(
         while f"{what}_{short}".lower() in {one.lower() for one in names.values()}:
             short += "_"
         names[kind] = f"{what}_{short}"
-        columns = ["ocel_id text", "ocel_time timestamp", *more]
+        # An object has a row for each change, an event has one.
+        key = "primary key " * (what == "event")
+        columns = [f"ocel_id text {key}references {what} (ocel_id)", "ocel_time timestamp", *more]
         columns += [f"{_quoted(one)} {_COLUMNS[said]}" for one, said in attributes.items()]
         sql.execute(f"create table {_quoted(names[kind])} ({', '.join(columns)})")
         sql.execute(f"insert into {what}_map_type values (?, ?)", (kind, short))  # noqa: S608

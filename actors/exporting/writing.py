@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InvalidMessage
 from ..model.registry import Registry
+from ..queries.pruned import pruned_behind
 from ..store import StoreError, open_store
 from . import flat, ocel, xes
 from .stage import Stage
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ..model.domain import Domain
+    from ..store import PayloadCodec
 
 __all__ = ["FORMATS", "Exported", "export"]
 
@@ -53,12 +55,14 @@ class Exported:
         events: how many
         objects: how many things these have to do with
         position: that of the newest event of the store; `after` of the next export
+        pruned: the newest position behind `after` of which the event was pruned; 0 if none was
 
     """
 
     events: int
     objects: int
     position: int
+    pruned: int = 0
 
 
 def export(
@@ -68,6 +72,7 @@ def export(
     kind: str | None = None,
     objects: Iterable[str] | None = None,
     after: int = 0,
+    codec: PayloadCodec | None = None,
     progress: Callable[[int, int], object] = lambda *_: None,
 ) -> Exported:
     """Write what a store holds as a file, beside its service or without one.
@@ -80,6 +85,7 @@ def export(
         objects: the only types of objects: categories of streams, and process managers; events
             that have to do with none of them are left out
         after: only events behind this position
+        codec: of a store that has one; what it encodes is in plain words in the file
         progress: called now and then with how many events were looked at, and of how many
 
     Raises:
@@ -95,7 +101,7 @@ def export(
             f"{kind or target}: give a format, one of {', '.join(FORMATS)}, or a name that says it"
         )
     part = target.with_name(f".{target.name}.part")
-    with closing(open_store(store, read_only=True)) as opened:
+    with closing(open_store(store, read_only=True, codec=codec)) as opened:
         if opened.partition is not None:
             raise StoreError(
                 f"{store} is a partition of a divided store; export a copy that is not divided, "
@@ -110,4 +116,5 @@ def export(
             finally:
                 with suppress(OSError):
                     part.unlink(missing_ok=True)
-    return Exported(events=events, objects=count, position=stage.last)
+            missed = pruned_behind(opened, after)
+    return Exported(events=events, objects=count, position=stage.last, pruned=missed)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from ..messages.types import Event
     from ..model.domain import Domain
-    from ..store import Durability, EventRecord, Store
+    from ..store import Durability, EventRecord, PayloadCodec, Store
 
 __all__ = ["Backtest", "BacktestCounts"]
 
@@ -82,6 +82,7 @@ class Backtest:
         path: the store's folder or address, which is new, or was filled by a backtest
         domains: whose classes to run
         durability: as for `Runtime`
+        codec: as for `Runtime`
         max_awake: most instances kept in memory
         largest_commit: most steps in one transaction
 
@@ -97,6 +98,7 @@ class Backtest:
         path: str | os.PathLike[str],
         *domains: Domain,
         durability: Durability = "fsync",
+        codec: PayloadCodec | None = None,
         max_awake: int = 10_000,
         largest_commit: int = 4_096,
     ) -> None:
@@ -110,11 +112,12 @@ class Backtest:
         self._is_closed = False
         self._known = self._events = 0
         self._store: Store = uninterrupted(
-            lambda: open_store(path, durability=durability),
+            lambda: open_store(path, durability=durability, codec=codec),
             "procession-opening",
             undo=lambda store: store.close(),
         )
         try:
+            self._store.encode_apart(self._registry)
             self._refuse_worked_on(path)
             self._begin(options)
         except BaseException:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..model.domain import Domain
-    from ..store import Durability
+    from ..store import Durability, PayloadCodec
     from .mapping import Prepared
 
 __all__ = ["Imported", "import_file"]
@@ -68,6 +68,7 @@ def import_file(
     until: datetime | None = None,
     live_from: datetime | None = None,
     durability: Durability = "fsync",
+    codec: PayloadCodec | None = None,
     progress: Callable[[str, int, int | None], object] = lambda *_: None,
 ) -> Imported:
     """Import a log: each event at its own time, with all that was due in between.
@@ -86,6 +87,7 @@ def import_file(
         live_from: with a zone; a service can open the store then, and what is of this time or later
             leaves, as with `Backtest.go_live`
         durability: as for `Runtime`
+        codec: as for `Runtime`
         progress: called now and then with what is done, how much of it is, and of how much
 
     Raises:
@@ -113,7 +115,7 @@ def import_file(
                 log.add(one)
             if not rows % EVERY:
                 progress("checking", rows, None)
-        with Backtest(store, *domains, durability=durability) as backtest:
+        with Backtest(store, *domains, durability=durability, codec=codec) as backtest:
             for number, one in enumerate(log, 1):
                 _bring(backtest, registry, one, path)
                 if not number % EVERY:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..authoring.decorators import Handler
     from .aggregate_definition import AggregateDefinition
     from .process_definition import ProcessDefinition
+    from .projection_definition import ProjectionDefinition
 
 __all__ = ["Link", "Node", "Picture", "mermaid_of", "picture_of"]
 
@@ -22,6 +23,7 @@ _SHAPES = {
     "aggregate": '[("{}")]',
     "command": '["{}"]',
     "event": '("{}")',
+    "projection": '[/"{}"/]',
     "process": '{{{{"{}"}}}}',
     "timeout": '(["{}"])',
 }
@@ -32,6 +34,7 @@ def mermaid_of(
     aggregates: Collection[AggregateDefinition],
     processes: Collection[ProcessDefinition],
     messages: Collection[type[Message]],
+    projections: Collection[ProjectionDefinition],
 ) -> str:
     """A Mermaid flowchart; the same design gives the same text.
 
@@ -39,15 +42,17 @@ def mermaid_of(
         aggregates: to draw
         processes: to draw
         messages: more events and commands to draw, whichever class uses them
+        projections: to draw
 
     """
-    return picture_of(aggregates, processes, messages).text()
+    return picture_of(aggregates, processes, messages, projections).text()
 
 
 def picture_of(
     aggregates: Collection[AggregateDefinition],
     processes: Collection[ProcessDefinition],
     messages: Collection[type[Message]],
+    projections: Collection[ProjectionDefinition],
 ) -> Picture:
     """The same as data.
 
@@ -55,6 +60,7 @@ def picture_of(
         aggregates: to draw
         processes: to draw
         messages: more events and commands to draw, whichever class uses them
+        projections: to draw
 
     """
     picture = Picture()
@@ -62,11 +68,14 @@ def picture_of(
     taken = {command for aggregate in aggregates for command in aggregate.handlers}
     picture.add("aggregate", (one.cls for one in aggregates))
     picture.add("process", (one.cls for one in processes))
+    picture.add("projection", (one.cls for one in projections))
     commands = {message for message in messages if issubclass(message, Command)}
     events = {message for message in messages if issubclass(message, Event)}
     for process in processes:
         commands.update(process.commands, process.rejections)
         events.update(process.events())
+    for projection in projections:
+        events.update(projection.events())
     # A process manager makes the event that its instances have ended where one listens to it.
     ended = {event: ours for event in events if (ours := process_of(event)) is not None}
     here = {event for event, of in ended.items() if of in {one.cls for one in processes}}
@@ -81,6 +90,9 @@ def picture_of(
             picture.link(aggregate.cls, "-->", event)
     for process in processes:
         _draw_process(picture, process)
+    for projection in projections:
+        for event, handler in projection.events().items():
+            picture.link(event, "-->", projection.cls, "", handler.name)
     return picture
 
 
@@ -117,7 +129,8 @@ class Node(NamedTuple):
     """A class, or a timeout, in a drawing.
 
     Attributes:
-        kind: ``"aggregate"``, ``"command"``, ``"event"``, ``"process"`` or ``"timeout"``
+        kind: ``"aggregate"``, ``"command"``, ``"event"``, ``"process"``, ``"projection"`` or
+            ``"timeout"``
         text: what it is called
         is_ours: whether the domain has it
         cls: the class; None of a timeout

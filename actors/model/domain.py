@@ -268,7 +268,12 @@ class Domain:
             a Mermaid flowchart; the same design gives the same text
 
         """
-        return mermaid_of(self.aggregates.values(), self.processes.values(), self.messages)
+        return mermaid_of(
+            self.aggregates.values(),
+            self.processes.values(),
+            self.messages,
+            self.projections.values(),
+        )
 
     def commands(self) -> Iterator[tuple[type, AggregateDefinition]]:
         """Every command that an aggregate of this domain takes."""

@@ -51,6 +51,8 @@ class ProcessPlan:
         """The position behind which it began in the store; as above."""
         self.partition: Partition | None = None
         """Which one the store is, if it is one of several; as above."""
+        self.stores_changes = True
+        """Whether a large state may be stored as what changed; as above."""
         self.subscription = Subscription(definition, registry, definition.handlers)
         self.completion: str | None = None
         """The wire name of the event that an instance has ended; None if no class listens to it."""

@@ -76,6 +76,7 @@ class Registry:
         self._event_codecs: dict[str, Loads[Event]] = {}
         self._command_codecs: dict[str, Loads[Command]] = {}
         self._addresses: dict[type, tuple[str, Callable[[Command], str]]] = {}
+        self._personal: dict[str, Mapping[str, PersonalField]] = {}
         self._today: dict[str, str] = {}
         # By wire names without versions, then by the versions that they take.
         self._upcasters: dict[str, dict[int, Handler]] = {}
@@ -256,12 +257,34 @@ class Registry:
 
     def personal_fields(self, name: str) -> Mapping[str, PersonalField]:
         """The fields that are marked as personal of a stored message of that wire name."""
-        today = self.name_today(name)
+        found = self._personal.get(name)
+        if found is None:
+            found = self._personal[name] = self._personal_fields(self.name_today(name))
+        return found
+
+    def _personal_fields(self, today: str) -> Mapping[str, PersonalField]:
         cls = self._classes.get(today)
         if cls is None:
             external = (one for one, known in self._names.items() if known == today)
             cls = next(external, None)
-        return {} if cls is None else personal_of(cls)
+        if cls is None:
+            return {}
+        taker = self._takers.get(cls)
+        if taker is None:
+            return personal_of(cls)
+        # Who issued it keeps it too, and what is the aggregate's is not the issuer's.
+        return {
+            field: one._replace(subject=one.subject or taker.identity or None)
+            for field, one in personal_of(cls).items()
+        }
+
+    def personal_state(self, name: str) -> Mapping[str, PersonalField]:
+        """The same of the states of a process manager, or of the aggregates of a category."""
+        aggregate = self._by_category.get(name)
+        if aggregate is not None:
+            return aggregate.state.personal
+        found = (one.state.personal for one in self.processes.values() if one.name == name)
+        return next(found, {})
 
     def taker_of(self, command: type) -> AggregateDefinition:
         """The aggregate that takes a command.

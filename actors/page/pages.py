@@ -24,6 +24,7 @@ from ..control.explained import trace, why
 from ..control.following import Following
 from ..control.instances import Status, instance, instance_page, processes
 from ..control.log import event_at, events
+from ..control.projections import projections
 from ..errors import UnknownMessage
 from .acts import Act, Acts
 from .drawing import drawn
@@ -137,6 +138,7 @@ def _overview(face: Face, request: Request) -> tuple[str, Plain]:
         "health": health(face),
         "stats": stats(face) if face.is_running else {},
         "parked": sum(group["count"] for group in parked_groups(face)),
+        "projections": list(projections(face)),
     }
 
 

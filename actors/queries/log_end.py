@@ -11,7 +11,7 @@ import re
 from heapq import merge
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from ..errors import InvalidMessage, shown
+from ..errors import InvalidMessage, Pruned, shown
 from ..store import CorruptRecord, EventRecord, ParkedRecord, TransitionRecord
 
 if TYPE_CHECKING:
@@ -82,9 +82,19 @@ class LogEnd:
         self.place: Place = {
             one: place[one] if one in place else self._newest(*one) for one in wanted
         }
+        # How far what was pruned is passed over.
+        self._passed: Place = {
+            one: 0 if number else self._pruned(*one) for one, number in self.place.items()
+        }
 
     def look(self) -> Iterator[Found]:
-        """What is new, up to where the logs end when the look begins."""
+        """What is new, up to where the logs end when the look begins.
+
+        Raises:
+            Pruned: something was pruned that was not found yet
+
+        """
+        self._refuse_pruned()
         # Causes last, so that those of all that is found are found as well.
         ends = {one: self._newest(*one) for one in reversed(self.place)}
         sources = [self._numbered(*one, ends[one]) for one in self.place]
@@ -94,6 +104,28 @@ class LogEnd:
                 yield found
         for one, end in ends.items():
             self.place[one] = max(self.place[one], end)
+
+    def pass_pruned(self) -> None:
+        """Go on past all that is pruned by now."""
+        self._passed = {one: self._pruned(*one) for one in self.place}
+
+    def _refuse_pruned(self) -> None:
+        for one, number in self.place.items():
+            newest = self._pruned(*one)
+            if newest > max(number, self._passed[one]):
+                kind, partition = one
+                where = f" of partition {partition}" * (len(self._stores) > 1)
+                raise Pruned(
+                    f"what is followed goes on behind the {kind} {number}{where}, and some behind "
+                    f"it were pruned, up to {newest}, before they were told of; an archive may "
+                    f"have them, and past_pruned=True goes on with what is there"
+                )
+
+    def _pruned(self, kind: Kind, partition: int) -> int:
+        marks = self._stores[partition].pruned_up_to()
+        if kind == "event":
+            return marks.events
+        return marks.transitions if kind == "transition" else marks.parked
 
     def _newest(self, kind: Kind, partition: int) -> int:
         store = self._stores[partition]

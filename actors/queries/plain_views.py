@@ -6,33 +6,41 @@ from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from ..messages.personal import masked, personal_of
 from ..messages.plain import from_plain, plain
-from ..messages.types import Command, Event, UnknownCommand, UnknownEvent
+from ..messages.types import Command, Event, Message, UnknownCommand, UnknownEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from ..messages.types import Message
 
 __all__ = ["html_of", "plain_of", "revived"]
 
 _TIMES = frozenset({"time", "due", "decided_at", "pruned_at"})
 
 
-def plain_of(value: object) -> Any:
-    """What a view has under a name, as JSON has it."""
+def plain_of(value: object, *, personal: bool) -> Any:
+    """What a view has under a name, as JSON has it.
+
+    Args:
+        value: of the view
+        personal: whether with what is marked as personal
+
+    """
     if isinstance(value, tuple):
-        return [plain_of(one) for one in value]
+        return [plain_of(one, personal=personal) for one in value]
     if isinstance(value, UnknownEvent):
         return plain(value.data)
-    if isinstance(value, Command):
+    if isinstance(value, UnknownCommand):
+        return plain(value)
+    if isinstance(value, Message):
+        data = plain(value)
+        if not personal:
+            data = masked(data, personal_of(type(value)))
         # Of an event, the view has the type.
-        if isinstance(value, UnknownCommand):
-            return plain(value)
-        return {"type": _type_of(type(value)), "data": plain(value)}
+        return {"type": _type_of(type(value)), "data": data} if isinstance(value, Command) else data
     told = getattr(value, "to_dict", None)
     # One view may be in another.
-    return plain(value) if told is None else told()
+    return plain(value) if told is None else told(personal=personal)
 
 
 def revived(name: str, values: Mapping[str, Any], messages: Iterable[type[Message]]) -> Any:
@@ -93,4 +101,19 @@ def _said(value: object) -> str:
         return value.isoformat()
     if isinstance(value, dict):
         return "\n".join(f"{name}: {inner!r}" for name, inner in value.items())
-    return value if isinstance(value, str) else repr(value)
+    return value if isinstance(value, str) else _repr_of(value)
+
+
+def _repr_of(value: object) -> str:
+    """As `repr`, without what is marked as personal."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_repr_of, value))})"
+    known = getattr(value, "masked", None)
+    if known is not None:
+        said = known()
+    elif isinstance(value, Message) and (marked := personal_of(type(value))):
+        said = masked({name: getattr(value, name) for name in value.__struct_fields__}, marked)
+    else:
+        return repr(value)
+    inner = ", ".join(f"{name}={_repr_of(one)}" for name, one in said.items())
+    return f"{type(value).__name__}({inner})"

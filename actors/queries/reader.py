@@ -25,6 +25,7 @@ from ..store import (
     category_of,
     check_name,
 )
+from .pruned import refuse_pruned_behind, unpruned
 from .views import (
     AggregateView,
     Counts,
@@ -116,21 +117,36 @@ class Reader:
             },
             tuple(known),
             _cls=definition.cls,
+            _personal=definition.state.personal,
         )
 
-    def events(self, stream_or_category: str | None, after: int) -> Iterator[StoredEvent]:
+    def events(
+        self, stream_or_category: str | None, after: int, *, past_pruned: bool = False
+    ) -> Iterator[StoredEvent]:
         """Events of the log, of a category, or of a stream, in order of position."""
         if not issubclass(type(after), int) or not 0 <= after <= NEVER:
             raise InvalidMessage(f"after={shown(after)} is no position; give a whole number from 0")
         if stream_or_category is None:
-            return self._log(None, after)
+            return self._log(None, self._behind(after, past_pruned=past_pruned))
         name = plain_text(stream_or_category)
         if name is None:
             raise InvalidMessage(
                 f"{shown(stream_or_category)} is no stream or category; give a str"
             )
         check_name("stream or category", name)
-        return self._stream(name, after) if "-" in name else self._log(name, after)
+        if "-" in name:
+            # Its versions say where it has gaps.
+            return self._stream(name, after)
+        return self._log(name, self._behind(after, past_pruned=past_pruned))
+
+    def _behind(
+        self, after: int, *, past_pruned: bool
+    ) -> Iterator[tuple[int, EventRecord | CorruptRecord]]:
+        """The log behind a position; from the beginning on, it is what there is."""
+        if not after or past_pruned:
+            return self._store.scan_log_through(after)
+        refuse_pruned_behind(self._store, after)
+        return unpruned(self._store, after)
 
     def find(
         self,
@@ -245,7 +261,15 @@ class Reader:
                     status: Literal["running", "complete"] = (
                         "complete" if is_complete else "running"
                     )
-                    yield InstanceView(name, state, last.version, is_complete, status)
+                    yield InstanceView(
+                        name,
+                        state,
+                        last.version,
+                        is_complete,
+                        status,
+                        _cls=definition.cls,
+                        _personal=definition.state.personal,
+                    )
                 last = record
         view = self._view(definition, name, last, self._state(definition, name, last))
         if view is not None:
@@ -292,7 +316,14 @@ class Reader:
         if last is not None and last.cause == PRUNED:
             pruned_at = from_micros(last.time)
         return InstanceView(
-            name, state, version, is_complete, status, pruned_at=pruned_at, _cls=definition.cls
+            name,
+            state,
+            version,
+            is_complete,
+            status,
+            pruned_at=pruned_at,
+            _cls=definition.cls,
+            _personal=definition.state.personal,
         )
 
     def _unread(self, definition: ProcessDefinition, name: str, error: Exception) -> InstanceView:
@@ -315,7 +346,12 @@ class Reader:
         )
         state = {} if is_pruned else dict(aggregate.__dict__)
         return AggregateView(
-            name, state, aggregate.version, is_pruned=is_pruned, _cls=definition.cls
+            name,
+            state,
+            aggregate.version,
+            is_pruned=is_pruned,
+            _cls=definition.cls,
+            _personal=definition.state.personal,
         )
 
     def counts(self, cls: type[ProcessManager] | None) -> dict[str, Counts]:
@@ -402,7 +438,7 @@ class Reader:
         load = self._registry.load_command
         commands = tuple(load(kind, data) for _, kind, data in record.commands)
         state = {} if record.cause == PRUNED else definition.state_of(record)
-        return {"commands": commands, "state": state}
+        return {"commands": commands, "state": state, "_personal": definition.state.personal}
 
     # What is found at the end of the log
 
@@ -454,8 +490,10 @@ class Reader:
             elif record.position > after:
                 yield self._event(record)
 
-    def _log(self, category: str | None, after: int) -> Iterator[StoredEvent]:
-        for position, record in self._store.scan_log_through(after):
+    def _log(
+        self, category: str | None, log: Iterable[tuple[int, EventRecord | CorruptRecord]]
+    ) -> Iterator[StoredEvent]:
+        for position, record in log:
             if isinstance(record, CorruptRecord):
                 # Its category is not known, so it may be this one.
                 yield StoredEvent.unread(record, position=position)

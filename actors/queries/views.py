@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Self, TypeV
 from ..authoring.aggregate import Aggregate, copy_of_aggregate
 from ..authoring.process_manager import ProcessManager, sealed_copy
 from ..errors import InvalidMessage, Pruned, UnreadableRecord, shown
+from ..messages.personal import masked
 from ..messages.plain import as_json, refuse_other
 from .plain_views import html_of, plain_of, revived
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     import typing_extensions
@@ -53,6 +54,9 @@ class Listed:
 
     __slots__ = ()
 
+    _personal: Collection[str] = ()
+    """The fields of its state that are marked as personal."""
+
     if not TYPE_CHECKING:  # for a type checker, every attribute would be there
 
         def __getattr__(self, name: str) -> object:
@@ -84,13 +88,28 @@ class Listed:
                     found[one.name] = object.__getattribute__(self, one.name)
         return found
 
-    def to_dict(self) -> dict[str, Any]:
-        """What could be read, by name, as JSON has it; commands with their type."""
-        return {name: plain_of(value) for name, value in self.known().items()}
+    def masked(self) -> dict[str, object]:
+        """As `known`, with the fields of the state masked that are marked as personal."""
+        found = self.known()
+        state = found.get("state")
+        if isinstance(state, dict):
+            found["state"] = masked(state, self._personal)
+        return found
 
-    def to_json(self) -> str:
+    def to_dict(self, *, personal: bool = False) -> dict[str, Any]:
+        """What could be read, by name, as JSON has it; commands with their type.
+
+        Args:
+            personal: whether with what is marked as `Personal`, which is masked otherwise and then
+                cannot be read back
+
+        """
+        found = self.known() if personal else self.masked()
+        return {name: plain_of(value, personal=personal) for name, value in found.items()}
+
+    def to_json(self, *, personal: bool = False) -> str:
         """As `to_dict`, as JSON."""
-        return as_json(self.to_dict())
+        return as_json(self.to_dict(personal=personal))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *messages: type[Message]) -> Self:
@@ -123,8 +142,8 @@ class Listed:
         return made
 
     def _repr_html_(self) -> str:
-        """For notebooks."""
-        return html_of(type(self).__name__, self.known())
+        """For notebooks; what is marked as personal is masked."""
+        return html_of(type(self).__name__, self.masked())
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and self.known() == other.known()
@@ -156,6 +175,7 @@ class View(Listed, Generic[T_co]):
     state: dict[str, Any]
     version: int
     _cls: type[T_co] | None = field(default=None, kw_only=True, compare=False)
+    _personal: Collection[str] = field(default=(), kw_only=True, compare=False)
 
     def known(self) -> dict[str, object]:
         # Not `super()`, which a class with slots that was made anew does not find.
@@ -369,6 +389,7 @@ class Transition(Listed):
     note: str | None = None
     by: str | None = None
     error: str | None = None
+    _personal: Collection[str] = field(default=(), kw_only=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ..model.domain import Domain
-    from ..store import Store
+    from ..store import PayloadCodec, Store
     from .report import Findings, ShadowReport
 
 __all__ = ["shadow"]
@@ -29,6 +29,7 @@ def shadow(
     sample: int | None = None,
     live: bool = False,
     processes: int | None = None,
+    codec: PayloadCodec | None = None,
     on_progress: Callable[[int, int], object] | None = None,
 ) -> ShadowReport:
     """Try code on what is stored: decide again all that instances did, and say what differs.
@@ -46,6 +47,7 @@ def shadow(
         live: whether only instances are gone through that are not complete
         processes: how many processes share the work; 0 for none but this one. When it is not given,
             one, or none where the domains are in no module by which another process finds them
+        codec: of a store that has one; this process alone has it, and does the work
         on_progress: is called with how many instances were gone through, and how many there are
 
     Returns:
@@ -60,8 +62,12 @@ def shadow(
     """
     _check(sample, processes)
     registry = Registry(domains)
-    places = None if processes == 0 else _places(store, domains, is_asked=processes is not None)
-    with opened(store) as stores:
+    places = None
+    if processes != 0:
+        in_here = "a codec" if codec is not None else ""
+        in_here = "a storage engine" if isinstance(store, StorageEngine) else in_here
+        places = _places(in_here, domains, is_asked=processes is not None)
+    with opened(store, codec=codec) as stores:
         counts = _counts(stores)
         strides = {
             name: 1 if sample is None else max(1, -(-sum(count) // sample))
@@ -107,13 +113,13 @@ def _text_of(store: str | os.PathLike[str] | StorageEngine) -> str:
 
 
 def _places(
-    store: str | os.PathLike[str] | StorageEngine, domains: Sequence[Domain], *, is_asked: bool
+    in_here: str, domains: Sequence[Domain], *, is_asked: bool
 ) -> list[tuple[str, str]] | None:
     """Where other processes find the domains; None if this one is to do the work."""
-    if isinstance(store, StorageEngine):
+    if in_here:
         if is_asked:
             raise ValueError(
-                "a storage engine is in this process, so no other can read it; leave out processes"
+                f"{in_here} is in this process, and no other can have it; leave out processes"
             )
         return None
     try:

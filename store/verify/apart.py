@@ -45,9 +45,7 @@ def verify(
         StoreError: there is no store, or it cannot be opened at all, or no process could be started
 
     """
-    if codec is not None:
-        return verify_path(path, limit=limit, codec=codec).findings
-    return verify_apart(path, limit=limit).findings
+    return verify_apart(path, limit=limit, codec=codec).findings
 
 
 def verify_beside(
@@ -77,11 +75,14 @@ def verify_apart(
     now: Callable[[], int] | None = None,
     learnt: Iterable[tuple[str, int, str]] = (),
     on_progress: Callable[[int, int], object] | None = None,
+    codec: PayloadCodec | None = None,
 ) -> Verification:
     """As `verify`, and tells how much was checked; the other arguments as for `verify_open`."""
-    if is_address(path):
-        # What is damaged there harms the server's process, and not this one.
-        return verify_path(path, limit=limit, now=now, learnt=learnt, on_progress=on_progress)
+    # What is damaged in a database harms the server's process, and not this one.
+    if is_address(path) or codec is not None:
+        return verify_path(
+            path, limit=limit, now=now, learnt=learnt, on_progress=on_progress, codec=codec
+        )
     options = {
         "limit": limit,
         "learnt": list(learnt),

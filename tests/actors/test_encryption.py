@@ -3,6 +3,7 @@
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
+from typing import Annotated, Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from procession import (
     Erased,
     Erasure,
     Event,
+    Personal,
     ProcessManager,
     Rejected,
     Retry,
@@ -282,3 +284,145 @@ def test_a_database_has_no_word_of_it(tmp_path: Path) -> None:
         assert not [row for row in rows if any(word.encode() in row[1] for word in WORDS)]
     with Runtime(url, clinic, codec=codec_in(tmp_path)) as runtime:
         assert all_in(runtime, "p1") == before
+
+
+# One person's fields
+
+persons = Domain("persons")
+
+
+class Enrol(Command):
+    patient: str
+    name: Annotated[str, Personal]
+
+
+class Enrolled(Event):
+    patient: str
+    name: Annotated[str, Personal]
+
+
+class Referred(Event):
+    case: str
+    patient: str
+    name: Annotated[str, Personal(subject="patient")]
+    others: Annotated[list[str], Personal(subject="patient")]
+
+
+@persons.register
+class Patient(Aggregate, identity="patient", snapshot_every=1):
+    name: Annotated[str, Personal] = ""
+
+    @handle(Enrol)
+    def enrol(self, command: Enrol) -> Enrolled:
+        if command.name == "nobody":
+            raise Rejected(f"{self.name} is here")
+        return Enrolled(command.patient, command.name)
+
+    @apply(Enrolled)
+    def _enrolled(self, event: Enrolled) -> None:
+        self.name = event.name
+
+
+@persons.register
+class Case(ProcessManager, correlate="case"):
+    case: str = ""
+    patient: str = ""
+    name: Annotated[str, Personal(subject="patient")] = ""
+    others: Annotated[list[str], Personal(subject="patient")] = []
+    count: int = 0
+
+    @handle(Referred, start=True)
+    def on_referred(self, event: Referred) -> None:
+        self.patient, self.name, self.count = event.patient, event.name, self.count + 1
+        self.others = [*self.others, *event.others]
+        self.issue(Enrol(event.patient, event.name))
+
+
+def with_persons(folder: Path, codec: PayloadCodec | None = None, **options: Any) -> Runtime:
+    codec = codec_in(folder.parent) if codec is None else codec
+    return Runtime(folder, persons, durability="none", codec=codec, **options)
+
+
+def refer(runtime: Runtime, case: str, patient: str, name: str, *others: str) -> None:
+    runtime.publish(Referred(case, patient, name, list(others)), stream=f"web-{case}")
+    runtime.settle(timeout=10)
+
+
+def states(runtime: Runtime) -> list[dict[str, Any]]:
+    found = [runtime.get(Case, case) for case in ("k1", "k2")]
+    found += [runtime.get(Patient, patient) for patient in ("p1", "p2")]  # type: ignore[misc]
+    return [one.state for one in found if one is not None]
+
+
+def test_a_person_whose_data_is_erased_is_in_no_copy_and_the_rest_of_it_is(tmp_path: Path) -> None:
+    with with_persons(tmp_path / "s") as runtime:
+        refer(runtime, "k1", "p1", WORDS[0], "a" * 2_000)
+        refer(runtime, "k1", "p1", WORDS[0], "b")
+        refer(runtime, "k2", "p2", WORDS[1])
+        runtime.backup(tmp_path / "copy")
+        before = states(runtime)
+        runtime.erase(subject="p1")
+        without = states(runtime)
+        told = [one.to_dict() for one in runtime.erasures()]
+    assert without[0] == {**before[0], "name": "(erased)", "others": []}
+    assert without[2] == {"name": "(erased)"}
+    assert without[1::2] == before[1::2]
+    # Nothing was erased in the copy; the key of the person is gone.
+    assert verify(tmp_path / "copy", codec=codec_in(tmp_path)) == []
+    with with_persons(tmp_path / "copy") as runtime:
+        assert states(runtime) == without
+        with runtime._store.snapshot() as snapshot:
+            snapshots = dict(snapshot.scan("snapshots"))
+        assert [WORDS[0].encode() in one for one in snapshots.values()] == [False, False]
+        assert WORDS[1].encode() in snapshots[b"persons::patient-p2"]
+        for one in runtime.history(Case, "k1"):
+            assert (one.state["name"], one.commands) == ("(erased)", (Enrol("p1", "(erased)"),))
+        runtime.erase_again(Erasure.from_dict(one) for one in told)
+        # Whoever comes back has another key, and instances go on.
+        refer(runtime, "k1", "p1", "Byron", "c")
+        assert states(runtime)[0] == {**before[0], "name": "Byron", "others": ["c"], "count": 3}
+        assert runtime.verify() == []
+        after = states(runtime)
+    with with_persons(tmp_path / "copy") as runtime:
+        assert states(runtime) == after
+
+
+def test_what_was_made_of_a_persons_data_is_erased_in_a_copy_when_it_is_erased_again(
+    tmp_path: Path,
+) -> None:
+    with with_persons(tmp_path / "s") as runtime:
+        refer(runtime, "k1", "p1", WORDS[0])
+        with pytest.raises(Rejected, match=WORDS[0]):
+            runtime.ask(Enrol("p1", "nobody"), command_id="again")
+        runtime.backup(tmp_path / "copy")
+        runtime.erase(subject="p1")
+        told = [one.to_dict() for one in runtime.erasures()]
+    with with_persons(tmp_path / "copy") as runtime:
+        runtime.erase_again(Erasure.from_dict(one) for one in told)
+        with pytest.raises(Rejected, match="erased"):
+            runtime.ask(Enrol("p1", "nobody"), command_id="again")
+
+
+class _Cut:
+    """A codec whose process ends when it is to forget."""
+
+    def __init__(self, codec: PayloadCodec) -> None:
+        self.name, self.prepare = codec.name, codec.prepare
+        self.encode, self.decode = codec.encode, codec.decode
+
+    def forget(self, subject: str, time: int) -> None:
+        raise StoreError(f"the keys are away: {subject!r} at {time}")
+
+
+def test_an_erasure_that_was_cut_off_before_the_key_went_goes_on(tmp_path: Path) -> None:
+    with with_persons(tmp_path / "s", _Cut(codec_in(tmp_path))) as runtime:
+        refer(runtime, "k1", "p1", WORDS[0])
+        runtime.backup(tmp_path / "copy")
+        with pytest.raises(StoreError, match="the keys are away: '\\\\x00p1'"):
+            runtime.erase(subject="p1")
+    with with_persons(tmp_path / "copy", read_only=True) as runtime:
+        assert states(runtime)[0]["name"] == WORDS[0]
+    with with_persons(tmp_path / "s") as runtime:
+        assert states(runtime)[0]["name"] == "(erased)"
+    with with_persons(tmp_path / "copy", read_only=True) as runtime:
+        assert states(runtime)[0]["name"] == "(erased)"

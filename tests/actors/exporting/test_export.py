@@ -34,6 +34,7 @@ from procession.exporting import export
 from procession.importing import Backtest, EventRule, LogMapping, import_file
 from procession.store import LmdbStore
 from procession.testing import VirtualClock
+from tests.actors.exporting.ocel_rules import broken_in_json, broken_in_sqlite, broken_in_xml
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -314,6 +315,33 @@ def test_the_xml_and_the_database_say_what_the_json_says(store: Path, tmp_path: 
             assert count == sum(one["type"] == kind for one in log["events"])
 
 
+def test_each_format_keeps_the_rules_of_ocel(store: Path, tmp_path: Path) -> None:
+    for suffix, broken in (
+        ("jsonocel", broken_in_json),
+        ("xmlocel", broken_in_xml),
+        ("sqlite", broken_in_sqlite),
+    ):
+        export(store, tmp_path / f"log.{suffix}")
+        assert broken(tmp_path / f"log.{suffix}") == []
+
+
+def test_what_breaks_a_rule_of_ocel_is_found(store: Path, tmp_path: Path) -> None:
+    log = ocel(store, tmp_path)
+    log["events"][0]["relationships"][0]["objectId"] = "nowhere"
+    log["objects"][0]["type"] = "other"
+    (tmp_path / "broken").write_text(json.dumps(log))
+    assert len(broken_in_json(tmp_path / "broken")) == 2
+    export(store, tmp_path / "log.xmlocel")
+    text = (tmp_path / "log.xmlocel").read_text().replace("<objects>", "<things>", 1)
+    (tmp_path / "broken").write_text(text.replace("</objects><events>", "</things><events>"))
+    assert broken_in_xml(tmp_path / "broken")
+    export(store, tmp_path / "log.sqlite")
+    with closing(sqlite3.connect(tmp_path / "log.sqlite")) as sql:
+        sql.execute("delete from object")
+        sql.commit()
+    assert broken_in_sqlite(tmp_path / "log.sqlite")
+
+
 def test_logs_of_others_come_in_by_a_mapping(tmp_path: Path) -> None:
     (tmp_path / "log.xes").write_text(
         '<log><global scope="event"><string key="concept:name" value="?"/></global><trace>'
@@ -432,6 +460,10 @@ path = sys.argv[1]
 read = {"jsonocel": pm4py.read_ocel2_json, "xmlocel": pm4py.read_ocel2_xml,
         "sqlite": pm4py.read_ocel2_sqlite}
 log = read[path.rpartition(".")[2]](path)
+if path.endswith("sqlite"):
+    from pm4py.objects.ocel.validation import ocel20_rel_validation
+    kept, broken = ocel20_rel_validation.apply(path)
+    assert not broken, broken
 print(len(log.events), len(log.objects))
 """
 

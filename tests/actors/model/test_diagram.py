@@ -14,8 +14,10 @@ from procession import (
     Domain,
     Event,
     ProcessManager,
+    Projection,
     after,
     handle,
+    project,
     rejected,
     timeout,
 )
@@ -239,3 +241,23 @@ def test_a_class_name_of_any_alphabet_has_a_safe_id() -> None:
         order_id: str
 
     assert '    event_Ausgef_hrt("Ausgeführt"):::elsewhere\n' in drawing_of(Payment, Ausgeführt)
+
+
+def test_projections_are_drawn_with_the_events_that_they_take() -> None:
+    domain = Domain("read")
+
+    class Happened(Event):
+        name: str
+
+    @domain.projection
+    class Seen(Projection):
+        @project(Happened)
+        def on_happened(self, event: Happened) -> None: ...
+
+    assert domain.graph().splitlines() == [
+        "flowchart LR",
+        '    event_Happened("Happened"):::elsewhere',
+        '    projection_Seen[/"Seen"/]',
+        "    event_Happened --> projection_Seen",
+        "    classDef elsewhere stroke-dasharray: 5 5",
+    ]
