@@ -30,13 +30,19 @@ from ..errors import (
     WaitingInHandler,
     shown,
 )
-from ..listening.page_address import Page
 from ..messages.identifiers import id_of
 from ..model.registry import Registry
 from ..model.whereabouts import where_is
 from ..queries.all_partitions import AllPartitions
 from ..queries.views import Counts
-from ..runtime import Runtime, listeners, not_settled, refusal_in_handler, seconds_of
+from ..runtime import (
+    Runtime,
+    listeners,
+    not_settled,
+    page_of,
+    refusal_in_handler,
+    seconds_of,
+)
 from ..store import (
     ClosedError,
     DividedStore,
@@ -65,6 +71,7 @@ if TYPE_CHECKING:
     from ..engine.ingress import Receipt, Receipts
     from ..engine.pending_replies import ReplyFuture
     from ..listening.listener import Listener
+    from ..listening.page_listener import PageListener
     from ..messages.types import Command, Event
     from ..model.domain import Domain
     from ..model.process_definition import ProcessDefinition
@@ -121,12 +128,7 @@ class DividedRuntime(Runtime):
                 f"how many partitions there are"
             )
         control = options.pop("control", True)
-        page = Page(address=control) if isinstance(control, str) else control
-        if isinstance(page, Page):
-            raise ValueError(  # noqa: TRY004 - it is a page, and there can be none
-                f"control={control!r}: a divided store has no page for browsers; the command "
-                f"`procession` shows it, and acts on it"
-            )
+        page = page_of(control, read_only=self._is_reading)
         if options.get("codec") is not None:
             raise ValueError(
                 "codec=…: a divided store has no codec; what one partition has for another would "
@@ -142,13 +144,16 @@ class DividedRuntime(Runtime):
         self._children: Children | None = None
         self._watch: CommitWatch | None = None
         self._listener: Listener | None = None
+        self._page: PageListener | None = None
         self._parts: list[PartitionRuntime] = []
         try:
             self._open(domains, processes, options)
             if control and not self._is_reading:
                 # Each of the nodes that share a database answers for all partitions.
                 folder = divided.folder if isinstance(divided, DividedStore) else None
-                self._listener, _ = listeners(self, folder or path, page, is_shared=folder is None)
+                self._listener, self._page = listeners(
+                    self, folder or path, page, is_shared=folder is None
+                )
         except BaseException:
             self.close(timeout=0.0)
             raise
@@ -741,6 +746,8 @@ class DividedRuntime(Runtime):
             together(found, problems),
             control=None if self._listener is None else self._listener.socket,
             control_problem="" if self._listener is None else self._listener.problem,
+            page=None if self._page is None else self._page.url,
+            page_problem="" if self._page is None else self._page.problem,
         )
 
     def _refuse_down(self, number: int) -> None:
@@ -780,7 +787,8 @@ class DividedRuntime(Runtime):
     def stats(self) -> dict[str, int]:
         self._refuse_closed()
         total = Counter[str]()
-        for part in self._parts:
+        for number, part in enumerate(self._parts):
+            self._refuse_down(number)
             total.update(part.stats())
         return dict(total)
 
@@ -792,8 +800,9 @@ class DividedRuntime(Runtime):
                 return
             self._is_closed = True
             # First, so that what a client asked for is still done.
-            if self._listener is not None:
-                self._listener.close()
+            for listener in (self._page, self._listener):
+                if listener is not None:
+                    listener.close()
             if self._watch is not None:
                 self._watch.close()
             if self._share is not None:
@@ -805,10 +814,6 @@ class DividedRuntime(Runtime):
             finally:
                 for part in self._parts:
                     part.close(timeout=timeout)
-
-    @property
-    def page_url(self) -> str | None:
-        return None
 
     @property
     def partition_runtimes(self) -> list[Runtime]:

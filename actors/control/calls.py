@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 from msgspec import Meta, Struct, field
 
 from ..queries.log_end import Kind
-from . import together
 from .acting import amend, cancel_timeout, decide, end, move_timeout, note_backup, refresh
 from .aside import NEVER, parked, parked_groups, selected, timeouts
-from .condition import health, stats
+from .condition import health, partitions, stats
 from .erasing import erase, erase_again, erasures
 from .explained import graph, trace, why
 from .following import Following
@@ -28,8 +27,6 @@ from .pruning import prune
 from .rebuilding import rebuild, refresh_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .face import Face
 
 __all__ = [
@@ -107,15 +104,11 @@ class Look(Call, frozen=True):
 
     def answer(self, face: Face, by: str) -> Answer:
         del by
-        return self.look_at_all(face) if face.parts else self.look(face)
+        return self.look(face)
 
     def look(self, face: Face) -> Answer:
         """Carry it out; it is the same for all who ask."""
         raise NotImplementedError
-
-    def look_at_all(self, face: Face) -> Answer:
-        """Carry it out on all partitions of a divided store."""
-        return self.look(face)
 
 
 # Looking
@@ -129,9 +122,6 @@ class Processes(Look, frozen=True):
     def look(self, face: Face) -> Answer:
         return processes(face)
 
-    def look_at_all(self, face: Face) -> Answer:
-        return together.processes(face)
-
 
 class Partitions(Look, frozen=True):
     """The partitions of a divided store: who runs each, and how far it is behind."""
@@ -139,7 +129,7 @@ class Partitions(Look, frozen=True):
     path = "partitions"
 
     def look(self, face: Face) -> Answer:
-        return together.partitions(face)
+        return partitions(face)
 
 
 class Instances(Look, frozen=True):
@@ -162,16 +152,6 @@ class Instances(Look, frozen=True):
             limit=self.limit,
         )
 
-    def look_at_all(self, face: Face) -> Answer:
-        return together.instances_of(
-            face,
-            self.process,
-            status=self.status,
-            where=self.where,
-            after=self.after,
-            limit=self.limit,
-        )
-
 
 class Instance(Look, frozen=True):
     """One instance with its newest transitions."""
@@ -185,11 +165,6 @@ class Instance(Look, frozen=True):
     def look(self, face: Face) -> Answer:
         return instance(face, self.process, self.id, limit=self.limit, version=self.version)
 
-    def look_at_all(self, face: Face) -> Answer:
-        return together.instance(
-            face, self.process, self.id, limit=self.limit, version=self.version
-        )
-
 
 class Stuck(Look, frozen=True):
     """Instances that have not moved for a time."""
@@ -200,9 +175,6 @@ class Stuck(Look, frozen=True):
 
     def look(self, face: Face) -> Answer:
         return stuck(face, seconds=self.seconds, process=self.process)
-
-    def look_at_all(self, face: Face) -> Answer:
-        return together.stuck(face, seconds=self.seconds, process=self.process)
 
 
 class Parked(Look, frozen=True):
@@ -218,13 +190,7 @@ class Parked(Look, frozen=True):
     limit: Limit = 50
 
     def look(self, face: Face) -> Answer:
-        return self._of(face, parked)
-
-    def look_at_all(self, face: Face) -> Answer:
-        return self._of(face, together.parked)
-
-    def _of(self, face: Face, found: Callable[..., Iterator[Plain]]) -> Iterator[Plain]:
-        return found(
+        return parked(
             face,
             decided=self.decided,
             process=self.process,
@@ -279,9 +245,6 @@ class Timeouts(Look, frozen=True):
     def look(self, face: Face) -> Answer:
         return timeouts(face, process=self.process, id=self.id, limit=self.limit)
 
-    def look_at_all(self, face: Face) -> Answer:
-        return together.timeouts(face, process=self.process, id=self.id, limit=self.limit)
-
 
 class Events(Look, frozen=True):
     """Stored events."""
@@ -293,9 +256,6 @@ class Events(Look, frozen=True):
 
     def look(self, face: Face) -> Answer:
         return events(face, stream=self.stream, after=self.after, limit=self.limit)
-
-    def look_at_all(self, face: Face) -> Answer:
-        return together.events(face, stream=self.stream, after=self.after, limit=self.limit)
 
 
 class Tail(Look, frozen=True):
