@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -78,7 +79,7 @@ if TYPE_CHECKING:
     from ..queries.diagnostics import StuckInstance
     from ..queries.reader import Reader
     from ..queries.views import Erasure, Parked, PartitionState, StoredEvent, Timeout
-    from ..store import Divided, Store, StoreFinding
+    from ..store import Divided, PayloadCodec, Store, StoreFinding
     from .commit_watch import Watched
     from .node_share import NodeShare
 
@@ -114,7 +115,9 @@ class DividedRuntime(Runtime):
         processes: int = 1,
         **options: Any,
     ) -> None:
-        self._divided = divided = _settled(path, partitions)
+        codec = options.get("codec")
+        self._divided = divided = _settled(path, partitions, codec)
+        self._codec: PayloadCodec | None = codec
         self._path = divided.place
         self.clock = options.setdefault("clock", SystemClock())
         self._now = stopwatch(self.clock)
@@ -129,11 +132,6 @@ class DividedRuntime(Runtime):
             )
         control = options.pop("control", True)
         page = page_of(control, read_only=self._is_reading)
-        if options.get("codec") is not None:
-            raise ValueError(
-                "codec=…: a divided store has no codec; what one partition has for another would "
-                "need the keys of both"
-            )
         if options.setdefault("durability", "fsync") != "fsync":
             raise StoreError(
                 f"durability={options['durability']!r}: a partition goes on from what another one "
@@ -174,7 +172,7 @@ class DividedRuntime(Runtime):
             self._children = Children(divided, processes, places, sent)
         read: dict[int, Watched] = {}
         for number in numbers:
-            store = divided.open(number, read_only=True)
+            store = divided.open(number, read_only=True, codec=self._codec)
             read[number] = store
             call = partial(self._call, number)
             part = (
@@ -201,7 +199,7 @@ class DividedRuntime(Runtime):
             )
         if self._is_reading:
             for number in range(divided.count):
-                store = divided.open(number, read_only=True)
+                store = divided.open(number, read_only=True, codec=self._codec)
                 self._parts.append(PartitionRuntime(store, None, *domains, **options))
             return
         # What stands on the driver is imported where it is used.
@@ -607,17 +605,19 @@ class DividedRuntime(Runtime):
         by: Any = None,
     ) -> Erasure:
         self._refuse_closed()
-        given = {"stream": stream, "subject": subject, "by": by}
         first = self._parts[0]
         if cls is not None:
             first = self._of_instance(cls, id)
         elif stream is not None:
             first = self._of_stream(stream)
-        erased = first.erase(cls, id, **given)
+        erased = first.erase(cls, id, stream=stream, subject=subject, by=by)
         # Others may have copies, and what is on its way.
         for part in self._parts:
             if part is not first:
-                part.erase_again([erased])
+                part.erase_here(erased.kind, erased.process, erased.id, erased.by)
+        if self._codec is not None:
+            # This process may read what others write.
+            self._codec.look_again()
         return erased
 
     def erasures(self) -> Iterator[Erasure]:
@@ -630,8 +630,13 @@ class DividedRuntime(Runtime):
 
     def erase_again(self, erasures: Iterable[Erasure]) -> list[Erasure]:
         self._refuse_closed()
-        given = list(erasures)
-        done = [one for part in self._parts for one in part.erase_again(given)]
+        given, done = list(erasures), []
+        for part in self._parts:
+            known = {(one.kind, one.process, one.id) for one in part.erasures()}
+            for one in given:
+                if (one.kind, one.process, one.id) not in known:
+                    part.erase_here(one.kind, one.process, one.id, one.by)
+                    done.append(one)
         return [one for one in given if one in done]
 
     def refresh(
@@ -824,13 +829,15 @@ class DividedRuntime(Runtime):
         return self._is_reading
 
 
-def _settled(path: str | os.PathLike[str], partitions: int | None) -> Divided:
+def _settled(
+    path: str | os.PathLike[str], partitions: int | None, codec: PayloadCodec | None
+) -> Divided:
     if partitions is not None:
-        return make_divided_store(path, partitions)
+        return make_divided_store(path, partitions, codec=codec)
     found = divided_store(path)
     if found is None:
         raise StoreError(f"{path} holds no divided store; say how many partitions it is to have")
-    return make_divided_store(path, found.count)
+    return make_divided_store(path, found.count, codec=codec)
 
 
 def _refuse_unsendable(options: dict[str, Any]) -> None:
@@ -841,6 +848,13 @@ def _refuse_unsendable(options: dict[str, Any]) -> None:
                 f"{name}=…: each process that runs partitions has its own; leave it out, or have "
                 f"this process run all of them with processes=1"
             )
+    try:
+        pickle.dumps(options.get("codec"))
+    except Exception as error:
+        raise ValueError(
+            f"codec=…: it goes along to the processes that run partitions, and cannot be pickled: "
+            f"{error}; give its class a `__reduce__`"
+        ) from error
 
 
 def _added(one: Counts, other: Counts) -> Counts:

@@ -14,6 +14,7 @@ from ..engine.pruning import PruningReport
 from ..engine.rebuilding import RebuildProgress
 from ..engine.replaying import replayed
 from ..errors import PartitionDown
+from ..queries.views import Erasure
 from ..store import ClosedError
 from ..store.interrupts import Latch
 from .call_format import new_id, packed
@@ -167,8 +168,7 @@ class NodePartition(RemotePartition):
     cancel_timeout = _by_owner("cancel_timeout")
     end = _by_owner("end")
     amend = _by_owner("amend")
-    erase = _by_owner("erase")
-    erase_again = _by_owner("erase_again")
+    erase_here = _by_owner("erase_here")
     read = _by_owner("read", again=True)
     refresh = _by_owner("refresh")
     note_backup = _by_owner("note_backup")
@@ -184,6 +184,13 @@ class NodePartition(RemotePartition):
             if local is None:
                 raise PartitionDown(f"partition {self.number} is another node's, which knows")
             return local.health()
+
+    def erase(self, cls: Any = None, id: object = None, **given: Any) -> Erasure:
+        with self.using() as local:
+            if local is not None:
+                return local.erase(cls, id, **given)
+        # An answer of another node is data.
+        return Erasure(**self._call("runtime", "erase", (cls, id), given).get())
 
     def prune(self, *, before: Any, ids_before: Any = None, archive: Any = None) -> PruningReport:
         with self.using() as local:

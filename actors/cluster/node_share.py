@@ -78,7 +78,9 @@ class NodeShare:
         self._thread = threading.Thread(target=self._keep, name="procession-node", daemon=True)
         try:
             for number in range(divided.count):
-                store = divided.open(number, read_only=True, node=self.node)
+                store = divided.open(
+                    number, read_only=True, codec=options.get("codec"), node=self.node
+                )
                 self.parts.append(NodePartition(number, store, self._ask, *domains, **options))
             self._neighbours = {
                 part.number: StoreNeighbour(part.number, part.store, self._tell)
@@ -184,7 +186,7 @@ class NodeShare:
 
     def _run(self, number: int, *, raises: bool) -> None:
         try:
-            store = self._divided.open(number, node=self.node)
+            store = self._divided.open(number, codec=self._options.get("codec"), node=self.node)
         except BaseException:
             self.node.lease.claimed(number).close()
             raise
