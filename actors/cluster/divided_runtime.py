@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from ..listening.listener import Listener
     from ..listening.page_listener import PageListener
     from ..messages.types import Command, Event
+    from ..model.aggregate_definition import AggregateDefinition
     from ..model.domain import Domain
     from ..model.process_definition import ProcessDefinition
     from ..queries.diagnostics import StuckInstance
@@ -257,9 +258,7 @@ class DividedRuntime(Runtime):
         """
         self._refuse_closed()
         if isinstance(cls, type) and issubclass(cls, Aggregate):
-            definition = self._registry.aggregate(cls)
-            stream = f"{definition.category}-{id_of(name, f'for {cls.__name__}')}"
-            return self._of_stream(stream)
+            return self._of_stream(_stream_of(self._registry.aggregate(cls), name))
         process = self._registry.process(cls)
         instance = process.id_of(name)
         if process.stateless:
@@ -605,6 +604,9 @@ class DividedRuntime(Runtime):
         by: Any = None,
     ) -> Erasure:
         self._refuse_closed()
+        if isinstance(cls, type) and issubclass(cls, Aggregate):
+            stream = _stream_of(self._registry.aggregate(cls), id)
+            return self.erase(stream=stream, by=by)
         first = self._parts[0]
         if cls is not None:
             first = self._of_instance(cls, id)
@@ -838,6 +840,10 @@ def _settled(
     if found is None:
         raise StoreError(f"{path} holds no divided store; say how many partitions it is to have")
     return make_divided_store(path, found.count, codec=codec)
+
+
+def _stream_of(definition: AggregateDefinition, name: object) -> str:
+    return f"{definition.category}-{id_of(name, f'for {definition.cls.__name__}')}"
 
 
 def _refuse_unsendable(options: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from ..errors import PartitionDown
 from ..queries.views import Erasure
 from ..store import ClosedError
 from ..store.interrupts import Latch
-from .call_format import new_id, packed
+from .call_format import new_id
 from .remote_partition import RemotePartition, bare
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..engine.pending_replies import ReplyFuture
     from ..model.domain import Domain
     from ..store import Store
+    from .call_format import CallFormat
     from .partition_runtime import PartitionRuntime
 
 __all__ = ["NodePartition"]
@@ -76,6 +77,7 @@ class NodePartition(RemotePartition):
         number: of the partition
         store: of the partition, open for reading
         ask: has the owner carry out a call, as `Correspondence.call`
+        form: writes calls
         domains: whose classes to run
         options: as for `Runtime`
 
@@ -89,12 +91,14 @@ class NodePartition(RemotePartition):
         number: int,
         store: Store,
         ask: Callable[[int, str, bytes, Callable[[Any], Any]], ReplyFuture[Any]],
+        form: CallFormat,
         *domains: Domain,
         **options: Any,
     ) -> None:
         super().__init__(store, self._call_out, *domains, **options)
         self.number = number
         self._ask_owner = ask
+        self._form = form
         self._uses = threading.Lock()
         self._users = 0
         self.local: PartitionRuntime | None = None
@@ -132,7 +136,7 @@ class NodePartition(RemotePartition):
         self._refuse_closed()
         if name == "runtime" and given[0] in DECISIONS:
             name, given = "once", (new_id(), *given)
-        request = packed(name, given, self._registry)
+        request = self._form.packed(name, given)
         finish = (lambda value: value) if name != "ask" else (lambda _: self._replayed(given[0]))
         return self._ask_owner(self.number, name, request, finish)
 

@@ -13,6 +13,7 @@ from procession.encryption import AesGcm, SqliteKeys
 from procession.store import divided_at
 from tests.actors.cluster.wards import WORDS, Admit, Admitted, Laid, Record, Stay, Ward, wards
 from tests.coding import Reversed
+from tests.postgresql import shared_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +69,7 @@ def test_no_word_is_in_a_file_of_any_partition(tmp_path: Path, processes: int) -
     with opened(tmp_path) as runtime:
         assert notes_of(runtime) == ALL
         assert runtime.verify() == []
-        runtime.amend(Stay, "p1", name=WORDS[0][:4], by="the ward")
+        runtime.amend(Stay, "p1", name=WORDS[0], by="the ward")
         admit(runtime, ["p9"])
     assert files_with(tmp_path) == []
 
@@ -182,3 +183,27 @@ class Held(Reversed):
 def test_a_codec_that_cannot_go_to_other_processes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be pickled"):
         Runtime(tmp_path / "store", wards, partitions=2, processes=2, codec=Held())
+
+
+def test_no_word_is_in_a_database_that_nodes_share(tmp_path: Path) -> None:
+    server = shared_server()
+    url, codec = server.new_url(without_tables=True), codec_in(tmp_path)
+    with (
+        Runtime(url, wards, partitions=2, codec=codec) as first,
+        Runtime(url, wards, partitions=2, codec=codec_in(tmp_path)) as second,
+    ):
+        # Each asks the other one for half of it.
+        admit(first)
+        admit(second, ["p8", "p9"])
+        assert notes_of(second) == ALL
+        second.amend(Stay, "p1", name=WORDS[0], by="the ward")
+        first.amend(Stay, "p2", name=WORDS[0], by="the ward")
+        for runtime, patient in ((first, "p3"), (second, "p4"), (first, "p5"), (second, "p6")):
+            for cls in (Stay, Record):
+                runtime.erase(cls, patient)
+                for node in (first, second):
+                    with pytest.raises(Erased):
+                        node.get(cls, patient)
+        assert first.verify() == []
+        # Its log for recovery has all that was ever written, calls between nodes among it.
+        assert files_with(server.data) == []

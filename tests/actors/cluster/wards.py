@@ -16,8 +16,8 @@ from procession import (
     rejected,
 )
 
-WORDS = ("Lovelace", "lupus", "chamber")
-"""What is told of patients, and stands in no id."""
+WORDS = ("Ada-Byron-King", "lupus-vulgaris", "corner-chamber")
+"""What is told of patients, and stands in no id and in no other test."""
 
 wards = Domain("wards")
 
