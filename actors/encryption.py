@@ -108,6 +108,10 @@ class AesGcm:
     def __repr__(self) -> str:
         return f"<AesGcm {self._name}>"
 
+    def __reduce__(self) -> tuple[type[AesGcm], tuple[KeyStore]]:
+        # To another process it goes without the keys that are in memory.
+        return AesGcm, (self._keys,)
+
     @property
     def name(self) -> str:
         """Of the method, and of the keys."""
@@ -115,14 +119,16 @@ class AesGcm:
 
     def prepare(self, subjects: Collection[str]) -> None:
         """Have a durable key for each subject."""
-        unknown = [subject for subject in subjects if subject not in self._of_subjects]
+        # What is forgotten meanwhile is not remembered: the keys that are known then are others.
+        known = self._of_subjects
+        unknown = [subject for subject in subjects if subject not in known]
         if not unknown:
             return
-        if len(self._of_subjects) > CACHED:
-            self._of_subjects.clear()
+        if len(known) > CACHED:
+            known = self._of_subjects = {}
             unknown = list(subjects)
         for subject, key in self._keys.keys_for(unknown).items():
-            self._of_subjects[subject] = key.id, self._cipher(key.secret)
+            known[subject] = key.id, self._cipher(key.secret)
 
     def encode(self, data: bytes, subject: str) -> bytes:
         """The id of the subject's key, a random number, and what was encrypted."""
@@ -162,8 +168,12 @@ class AesGcm:
     def forget(self, subject: str, time: int) -> None:
         """Remove the key of a subject for good."""
         self._keys.forget(subject, time)
-        self._of_subjects.clear()
-        self._by_id.clear()
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Ask for all keys anew: another process may have removed some."""
+        self._of_subjects = {}
+        self._by_id = {}
 
 
 _TABLES = """

@@ -251,12 +251,7 @@ class Runtime:
             id_retention=id_retention,
         )
         _check_scrub(scrub, path, read_only=read_only)
-        page = Page(address=control) if isinstance(control, str) else control
-        if read_only and isinstance(page, Page):
-            raise ValueError(
-                f"control={control!r}: what is open for reading only has no page of its own; mount "
-                f"`procession.console`, or let the service have it"
-            )
+        page = page_of(control, read_only=read_only)
         clock = clock or SystemClock()
         # Whatever was given: who gave a `VirtualClock` calls its `advance` here.
         self.clock: Any = clock
@@ -2040,6 +2035,22 @@ def _answering(runtime: weakref.ref[Runtime], room: str = "control", *page: Page
         raise ClosedError("the runtime was dropped without being closed")
     serve: Serve = serving.server_for(there, *page)
     return serve
+
+
+def page_of(control: bool | str | Page, *, read_only: bool) -> bool | Page:
+    """Where the page is, if there is to be one; else whether the command line is answered.
+
+    Raises:
+        ValueError: there can be none there
+
+    """
+    page = Page(address=control) if isinstance(control, str) else control
+    if read_only and isinstance(page, Page):
+        raise ValueError(
+            f"control={control!r}: what is open for reading only has no page of its own; mount "
+            f"`procession.console`, or let the service have it"
+        )
+    return page
 
 
 def listeners(

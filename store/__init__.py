@@ -15,7 +15,7 @@ if find_spec("fcntl") is None:
     )
 
 from .coded import AS_STORED, AsStored, PayloadCodec
-from .content import owner_of_erasure
+from .content import owner_of_erasure, owner_of_instance, owner_of_stream
 from .dictionary import DictionaryEngine
 from .dividing import Divided, divided_store, is_divided, make_divided_store, operating
 from .erasing import EVENTS, places_of_instance, places_of_stream
@@ -245,6 +245,8 @@ __all__ = [
     "opened_partitions",
     "operating",
     "owner_of_erasure",
+    "owner_of_instance",
+    "owner_of_stream",
     "partition_of",
     "place_of_effect",
     "place_of_event",

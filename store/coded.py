@@ -85,6 +85,10 @@ class PayloadCodec(Protocol):
         """
         ...
 
+    def look_again(self) -> None:
+        """Trust no key that is in memory: another process may have forgotten its subject."""
+        ...
+
 
 class AsStored:
     """In the place of a codec: rows are taken as they are stored, encoded or not."""
@@ -132,6 +136,9 @@ def coded(engine: StorageEngine, codec: PayloadCodec | AsStored | None) -> Stora
             f"the store is encoded by {found!r}, and was opened with {codec.name!r}: give the "
             f"codec that it was made with"
         )
+    if not engine.read_only:
+        # Who had the store before may have used the same keys.
+        codec.look_again()
     return CodedEngine(engine, codec)
 
 

@@ -124,6 +124,13 @@ def _refusal(key: bytes, row: list[Any], change: Change) -> None:
     row[1] = change.text(owner, row[1])
 
 
+def _sent(key: bytes, row: list[Any], change: Change) -> None:
+    # As where it comes in: `None` is what is not sent, or has no content.
+    for place, part in ((0, _event), (3, _command), (4, _refusal)):
+        if row[place] is not None:
+            part(key, row[place], change)
+
+
 def _effect(key: bytes, row: list[Any], change: Change) -> None:
     del key
     owner = owner_of_instance(row[0], row[1])
@@ -148,5 +155,6 @@ CONTENT: dict[str, Callable[[bytes, list[Any], Change], None]] = {
     "refusals": _refusal,
     "effects": _effect,
     "snapshots": _snapshot,
+    "outgoing": _sent,
 }
 """By table: changes the content of a row, which is a list of columns, where it is."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from .coded import AsStored, PayloadCodec
     from .partitions import Partition
     from .store import Store
 
@@ -42,12 +43,19 @@ class Divided(Protocol):
         """All of them, in order."""
         ...
 
-    def open(self, number: int, *, read_only: bool = False) -> Store:
+    def open(
+        self,
+        number: int,
+        *,
+        read_only: bool = False,
+        codec: PayloadCodec | AsStored | None = None,
+    ) -> Store:
         """Open a partition.
 
         Raises:
             LockedStore: another process has it open for writing
             WrongPartition: what is there is another store's partition
+            WrongCodec: another codec wrote it, or none
 
         """
         ...
@@ -71,18 +79,27 @@ def is_divided(place: str | os.PathLike[str], partitions: int | None) -> bool:
     return (partitions is not None and partitions != 1) or divided_store(place) is not None
 
 
-def make_divided_store(place: str | os.PathLike[str], count: int) -> Divided:
+def make_divided_store(
+    place: str | os.PathLike[str], count: int, *, codec: PayloadCodec | None = None
+) -> Divided:
     """The divided store at a place, with all its partitions; made where it is missing.
+
+    Args:
+        place: a folder, or an address
+        count: of partitions
+        codec: what encodes payloads, states and texts
 
     Raises:
         WrongPartition: the store that is there has another number of partitions, or is not divided
+        WrongCodec: the store that is there was written with another codec, or with none
         StoreError: the number is none, or what holds the store refused
 
     """
     if is_address(place):
-        made: Divided = _in_database(place).make_divided_in(Address.parse(place), count)
+        module = _in_database(place)
+        made: Divided = module.make_divided_in(Address.parse(place), count, codec=codec)
         return made
-    return make_divided(place, count)
+    return make_divided(place, count, codec=codec)
 
 
 def _in_database(place: str) -> Any:

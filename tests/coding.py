@@ -20,5 +20,7 @@ class Reversed:
 
     def forget(self, subject: str, time: int) -> None: ...
 
+    def look_again(self) -> None: ...
+
 
 _is_a_codec: Callable[[], PayloadCodec] = Reversed

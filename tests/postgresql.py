@@ -88,7 +88,7 @@ class Server:
     def __init__(self, folder: Path, programs: Path, primary: "Server | None" = None) -> None:
         self._programs = programs
         self._folder = folder
-        self._data = folder / "data"
+        self.data = folder / "data"
         self._user = _other_user()
         self._running: subprocess.Popen[bytes] | None = None
         # Making the tables takes a hundred times as long as emptying them.
@@ -102,11 +102,11 @@ class Server:
             os.chown(folder, self._user.pw_uid, self._user.pw_gid)
         if primary is not None:
             come_in = f"host=127.0.0.1 port={primary.port} user=postgres application_name={STANDBY}"
-            arguments = ("-D", self._data, "-R", "-c", "fast", "--no-sync", "-d", come_in)
+            arguments = ("-D", self.data, "-R", "-c", "fast", "--no-sync", "-d", come_in)
             self._call("pg_basebackup", *arguments)
             return
         self._call(
-            "initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8"
+            "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8"
         )
 
     def _command(self, program: str, *arguments: object) -> list[str]:
@@ -136,7 +136,7 @@ class Server:
     def start(self, **settings: str) -> None:
         given = [f"{name}={value}" for name, value in {**SETTINGS, **settings}.items()]
         arguments = [part for one in given for part in ("-c", one)]
-        place = ("-D", self._data, "-p", self.port, "-h", "127.0.0.1", "-k", self._folder)
+        place = ("-D", self.data, "-p", self.port, "-h", "127.0.0.1", "-k", self._folder)
         with (self._folder / "log").open("ab") as log:
             self._running = subprocess.Popen(
                 self._command("postgres", *place, *arguments),

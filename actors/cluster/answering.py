@@ -7,14 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from ..engine.ingress import Receipt
-from ..store import Append, ClosedError, FailingDisk, LostStore, Step
-from .call_format import arguments, asked, packed_error, packed_value, published, told
+from ..store import Append, ClosedError, FailingDisk, LostStore, Step, owner_of_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..model.registry import Registry
     from ..store.postgresql.calls import OpenCall
+    from .call_format import CallFormat
     from .node_partition import NodePartition
     from .partition_runtime import PartitionRuntime
 
@@ -34,7 +33,7 @@ class Answering:
 
     Args:
         parts: all partitions
-        registry: all classes
+        form: reads calls, and writes answers
         answered: called when there is an answer to be written
 
     """
@@ -42,11 +41,11 @@ class Answering:
     def __init__(
         self,
         parts: Sequence[NodePartition],
-        registry: Registry,
+        form: CallFormat,
         answered: Callable[[], None],
     ) -> None:
         self._parts = parts
-        self._registry = registry
+        self._form = form
         self._answered = answered
         self._answers: dict[int, bytes] = {}
         self.known: dict[int, None] = {}
@@ -69,37 +68,45 @@ class Answering:
             self.known.pop(one, None)
 
     def _carry_out(self, call: OpenCall) -> None:
+        owner = ""
         try:
             with self._parts[call.part].using() as local:
                 if local is None:
                     raise ClosedError("the partition was handed over")  # noqa: TRY301
                 # It is let go of before the wait, which a hand-over would wait for.
-                wait = self._begin(local, call)
-            answer = packed_value(wait())
+                owner, wait = self._begin(local, call)
+            answer = self._form.packed_value(wait(), owner)
         except NOT_YET:
             self.known.pop(call.id, None)
             return
         except BaseException as error:  # noqa: BLE001 - it is raised where the caller waits
-            answer = packed_error(error)
+            answer = self._form.packed_error(error, owner)
         self._answers[call.id] = answer
         self._answered()
 
-    def _begin(self, local: PartitionRuntime, call: OpenCall) -> Callable[[], Any]:
-        kind = call.kind
+    def _begin(self, local: PartitionRuntime, call: OpenCall) -> tuple[str, Callable[[], Any]]:
+        """Whom a call is about, and what waits for what comes of it."""
+        form, kind = self._form, call.kind
         if kind == "ask":
-            record = asked(call.request)
+            record = form.asked(call.request)
             future = local.ask_record(record, is_remembered=True)
-            return lambda: _asked(local, record.command_id, future)
+            return owner_of_stream(record.stream), lambda: _asked(local, record.command_id, future)
         if kind == "tell":
-            works = [Receipt(Step(enqueue=[one], given=one)) for one in told(call.request)]
-            return lambda: local.write_all(works)
+            told = form.told(call.request)
+            works = [Receipt(Step(enqueue=[one], given=one)) for one in told]
+            return owner_of_stream(told[0].stream), lambda: local.write_all(works)
         if kind == "publish":
+            published = form.published(call.request)
             works = [
                 Receipt(Step(append=Append(stream, None, [record], unique=True)))
-                for stream, record in published(call.request)
+                for stream, record in published
             ]
-            return lambda: _published(local, works)
-        given = arguments(call.request, self._registry)
+            return owner_of_stream(published[0][0]), lambda: _published(local, works)
+        given = form.arguments(call.request)
+        return form.owner_of(given), self._other(local, kind, given)
+
+    @staticmethod
+    def _other(local: PartitionRuntime, kind: str, given: list[Any]) -> Callable[[], Any]:
         if kind == "runtime":
             name, positional, named = given
             return lambda: getattr(local, name)(*positional, **named)

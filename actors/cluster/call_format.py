@@ -1,38 +1,44 @@
 """How a call for another node, and the answer to it, are written into a database.
 
 It is data and no code: what comes from there can name classes that are registered, and no others.
+What it says of people is encoded by the store's codec, for whom it is about.
 """
 
 from __future__ import annotations
 
 import builtins
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from ..authoring.projection import Projection
-from ..store import CommandRecord, EventRecord, ProcessionError
+from ..store import (
+    CommandRecord,
+    EventRecord,
+    ProcessionError,
+    owner_of_instance,
+    owner_of_stream,
+)
 
 if TYPE_CHECKING:
-    from ..model.registry import Registry
+    from collections.abc import Sequence
 
-__all__ = [
-    "answer_from",
-    "arguments",
-    "asked",
-    "new_id",
-    "packed",
-    "packed_error",
-    "packed_value",
-    "published",
-    "told",
-]
+    from ..model.registry import Registry
+    from ..store import PayloadCodec
+
+__all__ = ["CallFormat", "new_id"]
+
+R = TypeVar("R", CommandRecord, EventRecord)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 _CLASS = "class"
+
+_NO_ONE = "\0calls"
+"""In the place of an owner, where a call is about no stream and no instance; no stream is called
+so."""
 
 
 class _Asked(msgspec.Struct, array_like=True):
@@ -54,28 +60,115 @@ _decode_told = msgspec.msgpack.Decoder(_Told).decode
 _decode_published = msgspec.msgpack.Decoder(_Published).decode
 
 
-def packed(kind: str, given: tuple[Any, ...], registry: Registry) -> bytes:
-    """A call.
+class CallFormat:
+    """Writes calls and answers, and reads them.
 
     Args:
-        kind: as for `RemotePartition`
-        given: its arguments
         registry: knows the names of classes
-
-    Raises:
-        TypeError: an argument cannot go to another node
+        codec: encodes what they say, if anything does in the store
 
     """
-    if kind == "ask":
-        return _encode(_Asked(given[0]))
-    if kind == "tell":
-        return _encode(_Told(given[0]))
-    if kind == "publish":
-        return _encode(_Published([(stream, _unique(record)) for stream, record, _ in given[0]]))
-    try:
-        return _encode(_named(given, registry))
-    except (TypeError, msgspec.MsgspecError) as error:
-        raise TypeError(f"{kind}: what was given cannot go to another node: {error}") from error
+
+    def __init__(self, registry: Registry, codec: PayloadCodec | None) -> None:
+        self._registry = registry
+        self._codec = codec
+
+    # Calls
+
+    def packed(self, kind: str, given: tuple[Any, ...]) -> bytes:
+        """A call.
+
+        Args:
+            kind: as for `RemotePartition`
+            given: its arguments
+
+        Raises:
+            TypeError: an argument cannot go to another node
+
+        """
+        if kind == "ask":
+            return _encode(_Asked(self._sealed(given[0])))
+        if kind == "tell":
+            return _encode(_Told([self._sealed(one) for one in given[0]]))
+        if kind == "publish":
+            events = [
+                (stream, self._sealed(_unique(record), stream)) for stream, record, _ in given[0]
+            ]
+            return _encode(_Published(events))
+        try:
+            raw = _encode(_named(given, self._registry))
+        except (TypeError, msgspec.MsgspecError) as error:
+            raise TypeError(f"{kind}: what was given cannot go to another node: {error}") from error
+        return self._encoded(raw, self.owner_of(given))
+
+    def asked(self, request: bytes) -> CommandRecord:
+        """The command of an `ask`."""
+        return self._opened(_decode_asked(request).record)
+
+    def told(self, request: bytes) -> list[CommandRecord]:
+        """The commands of a `tell`."""
+        return [self._opened(one) for one in _decode_told(request).records]
+
+    def published(self, request: bytes) -> list[tuple[str, EventRecord]]:
+        """The events of a `publish`, with their streams."""
+        return [
+            (stream, self._opened(record)) for stream, record in _decode_published(request).events
+        ]
+
+    def arguments(self, request: bytes) -> list[Any]:
+        """The arguments of any other call."""
+        found: list[Any] = _found(_decode(self._decoded(request)), self._registry)
+        return found
+
+    def owner_of(self, given: Sequence[Any]) -> str:
+        """Whom a call other than those is about: the instance that its arguments begin with."""
+        positional = next((one for one in given if isinstance(one, tuple | list)), ())
+        if len(positional) > 1 and isinstance(positional[0], type) and positional[1] is not None:
+            definition = self._registry.process(positional[0])
+            return owner_of_instance(definition.name, definition.id_of(positional[1]))
+        return _NO_ONE
+
+    # Answers
+
+    def packed_value(self, value: Any, owner: str) -> bytes:
+        """An answer; `owner` is whom the call was about."""
+        return self._encoded(_encode((True, value)), owner)
+
+    def packed_error(self, error: BaseException, owner: str) -> bytes:
+        """An error as an answer: its class, what it says, and its plain attributes."""
+        plain = {name: value for name, value in vars(error).items() if _is_plain(value)}
+        return self._encoded(_encode((False, type(error).__name__, str(error), plain)), owner)
+
+    def answer_from(self, raw: bytes) -> tuple[Any, Exception | None]:
+        """What was answered: a value, or an error."""
+        is_value, *said = _decode(self._decoded(raw))
+        return (said[0], None) if is_value else (None, error_from(*said))
+
+    # What they say
+
+    def _sealed(self, record: R, stream: str = "") -> R:
+        owner = owner_of_stream(record.stream if isinstance(record, CommandRecord) else stream)
+        return msgspec.structs.replace(
+            record,
+            data=self._encoded(record.data, owner),
+            headers=None if record.headers is None else self._encoded(record.headers, owner),
+        )
+
+    def _opened(self, record: R) -> R:
+        return msgspec.structs.replace(
+            record,
+            data=self._decoded(record.data),
+            headers=None if record.headers is None else self._decoded(record.headers),
+        )
+
+    def _encoded(self, raw: bytes, owner: str) -> bytes:
+        if self._codec is None:
+            return raw
+        self._codec.prepare([owner])
+        return self._codec.encode(raw, owner)
+
+    def _decoded(self, raw: bytes) -> bytes:
+        return raw if self._codec is None else self._codec.decode(raw)
 
 
 def _unique(record: EventRecord) -> EventRecord:
@@ -114,38 +207,6 @@ def _found(value: Any, registry: Registry) -> Any:
     return value
 
 
-def asked(request: bytes) -> CommandRecord:
-    """The command of an `ask`."""
-    return _decode_asked(request).record
-
-
-def told(request: bytes) -> list[CommandRecord]:
-    """The commands of a `tell`."""
-    return _decode_told(request).records
-
-
-def published(request: bytes) -> list[tuple[str, EventRecord]]:
-    """The events of a `publish`, with their streams."""
-    return _decode_published(request).events
-
-
-def arguments(request: bytes, registry: Registry) -> list[Any]:
-    """The arguments of any other call."""
-    found: list[Any] = _found(_decode(request), registry)
-    return found
-
-
-def packed_value(value: Any) -> bytes:
-    """An answer."""
-    return _encode((True, value))
-
-
-def packed_error(error: BaseException) -> bytes:
-    """An error as an answer: its class, what it says, and its plain attributes."""
-    plain = {name: value for name, value in vars(error).items() if _is_plain(value)}
-    return _encode((False, type(error).__name__, str(error), plain))
-
-
 def _is_plain(value: object) -> bool:
     try:
         _encode(value)
@@ -175,9 +236,3 @@ def _families() -> dict[str, type[ProcessionError]]:
         found[kind.__name__] = kind
         kinds += kind.__subclasses__()
     return found
-
-
-def answer_from(raw: bytes) -> tuple[Any, Exception | None]:
-    """What was answered: a value, or an error."""
-    is_value, *said = _decode(raw)
-    return (said[0], None) if is_value else (None, error_from(*said))

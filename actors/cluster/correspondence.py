@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..engine.pending_replies import PendingReplies, ReplyFuture
 from ..store import StoreError
 from ..store.interrupts import start_thread
-from .call_format import answer_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from ..store.postgresql.calls import Calls
     from .answering import Answering
+    from .call_format import CallFormat
 
 __all__ = ["Correspondence"]
 
@@ -48,6 +48,7 @@ class Correspondence:
         owned: the partitions that this node owns now
         answering: carries out what others ask
         moved: called with the partitions that have new commits
+        form: reads answers
 
     """
 
@@ -57,11 +58,13 @@ class Correspondence:
         owned: Callable[[], Collection[int]],
         answering: Answering,
         moved: Callable[[list[int]], None],
+        form: CallFormat,
     ) -> None:
         self._calls = calls
         self._owned = owned
         self._answering = answering
         self._moved = moved
+        self._form = form
         self._seen: dict[int, bytes] = {}
         self._to_write: deque[_Asked] = deque()
         self._waiting: dict[int, _Asked] = {}
@@ -135,10 +138,20 @@ class Correspondence:
         if moved:
             self._moved(moved)
         for number, answer in seen.answers.items():
-            self._threads.submit(_finish, self._waiting.pop(number), answer)
+            self._threads.submit(self._finish, self._waiting.pop(number), answer)
         if seen.answers:
             self._calls.drop(seen.answers)
         return bool(asked or answers or seen.calls or seen.answers or moved)
+
+    def _finish(self, one: _Asked, raw: bytes) -> None:
+        try:
+            value, error = self._form.answer_from(raw)
+            if error is None:
+                one.future.set(one.finish(value))
+                return
+        except Exception as failure:  # noqa: BLE001 - it is raised where the caller waits
+            error = failure
+        one.future.set_exception((type(error), error, None))
 
     def close(self) -> None:
         """End it; who waits is told."""
@@ -148,14 +161,3 @@ class Correspondence:
             self._thread.join()
         self._threads.shutdown()
         self._replies.close()
-
-
-def _finish(one: _Asked, raw: bytes) -> None:
-    try:
-        value, error = answer_from(raw)
-        if error is None:
-            one.future.set(one.finish(value))
-            return
-    except Exception as failure:  # noqa: BLE001 - it is raised where the caller waits
-        error = failure
-    one.future.set_exception((type(error), error, None))

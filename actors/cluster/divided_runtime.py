@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -30,13 +31,19 @@ from ..errors import (
     WaitingInHandler,
     shown,
 )
-from ..listening.page_address import Page
 from ..messages.identifiers import id_of
 from ..model.registry import Registry
 from ..model.whereabouts import where_is
 from ..queries.all_partitions import AllPartitions
 from ..queries.views import Counts
-from ..runtime import Runtime, listeners, not_settled, refusal_in_handler, seconds_of
+from ..runtime import (
+    Runtime,
+    listeners,
+    not_settled,
+    page_of,
+    refusal_in_handler,
+    seconds_of,
+)
 from ..store import (
     ClosedError,
     DividedStore,
@@ -65,13 +72,15 @@ if TYPE_CHECKING:
     from ..engine.ingress import Receipt, Receipts
     from ..engine.pending_replies import ReplyFuture
     from ..listening.listener import Listener
+    from ..listening.page_listener import PageListener
     from ..messages.types import Command, Event
+    from ..model.aggregate_definition import AggregateDefinition
     from ..model.domain import Domain
     from ..model.process_definition import ProcessDefinition
     from ..queries.diagnostics import StuckInstance
     from ..queries.reader import Reader
     from ..queries.views import Erasure, Parked, PartitionState, StoredEvent, Timeout
-    from ..store import Divided, Store, StoreFinding
+    from ..store import Divided, PayloadCodec, Store, StoreFinding
     from .commit_watch import Watched
     from .node_share import NodeShare
 
@@ -107,7 +116,9 @@ class DividedRuntime(Runtime):
         processes: int = 1,
         **options: Any,
     ) -> None:
-        self._divided = divided = _settled(path, partitions)
+        codec = options.get("codec")
+        self._divided = divided = _settled(path, partitions, codec)
+        self._codec: PayloadCodec | None = codec
         self._path = divided.place
         self.clock = options.setdefault("clock", SystemClock())
         self._now = stopwatch(self.clock)
@@ -121,17 +132,7 @@ class DividedRuntime(Runtime):
                 f"how many partitions there are"
             )
         control = options.pop("control", True)
-        page = Page(address=control) if isinstance(control, str) else control
-        if isinstance(page, Page):
-            raise ValueError(  # noqa: TRY004 - it is a page, and there can be none
-                f"control={control!r}: a divided store has no page for browsers; the command "
-                f"`procession` shows it, and acts on it"
-            )
-        if options.get("codec") is not None:
-            raise ValueError(
-                "codec=…: a divided store has no codec; what one partition has for another would "
-                "need the keys of both"
-            )
+        page = page_of(control, read_only=self._is_reading)
         if options.setdefault("durability", "fsync") != "fsync":
             raise StoreError(
                 f"durability={options['durability']!r}: a partition goes on from what another one "
@@ -142,13 +143,16 @@ class DividedRuntime(Runtime):
         self._children: Children | None = None
         self._watch: CommitWatch | None = None
         self._listener: Listener | None = None
+        self._page: PageListener | None = None
         self._parts: list[PartitionRuntime] = []
         try:
             self._open(domains, processes, options)
             if control and not self._is_reading:
                 # Each of the nodes that share a database answers for all partitions.
                 folder = divided.folder if isinstance(divided, DividedStore) else None
-                self._listener, _ = listeners(self, folder or path, page, is_shared=folder is None)
+                self._listener, self._page = listeners(
+                    self, folder or path, page, is_shared=folder is None
+                )
         except BaseException:
             self.close(timeout=0.0)
             raise
@@ -169,7 +173,7 @@ class DividedRuntime(Runtime):
             self._children = Children(divided, processes, places, sent)
         read: dict[int, Watched] = {}
         for number in numbers:
-            store = divided.open(number, read_only=True)
+            store = divided.open(number, read_only=True, codec=self._codec)
             read[number] = store
             call = partial(self._call, number)
             part = (
@@ -196,7 +200,7 @@ class DividedRuntime(Runtime):
             )
         if self._is_reading:
             for number in range(divided.count):
-                store = divided.open(number, read_only=True)
+                store = divided.open(number, read_only=True, codec=self._codec)
                 self._parts.append(PartitionRuntime(store, None, *domains, **options))
             return
         # What stands on the driver is imported where it is used.
@@ -254,9 +258,7 @@ class DividedRuntime(Runtime):
         """
         self._refuse_closed()
         if isinstance(cls, type) and issubclass(cls, Aggregate):
-            definition = self._registry.aggregate(cls)
-            stream = f"{definition.category}-{id_of(name, f'for {cls.__name__}')}"
-            return self._of_stream(stream)
+            return self._of_stream(_stream_of(self._registry.aggregate(cls), name))
         process = self._registry.process(cls)
         instance = process.id_of(name)
         if process.stateless:
@@ -608,18 +610,35 @@ class DividedRuntime(Runtime):
         by: Any = None,
     ) -> Erasure:
         self._refuse_closed()
-        given = {"stream": stream, "subject": subject, "by": by}
-        first = self._parts[0]
+        if isinstance(cls, type) and issubclass(cls, Aggregate):
+            stream = _stream_of(self._registry.aggregate(cls), id)
+            return self.erase(stream=stream, by=by)
         if cls is not None:
-            first = self._of_instance(cls, id)
+            home = self._of_instance(cls, id)
         elif stream is not None:
-            first = self._of_stream(stream)
-        erased = first.erase(cls, id, **given)
-        # Others may have copies, and what is on its way.
-        for part in self._parts:
-            if part is not first:
-                part.erase_again([erased])
+            home = self._of_stream(stream)
+        elif subject is not None:
+            home = self._parts[self._partition.of(id_of(subject, "of the subject"))]
+        else:
+            home = self._parts[0]
+        first, *others = self._erasing_order(home, is_of_subject=subject is not None)
+        erased = first.erase(cls, id, stream=stream, subject=subject, by=by)
+        for part in others:
+            part.erase_here(erased.kind, erased.process, erased.id, erased.by)
+        if self._codec is not None:
+            # This process may read what others write.
+            self._codec.look_again()
         return erased
+
+    def _erasing_order(
+        self, home: PartitionRuntime, *, is_of_subject: bool
+    ) -> list[PartitionRuntime]:
+        """The partitions: what is erased belongs to one, others have copies and what is on its way.
+
+        That of a subject comes last, since it forgets the key, by which others find what is to go.
+        """
+        others = [part for part in self._parts if part is not home]
+        return [*others, home] if is_of_subject else [home, *others]
 
     def erasures(self) -> Iterator[Erasure]:
         self._refuse_query("erasures")
@@ -631,8 +650,17 @@ class DividedRuntime(Runtime):
 
     def erase_again(self, erasures: Iterable[Erasure]) -> list[Erasure]:
         self._refuse_closed()
-        given = list(erasures)
-        done = [one for part in self._parts for one in part.erase_again(given)]
+        given, done = list(erasures), []
+        known = {
+            part: {(one.kind, one.process, one.id) for one in part.erasures()}
+            for part in self._parts
+        }
+        for one in given:
+            home = self._parts[self._partition.of(one.id)]
+            for part in self._erasing_order(home, is_of_subject=one.kind == "subject"):
+                if (one.kind, one.process, one.id) not in known[part]:
+                    part.erase_here(one.kind, one.process, one.id, one.by)
+                    done.append(one)
         return [one for one in given if one in done]
 
     def refresh(
@@ -747,6 +775,8 @@ class DividedRuntime(Runtime):
             together(found, problems),
             control=None if self._listener is None else self._listener.socket,
             control_problem="" if self._listener is None else self._listener.problem,
+            page=None if self._page is None else self._page.url,
+            page_problem="" if self._page is None else self._page.problem,
         )
 
     def _refuse_down(self, number: int) -> None:
@@ -786,7 +816,8 @@ class DividedRuntime(Runtime):
     def stats(self) -> dict[str, int]:
         self._refuse_closed()
         total = Counter[str]()
-        for part in self._parts:
+        for number, part in enumerate(self._parts):
+            self._refuse_down(number)
             total.update(part.stats())
         return dict(total)
 
@@ -798,8 +829,9 @@ class DividedRuntime(Runtime):
                 return
             self._is_closed = True
             # First, so that what a client asked for is still done.
-            if self._listener is not None:
-                self._listener.close()
+            for listener in (self._page, self._listener):
+                if listener is not None:
+                    listener.close()
             if self._watch is not None:
                 self._watch.close()
             if self._share is not None:
@@ -813,10 +845,6 @@ class DividedRuntime(Runtime):
                     part.close(timeout=timeout)
 
     @property
-    def page_url(self) -> str | None:
-        return None
-
-    @property
     def partition_runtimes(self) -> list[Runtime]:
         return list(self._parts)
 
@@ -825,13 +853,19 @@ class DividedRuntime(Runtime):
         return self._is_reading
 
 
-def _settled(path: str | os.PathLike[str], partitions: int | None) -> Divided:
+def _settled(
+    path: str | os.PathLike[str], partitions: int | None, codec: PayloadCodec | None
+) -> Divided:
     if partitions is not None:
-        return make_divided_store(path, partitions)
+        return make_divided_store(path, partitions, codec=codec)
     found = divided_store(path)
     if found is None:
         raise StoreError(f"{path} holds no divided store; say how many partitions it is to have")
-    return make_divided_store(path, found.count)
+    return make_divided_store(path, found.count, codec=codec)
+
+
+def _stream_of(definition: AggregateDefinition, name: object) -> str:
+    return f"{definition.category}-{id_of(name, f'for {definition.cls.__name__}')}"
 
 
 def _refuse_unsendable(options: dict[str, Any]) -> None:
@@ -842,6 +876,13 @@ def _refuse_unsendable(options: dict[str, Any]) -> None:
                 f"{name}=…: each process that runs partitions has its own; leave it out, or have "
                 f"this process run all of them with processes=1"
             )
+    try:
+        pickle.dumps(options.get("codec"))
+    except Exception as error:
+        raise ValueError(
+            f"codec=…: it goes along to the processes that run partitions, and cannot be pickled: "
+            f"{error}; give its class a `__reduce__`"
+        ) from error
 
 
 def _added(one: Counts, other: Counts) -> Counts:

@@ -14,9 +14,10 @@ from ..engine.pruning import PruningReport
 from ..engine.rebuilding import RebuildProgress
 from ..engine.replaying import replayed
 from ..errors import PartitionDown
+from ..queries.views import Erasure
 from ..store import ClosedError
 from ..store.interrupts import Latch
-from .call_format import new_id, packed
+from .call_format import new_id
 from .remote_partition import RemotePartition, bare
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ..engine.pending_replies import ReplyFuture
     from ..model.domain import Domain
     from ..store import Store
+    from .call_format import CallFormat
     from .partition_runtime import PartitionRuntime
 
 __all__ = ["NodePartition"]
@@ -75,6 +77,7 @@ class NodePartition(RemotePartition):
         number: of the partition
         store: of the partition, open for reading
         ask: has the owner carry out a call, as `Correspondence.call`
+        form: writes calls
         domains: whose classes to run
         options: as for `Runtime`
 
@@ -88,12 +91,14 @@ class NodePartition(RemotePartition):
         number: int,
         store: Store,
         ask: Callable[[int, str, bytes, Callable[[Any], Any]], ReplyFuture[Any]],
+        form: CallFormat,
         *domains: Domain,
         **options: Any,
     ) -> None:
         super().__init__(store, self._call_out, *domains, **options)
         self.number = number
         self._ask_owner = ask
+        self._form = form
         self._uses = threading.Lock()
         self._users = 0
         self.local: PartitionRuntime | None = None
@@ -131,7 +136,7 @@ class NodePartition(RemotePartition):
         self._refuse_closed()
         if name == "runtime" and given[0] in DECISIONS:
             name, given = "once", (new_id(), *given)
-        request = packed(name, given, self._registry)
+        request = self._form.packed(name, given)
         finish = (lambda value: value) if name != "ask" else (lambda _: self._replayed(given[0]))
         return self._ask_owner(self.number, name, request, finish)
 
@@ -167,8 +172,7 @@ class NodePartition(RemotePartition):
     cancel_timeout = _by_owner("cancel_timeout")
     end = _by_owner("end")
     amend = _by_owner("amend")
-    erase = _by_owner("erase")
-    erase_again = _by_owner("erase_again")
+    erase_here = _by_owner("erase_here")
     read = _by_owner("read", again=True)
     refresh = _by_owner("refresh")
     note_backup = _by_owner("note_backup")
@@ -184,6 +188,13 @@ class NodePartition(RemotePartition):
             if local is None:
                 raise PartitionDown(f"partition {self.number} is another node's, which knows")
             return local.health()
+
+    def erase(self, cls: Any = None, id: object = None, **given: Any) -> Erasure:
+        with self.using() as local:
+            if local is not None:
+                return local.erase(cls, id, **given)
+        # An answer of another node is data.
+        return Erasure(**self._call("runtime", "erase", (cls, id), given).get())
 
     def prune(self, *, before: Any, ids_before: Any = None, archive: Any = None) -> PruningReport:
         with self.using() as local:

@@ -15,6 +15,7 @@ from ..store import StoreError
 from ..store.interrupts import start_thread
 from .answering import Answering
 from .balancing import Look, decide
+from .call_format import CallFormat
 from .correspondence import Correspondence
 from .neighbours import StoreNeighbour
 from .node_partition import NodePartition
@@ -71,15 +72,19 @@ class NodeShare:
         # Partitions that are this node's in the database, and do not run, with their epochs.
         self._orphans: dict[int, int] = {}
         self._is_over = threading.Event()
-        self._answering = Answering(self.parts, registry, self._wake)
+        form = CallFormat(registry, options.get("codec"))
+        self._answering = Answering(self.parts, form, self._wake)
         self._correspondence = Correspondence(
-            self.node.calls, self._owned, self._answering, self._has_moved
+            self.node.calls, self._owned, self._answering, self._has_moved, form
         )
         self._thread = threading.Thread(target=self._keep, name="procession-node", daemon=True)
         try:
             for number in range(divided.count):
-                store = divided.open(number, read_only=True, node=self.node)
-                self.parts.append(NodePartition(number, store, self._ask, *domains, **options))
+                store = divided.open(
+                    number, read_only=True, codec=options.get("codec"), node=self.node
+                )
+                part = NodePartition(number, store, self._ask, form, *domains, **options)
+                self.parts.append(part)
             self._neighbours = {
                 part.number: StoreNeighbour(part.number, part.store, self._tell)
                 for part in self.parts
@@ -184,7 +189,7 @@ class NodeShare:
 
     def _run(self, number: int, *, raises: bool) -> None:
         try:
-            store = self._divided.open(number, node=self.node)
+            store = self._divided.open(number, codec=self._options.get("codec"), node=self.node)
         except BaseException:
             self.node.lease.claimed(number).close()
             raise

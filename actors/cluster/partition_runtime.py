@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..engine.admin import Admin
+from ..engine.erasing import Erasing
 from ..errors import AlreadyDecided, AlreadyEnded, MovedOn
 from ..runtime import Runtime, raise_all
+from ..store.interrupts import uninterrupted
 
 if TYPE_CHECKING:
     import os
@@ -145,6 +148,17 @@ class PartitionRuntime(Runtime):
         if name in {"end", "amend"}:
             return self.get(*given[:2]).version
         return True if name in {"move_timeout", "cancel_timeout"} else None
+
+    def erase_here(
+        self,
+        kind: Literal["instance", "stream", "subject"],
+        process: str,
+        which: str,
+        by: str | None,
+    ) -> None:
+        """Erase what this partition has of what is erased in all of them."""
+        erasing = Erasing(self._engine("erase"), self._store)
+        uninterrupted(partial(erasing.again, kind, process, which, by), "procession-erase")
 
     def _operations(self, call: str) -> Admin:
         return Admin(self._engine(call), self._store, _asked_as.get())

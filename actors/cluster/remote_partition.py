@@ -164,9 +164,8 @@ class RemotePartition(PartitionRuntime):
         erased: Erasure = self._call("runtime", "erase", (cls, id), given).get()
         return erased
 
-    def erase_again(self, erasures: Iterable[Erasure]) -> list[Erasure]:
-        erased: list[Erasure] = self._call("runtime", "erase_again", (list(erasures),), {}).get()
-        return erased
+    def erase_here(self, kind: Any, process: str, which: str, by: str | None) -> None:
+        self._call("runtime", "erase_here", (kind, process, which, by), {}).get()
 
     def read(
         self,

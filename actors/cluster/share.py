@@ -45,12 +45,13 @@ class Share:
         self._read: dict[int, Store] = {}
         owned: dict[int, Store] = {}
         watched: dict[int, Watched] = {}
+        codec = options.get("codec")
         try:
             for number in numbers:
-                owned[number] = divided.open(number)
+                owned[number] = divided.open(number, codec=codec)
             for number in range(divided.count):
                 if number not in owned:
-                    opened = divided.open(number, read_only=True)
+                    opened = divided.open(number, read_only=True, codec=codec)
                     self._read[number] = watched[number] = opened
             _refuse_unfit(owned | self._read, numbers)
             neighbours = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,6 +27,7 @@ __all__ = [
     "selected",
     "timeout_row",
     "timeouts",
+    "timers",
 ]
 
 NEVER = (1 << 63) - 1
@@ -43,6 +45,8 @@ def parked(
     limit: int = 50,
 ) -> Iterator[Plain]:
     """What is parked, the oldest first, or what was until a person decided.
+
+    Of a divided store it comes in the order of the numbers, which is about that of the times.
 
     Args:
         face: where to look
@@ -115,35 +119,48 @@ def parked_page(
     """
     meant = _Meant(None if process is None else face.known(process), error, handler, place)
     rows: list[Plain] = []
-    looks = enumerate(face.store.scan_parked_through(decided=decided, after=after))
-    for looked_at, (number, record) in looks:
+    looks = enumerate(_scanned(face, decided=decided, after=after))
+    for looked_at, (number, log, record) in looks:
         if looked_at == MOST_LOOKED_AT or len(rows) == limit:
             return rows, after
         after = number
         if isinstance(record, CorruptRecord):
             rows.append({"id": number, "error": str(record)})
         elif meant.takes(record):
-            rows.append(parked_row(face, record))
+            rows.append(parked_row(log, record))
     return rows, None
 
 
 def _parked(face: Face, meant: _Meant, after: int, *, decided: bool) -> Iterator[Plain]:
-    for number, record in face.store.scan_parked_through(decided=decided, after=after):
+    for number, log, record in _scanned(face, decided=decided, after=after):
         if isinstance(record, CorruptRecord):
             yield {"id": number, "error": str(record)}
         elif meant.takes(record):
-            yield parked_row(face, record)
+            yield parked_row(log, record)
 
 
-def parked_row(face: Face, record: ParkedRecord) -> Plain:
-    """What is parked, or was until it was decided, with what it is about."""
+def _scanned(
+    face: Face, *, decided: bool = False, after: int = 0
+) -> Iterator[tuple[int, Face, ParkedRecord | CorruptRecord]]:
+    """What is parked in all logs, by the numbers that people know, each with its log."""
+
+    def of(log: Face) -> Iterator[tuple[int, Face, ParkedRecord | CorruptRecord]]:
+        behind = log.numbers_behind(after)
+        found = log.store.scan_parked_through(decided=decided, after=behind)
+        return ((log.whole_number(number), log, record) for number, record in found)
+
+    return merge(*map(of, face.logs), key=lambda one: one[0])
+
+
+def parked_row(log: Face, record: ParkedRecord) -> Plain:
+    """What is parked in a log, or was until it was decided, with what it is about."""
     action, time, by = record.decision or (None, None, None)
     return {
-        "id": record.number,
+        "id": log.whole_number(record.number),
         "process": record.process,
         "instance": record.instance,
         "cause": record.cause,
-        **_content(face, record),
+        **_content(log, record),
         "error_type": record.error_type,
         "error": record.error_text,
         "handler": record.handler,
@@ -157,16 +174,16 @@ def parked_row(face: Face, record: ParkedRecord) -> Plain:
     }
 
 
-def _content(face: Face, record: ParkedRecord) -> Plain:
+def _content(log: Face, record: ParkedRecord) -> Plain:
     """The event or the command that could not be handled."""
     message: EventRecord | CommandRecord | None = record.command
     if message is None and record.position:
         with suppress(CorruptRecord):
-            message = face.store.event_at(record.position)
+            message = log.store.event_at(record.position)
     if message is None:
         return {"type": None, "data": None}
     try:
-        return {"type": message.type, "data": face.shown_message(message.type, message.data)}
+        return {"type": message.type, "data": log.shown_message(message.type, message.data)}
     except ValueError as error:
         return {"type": message.type, "data": None, "unreadable": error_of(error)}
 
@@ -228,17 +245,10 @@ def selected(
     """
     if ids:
         return list(ids)
-    if face.parts:
-        return [
-            number
-            for place_of, part in enumerate(face.parts)
-            for one in selected(part, process=process, error=error, handler=handler, place=place)
-            if (number := face.whole_number(place_of, one)) <= until
-        ]
     meant = _Meant(None if process is None else face.known(process), error, handler, place)
     return [
         number
-        for number, record in face.store.scan_parked_through()
+        for number, _, record in _scanned(face)
         if number <= until and not isinstance(record, CorruptRecord) and meant.takes(record)
     ]
 
@@ -267,11 +277,17 @@ def timeouts(
 
 
 def _timeouts(face: Face, process: str | None, instance: str | None) -> Iterator[Plain]:
-    for due, timer in face.store.scan_timers_through(NEVER):
+    for due, timer in timers(face):
         if isinstance(timer, CorruptRecord):
             yield {"due": moment(due), "error": str(timer)}
         elif process in {None, timer.process} and instance in {None, timer.instance}:
             yield timeout_row(face, timer)
+
+
+def timers(face: Face) -> Iterator[tuple[int, TimerRecord | CorruptRecord]]:
+    """The timers of all logs, each with when it is due, in order of that."""
+    found = (log.store.scan_timers_through(NEVER) for log in face.logs)
+    return merge(*found, key=lambda one: one[0])
 
 
 def timeout_row(face: Face, timer: TimerRecord) -> Plain:

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 from msgspec import Meta, Struct, field
 
 from ..queries.log_end import Kind
-from . import together
 from .acting import amend, cancel_timeout, decide, end, move_timeout, note_backup, refresh
 from .aside import NEVER, parked, parked_groups, selected, timeouts
-from .condition import health, stats
+from .condition import health, partitions, stats
 from .erasing import erase, erase_again, erasures
 from .explained import graph, trace, why
 from .following import Following
@@ -29,8 +28,6 @@ from .pruning import prune
 from .rebuilding import rebuild, rebuild_tables, refresh_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .face import Face
 
 __all__ = [
@@ -111,15 +108,11 @@ class Look(Call, frozen=True):
 
     def answer(self, face: Face, by: str) -> Answer:
         del by
-        return self.look_at_all(face) if face.parts else self.look(face)
+        return self.look(face)
 
     def look(self, face: Face) -> Answer:
         """Carry it out; it is the same for all who ask."""
         raise NotImplementedError
-
-    def look_at_all(self, face: Face) -> Answer:
-        """Carry it out on all partitions of a divided store."""
-        return self.look(face)
 
 
 # Looking
@@ -133,9 +126,6 @@ class Processes(Look, frozen=True):
     def look(self, face: Face) -> Answer:
         return processes(face)
 
-    def look_at_all(self, face: Face) -> Answer:
-        return together.processes(face)
-
 
 class Partitions(Look, frozen=True):
     """The partitions of a divided store: who runs each, and how far it is behind."""
@@ -143,7 +133,7 @@ class Partitions(Look, frozen=True):
     path = "partitions"
 
     def look(self, face: Face) -> Answer:
-        return together.partitions(face)
+        return partitions(face)
 
 
 class Projections(Look, frozen=True):
@@ -151,8 +141,7 @@ class Projections(Look, frozen=True):
 
     path = "projections"
 
-    def answer(self, face: Face, by: str) -> Answer:
-        del by
+    def look(self, face: Face) -> Answer:
         return projections(face)
 
 
@@ -164,8 +153,7 @@ class HeldStreams(Look, frozen=True):
     after: str | None = None
     limit: Limit = 50
 
-    def answer(self, face: Face, by: str) -> Answer:
-        del by
+    def look(self, face: Face) -> Answer:
         return held_streams(face, self.projection, after=self.after, limit=self.limit)
 
 
@@ -189,16 +177,6 @@ class Instances(Look, frozen=True):
             limit=self.limit,
         )
 
-    def look_at_all(self, face: Face) -> Answer:
-        return together.instances_of(
-            face,
-            self.process,
-            status=self.status,
-            where=self.where,
-            after=self.after,
-            limit=self.limit,
-        )
-
 
 class Instance(Look, frozen=True):
     """One instance with its newest transitions."""
@@ -212,11 +190,6 @@ class Instance(Look, frozen=True):
     def look(self, face: Face) -> Answer:
         return instance(face, self.process, self.id, limit=self.limit, version=self.version)
 
-    def look_at_all(self, face: Face) -> Answer:
-        return together.instance(
-            face, self.process, self.id, limit=self.limit, version=self.version
-        )
-
 
 class Stuck(Look, frozen=True):
     """Instances that have not moved for a time."""
@@ -227,9 +200,6 @@ class Stuck(Look, frozen=True):
 
     def look(self, face: Face) -> Answer:
         return stuck(face, seconds=self.seconds, process=self.process)
-
-    def look_at_all(self, face: Face) -> Answer:
-        return together.stuck(face, seconds=self.seconds, process=self.process)
 
 
 class Parked(Look, frozen=True):
@@ -245,13 +215,7 @@ class Parked(Look, frozen=True):
     limit: Limit = 50
 
     def look(self, face: Face) -> Answer:
-        return self._of(face, parked)
-
-    def look_at_all(self, face: Face) -> Answer:
-        return self._of(face, together.parked)
-
-    def _of(self, face: Face, found: Callable[..., Iterator[Plain]]) -> Iterator[Plain]:
-        return found(
+        return parked(
             face,
             decided=self.decided,
             process=self.process,
@@ -306,9 +270,6 @@ class Timeouts(Look, frozen=True):
     def look(self, face: Face) -> Answer:
         return timeouts(face, process=self.process, id=self.id, limit=self.limit)
 
-    def look_at_all(self, face: Face) -> Answer:
-        return together.timeouts(face, process=self.process, id=self.id, limit=self.limit)
-
 
 class Events(Look, frozen=True):
     """Stored events."""
@@ -320,9 +281,6 @@ class Events(Look, frozen=True):
 
     def look(self, face: Face) -> Answer:
         return events(face, stream=self.stream, after=self.after, limit=self.limit)
-
-    def look_at_all(self, face: Face) -> Answer:
-        return together.events(face, stream=self.stream, after=self.after, limit=self.limit)
 
 
 class Tail(Look, frozen=True):

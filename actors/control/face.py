@@ -37,29 +37,32 @@ class Face:
 
     Args:
         runtime: of the store; open for reading only, and without any domain, it can be looked at
-
-    Attributes:
-        parts: of a divided store, the same of each partition, to be looked at; else nothing
+        partition: which one of a divided store it is, if it is one
 
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, partition: Partition | None = None) -> None:
         self.runtime = runtime
-        self.parts = [Face(one) for one in runtime.partition_runtimes]
+        self.partition = partition
+        parts = runtime.partition_runtimes
+        self._parts = [Face(one, Partition(number, len(parts))) for number, one in enumerate(parts)]
         self._registry = runtime._registry  # noqa: SLF001
         self.now = runtime._now  # noqa: SLF001
 
     @property
     def store(self) -> Store:
-        """Of a store that is not divided: what is stored is readable without classes.
-
-        Raises:
-            CannotAct: each partition has one
-
-        """
-        if self.parts:
-            raise CannotAct("this looks at one log, and a divided store has one for each partition")
+        """Of one log: what is stored is readable without classes."""
         return self.runtime._store  # noqa: SLF001
+
+    @property
+    def logs(self) -> list[Face]:
+        """The same of each log: of each partition, or of the store, which has one."""
+        return self._parts or [self]
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether the store has partitions."""
+        return bool(self._parts)
 
     @property
     def is_running(self) -> bool:
@@ -73,8 +76,9 @@ class Face:
 
     def processes(self) -> list[str]:
         """The names of all process managers that the store or the runtime knows."""
-        stores = [one.store for one in self.parts or [self]]
-        found = {name for one in stores for kind, name in one.scan_names() if kind == "process"}
+        found = {
+            name for log in self.logs for kind, name in log.store.scan_names() if kind == "process"
+        }
         return sorted(found | {one.name for one in self._registry.processes.values()})
 
     def definition(self, process: str) -> ProcessDefinition | None:
@@ -125,7 +129,7 @@ class Face:
             UnknownMessage: there is none of that name, or there are several
 
         """
-        stored = (found for one in self.parts or [self] for found in projections_in(one.store))
+        stored = (found for log in self.logs for found in projections_in(log.store))
         return _one_of("projection", name, sorted({*stored, *self.projections()}))
 
     def projection_feed(self, name: str) -> ProjectionFeed | None:
@@ -158,12 +162,41 @@ class Face:
         return _one_of("process manager", process, self.processes())
 
     def done(self, process: str) -> int:
-        """The position up to which a process manager is done."""
+        """The position in one log up to which a process manager is done."""
         if self.definition(process) is None:
             done = self.store.checkpoint(process)
         else:
             done = self.runtime._done(process)  # noqa: SLF001
         return max(done, begun_at(self.store, process) or 0)
+
+    # Where something is
+
+    def log_of(self, process: str, instance: str) -> Face:
+        """The log that an instance is in."""
+        definition = self.definition(process)
+        if definition is not None and definition.stateless:
+            for log in self.logs:
+                if log.store.last_transition(process, instance) is not None:
+                    return log
+        return self.log_of_key(instance)
+
+    def log_of_key(self, key: str) -> Face:
+        """The log of what has an id; of a learnt key, the one that knows its instances."""
+        return self.logs[Partition(0, len(self.logs)).of(key)]
+
+    def log_of_stream(self, stream: str) -> Face:
+        """The log that a stream is in."""
+        return self.logs[Partition(0, len(self.logs)).of_stream(stream)]
+
+    def whole_number(self, parked: int) -> int:
+        """The number under which people know what is parked in one log."""
+        own = self.partition
+        return parked if own is None else parked * own.count + own.number
+
+    def numbers_behind(self, whole: int) -> int:
+        """The number in one log behind which are those that are higher for people."""
+        own = self.partition
+        return whole if own is None else max(0, (whole - own.number) // own.count)
 
     # Of a divided store
 
@@ -174,39 +207,22 @@ class Face:
             CannotAct: it is not
 
         """
-        if not self.parts:
+        if not self.is_divided:
             raise CannotAct(f"{call} needs a divided store, and this one is not divided")
         return self.runtime
 
-    def whole_number(self, partition: int, parked: int) -> int:
-        """The number under which the runtime knows what is parked in a partition."""
-        return parked * len(self.parts) + partition
-
-    def partition_of_stream(self, stream: str) -> int:
-        """The number of the partition that a stream is in."""
-        return Partition(0, len(self.parts)).of_stream(stream)
-
-    def partition_of(self, process: str, instance: str) -> int:
-        """The number of the partition that an instance is in."""
-        definition = self.definition(process)
-        if definition is not None and definition.stateless:
-            for number, part in enumerate(self.parts):
-                if part.store.last_transition(process, instance) is not None:
-                    return number
-        return Partition(0, len(self.parts)).of(instance)
-
-    @staticmethod
-    def refuse_position(position: int) -> None:
+    def refuse_position(self, position: int) -> None:
         """Refuse a position that does not say its partition.
 
         Raises:
-            InvalidMessage: always
+            InvalidMessage: the store is divided
 
         """
-        raise InvalidMessage(
-            f"after={position}: each partition of a divided store has positions of its own; name "
-            f"a stream, which is in one of them"
-        )
+        if self.is_divided:
+            raise InvalidMessage(
+                f"after={position}: each partition of a divided store has positions of its own; "
+                f"name a stream, which is in one of them"
+            )
 
     def needs_service(self, call: str) -> Runtime:
         """The runtime, if it runs.

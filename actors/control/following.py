@@ -66,7 +66,7 @@ class Following:
         known = None if process is None else face.known(process)
         kinds = kinds or ({"event"} if process is None else {"transition"})
         is_wanted = wanted(kinds, stream=stream, types=types or None, process=known)
-        stores = [one.store for one in face.parts or [face]]
+        stores = [log.store for log in face.logs]
         self._stores = stores
         self._log = open_log(stores, kinds, after, is_wanted)
         if after is None:
@@ -121,23 +121,19 @@ class Following:
         row = self._shown(found)
         if self._has_kinds:
             row = {"kind": found.kind, **row}
-        if self._face.parts:
+        if self._face.is_divided:
             row = {"partition": found.partition, **row}
         return {**row, "after": self.place}
 
     def _shown(self, found: Found) -> Plain:
-        record = found.record
+        log, record = self._face.logs[found.partition], found.record
         if isinstance(record, CorruptRecord):
             place = "position" if found.kind == "event" else "number"
             return {place: found.number, "error": str(record)}
         if isinstance(record, EventRecord):
-            return event_row(self._face, record)
+            return event_row(log, record)
         if isinstance(record, ParkedRecord):
-            faces = self._face.parts or [self._face]
-            row = parked_row(faces[found.partition], record)
-            if self._face.parts:
-                row["id"] = self._face.whole_number(found.partition, record.number)
-            return row
+            return parked_row(log, record)
         return self._moved(found.partition, *record)
 
     def _moved(

@@ -39,18 +39,23 @@ class Status(StrEnum):
 
 def processes(face: Face) -> Iterator[Plain]:
     """Each process manager: how many instances it has by status, and how far it is behind."""
-    last = face.store.last_position()
     kept = face.runtime.counts()
     for name in face.processes():
         # One that has no instance may have no counts.
         counts = kept.get(name, Counts())
-        done = face.done(name)
+        behind = [_behind(log, name) for log in face.logs]
         yield {
             "process": name,
             **{one.value: getattr(counts, one.value) for one in Status},
-            "backlog": max(0, last - done),
-            "oldest": _time_at(face.store, done + 1) if done < last else None,
+            "backlog": sum(count for count, _ in behind),
+            "oldest": min((oldest for _, oldest in behind if oldest), default=None),
         }
+
+
+def _behind(log: Face, process: str) -> tuple[int, str | None]:
+    """How many events of a log a process manager is not done with, and the time of the oldest."""
+    last, done = log.store.last_position(), log.done(process)
+    return (last - done, _time_at(log.store, done + 1)) if done < last else (0, None)
 
 
 def _time_at(store: Store, position: int) -> str | None:
@@ -71,6 +76,8 @@ def instances(
 ) -> Iterator[Plain]:
     """Instances in the order of their starts, those that failed at their start before them.
 
+    Those of a divided store come one partition after the other.
+
     Between them are `STILL`s, so that a search for which no caller waits any more can be ended.
 
     Args:
@@ -85,8 +92,15 @@ def instances(
         UnknownMessage: there is no such process manager
 
     """
-    process = face.known(process)
-    return _up_to(limit, _found(face, process, set(status), where or {}, after))
+    process, wanted, fields = face.known(process), set(status), where or {}
+    known = _known_by_key(face, process, fields)
+    logs = face.logs
+    first = 0 if after is None else logs.index(face.log_of(process, after))
+    rows = (
+        _found(log, process, wanted, fields, known.get(log), None if place else after)
+        for place, log in enumerate(logs[first:])
+    )
+    return _up_to(limit, chain.from_iterable(rows))
 
 
 def _up_to(limit: int, rows: Iterator[Plain]) -> Iterator[Plain]:
@@ -96,15 +110,36 @@ def _up_to(limit: int, rows: Iterator[Plain]) -> Iterator[Plain]:
 
 
 def _found(
-    face: Face, process: str, status: set[Status], where: Mapping[str, str], after: str | None
+    log: Face,
+    process: str,
+    status: set[Status],
+    where: Mapping[str, str],
+    known: list[str] | None,
+    after: str | None,
 ) -> Iterator[Plain]:
-    looks = enumerate(_searched(face, process, status, where, after), 1)
+    looks = enumerate(_searched(log, process, status, known, after), 1)
     for looked_at, (number, name) in looks:
-        row = _looked_at(face, process, number, name, status, where)
+        row = _looked_at(log, process, number, name, status, where)
         if row is not None:
             yield row
         if looked_at % BETWEEN == 0:
             yield STILL
+
+
+def _known_by_key(
+    face: Face, process: str, where: Mapping[str, str]
+) -> dict[Face, list[str] | None]:
+    """Of each log, the instances that have the learnt key that is asked for; None for all."""
+    for field, said in where.items():
+        if face.is_indexed(process, field):
+            with suppress(InvalidName):
+                found: dict[Face, list[str] | None] = {log: [] for log in face.logs}
+                for name in face.log_of_key(said).store.scan_index(process, field, said):
+                    there = found[face.log_of(process, name)]
+                    assert there is not None
+                    there.append(name)
+                return found
+    return {}
 
 
 def _looked_at(
@@ -168,8 +203,8 @@ def instance_page(
 ) -> Found:
     """Some instances, and where to go on; it takes as long with a million as with a thousand.
 
-    They come in the order of their starts; those that are suspended alone, by id. Those that
-    failed at their start are among the suspended only.
+    They come in the order of their starts, one partition after the other; those that are suspended
+    alone, by id. Those that failed at their start are among the suspended only.
 
     Args:
         face: where to look
@@ -186,12 +221,12 @@ def instance_page(
     process, wanted, fields = face.known(process), set(status), where or {}
     rows: list[Plain] = []
     looked_at = 0
-    for place, number, name in _in_parts(face, process, wanted, fields, after):
+    for place, log, number, name in _in_parts(face, process, wanted, fields, after):
         if looked_at == MOST_LOOKED_AT or len(rows) == limit:
             return Found(rows, after, looked_at)
         looked_at += 1
         after = place
-        row = _looked_at(face, process, number, name, wanted, fields)
+        row = _looked_at(log, process, number, name, wanted, fields)
         if row is not None:
             rows.append(row)
     return Found(rows, None, looked_at)
@@ -199,32 +234,37 @@ def instance_page(
 
 def _in_parts(
     face: Face, process: str, status: set[Status], where: Mapping[str, str], after: str | None
+) -> Iterator[tuple[str, Face, int, str | CorruptRecord]]:
+    """The instances to look at, each with what to go on behind, its log and its number there."""
+    known = _known_by_key(face, process, where)
+    said, _, behind = (after or "").partition(":")
+    first = int(said) if said.isdecimal() else 0
+    for place, log in enumerate(face.logs[first:], first):
+        found = _in_log(log, process, status, known.get(log), behind if place == first else "")
+        for there, number, name in found:
+            yield f"{place}:{there}", log, number, name
+
+
+def _in_log(
+    log: Face, process: str, status: set[Status], known: list[str] | None, after: str
 ) -> Iterator[tuple[str, int, str | CorruptRecord]]:
-    """The instances to look at, each with what to go on behind, and the number it started as."""
-    for field, said in where.items():
-        if face.is_indexed(process, field):
-            with suppress(InvalidName):
-                found = face.store.scan_index(process, field, said)
-                return ((one, 0, one) for one in found if one > (after or ""))
+    if known is not None:
+        return ((one, 0, one) for one in sorted(known) if one > after)
     if status == {Status.SUSPENDED}:
-        return ((one, 0, one) for one in face.store.scan_blocked(process, after or ""))
-    number = int(after) if after is not None and after.isdecimal() else 0
-    return ((str(place), place, name) for place, name in face.store.scan_started(process, number))
+        return ((one, 0, one) for one in log.store.scan_blocked(process, after))
+    behind = int(after) if after.isdecimal() else 0
+    return ((str(place), place, name) for place, name in log.store.scan_started(process, behind))
 
 
 def _searched(
-    face: Face, process: str, status: set[Status], where: Mapping[str, str], after: str | None
+    log: Face, process: str, status: set[Status], known: list[str] | None, after: str | None
 ) -> Iterator[tuple[int, str | CorruptRecord]]:
     """The instances to look at, by the shortest way, each with the number that it started as."""
-    for field, said in where.items():
-        if face.is_indexed(process, field):
-            with suppress(InvalidName):
-                return _some(
-                    face.store, process, face.store.scan_index(process, field, said), after
-                )
+    if known is not None:
+        return _some(log.store, process, known, after)
     if status == {Status.SUSPENDED}:
-        return _some(face.store, process, face.store.scan_blocked(process), after)
-    return _all(face.store, process, after)
+        return _some(log.store, process, log.store.scan_blocked(process), after)
+    return _all(log.store, process, after)
 
 
 def _some(
@@ -296,8 +336,9 @@ def instance(
 
     """
     process = face.known(process)
-    last = face.store.last_transition(process, id)
-    block = face.store.block_of(process, id)
+    log = face.log_of(process, id)
+    last = log.store.last_transition(process, id)
+    block = log.store.block_of(process, id)
     if last is None and block is None:
         return None
     if version is not None:
@@ -308,7 +349,7 @@ def instance(
                 if newest
                 else f"version={version}: {process} {id!r} has no transition yet"
             )
-        last, block = face.store.transition_at(process, id, version), None
+        last, block = log.store.transition_at(process, id, version), None
     is_now = version is None
     version = 0 if last is None else last.version
     newest = version if before is None else min(version, before - 1)
@@ -319,10 +360,10 @@ def instance(
         "version": version,
         "time": None if last is None else moment(last.time),
         "state": {} if last is None else face.shown_state(process, unpacked(last.state)),
-        **_waits_for(face, process, id, last, block),
+        **_waits_for(log, process, id, last, block),
         # What was set aside by then is not known any more.
         **({} if is_now else {"waiting": 0}),
-        "history": list(_history(face, process, id, newest, limit)),
+        "history": list(_history(log, process, id, newest, limit)),
     }
 
 
@@ -333,7 +374,7 @@ def _waits_for(
     if block is not None and block.kind == "parked":
         aside = face.store.parked_as(block.parked)
         parked = {
-            "id": block.parked,
+            "id": face.whole_number(block.parked),
             "error": None if aside is None else f"{aside.error_type}: {aside.error_text}",
         }
     waiting = sum(1 for _ in islice(face.store.scan_waiting(process, name), MOST_COUNTED))
@@ -421,7 +462,7 @@ def stuck(face: Face, *, seconds: float = 3600.0, process: str | None = None) ->
     """
     names = face.processes() if process is None else [face.known(process)]
     before = face.now() - round(seconds * 1_000_000)
-    return chain.from_iterable(_stuck(face, name, before) for name in names)
+    return chain.from_iterable(_stuck(log, name, before) for log in face.logs for name in names)
 
 
 def _stuck(face: Face, process: str, before: int) -> Iterator[Plain]:

@@ -59,7 +59,7 @@ def measured(face: Face, part: Part, beside: Part | None = None) -> Plain:
 
     """
     face.needs_classes("graph")
-    stores = [one.store for one in face.parts or [face]]
+    stores = [log.store for log in face.logs]
     several = _several(face)
     parts = [part] if beside is None else [part, beside]
     found = [measure(stores, one, face.name_today, several) for one in parts]

@@ -28,14 +28,16 @@ def projections(face: Face) -> Iterator[Plain]:
         face: where to look
 
     """
-    for number, part in enumerate(face.parts):
-        yield from ({"partition": number, **row} for row in projections(part))
-    if face.parts:
-        return
-    store = face.store
+    for log in face.logs:
+        own = {} if log.partition is None else {"partition": log.partition.number}
+        yield from ({**own, **row} for row in _of_log(log))
+
+
+def _of_log(log: Face) -> Iterator[Plain]:
+    store = log.store
     end = store.last_position()
-    for name in sorted({*projections_in(store), *face.projections()}):
-        feed = face.projection_feed(name)
+    for name in sorted({*projections_in(store), *log.projections()}):
+        feed = log.projection_feed(name)
         position = store.checkpoint(f"{PREFIX}{name}") if feed is None else feed.position
         blocks = [store.block_of(name, stream) for stream in store.scan_held(name)]
         yield {
@@ -43,7 +45,7 @@ def projections(face: Face) -> Iterator[Plain]:
             "position": position,
             "end": end,
             "backlog": max(0, end - position),
-            "oldest": _time_behind(face, position),
+            "oldest": _time_behind(log, position),
             "streams_held": len(blocks),
             "parked": sum(1 for one in blocks if one is not None and one.kind == "parked"),
             "problem": None if feed is None else feed.trouble or None,
@@ -66,25 +68,22 @@ def held_streams(face: Face, projection: str, *, after: str | None, limit: int) 
     name = face.known_projection(projection)
     held = sorted(
         (stream, number)
-        for number, part in enumerate(face.parts or [face])
-        for stream in part.store.scan_held(name)
+        for number, log in enumerate(face.logs)
+        for stream in log.store.scan_held(name)
         if after is None or stream > after
     )
-    return (_held(face, name, *one) for one in islice(held, limit))
+    return (_held(face.logs[number], name, stream) for stream, number in islice(held, limit))
 
 
-def _held(face: Face, name: str, stream: str, number: int) -> Plain:
-    store = face.parts[number].store if face.parts else face.store
+def _held(log: Face, name: str, stream: str) -> Plain:
+    store = log.store
     block = store.block_of(name, stream)
     is_parked = block is not None and block.kind == "parked"
     record = store.parked_as(block.parked) if block is not None and is_parked else None
-    parked = None if record is None else record.number
-    if face.parts and parked is not None:
-        parked = face.whole_number(number, parked)
     return {
         "stream": stream,
         "position": None if block is None else block.position,
-        "parked": parked,
+        "parked": None if record is None else log.whole_number(record.number),
         "error_type": None if record is None else record.error_type,
         "error": None if record is None else record.error_text,
         "retry": None if block is None or is_parked else moment(block.due),
@@ -92,10 +91,10 @@ def _held(face: Face, name: str, stream: str, number: int) -> Plain:
     }
 
 
-def _time_behind(face: Face, position: int) -> str | None:
+def _time_behind(log: Face, position: int) -> str | None:
     """When the oldest event was stored that is not in the tables."""
     try:
-        found = face.store.event_at(position + 1)
+        found = log.store.event_at(position + 1)
     except CorruptRecord:
         return None
     return None if found is None else moment(found.time)

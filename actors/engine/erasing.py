@@ -100,15 +100,27 @@ class Erasing:
         else:
             self._erase_rows(record.time, self._places_of(record))
         if self._store.codec is not None:
-            # Last: what else is to go is found by what can still be read, and one that was cut off
-            # is carried out anew, so that no key outlives its erasure.
-            self._store.codec.forget(owner_of_erasure(record), record.time)
+            if self._is_at_home(record):
+                # Last: what else is to go is found by what can still be read, and one that was cut
+                # off is carried out anew, so that no key outlives its erasure.
+                self._store.codec.forget(owner_of_erasure(record), record.time)
+            else:
+                # Once is enough: what comes after that has another key, and is to stay.
+                self._store.codec.look_again()
         for erase_there in self._engine.when_erasing:
             erase_there(record)
         record.is_done = True
         # First, so that it is forgotten at the latest when this is durable.
         self._engine.forget()
         self._write(EraseRows(record.time, record=record))
+
+    def _is_at_home(self, record: ErasureRecord) -> bool:
+        """Whether what is erased belongs to this partition, and others have copies at most."""
+        own = self._store.partition
+        if own is None:
+            return True
+        there = own.of_stream(record.id) if record.kind == "stream" else own.of(record.id)
+        return there == own.number
 
     def _places_of(self, record: ErasureRecord) -> Iterable[list[Place]]:
         if record.kind == "stream":

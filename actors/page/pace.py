@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["pace"]
 
 NEWEST = 1_000
-"""Transitions that are looked at."""
+"""Transitions that are looked at, of all logs together."""
 
 WINDOW = 10_000_000
 """Microseconds back from now that count."""
@@ -22,13 +22,22 @@ WINDOW = 10_000_000
 
 def pace(face: Face) -> dict[str, float]:
     """Steps a second by process manager: in the last ten seconds, or in less if there were many."""
-    now = face.now()
+    newest = max(1, NEWEST // len(face.logs))
+    found: defaultdict[str, float] = defaultdict(float)
+    for log in face.logs:
+        for process, steps in _pace_in(log, newest).items():
+            found[process] += steps
+    return found
+
+
+def _pace_in(log: Face, newest: int) -> dict[str, float]:
+    now = log.now()
     since = now - WINDOW
-    first = max(0, face.store.last_transition_number() - NEWEST)
+    first = max(0, log.store.last_transition_number() - newest)
     steps: Counter[str] = Counter()
     oldest = now
     seen = 0
-    for _, found in islice(face.store.scan_all_transitions(first), NEWEST):
+    for _, found in islice(log.store.scan_all_transitions(first), newest):
         if isinstance(found, CorruptRecord):
             continue
         process, _, record = found
@@ -37,6 +46,6 @@ def pace(face: Face) -> dict[str, float]:
             oldest = min(oldest, record.time)
             steps[process] += 1
     # If all of those that are looked at are newer, there were more of them in the window.
-    is_cut = seen == NEWEST and steps.total() == NEWEST
+    is_cut = seen == newest and steps.total() == newest
     seconds = max(1, now - oldest if is_cut else WINDOW) / 1_000_000
     return {process: count / seconds for process, count in steps.items()}

@@ -6,6 +6,7 @@ Below `/calls` are the calls that the command line makes, as JSON.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -19,13 +20,13 @@ from starlette.routing import Mount, Route
 from ..control.application import call_of, events_of, refusal, routes
 from ..control.aside import NEVER, parked_groups, parked_page
 from ..control.calls import CALLS, Measured, Selected
-from ..control.condition import health, stats
+from ..control.condition import health, partitions, stats
 from ..control.explained import trace, why
 from ..control.following import Following
 from ..control.instances import Status, instance, instance_page, processes
-from ..control.log import event_at, events
+from ..control.log import backlog, event_at, event_called, events
 from ..control.projections import projections
-from ..errors import UnknownMessage
+from ..errors import PartitionDown, UnknownMessage
 from .acts import Act, Acts
 from .drawing import drawn
 from .guard import visitor_of
@@ -84,6 +85,7 @@ def pages(face: Face) -> Starlette:
         "/graph": _graph,
         "/timeouts": _timeouts,
         "/backlog": _backlog,
+        "/partitions": _partitions,
         "/search": _search,
         "/tail": _tail,
     }
@@ -136,10 +138,18 @@ def _overview(face: Face, request: Request) -> tuple[str, Plain]:
     return "overview.html", {
         "rows": rows,
         "health": health(face),
-        "stats": stats(face) if face.is_running else {},
+        "stats": _stats(face),
         "parked": sum(group["count"] for group in parked_groups(face)),
         "projections": list(projections(face)),
+        "is_divided": face.is_divided,
     }
+
+
+def _stats(face: Face) -> dict[str, int]:
+    # Without a partition that is down there are none; the health says which one it is.
+    with suppress(PartitionDown):
+        return stats(face) if face.is_running else {}
+    return {}
 
 
 def _instances(face: Face, request: Request) -> tuple[str, Plain]:
@@ -170,10 +180,11 @@ def _instance(face: Face, request: Request) -> tuple[str, Plain]:
     found = instance(face, process, name, limit=LIMIT, before=_number(request, "before"))
     if found is None:
         raise UnknownMessage(f"{process} has no instance {name!r}")
+    log = face.log_of(found["process"], name)
     for row in found["history"]:
         position = row.get("position")
-        row["event"] = event_at(face, position) if position else None
-        effect = face.store.effect_at(position, found["process"], name) if position else None
+        row["event"] = event_at(log, position) if position else None
+        effect = log.store.effect_at(position, found["process"], name) if position else None
         row["effect"] = None if effect is None else effect.handler
     found["history"].reverse()
     return "instance.html", {"one": found, "can_act": face.is_running}
@@ -181,8 +192,7 @@ def _instance(face: Face, request: Request) -> tuple[str, Plain]:
 
 def _event(face: Face, request: Request) -> tuple[str, Plain]:
     name = request.query_params.get("id", "")
-    position = face.store.position_of(name)
-    found = event_at(face, position) if position else None
+    found = event_called(face, name)
     if found is None:
         raise UnknownMessage(f"there is no event {name!r}")
     has_classes = bool(face.process_names())
@@ -200,17 +210,18 @@ def _stream(face: Face, request: Request) -> tuple[str, Plain]:
     if "-" not in stream:
         raise UnknownMessage(f"{stream!r} is no stream; a stream is a category, a dash and an id")
     rows = list(events(face, stream=stream, after=after, limit=LIMIT))
+    # None as well where the last one cannot be read.
+    last = rows[-1].get("position") if len(rows) == LIMIT else None
     return "events.html", {
         "title": stream,
         "rows": rows,
-        "go_on": _go_on("/stream", rows, name=stream),
+        "go_on": _go_on("/stream", last, name=stream),
     }
 
 
-def _go_on(path: str, rows: list[Plain], **asked: str) -> str | None:
-    """Where the rest of a listing is; None if this was all, or its end cannot be told."""
-    last = rows[-1].get("position") if len(rows) == LIMIT else None
-    return None if last is None else f"{path}?{urlencode({**asked, 'after': last})}"
+def _go_on(path: str, after: int | str | None, **asked: str) -> str | None:
+    """Where the rest of a listing is; None if this was all."""
+    return None if after is None else f"{path}?{urlencode({**asked, 'after': after})}"
 
 
 def _parked(face: Face, request: Request) -> tuple[str, Plain]:
@@ -282,13 +293,19 @@ def _timeouts(face: Face, request: Request) -> tuple[str, Plain]:
 def _backlog(face: Face, request: Request) -> tuple[str, Plain]:
     """The events that a process manager is not done with, the oldest first."""
     process = face.known(request.query_params.get("process", ""))
-    after = max(face.done(process), _number(request, "after") or 0)
-    rows = list(events(face, after=after, limit=LIMIT))
+    rows, after = backlog(
+        face, process, after=request.query_params.get("after") or None, limit=LIMIT
+    )
     return "events.html", {
         "title": f"Before {process}",
         "rows": rows,
-        "go_on": _go_on("/backlog", rows, process=process),
+        "go_on": _go_on("/backlog", after, process=process),
     }
+
+
+def _partitions(face: Face, request: Request) -> tuple[str, Plain]:
+    del request
+    return "partitions.html", {"rows": partitions(face)}
 
 
 def _search(face: Face, request: Request) -> tuple[str, Plain]:

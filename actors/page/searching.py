@@ -46,20 +46,21 @@ def by_name(face: Face, said: str) -> list[Hit]:
     found: list[Hit] = []
     for process in face.processes():
         with suppress(InvalidName):
+            store = face.log_of(process, said).store
             if (
-                face.store.last_transition(process, said) is not None
-                or face.store.block_of(process, said) is not None
+                store.last_transition(process, said) is not None
+                or store.block_of(process, said) is not None
             ):
                 found.append(Hit("instance", said, process, "its id"))
     for process, field in face.indexed_fields():
         with suppress(InvalidName):
-            keyed = face.store.scan_index(process, field, said)
+            keyed = face.log_of_key(said).store.scan_index(process, field, said)
             found += [Hit("instance", one, process, field) for one in islice(keyed, MOST_HITS)]
     with suppress(InvalidName):
-        if face.store.position_of(said):
+        if any(log.store.position_of(said) for log in face.logs):
             found.append(Hit("event", said, None, "its id"))
     with suppress(InvalidName):
-        if face.store.last_version(said):
+        if face.log_of_stream(said).store.last_version(said):
             found.append(Hit("stream", said, None, "its name"))
     return found
 

@@ -6,10 +6,12 @@ from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..control.aside import NEVER, timeout_row
+from ..control.aside import timeout_row, timers
 from ..store import CorruptRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ..control.face import Face
     from ..control.plain import Plain
 
@@ -39,7 +41,7 @@ class Waits(NamedTuple):
     are_more_timeouts: bool
     events: Counter[tuple[str, str]]
     are_more_events: bool
-    backlog: dict[str, int]
+    backlog: Mapping[str, int]
 
 
 def waits(face: Face) -> Waits:
@@ -51,28 +53,39 @@ def waits(face: Face) -> Waits:
     """
     timeouts: Counter[tuple[str, str]] = Counter()
     looked_at = 0
-    for _, timer in islice(face.store.scan_timers_through(NEVER), MOST_COUNTED + 1):
+    for _, timer in islice(timers(face), MOST_COUNTED + 1):
         looked_at += 1
         if looked_at > MOST_COUNTED:
             break
         if not isinstance(timer, CorruptRecord) and timer.kind == "timeout":
             timeouts[timer.process, timer.name] += 1
-    last = face.store.last_position()
-    done = {process: face.done(process) for process in face.processes()}
-    first = min(done.values(), default=last)
     events: Counter[tuple[str, str]] = Counter()
-    # Where all is done, which is usual, nothing is read.
-    unread = islice(face.store.scan_log_through(first), MOST_COUNTED) if first < last else ()
-    for position, event in unread:
+    backlog: Counter[str] = Counter()
+    are_more_events = False
+    most = max(1, MOST_COUNTED // len(face.logs))
+    for log in face.logs:
+        last = log.store.last_position()
+        done = {process: log.done(process) for process in face.processes()}
+        backlog.update({process: max(0, last - there) for process, there in done.items()})
+        first = min(done.values(), default=last)
+        if first < last:
+            events.update(_unread(log, done, first, most))
+            are_more_events = are_more_events or last - first > most
+    return Waits(timeouts, looked_at > MOST_COUNTED, events, are_more_events, backlog)
+
+
+def _unread(log: Face, done: dict[str, int], first: int, most: int) -> Counter[tuple[str, str]]:
+    """The events that process managers are not done with in one log, by their names and types."""
+    events: Counter[tuple[str, str]] = Counter()
+    for position, event in islice(log.store.scan_log_through(first), most):
         if not isinstance(event, CorruptRecord):
-            events.update((one, event.type) for one, there in done.items() if there < position)
-    return Waits(
-        timeouts,
-        looked_at > MOST_COUNTED,
-        events,
-        last - first > MOST_COUNTED,
-        {process: max(0, last - there) for process, there in done.items()},
-    )
+            # What another partition sent is for one process manager.
+            events.update(
+                (one, event.type)
+                for one, there in done.items()
+                if there < position and event.sent_for in {"", one}
+            )
+    return events
 
 
 def set_timeouts(face: Face, process: str, name: str, *, limit: int) -> list[Plain]:
@@ -89,7 +102,7 @@ def set_timeouts(face: Face, process: str, name: str, *, limit: int) -> list[Pla
 
     """
     process = face.known(process)
-    looked_at = islice(face.store.scan_timers_through(NEVER), MOST_LOOKED_AT)
+    looked_at = islice(timers(face), MOST_LOOKED_AT)
     found = (
         timeout_row(face, timer)
         for _, timer in looked_at

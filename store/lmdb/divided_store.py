@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from ..coded import AS_STORED
 from ..errors import StoreError, WrongPartition
 from ..partitions import Partition
 from .environment import DATA_FILE
@@ -20,6 +21,8 @@ from .store import LmdbStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ..coded import AsStored, PayloadCodec
 
 __all__ = ["DividedStore", "divided_at", "make_divided", "mark_divided"]
 
@@ -60,12 +63,19 @@ class DividedStore(Struct, frozen=True):
         """All of them, in order."""
         return (Partition(number, self.count) for number in range(self.count))
 
-    def open(self, number: int, *, read_only: bool = False) -> LmdbStore:
+    def open(
+        self,
+        number: int,
+        *,
+        read_only: bool = False,
+        codec: PayloadCodec | AsStored | None = None,
+    ) -> LmdbStore:
         """Open a partition; in one process, to be written to before it is opened to be read.
 
         Raises:
             LockedStore: another process has it open for writing
             WrongPartition: another store's partition is in its folder
+            WrongCodec: another codec wrote it, or none
 
         """
         return LmdbStore(
@@ -73,6 +83,7 @@ class DividedStore(Struct, frozen=True):
             read_only=read_only,
             partition=Partition(number, self.count),
             family=self.family,
+            codec=codec,
         )
 
 
@@ -101,15 +112,19 @@ def divided_at(path: str | os.PathLike[str]) -> DividedStore | None:
     return DividedStore(folder, said.partitions, said.family)
 
 
-def make_divided(path: str | os.PathLike[str], count: int) -> DividedStore:
+def make_divided(
+    path: str | os.PathLike[str], count: int, *, codec: PayloadCodec | None = None
+) -> DividedStore:
     """The divided store in a folder, with all its partitions; made where it is missing.
 
     Args:
         path: the folder
         count: of partitions
+        codec: what encodes payloads, states and texts
 
     Raises:
         WrongPartition: the store that is there has another number of partitions, or is not divided
+        WrongCodec: the store that is there was written with another codec, or with none
         StoreError: the number is none, or the disk refused
 
     """
@@ -133,9 +148,13 @@ def make_divided(path: str | os.PathLike[str], count: int) -> DividedStore:
             f"the store at {folder} has {found.count} partitions, and was opened with "
             f"partitions={count}: the number is fixed when a store is made"
         )
-    for partition in found.partitions():
-        if not _is_made(found.folder_of(partition.number)):
-            _make_partition(found, partition)
+    missing = [one for one in found.partitions() if not _is_made(found.folder_of(one.number))]
+    if len(missing) < found.count:
+        # One that was not made whole gets the rest as the first ones are, or nothing.
+        made = next(one for one in found.partitions() if one not in missing)
+        found.open(made.number, read_only=True, codec=codec).close()
+    for partition in missing:
+        _make_partition(found, partition, codec)
     return found
 
 
@@ -177,12 +196,14 @@ def _write_once(file: Path, said: _Written) -> None:
 def _is_made(folder: Path) -> bool:
     """Whether a partition is there, as far as its neighbours need it."""
     # What is damaged is told of when it is opened to be written to.
-    with suppress(StoreError), LmdbStore(folder, read_only=True) as store:
+    with suppress(StoreError), LmdbStore(folder, read_only=True, codec=AS_STORED) as store:
         return store.partition is not None
     return False
 
 
-def _make_partition(divided: DividedStore, partition: Partition) -> None:
+def _make_partition(
+    divided: DividedStore, partition: Partition, codec: PayloadCodec | None
+) -> None:
     """Make an empty partition, so that its neighbours can read it."""
-    with divided.open(partition.number) as store:
+    with divided.open(partition.number, codec=codec) as store:
         store.close_commit()

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..coded import AS_STORED
 from ..errors import StoreError
 from ..layout.frames import number, unframe
 from ..layout.keys import LAST, numbered
@@ -42,10 +43,12 @@ ATTEMPTS = 10_000
 
 @contextmanager
 def opened_partitions(divided: DividedStore) -> Iterator[list[Store]]:
-    """All partitions, to be read."""
+    """All partitions, to be read as they are stored."""
     with ExitStack() as stack:
-        numbers = range(divided.count)
-        yield [stack.enter_context(divided.open(one, read_only=True)) for one in numbers]
+        yield [
+            stack.enter_context(divided.open(one, read_only=True, codec=AS_STORED))
+            for one in range(divided.count)
+        ]
 
 
 def backup_divided(

@@ -9,7 +9,7 @@ from msgspec.structs import astuple
 
 from ..errors import WrongPartition
 from ..layout.frames import frame, unframe
-from ..layout.schema import COMMITS, FORMAT_VERSION, OWN, SECRET, PartitionRow
+from ..layout.schema import CODEC, COMMITS, FORMAT_VERSION, OWN, SECRET, PartitionRow
 from ..partitions import Partition
 from ..store import SECRET_BYTES
 from .connecting import Connector
@@ -23,6 +23,7 @@ from .store import PostgresStore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..coded import AsStored, PayloadCodec
     from ..lmdb.environment import Durability
     from .address import Address
     from .connection import Connection
@@ -71,18 +72,25 @@ class DividedDatabase:
         return DatabaseNode(self.place, durability=durability, read_only=read_only)
 
     def open(
-        self, number: int, *, read_only: bool = False, node: DatabaseNode | None = None
+        self,
+        number: int,
+        *,
+        read_only: bool = False,
+        codec: PayloadCodec | AsStored | None = None,
+        node: DatabaseNode | None = None,
     ) -> PostgresStore:
         """Open a partition.
 
         Args:
             number: which
             read_only: read beside its owner, which may be this process
+            codec: as for `Store`
             node: of this process; its owner's, unless it is only read
 
         Raises:
             LockedStore: another process has it
             WrongPartition: the rows are another store's partition
+            WrongCodec: another codec wrote it, or none
 
         """
         return PostgresStore(
@@ -91,6 +99,7 @@ class DividedDatabase:
             partition=Partition(number, self.count),
             family=self.family,
             node=node,
+            codec=codec,
         )
 
 
@@ -118,8 +127,15 @@ def _found(connection: Connection, address: Address) -> DividedDatabase | None:
     return DividedDatabase(address, count, family)
 
 
-def make_divided_in(address: Address, count: int) -> DividedDatabase:
+def make_divided_in(
+    address: Address, count: int, *, codec: PayloadCodec | None = None
+) -> DividedDatabase:
     """The divided store at an address, with all its partitions; made where it is missing.
+
+    Args:
+        address: of the store
+        count: of partitions
+        codec: what encodes payloads, states and texts
 
     Raises:
         WrongPartition: the store that is there has another number of partitions
@@ -142,7 +158,7 @@ def make_divided_in(address: Address, count: int) -> DividedDatabase:
         make_tables(connection, address, count)
         found = _found(connection, address)
         if found is None or not found.family:
-            _make_partitions(connection, count)
+            _make_partitions(connection, count, codec)
             found = _found(connection, address)
         assert found is not None
         return found
@@ -150,7 +166,7 @@ def make_divided_in(address: Address, count: int) -> DividedDatabase:
         connection.close()
 
 
-def _make_partitions(connection: Connection, count: int) -> None:
+def _make_partitions(connection: Connection, count: int, codec: PayloadCodec | None) -> None:
     """Write the first rows of all partitions, so that they know each other; all, or none."""
     family, calls = secrets.token_hex(16), []
     for number in range(count):
@@ -159,6 +175,7 @@ def _make_partitions(connection: Connection, count: int) -> None:
             b"store_id": secrets.token_hex(16),
             SECRET: secrets.token_hex(SECRET_BYTES),
             COMMITS: 1,
+            **({} if codec is None else {CODEC: codec.name}),
         }
         own = astuple(PartitionRow(number, count, family))
         puts = {

@@ -173,8 +173,6 @@ def test_a_store_is_opened_with_the_codec_that_it_was_made_with(tmp_path: Path) 
         admit(runtime, "p1")
     with pytest.raises(WrongCodec, match="only a new store"):
         opened(tmp_path / "plain", codec_in(tmp_path))
-    with pytest.raises(ValueError, match="a divided store has no codec"):
-        Runtime(tmp_path / "divided", clinic, partitions=2, codec=codec_in(tmp_path))
 
 
 def test_what_was_erased_is_unreadable_in_copies_and_others_are_whole(tmp_path: Path) -> None:

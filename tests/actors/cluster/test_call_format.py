@@ -11,17 +11,18 @@ ROOT = Path(__file__).parents[3]
 FIRST = """
 import sys, threading
 sys.setswitchinterval(1e-6)
-from procession.cluster.call_format import asked, packed, published, told
+from procession.cluster.call_format import CallFormat
 from procession.store import CommandRecord, EventRecord
 
 command = CommandRecord("id", "A.B.v1", "a-1", 0, b"", "")
 event = EventRecord("A.B.v1", "id", 0, 1, b"", "", "")
+form = CallFormat(None, None)
 for read, kind, given in (
-    (asked, "ask", command),
-    (told, "tell", [command]),
-    (published, "publish", [("a-1", event, True)]),
+    (form.asked, "ask", command),
+    (form.told, "tell", [command]),
+    (form.published, "publish", [("a-1", event, True)]),
 ):
-    request, together = packed(kind, (given,), None), threading.Barrier(16)
+    request, together = form.packed(kind, (given,)), threading.Barrier(16)
     threads = [
         threading.Thread(target=lambda: (together.wait(), read(request))) for _ in range(16)
     ]
