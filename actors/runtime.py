@@ -956,7 +956,8 @@ class Runtime:
         The new store has the instance up to that transition, and the streams of the events that it
         had handled and of the aggregates that it had sent commands to, as they were by then. What
         it had issued and was not answered is carried out anew; what was due later is due. Other
-        instances are left behind, and what happens in the one store is nothing to the other.
+        instances are left behind, and what happens in the one store is nothing to the other. The
+        new store is not divided.
 
         Args:
             cls: its class
@@ -972,7 +973,7 @@ class Runtime:
             a runtime that is open, with `tell`, `ask`, `publish` and all else
 
         Raises:
-            StoreError: there is something at the path; or this store is divided
+            StoreError: there is something at the path
             UnknownInstance: there is no such instance, or it has no such version
             UnknownMessage: the class is in no domain of this runtime
 
@@ -985,7 +986,8 @@ class Runtime:
         place: str | os.PathLike[str] | StorageEngine = DictionaryEngine() if path is None else path
         target = open_store(place, codec=options.get("codec"))
         try:
-            lay_fork(self._store, self._registry, definition, definition.id_of(id), version, target)
+            logs, instance = self._logs(), definition.id_of(id)
+            lay_fork(logs, self._registry, definition, instance, version, target)
         finally:
             # Of one in memory, its runtime goes on with the tables.
             if path is not None:

@@ -14,6 +14,7 @@ from . import (
     erasing,
     explained,
     exploring,
+    forking,
     log,
     mending,
     nodes,
@@ -82,6 +83,7 @@ _DESIGN: dict[str, Callable[..., Any]] = {
     "check": explained.check,
     "explore": exploring.explore,
     "shadow": trying.shadow,
+    "fork": forking.fork,
     "serve": serve.serve,
 }
 

@@ -12,6 +12,8 @@ from ..control.calls import Processes
 from ..control.client import Client, connect
 from ..errors import InvalidMessage
 from ..model.domain import Domain
+from ..model.process_definition import ProcessDefinition
+from ..model.registry import Registry
 from ..store import ProcessionError
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "YesOption",
     "acting",
     "ask",
+    "definition_of",
     "domain_of",
     "looking",
     "names",
@@ -135,6 +138,21 @@ def domain_of(said: str) -> Domain:
     if not isinstance(found, Domain):
         raise InvalidMessage(f"{said} is no Domain, but {type(found).__name__}")
     return found
+
+
+def definition_of(registry: Registry, process: str) -> ProcessDefinition:
+    """A process manager of the classes, which may be named without its domain.
+
+    Raises:
+        InvalidMessage: they have none of that name, or several
+
+    """
+    there = registry.processes.values()
+    named = [one for one in there if process in {one.name, one.name.rpartition(".")[2]}]
+    if len(named) != 1:
+        known = ", ".join(one.name for one in there) or "none"
+        raise InvalidMessage(f"{process} is no process manager of the classes: {known}")
+    return named[0]
 
 
 def pairs(said: list[str]) -> dict[str, str]:
