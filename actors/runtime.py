@@ -168,7 +168,8 @@ class Runtime:
             good: what the store holds of them stays there, and nothing takes it up
         codec: encodes payloads, states and texts before they are stored, with a key for each stream
             and instance, which `erase` has forgotten; `procession.encryption.AesGcm` is one. Only
-            a new store can be given one, it is needed from then on, and a divided store has none
+            a new store can be given one, and it is needed from then on. To other processes that run
+            partitions it goes by `pickle`
         scrub: of a folder: rows a second whose checksums a process of its own looks at, again and
             again; `health` says what it finds. None for no such process
         control: whether the command `procession`, run by the same user, can look at this runtime

@@ -10,16 +10,21 @@ from ..errors import InvalidMessage
 from ..model.registry import Registry
 from ..runtime import Runtime
 from .files import shown
-from .options import DomainsOption, JsonOption, StoreOption, definition_of, domain_of
+from .options import (
+    DomainsOption,
+    JsonOption,
+    ProcessArgument,
+    StoreOption,
+    definition_of,
+    domain_of,
+)
 from .output import said, show_json
 
 __all__ = ["fork"]
 
 
 def fork(
-    process: Annotated[
-        str, typer.Argument(help="The process manager, with its domain or without.")
-    ],
+    process: ProcessArgument,
     id: Annotated[str, typer.Argument(help="Of the instance.")],  # noqa: A002 - the word there
     target: Annotated[
         str, typer.Argument(metavar="FOLDER", help="The folder of the fork; missing or empty.")
