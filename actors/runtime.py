@@ -168,7 +168,8 @@ class Runtime:
             good: what the store holds of them stays there, and nothing takes it up
         codec: encodes payloads, states and texts before they are stored, with a key for each stream
             and instance, which `erase` has forgotten; `procession.encryption.AesGcm` is one. Only
-            a new store can be given one, it is needed from then on, and a divided store has none
+            a new store can be given one, and it is needed from then on. To other processes that run
+            partitions it goes by `pickle`
         scrub: of a folder: rows a second whose checksums a process of its own looks at, again and
             again; `health` says what it finds. None for no such process
         control: whether the command `procession`, run by the same user, can look at this runtime
@@ -957,7 +958,8 @@ class Runtime:
         The new store has the instance up to that transition, and the streams of the events that it
         had handled and of the aggregates that it had sent commands to, as they were by then. What
         it had issued and was not answered is carried out anew; what was due later is due. Other
-        instances are left behind, and what happens in the one store is nothing to the other.
+        instances are left behind, and what happens in the one store is nothing to the other. The
+        new store is not divided.
 
         Args:
             cls: its class
@@ -973,7 +975,7 @@ class Runtime:
             a runtime that is open, with `tell`, `ask`, `publish` and all else
 
         Raises:
-            StoreError: there is something at the path; or this store is divided
+            StoreError: there is something at the path
             UnknownInstance: there is no such instance, or it has no such version
             UnknownMessage: the class is in no domain of this runtime
 
@@ -987,7 +989,8 @@ class Runtime:
         target = open_store(place, codec=options.get("codec"))
         target.encode_apart(self._registry)
         try:
-            lay_fork(self._store, self._registry, definition, definition.id_of(id), version, target)
+            logs, instance = self._logs(), definition.id_of(id)
+            lay_fork(logs, self._registry, definition, instance, version, target)
         finally:
             # Of one in memory, its runtime goes on with the tables.
             if path is not None:

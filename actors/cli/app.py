@@ -14,6 +14,7 @@ from . import (
     erasing,
     explained,
     exploring,
+    forking,
     log,
     mending,
     nodes,
@@ -85,6 +86,7 @@ _DESIGN: dict[str, Callable[..., Any]] = {
     "check": explained.check,
     "explore": exploring.explore,
     "shadow": trying.shadow,
+    "fork": forking.fork,
     "serve": serve.serve,
 }
 

@@ -6,6 +6,7 @@ from ..shadowing.opened import opened
 from ..shadowing.stepping import step_through
 from ..store import Store
 from .named import codec_of, domain_of
+from .options import definition_of
 from .output import said
 
 __all__ = ["debug"]
@@ -29,15 +30,7 @@ def debug(
     if not domains:
         raise InvalidMessage("a debugger needs the code: say where it is, --domain MODULE:NAME")
     registry = Registry([domain_of(one) for one in domains])
-    named = [
-        one
-        for one in registry.processes.values()
-        if process in {one.name, one.name.rpartition(".")[2]}
-    ]
-    if len(named) != 1:
-        there = ", ".join(one.name for one in registry.processes.values()) or "none"
-        raise InvalidMessage(f"{process} is no process manager of {', '.join(domains)}: {there}")
-    [definition] = named
+    definition = definition_of(registry, process)
     with opened(store, codec=codec_of(codec)) as stores:
         where = _where(stores, definition.name, instance)
         for step in step_through(where, registry, definition, instance, version=version):

@@ -11,6 +11,8 @@ from ..control.calls import Processes
 from ..control.client import Client, connect
 from ..errors import InvalidMessage
 from ..model.domain import Domain
+from ..model.process_definition import ProcessDefinition
+from ..model.registry import Registry
 from ..store import ProcessionError
 from .named import codec_of, domain_of
 
@@ -26,6 +28,7 @@ __all__ = [
     "YesOption",
     "acting",
     "ask",
+    "definition_of",
     "looking",
     "names",
     "pairs",
@@ -121,6 +124,21 @@ def ask(question: str) -> None:
 
 def _domains(said: list[str] | None) -> list[Domain]:
     return [domain_of(one) for one in said or ()]
+
+
+def definition_of(registry: Registry, process: str) -> ProcessDefinition:
+    """A process manager of the classes, which may be named without its domain.
+
+    Raises:
+        InvalidMessage: they have none of that name, or several
+
+    """
+    there = registry.processes.values()
+    named = [one for one in there if process in {one.name, one.name.rpartition(".")[2]}]
+    if len(named) != 1:
+        known = ", ".join(one.name for one in there) or "none"
+        raise InvalidMessage(f"{process} is no process manager of the classes: {known}")
+    return named[0]
 
 
 def pairs(said: list[str]) -> dict[str, str]:

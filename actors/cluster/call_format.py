@@ -87,9 +87,9 @@ class CallFormat:
 
         """
         if kind == "ask":
-            return _encode(_Asked(self._sealed(given[0])))
+            return _encode(_Asked(self._sealed(given[0], given[0].stream)))
         if kind == "tell":
-            return _encode(_Told([self._sealed(one) for one in given[0]]))
+            return _encode(_Told([self._sealed(one, one.stream) for one in given[0]]))
         if kind == "publish":
             events = [
                 (stream, self._sealed(_unique(record), stream)) for stream, record, _ in given[0]
@@ -146,8 +146,8 @@ class CallFormat:
 
     # What they say
 
-    def _sealed(self, record: R, stream: str = "") -> R:
-        owner = owner_of_stream(record.stream if isinstance(record, CommandRecord) else stream)
+    def _sealed(self, record: R, stream: str) -> R:
+        owner = owner_of_stream(stream)
         return msgspec.structs.replace(
             record,
             data=self._encoded(record.data, owner),

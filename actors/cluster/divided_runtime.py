@@ -449,12 +449,6 @@ class DividedRuntime(Runtime):
         self._refuse_query("at")
         return self._of_instance(cls, id).at(cls, id, version)
 
-    def fork(self, cls: Any, id: object, *_: Any, **__: Any) -> Any:
-        raise StoreError(
-            f"{cls.__name__} {id!r}: a divided store has no fork, since the streams of an instance "
-            f"may be in several partitions; fork from a store that is not divided"
-        )
-
     def find(
         self,
         cls: Any,

@@ -119,8 +119,12 @@ def backlog(
     for one, number in seen.items():
         ends.place[one] = max(ends.place[one], number)
     found = list(islice(ends.look(), limit))
-    rows = [log_row(logs[one.partition], one.number, one.record) for one in found]
-    return rows, text_of(ends.place) if len(rows) == limit else None
+    rows = [
+        log_row(logs[one.partition], one.number, one.record)
+        for one in found
+        if isinstance(one.record, EventRecord | CorruptRecord)
+    ]
+    return rows, text_of(ends.place) if len(found) == limit else None
 
 
 def event_called(face: Face, name: str) -> Plain | None:

@@ -36,7 +36,7 @@ __all__ = ["AllPartitions"]
 
 
 class AllPartitions:
-    """Answers what `Tracer` and `Explainer` ask of a store.
+    """Answers what `Tracer`, `Explainer` and `lay_fork` ask of a store.
 
     Args:
         stores: of the partitions, in order
@@ -104,6 +104,15 @@ class AllPartitions:
         if event is not None and event.sent_for:
             return self.event_in(event.stream, event.version)
         return None if event is None else self._event(number, event)
+
+    def read_events(self, positions: list[int]) -> list[EventRecord]:
+        """As of a store, one partition after the other; a copy as it is where it came to."""
+        return [
+            self._event(number, event)
+            for number, store in enumerate(self._stores)
+            if (there := [local for of, local in map(self.place_of, positions) if of == number])
+            for event in store.read_events(there)
+        ]
 
     def tombstone_at(self, position: int) -> TombstoneRecord | None:
         """As of a store."""
@@ -211,6 +220,14 @@ class AllPartitions:
         number = self._of_instance(process, instance)
         found = self._stores[number].transition_at(process, instance, version)
         return None if found is None else self._transition(number, found)
+
+    def read_transitions(
+        self, process: str, instance: str, after: int, limit: int
+    ) -> list[TransitionRecord]:
+        """As of a store."""
+        number = self._of_instance(process, instance)
+        found = self._stores[number].read_transitions(process, instance, after, limit)
+        return [self._transition(number, one) for one in found]
 
     def scan_transitions(
         self, process: str, instance: str, after: int = 0

@@ -9,7 +9,7 @@ to follow.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from msgspec.structs import replace
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..model.plans import ProcessPlan
-    from ..store import EventRecord, Reads, Store, TransitionRecord
+    from ..store import EventRecord, Store, TransitionRecord
     from .outcomes import Kind
 
-__all__ = ["Life", "Lives", "Noted", "stored_life"]
+__all__ = ["Life", "LifeReads", "Lives", "Noted", "stored_life"]
 
 PAGE = 256
 """Transitions that are read at a time, and the events that made them."""
@@ -135,8 +135,22 @@ class Lives:
                 yield Noted(last, Found("unhandled", f"timeout:{name}", how, "", ""))
 
 
+class LifeReads(Protocol):
+    """What the life of an instance is read from: a store, or all partitions of one."""
+
+    def read_transitions(
+        self, process: str, instance: str, after: int, limit: int
+    ) -> list[TransitionRecord]:
+        """Transitions of an instance with higher versions, oldest first."""
+        ...
+
+    def read_events(self, positions: list[int]) -> list[EventRecord]:
+        """The events at these positions."""
+        ...
+
+
 def stored_life(
-    store: Reads, process: str, instance: str
+    store: LifeReads, process: str, instance: str
 ) -> Iterator[tuple[TransitionRecord, EventRecord | None]]:
     """The transitions of an instance, oldest first, each with the event that made it, if one did.
 

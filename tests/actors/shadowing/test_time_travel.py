@@ -1,6 +1,7 @@
 """An instance as it was: looked at, stepped through, and gone on with elsewhere."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -101,8 +102,6 @@ def test_coroutines_and_partitions_have_moments(store: Path, tmp_path: Path) -> 
         divided = runtime.at(Fulfilment, "good0", 1)
         assert divided is not None
         assert divided.handler == "on_placed"
-        with pytest.raises(StoreError, match="divided store has no fork"):
-            runtime.fork(Fulfilment, "good0", 1)
 
 
 # The command
@@ -222,6 +221,24 @@ def test_other_code_goes_on_in_a_new_folder(looking: Runtime, tmp_path: Path) ->
         looking.fork(Fulfilment, "good1", 1, place)
     with pytest.raises(UnknownInstance, match="no version 9"):
         looking.fork(Fulfilment, "good1", 9)
+
+
+def test_the_command_goes_on_in_a_new_folder_and_tells_what_came_of_it(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["fork", "Fulfilment", "late", "-s", str(store), "--domain", DOMAIN]
+    assert main([*command, str(tmp_path / "one"), "--version", "1", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["fork"], told["from"], told["version"]) == (str(tmp_path / "one"), 1, 2)
+    assert (told["state"]["status"], told["history"][-1]["handler"]) == ("late", "on_late")
+    assert main([*command, str(tmp_path / "two"), "--version", "1"]) == 0
+    assert "status = late" in capsys.readouterr().out
+    with Runtime(tmp_path / "one", shop, read_only=True) as fork:
+        assert [one.id for one in fork.find(Fulfilment)] == ["late"]
+    assert main([*command, str(tmp_path / "one"), "--version", "1"]) == 2
+    assert "holds something already" in capsys.readouterr().err
+    assert main([*command[:-2], str(tmp_path / "three"), "--version", "1"]) == 2
+    assert "--domain MODULE:NAME" in capsys.readouterr().err
 
 
 def test_nothing_leaves_a_fork_unless_it_is_asked_for(looking: Runtime) -> None:
