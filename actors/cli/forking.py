@@ -10,13 +10,14 @@ from ..errors import InvalidMessage
 from ..model.registry import Registry
 from ..runtime import Runtime
 from .files import shown
+from .named import codec_of, domain_of
 from .options import (
+    CodecOption,
     DomainsOption,
     JsonOption,
     ProcessArgument,
     StoreOption,
     definition_of,
-    domain_of,
 )
 from .output import said, show_json
 
@@ -35,6 +36,7 @@ def fork(
     ],
     store: StoreOption = ".",
     domain: DomainsOption = None,
+    codec: CodecOption = None,
     within: Annotated[
         float, typer.Option("--within", min=0, help="Seconds that it has to settle in.")
     ] = 10.0,
@@ -43,7 +45,7 @@ def fork(
     """Have an instance go on from one of its versions, in a store of its own, and tell its state.
 
     Nothing leaves the fork: no after-effect runs. What was due since is due at once. A service may
-    be working on the store meanwhile, which is only read.
+    be working on the store meanwhile, which is only read. A codec is that of both.
 
     Example: procession fork Fulfilment o1 var/fork --version 1 --domain shop.next:shop
     """
@@ -51,9 +53,10 @@ def fork(
         raise InvalidMessage("a fork needs the code: say where it is, --domain MODULE:NAME")
     domains = [domain_of(one) for one in domain]
     definition = definition_of(Registry(domains), process)
+    coded = codec_of(codec)
     with (
-        Runtime(store, *domains, read_only=True) as runtime,
-        runtime.fork(definition.cls, id, version, target) as made,
+        Runtime(store, *domains, read_only=True, codec=coded) as runtime,
+        runtime.fork(definition.cls, id, version, target, codec=coded) as made,
     ):
         made.settle(timeout=within)
         found = instance(Face(made), definition.name, definition.id_of(id))

@@ -407,6 +407,7 @@ class _Cut:
     def __init__(self, codec: PayloadCodec) -> None:
         self.name, self.prepare = codec.name, codec.prepare
         self.encode, self.decode = codec.encode, codec.decode
+        self.look_again = codec.look_again
 
     def forget(self, subject: str, time: int) -> None:
         raise StoreError(f"the keys are away: {subject!r} at {time}")
