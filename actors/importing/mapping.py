@@ -34,6 +34,9 @@ __all__ = ["EXPORTED", "EventRule", "LogMapping", "Prepared", "Reading", "read_m
 
 _COLUMN = re.compile(r"\{([^{}]+)\}")
 _LEFT_OUT = object()
+OBJECTS = "object:"
+"""Begins the name of a column that has the ids of an event's objects of one type."""
+
 _UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
@@ -308,7 +311,10 @@ class _Maker:
                 f"fields of [[event]] {rule.type}: {cls.__qualname__} has no "
                 f"{', '.join(sorted(unknown))}"
             )
-        self._fields = {name: _teller(name, rule.fields.get(name, name)) for name in self._hints}
+        self._fields = {
+            name: _teller(name, rule.fields.get(name, name), hint)
+            for name, hint in self._hints.items()
+        }
         self._must_be = frozenset(rule.fields)
         self._may_be_missing = {
             one.name
@@ -395,12 +401,19 @@ def _class_of(kind: str, registry: Registry) -> type[Event]:
     )
 
 
-def _teller(name: str, source: str | Constant) -> Teller:
+def _teller(name: str, source: str | Constant, hint: Any) -> Teller:
     if isinstance(source, Constant):
         return lambda _: source.value
     if _COLUMN.search(source):
         return _text(name, source)
+    if source.startswith(OBJECTS) and _takes(hint, [""]) and not _takes(hint, ""):
+        return lambda row: _several(row[source])
     return lambda row: row[source]
+
+
+def _several(value: Any) -> Any:
+    """The ids of objects, of which a row with a single one has no list."""
+    return [value] if isinstance(value, str) else value
 
 
 def _text(name: str, template: str) -> Callable[[Row], str]:
