@@ -115,6 +115,10 @@ def import_file(
                 log.add(one)
             if not rows % EVERY:
                 progress("checking", rows, None)
+        try:
+            reading.refuse_unseen()
+        except ProcessionError as error:
+            raise UnreadableRow(f"{path}: {error}") from error
         with Backtest(store, *domains, durability=durability, codec=codec) as backtest:
             for number, one in enumerate(log, 1):
                 _bring(backtest, registry, one, path)

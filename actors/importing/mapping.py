@@ -34,6 +34,9 @@ __all__ = ["EXPORTED", "EventRule", "LogMapping", "Prepared", "Reading", "read_m
 
 _COLUMN = re.compile(r"\{([^{}]+)\}")
 _LEFT_OUT = object()
+OBJECTS = "object:"
+"""Begins the name of a column that has the ids of an event's objects of one type."""
+
 _UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
@@ -166,6 +169,16 @@ class Reading:
         self._id = None if mapping.id is None else _text("id", mapping.id)
         self._rules = [_Rule(rule, registry) for rule in mapping.event]
 
+    def refuse_unseen(self) -> None:
+        """Refuse what is mapped from a column that no row had, behind the last one.
+
+        Raises:
+            InvalidMessage: there are some
+
+        """
+        for rule in self._rules:
+            rule.refuse_unseen()
+
     def prepared(self, number: int, row: Row) -> Prepared | None:
         """The event that a row is; None of one that is left out.
 
@@ -267,6 +280,18 @@ class _Rule:
         """The event that a row is."""
         return self._maker(self._type(row)).event(row)
 
+    def refuse_unseen(self) -> None:
+        """Refuse columns that no row had.
+
+        Raises:
+            InvalidMessage: there are some
+
+        """
+        for kind, maker in self._makers.items():
+            for name, column in maker.unseen.items():
+                if name not in maker.seen:
+                    raise InvalidMessage(f"{name} of {kind}: no row has the column {column}")
+
     def _maker(self, kind: str) -> _Maker:
         maker = self._makers.get(kind)
         if maker is None:
@@ -286,8 +311,19 @@ class _Maker:
                 f"fields of [[event]] {rule.type}: {cls.__qualname__} has no "
                 f"{', '.join(sorted(unknown))}"
             )
-        self._fields = {name: _teller(name, rule.fields.get(name, name)) for name in self._hints}
+        self._fields = {
+            name: _teller(name, rule.fields.get(name, name), hint)
+            for name, hint in self._hints.items()
+        }
         self._must_be = frozenset(rule.fields)
+        self._may_be_missing = {
+            one.name
+            for one in msgspec.structs.fields(cls)
+            if not one.required or _takes(self._hints[one.name], None)
+        }
+        # Of those that a row may lack: the columns that no row had so far.
+        self.unseen: dict[str, str] = {}
+        self.seen: set[str] = set()
         # What an empty cell is, of fields that do not take None.
         self._empty = {
             one.name: "" if one.required else _LEFT_OUT
@@ -309,9 +345,16 @@ class _Maker:
             try:
                 value = tell(row)
             except KeyError as error:
-                if name in self._must_be:
+                if name not in self._must_be:
+                    continue
+                if name not in self._may_be_missing:
                     raise InvalidMessage(f"{name}: the row has no column {error}") from None
-                continue
+                # Rows of some formats have what they say only.
+                if name not in self.seen:
+                    self.unseen[name] = str(error)
+                value = None
+            else:
+                self.seen.add(name)
             if value is None and name in self._empty:
                 value = self._empty[name]
                 if value is _LEFT_OUT:
@@ -358,12 +401,19 @@ def _class_of(kind: str, registry: Registry) -> type[Event]:
     )
 
 
-def _teller(name: str, source: str | Constant) -> Teller:
+def _teller(name: str, source: str | Constant, hint: Any) -> Teller:
     if isinstance(source, Constant):
         return lambda _: source.value
     if _COLUMN.search(source):
         return _text(name, source)
+    if source.startswith(OBJECTS) and _takes(hint, [""]) and not _takes(hint, ""):
+        return lambda row: _several(row[source])
     return lambda row: row[source]
+
+
+def _several(value: Any) -> Any:
+    """The ids of objects, of which a row with a single one has no list."""
+    return [value] if isinstance(value, str) else value
 
 
 def _text(name: str, template: str) -> Callable[[Row], str]:

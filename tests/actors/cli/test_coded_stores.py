@@ -86,8 +86,7 @@ NEEDING_IT = [
     "erase Case k2 --yes -s {s}",
 ]
 
-WITH_CLASSES = ("why", "trace", "graph", "capsule", "retry", "refresh")
-WITH_CLASSES += ("prune", "erase ")
+WITH_CLASSES = ("why", "trace", "graph", "capsule", "retry", "refresh", "prune", "erase ")
 
 
 @pytest.mark.parametrize("line", NEEDING_IT)

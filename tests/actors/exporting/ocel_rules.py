@@ -7,6 +7,7 @@ and elements there are, of which types, which are needed, and what has to be the
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -114,8 +115,7 @@ def broken_in_json(path: Path) -> list[str]:
 
 
 def _named_twice(what: str, names: Iterator[str]) -> list[str]:
-    seen: set[str] = set()
-    return [f"{what} {name} twice" for name in names if name in seen or seen.add(name)]
+    return [f"{what} {name}, {count} times" for name, count in Counter(names).items() if count > 1]
 
 
 _ELEMENTS: dict[str, tuple[set[str], tuple[str, ...]]] = {
@@ -164,6 +164,8 @@ def broken_in_xml(path: Path) -> list[str]:
 
 def _broken_element(element: ET.Element, around: str, beyond: str) -> Iterator[str]:
     tag = element.tag
+    needed: set[str]
+    inside: tuple[str, ...]
     if tag == "attribute":
         needed, inside = _OF_ATTRIBUTES[beyond], ()
     else:

@@ -7,6 +7,7 @@ import json
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,11 @@ from procession.store import LmdbStore
 
 LOAN_LOG = Path(__file__).parents[4] / "shared" / "eventlogs" / "bpi2012_loan.csv.gz"
 LOAN_MAP = Path("domain_examples/loan_application/mapping.toml")
+
+
+class Told(Event):
+    name: str
+    by: str | None = None
 
 
 class Billed(Event):
@@ -229,3 +235,32 @@ def test_the_beginning_of_a_real_log_comes_to_what_its_program_comes_to(tmp_path
         assert found["events"] == 1_500
         assert found["transitions"] + found["late_events_skipped"] == 1_500
         assert len(list(runtime.find(LoanApplication))) == found["cases"]
+
+
+def test_a_column_that_some_rows_lack_is_empty_there_and_one_that_none_has_is_refused(
+    tmp_path: Path,
+) -> None:
+    domain = Domain("sparse")
+
+    @domain.register
+    class Once(ProcessManager, stateless=True):
+        @handle(Told)
+        def on_told(self, event: Told) -> None: ...
+
+    log = tmp_path / "log.jsonl"
+    rows = [
+        {"at": "2020-01-01T00:00:00Z", "id": "1", "who": "ann"},
+        {"at": "2020-01-02T00:00:00Z", "id": "2"},
+    ]
+    log.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+    def mapped(column: str) -> LogMapping:
+        fields: dict[str, Any] = {"name": "{id}", "by": column}
+        return LogMapping(time="at", stream="told-{id}", event=[EventRule("Told", {}, fields)])
+
+    import_file(log, tmp_path / "s", domain, mapping=mapped("who"), durability="none")
+    with Runtime(tmp_path / "s", domain, read_only=True) as runtime:
+        assert [one.event for one in runtime.events()] == [Told("1", "ann"), Told("2")]
+    with pytest.raises(UnreadableRow, match="by of Told: no row has the column 'whom'"):
+        import_file(log, tmp_path / "none", domain, mapping=mapped("whom"), durability="none")
+    assert not (tmp_path / "none").exists()
