@@ -98,11 +98,11 @@ def test_what_is_erased_is_gone_from_all_partitions_and_their_copies(
         runtime.erase(stream="web-ward")
         runtime.publish(Laid("web", "p2", "calm"), stream="web-ward")
         runtime.settle(timeout=PATIENCE)
-        assert "calm" in notes_of(runtime)["p2"]
+        assert "calm" in notes_of(runtime, ["p2"])["p2"]
         told = [one.to_dict() for one in runtime.erasures()]
         assert runtime.verify() == []
     with opened(tmp_path) as runtime:
-        assert "calm" in notes_of(runtime)["p2"]
+        assert "calm" in notes_of(runtime, ["p2"])["p2"]
         first, last = runtime.events("web-ward")
         assert (first.error or "").startswith("Erased")
         assert last.event == Laid("web", "p2", "calm")
