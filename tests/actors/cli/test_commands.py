@@ -32,7 +32,7 @@ COMMANDS = (
     *("ls", "show", "stuck", "parked", "timeouts", "events", "tail", "why", "trace", "graph"),
     *("stats", "health", "retry", "skip", "end", "amend", "erase", "erasures"),
     *("refresh", "rebuild", "projections", "rebuild-projection"),
-    *("backup", "compact", "copy", "upgrade", "verify", "check", "shadow", "serve"),
+    *("backup", "compact", "copy", "upgrade", "verify", "check", "shadow", "fork", "serve"),
     *("import", "export", "prune"),
 )
 

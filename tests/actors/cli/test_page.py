@@ -14,8 +14,14 @@ from tests.actors.control.service import ROOT, Service, running, short_folder
 PAGE = (ROOT / "docs/guide/command-line.md").read_text()
 LINES = re.findall(r"^\$ procession (.*)$", PAGE, re.MULTILINE)
 
-BY_ITSELF = ("tail -f", "serve", "copy", "import")
-"""What does not end, or is for a store that no service works on; it is tested by itself."""
+BY_ITSELF = ("tail -f", "serve", "copy", "import", "rebuild-projection")
+"""What does not end, or is for another store than that of the service; it is tested by itself."""
+
+KEYS = """
+from procession.encryption import AesGcm, SqliteKeys
+
+codec = AesGcm(SqliteKeys("keys.sqlite"))
+"""
 
 
 @pytest.fixture
@@ -25,6 +31,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
         for name in ("domain", "next"):
             module = folder / f"shop/{name}.py"
             module.write_text("from tests.actors.control.shop import shop\n")
+        (folder / "shop/keys.py").write_text(KEYS)
         monkeypatch.chdir(folder)
         monkeypatch.syspath_prepend(folder)
         monkeypatch.setenv("PROCESSION_STORE", "var/shop")

@@ -33,7 +33,12 @@ def test_a_log_comes_in_and_goes_out(log: Path, capsys: pytest.CaptureFixture[st
     assert "3 stored before" in capsys.readouterr().out
     target = log / "log.jsonocel"
     assert main(["export", str(target), "--store", str(log / "store"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"events": 3, "objects": 2, "position": 3}
+    assert json.loads(capsys.readouterr().out) == {
+        "events": 3,
+        "objects": 2,
+        "position": 3,
+        "pruned": 0,
+    }
     assert main(["export", str(target), "--store", str(log / "store"), "--after", "2"]) == 0
     assert "1 events, 1 objects" in capsys.readouterr().out
 
