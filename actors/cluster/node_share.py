@@ -67,7 +67,7 @@ class NodeShare:
         self._leaving: dict[int, threading.Thread] = {}
         self._waits_for = ""
         # Of lanes from other nodes' partitions to those here, the newest that was told of.
-        self._heads: dict[tuple[int, int], bytes] = {}
+        self._heads: dict[tuple[int, int], int] = {}
         # Partitions that are this node's in the database, and do not run, with their epochs.
         self._orphans: dict[int, int] = {}
         self._is_over = threading.Event()
@@ -114,14 +114,18 @@ class NodeShare:
         for source in sources:
             self.parts[source].has_moved()
         others = [source for source in sources if self.parts[source].local is None]
-        owned = self._owned()
-        if not others or not owned:
+        if not others or not self._owned():
             return
         # A look at each lane would be a trip for each.
-        for (source, target), head in self.node.calls.heads(others, owned).items():
+        for (source, target), head in self.node.calls.heads(others).items():
             if self._heads.get((source, target)) != head:
                 self._tell(target, source)
                 self._heads[source, target] = head
+
+    @property
+    def has_taken_all(self) -> bool:
+        """Whether all that partitions have sent to others, durably, was taken, durably."""
+        return self.node.calls.are_lanes_empty(range(len(self.parts)))
 
     # Its share
 

@@ -177,4 +177,6 @@ class PartitionRuntime(Runtime):
             IdReused: the ids of some stand for something else; the others are written
 
         """
-        raise_all(self._write_many(self._engine("tell"), works, 0))
+        receipts = self._write_many(self._engine("tell"), works)
+        receipts.wait()
+        raise_all(receipts.reused)
