@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from importlib import import_module
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
 
 import pykka
@@ -26,7 +27,7 @@ from .engine.admin import Admin, person
 from .engine.archive import opened
 from .engine.dispatcher import Dispatcher
 from .engine.effect_feed import processes_with_effects
-from .engine.engine import GRACE, Engine, Options
+from .engine.engine import GRACE, Engine, Options, Parts
 from .engine.erasing import Erasing
 from .engine.given_ids import together
 from .engine.ingress import Ingress, Receipt, Receipts
@@ -123,6 +124,7 @@ TOGETHER = 1_024
 A = TypeVar("A", bound=Aggregate)
 P = TypeVar("P", bound="ProcessManager")
 R = TypeVar("R")
+M = TypeVar("M")
 C = TypeVar("C", bound="Command")
 E = TypeVar("E", bound="Event")
 
@@ -298,7 +300,7 @@ class Runtime:
                     registry,
                     clock,
                     replace(options, archive=opened(archive, self._store.partition)),
-                    None if tracing is None else tracing.parts(),
+                    self._parts_of(tracing),
                     self._scrubber(scrub),
                     self._neighbours(),
                 )
@@ -333,6 +335,10 @@ class Runtime:
                 f"with read_only=True, or say from when commands, timeouts and after-effects may "
                 f"leave, with `procession import --live-from TIME` or `Backtest.go_live`"
             )
+
+    def _parts_of(self, tracing: Tracing | None) -> Parts | None:
+        """What stands in the place of the engine's own."""
+        return None if tracing is None else tracing.parts()
 
     def _neighbours(self) -> Mapping[int, Neighbour] | None:
         """The other partitions; of a store that is not divided, none."""
@@ -536,32 +542,40 @@ class Runtime:
             IdReused: ids of some are those of other commands; its `places` say of which
 
         """
-        engine = self._engine("tell_many")
         told: list[str] = []
-        records: list[CommandRecord] = []
         reused: list[IdReused] = []
-
-        def write() -> None:
-            if command_id is not None:
-                # Each may turn out to be there already, and has a step of its own to say so.
-                steps = [Step(enqueue=[one], given=one) for one in records]
-            else:
-                steps = [Step(enqueue=records)] if records else []
-            first = len(told) - len(records)
-            reused.extend(self._write_many(engine, [Receipt(step) for step in steps], first))
-
-        for command in commands:
-            given = command_id(command) if command_id is not None else None
-            said = headers(command) if callable(headers) else headers
-            record = self._ingress.command(command, given, said)
-            told.append(record.command_id)
-            records.append(record)
-            if len(records) == TOGETHER:
-                write()
-                records = []
-        write()
+        for page in pages_of(commands):
+            receipts, ids = self._telling_many(page, command_id, headers)
+            receipts.wait()
+            reused += placed(receipts.reused, range(len(told), len(told) + len(ids)))
+            told += ids
         raise_all(reused)
         return told
+
+    def _telling_many(
+        self,
+        commands: Sequence[C],
+        command_id: Callable[[C], str | None] | None,
+        headers: Mapping[str, Any] | Callable[[C], Mapping[str, Any] | None] | None,
+    ) -> tuple[Receipts, list[str]]:
+        """Have commands written; what to wait for, and their ids."""
+        engine = self._engine("tell_many")
+        records = [
+            self._ingress.command(
+                one,
+                None if command_id is None else command_id(one),
+                headers(one) if callable(headers) else headers,
+            )
+            for one in commands
+        ]
+        if command_id is not None:
+            # Each may turn out to be there already, and has a step of its own to say so.
+            steps = [Step(enqueue=[one], given=one) for one in records]
+        else:
+            steps = [Step(enqueue=records)] if records else []
+        return self._write_many(engine, [Receipt(step) for step in steps]), [
+            record.command_id for record in records
+        ]
 
     def publish(
         self,
@@ -647,31 +661,40 @@ class Runtime:
             IdReused: ids of some are those of other events; its `places` say of which
 
         """
-        engine = self._engine("publish_many")
         positions: list[int] = []
-        works: list[Receipt] = []
         reused: list[IdReused] = []
-
-        def write() -> None:
-            reused.extend(self._write_many(engine, works, len(positions)))
-            positions.extend(work.position for work in works)
-            works.clear()
-
-        for event in events:
-            works.append(
-                self._ingress.publication(
-                    event,
-                    stream(event) if callable(stream) else stream,
-                    event_id(event) if event_id is not None else None,
-                    headers(event) if callable(headers) else headers,
-                    as_import=as_import,
-                )
-            )
-            if len(works) == TOGETHER:
-                write()
-        write()
+        before = 0
+        for page in pages_of(events):
+            receipts, found = self._publishing_many(page, stream, event_id, headers, as_import)
+            receipts.wait()
+            reused += placed(receipts.reused, range(before, before + len(page)))
+            before += len(page)
+            if not reused:
+                positions += found()
         raise_all(reused)
         return positions
+
+    def _publishing_many(
+        self,
+        events: Sequence[E],
+        stream: str | Callable[[E], str],
+        event_id: Callable[[E], str | None] | None,
+        headers: Mapping[str, Any] | Callable[[E], Mapping[str, Any] | None] | None,
+        as_import: bool,
+    ) -> tuple[Receipts, Callable[[], list[int]]]:
+        """Have events written; what to wait for, and what has their positions then."""
+        engine = self._engine("publish_many")
+        works = [
+            self._ingress.publication(
+                one,
+                stream(one) if callable(stream) else stream,
+                None if event_id is None else event_id(one),
+                headers(one) if callable(headers) else headers,
+                as_import=as_import,
+            )
+            for one in events
+        ]
+        return self._write_many(engine, works), lambda: [work.position for work in works]
 
     def settle(self, timeout: float | None = None) -> None:
         """Wait until nothing is undelivered and nothing is in flight.
@@ -1937,18 +1960,26 @@ class Runtime:
         engine.journal.add_all(works)
         return receipts
 
-    def _write_many(self, engine: Engine, works: list[Receipt], first: int) -> list[IdReused]:
-        """Write steps; `first` is the place in its batch of what is in the first of them.
-
-        Returns:
-            why some were not, because their ids stand for something else
-
-        """
-        for place, work in enumerate(works, first):
+    def _write_many(self, engine: Engine, works: list[Receipt]) -> Receipts:
+        """Have steps of one batch written, which know their places in it."""
+        for place, work in enumerate(works):
             work.place = place
-        receipts = self._write(engine, works)
-        receipts.wait()
-        return receipts.reused
+        return self._write(engine, works)
+
+
+def pages_of(messages: Iterable[M]) -> Iterator[list[M]]:
+    """Messages, as many at a time as are written at once; at least one page, which may be empty."""
+    left = iter(messages)
+    yield list(islice(left, TOGETHER))
+    while page := list(islice(left, TOGETHER)):
+        yield page
+
+
+def placed(reused: list[IdReused], places: Sequence[int]) -> list[IdReused]:
+    """What was said of some of a batch, with their places in the whole."""
+    for one in reused:
+        one.places = tuple(places[place] for place in one.places)
+    return reused
 
 
 def _refuse_in_projection(call: str) -> None:

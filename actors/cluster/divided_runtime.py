@@ -23,6 +23,7 @@ from ..engine.dispatcher import Dispatcher
 from ..engine.pruning import PruningReport
 from ..engine.rebuilding import RebuildProgress
 from ..errors import (
+    IdReused,
     InvalidMessage,
     NotRefreshed,
     PartitionDown,
@@ -41,6 +42,9 @@ from ..runtime import (
     listeners,
     not_settled,
     page_of,
+    pages_of,
+    placed,
+    raise_all,
     refusal_in_handler,
     seconds_of,
 )
@@ -64,7 +68,8 @@ from .remote_partition import RemotePartition
 from .share import Share
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import TypeAlias
 
     from ..authoring.process_manager import ProcessManager
     from ..engine.engine import Engine
@@ -84,13 +89,13 @@ if TYPE_CHECKING:
     from .commit_watch import Watched
     from .node_share import NodeShare
 
+    _Writing: TypeAlias = tuple[Receipts, list[int]]
+    """What to wait for, and the places in a batch of what is written."""
+
 __all__ = ["DividedRuntime"]
 
 BRIEFLY = 0.001
 """Seconds between two looks whether all lanes are empty."""
-
-TOGETHER = 1_024
-"""Messages of one call that are written at once."""
 
 
 class DividedRuntime(Runtime):
@@ -309,12 +314,22 @@ class DividedRuntime(Runtime):
         command_id: Callable[[Any], str | None] | None = None,
         headers: Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | None] | None = None,
     ) -> list[str]:
-        told: dict[int, str] = {}
-        for group in self._grouped(commands, lambda one: self._of_command("tell_many", one)):
-            for part, places, some in group:
-                ids = part.tell_many(some, command_id=command_id, headers=headers)
-                told.update(zip(places, ids, strict=True))
-        return [told[place] for place in sorted(told)]
+        told: list[str] = []
+        reused: list[IdReused] = []
+        for page in pages_of(commands):
+            ids: dict[int, str] = {}
+            writing: list[_Writing] = []
+            groups = _grouped(page, lambda one: self._of_command("tell_many", one))
+            # All of them are on their way before any is waited for.
+            for part, places in groups.items():
+                some = [page[place] for place in places]
+                receipts, given = part._telling_many(some, command_id, headers)
+                writing.append((receipts, places))
+                ids.update(zip(places, given, strict=True))
+            reused += _written(writing, len(told))
+            told += [ids[place] for place in range(len(page))]
+        raise_all(reused)
+        return told
 
     def _publishing(
         self, event: Event, stream: str, event_id: Any, headers: Any, *, as_import: bool
@@ -333,35 +348,32 @@ class DividedRuntime(Runtime):
         as_import: bool = False,
     ) -> list[int]:
         self._refuse_handler("publish_many")
-        positions: dict[int, int] = {}
-
-        def where(event: Any) -> PartitionRuntime:
-            return self._of_stream(stream(event) if callable(stream) else stream)
-
-        for group in self._grouped(events, where):
-            for part, places, some in group:
-                found = part.publish_many(
-                    some, stream=stream, event_id=event_id, headers=headers, as_import=as_import
-                )
-                positions.update(zip(places, found, strict=True))
-        return [positions[place] for place in sorted(positions)]
-
-    @staticmethod
-    def _grouped(
-        messages: Iterable[Any], where: Callable[[Any], PartitionRuntime]
-    ) -> Iterator[list[tuple[PartitionRuntime, list[int], list[Any]]]]:
-        """Messages a page at a time, by partition, with their places in the whole."""
-        groups: dict[PartitionRuntime, tuple[list[int], list[Any]]] = {}
-        count = 0
-        for place, message in enumerate(messages):
-            places, some = groups.setdefault(where(message), ([], []))
-            places.append(place)
-            some.append(message)
-            count += 1
-            if count == TOGETHER:
-                yield [(part, *both) for part, both in groups.items()]
-                groups, count = {}, 0
-        yield [(part, *both) for part, both in groups.items()]
+        positions: list[int] = []
+        reused: list[IdReused] = []
+        before = 0
+        for page in pages_of(events):
+            made: list[tuple[list[int], Callable[[], list[int]]]] = []
+            writing: list[_Writing] = []
+            groups = _grouped(
+                page, lambda one: self._of_stream(stream(one) if callable(stream) else stream)
+            )
+            for part, places in groups.items():
+                some = [page[place] for place in places]
+                receipts, found = part._publishing_many(some, stream, event_id, headers, as_import)
+                writing.append((receipts, places))
+                made.append((places, found))
+            reused += _written(writing, before)
+            before += len(page)
+            if reused:
+                continue
+            found_at = {
+                place: position
+                for places, found in made
+                for place, position in zip(places, found(), strict=True)
+            }
+            positions += [found_at[place] for place in range(len(page))]
+        raise_all(reused)
+        return positions
 
     def settle(self, timeout: float | None = None) -> None:
         self._refuse_handler("settle")
@@ -384,9 +396,15 @@ class DividedRuntime(Runtime):
             part.settle(left)
         if end is not None and seconds() > end:
             raise not_settled(given)
-        if all(part.has_taken_all for part in self._parts):
+        if self._has_taken_all:
             return [part.commit_count for part in self._parts]
         return None
+
+    @property
+    def _has_taken_all(self) -> bool:
+        if self._share is not None:
+            return self._share.has_taken_all
+        return all(part.has_taken_all for part in self._parts)
 
     def _waiting(self, cls: Any, name: object, until: Any, timeout: float | None) -> Any:
         self._refuse_handler("wait")
@@ -845,6 +863,31 @@ class DividedRuntime(Runtime):
     @property
     def is_read_only(self) -> bool:
         return self._is_reading
+
+
+def _grouped(
+    messages: Sequence[Any], where: Callable[[Any], PartitionRuntime]
+) -> dict[PartitionRuntime, list[int]]:
+    """By partition, the places of its messages."""
+    groups: dict[PartitionRuntime, list[int]] = {}
+    for place, message in enumerate(messages):
+        groups.setdefault(where(message), []).append(place)
+    return groups
+
+
+def _written(writing: list[_Writing], before: int) -> list[IdReused]:
+    """Wait for what partitions write; returns why some of it was not, with places in the whole.
+
+    Args:
+        writing: of each partition, what to wait for, and the places in this page
+        before: what came before this page
+
+    """
+    reused: list[IdReused] = []
+    for receipts, places in writing:
+        receipts.wait()
+        reused += placed(receipts.reused, [before + place for place in places])
+    return reused
 
 
 def _settled(

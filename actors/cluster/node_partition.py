@@ -162,9 +162,9 @@ class NodePartition(RemotePartition):
                 local._open_with_commit(latch)
 
     _telling = _by_owner("_telling")
-    tell_many = _by_owner("tell_many")
+    _telling_many = _by_owner("_telling_many")
     _publishing = _by_owner("_publishing")
-    publish_many = _by_owner("publish_many")
+    _publishing_many = _by_owner("_publishing_many")
     settle = _by_owner("settle", again=True)
     retry = _by_owner("retry")
     skip = _by_owner("skip")
@@ -213,13 +213,6 @@ class NodePartition(RemotePartition):
         if on_progress is not None:
             on_progress(progress)
         return progress
-
-    @property
-    def has_taken_all(self) -> bool:
-        with self.using() as local:
-            if local is not None:
-                return local.has_taken_all
-        return super().has_taken_all
 
     @property
     def commit_count(self) -> int:

@@ -11,6 +11,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
+from ..engine.baton import Baton
 from ..store import StoreError
 from ..store.interrupts import start_thread
 from .answering import Answering
@@ -63,12 +64,15 @@ class NodeShare:
         self._domains = domains
         self._options = options
         self.node = divided.node()
+        self._baton = Baton()
+        self.node.looks.wait = self._baton.gather
+        self.node.writer.wait = self._baton.leave
         self.parts: list[NodePartition] = []
         self._before: Look | None = None
         self._leaving: dict[int, threading.Thread] = {}
         self._waits_for = ""
         # Of lanes from other nodes' partitions to those here, the newest that was told of.
-        self._heads: dict[tuple[int, int], bytes] = {}
+        self._heads: dict[tuple[int, int], int] = {}
         # Partitions that are this node's in the database, and do not run, with their epochs.
         self._orphans: dict[int, int] = {}
         self._is_over = threading.Event()
@@ -89,6 +93,7 @@ class NodeShare:
                 part.number: StoreNeighbour(part.number, part.store, self._tell)
                 for part in self.parts
             }
+            self._baton.start()
             self.node.lease.begin(registry.reads(), registry.writes())
             self._balance(raises=True)
             self._correspondence.start()
@@ -119,14 +124,18 @@ class NodeShare:
         for source in sources:
             self.parts[source].has_moved()
         others = [source for source in sources if self.parts[source].local is None]
-        owned = self._owned()
-        if not others or not owned:
+        if not others or not self._owned():
             return
         # A look at each lane would be a trip for each.
-        for (source, target), head in self.node.calls.heads(others, owned).items():
+        for (source, target), head in self.node.calls.heads(others).items():
             if self._heads.get((source, target)) != head:
                 self._tell(target, source)
                 self._heads[source, target] = head
+
+    @property
+    def has_taken_all(self) -> bool:
+        """Whether all that partitions have sent to others, durably, was taken, durably."""
+        return self.node.calls.are_lanes_empty(range(len(self.parts)))
 
     # Its share
 
@@ -195,7 +204,9 @@ class NodeShare:
             raise
         others = {one: other for one, other in self._neighbours.items() if one != number}
         try:
-            runtime = PartitionRuntime(store, others, *self._domains, **self._options)
+            runtime = PartitionRuntime(
+                store, others, *self._domains, baton=self._baton, **self._options
+            )
         except Exception:
             store.close()
             if raises:
@@ -241,6 +252,7 @@ class NodeShare:
         self._correspondence.close()
         for part in self.parts:
             part.close(timeout=timeout)
+        self._baton.close()
         self.node.close()
         if error is not None:
             raise error

@@ -16,7 +16,7 @@ from ..store.interrupts import Latch
 from .partition_runtime import PartitionRuntime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ..engine.event_loops import EventLoops
     from ..engine.health import Health
@@ -69,13 +69,9 @@ class RemotePartition(PartitionRuntime):
         call = self._call("tell", [bare(record)], command_id is not None)
         return _RemoteReceipts(call), record.command_id
 
-    def tell_many(
-        self,
-        commands: Iterable[Any],
-        *,
-        command_id: Callable[[Any], str | None] | None = None,
-        headers: Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | None] | None = None,
-    ) -> list[str]:
+    def _telling_many(
+        self, commands: Sequence[Any], command_id: Any, headers: Any
+    ) -> tuple[Any, list[str]]:
         records = [
             self._ingress.command(
                 one,
@@ -84,8 +80,8 @@ class RemotePartition(PartitionRuntime):
             )
             for one in commands
         ]
-        self._call("tell", [bare(one) for one in records], command_id is not None).get()
-        return [one.command_id for one in records]
+        call = self._call("tell", [bare(one) for one in records], command_id is not None)
+        return _RemoteReceipts(call), [one.command_id for one in records]
 
     def _publishing(
         self, event: Any, stream: str, event_id: Any, headers: Any, *, as_import: bool
@@ -94,15 +90,9 @@ class RemotePartition(PartitionRuntime):
         receipts = _RemoteReceipts(self._call("publish", [_published(work)]))
         return receipts, receipts
 
-    def publish_many(
-        self,
-        events: Iterable[Any],
-        *,
-        stream: str | Callable[[Any], str],
-        event_id: Callable[[Any], str | None] | None = None,
-        headers: Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | None] | None = None,
-        as_import: bool = False,
-    ) -> list[int]:
+    def _publishing_many(
+        self, events: Sequence[Any], stream: Any, event_id: Any, headers: Any, as_import: bool
+    ) -> tuple[Any, Callable[[], list[int]]]:
         works = [
             self._ingress.publication(
                 one,
@@ -113,8 +103,8 @@ class RemotePartition(PartitionRuntime):
             )
             for one in events
         ]
-        positions: list[int] = self._call("publish", [_published(one) for one in works]).get()
-        return positions
+        call = self._call("publish", [_published(one) for one in works])
+        return _RemoteReceipts(call), call.get
 
     def settle(self, timeout: float | None = None) -> None:
         self._call("settle", timeout).get()

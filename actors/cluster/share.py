@@ -81,6 +81,11 @@ class Share:
         for part in self.parts.values():
             part.nudge(source)
 
+    @property
+    def has_taken_all(self) -> bool:
+        """Whether all that partitions have sent to those here, durably, was taken, durably."""
+        return all(part.has_taken_all for part in self.parts.values())
+
     def close(self, *, timeout: float | None) -> None:
         """Close all of them; each is closed whatever becomes of the others."""
         if self._watch is not None:

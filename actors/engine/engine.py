@@ -137,7 +137,7 @@ class Parts:
 
     """
 
-    dispatcher: type[Dispatcher] = Dispatcher
+    dispatcher: Callable[..., Dispatcher] = Dispatcher
     instance_actor: Callable[[InstanceShare, str], InstanceActor] = InstanceActor
     aggregate_actor: Callable[[AggregateShare, str], AggregateActor] = AggregateActor
     journal: Callable[..., Journal] = Journal

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..layout.frames import unframe
+from ..layout.keys import numbered
 from .connection import Statement
 from .parameters import bigint, bigints, byteas, integers, number_of, text, texts
 
@@ -49,14 +51,19 @@ _SWEEP = Statement(
     b"DELETE FROM calls WHERE answer IS NOT NULL AND NOT EXISTS "
     b"(SELECT FROM nodes WHERE nodes.id = calls.asker)",
 )
-# Of each lane the newest row: a key is the target and the number, eight bytes each.
+# Of each lane the newest row: a key is the target and the number, eight bytes each. It goes from
+# one lane to the next, since most of those that could be there are not.
 _HEADS = Statement(
     b"heads_of_lanes",
-    b"SELECT source, target, there.key FROM unnest($1::int[]) AS source "
-    b"CROSS JOIN unnest($2::int[]) AS target CROSS JOIN LATERAL (SELECT key FROM outgoing "
-    b"WHERE part = source AND key >= int8send(target::bigint) "
-    b"AND key < int8send(target::bigint + 1) ORDER BY key DESC LIMIT 1) AS there",
+    b"WITH RECURSIVE lanes AS ("
+    b"SELECT source, ''::bytea AS beyond FROM unnest($1::int[]) AS source UNION ALL "
+    b"SELECT source, substr(first.key, 1, 8) || '\\xffffffffffffffffff'::bytea FROM lanes "
+    b"CROSS JOIN LATERAL (SELECT key FROM outgoing WHERE part = source AND key > beyond "
+    b"ORDER BY key LIMIT 1) AS first) "
+    b"SELECT source, newest.key FROM lanes CROSS JOIN LATERAL (SELECT key FROM outgoing "
+    b"WHERE part = source AND key < beyond ORDER BY key DESC LIMIT 1) AS newest",
 )
+_CURSORS = Statement(b"cursors_of_all", b"SELECT part, key, value FROM cursors")
 _COMMITS = Statement(b"commits_of_all", b"SELECT part, value FROM meta WHERE key = 'commits'")
 
 
@@ -138,18 +145,25 @@ class Calls:
             },
         )
 
-    def heads(
-        self, sources: Collection[int], targets: Collection[int]
-    ) -> dict[tuple[int, int], bytes]:
-        """The newest row of each lane that has any, from these partitions to those."""
-        (found,) = self._look((_HEADS, [integers(sources), integers(targets)]))
-        return {
-            (
-                number_of(found.get_value(row, 0)),
-                number_of(found.get_value(row, 1)),
-            ): found.get_value(row, 2) or b""
-            for row in range(found.ntuples)
+    def heads(self, sources: Collection[int]) -> dict[tuple[int, int], int]:
+        """The number of the newest row of each lane from these partitions: source and target."""
+        (found,) = self._look((_HEADS, [integers(sources)]))
+        return _heads_from(found)
+
+    def are_lanes_empty(self, sources: Collection[int]) -> bool:
+        """Whether all that these partitions have sent, durably, was taken, durably.
+
+        It was at one moment: what was sent is looked at after what was taken.
+        """
+        cursors, heads = self._look((_CURSORS, ()), (_HEADS, [integers(sources)]))
+        taken = {
+            (numbered(key), number_of(cursors.get_value(row, 0))): unframe(
+                cursors.get_value(row, 2) or b"", "cursors", key
+            )
+            for row in range(cursors.ntuples)
+            if (key := cursors.get_value(row, 1)) is not None
         }
+        return all(taken.get(lane) == head for lane, head in _heads_from(heads).items())
 
     def answer(self, answers: dict[int, bytes]) -> None:
         """Write what came of calls, by their ids."""
@@ -162,3 +176,11 @@ class Calls:
     def sweep(self) -> None:
         """Forget calls that were answered to nodes that are gone."""
         self._look((_SWEEP, ()))
+
+
+def _heads_from(result: PGresult) -> dict[tuple[int, int], int]:
+    found: dict[tuple[int, int], int] = {}
+    for row in range(result.ntuples):
+        key = result.get_value(row, 1) or b""
+        found[number_of(result.get_value(row, 0)), numbered(key[:8])] = numbered(key[8:])
+    return found
