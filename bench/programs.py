@@ -61,4 +61,5 @@ PROGRAMS = (
     Program(26, "postgresql", (), ("--orders", "100", "--rounds", "1", "--asks", "20"), 900),
     Program(27, "partitions", (), ("--orders", "100", "--tries", "1"), 900),
     Program(28, "shadow", ("--orders", "1000000"), ("--orders", "400"), 1_200),
+    Program(29, "backtest", (), ("--events", "1000", "--tries", "1"), 600),
 )

@@ -26,6 +26,7 @@ from .layout.schema import (
     APPENDED,
     BLOCKED,
     DENSE,
+    IMPORTED_UP_TO,
     LOOKALIKE,
     PRUNED_UP_TO,
     TABLES,
@@ -960,14 +961,21 @@ class OpenCommit(Reads):
         if extras.snapshot is not None:
             assert step.append is not None
             self._put("snapshots", step.append.stream.encode(), list(extras.snapshot))
+        if extras.arrived is not None or extras.send or extras.taken is not None:
+            self._write_lanes(extras)
+        if extras.imported is not None:
+            self._put("meta", IMPORTED_UP_TO, str(extras.imported))
+        if extras.cut is not None or extras.erase is not None:
+            self._take_out(extras)
+
+    def _write_lanes(self, extras: StepExtras) -> None:
+        """What came from other partitions, and goes to them."""
         if extras.arrived is not None:
             self._take_in(extras.arrived)
         for sent in extras.send:
             self._send(sent)
         if extras.taken is not None:
             self._let_go_of_sent(*extras.taken)
-        if extras.cut is not None or extras.erase is not None:
-            self._take_out(extras)
 
     def _take_out(self, extras: StepExtras) -> None:
         """Have leave what is not kept any more: pruned, or erased."""

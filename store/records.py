@@ -11,7 +11,7 @@ of them are alive at a time, which would keep it busy for a sixth of the time.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
@@ -420,6 +420,39 @@ class Cut(Struct, gc=False):
     """Process managers of instances of which nothing stays, one for each."""
 
 
+class SourceMark(NamedTuple):
+    """How far a source is imported: up to one of its rows, in order of time.
+
+    Attributes:
+        source: tells it, and how it is read, from others
+        time: of that row, in microseconds
+        place: of that row among those of one time
+        row: its number
+        rows: how many there are up to it
+        digest: of all of these, in any order, in hexadecimal digits
+
+    """
+
+    source: str
+    time: int
+    place: int
+    row: int
+    rows: int
+    digest: str
+
+    @classmethod
+    def parse(cls, said: str) -> SourceMark | None:
+        """What the row says; None if it is no such text."""
+        try:
+            source, time, place, row, rows, digest = said.split(" ")
+            return cls(source, int(time), int(place), int(row), int(rows), digest)
+        except ValueError:
+            return None
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self))
+
+
 class StepExtras(Struct, gc=False):
     """What few steps write."""
 
@@ -475,6 +508,8 @@ class StepExtras(Struct, gc=False):
     """What leaves the store for good."""
     erase: Erase | None = None
     """What is erased."""
+    imported: SourceMark | None = None
+    """How far a source is imported with this step."""
     taken: tuple[int, int] | None = None
     """A partition, and the sequence up to which it has taken what was sent to it; that goes."""
 

@@ -21,6 +21,7 @@ from .layout.keys import LAST, numbered
 from .layout.schema import (
     COMMITS,
     IMPORTED,
+    IMPORTED_UP_TO,
     LAST_BACKUP,
     LOOKALIKE,
     OWN,
@@ -36,7 +37,7 @@ from .names import KnownNames
 from .open_commit import Counters, OpenCommit
 from .partitions import MOST_PARTITIONS, Partition
 from .reads import ALL, HIGHEST, Reads
-from .records import FROM_OUTSIDE, CodeRecord
+from .records import FROM_OUTSIDE, CodeRecord, SourceMark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -500,6 +501,17 @@ class Store(Reads):
         """Whether what it holds was imported, and nothing may leave it yet."""
         return self._has("meta", IMPORTED)
 
+    def imported_up_to(self) -> SourceMark | None:
+        """How far the source is in the store that was imported last; None if none was.
+
+        Raises:
+            CorruptRecord: it cannot be read
+
+        """
+        raw = self._get("meta", IMPORTED_UP_TO)
+        said = None if raw is None else unframe(raw, "meta", IMPORTED_UP_TO)
+        return None if said is None else SourceMark.parse(str(said))
+
     def note_import(self, *, is_import: bool) -> None:
         """Keep that what it holds is imported, or that what comes of it may leave from now on.
 
@@ -510,7 +522,7 @@ class Store(Reads):
         row = frame(IMPORTED, 1)
         ticket = self._engine.commit(
             {"meta": {IMPORTED: row}} if is_import else {},
-            {} if is_import else {"meta": [IMPORTED]},
+            {} if is_import else {"meta": [IMPORTED, IMPORTED_UP_TO]},
         )
         if ticket.outcome != "committed":
             raise ticket.error or StoreError("that the store is an import could not be written")

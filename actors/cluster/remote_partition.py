@@ -16,7 +16,7 @@ from ..store.interrupts import Latch
 from .partition_runtime import PartitionRuntime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ..engine.event_loops import EventLoops
     from ..engine.health import Health

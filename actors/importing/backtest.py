@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ..messages.types import Event
     from ..model.domain import Domain
     from ..store import Durability, EventRecord, PayloadCodec, Store
+    from .source import SourceProgress
 
 __all__ = ["Backtest", "BacktestCounts"]
 
@@ -110,6 +111,8 @@ class Backtest:
         )
         self._registry = Registry(domains)
         self._is_closed = False
+        self.source: SourceProgress | None = None
+        """How far the source of events is, which is written with what is told of."""
         self._known = self._events = 0
         self._store: Store = uninterrupted(
             lambda: open_store(path, durability=durability, codec=codec),
@@ -158,6 +161,7 @@ class Backtest:
         self._turns, self._timers = engine.dispatcher, engine.timers
         self._journal = engine.journal
         self._generation = self._journal.generation
+        self._mark = store.imported_up_to()
         # Nothing leaves, and no actor sleeps because time passes.
         engine.effects.close()
         engine.command_queue.is_closed = True
@@ -224,7 +228,9 @@ class Backtest:
                 published again once this is opened anew
 
         """
-        return self.bring(self.record(event, stream, event_id, headers), micros_of(time))
+        position = self.bring(self.record(event, stream, event_id, headers), micros_of(time))
+        self.commit_if_due()
+        return position
 
     def record(
         self,
@@ -241,6 +247,8 @@ class Backtest:
 
     def bring(self, record: EventRecord, time: int) -> int:
         """Store an event as it was checked, and have it handled; its position, as `publish`.
+
+        `commit_if_due` is to be called behind it.
 
         Args:
             record: as `record` made it
@@ -265,8 +273,6 @@ class Backtest:
         self._events += 1
         self._engine.command_queue.published(record.stream)
         self._give_turns()
-        if self._turns.is_commit_due:
-            self.commit()
         return record.position
 
     def _known_before(self, record: EventRecord, time: int) -> int:
@@ -306,6 +312,11 @@ class Backtest:
         self._fire_before(moment + 1)
         self._move(moment)
 
+    def commit_if_due(self) -> None:
+        """Make all durable if as much has happened as goes into a commit; as `commit`."""
+        if self._turns.is_commit_due:
+            self.commit()
+
     def commit(self) -> None:
         """Make all durable that happened.
 
@@ -314,7 +325,12 @@ class Backtest:
 
         """
         self._refuse_closed()
+        mark = None if self.source is None else self.source.mark()
+        if mark is not None and mark != self._mark:
+            self._journal.lay(Step(extras=StepExtras(imported=mark)))
         self._journal.flush()
+        if mark is not None:
+            self._mark = mark
         # What waited for that goes on.
         self._give_turns()
         self._engine.settle(0)
@@ -395,8 +411,7 @@ class Backtest:
             clock.ring()
             timers.ring()
             self._give_turns()
-            if self._turns.is_commit_due:
-                self.commit()
+            self.commit_if_due()
 
     def _move(self, moment: int) -> None:
         """Stand at a time, if it is a later one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from .backtest import Backtest
 from .in_order import InOrder
 from .mapping import EXPORTED, LogMapping, Reading, read_mapping
 from .rows import rows_of
+from .source import SourceProgress, digest_of_row, mark_of
 
 if TYPE_CHECKING:
     import os
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..model.domain import Domain
-    from ..store import Durability, PayloadCodec
+    from ..store import Durability, PayloadCodec, SourceMark
     from .mapping import Prepared
 
 __all__ = ["Imported", "import_file"]
@@ -74,7 +76,8 @@ def import_file(
     """Import a log: each event at its own time, with all that was due in between.
 
     All rows are checked before anything is stored. It may be cut off at any moment: the same call
-    goes on. Rows may come in any order; those of one time stay in theirs.
+    goes on behind what is stored, as long as the file begins with the same rows. Rows may come in
+    any order; those of one time stay in theirs.
 
     Args:
         path: of the file
@@ -104,24 +107,17 @@ def import_file(
     registry = Registry(domains)
     # Nothing is stored by it, so it needs no store's secret.
     reading = Reading(mapping, registry, Ingress(registry, SystemClock(), b""), path.name)
-    rows = 0
-    with InOrder() as log:
-        for rows, row in rows_of(path, kind):
-            try:
-                one = reading.prepared(rows, row)
-            except (ProcessionError, ValueError) as error:
-                raise UnreadableRow(f"{path}: row {rows}: {error}") from error
-            if one is not None:
-                log.add(one)
-            if not rows % EVERY:
-                progress("checking", rows, None)
-        try:
-            reading.refuse_unseen()
-        except ProcessionError as error:
-            raise UnreadableRow(f"{path}: {error}") from error
+    with ExitStack() as kept:
+        log, source, rows = _read(kept, path, kind, reading, mark_of(store, codec), progress)
+        if not source.is_right:
+            # It is another file by now, or a row came in between: each is told by its id.
+            log, source, rows = _read(kept, path, kind, reading, None, progress)
         with Backtest(store, *domains, durability=durability, codec=codec) as backtest:
+            backtest.source = source
             for number, one in enumerate(log, 1):
                 _bring(backtest, registry, one, path)
+                source.note(one)
+                backtest.commit_if_due()
                 if not number % EVERY:
                     progress("importing", number, log.count)
             if until is not None:
@@ -131,14 +127,48 @@ def import_file(
             counts, now = backtest.counts, backtest.now
     return Imported(
         rows=rows,
-        left_out=rows - log.count,
+        left_out=rows - log.count - source.passed_over,
         events=counts.events,
-        known=counts.known,
+        known=counts.known + source.passed_over,
         transitions=counts.transitions,
         parked=counts.parked,
         until=now,
         is_live=live_from is not None,
     )
+
+
+def _read(
+    kept: ExitStack,
+    path: Path,
+    kind: str | None,
+    reading: Reading,
+    mark: SourceMark | None,
+    progress: Callable[[str, int, int | None], object],
+) -> tuple[InOrder, SourceProgress, int]:
+    """All rows that are not in the store, checked; and how many rows there are.
+
+    Raises:
+        UnreadableRow: one cannot be read, or is no event
+
+    """
+    log, source, rows = kept.enter_context(InOrder()), SourceProgress(reading.said, mark), 0
+    for rows, row in rows_of(path, kind):
+        try:
+            placed = reading.placed(rows, row)
+            digest = digest_of_row(row)
+            if placed is not None and not source.has(placed, digest):
+                log.add(reading.prepared(placed, row, digest))
+        except (ProcessionError, ValueError) as error:
+            raise UnreadableRow(f"{path}: row {rows}: {error}") from error
+        if not rows % EVERY:
+            progress("checking", rows, None)
+    if not source.passed_over:
+        # Rows that were passed over were looked at when they were imported.
+        try:
+            reading.refuse_unseen()
+        except ProcessionError as error:
+            raise UnreadableRow(f"{path}: {error}") from error
+    return log, source, rows
 
 
 def _bring(backtest: Backtest, registry: Registry, one: Prepared, path: Path) -> None:

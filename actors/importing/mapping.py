@@ -6,7 +6,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -30,13 +30,21 @@ if TYPE_CHECKING:
 
     Teller: TypeAlias = Callable[[Row], Any]
 
-__all__ = ["EXPORTED", "EventRule", "LogMapping", "Prepared", "Reading", "read_mapping"]
+__all__ = [
+    "EXPORTED",
+    "EventRule",
+    "LogMapping",
+    "Placed",
+    "Prepared",
+    "Reading",
+    "read_mapping",
+]
 
 _COLUMN = re.compile(r"\{([^{}]+)\}")
 _LEFT_OUT = object()
 OBJECTS = "object:"
 """Begins the name of a column that has the ids of an event's objects of one type."""
-
+_BITS = 64
 _UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
@@ -110,12 +118,26 @@ EXPORTED = LogMapping(
 """Of files that `procession export` wrote."""
 
 
-class Prepared(Struct, array_like=True, gc=False):
-    """An event that was checked, on its way into the order of time."""
+class Placed(NamedTuple):
+    """Where a row is in the order of time: when, where among those of one time, and its number."""
 
     time: int
     place: int
     row: int
+
+
+class Prepared(Struct, array_like=True, gc=False):
+    """An event that was checked, on its way into the order of time.
+
+    Attributes:
+        digest: of its row
+
+    """
+
+    time: int
+    place: int
+    row: int
+    digest: int
     type: str
     stream: str
     event_id: str
@@ -179,22 +201,42 @@ class Reading:
         for rule in self._rules:
             rule.refuse_unseen()
 
-    def prepared(self, number: int, row: Row) -> Prepared | None:
-        """The event that a row is; None of one that is left out.
+    @property
+    def said(self) -> bytes:
+        """What tells this reading of the file from others."""
+        return msgspec.msgpack.encode((self._name, self._mapping))
+
+    def placed(self, number: int, row: Row) -> Placed | None:
+        """Where a row is in the order of time; None of one that is left out.
 
         Raises:
-            InvalidMessage: it is none, or does not fit its class
-            ProcessionError: its stream, its type or its id is none
+            InvalidMessage: it is no event, or has no time
 
         """
-        rule = next((one for one in self._rules if one.fits(row)), None)
-        if rule is None:
+        if self._rule_of(row) is None:
             if self._mapping.others == "skip":
                 return None
             raise InvalidMessage(
                 'no [[event]] fits the row; write one, or others = "skip" to leave such rows out'
             )
         time = self._time(_value(row, self._mapping.time))
+        return Placed(time, self._place(row, number), number)
+
+    def prepared(self, placed: Placed, row: Row, digest: int) -> Prepared:
+        """The event that a row is.
+
+        Args:
+            placed: where the row is
+            row: its values
+            digest: of these
+
+        Raises:
+            InvalidMessage: it does not fit its class
+            ProcessionError: its stream, its type or its id is none
+
+        """
+        rule, number = self._rule_of(row), placed.row
+        assert rule is not None
         event, stream = rule.event(row), self._stream(row)
         is_own = self._registry.owner_of(stream) is not None
         headers = _told(row, self._mapping.headers)
@@ -206,9 +248,8 @@ class Reading:
         event_id = f"{self._name}#{number}" if self._id is None else self._id(row)
         check_name("id", event_id)
         return Prepared(
-            time,
-            self._place(row, number),
-            number,
+            *placed,
+            digest,
             record.type,
             stream,
             event_id,
@@ -218,14 +259,20 @@ class Reading:
             _said(_told(row, self._mapping.causation)) or None,
         )
 
+    def _rule_of(self, row: Row) -> _Rule | None:
+        return next((one for one in self._rules if one.fits(row)), None)
+
     def _place(self, row: Row, number: int) -> int:
         column = self._mapping.order
         if column is None:
             return number
         try:
-            return int(_value(row, column))
+            place = int(_value(row, column))
         except (ValueError, TypeError) as error:
             raise InvalidMessage(f"{column} {shown(row[column])} is no whole number") from error
+        if place.bit_length() >= _BITS:
+            raise InvalidMessage(f"{column} {shown(row[column])} does not fit 64 bits")
+        return place
 
     def _time(self, said: Any) -> int:
         moment = self._moment(said)

@@ -54,6 +54,7 @@ __all__ = [
     "FORMAT_VERSION",
     "FOR_PARTITIONS",
     "IMPORTED",
+    "IMPORTED_UP_TO",
     "INSTANCE",
     "LAST_BACKUP",
     "LOOKALIKE",
@@ -149,6 +150,9 @@ record came of need not be there."""
 
 IMPORTED = b"imported"
 """Stands in `meta` as 1 while what the store holds was imported, and nothing may leave it."""
+
+IMPORTED_UP_TO = b"imported_up_to"
+"""Stands in `meta` beside `IMPORTED` once a file was imported: a `SourceMark`."""
 
 LAST_BACKUP = b"last_backup"
 """Stands in `meta` once a running store was backed up: the moment, a space, and the folder."""

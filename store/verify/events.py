@@ -20,6 +20,7 @@ from ..layout.schema import (
     COMMITS,
     EXCERPT,
     IMPORTED,
+    IMPORTED_UP_TO,
     LAST_BACKUP,
     LOOKALIKE,
     PRUNED_UP_TO,
@@ -30,6 +31,7 @@ from ..layout.schema import (
     stream_key,
     transitions_key,
 )
+from ..records import SourceMark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,6 +98,9 @@ def _check_meta(inspection: Inspection, format_version: int, *, has_format: bool
         inspection.say("meta", LAST_BACKUP, "is no moment and folder")
     if Marks.parse(str(found.get(PRUNED_UP_TO.decode(), Marks()))) is None:
         inspection.say("meta", PRUNED_UP_TO, "is not four numbers")
+    imported = found.get(IMPORTED_UP_TO.decode())
+    if imported is not None and SourceMark.parse(str(imported)) is None:
+        inspection.say("meta", IMPORTED_UP_TO, "does not say how far a source is imported")
     for name in ("format", "store_id", SECRET.decode()) if has_format else ():
         if not inspection.has("meta", name.encode()):
             inspection.say("meta", name.encode(), "is missing")
@@ -109,6 +114,7 @@ def _check_meta(inspection: Inspection, format_version: int, *, has_format: bool
                 COMMITS,
                 EXCERPT,
                 IMPORTED,
+                IMPORTED_UP_TO,
                 LAST_BACKUP,
                 LOOKALIKE,
                 PRUNED_UP_TO,
