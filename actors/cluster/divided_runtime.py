@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pickle
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from functools import partial
 from heapq import merge
 from importlib import import_module
 from itertools import chain
+from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any, Self
 
 from ..authoring.aggregate import Aggregate
@@ -914,7 +914,7 @@ def _refuse_unsendable(options: dict[str, Any]) -> None:
                 f"this process run all of them with processes=1"
             )
     try:
-        pickle.dumps(options.get("codec"))
+        ForkingPickler.dumps(options.get("codec"))
     except Exception as error:
         raise ValueError(
             f"codec=…: it goes along to the processes that run partitions, and cannot be pickled: "
