@@ -20,7 +20,7 @@ from .dispatcher import ALERT, ALERT_LOOKS, STALLED, Dispatcher
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..store.postgresql.line import Brought
+    from ..store.postgresql.writer import Brought
 
 __all__ = ["Baton", "BatonDispatcher"]
 
@@ -39,11 +39,6 @@ class _Going:
         self.one = one
         self.latch = Latch()
         """Opens when it has the baton, or is to send what was brought."""
-
-    @property
-    def is_over(self) -> bool:
-        """Whether what it brought is done."""
-        return self.one is None or self.one.is_done
 
 
 class Baton:
@@ -148,7 +143,7 @@ class Baton:
             self._pass_on()
         if not is_first:
             me.latch.wait()
-            if me.is_over:
+            if one.is_done:
                 return
             # It sends what came while the one before it was on its way.
             me.latch = Latch()
@@ -163,7 +158,7 @@ class Baton:
         """What was committed is known; with the lock held."""
         left: list[_Going] = []
         for each in self._committing:
-            is_over = each is sender or each.is_over
+            is_over = each is sender or each.one is None or each.one.is_done
             (self._waiting if is_over else left).append(each)
         self._committing = left
         if left:
