@@ -27,7 +27,7 @@ from .engine.admin import Admin, person
 from .engine.archive import opened
 from .engine.dispatcher import Dispatcher
 from .engine.effect_feed import processes_with_effects
-from .engine.engine import GRACE, Engine, Options, Parts
+from .engine.engine import GRACE, Engine, Options
 from .engine.erasing import Erasing
 from .engine.given_ids import together
 from .engine.ingress import Ingress, Receipt, Receipts
@@ -300,7 +300,7 @@ class Runtime:
                     registry,
                     clock,
                     replace(options, archive=opened(archive, self._store.partition)),
-                    self._parts_of(tracing),
+                    None if tracing is None else tracing.parts(),
                     self._scrubber(scrub),
                     self._neighbours(),
                 )
@@ -335,10 +335,6 @@ class Runtime:
                 f"with read_only=True, or say from when commands, timeouts and after-effects may "
                 f"leave, with `procession import --live-from TIME` or `Backtest.go_live`"
             )
-
-    def _parts_of(self, tracing: Tracing | None) -> Parts | None:
-        """What stands in the place of the engine's own."""
-        return None if tracing is None else tracing.parts()
 
     def _neighbours(self) -> Mapping[int, Neighbour] | None:
         """The other partitions; of a store that is not divided, none."""

@@ -11,7 +11,6 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ..engine.baton import Baton
 from ..store import StoreError
 from ..store.interrupts import start_thread
 from .answering import Answering
@@ -64,9 +63,6 @@ class NodeShare:
         self._domains = domains
         self._options = options
         self.node = divided.node()
-        self._baton = Baton()
-        self.node.looks.wait = self._baton.gather
-        self.node.writer.wait = self._baton.leave
         self.parts: list[NodePartition] = []
         self._before: Look | None = None
         self._leaving: dict[int, threading.Thread] = {}
@@ -93,7 +89,6 @@ class NodeShare:
                 part.number: StoreNeighbour(part.number, part.store, self._tell)
                 for part in self.parts
             }
-            self._baton.start()
             self.node.lease.begin(registry.reads(), registry.writes())
             self._balance(raises=True)
             self._correspondence.start()
@@ -204,9 +199,7 @@ class NodeShare:
             raise
         others = {one: other for one, other in self._neighbours.items() if one != number}
         try:
-            runtime = PartitionRuntime(
-                store, others, *self._domains, baton=self._baton, **self._options
-            )
+            runtime = PartitionRuntime(store, others, *self._domains, **self._options)
         except Exception:
             store.close()
             if raises:
@@ -252,7 +245,6 @@ class NodeShare:
         self._correspondence.close()
         for part in self.parts:
             part.close(timeout=timeout)
-        self._baton.close()
         self.node.close()
         if error is not None:
             raise error

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..engine.admin import Admin
-from ..engine.baton import BatonDispatcher
-from ..engine.engine import Parts
 from ..engine.erasing import Erasing
 from ..errors import AlreadyDecided, AlreadyEnded, MovedOn
 from ..runtime import Runtime, raise_all
@@ -19,7 +16,6 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping
 
-    from ..engine.baton import Baton
     from ..engine.ingress import Receipt
     from ..engine.lanes import Neighbour
     from ..engine.pending_replies import ReplyFuture
@@ -27,7 +23,6 @@ if TYPE_CHECKING:
     from ..model.process_definition import ProcessDefinition
     from ..queries.views import InstanceView
     from ..store import CommandRecord, CommandResult, Durability, PayloadCodec, StorageEngine, Store
-    from ..telemetry.tracing import Tracing
 
 __all__ = ["PartitionRuntime"]
 
@@ -42,7 +37,6 @@ class PartitionRuntime(Runtime):
         store: of the partition, open; it is closed with the runtime
         neighbours: the others by number; without them, the partition is only read
         domains: whose classes to run
-        baton: is held by one partition at a time of those that have it in common
         options: as for `Runtime`
 
     """
@@ -52,11 +46,9 @@ class PartitionRuntime(Runtime):
         store: Store,
         neighbours: Mapping[int, Neighbour] | None,
         *domains: Domain,
-        baton: Baton | None = None,
         **options: Any,
     ) -> None:
         self._given = store
-        self._baton = baton
         self._others = neighbours
         options |= {"control": False, "read_only": neighbours is None}
         super().__init__(store.location or "", *domains, **options)
@@ -79,12 +71,6 @@ class PartitionRuntime(Runtime):
 
     def _neighbours(self) -> Mapping[int, Neighbour] | None:
         return self._others
-
-    def _parts_of(self, tracing: Tracing | None) -> Parts | None:
-        parts = super()._parts_of(tracing)
-        if self._baton is None:
-            return parts
-        return replace(parts or Parts(), dispatcher=partial(BatonDispatcher, self._baton))
 
     def nudge(self, source: int) -> None:
         """Tell the partition that there is more in the lane from another one; on any thread."""

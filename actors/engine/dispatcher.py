@@ -55,10 +55,9 @@ _threads = threading.local()
 class _Watched:
     """What the thread that watches the leader has seen."""
 
-    __slots__ = ("alert", "is_watching", "long_turn")
+    __slots__ = ("alert", "long_turn")
 
     def __init__(self) -> None:
-        self.is_watching = False
         # How often it is still to look soon again.
         self.alert = 0
         # The turn of a part that was last seen to be a long one, and since when it is watched.
@@ -110,6 +109,7 @@ class Dispatcher:
         self._watched = _Watched()
         self._busy = 0
         self._busy_outside: set[object] = set()
+        self._watching = False
         self._unwatched = False
         self._benched = 0
         self.work_waits = False
@@ -355,7 +355,7 @@ class Dispatcher:
                     if self.work_waits:
                         break
                     self._bell.wait()
-                elif self._watched.is_watching or self._most == 1:
+                elif self._watching or self._most == 1:
                     self._bell.wait()
                 elif self._watch():
                     break
@@ -364,21 +364,17 @@ class Dispatcher:
             self._benched -= 1
             self._leader = me
             self._busy += 1
-            self._have_watched()
+            if not self._benched and len(self._threads) < self._most:
+                self._add_help()
+            elif not self._watching:
+                # The others sleep since there was nothing to do; one must watch from here on.
+                self._bell.notify()
             return True
-
-    def _have_watched(self) -> None:
-        """See to it that a thread watches who leads from here on; with the lock held."""
-        if not self._benched and len(self._threads) < self._most:
-            self._add_help()
-        elif not self._watched.is_watching:
-            # The others sleep since there was nothing to do.
-            self._bell.notify()
 
     def _watch(self) -> bool:
         """Look after the leader for a moment; True if it is blocked while others wait."""
         turns = self.turns
-        self._watched.is_watching = True
+        self._watching = True
         try:
             # The leader has all there is; a thread that adds to it calls. The flag comes before the
             # look, so that nothing can be added unseen between the two.
@@ -393,7 +389,7 @@ class Dispatcher:
                 self._watched.alert -= 1
             was_called = self._bell.wait(ALERT if self._watched.alert else STALLED)
         finally:
-            self._watched.is_watching = False
+            self._watching = False
         is_blocked = (
             # When it is called before the time is over, it cannot tell.
             not was_called

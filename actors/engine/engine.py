@@ -137,7 +137,7 @@ class Parts:
 
     """
 
-    dispatcher: Callable[..., Dispatcher] = Dispatcher
+    dispatcher: type[Dispatcher] = Dispatcher
     instance_actor: Callable[[InstanceShare, str], InstanceActor] = InstanceActor
     aggregate_actor: Callable[[AggregateShare, str], AggregateActor] = AggregateActor
     journal: Callable[..., Journal] = Journal

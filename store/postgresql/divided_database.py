@@ -17,7 +17,7 @@ from .connection import Statement
 from .migrations import make_tables, partitions_of
 from .node import DatabaseNode
 from .parameters import text
-from .statements import Changes, commit_of, get_many, values
+from .statements import commit_of, get_many, values
 from .store import PostgresStore
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def make_divided_in(
 
 def _make_partitions(connection: Connection, count: int, codec: PayloadCodec | None) -> None:
     """Write the first rows of all partitions, so that they know each other; all, or none."""
-    family, made = secrets.token_hex(16), list[Changes]()
+    family, calls = secrets.token_hex(16), []
     for number in range(count):
         meta = {
             b"format": FORMAT_VERSION,
@@ -182,11 +182,11 @@ def _make_partitions(connection: Connection, count: int, codec: PayloadCodec | N
             "meta": {key: frame(key, value) for key, value in meta.items()},
             "partitions": {OWN: frame(OWN, own)},
         }
-        made.append(Changes(number, puts))
+        calls += commit_of(number, puts, {}, new=())
     # Of two processes that make it, one waits here for the other, and finds it made.
     connection.one(Statement(b"", b"BEGIN"))
     connection.one(_ALONE, [text("search_path")])
     call, _ = get_many(0, [("partitions", OWN)])
     if values(connection.one(*call))[0] is None:
-        connection.run(*commit_of(made, new=()))
+        connection.run(*calls)
     connection.one(Statement(b"", b"COMMIT"))

@@ -20,13 +20,11 @@ from ..layout.schema import APPENDED
 from ..storage_engine import KEPT, LONGEST_KEY, NOTHING, Ticket, have_keys
 from .address import Address
 from .connecting import Connector
-from .line import Line
-from .looks import Look, Looks
 from .migrations import check_tables, make_tables
 from .ownership import Ownership
 from .readers import Readers
 from .snapshot import Snapshot
-from .statements import Changes, get_many, newest, rows_between, rows_of, values
+from .statements import commit_of, get_many, newest, rows_between, rows_of, values
 from .writer import Writer
 
 if TYPE_CHECKING:
@@ -49,6 +47,9 @@ LAST_PAUSE = 1.0
 
 MENDING = 30.0
 """Seconds that the main thread waits until it is known what became of a commit."""
+
+USUALLY_NEW = APPENDED | {"ids", "started"}
+"""Tables whose rows have keys with a number that no row had before."""
 
 HIGHEST_KEY = b"\xff" * (LONGEST_KEY + 1)
 
@@ -106,14 +107,12 @@ class PostgresEngine:
         self._is_shared = node is not None
         if node is not None:
             self._connect: Callable[[], Connection] = node.connect
-            self._readers, self._looks, self._writer = node.readers, node.looks, node.writer
+            self._readers, self._writer = node.readers, node.writer
             if not read_only:
                 self._claim = node.lease.claimed(part)
             return
         self._connect = connect = Connector(address, durability=durability, read_only=read_only)
-        # One connection for both, since they are one thread's.
-        line = Line(connect)
-        self._readers, self._looks, self._writer = Readers(connect), Looks(line), Writer(line)
+        self._readers, self._writer = Readers(connect), Writer(connect)
         first = connect()
         try:
             if read_only:
@@ -146,8 +145,7 @@ class PostgresEngine:
     @property
     def trips(self) -> int:
         """How often something was sent and waited for, by the connections that are at rest now."""
-        lines = {self._writer.line, self._looks.line}
-        return self._readers.trips + sum(line.trips for line in lines)
+        return self._readers.trips + self._writer.trips
 
     # Reading
 
@@ -191,14 +189,15 @@ class PostgresEngine:
         pause = 0.0
         while True:
             self.check_usable()
-            look = Look(call, self.check_usable)
-            try:
-                if self._is_in_doubt:
-                    self._end_doubt()
-                return self._looks.ask(look)
-            except DatabaseRefused:
-                if not (look.is_lost or self._writer.line.is_broken):
-                    raise
+            with self._writer.lock:
+                self.check_usable()
+                try:
+                    self._end_doubt_locked()
+                    connection, _ = self._writer.connection()
+                    return connection.one(*call)
+                except DatabaseRefused:
+                    if not self._writer.is_broken:
+                        raise
             # At once the first time: the connection may have broken long ago.
             Latch().wait(pause)
             pause = min(max(FIRST_PAUSE, 2 * pause), LAST_PAUSE)
@@ -232,7 +231,7 @@ class PostgresEngine:
         if claim.lost is not None:
             raise claim.lost
         self._end_doubt_locked()
-        connection, _ = self._writer.line.connection()
+        connection, _ = self._writer.connection()
         self._check_order(connection, puts)
 
     def note(self, puts: Mapping[str, Mapping[bytes, bytes]]) -> None:
@@ -258,7 +257,7 @@ class PostgresEngine:
                 raise StoreError(f"rows for {table!r} do not come behind those that are there")
 
     def _end_doubt(self) -> None:
-        with self._writer.line.lock:
+        with self._writer.lock:
             self.check_usable()
             self._end_doubt_locked()
 
@@ -280,13 +279,13 @@ class PostgresEngine:
             # The number of a commit that is there may be that of another one of the new owner.
             raise claim.lost
         self._ends.clear()
-        connection, is_new = self._writer.line.connection()
+        connection, is_new = self._writer.connection()
         try:
             claim.raise_epoch(connection)
         except DatabaseRefused:
             if is_new or not connection.is_broken:
                 raise
-            claim.raise_epoch(self._writer.line.connection()[0])
+            claim.raise_epoch(self._writer.connection()[0])
         self._is_in_doubt = False
 
     # At one moment
@@ -308,12 +307,12 @@ class PostgresEngine:
         if self._is_closed or os.getpid() != self._owner:
             self._is_closed = True
             return
-        with self._writer.line.lock:
+        with self._writer.lock:
             self._is_closed = True
             if self._claim is not None:
                 self._claim.close()
             if not self._is_shared:
-                self._writer.line.close()
+                self._writer.close()
         if not self._is_shared:
             self._readers.close()
 
@@ -351,17 +350,10 @@ class _Commit:
             self.error = error
         return self.ticket is None and self.error is None
 
-    @property
-    def is_done(self) -> bool:
-        return self.ticket is not None or self.error is not None
-
-    @property
-    def changes(self) -> Changes:
-        return Changes(self.part, self._puts, self._deletes)
-
-    @property
-    def rewritten(self) -> Changes:
-        return Changes(self.part, self._rewritten)
+    def calls(self, *, as_usual: bool) -> list[Call]:
+        new = USUALLY_NEW if as_usual else APPENDED
+        calls = commit_of(self.part, self._puts, self._deletes, new=new)
+        return calls + commit_of(self.part, self._rewritten, {}, new=())
 
     def is_kept(self) -> None:
         self._engine.note(self._puts)

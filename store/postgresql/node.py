@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 from .calls import Calls
 from .connecting import Connector
 from .lease import Lease
-from .line import Line
-from .looks import Looks
 from .readers import Readers
 from .writer import Writer
 
@@ -18,9 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DatabaseNode"]
 
-MOST_READERS = 3
-"""Connections that read, of all partitions; the lease has one besides, who commits one for that and
-one for what is looked for before."""
+MOST_READERS = 4
+"""Connections that read, of all partitions; the lease and the writer have one each besides."""
 
 
 class DatabaseNode:
@@ -39,15 +36,13 @@ class DatabaseNode:
         self.address = address
         self.connect = Connector(address, durability=durability, read_only=read_only)
         self.readers = Readers(self.connect, MOST_READERS)
-        self.looks = Looks(Line(self.connect))
-        self.writer = Writer(Line(self.connect))
+        self.writer = Writer(self.connect)
         self.lease = Lease(address, self.connect, self.readers.look)
         self.calls = Calls(self.readers.look, self.lease.id)
 
     def close(self) -> None:
         """Let go of all."""
         self.lease.close()
-        for line in (self.looks.line, self.writer.line):
-            with line.lock:
-                line.close()
+        with self.writer.lock:
+            self.writer.close()
         self.readers.close()

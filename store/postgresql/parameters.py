@@ -16,7 +16,6 @@ __all__ = [
     "integer",
     "integers",
     "number_of",
-    "repeated",
     "seconds_of",
     "text",
     "texts",
@@ -62,16 +61,6 @@ def byteas(values: Collection[bytes]) -> bytes:
 
 def integers(values: Collection[int]) -> bytes:
     return _array(_INTEGER, [integer(one) for one in values])
-
-
-def repeated(numbers: Collection[tuple[int, int]]) -> bytes:
-    """An array of integers, each as often as is said with it."""
-    length = sum(count for _, count in numbers)
-    if not length:
-        return _EMPTY.pack(0, 0, _INTEGER)
-    size = _SIZE.pack(_SIZE.size)
-    parts = [(size + integer(one)) * count for one, count in numbers]
-    return b"".join([_HEADER.pack(1, 0, _INTEGER, length, 1), *parts])
 
 
 def bigints(values: Collection[int]) -> bytes:

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import count, groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from ..layout.schema import TABLES
-from ..storage_engine import NOTHING
 from .connection import Statement
-from .parameters import bigint, bigints, byteas, integer, integers, repeated
+from .parameters import bigint, bigints, byteas, integer, integers
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
+    from collections.abc import Collection, Mapping, Sequence
 
     from psycopg.pq.abc import PGresult
 
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from .connection import Call
 
 __all__ = [
-    "Changes",
     "commit_of",
     "count_of",
     "fence",
@@ -80,17 +77,13 @@ def _put(table: str, *, is_new: bool) -> Statement:
     known = "" if is_new else " ON CONFLICT (part, key) DO UPDATE SET value = EXCLUDED.value"
     return _named(
         # One row after the other, without a table of them in between.
-        f'INSERT INTO "{table}" '
-        f"SELECT unnest($1::int[]), unnest($2::bytea[]), unnest($3::bytea[]){known}"
+        f'INSERT INTO "{table}" SELECT $1::int, unnest($2::bytea[]), unnest($3::bytea[]){known}'
     )
 
 
 @lru_cache(maxsize=256)
 def _delete(table: str) -> Statement:
-    return _named(
-        f'DELETE FROM "{table}" AS there USING unnest($1::int[], $2::bytea[]) AS gone(part, key) '
-        f"WHERE there.part = gone.part AND there.key = gone.key"
-    )
+    return _named(f'DELETE FROM "{table}" WHERE part = $1::int AND key = ANY($2::bytea[])')
 
 
 @lru_cache(maxsize=256)
@@ -135,49 +128,35 @@ def fence(epochs: Mapping[int, int]) -> Call:
     return _FENCE, [integers(epochs), bigints(epochs.values())]
 
 
-class Changes(NamedTuple):
-    """What is to be written to a partition: by table, values by key, and keys that go."""
-
-    part: int
-    puts: Mapping[str, Mapping[bytes, bytes]]
-    deletes: Mapping[str, Collection[bytes]] = NOTHING
-
-
-def commit_of(changes: Sequence[Changes], *, new: Collection[str]) -> list[Call]:
-    """What writes rows; each table is one statement, of all partitions.
+def commit_of(
+    part: int,
+    puts: Mapping[str, Mapping[bytes, bytes]],
+    deletes: Mapping[str, Collection[bytes]],
+    *,
+    new: Collection[str],
+) -> list[Call]:
+    """What writes rows; each table is one statement.
 
     Args:
-        changes: of partitions, in their order
+        part: of which partition
+        puts: by table, values by key
+        deletes: by table, keys
         new: tables in which no row may be there yet; it costs a tenth less to leave it unsaid what
             is to become of one that is
 
     """
     calls: list[Call] = []
-    for table in _tables_of(one.puts for one in changes):
-        rows = [(one.part, one.puts[table]) for one in changes if one.puts.get(table)]
-        # In order, so that neighbours on a page are written one after the other.
-        keys = [sorted(there) for _, there in rows]
-        values = [there[key] for (_, there), some in zip(rows, keys, strict=True) for key in some]
-        given = [
-            repeated([(part, len(there)) for part, there in rows]),
-            byteas([key for some in keys for key in some]),
-            byteas(values),
-        ]
-        calls.append((_put(table, is_new=table in new), given))
-    for table in _tables_of(one.deletes for one in changes):
-        gone = [(one.part, one.deletes[table]) for one in changes if one.deletes.get(table)]
-        given = [
-            repeated([(part, len(some)) for part, some in gone]),
-            byteas([key for _, some in gone for key in some]),
-        ]
-        calls.append((_delete(table), given))
+    partition = integer(part)
+    for table, rows in puts.items():
+        if rows:
+            # In order, so that neighbours on a page are written one after the other.
+            keys = sorted(rows)
+            given = [partition, byteas(keys), byteas([rows[key] for key in keys])]
+            calls.append((_put(table, is_new=table in new), given))
+    for table, gone in deletes.items():
+        if gone:
+            calls.append((_delete(table), [partition, byteas(gone)]))
     return calls
-
-
-def _tables_of(changes: Iterable[Mapping[str, Sized]]) -> list[str]:
-    """The tables that have any, in an order that is the same for all."""
-    found = {table for one in changes for table, rows in one.items() if rows}
-    return [table for table in TABLES if table in found]
 
 
 def values(result: PGresult) -> list[bytes | None]:

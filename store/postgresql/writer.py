@@ -6,24 +6,21 @@ transaction, which locks the fences of all of them.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from ..errors import DatabaseRefused, StoreError
-from ..layout.schema import APPENDED
-from .line import at_once, taken
 from .postgresql_errors import KnownKey
-from .statements import commit_of, fence
+from .statements import fence
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..storage_engine import Ticket
-    from .line import Brought, Line, Wait
-    from .statements import Changes
+    from .connection import Call, Connection
 
 __all__ = ["Commit", "Writer"]
-
-USUALLY_NEW = APPENDED | {"ids", "started"}
-"""Tables whose rows have keys with a number that no row had before."""
 
 
 class Commit(Protocol):
@@ -36,11 +33,6 @@ class Commit(Protocol):
     """What is wrong with it; it was not sent then."""
 
     @property
-    def is_done(self) -> bool:
-        """Whether it is known what became of it."""
-        ...
-
-    @property
     def epoch(self) -> int:
         """With which its partition is this process's."""
         ...
@@ -49,14 +41,8 @@ class Commit(Protocol):
         """Look whether it can be sent; with the writer's lock held."""
         ...
 
-    @property
-    def changes(self) -> Changes:
-        """What writes its rows."""
-        ...
-
-    @property
-    def rewritten(self) -> Changes:
-        """Rows of tables to which rows are only added that are there, and get another value."""
+    def calls(self, *, as_usual: bool) -> list[Call]:
+        """What writes its rows: as if those that are usually new were new, or carefully."""
         ...
 
     def is_kept(self) -> None:
@@ -72,17 +58,35 @@ class Writer:
     """Commits on one connection.
 
     Args:
-        line: the connection
+        connect: makes a connection
 
     Attributes:
-        wait: has what a thread brought sent, and returns when it is done
+        lock: held by who commits, or reads for the writer
 
     """
 
-    def __init__(self, line: Line) -> None:
-        self.line = line
-        self.wait: Wait = at_once
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
+        self.lock = threading.Lock()
+        self._connection: Connection | None = None
         self._queue: deque[Commit] = deque()
+
+    @property
+    def trips(self) -> int:
+        """How often something was sent and waited for."""
+        return 0 if self._connection is None else self._connection.trips
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether there is no connection to go on with."""
+        return self._connection is None or self._connection.is_broken
+
+    def connection(self) -> tuple[Connection, bool]:
+        """The connection, and whether it is new; with the lock held."""
+        if self._connection is not None and self._connection.is_fresh():
+            return self._connection, False
+        self._connection = self._connect()
+        return self._connection, True
 
     def commit(self, one: Commit) -> Ticket:
         """Commit, with what others have to commit now, and say what became of it.
@@ -92,19 +96,19 @@ class Writer:
 
         """
         self._queue.append(one)
-        self.wait(one, self._send_queued)
+        with self.lock:
+            # Another thread may have sent it with its own.
+            if one.ticket is None and one.error is None:
+                self._commit_queued()
         if one.error is not None:
             raise one.error
         assert one.ticket is not None
         return one.ticket
 
-    def _send_queued(self, one: Brought) -> None:
-        """Send all that was queued, unless another thread has sent this one with its own."""
-        with self.line.lock:
-            if not one.is_done:
-                self._commit(taken(self._queue))
-
-    def _commit(self, works: list[Commit]) -> None:
+    def _commit_queued(self) -> None:
+        works: list[Commit] = []
+        while self._queue:
+            works.append(self._queue.popleft())
         try:
             ready = [one for one in works if one.prepare()]
             if len(ready) > 1 and self._send(ready, as_usual=True):
@@ -116,18 +120,15 @@ class Writer:
         except BaseException:
             error = DatabaseRefused("a commit was interrupted before its answer was there")
             for one in works:
-                if not one.is_done:
+                if one.ticket is None and one.error is None:
                     one.is_refused(error, in_doubt=True)
             raise
 
     def _send(self, works: list[Commit], *, as_usual: bool) -> bool:
         """Send some together; false if they are to be sent again, otherwise."""
-        works = sorted(works, key=lambda one: one.part)
-        new = USUALLY_NEW if as_usual else APPENDED
-        rows = commit_of([one.changes for one in works], new=new)
-        rows += commit_of([one.rewritten for one in works], new=())
+        rows = [call for one in works for call in one.calls(as_usual=as_usual)]
         try:
-            connection, _ = self.line.connection()
+            connection, _ = self.connection()
         except DatabaseRefused as error:
             for one in works:
                 one.is_refused(error, in_doubt=False)
@@ -144,3 +145,8 @@ class Writer:
         for one in works:
             one.is_kept()
         return True
+
+    def close(self) -> None:
+        """Let go of the connection; with the lock held, unless nothing else uses it."""
+        if self._connection is not None:
+            self._connection.close()
