@@ -10,7 +10,7 @@ import pytest
 from procession import Erased, Erasure, Runtime, UnknownInstance, WrongCodec
 from procession.cli import main
 from procession.encryption import AesGcm, SqliteKeys
-from procession.store import divided_at
+from procession.store import StoreError, divided_at
 from tests.actors.cluster.wards import WORDS, Admit, Admitted, Laid, Record, Stay, Ward, wards
 from tests.coding import Reversed
 from tests.postgresql import shared_server
@@ -138,6 +138,25 @@ def test_what_is_erased_a_second_time_is_gone_everywhere_again(tmp_path: Path) -
         assert not [one for one in stored if b"first" in one or b"second" in one]
         with pytest.raises(UnknownInstance):
             runtime.erase(Stay, "nobody")
+
+
+class Away(Reversed):
+    """Its keys cannot be reached."""
+
+    def forget(self, subject: str, time: int) -> None:
+        raise StoreError(f"the keys are away: {subject!r} at {time}")
+
+
+def test_the_key_of_a_person_goes_when_all_partitions_are_done(tmp_path: Path) -> None:
+    with Runtime(tmp_path / "store", wards, partitions=4, codec=Away()) as runtime:
+        for patient in PATIENTS:
+            with pytest.raises(StoreError, match="the keys are away"):
+                runtime.erase(subject=patient)
+            done = [
+                [one.is_done for one in part.store.scan_erasures() if one.id == patient]
+                for part in _parts(runtime)
+            ]
+            assert sorted(done) == [[False], [True], [True], [True]]
 
 
 def test_it_is_opened_with_the_codec_that_it_was_made_with(tmp_path: Path) -> None:
