@@ -1764,6 +1764,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "read_tombstones": lambda store: store.read_tombstones(0, 1),
     "may_be_pruned": lambda store: store.may_be_pruned(),
     "pruned_up_to": lambda store: store.pruned_up_to(),
+    "imported_up_to": lambda store: store.imported_up_to(),
     "is_import": lambda store: store.is_import,
     "note_import": lambda store: store.note_import(is_import=True),
     "is_passed_over": lambda store: store.is_passed_over(ORDERS, "o1", 1),
@@ -1793,8 +1794,9 @@ def test_a_closed_store_says_so(store: Store, call: Callable[[Store], object]) -
 
 def test_the_closed_calls_are_all_calls_of_the_port() -> None:
     public = {name for name in dir(Store) if not name.startswith("_")}
-    # What was handed over is forgotten without the store, and none of its readers is left.
-    unrefused = {"close", "drop_commit", "look_after"}
+    # What was handed over is forgotten without the store, none of its readers is left, and what a
+    # codec is told of is nothing that is stored.
+    unrefused = {"close", "drop_commit", "encode_apart", "look_after"}
     # It stays known whose the store is, where it is, and what was known of its commits.
     unrefused |= {"check_owner", "location", "commit_count", "is_unsure", "has_format"}
     assert set(CALLS) == public - unrefused
