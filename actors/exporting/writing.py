@@ -104,8 +104,8 @@ def export(
     with closing(open_store(store, read_only=True, codec=codec)) as opened:
         if opened.partition is not None:
             raise StoreError(
-                f"{store} is a partition of a divided store; export a copy that is not divided, "
-                f"which `procession copy` makes"
+                f"{store} is a partition of a divided store, and only a store that is not divided "
+                f"can be exported"
             )
         wanted = None if objects is None else frozenset(objects)
         with Stage(opened, wanted, after, progress, Registry(domains)) as stage:

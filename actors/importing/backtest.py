@@ -131,8 +131,8 @@ class Backtest:
         store = self._store
         if store.partition is not None:
             raise StoreError(
-                f"{path} is divided; import into a store that is not, and take that there with "
-                f"`procession copy`"
+                f"{path} is divided, and history is imported into a store that is not; give the "
+                f"path of a new one"
             )
         if store.commit_count and not store.is_import:
             raise StoreError(

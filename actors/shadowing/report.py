@@ -21,8 +21,8 @@ class ShadowExample:
     """One step that differs.
 
     Attributes:
-        instance: its id; of an aggregate, its stream
-        version: of the transition; of an aggregate, of the first event
+        instance: its id
+        version: of the transition
         stored: what is stored, cut short
         now: what comes of it now, cut short
 
@@ -40,11 +40,10 @@ class ShadowDifference:
 
     Attributes:
         kind: ``"commands"``, ``"timeouts"``, ``"state"``, ``"completion"``, ``"refusals"`` (the
-            handler raises; an aggregate refuses), ``"events"`` (an aggregate makes others),
-            ``"passed over"`` (what happened does not come to the instance), ``"unhandled"`` (it has
-            no handler), ``"unreadable"``, or ``"outside"`` (the handler reaches for a socket, a
-            file or a process)
-        process: the name of the process manager; of an aggregate, its category
+            handler raises), ``"passed over"`` (what happened does not come to the instance),
+            ``"unhandled"`` (it has no handler), ``"unreadable"``, or ``"outside"`` (the handler
+            reaches for a socket, a file or a process)
+        process: the name of the process manager
         handler: the method that made the transition
         how: what differs, for people
         steps: how many do
