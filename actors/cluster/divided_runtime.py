@@ -887,7 +887,7 @@ def _written(writing: list[_Writing], before: int) -> list[IdReused]:
     for receipts, places in writing:
         receipts.wait()
         reused += placed(receipts.reused, [before + place for place in places])
-    return reused
+    return sorted(reused, key=lambda one: one.places)
 
 
 def _settled(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from procession import Runtime, StoreError
+from procession import IdReused, Runtime, StoreError
 from procession.store import (
     DamagedStore,
     DividedStore,
@@ -148,6 +148,26 @@ def test_the_history_says_who_had_an_instance_rebuilt(runtime: Runtime) -> None:
     assert runtime.refresh(Case, "c1", by="ann") == 1
     assert runtime.refresh(Case, by="bea") == 8
     assert [one.by for one in runtime.history(Case, "c1")] == [None, "ann", "bea"]
+
+
+def test_reused_ids_of_a_batch_are_told_by_their_places_in_the_whole(runtime: Runtime) -> None:
+    many = [Open(f"c{number}", ()) for number in range(1_100)]
+    runtime.tell_many(many[::300], command_id=lambda one: one.case)
+    others = [Open(one.case, ("p",)) for one in many]
+    with pytest.raises(IdReused) as said:
+        runtime.tell_many(others, command_id=lambda one: one.case)
+    assert said.value.places == (0, 300, 600, 900)
+    stored = [Made(f"p{number}", "c") for number in range(0, 20, 7)]
+    runtime.publish_many(
+        stored, stream=lambda one: f"feed-{one.part}", event_id=lambda one: one.part
+    )
+    with pytest.raises(IdReused) as said:
+        runtime.publish_many(
+            [Made(f"p{number}", "d") for number in range(20)],
+            stream=lambda one: f"feed-{one.part}",
+            event_id=lambda one: one.part,
+        )
+    assert said.value.places == (0, 7, 14)
 
 
 def test_it_goes_on_where_it_was_closed(place: str) -> None:
