@@ -73,6 +73,7 @@ from .maintenance.copying import Sizes, backup, backup_open, compact
 from .maintenance.divided import (
     backup_divided,
     compact_divided,
+    fitting_snapshots,
     opened_partitions,
     verify_divided,
     verify_lanes,
@@ -234,6 +235,7 @@ __all__ = [
     "effect_id_at",
     "erased_at",
     "event_id_at",
+    "fitting_snapshots",
     "frozen",
     "id_in_stream",
     "is_address",

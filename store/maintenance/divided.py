@@ -16,7 +16,7 @@ from ..errors import StoreError
 from ..layout.frames import number, unframe
 from ..layout.keys import LAST, numbered
 from ..lmdb.divided_store import mark_divided
-from ..lmdb.store import LmdbStore
+from ..lmdb.engine import Snapshot
 from ..verify.apart import verify_apart
 from ..verify.inspecting import StoreFinding
 from .copying import Sizes, compact, copy_snapshot, new_file
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
 
     from ..lmdb.divided_store import DividedStore
-    from ..lmdb.engine import Snapshot
+    from ..storage_engine import EngineSnapshot
     from ..store import Store
 
 __all__ = [
     "backup_divided",
     "compact_divided",
+    "fitting_snapshots",
     "opened_partitions",
     "verify_divided",
     "verify_lanes",
@@ -73,8 +74,9 @@ def backup_divided(
         )
     copy = type(divided)(folder.absolute(), divided.count, divided.family)
     try:
-        with _snapshots(stores) as snapshots:
+        with fitting_snapshots(stores) as snapshots:
             for place, snapshot in enumerate(snapshots):
+                assert isinstance(snapshot, Snapshot)
                 with new_file(copy.folder_of(place)) as partial:
                     copy_snapshot(snapshot, partial)
         # Last, since the folder holds no divided store before.
@@ -88,18 +90,24 @@ def backup_divided(
 
 
 @contextmanager
-def _snapshots(stores: Sequence[Store]) -> Iterator[list[Snapshot]]:
-    """A snapshot of each partition, so that all fit together."""
+def fitting_snapshots(stores: Sequence[Store]) -> Iterator[list[EngineSnapshot]]:
+    """A snapshot of each partition with rows as they are stored, so that all fit together.
+
+    Args:
+        stores: all partitions, in order; their writers may go on
+
+    Raises:
+        StoreError: the writers of the partitions are too fast for that
+
+    """
     with ExitStack() as whole:
         stacks = [whole.enter_context(ExitStack()) for _ in stores]
-        found: dict[int, Snapshot] = {}
+        found: dict[int, EngineSnapshot] = {}
         behind = set(range(len(stores)))
         for _ in range(ATTEMPTS):
             for place in behind:
                 stacks[place].close()
-                store = stores[place]
-                assert isinstance(store, LmdbStore)
-                found[place] = stacks[place].enter_context(store.stored_snapshot())
+                found[place] = stacks[place].enter_context(stores[place].stored_snapshot())
             behind = _behind(found)
             if not behind:
                 yield [found[place] for place in sorted(found)]
@@ -110,7 +118,7 @@ def _snapshots(stores: Sequence[Store]) -> Iterator[list[Snapshot]]:
         )
 
 
-def _behind(snapshots: dict[int, Snapshot]) -> set[int]:
+def _behind(snapshots: dict[int, EngineSnapshot]) -> set[int]:
     """The partitions whose snapshots are older than what others have taken or let go of."""
     behind = set()
     for target, snapshot in snapshots.items():
@@ -127,7 +135,7 @@ def _behind(snapshots: dict[int, Snapshot]) -> set[int]:
     return behind
 
 
-def _lane(snapshot: Snapshot, target: int) -> tuple[int, int]:
+def _lane(snapshot: EngineSnapshot, target: int) -> tuple[int, int]:
     """The first and the last sequence of what is there for a partition; 1 and 0 for nothing."""
     prefix = number(target)
     first, _ = next(snapshot.scan("outgoing", prefix), (b"", b""))

@@ -18,7 +18,7 @@ from .partitions_reader import PartitionsReader
 from .running import Running
 from .simulated_clock import NodeClock, SharedClock
 from .simulated_disk import SimulatedDisk
-from .simulated_store import FAMILY, SimulatedStore
+from .simulated_store import SimulatedStore
 from .world import World
 
 if TYPE_CHECKING:
@@ -89,25 +89,24 @@ class Nodes(World):
 
     Args:
         nodes: how many
-        partitions: how many; twice the nodes, if it is None
+        partitions: how many; if it is None, as many as the run begins with, or twice the nodes
         arguments: as for `World`
 
     Raises:
-        ValueError: there are to be less than one, or the run is to begin with a store, or without
-            fsync
+        ValueError: there are to be less than one, or not as many as in the store that the run is to
+            begin with, or that is not divided, or the run is to be without fsync
 
     """
 
     is_divided = True
 
     def __init__(self, nodes: int, partitions: int | None, *arguments: Any, **named: Any) -> None:
-        self._count = count = 2 * nodes if partitions is None else partitions
-        if nodes < 1 or count < 1:
+        if nodes < 1 or (partitions is not None and partitions < 1):
             raise ValueError(f"nodes={nodes!r}, partitions={partitions!r}; give numbers from 1")
+        self._wanted = partitions
         self._names = [f"node {number}" for number in range(1, nodes + 1)]
         # What any node runs, in order of the partitions.
         self._opened_parts: list[Owned] = []
-        self.leases = Leases(count)
         # Lanes of which the target was told that there is more, and those that are late.
         self._lanes: dict[tuple[int, int], None] = {}
         self._late_lanes: dict[tuple[int, int], None] = {}
@@ -120,20 +119,33 @@ class Nodes(World):
         super().__init__(*arguments, **named)
 
     def _open(self, beginning: Beginning, durability: Durability) -> None:
-        if beginning.has_tables or durability != "fsync":
+        if durability != "fsync":
             raise ValueError(
-                'a run over nodes begins with nothing, and has durability="fsync": a node goes on '
-                "from what another one has made durable"
+                f'durability={durability!r}: a run over nodes has durability="fsync", since a node '
+                f"goes on from what another one has made durable"
             )
-        self.origin = 0
+        if beginning.count and not beginning.is_divided:
+            raise ValueError(
+                "a run over nodes is to begin with a store that is not divided; have it begin with "
+                "a divided one, or leave nodes= out"
+            )
+        if beginning.count and self._wanted not in {None, beginning.count}:
+            raise ValueError(
+                f"partitions={self._wanted!r}, and the store that the run is to begin with has "
+                f"{beginning.count}, which never changes; leave partitions= out"
+            )
+        self._count = count = beginning.count or self._wanted or 2 * len(self._names)
+        self.family = beginning.family
+        self.leases = Leases(count)
         self._nodes = [Node(name, self.registry) for name in self._names]
         self._newest = self.registry
-        self._tables = [DictionaryEngine() for _ in range(self._count)]
+        self._tables = beginning.tables() or [DictionaryEngine() for _ in range(count)]
         self._partitions = [Partition(number, self._count) for number in range(self._count)]
         self._stores = [
-            Store(tables.beside(read_only=True), partition=partition, family=FAMILY)
+            Store(tables.beside(read_only=True), partition=partition, family=self.family)
             for tables, partition in zip(self._tables, self._partitions, strict=True)
         ]
+        self.origin = sum(store.commit_count for store in self._stores)
         self._neighbours = {number: _Neighbour(number, self) for number in range(self._count)}
         self._begin_all()
 
@@ -143,7 +155,7 @@ class Nodes(World):
         self._lanes.clear()
         self._late_lanes.clear()
         self._promised.clear()
-        if self.registry is not self.first:
+        if self.origin or self.registry is not self.first:
             for store in self._stores:
                 self._check_names(store)
         for node in self._nodes:
@@ -203,14 +215,15 @@ class Nodes(World):
             return refusal
 
         disk = SimulatedDisk(tables, faults, "fsync", fence)
-        store = SimulatedStore(disk, faults, self._partitions[number])
+        store = SimulatedStore(disk, faults, self._partitions[number], self.family)
         if len(self._versions) > 1:
             try:
                 self._check_names(store, node.registry)
             except (DefinitionError, BeginUndecided) as error:
                 raise RuntimeBroke(f"{node.name} cannot open partition {number}: {error}") from None
         neighbours = {one: each for one, each in self._neighbours.items() if one != number}
-        run = f"{number:04x}{epoch:08x}"
+        # Of two runs on the same tables, none makes the ids that the other made.
+        run = f"{number:04x}{self.origin:06x}{epoch:06x}"
         part = Owned(
             store, faults, node.registry, clock, self.options, run=run, neighbours=neighbours
         )

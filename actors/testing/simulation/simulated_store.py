@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from ...store import Outcome, Partition, Step, StorageEngine
     from .faults import Faults
 
-__all__ = ["FAMILY", "SimulatedStore"]
-
-FAMILY = "simulated"
-"""What is the same in all partitions of a simulated divided store."""
+__all__ = ["SimulatedStore"]
 
 
 class SimulatedStore(Store):
     """Stands where the runtime's store stands, and asks first whether a commit is to fail."""
 
     def __init__(
-        self, engine: StorageEngine, faults: Faults, partition: Partition | None = None
+        self,
+        engine: StorageEngine,
+        faults: Faults,
+        partition: Partition | None = None,
+        family: str = "",
     ) -> None:
-        family = "" if partition is None else FAMILY
         super().__init__(engine, secret="0" * 64, partition=partition, family=family)
         self._faults = faults
 

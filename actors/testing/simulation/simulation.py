@@ -103,7 +103,8 @@ class Simulation:
         retired: as for `Runtime`
         nodes: how many processes share the partitions of a divided store; without it, there is one
             process, and the store is not divided
-        partitions: how many there are; without it, twice the nodes
+        partitions: how many there are; without it, as many as what the run begins with has, or
+            twice the nodes
         options: as for `Runtime`: `max_awake`, `idle_timeout`, `max_in_flight`,
             `largest_commit`, `max_chain`
 
@@ -668,17 +669,12 @@ class Simulation:
         return found[0] or 0 if found else 0
 
     def kept(self) -> Beginning:
-        """What is stored, and the time, for other runs to begin with.
-
-        Raises:
-            ValueError: it is stored in partitions
-
-        """
-        stores = self._world.stores
-        if self._world.is_divided:
-            raise ValueError("a run begins with nothing, or with a store that is not divided")
-        with stores[0].snapshot() as snapshot:
-            return Beginning(DictionaryEngine.copy_of(snapshot), self.now)
+        """What is stored, and the time, for other runs to begin with."""
+        tables = []
+        for store in self._world.stores:
+            with store.snapshot() as snapshot:
+                tables.append(DictionaryEngine.copy_of(snapshot))
+        return Beginning(tables, family=self._world.family, start=self.now)
 
 
 def beginning_of(store: Stored) -> Beginning:

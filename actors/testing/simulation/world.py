@@ -14,7 +14,7 @@ from ...messages.codec import dump
 from ...messages.types import Command, Event
 from ...model.stored_names import check_stored_names, retired_names
 from ...queries.reader import Reader
-from ...store import EventRecord
+from ...store import DictionaryEngine, EventRecord
 from .faults import Crash, Faults, RuntimeBroke
 from .run_log import RunLog
 from .running import Running
@@ -66,11 +66,13 @@ class World:
         first: those of the version that ran first, in whose messages the program is written
         origin: how many commits there were before the run
         is_divided: whether what is stored is in partitions, which nodes share
+        family: of a divided store, what tells its partitions from those of another one
         has_changed: whether a reader may see something else than when this was last set to false
 
     """
 
     is_divided = False
+    family = ""
 
     def __init__(
         self,
@@ -98,7 +100,12 @@ class World:
         self._open(beginning, durability)
 
     def _open(self, beginning: Beginning, durability: Durability) -> None:
-        self._begin(SimulatedDisk(beginning.tables(), self.faults, durability))
+        if beginning.is_divided:
+            raise ValueError(
+                "the run is to begin with a divided store, which nodes share; say how many: nodes="
+            )
+        tables = beginning.tables() or [DictionaryEngine()]
+        self._begin(SimulatedDisk(tables[0], self.faults, durability))
 
     def _begin(self, disk: SimulatedDisk) -> None:
         self._disk = disk

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from procession import InvalidMessage, Rejected
-from procession.testing import ALL_FAULTS, Publish, Simulation
+from procession.testing import ALL_FAULTS, Simulation
 from procession.testing.simulation.nodes import Nodes
 from tests.actors.testing.nodes.crossing_orders import (
     Letter,
@@ -256,9 +256,3 @@ def test_what_nodes_cannot_have_is_refused() -> None:
         Simulation(orders, partitions=4)
     with pytest.raises(ValueError, match="fsync"):
         Simulation(orders, nodes=2, durability="os")
-    with Simulation(orders, program=[Publish(Ordered("o1", ()), stream="desk-1")]) as one:
-        one.run()
-        with pytest.raises(ValueError, match="begins with nothing"):
-            Simulation(orders, nodes=2, store=one)
-    with Simulation(orders, nodes=2) as two, pytest.raises(ValueError, match="not divided"):
-        two.kept()
