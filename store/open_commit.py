@@ -358,7 +358,9 @@ class OpenCommit(Reads):
             prefix = stream_key(command.stream)
             if prefix not in heads:
                 wanted["ids", prefix + FIRST] = prefix
-            if command.process is None and self._pending.get(command.command_id) is not command:
+            # Without a digest it is not remembered, and no other one can have its id.
+            is_given = command.process is None and command.digest
+            if is_given and self._pending.get(command.command_id) is not command:
                 command_id = command.command_id.encode()
                 wanted["command_ids", command_id] = command_id
         known = self._known["command_ids"]

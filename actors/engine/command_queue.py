@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from ..core.failures import parked_command, parked_sequence
 from ..core.stimuli import CommandRefused
 from ..errors import IdReused, UnknownMessage
 from ..model.plans import AggregatePlan
-from ..store import FROM_OUTSIDE, CorruptRecord, Step, category_of
+from ..store import FROM_OUTSIDE, CorruptRecord, Step, StoreError, category_of
 from .aggregate_actor import AggregateActor, AggregateShare, CommandMessage
 from .failure_log import Failure
 from .given_ids import answer_before
@@ -124,7 +125,7 @@ class CommandQueue(PooledActor):
         self.lanes: Lanes | None = None
         """Of a divided store, what goes to other partitions; set when it is made."""
         self._asked: deque[CommandMessage] = deque()
-        """Commands of waiting callers that came while a lane was full."""
+        """Commands of waiting callers that came while a lane was full, or in front of a trip."""
         self.is_closed = False
         # No `Counter`, whose assignments take many times as long.
         self.counts: dict[str, int] = defaultdict(int)
@@ -170,7 +171,11 @@ class CommandQueue(PooledActor):
             self.answer(reply, before, record.command_id)
         else:
             message = CommandMessage(record, is_remembered, reply)
-            if self._is_held_back:
+            if self._store.is_remote:
+                # Those that come while a commit is under way share the trip for what they need.
+                self._asked.append(message)
+                self._services.dispatcher.nudge()
+            elif self._is_held_back:
                 self._asked.append(message)
             else:
                 self.send(message)
@@ -242,9 +247,10 @@ class CommandQueue(PooledActor):
 
     @property
     def has_new(self) -> bool:
-        """Whether there is a command from outside, and room for it."""
-        has_more = self._told.has_more or bool(self._asked)
-        return has_more and self._has_room and not self._is_held_back
+        """Whether there is a command from outside that may be begun."""
+        if self.is_closed or self._is_held_back:
+            return False
+        return bool(self._asked) or (self._told.has_more and self._has_room)
 
     @property
     def _is_held_back(self) -> bool:
@@ -280,10 +286,31 @@ class CommandQueue(PooledActor):
             whether there was any that was told
 
         """
-        while self._asked:
-            self.send(self._asked.popleft())
+        self._take_asked()
         with self._journal.lock:
             return self._take_new()
+
+    def _take_asked(self) -> None:
+        """Bring to their aggregates what waiting callers have asked."""
+        asked = [self._asked.popleft() for _ in range(len(self._asked))]
+        if self._store.is_remote:
+            is_awake = self._services.residency.is_awake
+            wanted = [
+                message.record
+                for message in asked
+                if message.is_from_outside
+                or not is_awake(category_of(message.record.stream), message.record.stream)
+            ]
+            with self._journal.lock:
+                self._gather(wanted)
+        for message in asked:
+            self.send(message)
+
+    def _gather(self, commands: list[CommandRecord]) -> None:
+        """Ask at once for what a wave of commands is to be checked against."""
+        # Where it fails, each aggregate reads by itself, and its caller hears of what it meets.
+        with suppress(StoreError):
+            self._store.ahead.gather_commands(commands)
 
     def _take_new(self) -> bool:
         self._took_new_in = self._journal.number
@@ -298,7 +325,7 @@ class CommandQueue(PooledActor):
                 commands = self._read_queue(lane, room)
                 lane.look_beyond(commands)
             self.in_flight += len(commands)
-            self._store.ahead.gather_commands(commands)
+            self._gather(commands)
             self._services.residency.send(self._take(commands))
             room -= len(commands)
             took = True

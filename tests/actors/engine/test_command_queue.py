@@ -68,6 +68,7 @@ class Bench:
         self.gathered: list[int] = []
         self.delivered: list[tuple[str, str, InstanceMessage]] = []
         self.stale: list[str] = []
+        self.awake: set[tuple[str, str]] = set()
         me: Any = self
         self.scheduled: list[Any] = []
         dispatcher: Any = SimpleNamespace(
@@ -153,7 +154,17 @@ class Bench:
         del kind
         self.stale.append(name)
 
+    def is_awake(self, kind: str, name: str) -> bool:
+        return (kind, name) in self.awake
+
     # What a test does
+
+    def ask(self, *names: str, stream: str = "till::till-a") -> None:
+        """Callers ask, and wait."""
+        for name in names:
+            reply: Any = None
+            record = CommandRecord(name, "till.Sell.v1", stream, 1, b"\x81\xa4till\xa1a", name)
+            self.queue.ask(record, reply, is_remembered=False)
 
     def issue(self, *names: str, outside: bool = False, stream: str = "till::till-a") -> None:
         """Hand over commands of an instance, or of a caller."""
@@ -221,6 +232,17 @@ def bench() -> Bench:
     return Bench()
 
 
+class RemoteTables(DictionaryEngine):
+    """Tables for which each look is a trip."""
+
+    is_remote = True
+
+
+@pytest.fixture
+def far() -> Bench:
+    return Bench(Store(RemoteTables()))
+
+
 # In memory
 
 
@@ -262,6 +284,48 @@ def test_all_of_a_wave_are_asked_for_together(bench: Bench) -> None:
 
 
 # Within bounds
+
+
+def test_what_callers_ask_goes_on_at_once_where_a_look_is_no_trip(bench: Bench) -> None:
+    bench.ask("a", "b")
+    assert bench.order == ["a", "b"]
+    assert bench.gathered == []
+
+
+def test_what_callers_ask_meanwhile_shares_a_trip(far: Bench) -> None:
+    far.ask("a", "b")
+    far.ask("c", stream="till::till-b")
+    assert far.order == []
+    assert far.turns() == ["a", "b", "c"]
+    assert far.gathered == [3]
+
+
+def test_no_trip_is_made_for_aggregates_that_are_in_memory(far: Bench) -> None:
+    far.awake.add(("till::till", "till::till-a"))
+    far.ask("a")
+    far.ask("b", stream="till::till-b")
+    assert far.turns() == ["a", "b"]
+    assert far.gathered == [1]
+
+
+def test_what_callers_ask_needs_no_room_among_those_of_the_queue() -> None:
+    far = Bench(Store(RemoteTables()), max_in_flight=1)
+    far.issue("a", "b", outside=True)
+    assert far.turns() == ["a"]
+    far.ask("c")
+    assert far.turns() == ["c"]
+
+
+@pytest.mark.parametrize("is_asked", [True, False], ids=["asked", "issued"])
+def test_a_trip_that_fails_loses_no_command(
+    far: Bench, is_asked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StoreError("the database is gone")
+
+    monkeypatch.setattr(far.store.ahead, "gather_commands", refuse)
+    (far.ask if is_asked else far.issue)("a", "b")
+    assert far.turns() == ["a", "b"]
 
 
 def test_no_more_are_under_way_than_may_be_and_the_rest_follow_in_order(bench: Bench) -> None:
