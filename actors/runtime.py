@@ -538,40 +538,33 @@ class Runtime:
             IdReused: ids of some are those of other commands; its `places` say of which
 
         """
+        self._engine("tell_many")
         told: list[str] = []
         reused: list[IdReused] = []
         for page in pages_of(commands):
-            receipts, ids = self._telling_many(page, command_id, headers)
+            records = self._ingress.commands(page, command_id, headers)
+            receipts = self._write_commands(records, are_given=command_id is not None)
             receipts.wait()
-            reused += placed(receipts.reused, range(len(told), len(told) + len(ids)))
-            told += ids
+            reused += placed(receipts.reused, range(len(told), len(told) + len(records)))
+            told += [record.command_id for record in records]
         raise_all(reused)
         return told
 
-    def _telling_many(
-        self,
-        commands: Sequence[C],
-        command_id: Callable[[C], str | None] | None,
-        headers: Mapping[str, Any] | Callable[[C], Mapping[str, Any] | None] | None,
-    ) -> tuple[Receipts, list[str]]:
-        """Have commands written; what to wait for, and their ids."""
+    def _write_commands(self, records: list[CommandRecord], *, are_given: bool) -> Receipts:
+        """Have commands of one batch written.
+
+        Args:
+            records: of `Ingress.commands`
+            are_given: whether callers gave them their ids
+
+        """
         engine = self._engine("tell_many")
-        records = [
-            self._ingress.command(
-                one,
-                None if command_id is None else command_id(one),
-                headers(one) if callable(headers) else headers,
-            )
-            for one in commands
-        ]
-        if command_id is not None:
+        if are_given:
             # Each may turn out to be there already, and has a step of its own to say so.
             steps = [Step(enqueue=[one], given=one) for one in records]
         else:
             steps = [Step(enqueue=records)] if records else []
-        return self._write_many(engine, [Receipt(step) for step in steps]), [
-            record.command_id for record in records
-        ]
+        return self._write_many(engine, [Receipt(step) for step in steps])
 
     def publish(
         self,
@@ -657,11 +650,13 @@ class Runtime:
             IdReused: ids of some are those of other events; its `places` say of which
 
         """
+        self._engine("publish_many")
         positions: list[int] = []
         reused: list[IdReused] = []
         before = 0
         for page in pages_of(events):
-            receipts, found = self._publishing_many(page, stream, event_id, headers, as_import)
+            works = self._ingress.publications(page, stream, event_id, headers, as_import=as_import)
+            receipts, found = self._write_events(works)
             receipts.wait()
             reused += placed(receipts.reused, range(before, before + len(page)))
             before += len(page)
@@ -670,26 +665,14 @@ class Runtime:
         raise_all(reused)
         return positions
 
-    def _publishing_many(
-        self,
-        events: Sequence[E],
-        stream: str | Callable[[E], str],
-        event_id: Callable[[E], str | None] | None,
-        headers: Mapping[str, Any] | Callable[[E], Mapping[str, Any] | None] | None,
-        as_import: bool,
-    ) -> tuple[Receipts, Callable[[], list[int]]]:
-        """Have events written; what to wait for, and what has their positions then."""
+    def _write_events(self, works: list[Receipt]) -> tuple[Receipts, Callable[[], list[int]]]:
+        """Have events of one batch written; what to wait for, and what has their positions then.
+
+        Args:
+            works: of `Ingress.publications`
+
+        """
         engine = self._engine("publish_many")
-        works = [
-            self._ingress.publication(
-                one,
-                stream(one) if callable(stream) else stream,
-                None if event_id is None else event_id(one),
-                headers(one) if callable(headers) else headers,
-                as_import=as_import,
-            )
-            for one in events
-        ]
         return self._write_many(engine, works), lambda: [work.position for work in works]
 
     def settle(self, timeout: float | None = None) -> None:

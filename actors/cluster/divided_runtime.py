@@ -14,7 +14,7 @@ from heapq import merge
 from importlib import import_module
 from itertools import chain
 from multiprocessing.reduction import ForkingPickler
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ..authoring.aggregate import Aggregate
 from ..authoring.projection import Projection
@@ -93,6 +93,8 @@ if TYPE_CHECKING:
     """What to wait for, and the places in a batch of what is written."""
 
 __all__ = ["DividedRuntime"]
+
+M = TypeVar("M")
 
 BRIEFLY = 0.001
 """Seconds between two looks whether all lanes are empty."""
@@ -317,16 +319,22 @@ class DividedRuntime(Runtime):
         told: list[str] = []
         reused: list[IdReused] = []
         for page in pages_of(commands):
-            ids: dict[int, str] = {}
-            writing: list[_Writing] = []
             groups = _grouped(page, lambda one: self._of_command("tell_many", one))
-            # All of them are on their way before any is waited for.
-            for part, places in groups.items():
-                some = [page[place] for place in places]
-                receipts, given = part._telling_many(some, command_id, headers)
-                writing.append((receipts, places))
-                ids.update(zip(places, given, strict=True))
+            # Each fits before any is on its way, and all are on their way before any is waited for.
+            made = [
+                (part, places, part._ingress.commands(some, command_id, headers))
+                for part, places, some in groups
+            ]
+            writing = [
+                (part._write_commands(records, are_given=command_id is not None), places)
+                for part, places, records in made
+            ]
             reused += _written(writing, len(told))
+            ids = {
+                place: record.command_id
+                for _, places, records in made
+                for place, record in zip(places, records, strict=True)
+            }
             told += [ids[place] for place in range(len(page))]
         raise_all(reused)
         return told
@@ -352,23 +360,28 @@ class DividedRuntime(Runtime):
         reused: list[IdReused] = []
         before = 0
         for page in pages_of(events):
-            made: list[tuple[list[int], Callable[[], list[int]]]] = []
-            writing: list[_Writing] = []
             groups = _grouped(
                 page, lambda one: self._of_stream(stream(one) if callable(stream) else stream)
             )
-            for part, places in groups.items():
-                some = [page[place] for place in places]
-                receipts, found = part._publishing_many(some, stream, event_id, headers, as_import)
-                writing.append((receipts, places))
-                made.append((places, found))
-            reused += _written(writing, before)
+            # As in `tell_many`.
+            made = [
+                (
+                    part,
+                    places,
+                    part._ingress.publications(
+                        some, stream, event_id, headers, as_import=as_import
+                    ),
+                )
+                for part, places, some in groups
+            ]
+            under_way = [(places, *part._write_events(works)) for part, places, works in made]
+            reused += _written([(receipts, places) for places, receipts, _ in under_way], before)
             before += len(page)
             if reused:
                 continue
             found_at = {
                 place: position
-                for places, found in made
+                for places, _, found in under_way
                 for place, position in zip(places, found(), strict=True)
             }
             positions += [found_at[place] for place in range(len(page))]
@@ -866,13 +879,13 @@ class DividedRuntime(Runtime):
 
 
 def _grouped(
-    messages: Sequence[Any], where: Callable[[Any], PartitionRuntime]
-) -> dict[PartitionRuntime, list[int]]:
-    """By partition, the places of its messages."""
+    messages: Sequence[M], where: Callable[[M], PartitionRuntime]
+) -> list[tuple[PartitionRuntime, list[int], list[M]]]:
+    """Each partition with the places of its messages, and these."""
     groups: dict[PartitionRuntime, list[int]] = {}
     for place, message in enumerate(messages):
         groups.setdefault(where(message), []).append(place)
-    return groups
+    return [(part, places, [messages[one] for one in places]) for part, places in groups.items()]
 
 
 def _written(writing: list[_Writing], before: int) -> list[IdReused]:

@@ -162,9 +162,9 @@ class NodePartition(RemotePartition):
                 local._open_with_commit(latch)
 
     _telling = _by_owner("_telling")
-    _telling_many = _by_owner("_telling_many")
+    _write_commands = _by_owner("_write_commands")
     _publishing = _by_owner("_publishing")
-    _publishing_many = _by_owner("_publishing_many")
+    _write_events = _by_owner("_write_events")
     settle = _by_owner("settle", again=True)
     retry = _by_owner("retry")
     skip = _by_owner("skip")

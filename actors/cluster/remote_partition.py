@@ -16,7 +16,7 @@ from ..store.interrupts import Latch
 from .partition_runtime import PartitionRuntime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from ..engine.event_loops import EventLoops
     from ..engine.health import Health
@@ -69,19 +69,8 @@ class RemotePartition(PartitionRuntime):
         call = self._call("tell", [bare(record)], command_id is not None)
         return _RemoteReceipts(call), record.command_id
 
-    def _telling_many(
-        self, commands: Sequence[Any], command_id: Any, headers: Any
-    ) -> tuple[Any, list[str]]:
-        records = [
-            self._ingress.command(
-                one,
-                None if command_id is None else command_id(one),
-                headers(one) if callable(headers) else headers,
-            )
-            for one in commands
-        ]
-        call = self._call("tell", [bare(one) for one in records], command_id is not None)
-        return _RemoteReceipts(call), [one.command_id for one in records]
+    def _write_commands(self, records: list[CommandRecord], *, are_given: bool) -> Any:
+        return _RemoteReceipts(self._call("tell", [bare(one) for one in records], are_given))
 
     def _publishing(
         self, event: Any, stream: str, event_id: Any, headers: Any, *, as_import: bool
@@ -90,19 +79,7 @@ class RemotePartition(PartitionRuntime):
         receipts = _RemoteReceipts(self._call("publish", [_published(work)]))
         return receipts, receipts
 
-    def _publishing_many(
-        self, events: Sequence[Any], stream: Any, event_id: Any, headers: Any, as_import: bool
-    ) -> tuple[Any, Callable[[], list[int]]]:
-        works = [
-            self._ingress.publication(
-                one,
-                stream(one) if callable(stream) else stream,
-                None if event_id is None else event_id(one),
-                headers(one) if callable(headers) else headers,
-                as_import=as_import,
-            )
-            for one in events
-        ]
+    def _write_events(self, works: list[Receipt]) -> tuple[Any, Callable[[], list[int]]]:
         call = self._call("publish", [_published(one) for one in works])
         return _RemoteReceipts(call), call.get
 

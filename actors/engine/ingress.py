@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..clock import stopwatch
 from ..errors import IdReused, InvalidMessage, shown
@@ -31,7 +31,7 @@ from .given_ids import judged
 from .journal import PATIENCE_OF_MANY, PendingWrite
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from ..clock import Clock
     from ..model.aggregate_definition import AggregateDefinition
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from .pending_replies import PendingReplies
 
 __all__ = ["Ingress", "Receipt", "Receipts"]
+
+C = TypeVar("C", bound=Command)
+E = TypeVar("E", bound=Event)
 
 
 class Receipts:
@@ -238,6 +241,67 @@ class Ingress:
             message=shared,
             digest=digest_of(self._secret, name, back) if is_remembered else b"",
         )
+
+    def commands(
+        self,
+        commands: Iterable[C],
+        command_id: Callable[[C], str | None] | None,
+        headers: Mapping[str, Any] | Callable[[C], Mapping[str, Any] | None] | None,
+    ) -> list[CommandRecord]:
+        """The records of many commands from outside, of which each fits, or none is made.
+
+        Args:
+            commands: what to do
+            command_id: a function of the command, if they are given ids
+            headers: the same for all, or a function of the command
+
+        Raises:
+            InvalidMessage: a field or a header of one does not fit
+            UnknownMessage: no aggregate takes one
+
+        """
+        return [
+            self.command(
+                one,
+                None if command_id is None else command_id(one),
+                headers(one) if callable(headers) else headers,
+            )
+            for one in commands
+        ]
+
+    def publications(
+        self,
+        events: Iterable[E],
+        stream: str | Callable[[E], str],
+        event_id: Callable[[E], str | None] | None,
+        headers: Mapping[str, Any] | Callable[[E], Mapping[str, Any] | None] | None,
+        *,
+        as_import: bool,
+    ) -> list[Receipt]:
+        """The steps that store many events from outside, of which each fits, or none is made.
+
+        Args:
+            events: what happened
+            stream: of all, or a function of the event
+            event_id: a function of the event, if they are given ids
+            headers: the same for all, or a function of the event
+            as_import: as for `publication`, for all
+
+        Raises:
+            InvalidMessage: a field, a header or the stream of one does not fit
+            UnknownMessage: no domain knows one
+
+        """
+        return [
+            self.publication(
+                one,
+                stream(one) if callable(stream) else stream,
+                None if event_id is None else event_id(one),
+                headers(one) if callable(headers) else headers,
+                as_import=as_import,
+            )
+            for one in events
+        ]
 
     def publication(
         self,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from procession import IdReused, Runtime, StoreError
+from procession import IdReused, InvalidMessage, Runtime, StoreError
 from procession.store import (
     DamagedStore,
     DividedStore,
@@ -168,6 +168,28 @@ def test_reused_ids_of_a_batch_are_told_by_their_places_in_the_whole(runtime: Ru
             event_id=lambda one: one.part,
         )
     assert said.value.places == (0, 7, 14)
+
+
+@pytest.mark.parametrize("bad", [0, 7, 19])
+def test_a_batch_of_which_one_does_not_fit_leaves_nothing_in_any_partition(
+    runtime: Runtime, bad: int
+) -> None:
+    names = [f"c{number}" for number in range(20)]
+
+    def headers(one: Open | Made) -> dict[str, object]:
+        name = one.case if isinstance(one, Open) else one.part
+        return {"odd": object()} if name == names[bad] else {}
+
+    with pytest.raises(InvalidMessage, match="odd"):
+        runtime.tell_many([Open(name, ()) for name in names], headers=headers)
+    with pytest.raises(InvalidMessage, match="odd"):
+        runtime.publish_many(
+            [Made(name, "c") for name in names],
+            stream=lambda one: f"feed-{one.part}",
+            headers=headers,
+        )
+    runtime.settle(timeout=20)
+    assert list(runtime.events()) == []
 
 
 def test_it_goes_on_where_it_was_closed(place: str) -> None:
