@@ -16,6 +16,9 @@ from procession.testing import VirtualClock
 from tests.postgresql import stop_shared_server, take_back_schemas
 from tests.verifying import verify_here
 
+# Tests start hundreds of processes, and without bytecode on disk each compiles the whole package.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 settings.register_profile(
     "procession", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
