@@ -25,13 +25,16 @@ from ..lmdb.environment import DATA_FILE, MAX_TABLES
 from ..lmdb.file_swap import sync_folder
 from ..lmdb.private_files import PRIVATE_FOLDER, create_file
 from ..opening import located, open_store
+from ..partitions import Partition
 from ..postgresql.address import is_address
 from .copying import LARGEST_COPY
 from .rewriting import PARTIAL, in_parts, refusals_of_the_disk, sound, sync_file
+from .splitting import split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ..coded import PayloadCodec
     from ..storage_engine import EngineSnapshot, Row
 
 __all__ = ["Copied", "copy"]
@@ -61,6 +64,9 @@ def copy(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     *,
+    partitions: int = 1,
+    codec: PayloadCodec | None = None,
+    projections_anew: bool = False,
     on_progress: Callable[[int, int], object] | None = None,
 ) -> Copied:
     """Copy a store that no process has open, with its id, to another place.
@@ -71,6 +77,11 @@ def copy(
     Args:
         source: the store's folder, or its address in a database
         target: a folder that is missing or empty, or the address of a schema without tables
+        partitions: into how many it is divided on the way; each is checked at the end, nothing is
+            gone on with that was cut off, and the target is removed then
+        codec: with which the store was written; it is needed only to divide one that has a codec
+        projections_anew: of a store with projections that is divided: have them begin anew, with
+            tables that are new to them
         on_progress: called with how many rows are copied or compared, and how many there are to be
 
     Returns:
@@ -84,6 +95,8 @@ def copy(
     """
     # It must be there: one that is opened for writing would be made.
     open_store(source, read_only=True, codec=AS_STORED).close()
+    if partitions != 1:
+        return _divide(source, target, partitions, codec, projections_anew, on_progress)
     with (
         open_store(source, codec=AS_STORED) as store,
         store.snapshot() as here,
@@ -114,6 +127,33 @@ def copy(
                 _compare(here, copied, table, reading, tell)
         there.finish(dict(here.scan("meta")))
     return Copied(sum(counts.values()), before)
+
+
+def _divide(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    partitions: int,
+    codec: PayloadCodec | None,
+    projections_anew: bool,
+    on_progress: Callable[[int, int], object] | None,
+) -> Copied:
+    Partition(0, partitions).check()
+    with open_store(source, codec=codec) as store, store.stored_snapshot() as here:
+        _refuse_part(here, source)
+        # What transitions refer to is looked for before they are copied.
+        tables = ["transitions", *(one for one in TABLES if one not in {"meta", "counts"})]
+        tell = _Told(sum(here.count(one) for one in tables), on_progress)
+        tell(0)
+        rows = split(
+            store,
+            here,
+            Path(target),
+            partitions,
+            codec=codec,
+            projections_anew=projections_anew,
+            tell=tell,
+        )
+    return Copied(rows, 0)
 
 
 class _Told:
