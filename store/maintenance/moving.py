@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import lmdb
@@ -20,13 +21,14 @@ from ..coded import AS_STORED
 from ..errors import DamagedStore, StoreError
 from ..layout.frames import frame, unframe
 from ..layout.schema import COMMITS, TABLES
+from ..lmdb.divided_store import divided_at
 from ..lmdb.engine import Snapshot
 from ..lmdb.environment import DATA_FILE, MAX_TABLES
 from ..lmdb.file_swap import sync_folder
 from ..lmdb.private_files import PRIVATE_FOLDER, create_file
 from ..opening import located, open_store
 from ..partitions import Partition
-from ..postgresql.address import is_address
+from ..postgresql.address import Address, is_address
 from .copying import LARGEST_COPY
 from .rewriting import PARTIAL, in_parts, refusals_of_the_disk, sound, sync_file
 from .splitting import split
@@ -41,6 +43,9 @@ __all__ = ["Copied", "copy"]
 
 MARK = b"copying"
 """Stands in `meta` of the target until all is there: the source's id, and its number of commits."""
+
+UNCOUNTED = frozenset({"meta", "checkpoints", "counts"})
+"""Tables of which each partition gets rows of its own."""
 
 LAST = b"\xff" * 512
 
@@ -96,7 +101,7 @@ def copy(
     # It must be there: one that is opened for writing would be made.
     open_store(source, read_only=True, codec=AS_STORED).close()
     if partitions != 1:
-        return _divide(source, target, partitions, codec, projections_anew, on_progress)
+        return _divide(source, target, partitions, projections_anew, codec, on_progress)
     with (
         open_store(source, codec=AS_STORED) as store,
         store.snapshot() as here,
@@ -132,28 +137,51 @@ def copy(
 def _divide(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
-    partitions: int,
-    codec: PayloadCodec | None,
+    parts: int,
     projections_anew: bool,
+    codec: PayloadCodec | None,
     on_progress: Callable[[int, int], object] | None,
 ) -> Copied:
-    Partition(0, partitions).check()
-    with open_store(source, codec=codec) as store, store.stored_snapshot() as here:
+    Partition(0, parts).check()
+    with (
+        open_store(source, codec=codec) as store,
+        store.stored_snapshot() as here,
+        _to_divide_into(target, parts) as folder,
+    ):
         _refuse_part(here, source)
         # What transitions refer to is looked for before they are copied.
-        tables = ["transitions", *(one for one in TABLES if one not in {"meta", "counts"})]
-        tell = _Told(sum(here.count(one) for one in tables), on_progress)
+        tables = ["transitions", *(one for one in TABLES if one not in UNCOUNTED)]
+        tell = _Told(sum(map(here.count, tables)), on_progress)
         tell(0)
         rows = split(
-            store,
-            here,
-            Path(target),
-            partitions,
-            codec=codec,
-            projections_anew=projections_anew,
-            tell=tell,
+            store, here, folder, parts, codec=codec, projections_anew=projections_anew, tell=tell
         )
     return Copied(rows, 0)
+
+
+@contextmanager
+def _to_divide_into(target: str | os.PathLike[str], parts: int) -> Iterator[Path]:
+    """The folder for the partitions, from which they go into a database if that is the target."""
+    if not is_address(target):
+        yield Path(target)
+        return
+    module: Any = import_module("..postgresql.divided_database", __package__)
+    with (
+        module.filling_divided_in(Address.parse(target), parts) as put,
+        TemporaryDirectory(prefix="procession-copy-") as scratch,
+    ):
+        folder = Path(scratch) / "divided"
+        yield folder
+        divided = divided_at(folder)
+        assert divided is not None
+        for number in range(parts):
+            with (
+                divided.open(number, read_only=True, codec=AS_STORED) as one,
+                one.stored_snapshot() as rows,
+            ):
+                for table in TABLES:
+                    for some in in_parts(rows.scan(table)):
+                        put(number, table, some)
 
 
 class _Told:

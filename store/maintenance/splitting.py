@@ -505,10 +505,7 @@ class _Splitting:
     def _parked(self) -> None:
         """What was parked and what was decided have the same numbers."""
         ends = [0] * self._count
-        both = [
-            ((key, table, row) for key, row in self._unframed(table))
-            for table in ("parked", "decided")
-        ]
+        both = (self._of_table(table) for table in ("parked", "decided"))
         for key, table, row in merge(*both, key=itemgetter(0)):
             if row[0] in self._projections:
                 continue
@@ -525,6 +522,10 @@ class _Splitting:
             self._numbers.add("parked", key, local)
             if table == "parked":
                 self._counts[partition]["parked", row[0], row[3], row[14], row[15]] += 1
+
+    def _of_table(self, table: str) -> Iterator[tuple[bytes, str, list[Any]]]:
+        for key, row in self._unframed(table):
+            yield key, table, row
 
     def _of_parked(self, row: list[Any]) -> int:
         if row[8] is not None:
