@@ -11,6 +11,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
@@ -242,9 +243,8 @@ def _compare(
 ) -> None:
     copied = there.scan(table)
     for part in _ahead(in_parts(here.scan(table)), reading):
-        for row in part:
-            if next(copied, None) != row:
-                raise _unlike(table)
+        if list(islice(copied, len(part))) != part:
+            raise _unlike(table)
         tell(len(part))
     if next(copied, None) is not None:
         raise _unlike(table)

@@ -590,7 +590,7 @@ class _Splitting:
             if key[:-8] != prefix:
                 self._count_instance(kind, partition, last)
                 prefix = key[:-8]
-                one, kind, name, _ = key_of("ids", key)
+                one, kind, name = key[:-9].decode().split("\0")
                 partition = self._any.of(name if kind == DASHLESS else one)
             last = place_of(key, raw)
             place = self._number("transitions", last) if kind == INSTANCE else self._home(last)[1]
