@@ -95,17 +95,39 @@ def copied(path: str, target: str) -> Done:
     return Done(lines, {"path": shown(path), "target": target, "noted": problem is None})
 
 
-def moved(path: str, target: str, on_progress: Callable[[int, int], object] | None = None) -> Done:
+def moved(
+    path: str,
+    target: str,
+    on_progress: Callable[[int, int], object] | None = None,
+    *,
+    partitions: int = 1,
+    projections_anew: bool = False,
+    codec: PayloadCodec | None = None,
+) -> Done:
     """Copy a store that no process has open to another place, where services are to go on."""
     began = nanoseconds()
-    rows, before = copy(path, target, on_progress=on_progress)
+    rows, before = copy(
+        path,
+        target,
+        partitions=partitions,
+        projections_anew=projections_anew,
+        codec=codec,
+        on_progress=on_progress,
+    )
     seconds = (nanoseconds() - began) / 1e9
     earlier = f", {before:,} of them earlier" if before else ""
+    how = "and each compared" if partitions == 1 else f"{partitions} partitions, and verified"
     said = (
-        f"{shown(target)}: {rows:,} rows copied from {shown(path)}{earlier}, and each compared, "
+        f"{shown(target)}: {rows:,} rows copied from {shown(path)}{earlier}, {how}, "
         f"in {seconds:.1f} s"
     )
-    data = {"path": shown(path), "target": shown(target), "rows": rows, "before": before}
+    data = {
+        "path": shown(path),
+        "target": shown(target),
+        "rows": rows,
+        "before": before,
+        "partitions": partitions,
+    }
     return Done([said, f"{shown(path)} is as it was: have no service go on with both"], data)
 
 

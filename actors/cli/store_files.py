@@ -68,14 +68,31 @@ def copy(
         ),
     ],
     *,
+    partitions: Annotated[
+        int, typer.Option(min=1, help="Divide it into so many, at once and for good.")
+    ] = 1,
+    projections_anew: Annotated[
+        bool,
+        typer.Option("--projections-anew", help="Divided, have projections begin anew."),
+    ] = False,
+    codec: CodecOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take a store that no process has open to another place; cut off, it goes on when repeated.
 
+    With --partitions it must have settled, and is copied from its beginning if it was cut off.
+
     Example: procession copy var/shop 'postgresql://shop@db.example/orders?schema=shop'
     """
     with progress("copying and comparing") as told:
-        done = moved(source, target, told)
+        done = moved(
+            source,
+            target,
+            told,
+            partitions=partitions,
+            projections_anew=projections_anew,
+            codec=codec_of(codec),
+        )
     _end(done, as_json=as_json)
 
 

@@ -100,7 +100,9 @@ def export(
         list[str] | None,
         typer.Option(help="Only these kinds of objects: process managers, aggregates, categories."),
     ] = None,
-    after: Annotated[int, typer.Option(min=0, help="Only events behind this position.")] = 0,
+    after: Annotated[
+        str, typer.Option(help="Only events behind this position, as an earlier export said it.")
+    ] = "0",
     as_json: JsonOption = False,
 ) -> None:
     """Write what a store holds as a file for process mining, beside its service or without one.
@@ -114,7 +116,7 @@ def export(
             *[domain_of(one) for one in domain or ()],
             kind=kind,
             objects=objects or None,
-            after=after,
+            after=int(after) if after.isdecimal() else after,
             codec=codec_of(codec),
             progress=shown,
         )
@@ -130,10 +132,10 @@ def export(
         return
     said(
         f"{target}: {found.events:,} events, {found.objects:,} objects, up to position "
-        f"{found.position:,}"
+        f"{found.position if isinstance(found.position, str) else format(found.position, ',')}"
     )
     if found.pruned:
-        said(f"events behind position {after:,} were pruned, up to {found.pruned:,}")
+        said(f"events behind position {after} were pruned, up to {found.pruned:,}")
 
 
 def _moment(option: str, said_time: str | None) -> datetime | None:

@@ -72,7 +72,20 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser("copy", help="take it to another place, while no process has it")
     one.add_argument("path", help="the store's folder, or its address: postgresql://...")
     one.add_argument("target", help="a folder that is missing or empty, or an address")
-    one.set_defaults(run=lambda given: moved(given.path, given.target))
+    one.add_argument("--partitions", type=int, default=1, help="divide it into so many")
+    one.add_argument(
+        "--projections-anew", action="store_true", help="divided, have projections begin anew"
+    )
+    one.add_argument("--codec", metavar="MODULE:NAME", help="where the codec is, if there is one")
+    one.set_defaults(
+        run=lambda given: moved(
+            given.path,
+            given.target,
+            partitions=given.partitions,
+            projections_anew=given.projections_anew,
+            codec=codec_of(given.codec),
+        )
+    )
 
     one = commands.add_parser("upgrade", help="turn it into one of this version's format")
     one.add_argument("path", help="the store's folder")

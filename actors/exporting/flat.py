@@ -34,6 +34,10 @@ PAGE = 10_000
 """Rows of a row group of Parquet."""
 
 
+def _columns(stage: Stage) -> tuple[str, ...]:
+    return ("partition", *COLUMNS) if stage.is_divided else COLUMNS
+
+
 def _rows(stage: Stage) -> Iterator[dict[str, Any]]:
     for event in stage.events():
         yield _row(event)
@@ -42,6 +46,7 @@ def _rows(stage: Stage) -> Iterator[dict[str, Any]]:
 def _row(event: StagedEvent) -> dict[str, Any]:
     values = event.values
     return {
+        **({} if event.partition is None else {"partition": event.partition}),
         "position": event.position,
         "id": event.id,
         "type": event.type,
@@ -58,7 +63,7 @@ def _row(event: StagedEvent) -> dict[str, Any]:
 def write_csv(stage: Stage, target: Path) -> None:
     """One event a line, its fields as JSON in the column `data`."""
     with target.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, _columns(stage), lineterminator="\n")
         writer.writeheader()
         writer.writerows(_rows(stage))
 
@@ -90,7 +95,10 @@ def write_parquet(stage: Stage, target: Path) -> None:
     except ImportError as error:
         raise MissingExtra("Parquet", "parquet") from error
     schema = pa.schema(
-        [(name, pa.int64() if name == "position" else pa.string()) for name in COLUMNS]
+        [
+            (name, pa.int64() if name in {"position", "partition"} else pa.string())
+            for name in _columns(stage)
+        ]
     )
     rows = _rows(stage)
     with pq.ParquetWriter(target, schema) as writer:

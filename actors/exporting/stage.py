@@ -10,6 +10,7 @@ import json
 import sqlite3
 import tempfile
 from datetime import datetime
+from heapq import merge
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -17,13 +18,14 @@ import msgspec
 
 from ..clock import from_micros
 from ..messages.personal import masked
+from ..queries.all_partitions import AllPartitions
 from ..store import PRUNED, category_of, erased_at, id_in_stream, place_of_issue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from ..model.registry import Registry
-    from ..store import EventRecord, Store, TransitionRecord
+    from ..store import EventRecord, Issue, Store, TransitionRecord
 
 __all__ = ["Change", "Related", "Stage", "StagedEvent", "text_of"]
 
@@ -32,6 +34,7 @@ EVERY = 1_024
 _SCHEMA = """
 pragma journal_mode = off;
 pragma synchronous = off;
+create table place (position integer primary key, sequence integer);
 create table object (id text primary key, type text) without rowid;
 create table relation (position integer, object text, qualifier text,
                        primary key (position, object, qualifier)) without rowid;
@@ -75,6 +78,8 @@ class Change(NamedTuple):
 class StagedEvent(NamedTuple):
     """An event as every format has it."""
 
+    partition: int | None
+    """None in a store that is not divided."""
     position: int
     id: str
     type: str
@@ -87,28 +92,32 @@ class Stage:
     """What there is to write. A context manager.
 
     Args:
-        store: open for reading
+        stores: open for reading: one, or all partitions of a divided store in order
         objects: the only types of objects, if not all
-        after: events behind this position
+        after: events behind these positions, one for each store
         progress: is called with how many events were looked at, and of how many
 
     """
 
     def __init__(
         self,
-        store: Store,
+        stores: Sequence[Store],
         objects: Collection[str] | None,
-        after: int,
+        after: Sequence[int],
         progress: Callable[[int, int], object],
         registry: Registry,
     ) -> None:
-        self._store, self._wanted, self._after = store, objects, after
+        self._stores, self._wanted, self._after = stores, objects, after
+        self.is_divided = stores[0].partition is not None
+        # A position of a divided store stands for a partition as well.
+        self._whole = AllPartitions(stores)
         self._registry = registry
         self._progress = progress
         self._folder = tempfile.TemporaryDirectory(prefix="procession-export-")
         self._sql = sqlite3.connect(Path(self._folder.name) / "stage")
         self._sql.executescript(_SCHEMA)
-        self.last = store.last_position()
+        self.last = [store.last_position() for store in stores]
+        """The newest position of each store."""
         self.event_types: dict[str, dict[str, str]] = {}
         """Attributes and their kinds, by type of event."""
         self.object_types: dict[str, dict[str, str]] = {}
@@ -136,10 +145,13 @@ class Stage:
         for name, is_process in self._processes():
             if is_process:
                 self._gather_instances(name)
-        for event in self._records():
+        total = sum(self.last) - sum(self._after)
+        for sequence, event in enumerate(self._records()):
+            if self.is_divided:
+                self._sql.execute("insert into place values (?, ?)", (event.position, sequence))
             self._gather_event(event)
-            if not event.position % EVERY:
-                self._progress(event.position - self._after, self.last - self._after)
+            if not sequence % EVERY:
+                self._progress(sequence, total)
         if self._wanted is not None:
             known = {kind for (kind,) in self._sql.execute("select distinct type from object")}
             for kind in known - set(self._wanted):
@@ -149,7 +161,7 @@ class Stage:
                 "delete from sends where source not in (select id from object) "
                 "or target not in (select id from object)"
             )
-        if self._wanted is not None or self._after:
+        if self._wanted is not None or any(self._after):
             self._sql.execute("delete from object where id not in (select object from relation)")
         self._sql.execute("create index of_change on change (object, time)")
         self._sql.execute("create index of_object on relation (object, position)")
@@ -162,33 +174,50 @@ class Stage:
             del self.object_types[kind]
 
     def _processes(self) -> Iterator[tuple[str, bool]]:
-        for kind, name in self._store.scan_names():
+        found = dict.fromkeys(one for store in self._stores for one in store.scan_names())
+        for kind, name in found:
             yield name, kind == "process"
 
     def _gather_instances(self, process: str) -> None:
-        put = self._sql.execute
-        for instance, _ in self._store.scan_instances(process):
-            before: dict[str, Any] = {}
-            owner, kind = f"{process}-{instance}", process
-            for one in self._store.scan_transitions(process, instance):
-                if one.version == 1:
-                    owner, kind = self._object_of(process, instance, one)
-                    put("insert or ignore into object values (?, ?)", (owner, kind))
-                    put(
-                        "insert or ignore into instance values (?, ?, ?)",
-                        (process, instance, owner),
-                    )
-                if self._after < one.position <= self.last:
-                    put(
-                        "insert or ignore into relation values (?, ?, ?)",
-                        (one.position, owner, f"{process}.{one.handler}"),
-                    )
-                if one.cause != PRUNED and erased_at(one.state) is None:
-                    before = self._gather_state(process, owner, kind, one, before)
+        for number, store in enumerate(self._stores):
+            for instance, _ in store.scan_instances(process):
+                self._gather_instance(number, process, instance)
 
-    def _object_of(self, process: str, instance: str, first: TransitionRecord) -> tuple[str, str]:
+    def _gather_instance(self, number: int, process: str, instance: str) -> None:
+        put = self._sql.execute
+        before: dict[str, Any] = {}
+        owner, kind = f"{process}-{instance}", process
+        for one in self._stores[number].scan_transitions(process, instance):
+            position = self._event_of(number, one.position)
+            if one.version == 1:
+                owner, kind = self._object_of(process, instance, position)
+                put("insert or ignore into object values (?, ?)", (owner, kind))
+                put(
+                    "insert or ignore into instance values (?, ?, ?)",
+                    (process, instance, owner),
+                )
+            if self._is_wanted(position):
+                put(
+                    "insert or ignore into relation values (?, ?, ?)",
+                    (position, owner, f"{process}.{one.handler}"),
+                )
+            if one.cause != PRUNED and erased_at(one.state) is None:
+                before = self._gather_state(process, owner, kind, one, before)
+
+    def _event_of(self, number: int, position: int) -> int:
+        """Where the event is that a partition has at a position, or has a copy of; 0 for none."""
+        if not self.is_divided:
+            return position
+        found = self._whole.event_at(position * len(self._stores) + number) if position else None
+        return 0 if found is None else found.position
+
+    def _is_wanted(self, position: int) -> bool:
+        number, local = self._whole.place_of(position)
+        return self._after[number] < local <= self.last[number]
+
+    def _object_of(self, process: str, instance: str, position: int) -> tuple[str, str]:
         """What an instance is about: what the stream is that it began with, or itself."""
-        event = self._store.event_at(first.position) if first.position else None
+        event = self._whole.event_at(position) if position else None
         if event is not None and id_in_stream(event.stream) == instance:
             return event.stream, category_of(event.stream)
         return f"{process}-{instance}", process
@@ -237,7 +266,7 @@ class Stage:
         ).fetchone()
         if found is None:
             return
-        issuer = self._store.stored_transition(issue.process, issue.instance, issue.version)
+        issuer = self._issuer(issue)
         command = next(
             (one[1] for one in (issuer.commands if issuer else ()) if one[0] == event.causation_id),
             "command",
@@ -249,11 +278,28 @@ class Stage:
         if found[0] != event.stream:
             put("insert or ignore into sends values (?, ?, ?)", (found[0], event.stream, command))
 
+    def _issuer(self, issue: Issue) -> TransitionRecord | None:
+        """The transition that issued a command: where its instance lies, or elsewhere."""
+        partition, stores = self._stores[0].partition, list(self._stores)
+        if partition is not None:
+            stores.insert(0, stores.pop(partition.of(issue.instance)))
+        found = (
+            one.stored_transition(issue.process, issue.instance, issue.version) for one in stores
+        )
+        return next((one for one in found if one is not None), None)
+
     def _records(self) -> Iterator[EventRecord]:
-        for event in self._store.scan_log(self._after):
-            if event.position > self.last:
+        """All events: of partitions by time, and within each by position."""
+        logs = (self._log(number) for number in range(len(self._stores)))
+        return merge(*logs, key=lambda event: event.time) if self.is_divided else next(logs)
+
+    def _log(self, number: int) -> Iterator[EventRecord]:
+        for event in self._stores[number].scan_log(self._after[number]):
+            if event.position > self.last[number]:
                 return
             if not event.sent_for:
+                if self.is_divided:
+                    event.position = event.position * len(self._stores) + number
                 yield event
 
     def _values(self, event: EventRecord) -> dict[str, Any]:
@@ -263,7 +309,9 @@ class Stage:
             for name, value in fields.items()
             if name not in _OWN and value is not None
         }
-        values["position"] = event.position
+        number, values["position"] = self._whole.place_of(event.position)
+        if self.is_divided:
+            values["partition"] = number
         values["stream"] = event.stream
         values["data"] = text_of(fields)
         if event.headers:
@@ -283,7 +331,7 @@ class Stage:
         return events, objects
 
     def events(self) -> Iterator[StagedEvent]:
-        """All events, in order of position."""
+        """All events, in order of position; of a divided store by time, then by partition."""
         for event in self._records():
             staged = self._staged(event)
             if staged is not None:
@@ -299,8 +347,10 @@ class Stage:
         ]
         if not related:
             return None
+        number, position = self._whole.place_of(event.position)
         return StagedEvent(
-            event.position,
+            number if self.is_divided else None,
+            position,
             event.event_id,
             event.type,
             time_of(event.time),
@@ -327,11 +377,14 @@ class Stage:
             yield name, kind, changes, related
 
     def events_of(self, name: str) -> Iterator[StagedEvent]:
-        """The events of one object, in order of position."""
-        for (position,) in self._sql.execute(
-            "select distinct position from relation where object = ? order by 1", (name,)
-        ):
-            event = self._store.event_at(position)
+        """The events of one object, in the order of `events`."""
+        rows = self._sql.execute(
+            "select distinct relation.position, sequence from relation left join place "
+            "using (position) where object = ? order by sequence, 1",
+            (name,),
+        )
+        for position, _ in rows:
+            event = self._whole.event_at(position)
             assert event is not None
             staged = self._staged(event)
             assert staged is not None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NUMBER",
+    "check",
     "corrupt",
     "frame",
     "no_number",
@@ -40,6 +41,7 @@ def no_number(error: struct.error) -> InvalidName:
 _CHECKSUM = struct.Struct("<I")
 _crc32 = zlib.crc32
 pack_checksum = _CHECKSUM.pack
+_CHANGED = "does not match its checksum: the file was changed or damaged after it was written"
 # What writes most of the time packs in a third of the time that msgpack takes.
 pack: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode
 _unpackb: Callable[..., Any] = msgpack.unpackb
@@ -54,6 +56,18 @@ def frame(key: bytes, value: Any) -> bytes:
     return pack_checksum(_crc32(packed, _crc32(key))) + packed
 
 
+def check(raw: bytes, table: str, key: bytes) -> None:
+    """Compare the checksum of a frame, and look no further into it.
+
+    Raises:
+        CorruptRecord: it does not match, or there is no value
+
+    """
+    packed = raw[4:]
+    if not packed or pack_checksum(_crc32(packed, _crc32(key))) != raw[:4]:
+        raise corrupt(table, key, _CHANGED)
+
+
 def unframe(raw: bytes, table: str, key: bytes) -> Any:
     """The value of a frame.
 
@@ -63,11 +77,7 @@ def unframe(raw: bytes, table: str, key: bytes) -> Any:
     """
     packed = raw[4:]
     if pack_checksum(_crc32(packed, _crc32(key))) != raw[:4]:
-        raise corrupt(
-            table,
-            key,
-            "does not match its checksum: the file was changed or damaged after it was written",
-        )
+        raise corrupt(table, key, _CHANGED)
     try:
         return _unpackb(packed, strict_map_key=False)
     except Exception as error:

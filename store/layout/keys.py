@@ -10,6 +10,7 @@ from ..errors import DamagedStore
 from .frames import NUMBER
 
 __all__ = [
+    "DIGEST_BYTES",
     "LAST",
     "Digest",
     "Misshapen",

@@ -11,7 +11,9 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import lmdb
@@ -20,24 +22,31 @@ from ..coded import AS_STORED
 from ..errors import DamagedStore, StoreError
 from ..layout.frames import frame, unframe
 from ..layout.schema import COMMITS, TABLES
+from ..lmdb.divided_store import divided_at
 from ..lmdb.engine import Snapshot
 from ..lmdb.environment import DATA_FILE, MAX_TABLES
 from ..lmdb.file_swap import sync_folder
 from ..lmdb.private_files import PRIVATE_FOLDER, create_file
 from ..opening import located, open_store
-from ..postgresql.address import is_address
+from ..partitions import Partition
+from ..postgresql.address import Address, is_address
 from .copying import LARGEST_COPY
 from .rewriting import PARTIAL, in_parts, refusals_of_the_disk, sound, sync_file
+from .splitting import split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ..coded import PayloadCodec
     from ..storage_engine import EngineSnapshot, Row
 
 __all__ = ["Copied", "copy"]
 
 MARK = b"copying"
 """Stands in `meta` of the target until all is there: the source's id, and its number of commits."""
+
+UNCOUNTED = frozenset({"meta", "checkpoints", "counts"})
+"""Tables of which each partition gets rows of its own."""
 
 LAST = b"\xff" * 512
 
@@ -61,6 +70,9 @@ def copy(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     *,
+    partitions: int = 1,
+    codec: PayloadCodec | None = None,
+    projections_anew: bool = False,
     on_progress: Callable[[int, int], object] | None = None,
 ) -> Copied:
     """Copy a store that no process has open, with its id, to another place.
@@ -71,6 +83,11 @@ def copy(
     Args:
         source: the store's folder, or its address in a database
         target: a folder that is missing or empty, or the address of a schema without tables
+        partitions: into how many it is divided on the way; each is checked at the end, nothing is
+            gone on with that was cut off, and the target is removed then
+        codec: with which the store was written; it is needed only to divide one that has a codec
+        projections_anew: of a store with projections that is divided: have them begin anew, with
+            tables that are new to them
         on_progress: called with how many rows are copied or compared, and how many there are to be
 
     Returns:
@@ -84,6 +101,8 @@ def copy(
     """
     # It must be there: one that is opened for writing would be made.
     open_store(source, read_only=True, codec=AS_STORED).close()
+    if partitions != 1:
+        return _divide(source, target, partitions, projections_anew, codec, on_progress)
     with (
         open_store(source, codec=AS_STORED) as store,
         store.snapshot() as here,
@@ -114,6 +133,56 @@ def copy(
                 _compare(here, copied, table, reading, tell)
         there.finish(dict(here.scan("meta")))
     return Copied(sum(counts.values()), before)
+
+
+def _divide(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    parts: int,
+    projections_anew: bool,
+    codec: PayloadCodec | None,
+    on_progress: Callable[[int, int], object] | None,
+) -> Copied:
+    Partition(0, parts).check()
+    with (
+        open_store(source, codec=codec) as store,
+        store.stored_snapshot() as here,
+        _to_divide_into(target, parts) as folder,
+    ):
+        _refuse_part(here, source)
+        # What transitions refer to is looked for before they are copied.
+        tables = ["transitions", *(one for one in TABLES if one not in UNCOUNTED)]
+        tell = _Told(sum(map(here.count, tables)), on_progress)
+        tell(0)
+        rows = split(
+            store, here, folder, parts, codec=codec, projections_anew=projections_anew, tell=tell
+        )
+    return Copied(rows, 0)
+
+
+@contextmanager
+def _to_divide_into(target: str | os.PathLike[str], parts: int) -> Iterator[Path]:
+    """The folder for the partitions, from which they go into a database if that is the target."""
+    if not is_address(target):
+        yield Path(target)
+        return
+    module: Any = import_module("..postgresql.divided_database", __package__)
+    with (
+        module.filling_divided_in(Address.parse(target), parts) as put,
+        TemporaryDirectory(prefix="procession-copy-") as scratch,
+    ):
+        folder = Path(scratch) / "divided"
+        yield folder
+        divided = divided_at(folder)
+        assert divided is not None
+        for number in range(parts):
+            with (
+                divided.open(number, read_only=True, codec=AS_STORED) as one,
+                one.stored_snapshot() as rows,
+            ):
+                for table in TABLES:
+                    for some in in_parts(rows.scan(table)):
+                        put(number, table, some)
 
 
 class _Told:
@@ -174,9 +243,8 @@ def _compare(
 ) -> None:
     copied = there.scan(table)
     for part in _ahead(in_parts(here.scan(table)), reading):
-        for row in part:
-            if next(copied, None) != row:
-                raise _unlike(table)
+        if list(islice(copied, len(part))) != part:
+            raise _unlike(table)
         tell(len(part))
     if next(copied, None) is not None:
         raise _unlike(table)

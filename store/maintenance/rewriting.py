@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import lmdb
 
 from ..errors import DamagedStore, StoreError, StoreFull
-from ..layout.frames import unframe
+from ..layout.frames import check
 from ..layout.schema import place_of
 from ..lmdb.environment import MAX_TABLES
 from ..lmdb.lmdb_errors import is_room_wanted
@@ -42,6 +43,9 @@ PARTIAL = "data.mdb.partial"
 
 AT_ONCE = 1 << 24
 """Bytes of records in one transaction, which are kept in memory."""
+
+FEW = 64
+"""Rows that a transaction may have more than that."""
 
 ROOM = 1 << 24
 
@@ -93,9 +97,10 @@ def in_parts(rows: Rows) -> Iterator[list[tuple[bytes, bytes]]]:
     """Rows in parts, each for one transaction."""
     some: list[tuple[bytes, bytes]] = []
     size = 0
-    for key, value in rows:
-        some.append((key, value))
-        size += len(key) + len(value)
+    # A few are counted together, which costs least for each.
+    while few := list(islice(rows, FEW)):
+        some += few
+        size += sum(len(key) + len(value) for key, value in few)
         if size > AT_ONCE:
             yield some
             some, size = [], 0
@@ -109,7 +114,7 @@ def sound(rows: Rows, table: str) -> Rows:
         if table == "ids":
             place_of(key, value)
         else:
-            unframe(value, table, key)
+            check(value, table, key)
         yield key, value
 
 

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from msgspec.structs import astuple
 
-from ..errors import WrongPartition
+from ..errors import DamagedStore, StoreError, WrongPartition
 from ..layout.frames import frame, unframe
 from ..layout.schema import CODEC, COMMITS, FORMAT_VERSION, OWN, SECRET, PartitionRow
 from ..partitions import Partition
 from ..store import SECRET_BYTES
 from .connecting import Connector
 from .connection import Statement
-from .migrations import make_tables, partitions_of
+from .migrations import make_tables, make_tables_within, partitions_of, transaction
 from .node import DatabaseNode
-from .parameters import text
-from .statements import commit_of, get_many, values
+from .parameters import number_of, text
+from .statements import commit_of, count_of, get_many, values
 from .store import PostgresStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ..coded import AsStored, PayloadCodec
     from ..lmdb.environment import Durability
+    from ..storage_engine import Row
     from .address import Address
     from .connection import Connection
 
-__all__ = ["DividedDatabase", "divided_in", "make_divided_in"]
+__all__ = ["DividedDatabase", "divided_in", "filling_divided_in", "make_divided_in"]
 
 _ALONE = Statement(
     b"",
@@ -190,3 +193,43 @@ def _make_partitions(connection: Connection, count: int, codec: PayloadCodec | N
     if values(connection.one(*call))[0] is None:
         connection.run(*calls)
     connection.one(Statement(b"", b"COMMIT"))
+
+
+@contextmanager
+def filling_divided_in(
+    address: Address, count: int
+) -> Iterator[Callable[[int, str, list[Row]], None]]:
+    """Make a divided store at an address of rows that there are already: all of it, or nothing.
+
+    Args:
+        address: of the store; its schema has no tables
+        count: of partitions
+
+    Yields:
+        what takes rows: of which partition, of which table, and which; no row comes twice
+
+    Raises:
+        StoreError: there is a store, or the database refused
+
+    """
+    connection = Connector(address)()
+    written: Counter[tuple[int, str]] = Counter()
+
+    def put(partition: int, table: str, rows: list[Row]) -> None:
+        connection.run(*commit_of(partition, {table: dict(rows)}, {}, new=(table,)))
+        written[partition, table] += len(rows)
+
+    try:
+        with transaction(connection):
+            if partitions_of(connection, address):
+                raise StoreError(
+                    f"{address} holds a store already; give the copy a place of its own"
+                )
+            make_tables_within(connection, address, count)
+            yield put
+            for (partition, table), rows in written.items():
+                call = count_of(partition, table)
+                if number_of(connection.one(*call).get_value(0, 0)) != rows:
+                    raise DamagedStore(f"table {table!r} at {address} has not all that was copied")
+    finally:
+        connection.close()

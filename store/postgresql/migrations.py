@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from .address import Address
     from .connection import Connection
 
-__all__ = ["SCHEMA_VERSION", "check_tables", "make_tables", "partitions_of"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "check_tables",
+    "make_tables",
+    "make_tables_within",
+    "partitions_of",
+    "transaction",
+]
 
 # Every row says which partition it is of. `owners` has the epoch that a commit must name: it is
 # raised whenever another process takes the partition over. The lock of a commit on this row keeps
@@ -146,18 +153,23 @@ def make_tables(connection: Connection, address: Address, partitions: int) -> No
     """
     if _version(connection, address, partitions) == SCHEMA_VERSION:
         return
-    with _transaction(connection):
-        # Of two processes that open a new store, one waits here for the other.
-        connection.one(_LOCK, [text("search_path")])
-        if connection.one(_SCHEMA, [text(address.schema)]).get_value(0, 0) is None:
-            quoted = address.schema.replace('"', '""')
-            connection.one(_once(f'CREATE SCHEMA "{quoted}"'))
-        version = _version(connection, address, partitions)
-        for number, statements in enumerate(MIGRATIONS[version:], version + 1):
-            for sql in statements:
-                given = [integer(partitions)] if "$1" in sql else []
-                connection.one(_once(sql), given)
-            connection.one(_NOTE, [integer(number)])
+    with transaction(connection):
+        make_tables_within(connection, address, partitions)
+
+
+def make_tables_within(connection: Connection, address: Address, partitions: int) -> None:
+    """As `make_tables`, in a transaction that was begun."""
+    # Of two processes that open a new store, one waits here for the other.
+    connection.one(_LOCK, [text("search_path")])
+    if connection.one(_SCHEMA, [text(address.schema)]).get_value(0, 0) is None:
+        quoted = address.schema.replace('"', '""')
+        connection.one(_once(f'CREATE SCHEMA "{quoted}"'))
+    version = _version(connection, address, partitions)
+    for number, statements in enumerate(MIGRATIONS[version:], version + 1):
+        for sql in statements:
+            given = [integer(partitions)] if "$1" in sql else []
+            connection.one(_once(sql), given)
+        connection.one(_NOTE, [integer(number)])
 
 
 def _version(connection: Connection, address: Address, partitions: int) -> int:
@@ -180,7 +192,8 @@ def _version(connection: Connection, address: Address, partitions: int) -> int:
 
 
 @contextmanager
-def _transaction(connection: Connection) -> Iterator[None]:
+def transaction(connection: Connection) -> Iterator[None]:
+    """All that the block does, or nothing."""
     connection.one(_once("BEGIN"))
     try:
         yield

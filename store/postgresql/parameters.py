@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -74,8 +75,6 @@ def texts(values: Collection[str]) -> bytes:
 def _array(kind: int, values: Collection[bytes]) -> bytes:
     if not values:
         return _EMPTY.pack(0, 0, kind)
-    size = _SIZE.pack
-    parts = [_HEADER.pack(1, 0, kind, len(values), 1)]
-    for one in values:
-        parts += (size(len(one)), one)
-    return b"".join(parts)
+    sizes = map(_SIZE.pack, map(len, values))
+    parts = chain.from_iterable(zip(sizes, values, strict=True))
+    return b"".join((_HEADER.pack(1, 0, kind, len(values), 1), *parts))

@@ -1,0 +1,774 @@
+"""Taking an undivided store apart, row by row, into the partitions of a divided one.
+
+Each row goes where the stream, the instance or the value lies that it is of. The log of each
+partition has positions of its own, in the order in which the events were stored, and so have
+transitions and what was parked; what refers to them is written anew. An event that an instance of
+another partition has handled, or is to take up, is there as a copy for its process manager, as if
+it had been sent. Where each row went is kept in files beside the copy, so memory stays small.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections import Counter
+from contextlib import ExitStack
+from heapq import merge
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Self
+
+import lmdb
+
+from ..errors import DamagedStore, StoreError
+from ..identifiers import category_of, effect_command_id_at, place_of_effect, place_of_event
+from ..layout.frames import frame, number, unframe
+from ..layout.keys import DIGEST_BYTES, digest, numbered
+from ..layout.schema import (
+    BLOCKED,
+    CODEC,
+    COMMITS,
+    DASHLESS,
+    EXCERPT,
+    FORMAT_VERSION,
+    IMPORTED,
+    INSTANCE,
+    LOOKALIKE,
+    OWN,
+    PRUNED_UP_TO,
+    SECRET,
+    TABLES,
+    copies_key,
+    count_key,
+    effect_key,
+    instance_key,
+    key_of,
+    owed_key,
+    place_of,
+    started_key,
+    transitions_key,
+    unmatched_by_key,
+    unmatched_key,
+)
+from ..lmdb.divided_store import DividedStore, mark_divided
+from ..lmdb.environment import DATA_FILE, MAX_TABLES
+from ..lmdb.file_swap import sync_folder
+from ..lmdb.private_files import PRIVATE_FOLDER, create_file
+from ..partitions import Partition
+from ..state_changes import texts_in
+from ..verify.verify import verify_path
+from .copying import LARGEST_COPY
+from .rewriting import AT_ONCE, PARTIAL, refusals_of_the_disk, sound, sync_file
+from .sorting import Sorter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from ..coded import PayloadCodec
+    from ..storage_engine import EngineSnapshot, Row
+    from ..store import Store
+    from .rewriting import Rows
+
+__all__ = ["PROJECTION", "split"]
+
+PROJECTION = "project:"
+"""What stands before the name of a projection, in that of its checkpoint."""
+
+AWAY = 2
+"""Bytes that say a partition, in keys of what is kept meanwhile."""
+
+ADDRESSES = 1 << 46
+"""Bytes of address space that all partitions may take together."""
+
+TOLD_EVERY = 1_024
+"""Rows of which is told at once."""
+
+
+def split(
+    store: Store,
+    here: EngineSnapshot,
+    folder: Path,
+    count: int,
+    *,
+    codec: PayloadCodec | None,
+    projections_anew: bool,
+    tell: Callable[[int], None],
+) -> int:
+    """Write the partitions of a divided store, check them, and mark the folder as that store.
+
+    Args:
+        store: undivided, open for writing, at rest
+        here: its rows, as they are stored
+        folder: of the new store; missing or empty
+        count: of partitions
+        codec: of the store, if it has one
+        projections_anew: whether projections are to go through the logs from their beginnings
+        tell: called with how many rows more are done
+
+    Returns:
+        how many rows the partitions have
+
+    Raises:
+        StoreError: something is in the way, which it says; nothing is left in the folder
+
+    """
+    Partition(0, count).check()
+    meta = _refuse_unfit(here, projections_anew=projections_anew)
+    existed = folder.exists()
+    if existed and (not folder.is_dir() or any(folder.iterdir())):
+        raise StoreError(
+            f"{folder} is not empty: a copy gets a folder of its own, which is missing or empty"
+        )
+    divided = DividedStore(folder.absolute(), count, secrets.token_hex(16))
+    try:
+        with refusals_of_the_disk(folder):
+            folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            made = stack.enter_context(_Partitions(divided))
+            _Splitting(store, here, made, stack, tell).write(meta)
+            rows = made.finish()
+        for one in range(count):
+            _refuse_unsound(divided, one, codec)
+        mark_divided(divided)
+    except BaseException:
+        for one in range(count):
+            shutil.rmtree(divided.folder_of(one), ignore_errors=True)
+        if not existed:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return rows
+
+
+def _refuse_unsound(divided: DividedStore, one: int, codec: PayloadCodec | None) -> None:
+    findings, _ = verify_path(divided.folder_of(one), limit=1, codec=codec)
+    if findings:
+        raise DamagedStore(
+            f"partition {one} of the copy is not sound, so it was removed: {findings[0]}; run "
+            f"`procession verify` on the source"
+        )
+
+
+def _refuse_unfit(here: EngineSnapshot, *, projections_anew: bool) -> dict[bytes, bytes]:
+    """The rows of `meta`, of a store that can be divided."""
+    meta = dict(here.scan("meta"))
+    for key, why in (
+        (PRUNED_UP_TO, "was pruned, and what is left of it cannot be told apart by partitions yet"),
+        (EXCERPT, "has some records of another, so that what they came of is not there"),
+        (IMPORTED, "is filled with history and has not gone live: go live with it first"),
+    ):
+        if key in meta:
+            raise StoreError(f"the store cannot be divided, since it {why}")
+    names = [key.decode() for key, _ in here.scan("checkpoints", PROJECTION.encode())]
+    names = [one.removeprefix(PROJECTION) for one in names if one.startswith(PROJECTION)]
+    if names and not projections_anew:
+        raise StoreError(
+            f"each partition folds a log of its own, so projections ({', '.join(names)}) begin "
+            f"anew in a divided store: drop their tables, or give them a new database, and copy "
+            f"with projections_anew=True (--projections-anew)"
+        )
+    return meta
+
+
+class _Partitions:
+    """The files of the partitions: rows are put in the order of their keys, table by table."""
+
+    def __init__(self, divided: DividedStore) -> None:
+        self.divided = divided
+        self.numbers = [one.number for one in divided.partitions()]
+        self._files = [divided.folder_of(one) / PARTIAL for one in self.numbers]
+        self._envs: list[lmdb.Environment] = []
+        self._pending: dict[tuple[int, str], list[Row]] = {}
+        self._size = 0
+        self._tables: list[dict[str, Any]] = []
+        self.written: Counter[tuple[int, str]] = Counter()
+
+    def __enter__(self) -> Self:
+        try:
+            for file in self._files:
+                with refusals_of_the_disk(file):
+                    file.parent.mkdir(mode=PRIVATE_FOLDER)
+                    os.close(create_file(file))
+                    env = lmdb.Environment(
+                        str(file),
+                        subdir=False,
+                        lock=False,
+                        sync=False,
+                        max_dbs=MAX_TABLES,
+                        map_size=ADDRESSES // len(self._files),
+                    )
+                    self._envs.append(env)
+                    self._tables.append({one: env.open_db(one.encode()) for one in TABLES})
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for env in self._envs:
+            env.close()
+
+    def put(self, partition: int, table: str, key: bytes, raw: bytes) -> None:
+        """Take up a row, whose key is above all others that this table has there."""
+        self._pending.setdefault((partition, table), []).append((key, raw))
+        self._size += len(key) + len(raw)
+        if self._size > AT_ONCE:
+            self._write()
+
+    def put_everywhere(self, table: str, rows: Iterable[Row]) -> None:
+        """Take up rows in all partitions."""
+        for key, raw in rows:
+            for one in self.numbers:
+                self.put(one, table, key, raw)
+
+    def _write(self) -> None:
+        by_partition = groupby(
+            sorted(self._pending.items(), key=itemgetter(0)), lambda one: one[0][0]
+        )
+        for partition, tables in by_partition:
+            with (
+                refusals_of_the_disk(self._files[partition]),
+                self._envs[partition].begin(write=True) as txn,
+            ):
+                for (_, table), rows in tables:
+                    with txn.cursor(self._tables[partition][table]) as cursor:
+                        _, added = cursor.putmulti(rows, append=True)
+                    if added != len(rows):
+                        raise DamagedStore(
+                            f"the keys of table {table!r} are not in order: verify the source"
+                        )
+                    self.written[partition, table] += added
+        self._pending.clear()
+        self._size = 0
+
+    def finish(self) -> int:
+        """Bring all of it to disk, under the names of stores; how many rows they have."""
+        self._write()
+        for env, file in zip(self._envs, self._files, strict=True):
+            with refusals_of_the_disk(file):
+                env.sync(True)
+                env.close()
+                sync_file(file)
+                file.replace(file.with_name(DATA_FILE))
+                sync_folder(file.parent)
+        return self.written.total()
+
+
+class _Splitting:
+    """Puts each row where it belongs."""
+
+    def __init__(
+        self,
+        store: Store,
+        here: EngineSnapshot,
+        made: _Partitions,
+        stack: ExitStack,
+        tell: Callable[[int], None],
+    ) -> None:
+        self._store = store
+        self._here = here
+        self._made = made
+        self._tell = tell
+        self._count = made.divided.count
+        self._any = Partition(0, self._count)
+        self._checkpoints = {
+            key.decode(): unframe(raw, "checkpoints", key) for key, raw in here.scan("checkpoints")
+        }
+        self._projections = {
+            one.removeprefix(PROJECTION) for one in self._checkpoints if one.startswith(PROJECTION)
+        }
+        self._names_are_places = here.get("meta", LOOKALIKE) is None
+        self._may_have_effects = next(here.scan("effects"), None) is not None
+        self._counts: list[Counter[tuple[str, ...]]] = [Counter() for _ in made.numbers]
+        folder = made.divided.folder
+
+        def sorter(name: str, *tables: str) -> Sorter:
+            return stack.enter_context(Sorter(folder / f"data.{name}", tables, LARGEST_COPY))
+
+        # Which events are wanted where: position, partition, process manager, NUL, instance.
+        self._wanted = sorter("wanted", "wanted")
+        # Where events are, themselves and as copies, and how far a partition's log reaches that has
+        # what was stored up to a position.
+        self._places = sorter("places", "log", "copies", "upto")
+        self._numbers = sorter("numbers", "transitions", "parked")
+        # Rows of tables that have another order in the partitions.
+        self._sorted = sorter("sorted", "ids", "effects", "unmatched", "unmatched_by")
+
+    def write(self, meta: dict[bytes, bytes]) -> None:
+        """All tables."""
+        self._want()
+        self._log()
+        self._transitions()
+        self._parked()
+        self._effects()
+        self._unmatched()
+        self._ids()
+        self._started()
+        self._queue()
+        self._event_ids()
+        self._command_ids()
+        self._parked_at()
+        self._waiting()
+        self._timers()
+        self._index()
+        self._refusals()
+        self._snapshots()
+        self._owed()
+        for table in ("names", "codes", "erasures"):
+            self._made.put_everywhere(table, self._stored(table))
+        self._checkpoint_rows()
+        self._own_rows(meta)
+
+    # Where things are
+
+    def _of_stream(self, stream: str) -> int:
+        return self._any.of_stream(stream)
+
+    def _unframed(self, table: str) -> Iterator[tuple[bytes, Any]]:
+        """The rows of a table, with what they say."""
+        done = 0
+        for done, (key, raw) in enumerate(self._here.scan(table), 1):
+            yield key, unframe(raw, table, key)
+            if not done % TOLD_EVERY:
+                self._tell(TOLD_EVERY)
+        self._tell(done % TOLD_EVERY)
+
+    def _stored(self, table: str) -> Rows:
+        """The rows of a table as they are, sound."""
+        done = 0
+        for done, row in enumerate(sound(self._here.scan(table), table), 1):
+            yield row
+            if not done % TOLD_EVERY:
+                self._tell(TOLD_EVERY)
+        self._tell(done % TOLD_EVERY)
+
+    def _position(self, position: int, partition: int, process: str) -> int:
+        """Where an event is in a partition: itself, or the copy for a process manager."""
+        home, local = self._home(position)
+        if home == partition:
+            return local
+        found = self._places.get("copies", _copy_key(position, partition, process))
+        if found is None:
+            raise DamagedStore(f"position {position} was not brought to where {process} needs it")
+        return numbered(found)
+
+    def _home(self, position: int) -> tuple[int, int]:
+        """The partition of an event, and its position there."""
+        found = self._places.get("log", number(position))
+        if found is None:
+            raise DamagedStore(f"the log has nothing at position {position}: verify the source")
+        return int.from_bytes(found[:AWAY], "big"), numbered(found)
+
+    def _up_to(self, position: int, partition: int) -> int:
+        """How far a log reaches that has what was stored up to a position; 0 if nothing was."""
+        prefix = partition.to_bytes(AWAY, "big")
+        found = self._places.up_to("upto", prefix + number(position))
+        return numbered(found[1]) if found is not None and found[0][:AWAY] == prefix else 0
+
+    def _number(self, table: str, old: int) -> int:
+        """The number in its partition of a transition, or of what was parked."""
+        found = self._numbers.get(table, number(old))
+        if found is None:
+            raise DamagedStore(
+                f"{table} has no number {old}, which is spoken of: verify the source"
+            )
+        return numbered(found)
+
+    def _named(self, command_id: str | None) -> str | None:
+        """The id of a command: that of an after-effect says the position of the event."""
+        if command_id is None or not self._may_have_effects:
+            return command_id
+        issue = place_of_effect(command_id)
+        if issue is None:
+            return command_id
+        key = effect_key(issue.position, issue.process, issue.instance)
+        raw = self._here.get("effects", key)
+        if raw is None or all(one[0] != command_id for one in unframe(raw, "effects", key)[5]):
+            return command_id
+        position = self._position(issue.position, self._any.of(issue.instance), issue.process)
+        return effect_command_id_at(issue.process, issue.instance, position, issue.number)
+
+    def _command(self, row: list[Any], partition: int) -> list[Any]:
+        """A command in a partition, which another one may have issued."""
+        row[0], row[6] = self._named(row[0]), self._named(row[6])
+        issuer = self._any.of(row[8]) if row[7] is not None else partition
+        return row if issuer == partition else [*row, issuer]
+
+    # Events, and the copies of them that are wanted elsewhere
+
+    def _want(self) -> None:
+        """Note which events instances and learnt keys of which partitions refer to."""
+        self._wanted.put("wanted", self._all_wanted())
+
+    def _all_wanted(self) -> Rows:
+        for _, row in self._unframed("transitions"):
+            if row[14]:
+                self._refuse_undone(row[0], row[14])
+                yield from self._needed(row[0], row[1], row[14], row[6])
+        for key, _ in self._here.scan("waiting"):
+            process, instance, position = _owner_and_number(key)
+            if position and process not in self._projections:
+                self._refuse_undone(process, position)
+                yield from self._needed(process, instance, position)
+        for table in ("parked", "decided"):
+            for _, row in self._rows_of(table):
+                if row[7] and row[1] and row[0] not in self._projections:
+                    yield from self._needed(row[0], row[1], row[7])
+        for key, row in self._rows_of("effects"):
+            yield from self._needed(row[0], row[1], numbered(key[:8]))
+        for key, _ in self._here.scan("owed"):
+            process, position, instance = key_of("owed", key)
+            yield from self._needed(process, instance, position)
+        for key, row in self._rows_of("unmatched"):
+            process, position = key_of("unmatched", key)
+            for partition in {self._any.of(value) for value in row[1]}:
+                yield _copy_key(position, partition, process) + b"\0", b""
+
+    def _rows_of(self, table: str) -> Iterator[tuple[bytes, Any]]:
+        return ((key, unframe(raw, table, key)) for key, raw in self._here.scan(table))
+
+    def _needed(self, process: str, instance: str, position: int, cause: str | None = None) -> Rows:
+        partition = self._any.of(instance)
+        if cause is not None and self._names_are_places:
+            place = place_of_event(cause)
+            if place is not None and self._of_stream(place.stream) == partition:
+                return
+        key = _copy_key(position, partition, process) + b"\0" + instance.encode()
+        yield key, b""
+
+    def _refuse_undone(self, process: str, position: int) -> None:
+        """What a router would bring once more where it is not known to have come."""
+        for router, what in ((process, "events"), (f"after:{process}", "after-effects")):
+            if self._checkpoints.get(router, position) < position:
+                raise StoreError(
+                    f"{process} is not done with its {what}: it is at position "
+                    f"{self._checkpoints[router]} of {position}; open the store once with its "
+                    f"service, let it settle, close it, and copy again"
+                )
+
+    def _log(self) -> None:
+        wanted = groupby(self._wanted.rows("wanted"), lambda one: one[0][:8])
+        at, copies = next(wanted, (None, ()))
+        ends = [0] * self._count
+        for key, row in self._unframed("log"):
+            while at is not None and at < key:
+                raise DamagedStore(
+                    f"the log has nothing at position {numbered(at)}: verify the source"
+                )
+            home = self._of_stream(row[1])
+            row[7] = self._named(row[7])
+            self._counts[home]["event", category_of(row[1]), row[0]] += 1
+            local = self._event(ends, home, key, row)
+            self._places.add("log", key, home.to_bytes(AWAY, "big") + local)
+            if at != key:
+                continue
+            for (partition, process, is_held), those in groupby(
+                map(itemgetter(0), copies), _copy_of
+            ):
+                if partition == home:
+                    continue
+                named = [one[len(_start(one)) :].decode() for one in those]
+                sent_to = None if is_held else named
+                local = self._event(ends, partition, key, [*row, process, sent_to])
+                name = _copy_key(numbered(key), partition, process) + (b"\0" if is_held else b"")
+                self._places.add("copies", name, local)
+                copy = copies_key(process, row[1], row[2]) + local
+                self._sorted.add("ids", copy + partition.to_bytes(AWAY, "big"), local)
+            at, copies = next(wanted, (None, ()))
+        if at is not None:
+            raise DamagedStore(f"the log has nothing at position {numbered(at)}: verify the source")
+
+    def _event(self, ends: list[int], partition: int, key: bytes, row: list[Any]) -> bytes:
+        ends[partition] += 1
+        local = number(ends[partition])
+        self._made.put(partition, "log", local, frame(local, row))
+        self._places.add("upto", partition.to_bytes(AWAY, "big") + key, local)
+        return local
+
+    # What has numbers of its own
+
+    def _transitions(self) -> None:
+        ends = [0] * self._count
+        for key, row in self._unframed("transitions"):
+            partition = self._any.of(row[1])
+            ends[partition] += 1
+            local = number(ends[partition])
+            if row[14]:
+                row[14] = self._position(row[14], partition, row[0])
+            else:
+                row[6] = self._named(row[6])
+            row[8] = self._up_to(row[8], partition)
+            self._made.put(partition, "transitions", local, frame(local, row))
+            self._numbers.add("transitions", key, local)
+
+    def _parked(self) -> None:
+        """What was parked and what was decided have the same numbers."""
+        ends = [0] * self._count
+        both = (self._of_table(table) for table in ("parked", "decided"))
+        for key, table, row in merge(*both, key=itemgetter(0)):
+            if row[0] in self._projections:
+                continue
+            partition = self._of_parked(row)
+            ends[partition] += 1
+            local, old = number(ends[partition]), row[7]
+            if old:
+                row[7] = self._position_of_parked(row, partition)
+                row[2] = f"position {row[7]}" if row[2] == f"position {old}" else row[2]
+            if row[8] is not None:
+                row[8] = self._command(row[8], partition)
+                row[2] = row[8][0]
+            self._made.put(partition, table, local, frame(local, row))
+            self._numbers.add("parked", key, local)
+            if table == "parked":
+                self._counts[partition]["parked", row[0], row[3], row[14], row[15]] += 1
+
+    def _of_table(self, table: str) -> Iterator[tuple[bytes, str, list[Any]]]:
+        for key, row in self._unframed(table):
+            yield key, table, row
+
+    def _of_parked(self, row: list[Any]) -> int:
+        if row[8] is not None:
+            return self._of_stream(row[8][2])
+        if row[1]:
+            return self._any.of(row[1])
+        return self._home(row[7])[0] if row[7] else 0
+
+    def _position_of_parked(self, row: list[Any], partition: int) -> int:
+        return self._position(row[7], partition, row[0]) if row[7] else 0
+
+    # Tables whose rows come in another order
+
+    def _effects(self) -> None:
+        for key, row in self._unframed("effects"):
+            process, instance, old = row[0], row[1], numbered(key[:8])
+            partition = self._any.of(instance)
+            position = self._position(old, partition, process)
+            for which, command in enumerate(row[5]):
+                command[0] = effect_command_id_at(process, instance, position, which)
+            new = effect_key(position, process, instance)
+            self._sorted.add("effects", new + partition.to_bytes(AWAY, "big"), frame(new, row))
+        self._in_order("effects")
+
+    def _unmatched(self) -> None:
+        for key, (field, values, until, taken) in self._unframed("unmatched"):
+            process, old = key_of("unmatched", key)
+            by_partition: dict[int, list[str]] = {}
+            for value in values:
+                by_partition.setdefault(self._any.of(value), []).append(value)
+            for partition, those in by_partition.items():
+                home, local = self._home(old)
+                if home != partition:
+                    found = self._places.get("copies", _copy_key(old, partition, process) + b"\0")
+                    local = numbered(found or b"")
+                new, away = unmatched_key(process, local), partition.to_bytes(AWAY, "big")
+                row = (field, those, until, taken)
+                self._sorted.add("unmatched", new + away, frame(new, row))
+                for value in those:
+                    by = unmatched_by_key(process, field, value, local)
+                    self._sorted.add("unmatched_by", by + away, frame(by, 0))
+        self._in_order("unmatched")
+        self._in_order("unmatched_by")
+
+    def _in_order(self, table: str) -> None:
+        for key, raw in self._sorted.rows(table):
+            self._made.put(int.from_bytes(key[-AWAY:], "big"), table, key[:-AWAY], raw)
+
+    # Tables that keep their order
+
+    def _ids(self) -> None:
+        own = ((key, None, raw) for key, raw in self._stored("ids"))
+        copied = (
+            (key[:-AWAY], int.from_bytes(key[-AWAY:], "big"), raw)
+            for key, raw in self._sorted.rows("ids")
+        )
+        prefix, partition, kind, last = b"", 0, "", 0
+        for key, of_copy, raw in merge(own, copied, key=itemgetter(0)):
+            if of_copy is not None:
+                self._made.put(of_copy, "ids", key, raw)
+                continue
+            if key[:-8] != prefix:
+                self._count_instance(kind, partition, last)
+                prefix = key[:-8]
+                one, kind, name = key[:-9].decode().split("\0")
+                partition = self._any.of(name if kind == DASHLESS else one)
+            last = place_of(key, raw)
+            place = self._number("transitions", last) if kind == INSTANCE else self._home(last)[1]
+            self._made.put(partition, "ids", key, number(place))
+        self._count_instance(kind, partition, last)
+
+    def _count_instance(self, kind: str, partition: int, last: int) -> None:
+        """Count an instance by its newest transition."""
+        if kind != INSTANCE:
+            return
+        key = number(last)
+        raw = self._here.get("transitions", key)
+        assert raw is not None
+        row = unframe(raw, "transitions", key)
+        status = "complete" if row[5] else "running"
+        if self._is_suspended(row[0], row[1]):
+            status = "suspended"
+        self._counts[partition]["instance", row[0], status] += 1
+
+    def _is_suspended(self, process: str, instance: str) -> bool:
+        key = instance_key(process, instance) + BLOCKED
+        raw = self._here.get("waiting", key)
+        return raw is not None and unframe(raw, "waiting", key)[0] == "parked"
+
+    def _started(self) -> None:
+        for key, instance in self._unframed("started"):
+            process, old = key_of("started", key)
+            new = started_key(process) + number(self._number("transitions", old))
+            self._made.put(self._any.of(instance), "started", new, frame(new, instance))
+
+    def _queue(self) -> None:
+        for key, row in self._unframed("queue"):
+            partition = self._of_stream(row[2])
+            self._made.put(partition, "queue", key, frame(key, self._command(row, partition)))
+
+    def _event_ids(self) -> None:
+        for key, (old, content) in self._unframed("event_ids"):
+            partition, position = self._home(old)
+            self._made.put(partition, "event_ids", key, frame(key, (position, content)))
+
+    def _command_ids(self) -> None:
+        for key, row in self._unframed("command_ids"):
+            if row[0]:
+                partition, row[0] = self._home(row[0])
+            else:
+                # Without a stream, as an older version wrote it, any one does.
+                partition = self._of_stream(row[4])
+            self._made.put(partition, "command_ids", key, frame(key, row))
+
+    def _parked_at(self) -> None:
+        for key, old in self._unframed("parked_at"):
+            row = None
+            for table in ("parked", "decided"):
+                raw = self._here.get(table, number(old))
+                if raw is not None:
+                    row = unframe(raw, table, number(old))
+            if row is None:
+                raise DamagedStore(f"what was parked as {old} is not there: verify the source")
+            if row[0] in self._projections:
+                continue
+            partition = self._of_parked(row)
+            new = key[:-8] + number(self._position_of_parked(row, partition))
+            self._made.put(partition, "parked_at", new, frame(new, self._number("parked", old)))
+
+    def _waiting(self) -> None:
+        for key, row in self._unframed("waiting"):
+            process, instance, old = _owner_and_number(key)
+            if process in self._projections:
+                continue
+            partition = self._any.of(instance)
+            position = self._position(old, partition, process) if old else 0
+            new = key[:-8] + number(position)
+            if not old:
+                if row[1]:
+                    row[1] = self._position(row[1], partition, process)
+                if row[6]:
+                    row[6] = self._number("parked", row[6])
+                first = transitions_key(process, instance) + number(1)
+                if row[0] == "parked" and self._here.get("ids", first) is None:
+                    # It failed at its start.
+                    self._counts[partition]["instance", process, "suspended"] += 1
+            self._made.put(partition, "waiting", new, frame(new, row))
+
+    def _timers(self) -> None:
+        for key, row in self._unframed("timers"):
+            if row[0] in self._projections:
+                continue
+            partition = self._any.of(row[1])
+            if row[4] is not None:
+                row[4] = self._command(row[4], partition)
+            self._made.put(partition, "timers", key, frame(key, row))
+
+    def _index(self) -> None:
+        """The partition of a value has the row, and the state of the instance says the value."""
+        processes = [name for kind, name in self._store.scan_names() if kind == "process"]
+        for key, raw in self._stored("index"):
+            value = self._value_of(processes, key[:DIGEST_BYTES], key[DIGEST_BYTES:].decode())
+            self._made.put(self._any.of(value), "index", key, raw)
+
+    def _value_of(self, processes: list[str], wanted: bytes, instance: str) -> str:
+        for process in processes:
+            last = self._store.last_transition(process, instance)
+            if last is None:
+                continue
+            # What an older version of the class learnt stays.
+            for one in (last, *self._store.scan_transitions(process, instance)):
+                for field, text in texts_in(one.state):
+                    if digest(process, field, text) == wanted:
+                        return text
+        raise DamagedStore(
+            f"a learnt key leads to {instance}, which has no such value: verify the source"
+        )
+
+    def _refusals(self) -> None:
+        for key, (command, reason) in self._unframed("refusals"):
+            partition = self._any.of(command[8] or "")
+            row = (self._command(command, partition), reason)
+            self._made.put(partition, "refusals", key, frame(key, row))
+
+    def _snapshots(self) -> None:
+        for key, raw in self._stored("snapshots"):
+            self._made.put(self._of_stream(key.decode()), "snapshots", key, raw)
+
+    def _owed(self) -> None:
+        for key, version in self._unframed("owed"):
+            process, old, instance = key_of("owed", key)
+            partition = self._any.of(instance)
+            new = owed_key(process, self._position(old, partition, process), instance)
+            self._made.put(partition, "owed", new, frame(new, version))
+
+    # What each partition has
+
+    def _checkpoint_rows(self) -> None:
+        for router, position in sorted(self._checkpoints.items()):
+            if router.startswith(PROJECTION):
+                continue
+            # What begins at a position does so behind all that were stored before it.
+            behind = router.startswith("since:") and position > 0
+            key = router.encode()
+            for one in self._made.numbers:
+                place = self._up_to(position - behind, one) + behind
+                self._made.put(one, "checkpoints", key, frame(key, place))
+
+    def _own_rows(self, meta: dict[bytes, bytes]) -> None:
+        kept = {key: meta[key] for key in (CODEC, LOOKALIKE, SECRET) if key in meta}
+        family = self._made.divided.family
+        for one, counts in zip(self._made.numbers, self._counts, strict=True):
+            rows = sorted((count_key(*names), names, count) for names, count in counts.items())
+            for key, (of, *names), count in rows:
+                self._made.put(one, "counts", key, frame(key, (of, names, count)))
+            # Digests of ids are made with the secret, which is the same in all.
+            new = {b"format": FORMAT_VERSION, b"store_id": secrets.token_hex(16), COMMITS: 1}
+            own = {**kept, **{key: frame(key, value) for key, value in new.items()}}
+            for key, raw in sorted(own.items()):
+                self._made.put(one, "meta", key, raw)
+            self._made.put(one, "partitions", OWN, frame(OWN, (one, self._count, family)))
+
+
+# Keys of what is kept meanwhile
+
+
+def _copy_key(position: int, partition: int, process: str) -> bytes:
+    return number(position) + partition.to_bytes(AWAY, "big") + process.encode()
+
+
+def _start(wanted: bytes) -> bytes:
+    """What a key of what is wanted has in front of the instance."""
+    place = wanted.index(b"\0", 8 + AWAY) + 1
+    return wanted[:place]
+
+
+def _copy_of(wanted: bytes) -> tuple[int, str, bool]:
+    """The partition, the process manager, and whether it is held there for a learnt key."""
+    start = _start(wanted)
+    partition = int.from_bytes(wanted[8 : 8 + AWAY], "big")
+    return partition, start[8 + AWAY : -1].decode(), start == wanted
+
+
+def _owner_and_number(key: bytes) -> tuple[str, str, int]:
+    process, instance, _ = key[:-8].split(b"\0")
+    return process.decode(), instance.decode(), numbered(key)
