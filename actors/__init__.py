@@ -55,6 +55,7 @@ from .errors import (
     Pruned,
     QueryInHandler,
     Rejected,
+    SeveralDocuments,
     StreamHeldUp,
     TimedOut,
     UnknownInstance,
@@ -70,6 +71,7 @@ from .messages.types import Command, Event, UnknownCommand, UnknownEvent
 from .model.design_finding import DesignFinding
 from .model.domain import Domain
 from .queries.diagnostics import Explanation, HeldEvent, StuckInstance
+from .queries.documents import DocumentReader
 from .queries.follower import Follower
 from .queries.trace import TraceNode
 from .queries.views import (
@@ -142,6 +144,7 @@ __all__ = [
     "DatabaseRefused",
     "DefinitionError",
     "DesignFinding",
+    "DocumentReader",
     "Domain",
     "EarlyEvent",
     "Erased",
@@ -191,6 +194,7 @@ __all__ = [
     "Reply",
     "Retry",
     "Runtime",
+    "SeveralDocuments",
     "ShadowDifference",
     "ShadowExample",
     "ShadowReport",

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .messages.types import Command, Event
     from .model.domain import Domain
     from .queries.diagnostics import Explanation, StuckInstance
+    from .queries.documents import DocumentReader
     from .queries.follower import Follower
     from .queries.log_end import Place
     from .queries.trace import TraceNode
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     )
     from .store import StorageEngine, StoreFinding
 
-__all__ = ["AsyncFollower", "AsyncRuntime", "Listing"]
+__all__ = ["AsyncDocuments", "AsyncFollower", "AsyncRuntime", "Listing"]
 
 THREADS = 16
 """Most calls of one `AsyncRuntime` that are on threads at once; those that only wait need none."""
@@ -336,6 +337,10 @@ class AsyncRuntime:
         """As `Runtime.get`."""
         return await self._apart(self._opened.get, cls, id)
 
+    def documents(self, cls: type[Projection]) -> AsyncDocuments[Any]:
+        """As `Runtime.documents`; its `get` is awaited, and `items` is for ``async for``."""
+        return AsyncDocuments(self, self._opened.documents(cls))
+
     def ref(self, cls: type[ProcessManager | Aggregate], id: object = None) -> pykka.ActorRef[Any]:
         """As `Runtime.ref`, at once; what its `ask(..., block=False)` returns can be awaited."""
         return self._opened.ref(cls, id)
@@ -615,6 +620,22 @@ class Listing(AsyncIterator[T], Generic[T]):
             if len(page) >= PAGE or seconds() >= end:
                 return page, False
         return page, True
+
+
+class AsyncDocuments(Generic[T]):
+    """As `DocumentReader`, read on a thread."""
+
+    def __init__(self, runtime: AsyncRuntime, reader: DocumentReader[T]) -> None:
+        self._runtime = runtime
+        self._reader = reader
+
+    async def get(self, key: str) -> T | None:
+        """As `DocumentReader.get`."""
+        return await self._runtime._apart(self._reader.get, key)
+
+    def items(self, prefix: str = "", *, after: str | None = None) -> Listing[tuple[str, T]]:
+        """As `DocumentReader.items`."""
+        return Listing(self._runtime, self._reader.items(prefix, after=after))
 
 
 class AsyncFollower(AsyncIterator[T], Generic[T]):

@@ -34,6 +34,7 @@ __all__ = [
     "ProcessEnded",
     "QueryInHandler",
     "Rejected",
+    "SeveralDocuments",
     "StreamHeldUp",
     "TimedOut",
     "UnknownInstance",
@@ -359,6 +360,27 @@ class StreamHeldUp(ProcessionError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.projection, self.stream, self.position, self.parked_id)
+
+
+class SeveralDocuments(ProcessionError):
+    """Several partitions have a document under a key, and nothing says what they are together.
+
+    Attributes:
+        projection: its name
+        key: of the documents
+
+    """
+
+    def __init__(self, projection: str, key: str) -> None:
+        self.projection, self.key = projection, key
+        super().__init__(
+            f"{projection}: several partitions have a document under {key!r}, since events of "
+            f"streams in each of them put one there. Say in the class what they are together, as "
+            f"`database=Documents(merge=...)`, or keep it under the id of the stream"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.projection, self.key)
 
 
 class NotProjected(ProcessionError):

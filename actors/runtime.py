@@ -39,7 +39,7 @@ from .engine.projection_wait import ProjectionWait
 from .engine.rebuilding import Rebuilding
 from .engine.refs import AggregateRef, InstanceRef, RouterRef
 from .engine.scrubber import Scrubber
-from .errors import IdReused, QueryInHandler, TimedOut, WaitingInHandler, shown
+from .errors import DefinitionError, IdReused, QueryInHandler, TimedOut, WaitingInHandler, shown
 from .listening.listener import Listener
 from .listening.page_address import Page
 from .listening.page_listener import PageListener
@@ -48,6 +48,7 @@ from .model.registry import Registry
 from .model.stored_names import check_stored_names, retired_names
 from .queries.all_partitions import AllPartitions
 from .queries.diagnostics import Explainer, StuckInstances
+from .queries.documents import DocumentReader
 from .queries.follower import Follower, open_log, types_of, wanted
 from .queries.process_wait import ProcessWait
 from .queries.reader import Reader, erasure_of
@@ -865,6 +866,36 @@ class Runtime:
         """
         self._refuse_query("get")
         return self._reader.get(cls, id)
+
+    def documents(self, cls: type[Projection]) -> DocumentReader[Any]:
+        """What a projection keeps as `Documents`, to be read as it is on disk.
+
+        After `read`, it has what the caller wrote. Of a divided store, all partitions are read.
+
+        Args:
+            cls: the projection
+
+        Returns:
+            what has ``get(key)``, and ``items(prefix, after=...)`` in order of the keys
+
+        Raises:
+            UnknownMessage: the class is in no domain of this runtime
+            DefinitionError: the class keeps no documents
+
+        """
+        return self._document_reader(cls, [self._store])
+
+    def _document_reader(
+        self, cls: type[Projection], stores: Sequence[Store]
+    ) -> DocumentReader[Any]:
+        self._refuse_query("documents")
+        definition = self._registry.projection(cls)
+        if definition.documents is None:
+            raise DefinitionError(
+                f"documents: {cls.__qualname__} keeps none in the store; write "
+                f"`database=Documents()` in the class, or read its tables where they are"
+            )
+        return DocumentReader(definition.name, definition.documents, stores, self._refuse_closed)
 
     @overload
     def ref(

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
     from .records import ErasureRecord
 
-__all__ = ["CONTENT", "Change", "owner_of_erasure", "owner_of_instance", "owner_of_stream"]
+__all__ = [
+    "CONTENT",
+    "Change",
+    "owner_of_documents",
+    "owner_of_erasure",
+    "owner_of_instance",
+    "owner_of_stream",
+]
 
 
 def owner_of_stream(stream: str) -> str:
@@ -28,6 +35,12 @@ def owner_of_instance(process: str, instance: str) -> str:
     """Of what an instance knew, and what it issued."""
     # No name has a NUL in it, so no stream is called so.
     return f"{process}\0{instance}"
+
+
+def owner_of_documents(projection: str) -> str:
+    """Of all that a projection keeps in the store: a document comes of events of many."""
+    # No instance is called "".
+    return f"{projection}\0"
 
 
 def owner_of_erasure(erasure: ErasureRecord) -> str:
@@ -143,6 +156,11 @@ def _snapshot(key: bytes, row: list[Any], change: Change) -> None:
     row[1] = change.fields(owner_of_stream(stream), row[1], said)
 
 
+def _document(key: bytes, row: list[Any], change: Change) -> None:
+    projection, _, _ = key.partition(b"\0")
+    row[0] = change.payload(owner_of_documents(projection.decode()), row[0])
+
+
 CONTENT: dict[str, Callable[[bytes, list[Any], Change], None]] = {
     "log": _event,
     "transitions": _transition,
@@ -156,5 +174,6 @@ CONTENT: dict[str, Callable[[bytes, list[Any], Change], None]] = {
     "effects": _effect,
     "snapshots": _snapshot,
     "outgoing": _sent,
+    "documents": _document,
 }
 """By table: changes the content of a row, which is a list of columns, where it is."""

@@ -300,4 +300,5 @@ _CHANGES: dict[str, Callable[[Any, _Words], Any]] = {
     "unmatched": _gone,
     "effects": _effect,
     "outgoing": _sent,
+    "documents": _gone,
 }

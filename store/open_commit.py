@@ -36,6 +36,9 @@ from .layout.schema import (
     command_to_row,
     copied_event_to_row,
     copies_key,
+    document_key,
+    document_set_key,
+    document_set_to_row,
     effect_key,
     effect_to_row,
     erasure_to_row,
@@ -89,6 +92,7 @@ if TYPE_CHECKING:
         CommandRecord,
         CommandResult,
         Cut,
+        DocumentChanges,
         EffectRecord,
         Erase,
         EventRecord,
@@ -967,8 +971,9 @@ class OpenCommit(Reads):
             self._write_lanes(extras)
         if extras.imported is not None:
             self._put("meta", IMPORTED_UP_TO, str(extras.imported))
-        if extras.cut is not None or extras.erase is not None:
-            self._take_out(extras)
+        if extras.documents is not None:
+            self._write_documents(extras.documents)
+        self._take_out(extras)
 
     def _write_lanes(self, extras: StepExtras) -> None:
         """What came from other partitions, and goes to them."""
@@ -978,6 +983,21 @@ class OpenCommit(Reads):
             self._send(sent)
         if extras.taken is not None:
             self._let_go_of_sent(*extras.taken)
+
+    def _write_documents(self, changes: DocumentChanges) -> None:
+        """What a projection writes, with how far it is."""
+        projection = changes.projection
+        for (generation, key), value in changes.values.items():
+            place = document_key(projection, generation, key)
+            if value is None:
+                self._delete("documents", place)
+            else:
+                self._set("documents", place, (value,))
+        for one in changes.sets:
+            place = document_set_key(projection, one.generation)
+            self._set("document_sets", place, document_set_to_row(one))
+        for generation in changes.dropped:
+            self._delete("document_sets", document_set_key(projection, generation))
 
     def _take_out(self, extras: StepExtras) -> None:
         """Have leave what is not kept any more: pruned, or erased."""

@@ -20,6 +20,9 @@ from .layout.schema import (
     code_from_row,
     command_from_row,
     copies_key,
+    document_key,
+    document_set_from_row,
+    document_set_key,
     effect_from_row,
     effect_key,
     erasure_from_row,
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
         CodeRecord,
         CommandRecord,
         CommandResult,
+        DocumentSet,
         EffectRecord,
         ErasureRecord,
         EventRecord,
@@ -759,6 +763,47 @@ class Reads:
         # One that was passed over keeps its row.
         found = self._get_many([("parked", number(one)) for one in numbers])
         return [one for one, raw in zip(numbers, found, strict=True) if raw is not None]
+
+    # Documents of projections
+
+    def document_sets(self, projection: str) -> list[DocumentSet]:
+        """The makings of a projection's documents, oldest first."""
+        start = started_key(projection)
+        return [
+            document_set_from_row(unframe(raw, "document_sets", key), key)
+            for key, raw in self._range("document_sets", start, start + LAST + b"\0", ALL)
+        ]
+
+    def document_at(self, projection: str, generation: int, key: str) -> bytes | None:
+        """What a document says, or None."""
+        place = document_key(projection, generation, key)
+        raw = self._get("documents", place)
+        return None if raw is None else self._value_of(place, raw)
+
+    def read_documents(
+        self, projection: str, generation: int, prefix: str, after: str | None, limit: int
+    ) -> list[tuple[str, bytes]]:
+        """The keys of documents and what these say, in order of the keys, at most so many.
+
+        Args:
+            projection: its name
+            generation: which making of them
+            prefix: what the keys begin with
+            after: only keys behind this one
+            limit: most of them
+
+        """
+        own = document_set_key(projection, generation)
+        begun = own + prefix.encode()
+        start = begun if after is None else max(begun, own + after.encode() + b"\0")
+        # No byte of a text is as high.
+        rows = self._range("documents", start, begun + b"\xff", limit)
+        return [(key[len(own) :].decode(), self._value_of(key, raw)) for key, raw in rows]
+
+    @staticmethod
+    def _value_of(key: bytes, raw: bytes) -> bytes:
+        (value,) = unframe(raw, "documents", key)
+        return bytes(value)
 
     # Lanes between partitions
 

@@ -28,6 +28,8 @@ __all__ = [
     "Committed",
     "Conflict",
     "Cut",
+    "DocumentChanges",
+    "DocumentSet",
     "Duplicate",
     "EffectRecord",
     "Erase",
@@ -207,6 +209,34 @@ class EffectRecord(Struct, gc=False):
     version: int
     time: int
     commands: list[tuple[str, str, bytes]]
+
+
+class DocumentSet(Struct, gc=False):
+    """One making of the documents of a projection, and up to where the log is in them.
+
+    `generation` counts the makings, `version` is that of the class, and `done` has positions of
+    events that are in the documents though they were set aside. Those that are read are `live`,
+    those that are made anew `beside`; what is `gone` is deleted little by little.
+    """
+
+    projection: str
+    generation: int
+    state: Literal["live", "beside", "gone"]
+    version: int
+    position: int
+    done: list[int] = []
+
+
+class DocumentChanges(Struct, gc=False):
+    """What is written at once of the documents of one projection."""
+
+    projection: str
+    values: dict[tuple[int, str], bytes | None] = {}
+    """By generation and key; None for what goes."""
+    sets: list[DocumentSet] = []
+    """As they are from now on."""
+    dropped: list[int] = []
+    """Generations of which no document is left."""
 
 
 class TimerRecord(Struct, gc=False):
@@ -512,6 +542,8 @@ class StepExtras(Struct, gc=False):
     """How far a source is imported with this step."""
     taken: tuple[int, int] | None = None
     """A partition, and the sequence up to which it has taken what was sent to it; that goes."""
+    documents: DocumentChanges | None = None
+    """What a projection writes into its documents."""
 
 
 class Step(Struct, gc=False):

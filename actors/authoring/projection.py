@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import timedelta
 
+    from .documents import Documents
     from .projection_database import Database
     from .retry import Retry
 
@@ -48,9 +49,9 @@ class Projection:
     Class keywords:
         name: ``<Domain>.<name>``, under which its checkpoint is stored, whatever the class is
             called; without it, the names of the domain and the class
-        database: where its tables are, as ``DbApi(lambda: sqlite3.connect("orders.db"))``. Without
-            it, the checkpoint is kept in the runtime's own store, and an event may come again
-            after a crash
+        database: where its tables are, as ``DbApi(lambda: sqlite3.connect("orders.db"))``; or
+            ``Documents()``, which are in the runtime's own store. Without it, the checkpoint is
+            kept there alone, and an event may come again after a crash
         tables: the names of its tables, so that others can be made beside them and swapped in
         streams: only events of these categories and aggregate classes
         retry: a `Retry` for handlers that fail; three attempts when it is not given. Then the event
@@ -71,7 +72,7 @@ class Projection:
         cls,
         *,
         name: str | None = None,
-        database: Database | None = None,
+        database: Database | Documents[Any] | None = None,
         tables: Iterable[str] | None = None,
         streams: Iterable[str | type] | None = None,
         retry: Retry | None = None,
@@ -113,8 +114,9 @@ class Projection:
     def db(self) -> Any:
         """The database, within the transaction that has the checkpoint.
 
-        A cursor for `DbApi`, a connection for `SqlAlchemy`. It is not to be committed, rolled back
-        or kept.
+        A cursor for `DbApi`, a connection for `SqlAlchemy`; for `Documents`, what has ``get(key)``,
+        ``put(key, value)``, ``delete(key)`` and ``items(prefix)``. It is not to be committed,
+        rolled back or kept.
         """
         return self._unit.handle
 

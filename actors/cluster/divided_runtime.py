@@ -20,6 +20,7 @@ from ..authoring.aggregate import Aggregate
 from ..authoring.projection import Projection
 from ..clock import SystemClock, seconds, stopwatch
 from ..engine.dispatcher import Dispatcher
+from ..engine.projection_rebuild import ProjectionProgress
 from ..engine.pruning import PruningReport
 from ..engine.rebuilding import RebuildProgress
 from ..errors import (
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from ..model.domain import Domain
     from ..model.process_definition import ProcessDefinition
     from ..queries.diagnostics import StuckInstance
+    from ..queries.documents import DocumentReader
     from ..queries.reader import Reader
     from ..queries.views import Erasure, Parked, PartitionState, StoredEvent, Timeout
     from ..store import Divided, PayloadCodec, Store, StoreFinding
@@ -465,6 +467,9 @@ class DividedRuntime(Runtime):
         self._refuse_query("get")
         return self._of_instance(cls, id).get(cls, id)
 
+    def documents(self, cls: Any) -> DocumentReader[Any]:
+        return self._document_reader(cls, [part.store for part in self._parts])
+
     def ref(self, cls: Any, id: object = None) -> Any:
         if id is None:
             raise InvalidMessage(
@@ -721,12 +726,34 @@ class DividedRuntime(Runtime):
     ) -> Any:
         if issubclass(type(cls), type) and issubclass(cls, Projection):
             self._refuse_handler("rebuild")
+            if self._registry.projection(cls).documents is not None:
+                return self._rebuild_documents(cls, by, on_progress)
             return self._rebuild_tables(self._engines_here("rebuild"), cls, by, on_progress)
         progress = RebuildProgress()
         for progress in self._rebuilt(cls, lambda part: part.rebuild(cls, by=by)):
             if on_progress is not None:
                 on_progress(progress)
         return progress
+
+    def _rebuild_documents(
+        self,
+        cls: type[Projection],
+        by: str | None,
+        on_progress: Callable[[ProjectionProgress], object] | None,
+    ) -> ProjectionProgress:
+        """Have each partition make its documents anew, wherever it runs."""
+        before, whole = 0, ProjectionProgress()
+
+        def told(progress: ProjectionProgress) -> None:
+            nonlocal whole
+            whole = replace(progress, projected=before + progress.projected)
+            if on_progress is not None:
+                on_progress(whole)
+
+        for part in self._parts:
+            told(part.rebuild(cls, by=by, on_progress=told))
+            before = whole.projected
+        return whole
 
     def _engines_here(self, call: str) -> list[Engine]:
         """The engines of all partitions.

@@ -9,7 +9,9 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ..authoring.projection import Projection
 from ..clock import seconds
+from ..engine.projection_rebuild import ProjectionProgress
 from ..engine.pruning import PruningReport
 from ..engine.rebuilding import RebuildProgress
 from ..engine.replaying import replayed
@@ -209,7 +211,9 @@ class NodePartition(RemotePartition):
             if local is not None:
                 return local.rebuild(cls, by=by, on_progress=on_progress)
         # An answer of another node is data.
-        progress = RebuildProgress(**self._call("runtime", "rebuild", (cls,), {"by": by}).get())
+        said = self._call("runtime", "rebuild", (cls,), {"by": by}).get()
+        of = ProjectionProgress if issubclass(cls, Projection) else RebuildProgress
+        progress = of(**said)
         if on_progress is not None:
             on_progress(progress)
         return progress

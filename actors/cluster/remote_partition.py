@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..engine.event_loops import EventLoops
     from ..engine.health import Health
     from ..engine.pending_replies import ReplyFuture
+    from ..engine.projection_rebuild import ProjectionProgress
     from ..engine.pruning import PruningReport
     from ..engine.rebuilding import RebuildProgress
     from ..model.domain import Domain
@@ -167,7 +168,9 @@ class RemotePartition(PartitionRuntime):
 
     def rebuild(self, cls: Any, *, by: Any = None, on_progress: Any = None) -> Any:
         # The function stays here: how far it is, is told once for a partition.
-        progress: RebuildProgress = self._call("runtime", "rebuild", (cls,), {"by": by}).get()
+        progress: RebuildProgress | ProjectionProgress = self._call(
+            "runtime", "rebuild", (cls,), {"by": by}
+        ).get()
         if on_progress is not None:
             on_progress(progress)
         return progress

@@ -282,8 +282,8 @@ class Engine:
             clock,
             has_threads=parts.has_threads,
             has_changed=self._look_at_health,
-            # Of a divided store, all partitions have the tables in common.
-            renew=None if neighbours else self._renew,
+            renew=self._renew,
+            is_divided=bool(neighbours),
         )
         self.pruner = Pruner(
             services,

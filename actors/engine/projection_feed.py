@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Literal
 
 from ..authoring.context import Context
+from ..authoring.documents import Documents
 from ..authoring.projection import Projection
 from ..authoring.projection_database import Checkpoint, Tables
 from ..clock import from_micros
@@ -28,6 +29,7 @@ from ..store import (
     Block,
     ClosedError,
     CorruptRecord,
+    DocumentChanges,
     Step,
     StepExtras,
     StoreError,
@@ -35,9 +37,11 @@ from ..store import (
     erased_at,
 )
 from .ahead_reads import event_at
+from .document_connection import DocumentConnection
 from .failure_log import Failure
 from .instance_watches import InstanceWatch
 from .journal import PendingWrite
+from .pending_replies import ReplyFuture
 from .projection_checkpoint import PREFIX, StoreConnection
 
 if TYPE_CHECKING:
@@ -102,6 +106,8 @@ class ProjectionFeed:
         self.store_id = hashlib.blake2b(secret, digest_size=16, person=b"projection").hexdigest()
         self.lock = threading.Lock()
         """Held by who writes the tables that are read, or puts others into their place."""
+        self.lock_beside = threading.Lock()
+        """Held by who writes what is being made beside these; taken behind `lock`."""
         self.position = services.store.checkpoint(f"{PREFIX}{plan.name}")
         """Up to which the log is in the tables, as far as is known."""
         self.end = services.store.last_position()
@@ -119,6 +125,8 @@ class ProjectionFeed:
         # Whether the database has said how far the tables are.
         self._is_known = False
         self._checkpoint = Checkpoint(self.store_id, self.definition.version, 1, 0)
+        # What is in documents that are on their way to disk.
+        self._coming: int | None = None
         self._is_careful = False
         # Streams of which something is set aside, with the first position of that.
         self._held: dict[str, int] | None = None
@@ -159,6 +167,8 @@ class ProjectionFeed:
         if self.again_at is not None and self._services.now() < self.again_at:
             return False
         if not self._is_known:
+            return True
+        if self._coming is not None:
             return True
         if self.is_outdated:
             return self._renew is not None
@@ -202,6 +212,11 @@ class ProjectionFeed:
     def partition(self) -> int | None:
         """Of a divided store, the partition whose log it reads."""
         return None if self._store.partition is None else self._store.partition.number
+
+    @property
+    def beside(self) -> Tables:
+        """Which tables are being made beside those that are read."""
+        return Tables(self.tables.projection, self.tables.part, is_beside=True)
 
     def now(self) -> int:
         """The time, in microseconds."""
@@ -288,13 +303,18 @@ class ProjectionFeed:
         if cls.erase is Projection.erase:
             return
         # A batch that was read before is written by then.
-        with self.lock:
+        with self.lock, self.lock_beside:
+            while self.definition.documents is not None and self._written != self._durable:
+                self.write_at_once(Step())
             connection = self.connect()
             try:
                 connection.make()
                 # Without a checkpoint there are no tables yet.
-                if connection.checkpoint(self.tables) is not None:
-                    self.definition.made(connection.handle, "").erase(kind, process, name)
+                for tables in (self.tables, self.beside):
+                    found = connection.checkpoint(tables)
+                    if found is not None:
+                        suffix = f"__{found.generation}" if tables.is_beside else ""
+                        self.definition.made(connection.handle, suffix).erase(kind, process, name)
                 connection.commit()
             except BaseException:
                 with suppress(Exception):
@@ -322,7 +342,13 @@ class ProjectionFeed:
             raise
 
     def _work(self) -> None:
+        if self._coming is not None:
+            position, self._coming = self._coming, None
+            self._move(position)
         connection = self._connected()
+        if self._written != self._durable:
+            # That there are documents is on its way to disk.
+            return
         if not self.is_outdated and self._has_come():
             if self._take_up(connection, *self._inbox[0]):
                 self._inbox.popleft()
@@ -366,23 +392,30 @@ class ProjectionFeed:
         if self._held is None:
             self._held = {stream: min(self._set_aside_in(stream)) for stream in self.streams_held()}
         if self._connection is None:
-            connection = self.connect()
+            connection = self._connect(self._write_documents)
             self._connection = connection
             connection.make()
             found = connection.checkpoint(self.tables)
             if found is None:
                 version = self.definition.version
                 found = Checkpoint(self.store_id, version, 1, 0)
-                self.definition.made(connection.handle, "").create()
                 connection.set_checkpoint(self.tables, found)
+                self.definition.made(connection.handle, "").create()
             self._done = connection.positions_done(self.tables)
             connection.commit()
             self.adopt(found)
         return self._connection
 
     def connect(self) -> Connection:
-        """Open another connection to the database."""
+        """Open another connection to the database, whose commits are durable when they return."""
+        return self._connect(
+            lambda changes: self.write_at_once(Step(extras=StepExtras(documents=changes)))
+        )
+
+    def _connect(self, write: Callable[[DocumentChanges], None]) -> Connection:
         database = self.definition.database
+        if isinstance(database, Documents):
+            return DocumentConnection(database, self.name, self.store_id, self._store, write)
         if database is not None:
             return database.connect()
         return StoreConnection(self.store_id, self.definition.version, self.position)
@@ -407,7 +440,7 @@ class ProjectionFeed:
                 f"backup of both, or have them made anew: "
                 f"runtime.rebuild({self.definition.cls.__name__})"
             )
-        self._checkpoint, self._is_known = found, True
+        self._checkpoint, self._is_known, self._coming = found, True, None
         self.is_outdated = found.version != self.definition.version
         self._move(found.position)
 
@@ -545,7 +578,10 @@ class ProjectionFeed:
         self._done -= gone
         self._checkpoint = new
         self.counts["projected"] += count
-        self._move(position)
+        if self._written == self._durable:
+            self._move(position)
+        else:
+            self._coming = position
         if not connection.is_exact:
             self._services.journal.nudge_checkpoints()
 
@@ -716,6 +752,24 @@ class ProjectionFeed:
         self._written += len(works)
         self._services.journal.add_all(works)
 
+    def _write_documents(self, changes: DocumentChanges) -> None:
+        """Write documents; the feed goes on when they are durable."""
+        step = Step(extras=StepExtras(documents=changes))
+        self._written += 1
+        self._services.journal.add(_Write(step, feed=self))
+
+    def write_at_once(self, step: Step) -> None:
+        """Write a step behind all that was written before, and return when it is durable.
+
+        Raises:
+            StoreError: the disk refused
+            ClosedError: the runtime was closed before that
+
+        """
+        reply: ReplyFuture[None] = ReplyFuture.within(self._services.replies)
+        self._services.journal.add(_AtOnce(step, reply=reply))
+        reply.get()
+
     def _answer(self, message: InstanceMessage | None) -> None:
         """Tell who brought a message that there was nothing to do."""
         if message is not None and message.giver is not None:
@@ -760,6 +814,20 @@ class _Write(PendingWrite, gc=False, kw_only=True):
 
     def durable(self) -> None:
         self.feed.is_durable(self.released)
+
+
+class _AtOnce(PendingWrite, gc=False, kw_only=True):
+    """A step that a thread waits for."""
+
+    reply: ReplyFuture[None]
+
+    def durable(self) -> None:
+        self.reply.set()
+
+    def failed(self, error: StoreError) -> bool:
+        """It is for the thread to try again."""
+        self.reply.set_exception((type(error), error, None))
+        return False
 
 
 def handle(

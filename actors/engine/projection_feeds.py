@@ -213,7 +213,8 @@ class ProjectionFeeds:
         has_threads: whether each has a thread; otherwise they have turns among the actors
         has_changed: told when a database fails, or does no more, or after-effects go on without it
         renew: makes the tables anew, of the projection of a name, that another version of its class
-            made; None if an operator is to have that done
+            made
+        is_divided: whether other partitions have projections as well
 
     """
 
@@ -226,9 +227,11 @@ class ProjectionFeeds:
         *,
         has_threads: bool,
         has_changed: Callable[[], object],
-        renew: Callable[[str], object] | None,
+        renew: Callable[[str], object],
+        is_divided: bool,
     ) -> None:
         self._renew = renew
+        self._is_divided = is_divided
         self._services = services
         self._has_changed = has_changed
         self._clock = clock
@@ -254,7 +257,7 @@ class ProjectionFeeds:
             timers,
             call,
             self._note_moved,
-            None if self._renew is None else partial(self._renew, name),
+            partial(self._renew, name) if self._may_renew(plan) else None,
         )
         self._gates[name] = Gate(feed)
         self._turns[name] = (
@@ -262,6 +265,13 @@ class ProjectionFeeds:
             if has_threads
             else ProjectionTurns(feed, services.dispatcher)
         )
+
+    def _may_renew(self, plan: ProjectionPlan) -> bool:
+        """Whether the tables that another version made are this engine's to make anew.
+
+        Of a divided store, all partitions have tables in common, and each has its own documents.
+        """
+        return not self._is_divided or plan.definition.documents is not None
 
     def __bool__(self) -> bool:
         return bool(self._turns)

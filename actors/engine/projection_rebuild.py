@@ -6,16 +6,16 @@ tables until one transaction swaps them; what was set aside meanwhile is in the 
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..authoring.projection_database import Checkpoint, Tables
+from ..authoring.projection_database import Checkpoint
 from ..errors import DefinitionError, NotProjected, type_of_error
 from .projection_feed import handle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..authoring.projection_database import Connection
     from ..store import EventRecord
@@ -73,7 +73,8 @@ class ProjectionRebuild:
         self._first = feeds[0]
         self._plan = self._first.plan
         definition = self._first.definition
-        if definition.database is None or not definition.tables:
+        has_tables = definition.database is not None and definition.tables
+        if definition.documents is None and not has_tables:
             raise DefinitionError(
                 f"{definition.cls.__qualname__} names no tables in a database that could be made "
                 f"anew beside those that are read; write `database=` and `tables=[...]`, and name "
@@ -91,7 +92,8 @@ class ProjectionRebuild:
         """
         connection = self._first.connect()
         try:
-            self._prepare(connection)
+            with self._alone():
+                self._prepare(connection)
             for feed in self._feeds:
                 self._follow(connection, feed)
             with ExitStack() as locks:
@@ -101,7 +103,8 @@ class ProjectionRebuild:
                     feed.wait_until_durable()
                 for feed in self._feeds:
                     self._follow(connection, feed)
-                self._swap(connection)
+                with self._alone():
+                    self._swap(connection)
                 for feed in self._feeds:
                     feed.begin_anew(self._by)
         except BaseException:
@@ -112,6 +115,14 @@ class ProjectionRebuild:
             connection.close()
         return self._progress
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Have nothing else write what is beside, of all partitions."""
+        with ExitStack() as locks:
+            for feed in self._feeds:
+                locks.enter_context(feed.lock_beside)
+            yield
+
     @property
     def _suffix(self) -> str:
         return f"__{self._generation}"
@@ -121,21 +132,25 @@ class ProjectionRebuild:
         definition = self._first.definition
         connection.make()
         live = [connection.checkpoint(feed.tables) for feed in self._feeds]
-        generation = max((one.generation for one in live if one is not None), default=0) + 1
-        self._generation = generation
-        begun = [connection.checkpoint(_beside(feed)) for feed in self._feeds]
+        begun = [connection.checkpoint(feed.beside) for feed in self._feeds]
+        newest = max((one.generation for one in live if one is not None), default=0)
+        unfit = {one.generation for one in begun if one is not None}
+        self._generation = max(unfit, default=0)
         fits = all(
             one is not None
-            and (one.store, one.version, one.generation)
-            == (feed.store_id, definition.version, generation)
+            and one.generation == self._generation > newest
+            and (one.store, one.version) == (feed.store_id, definition.version)
             for one, feed in zip(begun, self._feeds, strict=True)
         )
         if not fits:
-            connection.drop(f"{name}{self._suffix}" for name in definition.tables)
-            definition.made(connection.handle, self._suffix).create()
+            # No other that was begun may be taken for it.
+            self._generation = max(newest, *unfit, 0) + 1
+            for number in (*unfit, self._generation):
+                connection.drop(f"{name}__{number}" for name in definition.tables)
             for feed in self._feeds:
-                connection.drop_checkpoint(_beside(feed))
-                connection.set_checkpoint(_beside(feed), self._checkpoint(feed, 0))
+                connection.drop_checkpoint(feed.beside)
+                connection.set_checkpoint(feed.beside, self._checkpoint(feed, 0))
+            definition.made(connection.handle, self._suffix).create()
         connection.commit()
 
     def _checkpoint(self, feed: ProjectionFeed, position: int) -> Checkpoint:
@@ -149,7 +164,11 @@ class ProjectionRebuild:
 
     def _take_batch(self, connection: Connection, feed: ProjectionFeed) -> bool:
         """Write a batch; false at the end of the log."""
-        beside, end = _beside(feed), feed.last_position()
+        with feed.lock_beside:
+            return self._write_batch(connection, feed)
+
+    def _write_batch(self, connection: Connection, feed: ProjectionFeed) -> bool:
+        beside, end = feed.beside, feed.last_position()
         found = connection.begin(beside)
         if found is None or found.generation != self._generation:
             connection.roll_back()
@@ -181,18 +200,14 @@ class ProjectionRebuild:
     def _swap(self, connection: Connection) -> None:
         """Put the new tables into the place of those that are read; with all locks held."""
         for feed in self._feeds:
-            found = connection.begin(_beside(feed)) if feed is self._first else None
-            found = found or connection.checkpoint(_beside(feed))
+            found = connection.begin(feed.beside) if feed is self._first else None
+            found = found or connection.checkpoint(feed.beside)
             assert found is not None
             connection.drop_checkpoint(feed.tables)
-            connection.drop_checkpoint(_beside(feed))
+            connection.drop_checkpoint(feed.beside)
             connection.set_checkpoint(feed.tables, found)
             for position in feed.positions_set_aside():
                 connection.note_done(feed.tables, position)
         tables = self._first.definition.tables
         connection.swap((f"{name}{self._suffix}", name) for name in tables)
         connection.commit()
-
-
-def _beside(feed: ProjectionFeed) -> Tables:
-    return Tables(feed.tables.projection, feed.tables.part, is_beside=True)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ..authoring.decorators import Handler, check_method, handlers_of
+from ..authoring.documents import Documents
 from ..authoring.marks import called, refuse_overridden
 from ..authoring.process_manager import LONGEST_NAME
 from ..authoring.projection import Projection, ProjectionUnit
@@ -50,7 +51,7 @@ class ProjectionDefinition:
         self.name = cls.__procession_name__ or f"{domain}.{cls.__name__}"
         self.externals = externals if externals is not None else {}
         options = cls.__procession_options__
-        self.database: Database | None = options.get("database")
+        self.database: Database | Documents[Any] | None = options.get("database")
         self.tables: tuple[str, ...] = options.get("tables", ())
         self.streams: list[str | type[Aggregate]] = list(options.get("streams", ()))
         self.retry: Retry = options.get("retry", Retry())
@@ -65,6 +66,11 @@ class ProjectionDefinition:
         check_streams(cls.__qualname__, self.streams, is_given="streams" in options)
         self._check_methods()
         refuse_unheard(cls, self.handlers, derived_beside(self.handlers))
+
+    @property
+    def documents(self) -> Documents[Any] | None:
+        """What it keeps in the store; None if it has a database, or keeps nothing there."""
+        return self.database if isinstance(self.database, Documents) else None
 
     def made(self, handle: Any, suffix: str) -> Projection:
         """An object of the class, to write with.
@@ -86,10 +92,17 @@ class ProjectionDefinition:
     def _check_options(self) -> None:
         where, gate, version = self.cls.__qualname__, shown(self.gate), shown(self.version)
         database: object = self.database
-        if database is not None and not callable(getattr(database, "connect", None)):
+        is_database = callable(getattr(database, "connect", None))
+        if not (database is None or self.documents is not None or is_database):
             raise DefinitionError(
                 f"{where}: database={shown(database)}; give one, such as "
-                f'`DbApi(lambda: sqlite3.connect("orders.db"))` of procession.projections'
+                f'`DbApi(lambda: sqlite3.connect("orders.db"))` or `Documents()` of '
+                f"procession.projections"
+            )
+        if self.documents is not None and self.tables:
+            raise DefinitionError(
+                f"{where}: documents are in no tables; remove `tables=`, and keep documents under "
+                f"keys that begin with what they are of"
             )
         if database is None and self.tables:
             raise DefinitionError(

@@ -1,13 +1,14 @@
-"""Where the tables of projections are: databases of the user's own."""
+"""Where projections keep what they make of events: databases of the user's own, or documents."""
 
 from typing import TYPE_CHECKING, Any
 
+from ..authoring.documents import Documents
 from .db_api import DbApi
 
 if TYPE_CHECKING:
     from .sql_alchemy import SqlAlchemy as SqlAlchemy
 
-__all__ = ["DbApi", "SqlAlchemy"]
+__all__ = ["DbApi", "Documents", "SqlAlchemy"]
 
 
 def __getattr__(name: str) -> Any:

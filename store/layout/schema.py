@@ -21,6 +21,7 @@ from ..records import (
     CodeRecord,
     CommandRecord,
     CommandResult,
+    DocumentSet,
     EffectRecord,
     ErasureRecord,
     EventRecord,
@@ -50,6 +51,7 @@ __all__ = [
     "COPY",
     "DASHLESS",
     "DENSE",
+    "DOCUMENT_TABLES",
     "EXCERPT",
     "FORMAT_VERSION",
     "FOR_PARTITIONS",
@@ -67,6 +69,8 @@ __all__ = [
     "CodeRow",
     "CommandRow",
     "CountRow",
+    "DocumentRow",
+    "DocumentSetRow",
     "EffectRow",
     "ErasureRow",
     "EventIdRow",
@@ -90,6 +94,10 @@ __all__ = [
     "copies_key",
     "copies_of",
     "count_key",
+    "document_key",
+    "document_set_from_row",
+    "document_set_key",
+    "document_set_to_row",
     "effect_from_row",
     "effect_key",
     "effect_to_row",
@@ -398,6 +406,21 @@ class ErasureRow(_Row):
     is_done: bool
 
 
+class DocumentSetRow(_Row):
+    """In `document_sets`."""
+
+    state: Literal["live", "beside", "gone"]
+    version: Positive
+    position: OrNone
+    done: list[Positive]
+
+
+class DocumentRow(_Row):
+    """In `documents`."""
+
+    value: bytes
+
+
 class PartitionRow(_Row):
     """In `partitions`."""
 
@@ -461,8 +484,12 @@ _ID_FIRST = (
     Number("version"),
 )
 _POSITION, _PARKED = Number("position"), Table((Number("parking number"),), ParkedRow)
+_SET = (Text("projection"), Number("generation"))
 FOR_PARTITIONS = ("partitions", "outgoing", "cursors")
 """Tables that are empty in a store that is not divided."""
+
+DOCUMENT_TABLES = ("document_sets", "documents")
+"""Tables of what projections keep in the store itself."""
 
 TABLES: dict[str, Table] = {
     "meta": Table((_NAME,), int | str),
@@ -499,6 +526,8 @@ TABLES: dict[str, Table] = {
     "partitions": Table((_NAME,), PartitionRow),
     "outgoing": Table((Number("target", 0), Number("sequence")), SentRow),
     "cursors": Table((Number("source", 0),), Positive),
+    "document_sets": Table(_SET, DocumentSetRow),
+    "documents": Table((*_SET, Text("key")), DocumentRow),
 }
 
 _DECODERS = {name: msgspec.msgpack.Decoder(table.row).decode for name, table in TABLES.items()}
@@ -686,6 +715,16 @@ def kind_of_name(key: bytes) -> NameKind:
 def outgoing_key(target: int, sequence: int) -> bytes:
     """Of what is for another partition; what is for one lies together, in order."""
     return NUMBER.pack(target) + NUMBER.pack(sequence)
+
+
+def document_set_key(projection: str, generation: int) -> bytes:
+    """Of one making of a projection's documents; what their keys begin with as well."""
+    return f"{projection}\0".encode() + NUMBER.pack(generation)
+
+
+def document_key(projection: str, generation: int, key: str) -> bytes:
+    """Of a document."""
+    return document_set_key(projection, generation) + key.encode()
 
 
 OWN = b"own"
@@ -920,6 +959,14 @@ def sent_from_row(row: list[Any], target: int, sequence: int) -> SentRecord:
 def erasure_from_row(row: list[Any], erasure_number: int) -> ErasureRecord:
     row.append(erasure_number)
     return ErasureRecord(*row)
+
+
+def document_set_to_row(found: DocumentSet) -> tuple[Any, ...]:
+    return found.state, found.version, found.position, found.done
+
+
+def document_set_from_row(row: list[Any], key: bytes) -> DocumentSet:
+    return DocumentSet(key[:-9].decode(), numbered(key), *row)
 
 
 def effect_from_row(row: list[Any], position: int) -> EffectRecord:

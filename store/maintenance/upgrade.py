@@ -17,6 +17,7 @@ from ..identifiers import BY_PEOPLE, EVADES, category_of, event_id_at, place_of_
 from ..layout.frames import frame, number, unframe
 from ..layout.keys import numbered
 from ..layout.schema import (
+    DOCUMENT_TABLES,
     FOR_PARTITIONS,
     FORMAT_VERSION,
     LOOKALIKE,
@@ -195,7 +196,7 @@ class _NewTables:
             yield table, rows
         yield "names", self._name_rows()
         yield "counts", self._count_rows()
-        for table in (*NEW_TABLES, *FOR_PARTITIONS):
+        for table in (*NEW_TABLES, *FOR_PARTITIONS, *DOCUMENT_TABLES):
             yield table, iter(())
 
     def _old(self, table: str) -> Iterator[tuple[bytes, Any]]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import StoreError, UnknownFormat, WrongPartition
-from ..layout.schema import TABLES
+from ..layout.schema import DOCUMENT_TABLES, TABLES
 from .connection import Statement
 from .parameters import integer, number_of, text
 from .views import NODE_VIEWS, VIEWS
@@ -29,16 +29,20 @@ __all__ = [
     "transaction",
 ]
 
+
+def _table(name: str) -> str:
+    return (
+        f'CREATE TABLE "{name}" (part integer NOT NULL, key bytea NOT NULL, '
+        f"value bytea NOT NULL, PRIMARY KEY (part, key))"
+    )
+
+
 # Every row says which partition it is of. `owners` has the epoch that a commit must name: it is
 # raised whenever another process takes the partition over. The lock of a commit on this row keeps
 # that waiting, and is no change of the row: those would pile up beside an old open transaction.
 _FIRST = (
     "CREATE TABLE store (schema_version integer NOT NULL, partitions integer NOT NULL)",
-    *(
-        f'CREATE TABLE "{table}" (part integer NOT NULL, key bytea NOT NULL, '
-        f"value bytea NOT NULL, PRIMARY KEY (part, key))"
-        for table in TABLES
-    ),
+    *(_table(one) for one in TABLES if one not in DOCUMENT_TABLES),
     """
     CREATE TABLE owners (part integer PRIMARY KEY, epoch bigint NOT NULL, token text, owner text,
         since timestamptz, leased_until timestamptz)
@@ -100,7 +104,9 @@ _CLEARED_UP = tuple(
     for table in COME_AND_GO
 )
 
-MIGRATIONS = (_FIRST, _NODES, _CLEARED_UP)
+_DOCUMENTS = tuple(_table(one) for one in DOCUMENT_TABLES)
+
+MIGRATIONS = (_FIRST, _NODES, _CLEARED_UP, _DOCUMENTS)
 SCHEMA_VERSION = len(MIGRATIONS)
 """Of the tables; a store with a newer one is refused, and one with an older is migrated."""
 

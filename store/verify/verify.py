@@ -8,6 +8,7 @@ from ..errors import CorruptRecord, DamagedStore
 from ..layout.schema import FORMAT_VERSION, readable
 from ..opening import open_store
 from .counts import check_counts
+from .documents import check_documents
 from .erasures import check_erasures
 from .events import check_effects, check_events
 from .histories import check_histories
@@ -109,6 +110,7 @@ def verify_open(
             check_unmatched(inspection)
             check_lanes(inspection)
             check_erasures(inspection)
+            check_documents(inspection)
             check_counts(inspection)
         except Enough:
             pass

@@ -283,6 +283,21 @@ class SentRow(_Row):
     learnt: tuple[Name, Name, Name, Name | None, Name | None] | None
 
 
+class DocumentSetRow(_Row):
+    """In `document_sets`."""
+
+    state: Literal["live", "beside", "gone"]
+    version: Number
+    position: OrNone
+    done: list[Number]
+
+
+class DocumentRow(_Row):
+    """In `documents`."""
+
+    value: bytes
+
+
 _zero: Callable[[bytes], Any] = msgspec.msgpack.Decoder(Literal[0]).decode
 _block: Callable[[bytes], Any] = msgspec.msgpack.Decoder(BlockRow).decode
 _DECODERS: Mapping[str, Callable[[bytes], Any]] = {
@@ -314,6 +329,8 @@ _DECODERS: Mapping[str, Callable[[bytes], Any]] = {
     "partitions": msgspec.msgpack.Decoder(PartitionRow).decode,
     "outgoing": msgspec.msgpack.Decoder(SentRow).decode,
     "cursors": msgspec.msgpack.Decoder(Number).decode,
+    "document_sets": msgspec.msgpack.Decoder(DocumentSetRow).decode,
+    "documents": msgspec.msgpack.Decoder(DocumentRow).decode,
 }
 
 
@@ -481,6 +498,13 @@ def _owed(key: bytes) -> tuple[str, int, str]:
     return _text(process), _number(rest[:8]), _text(rest[8:])
 
 
+def _document(key: bytes) -> tuple[str, int, str]:
+    projection, nothing, rest = key.partition(b"\0")
+    if not nothing:
+        raise Misshapen("has a key without an end of the name")
+    return _text(projection), _number(rest[:8]), _text(rest[8:])
+
+
 def _timer(key: bytes) -> bytes:
     if len(key) != 24:
         raise Misshapen("has a key of another length than 24 bytes")
@@ -523,4 +547,6 @@ _PARSERS: Mapping[str, Callable[[bytes], Any]] = {
     "partitions": _text,
     "outgoing": _sent,
     "cursors": lambda key: _number(key, 0),
+    "document_sets": _started,
+    "documents": _document,
 }

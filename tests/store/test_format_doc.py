@@ -19,6 +19,8 @@ from procession.store import (
     CommandRecord,
     CommandResult,
     Committed,
+    DocumentChanges,
+    DocumentSet,
     EffectRecord,
     Erase,
     ErasureRecord,
@@ -226,6 +228,13 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
                 erase=Erase(16, record=ErasureRecord("instance", "P", "gone", 16, "ann"))
             )
         ),
+        Step(
+            extras=StepExtras(
+                documents=DocumentChanges(
+                    "R", {(2, "k"): b"value"}, [DocumentSet("R", 2, "live", 3, 1, [2])]
+                )
+            )
+        ),
         *(Step(append=Append(stream, 0, [event_of(stream)])) for stream in ("cat-", "cat-1-2")),
         Step(extras=StepExtras(unpark=2, decision=("skip", 12, "ann"))),
         checkpoints={"P": 1},
@@ -309,6 +318,8 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
         "partitions": {},
         "outgoing": {},
         "cursors": {},
+        "document_sets": {b"R\0" + TWO: ["live", 3, 1, [2]]},
+        "documents": {b"R\0" + TWO + b"k": [b"value"]},
     }
     assert FROM_OUTSIDE == 1 << 62
     for heading, row in {
@@ -328,6 +339,7 @@ def test_keys_and_rows_are_those_of_the_page(tmp_path: Path) -> None:
         "What an after-effect issued": acted,
         "An event that is held": rows["unmatched"][b"P\0" + TWO],
         "Which partition this is": PartitionRow.__struct_fields__,
+        "A making of documents": rows["document_sets"][b"R\0" + TWO],
         "What was sent": SentRow.__struct_fields__,
     }.items():
         assert fields_of(heading) == len(row)

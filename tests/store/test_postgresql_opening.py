@@ -240,7 +240,7 @@ def test_tables_of_the_version_before_are_brought_to_todays(server: Server) -> N
     PostgresStore(url).close()
     for table in COME_AND_GO:
         server.ask(url, f'ALTER TABLE "{table}" RESET (autovacuum_vacuum_threshold)')
-    server.ask(url, "DROP TABLE erasures")
+    server.ask(url, "DROP TABLE document_sets, documents")
     server.ask(url, "UPDATE store SET schema_version = 2")
     assert server.ask(url, cleared) == []
     PostgresStore(url).close()

@@ -22,6 +22,8 @@ from procession.store import (
     Cut,
     DamagedStore,
     DictionaryEngine,
+    DocumentChanges,
+    DocumentSet,
     EffectRecord,
     Erase,
     ErasureRecord,
@@ -144,9 +146,9 @@ def fill(store: Store) -> None:
     told = [(acted.command_id, acted.type, acted.data)]
     effect = EffectRecord(1, ORDERS, "o1", "tell", 1, 9, told)
     pruned = TombstoneRecord("Shop.Happened.v1", "shop::old-1", 1, T, "shop::old-1@1", position=5)
-    gone = ErasureRecord("stream", "", "shop::gone-1", T, "ann")
+    erasure = ErasureRecord("stream", "", "shop::gone-1", T, "ann")
     steps = [
-        Step(extras=StepExtras(erase=Erase(T, record=gone))),
+        Step(extras=StepExtras(erase=Erase(T, record=erasure))),
         Step(append=Append("shop::feed-1", None, [event("shop::feed-1", "given")], unique=True)),
         moved(
             "o1",
@@ -219,6 +221,11 @@ def fill(store: Store) -> None:
         Step(process=ORDERS, instance="o1", extras=StepExtras(owes=2)),
         Step(append=Append("shop::old-1", None, [event("shop::old-1"), event("shop::old-1")])),
     ]
+    live = DocumentSet("Shop.Sums", 2, "live", 1, 3, [2])
+    gone = DocumentSet("Shop.Sums", 1, "gone", 1, 3)
+    values: dict[tuple[int, str], bytes | None] = {(1, "o1"): b"\x91\x01", (2, "o1"): b"\x91\x02"}
+    changes = DocumentChanges("Shop.Sums", values, [gone, live])
+    steps.append(Step(extras=StepExtras(documents=changes)))
     outcomes = store.commit(steps, {ORDERS: 3, f"after:{ORDERS}": 2, f"since:{ORDERS}": 5})
     assert all(outcome.is_committed for outcome in outcomes), outcomes
     store.commit([Step(extras=StepExtras(cut=Cut([("log", number(5))], [pruned])))])

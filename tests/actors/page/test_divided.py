@@ -4,39 +4,71 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from html import unescape
 from typing import TYPE_CHECKING
 
 import pytest
 
 from procession import Page, Runtime
+from procession.clock import seconds
 from procession.page import pages
+from procession.store.interrupts import Latch
 from tests.actors.control.service import short_folder
 from tests.actors.control.shop import Fulfilment, OrderPlaced, PlaceOrder, shop
 from tests.actors.page.visiting import Answer, Guest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PARTITIONS = 4
 BAD = [f"bad{number}" for number in range(6)]
 OPEN = [f"open{number}" for number in range(6)]
 
+NODES = 0
+"""In the place of how many processes of one runtime: two nodes that share a database."""
 
-PROCESSES = pytest.mark.parametrize("processes", [1, 2], ids=["one process", "two processes"])
+
+PROCESSES = pytest.mark.parametrize(
+    "processes", [1, 2, NODES], ids=["one process", "two processes", "two nodes"]
+)
+
+
+@contextmanager
+def node_beside() -> Iterator[str]:
+    """A node that has a database by itself; the address of that."""
+    pytest.importorskip("psycopg")
+    from tests.postgresql import shared_server  # noqa: PLC0415 - it needs the driver
+
+    url = shared_server().new_url(without_tables=True)
+    with Runtime(url, shop, partitions=PARTITIONS, control=False):
+        yield url
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    end = seconds() + 60
+    while not is_so():
+        assert seconds() < end
+        Latch().wait(0.01)
 
 
 @contextmanager
 def opened(processes: int) -> Iterator[Runtime]:
     """Its instances are in all partitions."""
     page = Page(address="http://127.0.0.1:0", token=None)
-    with (
-        short_folder() as folder,
-        Runtime(
-            folder / "store", shop, partitions=PARTITIONS, processes=processes, control=page
-        ) as runtime,
-    ):
+    with ExitStack() as stack:
+        if processes == NODES:
+            place = stack.enter_context(node_beside())
+            options = {}
+        else:
+            place = stack.enter_context(short_folder()) / "store"
+            options = {"processes": processes}
+        runtime = stack.enter_context(
+            Runtime(place, shop, partitions=PARTITIONS, control=page, **options)
+        )
+        if processes == NODES:
+            # The page is of a node that runs half of what it shows.
+            until(lambda: len(runtime._share._owned()) == PARTITIONS // 2)
         for name in (*BAD, *OPEN):
             runtime.ask(PlaceOrder(order_id=name, amount=7))
         runtime.settle(timeout=30)
