@@ -153,7 +153,8 @@ def xml_rows(path: Path) -> Iterator[Row]:
             related = []
         elif row is None:
             continue
-        elif is_start and tag == "relationship":
+        elif is_start and "object-id" in attributes:
+            # The standard's pages call it a relationship, and its schema an object.
             related.append(attributes["object-id"])
         elif not is_start and tag == "attribute":
             name, value = attributes["name"], text or None
