@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import MissingExtra
+from .stage import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +57,7 @@ def _row(event: StagedEvent) -> dict[str, Any]:
         "correlation_id": values["correlation_id"],
         "causation_id": values.get("causation_id"),
         "headers": values.get("headers"),
-        "objects": " ".join(dict.fromkeys(one.object for one in event.related)),
+        "objects": text_of(list(dict.fromkeys(one.object for one in event.related))),
         "data": values["data"],
     }
 
@@ -69,17 +71,24 @@ def write_csv(stage: Stage, target: Path) -> None:
 
 
 def write_jsonl(stage: Stage, target: Path) -> None:
-    """One event a line, with its fields and its objects."""
+    """One event a line, with its fields and its objects.
+
+    Fields with a number that JSON lacks, such as an infinite one, are a text, as in CSV.
+    """
     with target.open("w", encoding="utf-8") as file:
         for event in stage.events():
             row = _row(event)
             row["objects"] = [
                 {"id": one.object, "qualifier": one.qualifier} for one in event.related
             ]
-            row["data"] = json.loads(row["data"])
-            if row["headers"] is not None:
-                row["headers"] = json.loads(row["headers"])
+            for name in ("data", "headers"):
+                with suppress(ValueError):
+                    row[name] = row[name] and json.loads(row[name], parse_constant=_refuse)
             file.write(f"{json.dumps(row, ensure_ascii=False, separators=(',', ':'))}\n")
+
+
+def _refuse(number: str) -> NoReturn:
+    raise ValueError(f"JSON has no {number}")
 
 
 def write_parquet(stage: Stage, target: Path) -> None:

@@ -6,12 +6,13 @@ import json
 import re
 import sqlite3
 from contextlib import closing
-from typing import IO, TYPE_CHECKING, Any
-from xml.sax.saxutils import XMLGenerator
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from xml.sax.saxutils import escape, quoteattr
+
+from ..errors import InvalidMessage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from io import TextIOWrapper
     from pathlib import Path
 
     from .stage import Related, Stage
@@ -90,25 +91,31 @@ class XmlWriter:
 
     """
 
-    def __init__(self, file: TextIOWrapper) -> None:
-        self._sax = XMLGenerator(file, "utf-8", short_empty_elements=True)
-        self._sax.startDocument()
+    def __init__(self, file: IO[str]) -> None:
+        self._write = file.write
+        self._write('<?xml version="1.0" encoding="utf-8"?>\n')
 
     def begin(self, tag: str, **attributes: str) -> None:
         """The start of an element; ``_`` in names stands for ``-``, in front it is left out."""
-        named = {name.strip("_").replace("_", "-"): _fit(v) for name, v in attributes.items()}
-        self._sax.startElement(tag, named)  # type: ignore[arg-type] # any mapping will do
+        self._write(f"<{tag}{_attributes(attributes)}>")
 
     def end(self, tag: str) -> None:
         """Its end."""
-        self._sax.endElement(tag)
+        self._write(f"</{tag}>")
 
     def whole(self, tag: str, text: str = "", **attributes: str) -> None:
         """An element with text in it."""
-        self.begin(tag, **attributes)
-        if text:
-            self._sax.characters(_fit(text))
-        self.end(tag)
+        # A bare carriage return would be read as the end of a line.
+        inside = escape(_fit(text), {"\r": "&#13;"})
+        begun = f"<{tag}{_attributes(attributes)}"
+        self._write(f"{begun}>{inside}</{tag}>" if inside else f"{begun}/>")
+
+
+def _attributes(attributes: dict[str, str]) -> str:
+    return "".join(
+        f" {name.strip('_').replace('_', '-')}={quoteattr(_fit(value))}"
+        for name, value in attributes.items()
+    )
 
 
 def _fit(text: str) -> str:
@@ -116,9 +123,23 @@ def _fit(text: str) -> str:
     return _NO_XML.sub("\ufffd", text)
 
 
-def as_text(value: Any) -> str:
-    """A value as XML has it."""
-    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+def sayable(*names: str | None) -> None:
+    """Refuse names and ids that could not be told from others in XML.
+
+    Raises:
+        InvalidMessage: one has a character that XML cannot say
+
+    """
+    for name in names:
+        if name is not None and _NO_XML.search(name):
+            raise InvalidMessage(
+                f"{name!r} has a character that XML cannot say; export to a format that is no XML"
+            )
+
+
+def _as_text(value: Any) -> str:
+    """A value as OCEL 2.0 has it in XML."""
+    return str(int(value) if isinstance(value, bool) else value)
 
 
 def write_xml(stage: Stage, target: Path) -> None:
@@ -130,20 +151,22 @@ def write_xml(stage: Stage, target: Path) -> None:
         _write_types(xml, "event", stage.event_types)
         xml.begin("objects")
         for name, kind, changes, related in stage.objects():
+            sayable(name)
             xml.begin("object", id=name, type=kind)
             xml.begin("attributes")
             for one in changes:
-                xml.whole("attribute", as_text(one.value), name=one.name, time=one.time)
+                xml.whole("attribute", _as_text(one.value), name=one.name, time=one.time)
             xml.end("attributes")
             _write_related(xml, related)
             xml.end("object")
         xml.end("objects")
         xml.begin("events")
         for event in stage.events():
+            sayable(*event.names)
             xml.begin("event", id=event.id, type=event.type, time=event.time)
             xml.begin("attributes")
             for attribute, value in event.values.items():
-                xml.whole("attribute", as_text(value), name=attribute)
+                xml.whole("attribute", _as_text(value), name=attribute)
             xml.end("attributes")
             _write_related(xml, event.related)
             xml.end("event")
@@ -170,7 +193,7 @@ def _write_related(xml: XmlWriter, related: list[Related]) -> None:
     xml.end("objects")
 
 
-_COLUMNS = {"string": "text", "integer": "integer", "float": "real", "boolean": "integer"}
+_COLUMNS = {"string": "text", "integer": "integer", "float": "real", "boolean": "boolean"}
 
 _TABLES = """
 pragma journal_mode = off;
@@ -197,61 +220,84 @@ create table object_object (
 """
 
 
+class _Table(NamedTuple):
+    """The table of a type: its name, and its columns by attribute."""
+
+    name: str
+    columns: dict[str, str]
+
+
+_OF_EVENT = ("ocel_id", "ocel_time")
+_OF_OBJECT = (*_OF_EVENT, "ocel_changed_field")
+_TAKEN = ("map_type", "object")
+"""What no table of a type can be called behind `event_` and `object_`."""
+
+
 def write_sqlite(stage: Stage, target: Path) -> None:
     """As the relational format has it."""
     target.unlink(missing_ok=True)
     with closing(sqlite3.connect(target)) as sql:
         sql.executescript(_TABLES)
-        objects = _tables(sql, "object", stage.object_types, "ocel_changed_field text")
-        events = _tables(sql, "event", stage.event_types)
+        objects = _tables(sql, "object", stage.object_types, _OF_OBJECT)
+        events = _tables(sql, "event", stage.event_types, _OF_EVENT)
         for name, kind, changes, related in stage.objects():
             sql.execute("insert into object values (?, ?)", (name, kind))
-            rows: list[dict[str, Any]] = [
-                {
-                    "ocel_id": name,
-                    "ocel_time": one.time,
-                    "ocel_changed_field": one.name,
-                    one.name: one.value,
-                }
-                for one in changes
-            ]
-            for row in rows or [{"ocel_id": name, "ocel_time": "1970-01-01T00:00:00Z"}]:
+            for one in changes:
+                column = objects[kind].columns[one.name]
+                row = {"ocel_id": name, "ocel_time": one.time, "ocel_changed_field": column}
+                _insert(sql, objects[kind], row | {column: one.value})
+            if not changes:
+                row = {"ocel_id": name, "ocel_time": "1970-01-01T00:00:00Z"}
                 _insert(sql, objects[kind], row)
-            for one in related:
-                sql.execute("insert into object_object values (?, ?, ?)", (name, *one))
+            for each in related:
+                sql.execute("insert into object_object values (?, ?, ?)", (name, *each))
         for event in stage.events():
             sql.execute("insert into event values (?, ?)", (event.id, event.type))
-            row = {"ocel_id": event.id, "ocel_time": event.time, **event.values}
-            _insert(sql, events[event.type], row)
-            for one in event.related:
-                sql.execute("insert into event_object values (?, ?, ?)", (event.id, *one))
+            columns = events[event.type].columns
+            values = {columns[attribute]: value for attribute, value in event.values.items()}
+            row = {"ocel_id": event.id, "ocel_time": event.time}
+            _insert(sql, events[event.type], row | values)
+            for each in event.related:
+                sql.execute("insert into event_object values (?, ?, ?)", (event.id, *each))
         sql.commit()
 
 
 def _tables(
-    sql: sqlite3.Connection, what: str, types: dict[str, dict[str, str]], *more: str
-) -> dict[str, str]:
-    """A table for each type; their names, by type."""
-    names: dict[str, str] = {}
-    for kind, attributes in types.items():
-        short = re.sub(r"\W", "_", kind)
-        while f"{what}_{short}".lower() in {one.lower() for one in names.values()}:
-            short += "_"
-        names[kind] = f"{what}_{short}"
+    sql: sqlite3.Connection, what: str, types: dict[str, dict[str, str]], own: tuple[str, ...]
+) -> dict[str, _Table]:
+    """A table for each type, by type."""
+    shorts = _told_apart((re.sub(r"\W", "_", kind) for kind in types), _TAKEN)
+    tables: dict[str, _Table] = {}
+    for (kind, attributes), short in zip(types.items(), shorts, strict=True):
+        columns = dict(zip(attributes, _told_apart(attributes, own), strict=True))
+        table = tables[kind] = _Table(f"{what}_{short}", columns)
         # An object has a row for each change, an event has one.
         key = "primary key " * (what == "event")
-        columns = [f"ocel_id text {key}references {what} (ocel_id)", "ocel_time timestamp", *more]
-        columns += [f"{_quoted(one)} {_COLUMNS[said]}" for one, said in attributes.items()]
-        sql.execute(f"create table {_quoted(names[kind])} ({', '.join(columns)})")
+        said = [f"ocel_id text {key}references {what} (ocel_id)", "ocel_time timestamp"]
+        said += [f"{name} text" for name in own[2:]]
+        said += [f"{_quoted(columns[one])} {_COLUMNS[of]}" for one, of in attributes.items()]
+        sql.execute(f"create table {_quoted(table.name)} ({', '.join(said)})")
         sql.execute(f"insert into {what}_map_type values (?, ?)", (kind, short))  # noqa: S608
-    return names
+    return tables
 
 
-def _insert(sql: sqlite3.Connection, table: str, row: dict[str, Any]) -> None:
+def _told_apart(names: Iterable[str], taken: Iterable[str]) -> list[str]:
+    """Names as SQLite tells them apart, which looks at no capitals; those that are taken too."""
+    known, found = {one.lower() for one in taken}, []
+    for one in names:
+        name = one
+        while name.lower() in known:
+            name += "_"
+        known.add(name.lower())
+        found.append(name)
+    return found
+
+
+def _insert(sql: sqlite3.Connection, table: _Table, row: dict[str, Any]) -> None:
     columns = ", ".join(map(_quoted, row))
     places = ", ".join("?" * len(row))
     sql.execute(
-        f"insert into {_quoted(table)} ({columns}) values ({places})",  # noqa: S608 - quoted
+        f"insert into {_quoted(table.name)} ({columns}) values ({places})",  # noqa: S608 - quoted
         list(row.values()),
     )
 

@@ -11,6 +11,7 @@ import sqlite3
 import tempfile
 from datetime import datetime
 from heapq import merge
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -40,7 +41,8 @@ create table relation (position integer, object text, qualifier text,
                        primary key (position, object, qualifier)) without rowid;
 create table sends (source text, target text, qualifier text,
                       primary key (source, target, qualifier)) without rowid;
-create table change (object text, time integer, name text, value text);
+create table change (object text, name text, time integer, value text,
+                     primary key (object, name, time));
 create table instance (process text, id text, object text, primary key (process, id)) without rowid;
 """
 
@@ -58,6 +60,9 @@ _OWN = frozenset(
     }
 )
 """Names of what an event has beside its fields."""
+
+_INTEGERS = 1 << 63
+"""Whole numbers of SQLite and of XES are below this, and not below its negative."""
 
 
 class Related(NamedTuple):
@@ -86,6 +91,12 @@ class StagedEvent(NamedTuple):
     time: str
     values: dict[str, Any]
     related: list[Related]
+
+    @property
+    def names(self) -> tuple[str | None, ...]:
+        """Its ids and those of what it belongs to, which come back as they are."""
+        told = self.values
+        return self.id, told["stream"], told["correlation_id"], told.get("causation_id")
 
 
 class Stage:
@@ -242,8 +253,9 @@ class Stage:
             told = scalar(value)
             _note(attributes, attribute, told)
             self._sql.execute(
-                "insert into change values (?, ?, ?, ?)",
-                (owner, one.time, attribute, json.dumps(told)),
+                # At one time an attribute has one value: the last one.
+                "insert or replace into change values (?, ?, ?, ?)",
+                (owner, attribute, one.time, json.dumps(told)),
             )
         return state
 
@@ -348,21 +360,23 @@ class Stage:
         if not related:
             return None
         number, position = self._whole.place_of(event.position)
+        kinds = self.event_types[event.type]
         return StagedEvent(
             number if self.is_divided else None,
             position,
             event.event_id,
             event.type,
             time_of(event.time),
-            self._values(event),
+            {name: _as_declared(one, kinds[name]) for name, one in self._values(event).items()},
             related,
         )
 
     def objects(self) -> Iterator[tuple[str, str, list[Change], list[Related]]]:
         """All objects, with what became of them, and those that they sent commands to."""
         for name, kind in self._sql.execute("select id, type from object order by id"):
+            kinds = self.object_types[kind]
             changes = [
-                Change(attribute, time_of(time), json.loads(value))
+                Change(attribute, time_of(time), _as_declared(json.loads(value), kinds[attribute]))
                 for attribute, time, value in self._sql.execute(
                     "select name, time, value from change where object = ? order by time, rowid",
                     (name,),
@@ -392,7 +406,7 @@ class Stage:
 
 
 def _note(attributes: dict[str, str], name: str, value: Any) -> None:
-    """Note the kind of an attribute; of several kinds, it is text."""
+    """Note the kind of an attribute; of several kinds, all its values are text."""
     kind = _kind_of(value)
     before = attributes.setdefault(name, kind)
     if before != kind:
@@ -408,8 +422,19 @@ def _kind_of(value: Any) -> str:
 
 
 def scalar(value: Any) -> Any:
-    """A value as an attribute has it: what has parts, as JSON."""
-    return value if isinstance(value, str | int | float | bool) else text_of(value)
+    """A value as an attribute has it: what has parts, and a number that formats lack, as JSON."""
+    if isinstance(value, int):
+        return value if -_INTEGERS <= value < _INTEGERS else text_of(value)
+    if isinstance(value, float):
+        return value if isfinite(value) else text_of(value)
+    if isinstance(value, bytes | datetime):
+        return _other(value)
+    return value if isinstance(value, str) else text_of(value)
+
+
+def _as_declared(value: Any, kind: str) -> Any:
+    """A value of an attribute, as text if some other value of it is."""
+    return text_of(value) if kind == "string" and not isinstance(value, str) else value
 
 
 def plain_map(packed: bytes) -> dict[str, Any]:

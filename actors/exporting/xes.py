@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .ocel import XmlWriter, as_text
+from .ocel import XmlWriter, sayable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,10 +29,12 @@ def write_xes(stage: Stage, target: Path) -> None:
         for name, prefix, uri in _EXTENSIONS:
             xml.whole("extension", name=name, prefix=prefix, uri=uri)
         for name, kind, _, _ in stage.objects():
+            sayable(name)
             xml.begin("trace")
             xml.whole("string", key="concept:name", value=name)
             xml.whole("string", key="type", value=kind)
             for event in stage.events_of(name):
+                sayable(*event.names)
                 xml.begin("event")
                 xml.whole("string", key="concept:name", value=event.type)
                 xml.whole("date", key="time:timestamp", value=event.time)
@@ -45,4 +47,5 @@ def write_xes(stage: Stage, target: Path) -> None:
 
 
 def _write(xml: XmlWriter, key: str, value: Any) -> None:
-    xml.whole(_TAGS.get(type(value), "string"), key=key, value=as_text(value))
+    said = str(value).lower() if isinstance(value, bool) else str(value)
+    xml.whole(_TAGS.get(type(value), "string"), key=key, value=said)

@@ -6,6 +6,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from math import isnan
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -402,6 +403,8 @@ class _Maker:
                 value = None
             else:
                 self.seen.add(name)
+            if _is_nan(value):
+                value = None
             if value is None and name in self._empty:
                 value = self._empty[name]
                 if value is _LEFT_OUT:
@@ -422,6 +425,11 @@ class _Maker:
             return self._cls(**found)
         except TypeError:
             raise InvalidMessage(f"{self._cls.__qualname__} is not valid: {error}") from error
+
+
+def _is_nan(value: Any) -> bool:
+    """Whether it is what columns of numbers have where there is none."""
+    return isinstance(value, float) and isnan(value)
 
 
 def _takes(hint: Any, value: object) -> bool:
@@ -496,7 +504,7 @@ def _told(row: Row, column: str | None) -> Any:
 
 def _said(value: Any) -> str:
     """A value as a template or a condition has it."""
-    if value is None:
+    if value is None or _is_nan(value):
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -25,6 +25,8 @@ __all__ = ["json_rows", "sqlite_rows", "xml_rows"]
 
 CHUNK = 1 << 20
 
+_BOOLEANS = {"1": True, "true": True, "0": False, "false": False}
+
 
 def _row(event: Row, related: Iterable[tuple[str, str]]) -> Row:
     """An event with its objects, each told as its type and its id."""
@@ -35,7 +37,12 @@ def _row(event: Row, related: Iterable[tuple[str, str]]) -> Row:
 
 
 def json_rows(path: Path) -> Iterator[Row]:
-    """Of the JSON format."""
+    """Of the JSON format.
+
+    Raises:
+        ValueError: it is not as OCEL 2.0 has it
+
+    """
     with opened(path, "rt") as file:
         types = {str(one["id"]): str(one["type"]) for one in _items(file, "objects")}
     with opened(path, "rt") as file:
@@ -49,11 +56,12 @@ def json_rows(path: Path) -> Iterator[Row]:
 
 def _items(file: IO[str], wanted: str) -> Iterator[dict[str, Any]]:
     """What a list holds that stands in a JSON object under a name, one at a time."""
-    text = _Text(file)
+    text, is_there = _Text(file), False
     text.take("{")
     while not text.takes("}"):
         name = text.value()
         text.take(":")
+        is_there = is_there or name == wanted
         if not text.takes("["):
             text.value()
         elif not text.takes("]"):
@@ -68,7 +76,11 @@ def _items(file: IO[str], wanted: str) -> Iterator[dict[str, Any]]:
                 text.take(",")
         if not text.takes(","):
             text.take("}")
-            return
+            break
+    if not is_there:
+        raise ValueError(
+            f"it has no {wanted}, as logs of OCEL 2.0 have; a log of OCEL 1.0 has to be converted"
+        )
 
 
 class _Text:
@@ -122,9 +134,17 @@ class _Text:
 def xml_rows(path: Path) -> Iterator[Row]:
     """Of the XML format."""
     types: dict[str, str] = {}
+    booleans: set[tuple[str, str]] = set()
+    kind = None
     for is_start, tag, attributes, _ in xml_events(path):
-        if is_start and tag == "object" and "id" in attributes:
+        if tag == "event-type":
+            kind = attributes["name"] if is_start else None
+        elif not is_start:
+            continue
+        elif tag == "object" and "id" in attributes:
             types[attributes["id"]] = attributes.get("type", "?")
+        elif kind is not None and tag == "attribute" and attributes["type"] == "boolean":
+            booleans.add((kind, attributes["name"]))
     row: Row | None = None
     related: list[str] = []
     for is_start, tag, attributes, text in xml_events(path):
@@ -133,13 +153,29 @@ def xml_rows(path: Path) -> Iterator[Row]:
             related = []
         elif row is None:
             continue
-        elif is_start and tag == "relationship":
+        elif is_start and "object-id" in attributes:
+            # The standard's pages call it a relationship, and its schema an object.
             related.append(attributes["object-id"])
         elif not is_start and tag == "attribute":
-            row.setdefault(attributes["name"], text or None)
+            name, value = attributes["name"], text or None
+            is_boolean = value is not None and (row["type"], name) in booleans
+            row.setdefault(name, _boolean(value) if is_boolean else value)
         elif not is_start and tag == "event":
             yield _row(row, ((types.get(one, "?"), one) for one in related))
             row = None
+
+
+def _boolean(said: Any) -> Any:
+    """What is declared as boolean, which is not spelt alike everywhere; as it is if it is none."""
+    return _BOOLEANS.get(str(said).lower(), said)
+
+
+_RELATED = """
+create temp table of_event as
+    select ocel_event_id as event, coalesce(ocel_type, '?') as type, ocel_object_id as id
+    from event_object left join object on ocel_object_id = ocel_id;
+create index temp.by_event on of_event (event);
+"""
 
 
 def sqlite_rows(path: Path) -> Iterator[Row]:
@@ -153,15 +189,19 @@ def sqlite_rows(path: Path) -> Iterator[Row]:
 
 
 def _sqlite_rows(sql: sqlite3.Connection) -> Iterator[Row]:
+    # Few files have an index for this, and without one each event would read the whole table.
+    sql.executescript(_RELATED)
     for kind, table in sql.execute("select ocel_type, ocel_type_map from event_map_type"):
         quoted = '"event_' + str(table).replace('"', '""') + '"'
+        booleans = {
+            name
+            for _, name, said, *_ in sql.execute(f"pragma table_info({quoted})")
+            if said.lower() in {"boolean", "bool"}
+        }
         for one in sql.execute(f"select * from {quoted}"):  # noqa: S608 - quoted
             values = dict(one)
             row = {"id": values.pop("ocel_id"), "type": kind, "time": values.pop("ocel_time")}
-            row |= {name: value for name, value in values.items() if name not in row}
-            related = sql.execute(
-                "select ocel_type, ocel_id from event_object join object "
-                "on ocel_object_id = ocel_id where ocel_event_id = ?",
-                (row["id"],),
-            )
+            for name, value in values.items():
+                row.setdefault(name, _boolean(value) if name in booleans else value)
+            related = sql.execute("select type, id from of_event where event = ?", (row["id"],))
             yield _row(row, (tuple(each) for each in related))

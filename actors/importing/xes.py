@@ -24,7 +24,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "id": str,
     "int": int,
     "float": float,
-    "boolean": lambda said: said.lower() == "true",
+    "boolean": lambda said: said.lower() in {"true", "1"},
 }
 
 

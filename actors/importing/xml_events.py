@@ -32,6 +32,9 @@ def xml_events(path: Path) -> Iterator[XmlEvent]:
     def start(tag: str, attributes: dict[str, str]) -> None:
         # Without its namespace, which some write before the name.
         tag = tag.rpartition(":")[2]
+        if within:
+            # Text is of elements that have no others in them; around these, it lays them out.
+            within[-1][2].clear()
         within.append((tag, attributes, []))
         found.append((True, tag, attributes, ""))
 

@@ -1,11 +1,25 @@
-"""The rules of OCEL 2.0 for its three formats, from the text of the specification.
+"""Rules of OCEL 2.0 for its three formats, and where each is from.
 
-The published schema files are in no package, so their rules are written down here: which members
-and elements there are, of which types, which are needed, and what has to be there that is named.
+From the pages of the standard, https://www.ocel-standard.org/specification/formats/ (`json`, `xml`,
+`sqlite`), as read in November 2026: the members, elements, attributes and tables of their examples;
+the types of attributes; that times are as ISO 8601 has them; and how a boolean is spelt, which is
+`true` and `false` in JSON, `1` and `0` in XML and in SQLite.
+
+From the schema files that pm4py carries, which are not copied here: which members of JSON have to
+be there. Where these are narrower than the pages, as in taking text only for values, or know other
+names, as the XML's for a relationship, the pages are followed; `qualifier`, which the XML's example
+calls `relationship`, is as in the logs that the standard publishes.
+
+From pm4py's check of SQLite files: the primary and foreign keys. The pages' example has none.
+
+From the schema file for XML that pm4py carries: that ids and types are there once, and that types
+and objects that are named are there. That times have a zone, and that nothing is there which no
+rule names, are rules of our own.
 """
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -146,10 +160,31 @@ _OF_ATTRIBUTES = {
 }
 
 
+_SPELT = {
+    "string": re.compile(".*", re.DOTALL),
+    "integer": re.compile(r"-?\d+"),
+    "float": re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?"),
+    "boolean": re.compile("[01]"),
+}
+
+
 def broken_in_xml(path: Path) -> list[str]:
     """What breaks a rule: elements and their attributes, and objects that are not there."""
     root = ET.parse(path).getroot()
     said = list(_broken_element(root, "", ""))
+    for what in ("object", "event"):
+        declared = {
+            (kind.get("name"), one.get("name")): one.get("type")
+            for kind in root.iterfind(f"{what}-types/{what}-type")
+            for one in kind.iter("attribute")
+        }
+        said += [
+            f"{each.get('name')} is {each.text!r}, declared as {kind}"
+            for one in root.iterfind(f"{what}s/{what}")
+            for each in one.iter("attribute")
+            for kind in [declared.get((one.get("type"), each.get("name")))]
+            if kind is None or not _SPELT[kind].fullmatch(each.text or "")
+        ]
     objects = {one.get("id") for one in root.iterfind("objects/object")}
     said += [
         f"{one.get('object-id')} is no object"
@@ -183,6 +218,8 @@ def _broken_element(element: ET.Element, around: str, beyond: str) -> Iterator[s
             yield from _broken_element(one, tag, around)
 
 
+_COLUMN_TYPES = {"text", "timestamp", "integer", "real", "boolean"}
+
 _KEYS: dict[str, tuple[set[str], set[tuple[str, str, str]]]] = {
     "event_map_type": ({"ocel_type"}, set()),
     "object_map_type": ({"ocel_type"}, set()),
@@ -214,6 +251,8 @@ def broken_in_sqlite(path: Path) -> list[str]:
         said = [f"the tables are {sorted(tables)}"] * (tables != set(rules))
         for table, (key, refers) in rules.items():
             columns = sql.execute(f'pragma table_info("{table}")').fetchall()
+            kinds = {column[2].lower() for column in columns}
+            said += [f"{table} has columns of {one}" for one in kinds - _COLUMN_TYPES]
             found = {name for _, name, _, _, _, place in columns if place}
             if found != key:
                 said.append(f"{table} has the key {sorted(found)}")
