@@ -12,12 +12,20 @@ from .store_files import PlaceArgument
 
 __all__ = ["shadow"]
 
+
+def _has(row: dict[str, Any]) -> str:
+    if row["of"] == "events":
+        return "not counted"
+    running = f" ({row['running']:,} running)" if row["of"] == "instances" else ""
+    return f"{row['instances']:,}{running}"
+
+
 _DIFFERENCES: list[Column] = [
     ("KIND", lambda row: row["kind"]),
     ("HANDLER", lambda row: f"{row['process']}.{row['handler']}".rstrip(".")),
     ("WHAT", lambda row: f"{row['how']}{', since its state is another' * row['follows']}"),
     ("STEPS", lambda row: f"{row['steps']:,}"),
-    ("INSTANCES", lambda row: f"{row['instances']:,} ({row['running']:,} running)"),
+    ("INSTANCES", _has),
     ("EXAMPLE", lambda row: _example(row["example"])),
 ]
 
@@ -31,7 +39,7 @@ def shadow(
     *,
     sample: Annotated[
         int | None,
-        typer.Option("--sample", min=1, help="Most instances of each process manager."),
+        typer.Option("--sample", min=1, help="Most of each kind."),
     ] = None,
     live: Annotated[
         bool, typer.Option("--live", help="Only instances that are not complete.")

@@ -13,14 +13,23 @@ from ..messages.codec import differ
 from ..store import is_issued_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from ..messages.types import Command
+    from ..messages.types import Command, Message
     from ..model.plans import ProcessPlan
     from ..store import TransitionRecord
     from .outcomes import Kind, Outcome
 
-__all__ = ["Found", "differences"]
+__all__ = [
+    "Found",
+    "Said",
+    "differences",
+    "dropped_fields",
+    "issued_by",
+    "of_fields",
+    "of_messages",
+    "said_of",
+]
 
 
 class Found(NamedTuple):
@@ -28,7 +37,7 @@ class Found(NamedTuple):
 
     Attributes:
         kind: in what
-        subject: in which: a field, a type of command, the name of a timeout
+        subject: in which: a field, a type of message, the name of a timeout
         how: the same for people
         before: what is stored, cut short
         now: what comes of it now, cut short
@@ -80,15 +89,66 @@ def _of_completion(then: TransitionRecord, made: TransitionRecord) -> Iterator[F
         yield Found("completion", "", how, words[then.is_complete], words[made.is_complete])
 
 
-# Commands
+# Messages
 
 
-class _Issued(NamedTuple):
-    """A command: its type today, what it says, and when it leaves, 0 for at once."""
+class Said(NamedTuple):
+    """A command or an event: its type today, what it says, and when it leaves, 0 for at once."""
 
     type: str
-    command: Command | bytes
-    due: int
+    message: Message | bytes
+    due: int = 0
+
+
+def of_messages(
+    kind: Kind, verb: str, before: Sequence[Said], after: Sequence[Said]
+) -> Iterator[Found]:
+    """What differs between the messages that came of one cause.
+
+    Args:
+        kind: of the differences
+        verb: what is done to have such a message, as of many: ``"issue"`` or ``"make"``
+        before: those that are stored, or were there before
+        after: those that there are now
+
+    """
+    counts = Counter(one.type for one in before)
+    counts.subtract(one.type for one in after)
+    for name, count in counts.items():
+        olds = [one for one in before if one.type == name]
+        news = [one for one in after if one.type == name]
+        if count:
+            how = f"{verb}s {name}" if count < 0 else f"does not {verb} {name}"
+            yield Found(kind, name, how, said_of(olds), said_of(news))
+        for old, new in zip(olds, news, strict=False):
+            yield from _of_message(kind, old, new)
+    if [one.type for one in before] != [one.type for one in after] and not any(counts.values()):
+        yield Found(kind, "", f"{verb}s in another order", said_of(before), said_of(after))
+
+
+def said_of(messages: Sequence[Said]) -> str:
+    """Messages as a report shows them."""
+    return ", ".join(shown(one.message) for one in messages) or "none"
+
+
+def _of_message(kind: Kind, old: Said, new: Said) -> Iterator[Found]:
+    if old.due != new.due:
+        how = f"{old.type} leaves at another time"
+        yield Found(kind, old.type, how, _when(old.due), _when(new.due))
+    if not differ(old.message, new.message):
+        return
+    if type(old.message) is not type(new.message) or isinstance(old.message, bytes):
+        how = f"{old.type} says something else"
+        yield Found(kind, old.type, how, shown(old.message), shown(new.message))
+        return
+    for field in type(old.message).__struct_fields__:
+        one, other = getattr(old.message, field, None), getattr(new.message, field, None)
+        if differ(one, other):
+            how = f"{old.type} has another {field}"
+            yield Found(kind, f"{old.type} {field}", how, shown(one), shown(other))
+
+
+# Commands
 
 
 def _of_commands(
@@ -96,54 +156,21 @@ def _of_commands(
 ) -> Iterator[Found]:
     if then.commands == made.commands and (not then.commands or then.timers == made.timers):
         return
-    before, after = _issued(plan, then), _issued(plan, made)
-    counts = Counter(one.type for one in before)
-    counts.subtract(one.type for one in after)
-    for kind, count in counts.items():
-        olds = [one for one in before if one.type == kind]
-        news = [one for one in after if one.type == kind]
-        if count:
-            how = f"issues {kind}" if count < 0 else f"does not issue {kind}"
-            yield Found("commands", kind, how, _said(olds), _said(news))
-        for old, new in zip(olds, news, strict=False):
-            yield from _of_command(old, new)
-    if [one.type for one in before] != [one.type for one in after] and not any(counts.values()):
-        yield Found("commands", "", "issues in another order", _said(before), _said(after))
+    yield from of_messages("commands", "issue", issued_by(plan, then), issued_by(plan, made))
 
 
-def _of_command(old: _Issued, new: _Issued) -> Iterator[Found]:
-    if old.due != new.due:
-        how = f"{old.type} leaves at another time"
-        yield Found("commands", old.type, how, _when(old.due), _when(new.due))
-    if not differ(old.command, new.command):
-        return
-    if type(old.command) is not type(new.command) or isinstance(old.command, bytes):
-        yield Found(
-            "commands", old.type, f"{old.type} says something else", *map(shown, (old[1], new[1]))
-        )
-        return
-    for field in type(old.command).__struct_fields__:
-        one, other = getattr(old.command, field, None), getattr(new.command, field, None)
-        if differ(one, other):
-            how = f"{old.type} has another {field}"
-            yield Found("commands", f"{old.type} {field}", how, shown(one), shown(other))
-
-
-def _issued(plan: ProcessPlan, transition: TransitionRecord) -> list[_Issued]:
+def issued_by(plan: ProcessPlan, transition: TransitionRecord) -> list[Said]:
+    """The commands that a transition issued."""
     registry, timers = plan.registry, transition.timers or {}
-    found: list[_Issued] = []
+    found: list[Said] = []
     for command_id, kind, data in transition.commands:
         command: Command | bytes
         try:
             command = registry.load_command(kind, data)
         except (InvalidMessage, UnknownMessage):
             command = data
-        found.append(_Issued(registry.name_today(kind), command, timers.get(command_id, 0)))
+        found.append(Said(registry.name_today(kind), command, timers.get(command_id, 0)))
     return found
-
-
-def _said(issued: list[_Issued]) -> str:
-    return ", ".join(shown(one.command) for one in issued) or "none"
 
 
 # Timeouts
@@ -184,17 +211,22 @@ def _of_states(
         yield Found("unreadable", "state", "its state cannot be read", str(error), "")
         return
     after = definition.state_of(made)
-    for field, value in after.items():
-        if differ(before.get(field), value):
-            yield Found(
-                "state", field, f"{field} is another", shown(before.get(field)), shown(value)
-            )
+    yield from of_fields(before, after)
     if then.state_version == made.state_version:
-        for field, value in _dropped(then, after).items():
+        stored: dict[str, Any] = msgpack.unpackb(then.state, strict_map_key=False)
+        yield from dropped_fields(stored, after)
+
+
+def of_fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Found]:
+    """What differs between two states in the fields that both have."""
+    for field, value in after.items():
+        if field in before and differ(before[field], value):
+            how = f"{field} is another"
+            yield Found("state", field, how, shown(before[field]), shown(value))
+
+
+def dropped_fields(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Found]:
+    """The fields of a state that another has not."""
+    for field, value in before.items():
+        if field not in after:
             yield Found("state", field, f"{field} is not kept", shown(value), "none")
-
-
-def _dropped(then: TransitionRecord, after: dict[str, Any]) -> dict[str, Any]:
-    """The stored fields that the class does not have any more."""
-    stored: dict[str, Any] = msgpack.unpackb(then.state, strict_map_key=False)
-    return {name: value for name, value in stored.items() if name not in after}

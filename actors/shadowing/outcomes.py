@@ -15,10 +15,13 @@ Kind: TypeAlias = Literal[
     "timeouts",
     "state",
     "completion",
+    "events",
     "refusals",
     "passed over",
+    "taken up",
     "unhandled",
     "unreadable",
+    "outside",
 ]
 
 
@@ -33,6 +36,8 @@ class Outcome(NamedTuple):
         said: more about that, such as an error's text
         state: the instance after the transition, as it was decided
         reached: what the handler reached for outside, and was refused
+        is_skipped: whether the class has an error passed over
+        is_erased: whether it cannot be known, since what it comes of was erased
 
     """
 
@@ -43,3 +48,5 @@ class Outcome(NamedTuple):
     said: str = ""
     state: ProcessState | None = None
     reached: tuple[str, ...] = ()
+    is_skipped: bool = False
+    is_erased: bool = False

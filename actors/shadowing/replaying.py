@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 from msgspec.structs import replace
 
 from ..core.process_state import ProcessState
-from ..errors import InvalidMessage, UnknownMessage
-from ..store import is_issued_by
+from ..errors import Erased, InvalidMessage, UnknownMessage
+from ..store import erased_at, is_issued_by
 from .differences import Found, differences
 from .outcomes import Outcome
-from .retaking import Retaking, is_by_people
+from .retaking import TIMEOUT, Retaking, is_by_people
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,16 +66,18 @@ class Life:
         last: the newest transition; None of an instance without any
         noted: all that was found
         reached: the transitions whose handlers reached outside, each with what for
+        refused: those that the refusal of a command made
 
     """
 
-    __slots__ = ("last", "noted", "reached", "steps")
+    __slots__ = ("last", "noted", "reached", "refused", "steps")
 
     def __init__(self) -> None:
         self.steps = 0
         self.last: TransitionRecord | None = None
         self.noted: list[Noted] = []
         self.reached: list[tuple[TransitionRecord, str]] = []
+        self.refused: list[TransitionRecord] = []
 
 
 class Lives:
@@ -104,11 +106,13 @@ class Lives:
         life, along = Life(), _Along(self._plan, instance, self._retaking)
         for transition, event in stored_life(self._store, self._plan.name, instance):
             life.last = transition
-            if is_by_people(transition):
+            if is_by_people(transition) or _is_erased(transition, event):
                 along.skip(transition)
                 continue
             life.steps += 1
             self._note_handler(transition, event)
+            if event is None and not transition.cause.startswith(TIMEOUT):
+                life.refused.append(transition)
             along.step(life, transition, event)
         if life.last is not None and not life.last.is_complete:
             life.noted += self._left_behind(instance, life.last)
@@ -183,7 +187,7 @@ class _Along:
         self._known: set[About] = set()
 
     def skip(self, transition: TransitionRecord) -> None:
-        """Go past what an operator did; from there on all is as it is stored."""
+        """Go past what an operator did or erased; from there on all is as it is stored."""
         self._before = self._after(transition)
         self._other = None
 
@@ -210,7 +214,7 @@ class _Along:
         """Decide again; where something differs, once more, to tell what is by chance."""
         assert was.transition is not None
         now = self._retaking.retake(before, was.transition, event)
-        if now.reached:
+        if now.reached or now.is_erased:
             # What it would have done outside is not known, and so is what comes of it.
             return now._replace(state=None), []
         found = differences(self._plan, self._instance, was, now)
@@ -273,7 +277,7 @@ class _Along:
 
     def _after(self, transition: TransitionRecord) -> ProcessState:
         # Fields that do not fit the class are told of where they are read.
-        with suppress(*_UNREADABLE):
+        with suppress(*_UNREADABLE, Erased):
             return ProcessState.after(self._plan.definition, self._instance, transition)
         return ProcessState(
             self._instance,
@@ -286,6 +290,14 @@ class _Along:
             correlation_id=transition.correlation_id,
             run=transition.run,
         )
+
+
+def _is_erased(transition: TransitionRecord, event: EventRecord | None) -> bool:
+    """Whether something that is to be compared, or that made it, is not kept any more."""
+    kept = [transition.state, *(data for _, _, data in transition.commands)]
+    if event is not None:
+        kept.append(event.data)
+    return any(erased_at(one) is not None for one in kept)
 
 
 def _is_as_stored(state: ProcessState, transition: TransitionRecord) -> bool:

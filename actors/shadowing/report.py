@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from ..messages.plain import as_json
+from .differences import Found
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from .outcomes import Kind
     from .replaying import Life
+    from .streams import Met, StreamLife
+    from .untaken import TakenUp
+
+Of: TypeAlias = Literal["instances", "aggregates", "events"]
 
 __all__ = ["Findings", "ShadowDifference", "ShadowExample", "ShadowReport"]
 
@@ -21,8 +27,8 @@ class ShadowExample:
     """One step that differs.
 
     Attributes:
-        instance: its id
-        version: of the transition
+        instance: its id, or that of the aggregate
+        version: of the transition, or of the first event in the stream
         stored: what is stored, cut short
         now: what comes of it now, cut short
 
@@ -41,14 +47,16 @@ class ShadowDifference:
     Attributes:
         kind: ``"commands"``, ``"timeouts"``, ``"state"``, ``"completion"``, ``"refusals"`` (the
             handler raises), ``"passed over"`` (what happened does not come to the instance),
-            ``"unhandled"`` (it has no handler), ``"unreadable"``, or ``"outside"`` (the handler
-            reaches for a socket, a file or a process)
-        process: the name of the process manager
-        handler: the method that made the transition
+            ``"taken up"`` (an event that made no transition makes one), ``"events"`` (an aggregate
+            makes others), ``"unhandled"`` (there is no handler), ``"unreadable"``, or
+            ``"outside"`` (the handler reaches for a socket, a file or a process)
+        process: the name of the process manager, or the category of the aggregate
+        handler: the method that made the transition, carried the command out, or applied the event
         how: what differs, for people
-        steps: how many do
-        instances: how many instances have such a step
-        running: how many of these are not complete
+        steps: how many do: transitions, commands or events
+        of: ``"instances"``, ``"aggregates"`` or ``"events"``: what has these steps
+        instances: how many instances or aggregates that are; 0 of events
+        running: how many of the instances are not complete
         follows: whether the handler meets the stored state as before, and differs only where an
             earlier step left another one
         example: the first of them
@@ -60,6 +68,7 @@ class ShadowDifference:
     handler: str
     how: str
     steps: int
+    of: Of
     instances: int
     running: int
     follows: bool
@@ -71,9 +80,15 @@ class ShadowDifference:
         change = f": {example.stored or 'as stored'} → {example.now}" if example.now else ""
         return (
             f"{self.kind}: {self.process}.{self.handler or '?'}: {self.how}{follows}; "
-            f"{self.steps:,} steps of {self.instances:,} instances ({self.running:,} running), as "
+            f"{self.steps:,} {self._counted()}, as "
             f"{example.instance!r} at version {example.version}{change}"
         )
+
+    def _counted(self) -> str:
+        if self.of == "events":
+            return "events"
+        running = f" ({self.running:,} running)" if self.of == "instances" else ""
+        return f"steps of {self.instances:,} {self.of}{running}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +102,10 @@ class ShadowReport:
         not_known: what cannot be known, in sentences
         instances: how many were gone through
         steps: how many of their transitions were decided again
+        streams: how many streams of aggregates were gone through
+        events: how many of their events were applied
+        commands: how many of the commands that made these were carried out again
+        not_kept: how many were not, since they came from outside
         damaged: instances that cannot be read from the store, each with the error; at most a
             hundred of them
 
@@ -98,6 +117,10 @@ class ShadowReport:
     not_known: tuple[str, ...]
     instances: int
     steps: int
+    streams: int
+    events: int
+    commands: int
+    not_kept: int
     damaged: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -114,7 +137,9 @@ class ShadowReport:
         yield from (f"not known: {one}" for one in self.not_known)
         count = len(self.differences)
         yield (
-            f"{self.steps:,} steps of {self.instances:,} instances: "
+            f"{self.steps:,} steps of {self.instances:,} instances, {self.events:,} events of "
+            f"{self.streams:,} aggregates ({self.commands:,} commands carried out again, "
+            f"{self.not_kept:,} not kept): "
             f"{f'{count:,}' if count else 'no'} difference{'s' * (count != 1)}"
         )
 
@@ -142,12 +167,23 @@ DAMAGED = 100
 """Most damaged instances that are kept."""
 
 
+class _Step(NamedTuple):
+    """One difference of a step, as it is counted."""
+
+    handler: str
+    version: int
+    found: Found
+    is_steady: bool = True
+    follows: bool = False
+
+
 @dataclass(slots=True)
 class _Tally:
     """How often, and where first."""
 
     place: int
     example: ShadowExample
+    of: Of = "instances"
     steps: int = 0
     instances: int = 0
     running: int = 0
@@ -166,11 +202,15 @@ class Findings:
 
     instances: int = 0
     steps: int = 0
+    streams: int = 0
+    events: int = 0
+    commands: int = 0
+    not_kept: int = 0
     tallies: dict[Key, _Tally] = field(default_factory=dict)
     by_chance: dict[Key, _Tally] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
     handled: set[tuple[str, str]] = field(default_factory=set)
-    """The handlers that were tried, by process."""
+    """The methods that were tried, by process manager or category."""
 
     def add_life(self, process: str, instance: str, place: int, life: Life) -> None:
         """Take up what came of an instance.
@@ -184,46 +224,71 @@ class Findings:
         """
         self.instances += 1
         self.steps += life.steps
+        steps = [
+            _Step(one.transition.handler, one.transition.version, *one[1:]) for one in life.noted
+        ]
+        steps += [_outside(made.version, made.handler, what) for made, what in life.reached]
         is_running = life.last is not None and not life.last.is_complete
+        self._add(process, instance, place, steps, of="instances", is_running=is_running)
+
+    def add_stream(self, category: str, name: str, place: int, life: StreamLife) -> None:
+        """Take up what came of the stream of an aggregate.
+
+        Args:
+            category: of the stream
+            name: the id of the aggregate
+            place: the position of its first event
+            life: what came of it
+
+        """
+        self.streams += 1
+        self.events += life.events
+        self.commands += life.commands
+        self.not_kept += life.not_kept
+        self.add_met(category, name, place, life.met)
+        self._add(category, name, place, [_outside(*one) for one in life.reached])
+
+    def add_met(self, category: str, name: str, place: int, met: Iterable[Met]) -> None:
+        """Take up what was found of an aggregate."""
+        steps = [_Step(one.handler, one.version, one.found, one.is_steady) for one in met]
+        self._add(category, name, place, steps)
+
+    def add_taken_up(self, process: str, place: int, one: TakenUp) -> None:
+        """Take up that an event would be taken up which was not.
+
+        Args:
+            process: the name of the process manager
+            place: the position of the event
+            one: what comes of it
+
+        """
+        step = _Step(one.handler, one.version, one.found, one.is_steady)
+        self._add(process, one.instance, place, [step], of="events")
+
+    def _add(
+        self,
+        process: str,
+        instance: str,
+        place: int,
+        steps: Iterable[_Step],
+        *,
+        of: Of = "aggregates",
+        is_running: bool = False,
+    ) -> None:
         met: dict[Key, tuple[bool, _Tally]] = {}
-        for one in life.noted:
-            made, found = one.transition, one.found
-            self._note(
-                met,
-                (found.kind, process, made.handler, found.subject, found.how, one.follows),
-                place,
-                ShadowExample(instance, made.version, found.before, found.now),
-                is_steady=one.is_steady,
-            )
-        for made, what in life.reached:
-            self._note(
-                met,
-                ("outside", process, made.handler, what, f"reaches for {what}", False),
-                place,
-                ShadowExample(instance, made.version, "", ""),
-                is_steady=True,
-            )
+        for one in steps:
+            found = one.found
+            key: Key = (found.kind, process, one.handler, found.subject, found.how, one.follows)
+            example = ShadowExample(instance, one.version, found.before, found.now)
+            was_steady, tally = met.setdefault(key, (one.is_steady, _Tally(place, example, of)))
+            tally.steps += 1
+            met[key] = (was_steady and one.is_steady, tally)
         for key, (is_steady, tally) in met.items():
-            tally.instances, tally.running = 1, int(is_running)
+            tally.instances, tally.running = int(of != "events"), int(is_running)
             _put(self.tallies if is_steady else self.by_chance, key, tally)
 
-    @staticmethod
-    def _note(
-        met: dict[Key, tuple[bool, _Tally]],
-        key: Key,
-        place: int,
-        example: ShadowExample,
-        *,
-        is_steady: bool,
-    ) -> None:
-        was_steady, tally = met.setdefault(key, (is_steady, _Tally(place, example)))
-        tally.steps += 1
-        if was_steady and not is_steady:
-            met[key] = (False, tally)
-
     def add_damaged(self, name: str, error: Exception) -> None:
-        """Take up that an instance cannot be read."""
-        self.instances += 1
+        """Take up that an instance, a stream or an event cannot be read."""
         if len(self.damaged) < DAMAGED:
             self.damaged[name] = str(error)
 
@@ -232,12 +297,21 @@ class Findings:
         if instances:
             key: Key = ("unhandled", process, "", process, f"no class is called {process}", False)
             example = ShadowExample("", 0, "", "")
-            self.tallies[key] = _Tally(0, example, 0, instances, running)
+            self.tallies[key] = _Tally(0, example, "instances", 0, instances, running)
+
+    def add_gone_stream(self, category: str, name: str, place: int) -> None:
+        """Take up that no aggregate has the category of a stream any more."""
+        found = Found("unhandled", category, f"no aggregate has the category {category}", "", "")
+        self._add(category, name, place, [_Step("", 1, found)])
 
     def add(self, other: Findings) -> None:
         """Take up what another part of the work found."""
         self.instances += other.instances
         self.steps += other.steps
+        self.streams += other.streams
+        self.events += other.events
+        self.commands += other.commands
+        self.not_kept += other.not_kept
         for key, tally in other.tallies.items():
             _put(self.tallies, key, tally)
         for key, tally in other.by_chance.items():
@@ -247,11 +321,11 @@ class Findings:
             if len(self.damaged) < DAMAGED:
                 self.damaged[name] = error
 
-    def report(self, unreached: list[str]) -> ShadowReport:
+    def report(self, unknown: list[str]) -> ShadowReport:
         """All that was found.
 
         Args:
-            unreached: handlers that no stored step tried
+            unknown: what cannot be known besides, in sentences
 
         """
         # What differed from itself once says nothing wherever it differs.
@@ -261,7 +335,8 @@ class Findings:
         for key, one in self.tallies.items():
             if key[:4] in doubtful:
                 _put(by_chance, key, one)
-        answered = sorted({key[3].split(" ")[0] for key in steady if _asks_anew(key)})
+        answered = sorted({key[3].split(" ")[0] for key in steady if _is_anew(key, "commands")})
+        made = sorted({key[3].split(" ")[0] for key in steady if _is_anew(key, "events")})
         return ShadowReport(
             differences=_sorted(steady, lambda kind: kind != "outside"),
             not_deterministic=_sorted(by_chance, lambda _: True),
@@ -272,17 +347,26 @@ class Findings:
                     f"that comes of the answer"
                     for one in answered
                 ),
-                *(f"what {one} does: no stored step came to it" for one in unreached),
+                *(f"what comes of a {one} that no aggregate made so before" for one in made),
+                *unknown,
             ),
             instances=self.instances,
             steps=self.steps,
+            streams=self.streams,
+            events=self.events,
+            commands=self.commands,
+            not_kept=self.not_kept,
             damaged=self.damaged,
         )
 
 
-def _asks_anew(key: Key) -> bool:
-    kind, _, _, subject, how, _ = key
-    return kind == "commands" and bool(subject) and not how.startswith("does not")
+def _outside(version: int, handler: str, what: str) -> _Step:
+    return _Step(handler, version, Found("outside", what, f"reaches for {what}", "", ""))
+
+
+def _is_anew(key: Key, kind: Kind) -> bool:
+    """Whether messages are told of that were not there before; not those that are gone."""
+    return key[0] == kind and bool(key[3]) and not key[4].startswith("does not")
 
 
 def _put(tallies: dict[Key, _Tally], key: Key, tally: _Tally) -> None:
@@ -302,6 +386,7 @@ def _sorted(
             handler=key[2],
             how=key[4],
             steps=tally.steps,
+            of=tally.of,
             instances=tally.instances,
             running=tally.running,
             follows=key[5],

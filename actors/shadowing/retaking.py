@@ -16,7 +16,7 @@ from ..core.past import issued_command, stimulus_of
 from ..core.ports import UNREADABLE
 from ..core.process_state import ProcessState
 from ..core.stimuli import End, EventDelivered
-from ..errors import InvalidMessage, UnknownMessage, type_of_error
+from ..errors import Erased, InvalidMessage, UnknownMessage, type_of_error
 from ..store import BY_PEOPLE, CorruptRecord, TimerRecord
 from .guard import guarded
 from .outcomes import Outcome
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..model.plans import ProcessPlan
     from ..store import EventRecord, Store, TransitionRecord
 
-__all__ = ["Retaking", "is_by_people"]
+__all__ = ["TIMEOUT", "Retaking", "is_by_people"]
 
 ATTEMPTS = 10
 """Most attempts at one cause: the log does not say which of them made its transition."""
@@ -179,7 +179,8 @@ class Retaking:
                 # What the handler did to the fields is undone.
                 before = replace(before, values=None)
         if decision.error is not None:
-            return self._refused(before, decision, decision.error)
+            refused = self._refused(before, decision, decision.error)
+            return refused._replace(is_skipped=decision.outcome == "skipped_error")
         made = decision.step.transition
         if made is None:
             kind = stimulus.record.type if isinstance(stimulus, EventDelivered) else "timeout"
@@ -198,6 +199,8 @@ class Retaking:
 
     def _refused(self, before: ProcessState, decision: Decision, error: BaseException) -> Outcome:
         kind, said = type_of_error(error), f"{type_of_error(error)}: {error}"
+        if decision.process is None and isinstance(error, Erased):
+            return Outcome(None, "passed over", kind, "it was erased", said, is_erased=True)
         if decision.process is not None or not isinstance(error, _OF_READING):
             return Outcome(None, "refusals", kind, f"raises {kind}", said)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,23 +33,28 @@ def shadow(
     codec: PayloadCodec | None = None,
     on_progress: Callable[[int, int], object] | None = None,
 ) -> ShadowReport:
-    """Try code on what is stored: decide again all that instances did, and say what differs.
+    """Try code on what is stored: decide again all that was done, and say what differs.
 
-    The store is only read, and a service may have it open. Each step is decided from the state that
-    is stored before it; where that comes to another state, the state is led along as well. While a
-    handler runs, it is refused sockets, files for writing, and processes. What differs is decided
-    twice, so that what differs by chance is told apart.
+    The store is only read, and a service may have it open. Each step of an instance is decided from
+    the state that is stored before it; where that comes to another state, the state is led along as
+    well. The events of aggregates are applied, and the commands that instances had issued are
+    carried out again. Events that made no transition are tried where the code would take them up.
+    While a method runs, it is refused sockets, files for writing, and processes. What differs is
+    decided twice, so that what differs by chance is told apart.
 
     Args:
         store: its folder, its address in a database, or a storage engine, which stays open
         domains: with the code that is to be tried
-        sample: most instances of each process manager, evenly chosen in the order of their starts;
-            all of them when it is not given
-        live: whether only instances are gone through that are not complete
+        sample: most instances of each process manager, aggregates of each category, and events of
+            each type, evenly chosen in the order in which they came; all of them when it is not
+            given
+        live: whether only instances are gone through that are not complete, and only events tried
+            that these would take up; aggregates do not end
         processes: how many processes share the work; 0 for none but this one. When it is not given,
             one, or none where the domains are in no module by which another process finds them
         codec: of a store that has one; this process alone has it, and does the work
-        on_progress: is called with how many instances were gone through, and how many there are
+        on_progress: is called with how many instances and events were gone through, and how many
+            there are
 
     Returns:
         what differs, with counts and examples
@@ -68,7 +74,7 @@ def shadow(
         in_here = "a storage engine" if isinstance(store, StorageEngine) else in_here
         places = _places(in_here, domains, is_asked=processes is not None)
     with opened(store, codec=codec) as stores:
-        counts = _counts(stores)
+        counts, events = _counts(stores)
         strides = {
             name: 1 if sample is None else max(1, -(-sum(count) // sample))
             for name, count in counts.items()
@@ -77,7 +83,7 @@ def shadow(
             -(-(count[0] if live else sum(count)) // strides[name])
             for name, count in counts.items()
             if registry.process_named(name) is not None
-        )
+        ) + sum(events.values())
 
         def told(done: int) -> None:
             if on_progress is not None:
@@ -85,7 +91,13 @@ def shadow(
 
         told(0)
         count = processes or 1
-        parts = [Part(number, count, strides, live) for number in range(count)]
+        event_strides = {
+            kind: 1 if sample is None else max(1, -(-count // sample))
+            for kind, count in events.items()
+        }
+        parts = [
+            Part(number, count, strides, event_strides, sample, live) for number in range(count)
+        ]
         if places is None:
             findings = go_through(stores, registry, parts[0], told)
         else:
@@ -97,7 +109,7 @@ def shadow(
         if registry.process_named(name) is None:
             findings.add_gone(name, running + complete, running)
     is_whole = sample is None and not live
-    return findings.report(list(_unreached(registry, findings)) if is_whole else [])
+    return findings.report(list(_unknown(registry, findings)) if is_whole else [])
 
 
 def _check(sample: int | None, processes: int | None) -> None:
@@ -130,9 +142,18 @@ def _places(
         return None
 
 
-def _counts(stores: Sequence[Store]) -> dict[str, tuple[int, int]]:
-    """How many instances each process manager has that are not complete, and that are."""
+def _counts(
+    stores: Sequence[Store],
+) -> tuple[dict[str, tuple[int, int]], Counter[tuple[str, str]]]:
+    """How much there is.
+
+    Returns:
+        of each process manager, how many instances are not complete, and how many are; and how many
+        events there are by category and type
+
+    """
     counts: dict[str, tuple[int, int]] = {}
+    events: Counter[tuple[str, str]] = Counter()
     for store in stores:
         for of, names, count in store.read_counts():
             if of == "instance":
@@ -143,11 +164,14 @@ def _counts(stores: Sequence[Store]) -> dict[str, tuple[int, int]]:
                     running + (0 if is_complete else count),
                     complete + (count if is_complete else 0),
                 )
-    return counts
+            elif of == "event":
+                category, kind = names
+                events[category, kind] += count
+    return counts, events
 
 
-def _unreached(registry: Registry, findings: Findings) -> Iterator[str]:
-    """Handlers that no stored step came to."""
+def _unknown(registry: Registry, findings: Findings) -> Iterator[str]:
+    """What methods do that nothing stored came to."""
     for definition in registry.processes.values():
         handlers = (
             *definition.handlers.values(),
@@ -156,4 +180,20 @@ def _unreached(registry: Registry, findings: Findings) -> Iterator[str]:
         )
         for name in dict.fromkeys(one.name for one in handlers):
             if (definition.name, name) not in findings.handled:
-                yield f"{definition.name}.{name}"
+                yield f"what {definition.name}.{name} does: no stored step came to it"
+        for name in dict.fromkeys(
+            one.name
+            for event, one in definition.handlers.items()
+            if event in definition.correlations and definition.correlations[event].learnt
+        ):
+            yield (
+                f"which events {definition.name}.{name} would take up that made no transition: it "
+                f"finds instances by a learnt key, and who had one then is not kept"
+            )
+    for aggregate in registry.aggregates.values():
+        for name in dict.fromkeys(one.name for one in aggregate.handlers.values()):
+            if (aggregate.category, name) not in findings.handled:
+                yield (
+                    f"what {aggregate.category}.{name} does: no command came to it from an "
+                    f"instance, and of others the store keeps a digest"
+                )

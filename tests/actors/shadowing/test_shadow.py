@@ -41,6 +41,15 @@ from tests.postgresql import shared_server
 
 NAME = "shop.Fulfilment"
 
+DIGEST = (
+    "what shop::order.place does: no command came to it from an instance, and of others the store "
+    "keeps a digest"
+)
+
+COUNTED = (
+    "15 steps of 6 instances, 12 events of 12 aggregates (7 commands carried out again, 6 not kept)"
+)
+
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -58,8 +67,9 @@ def found(store: Path, manager: type[ProcessManager]) -> set[tuple[str, str, str
 def test_code_that_did_not_change_does_the_same(store: Path) -> None:
     report = shadow(store, shop, processes=0)
     assert report.differences == report.not_deterministic == report.outside == ()
-    assert (report.instances, report.steps, report.not_known) == (6, 15, ())
-    assert str(report) == "15 steps of 6 instances: no differences"
+    assert (report.instances, report.steps, report.not_known) == (6, 15, (DIGEST,))
+    assert (report.streams, report.events, report.commands, report.not_kept) == (12, 12, 7, 6)
+    assert str(report) == f"not known: {DIGEST}\n{COUNTED}: no differences"
 
 
 def test_other_commands_are_found(store: Path) -> None:
@@ -93,7 +103,11 @@ def test_other_commands_are_found(store: Path) -> None:
     assert (last.example.stored, last.example.now) == ("Decimal('10')", "Decimal('11')")
     unknown = "what an aggregate answers to a {} that was not issued so before, and all that "
     unknown += "comes of the answer"
-    assert report.not_known == (unknown.format("shop.Charge.v1"), unknown.format("shop.Ship.v1"))
+    assert report.not_known == (
+        unknown.format("shop.Charge.v1"),
+        unknown.format("shop.Ship.v1"),
+        DIGEST,
+    )
 
 
 def test_commands_that_are_not_issued_any_more_and_another_order_are_found(store: Path) -> None:
@@ -356,7 +370,7 @@ def test_several_processes_find_what_one_does(store: Path) -> None:
     here = shadow(store, shop, processes=0)
     apart = shadow(store, shop, processes=2, on_progress=lambda *done: told.append(done))
     assert apart == here
-    assert (told[0], told[-1]) == ((0, 6), (6, 6))
+    assert (told[0], told[-1]) == ((0, 18), (18, 18))
 
 
 def test_a_sample_and_what_is_running(store: Path) -> None:
@@ -419,7 +433,7 @@ def test_the_command_says_what_differs_and_ends_accordingly(
     said = capsys.readouterr().out.splitlines()
     assert said[0].split() == ["KIND", "HANDLER", "WHAT", "STEPS", "INSTANCES", "EXAMPLE"]
     assert "shop.Charge.v1 has another amount" in said[1]
-    assert said[-1] == "15 steps of 6 instances: 1 difference"
+    assert said[-1] == f"{COUNTED}: 1 difference"
 
     given = ["shadow", str(store), f"{where}.shop:shop", "--sample", "3", "--json"]
     assert main(given) == 0
