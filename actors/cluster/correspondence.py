@@ -46,8 +46,9 @@ class Correspondence:
     Args:
         calls: the rows
         owned: the partitions that this node owns now
+        others: the partitions that it does not own now
         answering: carries out what others ask
-        moved: called with the partitions that have new commits
+        moved: called with the partitions of others that have new commits
         form: reads answers
 
     """
@@ -56,12 +57,14 @@ class Correspondence:
         self,
         calls: Calls,
         owned: Callable[[], Collection[int]],
+        others: Callable[[], Collection[int]],
         answering: Answering,
         moved: Callable[[list[int]], None],
         form: CallFormat,
     ) -> None:
         self._calls = calls
         self._owned = owned
+        self._others = others
         self._answering = answering
         self._moved = moved
         self._form = form
@@ -129,7 +132,8 @@ class Correspondence:
             for number, one in zip(ids, asked, strict=True):
                 self._to_write.popleft()
                 self._waiting[number] = one
-        seen = self._calls.see(self._owned(), self._answering.known, self._waiting)
+        # What this node commits itself it knows.
+        seen = self._calls.see(self._owned(), self._others(), self._answering.known, self._waiting)
         for call in seen.calls:
             self._answering.take(call)
         moved = [part for part, commit in seen.commits.items() if self._seen.get(part) != commit]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ..store import SentRecord, Store
+    from ..store.postgresql.calls import LaneEnds
 
-__all__ = ["StoreNeighbour"]
+__all__ = ["NodeNeighbour", "StoreNeighbour"]
 
 
 class StoreNeighbour:
@@ -35,8 +36,46 @@ class StoreNeighbour:
     def last_sent(self, target: int) -> int:
         return self.store.last_sent(target)
 
+    def may_have_more(self, target: int, after: int) -> bool:
+        del target, after
+        # To look costs as much as to read it.
+        return True
+
     def cursor_of(self, source: int) -> int:
         return self.store.cursor_of(source)
 
     def nudge(self, source: int) -> None:
         self._tell(self._number, source)
+
+
+class NodeNeighbour(StoreNeighbour):
+    """As `StoreNeighbour`, in a database, of which a node looks at all lanes at once.
+
+    It does so before it runs a partition, and once more as soon as it runs it; then it tells the
+    partition of all lanes that hold something.
+
+    Args:
+        number: of the other partition
+        store: that reads it
+        tell: as for `StoreNeighbour`
+        lanes: what the node knows of lanes, by source and target, from before it ran the target
+
+    """
+
+    def __init__(
+        self,
+        number: int,
+        store: Store,
+        tell: Callable[[int, int], None],
+        lanes: Mapping[tuple[int, int], LaneEnds],
+    ) -> None:
+        super().__init__(number, store, tell)
+        self._lanes = lanes
+
+    def last_sent(self, target: int) -> int:
+        ends = self._lanes.get((self._number, target))
+        return 0 if ends is None else ends.sent
+
+    def may_have_more(self, target: int, after: int) -> bool:
+        del target, after
+        return False

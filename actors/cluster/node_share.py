@@ -17,16 +17,17 @@ from .answering import Answering
 from .balancing import Look, decide
 from .call_format import CallFormat
 from .correspondence import Correspondence
-from .neighbours import StoreNeighbour
+from .neighbours import NodeNeighbour
 from .node_partition import NodePartition
 from .partition_runtime import PartitionRuntime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterator
 
     from ..engine.pending_replies import ReplyFuture
     from ..model.domain import Domain
     from ..model.registry import Registry
+    from ..store.postgresql.calls import LaneEnds
     from ..store.postgresql.divided_database import DividedDatabase
 
 __all__ = ["NodeShare"]
@@ -35,6 +36,9 @@ logger = logging.getLogger("procession")
 
 LOOK_EVERY = 0.2
 """Seconds between two looks at who owns what."""
+
+TOGETHER = 32
+"""Partitions that are looked at in one trip as they are opened."""
 
 
 class NodeShare:
@@ -69,33 +73,45 @@ class NodeShare:
         self._waits_for = ""
         # Of lanes from other nodes' partitions to those here, the newest that was told of.
         self._heads: dict[tuple[int, int], int] = {}
+        # Lanes as they were before the partitions were run that are being opened.
+        self._lanes: dict[tuple[int, int], LaneEnds] = {}
+        # Partitions that are being opened: what they sent before is looked for afterwards.
+        self._opening: set[int] = set()
+        # Partitions that run and were not told yet what the lanes to them hold.
+        self._untold: set[int] = set()
         # Partitions that are this node's in the database, and do not run, with their epochs.
         self._orphans: dict[int, int] = {}
         self._is_over = threading.Event()
         form = CallFormat(registry, options.get("codec"))
         self._answering = Answering(self.parts, form, self._wake)
         self._correspondence = Correspondence(
-            self.node.calls, self._owned, self._answering, self._has_moved, form
+            self.node.calls, self._owned, self._others, self._answering, self._has_moved, form
         )
         self._thread = threading.Thread(target=self._keep, name="procession-node", daemon=True)
         try:
-            for number in range(divided.count):
-                store = divided.open(
-                    number, read_only=True, codec=options.get("codec"), node=self.node
-                )
-                part = NodePartition(number, store, self._ask, form, *domains, **options)
-                self.parts.append(part)
+            for some in _pages_of(range(divided.count)):
+                with self.node.opening(some):
+                    for number in some:
+                        self.parts.append(self._part(number, form))
             self._neighbours = {
-                part.number: StoreNeighbour(part.number, part.store, self._tell)
+                part.number: NodeNeighbour(part.number, part.store, self._tell, self._lanes)
                 for part in self.parts
             }
             self.node.lease.begin(registry.reads(), registry.writes())
             self._balance(raises=True)
+            self._tell_of_lanes()
             self._correspondence.start()
             start_thread(self._thread)
         except BaseException:
             self.close(timeout=0.0)
             raise
+
+    def _part(self, number: int, form: CallFormat) -> NodePartition:
+        options = self._options
+        store = self._divided.open(
+            number, read_only=True, codec=options.get("codec"), node=self.node
+        )
+        return NodePartition(number, store, self._ask, form, *self._domains, **options)
 
     def _ask(
         self, number: int, kind: str, request: bytes, finish: Callable[[Any], Any]
@@ -108,21 +124,23 @@ class NodeShare:
     def _owned(self) -> list[int]:
         return [part.number for part in self.parts if part.local is not None]
 
+    def _others(self) -> list[int]:
+        return [part.number for part in self.parts if part.local is None]
+
     def _tell(self, target: int, source: int) -> None:
         """A partition has sent something to another one, which another node may run."""
         local = self.parts[target].local
-        if local is not None:
+        if local is not None and source not in self._opening:
             local.nudge(source)
 
     def _has_moved(self, sources: list[int]) -> None:
-        """Partitions have new commits, of this node or others."""
+        """Partitions of other nodes have new commits."""
         for source in sources:
             self.parts[source].has_moved()
-        others = [source for source in sources if self.parts[source].local is None]
-        if not others or not self._owned():
+        if not self._owned():
             return
         # A look at each lane would be a trip for each.
-        for (source, target), head in self.node.calls.heads(others).items():
+        for (source, target), head in self.node.calls.heads(sources).items():
             if self._heads.get((source, target)) != head:
                 self._tell(target, source)
                 self._heads[source, target] = head
@@ -138,6 +156,7 @@ class NodeShare:
         while not self._is_over.wait(LOOK_EVERY):
             try:
                 self._balance()
+                self._tell_of_lanes()
                 for part in self.parts:
                     local = part.local
                     if local is not None:
@@ -170,11 +189,8 @@ class NodeShare:
         for number in decision.leave:
             if self.parts[number].local is not None:
                 self._leave(number, timeout=None)
-        for number, epoch in decision.take.items():
-            if self._is_over.is_set():
-                return
-            if self._is_free_here(number) and lease.take(number, epoch):
-                self._run(number, raises=raises)
+        free = {one: epoch for one, epoch in decision.take.items() if self._is_free_here(one)}
+        self._run_all(lease.take(free), raises=raises)
 
     def _take_orphans(self, look: Look) -> None:
         """Run what was taken by a statement whose answer was lost, once that is seen twice."""
@@ -183,13 +199,30 @@ class NodeShare:
             for row in look.owners
             if row.token == self.node.lease.id and self._is_free_here(row.part)
         }
-        for number, epoch in orphans.items():
-            if self._orphans.get(number) == epoch and self.node.lease.take(number, epoch):
-                self._run(number, raises=False)
+        again = {one: epoch for one, epoch in orphans.items() if self._orphans.get(one) == epoch}
+        self._run_all(self.node.lease.take(again), raises=False)
         self._orphans = orphans
 
     def _is_free_here(self, number: int) -> bool:
         return number not in self._leaving and self.parts[number].local is None
+
+    def _run_all(self, numbers: Collection[int], *, raises: bool) -> None:
+        """Run partitions that are this node's now."""
+        if not numbers:
+            return
+        self._lanes.clear()
+        self._lanes.update(self.node.calls.lanes(range(len(self.parts))))
+        self._opening.update(numbers)
+        try:
+            for some in _pages_of(numbers):
+                with self.node.opening(some):
+                    for number in some:
+                        if self._is_over.is_set():
+                            return
+                        self._run(number, raises=raises)
+        finally:
+            self._opening.clear()
+            self._lanes.clear()
 
     def _run(self, number: int, *, raises: bool) -> None:
         try:
@@ -206,10 +239,25 @@ class NodeShare:
                 raise
             logger.exception("partition %s could not be opened, and is tried again", number)
             return
+        self._untold.add(number)
         self.parts[number].local = runtime
-        # What came while no node ran it, and what those here have for it.
-        for source in others:
-            runtime.nudge(source)
+        # Who waited for a commit of another node's waits for one of this node's now.
+        self.parts[number].has_moved()
+
+    def _tell_of_lanes(self) -> None:
+        """Tell partitions that run since a while ago, and others of them, what lanes hold.
+
+        It may have been sent while no node ran who it is for, or by who ended before it told.
+        """
+        if not self._untold:
+            return
+        for (source, target), ends in self.node.calls.lanes(range(len(self.parts))).items():
+            if self._untold.isdisjoint((source, target)):
+                continue
+            if ends.sent != ends.taken:
+                self._tell(target, source)
+            self._heads[source, target] = ends.sent
+        self._untold.clear()
 
     def _leave(self, number: int, timeout: float | None) -> None:
         """Hand a partition over, beside all else."""
@@ -248,3 +296,10 @@ class NodeShare:
         self.node.close()
         if error is not None:
             raise error
+
+
+def _pages_of(numbers: Collection[int]) -> Iterator[list[int]]:
+    """Partitions that are opened together."""
+    ordered = sorted(numbers)
+    for start in range(0, len(ordered), TOGETHER):
+        yield ordered[start : start + TOGETHER]

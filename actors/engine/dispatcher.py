@@ -44,6 +44,15 @@ LONG_TURN = 1.0
 ALERT_LOOKS = 250
 """How often the shorter time is kept to after a handler has blocked."""
 
+LATE = 0.001
+"""Seconds after which a thread that was to go on counts as held up by others that compute."""
+
+FAIR = 20
+"""How many times as long as it was held up itself a watching thread waits for the leader."""
+
+MOST_PATIENT = 0.25
+"""Seconds that it waits at most, however many threads compute."""
+
 SPARE = 16
 """Threads for each worker asked for, when those are all blocked in handlers."""
 
@@ -55,13 +64,29 @@ _threads = threading.local()
 class _Watched:
     """What the thread that watches the leader has seen."""
 
-    __slots__ = ("alert", "long_turn")
+    __slots__ = ("_late", "alert", "long_turn")
 
     def __init__(self) -> None:
+        # Seconds by which it was held up, of late.
+        self._late = 0.0
         # How often it is still to look soon again.
         self.alert = 0
         # The turn of a part that was last seen to be a long one, and since when it is watched.
         self.long_turn = 0, 0.0
+
+    def wait(self, bell: Bell, patience: float) -> bool:
+        """Wait on the bell; returns whether it was rung, and in time.
+
+        Where other threads compute, such as those of other partitions, the leader waits for the
+        interpreter as this one does, and without progress it is not blocked. And each look takes
+        the interpreter from those that could go on.
+        """
+        patience = min(max(patience, FAIR * self._late), MOST_PATIENT)
+        end = seconds() + patience
+        was_rung = bell.wait(patience)
+        late = seconds() - end
+        self._late = max(self._late / 2, late if late > LATE else 0.0)
+        return was_rung
 
 
 class Dispatcher:
@@ -381,13 +406,14 @@ class Dispatcher:
             self._unwatched = True
             if not (self._has_turns or self._has_more()):
                 # What the leader adds by itself calls no thread, and then it may be blocked.
-                self._bell.wait(STALLED)
+                self._watched.wait(self._bell, STALLED)
                 self._unwatched = False
                 return False
             self._unwatched = False
             if self._watched.alert:
                 self._watched.alert -= 1
-            was_called = self._bell.wait(ALERT if self._watched.alert else STALLED)
+            patience = ALERT if self._watched.alert else STALLED
+            was_called = self._watched.wait(self._bell, patience)
         finally:
             self._watching = False
         is_blocked = (

@@ -46,6 +46,13 @@ class Neighbour(Protocol):
         """The sequence of the newest of these, or 0."""
         ...
 
+    def may_have_more(self, target: int, after: int) -> bool:
+        """Whether its lane to a partition that begins to run is to be read from a sequence on.
+
+        If not, the partition is nudged as soon as there is more.
+        """
+        ...
+
     def cursor_of(self, source: int) -> int:
         """The sequence up to which it has taken the lane from a partition, durably."""
         ...
@@ -94,22 +101,30 @@ class Lanes(PooledActor):
         self._told: deque[int] = deque()
         # Partitions that have something to drop, once it is durable that it was taken.
         self._to_drop: set[int] = set()
-        # Partitions whose lanes may have more.
-        self._ahead = dict.fromkeys(neighbours)
         self.is_closed = False
         self.damage: dict[int, str] = {}
         """Why nothing can be taken from a lane, by the partition that it comes from."""
-        self.start_over()
+        self._cursors = self._durable_cursors()
+        # Partitions whose lanes may have more.
+        self._ahead: dict[int, None] = {}
         for source, cursor in self._cursors.items():
             if cursor:
                 _refuse_older(source, neighbours[source].last_sent(self._own), cursor)
+            if neighbours[source].may_have_more(self._own, cursor):
+                self._ahead[source] = None
+
+    def _durable_cursors(self) -> dict[int, int]:
+        # Without a look: a database may be away just now.
+        cursors = self._services.store.ahead.counters.cursors
+        return {source: cursors.get(source, 0) for source in self._neighbours}
 
     def start_over(self) -> None:
-        """Go on from what is durable; with the journal's lock held, if anything runs."""
-        # What is durable, without a look: a database may be away just now.
-        cursors = self._services.store.ahead.counters.cursors
-        self._cursors = {source: cursors.get(source, 0) for source in self._neighbours}
-        self._ahead = dict.fromkeys(self._neighbours)
+        """Go on from what is durable; with the journal's lock held."""
+        before, self._cursors = self._cursors, self._durable_cursors()
+        # What was taken and is not durable is taken again. Of the other lanes nothing was lost.
+        for source, cursor in self._cursors.items():
+            if cursor != before[source]:
+                self._ahead[source] = None
 
     def on_start(self) -> None:
         """Tell others what is durable for them: a crash may have come before they were told."""
@@ -189,13 +204,16 @@ class Lanes(PooledActor):
             _refuse_gap(source, first, page)
         except StoreError as error:
             # It stands still until more is told of, and others go on.
-            del self._ahead[source]
+            self._ahead.pop(source, None)
             self.damage[source] = str(error)
             self._tell(source, error)
             return
         self.damage.pop(source, None)
         if not page:
-            del self._ahead[source]
+            with journal.lock:
+                # Otherwise what was looked at is not what is durable.
+                if generation == journal.generation:
+                    self._ahead.pop(source, None)
             return
         step, arrived = _step_of(source, page)
         with journal.lock:

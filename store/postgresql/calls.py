@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from psycopg.pq.abc import PGresult
 
-__all__ = ["Calls", "OpenCall", "Seen"]
+__all__ = ["Calls", "LaneEnds", "OpenCall", "Seen"]
 
 MOST = 1_024
 """Rows that are taken up at a time."""
@@ -64,7 +64,11 @@ _HEADS = Statement(
     b"WHERE part = source AND key < beyond ORDER BY key DESC LIMIT 1) AS newest",
 )
 _CURSORS = Statement(b"cursors_of_all", b"SELECT part, key, value FROM cursors")
-_COMMITS = Statement(b"commits_of_all", b"SELECT part, value FROM meta WHERE key = 'commits'")
+_COMMITS = Statement(
+    b"commits_of_others",
+    b"SELECT part, value FROM unnest($1::int[]) AS other(part) JOIN meta USING (part) "
+    b"WHERE key = 'commits'",
+)
 
 
 class OpenCall(NamedTuple):
@@ -76,11 +80,18 @@ class OpenCall(NamedTuple):
     request: bytes
 
 
+class LaneEnds(NamedTuple):
+    """How far a lane goes, and how far it was taken; durably, and as of one moment."""
+
+    sent: int
+    taken: int
+
+
 class Seen(NamedTuple):
     """What a look at the database found.
 
     Attributes:
-        commits: by partition, what is another one after each commit
+        commits: by partition of others, what is another one after each commit
         calls: for this node
         answers: to its own, by their ids
 
@@ -111,17 +122,24 @@ class Calls:
         (found,) = self._look((_WRITE, given))
         return [number_of(found.get_value(row, 0)) for row in range(found.ntuples)]
 
-    def see(self, owned: Collection[int], known: Collection[int], asked: Collection[int]) -> Seen:
+    def see(
+        self,
+        owned: Collection[int],
+        others: Collection[int],
+        known: Collection[int],
+        asked: Collection[int],
+    ) -> Seen:
         """Look once, in one trip.
 
         Args:
             owned: partitions for which calls are taken up
+            others: partitions whose commits are of interest
             known: ids of calls that were taken up already
             asked: ids of calls whose answers this node waits for
 
         """
         commits, calls, answers = self._look(
-            (_COMMITS, ()),
+            (_COMMITS, [integers(others)]),
             (_OPEN, [integers(owned), bigints(known), bigint(MOST)]),
             (_ANSWERED, [bigints(asked)]),
         )
@@ -150,10 +168,11 @@ class Calls:
         (found,) = self._look((_HEADS, [integers(sources)]))
         return _heads_from(found)
 
-    def are_lanes_empty(self, sources: Collection[int]) -> bool:
-        """Whether all that these partitions have sent, durably, was taken, durably.
+    def lanes(self, sources: Collection[int]) -> dict[tuple[int, int], LaneEnds]:
+        """All lanes from these partitions that hold something, by source and target.
 
-        It was at one moment: what was sent is looked at after what was taken.
+        Where both ends are equal, they were at one moment: what was sent is looked at after what
+        was taken.
         """
         cursors, heads = self._look((_CURSORS, ()), (_HEADS, [integers(sources)]))
         taken = {
@@ -163,7 +182,14 @@ class Calls:
             for row in range(cursors.ntuples)
             if (key := cursors.get_value(row, 1)) is not None
         }
-        return all(taken.get(lane) == head for lane, head in _heads_from(heads).items())
+        return {
+            lane: LaneEnds(head, int(taken.get(lane, 0)))
+            for lane, head in _heads_from(heads).items()
+        }
+
+    def are_lanes_empty(self, sources: Collection[int]) -> bool:
+        """Whether all that these partitions have sent, durably, was taken, durably."""
+        return all(ends.sent == ends.taken for ends in self.lanes(sources).values())
 
     def answer(self, answers: dict[int, bytes]) -> None:
         """Write what came of calls, by their ids."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ..storage_engine import EngineReads, Row, StorageEngine
     from .claim import Claim
     from .connection import Call, Connection
+    from .first_look import FirstLook
     from .node import DatabaseNode
     from .writer import Commit
 
@@ -104,6 +105,7 @@ class PostgresEngine:
         self._ends: dict[str, bytes] = {}
         self._writer_reads = _WriterReads(self.look_as_writer, part)
         self._claim: Claim | None = None
+        self._first = None if node is None else node.first_looks.get(part)
         self._is_shared = node is not None
         if node is not None:
             self._connect: Callable[[], Connection] = node.connect
@@ -150,16 +152,30 @@ class PostgresEngine:
     # Reading
 
     def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
-        return _get_many(self.look, self._part, keys)
+        first = self._first_look()
+        known = None if first is None else first.get_many(keys)
+        return _get_many(self.look, self._part, keys) if known is None else known
 
     def range(
         self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
     ) -> list[Row]:
+        first = self._first_look()
+        if first is not None:
+            known = first.range(table, start, end, limit, backwards=backwards)
+            if known is not None:
+                return known
         call = rows_between(self._part, table, start, end, limit, backwards=backwards)
         return [row for row in rows_of(self.look(call)) if row is not None]
 
     def newest(self, table: str, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
         return rows_of(self.look(newest(self._part, table, ranges)))
+
+    def _first_look(self) -> FirstLook | None:
+        """What is known already, while the partition is being opened and was not written to."""
+        first = self._first
+        if first is not None:
+            self.check_usable()
+        return first
 
     @property
     def writer_reads(self) -> EngineReads:
@@ -189,7 +205,7 @@ class PostgresEngine:
         pause = 0.0
         while True:
             self.check_usable()
-            with self._writer.lock:
+            with self._writer.held():
                 self.check_usable()
                 try:
                     self._end_doubt_locked()
@@ -215,6 +231,7 @@ class PostgresEngine:
             raise ReadOnlyStore(f"the store at {self.address} is open for reading only")
         if not have_keys(puts, deletes):
             return Ticket("failed", InvalidName("a key is empty or too long"))
+        self._first = None
         return self._writer.commit(_Commit(self, self._claim, puts, deletes, rewritten))
 
     def prepare(self, claim: Claim, puts: Mapping[str, Mapping[bytes, bytes]]) -> None:
@@ -257,7 +274,7 @@ class PostgresEngine:
                 raise StoreError(f"rows for {table!r} do not come behind those that are there")
 
     def _end_doubt(self) -> None:
-        with self._writer.lock:
+        with self._writer.held():
             self.check_usable()
             self._end_doubt_locked()
 
@@ -307,7 +324,7 @@ class PostgresEngine:
         if self._is_closed or os.getpid() != self._owner:
             self._is_closed = True
             return
-        with self._writer.lock:
+        with self._writer.held():
             self._is_closed = True
             if self._claim is not None:
                 self._claim.close()
@@ -334,6 +351,7 @@ class _Commit:
         self._deletes = deletes
         self._rewritten = rewritten
         self.part = claim.part
+        self.turn = Latch()
         self.ticket: Ticket | None = None
         self.error: Exception | None = None
 

@@ -22,7 +22,7 @@ from .ownership import CONNECT_AGAIN, LEASE, RENEW_EVERY
 from .parameters import bigint, boolean, integer, number_of, seconds_of, text, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from psycopg.pq.abc import PGresult
 
@@ -186,20 +186,33 @@ class Lease:
 
     # Taking and letting go
 
-    def take(self, part: int, epoch: int) -> bool:
-        """Take a partition over from who has that epoch; false if another node was quicker."""
-        given = [
-            integer(part),
-            bigint(epoch),
-            text(self.id),
-            text(self.name),
-            seconds_of(LEASE),
+    def take(self, epochs: Mapping[int, int]) -> list[int]:
+        """Take partitions over from who has them with these epochs.
+
+        Returns:
+            those that were taken; another node was quicker with the others
+
+        """
+        calls: list[Call] = [
+            (
+                _TAKE,
+                [
+                    integer(part),
+                    bigint(epochs[part]),
+                    text(self.id),
+                    text(self.name),
+                    seconds_of(LEASE),
+                ],
+            )
+            # In their order, as all lock them who lock more than one.
+            for part in sorted(epochs)
         ]
-        (found,) = self._look((_TAKE, given))
-        if not found.ntuples:
-            return False
-        self._claims[part] = _Own(self, part, number_of(found.get_value(0, 0)))
-        return True
+        taken: list[int] = []
+        for part, found in zip(sorted(epochs), self._look(*calls) if calls else (), strict=True):
+            if found.ntuples:
+                self._claims[part] = _Own(self, part, number_of(found.get_value(0, 0)))
+                taken.append(part)
+        return taken
 
     def claimed(self, part: int) -> Claim:
         """What was taken.

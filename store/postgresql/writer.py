@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from ..errors import DatabaseRefused, StoreError
+from ..interrupts import Latch
 from .postgresql_errors import KnownKey
 from .statements import fence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ..storage_engine import Ticket
     from .connection import Call, Connection
 
 __all__ = ["Commit", "Writer"]
+
+LOOK_AGAIN = 0.05
+"""Seconds after which a thread that waits looks at the lock by itself: a signal may have come
+between letting go of the lock and telling who is next."""
 
 
 class Commit(Protocol):
@@ -31,6 +37,8 @@ class Commit(Protocol):
     """What became of it; None until that is known."""
     error: Exception | None
     """What is wrong with it; it was not sent then."""
+    turn: Latch
+    """Opened when it is known what became of it, and when its thread is to send it."""
 
     @property
     def epoch(self) -> int:
@@ -60,14 +68,11 @@ class Writer:
     Args:
         connect: makes a connection
 
-    Attributes:
-        lock: held by who commits, or reads for the writer
-
     """
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
         self._connect = connect
-        self.lock = threading.Lock()
+        self._lock = threading.Lock()
         self._connection: Connection | None = None
         self._queue: deque[Commit] = deque()
 
@@ -88,6 +93,20 @@ class Writer:
         self._connection = self._connect()
         return self._connection, True
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Have the connection for this thread alone, as who commits has it."""
+        try:
+            with self._lock:
+                yield
+        finally:
+            self._call_next()
+
+    def _call_next(self) -> None:
+        """Have the thread of the first commit that waits send it, with all others that do."""
+        with suppress(IndexError):
+            self._queue[0].turn.open()
+
     def commit(self, one: Commit) -> Ticket:
         """Commit, with what others have to commit now, and say what became of it.
 
@@ -96,14 +115,37 @@ class Writer:
 
         """
         self._queue.append(one)
-        with self.lock:
-            # Another thread may have sent it with its own.
-            if one.ticket is None and one.error is None:
-                self._commit_queued()
+        if threading.get_ident() == threading.main_thread().ident:
+            # A signal may land here, and only a `with` block leaves no lock taken then.
+            with self.held():
+                self._commit_unless_sent(one)
+        else:
+            self._wait_or_commit(one)
         if one.error is not None:
             raise one.error
         assert one.ticket is not None
         return one.ticket
+
+    def _wait_or_commit(self, one: Commit) -> None:
+        """Wait until another thread has sent it, or send it.
+
+        Those whose commits were sent do not wait for the lock: with it, each would wait for the
+        commits of others, and have nothing to send with them.
+        """
+        while one.ticket is None and one.error is None:
+            if self._lock.acquire(blocking=False):
+                try:
+                    self._commit_unless_sent(one)
+                finally:
+                    self._lock.release()
+                    self._call_next()
+                return
+            if one.turn.wait(LOOK_AGAIN):
+                one.turn = Latch()
+
+    def _commit_unless_sent(self, one: Commit) -> None:
+        if one.ticket is None and one.error is None:
+            self._commit_queued()
 
     def _commit_queued(self) -> None:
         works: list[Commit] = []
@@ -111,18 +153,20 @@ class Writer:
             works.append(self._queue.popleft())
         try:
             ready = [one for one in works if one.prepare()]
-            if len(ready) > 1 and self._send(ready, as_usual=True):
-                return
-            # What one of them is refused for the others are not.
-            for one in ready:
-                if not self._send([one], as_usual=True):
-                    self._send([one], as_usual=False)
+            if not (len(ready) > 1 and self._send(ready, as_usual=True)):
+                # What one of them is refused for the others are not.
+                for one in ready:
+                    if not self._send([one], as_usual=True):
+                        self._send([one], as_usual=False)
         except BaseException:
             error = DatabaseRefused("a commit was interrupted before its answer was there")
             for one in works:
                 if one.ticket is None and one.error is None:
                     one.is_refused(error, in_doubt=True)
             raise
+        finally:
+            for one in works:
+                one.turn.open()
 
     def _send(self, works: list[Commit], *, as_usual: bool) -> bool:
         """Send some together; false if they are to be sent again, otherwise."""

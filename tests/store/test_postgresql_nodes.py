@@ -45,8 +45,8 @@ def stores(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[PostgresS
     node = divided.node()  # type: ignore[attr-defined]
     try:
         node.lease.begin([], [])
-        for row in node.lease.look()[0]:
-            assert node.lease.take(row.part, row.epoch)
+        epochs = {row.part: row.epoch for row in node.lease.look()[0]}
+        assert node.lease.take(epochs) == list(PARTS)
         opened = [divided.open(part, node=node) for part in PARTS]  # type: ignore[call-arg]
         yield opened  # type: ignore[misc]
         for store in opened:

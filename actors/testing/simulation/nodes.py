@@ -650,6 +650,9 @@ class _Neighbour:
     def last_sent(self, target: int) -> int:
         return self._store.last_sent(target)
 
+    def may_have_more(self, target: int, after: int) -> bool:
+        return self._store.last_sent(target) > after
+
     def cursor_of(self, source: int) -> int:
         return self._store.cursor_of(source)
 
