@@ -9,6 +9,8 @@ from ..model.diagram import Link, Node, Picture
 from .drawing import HEIGHT, MARGIN, WIDTH, Place, curve, placed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..control.plain import Plain
 
 __all__ = ["svg_of"]
@@ -18,6 +20,7 @@ STYLE = (
     "rect{fill:#fff;stroke:#667}.aggregate rect{fill:#eef}.process rect{fill:#efe}"
     ".event rect{fill:#ffe}.command rect,.timeout rect{fill:#f6f6f6}"
     ".elsewhere rect{stroke-dasharray:5 5}path{fill:none;stroke:#667}"
+    "text.way{text-anchor:start}text.process{font-weight:bold}"
     ".dashed{stroke-dasharray:4 3}.dead{stroke:#c33;stroke-dasharray:2 4}"
     "text.dead{fill:#c33;stroke:none}text.figures{font-size:11px}"
 )
@@ -28,6 +31,12 @@ TIP = (
     'orient="auto"><path d="M0,0 L8,4 L0,8 z" style="fill:#667"/></marker></defs>'
 )
 """The tip of an arrow."""
+
+LINE = 18
+"""From one line below the drawing to the next."""
+
+LETTER = 7
+"""The width of a letter there, at most in the mean."""
 
 
 def svg_of(domain: str, found: Plain) -> str:
@@ -43,6 +52,10 @@ def svg_of(domain: str, found: Plain) -> str:
     picture.links = {Link(*one["link"]) for one in found["links"]}
     said = {Link(*one["link"]): one for one in found["links"]}
     places, width, height = placed(picture, dict.fromkeys(picture.nodes, HEIGHT))
+    ways = list(_ways(found["variants"]))
+    begin = height
+    height += LINE * len(ways) + (MARGIN if ways else 0)
+    width = max([width, *(2 * MARGIN + LETTER * len(text) for _, text in ways)])
     title = f"The design of {domain} with what happened on it"
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     lines = [
@@ -54,8 +67,21 @@ def svg_of(domain: str, found: Plain) -> str:
         lines += _arrow(link, places, said[link])
     for name, node in sorted(picture.nodes.items()):
         lines.append(_box(node, places[name]))
+    for number, (kind, text) in enumerate(ways, 1):
+        y = begin + LINE * number
+        lines.append(f'<text x="{MARGIN}" y="{y}" class="{kind}">{escape(text)}</text>')
     lines.append("</svg>")
     return "\n".join(lines) + "\n"
+
+
+def _ways(variants: dict[str, list[dict[str, Any]]]) -> Iterator[tuple[str, str]]:
+    """The lines below the drawing: what each is, and its text. The commonest way comes first."""
+    for process, ways in variants.items():
+        if ways:
+            yield "way process", f"Ways of {process}"
+        for one in ways:
+            beside = f" | {one['beside']['share']:.1%}" if "beside" in one else ""
+            yield "way", f"{one['share']:.1%}{beside}, {one['count']:,}: {one['way']}"
 
 
 def _node(kind: str, text: str, *, is_ours: bool) -> Node:

@@ -19,7 +19,7 @@ from ..errors import Erased, InvalidMessage, UnknownMessage, type_of_error
 from ..model.beginnings import begun_at
 from ..store import BY_PEOPLE, PRUNED, TransitionRecord, erased_at
 from .differences import Found, issued_by, said_of
-from .retaking import Retaking
+from .retaking import TIMEOUT, Retaking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -218,7 +218,7 @@ class Untaken:
     ) -> Iterator[TransitionRecord | None]:
         """What the instance may have been when an event came: after each of these transitions.
 
-        Timeouts and refusals that came behind the event are not told from those before it.
+        Refusals that came behind the event are not told from those before it.
         """
         store, name = self._stores[of], self.name
 
@@ -228,14 +228,35 @@ class Untaken:
                 return False
             return one.seen >= record.position if of == self._number else one.time > record.time
 
-        version = _first_where(is_later, store.version_of(name, instance)) - 1
-        while version:
-            before = store.transition_at(name, instance, version)
-            yield before
-            if before is None or before.position or of != self._number:
+        later = _first_where(is_later, store.version_of(name, instance))
+        if of == self._number:
+            yield from self._while_it_waited(instance, record, later)
+        last = store.transition_at(name, instance, later - 1) if later > 1 else None
+        while last is not None:
+            if last.position or of != self._number:
+                yield last
                 return
-            version -= 1
+            before = None
+            if last.version > 1:
+                before = store.transition_at(name, instance, last.version - 1)
+            if not _is_due_behind(last, before, record):
+                yield last
+            last = before
         yield None
+
+    def _while_it_waited(
+        self, instance: str, record: EventRecord, version: int
+    ) -> Iterator[TransitionRecord]:
+        """The transitions that may have been made while an event waited behind what had failed."""
+        found: list[TransitionRecord] = []
+        has_waited = False
+        for one in self._stores[self._number].scan_transitions(self.name, instance, version - 1):
+            if one.position > record.position:
+                break
+            found.append(one)
+            has_waited = has_waited or one.position > 0
+        if has_waited:
+            yield from found
 
     def _tried(
         self, instance: str, of: int, last: TransitionRecord | None, record: EventRecord
@@ -283,6 +304,15 @@ def _is_taken(outcome: Outcome) -> bool:
     if outcome.transition is not None:
         return True
     return outcome.kind in {"refusals", "unreadable"} and not outcome.is_skipped
+
+
+def _is_due_behind(
+    made: TransitionRecord, before: TransitionRecord | None, record: EventRecord
+) -> bool:
+    """Whether a timeout made a transition, and was due behind an event."""
+    name = made.cause.removeprefix(TIMEOUT)
+    due = (before.timers or {}).get(name) if before is not None and name != made.cause else None
+    return due is not None and due >= record.time
 
 
 def _span(plan: ProcessPlan, store: Store) -> tuple[int, int]:

@@ -2,16 +2,19 @@
 
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import lmdb
 import pytest
 
+from procession import Domain, Event, ProcessManager, Runtime, handle
 from procession.cli import main
 from procession.store import (
     FORMAT_VERSION,
     FROM_OUTSIDE,
+    PRUNED,
     Append,
     CommandResult,
     CorruptRecord,
@@ -26,8 +29,9 @@ from procession.store import (
     verify,
 )
 from procession.store.maintenance.rewriting import PARTIAL
+from procession.testing import VirtualClock
 from tests.store.described import row_of
-from tests.store.format_1 import HELD, LATER, OUT, QUEUED, REFUSED, ROWS, T, number, write
+from tests.store.format_1 import HELD, LATER, OUT, QUEUED, REFUSED, ROWS, T, number, own, write
 
 ALL = 1_000
 P = "shop.Orders"
@@ -161,6 +165,64 @@ def test_a_store_of_todays_format_is_left_as_it_is(path: Path) -> None:
     content = (path / "data.mdb").read_bytes()
     assert not upgrade(path)
     assert (path / "data.mdb").read_bytes() == content
+
+
+# Format 1 knew no pruning, so what is pruned has today's format or was upgraded before.
+
+
+class Placed(Event, name="shop.Placed.v1"):
+    pass
+
+
+class Orders(ProcessManager, name=P, retention=timedelta(days=1)):
+    key: str = ""
+
+    @handle(Placed, start=True, correlate=lambda event: "o9")
+    def on_placed(self, event: Placed) -> None:
+        self.mark_as_complete()
+
+
+@pytest.fixture
+def pruned(tmp_path: Path) -> Path:
+    """An upgraded store, of which an instance that was complete and its event were pruned since."""
+    ended = [*ROWS["transitions"][own("o9", 1)]]
+    ended[2] = True
+    few = {table: {} for table in ROWS} | {
+        "meta": ROWS["meta"],
+        "log": {number(n): ROWS["log"][number(n)] for n in (1, 2)},
+        "streams": {b"feed-1\0" + number(1): 1, b"gate-1\0" + number(1): 2},
+        "event_ids": {b"given": 1},
+        "transitions": {own("o9", 1): ended},
+        "checkpoints": {P.encode(): 2},
+    }
+    path = tmp_path / "pruned"
+    write(path, few)
+    assert upgrade(path)
+    domain = Domain("shop")
+    domain.register(Placed, Orders)
+    later = VirtualClock(datetime(2030, 1, 1, tzinfo=UTC))
+    with Runtime(path, domain, clock=later, durability="none", control=False) as runtime:
+        report = runtime.prune(before=datetime(2029, 1, 1, tzinfo=UTC))
+        assert (report.instances, report.events) == (1, 1)
+    return path
+
+
+def test_what_was_upgraded_is_pruned_as_any_other(pruned: Path) -> None:
+    assert verify(pruned) == []
+    with LmdbStore(pruned) as store:
+        # The newest event of all stays.
+        assert [one.stream for one in store.read_log(0, ALL)] == ["gate-1"]
+        [tombstone] = store.read_tombstones(0, ALL)
+        assert (tombstone.stream, tombstone.version, tombstone.event_id) == ("feed-1", 1, "given")
+        assert store.position_of("given") == 1
+        assert store.last_version("feed-1") == 1
+        assert [one.cause for one in store.read_transitions(P, "o9", 0, ALL)] == [PRUNED]
+
+
+def test_a_pruned_store_is_left_as_it_is(pruned: Path) -> None:
+    content = (pruned / "data.mdb").read_bytes()
+    assert not upgrade(pruned)
+    assert (pruned / "data.mdb").read_bytes() == content
 
 
 def test_the_command_line_upgrades(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

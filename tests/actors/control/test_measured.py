@@ -165,6 +165,23 @@ def test_it_is_drawn_as_one_svg_file_that_says_what_never_happened(sold: Runtime
     assert 'class="dead"' in drawn
 
 
+def test_below_the_svg_drawing_are_the_ways_with_their_shares(sold: Runtime) -> None:
+    middle = START + timedelta(days=20)
+    found = measured(Face(sold), part_of(None, middle, None), part_of(middle, None, None))["shop"]
+    root = ET.fromstring(svg_of("shop", found))
+    texts = list(root.iter("{http://www.w3.org/2000/svg}text"))
+    lowest = max(int(one.attrib["y"]) for one in texts if "way" not in one.get("class", ""))
+    ways = [one for one in texts if "way" in one.get("class", "")]
+    [way] = found["variants"]["shop.Selling"]
+    assert [one.text for one in ways] == [
+        "Ways of shop.Selling",
+        f"100.0% | 0.0%, {way['count']}: {way['way']}",
+    ]
+    assert lowest < int(ways[0].attrib["y"]) < int(ways[1].attrib["y"])
+    assert int(ways[1].attrib["y"]) < int(root.attrib["height"])
+    assert len(str(ways[1].text)) < int(root.attrib["width"])
+
+
 def test_a_version_of_the_code_has_its_own_figures(sold: Runtime) -> None:
     code = next(iter(sold._store.scan_codes())).number
     mine = arrows(measured(Face(sold), part_of(None, None, code)))
