@@ -1653,7 +1653,11 @@ class Runtime:
     ) -> ProjectionProgress:
         name = self._registry.projection(cls).name
         feeds = [feed for one in engines if (feed := one.projections.feed_of(name)) is not None]
-        return ProjectionRebuild(feeds, person(by), on_progress).run()
+        progress = ProjectionRebuild(feeds, person(by), on_progress).run()
+        for feed in feeds:
+            # What was set aside and is in the new tables is known as such then.
+            feed.wait_until_taken_up()
+        return progress
 
     def prune(
         self,

@@ -264,6 +264,21 @@ class ProjectionFeed:
                     return
                 latch.wait()
 
+    def wait_until_taken_up(self) -> None:
+        """Wait until all that came to be looked at was; not if the database fails meanwhile.
+
+        Raises:
+            ClosedError: the runtime was closed meanwhile
+
+        """
+        with self.watching() as watch:
+            while True:
+                latch = watch.renewed()
+                is_over = self._is_known and not self._inbox and self._written == self._durable
+                if is_over or self.failing_since is not None or self.is_closed:
+                    return
+                latch.wait()
+
     def begin_anew(self, by: str | None) -> None:
         """Go on with other tables, in which all is that was set aside; with `lock` held.
 
@@ -357,6 +372,7 @@ class ProjectionFeed:
         if self.failing_since is not None:
             self.failing_since, self._waits = None, FIRST_WAIT
             self._has_moved()
+        self._open_watches()
 
     def _has_come(self) -> bool:
         """Whether the first in the inbox is a stream of which all is written up to what waits.
@@ -385,6 +401,7 @@ class ProjectionFeed:
         )
         self._services.failures.tell(failure)
         self._has_moved()
+        self._open_watches()
 
     def _connected(self) -> Connection:
         """The connection; another one after the database has failed."""
@@ -446,9 +463,12 @@ class ProjectionFeed:
 
     def _move(self, position: int) -> None:
         self.position = position
+        self._open_watches()
+        self._has_moved()
+
+    def _open_watches(self) -> None:
         for watch in tuple(self._watches):
             watch.open()
-        self._has_moved()
 
     def _let_go(self) -> None:
         """Undo what was not committed, and open another connection for what comes next."""
@@ -795,8 +815,7 @@ class ProjectionFeed:
             self._held.pop(released, None)
         self._durable += 1
         if self._written == self._durable:
-            for watch in tuple(self._watches):
-                watch.open()
+            self._open_watches()
             self._call()
 
 
