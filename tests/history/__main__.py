@@ -2,8 +2,8 @@
 
     python -m tests.history --events 1000000
 
-It prints what each takes of Python's memory at the highest, and seconds (Python counts its memory
-meanwhile, which makes it slower several times).
+Each is done by a process of its own. It prints what that has in memory at the highest and before it
+begins, and seconds.
 """
 
 from __future__ import annotations
@@ -11,22 +11,34 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tests.history.large import brought, written
+from procession.exporting import FORMATS
+from tests.history.large import bring, taken, write
+
+if TYPE_CHECKING:
+    from tests.history.large import Taken
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--kinds", nargs="*", default=["ocel-json", "ocel-sqlite", "csv"])
+    parser.add_argument("--kinds", nargs="*", default=list(FORMATS))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        taken = brought(folder, options.events)
-        print(f"import: {taken.memory / 1e6:.0f} MB, {taken.seconds:.0f} s", flush=True)
+        tell("import", taken(bring, folder, options.events))
         for kind in options.kinds:
-            taken = written(folder, kind)
-            print(f"{kind}: {taken.memory / 1e6:.0f} MB, {taken.seconds:.0f} s", flush=True)
+            tell(kind, taken(write, folder, kind))
+
+
+def tell(what: str, found: Taken) -> None:
+    before, highest, seconds = found
+    print(
+        f"{what}: {highest / 1e6:.0f} MB, {before / 1e6:.0f} MB before, {seconds:.0f} s", flush=True
+    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import resource
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from domain_examples.loan_application.process import bank
 from procession.exporting import export
 from procession.importing import import_file
-from tests.history.peak import peak_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from multiprocessing.queues import SimpleQueue
     from pathlib import Path
 
 START = datetime(2012, 1, 1, tzinfo=UTC)
@@ -20,10 +22,14 @@ STEPS = ("A_SUBMITTED", "W_CALL", "O_CREATED", "W_CHECK", "A_ACTIVATED")
 MAP = "domain_examples/loan_application/mapping.toml"
 
 
-class Taken(NamedTuple):
-    """What it took: bytes at the highest, of Python's own, and seconds."""
+KIB = 1_024
 
-    memory: int
+
+class Taken(NamedTuple):
+    """What it took: bytes in memory before and at the highest, and seconds."""
+
+    before: int
+    highest: int
     seconds: float
 
 
@@ -45,17 +51,28 @@ def bring(folder: Path, events: int) -> None:
     import_file(folder / "log.csv", folder / "store", bank, mapping=MAP, durability="none")
 
 
-def brought(folder: Path, events: int) -> Taken:
-    """As `bring`, and what it took."""
-    return _taken(lambda: bring(folder, events))
-
-
-def written(folder: Path, kind: str) -> Taken:
+def write(folder: Path, kind: str) -> None:
     """Export what was imported."""
-    return _taken(lambda: export(folder / "store", folder / "out", kind=kind))
+    export(folder / "store", folder / "out", kind=kind)
 
 
-def _taken(call: Callable[[], object]) -> Taken:
-    begun = time.perf_counter()
-    memory = peak_memory(call)
-    return Taken(memory, time.perf_counter() - begun)
+def taken(call: Callable[..., object], *given: object) -> Taken:
+    """What a call takes in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    said: SimpleQueue[Taken] = context.SimpleQueue()
+    process = context.Process(target=_tell, args=(said, call, given))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(f"{call} ended with {process.exitcode}")
+    return said.get()
+
+
+def _tell(said: SimpleQueue[Taken], call: Callable[..., object], given: tuple[object, ...]) -> None:
+    begun, before = time.perf_counter(), _highest()
+    call(*given)
+    said.put(Taken(before, _highest(), time.perf_counter() - begun))
+
+
+def _highest() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB

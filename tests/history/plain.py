@@ -115,7 +115,7 @@ def _ocel_xml(path: Path) -> Iterator[PlainEvent]:
             else each.text
             for each in one.iterfind("attributes/attribute")
         }
-        related = (each.get("object-id", "") for each in one.iterfind("objects/relationship"))
+        related = (each.get("object-id", "") for each in one.iterfind("objects/*"))
         yield _event(one.get("id", ""), kind, one.get("time", ""), values, related, types)
 
 
@@ -127,8 +127,13 @@ def _ocel_sqlite(path: Path) -> Iterator[PlainEvent]:
         for one in sql.execute("select * from event_object"):
             related[one["ocel_event_id"]].append(one["ocel_object_id"])
         for kind, table in sql.execute("select * from event_map_type").fetchall():
+            columns = sql.execute(f'pragma table_info("event_{table}")').fetchall()
+            booleans = {one["name"] for one in columns if one["type"].lower() == "boolean"}
             for row in sql.execute(f'select * from "event_{table}"'):
-                values = dict(row)
+                values = {
+                    name: bool(value) if name in booleans and value is not None else value
+                    for name, value in dict(row).items()
+                }
                 name, time = values.pop("ocel_id"), values.pop("ocel_time")
                 yield _event(name, kind, time, values, related[name], types)
 

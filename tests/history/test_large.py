@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from tests.history.large import bring, written
+from tests.history.large import bring, write
+from tests.history.peak import peak_memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,5 +18,5 @@ def test_an_export_takes_no_more_memory_for_more_events(tmp_path: Path) -> None:
         folder = tmp_path / str(events)
         folder.mkdir()
         bring(folder, events)
-        taken.append(written(folder, "ocel-json").memory)
+        taken.append(peak_memory(partial(write, folder, "ocel-json")))
     assert taken[1] < 1.3 * taken[0] + 500_000
