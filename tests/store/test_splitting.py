@@ -59,7 +59,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(splitting, "AT_ONCE", 2_000)
+    monkeypatch.setattr(splitting, "AT_ONCE", 20_000)
     monkeypatch.setattr(sorting, "ADDED_AT_ONCE", 20)
 
 
