@@ -45,8 +45,8 @@ __all__ = ["Copied", "copy"]
 MARK = b"copying"
 """Stands in `meta` of the target until all is there: the source's id, and its number of commits."""
 
-UNCOUNTED = frozenset({"meta", "checkpoints", "counts"})
-"""Tables of which each partition gets rows of its own."""
+UNCOUNTED = frozenset({"meta", "checkpoints", "counts", "document_sets", "documents"})
+"""Tables of which each partition gets rows of its own, or has them made anew."""
 
 LAST = b"\xff" * 512
 
