@@ -1167,3 +1167,35 @@ def test_a_value_that_leads_to_no_event_that_is_held_is_named(sound: Path) -> No
     findings = verify(sound)
     assert [one.table for one in findings] == ["unmatched_by"] * 2
     assert all("is for an event at 4 that is not held for it" in str(one) for one in findings)
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "row", "problem"),
+    [
+        (
+            "document_sets",
+            b"Shop.Sums\0" + number(3),
+            ["live", 1, 1, []],
+            "is live as one before it",
+        ),
+        (
+            "document_sets",
+            b"Shop.More\0" + number(1),
+            ["beside", 1, 99, []],
+            "is at position 99, and the log ends at",
+        ),
+        (
+            "documents",
+            b"Shop.More\0" + number(1) + b"k",
+            [b"\x91\x01"],
+            "is of a making that document_sets does not have",
+        ),
+    ],
+)
+def test_what_is_wrong_with_documents_is_named(
+    sound: Path, table: str, key: bytes, row: object, problem: str
+) -> None:
+    with Damage(sound) as damage:
+        damage.put(table, key, row)
+    (finding,) = verify(sound)
+    assert (finding.table, problem in finding.problem) == (table, True)

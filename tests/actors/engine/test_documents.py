@@ -28,8 +28,9 @@ from procession import (
     project,
 )
 from procession.projections import Documents
-from procession.store import verify_open
+from procession.store import compact, copy, verify_open
 from procession.testing import VirtualClock
+from tests.coding import Reversed
 
 WAIT = 30
 
@@ -320,6 +321,31 @@ def test_documents_are_awaited(tmp_path: Path) -> None:
             assert [row async for row in documents.items()] == [("a", 1)]
 
     asyncio.run(look())
+
+
+def test_documents_are_encoded_and_copies_of_the_store_have_them(tmp_path: Path) -> None:
+    domain = Domain("shop")
+
+    @domain.projection
+    class Names(Projection, database=Documents(dict[str, str])):
+        @project(Counted)
+        def counted(self, event: Counted) -> None:
+            self.db.put(event.key, {"name": "Ann Example"})
+
+    place, copied, small = (tmp_path / name for name in ("store", "copied", "small"))
+    with Runtime(place, domain, durability="none", codec=Reversed()) as runtime:
+        count(runtime, 1)
+        runtime.read(Names, timeout=WAIT)
+        runtime.backup(tmp_path / "backup")
+        with runtime._store.stored_snapshot() as snapshot:
+            [(_, raw)] = snapshot.scan("documents")
+        assert b"Ann" not in raw
+        assert b"elpmaxE nnA" in raw
+    copy(place, copied)
+    compact(place, small)
+    for folder in (tmp_path / "backup", copied, small):
+        with Runtime(folder, domain, read_only=True, codec=Reversed()) as beside:
+            assert dict(beside.documents(Names).items()) == {"a": {"name": "Ann Example"}}
 
 
 # What is refused

@@ -20,6 +20,7 @@ from tests.actors.page.visiting import Answer, Guest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 PARTITIONS = 4
 BAD = [f"bad{number}" for number in range(6)]
@@ -57,18 +58,17 @@ def opened(processes: int) -> Iterator[Runtime]:
     """Its instances are in all partitions."""
     page = Page(address="http://127.0.0.1:0", token=None)
     with ExitStack() as stack:
+        place: str | Path
         if processes == NODES:
             place = stack.enter_context(node_beside())
-            options = {}
         else:
             place = stack.enter_context(short_folder()) / "store"
-            options = {"processes": processes}
         runtime = stack.enter_context(
-            Runtime(place, shop, partitions=PARTITIONS, control=page, **options)
+            Runtime(place, shop, partitions=PARTITIONS, processes=processes or 1, control=page)
         )
         if processes == NODES:
             # The page is of a node that runs half of what it shows.
-            until(lambda: len(runtime._share._owned()) == PARTITIONS // 2)
+            until(lambda: len(runtime._share._owned()) == PARTITIONS // 2)  # type: ignore[attr-defined]
         for name in (*BAD, *OPEN):
             runtime.ask(PlaceOrder(order_id=name, amount=7))
         runtime.settle(timeout=30)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from procession import Domain, Event, ProcessManager, Projection, Retry, after, handle, project
-from procession.projections import DbApi
+from procession.model.registry import Registry
+from procession.projections import DbApi, Documents
+from procession.queries.documents import DocumentReader
 from procession.testing import Publish, Scenario, Simulation
 
 KEYS = ("a", "b", "c")
@@ -134,3 +136,48 @@ def test_a_scenario_goes_past_projections(tmp_path: Path) -> None:
     table = Table(tmp_path / "tables.db")
     Scenario(table.domain, table.reader).when(Counted("a", 1)).state(order=1)
     assert not table.path.exists()
+
+
+class Kept:
+    """A domain with a projection that keeps documents."""
+
+    def __init__(self) -> None:
+        self.domain = Domain("shop")
+        calls = 0
+
+        @self.domain.projection
+        class Sums(
+            Projection,
+            database=Documents(int),
+            retry=Retry(attempts=9, first=timedelta(seconds=1)),
+        ):
+            @project(Counted)
+            def counted(self, event: Counted) -> None:
+                nonlocal calls
+                calls += 1
+                found = self.db.get(event.key)
+                new = event.value if found is None else (found * 3 + event.value) % PRIME
+                self.db.put(event.key, new)
+                if event.key == "c" and calls % 3 == 0:
+                    raise OSError("now and then")
+
+        self.sums = Sums
+        self.domain.register(Counted)
+
+    def documents(self, simulation: Simulation) -> dict[str, int]:
+        definition = Registry([self.domain]).projection(self.sums)
+        documents = definition.documents
+        assert documents is not None
+        stores = simulation._world.stores
+        return dict(DocumentReader(definition.name, documents, stores, lambda: None).items())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_documents_equal_a_fold_of_the_log_whatever_happens(seed: int) -> None:
+    kept = Kept()
+    faults = (*FAULTS, "time")
+    with Simulation(kept.domain, program=program(12), seed=seed, faults=faults) as simulation:
+        simulation.run()
+        assert simulation.verify() == []
+        assert not list(simulation.parked())
+        assert kept.documents(simulation) == fold(simulation)
