@@ -2,8 +2,8 @@
 
     python -m tests.history --events 1000000
 
-Each is done by a process of its own. It prints what that has in memory at the highest and before it
-begins, and seconds.
+Each is done by a process of its own. It prints what that has in memory at the highest, its own and
+with pages of files, and seconds. Linux only.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def main() -> None:
 
 
 def tell(what: str, found: Taken) -> None:
-    before, highest, seconds = found
+    own, every, seconds = found
     print(
-        f"{what}: {highest / 1e6:.0f} MB, {before / 1e6:.0f} MB before, {seconds:.0f} s", flush=True
+        f"{what}: {own / 1e6:.0f} MB, {every / 1e6:.0f} MB with files, {seconds:.0f} s", flush=True
     )
 
 
