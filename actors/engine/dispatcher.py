@@ -50,7 +50,7 @@ LATE = 0.001
 FAIR = 20
 """How many times as long as it was held up itself a watching thread waits for the leader."""
 
-MOST_PATIENT = 0.25
+MOST_PATIENT = 1.0
 """Seconds that it waits at most, however many threads compute."""
 
 SPARE = 16
