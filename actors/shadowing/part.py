@@ -197,11 +197,11 @@ class _Log:
             if not record.sent_for and self._is_first(record):
                 if self._part.sample is None:
                     if self._part.is_mine(begun):
-                        self._go_through_stream(streams, record.stream, record.causation_id, place)
+                        self._go_through_stream(streams, record, place)
                 else:
                     most = -(-self._part.sample // len(self._stores))
                     of_category = chosen.setdefault(category_of(record.stream), _Chosen(most))
-                    of_category.add((record.stream, record.causation_id, place))
+                    of_category.add((record, place))
                 begun += 1
             listening = [one for one in untaken if one.listens_to(record)]
             if listening:
@@ -211,9 +211,9 @@ class _Log:
                 if not rest and self._part.is_mine(number):
                     self._try_event(listening, record, place)
         for of_category in chosen.values():
-            for turn, (stream, cause, place) in enumerate(of_category.taken):
+            for turn, (first, place) in enumerate(of_category.taken):
                 if self._part.is_mine(turn):
-                    self._go_through_stream(streams, stream, cause, place)
+                    self._go_through_stream(streams, first, place)
 
     def _is_first(self, record: EventRecord) -> bool:
         """Whether an event is the first of its stream that is there."""
@@ -223,18 +223,17 @@ class _Log:
             self._may_be_pruned and self._store.event_in(record.stream, record.version - 1) is None
         )
 
-    def _go_through_stream(
-        self, streams: Streams, stream: str, cause: str | None, place: int
-    ) -> None:
+    def _go_through_stream(self, streams: Streams, first: EventRecord, place: int) -> None:
+        stream = first.stream
         category, name = category_of(stream), id_in_stream(stream)
         owner = self._registry.owner_of(stream)
         if owner is None:
             # What was published has no cause, and what is others' has another domain.
-            if cause is not None and category.rpartition("::")[0] in self._domains:
+            if first.causation_id is not None and category.rpartition("::")[0] in self._domains:
                 self._findings.add_gone_stream(category, name, place)
             return
         try:
-            life = streams.of(owner, stream, self._store)
+            life = streams.of(owner, first, self._store)
         except CorruptRecord as error:
             self._findings.add_damaged(stream, error)
         else:
@@ -261,9 +260,9 @@ class _Chosen:
         self._most = most
         self._stride = 1
         self._count = 0
-        self.taken: list[tuple[str, str | None, int]] = []
+        self.taken: list[tuple[EventRecord, int]] = []
 
-    def add(self, one: tuple[str, str | None, int]) -> None:
+    def add(self, one: tuple[EventRecord, int]) -> None:
         """Come by one more."""
         if self._count % self._stride == 0:
             if len(self.taken) == self._most:

@@ -9,7 +9,7 @@ has a digest, so its events are applied and no more. A state is stored where the
 from __future__ import annotations
 
 from bdb import BdbQuit
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
@@ -102,17 +102,24 @@ class Streams:
         self.handled: set[tuple[str, str]] = set()
         """The methods that were tried, by category."""
 
-    def of(self, definition: AggregateDefinition, stream: str, store: Store) -> StreamLife:
+    def of(self, definition: AggregateDefinition, first: EventRecord, store: Store) -> StreamLife:
         """Go through a stream.
+
+        Args:
+            definition: of the aggregate
+            first: of its events that are there
+            store: where the stream is
 
         Raises:
             CorruptRecord: an event of it is damaged
 
         """
-        life, plan = StreamLife(), self._plans[definition.category]
+        life, plan, stream = StreamLife(), self._plans[definition.category], first.stream
         snapshot = store.read_snapshot(stream)
         aggregate = definition.begin(stream)
-        for cause, made in groupby(store.scan_stream(stream), key=lambda one: one.causation_id):
+        # Most streams have no more than that.
+        events = chain((first,), store.scan_stream(stream, first.version))
+        for cause, made in groupby(events, key=lambda one: one.causation_id):
             records = list(made)
             if any(erased_at(one.data) is not None for one in records):
                 # What it came to is not known any more.
