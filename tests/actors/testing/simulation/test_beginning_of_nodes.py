@@ -29,14 +29,14 @@ BROUGHT = (
 )
 
 
-def bring_all(simulation: Simulation) -> None:
-    for one in BROUGHT:
-        simulation.publish(one.event, stream=one.stream)
+def bring(where: Simulation | Runtime, *some: Publish) -> None:
+    for one in some:
+        where.publish(one.event, stream=one.stream or "")
 
 
 def test_other_nodes_go_on_wherever_a_run_ended() -> None:
     with Simulation(orders, nodes=3) as before:
-        bring_all(before)
+        bring(before, *BROUGHT)
         steps = 0
         while before.step():
             steps += 1
@@ -52,7 +52,7 @@ def test_other_nodes_go_on_wherever_a_run_ended() -> None:
 
 def test_runs_of_nodes_that_follow_one_another_make_no_id_twice() -> None:
     with Simulation(orders, nodes=2) as before:
-        bring_all(before)
+        bring(before, *BROUGHT)
         before.crash(node=1)
         before.settle()
         with Simulation(orders, nodes=2, store=before) as after:
@@ -69,12 +69,11 @@ def test_runs_of_nodes_that_follow_one_another_make_no_id_twice() -> None:
 
 def test_nodes_begin_with_what_a_divided_store_in_a_folder_has(tmp_path: Path) -> None:
     with Runtime(tmp_path / "shop", orders, partitions=4) as runtime:
-        runtime.publish(BROUGHT[0].event, stream=BROUGHT[0].stream)
+        bring(runtime, BROUGHT[0])
         runtime.settle(timeout=10)
         # A service may be running meanwhile.
         with Simulation(orders, nodes=3, store=tmp_path / "shop") as simulation:
-            for one in BROUGHT[1:]:
-                simulation.publish(one.event, stream=one.stream)
+            bring(simulation, *BROUGHT[1:])
             simulation.settle()
             came_to_its_end(simulation)
             assert simulation.verify() == []
@@ -83,7 +82,7 @@ def test_nodes_begin_with_what_a_divided_store_in_a_folder_has(tmp_path: Path) -
 
 def test_an_exploration_over_nodes_begins_with_what_nodes_have_stored() -> None:
     with Simulation(orders, nodes=2) as before:
-        before.publish(BROUGHT[0].event, stream=BROUGHT[0].stream)
+        bring(before, BROUGHT[0])
         before.advance(timedelta(minutes=1))
         explore(
             orders, [[BROUGHT[1], BROUGHT[2]]], [came_to_its_end], nodes=3, store=before,
