@@ -187,8 +187,7 @@ def pruned(tmp_path: Path) -> Path:
     """An upgraded store, of which an instance that was complete and its event were pruned since."""
     ended = [*ROWS["transitions"][own("o9", 1)]]
     ended[2] = True
-    none: dict[str, dict[bytes, Any]] = {table: {} for table in ROWS}
-    few = none | {
+    few: dict[str, dict[bytes, Any]] = {table: {} for table in ROWS} | {
         "meta": ROWS["meta"],
         "log": {number(n): ROWS["log"][number(n)] for n in (1, 2)},
         "streams": {b"feed-1\0" + number(1): 1, b"gate-1\0" + number(1): 2},

@@ -80,7 +80,7 @@ def fill(runtime: Runtime, clock: VirtualClock) -> None:
     And one is noted and then takes too long, and one is noted when it took too long.
     """
 
-    def publish(event: Noted | Opened | Closed) -> None:
+    def publish(event: Opened | Noted | Closed) -> None:
         runtime.publish(event, stream=f"desk::mail-{event.case}")
         runtime.settle(timeout=10)
         clock.advance(timedelta(seconds=1))
