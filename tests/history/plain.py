@@ -130,7 +130,7 @@ def _ocel_sqlite(path: Path) -> Iterator[PlainEvent]:
             columns = sql.execute(f'pragma table_info("event_{table}")').fetchall()
             booleans = {one["name"] for one in columns if one["type"].lower() == "boolean"}
             for row in sql.execute(f'select * from "event_{table}"'):
-                values = {
+                values: dict[str, Any] = {
                     name: bool(value) if name in booleans and value is not None else value
                     for name, value in dict(row).items()
                 }
