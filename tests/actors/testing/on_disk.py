@@ -23,7 +23,7 @@ def on_disk() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
         patch.setattr(
-            "procession.testing.simulation.beginning.DictionaryEngine", lambda: _opened(folder)
+            "procession.testing.simulation.world.DictionaryEngine", lambda: _opened(folder)
         )
         yield folder
 
