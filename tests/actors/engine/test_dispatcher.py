@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import pytest
 
-from procession.engine.dispatcher import SPARE, Dispatcher
+from procession.engine import dispatcher
+from procession.engine.dispatcher import (
+    FAIR,
+    LATE,
+    MOST_PATIENT,
+    SPARE,
+    STALLED,
+    Dispatcher,
+)
 from procession.engine.pooled_actor import TURN, PooledActor
 
 if TYPE_CHECKING:
@@ -784,3 +792,38 @@ def test_a_commit_that_another_thread_closes_meanwhile_is_due_no_more(
         pool.settle()
     assert recorder.seen == [0, 1, 2, 3]
     assert not caplog.records
+
+
+class LateBell:
+    """Nobody rings it, and who waits for it is let go on too late, by a clock of its own."""
+
+    def __init__(self) -> None:
+        self.now = self.late = 0.0
+        self.waited: list[float] = []
+
+    def wait(self, timeout: float) -> bool:
+        self.waited.append(timeout)
+        self.now += timeout + self.late
+        return False
+
+
+def test_who_watches_the_leader_waits_longer_while_it_is_let_go_on_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bell, watched = LateBell(), dispatcher._Watched()
+    monkeypatch.setattr(dispatcher, "seconds", lambda: bell.now)
+
+    def waits(late: float) -> float:
+        bell.late = late
+        watched.wait(bell, STALLED)  # type: ignore[arg-type]
+        return bell.waited[-1]
+
+    # What a machine with nothing else to do takes does not count.
+    assert waits(LATE / 2) == STALLED
+    assert waits(0.02) == STALLED
+    assert waits(0.02) == pytest.approx(FAIR * 0.02)
+    assert waits(10.0) == pytest.approx(FAIR * 0.02)
+    assert waits(0.0) == MOST_PATIENT
+    for _ in range(20):
+        waits(0.0)
+    assert waits(0.0) == STALLED
