@@ -1,7 +1,6 @@
 """Ids: what makes them, what takes them apart, and that those from outside are never confused."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import example, given
@@ -10,11 +9,13 @@ from hypothesis import strategies as st
 from procession.store import (
     Append,
     Committed,
+    DictionaryEngine,
     Duplicate,
     EventRecord,
     IdTaken,
     LmdbStore,
     Step,
+    Store,
     category_of,
     command_id_at,
     effect_command_id_at,
@@ -25,6 +26,7 @@ from procession.store import (
     place_of_event,
     place_of_issue,
     verify,
+    verify_open,
 )
 
 names = st.text(min_size=1, max_size=20) | st.sampled_from(["s", "s@1", "a-b", "+", "s@1+", "é"])
@@ -129,32 +131,31 @@ def test_all_ids_in_a_store_are_unique_whatever_is_given(
 ) -> None:
     given_ids: dict[str, int] = {}
     made: set[str] = set()
-    with TemporaryDirectory() as folder:
-        for wanted in commits:
-            # Opened anew each time, so that what one writer knew is no help to the next.
-            with LmdbStore(folder, durability="none") as store:
-                steps = [published(stream, event_id) for stream, event_id in wanted]
-                for (_, event_id), step, outcome in zip(
-                    wanted, steps, store.commit(steps), strict=True
-                ):
-                    assert step.append is not None
-                    (event,) = step.append.events
-                    if event_id in given_ids:
-                        assert outcome == Duplicate(position=given_ids[event_id])
-                    elif event_id in made:
-                        assert isinstance(outcome, IdTaken)
-                    elif event_id:
-                        assert outcome == Committed()
-                        assert event.event_id == event_id
-                        given_ids[event_id] = event.position
-                    else:
-                        assert event.event_id not in made | given_ids.keys()
-                        made.add(event.event_id)
-        with LmdbStore(folder, durability="none") as store:
-            log = store.read_log(0, 99)
-            assert [store.position_of(one.event_id) for one in log] == [one.position for one in log]
-            assert {one.event_id for one in log} == made | given_ids.keys()
-        assert verify(folder) == []
+    tables = DictionaryEngine()
+    for wanted in commits:
+        # Opened anew each time, so that what one writer knew is no help to the next.
+        tables = tables.reopened()
+        store = Store(tables)
+        steps = [published(stream, event_id) for stream, event_id in wanted]
+        for (_, event_id), step, outcome in zip(wanted, steps, store.commit(steps), strict=True):
+            assert step.append is not None
+            (event,) = step.append.events
+            if event_id in given_ids:
+                assert outcome == Duplicate(position=given_ids[event_id])
+            elif event_id in made:
+                assert isinstance(outcome, IdTaken)
+            elif event_id:
+                assert outcome == Committed()
+                assert event.event_id == event_id
+                given_ids[event_id] = event.position
+            else:
+                assert event.event_id not in made | given_ids.keys()
+                made.add(event.event_id)
+    store = Store(tables.reopened())
+    log = store.read_log(0, 99)
+    assert [store.position_of(one.event_id) for one in log] == [one.position for one in log]
+    assert {one.event_id for one in log} == made | given_ids.keys()
+    assert verify_open(store).findings == []
 
 
 @given(names, versions, st.integers(0, 9))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import pytest
 
-from procession.engine import dispatcher
+from procession.engine import dispatcher as dispatching
 from procession.engine.dispatcher import (
     FAIR,
     LATE,
@@ -795,7 +795,7 @@ def test_a_commit_that_another_thread_closes_meanwhile_is_due_no_more(
 
 
 class LateBell:
-    """Nobody rings it, and who waits for it is let go on too late, by a clock of its own."""
+    """A bell that is never rung, and whose waiting thread goes on too late, by a clock of its own."""
 
     def __init__(self) -> None:
         self.now = self.late = 0.0
@@ -810,8 +810,8 @@ class LateBell:
 def test_who_watches_the_leader_waits_longer_while_it_is_let_go_on_late(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bell, watched = LateBell(), dispatcher._Watched()
-    monkeypatch.setattr(dispatcher, "seconds", lambda: bell.now)
+    bell, watched = LateBell(), dispatching._Watched()
+    monkeypatch.setattr(dispatching, "seconds", lambda: bell.now)
 
     def waits(late: float) -> float:
         bell.late = late
