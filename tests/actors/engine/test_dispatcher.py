@@ -795,7 +795,7 @@ def test_a_commit_that_another_thread_closes_meanwhile_is_due_no_more(
 
 
 class LateBell:
-    """A bell that is never rung, and whose waiting thread goes on too late, by a clock of its own."""
+    """A bell that is never rung, and lets its waiting thread go on too late, by its own clock."""
 
     def __init__(self) -> None:
         self.now = self.late = 0.0
