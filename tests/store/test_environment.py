@@ -286,7 +286,7 @@ def test_a_full_disk_is_reported_and_harms_nothing_that_was_committed(
     code = f"""
 store = LmdbStore(folder, durability="{durability}", map_size=1 << 16)
 store.commit([append(*(b"%d " % n for n in range(1, 51)))], {{"P": 50}})
-limit(os.stat(folder + "/data.mdb").st_size + 100_123)
+limit(os.stat(folder + "/data.mdb").st_size + 300_123)
 say(fill({size}))
 assert len(store.read_log(0, 10 ** 6)) == store.last_position()
 os._exit(0)
