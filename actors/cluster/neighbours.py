@@ -36,6 +36,9 @@ class StoreNeighbour:
     def last_sent(self, target: int) -> int:
         return self.store.last_sent(target)
 
+    def has_sent(self, target: int, sequence: int) -> bool:
+        return self.last_sent(target) >= sequence
+
     def may_have_more(self, target: int, after: int) -> bool:
         del target, after
         # To look costs as much as to read it.
@@ -72,9 +75,10 @@ class NodeNeighbour(StoreNeighbour):
         super().__init__(number, store, tell)
         self._lanes = lanes
 
-    def last_sent(self, target: int) -> int:
+    def has_sent(self, target: int, sequence: int) -> bool:
         ends = self._lanes.get((self._number, target))
-        return 0 if ends is None else ends.sent
+        # The look may be old: a node that was stopped since reads what others have taken.
+        return (ends is not None and ends.sent >= sequence) or super().has_sent(target, sequence)
 
     def may_have_more(self, target: int, after: int) -> bool:
         del target, after

@@ -46,6 +46,10 @@ class Neighbour(Protocol):
         """The sequence of the newest of these, or 0."""
         ...
 
+    def has_sent(self, target: int, sequence: int) -> bool:
+        """Whether it has sent a partition as much as up to a sequence."""
+        ...
+
     def may_have_more(self, target: int, after: int) -> bool:
         """Whether its lane to a partition that begins to run is to be read from a sequence on.
 
@@ -108,9 +112,10 @@ class Lanes(PooledActor):
         # Partitions whose lanes may have more.
         self._ahead: dict[int, None] = {}
         for source, cursor in self._cursors.items():
-            if cursor:
-                _refuse_older(source, neighbours[source].last_sent(self._own), cursor)
-            if neighbours[source].may_have_more(self._own, cursor):
+            neighbour = neighbours[source]
+            if cursor and not neighbour.has_sent(self._own, cursor):
+                raise _older(source, neighbour.last_sent(self._own), cursor)
+            if neighbour.may_have_more(self._own, cursor):
                 self._ahead[source] = None
 
     def _durable_cursors(self) -> dict[int, int]:
@@ -294,9 +299,8 @@ def _refuse_gap(source: int, first: int, page: list[SentRecord]) -> None:
             )
 
 
-def _refuse_older(source: int, last: int, cursor: int) -> None:
-    if cursor > last:
-        raise DamagedStore(
-            f"partition {source} has sent {last} messages to this one, which has taken {cursor}: "
-            f"partition {source} is from an older backup; go back to the same backup with both"
-        )
+def _older(source: int, last: int, cursor: int) -> DamagedStore:
+    return DamagedStore(
+        f"partition {source} has sent {last} messages to this one, which has taken {cursor}: "
+        f"partition {source} is from an older backup; go back to the same backup with both"
+    )

@@ -650,6 +650,9 @@ class _Neighbour:
     def last_sent(self, target: int) -> int:
         return self._store.last_sent(target)
 
+    def has_sent(self, target: int, sequence: int) -> bool:
+        return self._store.last_sent(target) >= sequence
+
     def may_have_more(self, target: int, after: int) -> bool:
         return self._store.last_sent(target) > after
 

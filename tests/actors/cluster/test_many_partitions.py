@@ -9,6 +9,8 @@ import pytest
 pytest.importorskip("psycopg")
 
 from procession import Runtime
+from procession.cluster.neighbours import NodeNeighbour
+from procession.store.postgresql.calls import LaneEnds
 from procession.store.postgresql.connection import Connection
 from tests.actors.cluster.crossing import Case, Open, crossing
 from tests.postgresql import shared_server
@@ -86,3 +88,24 @@ def test_a_lane_is_not_empty_while_what_was_sent_is_not_taken() -> None:
         assert calls.lanes([0])[0, 1].taken == 0
         server.ask(url, "INSERT INTO cursors VALUES (1, %s, %s)", *cursor[0])
         assert calls.are_lanes_empty(range(2))
+
+
+def test_a_look_at_lanes_that_is_old_is_not_taken_for_an_older_backup() -> None:
+    class Sender:
+        """A store that has sent ten since the look."""
+
+        asked = 0
+
+        def last_sent(self, target: int) -> int:
+            assert target == 1
+            self.asked += 1
+            return 10
+
+    sender = Sender()
+    lanes = {(0, 1): LaneEnds(sent=4, taken=4)}
+    neighbour = NodeNeighbour(0, sender, lambda target, source: None, lanes)  # type: ignore[arg-type]
+    assert neighbour.has_sent(1, 4)
+    assert sender.asked == 0
+    assert neighbour.has_sent(1, 10)
+    assert not neighbour.has_sent(1, 11)
+    assert sender.asked == 2
