@@ -86,8 +86,10 @@ def _tell(said: SimpleQueue[Taken], call: Callable[..., object], given: tuple[ob
 
     watching = Thread(target=watch)
     watching.start()
-    call(*given)
-    is_done.set()
+    try:
+        call(*given)
+    finally:
+        is_done.set()
     watching.join()
     highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
     said.put(Taken(own[0], highest, time.perf_counter() - begun))
