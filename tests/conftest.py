@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,10 @@ from tests.verifying import verify_here
 
 # Tests start hundreds of processes, and without bytecode on disk each compiles the whole package.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# A shell gives what it runs in the background an ignored SIGINT, which processes hand on.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "procession", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]

@@ -289,8 +289,9 @@ class NodeShare:
                 part.leave(timeout)
             except Exception as one:  # noqa: BLE001 - it is raised when the others are closed
                 error = error or one
-        self._answering.close()
+        # First, since it hands calls over until then.
         self._correspondence.close()
+        self._answering.close()
         for part in self.parts:
             part.close(timeout=timeout)
         self.node.close()

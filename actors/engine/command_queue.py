@@ -171,14 +171,13 @@ class CommandQueue(PooledActor):
             self.answer(reply, before, record.command_id)
         else:
             message = CommandMessage(record, is_remembered, reply)
+            if not self._store.is_remote and not self._is_held_back:
+                self.send(message)
+                return
+            self._asked.append(message)
             if self._store.is_remote:
                 # Those that come while a commit is under way share the trip for what they need.
-                self._asked.append(message)
                 self._services.dispatcher.nudge()
-            elif self._is_held_back:
-                self._asked.append(message)
-            else:
-                self.send(message)
 
     def send(self, message: CommandMessage) -> None:
         """Bring one command to its aggregate."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -21,7 +22,7 @@ from ..store import (
     transition_id_at,
 )
 from .pruned import refuse_pruned
-from .transitions import first_where, transition_of
+from .transitions import transition_of
 from .views import error_of
 
 if TYPE_CHECKING:
@@ -531,7 +532,7 @@ class _Chain:
         last = 1
         while not is_behind(last):
             last *= 2
-        return first_where(is_behind, last) - 1
+        return bisect_left(range(1, last), True, key=is_behind)
 
     @staticmethod
     def _run(records: Iterator[EventRecord], command_id: str) -> Iterator[EventRecord]:

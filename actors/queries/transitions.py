@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from ..store import EventRecord, TransitionRecord
 
-__all__ = ["first_where", "transition_of"]
+__all__ = ["transition_of"]
 
 
 class Transitions(Protocol):
@@ -50,21 +51,9 @@ def transition_of(
         assert transition is not None
         return transition.seen >= record.position
 
-    first = first_where(is_later, last.version)
+    first = bisect_left(range(1, last.version), True, key=is_later) + 1
     before = store.transition_at(process, instance, first - 1)
     for transition in store.scan_transitions(process, instance, first - 1):
         if transition.position == record.position:
             return transition, before
     return None, before
-
-
-def first_where(is_so: Callable[[int], bool], last: int) -> int:
-    """The first number from 1 for which something is so; it is for `last`, and stays so."""
-    low, high = 1, last
-    while low < high:
-        middle = (low + high) // 2
-        if is_so(middle):
-            high = middle
-        else:
-            low = middle + 1
-    return low

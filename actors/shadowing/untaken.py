@@ -22,7 +22,7 @@ from .differences import Found, issued_by, said_of
 from .retaking import TIMEOUT, Retaking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from ..model.plans import ProcessPlan
     from ..store import EventRecord, Store
@@ -228,7 +228,7 @@ class Untaken:
                 return False
             return one.seen >= record.position if of == self._number else one.time > record.time
 
-        later = _first_where(is_later, store.version_of(name, instance))
+        later = bisect_left(range(1, store.version_of(name, instance) + 1), True, key=is_later) + 1
         if of == self._number:
             yield from self._while_it_waited(instance, record, later)
         last = store.transition_at(name, instance, later - 1) if later > 1 else None
@@ -324,15 +324,3 @@ def _span(plan: ProcessPlan, store: Store) -> tuple[int, int]:
     # It is new to the store: what it begins with is what it takes up.
     begins = plan.definition.begins
     return pruned, store.last_position() if begins == "origin" else 0
-
-
-def _first_where(is_so: Callable[[int], bool], last: int) -> int:
-    """The first number from 1 for which something is so, and stays so; if for none, the next."""
-    low, high = 1, last + 1
-    while low < high:
-        middle = (low + high) // 2
-        if is_so(middle):
-            high = middle
-        else:
-            low = middle + 1
-    return low

@@ -32,6 +32,7 @@ __all__ = [
     "gone_on_failure",
     "in_parts",
     "needed_bytes",
+    "new_environment",
     "refusals_of_the_disk",
     "sound",
     "sync_file",
@@ -65,15 +66,7 @@ def write_tables(partial: Path, tables: Iterable[tuple[str, Rows]], size: int) -
     """
     # Here, where it is known that what fails is the writing: rows are read between two writes.
     with refusals_of_the_disk(partial):
-        os.close(create_file(partial))
-        env = lmdb.Environment(
-            str(partial),
-            subdir=False,
-            lock=False,
-            sync=False,
-            max_dbs=MAX_TABLES,
-            map_size=size + ROOM,
-        )
+        env = new_environment(partial, MAX_TABLES, size + ROOM)
     with env:
         for table, rows in tables:
             _write_table(partial, env, table, rows)
@@ -81,6 +74,21 @@ def write_tables(partial: Path, tables: Iterable[tuple[str, Rows]], size: int) -
             env.sync(True)
     with refusals_of_the_disk(partial):
         _lengthen(partial)
+
+
+def new_environment(file: Path, tables: int, size: int) -> lmdb.Environment:
+    """A file that is written by one, and brought to disk at the end.
+
+    Args:
+        file: is made
+        tables: how many it may have
+        size: bytes that it may come to have
+
+    """
+    os.close(create_file(file))
+    return lmdb.Environment(
+        str(file), subdir=False, lock=False, sync=False, max_dbs=tables, map_size=size
+    )
 
 
 def _write_table(partial: Path, env: lmdb.Environment, table: str, rows: Rows) -> None:

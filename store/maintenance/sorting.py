@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Self
 
-import lmdb
-
-from ..lmdb.private_files import create_file
-from .rewriting import ROOM, gone_on_failure, in_parts, refusals_of_the_disk
+from .rewriting import ROOM, gone_on_failure, in_parts, new_environment, refusals_of_the_disk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import lmdb
     from lmdb import _Database
 
     from .rewriting import Rows
@@ -43,7 +40,7 @@ class Sorter:
         with refusals_of_the_disk(file):
             file.unlink(missing_ok=True)
             with gone_on_failure(file):
-                self._env = self._make(len(tables), size)
+                self._env = new_environment(file, len(tables), size + ROOM)
                 try:
                     self._db: dict[str, _Database] = {
                         table: self._env.open_db(table.encode()) for table in tables
@@ -51,17 +48,6 @@ class Sorter:
                 except BaseException:
                     self._env.close()
                     raise
-
-    def _make(self, tables: int, size: int) -> lmdb.Environment:
-        os.close(create_file(self._file))
-        return lmdb.Environment(
-            str(self._file),
-            subdir=False,
-            lock=False,
-            sync=False,
-            max_dbs=tables,
-            map_size=size + ROOM,
-        )
 
     def __enter__(self) -> Self:
         return self

@@ -9,7 +9,6 @@ it had been sent. Where each row went is kept in files beside the copy, so memor
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 from collections import Counter
@@ -18,8 +17,6 @@ from heapq import merge
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Self
-
-import lmdb
 
 from ..errors import DamagedStore, StoreError
 from ..identifiers import category_of, effect_command_id_at, place_of_effect, place_of_event
@@ -54,17 +51,26 @@ from ..layout.schema import (
 from ..lmdb.divided_store import DividedStore, mark_divided
 from ..lmdb.environment import DATA_FILE, MAX_TABLES
 from ..lmdb.file_swap import sync_folder
-from ..lmdb.private_files import PRIVATE_FOLDER, create_file
+from ..lmdb.private_files import PRIVATE_FOLDER
 from ..partitions import Partition
 from ..state_changes import texts_in
 from ..verify.verify import verify_path
 from .copying import LARGEST_COPY
-from .rewriting import AT_ONCE, PARTIAL, refusals_of_the_disk, sound, sync_file
+from .rewriting import (
+    AT_ONCE,
+    PARTIAL,
+    new_environment,
+    refusals_of_the_disk,
+    sound,
+    sync_file,
+)
 from .sorting import Sorter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    import lmdb
 
     from ..coded import PayloadCodec
     from ..storage_engine import EngineSnapshot, Row
@@ -189,15 +195,7 @@ class _Partitions:
             for file in self._files:
                 with refusals_of_the_disk(file):
                     file.parent.mkdir(mode=PRIVATE_FOLDER)
-                    os.close(create_file(file))
-                    env = lmdb.Environment(
-                        str(file),
-                        subdir=False,
-                        lock=False,
-                        sync=False,
-                        max_dbs=MAX_TABLES,
-                        map_size=ADDRESSES // len(self._files),
-                    )
+                    env = new_environment(file, MAX_TABLES, ADDRESSES // len(self._files))
                     self._envs.append(env)
                     self._tables.append({one: env.open_db(one.encode()) for one in TABLES})
         except BaseException:

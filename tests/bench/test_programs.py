@@ -73,7 +73,7 @@ MAY_BE_NONE = {"opening", "awake", "partitions", "postgresql"}
             one,
             marks=[
                 pytest.mark.skipif(
-                    one.module == "real_log" and not HAS_LOG,
+                    one.module in {"backtest", "real_log"} and not HAS_LOG,
                     reason="the real log is not in ../shared/eventlogs",
                 ),
                 pytest.mark.skipif(

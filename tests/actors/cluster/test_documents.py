@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from procession import Runtime, SeveralDocuments
-from procession.clock import seconds
-from procession.store.interrupts import Latch
 from tests.actors.cluster.sums import Counted, Newest, Totals, sums
 
 if TYPE_CHECKING:
@@ -30,28 +28,14 @@ def of_processes(path: Path, processes: int) -> Iterator[tuple[Runtime, Runtime]
         yield runtime, beside
 
 
-@contextmanager
-def of_nodes() -> Iterator[tuple[Runtime, Runtime]]:
-    pytest.importorskip("psycopg")
-    from tests.postgresql import shared_server  # noqa: PLC0415 - it needs the driver
-
-    url = shared_server().new_url(without_tables=True)
-    with (
-        Runtime(url, sums, partitions=PARTITIONS) as one,
-        Runtime(url, sums, partitions=PARTITIONS) as other,
-    ):
-        end = seconds() + WAIT
-        while len(other._share._owned()) != PARTITIONS // 2:  # type: ignore[attr-defined]
-            assert seconds() < end
-            Latch().wait(0.01)
-        yield one, other
-
-
 @pytest.fixture(params=["one process", "two processes", "two nodes"])
 def both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Runtime, Runtime]]:
     """One that writes and acts, and one that reads beside it."""
     if request.param == "two nodes":
-        with of_nodes() as opened:
+        pytest.importorskip("psycopg")
+        from tests.actors.cluster.two_nodes import two_nodes  # noqa: PLC0415 - it needs the driver
+
+        with two_nodes(sums) as opened:
             yield opened
     else:
         with of_processes(tmp_path / "store", 1 + (request.param == "two processes")) as opened:

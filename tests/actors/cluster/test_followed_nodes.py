@@ -20,14 +20,11 @@ from procession import (
     StoredEvent,
     handle,
 )
-from procession.clock import seconds
-from procession.store.interrupts import Latch
-from tests.postgresql import shared_server
+from tests.actors.cluster.two_nodes import two_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PARTITIONS = 4
 WAIT = 60
 PARTS = [f"p{number}" for number in range(8)]
 
@@ -90,16 +87,8 @@ class Packing(ProcessManager, correlate="order"):
 
 @pytest.fixture
 def both() -> Iterator[tuple[Runtime, Runtime]]:
-    url = shared_server().new_url(without_tables=True)
-    with (
-        Runtime(url, depot, partitions=PARTITIONS) as one,
-        Runtime(url, depot, partitions=PARTITIONS) as other,
-    ):
-        end = seconds() + WAIT
-        while len(other._share._owned()) != PARTITIONS // 2:  # type: ignore[attr-defined]
-            assert seconds() < end
-            Latch().wait(0.01)
-        yield one, other
+    with two_nodes(depot) as opened:
+        yield opened
 
 
 def told(found: list[StoredEvent | InstanceTransition | Parked]) -> list[str]:

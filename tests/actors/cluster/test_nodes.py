@@ -23,10 +23,8 @@ from procession import (
     upcast,
 )
 from procession.cli import main
-from procession.clock import seconds
 from procession.listening.place import sockets_of
 from procession.store import partition_of
-from procession.store.interrupts import Latch
 from tests.actors.cluster.crossing import (
     Called,
     Case,
@@ -42,14 +40,12 @@ from tests.actors.cluster.crossing import (
     Part,
     crossing,
 )
+from tests.actors.cluster.two_nodes import PARTITIONS, PATIENCE, owned, two_nodes, until
+from tests.actors.cluster.two_nodes import node as node_of
 from tests.postgresql import Server, shared_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-PARTITIONS = 4
-
-PATIENCE = 60
+    from collections.abc import Iterator
 
 
 @pytest.fixture
@@ -62,26 +58,14 @@ def url(server: Server) -> str:
     return server.new_url(without_tables=True)
 
 
-def until(is_so: Callable[[], object]) -> None:
-    end = seconds() + PATIENCE
-    while not is_so():
-        assert seconds() < end
-        Latch().wait(0.01)
-
-
 def node(url: str, domain: Domain = crossing) -> Runtime:
-    return Runtime(url, domain, partitions=PARTITIONS)
-
-
-def owned(runtime: Runtime) -> list[int]:
-    return runtime._share._owned()  # type: ignore[attr-defined, no-any-return]
+    return node_of(url, domain)
 
 
 @pytest.fixture
 def both(url: str) -> Iterator[tuple[Runtime, Runtime]]:
-    with node(url) as one, node(url) as other:
-        until(lambda: len(owned(one)) == len(owned(other)) == PARTITIONS // 2)
-        yield one, other
+    with two_nodes(crossing, url) as opened:
+        yield opened
 
 
 def case_in(partitions: list[int]) -> str:
@@ -139,6 +123,22 @@ def test_a_node_that_closes_leaves_its_share_to_the_others(
     assert one.ask(Open(case_in(list(range(PARTITIONS))), ())) != []
     until(lambda: len(owned(one)) == PARTITIONS)
     one.settle(timeout=PATIENCE)
+
+
+def test_a_node_that_closes_takes_no_call_up_that_it_can_carry_out_no_more(
+    both: tuple[Runtime, Runtime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking: list[bool] = []
+    share: Any = both[1]._share
+    close = share._answering.close
+
+    def closed() -> None:
+        looking.append(share._correspondence._thread.is_alive())
+        close()
+
+    monkeypatch.setattr(share._answering, "close", closed)
+    both[1].close()
+    assert looking == [False]
 
 
 def test_callers_see_nothing_of_a_node_that_comes_and_goes(url: str) -> None:
