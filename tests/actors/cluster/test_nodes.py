@@ -129,7 +129,7 @@ def test_a_node_that_closes_takes_no_call_up_that_it_can_carry_out_no_more(
     both: tuple[Runtime, Runtime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looking: list[bool] = []
-    share: Any = both[1]._share
+    share: Any = both[1]._share  # type: ignore[attr-defined]
     close = share._answering.close
 
     def closed() -> None:
