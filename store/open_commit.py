@@ -362,9 +362,10 @@ class OpenCommit(Reads):
             prefix = stream_key(command.stream)
             if prefix not in heads:
                 wanted["ids", prefix + FIRST] = prefix
-            # Without a digest it is not remembered, and no other one can have its id.
-            is_given = command.process is None and command.digest
-            if is_given and self._pending.get(command.command_id) is not command:
+            # Without a digest it is not remembered, and no other one can have its id, unless it was
+            # read from the queue, whose rows say no digest.
+            is_given = command.process is None and (command.digest or command.sequence)
+            if is_given and not self._is_pending(command):
                 command_id = command.command_id.encode()
                 wanted["command_ids", command_id] = command_id
         known = self._known["command_ids"]
@@ -413,6 +414,29 @@ class OpenCommit(Reads):
             heads[prefix] = 0 if row is None else numbered(row[0])
         for place, raw in zip(places, found, strict=True):
             gathered[place[0][: -len(FIRST)]] = place, raw
+
+    def gather_steps(self, steps: Iterable[Step]) -> None:
+        """As `gather`, for steps from outside that are to be handed over."""
+        keys: list[tuple[str, bytes]] = []
+        prefixes: dict[bytes, None] = {}
+        for step in steps:
+            given, append = step.given, step.append
+            if given is not None and not self._is_pending(given):
+                keys.append(("command_ids", given.command_id.encode()))
+            if append is None:
+                continue
+            if append.unique:
+                keys += [("event_ids", event.event_id.encode()) for event in append.events]
+            prefix = stream_key(append.stream)
+            if prefix not in self._heads:
+                prefixes[prefix] = None
+        self.gather(one for one in keys if one[1])
+        if not prefixes:
+            return
+        last = number(HIGHEST)
+        rows = self._engine.newest("ids", [(prefix, prefix + last) for prefix in prefixes])
+        for prefix, row in zip(prefixes, rows, strict=True):
+            self._heads[prefix] = self._behind("ids", prefix, row)
 
     def gather_timers(self, timers: Iterable[TimerRecord]) -> None:
         """As `gather`, for timers that are to fire."""
@@ -577,13 +601,18 @@ class OpenCommit(Reads):
         if head is not None:
             return head
         rows = self._engine.range(table, prefix, prefix + number(below), 1, backwards=True)
-        place = numbered(rows[0][0]) if rows else 0
+        place = self._behind(table, prefix, rows[0] if rows else None)
+        if table == "ids":
+            self._heads[prefix] = place
+        return place
+
+    def _behind(self, table: str, prefix: bytes, newest: Row | None) -> int:
+        """The last number of a prefix, of which the engine has this as the newest row."""
+        place = 0 if newest is None else numbered(newest[0])
         # What was handed over comes behind that, without a gap.
         changes = self._changes[table]
         while prefix + number(place + 1) in changes:
             place += 1
-        if table == "ids":
-            self._heads[prefix] = place
         return place
 
     # Handing over
@@ -595,10 +624,7 @@ class OpenCommit(Reads):
         if given is not None:
             command_id = given.command_id
             # One that was accepted, and not carried out since, is of no other step.
-            if (
-                self._accepted.get(command_id) is not given
-                and self._pending.get(command_id) is not given
-            ):
+            if self._accepted.get(command_id) is not given and not self._is_pending(given):
                 repeated = self._refuse_given(step, given)
                 if repeated is not None:
                     return repeated
@@ -726,6 +752,16 @@ class OpenCommit(Reads):
                     event_id, there.type, there.stream, there.time, there.position, is_given=False
                 )
         return None
+
+    def _is_pending(self, command: CommandRecord) -> bool:
+        """Whether a command is the one that was accepted under its id, and not carried out since.
+
+        It may have been read from the queue meanwhile.
+        """
+        accepted = self._pending.get(command.command_id)
+        return accepted is command or (
+            accepted is not None and 0 < accepted.sequence == command.sequence
+        )
 
     def _refuse_given(self, step: Step, given: CommandRecord) -> Duplicate | IdTaken | None:
         """Whether the id of a command from outside stands for another, or for one that was taken.

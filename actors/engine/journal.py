@@ -12,6 +12,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
@@ -413,6 +414,10 @@ class Journal:
         """Hand over what came from other threads."""
         with self.lock:
             is_over = self.is_over
+            if self._store.is_remote and not is_over:
+                # Where it fails, each step reads by itself, and its caller hears of what it meets.
+                with suppress(StoreError):
+                    self._store.ahead.gather_steps([work.step for work in works])
             for work in () if is_over else works:
                 self.wait(work, work.patience)
                 outcome = self.lay(work.step)
