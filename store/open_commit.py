@@ -219,6 +219,8 @@ class OpenCommit(Reads):
         self._changes: dict[str, dict[bytes, bytes | None]] = {table: {} for table in TABLES}
         # What the engine said, so that no key is asked for twice, and None for what goes.
         self._known: dict[str, dict[bytes, bytes | None]] = {table: {} for table in TABLES}
+        # What the engine has of learnt keys that were asked for, by what their rows begin with.
+        self._indexed: dict[bytes, list[Row]] = {}
         # The keys that change, in order, of tables that are read in ranges; of those in `DENSE`,
         # the keys that are pruned.
         self._sorted: dict[str, list[bytes]] = {table: [] for table in TABLES}
@@ -438,6 +440,30 @@ class OpenCommit(Reads):
         for prefix, row in zip(prefixes, rows, strict=True):
             self._heads[prefix] = self._behind("ids", prefix, row)
 
+    def gather_index(self, process: str, keys: Iterable[tuple[str, str]]) -> None:
+        """As `gather`, for learnt keys by which instances are to be found.
+
+        Args:
+            process: whose keys
+            keys: each a field and a value
+
+        """
+        prefixes = dict.fromkeys(digest(process, *one) for one in keys)
+        wanted = [one for one in prefixes if one not in self._indexed]
+        found = self._newest_of_index((one, one + b"\xff") for one in wanted)
+        # Nearly all values have one instance or none. Those that have more are read when it is
+        # their turn.
+        below = self._newest_of_index((one, found[one][0]) for one in wanted if one in found)
+        for one in wanted:
+            if one not in below:
+                self._indexed[one] = [found[one]] if one in found else []
+
+    def _newest_of_index(self, ranges: Iterable[tuple[bytes, bytes]]) -> dict[bytes, Row]:
+        """The rows with the highest keys of ranges that have any, by where these begin."""
+        wanted = list(ranges)
+        rows = self._engine.newest("index", wanted) if wanted else []
+        return {start: row for (start, _), row in zip(wanted, rows, strict=True) if row is not None}
+
     def gather_timers(self, timers: Iterable[TimerRecord]) -> None:
         """As `gather`, for timers that are to fire."""
         self.gather([("timers", timer_key(one)) for one in timers])
@@ -565,6 +591,27 @@ class OpenCommit(Reads):
         changed = changed[bisect_left(changed, start) : bisect_left(changed, end)]
         # As many more as may be gone again.
         rows = self._engine.range(table, start, end, limit + len(changed), backwards=backwards)
+        return self._merged(table, rows, changed, limit, backwards=backwards)
+
+    def _index_rows(self, prefix: bytes) -> list[Row]:
+        rows = self._indexed.get(prefix)
+        end = prefix + b"\xff"
+        if rows is None:
+            rows = self._indexed[prefix] = self._engine.range("index", prefix, end, ALL)
+        changed = self._sorted["index"]
+        changed = changed[bisect_left(changed, prefix) : bisect_left(changed, end)]
+        return self._merged("index", rows, changed, ALL)
+
+    def _merged(
+        self,
+        table: str,
+        rows: list[Row],
+        changed: list[bytes],
+        limit: int,
+        *,
+        backwards: bool = False,
+    ) -> list[Row]:
+        """What the engine has of a range, with what the open commit makes of it."""
         if not changed:
             return rows
         merged: dict[bytes, bytes | None] = dict(rows)

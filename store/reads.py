@@ -669,10 +669,13 @@ class Reads:
     def read_index(self, process: str, field: str, value: str) -> list[str]:
         """As `scan_index`, all at once, as they are at one moment."""
         prefix = digest(process, field, value)
-        rows = self._range("index", prefix, prefix + b"\xff", ALL)
+        rows = self._index_rows(prefix)
         for key, raw in rows:
             unframe(raw, "index", key)
         return [key[len(prefix) :].decode() for key, _ in rows]
+
+    def _index_rows(self, prefix: bytes) -> list[Row]:
+        return self._range("index", prefix, prefix + b"\xff", ALL)
 
     def unmatched_at(self, process: str, position: int) -> UnmatchedRecord | None:
         """The event at a position, if it is held for who learns its key."""

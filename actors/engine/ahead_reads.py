@@ -55,6 +55,17 @@ class AheadReads:
         with self._lock:
             self._ahead.gather_timers(timers)
 
+    def gather_index(self, process: str, keys: Iterable[tuple[str, str]]) -> None:
+        """Ask at once for the instances that a page of events finds by learnt keys.
+
+        Args:
+            process: whose keys
+            keys: each a field and a value
+
+        """
+        with self._lock:
+            self._ahead.gather_index(process, keys)
+
     def gather_commands(self, commands: Iterable[CommandRecord]) -> None:
         """Ask at once for what a wave of commands is to be checked against."""
         with self._lock:

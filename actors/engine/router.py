@@ -15,14 +15,22 @@ from ..core.ports import UNREADABLE
 from ..core.stimuli import EventDelivered
 from ..errors import EarlyEvent, Erased
 from ..messages.identifiers import is_plain_id
-from ..store import COMMITTED, EventRecord, SentRecord, Step, StepExtras, UnmatchedRecord
+from ..store import (
+    COMMITTED,
+    EventRecord,
+    SentRecord,
+    Step,
+    StepExtras,
+    StoreError,
+    UnmatchedRecord,
+)
 from .crossing import Crossing
 from .failure_log import Failure
 from .instance_actor import InstanceActor, InstanceMessage, InstanceShare
 from .pooled_actor import PooledActor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import TypeAlias
 
     from ..clock import Clock
@@ -373,6 +381,8 @@ class Router(PooledActor):
         kind, wake = self.plan.name, self.wake_instance
         if not read:
             read.extend(self._events.after(self._position, room))
+            if self._learns and self._services.store.is_remote:
+                self._gather_learnt(read)
         while read and len(messages) < room:
             record = read[0]
             shortcut = shortcuts[record.type]
@@ -412,6 +422,20 @@ class Router(PooledActor):
         taken.rest = messages[room:]
         del messages[room:]
         return taken
+
+    def _gather_learnt(self, records: Iterable[EventRecord]) -> None:
+        """Ask at once for the instances that events find by learnt keys."""
+        subscription = self.plan.subscription
+        keys: list[tuple[str, str]] = []
+        for record in records:
+            if record.type != UNREADABLE and subscription.finds_by_learnt_key(record):
+                # It is routed, and parked there.
+                with suppress(Exception):
+                    field, values = subscription.learnt_of(subscription.load(record)) or ("", ())
+                    keys += [(field, one) for one in values]
+        # Where it fails, each is looked for when it is routed.
+        with suppress(StoreError):
+            self._reads.gather_index(self.plan.name, keys)
 
     def _send_for_effects(self, crossing: Crossing, record: EventRecord, taken: _Taken) -> None:
         """Send on an event that is not handled, after which instances elsewhere act."""
