@@ -112,6 +112,9 @@ __all__ = ["Counters", "OpenCommit"]
 HEADS_KEPT = 8_192
 """Newest versions that are remembered from one commit to the next, at most."""
 
+AT_ONCE = 256
+"""Events of one aggregate that are asked for with those of others, at most."""
+
 INDEXED = 64
 """Bytes of a row in `ids`, about."""
 
@@ -382,6 +385,46 @@ class OpenCommit(Reads):
                 # What the open commit has of a stream, its newest version is remembered of.
                 heads[key] = 0
 
+    def gather_streams(self, streams: Iterable[str]) -> None:
+        """As `gather`, for aggregates that are to be loaded: their snapshots and newest events.
+
+        Args:
+            streams: theirs, of which `gather_commands` has found those that are new
+
+        """
+        heads = self._heads
+        found = {one: stream_key(one) for one in streams}
+        found = {one: prefix for one, prefix in found.items() if heads.get(prefix) != 0}
+        self._gather_heads(prefix for prefix in found.values() if prefix not in heads)
+        self.gather(
+            key
+            for stream, prefix in found.items()
+            if heads[prefix]
+            for key in (("snapshots", stream.encode()), ("ids", prefix + FIRST))
+        )
+        wanted: list[tuple[str, bytes]] = []
+        for stream, prefix in found.items():
+            snapshot = self.read_snapshot(stream) if heads[prefix] else None
+            first = 1 if snapshot is None else snapshot[0] + 1
+            # As many as are read of a stream at once, and not too many of all of them.
+            last = min(heads[prefix], first + AT_ONCE)
+            wanted += [("ids", prefix + number(one)) for one in range(first, last + 1)]
+            if len(wanted) > HEADS_KEPT:
+                break
+        self.gather(wanted)
+        known = self._known["ids"]
+        self.gather(("log", known[key]) for _, key in wanted if known.get(key))
+
+    def _gather_heads(self, prefixes: Iterable[bytes]) -> None:
+        """Ask the engine at once for the newest versions of streams."""
+        wanted = list(dict.fromkeys(prefixes))
+        if not wanted:
+            return
+        last = number(HIGHEST)
+        rows = self._engine.newest("ids", [(prefix, prefix + last) for prefix in wanted])
+        for prefix, row in zip(wanted, rows, strict=True):
+            self._heads[prefix] = self._behind("ids", prefix, row)
+
     def gather_instances(self, owners: Iterable[tuple[str, str]]) -> None:
         """As `gather`, for instances that are to be loaded.
 
@@ -420,7 +463,7 @@ class OpenCommit(Reads):
     def gather_steps(self, steps: Iterable[Step]) -> None:
         """As `gather`, for steps from outside that are to be handed over."""
         keys: list[tuple[str, bytes]] = []
-        prefixes: dict[bytes, None] = {}
+        prefixes: list[bytes] = []
         for step in steps:
             given, append = step.given, step.append
             if given is not None and not self._is_pending(given):
@@ -431,14 +474,9 @@ class OpenCommit(Reads):
                 keys += [("event_ids", event.event_id.encode()) for event in append.events]
             prefix = stream_key(append.stream)
             if prefix not in self._heads:
-                prefixes[prefix] = None
+                prefixes.append(prefix)
         self.gather(one for one in keys if one[1])
-        if not prefixes:
-            return
-        last = number(HIGHEST)
-        rows = self._engine.newest("ids", [(prefix, prefix + last) for prefix in prefixes])
-        for prefix, row in zip(prefixes, rows, strict=True):
-            self._heads[prefix] = self._behind("ids", prefix, row)
+        self._gather_heads(prefixes)
 
     def gather_index(self, process: str, keys: Iterable[tuple[str, str]]) -> None:
         """As `gather`, for learnt keys by which instances are to be found.
@@ -526,6 +564,8 @@ class OpenCommit(Reads):
         return self.counters.sequence, self.counters.sequence_from_outside
 
     def read_stream(self, stream: str, after: int, limit: int) -> list[EventRecord]:
+        if self._heads.get(stream_key(stream)) == after:
+            return []
         found = super().read_stream(stream, after, limit)
         if limit > 0 and not (found or after or self.may_be_pruned()):
             # So that its newest version need not be asked for when its first event comes.
@@ -624,6 +664,9 @@ class OpenCommit(Reads):
     def _page(self, table: str, prefix: bytes, after: int, limit: int) -> list[Row]:
         if table not in DENSE:
             return super()._page(table, prefix, after, limit)
+        gathered = self._gathered_page(prefix, after, limit) if table == "ids" else []
+        if gathered:
+            return gathered
         start, end = prefix + number_asked_for(after + 1), prefix + number(HIGHEST)
         pruned = set(self._sorted[table])
         rows = self._engine.range(table, start, end, max(0, limit + len(pruned)))
@@ -638,6 +681,17 @@ class OpenCommit(Reads):
             raw = changes.get(key)
             if raw is None:
                 break
+            rows.append((key, raw))
+        return rows
+
+    def _gathered_page(self, prefix: bytes, after: int, limit: int) -> list[Row]:
+        """As `_page`, of versions that were asked for with others; empty if one was not."""
+        known, changes, rows = self._known["ids"], self._changes["ids"], list[Row]()
+        for place in range(after + 1, min(self._heads.get(prefix, 0), after + limit) + 1):
+            key = prefix + number(place)
+            raw = changes.get(key) or known.get(key)
+            if raw is None:
+                return []
             rows.append((key, raw))
         return rows
 

@@ -273,7 +273,7 @@ def load_aggregate(plan: AggregatePlan, stream: str, reads: StreamReads) -> Aggr
         pass
     elif definition.snapshots.every:
         # Most streams that are asked for are new ones, which have no snapshot to look for.
-        if not reads.read_stream(stream, 0, 1):
+        if not reads.last_version(stream):
             return aggregate
         snapshot = reads.read_snapshot(stream)
         if snapshot is not None:
