@@ -413,7 +413,7 @@ class OpenCommit(Reads):
                 break
         self.gather(wanted)
         known = self._known["ids"]
-        self.gather(("log", known[key]) for _, key in wanted if known.get(key))
+        self.gather(("log", raw) for _, key in wanted if (raw := known.get(key)))
 
     def _gather_heads(self, prefixes: Iterable[bytes]) -> None:
         """Ask the engine at once for the newest versions of streams."""
@@ -468,6 +468,8 @@ class OpenCommit(Reads):
             given, append = step.given, step.append
             if given is not None and not self._is_pending(given):
                 keys.append(("command_ids", given.command_id.encode()))
+            if step.extras is not None:
+                keys += _looked_at(step, step.extras)
             if append is None:
                 continue
             if append.unique:
@@ -535,7 +537,7 @@ class OpenCommit(Reads):
         rows = self._engine.range("ids", prefix, prefix + number(HIGHEST), 1, backwards=True)
         if not rows or prefix + number(numbered(rows[0][0]) + 1) in self._ids:
             # What was handed over is newer.
-            return super().last_transition(process, instance)
+            return self.transition_at(process, instance, self._last("ids", prefix))
         self._heads[prefix] = numbered(rows[0][0])
         return self._transitions_at(process, instance, rows)[0]
 
@@ -582,6 +584,7 @@ class OpenCommit(Reads):
             for key, raw in rows
             if key not in gone
         ]
+        self._stored.update(one.sequence for one in durable)
         found = durable + [one for place, one in self._queued.items() if place > after]
         return list(islice(sorted(found, key=lambda one: one.sequence), limit))
 
@@ -686,7 +689,8 @@ class OpenCommit(Reads):
 
     def _gathered_page(self, prefix: bytes, after: int, limit: int) -> list[Row]:
         """As `_page`, of versions that were asked for with others; empty if one was not."""
-        known, changes, rows = self._known["ids"], self._changes["ids"], list[Row]()
+        known, changes = self._known["ids"], self._changes["ids"]
+        rows: list[Row] = []
         for place in range(after + 1, min(self._heads.get(prefix, 0), after + limit) + 1):
             key = prefix + number(place)
             raw = changes.get(key) or known.get(key)
@@ -899,11 +903,8 @@ class OpenCommit(Reads):
             arrived.first - 1
         ):
             return Duplicate()
-        effect = extras.effect
-        if effect is not None:
-            key = effect_key(effect.position, effect.process, effect.instance)
-            if self._get("effects", key) is not None:
-                return Duplicate()
+        if extras.effect is not None and self._get(*_place_of(extras.effect)) is not None:
+            return Duplicate()
         for table, key in _taken(step, extras):
             raw = self._get(table, key)
             if raw is None:
@@ -1417,6 +1418,16 @@ def _may_be_same(content: bytes, first: bytes) -> bool:
 def _decided(extras: StepExtras) -> list[int]:
     """The numbers of what was parked and is decided."""
     return [extras.unpark, *extras.unpark_too] if extras.unpark else extras.unpark_too
+
+
+def _looked_at(step: Step, extras: StepExtras) -> list[tuple[str, bytes]]:
+    """What is looked at before a step from outside is laid in, by table and key."""
+    taken = _taken(step, extras)
+    return taken if extras.effect is None else [*taken, _place_of(extras.effect)]
+
+
+def _place_of(effect: EffectRecord) -> tuple[str, bytes]:
+    return "effects", effect_key(effect.position, effect.process, effect.instance)
 
 
 def _taken(step: Step, extras: StepExtras) -> list[tuple[str, bytes]]:

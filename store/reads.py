@@ -270,11 +270,8 @@ class Reads:
     def last_transition(self, process: str, instance: str) -> TransitionRecord | None:
         """The newest transition of one instance, which holds its state."""
         prefix = transitions_key(process, instance)
-        if self._get("ids", prefix + number(1)) is None and not self.may_be_pruned():
-            # Most instances that are asked for are new ones.
-            return None
-        version = self._last("ids", prefix)
-        return self.transition_at(process, instance, version) if version else None
+        rows = self._range("ids", prefix, prefix + number(HIGHEST), 1, backwards=True)
+        return self._transitions_at(process, instance, rows)[0] if rows else None
 
     def transition_at(self, process: str, instance: str, version: int) -> TransitionRecord | None:
         """The transition that brought one instance to a version."""
@@ -849,15 +846,18 @@ class Reads:
             position: of the event
 
         """
-        key = instance_key(process, instance) + number_asked_for(position)
-        if self._may_be_parked() and self._get("parked_at", key) is not None:
+        own = instance_key(process, instance)
+        key, blocked = own + number_asked_for(position), own + BLOCKED
+        wanted: list[tuple[str, bytes]] = []
+        if self._may_be_parked():
+            wanted.append(("parked_at", key))
+        if self._may_wait():
+            wanted += [("waiting", key), ("waiting", blocked)]
+        found = dict(zip(wanted, self._get_many(wanted), strict=True))
+        raw = found.pop(("waiting", blocked), None)
+        if any(one is not None for one in found.values()):
             return True
-        if not self._may_wait():
-            return False
-        block = self.block_of(process, instance)
-        return (block is not None and block.position == position) or (
-            self._get("waiting", key) is not None
-        )
+        return raw is not None and Block(*unframe(raw, "waiting", blocked)).position == position
 
     def is_passed_over(self, process: str, instance: str, position: int) -> bool:
         """Whether an operator has decided that an event is not handled at an instance."""

@@ -124,6 +124,8 @@ class EffectFeed(PooledActor):
             self.done_up_to = max(self._store.checkpoint(plan.name), plan.begun_at)
             self._since = self.done_up_to + 1
         self._position = self._asked_for = self.done_up_to
+        # Up to here a run before this one may have acted.
+        self._stored_before = services.store.last_position()
 
     def checkpoints(self) -> dict[str, int]:
         """How far it got, and from where it began; the latter also says that it ever did."""
@@ -429,8 +431,10 @@ class EffectFeed(PooledActor):
             owed = store.owed_at(name, position)
             return [EffectJob(self, record, one, owed=owed[one]) for one in owed], []
         if not store.may_set_aside():
-            # A run before this one may have been cut off before it wrote how far it got.
-            instances = self.undone(record, self._instances_of(record))
+            instances = self._instances_of(record)
+            if position <= self._stored_before:
+                # A run before this one may have been cut off before it wrote how far it got.
+                instances = self.undone(record, instances)
             return [EffectJob(self, record, instance) for instance in instances], []
         if store.is_set_aside(name, "", position):
             # The router could not find its instances.

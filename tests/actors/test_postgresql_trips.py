@@ -1,0 +1,173 @@
+"""How often a runtime goes to its database for many that come together: not once for each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip("psycopg")
+
+from procession import (
+    Aggregate,
+    Command,
+    Domain,
+    Event,
+    Indexed,
+    ProcessManager,
+    Runtime,
+    after,
+    handle,
+)
+from tests.postgresql import shared_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MANY = 300
+KEYS = [f"k{number:03}" for number in range(MANY)]
+WAIT = 60
+
+
+class Order(Command):
+    key: str
+
+
+class Ordered(Event):
+    key: str
+
+
+class Numbered(Event):
+    key: str
+    number: str
+
+
+class Weighed(Event):
+    number: str
+
+
+mill = Domain("mill")
+mill.register(Numbered, Weighed)
+
+
+@mill.register
+class Sack(Aggregate, identity="key"):
+    @handle(Order)
+    def order(self, command: Order) -> Ordered:
+        return Ordered(command.key)
+
+
+@mill.register
+class Milling(ProcessManager, correlate="key"):
+    key: str = ""
+    number: Indexed[str] = ""
+    weighed: int = 0
+
+    @handle(Ordered, start=True)
+    def on_ordered(self, event: Ordered) -> None:
+        self.key = event.key
+
+    @handle(Numbered)
+    def on_numbered(self, event: Numbered) -> None:
+        self.number = event.number
+
+    @handle(Weighed, correlate={"number": "number"})
+    def on_weighed(self, event: Weighed) -> None:
+        self.weighed += 1
+
+
+@pytest.fixture
+def url() -> str:
+    return shared_server().new_url()
+
+
+@pytest.fixture
+def runtime(url: str) -> Iterator[Runtime]:
+    with Runtime(url, mill) as one:
+        yield one
+
+
+def trips_of(runtime: Runtime, call: Callable[[], object]) -> int:
+    engine: Any = runtime._store._engine
+    before = engine.trips
+    call()
+    runtime.settle(timeout=WAIT)
+    trips: int = engine.trips - before
+    return trips
+
+
+def order_all(runtime: Runtime, *, with_ids: bool = False) -> None:
+    ids = (lambda one: f"id {one.key}") if with_ids else None
+    runtime.tell_many([Order(key) for key in KEYS], command_id=ids)
+
+
+def number_all(runtime: Runtime, *, with_ids: bool = False) -> None:
+    runtime.publish_many(
+        [Numbered(key, f"n{key}") for key in KEYS],
+        stream=lambda event: f"mill::label-{event.key}",
+        event_id=(lambda event: f"id {event.key}") if with_ids else None,
+    )
+
+
+def weigh_all(runtime: Runtime) -> None:
+    runtime.publish_many(
+        [Weighed(f"n{key}") for key in KEYS], stream=lambda event: f"mill::scale-{event.number}"
+    )
+
+
+@pytest.mark.parametrize("with_ids", [False, True], ids=["without ids", "with ids"])
+def test_many_commands_share_their_trips(runtime: Runtime, *, with_ids: bool) -> None:
+    assert trips_of(runtime, lambda: order_all(runtime, with_ids=with_ids)) < MANY / 3
+    if with_ids:
+        assert trips_of(runtime, lambda: order_all(runtime, with_ids=True)) < MANY / 10
+    assert runtime.stats()["transitions"] == MANY
+
+
+@pytest.mark.parametrize("with_ids", [False, True], ids=["without ids", "with ids"])
+def test_many_events_share_their_trips(runtime: Runtime, *, with_ids: bool) -> None:
+    order_all(runtime)
+    runtime.settle(timeout=WAIT)
+    assert trips_of(runtime, lambda: number_all(runtime, with_ids=with_ids)) < MANY / 3
+    if with_ids:
+        assert trips_of(runtime, lambda: number_all(runtime, with_ids=True)) < MANY / 10
+    assert runtime.stats()["transitions"] == 2 * MANY
+
+
+def test_many_events_that_find_their_instances_by_learnt_keys_share_their_trips(
+    runtime: Runtime,
+) -> None:
+    order_all(runtime)
+    runtime.settle(timeout=WAIT)
+    number_all(runtime)
+    runtime.settle(timeout=WAIT)
+    assert trips_of(runtime, lambda: weigh_all(runtime)) < MANY / 3
+    assert runtime.stats()["transitions"] == 3 * MANY
+
+
+def test_many_aggregates_that_sleep_are_loaded_in_few_trips(url: str) -> None:
+    with Runtime(url, mill) as runtime:
+        order_all(runtime)
+        runtime.settle(timeout=WAIT)
+    with Runtime(url, mill) as runtime:
+        assert trips_of(runtime, lambda: order_all(runtime)) < MANY / 3
+        assert runtime.stats()["transitions"] == MANY
+
+
+def test_after_effects_of_new_events_are_not_looked_up_before_they_run(url: str) -> None:
+    acted: list[str] = []
+    post = Domain("post")
+    post.register(Numbered)
+
+    @post.register
+    class Letter(ProcessManager, correlate="key"):
+        @handle(Numbered, start=True)
+        def on_numbered(self, event: Numbered) -> None: ...
+
+        @after(Numbered)
+        def send(self, event: Numbered) -> None:
+            acted.append(event.key)
+
+    with Runtime(url, post) as runtime:
+        # Each reads the newest state of its instance, in two trips on its own thread.
+        assert trips_of(runtime, lambda: number_all(runtime)) < MANY * 3
+    assert sorted(acted) == KEYS

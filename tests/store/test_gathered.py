@@ -1,0 +1,236 @@
+"""What is asked of the engine together: no answer differs for it, and the trips are few."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from procession.store import (
+    FROM_OUTSIDE,
+    Append,
+    CommandRecord,
+    Committed,
+    DictionaryEngine,
+    Duplicate,
+    EventRecord,
+    IdTaken,
+    Step,
+    StepExtras,
+    Store,
+)
+from procession.store.records import CommandResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from procession.store.storage_engine import Row
+
+P = "P"
+STREAMS = [f"s-{number}" for number in range(4)]
+VALUES = ["a", "b", "c"]
+INSTANCES = ["i", "j", "k"]
+IDS = ["one", "two", "three"]
+
+
+class Counted(DictionaryEngine):
+    """Counts the trips that are made to it for reading."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trips: list[str] = []
+
+    def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
+        self.trips.append("get_many")
+        return super().get_many(keys)
+
+    def newest(self, table: str, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
+        self.trips.append("newest")
+        return super().newest(table, ranges)
+
+    def range(
+        self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
+    ) -> list[Row]:
+        self.trips.append("range")
+        return super().range(table, start, end, limit, backwards=backwards)
+
+
+def published(stream: str, event_id: str = "", digest: bytes = b"") -> Step:
+    event = EventRecord("E", stream, 0, 1, b"\x80", event_id, "", digest=digest)
+    return Step(append=Append(stream, None, [event], unique=bool(event_id)))
+
+
+def told(command_id: str, stream: str = "s-0", digest: bytes = b"d") -> Step:
+    command = CommandRecord(command_id, "C", stream, 1, b"\x80", "c", digest=digest)
+    return Step(enqueue=[command], given=command)
+
+
+def learnt(instance: str, old: str | None, new: str | None) -> Step:
+    return Step(process=P, instance=instance, extras=StepExtras(index=[("f", old, new)]))
+
+
+def snapshot(stream: str, version: int) -> Step:
+    event = EventRecord("E", stream, 0, 1, b"\x80", "", "")
+    extras = StepExtras(snapshot=(version + 1, b"\x80"))
+    return Step(append=Append(stream, version, [event]), extras=extras)
+
+
+def reopened(counted: Counted, *steps: Step) -> Store:
+    store = Store(counted)
+    for step in steps:
+        assert store.commit([step]) == [Committed()]
+    store = Store(counted)
+    counted.trips.clear()
+    return store
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("publish"), st.sampled_from(STREAMS), st.sampled_from(["", *IDS])),
+    st.tuples(st.just("tell"), st.sampled_from(IDS), st.sampled_from([b"d", b"other"])),
+    st.tuples(st.just("learn"), st.sampled_from(INSTANCES), st.sampled_from([None, *VALUES])),
+    st.tuples(st.just("snapshot"), st.sampled_from(STREAMS), st.none()),
+    st.tuples(st.sampled_from(["commit", "drop", "gather", "read"]), st.none(), st.none()),
+)
+
+
+class Run:
+    """Carries out what a list says; one of two asks the engine together before it looks."""
+
+    def __init__(self, *, gathers: bool) -> None:
+        self.store = Store(DictionaryEngine())
+        self.gathers = gathers
+        self.learnt: dict[str, str | None] = {}
+        self.durable: dict[str, str | None] = {}
+        self.answers: list[Any] = []
+
+    def do(self, what: str, first: Any, second: Any) -> None:
+        ahead = self.store.ahead
+        if what == "publish":
+            self.lay(published(first, second, second.encode()))
+        elif what == "tell":
+            self.lay(told(first, digest=second))
+        elif what == "learn":
+            self.lay(learnt(first, self.learnt.get(first), second))
+            self.learnt[first] = second
+        elif what == "snapshot":
+            self.lay(snapshot(first, ahead.last_version(first)))
+        elif what == "commit":
+            self.store.close_commit()
+            self.durable = dict(self.learnt)
+        elif what == "drop":
+            self.store.drop_commit()
+            self.learnt = dict(self.durable)
+        elif what == "gather" and self.gathers:
+            ahead.gather_streams(STREAMS)
+            ahead.gather_index(P, [("f", one) for one in VALUES])
+        elif what == "read":
+            self.read()
+
+    def lay(self, step: Step) -> None:
+        if self.gathers:
+            self.store.ahead.gather_steps([step])
+        self.answers.append(self.store.hand_over(step))
+
+    def read(self) -> None:
+        ahead = self.store.ahead
+        for stream in STREAMS:
+            self.answers.append(ahead.last_version(stream))
+            self.answers.append(ahead.read_snapshot(stream))
+            for after, limit in (0, 1), (0, 100), (1, 2):
+                events = ahead.read_stream(stream, after, limit)
+                self.answers.append([(one.version, one.event_id, one.position) for one in events])
+        self.answers += [ahead.read_index(P, "f", value) for value in VALUES]
+
+
+@given(st.lists(STEPS, max_size=40))
+def test_what_is_asked_for_together_is_what_is_asked_for_one_by_one(
+    steps: list[tuple[str, Any, Any]],
+) -> None:
+    together, alone = Run(gathers=True), Run(gathers=False)
+    for one in [*steps, ("read", None, None)]:
+        together.do(*one)
+        alone.do(*one)
+    assert together.answers == alone.answers
+
+
+def test_a_wave_of_steps_from_outside_takes_two_trips() -> None:
+    counted = Counted()
+    store = reopened(counted, published("s-0", "one", b"x"), published("s-1"), told("first"))
+    wave = [
+        published("s-0", "one", b"x"),
+        published("s-0", "two", b"x"),
+        published("s-1", "one", b"y"),
+        *(published(f"new-{number}", f"id {number}", b"x") for number in range(20)),
+        told("first"),
+        told("second"),
+    ]
+    store.ahead.gather_steps(wave)
+    outcomes = [store.hand_over(one) for one in wave]
+    assert outcomes[0] == Duplicate(position=1)
+    assert type(outcomes[2]) is IdTaken
+    assert type(outcomes[23]) is Duplicate
+    assert outcomes[1] == outcomes[24] == Committed()
+    assert outcomes[3:23] == [Committed()] * 20
+    # One more for the event that the id in `outcomes[2]` stands for.
+    assert counted.trips == ["get_many", "newest", "get_many"]
+
+
+def test_a_wave_of_aggregates_that_sleep_takes_four_trips() -> None:
+    counted = Counted()
+    steps = [published("s-0"), *(published("s-1") for _ in range(5)), snapshot("s-1", 5)]
+    store = reopened(counted, *steps, published("s-1"), published("s-1"))
+    ahead = store.ahead
+    ahead.gather_streams(["s-0", "s-1", "s-2"])
+    assert counted.trips == ["newest", "get_many", "get_many", "get_many"]
+    assert [ahead.last_version(f"s-{number}") for number in range(3)] == [1, 8, 0]
+    assert ahead.read_snapshot("s-0") is None
+    assert ahead.read_snapshot("s-1") == (6, b"\x80")
+    assert [one.version for one in ahead.read_stream("s-0", 0, 100)] == [1]
+    assert [one.version for one in ahead.read_stream("s-1", 6, 100)] == [7, 8]
+    assert ahead.read_stream("s-2", 0, 100) == ahead.read_stream("s-1", 8, 100) == []
+    assert len(counted.trips) == 4
+
+
+def test_learnt_keys_of_a_page_of_events_take_two_trips() -> None:
+    counted = Counted()
+    steps = [learnt("i", None, "a"), learnt("j", None, "b"), learnt("k", None, "b")]
+    store = reopened(counted, *steps)
+    ahead = store.ahead
+    ahead.gather_index(P, [("f", one) for one in VALUES])
+    assert counted.trips == ["newest", "newest"]
+    assert ahead.read_index(P, "f", "a") == ["i"]
+    assert ahead.read_index(P, "f", "c") == []
+    assert len(counted.trips) == 2
+    # A value of several instances is read by itself, once.
+    assert ahead.read_index(P, "f", "b") == ahead.read_index(P, "f", "b") == ["j", "k"]
+    assert counted.trips[2:] == ["range"]
+    assert store.hand_over(learnt("i", "a", "c")) == Committed()
+    assert [ahead.read_index(P, "f", one) for one in VALUES] == [[], ["j", "k"], ["i"]]
+    assert len(counted.trips) == 3
+
+
+def test_a_command_of_a_backlog_is_not_looked_up_that_this_process_has_accepted() -> None:
+    counted = Counted()
+    store = reopened(counted)
+    assert store.commit([told(f"c{number}") for number in range(3)]) == [Committed()] * 3
+    read = store.ahead.read_queue(FROM_OUTSIDE, 10)
+    assert [one.digest for one in read] == [b""] * 3
+    store.ahead.gather_commands(read[:2])
+    counted.trips.clear()
+    for one in read:
+        step = Step(take=one.sequence, given=one, result=CommandResult())
+        assert store.hand_over(step) == Committed()
+    assert counted.trips == []
+    store.close_commit()
+    later = Store(counted)
+    # What another process has accepted is asked for together.
+    assert later.commit([told("c3"), told("c4")]) == [Committed()] * 2
+    later = Store(counted)
+    read = later.ahead.read_queue(FROM_OUTSIDE, 10)
+    later.ahead.gather_commands(read)
+    counted.trips.clear()
+    for one in read:
+        step = Step(take=one.sequence, given=one, result=CommandResult())
+        assert later.hand_over(step) == Committed()
+    assert counted.trips == []
