@@ -175,6 +175,19 @@ class Sending:
         self.targets: set[int] = set()
 
 
+class _Gathered:
+    """What was asked for of many that are to be looked at one by one."""
+
+    __slots__ = ("index", "instances")
+
+    def __init__(self) -> None:
+        # Of instances that are about to be loaded, by what their keys begin with: the place of the
+        # newest transition and its row. True for as long as the newest version is that one.
+        self.instances: dict[bytes, tuple[Row, bytes | None]] = {}
+        # What the engine has of learnt keys, by what their rows begin with. True until a commit.
+        self.index: dict[bytes, list[Row]] = {}
+
+
 class OpenCommit(Reads):
     """Steps on their way to disk, and what a reader sees of the store with them.
 
@@ -208,9 +221,7 @@ class OpenCommit(Reads):
         self._pending: dict[str, CommandRecord] = {}
         # Sequences that are in the queue on disk for sure, and were not taken: some of them.
         self._stored: set[int] = set()
-        # Of instances that are about to be loaded, by what their keys begin with: the place of the
-        # newest transition and its row. True for as long as the newest version is that one.
-        self._gathered: dict[bytes, tuple[Row, bytes | None]] = {}
+        self._gathered = _Gathered()
         # By process manager, and only of those that were asked for: how many events are held for
         # who learns their keys, and how many instances take nothing.
         self._asked: dict[str, dict[str, int]] = {HELD: {}, BLOCKS: {}}
@@ -222,8 +233,7 @@ class OpenCommit(Reads):
         self._changes: dict[str, dict[bytes, bytes | None]] = {table: {} for table in TABLES}
         # What the engine said, so that no key is asked for twice, and None for what goes.
         self._known: dict[str, dict[bytes, bytes | None]] = {table: {} for table in TABLES}
-        # What the engine has of learnt keys that were asked for, by what their rows begin with.
-        self._indexed: dict[bytes, list[Row]] = {}
+        self._gathered.index = {}
         # The keys that change, in order, of tables that are read in ranges; of those in `DENSE`,
         # the keys that are pruned.
         self._sorted: dict[str, list[bytes]] = {table: [] for table in TABLES}
@@ -268,9 +278,9 @@ class OpenCommit(Reads):
         if over > 0:
             # Those that came last may be of instances that are about to be loaded.
             self._heads = dict(islice(self._heads.items(), over + HEADS_KEPT // 2, None))
-        if len(self._gathered) > HEADS_KEPT:
+        if len(self._gathered.instances) > HEADS_KEPT:
             # What was awake when it was sent to was never loaded.
-            self._gathered.clear()
+            self._gathered.instances.clear()
 
     def begin_again(self, counters: Counters) -> None:
         """Nothing of the commit was kept.
@@ -284,7 +294,7 @@ class OpenCommit(Reads):
         self._heads.clear()
         self._pending.clear()
         self._stored.clear()
-        self._gathered.clear()
+        self._gathered.instances.clear()
         for counts in self._asked.values():
             counts.clear()
         self._counts.forget()
@@ -432,7 +442,7 @@ class OpenCommit(Reads):
             owners: each the name of a process manager and the id of an instance
 
         """
-        heads, gathered = self._heads, self._gathered
+        heads, gathered = self._heads, self._gathered.instances
         wanted: list[bytes] = []
         for process, instance in owners:
             prefix = transitions_key(process, instance)
@@ -489,14 +499,14 @@ class OpenCommit(Reads):
 
         """
         prefixes = dict.fromkeys(digest(process, *one) for one in keys)
-        wanted = [one for one in prefixes if one not in self._indexed]
+        wanted = [one for one in prefixes if one not in self._gathered.index]
         found = self._newest_of_index((one, one + b"\xff") for one in wanted)
         # Nearly all values have one instance or none. Those that have more are read when it is
         # their turn.
         below = self._newest_of_index((one, found[one][0]) for one in wanted if one in found)
         for one in wanted:
             if one not in below:
-                self._indexed[one] = [found[one]] if one in found else []
+                self._gathered.index[one] = [found[one]] if one in found else []
 
     def _newest_of_index(self, ranges: Iterable[tuple[bytes, bytes]]) -> dict[bytes, Row]:
         """The rows with the highest keys of ranges that have any, by where these begin."""
@@ -525,7 +535,7 @@ class OpenCommit(Reads):
         head = self._heads.get(prefix)
         if head == 0:
             return None
-        gathered = self._gathered.pop(prefix, None)
+        gathered = self._gathered.instances.pop(prefix, None)
         if gathered is not None and numbered(gathered[0][0]) == head:
             place, raw = gathered
             # Only for now: it is of no use any more when the instance has moved on.
@@ -637,10 +647,10 @@ class OpenCommit(Reads):
         return self._merged(table, rows, changed, limit, backwards=backwards)
 
     def _index_rows(self, prefix: bytes) -> list[Row]:
-        rows = self._indexed.get(prefix)
+        rows = self._gathered.index.get(prefix)
         end = prefix + b"\xff"
         if rows is None:
-            rows = self._indexed[prefix] = self._engine.range("index", prefix, end, ALL)
+            rows = self._gathered.index[prefix] = self._engine.range("index", prefix, end, ALL)
         changed = self._sorted["index"]
         changed = changed[bisect_left(changed, prefix) : bisect_left(changed, end)]
         return self._merged("index", rows, changed, ALL)
@@ -667,10 +677,10 @@ class OpenCommit(Reads):
     def _page(self, table: str, prefix: bytes, after: int, limit: int) -> list[Row]:
         if table not in DENSE:
             return super()._page(table, prefix, after, limit)
+        start, end = prefix + number_asked_for(after + 1), prefix + number(HIGHEST)
         gathered = self._gathered_page(prefix, after, limit) if table == "ids" else []
         if gathered:
             return gathered
-        start, end = prefix + number_asked_for(after + 1), prefix + number(HIGHEST)
         pruned = set(self._sorted[table])
         rows = self._engine.range(table, start, end, max(0, limit + len(pruned)))
         changes = self._changes[table]
@@ -693,7 +703,7 @@ class OpenCommit(Reads):
         rows: list[Row] = []
         for place in range(after + 1, min(self._heads.get(prefix, 0), after + limit) + 1):
             key = prefix + number(place)
-            raw = changes.get(key) or known.get(key)
+            raw = changes[key] if key in changes else known.get(key)
             if raw is None:
                 return []
             rows.append((key, raw))
@@ -1197,7 +1207,7 @@ class OpenCommit(Reads):
             self._set("started", started_key(process) + number(now), instance)
         for prefix in cut.gone:
             self._heads[prefix] = 0
-            self._gathered.pop(prefix, None)
+            self._gathered.instances.pop(prefix, None)
         for process in cut.forgotten:
             self._counts.move(process, "complete", None)
         self.counters.pruned = marks = Marks(events, tombstones, transitions, parked)
@@ -1316,7 +1326,7 @@ class OpenCommit(Reads):
             if self._get(table, key) == before:
                 self._put_anew(table, key, after)
         # What is in memory of these rows says what they said.
-        self._gathered.clear()
+        self._gathered.instances.clear()
         self._pending.clear()
         record = erase.record
         if record is not None:

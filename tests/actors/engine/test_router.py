@@ -128,7 +128,9 @@ class World:
         me: Any = self
         nothing: Any = None
         make_actor: Any = SimpleNamespace
-        store: Any = SimpleNamespace(checkpoint=lambda name: 0, ahead=me, partition=None)
+        store: Any = SimpleNamespace(
+            checkpoint=lambda name: 0, ahead=me, partition=None, is_remote=False
+        )
         self.scheduled: list[object] = []
         dispatcher: Any = SimpleNamespace(schedule=self.scheduled.append)
         registry = Registry([hall])
