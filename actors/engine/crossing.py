@@ -140,9 +140,13 @@ class Crossing:
         """Whether a router is to look at an event; not at a copy that is for another class."""
         return not record.sent_for or record.sent_for == self._name
 
-    def is_here(self, record: EventRecord, instance: str) -> bool:
-        """Whether an event that names one instance is for it here."""
-        return record.sent_to is None and self._partition.has(instance) and self.concerns(record)
+    def is_named_by(self, record: EventRecord) -> bool:
+        """Whether the instance that an event names is the one that it is for, wherever that is."""
+        return record.sent_to is None and self.concerns(record)
+
+    def is_here(self, instance: str) -> bool:
+        """Whether an instance is in this partition."""
+        return self._partition.has(instance)
 
     def those_here(self, named: list[str]) -> list[str]:
         """Those of the instances that are in this partition."""

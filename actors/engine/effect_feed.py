@@ -125,7 +125,7 @@ class EffectFeed(PooledActor):
             self._since = self.done_up_to + 1
         self._position = self._asked_for = self.done_up_to
         # Up to here a run before this one may have acted.
-        self._stored_before = services.store.last_position()
+        self._stored_before = self._events.last
 
     def checkpoints(self) -> dict[str, int]:
         """How far it got, and from where it began; the latter also says that it ever did."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from ..clock import Clock
     from ..core.decision import Decision
+    from ..messages.types import Event
     from ..model.plans import ProcessPlan
     from ..model.subscriptions import LearntKey, Shortcut
     from ..store import CommandRecord
@@ -388,18 +389,24 @@ class Router(PooledActor):
             shortcut = shortcuts[record.type]
             if shortcut is not None:
                 event = record.message
+                if event is None:
+                    # From disk, or from another partition.
+                    event = self._loaded(record)
                 if type(event) is shortcut.cls:
                     name = getattr(event, shortcut.field)
                     if (
                         type(name) is str
                         and is_plain_id(name)
-                        and (crossing is None or crossing.is_here(record, name))
+                        and (crossing is None or crossing.is_named_by(record))
                     ):
                         # As `_route` comes to, for nearly all events.
                         taken.position = position = record.position
-                        under_way[position] = 1
-                        message = InstanceMessage(EventDelivered(record, event), self)
-                        messages.append(((kind, name), wake, message))
+                        if crossing is None or crossing.is_here(name):
+                            under_way[position] = 1
+                            message = InstanceMessage(EventDelivered(record, event), self)
+                            messages.append(((kind, name), wake, message))
+                        else:
+                            taken.away += crossing.split(record, [name], None)[1]
                         read.popleft()
                         continue
             if record.type == UNREADABLE:
@@ -422,6 +429,12 @@ class Router(PooledActor):
         taken.rest = messages[room:]
         del messages[room:]
         return taken
+
+    def _loaded(self, record: EventRecord) -> Event | None:
+        with suppress(Exception):
+            return self.plan.subscription.load(record)
+        # It is routed, and parked there.
+        return None
 
     def _gather_learnt(self, records: Iterable[EventRecord]) -> None:
         """Ask at once for the instances that events find by learnt keys."""
