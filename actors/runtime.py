@@ -1987,11 +1987,11 @@ class Runtime:
         return self._write(engine, works)
 
 
-def pages_of(messages: Iterable[M]) -> Iterator[list[M]]:
+def pages_of(messages: Iterable[M], most: int = TOGETHER) -> Iterator[list[M]]:
     """Messages, as many at a time as are written at once; at least one page, which may be empty."""
     left = iter(messages)
-    yield list(islice(left, TOGETHER))
-    while page := list(islice(left, TOGETHER)):
+    yield list(islice(left, most))
+    while page := list(islice(left, most)):
         yield page
 
 

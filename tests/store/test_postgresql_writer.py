@@ -58,6 +58,10 @@ class Small:
         self.ticket: Ticket | None = None
         self.turn = Latch()
 
+    @property
+    def is_over(self) -> bool:
+        return self.ticket is not None
+
     def prepare(self) -> bool:
         return True
 
