@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from .engine.health import Health
     from .engine.instance_actor import InstanceActor
     from .engine.lanes import Neighbour
+    from .engine.leader_watch import LeaderWatch
     from .engine.projection_rebuild import ProjectionProgress
     from .engine.pruning import PruningReport
     from .engine.rebuilding import RebuildProgress
@@ -304,6 +305,7 @@ class Runtime:
                     None if tracing is None else tracing.parts(),
                     self._scrubber(scrub),
                     self._neighbours(),
+                    self._leader_watch(),
                 )
                 self._running.start()
                 Erasing(self._running, self._store).go_on()
@@ -336,6 +338,10 @@ class Runtime:
                 f"with read_only=True, or say from when commands, timeouts and after-effects may "
                 f"leave, with `procession import --live-from TIME` or `Backtest.go_live`"
             )
+
+    def _leader_watch(self) -> LeaderWatch | None:
+        """What looks after the leaders of this runtime and of others; None for one of its own."""
+        return None
 
     def _neighbours(self) -> Mapping[int, Neighbour] | None:
         """The other partitions; of a store that is not divided, none."""
@@ -1981,11 +1987,11 @@ class Runtime:
         return self._write(engine, works)
 
 
-def pages_of(messages: Iterable[M]) -> Iterator[list[M]]:
+def pages_of(messages: Iterable[M], most: int = TOGETHER) -> Iterator[list[M]]:
     """Messages, as many at a time as are written at once; at least one page, which may be empty."""
     left = iter(messages)
-    yield list(islice(left, TOGETHER))
-    while page := list(islice(left, TOGETHER)):
+    yield list(islice(left, most))
+    while page := list(islice(left, most)):
         yield page
 
 

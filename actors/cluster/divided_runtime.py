@@ -39,6 +39,7 @@ from ..model.whereabouts import where_is
 from ..queries.all_partitions import AllPartitions
 from ..queries.views import Counts
 from ..runtime import (
+    TOGETHER,
     Runtime,
     listeners,
     not_settled,
@@ -97,6 +98,9 @@ if TYPE_CHECKING:
 __all__ = ["DividedRuntime"]
 
 M = TypeVar("M")
+
+MOST_PAGES = 8
+"""How many times as many messages as of an undivided store are on their way to disk at once."""
 
 BRIEFLY = 0.001
 """Seconds between two looks whether all lanes are empty."""
@@ -320,7 +324,7 @@ class DividedRuntime(Runtime):
     ) -> list[str]:
         told: list[str] = []
         reused: list[IdReused] = []
-        for page in pages_of(commands):
+        for page in pages_of(commands, self._most_together):
             groups = _grouped(page, lambda one: self._of_command("tell_many", one))
             # Each fits before any is on its way, and all are on their way before any is waited for.
             made = [
@@ -340,6 +344,11 @@ class DividedRuntime(Runtime):
             told += [ids[place] for place in range(len(page))]
         raise_all(reused)
         return told
+
+    @property
+    def _most_together(self) -> int:
+        """Messages that are on their way to disk at once, so that each partition has some."""
+        return TOGETHER * min(len(self._parts), MOST_PAGES)
 
     def _publishing(
         self, event: Event, stream: str, event_id: Any, headers: Any, *, as_import: bool
@@ -361,7 +370,7 @@ class DividedRuntime(Runtime):
         positions: list[int] = []
         reused: list[IdReused] = []
         before = 0
-        for page in pages_of(events):
+        for page in pages_of(events, self._most_together):
             groups = _grouped(
                 page, lambda one: self._of_stream(stream(one) if callable(stream) else stream)
             )

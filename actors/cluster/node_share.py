@@ -11,6 +11,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
+from ..engine.leader_watch import LeaderWatch
 from ..store import StoreError
 from ..store.interrupts import start_thread
 from .answering import Answering
@@ -82,6 +83,7 @@ class NodeShare:
         # Partitions that are this node's in the database, and do not run, with their epochs.
         self._orphans: dict[int, int] = {}
         self._is_over = threading.Event()
+        self._leaders = LeaderWatch()
         form = CallFormat(registry, options.get("codec"))
         self._answering = Answering(self.parts, form, self._wake)
         self._correspondence = Correspondence(
@@ -232,7 +234,9 @@ class NodeShare:
             raise
         others = {one: other for one, other in self._neighbours.items() if one != number}
         try:
-            runtime = PartitionRuntime(store, others, *self._domains, **self._options)
+            runtime = PartitionRuntime(
+                store, others, *self._domains, watch=self._leaders, **self._options
+            )
         except Exception:
             store.close()
             if raises:

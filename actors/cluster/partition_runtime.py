@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ..engine.ingress import Receipt
     from ..engine.lanes import Neighbour
+    from ..engine.leader_watch import LeaderWatch
     from ..engine.pending_replies import ReplyFuture
     from ..model.domain import Domain
     from ..model.process_definition import ProcessDefinition
@@ -37,6 +38,7 @@ class PartitionRuntime(Runtime):
         store: of the partition, open; it is closed with the runtime
         neighbours: the others by number; without them, the partition is only read
         domains: whose classes to run
+        watch: looks after the leaders of all partitions of this process that are not only read
         options: as for `Runtime`
 
     """
@@ -46,9 +48,11 @@ class PartitionRuntime(Runtime):
         store: Store,
         neighbours: Mapping[int, Neighbour] | None,
         *domains: Domain,
+        watch: LeaderWatch | None = None,
         **options: Any,
     ) -> None:
         self._given = store
+        self._watch_of_all = watch
         self._others = neighbours
         options |= {"control": False, "read_only": neighbours is None}
         super().__init__(store.location or "", *domains, **options)
@@ -68,6 +72,9 @@ class PartitionRuntime(Runtime):
     def store(self) -> Store:
         """The store of the partition, as it was given."""
         return self._given
+
+    def _leader_watch(self) -> LeaderWatch | None:
+        return self._watch_of_all
 
     def _neighbours(self) -> Mapping[int, Neighbour] | None:
         return self._others

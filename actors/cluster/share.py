@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..engine.leader_watch import LeaderWatch
 from ..store import DamagedStore, verify_lanes
 from .commit_watch import CommitWatch, Watched
 from .neighbours import StoreNeighbour
@@ -58,10 +59,13 @@ class Share:
                 number: StoreNeighbour(number, store, self._tell)
                 for number, store in (owned | self._read).items()
             }
+            leaders = LeaderWatch()
             for number in numbers:
                 others = {one: other for one, other in neighbours.items() if one != number}
                 store = owned.pop(number)
-                self.parts[number] = PartitionRuntime(store, others, *domains, **options)
+                self.parts[number] = PartitionRuntime(
+                    store, others, *domains, watch=leaders, **options
+                )
             self._watch = CommitWatch(watched, self._has_moved)
             self._watch.start()
         except BaseException:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from ..clock import seconds
 from ..store import NoThread
 from ..store.interrupts import Bell, Latch, start_thread
+from .leader_watch import LeaderWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,61 +33,12 @@ __all__ = ["Dispatcher"]
 
 logger = logging.getLogger("procession")
 
-STALLED = 0.01
-"""Seconds without progress after which the leader counts as blocked."""
-
-ALERT = 0.001
-"""The same while handlers have been blocking: where one did, more will."""
-
-LONG_TURN = 1.0
-"""The same while a part of the engine has its turn, which calls no handler and only computes."""
-
-ALERT_LOOKS = 250
-"""How often the shorter time is kept to after a handler has blocked."""
-
-LATE = 0.001
-"""Seconds after which a thread that was to go on counts as held up by others that compute."""
-
-FAIR = 20
-"""How many times as long as it was held up itself a watching thread waits for the leader."""
-
-MOST_PATIENT = 1.0
-"""Seconds that it waits at most, however many threads compute."""
-
 SPARE = 16
 """Threads for each worker asked for, when those are all blocked in handlers."""
 
 
 _threads = threading.local()
 """Says of a thread whether it gives actors their turns, whichever runtime's they are."""
-
-
-class _Watched:
-    """What the thread that watches the leader has seen."""
-
-    __slots__ = ("_late", "alert", "long_turn")
-
-    def __init__(self) -> None:
-        # Seconds by which it was held up, of late.
-        self._late = 0.0
-        # How often it is still to look soon again.
-        self.alert = 0
-        # The turn of a part that was last seen to be a long one, and since when it is watched.
-        self.long_turn = 0, 0.0
-
-    def wait(self, bell: Bell, patience: float) -> bool:
-        """Wait on the bell; returns whether it was rung, and in time.
-
-        Where other threads compute, such as those of other partitions, the leader waits for the
-        interpreter as this one does, and without progress it is not blocked. And each look takes
-        the interpreter from those that could go on.
-        """
-        patience = min(max(patience, FAIR * self._late), MOST_PATIENT)
-        end = seconds() + patience
-        was_rung = bell.wait(patience)
-        late = seconds() - end
-        self._late = max(self._late / 2, late if late > LATE else 0.0)
-        return was_rung
 
 
 class Dispatcher:
@@ -100,6 +52,8 @@ class Dispatcher:
             code should be able to cause
         has_more: whether `on_idle` has something to do, so that it is called even while the
             leader is blocked and no actor waits for its turn
+        watch: sees whether the leader is blocked, of other dispatchers too; one of its own if it
+            is not given
 
     """
 
@@ -109,6 +63,7 @@ class Dispatcher:
         on_idle: Callable[[], bool],
         on_error: Callable[[PooledActor, BaseException], None],
         has_more: Callable[[], bool] = bool,
+        watch: LeaderWatch | None = None,
     ) -> None:
         self.lock = threading.Lock()
         self._on_idle = on_idle
@@ -131,11 +86,10 @@ class Dispatcher:
         self.turns = 0
         # Whose turn it is, or was last.
         self._in_turn: PooledActor | None = None
-        self._watched = _Watched()
+        self._leads = 0
+        self._watch = watch or LeaderWatch()
         self._busy = 0
         self._busy_outside: set[object] = set()
-        self._watching = False
-        self._unwatched = False
         self._benched = 0
         self.work_waits = False
         self._is_idling = False
@@ -153,7 +107,7 @@ class Dispatcher:
         """Put an actor at the end of the run queue, unless it stands there already."""
         with self.lock:
             self.schedule_locked(actor)
-        if self._leader is None or self._unwatched:
+        if self._leader is None:
             self._call()
 
     def schedule_locked(self, actor: PooledActor, *, is_urgent: bool = False) -> None:
@@ -177,18 +131,13 @@ class Dispatcher:
     def nudge(self) -> None:
         """Make sure that some worker looks at the run queue and calls `on_idle`."""
         self.work_waits = True
-        if self._leader is None or self._unwatched:
+        if self._leader is None:
             self._call()
 
     def _call(self) -> None:
-        """Wake a thread for the lead, or the one that watches."""
+        """Wake a thread for the lead."""
         with self._bell.lock:
-            if self._unwatched:
-                # Any of the threads may be the one.
-                self._unwatched = False
-                self._bell.notify_all()
-            else:
-                self._bell.notify()
+            self._bell.notify()
 
     @property
     def is_worker(self) -> bool:
@@ -212,15 +161,16 @@ class Dispatcher:
             self._handling.worker = _threads.is_worker = False
 
     def start(self) -> None:
-        """Start the first threads; more come when these are blocked.
+        """Start the first thread; more come when it is blocked.
 
         Raises:
             NoThread: the operating system starts none
 
         """
         with self._bell.lock:
-            for _ in range(min(2, self._most)):
-                self._add_thread()
+            self._add_thread()
+        if self._most > 1:
+            self._watch.join(self)
 
     def note_outside(self, who: object, *, is_busy: bool) -> None:
         """Note whether other threads, whose work may come to actors, are doing something."""
@@ -280,6 +230,7 @@ class Dispatcher:
         with self._bell.lock:
             self._stopping = True
             self._bell.notify_all()
+        self._watch.leave(self)
         self._wait_until(lambda: not self._alive, timeout)
         with self._bell.lock:
             late = [thread for thread in self._threads if thread in self._alive]
@@ -375,70 +326,54 @@ class Dispatcher:
     def _sit_on_bench(self, me: int) -> bool:
         """Wait until this thread has the lead; False when it is time to end."""
         with self._bell.lock:
-            while not self._stopping:
-                if self._leader is None:
-                    if self.work_waits:
-                        break
-                    self._bell.wait()
-                elif self._watching or self._most == 1:
-                    self._bell.wait()
-                elif self._watch():
-                    break
+            while not (self._stopping or (self._leader is None and self.work_waits)):
+                self._bell.wait()
             if self._stopping:
                 return False
             self._benched -= 1
             self._leader = me
+            self._leads += 1
             self._busy += 1
+        self._watch.wake()
+        return True
+
+    # For the watch
+
+    @property
+    def progress(self) -> int:
+        """Another number as soon as the leader, or its turn, is another."""
+        return self._leads + self.turns
+
+    @property
+    def is_led(self) -> bool:
+        """Whether a thread has the lead."""
+        return self._leader is not None
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether something waits while the leader is in a turn."""
+        return (self._has_turns or self._has_more()) and not self._is_idling
+
+    @property
+    def is_in_part(self) -> bool:
+        """Whether the turn is that of a part of the engine."""
+        return self._in_turn is not None and self._in_turn.is_part
+
+    def relieve(self, progress: int) -> bool:
+        """Have another thread take the lead, unless there is progress by now, or no thread."""
+        with self._bell.lock:
+            if self._leader is None or self._stopping or self.progress != progress:
+                return False
             if not self._benched and len(self._threads) < self._most:
                 self._add_help()
-            elif not self._watching:
-                # The others sleep since there was nothing to do; one must watch from here on.
-                self._bell.notify()
+            if not self._benched:
+                return False
+            self._leader = None
+            self.work_waits = True
+            self._bell.notify()
             return True
 
-    def _watch(self) -> bool:
-        """Look after the leader for a moment; True if it is blocked while others wait."""
-        turns = self.turns
-        self._watching = True
-        try:
-            # The leader has all there is; a thread that adds to it calls. The flag comes before the
-            # look, so that nothing can be added unseen between the two.
-            self._unwatched = True
-            if not (self._has_turns or self._has_more()):
-                # What the leader adds by itself calls no thread, and then it may be blocked.
-                self._watched.wait(self._bell, STALLED)
-                self._unwatched = False
-                return False
-            self._unwatched = False
-            if self._watched.alert:
-                self._watched.alert -= 1
-            patience = ALERT if self._watched.alert else STALLED
-            was_called = self._watched.wait(self._bell, patience)
-        finally:
-            self._watching = False
-        is_blocked = (
-            # When it is called before the time is over, it cannot tell.
-            not was_called
-            and self._leader is not None
-            and not self._stopping
-            and self.turns == turns
-            and (self._has_turns or self._has_more())
-            and not self._is_idling
-        )
-        if is_blocked and self._in_turn is not None and self._in_turn.is_part:
-            return self._is_too_long(turns)
-        if is_blocked:
-            self._watched.alert = ALERT_LOOKS
-        return is_blocked
-
-    def _is_too_long(self, turn: int) -> bool:
-        """Whether a part has been in the same turn for so long that it must be held up."""
-        now = seconds()
-        which, since = self._watched.long_turn
-        if which != turn:
-            self._watched.long_turn = turn, now
-            return False
-        return now - since >= LONG_TURN
+    # The leader
 
     def _lead(self, me: int) -> None:
         """Give actors their turns for as long as this thread has the lead."""

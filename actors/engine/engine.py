@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from .archive import Archive
     from .instance_actor import InstanceMessage
     from .lanes import Neighbour
+    from .leader_watch import LeaderWatch
     from .pooled_actor import PooledActor
     from .scrubber import Scrubber
 
@@ -157,6 +158,7 @@ class Engine:
         parts: what stands in the place of the engine's own
         scrubber: reads the store while the engine runs, if it is to be read
         neighbours: of a divided store, its other partitions by number
+        watch: looks after the leaders of several engines; one of its own if it is not given
 
     Raises:
         BeginUndecided: a process manager is new to the store, and does not say where it begins
@@ -172,6 +174,7 @@ class Engine:
         parts: Parts | None = None,
         scrubber: Scrubber | None = None,
         neighbours: Mapping[int, Neighbour] | None = None,
+        watch: LeaderWatch | None = None,
     ) -> None:
         parts = parts or Parts()
         now = stopwatch(clock)
@@ -191,6 +194,7 @@ class Engine:
             on_idle=self._flush,
             on_error=self._report,
             has_more=self._has_more,
+            watch=watch,
         )
         self.journal = parts.journal(
             store,

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from .connection import Call, Connection
     from .first_look import FirstLook
     from .node import DatabaseNode
-    from .writer import Commit
+    from .writer import Commit, Question
 
 __all__ = ["PostgresEngine"]
 
@@ -205,18 +205,28 @@ class PostgresEngine:
         pause = 0.0
         while True:
             self.check_usable()
-            with self._writer.held():
-                self.check_usable()
-                try:
-                    self._end_doubt_locked()
-                    connection, _ = self._writer.connection()
-                    return connection.one(*call)
-                except DatabaseRefused:
-                    if not self._writer.is_broken:
-                        raise
+            question = _Question(self, call)
+            try:
+                return self._writer.ask(question)
+            except DatabaseRefused:
+                if not question.asks_again:
+                    raise
             # At once the first time: the connection may have broken long ago.
             Latch().wait(pause)
             pause = min(max(FIRST_PAUSE, 2 * pause), LAST_PAUSE)
+
+    def prepare_to_ask(self) -> None:
+        """Look whether a question can be sent; with the writer's lock held.
+
+        Raises:
+            TakenOver: another process has the partition
+            DatabaseRefused: the database does not answer
+            StoreError: the store is closed
+
+        """
+        # Once more: it may have been closed while this waited.
+        self.check_usable()
+        self._end_doubt_locked()
 
     # Writing
 
@@ -356,6 +366,10 @@ class _Commit:
         self.error: Exception | None = None
 
     @property
+    def is_over(self) -> bool:
+        return self.ticket is not None or self.error is not None
+
+    @property
     def epoch(self) -> int:
         return self._claim.epoch
 
@@ -366,7 +380,7 @@ class _Commit:
             self.ticket = Ticket("failed", error)
         except Exception as error:  # noqa: BLE001 - it is raised in the thread that commits it
             self.error = error
-        return self.ticket is None and self.error is None
+        return not self.is_over
 
     def calls(self, *, as_usual: bool) -> list[Call]:
         new = USUALLY_NEW if as_usual else APPENDED
@@ -383,6 +397,25 @@ class _Commit:
         if in_doubt:
             self._engine.doubt()
         self.ticket = Ticket("unknown" if in_doubt else "failed", error)
+
+
+class _Question:
+    """What a partition asks on the writer's connection. Satisfies `Question`."""
+
+    def __init__(self, engine: PostgresEngine, call: Call) -> None:
+        self._engine = engine
+        self.call = call
+        self.turn = Latch()
+        self.answer: PGresult | None = None
+        self.error: Exception | None = None
+        self.asks_again = False
+
+    @property
+    def is_over(self) -> bool:
+        return self.answer is not None or self.error is not None
+
+    def check(self) -> None:
+        self._engine.prepare_to_ask()
 
 
 class _WriterReads:
@@ -420,3 +453,4 @@ def _get_many(
 if TYPE_CHECKING:
     _satisfies_the_seam: Callable[..., StorageEngine] = PostgresEngine
     _is_a_commit: Callable[..., Commit] = _Commit
+    _is_a_question: Callable[..., Question] = _Question

@@ -1,7 +1,7 @@
 """The connection that commits, of one partition or of all of a node.
 
 Commits of several partitions that come while another one is on its way go together: one
-transaction, which locks the fences of all of them.
+transaction, which locks the fences of all of them. So do questions, in one trip.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ..errors import DatabaseRefused, StoreError
 from ..interrupts import Latch
@@ -19,26 +19,38 @@ from .statements import fence
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from psycopg.pq.abc import PGresult
+
     from ..storage_engine import Ticket
     from .connection import Call, Connection
 
-__all__ = ["Commit", "Writer"]
+__all__ = ["Commit", "Question", "Queued", "Writer"]
 
 LOOK_AGAIN = 0.05
 """Seconds after which a thread that waits looks at the lock by itself: a signal may have come
 between letting go of the lock and telling who is next."""
 
 
-class Commit(Protocol):
+class Queued(Protocol):
+    """What waits for the connection."""
+
+    error: Exception | None
+    """What is wrong with it; it was not sent then."""
+    turn: Latch
+    """Opened when it is known what became of it, and when its thread is to send it."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is known what became of it."""
+        ...
+
+
+class Commit(Queued, Protocol):
     """What a partition has to commit."""
 
     part: int
     ticket: Ticket | None
     """What became of it; None until that is known."""
-    error: Exception | None
-    """What is wrong with it; it was not sent then."""
-    turn: Latch
-    """Opened when it is known what became of it, and when its thread is to send it."""
 
     @property
     def epoch(self) -> int:
@@ -62,8 +74,25 @@ class Commit(Protocol):
         ...
 
 
+class Question(Queued, Protocol):
+    """What a partition asks before it decides a step."""
+
+    call: Call
+    answer: PGresult | None
+    """None until it is there."""
+    asks_again: bool
+    """Whether there is no answer since the connection broke, which is made again."""
+
+    def check(self) -> None:
+        """Raise what is wrong, so that it cannot be asked; with the writer's lock held."""
+        ...
+
+
+Q = TypeVar("Q", bound=Queued)
+
+
 class Writer:
-    """Commits on one connection.
+    """Commits on one connection, and asks.
 
     Args:
         connect: makes a connection
@@ -75,6 +104,7 @@ class Writer:
         self._lock = threading.Lock()
         self._connection: Connection | None = None
         self._queue: deque[Commit] = deque()
+        self._questions: deque[Question] = deque()
 
     @property
     def trips(self) -> int:
@@ -103,9 +133,26 @@ class Writer:
             self._call_next()
 
     def _call_next(self) -> None:
-        """Have the thread of the first commit that waits send it, with all others that do."""
-        with suppress(IndexError):
-            self._queue[0].turn.open()
+        """Have the thread of the first that waits send it, with all others that do."""
+        # Questions first: who has an answer may have something for the next commit.
+        for queue in (self._questions, self._queue):
+            with suppress(IndexError):
+                queue[0].turn.open()
+                return
+
+    def ask(self, one: Question) -> PGresult:
+        """Ask, with what others ask now.
+
+        Raises:
+            StoreError: there is no answer; if `one` says so, it is to be asked again
+
+        """
+        self._questions.append(one)
+        self._have_sent(one, self._ask_queued)
+        if one.error is not None:
+            raise one.error
+        assert one.answer is not None
+        return one.answer
 
     def commit(self, one: Commit) -> Ticket:
         """Commit, with what others have to commit now, and say what became of it.
@@ -115,27 +162,29 @@ class Writer:
 
         """
         self._queue.append(one)
-        if threading.get_ident() == threading.main_thread().ident:
-            # A signal may land here, and only a `with` block leaves no lock taken then.
-            with self.held():
-                self._commit_unless_sent(one)
-        else:
-            self._wait_or_commit(one)
+        self._have_sent(one, self._commit_queued)
         if one.error is not None:
             raise one.error
         assert one.ticket is not None
         return one.ticket
 
-    def _wait_or_commit(self, one: Commit) -> None:
-        """Wait until another thread has sent it, or send it.
+    def _have_sent(self, one: Queued, send: Callable[[], None]) -> None:
+        """Wait until another thread has sent what is queued, or send it.
 
         Those whose commits were sent do not wait for the lock: with it, each would wait for the
         commits of others, and have nothing to send with them.
         """
-        while one.ticket is None and one.error is None:
+        if threading.get_ident() == threading.main_thread().ident:
+            # A signal may land here, and only a `with` block leaves no lock taken then.
+            with self.held():
+                if not one.is_over:
+                    send()
+            return
+        while not one.is_over:
             if self._lock.acquire(blocking=False):
                 try:
-                    self._commit_unless_sent(one)
+                    if not one.is_over:
+                        send()
                 finally:
                     self._lock.release()
                     self._call_next()
@@ -143,14 +192,52 @@ class Writer:
             if one.turn.wait(LOOK_AGAIN):
                 one.turn = Latch()
 
-    def _commit_unless_sent(self, one: Commit) -> None:
-        if one.ticket is None and one.error is None:
-            self._commit_queued()
+    def _ask_queued(self) -> None:
+        works = _taken(self._questions)
+        try:
+            ready = [one for one in works if self._may_ask(one)]
+            if not (len(ready) > 1 and self._ask(ready)):
+                # What one of them is refused for the others are not.
+                for one in ready:
+                    self._ask([one])
+        except BaseException:
+            for one in works:
+                if not one.is_over:
+                    one.error = DatabaseRefused("a question was interrupted before its answer")
+                    one.asks_again = True
+            raise
+        finally:
+            for one in works:
+                one.turn.open()
+
+    def _may_ask(self, one: Question) -> bool:
+        try:
+            one.check()
+        except Exception as error:  # noqa: BLE001 - it is raised in the thread that asks
+            self._note_failed(one, error)
+        return one.error is None
+
+    def _note_failed(self, one: Question, error: Exception) -> None:
+        # Noted now: who comes next makes the connection again.
+        one.error, one.asks_again = error, isinstance(error, DatabaseRefused) and self.is_broken
+
+    def _ask(self, works: list[Question]) -> bool:
+        """Ask some together; false if they are to be asked again, each by itself."""
+        try:
+            connection, _ = self.connection()
+            answers = connection.run(*(one.call for one in works))
+        except StoreError as error:
+            if len(works) > 1 and not self.is_broken:
+                return False
+            for one in works:
+                self._note_failed(one, error)
+            return True
+        for one, answer in zip(works, answers, strict=True):
+            one.answer = answer
+        return True
 
     def _commit_queued(self) -> None:
-        works: list[Commit] = []
-        while self._queue:
-            works.append(self._queue.popleft())
+        works = _taken(self._queue)
         try:
             ready = [one for one in works if one.prepare()]
             if not (len(ready) > 1 and self._send(ready, as_usual=True)):
@@ -194,3 +281,11 @@ class Writer:
         """Let go of the connection; with the lock held, unless nothing else uses it."""
         if self._connection is not None:
             self._connection.close()
+
+
+def _taken(queue: deque[Q]) -> list[Q]:
+    """All that wait by now; with the writer's lock held."""
+    works: list[Q] = []
+    while queue:
+        works.append(queue.popleft())
+    return works

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 pytest.importorskip("psycopg")
 
+from procession.store import DatabaseRefused, StoreError
 from procession.store.interrupts import Latch
 from procession.store.postgresql.writer import Writer
 from procession.store.storage_engine import KEPT
@@ -57,6 +59,10 @@ class Small:
         self.part = part
         self.ticket: Ticket | None = None
         self.turn = Latch()
+
+    @property
+    def is_over(self) -> bool:
+        return self.ticket is not None
 
     def prepare(self) -> bool:
         return True
@@ -128,3 +134,122 @@ def test_a_commit_that_waits_while_the_connection_is_read_from_is_sent_afterward
         assert connection.sent == []
     waiting.join(PATIENCE)
     assert connection.sent == [1]
+
+
+class Asking:
+    """In the place of a connection that answers with what was asked, after the first `answer`."""
+
+    trips = 0
+
+    def __init__(self, refuses: str = "", *, breaks: bool = False) -> None:
+        self.is_broken = False
+        self.sent: list[list[str]] = []
+        self._refuses = refuses
+        self._breaks = breaks
+        self.first_answer = threading.Event()
+
+    def is_fresh(self) -> bool:
+        return not self.is_broken
+
+    def run(self, *calls: str) -> list[str]:
+        self.sent.append(list(calls))
+        if len(self.sent) == 1:
+            assert self.first_answer.wait(PATIENCE)
+            return list(calls)
+        if self._refuses in calls:
+            self.is_broken = self._breaks
+            raise DatabaseRefused(f"{self._refuses} is refused")
+        return list(calls)
+
+
+class Asked:
+    """A question, and what came of it. Satisfies `Question`."""
+
+    def __init__(self, call: str, error: Exception | None = None) -> None:
+        self.call = call
+        self.turn = Latch()
+        self.answer: str | None = None
+        self.error: Exception | None = None
+        self.asks_again = False
+        self._wrong = error
+
+    @property
+    def is_over(self) -> bool:
+        return self.answer is not None or self.error is not None
+
+    def check(self) -> None:
+        if self._wrong is not None:
+            raise self._wrong
+
+
+def asking(writer: Writer, one: Asked) -> threading.Thread:
+    def ask() -> None:
+        with suppress(StoreError):
+            writer.ask(one)  # type: ignore[arg-type]
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    return thread
+
+
+def ask_together(connection: Asking, *questions: Asked) -> None:
+    """Ask all, while the answer to another question is on its way."""
+    writer = Writer(lambda: connection)  # type: ignore[arg-type,return-value]
+    first = asking(writer, Asked("first"))
+    until(lambda: connection.sent == [["first"]])
+    threads = []
+    for number, one in enumerate(questions, 1):
+        threads.append(asking(writer, one))
+        until(lambda: len(writer._questions) == number)  # noqa: B023 - called at once
+    connection.first_answer.set()
+    for thread in (first, *threads):
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+def test_questions_that_came_meanwhile_share_a_trip() -> None:
+    connection, questions = Asking(), [Asked(name) for name in "abc"]
+    ask_together(connection, *questions)
+    assert connection.sent == [["first"], ["a", "b", "c"]]
+    assert [one.answer for one in questions] == ["a", "b", "c"]
+
+
+def test_a_question_that_is_refused_takes_no_other_along() -> None:
+    connection, questions = Asking(refuses="b"), [Asked(name) for name in "abc"]
+    ask_together(connection, *questions)
+    assert [one.answer for one in questions] == ["a", None, "c"]
+    assert str(questions[1].error) == "b is refused"
+    assert not any(one.asks_again for one in questions)
+
+
+def test_a_question_of_a_partition_that_is_lost_is_not_sent() -> None:
+    lost = StoreError("lost")
+    connection, questions = Asking(), [Asked("a"), Asked("b", lost), Asked("c")]
+    ask_together(connection, *questions)
+    assert connection.sent == [["first"], ["a", "c"]]
+    assert [one.error for one in questions] == [None, lost, None]
+
+
+def test_questions_on_a_connection_that_breaks_are_to_be_asked_again() -> None:
+    connection = Asking(refuses="b", breaks=True)
+    questions = [Asked(name) for name in "abc"]
+    ask_together(connection, *questions)
+    assert connection.sent == [["first"], ["a", "b", "c"]]
+    assert all(isinstance(one.error, DatabaseRefused) for one in questions)
+    assert all(one.asks_again for one in questions)
+
+
+def test_a_commit_and_a_question_that_wait_are_both_sent(connection: Held) -> None:
+    writer = Writer(lambda: connection)  # type: ignore[arg-type,return-value]
+    connection.answer_all()
+    with writer.held():
+        waiting = committing(writer, 0)
+        until(lambda: len(writer._queue) == 1)
+        question = Asked("a", StoreError("lost"))
+        asked = asking(writer, question)
+        until(lambda: len(writer._questions) == 1)
+    for thread in (waiting, asked):
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    assert connection.sent == [1]
+    assert str(question.error) == "lost"

@@ -9,6 +9,7 @@ from ...engine.dispatcher import Dispatcher
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ...engine.leader_watch import LeaderWatch
     from ...engine.pooled_actor import PooledActor
 
 __all__ = ["SeededScheduler"]
@@ -32,8 +33,9 @@ class SeededScheduler(Dispatcher):
         on_idle: Callable[[], bool],
         on_error: Callable[[PooledActor, BaseException], None],
         has_more: Callable[[], bool] = bool,
+        watch: LeaderWatch | None = None,
     ) -> None:
-        super().__init__(workers, on_idle, on_error, has_more)
+        super().__init__(workers, on_idle, on_error, has_more, watch)
         self.idle = on_idle
         # In a list, from which any one may be taken; none goes before the others.
         self.ready: list[PooledActor] = []  # type: ignore[assignment] # it is appended to alone

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from procession import IdReused, InvalidMessage, Runtime, StoreError
+from procession.runtime import pages_of
 from procession.store import (
     DamagedStore,
     DividedStore,
@@ -37,7 +38,7 @@ from tests.actors.cluster.tags import Started, Tagged, Tags, tagging
 from tests.postgresql import shared_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 PARTITIONS = 4
@@ -171,6 +172,22 @@ def test_reused_ids_of_a_batch_are_told_by_their_places_in_the_whole(runtime: Ru
 
 
 @pytest.mark.parametrize("bad", [0, 7, 19])
+def test_a_batch_is_in_as_many_pages_as_there_would_be_in_a_store_for_each_partition(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("procession.cluster.divided_runtime.TOGETHER", 10)
+    pages: list[int] = []
+
+    def noted(messages: Iterable[Open], most: int) -> Iterator[list[Open]]:
+        for page in pages_of(messages, most):
+            pages.append(len(page))
+            yield page
+
+    monkeypatch.setattr("procession.cluster.divided_runtime.pages_of", noted)
+    runtime.tell_many([Open(f"c{number}", ()) for number in range(15 * PARTITIONS)])
+    assert pages == [10 * PARTITIONS, 5 * PARTITIONS]
+
+
 def test_a_batch_of_which_one_does_not_fit_leaves_nothing_in_any_partition(
     runtime: Runtime, bad: int
 ) -> None:

@@ -9,15 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 import pytest
 
-from procession.engine import dispatcher as dispatching
-from procession.engine.dispatcher import (
-    FAIR,
-    LATE,
-    MOST_PATIENT,
-    SPARE,
-    STALLED,
-    Dispatcher,
-)
+from procession.engine.dispatcher import SPARE, Dispatcher
 from procession.engine.pooled_actor import TURN, PooledActor
 
 if TYPE_CHECKING:
@@ -283,7 +275,8 @@ def test_threads_are_bounded_even_when_all_are_blocked() -> None:
     with pool.running() as dispatcher, blocked(dispatcher, 2 * SPARE) as actors:
         late = Recorder(dispatcher)
         late.post("late")
-        assert threading.active_count() - before == 2 * SPARE
+        # And one that watches.
+        assert threading.active_count() - before == 2 * SPARE + 1
         assert late.seen == []
         for actor in actors:
             actor.gate.set()
@@ -351,12 +344,11 @@ class Watched(Dispatcher):
         self.actor: Blocked | None = None
         self.looks = threading.Semaphore(0)
 
-    def _watch(self) -> bool:
-        is_in_turn = self.actor is not None and self.actor.entered.is_set()
-        is_blocked = super()._watch()
-        if is_in_turn:
+    @property
+    def is_in_part(self) -> bool:
+        if self.actor is not None and self.actor.entered.is_set():
             self.looks.release()
-        return is_blocked
+        return super().is_in_part
 
 
 class Part(Blocked):
@@ -366,7 +358,7 @@ class Part(Blocked):
 def test_a_part_of_the_engine_keeps_the_lead_in_a_long_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("procession.engine.dispatcher.LONG_TURN", float("inf"))
+    monkeypatch.setattr("procession.engine.leader_watch.LONG_TURN", float("inf"))
     pool = Pool(2, of=Watched)
     dispatcher = pool.dispatcher
     assert isinstance(dispatcher, Watched)
@@ -390,7 +382,7 @@ def test_a_part_of_the_engine_keeps_the_lead_in_a_long_turn(
 def test_a_part_of_the_engine_that_is_blocked_for_too_long_does_not_stop_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("procession.engine.dispatcher.LONG_TURN", 0.0)
+    monkeypatch.setattr("procession.engine.leader_watch.LONG_TURN", 0.0)
     pool = Pool(2)
     with pool.running() as dispatcher:
         part = Part(dispatcher)
@@ -792,38 +784,3 @@ def test_a_commit_that_another_thread_closes_meanwhile_is_due_no_more(
         pool.settle()
     assert recorder.seen == [0, 1, 2, 3]
     assert not caplog.records
-
-
-class LateBell:
-    """A bell that is never rung, and lets its waiting thread go on too late, by its own clock."""
-
-    def __init__(self) -> None:
-        self.now = self.late = 0.0
-        self.waited: list[float] = []
-
-    def wait(self, timeout: float) -> bool:
-        self.waited.append(timeout)
-        self.now += timeout + self.late
-        return False
-
-
-def test_who_watches_the_leader_waits_longer_while_it_is_let_go_on_late(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    bell, watched = LateBell(), dispatching._Watched()
-    monkeypatch.setattr(dispatching, "seconds", lambda: bell.now)
-
-    def waits(late: float) -> float:
-        bell.late = late
-        watched.wait(bell, STALLED)  # type: ignore[arg-type]
-        return bell.waited[-1]
-
-    # What a machine with nothing else to do takes does not count.
-    assert waits(LATE / 2) == STALLED
-    assert waits(0.02) == STALLED
-    assert waits(0.02) == pytest.approx(FAIR * 0.02)
-    assert waits(10.0) == pytest.approx(FAIR * 0.02)
-    assert waits(0.0) == MOST_PATIENT
-    for _ in range(20):
-        waits(0.0)
-    assert waits(0.0) == STALLED
