@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .storage_engine import EngineReads, EngineSnapshot, Row, StorageEngine, Ticket
 
-__all__ = ["frozen"]
+__all__ = ["FrozenEngine", "frozen"]
 
 
 @contextmanager
@@ -25,10 +25,10 @@ def frozen(store: Store) -> Iterator[Store]:
     """The store as it is now, for one thread, for as long as the block lasts; commits go on."""
     with store.snapshot() as snapshot:
         # It is decoded already.
-        yield Store(_FrozenEngine(snapshot), codec=AS_STORED)
+        yield Store(FrozenEngine(snapshot), codec=AS_STORED)
 
 
-class _FrozenEngine:
+class FrozenEngine:
     """One snapshot. Satisfies `StorageEngine`."""
 
     read_only = True
@@ -81,5 +81,5 @@ class _FrozenEngine:
 
 
 if TYPE_CHECKING:
-    _satisfies_the_seam: Callable[[EngineSnapshot], StorageEngine] = _FrozenEngine
+    _satisfies_the_seam: Callable[[EngineSnapshot], StorageEngine] = FrozenEngine
     _is_a_block: Callable[[Store], AbstractContextManager[Store]] = frozen

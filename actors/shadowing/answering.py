@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import copy
 from bdb import BdbQuit
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from types import NoneType
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
 
 from ..authoring.aggregate import copy_of_aggregate
 from ..errors import InvalidMessage, Rejected, UnknownMessage, type_of_error
@@ -14,16 +18,22 @@ from .differences import Found, Said, of_messages, said_of
 from .guard import guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ..authoring.aggregate import Aggregate
     from ..messages.types import Command
     from ..model.plans import AggregatePlan
     from ..model.registry import Registry
-    from ..store import EffectRecord, EventRecord, Store, TransitionRecord
+    from ..store import EffectRecord, EventRecord, Issue, PageReads, TransitionRecord
     from .outcomes import Kind
 
 __all__ = ["Answer", "Answered", "Kept", "answer", "between", "kept_command", "refusal", "stored"]
+
+
+_UNCHANGING = frozenset(
+    {str, int, float, bool, bytes, NoneType, Decimal, datetime, date, time, timedelta, UUID}
+)
+"""What nothing can be done to, so that it need not be copied."""
 
 
 class Kept(NamedTuple):
@@ -63,7 +73,7 @@ class Answered(NamedTuple):
     reached: Sequence[str] = ()
 
 
-def kept_command(stores: Sequence[Store], command_id: str) -> Kept | None:
+def kept_command(stores: Sequence[PageReads], command_id: str) -> Kept | None:
     """The command with that id, if an instance or an after-effect issued it.
 
     Args:
@@ -77,7 +87,7 @@ def kept_command(stores: Sequence[Store], command_id: str) -> Kept | None:
     issue, effect = place_of_issue(command_id), place_of_effect(command_id)
     if issue is None and effect is None:
         return None
-    for store in stores:
+    for store in _where(stores, issue):
         made: TransitionRecord | EffectRecord | None
         if issue is not None:
             made = store.stored_transition(issue.process, issue.instance, issue.version)
@@ -89,6 +99,18 @@ def kept_command(stores: Sequence[Store], command_id: str) -> Kept | None:
             if made is not None and one == command_id:
                 return Kept(kind, data, made.time)
     return None
+
+
+def _where(stores: Sequence[PageReads], issue: Issue | None) -> Iterator[PageReads]:
+    """The partitions that may have what issued a command; first the one where it is likely."""
+    partition = stores[0].partition
+    if issue is None or partition is None:
+        yield from stores
+        return
+    likely = stores[partition.of(issue.instance)]
+    yield likely
+    # An instance of a stateless process manager is where its event is.
+    yield from (one for one in stores if one is not likely)
 
 
 def answer(plan: AggregatePlan, aggregate: Aggregate, kept: Kept, stream: str) -> Answered:
@@ -163,10 +185,16 @@ def _decided(
     if definition.stream_of(command) != stream:
         return Answer(kind="passed over", subject=kind, how=f"{kind} is for another aggregate")
     # What its handler does to the fields, or to what is in them, stays with the copy.
-    values = copy.deepcopy(aggregate.__dict__)
+    values = _copied(aggregate.__dict__)
     mine = copy_of_aggregate(definition.cls, aggregate.id, aggregate.version, values)
     made = definition.decide(mine, command)
     return Answer(
         [Said(names[type(event)], event) for event, _, _ in made],
         [(names[type(event)], packed) for event, packed, _ in made],
     )
+
+
+def _copied(values: dict[str, Any]) -> dict[str, Any]:
+    if all(type(one) in _UNCHANGING for one in values.values()):
+        return values.copy()
+    return copy.deepcopy(values)

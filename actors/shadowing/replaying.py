@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..model.plans import ProcessPlan
-    from ..store import EventRecord, Store, TransitionRecord
+    from ..store import EventRecord, Reads, TransitionRecord
     from .outcomes import Kind
 
 __all__ = ["Life", "LifeReads", "Lives", "Noted", "stored_life"]
@@ -89,7 +89,7 @@ class Lives:
 
     """
 
-    def __init__(self, plan: ProcessPlan, store: Store) -> None:
+    def __init__(self, plan: ProcessPlan, store: Reads) -> None:
         self._plan = plan
         self._store = store
         self._retaking = Retaking(plan, store)

@@ -25,7 +25,7 @@ from .past_reads import PastReads
 if TYPE_CHECKING:
     from ..core.stimuli import CommandRefused, TimeoutDue
     from ..model.plans import ProcessPlan
-    from ..store import EventRecord, Store, TransitionRecord
+    from ..store import EventRecord, Reads, TransitionRecord
 
 __all__ = ["TIMEOUT", "Retaking", "is_by_people"]
 
@@ -60,7 +60,7 @@ class Retaking:
 
     """
 
-    def __init__(self, plan: ProcessPlan, store: Store, *, is_guarded: bool = True) -> None:
+    def __init__(self, plan: ProcessPlan, store: Reads, *, is_guarded: bool = True) -> None:
         self._plan = plan
         self._is_guarded = is_guarded
         self._reads = PastReads(store)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..authoring.aggregate import Aggregate
     from ..model.aggregate_definition import AggregateDefinition
     from ..model.registry import Registry
-    from ..store import EventRecord, Store, TransitionRecord
+    from ..store import EventRecord, PageReads, TransitionRecord
     from .answering import Answer, Answered, Kept
 
 __all__ = ["Met", "StreamLife", "Streams"]
@@ -93,7 +93,7 @@ class Streams:
 
     """
 
-    def __init__(self, registry: Registry, stores: Sequence[Store]) -> None:
+    def __init__(self, registry: Registry, stores: Sequence[PageReads]) -> None:
         self._registry = registry
         self._stores = stores
         self._plans = {
@@ -102,7 +102,9 @@ class Streams:
         self.handled: set[tuple[str, str]] = set()
         """The methods that were tried, by category."""
 
-    def of(self, definition: AggregateDefinition, first: EventRecord, store: Store) -> StreamLife:
+    def of(
+        self, definition: AggregateDefinition, first: EventRecord, store: PageReads
+    ) -> StreamLife:
         """Go through a stream.
 
         Args:
@@ -189,7 +191,7 @@ class Streams:
         life: StreamLife,
         plan: AggregatePlan,
         aggregate: Aggregate,
-        store: Store,
+        store: PageReads,
         packed: bytes,
     ) -> None:
         """Compare what the events come to with the snapshot of what they came to."""
@@ -216,7 +218,7 @@ class Streams:
             ]
 
     def _loaded_again(
-        self, plan: AggregatePlan, aggregate: Aggregate, store: Store
+        self, plan: AggregatePlan, aggregate: Aggregate, store: PageReads
     ) -> dict[str, Any]:
         """The fields once more, by applying the same events."""
         stream = f"{plan.definition.category}-{aggregate.id}"

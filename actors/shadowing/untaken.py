@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ..model.plans import ProcessPlan
-    from ..store import EventRecord, Store
+    from ..store import EventRecord, PageReads
     from .outcomes import Outcome
 
 __all__ = ["TakenUp", "Untaken"]
@@ -88,7 +88,7 @@ class Untaken:
     """
 
     def __init__(
-        self, plan: ProcessPlan, stores: Sequence[Store], number: int, *, is_live: bool
+        self, plan: ProcessPlan, stores: Sequence[PageReads], number: int, *, is_live: bool
     ) -> None:
         self.name = plan.name
         self._plan = plan
@@ -315,7 +315,7 @@ def _is_due_behind(
     return due is not None and due >= record.time
 
 
-def _span(plan: ProcessPlan, store: Store) -> tuple[int, int]:
+def _span(plan: ProcessPlan, store: PageReads) -> tuple[int, int]:
     """Between which positions the events are that are looked at."""
     pruned = store.pruned_up_to().events
     begun = begun_at(store, plan.name)
