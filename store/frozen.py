@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 from .coded import AS_STORED
@@ -12,12 +11,12 @@ from .storage_engine import NOTHING
 from .store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from .storage_engine import EngineReads, EngineSnapshot, Row, StorageEngine, Ticket
+    from .storage_engine import EngineReads, EngineSnapshot, StorageEngine, Ticket
 
-__all__ = ["FrozenEngine", "frozen"]
+__all__ = ["frozen"]
 
 
 @contextmanager
@@ -25,10 +24,10 @@ def frozen(store: Store) -> Iterator[Store]:
     """The store as it is now, for one thread, for as long as the block lasts; commits go on."""
     with store.snapshot() as snapshot:
         # It is decoded already.
-        yield Store(FrozenEngine(snapshot), codec=AS_STORED)
+        yield Store(_FrozenEngine(snapshot), codec=AS_STORED)
 
 
-class FrozenEngine:
+class _FrozenEngine:
     """One snapshot. Satisfies `StorageEngine`."""
 
     read_only = True
@@ -36,6 +35,7 @@ class FrozenEngine:
 
     def __init__(self, snapshot: EngineSnapshot) -> None:
         self._snapshot = snapshot
+        self.get_many, self.range, self.newest = snapshot.get_many, snapshot.range, snapshot.newest
 
     def check_usable(self) -> None:
         """It is usable for as long as the snapshot is."""
@@ -46,22 +46,6 @@ class FrozenEngine:
     @property
     def writer_reads(self) -> EngineReads:
         return self
-
-    def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
-        return [self._snapshot.get(table, key) for table, key in keys]
-
-    def range(
-        self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
-    ) -> list[Row]:
-        if backwards:
-            rows = self._snapshot.scan(table, end, backwards=True)
-            return list(islice(takewhile(lambda row: row[0] >= start, rows), limit))
-        rows = self._snapshot.scan(table, start)
-        return list(islice(takewhile(lambda row: row[0] < end, rows), limit))
-
-    def newest(self, table: str, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
-        found = (self.range(table, start, end, 1, backwards=True) for start, end in ranges)
-        return [rows[0] if rows else None for rows in found]
 
     def commit(
         self,
@@ -81,5 +65,5 @@ class FrozenEngine:
 
 
 if TYPE_CHECKING:
-    _satisfies_the_seam: Callable[[EngineSnapshot], StorageEngine] = FrozenEngine
+    _satisfies_the_seam: Callable[[EngineSnapshot], StorageEngine] = _FrozenEngine
     _is_a_block: Callable[[Store], AbstractContextManager[Store]] = frozen

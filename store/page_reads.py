@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self, cast
 
 from .errors import CorruptRecord
-from .frozen import FrozenEngine
 from .layout.frames import unframe
 from .layout.keys import numbered
 from .layout.schema import Marks, event_from_row, last_of_process, started_key
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
     from .partitions import Partition
     from .records import EventRecord, TransitionRecord
-    from .storage_engine import EngineReads, Row
+    from .storage_engine import EngineSnapshot, Row
     from .store import Store
 
 __all__ = ["PageReads"]
@@ -51,7 +50,8 @@ class PageReads(Reads):
     def __init__(self, store: Store) -> None:
         self._store = store
         self._moment = ExitStack()
-        self._reads: EngineReads | None = None
+        self._is_remote = store.is_remote
+        self._snapshot: EngineSnapshot | None = None
         # Whether a table has anything at all, of those that are asked with every instance or event.
         self._is_used: dict[str, bool] = {}
         # What was read last, with its bytes, and what was before.
@@ -70,7 +70,7 @@ class PageReads(Reads):
     def turn(self) -> None:
         """Turn the page: what is read from now on is as it is from now on."""
         self._is_used.clear()
-        self._reads = None
+        self._snapshot = None
         self._moment.close()
 
     @property
@@ -78,27 +78,29 @@ class PageReads(Reads):
         """Which one the store is; None if it is not divided."""
         return self._store.partition
 
-    def _begin(self) -> EngineReads:
-        self._reads = reads = FrozenEngine(self._moment.enter_context(self._store.snapshot()))
-        return reads
+    def _begin(self) -> EngineSnapshot:
+        self._snapshot = snapshot = self._moment.enter_context(self._store.snapshot())
+        return snapshot
 
     def _get(self, table: str, key: bytes) -> bytes | None:
-        return self._get_many(((table, key),))[0]
+        if self._is_remote:
+            return self._store._get(table, key)  # noqa: SLF001 - a friend
+        return (self._snapshot or self._begin()).get(table, key)
 
     def _get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
-        if self._store.is_remote:
+        if self._is_remote:
             return self._store._get_many(keys)  # noqa: SLF001 - a friend
-        return (self._reads or self._begin()).get_many(keys)
+        return (self._snapshot or self._begin()).get_many(keys)
 
     def _range(
         self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
     ) -> list[Row]:
-        if self._store.is_remote:
+        if self._is_remote:
             return self._store._range(  # noqa: SLF001 - a friend
                 table, start, end, limit, backwards=backwards
             )
-        reads = self._reads or self._begin()
-        return reads.range(table, start, end, limit, backwards=backwards)
+        snapshot = self._snapshot or self._begin()
+        return snapshot.range(table, start, end, limit, backwards=backwards)
 
     # What is rarely there at all
 
@@ -111,7 +113,7 @@ class PageReads(Reads):
     def may_be_pruned(self) -> bool:
         any_pruned = self._is_used.get(PRUNED)
         if any_pruned is None:
-            any_pruned = self._store.is_remote or self.pruned_up_to() != Marks()
+            any_pruned = self._is_remote or self.pruned_up_to() != Marks()
             self._is_used[PRUNED] = any_pruned
         return any_pruned
 
@@ -119,7 +121,7 @@ class PageReads(Reads):
         is_used = self._is_used.get(table)
         if is_used is None:
             # Without one moment for all, something may come to be there in between.
-            is_used = self._store.is_remote or bool(self._range(table, b"", BEHIND_ALL, 1))
+            is_used = self._is_remote or bool(self._range(table, b"", BEHIND_ALL, 1))
             self._is_used[table] = is_used
         return is_used
 
