@@ -26,7 +26,7 @@ MOST_KEPT = 16_000_000
 """Bytes of records that are kept, about, of those that were read last, and as many of before."""
 
 PER_RECORD = 1_000
-"""Bytes that a record counts for besides its state, commands and payload."""
+"""Bytes that a record counts for besides its state or payload."""
 
 PRUNED = "what was pruned"
 """Noted beside the names of tables: what stays of it leaves in the end."""
@@ -50,6 +50,8 @@ class PageReads(Reads):
     def __init__(self, store: Store) -> None:
         self._store = store
         self._moment = ExitStack()
+        self.partition: Partition | None = store.partition
+        """Which one the store is; None if it is not divided."""
         self._is_remote = store.is_remote
         self._snapshot: EngineSnapshot | None = None
         # Whether a table has anything at all, of those that are asked with every instance or event.
@@ -72,11 +74,6 @@ class PageReads(Reads):
         self._is_used.clear()
         self._snapshot = None
         self._moment.close()
-
-    @property
-    def partition(self) -> Partition | None:
-        """Which one the store is; None if it is not divided."""
-        return self._store.partition
 
     def _begin(self) -> EngineSnapshot:
         self._snapshot = snapshot = self._moment.enter_context(self._store.snapshot())
@@ -207,10 +204,7 @@ class PageReads(Reads):
             return [one for one in known if one.version > after][:limit]
         found = super().read_transitions(process, instance, after, limit)
         if found and not after and len(found) < limit:
-            size = sum(
-                PER_RECORD + len(one.state) + sum(len(data) for _, _, data in one.commands)
-                for one in found
-            )
+            size = sum([PER_RECORD + len(one.state) for one in found])
             # One that is large is not worth all others.
             if size < MOST_KEPT // 16:
                 self._grow(size)

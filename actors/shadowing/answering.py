@@ -4,39 +4,33 @@ from __future__ import annotations
 
 import copy
 from bdb import BdbQuit
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from types import NoneType
-from typing import TYPE_CHECKING, Any, NamedTuple
-from uuid import UUID
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from ..authoring.aggregate import copy_of_aggregate
 from ..errors import InvalidMessage, Rejected, UnknownMessage, type_of_error
 from ..messages.types import UnknownCommand
+from ..model.aggregate_definition import CANNOT_CHANGE
 from ..store import place_of_effect, place_of_issue
 from .differences import Found, Said, of_messages, said_of
 from .guard import guarded
+from .outcomes import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from ..authoring.aggregate import Aggregate
     from ..messages.types import Command
     from ..model.plans import AggregatePlan
     from ..model.registry import Registry
     from ..store import EffectRecord, EventRecord, Issue, PageReads, TransitionRecord
-    from .outcomes import Kind
 
 __all__ = ["Answer", "Answered", "Kept", "answer", "between", "kept_command", "refusal", "stored"]
 
 
-_UNCHANGING = frozenset(
-    {str, int, float, bool, bytes, NoneType, Decimal, datetime, date, time, timedelta, UUID}
-)
-"""What nothing can be done to, so that it need not be copied."""
-
-
-class Kept(NamedTuple):
+class Kept(Struct, frozen=True, gc=False):
     """A command that is kept, since an instance issued it, and when that was."""
 
     type: str
@@ -44,7 +38,7 @@ class Kept(NamedTuple):
     time: int
 
 
-class Answer(NamedTuple):
+class Answer(Struct, frozen=True, gc=False):
     """What came of a command: events, or why there are none.
 
     Attributes:
@@ -65,7 +59,7 @@ class Answer(NamedTuple):
     said: str = ""
 
 
-class Answered(NamedTuple):
+class Answered(Struct, frozen=True, gc=False):
     """An answer, the method that gave it, and what that reached for outside and was refused."""
 
     answer: Answer
@@ -84,7 +78,8 @@ def kept_command(stores: Sequence[PageReads], command_id: str) -> Kept | None:
         CorruptRecord: what issued it is damaged
 
     """
-    issue, effect = place_of_issue(command_id), place_of_effect(command_id)
+    issue = place_of_issue(command_id)
+    effect = None if issue is not None else place_of_effect(command_id)
     if issue is None and effect is None:
         return None
     for store in _where(stores, issue):
@@ -144,7 +139,7 @@ def answer(plan: AggregatePlan, aggregate: Aggregate, kept: Kept, stream: str) -
             given = Answer(
                 kind="refusals", subject=why, how=f"raises {why}", said=f"{why}: {error}"
             )
-    return Answered(given, handler.name, tuple(dict.fromkeys(refused)))
+    return Answered(given, handler.name, tuple(dict.fromkeys(refused)) if refused else ())
 
 
 def refusal(reason: str) -> Answer:
@@ -195,6 +190,6 @@ def _decided(
 
 
 def _copied(values: dict[str, Any]) -> dict[str, Any]:
-    if all(type(one) in _UNCHANGING for one in values.values()):
+    if all(type(one) in CANNOT_CHANGE for one in values.values()):
         return values.copy()
     return copy.deepcopy(values)

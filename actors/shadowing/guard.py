@@ -79,16 +79,14 @@ class guarded:  # noqa: N801 - used as a function is; a generator would cost eac
     What is refused raises `OutOfReach` where the handler asked for it.
     """
 
-    __slots__ = ("_refused",)
-
-    def __init__(self) -> None:
-        if not _is_installed:
-            _install()
-        self._refused: list[str] = []
+    __slots__ = ()
 
     def __enter__(self) -> list[str]:
-        _watch.refused = self._refused
-        return self._refused
+        if not _is_installed:
+            _install()
+        refused: list[str] = []
+        _watch.refused = refused
+        return refused
 
     def __exit__(self, *_: object) -> None:
         _watch.refused = None

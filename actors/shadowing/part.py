@@ -111,7 +111,7 @@ def go_through(
         streams = Streams(registry, reads)
         for number in range(len(stores)):
             instances = _Instances(reads, number, plans, streams, part, findings)
-            log = _Log(reads, number, plans, streams, part, findings, registry)
+            log = _Log(reads, number, instances.untaken(), streams, part, findings, registry)
             for count in _side_by_side(instances, log):
                 for one in reads:
                     one.turn()
@@ -169,6 +169,8 @@ class _Instances:
         part: Part,
         findings: Findings,
     ) -> None:
+        self._stores = stores
+        self._number = number
         self._store = stores[number]
         self._place_of = _places(stores, number)
         self._streams = streams
@@ -180,6 +182,15 @@ class _Instances:
     def handled(self) -> set[tuple[str, str]]:
         """The methods that were tried, by process manager."""
         return {(one.name, handler) for one in self._begun for handler in one.lives.handled}
+
+    def untaken(self) -> list[Untaken]:
+        """What tries the process managers on the events that made no transition in these."""
+        return [
+            Untaken(
+                one.plan, self._stores, self._number, one.lives.taken, is_live=self._part.is_live
+            )
+            for one in self._begun
+        ]
 
     def last_number(self) -> int:
         """The number of the newest transition."""
@@ -215,6 +226,7 @@ class _Begun:
     """The instances of one process manager that this process takes, by where they began."""
 
     def __init__(self, plan: ProcessPlan, store: PageReads, part: Part) -> None:
+        self.plan = plan
         self.name = plan.name
         self.lives = Lives(plan, store)
         self.rest = self._all(store, part)
@@ -254,7 +266,7 @@ class _Log:
     Args:
         stores: one, or the partitions of a divided store
         number: which of them
-        plans: of the process managers, with the code that decides
+        untaken: tries process managers on its events
         streams: goes through aggregates
         part: what of it
         findings: takes up what is found
@@ -266,7 +278,7 @@ class _Log:
         self,
         stores: Sequence[PageReads],
         number: int,
-        plans: Sequence[ProcessPlan],
+        untaken: Sequence[Untaken],
         streams: Streams,
         part: Part,
         findings: Findings,
@@ -279,7 +291,7 @@ class _Log:
         self._findings = findings
         self._registry = registry
         self._domains = {one.name for one in registry.domains}
-        self._untaken = [Untaken(one, stores, number, is_live=part.is_live) for one in plans]
+        self._untaken = untaken
         # What is chosen for a sample, and what that is counted by.
         self._most = None if part.sample is None else -(-part.sample // len(stores))
         self._chosen: dict[str, _Chosen] = {}
@@ -363,6 +375,8 @@ class _Log:
 
     def _try_event(self, untaken: Iterable[Untaken], record: EventRecord, place: int) -> None:
         for one in untaken:
+            if one.is_taken(record):
+                continue
             try:
                 for taken_up in one.of(record):
                     self._findings.add_taken_up(one.name, place, taken_up)

@@ -9,10 +9,12 @@ has a digest, so its events are applied and no more. A state is stored where the
 from __future__ import annotations
 
 from bdb import BdbQuit
+from collections.abc import Sequence
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
+from msgspec import Struct
 
 from ..errors import InvalidMessage, UnknownMessage, type_of_error
 from ..messages.types import UnknownEvent
@@ -23,7 +25,7 @@ from .differences import Found, dropped_fields, of_fields
 from .guard import guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from ..authoring.aggregate import Aggregate
     from ..model.aggregate_definition import AggregateDefinition
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from .answering import Answer, Answered, Kept
 
 __all__ = ["Met", "StreamLife", "Streams"]
+
+PAGE = 256
+"""Events of a stream that are read at a time."""
 
 MOST = 1_000
 """Events of a stream up to which a refused command is tried again: all are applied for it."""
@@ -76,7 +81,7 @@ class StreamLife:
         self.reached: list[tuple[int, str, str]] = []
 
 
-class _Applied(NamedTuple):
+class _Applied(Struct, frozen=True, gc=False):
     """What came of applying an event: what hinders it, the method, and what it reached for."""
 
     found: Found | None = None
@@ -119,11 +124,8 @@ class Streams:
         life, plan, stream = StreamLife(), self._plans[definition.category], first.stream
         snapshot = store.read_snapshot(stream)
         aggregate = definition.begin(stream)
-        # Most streams have no more than that.
-        events = chain((first,), store.scan_stream(stream, first.version))
-        for cause, made in groupby(events, key=lambda one: one.causation_id):
-            records = list(made)
-            if any(erased_at(one.data) is not None for one in records):
+        for cause, records in _by_cause(store, first):
+            if _is_any_erased(records):
                 # What it came to is not known any more.
                 break
             if records[0].version > aggregate.version + 1:
@@ -150,7 +152,8 @@ class Streams:
     ) -> bool:
         """Apply an event; false if that cannot be, so that the aggregate cannot be loaded."""
         applied = self._apply(plan, aggregate, record)
-        life.reached += [(record.version, applied.handler, one) for one in applied.reached]
+        if applied.reached:
+            life.reached += [(record.version, applied.handler, one) for one in applied.reached]
         # What was published into its stream, and has no class, may have had none before.
         is_doubtful = record.causation_id is None and not applied.handler
         if applied.found is not None and not applied.reached and not is_doubtful:
@@ -182,7 +185,7 @@ class Streams:
                 why = type_of_error(error)
                 how = f"raises {why} when {kind} is applied"
                 found = Found("refusals", why, how, "", f"{why}: {error}")
-        return _Applied(found, handler, tuple(dict.fromkeys(refused)))
+        return _Applied(found, handler, tuple(dict.fromkeys(refused)) if refused else ())
 
     # States
 
@@ -255,8 +258,10 @@ class Streams:
         life.commands += 1
         version, stream = records[0].version, records[0].stream
         now = self._answered(plan, aggregate, kept, stream)
-        life.reached += [(version, now.handler, one) for one in now.reached]
-        if now.reached or now.answer.packed == [(one.type, one.data) for one in records]:
+        if now.answer.packed == [(one.type, one.data) for one in records] and not now.reached:
+            return
+        if now.reached:
+            life.reached += [(version, now.handler, one) for one in now.reached]
             # What it would have done outside is not known, and so is what comes of it.
             return
         try:
@@ -315,7 +320,7 @@ class Streams:
             first = sum(one.time < kept.time for one in records)
         if len(records) == MOST or (not records and store.last_version(stream)):
             return None
-        if any(erased_at(one.data) is not None for one in records):
+        if _is_any_erased(records):
             return None
         aggregate, found = plan.definition.begin(stream), list[Met]()
         for version in range(len(records) + 1):
@@ -344,6 +349,28 @@ class Streams:
             Met(aggregate.version + 1, now.handler, one, (one.kind, one.subject) not in by_chance)
             for one in found
         ]
+
+
+def _by_cause(
+    store: PageReads, first: EventRecord
+) -> Iterable[tuple[str | None, list[EventRecord]]]:
+    """The events of a stream from one of them on, together with those of the same cause."""
+    rest = store.read_stream(first.stream, first.version, PAGE)
+    if not rest:
+        # Most streams have no more than that.
+        return ((first.causation_id, [first]),)
+    events = chain((first,), rest)
+    if len(rest) == PAGE:
+        events = chain(events, store.scan_stream(first.stream, rest[-1].version))
+    groups = groupby(events, key=lambda one: one.causation_id)
+    return ((cause, list(made)) for cause, made in groups)
+
+
+def _is_any_erased(records: Iterable[EventRecord]) -> bool:
+    for one in records:  # noqa: SIM110 - `any` would cost a generator, and most are one
+        if erased_at(one.data) is not None:
+            return True
+    return False
 
 
 def _began_behind(

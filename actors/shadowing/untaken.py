@@ -84,17 +84,26 @@ class Untaken:
         stores: one, or the partitions of a divided store; they are only read
         number: which of them has the events
         is_live: whether only instances count that are running
+        taken: positions of events that are known to have made their only transition; what is asked
+            for is taken out
 
     """
 
     def __init__(
-        self, plan: ProcessPlan, stores: Sequence[PageReads], number: int, *, is_live: bool
+        self,
+        plan: ProcessPlan,
+        stores: Sequence[PageReads],
+        number: int,
+        taken: set[int],
+        *,
+        is_live: bool,
     ) -> None:
         self.name = plan.name
         self._plan = plan
         self._stores = stores
         self._number = number
         self._is_live = is_live
+        self._taken = taken
         self._retakings = [Retaking(plan, one) for one in stores]
         store = stores[number]
         self._after, self._until = _span(plan, store)
@@ -111,6 +120,14 @@ class Untaken:
             and record.sent_for in {"", self.name}
             and self._plan.subscription.listens_to(record)
         )
+
+    def is_taken(self, record: EventRecord) -> bool:
+        """Whether it is known already that an event made its transition."""
+        taken, position = self._taken, record.position
+        if position not in taken:
+            return False
+        taken.remove(position)
+        return True
 
     def of(self, record: EventRecord) -> Iterator[TakenUp]:
         """What comes of an event that is looked at, in whom it made no transition.
