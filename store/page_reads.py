@@ -145,15 +145,20 @@ class PageReads(Reads):
     ) -> list[tuple[int, EventRecord | CorruptRecord]]:
         """As `scan_log_through`, at most so many."""
         found: list[tuple[int, EventRecord | CorruptRecord]] = []
+        kept, size = self._events, 0
         for key, raw in self._page("log", b"", after, limit):
             position = numbered(key)
-            try:
-                event = event_from_row(unframe(raw, "log", key), position)
-            except CorruptRecord as error:
-                found.append((position, error))
-                continue
+            event = kept.get(position)
+            if event is None:
+                try:
+                    event = event_from_row(unframe(raw, "log", key), position)
+                except CorruptRecord as error:
+                    found.append((position, error))
+                    continue
+                kept[position] = event
+                size += PER_RECORD + len(event.data)
             found.append((position, event))
-            self._keep_event(event)
+        self._grow(size)
         return found
 
     def read_started_through(
@@ -170,20 +175,18 @@ class PageReads(Reads):
         return found
 
     def read_events(self, positions: Sequence[int]) -> list[EventRecord]:
-        found = [self._event_kept(one) for one in positions]
-        missing = [place for place, one in zip(positions, found, strict=True) if one is None]
-        if missing:
-            read = iter(super().read_events(missing))
-            found = [one or self._keep_event(next(read)) for one in found]
+        kept, before = self._events, self._events_before
+        found = [kept.get(one) or before.get(one) for one in positions]
+        if not all(found):
+            missing = [place for place, one in zip(positions, found, strict=True) if one is None]
+            read, size = super().read_events(missing), 0
+            for event in read:
+                kept[event.position] = event
+                size += PER_RECORD + len(event.data)
+            self._grow(size)
+            fresh = iter(read)
+            found = [one or next(fresh) for one in found]
         return cast("list[EventRecord]", found)
-
-    def _event_kept(self, position: int) -> EventRecord | None:
-        return self._events.get(position) or self._events_before.get(position)
-
-    def _keep_event(self, event: EventRecord) -> EventRecord:
-        self._grow(PER_RECORD + len(event.data))
-        self._events[event.position] = event
-        return event
 
     def _life_kept(self, process: str, instance: str) -> list[TransitionRecord] | None:
         key = process, instance

@@ -15,17 +15,15 @@ from ..messages.types import UnknownCommand
 from ..model.aggregate_definition import CANNOT_CHANGE
 from ..store import place_of_effect, place_of_issue
 from .differences import Found, Said, of_messages, said_of
-from .guard import guarded
+from .guard import guard
 from .outcomes import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ..authoring.aggregate import Aggregate
     from ..messages.types import Command
     from ..model.plans import AggregatePlan
     from ..model.registry import Registry
-    from ..store import EffectRecord, EventRecord, Issue, PageReads, TransitionRecord
+    from ..store import EffectRecord, EventRecord, PageReads, TransitionRecord
 
 __all__ = ["Answer", "Answered", "Kept", "answer", "between", "kept_command", "refusal", "stored"]
 
@@ -82,7 +80,12 @@ def kept_command(stores: Sequence[PageReads], command_id: str) -> Kept | None:
     effect = None if issue is not None else place_of_effect(command_id)
     if issue is None and effect is None:
         return None
-    for store in _where(stores, issue):
+    partition = stores[0].partition
+    if issue is not None and partition is not None:
+        # An instance of a stateless process manager is where its event is, so it may be elsewhere.
+        likely = stores[partition.of(issue.instance)]
+        stores = (likely, *(one for one in stores if one is not likely))
+    for store in stores:
         made: TransitionRecord | EffectRecord | None
         if issue is not None:
             made = store.stored_transition(issue.process, issue.instance, issue.version)
@@ -94,18 +97,6 @@ def kept_command(stores: Sequence[PageReads], command_id: str) -> Kept | None:
             if made is not None and one == command_id:
                 return Kept(kind, data, made.time)
     return None
-
-
-def _where(stores: Sequence[PageReads], issue: Issue | None) -> Iterator[PageReads]:
-    """The partitions that may have what issued a command; first the one where it is likely."""
-    partition = stores[0].partition
-    if issue is None or partition is None:
-        yield from stores
-        return
-    likely = stores[partition.of(issue.instance)]
-    yield likely
-    # An instance of a stateless process manager is where its event is.
-    yield from (one for one in stores if one is not likely)
 
 
 def answer(plan: AggregatePlan, aggregate: Aggregate, kept: Kept, stream: str) -> Answered:
@@ -127,18 +118,19 @@ def answer(plan: AggregatePlan, aggregate: Aggregate, kept: Kept, stream: str) -
     handler = definition.handlers.get(type(command))
     if handler is None or type(command) is UnknownCommand:
         return Answered(Answer(kind="unhandled", subject=kind, how=f"{kind} has no handler"))
-    with guarded() as refused:
-        try:
-            given = _decided(plan, aggregate, command, stream, kind)
-        except (KeyboardInterrupt, BdbQuit):
-            raise
-        except Rejected as error:
-            given = refusal(error.reason)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is what comes of it
-            why = type_of_error(error)
-            given = Answer(
-                kind="refusals", subject=why, how=f"raises {why}", said=f"{why}: {error}"
-            )
+    watch, refused = guard(), list[str]()
+    watch.refused = refused
+    try:
+        given = _decided(plan, aggregate, command, stream, kind)
+    except (KeyboardInterrupt, BdbQuit):
+        raise
+    except Rejected as error:
+        given = refusal(error.reason)
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is what comes of it
+        why = type_of_error(error)
+        given = Answer(kind="refusals", subject=why, how=f"raises {why}", said=f"{why}: {error}")
+    finally:
+        watch.refused = None
     return Answered(given, handler.name, tuple(dict.fromkeys(refused)) if refused else ())
 
 

@@ -172,7 +172,6 @@ class _Instances:
         self._stores = stores
         self._number = number
         self._store = stores[number]
-        self._place_of = _places(stores, number)
         self._streams = streams
         self._part = part
         self._findings = findings
@@ -205,7 +204,8 @@ class _Instances:
                 yield
 
     def _go_through(self, begun: _Begun, number: int, instance: str | CorruptRecord) -> None:
-        findings, name, place = self._findings, begun.name, self._place_of(number)
+        findings, name = self._findings, begun.name
+        place = number * len(self._stores) + self._number
         if isinstance(instance, CorruptRecord):
             findings.instances += 1
             findings.add_damaged(f"started with transition {number}", instance)
@@ -239,11 +239,6 @@ class _Begun:
             turn, rest = divmod(count, stride)
             if not rest and part.is_mine(turn):
                 yield started
-
-
-def _places(stores: Sequence[PageReads], number: int) -> Callable[[int], int]:
-    """Where something is in the order of all partitions, by its number in one of them."""
-    return lambda own: own * len(stores) + number
 
 
 def _is_complete(store: PageReads, process: str, instance: str) -> bool:
@@ -284,8 +279,9 @@ class _Log:
         findings: Findings,
         registry: Registry,
     ) -> None:
+        self._stores = stores
+        self._number = number
         self._store = stores[number]
-        self._place_of = _places(stores, number)
         self._streams = streams
         self._part = part
         self._findings = findings
@@ -308,17 +304,17 @@ class _Log:
 
     def go_through(self, page: Iterable[tuple[int, EventRecord | CorruptRecord]]) -> int:
         """Go through some of it; gives how many events of it were this process's."""
-        done = 0
+        done, of = 0, len(self._stores)
         for position, record in page:
-            is_mine = self._part.is_mine(self._read)
+            is_mine = self._most is None or self._part.is_mine(self._read)
             self._read += 1
             done += is_mine
-            place = self._place_of(position)
+            place = position * of + self._number
             if isinstance(record, CorruptRecord):
                 if is_mine:
                     self._findings.add_damaged(f"the event at position {place}", record)
                 continue
-            if not record.sent_for and self._is_first(record):
+            if not record.sent_for and (record.version == 1 or self._is_first(record)):
                 if self._most is None:
                     self._go_through_stream(record, place)
                 else:
@@ -349,9 +345,7 @@ class _Log:
                     yield
 
     def _is_first(self, record: EventRecord) -> bool:
-        """Whether an event is the first of its stream that is there."""
-        if record.version == 1:
-            return True
+        """Whether a later event is the first of its stream that is there."""
         return (
             self._store.may_be_pruned()
             and self._store.event_in(record.stream, record.version - 1) is None
@@ -359,7 +353,7 @@ class _Log:
 
     def _go_through_stream(self, first: EventRecord, place: int) -> None:
         stream = first.stream
-        category, name = category_of(stream), id_in_stream(stream)
+        category, _, name = stream.partition("-")
         owner = self._registry.owner_of(stream)
         if owner is None:
             # What was published has no cause, and what is others' has another domain.
@@ -375,8 +369,6 @@ class _Log:
 
     def _try_event(self, untaken: Iterable[Untaken], record: EventRecord, place: int) -> None:
         for one in untaken:
-            if one.is_taken(record):
-                continue
             try:
                 for taken_up in one.of(record):
                     self._findings.add_taken_up(one.name, place, taken_up)

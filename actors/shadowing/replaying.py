@@ -98,6 +98,8 @@ class Lives:
         self._retaking = Retaking(plan, store)
         self.handled: set[str] = set()
         """The methods that were tried."""
+        # By what, and by the types of what.
+        self._noted: set[tuple[str, str]] = set()
         self.taken: set[int] = set()
         """Positions of events that are for one instance, and made a transition in it."""
 
@@ -126,6 +128,10 @@ class Lives:
         return life
 
     def _note_handler(self, transition: TransitionRecord, event: EventRecord | None) -> None:
+        kind = event.type if event is not None else "", transition.handler
+        if kind in self._noted:
+            return
+        self._noted.add(kind)
         handler = None if event is None else self._plan.subscription.handler_of(event)
         # Methods for timeouts and refusals rarely get another name.
         self.handled.add(transition.handler if handler is None else handler.name)

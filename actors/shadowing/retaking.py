@@ -18,7 +18,7 @@ from ..core.process_state import ProcessState
 from ..core.stimuli import End, EventDelivered
 from ..errors import Erased, InvalidMessage, UnknownMessage, type_of_error
 from ..store import BY_PEOPLE, CorruptRecord, TimerRecord
-from .guard import guarded
+from .guard import guard
 from .outcomes import Outcome
 from .past_reads import PastReads
 
@@ -62,7 +62,7 @@ class Retaking:
 
     def __init__(self, plan: ProcessPlan, store: Reads, *, is_guarded: bool = True) -> None:
         self._plan = plan
-        self._is_guarded = is_guarded
+        self._watch = guard() if is_guarded else None
         self._reads = PastReads(store)
         # The instance in hand, for who asks whether it has a learnt key.
         self._before = ProcessState("")
@@ -80,10 +80,15 @@ class Retaking:
             event: that made it, if one did
 
         """
-        if not self._is_guarded:
+        watch = self._watch
+        if watch is None:
             return self._retake(before, transition, event)
-        with guarded() as refused:
+        refused: list[str] = []
+        watch.refused = refused
+        try:
             outcome = self._retake(before, transition, event)
+        finally:
+            watch.refused = None
         return replace(outcome, reached=tuple(refused)) if refused else outcome
 
     def _retake(

@@ -22,7 +22,7 @@ from ..model.plans import AggregatePlan
 from ..store import erased_at
 from .answering import answer, between, kept_command, refusal, stored
 from .differences import Found, dropped_fields, of_fields
-from .guard import guarded
+from .guard import guard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -101,6 +101,7 @@ class Streams:
     def __init__(self, registry: Registry, stores: Sequence[PageReads]) -> None:
         self._registry = registry
         self._stores = stores
+        self._watch = guard()
         self._plans = {
             one.category: AggregatePlan(one, registry) for one in registry.aggregates.values()
         }
@@ -175,16 +176,18 @@ class Streams:
             return _Applied()
         handler = getattr(applier, "__name__", "")
         self.handled.add((definition.category, handler))
-        found = None
-        with guarded() as refused:
-            try:
-                definition.evolve(aggregate, event)
-            except (KeyboardInterrupt, BdbQuit):
-                raise
-            except BaseException as error:  # noqa: BLE001 - whatever it is, it is what comes of it
-                why = type_of_error(error)
-                how = f"raises {why} when {kind} is applied"
-                found = Found("refusals", why, how, "", f"{why}: {error}")
+        found, watch, refused = None, self._watch, list[str]()
+        watch.refused = refused
+        try:
+            definition.evolve(aggregate, event)
+        except (KeyboardInterrupt, BdbQuit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is what comes of it
+            why = type_of_error(error)
+            how = f"raises {why} when {kind} is applied"
+            found = Found("refusals", why, how, "", f"{why}: {error}")
+        finally:
+            watch.refused = None
         return _Applied(found, handler, tuple(dict.fromkeys(refused)) if refused else ())
 
     # States

@@ -112,22 +112,18 @@ class Untaken:
         self._size = 0
 
     def listens_to(self, record: EventRecord) -> bool:
-        """Whether an event is one that is looked at."""
+        """Whether an event is one that is looked at, unless it is known that it was taken."""
+        taken, position = self._taken, record.position
+        if position in taken:
+            taken.remove(position)
+            return False
         return (
-            self._after < record.position <= self._until
+            self._after < position <= self._until
             # One that another partition has found an instance for was taken as such.
             and record.sent_to is None
             and record.sent_for in {"", self.name}
             and self._plan.subscription.listens_to(record)
         )
-
-    def is_taken(self, record: EventRecord) -> bool:
-        """Whether it is known already that an event made its transition."""
-        taken, position = self._taken, record.position
-        if position not in taken:
-            return False
-        taken.remove(position)
-        return True
 
     def of(self, record: EventRecord) -> Iterator[TakenUp]:
         """What comes of an event that is looked at, in whom it made no transition.
