@@ -10,13 +10,14 @@ from .layout.frames import unframe
 from .layout.keys import numbered
 from .layout.schema import Marks, event_from_row, last_of_process, started_key
 from .reads import Reads, number_asked_for
+from .records import EventRecord
 from .storage_engine import LONGEST_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .partitions import Partition
-    from .records import EventRecord, TransitionRecord
+    from .records import TransitionRecord
     from .storage_engine import EngineSnapshot, Row
     from .store import Store
 
@@ -145,7 +146,7 @@ class PageReads(Reads):
     ) -> list[tuple[int, EventRecord | CorruptRecord]]:
         """As `scan_log_through`, at most so many."""
         found: list[tuple[int, EventRecord | CorruptRecord]] = []
-        kept, size = self._events, 0
+        kept, fresh = self._events, list[EventRecord]()
         for key, raw in self._page("log", b"", after, limit):
             position = numbered(key)
             event = kept.get(position)
@@ -155,10 +156,9 @@ class PageReads(Reads):
                 except CorruptRecord as error:
                     found.append((position, error))
                     continue
-                kept[position] = event
-                size += PER_RECORD + len(event.data)
+                fresh.append(event)
             found.append((position, event))
-        self._grow(size)
+        self._keep(fresh)
         return found
 
     def read_started_through(
@@ -179,14 +179,16 @@ class PageReads(Reads):
         found = [kept.get(one) or before.get(one) for one in positions]
         if not all(found):
             missing = [place for place, one in zip(positions, found, strict=True) if one is None]
-            read, size = super().read_events(missing), 0
-            for event in read:
-                kept[event.position] = event
-                size += PER_RECORD + len(event.data)
-            self._grow(size)
+            read = super().read_events(missing)
+            self._keep(read)
             fresh = iter(read)
             found = [one or next(fresh) for one in found]
         return cast("list[EventRecord]", found)
+
+    def _keep(self, events: list[EventRecord]) -> None:
+        if events:
+            self._grow(sum([PER_RECORD + len(one.data) for one in events]))
+            self._events.update({one.position: one for one in events})
 
     def _life_kept(self, process: str, instance: str) -> list[TransitionRecord] | None:
         key = process, instance

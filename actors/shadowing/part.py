@@ -68,9 +68,10 @@ class Part(Struct, frozen=True):
             read: reads what is behind a place in a table, at most so many
 
         """
-        place, of = 0, self.of
+        of = self.of if self.sample is None else 1
+        place = self.number * TOGETHER if of > 1 else 0
         while page := read(place, TOGETHER):
-            if self.sample is not None or of == 1:
+            if of == 1:
                 yield page
                 place = page[-1][0]
                 continue
