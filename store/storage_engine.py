@@ -109,7 +109,10 @@ class EngineReads(Protocol):
 
 
 class EngineSnapshot(EngineReads, Protocol):
-    """All tables as they are at one moment, for one thread that goes through them."""
+    """All tables as they are at one moment, for one thread that goes through them.
+
+    It answers all that an engine's reads do; for a key that no table could hold, with None.
+    """
 
     @property
     def last_written(self) -> int | None:
