@@ -82,6 +82,7 @@ from .maintenance.excerpt import Excerpt, Tables, write_excerpt
 from .maintenance.moving import Copied, copy
 from .maintenance.upgrade import upgrade
 from .opening import located, open_store
+from .page_reads import PageReads
 from .partitions import MOST_PARTITIONS, Partition, partition_of
 from .postgresql.address import Address, is_address
 from .reads import Reads
@@ -190,6 +191,7 @@ __all__ = [
     "OldestReader",
     "Outcome",
     "PackedFields",
+    "PageReads",
     "ParkedRecord",
     "Partition",
     "PayloadCodec",

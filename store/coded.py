@@ -304,12 +304,12 @@ class _CodedReads:
         ]
 
 
-class _CodedSnapshot:
+class _CodedSnapshot(_CodedReads):
     """Satisfies `EngineSnapshot`."""
 
     def __init__(self, snapshot: EngineSnapshot, rows: _Rows) -> None:
+        super().__init__(snapshot, rows)
         self._snapshot = snapshot
-        self._rows = rows
         self.count = snapshot.count
 
     @property

@@ -27,14 +27,47 @@ BRIEFLY = 0.000_1
 """Seconds between two looks while a commit is under way."""
 
 
-class _Snapshot:
+class _Tables:
+    """Tables, and their keys in order. Satisfies `EngineReads`."""
+
+    def __init__(self, tables: dict[str, dict[bytes, bytes]], keys: dict[str, list[bytes]]) -> None:
+        self._tables = tables
+        self._keys = keys
+
+    def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
+        return [self._tables[table].get(key) for table, key in keys]
+
+    def range(
+        self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
+    ) -> list[Row]:
+        rows, keys = self._tables[table], self._keys[table]
+        first, last = bisect_left(keys, start), bisect_left(keys, end)
+        if backwards:
+            wanted = keys[max(first, last - limit) : last][::-1]
+        else:
+            wanted = keys[first : min(last, first + limit)]
+        return [(key, rows[key]) for key in wanted]
+
+    def newest(self, table: str, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
+        rows, keys = self._tables[table], self._keys[table]
+        found: list[Row | None] = []
+        for start, end in ranges:
+            last = bisect_left(keys, end)
+            key = keys[last - 1] if last else b""
+            found.append((key, rows[key]) if last and key >= start else None)
+        return found
+
+
+class _Snapshot(_Tables):
     """A copy of the tables. Satisfies `EngineSnapshot`."""
 
     last_written = None
 
     def __init__(self, tables: dict[str, dict[bytes, bytes]], keys: dict[str, list[bytes]]) -> None:
-        self._tables = {table: rows.copy() for table, rows in tables.items()}
-        self._keys = {table: there.copy() for table, there in keys.items()}
+        super().__init__(
+            {table: rows.copy() for table, rows in tables.items()},
+            {table: there.copy() for table, there in keys.items()},
+        )
 
     def get(self, table: str, key: bytes) -> bytes | None:
         return self._tables[table].get(key)
@@ -114,37 +147,21 @@ class DictionaryEngine:
         self.check_usable()
         if not all(key for _, key in keys):
             raise InvalidName("the store in memory cannot look for a name that is empty")
-        return self._look(lambda: [self._tables[table].get(key) for table, key in keys])
+        return self._look(lambda: self._there.get_many(keys))
 
     def range(
         self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
     ) -> list[Row]:
         self.check_usable()
-
-        def look() -> list[Row]:
-            rows, keys = self._tables[table], self._keys[table]
-            first, last = bisect_left(keys, start), bisect_left(keys, end)
-            if backwards:
-                wanted = keys[max(first, last - limit) : last][::-1]
-            else:
-                wanted = keys[first : min(last, first + limit)]
-            return [(key, rows[key]) for key in wanted]
-
-        return self._look(look)
+        return self._look(lambda: self._there.range(table, start, end, limit, backwards=backwards))
 
     def newest(self, table: str, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
         self.check_usable()
+        return self._look(lambda: self._there.newest(table, ranges))
 
-        def look() -> list[Row | None]:
-            rows, keys = self._tables[table], self._keys[table]
-            found: list[Row | None] = []
-            for start, end in ranges:
-                last = bisect_left(keys, end)
-                key = keys[last - 1] if last else b""
-                found.append((key, rows[key]) if last and key >= start else None)
-            return found
-
-        return self._look(look)
+    @property
+    def _there(self) -> _Tables:
+        return _Tables(self._tables, self._keys)
 
     @property
     def writer_reads(self) -> EngineReads:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 from .coded import AS_STORED
@@ -12,10 +11,10 @@ from .storage_engine import NOTHING
 from .store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from .storage_engine import EngineReads, EngineSnapshot, Row, StorageEngine, Ticket
+    from .storage_engine import EngineReads, EngineSnapshot, StorageEngine, Ticket
 
 __all__ = ["frozen"]
 
@@ -36,6 +35,7 @@ class _FrozenEngine:
 
     def __init__(self, snapshot: EngineSnapshot) -> None:
         self._snapshot = snapshot
+        self.get_many, self.range, self.newest = snapshot.get_many, snapshot.range, snapshot.newest
 
     def check_usable(self) -> None:
         """It is usable for as long as the snapshot is."""
@@ -46,22 +46,6 @@ class _FrozenEngine:
     @property
     def writer_reads(self) -> EngineReads:
         return self
-
-    def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
-        return [self._snapshot.get(table, key) for table, key in keys]
-
-    def range(
-        self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
-    ) -> list[Row]:
-        if backwards:
-            rows = self._snapshot.scan(table, end, backwards=True)
-            return list(islice(takewhile(lambda row: row[0] >= start, rows), limit))
-        rows = self._snapshot.scan(table, start)
-        return list(islice(takewhile(lambda row: row[0] < end, rows), limit))
-
-    def newest(self, table: str, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
-        found = (self.range(table, start, end, 1, backwards=True) for start, end in ranges)
-        return [rows[0] if rows else None for rows in found]
 
     def commit(
         self,

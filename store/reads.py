@@ -17,6 +17,8 @@ from .layout.frames import NUMBER, corrupt, no_number, number, unframe
 from .layout.keys import LAST, digest, numbered
 from .layout.schema import (
     BLOCKED,
+    PRUNED_UP_TO,
+    Marks,
     code_from_row,
     command_from_row,
     copies_key,
@@ -125,6 +127,17 @@ class Reads:
     def may_be_pruned(self) -> bool:
         """Whether anything was ever pruned, which is asked for where nothing was found."""
         raise NotImplementedError
+
+    def pruned_up_to(self) -> Marks:
+        """How far what was pruned reaches; all 0 while nothing was.
+
+        Raises:
+            CorruptRecord: it cannot be read
+
+        """
+        raw = self._get("meta", PRUNED_UP_TO)
+        said = None if raw is None else unframe(raw, "meta", PRUNED_UP_TO)
+        return (None if said is None else Marks.parse(str(said))) or Marks()
 
     # The log and the streams
 

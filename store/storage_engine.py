@@ -68,37 +68,6 @@ def have_keys(
     )
 
 
-class EngineSnapshot(Protocol):
-    """All tables as they are at one moment, for one thread that goes through them."""
-
-    @property
-    def last_written(self) -> int | None:
-        """When they were last written to, in microseconds; None of tables that are no file."""
-        ...
-
-    def get(self, table: str, key: bytes) -> bytes | None:
-        """The value of a key, or None; of a key that no table could hold as well.
-
-        Raises:
-            DamagedStore: the engine cannot read it
-
-        """
-        ...
-
-    def scan(self, table: str, start: bytes = b"", *, backwards: bool = False) -> Iterator[Row]:
-        """Rows in order of their keys, from one key on; backwards, the rows below it.
-
-        Raises:
-            DamagedStore: the engine cannot read on
-
-        """
-        ...
-
-    def count(self, table: str) -> int:
-        """How many rows the engine says that a table has."""
-        ...
-
-
 class EngineReads(Protocol):
     """Looks at the tables, each as they are at one moment."""
 
@@ -136,6 +105,40 @@ class EngineReads(Protocol):
             ranges: each the lowest key that is wanted, and the first that is not wanted any more
 
         """
+        ...
+
+
+class EngineSnapshot(EngineReads, Protocol):
+    """All tables as they are at one moment, for one thread that goes through them.
+
+    It answers all that an engine's reads do; for a key that no table could hold, with None.
+    """
+
+    @property
+    def last_written(self) -> int | None:
+        """When they were last written to, in microseconds; None of tables that are no file."""
+        ...
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """The value of a key, or None; of a key that no table could hold as well.
+
+        Raises:
+            DamagedStore: the engine cannot read it
+
+        """
+        ...
+
+    def scan(self, table: str, start: bytes = b"", *, backwards: bool = False) -> Iterator[Row]:
+        """Rows in order of their keys, from one key on; backwards, the rows below it.
+
+        Raises:
+            DamagedStore: the engine cannot read on
+
+        """
+        ...
+
+    def count(self, table: str) -> int:
+        """How many rows the engine says that a table has."""
         ...
 
 

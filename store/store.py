@@ -25,7 +25,6 @@ from .layout.schema import (
     LAST_BACKUP,
     LOOKALIKE,
     OWN,
-    PRUNED_UP_TO,
     SECRET,
     Marks,
     PartitionRow,
@@ -423,17 +422,6 @@ class Store(Reads):
     def may_be_pruned(self) -> bool:
         self._engine.check_usable()
         return self._counters.any_pruned or self._engine.read_only
-
-    def pruned_up_to(self) -> Marks:
-        """How far what was pruned reaches; all 0 while nothing was.
-
-        Raises:
-            CorruptRecord: it cannot be read
-
-        """
-        raw = self._get("meta", PRUNED_UP_TO)
-        said = None if raw is None else unframe(raw, "meta", PRUNED_UP_TO)
-        return (None if said is None else Marks.parse(str(said))) or Marks()
 
     def owed_so_far(self) -> int:
         self._engine.check_usable()

@@ -28,11 +28,12 @@ from .snapshots import EVERY, Snapshots
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["AggregateDefinition"]
+__all__ = ["CANNOT_CHANGE", "AggregateDefinition"]
 
-_CANNOT_CHANGE = frozenset(
+CANNOT_CHANGE = frozenset(
     {bool, bytes, date, datetime, Decimal, float, int, NoneType, str, timedelta, UUID}
 )
+"""Types of values that stay what they are, whoever has them."""
 
 
 class AggregateDefinition:
@@ -163,7 +164,7 @@ class AggregateDefinition:
         return (
             aggregate is not None
             and aggregate._own.version == version  # noqa: SLF001 - a friend
-            and all(type(value) in _CANNOT_CHANGE for value in aggregate.__dict__.values())
+            and all(type(value) in CANNOT_CHANGE for value in aggregate.__dict__.values())
         )
 
     def snapshot(self, aggregate: Aggregate) -> tuple[int, bytes] | None:

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import copy
 from bdb import BdbQuit
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from ..authoring.aggregate import copy_of_aggregate
 from ..errors import InvalidMessage, Rejected, UnknownMessage, type_of_error
 from ..messages.types import UnknownCommand
+from ..model.aggregate_definition import CANNOT_CHANGE
 from ..store import place_of_effect, place_of_issue
 from .differences import Found, Said, of_messages, said_of
-from .guard import guarded
+from .guard import guard
+from .outcomes import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ..authoring.aggregate import Aggregate
     from ..messages.types import Command
     from ..model.plans import AggregatePlan
     from ..model.registry import Registry
-    from ..store import EffectRecord, EventRecord, Store, TransitionRecord
-    from .outcomes import Kind
+    from ..store import EffectRecord, EventRecord, PageReads, TransitionRecord
 
 __all__ = ["Answer", "Answered", "Kept", "answer", "between", "kept_command", "refusal", "stored"]
 
 
-class Kept(NamedTuple):
+class Kept(Struct, frozen=True, gc=False):
     """A command that is kept, since an instance issued it, and when that was."""
 
     type: str
@@ -34,7 +36,7 @@ class Kept(NamedTuple):
     time: int
 
 
-class Answer(NamedTuple):
+class Answer(Struct, frozen=True, gc=False):
     """What came of a command: events, or why there are none.
 
     Attributes:
@@ -55,7 +57,7 @@ class Answer(NamedTuple):
     said: str = ""
 
 
-class Answered(NamedTuple):
+class Answered(Struct, frozen=True, gc=False):
     """An answer, the method that gave it, and what that reached for outside and was refused."""
 
     answer: Answer
@@ -63,7 +65,7 @@ class Answered(NamedTuple):
     reached: Sequence[str] = ()
 
 
-def kept_command(stores: Sequence[Store], command_id: str) -> Kept | None:
+def kept_command(stores: Sequence[PageReads], command_id: str) -> Kept | None:
     """The command with that id, if an instance or an after-effect issued it.
 
     Args:
@@ -74,9 +76,15 @@ def kept_command(stores: Sequence[Store], command_id: str) -> Kept | None:
         CorruptRecord: what issued it is damaged
 
     """
-    issue, effect = place_of_issue(command_id), place_of_effect(command_id)
+    issue = place_of_issue(command_id)
+    effect = None if issue is not None else place_of_effect(command_id)
     if issue is None and effect is None:
         return None
+    partition = stores[0].partition
+    if issue is not None and partition is not None:
+        # An instance of a stateless process manager is where its event is, so it may be elsewhere.
+        likely = stores[partition.of(issue.instance)]
+        stores = (likely, *(one for one in stores if one is not likely))
     for store in stores:
         made: TransitionRecord | EffectRecord | None
         if issue is not None:
@@ -110,19 +118,20 @@ def answer(plan: AggregatePlan, aggregate: Aggregate, kept: Kept, stream: str) -
     handler = definition.handlers.get(type(command))
     if handler is None or type(command) is UnknownCommand:
         return Answered(Answer(kind="unhandled", subject=kind, how=f"{kind} has no handler"))
-    with guarded() as refused:
-        try:
-            given = _decided(plan, aggregate, command, stream, kind)
-        except (KeyboardInterrupt, BdbQuit):
-            raise
-        except Rejected as error:
-            given = refusal(error.reason)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is what comes of it
-            why = type_of_error(error)
-            given = Answer(
-                kind="refusals", subject=why, how=f"raises {why}", said=f"{why}: {error}"
-            )
-    return Answered(given, handler.name, tuple(dict.fromkeys(refused)))
+    watch, refused = guard(), list[str]()
+    watch.refused = refused
+    try:
+        given = _decided(plan, aggregate, command, stream, kind)
+    except (KeyboardInterrupt, BdbQuit):
+        raise
+    except Rejected as error:
+        given = refusal(error.reason)
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is what comes of it
+        why = type_of_error(error)
+        given = Answer(kind="refusals", subject=why, how=f"raises {why}", said=f"{why}: {error}")
+    finally:
+        watch.refused = None
+    return Answered(given, handler.name, tuple(dict.fromkeys(refused)) if refused else ())
 
 
 def refusal(reason: str) -> Answer:
@@ -163,10 +172,16 @@ def _decided(
     if definition.stream_of(command) != stream:
         return Answer(kind="passed over", subject=kind, how=f"{kind} is for another aggregate")
     # What its handler does to the fields, or to what is in them, stays with the copy.
-    values = copy.deepcopy(aggregate.__dict__)
+    values = _copied(aggregate.__dict__)
     mine = copy_of_aggregate(definition.cls, aggregate.id, aggregate.version, values)
     made = definition.decide(mine, command)
     return Answer(
         [Said(names[type(event)], event) for event, _, _ in made],
         [(names[type(event)], packed) for event, packed, _ in made],
     )
+
+
+def _copied(values: dict[str, Any]) -> dict[str, Any]:
+    if all(type(one) in CANNOT_CHANGE for one in values.values()):
+        return values.copy()
+    return copy.deepcopy(values)

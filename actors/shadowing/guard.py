@@ -13,7 +13,7 @@ import sys
 import threading
 from typing import Any
 
-__all__ = ["OutOfReach", "guarded"]
+__all__ = ["OutOfReach", "Watch", "guard"]
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -61,45 +61,31 @@ class OutOfReach(PermissionError):
     """A handler that is only tried would have opened a socket, a file for writing or a process."""
 
 
-class _Watch(threading.local):
+class Watch(threading.local):
     """What the thread's handler was refused; None while it is in none."""
 
     refused: list[str] | None = None
 
 
-_watch = _Watch()
+_watch = Watch()
 
 _installing = threading.Lock()
 _is_installed = False
 
 
-class guarded:  # noqa: N801 - used as a function is; a generator would cost each step twice as much
-    """Have a handler that runs in the block reach nothing outside; gives what it was refused.
+def guard() -> Watch:
+    """What keeps handlers from reaching outside.
 
-    What is refused raises `OutOfReach` where the handler asked for it.
+    Who runs one has its `refused` be a list before, and None behind it: a block for that would cost
+    as much as a small handler. What is refused is added to the list, and raises `OutOfReach` where
+    the handler asked for it.
     """
-
-    __slots__ = ("_refused",)
-
-    def __init__(self) -> None:
-        if not _is_installed:
-            _install()
-        self._refused: list[str] = []
-
-    def __enter__(self) -> list[str]:
-        _watch.refused = self._refused
-        return self._refused
-
-    def __exit__(self, *_: object) -> None:
-        _watch.refused = None
-
-
-def _install() -> None:
     global _is_installed  # noqa: PLW0603 - a hook is there once in a process, for ever
     with _installing:
         if not _is_installed:
             sys.addaudithook(_hear)
             _is_installed = True
+    return _watch
 
 
 def _hear(event: str, arguments: tuple[Any, ...]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
-if TYPE_CHECKING:
-    from ..core.process_state import ProcessState
-    from ..store import TransitionRecord
+from msgspec import Struct
+
+from ..core.process_state import ProcessState
+from ..store import TransitionRecord
 
 __all__ = ["Kind", "Outcome"]
 
@@ -25,7 +26,7 @@ Kind: TypeAlias = Literal[
 ]
 
 
-class Outcome(NamedTuple):
+class Outcome(Struct, frozen=True, gc=False):
     """What came of it.
 
     Attributes:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 
 from ..model.plans import ProcessPlan
-from ..store import CorruptRecord, category_of, id_in_stream
+from ..store import CorruptRecord, PageReads, category_of, id_in_stream
 from .replaying import Lives
 from .report import Findings
 from .streams import Streams
@@ -23,11 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Part", "go_through"]
 
-TOGETHER = 64
-"""Instances, streams or events that one process takes in a row."""
+T = TypeVar("T")
 
-TOLD = 256
-"""How many of them lie between two times that it is said how many there were."""
+TOGETHER = 128
+"""Places in the log, or of transitions, that one process takes in a row and reads at once."""
 
 
 class Part(Struct, frozen=True):
@@ -51,24 +54,33 @@ class Part(Struct, frozen=True):
     is_live: bool
 
     def is_mine(self, turn: int) -> bool:
-        """Whether this process takes what has that number."""
-        return turn // TOGETHER % self.of == self.number
+        """Whether this process takes what has that number among those that are chosen."""
+        return self.sample is None or turn // TOGETHER % self.of == self.number
 
+    def pages(
+        self, read: Callable[[int, int], list[tuple[int, T]]]
+    ) -> Iterator[list[tuple[int, T]]]:
+        """The pages of a table that this process reads: its share of them.
 
-class _Told:
-    """Says how much was done, now and then."""
+        All are read for a sample, since which are chosen is counted.
 
-    def __init__(self, told: Callable[[int], object]) -> None:
-        self._told = told
-        self._done = 0
+        Args:
+            read: reads what is behind a place in a table, at most so many
 
-    def add(self) -> None:
-        self._done += 1
-        if self._done % TOLD == 0:
-            self._told(self._done)
-
-    def end(self) -> None:
-        self._told(self._done)
+        """
+        of = self.of if self.sample is None else 1
+        place = self.number * TOGETHER if of > 1 else 0
+        while page := read(place, TOGETHER):
+            if of == 1:
+                yield page
+                place = page[-1][0]
+                continue
+            # There may be gaps.
+            share = (page[0][0] - 1) // TOGETHER
+            if share % of == self.number:
+                yield [one for one in page if (one[0] - 1) // TOGETHER == share]
+            # The next one of this process.
+            place = (share + of - (share - self.number) % of) * TOGETHER
 
 
 def go_through(
@@ -89,49 +101,148 @@ def go_through(
         StoreError: a store cannot be read any more
 
     """
-    findings, tell = Findings(), _Told(told)
-    streams = Streams(registry, stores)
+    findings = Findings()
     # Whether a chain is too long was decided then.
     plans = [
         ProcessPlan(one, registry, max_chain=sys.maxsize) for one in registry.processes.values()
     ]
-    for plan in plans:
-        for index, store in enumerate(stores):
-            lives = Lives(plan, store)
-            for place, name in _instances(store, plan.name, part):
-                tell.add()
-                if isinstance(name, CorruptRecord):
-                    findings.instances += 1
-                    findings.add_damaged(f"started with transition {place}", name)
-                    continue
-                try:
-                    if part.is_live and _is_complete(store, plan.name, name):
-                        continue
-                    life = lives.of(name)
-                    findings.add_life(plan.name, name, place * len(stores) + index, life)
-                    for made in life.refused:
-                        _refuse_again(findings, streams, place * len(stores) + index, made)
-                except CorruptRecord as error:
-                    findings.instances += 1
-                    findings.add_damaged(name, error)
-            findings.handled |= {(plan.name, one) for one in lives.handled}
-    for index in range(len(stores)):
-        log = _Log(stores, index, registry, part, findings, tell)
-        log.go_through(plans, streams)
+    done = 0
+    with ExitStack() as stack:
+        reads = [stack.enter_context(PageReads(one)) for one in stores]
+        streams = Streams(registry, reads)
+        for number in range(len(stores)):
+            instances = _Instances(reads, number, plans, streams, part, findings)
+            log = _Log(reads, number, instances.untaken(), streams, part, findings, registry)
+            for count in _side_by_side(instances, log):
+                for one in reads:
+                    one.turn()
+                done += count
+                told(done)
+            findings.handled |= instances.handled
     findings.handled |= streams.handled
-    tell.end()
     return findings
 
 
-def _instances(store: Store, process: str, part: Part) -> Iterator[tuple[int, str | CorruptRecord]]:
-    stride = part.strides.get(process, 1)
-    for count, started in enumerate(store.scan_started(process)):
-        turn, rest = divmod(count, stride)
-        if not rest and turn // TOGETHER % part.of == part.number:
-            yield started
+def _side_by_side(instances: _Instances, log: _Log) -> Iterator[int]:
+    """Go through both as they came to be, so that what they have in common is read once.
+
+    Yields:
+        page by page, how many instances and events it had
+
+    """
+    done = 0
+    ratio = instances.last_number() / max(1, log.last_position())
+    for page in log.pages():
+        for _ in instances.up_to(page[-1][0] * ratio):
+            done += 1
+            if done >= TOGETHER:
+                yield done
+                done = 0
+        yield done + log.go_through(page)
+        done = 0
+    for _ in chain(instances.up_to(math.inf), log.go_through_chosen()):
+        done += 1
+        if done >= TOGETHER:
+            yield done
+            done = 0
+    yield done
 
 
-def _is_complete(store: Store, process: str, instance: str) -> bool:
+class _Instances:
+    """The instances of one store.
+
+    Args:
+        stores: one, or the partitions of a divided store
+        number: which of them
+        plans: of the process managers, with the code that decides
+        streams: has refused commands carried out again
+        part: what of it
+        findings: takes up what is found
+
+    """
+
+    def __init__(
+        self,
+        stores: Sequence[PageReads],
+        number: int,
+        plans: Sequence[ProcessPlan],
+        streams: Streams,
+        part: Part,
+        findings: Findings,
+    ) -> None:
+        self._stores = stores
+        self._number = number
+        self._store = stores[number]
+        self._streams = streams
+        self._part = part
+        self._findings = findings
+        self._begun = [_Begun(one, self._store, part) for one in plans]
+
+    @property
+    def handled(self) -> set[tuple[str, str]]:
+        """The methods that were tried, by process manager."""
+        return {(one.name, handler) for one in self._begun for handler in one.lives.handled}
+
+    def untaken(self) -> list[Untaken]:
+        """What tries the process managers on the events that made no transition in these."""
+        return [
+            Untaken(
+                one.plan, self._stores, self._number, one.lives.taken, is_live=self._part.is_live
+            )
+            for one in self._begun
+        ]
+
+    def last_number(self) -> int:
+        """The number of the newest transition."""
+        return self._store.last_transition_number()
+
+    def up_to(self, number: float) -> Iterator[None]:
+        """Go through the instances that began with a transition up to that number, one by one."""
+        for begun in self._begun:
+            while begun.first is not None and begun.first[0] <= number:
+                self._go_through(begun, *begun.first)
+                begun.first = next(begun.rest, None)
+                yield
+
+    def _go_through(self, begun: _Begun, number: int, instance: str | CorruptRecord) -> None:
+        findings, name = self._findings, begun.name
+        place = number * len(self._stores) + self._number
+        if isinstance(instance, CorruptRecord):
+            findings.instances += 1
+            findings.add_damaged(f"started with transition {number}", instance)
+            return
+        try:
+            if self._part.is_live and _is_complete(self._store, name, instance):
+                return
+            life = begun.lives.of(instance)
+            findings.add_life(name, instance, place, life)
+            for made in life.refused:
+                _refuse_again(findings, self._streams, place, made)
+        except CorruptRecord as error:
+            findings.instances += 1
+            findings.add_damaged(instance, error)
+
+
+class _Begun:
+    """The instances of one process manager that this process takes, by where they began."""
+
+    def __init__(self, plan: ProcessPlan, store: PageReads, part: Part) -> None:
+        self.plan = plan
+        self.name = plan.name
+        self.lives = Lives(plan, store)
+        self.rest = self._all(store, part)
+        self.first = next(self.rest, None)
+
+    def _all(self, store: PageReads, part: Part) -> Iterator[tuple[int, str | CorruptRecord]]:
+        stride = part.strides.get(self.name, 1)
+        pages = part.pages(partial(store.read_started_through, self.name))
+        for count, started in enumerate(chain.from_iterable(pages)):
+            turn, rest = divmod(count, stride)
+            if not rest and part.is_mine(turn):
+                yield started
+
+
+def _is_complete(store: PageReads, process: str, instance: str) -> bool:
     last = store.last_transition(process, instance)
     return last is not None and last.is_complete
 
@@ -151,81 +262,99 @@ class _Log:
     Args:
         stores: one, or the partitions of a divided store
         number: which of them
-        registry: the classes that decide
+        untaken: tries process managers on its events
+        streams: goes through aggregates
         part: what of it
         findings: takes up what is found
-        tell: is told of each event
+        registry: the classes that decide
 
     """
 
     def __init__(
         self,
-        stores: Sequence[Store],
+        stores: Sequence[PageReads],
         number: int,
-        registry: Registry,
+        untaken: Sequence[Untaken],
+        streams: Streams,
         part: Part,
         findings: Findings,
-        tell: _Told,
+        registry: Registry,
     ) -> None:
         self._stores = stores
         self._number = number
         self._store = stores[number]
-        self._registry = registry
+        self._streams = streams
         self._part = part
         self._findings = findings
-        self._tell = tell
+        self._registry = registry
         self._domains = {one.name for one in registry.domains}
-        self._may_be_pruned = self._store.may_be_pruned()
+        self._untaken = untaken
+        # What is chosen for a sample, and what that is counted by.
+        self._most = None if part.sample is None else -(-part.sample // len(stores))
+        self._chosen: dict[str, _Chosen] = {}
+        self._of_type: Counter[tuple[str, str]] = Counter()
+        self._read = 0
 
-    def go_through(self, plans: Sequence[ProcessPlan], streams: Streams) -> None:
-        """Go through all of it once."""
-        untaken = [
-            Untaken(one, self._stores, self._number, is_live=self._part.is_live) for one in plans
-        ]
-        chosen: dict[str, _Chosen] = {}
-        of_type: Counter[tuple[str, str]] = Counter()
-        begun = 0
-        for turn, (position, record) in enumerate(self._store.scan_log_through()):
-            is_mine = self._part.is_mine(turn)
-            place = position * len(self._stores) + self._number
-            if is_mine:
-                self._tell.add()
+    def last_position(self) -> int:
+        """The position of the newest event."""
+        return self._store.last_position()
+
+    def pages(self) -> Iterator[list[tuple[int, EventRecord | CorruptRecord]]]:
+        """What this process reads of the log."""
+        return self._part.pages(self._store.read_log_through)
+
+    def go_through(self, page: Iterable[tuple[int, EventRecord | CorruptRecord]]) -> int:
+        """Go through some of it; gives how many events of it were this process's."""
+        done, of = 0, len(self._stores)
+        for position, record in page:
+            is_mine = self._most is None or self._part.is_mine(self._read)
+            self._read += 1
+            done += is_mine
+            place = position * of + self._number
             if isinstance(record, CorruptRecord):
                 if is_mine:
                     self._findings.add_damaged(f"the event at position {place}", record)
                 continue
-            if not record.sent_for and self._is_first(record):
-                if self._part.sample is None:
-                    if self._part.is_mine(begun):
-                        self._go_through_stream(streams, record, place)
+            if not record.sent_for and (record.version == 1 or self._is_first(record)):
+                if self._most is None:
+                    self._go_through_stream(record, place)
                 else:
-                    most = -(-self._part.sample // len(self._stores))
-                    of_category = chosen.setdefault(category_of(record.stream), _Chosen(most))
-                    of_category.add((record, place))
-                begun += 1
-            listening = [one for one in untaken if one.listens_to(record)]
-            if listening:
-                kind = category_of(record.stream), record.type
-                number, rest = divmod(of_type[kind], self._part.event_strides.get(kind, 1))
-                of_type[kind] += 1
-                if not rest and self._part.is_mine(number):
-                    self._try_event(listening, record, place)
-        for of_category in chosen.values():
-            for turn, (first, place) in enumerate(of_category.taken):
+                    chosen = self._chosen.setdefault(
+                        category_of(record.stream), _Chosen(self._most)
+                    )
+                    chosen.add((record, place))
+            listening = [one for one in self._untaken if one.listens_to(record)]
+            if listening and self._takes(record):
+                self._try_event(listening, record, place)
+        return done
+
+    def _takes(self, record: EventRecord) -> bool:
+        """Whether an event is one that this process tries."""
+        if self._most is None:
+            return True
+        kind = category_of(record.stream), record.type
+        number, rest = divmod(self._of_type[kind], self._part.event_strides.get(kind, 1))
+        self._of_type[kind] += 1
+        return not rest and self._part.is_mine(number)
+
+    def go_through_chosen(self) -> Iterator[None]:
+        """Go through the streams that were chosen for a sample, one by one."""
+        for chosen in self._chosen.values():
+            for turn, (first, place) in enumerate(chosen.taken):
                 if self._part.is_mine(turn):
-                    self._go_through_stream(streams, first, place)
+                    self._go_through_stream(first, place)
+                    yield
 
     def _is_first(self, record: EventRecord) -> bool:
-        """Whether an event is the first of its stream that is there."""
-        if record.version == 1:
-            return True
+        """Whether a later event is the first of its stream that is there."""
         return (
-            self._may_be_pruned and self._store.event_in(record.stream, record.version - 1) is None
+            self._store.may_be_pruned()
+            and self._store.event_in(record.stream, record.version - 1) is None
         )
 
-    def _go_through_stream(self, streams: Streams, first: EventRecord, place: int) -> None:
+    def _go_through_stream(self, first: EventRecord, place: int) -> None:
         stream = first.stream
-        category, name = category_of(stream), id_in_stream(stream)
+        category, _, name = stream.partition("-")
         owner = self._registry.owner_of(stream)
         if owner is None:
             # What was published has no cause, and what is others' has another domain.
@@ -233,7 +362,7 @@ class _Log:
                 self._findings.add_gone_stream(category, name, place)
             return
         try:
-            life = streams.of(owner, first, self._store)
+            life = self._streams.of(owner, first, self._store)
         except CorruptRecord as error:
             self._findings.add_damaged(stream, error)
         else:

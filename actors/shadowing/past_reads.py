@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..store import (
         EffectRecord,
         EventRecord,
-        Store,
+        Reads,
         TimerRecord,
         TransitionRecord,
     )
@@ -29,7 +29,7 @@ class PastReads:
 
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Reads) -> None:
         self._store = store
         self._transition: TransitionRecord | None = None
         self._event: EventRecord | None = None

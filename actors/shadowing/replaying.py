@@ -24,13 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..model.plans import ProcessPlan
-    from ..store import EventRecord, Store, TransitionRecord
+    from ..store import EventRecord, Reads, TransitionRecord
     from .outcomes import Kind
 
 __all__ = ["Life", "LifeReads", "Lives", "Noted", "stored_life"]
 
 PAGE = 256
 """Transitions that are read at a time, and the events that made them."""
+
+MOST_TAKEN = 100_000
+"""Positions of events that are remembered, until the log comes to them."""
 
 About: TypeAlias = "tuple[Kind, str]"
 """What a difference is about: its kind and its subject."""
@@ -89,12 +92,16 @@ class Lives:
 
     """
 
-    def __init__(self, plan: ProcessPlan, store: Store) -> None:
+    def __init__(self, plan: ProcessPlan, store: Reads) -> None:
         self._plan = plan
         self._store = store
         self._retaking = Retaking(plan, store)
         self.handled: set[str] = set()
         """The methods that were tried."""
+        # By what, and by the types of what.
+        self._noted: set[tuple[str, str]] = set()
+        self.taken: set[int] = set()
+        """Positions of events that are for one instance, and made a transition in it."""
 
     def of(self, instance: str) -> Life:
         """Go through an instance.
@@ -114,11 +121,17 @@ class Lives:
             if event is None and not transition.cause.startswith(TIMEOUT):
                 life.refused.append(transition)
             along.step(life, transition, event)
+            if event is not None and self._retaking.is_for_one and len(self.taken) < MOST_TAKEN:
+                self.taken.add(event.position)
         if life.last is not None and not life.last.is_complete:
             life.noted += self._left_behind(instance, life.last)
         return life
 
     def _note_handler(self, transition: TransitionRecord, event: EventRecord | None) -> None:
+        kind = event.type if event is not None else "", transition.handler
+        if kind in self._noted:
+            return
+        self._noted.add(kind)
         handler = None if event is None else self._plan.subscription.handler_of(event)
         # Methods for timeouts and refusals rarely get another name.
         self.handled.add(transition.handler if handler is None else handler.name)
@@ -196,7 +209,7 @@ class _Along:
         now, noted = self._compared(self._before, was, event)
         if now.reached:
             life.reached += [(transition, one) for one in dict.fromkeys(now.reached)]
-        own = {(one.found.kind, one.found.subject) for one in noted}
+        own = {(one.found.kind, one.found.subject) for one in noted} if noted else set()
         if self._other is not None:
             noted += self._follow(self._other, was, event, own)
         elif now.state is not None and any(kind in _ABOUT_STATE for kind, _ in own):
@@ -216,7 +229,7 @@ class _Along:
         now = self._retaking.retake(before, was.transition, event)
         if now.reached or now.is_erased:
             # What it would have done outside is not known, and so is what comes of it.
-            return now._replace(state=None), []
+            return replace(now, state=None), []
         found = differences(self._plan, self._instance, was, now)
         if not found:
             return now, []
@@ -294,10 +307,15 @@ class _Along:
 
 def _is_erased(transition: TransitionRecord, event: EventRecord | None) -> bool:
     """Whether something that is to be compared, or that made it, is not kept any more."""
-    kept = [transition.state, *(data for _, _, data in transition.commands)]
-    if event is not None:
-        kept.append(event.data)
-    return any(erased_at(one) is not None for one in kept)
+    if event is not None and erased_at(event.data) is not None:
+        return True
+    if erased_at(transition.state) is not None:
+        return True
+    # Most transitions issue one command or none.
+    for _, _, data in transition.commands:  # noqa: SIM110 - `any` would cost a generator
+        if erased_at(data) is not None:
+            return True
+    return False
 
 
 def _is_as_stored(state: ProcessState, transition: TransitionRecord) -> bool:

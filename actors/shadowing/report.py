@@ -245,8 +245,10 @@ class Findings:
         self.events += life.events
         self.commands += life.commands
         self.not_kept += life.not_kept
-        self.add_met(category, name, place, life.met)
-        self._add(category, name, place, [_outside(*one) for one in life.reached])
+        if life.met:
+            self.add_met(category, name, place, life.met)
+        if life.reached:
+            self._add(category, name, place, [_outside(*one) for one in life.reached])
 
     def add_met(self, category: str, name: str, place: int, met: Iterable[Met]) -> None:
         """Take up what was found of an aggregate."""

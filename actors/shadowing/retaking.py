@@ -18,14 +18,14 @@ from ..core.process_state import ProcessState
 from ..core.stimuli import End, EventDelivered
 from ..errors import Erased, InvalidMessage, UnknownMessage, type_of_error
 from ..store import BY_PEOPLE, CorruptRecord, TimerRecord
-from .guard import guarded
+from .guard import guard
 from .outcomes import Outcome
 from .past_reads import PastReads
 
 if TYPE_CHECKING:
     from ..core.stimuli import CommandRefused, TimeoutDue
     from ..model.plans import ProcessPlan
-    from ..store import EventRecord, Store, TransitionRecord
+    from ..store import EventRecord, Reads, TransitionRecord
 
 __all__ = ["TIMEOUT", "Retaking", "is_by_people"]
 
@@ -60,12 +60,14 @@ class Retaking:
 
     """
 
-    def __init__(self, plan: ProcessPlan, store: Store, *, is_guarded: bool = True) -> None:
+    def __init__(self, plan: ProcessPlan, store: Reads, *, is_guarded: bool = True) -> None:
         self._plan = plan
-        self._is_guarded = is_guarded
+        self._watch = guard() if is_guarded else None
         self._reads = PastReads(store)
         # The instance in hand, for who asks whether it has a learnt key.
         self._before = ProcessState("")
+        self.is_for_one = False
+        """Whether the last event is for the instance in hand alone, whatever it has learnt."""
 
     def retake(
         self, before: ProcessState, transition: TransitionRecord, event: EventRecord | None
@@ -78,11 +80,16 @@ class Retaking:
             event: that made it, if one did
 
         """
-        if not self._is_guarded:
+        watch = self._watch
+        if watch is None:
             return self._retake(before, transition, event)
-        with guarded() as refused:
+        refused: list[str] = []
+        watch.refused = refused
+        try:
             outcome = self._retake(before, transition, event)
-        return outcome._replace(reached=tuple(refused)) if refused else outcome
+        finally:
+            watch.refused = None
+        return replace(outcome, reached=tuple(refused)) if refused else outcome
 
     def _retake(
         self, before: ProcessState, transition: TransitionRecord, event: EventRecord | None
@@ -141,6 +148,7 @@ class Retaking:
         """Why an event would not come to the instance; the key by which it does is noted."""
         record, event, subscription = stimulus.record, stimulus.event, self._plan.subscription
         assert event is not None
+        self.is_for_one = False
         if record.type == UNREADABLE:
             raise record.message
         if not subscription.listens_to(record):
@@ -151,7 +159,10 @@ class Retaking:
             return ""
 
         instances, stimulus.learnt = subscription.route(record, event, self._read_index)
-        return "" if before.instance in instances else "it is for another instance"
+        if before.instance not in instances:
+            return "it is for another instance"
+        self.is_for_one = len(instances) == 1 and stimulus.learnt is None
+        return ""
 
     def _read_index(self, process: str, field: str, value: str) -> list[str]:
         """The instance in hand, if it has the learnt key."""
@@ -180,7 +191,7 @@ class Retaking:
                 before = replace(before, values=None)
         if decision.error is not None:
             refused = self._refused(before, decision, decision.error)
-            return refused._replace(is_skipped=decision.outcome == "skipped_error")
+            return replace(refused, is_skipped=decision.outcome == "skipped_error")
         made = decision.step.transition
         if made is None:
             kind = stimulus.record.type if isinstance(stimulus, EventDelivered) else "timeout"

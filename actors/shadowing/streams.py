@@ -9,10 +9,12 @@ has a digest, so its events are applied and no more. A state is stored where the
 from __future__ import annotations
 
 from bdb import BdbQuit
+from collections.abc import Sequence
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
+from msgspec import Struct
 
 from ..errors import InvalidMessage, UnknownMessage, type_of_error
 from ..messages.types import UnknownEvent
@@ -20,18 +22,21 @@ from ..model.plans import AggregatePlan
 from ..store import erased_at
 from .answering import answer, between, kept_command, refusal, stored
 from .differences import Found, dropped_fields, of_fields
-from .guard import guarded
+from .guard import guard
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from ..authoring.aggregate import Aggregate
     from ..model.aggregate_definition import AggregateDefinition
     from ..model.registry import Registry
-    from ..store import EventRecord, Store, TransitionRecord
+    from ..store import EventRecord, PageReads, TransitionRecord
     from .answering import Answer, Answered, Kept
 
 __all__ = ["Met", "StreamLife", "Streams"]
+
+PAGE = 256
+"""Events of a stream that are read at a time."""
 
 MOST = 1_000
 """Events of a stream up to which a refused command is tried again: all are applied for it."""
@@ -76,7 +81,7 @@ class StreamLife:
         self.reached: list[tuple[int, str, str]] = []
 
 
-class _Applied(NamedTuple):
+class _Applied(Struct, frozen=True, gc=False):
     """What came of applying an event: what hinders it, the method, and what it reached for."""
 
     found: Found | None = None
@@ -93,16 +98,19 @@ class Streams:
 
     """
 
-    def __init__(self, registry: Registry, stores: Sequence[Store]) -> None:
+    def __init__(self, registry: Registry, stores: Sequence[PageReads]) -> None:
         self._registry = registry
         self._stores = stores
+        self._watch = guard()
         self._plans = {
             one.category: AggregatePlan(one, registry) for one in registry.aggregates.values()
         }
         self.handled: set[tuple[str, str]] = set()
         """The methods that were tried, by category."""
 
-    def of(self, definition: AggregateDefinition, first: EventRecord, store: Store) -> StreamLife:
+    def of(
+        self, definition: AggregateDefinition, first: EventRecord, store: PageReads
+    ) -> StreamLife:
         """Go through a stream.
 
         Args:
@@ -117,11 +125,8 @@ class Streams:
         life, plan, stream = StreamLife(), self._plans[definition.category], first.stream
         snapshot = store.read_snapshot(stream)
         aggregate = definition.begin(stream)
-        # Most streams have no more than that.
-        events = chain((first,), store.scan_stream(stream, first.version))
-        for cause, made in groupby(events, key=lambda one: one.causation_id):
-            records = list(made)
-            if any(erased_at(one.data) is not None for one in records):
+        for cause, records in _by_cause(store, first):
+            if _is_any_erased(records):
                 # What it came to is not known any more.
                 break
             if records[0].version > aggregate.version + 1:
@@ -148,7 +153,8 @@ class Streams:
     ) -> bool:
         """Apply an event; false if that cannot be, so that the aggregate cannot be loaded."""
         applied = self._apply(plan, aggregate, record)
-        life.reached += [(record.version, applied.handler, one) for one in applied.reached]
+        if applied.reached:
+            life.reached += [(record.version, applied.handler, one) for one in applied.reached]
         # What was published into its stream, and has no class, may have had none before.
         is_doubtful = record.causation_id is None and not applied.handler
         if applied.found is not None and not applied.reached and not is_doubtful:
@@ -170,17 +176,19 @@ class Streams:
             return _Applied()
         handler = getattr(applier, "__name__", "")
         self.handled.add((definition.category, handler))
-        found = None
-        with guarded() as refused:
-            try:
-                definition.evolve(aggregate, event)
-            except (KeyboardInterrupt, BdbQuit):
-                raise
-            except BaseException as error:  # noqa: BLE001 - whatever it is, it is what comes of it
-                why = type_of_error(error)
-                how = f"raises {why} when {kind} is applied"
-                found = Found("refusals", why, how, "", f"{why}: {error}")
-        return _Applied(found, handler, tuple(dict.fromkeys(refused)))
+        found, watch, refused = None, self._watch, list[str]()
+        watch.refused = refused
+        try:
+            definition.evolve(aggregate, event)
+        except (KeyboardInterrupt, BdbQuit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is what comes of it
+            why = type_of_error(error)
+            how = f"raises {why} when {kind} is applied"
+            found = Found("refusals", why, how, "", f"{why}: {error}")
+        finally:
+            watch.refused = None
+        return _Applied(found, handler, tuple(dict.fromkeys(refused)) if refused else ())
 
     # States
 
@@ -189,7 +197,7 @@ class Streams:
         life: StreamLife,
         plan: AggregatePlan,
         aggregate: Aggregate,
-        store: Store,
+        store: PageReads,
         packed: bytes,
     ) -> None:
         """Compare what the events come to with the snapshot of what they came to."""
@@ -216,7 +224,7 @@ class Streams:
             ]
 
     def _loaded_again(
-        self, plan: AggregatePlan, aggregate: Aggregate, store: Store
+        self, plan: AggregatePlan, aggregate: Aggregate, store: PageReads
     ) -> dict[str, Any]:
         """The fields once more, by applying the same events."""
         stream = f"{plan.definition.category}-{aggregate.id}"
@@ -253,8 +261,10 @@ class Streams:
         life.commands += 1
         version, stream = records[0].version, records[0].stream
         now = self._answered(plan, aggregate, kept, stream)
-        life.reached += [(version, now.handler, one) for one in now.reached]
-        if now.reached or now.answer.packed == [(one.type, one.data) for one in records]:
+        if now.answer.packed == [(one.type, one.data) for one in records] and not now.reached:
+            return
+        if now.reached:
+            life.reached += [(version, now.handler, one) for one in now.reached]
             # What it would have done outside is not known, and so is what comes of it.
             return
         try:
@@ -313,7 +323,7 @@ class Streams:
             first = sum(one.time < kept.time for one in records)
         if len(records) == MOST or (not records and store.last_version(stream)):
             return None
-        if any(erased_at(one.data) is not None for one in records):
+        if _is_any_erased(records):
             return None
         aggregate, found = plan.definition.begin(stream), list[Met]()
         for version in range(len(records) + 1):
@@ -342,6 +352,28 @@ class Streams:
             Met(aggregate.version + 1, now.handler, one, (one.kind, one.subject) not in by_chance)
             for one in found
         ]
+
+
+def _by_cause(
+    store: PageReads, first: EventRecord
+) -> Iterable[tuple[str | None, list[EventRecord]]]:
+    """The events of a stream from one of them on, together with those of the same cause."""
+    rest = store.read_stream(first.stream, first.version, PAGE)
+    if not rest:
+        # Most streams have no more than that.
+        return ((first.causation_id, [first]),)
+    events = chain((first,), rest)
+    if len(rest) == PAGE:
+        events = chain(events, store.scan_stream(first.stream, rest[-1].version))
+    groups = groupby(events, key=lambda one: one.causation_id)
+    return ((cause, list(made)) for cause, made in groups)
+
+
+def _is_any_erased(records: Iterable[EventRecord]) -> bool:
+    for one in records:  # noqa: SIM110 - `any` would cost a generator, and most are one
+        if erased_at(one.data) is not None:
+            return True
+    return False
 
 
 def _began_behind(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ..model.plans import ProcessPlan
-    from ..store import EventRecord, Store
+    from ..store import EventRecord, PageReads
     from .outcomes import Outcome
 
 __all__ = ["TakenUp", "Untaken"]
@@ -84,17 +84,26 @@ class Untaken:
         stores: one, or the partitions of a divided store; they are only read
         number: which of them has the events
         is_live: whether only instances count that are running
+        taken: positions of events that are known to have made their only transition; what is asked
+            for is taken out
 
     """
 
     def __init__(
-        self, plan: ProcessPlan, stores: Sequence[Store], number: int, *, is_live: bool
+        self,
+        plan: ProcessPlan,
+        stores: Sequence[PageReads],
+        number: int,
+        taken: set[int],
+        *,
+        is_live: bool,
     ) -> None:
         self.name = plan.name
         self._plan = plan
         self._stores = stores
         self._number = number
         self._is_live = is_live
+        self._taken = taken
         self._retakings = [Retaking(plan, one) for one in stores]
         store = stores[number]
         self._after, self._until = _span(plan, store)
@@ -103,9 +112,13 @@ class Untaken:
         self._size = 0
 
     def listens_to(self, record: EventRecord) -> bool:
-        """Whether an event is one that is looked at."""
+        """Whether an event is one that is looked at, unless it is known that it was taken."""
+        taken, position = self._taken, record.position
+        if position in taken:
+            taken.remove(position)
+            return False
         return (
-            self._after < record.position <= self._until
+            self._after < position <= self._until
             # One that another partition has found an instance for was taken as such.
             and record.sent_to is None
             and record.sent_for in {"", self.name}
@@ -315,7 +328,7 @@ def _is_due_behind(
     return due is not None and due >= record.time
 
 
-def _span(plan: ProcessPlan, store: Store) -> tuple[int, int]:
+def _span(plan: ProcessPlan, store: PageReads) -> tuple[int, int]:
     """Between which positions the events are that are looked at."""
     pruned = store.pruned_up_to().events
     begun = begun_at(store, plan.name)

@@ -56,6 +56,29 @@ class Snapshot(NamedTuple):
         except lmdb.Error as error:
             raise _unreadable(error) from error
 
+    def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
+        try:
+            return get_many(self.txn, self.tables, keys)
+        except lmdb.Error:
+            # One of them may be longer than any key.
+            return [self.get(table, key) for table, key in keys]
+
+    def range(
+        self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
+    ) -> list[Row]:
+        try:
+            return rows_between(
+                self.txn, self.tables[table], start, end, limit, backwards=backwards
+            )
+        except lmdb.Error as error:
+            raise _unreadable(error) from error
+
+    def newest(self, table: str, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
+        try:
+            return newest(self.txn, self.tables[table], ranges)
+        except lmdb.Error as error:
+            raise _unreadable(error) from error
+
     def scan(self, table: str, start: bytes = b"", *, backwards: bool = False) -> Iterator[Row]:
         try:
             with self.txn.cursor(self.tables[table]) as cursor:

@@ -50,8 +50,12 @@ def rows_between(
             if looked_at and (looked_at[0][0] >= end or looked_at[-1][0] >= end):
                 raise out_of_order()
             return looked_at
-        rows = cursor.iternext() if cursor.set_range(start) else iter(())
-        looked_at = list(islice(takewhile(lambda row: row[0] < end, rows), limit))
+        looked_at = []
+        if cursor.set_range(start):
+            for row in islice(cursor.iternext(), limit):
+                if row[0] >= end:
+                    break
+                looked_at.append(row)
         if looked_at and (looked_at[0][0] < start or looked_at[-1][0] < start):
             raise out_of_order()
         return looked_at

@@ -9,10 +9,10 @@ from ..storage_engine import LONGEST_KEY
 from .connection import Statement
 from .pages import Pages
 from .parameters import number_of
-from .statements import count_of, rows_between, rows_of
+from .statements import count_of, newest, rows_between, rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..storage_engine import EngineSnapshot, Row
     from .connection import Connection
@@ -55,6 +55,17 @@ class Snapshot:
             read = partial(self._rows, table, HIGHEST_KEY)
             pages = self._pages[table] = Pages(read)
         return pages.get(key)
+
+    def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
+        return [self.get(table, key) for table, key in keys]
+
+    def range(
+        self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
+    ) -> list[Row]:
+        return self._rows(table, end, start, limit, backwards=backwards)
+
+    def newest(self, table: str, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
+        return rows_of(self._connection.one(*newest(self._part, table, ranges)))
 
     def _rows(
         self, table: str, end: bytes, start: bytes, limit: int, *, backwards: bool = False

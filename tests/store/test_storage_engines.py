@@ -84,6 +84,8 @@ def test_a_row_without_a_key_cannot_be_taken_away_or_looked_for(engine: StorageE
         engine.get_many([("event_ids", b"there"), ("event_ids", b"")])
     with engine.snapshot() as snapshot:
         assert snapshot.get("event_ids", b"") is None
+        found = snapshot.get_many([("event_ids", b"there"), ("event_ids", b"")])
+        assert found == [b"value", None]
 
 
 @pytest.mark.parametrize("key", [TOO_LONG, FAR_TOO_LONG], ids=len)
@@ -93,6 +95,7 @@ def test_a_row_whose_key_is_too_long_is_not_there(engine: StorageEngine, key: by
     assert engine.get_many([("event_ids", key)]) == [None]
     with engine.snapshot() as snapshot:
         assert snapshot.get("event_ids", key) is None
+        assert snapshot.get_many([("event_ids", key), ("event_ids", LONGEST)]) == [None, b"value"]
 
 
 def test_rows_of_a_log_come_in_order_behind_those_that_are_there(engine: StorageEngine) -> None:
@@ -163,6 +166,13 @@ def test_a_snapshot_stays_as_it_is_while_commits_go_on(engine: StorageEngine) ->
         assert list(snapshot.scan("checkpoints", b"z", backwards=True)) == rows[::-1]
         assert list(snapshot.scan("checkpoints", b"b", backwards=True)) == rows[:1]
         assert (snapshot.get("checkpoints", b"c"), snapshot.count("checkpoints")) == (None, 2)
+        keys = [("checkpoints", key) for key in (b"b", b"c", b"a")]
+        assert snapshot.get_many(keys) == [b"value", None, b"value"]
+        assert snapshot.range("checkpoints", b"", b"z", 9) == rows
+        assert snapshot.range("checkpoints", b"a", b"b", 9) == rows[:1]
+        assert snapshot.range("checkpoints", b"", b"z", 1, backwards=True) == rows[1:]
+        ranges = [(b"a", b"b"), (b"b\0", b"z"), (b"", b"\xff")]
+        assert snapshot.newest("checkpoints", ranges) == [rows[0], None, rows[1]]
     assert engine.range("checkpoints", b"", b"z", 9) == [(b"b", b"new"), (b"c", b"new")]
 
 
