@@ -157,10 +157,12 @@ class Inspection:
 
     def say_all(self, table: str, key: bytes, problems: Iterator[str]) -> None:
         """Note all that is wrong with a row, as far as that can be told."""
-        # What is damaged where it leads to is reported there.
-        with suppress(DamagedRow):
+        try:
             for problem in problems:
                 self.say(table, key, problem)
+        except DamagedRow:
+            # What is damaged where it leads to is reported there.
+            pass
 
     def say_gap(
         self,
