@@ -78,7 +78,7 @@ from .maintenance.divided import (
     verify_divided,
     verify_lanes,
 )
-from .maintenance.excerpt import Excerpt, Tables, write_excerpt
+from .maintenance.excerpt import Excerpt, Tables, family_of, write_excerpt
 from .maintenance.moving import Copied, copy
 from .maintenance.upgrade import upgrade
 from .opening import located, open_store
@@ -241,6 +241,7 @@ __all__ = [
     "effect_id_at",
     "erased_at",
     "event_id_at",
+    "family_of",
     "fitting_snapshots",
     "frozen",
     "id_in_stream",

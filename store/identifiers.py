@@ -146,11 +146,13 @@ def effect_id_at(process: str, instance: str, position: int) -> str:
 def place_of_effect(command_id: str) -> EffectIssue | None:
     """The after-effect that issued the command with that id, if one did."""
     owner, _, place = command_id.rpartition("@")
+    if not place.startswith(AFTER):
+        return None
     process, _, instance = owner.partition("-")
-    position_text, _, number_text = place.partition(".")
-    position = _number(position_text.removeprefix(AFTER))
+    position_text, _, number_text = place.removeprefix(AFTER).partition(".")
+    position = _number(position_text)
     number = 0 if number_text == "0" else _number(number_text)
-    if not (place.startswith(AFTER) and process and instance and position) or number is None:
+    if not (process and instance and position) or number is None:
         return None
     return EffectIssue(process, instance, position, number)
 

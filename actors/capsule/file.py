@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..store import DictionaryEngine, write_excerpt
+from ..store import DictionaryEngine, family_of, write_excerpt
 from .errors import CapsuleError
 
 if TYPE_CHECKING:
@@ -310,18 +310,15 @@ class Capsule:
         """
         write_excerpt(folder, [self.tables(place) for place in range(self.contents.partitions)])
 
-    def in_memory(self) -> DictionaryEngine:
-        """Its tables in memory, for a simulation.
+    def in_memory(self) -> tuple[list[DictionaryEngine], str]:
+        """Its tables in memory, for a simulation: those of each partition, and their family.
 
         Raises:
-            CapsuleError: a member was damaged, or it is of a divided store
+            CapsuleError: a member was damaged
 
         """
-        if self.is_divided:
-            raise CapsuleError(
-                f"{self._path} is of a divided store, and a simulation begins with one that is not "
-                f"divided; open it into a folder, and a Runtime on that"
-            )
-        engine = DictionaryEngine()
-        engine.commit({table: dict(rows) for table, rows in self.tables().items()}, {})
-        return engine
+        partitions = [self.tables(place) for place in range(self.contents.partitions)]
+        engines = [DictionaryEngine() for _ in partitions]
+        for engine, tables in zip(engines, partitions, strict=True):
+            engine.commit({table: dict(rows) for table, rows in tables.items()}, {})
+        return engines, family_of(partitions[0])

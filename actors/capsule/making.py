@@ -140,7 +140,7 @@ def _opened(
         yield opened.enter_context(open_store(place, read_only=True, codec=codec))
         return
     for number in range(divided.count):
-        yield opened.enter_context(divided.open(number, read_only=True))
+        yield opened.enter_context(divided.open(number, read_only=True, codec=codec))
 
 
 def _newest(excerpt: Excerpt) -> int:

@@ -12,11 +12,11 @@ import msgspec
 from ..errors import CorruptRecord, InvalidName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 __all__ = [
     "NUMBER",
-    "check",
+    "check_all",
     "corrupt",
     "frame",
     "no_number",
@@ -56,16 +56,17 @@ def frame(key: bytes, value: Any) -> bytes:
     return pack_checksum(_crc32(packed, _crc32(key))) + packed
 
 
-def check(raw: bytes, table: str, key: bytes) -> None:
-    """Compare the checksum of a frame, and look no further into it.
+def check_all(rows: Iterable[tuple[bytes, bytes]], table: str) -> None:
+    """Compare the checksums of the frames of a table, and look no further into them.
 
     Raises:
-        CorruptRecord: it does not match, or there is no value
+        CorruptRecord: one does not match, or there is no value
 
     """
-    packed = raw[4:]
-    if not packed or pack_checksum(_crc32(packed, _crc32(key))) != raw[:4]:
-        raise corrupt(table, key, _CHANGED)
+    for key, raw in rows:
+        packed = raw[4:]
+        if not packed or pack_checksum(_crc32(packed, _crc32(key))) != raw[:4]:
+            raise corrupt(table, key, _CHANGED)
 
 
 def unframe(raw: bytes, table: str, key: bytes) -> Any:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import struct
+from functools import partial
 from hashlib import blake2b
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..errors import DamagedStore
 from .frames import NUMBER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "DIGEST_BYTES",
@@ -19,7 +23,7 @@ __all__ = [
     "Text",
     "digest",
     "numbered",
-    "parse",
+    "parser",
     "told",
 ]
 
@@ -77,13 +81,38 @@ def numbered(key: bytes) -> int:
         ) from error
 
 
-def parse(parts: Parts, key: bytes) -> tuple[Any, ...]:
-    """What a key says: a text, a number, or the bytes of a digest, for each part.
+def parser(parts: Parts) -> Callable[[bytes], tuple[Any, ...]]:
+    """What says of a key what it says: a text, a number, or the bytes of a digest, for each part.
 
-    Raises:
-        Misshapen: the key is not made of these parts
-
+    It raises `Misshapen` if the key is not made of these parts.
     """
+    *texts, last = parts
+    if not (isinstance(last, Number) and all(isinstance(one, Text) for one in texts)):
+        return partial(_parse, parts)
+    # Most keys are texts with a number behind them, and are taken apart at once.
+    count, least = len(texts), last.least
+    filled = [
+        place for place, one in enumerate(texts) if not (isinstance(one, Text) and one.may_be_empty)
+    ]
+
+    def of_texts(key: bytes) -> tuple[Any, ...]:
+        value = int.from_bytes(key[-8:], "big")
+        try:
+            found: list[Any] = key[:-8].decode().split("\0")
+        except UnicodeDecodeError:
+            return _parse(parts, key)
+        if len(found) != count + 1 or found[count] or value < least or len(key) < 8:
+            return _parse(parts, key)
+        for place in filled:
+            if not found[place]:
+                return _parse(parts, key)
+        found[count] = value
+        return tuple(found)
+
+    return of_texts
+
+
+def _parse(parts: Parts, key: bytes) -> tuple[Any, ...]:
     found: list[Any] = []
     rest = key
     for place, part in enumerate(parts):

@@ -6,10 +6,10 @@ people, and `tests/store` to the tests, independently.
 
 from __future__ import annotations
 
-import zlib
 from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
+from zlib import crc32
 
 import msgspec
 from msgspec import Meta, Struct
@@ -35,8 +35,8 @@ from ..records import (
     TransitionRecord,
     UnmatchedRecord,
 )
-from .frames import NUMBER, corrupt
-from .keys import Digest, Misshapen, Number, Parts, Text, digest, numbered, parse, told
+from .frames import NUMBER, corrupt, pack_checksum
+from .keys import Digest, Misshapen, Number, Parts, Text, digest, numbered, parser, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -531,6 +531,10 @@ TABLES: dict[str, Table] = {
 }
 
 _DECODERS = {name: msgspec.msgpack.Decoder(table.row).decode for name, table in TABLES.items()}
+_PARSERS = {name: parser(table.key) for name, table in TABLES.items()}
+_OTHER_PARSERS = {
+    name: parser(table.other_key) for name, table in TABLES.items() if table.other_key is not None
+}
 
 
 def key_of(table: str, key: bytes) -> tuple[Any, ...]:
@@ -565,11 +569,11 @@ def _named(one: str, kind: str, name: str) -> str:
 def _parsed(table: str, key: bytes) -> tuple[Parts, tuple[Any, ...]]:
     parts, _, others = TABLES[table]
     try:
-        return parts, parse(parts, key)
+        return parts, _PARSERS[table](key)
     except Misshapen:
         if others is None:
             raise
-    return others, parse(others, key)
+    return others, _OTHER_PARSERS[table](key)
 
 
 def row_of(table: str, key: bytes, raw: bytes) -> Any:
@@ -585,7 +589,7 @@ def row_of(table: str, key: bytes, raw: bytes) -> Any:
             raise Misshapen("is not as the format has it: it points at no number")
         return int.from_bytes(raw, "big")
     packed = raw[4:]
-    if len(raw) < 5 or zlib.crc32(key + packed) != int.from_bytes(raw[:4], "little"):
+    if not packed or pack_checksum(crc32(key + packed)) != raw[:4]:
         raise Misshapen("does not match its checksum: it was changed after it was written")
     try:
         return _DECODERS[table](packed)

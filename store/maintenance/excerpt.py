@@ -85,7 +85,7 @@ if TYPE_CHECKING:
     from ..storage_engine import Row
     from ..store import Store
 
-__all__ = ["Excerpt", "Tables", "write_excerpt"]
+__all__ = ["Excerpt", "Tables", "family_of", "write_excerpt"]
 
 Tables: TypeAlias = "Mapping[str, Sequence[Row]]"
 """Rows by table, in the order of their keys; a table without rows may be missing."""
@@ -444,18 +444,23 @@ def write_excerpt(folder: str | os.PathLike[str], partitions: Sequence[Tables]) 
         StoreError: the folder holds something, the rows are in no order, or the disk refused
 
     """
-    own = dict(partitions[0].get("partitions", ())).get(OWN)
-    if own is None:
+    family = family_of(partitions[0])
+    if not family:
         _write(Path(folder), partitions[0])
         return
     place = Path(folder).absolute()
     if is_there(place) or (place.exists() and any(place.iterdir())):
         raise StoreError(f"{folder} is not empty; give the store a folder of its own")
-    _, count, family = unframe(own, "partitions", OWN)
-    divided = DividedStore(place, count, family)
+    divided = DividedStore(place, len(partitions), family)
     for which, tables in enumerate(partitions):
         _write(divided.folder_of(which), tables)
     mark_divided(divided)
+
+
+def family_of(tables: Tables) -> str:
+    """What tells a partition from those of other divided stores; empty of a whole store."""
+    own = dict(tables.get("partitions", ())).get(OWN)
+    return "" if own is None else str(unframe(own, "partitions", OWN)[2])
 
 
 def _write(folder: Path, tables: Tables) -> None:

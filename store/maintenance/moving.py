@@ -8,10 +8,10 @@ by which the copying goes on where it was cut off.
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager
 from importlib import import_module
-from itertools import islice
+from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
@@ -35,7 +35,7 @@ from .rewriting import PARTIAL, in_parts, refusals_of_the_disk, sound, sync_file
 from .splitting import split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from ..coded import PayloadCodec
     from ..storage_engine import EngineSnapshot, Row
@@ -107,7 +107,8 @@ def copy(
         open_store(source, codec=AS_STORED) as store,
         store.snapshot() as here,
         _opened(target) as there,
-        ThreadPoolExecutor(1, thread_name_prefix="procession-copy") as reading,
+        # One reads the source, another the copy.
+        ThreadPoolExecutor(2, thread_name_prefix="procession-copy") as reading,
     ):
         _refuse_part(here, source)
         _begin(here, there)
@@ -125,9 +126,10 @@ def copy(
             for table, last in behind.items()
             for part in in_parts(sound(here.scan(table, last + b"\0" if last else b""), table))
         )
-        for table, part in _ahead(parts, reading):
-            there.write(table, part)
-            tell(len(part))
+        with closing(_ahead(parts, reading)) as ready:
+            for table, part in ready:
+                there.write(table, part)
+                tell(len(part))
         with there.snapshot() as copied:
             for table in counts:
                 _compare(here, copied, table, reading, tell)
@@ -197,12 +199,15 @@ class _Told:
             self._on_progress(self._done, self._total)
 
 
-def _ahead(parts: Iterator[T], reading: ThreadPoolExecutor) -> Iterator[T]:
-    """Each part, while the next one is read already."""
+def _ahead(parts: Iterator[T], reading: ThreadPoolExecutor) -> Generator[T]:
+    """Each part, while the next one is read already; nothing is read once this is closed."""
     wanted = reading.submit(next, parts, None)
-    while (part := wanted.result()) is not None:
-        wanted = reading.submit(next, parts, None)
-        yield part
+    try:
+        while (part := wanted.result()) is not None:
+            wanted = reading.submit(next, parts, None)
+            yield part
+    finally:
+        wait([wanted])
 
 
 def _refuse_part(here: EngineSnapshot, source: str | os.PathLike[str]) -> None:
@@ -241,20 +246,16 @@ def _compare(
     reading: ThreadPoolExecutor,
     tell: Callable[[int], None],
 ) -> None:
-    copied = there.scan(table)
-    for part in _ahead(in_parts(here.scan(table)), reading):
-        if list(islice(copied, len(part))) != part:
-            raise _unlike(table)
-        tell(len(part))
-    if next(copied, None) is not None:
-        raise _unlike(table)
-
-
-def _unlike(table: str) -> DamagedStore:
-    return DamagedStore(
-        f"table {table!r} of the copy is not as its source has it: something else wrote there "
-        f"meanwhile; remove the copy, and copy anew"
-    )
+    # Rows that are the same come in the same parts.
+    rows, copies = (_ahead(in_parts(one.scan(table)), reading) for one in (here, there))
+    with closing(rows), closing(copies):
+        for part, copied in zip_longest(rows, copies):
+            if copied != part:
+                raise DamagedStore(
+                    f"table {table!r} of the copy is not as its source has it: something else "
+                    f"wrote there meanwhile; remove the copy, and copy anew"
+                )
+            tell(len(part))
 
 
 # Where it goes
@@ -270,7 +271,7 @@ class _Target(Protocol):
         ...
 
     def write(self, table: str, rows: list[Row]) -> None:
-        """Write rows behind those that are there, durably."""
+        """Write rows behind those that are there; what a crash takes back is the last of them."""
         ...
 
     def snapshot(self) -> Any:
@@ -278,7 +279,7 @@ class _Target(Protocol):
         ...
 
     def finish(self, meta: dict[bytes, bytes]) -> None:
-        """Make it a store, with these rows of `meta`."""
+        """Make it a store, with these rows of `meta`; all of it is durable then."""
         ...
 
 
@@ -289,7 +290,8 @@ def _opened(target: str | os.PathLike[str]) -> Iterator[_Target]:
         module: Any = import_module("..postgresql.engine", __package__)
         engine = module.PostgresEngine(target)
         try:
-            yield _Database(engine)
+            with closing(engine.filling()) as filling:
+                yield _Database(engine, filling)
         finally:
             engine.close()
         return
@@ -303,8 +305,9 @@ def _opened(target: str | os.PathLike[str]) -> Iterator[_Target]:
 class _Database:
     """A schema of a database. Satisfies `_Target`."""
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: Any, filling: Any) -> None:
         self._engine = engine
+        self.write = filling.write
         self.place = str(engine.address)
         self.snapshot = engine.snapshot
 
@@ -312,14 +315,8 @@ class _Database:
         (row,) = self._engine.newest(table, [(b"", LAST)])
         return b"" if row is None else row[0]
 
-    def write(self, table: str, rows: list[Row]) -> None:
-        self._commit({table: dict(rows)}, {})
-
     def finish(self, meta: dict[bytes, bytes]) -> None:
-        self._commit({"meta": meta}, {"meta": [MARK]})
-
-    def _commit(self, puts: dict[str, dict[bytes, bytes]], deletes: dict[str, list[bytes]]) -> None:
-        ticket = self._engine.commit(puts, deletes)
+        ticket = self._engine.commit({"meta": meta}, {"meta": [MARK]})
         if ticket.outcome != "committed":
             raise ticket.error
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from contextlib import ExitStack
+from functools import lru_cache
 from heapq import merge
 from itertools import groupby
 from operator import itemgetter
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ..errors import DamagedStore, StoreError
 from ..identifiers import category_of, effect_command_id_at, place_of_effect, place_of_event
 from ..layout.frames import frame, number, unframe
-from ..layout.keys import DIGEST_BYTES, digest, numbered
+from ..layout.keys import DIGEST_BYTES, LAST, digest, numbered
 from ..layout.schema import (
     BLOCKED,
     CODEC,
@@ -54,8 +55,10 @@ from ..lmdb.file_swap import sync_folder
 from ..lmdb.private_files import PRIVATE_FOLDER
 from ..partitions import Partition
 from ..state_changes import texts_in
+from ..verify.apart import verify_each
 from ..verify.verify import verify_path
 from .copying import LARGEST_COPY
+from .number_file import NumberFile
 from .rewriting import (
     AT_ONCE,
     PARTIAL,
@@ -75,6 +78,7 @@ if TYPE_CHECKING:
     from ..coded import PayloadCodec
     from ..storage_engine import EngineSnapshot, Row
     from ..store import Store
+    from ..verify.inspecting import StoreFinding
     from .rewriting import Rows
 
 __all__ = ["PROJECTION", "split"]
@@ -88,8 +92,18 @@ AWAY = 2
 ADDRESSES = 1 << 46
 """Bytes of address space that all partitions may take together."""
 
+WORTH_PROCESSES = 50_000
+"""Rows from which on processes verify them, which take a while to start."""
+
 TOLD_EVERY = 1_024
 """Rows of which is told at once."""
+
+KEPT_IDS = 16_384
+"""Ids of which it is known at once in which partition they are."""
+
+HOME = 48
+"""Bits of a position in a partition; the partition's number stands above them."""
+LOCAL = (1 << HOME) - 1
 
 
 def split(
@@ -135,8 +149,7 @@ def split(
             made = stack.enter_context(_Partitions(divided))
             _Splitting(store, here, made, stack, tell).write(meta)
             rows = made.finish()
-        for one in range(count):
-            _refuse_unsound(divided, one, codec)
+        _refuse_unsound(divided, rows, codec)
         mark_divided(divided)
     except BaseException:
         for one in range(count):
@@ -147,11 +160,21 @@ def split(
     return rows
 
 
-def _refuse_unsound(divided: DividedStore, one: int, codec: PayloadCodec | None) -> None:
-    findings, _ = verify_path(divided.folder_of(one), limit=1, codec=codec)
-    if findings:
+def _refuse_unsound(divided: DividedStore, rows: int, codec: PayloadCodec | None) -> None:
+    """Verify all partitions; several at once, unless that takes longer or needs the codec."""
+    folders = [divided.folder_of(one) for one in range(divided.count)]
+    found: Iterator[tuple[str, StoreFinding]] = (
+        (
+            (one.name, finding)
+            for one in folders
+            for finding in verify_path(one, limit=1, codec=codec)[0]
+        )
+        if codec is not None or rows < WORTH_PROCESSES
+        else verify_each(divided.folder, [one.name for one in folders])
+    )
+    for name, finding in found:
         raise DamagedStore(
-            f"partition {one} of the copy is not sound, so it was removed: {findings[0]}; run "
+            f"{name} of the copy is not sound, so it was removed: {finding}; run "
             f"`procession verify` on the source"
         )
 
@@ -185,7 +208,7 @@ class _Partitions:
         self.numbers = [one.number for one in divided.partitions()]
         self._files = [divided.folder_of(one) / PARTIAL for one in self.numbers]
         self._envs: list[lmdb.Environment] = []
-        self._pending: dict[tuple[int, str], list[Row]] = {}
+        self._pending: defaultdict[tuple[int, str], list[Row]] = defaultdict(list)
         self._size = 0
         self._tables: list[dict[str, Any]] = []
         self.written: Counter[tuple[int, str]] = Counter()
@@ -209,7 +232,7 @@ class _Partitions:
 
     def put(self, partition: int, table: str, key: bytes, raw: bytes) -> None:
         """Take up a row, whose key is above all others that this table has there."""
-        self._pending.setdefault((partition, table), []).append((key, raw))
+        self._pending[partition, table].append((key, raw))
         self._size += len(key) + len(raw)
         if self._size > AT_ONCE:
             self._write()
@@ -269,7 +292,11 @@ class _Splitting:
         self._made = made
         self._tell = tell
         self._count = made.divided.count
-        self._any = Partition(0, self._count)
+        # What lies near in a table mostly has the same id.
+        of_any = Partition(0, self._count)
+        self._of = lru_cache(KEPT_IDS)(of_any.of)
+        self._of_stream = lru_cache(KEPT_IDS)(of_any.of_stream)
+        self._done: dict[str, int] = {}
         self._checkpoints = {
             key.decode(): unframe(raw, "checkpoints", key) for key, raw in here.scan("checkpoints")
         }
@@ -286,10 +313,22 @@ class _Splitting:
 
         # Which events are wanted where: position, partition, process manager, NUL, instance.
         self._wanted = sorter("wanted", "wanted")
-        # Where events are, themselves and as copies, and how far a partition's log reaches that has
-        # what was stored up to a position.
-        self._places = sorter("places", "log", "copies", "upto")
-        self._numbers = sorter("numbers", "transitions", "parked")
+        # Where events are as copies, and how far a partition's log reaches that has what was stored
+        # up to a position.
+        self._places = sorter("places", "copies", "upto")
+
+        def number_file(*tables: str) -> NumberFile:
+            last = max(_last_number(here, table) for table in tables)
+            if last != sum(map(here.count, tables)):
+                raise DamagedStore(f"table {tables[0]!r} has gaps: verify the source")
+            return stack.enter_context(NumberFile(folder / f"data.{tables[0]}", last))
+
+        # The partition of an event and its position there; and what other rows are there.
+        self._homes = number_file("log")
+        self._numbers = {
+            "transitions": number_file("transitions"),
+            "parked": number_file("parked", "decided"),
+        }
         # Rows of tables that have another order in the partitions.
         self._sorted = sorter("sorted", "ids", "effects", "unmatched", "unmatched_by")
 
@@ -319,9 +358,6 @@ class _Splitting:
         self._own_rows(meta)
 
     # Where things are
-
-    def _of_stream(self, stream: str) -> int:
-        return self._any.of_stream(stream)
 
     def _unframed(self, table: str) -> Iterator[tuple[bytes, Any]]:
         """The rows of a table, with what they say."""
@@ -353,25 +389,28 @@ class _Splitting:
 
     def _home(self, position: int) -> tuple[int, int]:
         """The partition of an event, and its position there."""
-        found = self._places.get("log", number(position))
-        if found is None:
+        found = self._homes.get(position)
+        if not found:
             raise DamagedStore(f"the log has nothing at position {position}: verify the source")
-        return int.from_bytes(found[:AWAY], "big"), numbered(found)
+        return found >> HOME, found & LOCAL
 
     def _up_to(self, position: int, partition: int) -> int:
         """How far a log reaches that has what was stored up to a position; 0 if nothing was."""
+        found_at = self._homes.get(position)
+        if found_at and found_at >> HOME == partition:
+            return found_at & LOCAL
         prefix = partition.to_bytes(AWAY, "big")
         found = self._places.up_to("upto", prefix + number(position))
         return numbered(found[1]) if found is not None and found[0][:AWAY] == prefix else 0
 
     def _number(self, table: str, old: int) -> int:
         """The number in its partition of a transition, or of what was parked."""
-        found = self._numbers.get(table, number(old))
-        if found is None:
+        found = self._numbers[table].get(old)
+        if not found:
             raise DamagedStore(
                 f"{table} has no number {old}, which is spoken of: verify the source"
             )
-        return numbered(found)
+        return found
 
     def _named(self, command_id: str | None) -> str | None:
         """The id of a command: that of an after-effect says the position of the event."""
@@ -384,13 +423,13 @@ class _Splitting:
         raw = self._here.get("effects", key)
         if raw is None or all(one[0] != command_id for one in unframe(raw, "effects", key)[5]):
             return command_id
-        position = self._position(issue.position, self._any.of(issue.instance), issue.process)
+        position = self._position(issue.position, self._of(issue.instance), issue.process)
         return effect_command_id_at(issue.process, issue.instance, position, issue.number)
 
     def _command(self, row: list[Any], partition: int) -> list[Any]:
         """A command in a partition, which another one may have issued."""
         row[0], row[6] = self._named(row[0]), self._named(row[6])
-        issuer = self._any.of(row[8]) if row[7] is not None else partition
+        issuer = self._of(row[8]) if row[7] is not None else partition
         return row if issuer == partition else [*row, issuer]
 
     # Events, and the copies of them that are wanted elsewhere
@@ -420,14 +459,14 @@ class _Splitting:
             yield from self._needed(process, instance, position)
         for key, row in self._rows_of("unmatched"):
             process, position = key_of("unmatched", key)
-            for partition in {self._any.of(value) for value in row[1]}:
+            for partition in {self._of(value) for value in row[1]}:
                 yield _copy_key(position, partition, process) + b"\0", b""
 
     def _rows_of(self, table: str) -> Iterator[tuple[bytes, Any]]:
         return ((key, unframe(raw, table, key)) for key, raw in self._here.scan(table))
 
     def _needed(self, process: str, instance: str, position: int, cause: str | None = None) -> Rows:
-        partition = self._any.of(instance)
+        partition = self._of(instance)
         if cause is not None and self._names_are_places:
             place = place_of_event(cause)
             if place is not None and self._of_stream(place.stream) == partition:
@@ -437,6 +476,8 @@ class _Splitting:
 
     def _refuse_undone(self, process: str, position: int) -> None:
         """What a router would bring once more where it is not known to have come."""
+        if position <= self._done.get(process, 0):
+            return
         for router, what in ((process, "events"), (f"after:{process}", "after-effects")):
             if self._checkpoints.get(router, position) < position:
                 raise StoreError(
@@ -444,6 +485,7 @@ class _Splitting:
                     f"{self._checkpoints[router]} of {position}; open the store once with its "
                     f"service, let it settle, close it, and copy again"
                 )
+        self._done[process] = position
 
     def _log(self) -> None:
         wanted = groupby(self._wanted.rows("wanted"), lambda one: one[0][:8])
@@ -458,7 +500,7 @@ class _Splitting:
             row[7] = self._named(row[7])
             self._counts[home]["event", category_of(row[1]), row[0]] += 1
             local = self._event(ends, home, key, row)
-            self._places.add("log", key, home.to_bytes(AWAY, "big") + local)
+            self._homes.put(numbered(key), home << HOME | ends[home])
             if at != key:
                 continue
             for (partition, process, is_held), those in groupby(
@@ -489,7 +531,7 @@ class _Splitting:
     def _transitions(self) -> None:
         ends = [0] * self._count
         for key, row in self._unframed("transitions"):
-            partition = self._any.of(row[1])
+            partition = self._of(row[1])
             ends[partition] += 1
             local = number(ends[partition])
             if row[14]:
@@ -498,7 +540,7 @@ class _Splitting:
                 row[6] = self._named(row[6])
             row[8] = self._up_to(row[8], partition)
             self._made.put(partition, "transitions", local, frame(local, row))
-            self._numbers.add("transitions", key, local)
+            self._numbers["transitions"].put(numbered(key), ends[partition])
 
     def _parked(self) -> None:
         """What was parked and what was decided have the same numbers."""
@@ -517,7 +559,7 @@ class _Splitting:
                 row[8] = self._command(row[8], partition)
                 row[2] = row[8][0]
             self._made.put(partition, table, local, frame(local, row))
-            self._numbers.add("parked", key, local)
+            self._numbers["parked"].put(numbered(key), ends[partition])
             if table == "parked":
                 self._counts[partition]["parked", row[0], row[3], row[14], row[15]] += 1
 
@@ -529,7 +571,7 @@ class _Splitting:
         if row[8] is not None:
             return self._of_stream(row[8][2])
         if row[1]:
-            return self._any.of(row[1])
+            return self._of(row[1])
         return self._home(row[7])[0] if row[7] else 0
 
     def _position_of_parked(self, row: list[Any], partition: int) -> int:
@@ -540,7 +582,7 @@ class _Splitting:
     def _effects(self) -> None:
         for key, row in self._unframed("effects"):
             process, instance, old = row[0], row[1], numbered(key[:8])
-            partition = self._any.of(instance)
+            partition = self._of(instance)
             position = self._position(old, partition, process)
             for which, command in enumerate(row[5]):
                 command[0] = effect_command_id_at(process, instance, position, which)
@@ -553,7 +595,7 @@ class _Splitting:
             process, old = key_of("unmatched", key)
             by_partition: dict[int, list[str]] = {}
             for value in values:
-                by_partition.setdefault(self._any.of(value), []).append(value)
+                by_partition.setdefault(self._of(value), []).append(value)
             for partition, those in by_partition.items():
                 home, local = self._home(old)
                 if home != partition:
@@ -589,7 +631,7 @@ class _Splitting:
                 self._count_instance(kind, partition, last)
                 prefix = key[:-8]
                 one, kind, name = key[:-9].decode().split("\0")
-                partition = self._any.of(name if kind == DASHLESS else one)
+                partition = self._of(name if kind == DASHLESS else one)
             last = place_of(key, raw)
             place = self._number("transitions", last) if kind == INSTANCE else self._home(last)[1]
             self._made.put(partition, "ids", key, number(place))
@@ -617,7 +659,7 @@ class _Splitting:
         for key, instance in self._unframed("started"):
             process, old = key_of("started", key)
             new = started_key(process) + number(self._number("transitions", old))
-            self._made.put(self._any.of(instance), "started", new, frame(new, instance))
+            self._made.put(self._of(instance), "started", new, frame(new, instance))
 
     def _queue(self) -> None:
         for key, row in self._unframed("queue"):
@@ -658,7 +700,7 @@ class _Splitting:
             process, instance, old = _owner_and_number(key)
             if process in self._projections:
                 continue
-            partition = self._any.of(instance)
+            partition = self._of(instance)
             position = self._position(old, partition, process) if old else 0
             new = key[:-8] + number(position)
             if not old:
@@ -676,7 +718,7 @@ class _Splitting:
         for key, row in self._unframed("timers"):
             if row[0] in self._projections:
                 continue
-            partition = self._any.of(row[1])
+            partition = self._of(row[1])
             if row[4] is not None:
                 row[4] = self._command(row[4], partition)
             self._made.put(partition, "timers", key, frame(key, row))
@@ -686,7 +728,7 @@ class _Splitting:
         processes = [name for kind, name in self._store.scan_names() if kind == "process"]
         for key, raw in self._stored("index"):
             value = self._value_of(processes, key[:DIGEST_BYTES], key[DIGEST_BYTES:].decode())
-            self._made.put(self._any.of(value), "index", key, raw)
+            self._made.put(self._of(value), "index", key, raw)
 
     def _value_of(self, processes: list[str], wanted: bytes, instance: str) -> str:
         for process in processes:
@@ -704,7 +746,7 @@ class _Splitting:
 
     def _refusals(self) -> None:
         for key, (command, reason) in self._unframed("refusals"):
-            partition = self._any.of(command[8] or "")
+            partition = self._of(command[8] or "")
             row = (self._command(command, partition), reason)
             self._made.put(partition, "refusals", key, frame(key, row))
 
@@ -715,7 +757,7 @@ class _Splitting:
     def _owed(self) -> None:
         for key, version in self._unframed("owed"):
             process, old, instance = key_of("owed", key)
-            partition = self._any.of(instance)
+            partition = self._of(instance)
             new = owed_key(process, self._position(old, partition, process), instance)
             self._made.put(partition, "owed", new, frame(new, version))
 
@@ -745,6 +787,11 @@ class _Splitting:
             for key, raw in sorted(own.items()):
                 self._made.put(one, "meta", key, raw)
             self._made.put(one, "partitions", OWN, frame(OWN, (one, self._count, family)))
+
+
+def _last_number(here: EngineSnapshot, table: str) -> int:
+    """The highest number in a table; 0 if it is empty."""
+    return next((numbered(key) for key, _ in here.scan(table, LAST + b"\0", backwards=True)), 0)
 
 
 # Keys of what is kept meanwhile

@@ -1,14 +1,15 @@
 """One connection to PostgreSQL: statements that are sent together and answered together.
 
-It is always in libpq's pipeline mode: what is sent together is one trip, and one transaction unless
-one was begun before. Nothing here takes a lock, and what is interrupted in the middle closes the
-connection, so it may be used in a signal handler by whom it belongs to.
+It is in libpq's pipeline mode, but for a COPY: what is sent together is one trip, and one
+transaction unless one was begun before. Nothing here takes a lock, and what is interrupted in the
+middle closes the connection, so it may be used in a signal handler by whom it belongs to.
 """
 
 from __future__ import annotations
 
 import os
 import select
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from psycopg import OperationalError, pq
@@ -18,7 +19,7 @@ from .parameters import text
 from .postgresql_errors import error_for, is_end_of_connection
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import TypeAlias
 
     from psycopg.pq.abc import PGconn, PGresult
@@ -160,7 +161,7 @@ class Connection:
         self.trips += 1
         # In the order of the answers: the name of what is prepared, or None for what is wanted.
         sent: list[bytes | None] = []
-        try:
+        with self._closed_on_failure():
             for (name, sql), parameters in calls:
                 if name not in prepared and (not name or name not in sent):
                     pg.send_prepare(name, sql)
@@ -170,6 +171,49 @@ class Connection:
             pg.pipeline_sync()
             self._send()
             found, refused = self._answers(sent)
+        if refused is not None:
+            raise error_for(refused, self._address)
+        return found
+
+    def copy_in(self, sql: bytes, parts: Iterable[bytes]) -> None:
+        """Have a COPY take what is given, which the server does while more of it is made.
+
+        Raises:
+            StoreError: as `run`
+
+        """
+        pg = self._pg
+        with self._closed_on_failure():
+            self.trips += 1
+            pg.exit_pipeline_mode()
+            pg.send_query(sql)
+            self._send()
+            refused = self._refusal_of_copy()
+            if refused is None:
+                for one in parts:
+                    pg.put_copy_data(one)
+                    self._send()
+                pg.put_copy_end()
+                self._send()
+                refused = self._refusal_of_copy()
+            pg.enter_pipeline_mode()
+        if refused is not None:
+            raise error_for(refused, self._address)
+
+    def _refusal_of_copy(self) -> PGresult | None:
+        """What the server says against a COPY, once it waits for rows, or has them all."""
+        refused: PGresult | None = None
+        while (result := self._next_result()) is not None:
+            if result.status == pq.ExecStatus.COPY_IN:
+                return None
+            if result.status == pq.ExecStatus.FATAL_ERROR:
+                refused = result
+        return refused
+
+    @contextmanager
+    def _closed_on_failure(self) -> Iterator[None]:
+        try:
+            yield
         except OperationalError as error:
             self.close()
             raise self._lost(str(error)) from error
@@ -177,9 +221,6 @@ class Connection:
             # Its answer would be taken for that to the next question.
             self.close()
             raise
-        if refused is not None:
-            raise error_for(refused, self._address)
-        return found
 
     def _send(self) -> None:
         pg = self._pg
@@ -192,16 +233,12 @@ class Connection:
             pg.consume_input()
 
     def _answers(self, sent: list[bytes | None]) -> tuple[list[PGresult], PGresult | None]:
-        pg, poll, prepared = self._pg, self._poll.poll, self._prepared
+        prepared = self._prepared
         found: list[PGresult] = []
         refused: PGresult | None = None
         place = 0
         while True:
-            while pg.is_busy():
-                if not poll(ANSWER_WITHIN):
-                    raise self._silent()
-                pg.consume_input()
-            result = pg.get_result()
+            result = self._next_result()
             if result is None:
                 # The end of what answers one of them.
                 place += 1
@@ -210,9 +247,6 @@ class Connection:
             if status == pq.ExecStatus.PIPELINE_SYNC:
                 return found, refused
             if status == pq.ExecStatus.FATAL_ERROR:
-                if is_end_of_connection(result) or pg.status == pq.ConnStatus.BAD:
-                    self.close()
-                    raise self._lost(result.get_error_message())
                 refused = refused or result
             elif status != pq.ExecStatus.PIPELINE_ABORTED:
                 name = sent[place]
@@ -220,6 +254,22 @@ class Connection:
                     found.append(result)
                 elif name:
                     prepared.add(name)
+
+    def _next_result(self) -> PGresult | None:
+        pg, poll = self._pg, self._poll.poll
+        while pg.is_busy():
+            if not poll(ANSWER_WITHIN):
+                raise self._silent()
+            pg.consume_input()
+        result = pg.get_result()
+        if (
+            result is not None
+            and result.status == pq.ExecStatus.FATAL_ERROR
+            and (is_end_of_connection(result) or pg.status == pq.ConnStatus.BAD)
+        ):
+            self.close()
+            raise self._lost(result.get_error_message())
+        return result
 
     def _silent(self) -> DatabaseRefused:
         self.close()

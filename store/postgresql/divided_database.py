@@ -18,8 +18,8 @@ from .connecting import Connector
 from .connection import Statement
 from .migrations import make_tables, make_tables_within, partitions_of, transaction
 from .node import DatabaseNode
-from .parameters import number_of, text
-from .statements import commit_of, count_of, get_many, values
+from .parameters import copied, number_of, text
+from .statements import commit_of, copy_into, count_of, get_many, values
 from .store import PostgresStore
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def filling_divided_in(
     written: Counter[tuple[int, str]] = Counter()
 
     def put(partition: int, table: str, rows: list[Row]) -> None:
-        connection.run(*commit_of(partition, {table: dict(rows)}, {}, new=(table,)))
+        connection.copy_in(copy_into(table), copied(partition, rows))
         written[partition, table] += len(rows)
 
     try:

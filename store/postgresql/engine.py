@@ -20,6 +20,7 @@ from ..layout.schema import APPENDED
 from ..storage_engine import KEPT, LONGEST_KEY, NOTHING, Ticket, have_keys
 from .address import Address
 from .connecting import Connector
+from .filling import Filling
 from .migrations import check_tables, make_tables
 from .ownership import Ownership
 from .readers import Readers
@@ -238,7 +239,7 @@ class PostgresEngine:
     ) -> Ticket:
         self.check_usable()
         if self._claim is None:
-            raise ReadOnlyStore(f"the store at {self.address} is open for reading only")
+            raise self._refusal_to_write()
         if not have_keys(puts, deletes):
             return Ticket("failed", InvalidName("a key is empty or too long"))
         self._first = None
@@ -314,6 +315,16 @@ class PostgresEngine:
                 raise
             claim.raise_epoch(self._writer.connection()[0])
         self._is_in_doubt = False
+
+    def filling(self) -> Filling:
+        """What takes many rows that are new, quickly; it is closed before this."""
+        self.check_usable()
+        if self._claim is None:
+            raise self._refusal_to_write()
+        return Filling(self.address, self._claim)
+
+    def _refusal_to_write(self) -> ReadOnlyStore:
+        return ReadOnlyStore(f"the store at {self.address} is open for reading only")
 
     # At one moment
 

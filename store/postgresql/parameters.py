@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import struct
-from itertools import chain
+from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator, Sequence
 
 __all__ = [
     "bigint",
     "bigints",
     "boolean",
     "byteas",
+    "copied",
     "integer",
     "integers",
     "number_of",
@@ -31,6 +32,14 @@ _HEADER = struct.Struct("!iiiii")
 _SIZE = struct.Struct("!i")
 _BIG = struct.Struct("!q")
 _DOUBLE = struct.Struct("!d")
+
+_COPY_BEGINS = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_COPY_ENDS = b"\xff\xff"
+# How many fields a row has, and the first, which is an integer.
+_COPIED_ROW = struct.Struct("!hii")
+
+COPIED_AT_ONCE = 512
+"""Rows of a COPY that are put together."""
 
 integer = _SIZE.pack
 bigint = _BIG.pack
@@ -70,6 +79,18 @@ def bigints(values: Collection[int]) -> bytes:
 
 def texts(values: Collection[str]) -> bytes:
     return _array(_TEXT, [one.encode() for one in values])
+
+
+def copied(partition: int, rows: Sequence[tuple[bytes, bytes]]) -> Iterator[bytes]:
+    """What a COPY in the binary format takes for rows of a partition: number, key and value."""
+    begins = repeat(_COPIED_ROW.pack(3, _SIZE.size, partition))
+    yield _COPY_BEGINS
+    for place in range(0, len(rows), COPIED_AT_ONCE):
+        keys, values = zip(*rows[place : place + COPIED_AT_ONCE], strict=True)
+        lengths, sizes = (map(_SIZE.pack, map(len, some)) for some in (keys, values))
+        fields = zip(begins, lengths, keys, sizes, values, strict=False)
+        yield b"".join(chain.from_iterable(fields))
+    yield _COPY_ENDS
 
 
 def _array(kind: int, values: Collection[bytes]) -> bytes:

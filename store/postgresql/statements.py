@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "commit_of",
+    "copy_into",
     "count_of",
     "fence",
     "get_many",
@@ -157,6 +158,11 @@ def commit_of(
         if gone:
             calls.append((_delete(table), [partition, byteas(gone)]))
     return calls
+
+
+def copy_into(table: str) -> bytes:
+    """The SQL of a COPY that takes rows which `parameters.copied` makes; none may be there yet."""
+    return f'COPY "{table}" (part, key, value) FROM STDIN (FORMAT BINARY)'.encode()
 
 
 def values(result: PGresult) -> list[bytes | None]:

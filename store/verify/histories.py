@@ -137,8 +137,7 @@ def _check_ids(inspection: Inspection, learnt: Learnt) -> None:
             inspection.say("ids", key, f"is at {at}, before the version before it")
         before, place = version, at
         if kind == INSTANCE:
-            inspection.say_all("ids", key, _of_instance(inspection, key, at))
-            _pass_by(inspection, history, key, at)
+            _check_instance(inspection, history, key, at)
         elif kind in {STREAM, DASHLESS}:
             inspection.say_all("ids", key, _of_stream(inspection, key, at))
         else:
@@ -177,27 +176,25 @@ def _of_copy(inspection: Inspection, key: bytes, position: int) -> Iterator[str]
         yield f"is at position {position}, where the log has no such copy"
 
 
-def _of_instance(inspection: Inspection, key: bytes, place: int) -> Iterator[str]:
-    row = inspection.transition(place)
-    if row is None:
-        yield f"is transition {place}, which is not there"
-    elif transitions_key(row.process, row.instance) + number(row.version) != key:
-        yield (
-            f"is transition {place}, which is version {row.version} of {row.process} {row.instance}"
-        )
-
-
 # What an instance went through
 
 
-def _pass_by(inspection: Inspection, history: _History, key: bytes, place: int) -> None:
+def _check_instance(inspection: Inspection, history: _History, key: bytes, place: int) -> None:
     """The next transition of an instance."""
+    # Of one that cannot be read, or is another's, nothing can be said of what it did.
     try:
         row = inspection.transition(place)
     except DamagedRow:
-        row = None
-    if row is None or transitions_key(row.process, row.instance) + number(row.version) != key:
-        # It is reported; nothing can be said of what it did.
+        # It is reported where it stands.
+        history.last = None
+        return
+    if row is None:
+        inspection.say("ids", key, f"is transition {place}, which is not there")
+        history.last = None
+        return
+    if transitions_key(row.process, row.instance) + number(row.version) != key:
+        who = f"version {row.version} of {row.process} {row.instance}"
+        inspection.say("ids", key, f"is transition {place}, which is {who}")
         history.last = None
         return
     if row.version != history.version + 1:

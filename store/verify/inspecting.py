@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 __all__ = ["DamagedRow", "Enough", "Inspection", "States", "StoreFinding"]
 
 
+EVENTS_KEPT = 64
+"""Events that are not read again when they are looked up."""
+
 TOLD_EVERY = 10_000
 """Rows after which it is told how far it is."""
 
@@ -148,6 +151,8 @@ class Inspection:
         self._any_waits = any(True for _ in snapshot.scan("waiting"))
         self._names: set[tuple[str, str]] = set()
         self._codes: dict[int, str] = {}
+        # An instance and the streams of its id are neighbours, and lead to the same events.
+        self._events: dict[int, EventRow] = {}
 
     def say(self, table: str, key: bytes, problem: str) -> None:
         """Note what is wrong with a row."""
@@ -157,10 +162,12 @@ class Inspection:
 
     def say_all(self, table: str, key: bytes, problems: Iterator[str]) -> None:
         """Note all that is wrong with a row, as far as that can be told."""
-        # What is damaged where it leads to is reported there.
-        with suppress(DamagedRow):
+        try:
             for problem in problems:
                 self.say(table, key, problem)
+        except DamagedRow:
+            # What is damaged where it leads to is reported there.
+            pass
 
     def say_gap(
         self,
@@ -305,9 +312,13 @@ class Inspection:
 
     def event(self, position: int) -> EventRow | None:
         """The event at a position."""
-        found: EventRow | None = (
-            self.look("log", number(position)) if 0 < position < 1 << 63 else None
-        )
+        found = self._events.get(position)
+        if found is None and 0 < position < 1 << 63:
+            found = self.look("log", number(position))
+            if found is not None:
+                if len(self._events) >= EVENTS_KEPT:
+                    self._events.clear()
+                self._events[position] = found
         return found
 
     def transition(self, place: int) -> TransitionRow | None:

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import StoreError, TooManyReaders
@@ -64,6 +65,12 @@ def _verify(
     _say({"findings": found.findings, "checked": found.checked})
 
 
+def _verify_each(path: str, *, names: list[str]) -> None:
+    """Say of each of some stores in a folder what is wrong with it first."""
+    for name in names:
+        _say({"findings": verify_path(Path(path) / name, limit=1).findings, "name": name})
+
+
 def _now_of_parent() -> int:
     _say({"asks": "now"})
     line = sys.stdin.readline()
@@ -88,4 +95,8 @@ def _pause(seconds: float) -> bool:
     return not ended
 
 
-TASKS: dict[str, Callable[..., None]] = {"scrub": _scrub, "verify": _verify}
+TASKS: dict[str, Callable[..., None]] = {
+    "scrub": _scrub,
+    "verify": _verify,
+    "verify_each": _verify_each,
+}

@@ -35,6 +35,7 @@ from procession import (
 )
 from procession.cli import main
 from procession.store import StoreError, copy, divided_store, verify
+from procession.store.layout.schema import count_key
 from procession.store.maintenance import sorting, splitting
 from procession.testing import VirtualClock
 from tests.actors.cluster.crossing import Called, Case, Marked, Numbered, Open, crossing
@@ -352,3 +353,21 @@ def test_projections_begin_anew_if_that_is_wanted(tmp_path: Path) -> None:
     with Runtime(tmp_path / "divided", counting) as runtime:
         runtime.settle(WAIT)
         assert sorted(folded) == [f"b{number}" for number in range(6)]
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("processes", [False, True], ids=["here", "in processes"])
+def test_a_partition_that_is_not_sound_is_found_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, processes: bool
+) -> None:
+    busy(tmp_path / "whole")
+    monkeypatch.setattr(splitting, "WORTH_PROCESSES", 0 if processes else 1 << 30)
+    copy(tmp_path / "whole", tmp_path / "sound", partitions=PARTITIONS)
+    assert found_wrong(str(tmp_path / "sound")) == []
+    counted = count_key
+    monkeypatch.setattr(splitting, "count_key", lambda *names: counted(*names, "wrong"))
+    with pytest.raises(
+        StoreError, match=r"partition-000\d of the copy is not sound.* another than"
+    ):
+        copy(tmp_path / "whole", tmp_path / "divided", partitions=PARTITIONS)
+    assert not (tmp_path / "divided").exists()

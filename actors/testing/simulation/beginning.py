@@ -73,11 +73,11 @@ class Beginning:
 
         Raises:
             StoreError: there is no store, or it cannot be read
-            CapsuleError: the file is no capsule, or it is of a divided store
+            CapsuleError: the file is no capsule, or was damaged
 
         """
         if is_capsule(place):
-            return cls._of([Capsule(place).in_memory()], "")
+            return cls._of(*Capsule(place).in_memory())
         divided = divided_store(place)
         with ExitStack() as stack:
             if divided is None:

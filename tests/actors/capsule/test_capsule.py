@@ -25,6 +25,7 @@ from tests.actors.capsule.orders import (
     Sending,
     shop,
 )
+from tests.coding import Reversed
 from tests.postgresql import shared_server
 
 PERSONAL = ["Placed.customer", "Placed.email", "Placed.card", "Placed.born"]
@@ -226,10 +227,40 @@ def test_a_capsule_of_a_divided_store_is_a_divided_store(tmp_path: Path) -> None
     assert divided is not None
     assert [findings(divided.folder_of(number)) for number in range(3)] == [[], [], []]
     assert reproduce(tmp_path / "capsule", shop).failures == made.failures != []
-    with pytest.raises(CapsuleError, match="of a divided store"):
+    with pytest.raises(ValueError, match="which nodes share; say how many: nodes="):
         Simulation(shop, store=tmp_path / "capsule")
     with pytest.raises(CapsuleError, match="cannot be masked"):
         make_capsule(store, shop, Sending, "o3", tmp_path / "other", mask_ids=True)
+
+
+def test_nodes_begin_with_a_capsule_of_a_divided_store(tmp_path: Path) -> None:
+    file = tmp_path / "capsule"
+    with Runtime(tmp_path / "store", shop, partitions=3, clock=VirtualClock()) as runtime:
+        play(runtime)
+        found = runtime.get(Sending, "o3")
+    make_capsule(tmp_path / "store", shop, Sending, "o3", file, mask=PERSONAL)
+    with Simulation(shop, nodes=2, store=file) as simulation:
+        view = simulation.get(Sending, "o3")
+        assert view is not None
+        assert found is not None
+        assert (view.version, view.status) == (found.version, found.status)
+        [parked] = simulation.parked()
+        simulation.retry(parked.id)
+        simulation.settle()
+        assert [one.error for one in simulation.parked()] == [parked.error]
+        assert simulation.verify() == []
+    again = [Publish(Arrived(parcel="parcel-9", signed="Eve"), stream="arrivals-9")]
+    coverage = explore(shop, again, nodes=2, store=file, max_examples=3)
+    assert coverage.runs == 3
+
+
+def test_a_capsule_of_a_divided_store_with_a_codec_has_none(tmp_path: Path) -> None:
+    file, store = tmp_path / "capsule", tmp_path / "store"
+    codec = Reversed()
+    with Runtime(store, shop, partitions=3, clock=VirtualClock(), codec=codec) as runtime:
+        play(runtime)
+    made = make_capsule(store, shop, Sending, "o3", file, codec=codec)
+    assert reproduce(file, shop).failures == made.failures != []
 
 
 def test_a_capsule_is_taken_out_of_a_database(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ import pytest
 
 from procession import Runtime
 from procession.capsule import Failure, make_capsule
-from procession.testing import VirtualClock, reproduce
+from procession.testing import Simulation, VirtualClock, reproduce
 from tests.actors.capsule.planted import MASK, PLANTED, play, publish, shop_with
 
 
-def failures(runtime: Runtime) -> list[Failure]:
+def failures(runtime: Runtime | Simulation) -> list[Failure]:
     found = []
     for one in runtime.parked():
         kind, _, text = one.error.partition(": ")
@@ -41,6 +41,29 @@ def test_a_planted_failure_is_reproduced_exactly_masked_or_not(flaw: str, tmp_pa
         happened.error_type,
         happened.place,
     )
+
+
+@pytest.mark.parametrize("flaw", PLANTED)
+def test_a_failure_planted_in_a_divided_store_is_reproduced_exactly(
+    flaw: str, tmp_path: Path
+) -> None:
+    shop, order = shop_with(flaw)
+    clock, file = VirtualClock(), tmp_path / "capsule"
+    with Runtime(tmp_path / "store", shop, clock=clock, partitions=3) as runtime:
+        play(runtime, clock, flaw)
+        [happened, *_] = [one for one in failures(runtime) if "o3" in (one.instance + one.cause)]
+        made = make_capsule(tmp_path / "store", shop, order, "o3", file)
+
+    assert made.failures == [happened]
+    assert reproduce(file, shop).failures == [happened]
+
+    with Simulation(shop, nodes=2, store=file) as simulation:
+        assert failures(simulation) == [happened]
+        for one in list(simulation.parked()):
+            simulation.retry(one.id)
+        simulation.run()
+        assert failures(simulation) == [happened]
+        assert simulation.verify() == []
 
 
 @pytest.mark.parametrize("flaw", ["at the second event", "a state that an earlier step left"])
