@@ -39,6 +39,7 @@ _LOOKING: dict[str, Callable[..., Any]] = {
     "show": processes.show,
     "stuck": processes.stuck,
     "projections": projections.projections,
+    "documents": projections.documents,
     "parked": parked.parked,
     "timeouts": timeouts.timeouts,
     "events": log.events,

@@ -1,10 +1,11 @@
-"""`projections` and `rebuild-projection`: how far read models are, and making them anew."""
+"""`projections`, `documents` and `rebuild-projection`: what is said of read models, and done."""
 
+import json
 from typing import Annotated, Any
 
 import typer
 
-from ..control.calls import HeldStreams, Projections, RebuildTables
+from ..control.calls import Documents, HeldStreams, Projections, RebuildTables
 from .options import (
     ByOption,
     CodecOption,
@@ -15,9 +16,9 @@ from .options import (
     acting,
     looking,
 )
-from .output import Column, progress, said, show_json, show_rows, when
+from .output import Column, progress, said, short, show_json, show_rows, when
 
-__all__ = ["projections", "rebuild_projection"]
+__all__ = ["documents", "projections", "rebuild_projection"]
 
 _PROJECTIONS: list[Column] = [
     ("PROJECTION", lambda row: row["projection"]),
@@ -37,6 +38,17 @@ _HELD: list[Column] = [
     ("ERROR", lambda row: row["error_type"] or ""),
     ("NEXT TRY", lambda row: when(row["retry"])),
     ("WAITING BEHIND", lambda row: f"{row['waiting']:,}"),
+]
+
+_DOCUMENTS: list[Column] = [
+    ("KEY", lambda row: row["key"]),
+    ("PARTITION", lambda row: row.get("partition", "")),
+    ("DOCUMENT", lambda row: short(row["document"])),
+]
+
+_DOCUMENT: list[Column] = [
+    *_DOCUMENTS[:2],
+    ("DOCUMENT", lambda row: json.dumps(row["document"], ensure_ascii=False, indent=2)),
 ]
 
 
@@ -64,6 +76,36 @@ def projections(
             return
         rows = client.rows(HeldStreams(projection=projection, after=after, limit=limit))
         show_rows(rows, _HELD, as_json=as_json, nothing="nothing is set aside")
+
+
+def documents(
+    projection: Annotated[str, typer.Argument(help="Its name.")],
+    key: Annotated[
+        str | None, typer.Argument(metavar="KEY", help="The document under this key, whole.")
+    ] = None,
+    *,
+    store: StoreOption = ".",
+    domain: DomainsOption = None,
+    codec: CodecOption = None,
+    prefix: Annotated[
+        str, typer.Option("--prefix", help="Only under keys that begin with this.")
+    ] = "",
+    after: Annotated[
+        str | None, typer.Option("--after", metavar="KEY", help="Only under keys behind this one.")
+    ] = None,
+    limit: LimitOption = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List the documents that a projection keeps in the store, in order of their keys.
+
+    Example: procession documents Accounts --prefix customer/
+    """
+    call = Documents(projection=projection, key=key, prefix=prefix, after=after, limit=limit)
+    columns = _DOCUMENTS if key is None else _DOCUMENT
+    with looking(store, domain, codec) as client:
+        count = show_rows(client.rows(call), columns, as_json=as_json, nothing="no document")
+        if key is None and count == limit and not as_json:
+            said(f"the first {limit}; --limit and --after have more")
 
 
 def rebuild_projection(

@@ -16,6 +16,7 @@ from ..queries.log_end import Kind
 from .acting import amend, cancel_timeout, decide, end, move_timeout, note_backup, refresh
 from .aside import NEVER, parked, parked_groups, selected, timeouts
 from .condition import health, partitions, stats
+from .documents import documents
 from .erasing import erase, erase_again, erasures
 from .explained import graph, trace, why
 from .following import Following
@@ -37,6 +38,7 @@ __all__ = [
     "Call",
     "CancelTimeout",
     "Decide",
+    "Documents",
     "End",
     "Erase",
     "EraseAgain",
@@ -155,6 +157,27 @@ class HeldStreams(Look, frozen=True):
 
     def look(self, face: Face) -> Answer:
         return held_streams(face, self.projection, after=self.after, limit=self.limit)
+
+
+class Documents(Look, frozen=True):
+    """Documents that a projection keeps, in the order of their keys, or what is under one."""
+
+    path = "projections/documents"
+    projection: str
+    key: str | None = None
+    prefix: str = ""
+    after: str | None = None
+    limit: Limit = 50
+
+    def look(self, face: Face) -> Answer:
+        return documents(
+            face,
+            self.projection,
+            key=self.key,
+            prefix=self.prefix,
+            after=self.after,
+            limit=self.limit,
+        )
 
 
 class Instances(Look, frozen=True):
@@ -587,6 +610,7 @@ CALLS: tuple[type[Call], ...] = (
     Partitions,
     Projections,
     HeldStreams,
+    Documents,
     Instances,
     Instance,
     Stuck,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..engine.projection_checkpoint import projections_in
 from ..errors import InvalidMessage, UnknownMessage
-from ..messages.personal import MASKED, masked
+from ..messages.personal import MASKED, masked, masked_within
 from ..model.beginnings import begun_at
 from ..model.completions import category_for
 from ..model.diagram import mermaid_of, picture_of
@@ -98,6 +98,14 @@ class Face:
         said = unpacked(packed)
         personal = self._registry.personal_fields(kind)
         return masked(said, personal) if personal and isinstance(said, dict) else said
+
+    def shown_document(self, projection: str, packed: bytes) -> Any:
+        """What a document of a projection says, without what is marked as personal."""
+        (said,) = unpacked(packed)
+        for one in self._registry.projections.values():
+            if one.name == projection and one.documents is not None:
+                return masked_within(one.documents.kind, said)
+        return said
 
     def shown_state(self, process: str, state: Mapping[str, Any]) -> Plain:
         """The fields of an instance, without what is marked as personal."""

@@ -43,9 +43,10 @@ from .instance_watches import InstanceWatch
 from .journal import PendingWrite
 from .pending_replies import ReplyFuture
 from .projection_checkpoint import PREFIX, StoreConnection
+from .recent_documents import RecentDocuments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ..authoring.decorators import Handler
     from ..authoring.projection_database import Connection
@@ -55,13 +56,16 @@ if TYPE_CHECKING:
     from .services import Services
     from .timers import TimerService
 
-__all__ = ["BATCH", "ProjectionFeed", "handle"]
+__all__ = ["BATCH", "ProjectionFeed", "ahead_of", "handle"]
 
 BATCH = 256
 """Events that are written in one transaction, at most."""
 
 STRIDE = 10_000
 """Events without a handler that may pass before the position is written for their sake."""
+
+RECENT = 4 << 20
+"""Bytes of documents that are known from one batch to the next, of a database elsewhere."""
 
 FIRST_WAIT = 100_000
 LAST_WAIT = 10_000_000
@@ -122,6 +126,8 @@ class ProjectionFeed:
         """When a database that fails is tried again."""
         self._waits = FIRST_WAIT
         self._connection: Connection | None = None
+        # Of documents that nothing writes but batches and, with `lock` held, erasing.
+        self._recent = RecentDocuments(RECENT if services.store.is_remote else 0)
         # Whether the database has said how far the tables are.
         self._is_known = False
         self._checkpoint = Checkpoint(self.store_id, self.definition.version, 1, 0)
@@ -321,6 +327,7 @@ class ProjectionFeed:
         with self.lock, self.lock_beside:
             while self.definition.documents is not None and self._written != self._durable:
                 self.write_at_once(Step())
+            self._recent.clear()
             connection = self.connect()
             try:
                 connection.make()
@@ -409,7 +416,7 @@ class ProjectionFeed:
         if self._held is None:
             self._held = {stream: min(self._set_aside_in(stream)) for stream in self.streams_held()}
         if self._connection is None:
-            connection = self._connect(self._write_documents)
+            connection = self._connect(self._write_documents, self._recent)
             self._connection = connection
             connection.make()
             found = connection.checkpoint(self.tables)
@@ -426,13 +433,18 @@ class ProjectionFeed:
     def connect(self) -> Connection:
         """Open another connection to the database, whose commits are durable when they return."""
         return self._connect(
-            lambda changes: self.write_at_once(Step(extras=StepExtras(documents=changes)))
+            lambda changes: self.write_at_once(Step(extras=StepExtras(documents=changes))),
+            RecentDocuments(0),
         )
 
-    def _connect(self, write: Callable[[DocumentChanges], None]) -> Connection:
+    def _connect(
+        self, write: Callable[[DocumentChanges], None], recent: RecentDocuments
+    ) -> Connection:
         database = self.definition.database
         if isinstance(database, Documents):
-            return DocumentConnection(database, self.name, self.store_id, self._store, write)
+            return DocumentConnection(
+                database, self.name, self.store_id, self._store, write, recent
+            )
         if database is not None:
             return database.connect()
         return StoreConnection(self.store_id, self.definition.version, self.position)
@@ -474,6 +486,7 @@ class ProjectionFeed:
         """Undo what was not committed, and open another connection for what comes next."""
         connection, self._connection = self._connection, None
         self._is_careful = False
+        self._recent.clear()
         if connection is not None:
             # What has failed may fail at this as well.
             with suppress(Exception):
@@ -501,10 +514,13 @@ class ProjectionFeed:
         if not self._begin(connection):
             return
         failed: dict[str, tuple[int, Step]] = {}
-        for record in fresh:
+        ahead = None if self._is_careful else ahead_of(self.plan, connection, self.now)
+        for number, record in enumerate(fresh):
             if record.stream in failed:
                 continue
             try:
+                if ahead is not None:
+                    ahead(fresh, number)
                 handle(self.plan, connection, record, self.now(), is_saved=self._is_careful)
             except BaseException as error:  # noqa: BLE001 - whatever it is, a person must see it
                 if connection.is_exact and not self._is_careful:
@@ -884,3 +900,32 @@ def handle(
     handler.function(projection, event)
     if is_saved:
         connection.keep()
+
+
+def ahead_of(
+    plan: ProjectionPlan, connection: Connection, now: Callable[[], int], suffix: str = ""
+) -> Callable[[Sequence[EventRecord], int], None] | None:
+    """What reads documents before handlers ask for them; None where that saves no trip.
+
+    Args:
+        plan: of the projection
+        connection: within a transaction
+        now: tells the time, in microseconds
+        suffix: what the names of the tables end with
+
+    Returns:
+        what is called with the events of a batch, each of which has a handler, and with the place
+        of the first that is not handled yet; raises what `DocumentConnection.read_ahead` does
+
+    """
+    if not (isinstance(connection, DocumentConnection) and connection.is_remote):
+        return None
+
+    def read(records: Sequence[EventRecord], first: int) -> None:
+        if connection.is_to_read_ahead:
+            connection.read_ahead(
+                records[first:],
+                lambda record: handle(plan, connection, record, now(), suffix=suffix),
+            )
+
+    return read

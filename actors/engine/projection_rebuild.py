@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..authoring.projection_database import Checkpoint
 from ..errors import DefinitionError, NotProjected, type_of_error
-from .projection_feed import handle
+from .projection_feed import ahead_of, handle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -177,9 +177,12 @@ class ProjectionRebuild:
             connection.roll_back()
             return False
         records = feed.read(found.position, min(BATCH, end - found.position))
-        for record in records:
-            if feed.is_to_write(record):
-                self._write(connection, feed, record)
+        ours = [one for one in records if feed.is_to_write(one)]
+        ahead = ahead_of(self._plan, connection, feed.now, self._suffix)
+        for number, record in enumerate(ours):
+            if ahead is not None:
+                ahead(ours, number)
+            self._write(connection, feed, record)
         # What was pruned at the end of the log is not there to be read.
         last = records[-1].position if records else end
         connection.set_checkpoint(beside, self._checkpoint(feed, last))

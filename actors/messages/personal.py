@@ -6,8 +6,9 @@ the service's code is `masked`, and what was erased has the field's `erased` val
 
 from __future__ import annotations
 
+import dataclasses
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_origin
 
 import msgspec
 
@@ -23,6 +24,7 @@ __all__ = [
     "Personal",
     "PersonalField",
     "masked",
+    "masked_within",
     "personal_in",
     "personal_of",
 ]
@@ -140,3 +142,34 @@ def masked(values: Mapping[str, Any], personal: Collection[str]) -> dict[str, An
 
     """
     return {name: MASKED if name in personal else value for name, value in values.items()}
+
+
+def masked_within(kind: Any, value: Any) -> Any:
+    """A stored value, with what is marked as personal masked, however deep in it.
+
+    Args:
+        kind: the type of the value, of which it is as MessagePack or JSON has it
+        value: what is stored
+
+    """
+    if isinstance(value, dict) and isinstance(kind, type) and _has_fields(kind):
+        hints = hints_of(kind)
+        return {
+            name: MASKED
+            if _mark_of(hints.get(name)) is not None
+            else masked_within(hints.get(name), one)
+            for name, one in value.items()
+        }
+    # Of what a list has, what a mapping has under its keys, or what there is if it is not None.
+    for one in get_args(kind):
+        if isinstance(value, dict) and get_origin(kind) is dict:
+            value = {name: masked_within(one, held) for name, held in value.items()}
+        elif isinstance(value, list):
+            value = [masked_within(one, held) for held in value]
+        else:
+            value = masked_within(one, value)
+    return value
+
+
+def _has_fields(kind: type) -> bool:
+    return dataclasses.is_dataclass(kind) or issubclass(kind, msgspec.Struct)

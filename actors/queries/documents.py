@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..authoring.documents import Documents
     from ..store import Store
 
-__all__ = ["DocumentReader"]
+__all__ = ["DocumentReader", "StoredDocuments"]
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ class DocumentReader(Generic[T]):
     ) -> None:
         self._projection = projection
         self._documents = documents
-        self._stores = stores
+        self._stored = [StoredDocuments(projection, store) for store in stores]
         self._refuse_closed = refuse_closed
 
     def __repr__(self) -> str:
@@ -65,8 +65,8 @@ class DocumentReader(Generic[T]):
         self._refuse_closed()
         found = [
             self._documents.load(packed)
-            for store in self._stores
-            if (packed := self._packed(store, key)) is not None
+            for stored in self._stored
+            if (packed := stored.at(key)) is not None
         ]
         return self._one_of(key, found) if found else None
 
@@ -82,7 +82,8 @@ class DocumentReader(Generic[T]):
             InvalidMessage: as `get`
 
         """
-        rows = merge(*(self._rows(store, prefix, after) for store in self._stores), key=_key_of)
+        rows = merge(*(stored.rows(prefix, after) for stored in self._stored), key=_key_of)
+        self._refuse_closed()
         for key, group in groupby(rows, _key_of):
             yield key, self._one_of(key, [self._documents.load(packed) for _, packed in group])
 
@@ -94,29 +95,56 @@ class DocumentReader(Generic[T]):
             first = self._documents.merge(first, other)
         return first
 
-    def _packed(self, store: Store, key: str) -> bytes | None:
+
+class StoredDocuments:
+    """The documents of one projection in one log, as they are stored; no class is needed.
+
+    Args:
+        projection: its name
+        store: of the log
+
+    """
+
+    def __init__(self, projection: str, store: Store) -> None:
+        self._projection = projection
+        self._store = store
+
+    @property
+    def are_there(self) -> bool:
+        """Whether the projection keeps any, if only none by now."""
+        return bool(self._store.document_sets(self._projection))
+
+    def at(self, key: str) -> bytes | None:
+        """The one under a key."""
+        store = self._store
         while True:
-            generation = self._generation(store)
+            generation = self._generation()
             packed = store.document_at(self._projection, generation, key)
             # Others may have been put into the place of these meanwhile.
-            if packed is not None or generation == self._generation(store):
+            if packed is not None or generation == self._generation():
                 return packed
 
-    def _rows(self, store: Store, prefix: str, after: str | None) -> Iterator[tuple[str, bytes]]:
+    def rows(self, prefix: str, after: str | None) -> Iterator[tuple[str, bytes]]:
+        """Keys and documents, in order of the keys; nothing is kept open in between.
+
+        Args:
+            prefix: what the keys begin with
+            after: only keys behind this one
+
+        """
         while True:
-            self._refuse_closed()
-            generation = self._generation(store)
-            page = store.read_documents(self._projection, generation, prefix, after, PAGE)
-            if generation != self._generation(store):
+            generation = self._generation()
+            page = self._store.read_documents(self._projection, generation, prefix, after, PAGE)
+            if generation != self._generation():
                 continue
             yield from page
             if len(page) < PAGE:
                 return
             after = page[-1][0]
 
-    def _generation(self, store: Store) -> int:
+    def _generation(self) -> int:
         """Which making is read; 0 before the first."""
-        sets = store.document_sets(self._projection)
+        sets = self._store.document_sets(self._projection)
         return next((one.generation for one in sets if one.state == "live"), 0)
 
 

@@ -1732,6 +1732,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "read_refusals": lambda store: store.read_refusals(0, 1),
     "document_sets": lambda store: store.document_sets(ORDERS),
     "document_at": lambda store: store.document_at(ORDERS, 1, "k"),
+    "documents_at": lambda store: store.documents_at(ORDERS, 1, ["k", "l"]),
     "read_documents": lambda store: store.read_documents(ORDERS, 1, "", None, 1),
     "read_snapshot": lambda store: store.read_snapshot("s"),
     "scan_names": lambda store: list(store.scan_names()),

@@ -31,7 +31,7 @@ DOMAIN = "tests.actors.control.shop:shop"
 COMMANDS = (
     *("ls", "show", "stuck", "parked", "timeouts", "events", "tail", "why", "trace", "graph"),
     *("stats", "health", "retry", "skip", "end", "amend", "erase", "erasures"),
-    *("refresh", "rebuild", "projections", "rebuild-projection"),
+    *("refresh", "rebuild", "projections", "documents", "rebuild-projection"),
     *("backup", "compact", "copy", "upgrade", "verify", "check", "shadow", "fork", "serve"),
     *("import", "export", "prune"),
 )

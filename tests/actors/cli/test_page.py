@@ -14,7 +14,7 @@ from tests.actors.control.service import ROOT, Service, running, short_folder
 PAGE = (ROOT / "docs/guide/command-line.md").read_text()
 LINES = re.findall(r"^\$ procession (.*)$", PAGE, re.MULTILINE)
 
-BY_ITSELF = ("tail -f", "serve", "copy", "import", "rebuild-projection")
+BY_ITSELF = ("tail -f", "serve", "copy", "import", "rebuild-projection", "documents")
 """What does not end, or is for another store than that of the service; it is tested by itself."""
 
 KEYS = """

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from procession import Domain, Event, Projection, Retry, Runtime, project
+from procession import Domain, Event, Projection, Retry, Runtime, StoreError, project
 from procession.projections import DbApi
+from tests.actors.cluster.tables import PLACE, Keys, Placed, connect, tables
 
 WAIT = 30
 KEYS = [f"k{number}" for number in range(12)]
@@ -78,3 +79,27 @@ def test_partitions_go_on_from_their_own_checkpoints(tmp_path: Path) -> None:
                 runtime.publish(Counted(key), stream=f"shop::sum-{key}")
             runtime.read(keys, timeout=WAIT)
     assert rows() == sorted(KEYS)
+
+
+def test_where_another_process_runs_partitions_making_tables_anew_is_refused_and_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PLACE, str(tmp_path / "tables.db"))
+
+    def said(query: str) -> list[str]:
+        connection = connect()
+        found = [one for (one,) in connection.execute(query)]
+        connection.close()
+        return found
+
+    names = "select name from sqlite_master order by name"
+    with Runtime(tmp_path / "store", tables, partitions=2, processes=2) as runtime:
+        runtime.publish_many([Placed(key) for key in KEYS], stream=lambda one: f"web-{one.key}")
+        runtime.read(Keys, timeout=WAIT)
+        before = said(names)
+        with pytest.raises(StoreError, match="have one process run all of them"):
+            runtime.rebuild(Keys)
+        assert said(names) == before
+        assert said("select key from keys order by key") == sorted(KEYS)
+    with Runtime(tmp_path / "store", tables) as runtime:
+        assert runtime.rebuild(Keys).projected == len(KEYS)
