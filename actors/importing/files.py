@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from ..messages.codec import codecs
 from ..messages.content import digest_of
 from ..model.registry import Registry
 from ..store import EventRecord, ProcessionError
-from .backtest import Backtest
+from .backtest import PAGE, Backtest
 from .in_order import InOrder
 from .mapping import EXPORTED, LogMapping, Reading, read_mapping
 from .rows import rows_of
@@ -114,12 +115,17 @@ def import_file(
             log, source, rows = _read(kept, path, kind, reading, None, progress)
         with Backtest(store, *domains, durability=durability, codec=codec) as backtest:
             backtest.source = source
-            for number, one in enumerate(log, 1):
-                _bring(backtest, registry, one, path)
-                source.note(one)
-                backtest.commit_if_due()
-                if not number % EVERY:
-                    progress("importing", number, log.count)
+            left, number = iter(log), 0
+            while page := list(islice(left, PAGE)):
+                records = [_record(registry, one, backtest.secret) for one in page]
+                backtest.gather(records)
+                for one, record in zip(page, records, strict=True):
+                    _bring(backtest, record, one, path)
+                    source.note(one)
+                    backtest.commit_if_due()
+                    number += 1
+                    if not number % EVERY:
+                        progress("importing", number, log.count)
             if until is not None:
                 backtest.let_pass(until)
             if live_from is not None:
@@ -171,7 +177,8 @@ def _read(
     return log, source, rows
 
 
-def _bring(backtest: Backtest, registry: Registry, one: Prepared, path: Path) -> None:
+def _record(registry: Registry, one: Prepared, secret: bytes) -> EventRecord:
+    """A row as `Backtest.bring` takes it."""
     record = EventRecord(
         one.type,
         one.stream,
@@ -186,7 +193,11 @@ def _bring(backtest: Backtest, registry: Registry, one: Prepared, path: Path) ->
     message = registry.load_event(record)
     if codecs[type(message)].is_immutable:
         record.message = message
-    record.digest = digest_of(backtest.secret, one.type, message, one.stream)
+    record.digest = digest_of(secret, one.type, message, one.stream)
+    return record
+
+
+def _bring(backtest: Backtest, record: EventRecord, one: Prepared, path: Path) -> None:
     try:
         backtest.bring(record, one.time)
     except ValueError as error:
