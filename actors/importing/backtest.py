@@ -137,8 +137,9 @@ class Backtest:
         store = self._store
         if store.partition is not None:
             raise StoreError(
-                f"{path} is divided, and history is imported into a store that is not; give the "
-                f"path of a new one"
+                f"{path} is divided, and history is imported into a store that is not: give the "
+                f"path of a new one, and divide that when it has gone live, with "
+                f"copy(..., partitions=...)"
             )
         if store.commit_count and not store.is_import:
             raise StoreError(
