@@ -68,6 +68,7 @@ from .layout.markers import erased_at, marker, words_for
 from .layout.schema import FORMAT_VERSION
 from .lmdb.divided_store import DividedStore, divided_at, make_divided
 from .lmdb.environment import Durability
+from .lmdb.file_swap import sync_folder
 from .lmdb.store import LmdbStore
 from .maintenance.copying import Sizes, backup, backup_open, compact
 from .maintenance.divided import (
@@ -265,6 +266,7 @@ __all__ = [
     "place_of_transition",
     "places_of_instance",
     "places_of_stream",
+    "sync_folder",
     "transition_id_at",
     "upgrade",
     "verify",

@@ -370,6 +370,10 @@ class OpenCommit(Reads):
             for (table, key), raw in zip(unknown, self._engine.get_many(unknown), strict=True):
                 known[table][key] = raw
 
+    def gather_ids(self, event_ids: Iterable[str]) -> None:
+        """As `gather`, for events that are to be stored under ids from outside."""
+        self.gather([("event_ids", one.encode()) for one in event_ids])
+
     def gather_commands(self, commands: Iterable[CommandRecord]) -> None:
         """As `gather`, for commands that are to be carried out."""
         heads, wanted = self._heads, dict[tuple[str, bytes], bytes]()

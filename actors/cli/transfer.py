@@ -38,6 +38,10 @@ def import_(
         str | None,
         typer.Option(help="A time with a zone; what is of then or later may leave the store."),
     ] = None,
+    partitions: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --live-from: divide it into so many, for good."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Import a log: each event at its own time, with all that was due in between.
@@ -63,6 +67,7 @@ def import_(
             codec=codec_of(codec),
             until=_moment("--until", until),
             live_from=since,
+            partitions=partitions,
             progress=lambda _, done, of: shown(done, of),
         )
     if as_json:

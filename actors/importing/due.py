@@ -65,7 +65,8 @@ class DueTimers(TimerService):
     def look_after_commit(self) -> None:
         """What was set is among what is durable."""
         self._set.clear()
-        self._stored = self._first_stored(self._now())
+        # What is due at the moment of an event comes behind it, so it may be yet to fire.
+        self._stored = self._first_stored(self._now() - 1)
 
     def work(self) -> None:
         """Bring what is due."""

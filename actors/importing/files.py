@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ from ..messages.codec import codecs
 from ..messages.content import digest_of
 from ..model.registry import Registry
 from ..store import EventRecord, ProcessionError
-from .backtest import Backtest
+from .backtest import PAGE, Backtest
+from .dividing import DividedImport
 from .in_order import InOrder
 from .mapping import EXPORTED, LogMapping, Reading, read_mapping
 from .rows import rows_of
@@ -69,6 +71,7 @@ def import_file(
     kind: str | None = None,
     until: datetime | None = None,
     live_from: datetime | None = None,
+    partitions: int | None = None,
     durability: Durability = "fsync",
     codec: PayloadCodec | None = None,
     progress: Callable[[str, int, int | None], object] = lambda *_: None,
@@ -89,6 +92,9 @@ def import_file(
         until: with a zone; time goes on to here behind the last event
         live_from: with a zone; a service can open the store then, and what is of this time or later
             leaves, as with `Backtest.go_live`
+        partitions: with `live_from`; the store becomes a divided one of so many when it goes live.
+            It is a folder then, beside which there is one with `.importing` behind its name until
+            all is done
         durability: as for `Runtime`
         codec: as for `Runtime`
         progress: called now and then with what is done, how much of it is, and of how much
@@ -107,6 +113,37 @@ def import_file(
     registry = Registry(domains)
     # Nothing is stored by it, so it needs no store's secret.
     reading = Reading(mapping, registry, Ingress(registry, SystemClock(), b""), path.name)
+    if partitions is not None:
+        divided = DividedImport(store, partitions, live_from)
+        found = _import(
+            path, divided.history, domains, reading, kind, until, None, durability, codec, progress
+        )
+        counts, now = divided.finish(*domains, codec=codec, progress=progress)
+        return replace(
+            found,
+            transitions=found.transitions + counts.transitions,
+            parked=found.parked + counts.parked,
+            until=now,
+            is_live=True,
+        )
+    return _import(
+        path, store, domains, reading, kind, until, live_from, durability, codec, progress
+    )
+
+
+def _import(
+    path: Path,
+    store: str | os.PathLike[str],
+    domains: tuple[Domain, ...],
+    reading: Reading,
+    kind: str | None,
+    until: datetime | None,
+    live_from: datetime | None,
+    durability: Durability,
+    codec: PayloadCodec | None,
+    progress: Callable[[str, int, int | None], object],
+) -> Imported:
+    registry = reading.registry
     with ExitStack() as kept:
         log, source, rows = _read(kept, path, kind, reading, mark_of(store, codec), progress)
         if not source.is_right:
@@ -114,12 +151,17 @@ def import_file(
             log, source, rows = _read(kept, path, kind, reading, None, progress)
         with Backtest(store, *domains, durability=durability, codec=codec) as backtest:
             backtest.source = source
-            for number, one in enumerate(log, 1):
-                _bring(backtest, registry, one, path)
-                source.note(one)
-                backtest.commit_if_due()
-                if not number % EVERY:
-                    progress("importing", number, log.count)
+            left, number = iter(log), 0
+            while page := list(islice(left, PAGE)):
+                records = [_record(registry, one, backtest.secret) for one in page]
+                backtest.gather(records)
+                for one, record in zip(page, records, strict=True):
+                    _bring(backtest, record, one, path)
+                    source.note(one)
+                    backtest.commit_if_due()
+                    number += 1
+                    if not number % EVERY:
+                        progress("importing", number, log.count)
             if until is not None:
                 backtest.let_pass(until)
             if live_from is not None:
@@ -171,7 +213,8 @@ def _read(
     return log, source, rows
 
 
-def _bring(backtest: Backtest, registry: Registry, one: Prepared, path: Path) -> None:
+def _record(registry: Registry, one: Prepared, secret: bytes) -> EventRecord:
+    """A row as `Backtest.bring` takes it."""
     record = EventRecord(
         one.type,
         one.stream,
@@ -186,7 +229,11 @@ def _bring(backtest: Backtest, registry: Registry, one: Prepared, path: Path) ->
     message = registry.load_event(record)
     if codecs[type(message)].is_immutable:
         record.message = message
-    record.digest = digest_of(backtest.secret, one.type, message, one.stream)
+    record.digest = digest_of(secret, one.type, message, one.stream)
+    return record
+
+
+def _bring(backtest: Backtest, record: EventRecord, one: Prepared, path: Path) -> None:
     try:
         backtest.bring(record, one.time)
     except ValueError as error:

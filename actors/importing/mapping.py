@@ -179,7 +179,7 @@ class Reading:
     def __init__(
         self, mapping: LogMapping, registry: Registry, ingress: Ingress, name: str
     ) -> None:
-        self._mapping, self._registry, self._ingress = mapping, registry, ingress
+        self._mapping, self.registry, self._ingress = mapping, registry, ingress
         self._name = name
         if mapping.zone is not None:
             try:
@@ -239,7 +239,7 @@ class Reading:
         rule, number = self._rule_of(row), placed.row
         assert rule is not None
         event, stream = rule.event(row), self._stream(row)
-        is_own = self._registry.owner_of(stream) is not None
+        is_own = self.registry.owner_of(stream) is not None
         headers = _told(row, self._mapping.headers)
         if headers is not None:
             headers = _json("headers", headers)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from procession.cli import main
+from procession.store import divided_store
 from tests.actors.importing.test_files import MAP, ROWS
 
 DOMAIN = "tests.actors.importing.test_files:bills"
@@ -48,6 +49,16 @@ def test_a_store_goes_live_by_a_time(log: Path, capsys: pytest.CaptureFixture[st
     assert json.loads(capsys.readouterr().out)["is_live"] is True
 
 
+def test_a_store_is_divided_when_it_goes_live(
+    log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert imported(log, "--live-from", "2024-05-01T00:00Z", "--partitions", "2", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["is_live"] is True
+    divided = divided_store(log / "store")
+    assert divided is not None
+    assert divided.count == 2
+
+
 @pytest.mark.parametrize(
     ("option", "says"),
     [
@@ -55,6 +66,7 @@ def test_a_store_goes_live_by_a_time(log: Path, capsys: pytest.CaptureFixture[st
         (("--live-from", "soon"), "write it as"),
         (("--live-from", "2999-05-01T00:00Z"), "has not come"),
         (("--format", "xls"), "give a format"),
+        (("--partitions", "2"), "with live_from (--live-from)"),
     ],
 )
 def test_what_cannot_be_done_is_said(

@@ -23,7 +23,7 @@ from procession import (
     handle,
     timeout,
 )
-from procession.importing.backtest import Backtest
+from procession.importing.backtest import PAGE, Backtest
 from procession.store import LmdbStore, StoreError
 from procession.testing import VirtualClock
 
@@ -167,6 +167,16 @@ def test_an_event_at_the_moment_of_a_deadline_comes_before_it(tmp_path: Path) ->
         assert found.state["reminders"] == 0
 
 
+def test_a_deadline_at_the_moment_of_the_last_event_of_a_commit_is_kept(tmp_path: Path) -> None:
+    with Backtest(tmp_path, billing) as backtest:
+        backtest.publish(Ordered(order="o1"), stream="shop-o1", time=at(0))
+        backtest.publish(Ordered(order="o2", days=30), stream="shop-o2", time=at(3))
+        backtest.commit()
+        backtest.publish(Paid(order="o1"), stream="shop-o1", time=at(4))
+    with Runtime(tmp_path, billing, read_only=True) as runtime:
+        assert [one.time for one in runtime.history(Dunning, "o1")] == [at(0), at(3), at(4)]
+
+
 def test_many_moments_share_a_commit(tmp_path: Path) -> None:
     with Backtest(tmp_path, billing) as backtest:
         for day in range(200):
@@ -237,6 +247,53 @@ def test_it_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
         bring(backtest, range(9))
         assert (backtest.counts.known, backtest.counts.events) == (4, 5)
     assert stored(tmp_path / "cut") == stored(tmp_path / "whole")
+
+
+def test_of_many_events_comes_what_comes_of_each_by_itself(tmp_path: Path) -> None:
+    history = [
+        (at(day / 10), f"o{day % 70}", Ordered if day < 70 else Paid) for day in range(PAGE + 40)
+    ]
+    history.sort(key=lambda one: one[0])
+    with Backtest(tmp_path / "one by one", billing) as backtest:
+        for number, (time, name, kind) in enumerate(history):
+            backtest.publish(
+                kind(order=name), stream=f"shop-{name}", time=time, event_id=f"e{number}"
+            )
+    numbers, times = iter(range(len(history))), iter(history)
+    with Backtest(tmp_path / "many", billing, largest_commit=100) as backtest:
+        positions = backtest.publish_many(
+            (kind(order=name) for _, name, kind in history),
+            stream=lambda one: f"shop-{one.order}",
+            time=lambda _: next(times)[0],
+            event_id=lambda _: f"e{next(numbers)}",
+        )
+        assert len(positions) == len(history)
+        assert backtest.counts.parked == 0
+    assert stored(tmp_path / "many") == stored(tmp_path / "one by one")
+
+
+def test_of_many_events_that_is_stored_once_which_has_the_same_id(tmp_path: Path) -> None:
+    with Backtest(tmp_path, billing) as backtest:
+        events = [Ordered(order="o1"), Ordered(order="o1"), Paid(order="o1")]
+        first, again, paid = backtest.publish_many(
+            events, stream="shop-o1", time=lambda _: at(1), event_id=lambda one: type(one).__name__
+        )
+        assert (first, again, paid) == (1, 1, 2)
+        assert (backtest.counts.events, backtest.counts.known) == (2, 1)
+
+
+def test_of_many_events_those_are_stored_that_come_before_one_that_is_too_late(
+    tmp_path: Path,
+) -> None:
+    times = iter([at(1), at(2), at(1.5), at(3)])
+    with Backtest(tmp_path, billing) as backtest:
+        with pytest.raises(InvalidMessage, match="the store is at 2019-03-03"):
+            backtest.publish_many(
+                [Ordered(order=f"o{number}") for number in range(4)],
+                stream=lambda one: f"shop-{one.order}",
+                time=lambda _: next(times),
+            )
+        assert backtest.counts.events == 2
 
 
 def test_what_comes_too_late_is_refused_with_its_time(tmp_path: Path) -> None:
