@@ -133,7 +133,8 @@ class ProjectionRebuild:
         connection.make()
         live = [connection.checkpoint(feed.tables) for feed in self._feeds]
         begun = [connection.checkpoint(feed.beside) for feed in self._feeds]
-        newest = max((one.generation for one in live if one is not None), default=0)
+        # The first making is the projection's own, though it may not have begun.
+        newest = max([1, *(one.generation for one in live if one is not None)])
         unfit = {one.generation for one in begun if one is not None}
         self._generation = max(unfit, default=0)
         fits = all(

@@ -27,6 +27,7 @@ from procession import (
     handle,
     project,
 )
+from procession.engine.projection_feed import ProjectionFeed
 from procession.projections import Documents
 from procession.store import compact, copy, verify_open
 from procession.testing import VirtualClock
@@ -263,6 +264,28 @@ def test_documents_that_are_not_read_any_more_go_little_by_little(
     assert (left.generation, left.state) == (2, "live")
     with runtime._store.snapshot() as snapshot:
         assert snapshot.count("documents") == 601
+    assert verify_open(runtime._store).findings == []
+
+
+def test_documents_that_were_made_anew_before_there_were_any_are_not_taken_for_those_that_are_read(
+    shop: Shop, opened: Callable[[Shop], Runtime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(_: object) -> None:
+        raise InterruptedError
+
+    with monkeypatch.context() as patched:
+        # The projection has not begun when its documents are made anew.
+        patched.setattr(ProjectionFeed, "has_work", lambda _: False)
+        runtime = opened(shop)
+        count(runtime, 1, 2)
+        with pytest.raises(InterruptedError):
+            runtime.rebuild(shop.sums, on_progress=stop)
+        runtime.close()
+    runtime = opened(shop)
+    runtime.read(shop.sums, timeout=WAIT)
+    assert totals(runtime, shop) == {"a": 3}
+    runtime.rebuild(shop.sums)
+    assert totals(runtime, shop) == {"a": 3}
     assert verify_open(runtime._store).findings == []
 
 
