@@ -171,7 +171,6 @@ def test_reused_ids_of_a_batch_are_told_by_their_places_in_the_whole(runtime: Ru
     assert said.value.places == (0, 7, 14)
 
 
-@pytest.mark.parametrize("bad", [0, 7, 19])
 def test_a_batch_is_in_as_many_pages_as_there_would_be_in_a_store_for_each_partition(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +187,7 @@ def test_a_batch_is_in_as_many_pages_as_there_would_be_in_a_store_for_each_parti
     assert pages == [10 * PARTITIONS, 5 * PARTITIONS]
 
 
+@pytest.mark.parametrize("bad", [0, 7, 19])
 def test_a_batch_of_which_one_does_not_fit_leaves_nothing_in_any_partition(
     runtime: Runtime, bad: int
 ) -> None:
