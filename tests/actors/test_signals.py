@@ -130,7 +130,12 @@ def start(program: str, store: Path, **settings: object) -> subprocess.Popen[str
 
 
 def finish(child: subprocess.Popen[str]) -> tuple[list[str], str]:
-    out, err = child.communicate(timeout=WAIT)
+    try:
+        out, err = child.communicate(timeout=WAIT)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.communicate()
+        raise
     return out.splitlines(), err
 
 
