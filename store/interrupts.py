@@ -24,6 +24,9 @@ __all__ = ["Bell", "Latch", "Sleeper", "apart", "start_thread", "uninterrupted"]
 
 T = TypeVar("T")
 
+NAP = 0.5
+"""Seconds that the main thread sleeps at most before it looks for signals."""
+
 
 class Sleeper(Protocol):
     """What is let go when a latch opens: the lock of a thread, or what wakes an event loop."""
@@ -77,11 +80,15 @@ class Latch:
         mine = threading.Lock()
         mine.acquire()
         self._sleepers.append(mine)
-        if not self.is_open:
-            if timeout is None:
-                mine.acquire()
-            elif timeout > 0:
-                mine.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
+        left = threading.TIMEOUT_MAX if timeout is None else timeout
+        is_main = threading.get_ident() == threading.main_thread().ident
+        while left > 0 and not self.is_open:
+            # A signal that comes right before a thread sleeps does not wake it, and its handler
+            # waits until the thread does.
+            nap = min(left, NAP if is_main else threading.TIMEOUT_MAX)
+            left -= nap
+            if mine.acquire(timeout=nap):
+                break
         return self.is_open
 
 

@@ -1,7 +1,6 @@
 """`serve`: a service that is nothing but its domains."""
 
 import signal
-import threading
 from typing import Annotated
 
 import typer
@@ -10,6 +9,7 @@ from ..errors import InvalidMessage
 from ..listening.page_address import Page
 from ..model.domain import Domain
 from ..runtime import Runtime
+from ..store.interrupts import Latch
 from .files import shown
 from .named import codec_of, domain_of
 from .options import CodecOption, DomainsOption, JsonOption
@@ -51,9 +51,9 @@ def serve(
     if not domain:
         raise InvalidMessage("serve needs the classes: give them with --domain MODULE:domain")
     control = True if http is None else _page(http, has_token=not no_token)
-    is_over = threading.Event()
+    is_over = Latch()
     for one in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(one, lambda *_: is_over.set())
+        signal.signal(one, lambda *_: is_over.open())
     domains = [domain_of(one) for one in domain]
     with _opened(path, domains, codec, control, partitions, processes) as runtime:
         health = runtime.health()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from msgspec import Struct
 from ..engine.ingress import Receipt
 from ..model.whereabouts import domain_at
 from ..store import Append, DividedStore, EventRecord, Step
+from ..store.interrupts import Latch
 from .links import Link
 from .share import Share
 
@@ -50,8 +50,8 @@ def run(task: Task, pipe: Connection) -> None:
     """Run until the parent says that it is over, or is gone; the target of the child's process."""
     # The terminal sends it to all of its processes, and the parent says what is to become of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    is_over = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: is_over.set())
+    is_over = Latch()
+    signal.signal(signal.SIGTERM, lambda *_: is_over.open())
     try:
         domains = tuple(domain_at(*place) for place in task.domains)
         share = Share(task.divided, task.numbers, domains, task.options)
@@ -59,7 +59,7 @@ def run(task: Task, pipe: Connection) -> None:
         pipe.send(("refused", f"{type(error).__name__}: {error}", os.getpid()))
         return
     server = _Server(share)
-    link = Link(pipe, server.handle, "the parent", is_over.set)
+    link = Link(pipe, server.handle, "the parent", is_over.open)
     pipe.send(("runs", "", os.getpid()))
     link.start()
     is_over.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 
 import pytest
@@ -24,6 +25,32 @@ def test_a_latch_lets_all_on_who_wait_and_who_come_later() -> None:
     assert found == [True] * 3
     latch.open()
     assert latch.wait()
+
+
+def test_a_signal_that_does_not_wake_the_main_thread_is_handled_while_it_waits() -> None:
+    latch, is_handled = Latch(), []
+
+    def handle(*_: object) -> None:
+        is_handled.append(True)
+        latch.open()
+
+    def send() -> None:
+        while not latch._sleepers:
+            Latch().wait(0.001)
+        Latch().wait(0.01)
+        # As one that comes right before the main thread sleeps: it interrupts another thread.
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    rescue = threading.Timer(30, latch.open)
+    rescue.start()
+    try:
+        threading.Timer(0, send).start()
+        latch.wait()
+        assert is_handled
+    finally:
+        rescue.cancel()
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_a_call_of_the_main_thread_is_made_by_another_one_and_answers_as_if_it_were_not() -> None:
