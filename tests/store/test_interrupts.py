@@ -48,6 +48,7 @@ def test_a_signal_that_does_not_wake_the_main_thread_is_handled_while_it_waits()
         threading.Timer(0, send).start()
         latch.wait()
         assert is_handled
+        assert rescue.is_alive()
     finally:
         rescue.cancel()
         signal.signal(signal.SIGUSR1, before)
