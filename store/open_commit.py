@@ -549,11 +549,11 @@ class OpenCommit(Reads):
             del known[place[1]]
             return last
         rows = self._engine.range("ids", prefix, prefix + number(HIGHEST), 1, backwards=True)
-        if not rows or prefix + number(numbered(rows[0][0]) + 1) in self._ids:
-            # What was handed over is newer.
-            return self.transition_at(process, instance, self._last("ids", prefix))
-        self._heads[prefix] = numbered(rows[0][0])
-        return self._transitions_at(process, instance, rows)[0]
+        newest = self._heads[prefix] = self._behind("ids", prefix, rows[0] if rows else None)
+        if rows and numbered(rows[0][0]) == newest:
+            return self._transitions_at(process, instance, rows)[0]
+        # What was handed over is newer, if there is any.
+        return self.transition_at(process, instance, newest) if newest else None
 
     def count_unmatched(self, process: str) -> int:
         """How many events are held for who learns their keys."""

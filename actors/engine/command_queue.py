@@ -302,7 +302,6 @@ class CommandQueue(PooledActor):
             ]
             with self._journal.lock:
                 self._gather(wanted)
-                self._gather_streams([message.record for message in asked])
         for message in asked:
             self.send(message)
 
@@ -311,15 +310,13 @@ class CommandQueue(PooledActor):
         # Where it fails, each aggregate reads by itself, and its caller hears of what it meets.
         with suppress(StoreError):
             self._store.ahead.gather_commands(commands)
-
-    def _gather_streams(self, commands: list[CommandRecord]) -> None:
-        """Ask at once for what the aggregates that sleep are to be made of."""
-        is_awake = self._services.residency.is_awake
-        streams = dict.fromkeys(one.stream for one in commands)
-        with suppress(StoreError):
-            self._store.ahead.gather_streams(
-                one for one in streams if not is_awake(category_of(one), one)
-            )
+            if self._store.is_remote:
+                # And for what the aggregates that sleep are to be made of.
+                is_awake = self._services.residency.is_awake
+                streams = dict.fromkeys(one.stream for one in commands)
+                self._store.ahead.gather_streams(
+                    one for one in streams if not is_awake(category_of(one), one)
+                )
 
     def _take_new(self) -> bool:
         self._took_new_in = self._journal.number
@@ -335,8 +332,6 @@ class CommandQueue(PooledActor):
                 lane.look_beyond(commands)
             self.in_flight += len(commands)
             self._gather(commands)
-            if self._store.is_remote:
-                self._gather_streams(commands)
             self._services.residency.send(self._take(commands))
             room -= len(commands)
             took = True

@@ -415,8 +415,9 @@ class Journal:
         with self.lock:
             is_over = self.is_over
             if self._store.is_remote and not is_over:
-                # Where it fails, each step reads by itself, and its caller hears of what it meets.
-                with suppress(StoreError):
+                # Where it fails, each step reads by itself, and its caller hears of what it meets,
+                # whatever that is.
+                with suppress(Exception):
                     self._store.ahead.gather_steps([work.step for work in works])
             for work in () if is_over else works:
                 self.wait(work, work.patience)

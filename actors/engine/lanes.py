@@ -161,9 +161,9 @@ class Lanes(PooledActor):
     def is_full(self) -> bool:
         """Whether a lane from here holds so much that nothing new is to be begun."""
         counters = self._services.store.ahead.counters
-        return any(
-            last - counters.taken.get(target, 0) > LONGEST for target, last in counters.sent.items()
-        )
+        # The watch looks as well, while something is sent to a partition for the first time.
+        sent = counters.sent.copy()
+        return any(last - counters.taken.get(target, 0) > LONGEST for target, last in sent.items())
 
     def longest(self) -> tuple[int, int]:
         """The partition that has not taken most of what was sent to it, and how much that is."""

@@ -7,6 +7,7 @@ look takes the interpreter from those that compute.
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import Protocol
 
@@ -14,6 +15,8 @@ from ..clock import seconds
 from ..store.interrupts import Bell, start_thread
 
 __all__ = ["LeaderWatch", "Led"]
+
+logger = logging.getLogger("procession")
 
 STALLED = 0.01
 """Seconds without progress after which a leader counts as blocked."""
@@ -128,6 +131,9 @@ class LeaderWatch:
                 start_thread(thread)
                 self._thread = thread
             self._seen[led] = _Seen()
+            # It may have taken a lead before, of which the watch did not hear.
+            self._is_asleep = False
+            self._bell.notify_all()
 
     def leave(self, led: Led) -> None:
         """Look after its leaders no more; the thread ends with the last one's."""
@@ -166,19 +172,29 @@ class LeaderWatch:
         """Look at all leaders; returns seconds until the next look, None while none leads."""
         now, pause = seconds(), None
         for led, seen in tuple(self._seen.items()):
-            progress = led.progress
-            if progress != seen.progress:
-                seen.progress, seen.since = progress, now
-            elif not led.is_led:
-                continue
-            elif led.is_held_up:
-                self._look_at(led, seen, now)
-            pause = ALERT if seen.alert else pause or STALLED
-            seen.alert -= bool(seen.alert)
+            try:
+                is_led = self._look_at(led, seen, now)
+            except Exception:
+                # The others must be looked after. One that is being closed may say so.
+                logger.warning("a leader could not be looked at", exc_info=True)
+                is_led = True
+            if is_led:
+                pause = ALERT if seen.alert else pause or STALLED
+                seen.alert -= bool(seen.alert)
         return pause
 
-    def _look_at(self, led: Led, seen: _Seen, now: float) -> None:
-        """Have a leader relieved if it is blocked."""
+    def _look_at(self, led: Led, seen: _Seen, now: float) -> bool:
+        """Have a leader relieved if it is blocked; whether there was one, of late at least."""
+        progress = led.progress
+        if progress != seen.progress:
+            seen.progress, seen.since = progress, now
+        elif not led.is_led:
+            return False
+        elif led.is_held_up:
+            self._relieve_if_blocked(led, seen, now)
+        return True
+
+    def _relieve_if_blocked(self, led: Led, seen: _Seen, now: float) -> None:
         is_in_part = led.is_in_part
         patience = LONG_TURN if is_in_part else ALERT if seen.alert else STALLED
         is_blocked = now - seen.since >= self._patience.of(patience)

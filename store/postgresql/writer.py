@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..errors import DatabaseRefused, StoreError
 from ..interrupts import Latch
@@ -105,6 +105,8 @@ class Writer:
         self._connection: Connection | None = None
         self._queue: deque[Commit] = deque()
         self._questions: deque[Question] = deque()
+        # Whose turn it was last.
+        self._is_for_questions = False
 
     @property
     def trips(self) -> int:
@@ -134,8 +136,10 @@ class Writer:
 
     def _call_next(self) -> None:
         """Have the thread of the first that waits send it, with all others that do."""
-        # Questions first: who has an answer may have something for the next commit.
-        for queue in (self._questions, self._queue):
+        # By turns: partitions that catch up always have a question.
+        self._is_for_questions = not self._is_for_questions
+        queues: list[deque[Any]] = [self._questions, self._queue]
+        for queue in queues if self._is_for_questions else reversed(queues):
             with suppress(IndexError):
                 queue[0].turn.open()
                 return

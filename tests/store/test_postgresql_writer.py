@@ -253,3 +253,17 @@ def test_a_commit_and_a_question_that_wait_are_both_sent(connection: Held) -> No
         assert not thread.is_alive()
     assert connection.sent == [1]
     assert str(question.error) == "lost"
+
+
+def test_commits_and_questions_that_wait_are_called_by_turns(connection: Held) -> None:
+    writer = Writer(lambda: connection)  # type: ignore[arg-type,return-value]
+    commit, question = Small(0), Asked("a")
+    writer._queue.append(commit)
+    writer._questions.append(question)  # type: ignore[arg-type]
+    called: list[str] = []
+    for _ in range(4):
+        commit.turn, question.turn = Latch(), Latch()
+        writer._call_next()
+        called += ["commit"] if commit.turn.is_open else []
+        called += ["question"] if question.turn.is_open else []
+    assert called == ["question", "commit"] * 2

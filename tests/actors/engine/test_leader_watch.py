@@ -20,9 +20,10 @@ from procession.engine.leader_watch import (
     LeaderWatch,
     Patience,
 )
+from procession.store.interrupts import Latch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PATIENCE = 30
 """Seconds until a test that hangs fails."""
@@ -155,6 +156,49 @@ def test_the_watch_sleeps_while_there_is_no_leader(monkeypatch: pytest.MonkeyPat
     assert looks.after(STALLED) is None
     led.progress += 1
     assert looks.after(1.0) == STALLED
+
+
+class Raising(FakeLed):
+    """It cannot be looked at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        del self.is_held_up
+
+    def __getattr__(self, name: str) -> bool:
+        raise RuntimeError(name)
+
+
+def test_a_leader_that_cannot_be_looked_at_leaves_the_others_looked_after(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = Raising(), FakeLed()
+    looks = Looks(monkeypatch, one, other)
+    looks.after(0.0)
+    assert looks.after(STALLED) == ALERT
+    assert other.relieved == [0]
+    assert "could not be looked at" in caplog.text
+
+
+def test_a_leader_that_was_there_before_it_joined_is_looked_after() -> None:
+    watch, none, led = LeaderWatch(), FakeLed(), FakeLed()
+    none.is_led = False
+    watch.join(none)
+    try:
+        until(lambda: bool(watch._bell._sleepers) and watch._is_asleep)
+        watch.join(led)
+        until(lambda: bool(led.relieved))
+    finally:
+        watch.leave(none)
+        watch.leave(led)
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    for _ in range(PATIENCE * 1_000):
+        if is_so():
+            return
+        Latch().wait(0.001)
+    raise AssertionError
 
 
 class LateBell:
