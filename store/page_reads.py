@@ -205,7 +205,8 @@ class PageReads(Reads):
         self, process: str, instance: str, after: int, limit: int
     ) -> list[TransitionRecord]:
         known = self._life_kept(process, instance)
-        if known is not None:
+        # Behind them it may have gone on meanwhile.
+        if known is not None and after < known[-1].version:
             return [one for one in known if one.version > after][:limit]
         found = super().read_transitions(process, instance, after, limit)
         if found and not after and len(found) < limit:
