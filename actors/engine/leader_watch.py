@@ -36,6 +36,9 @@ LATE = 0.001
 FAIR = 20
 """How many times as long as it was held up itself the watch waits for a leader."""
 
+FOR_EACH = 0.01
+"""Seconds that it waits at most for each leader that may have the interpreter first."""
+
 MOST_PATIENT = 1.0
 """Seconds that it waits at most, however many threads compute."""
 
@@ -78,10 +81,15 @@ class Patience:
     def __init__(self) -> None:
         # Seconds by which it was held up, of late.
         self._late = 0.0
+        self.leaders = 0
+        """How many lead: a single one has the interpreter, unless it is blocked."""
 
     def of(self, patience: float) -> float:
         """How long it is where it would be so long if nothing computed."""
-        return min(max(patience, FAIR * self._late), MOST_PATIENT)
+        if self.leaders <= 1:
+            return patience
+        most = min(self.leaders * FOR_EACH, MOST_PATIENT)
+        return max(patience, min(FAIR * self._late, most))
 
     def wait(self, bell: Bell, patience: float) -> None:
         """Wait so long, or until the bell is rung, whose lock is held."""
@@ -170,7 +178,7 @@ class LeaderWatch:
 
     def _look(self) -> float | None:
         """Look at all leaders; returns seconds until the next look, None while none leads."""
-        now, pause = seconds(), None
+        now, pause, leaders = seconds(), None, 0
         for led, seen in tuple(self._seen.items()):
             try:
                 is_led = self._look_at(led, seen, now)
@@ -179,8 +187,10 @@ class LeaderWatch:
                 logger.warning("a leader could not be looked at", exc_info=True)
                 is_led = True
             if is_led:
+                leaders += 1
                 pause = ALERT if seen.alert else pause or STALLED
                 seen.alert -= bool(seen.alert)
+        self._patience.leaders = leaders
         return pause
 
     def _look_at(self, led: Led, seen: _Seen, now: float) -> bool:

@@ -13,6 +13,7 @@ from procession.engine.leader_watch import (
     ALERT,
     ALERT_LOOKS,
     FAIR,
+    FOR_EACH,
     LATE,
     LONG_TURN,
     MOST_PATIENT,
@@ -218,6 +219,7 @@ def test_the_watch_waits_longer_while_it_is_let_go_on_late(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bell, patience = LateBell(), Patience()
+    patience.leaders = 256
     monkeypatch.setattr(watching, "seconds", lambda: bell.now)
 
     def waits(late: float) -> float:
@@ -234,6 +236,18 @@ def test_the_watch_waits_longer_while_it_is_let_go_on_late(
     for _ in range(20):
         waits(0.0)
     assert waits(0.0) == STALLED
+
+
+def test_a_single_leader_is_not_waited_for_however_late_the_watch_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bell, patience = LateBell(), Patience()
+    monkeypatch.setattr(watching, "seconds", lambda: bell.now)
+    bell.late = 10.0
+    for leaders, most in (1, STALLED), (2, 2 * FOR_EACH), (1, STALLED):
+        patience.leaders = leaders
+        patience.wait(bell, STALLED)  # type: ignore[arg-type]
+        assert patience.of(STALLED) == most
 
 
 def _watches() -> list[threading.Thread]:
