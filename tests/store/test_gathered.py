@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,39 +21,13 @@ from procession.store import (
     Store,
 )
 from procession.store.records import CommandResult
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from procession.store.storage_engine import Row
+from tests.store.counted import Counted
 
 P = "P"
 STREAMS = [f"s-{number}" for number in range(4)]
 VALUES = ["a", "b", "c"]
 INSTANCES = ["i", "j", "k"]
 IDS = ["one", "two", "three"]
-
-
-class Counted(DictionaryEngine):
-    """Counts the trips that are made to it for reading."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.trips: list[str] = []
-
-    def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
-        self.trips.append("get_many")
-        return super().get_many(keys)
-
-    def newest(self, table: str, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
-        self.trips.append("newest")
-        return super().newest(table, ranges)
-
-    def range(
-        self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
-    ) -> list[Row]:
-        self.trips.append("range")
-        return super().range(table, start, end, limit, backwards=backwards)
 
 
 def published(stream: str, event_id: str = "", digest: bytes = b"") -> Step:

@@ -32,7 +32,8 @@ from procession.store import (
 )
 from procession.store.layout.frames import number
 from procession.store.layout.schema import TABLES, timer_key, transitions_key
-from procession.store.storage_engine import KEPT, NOTHING, Row
+from procession.store.storage_engine import KEPT, NOTHING
+from tests.store.counted import Counted
 
 P = "P"
 BOOKS = {"names", "meta"}
@@ -188,31 +189,13 @@ def test_what_is_parked_and_decided_in_one_commit_is_only_decided(
 # Waves
 
 
-class Counted(Watched):
-    """Counts the trips that are made to it for reading."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.trips: list[str] = []
-
-    def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
-        self.trips.append("get_many")
-        return super().get_many(keys)
-
-    def newest(self, table: str, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
-        self.trips.append("newest")
-        return super().newest(table, ranges)
-
-    def range(
-        self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
-    ) -> list[Row]:
-        self.trips.append("range")
-        return super().range(table, start, end, limit, backwards=backwards)
+class CountedAndWatched(Counted, Watched):
+    """Counts the trips, and remembers what it was asked to write."""
 
 
 @pytest.fixture
-def counted() -> Counted:
-    return Counted()
+def counted() -> CountedAndWatched:
+    return CountedAndWatched()
 
 
 def asleep(counted: Counted, *versions: int) -> Store:
@@ -362,7 +345,7 @@ def test_a_wave_of_timers_that_fire_takes_one_trip(counted: Counted) -> None:
 
 
 def test_what_comes_and_goes_is_looked_for_in_one_trip_when_the_commit_closes(
-    counted: Counted,
+    counted: CountedAndWatched,
 ) -> None:
     store = Store(counted)
     due = [timer(number) for number in range(5)]
