@@ -319,6 +319,16 @@ class Interrupted:
             read(runtime)
 
 
+class Begun(Runtime):
+    """One that is known here before its caller has it: an interrupt may come between the two."""
+
+    last: Runtime
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        Begun.last = self
+        super().__init__(*arguments, **options)
+
+
 class Opening(Interrupted):
     """The call is opening itself; one that was interrupted has let go of the store."""
 
@@ -330,7 +340,13 @@ class Opening(Interrupted):
         self.runtime.close()
 
         def call() -> None:
-            self.runtime = super(Opening, self).open()
+            try:
+                self.runtime = Begun(self.store, desk, durability="none")
+            except KeyboardInterrupt as error:
+                if not is_inside(error):
+                    # It was open by then, and its caller did not get it.
+                    Begun.last.close()
+                raise
 
         return call
 
