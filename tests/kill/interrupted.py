@@ -15,6 +15,7 @@ where all its threads are, and ends with 1. Modes:
 
 import contextlib
 import faulthandler
+import gc
 import itertools
 import json
 import os
@@ -482,10 +483,13 @@ def in_signals(interrupted: Interrupted, trials: int, seed: int) -> None:
     assert shooter.stdin is not None
     order = shooter.stdin.fileno()
     end = interrupted.tally.interrupts + trials
+    gc.disable()
     while interrupted.tally.interrupts < end:
         faulthandler.dump_traceback_later(2 * PATIENCE, exit=True)
         error: KeyboardInterrupt | None = None
         call = interrupted.prepared()
+        # An interrupt is lost in what Python calls when it collects the thread of a former trial.
+        gc.collect()
         delay = chance.uniform(0, 1.2) * usual * repeats
         try:
             os.write(order, f"{delay}\n".encode())
@@ -505,6 +509,7 @@ def in_signals(interrupted: Interrupted, trials: int, seed: int) -> None:
         else:
             # It takes less than it did.
             usual *= 0.98
+    gc.enable()
     shooter.stdin.close()
     shooter.wait()
 
