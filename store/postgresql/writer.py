@@ -32,9 +32,10 @@ __all__ = ["Commit", "Queued", "QueuedQuestion", "Writer"]
 USUALLY_NEW = APPENDED | {"ids", "started"}
 """Tables whose rows have keys with a number that no row had before."""
 
-LOOK_AGAIN = 0.05
+LOOK_AGAIN = 0.5
 """Seconds after which a thread that waits looks at the lock by itself: a signal may have come
-between letting go of the lock and telling who is next."""
+between letting go of the lock and telling who is next. Hundreds may wait, and each look takes the
+interpreter from those that compute."""
 
 
 class Queued(Protocol):
