@@ -50,7 +50,7 @@ PATIENCE = 0.01
 """Seconds that a step may wait for its commit while a caller waits for the step."""
 
 PATIENCE_OF_MANY = 0.05
-"""The same for steps of a caller who hands over many at once, and for what others are sent."""
+"""The same for steps of a caller who hands over many at once."""
 
 LARGEST_SIZE = 1 << 23
 """Bytes of rows after which a commit closes."""
@@ -331,9 +331,6 @@ class Journal:
             outcome = refused
         if events and outcome is COMMITTED:
             self._published(events)
-        if step.send and outcome is COMMITTED:
-            # Another partition may have nothing to do until it sees this.
-            self._close_within(PATIENCE_OF_MANY)
         ahead = store.ahead
         if ahead.steps >= self._largest_commit or ahead.size >= LARGEST_SIZE:
             self._dispatcher.is_commit_due = True
@@ -366,10 +363,6 @@ class Journal:
 
         """
         self._waiting.append(waiting)
-        self._close_within(patience)
-
-    def _close_within(self, patience: float) -> None:
-        """Have the open commit close after so many seconds at the latest; with the lock held."""
         by = self._dispatcher.commit_by
         if self._patience and (by is None or patience < self._patience):
             by = min(by or math.inf, seconds() + patience)

@@ -34,9 +34,7 @@ from procession.store import (
     DictionaryEngine,
     Duplicate,
     EventRecord,
-    LearntKey,
     Outcome,
-    SentRecord,
     Step,
     Store,
     StoreError,
@@ -454,19 +452,6 @@ def test_who_waits_for_one_step_has_the_commit_of_many_close_sooner(
     bench.dispatcher.give_turns()
     deadlines.append(bench.dispatcher.commit_by)
     assert deadlines == [50 + PATIENCE_OF_MANY, now[0] + PATIENCE, now[0] + PATIENCE]
-
-
-def test_a_commit_closes_before_long_that_has_something_for_another_partition(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "seconds", lambda: 50.0)
-    bench.hand(event("a"))
-    deadlines = [bench.dispatcher.commit_by]
-    bench.hand(Step(send=[SentRecord(1, learnt=LearntKey("P", "i", "field", None, "x"))]))
-    deadlines.append(bench.dispatcher.commit_by)
-    bench.journal.flush()
-    deadlines.append(bench.dispatcher.commit_by)
-    assert deadlines == [None, 50 + PATIENCE_OF_MANY, None]
 
 
 def test_no_more_chains_are_begun_when_the_commit_is_nearly_full_or_its_time_nearly_over(
