@@ -948,7 +948,8 @@ def sent_from_row(row: list[Any], target: int, sequence: int) -> SentRecord:
     if columns is not None:
         # Nearly all; as `event_from_row` makes it.
         columns[5] = columns[5] or event_id_at(columns[1], columns[2])
-        event = EventRecord(*columns, 0, None, b"", process, instances)
+        event = EventRecord(*columns)
+        event.sent_for, event.sent_to = process, instances
         return SentRecord(target, event, process, instances, None, None, None, sequence)
     return SentRecord(
         target,
