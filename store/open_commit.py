@@ -589,15 +589,9 @@ class OpenCommit(Reads):
         return found
 
     def read_queue(self, after: int, limit: int) -> list[CommandRecord]:
-        gone = self._changes["queue"]
-        rows = self._engine.range(
-            "queue", number_asked_for(after + 1), number(HIGHEST), limit + len(gone)
-        )
-        durable = [
-            command_from_row(unframe(raw, "queue", key), numbered(key))
-            for key, raw in rows
-            if key not in gone
-        ]
+        # Of those that go, only the ones behind that are in the way; there are many before it.
+        rows = self._range("queue", number_asked_for(after + 1), number(HIGHEST), limit)
+        durable = [command_from_row(unframe(raw, "queue", key), numbered(key)) for key, raw in rows]
         self._stored.update(one.sequence for one in durable)
         found = durable + [one for place, one in self._queued.items() if place > after]
         return list(islice(sorted(found, key=lambda one: one.sequence), limit))
@@ -795,6 +789,8 @@ class OpenCommit(Reads):
                 self._write_result(given, step.result, append)
             if is_rare:
                 self._write_rare(step)
+            if step.send:
+                self._send(step.send)
         except BaseException:
             # Part of the step is laid in, which must not become durable.
             self._is_broken = True
@@ -1119,7 +1115,7 @@ class OpenCommit(Reads):
         if extras.snapshot is not None:
             assert step.append is not None
             self._put("snapshots", step.append.stream.encode(), list(extras.snapshot))
-        if extras.arrived is not None or extras.send or extras.taken is not None:
+        if extras.arrived is not None or extras.taken is not None:
             self._write_lanes(extras)
         if extras.imported is not None:
             self._put("meta", IMPORTED_UP_TO, str(extras.imported))
@@ -1128,11 +1124,9 @@ class OpenCommit(Reads):
         self._take_out(extras)
 
     def _write_lanes(self, extras: StepExtras) -> None:
-        """What came from other partitions, and goes to them."""
+        """What came from other partitions, and what these have taken."""
         if extras.arrived is not None:
             self._take_in(extras.arrived)
-        for sent in extras.send:
-            self._send(sent)
         if extras.taken is not None:
             self._let_go_of_sent(*extras.taken)
 
@@ -1350,38 +1344,57 @@ class OpenCommit(Reads):
 
     # Lanes between partitions
 
-    def _send(self, sent: SentRecord) -> None:
-        """Lay what is for another partition at the end of the lane to it."""
-        newest = self.counters.sent
-        sent.sequence = newest[sent.target] = newest.get(sent.target, 0) + 1
-        self._set("outgoing", outgoing_key(sent.target, sent.sequence), sent_to_row(sent))
-        self.sending.targets.add(sent.target)
-        self._names.add_process(sent.process)
-        for command in (sent.command, None if sent.refusal is None else sent.refusal.command):
-            self._note_command(command)
+    def _send(self, all_sent: list[SentRecord]) -> None:
+        """Lay what is for other partitions at the ends of the lanes to them."""
+        newest, names = self.counters.sent, self._names
+        changes, keys = self._changes["outgoing"], self._sorted["outgoing"]
+        targets, processes = self.sending.targets, names.processes
+        for sent in all_sent:
+            target = sent.target
+            sent.sequence = sequence = newest.get(target, 0) + 1
+            newest[target] = sequence
+            targets.add(target)
+            # With fewer calls than `_set` makes: no row was at such a place before.
+            key = outgoing_key(target, sequence)
+            packed = pack(sent_to_row(sent))
+            changes[key] = raw = pack_checksum(crc32(packed, crc32(key))) + packed
+            insort(keys, key)
+            self.size += len(raw)
+            if sent.event is not None:
+                if sent.process not in processes:
+                    names.add("process", sent.process)
+            elif sent.command is not None:
+                self._note_command(sent.command)
+            elif sent.refusal is not None:
+                self._note_command(sent.refusal.command)
 
     def _send_on(self, process: str, instance: str, position: int, target: int) -> None:
         """Send an event that was held here to the partition of the instance that it is for."""
         event = self.event_at(position)
         if event is None:
             raise corrupt("unmatched", unmatched_key(process, position), "holds no event")
-        self._send(SentRecord(target, event, process, [instance]))
+        self._send([SentRecord(target, event, process, [instance])])
 
     def _let_go_of_sent(self, target: int, up_to: int) -> None:
         """Drop what a partition has taken; the newest row stays, since it says the number."""
         counters = self.counters
         first = counters.taken.get(target, 0) + 1
         last = min(up_to, counters.sent.get(target, 0) - 1)
-        for sequence in range(first, last + 1):
-            self._delete("outgoing", outgoing_key(target, sequence))
+        # They are durable, since they were taken, and go once.
+        gone = [outgoing_key(target, sequence) for sequence in range(first, last + 1)]
+        for rows in (self._changes["outgoing"], self._known["outgoing"]):
+            rows.update(dict.fromkeys(gone))
+        keys = self._sorted["outgoing"]
+        place = bisect_left(keys, outgoing_key(target, first))
+        keys[place:place] = gone
         counters.taken[target] = max(first - 1, last)
 
     def _take_in(self, arrived: Arrival) -> None:
         """Move the cursor of a lane, and write what came by it; a step's commands are queued."""
         self.counters.cursors[arrived.source] = arrived.last
         self._put("cursors", number(arrived.source), arrived.last)
-        for event in arrived.events:
-            self._write_copy(event)
+        if arrived.events:
+            self._write_copies(arrived.events)
         for refusal in arrived.refusals:
             self._write_refusal(refusal)
         for one in arrived.learnt:
@@ -1394,15 +1407,22 @@ class OpenCommit(Reads):
             ):
                 arrived.met.append((one.process, one.instance))
 
-    def _write_copy(self, event: EventRecord) -> None:
-        """Write an event of another partition's, which is in no stream here."""
-        self.counters.position = event.position = self.counters.position + 1
-        place = number(event.position)
-        self._put("log", place, copied_event_to_row(event))
-        self._ids[copies_key(event.sent_for, event.stream, event.version) + place] = place
-        if event.type not in self._known_events:
-            self._names.add("event", event.type)
-        self._names.add_process(event.sent_for)
+    def _write_copies(self, events: list[EventRecord]) -> None:
+        """Write events of another partition's, which are in no stream here."""
+        position, log, ids = self.counters.position, self._log, self._ids
+        for event in events:
+            position += 1
+            event.position = position
+            place = number(position)
+            packed = pack(copied_event_to_row(event))
+            log[place] = raw = pack_checksum(crc32(packed, crc32(place))) + packed
+            ids[copies_key(event.sent_for, event.stream, event.version) + place] = place
+            self.size += len(raw) + INDEXED
+            if event.type not in self._known_events:
+                self._names.add("event", event.type)
+            if event.sent_for not in self._names.processes:
+                self._names.add("process", event.sent_for)
+        self.counters.position = position
 
     def _sound_unmatched(self, process: str, position: int) -> UnmatchedRecord | None:
         # Who learns the key is not to suffer from a damaged row; `verify` tells of it.

@@ -530,8 +530,6 @@ class StepExtras(Struct, gc=False):
     """Whether events were held for a key that `index` says is learnt; set when it is handed over.
 
     They wait for the instance then."""
-    send: list[SentRecord] = []
-    """What is for other partitions."""
     arrived: Arrival | None = None
     """What came from another partition; its lane's cursor must be there, and moves."""
     cut: Cut | None = None
@@ -567,6 +565,8 @@ class Step(Struct, gc=False):
     park: ParkedRecord | None = None
     wait: int = 0
     """The position of an event that `instance` cannot take yet, because it is suspended."""
+    send: list[SentRecord] | None = None
+    """What is for other partitions."""
     extras: StepExtras | None = None
 
 

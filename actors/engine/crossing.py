@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from ..store import LearntKey, SentRecord, StepExtras
+from ..store import LearntKey, SentRecord, partition_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ..model.plans import ProcessPlan
     from ..model.subscriptions import LearntKey as LearntKeyOf
-    from ..store import EventRecord, Partition, Step
+    from ..store import EventRecord, Partition, Step, StepExtras
 
 __all__ = ["Crossing", "Sender"]
 
@@ -60,9 +60,7 @@ class Sender:
             if extras.waits:
                 self._waits(extras, sent)
         if sent:
-            if step.extras is None:
-                step.extras = StepExtras()
-            step.extras.send = [*step.extras.send, *sent]
+            step.send = [*(step.send or ()), *sent]
 
     def _commands(self, step: Step, sent: list[SentRecord]) -> None:
         partition, here = self._partition, []
@@ -133,6 +131,7 @@ class Crossing:
         self._plan = plan
         self._is_stateless = plan.definition.stateless
         self._partition = partition
+        self._own, self._count = partition.number, partition.count
         self.sent_up_to = 0
         """The position up to which all was sent on that is for other partitions."""
 
@@ -140,13 +139,10 @@ class Crossing:
         """Whether a router is to look at an event; not at a copy that is for another class."""
         return not record.sent_for or record.sent_for == self._name
 
-    def is_named_by(self, record: EventRecord) -> bool:
-        """Whether the instance that an event names is the one that it is for, wherever that is."""
-        return record.sent_to is None and self.concerns(record)
-
-    def is_here(self, instance: str) -> bool:
-        """Whether an instance is in this partition."""
-        return self._partition.has(instance)
+    def target_of(self, instance: str) -> int | None:
+        """The partition of an instance; None if it is this one."""
+        target = partition_of(instance, self._count)
+        return None if target == self._own else target
 
     def those_here(self, named: list[str]) -> list[str]:
         """Those of the instances that are in this partition."""

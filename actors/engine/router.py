@@ -259,8 +259,7 @@ class Router(PooledActor):
     def _send_on(self, crossing: Crossing, taken: _Taken) -> None:
         """Have what is for other partitions sent, in the commit that says so."""
         if taken.away:
-            extras = StepExtras(send=taken.away)
-            self._journal.lay(Step(process=self.plan.name, extras=extras))
+            self._journal.lay(Step(process=self.plan.name, send=taken.away))
         crossing.sent_up_to = max(crossing.sent_up_to, taken.position)
 
     def _wait_for(self, what: str) -> None:
@@ -397,16 +396,21 @@ class Router(PooledActor):
                     if (
                         type(name) is str
                         and is_plain_id(name)
-                        and (crossing is None or crossing.is_named_by(record))
+                        # Not a copy that is for another class, or for instances found elsewhere.
+                        and (
+                            crossing is None
+                            or (record.sent_to is None and record.sent_for in ("", kind))
+                        )
                     ):
                         # As `_route` comes to, for nearly all events.
                         taken.position = position = record.position
-                        if crossing is None or crossing.is_here(name):
+                        if crossing is None or (target := crossing.target_of(name)) is None:
                             under_way[position] = 1
                             message = InstanceMessage(EventDelivered(record, event), self)
                             messages.append(((kind, name), wake, message))
-                        else:
-                            taken.away += crossing.split(record, [name], None)[1]
+                        elif not record.sent_for and position > crossing.sent_up_to:
+                            # As `Crossing.split` comes to.
+                            taken.away.append(SentRecord(target, record, kind))
                         read.popleft()
                         continue
             if record.type == UNREADABLE:
@@ -431,10 +435,10 @@ class Router(PooledActor):
         return taken
 
     def _loaded(self, record: EventRecord) -> Event | None:
-        with suppress(Exception):
+        try:
             return self.plan.subscription.load(record)
-        # It is routed, and parked there.
-        return None
+        except Exception:  # noqa: BLE001 - it is routed, and parked there
+            return None
 
     def _gather_learnt(self, records: Iterable[EventRecord]) -> None:
         """Ask at once for the instances that events find by learnt keys."""

@@ -6,6 +6,7 @@ people, and `tests/store` to the tests, independently.
 
 from __future__ import annotations
 
+import struct
 from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
@@ -716,9 +717,8 @@ def kind_of_name(key: bytes) -> NameKind:
     return cast("NameKind", kind)
 
 
-def outgoing_key(target: int, sequence: int) -> bytes:
-    """Of what is for another partition; what is for one lies together, in order."""
-    return NUMBER.pack(target) + NUMBER.pack(sequence)
+outgoing_key: Callable[[int, int], bytes] = struct.Struct(">QQ").pack
+"""Of what is for another partition, and its sequence; what is for one lies together, in order."""
 
 
 def document_set_key(projection: str, generation: int) -> bytes:
@@ -945,12 +945,15 @@ def sent_to_row(sent: SentRecord) -> tuple[Any, ...]:
 
 def sent_from_row(row: list[Any], target: int, sequence: int) -> SentRecord:
     columns, process, instances, command, refusal, learnt = row
-    event = None if columns is None else event_from_row(columns, 0)
-    if event is not None:
+    if columns is not None:
+        # Nearly all; as `event_from_row` makes it.
+        columns[5] = columns[5] or event_id_at(columns[1], columns[2])
+        event = EventRecord(*columns)
         event.sent_for, event.sent_to = process, instances
+        return SentRecord(target, event, process, instances, None, None, None, sequence)
     return SentRecord(
         target,
-        event,
+        None,
         process,
         instances,
         None if command is None else command_from_row(command, 0),

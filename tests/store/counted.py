@@ -18,6 +18,8 @@ class Counted(DictionaryEngine):
     def __init__(self) -> None:
         super().__init__()
         self.trips: list[str] = []
+        self.rows = 0
+        """Rows that were read of ranges."""
 
     def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
         self.trips.append("get_many")
@@ -31,4 +33,6 @@ class Counted(DictionaryEngine):
         self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
     ) -> list[Row]:
         self.trips.append("range")
-        return super().range(table, start, end, limit, backwards=backwards)
+        found = super().range(table, start, end, limit, backwards=backwards)
+        self.rows += len(found)
+        return found

@@ -81,7 +81,7 @@ def copy_of(stream: str, *sent_to: str) -> EventRecord:
 
 
 def sends(*sent: SentRecord) -> Step:
-    return Step(process=ORDERS, extras=StepExtras(send=list(sent)))
+    return Step(process=ORDERS, send=list(sent))
 
 
 def arrives(arrived: Arrival, *commands: CommandRecord) -> Step:

@@ -292,6 +292,20 @@ def test_a_command_that_an_earlier_commit_left_is_taken_once_without_a_look(
     assert counted.trips == []
 
 
+def test_a_backlog_that_is_taken_piece_by_piece_in_one_commit_is_read_once(
+    counted: Counted,
+) -> None:
+    store = Store(counted)
+    commit(store, Step(enqueue=[command() for _ in range(20)]))
+    counted.rows = 0
+    for after in range(0, 20, 4):
+        found = store.ahead.read_queue(after, 4)
+        assert [one.sequence for one in found] == list(range(after + 1, after + 5))
+        for one in found:
+            assert store.hand_over(Step(take=one.sequence)) == Committed()
+    assert counted.rows == 20
+
+
 def test_a_command_whose_taking_failed_with_its_commit_can_be_taken_and_is_looked_for(
     counted: Counted,
 ) -> None:
