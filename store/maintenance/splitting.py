@@ -11,18 +11,21 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections import Counter, defaultdict
+from collections import Counter
 from contextlib import ExitStack
 from functools import lru_cache
 from heapq import merge
-from itertools import groupby
+from itertools import chain, groupby, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+from msgspec import Struct
+
 from ..errors import DamagedStore, StoreError
 from ..identifiers import category_of, effect_command_id_at, place_of_effect, place_of_event
-from ..layout.frames import frame, number, unframe
-from ..layout.keys import DIGEST_BYTES, LAST, digest, numbered
+from ..layout.frames import corrupt, frame, moved, number, unframe
+from ..layout.keys import DIGEST_BYTES, LAST, Misshapen, digest, numbered
 from ..layout.schema import (
     BLOCKED,
     CODEC,
@@ -44,6 +47,7 @@ from ..layout.schema import (
     key_of,
     owed_key,
     place_of,
+    row_of,
     started_key,
     transitions_key,
     unmatched_by_key,
@@ -76,6 +80,7 @@ if TYPE_CHECKING:
     import lmdb
 
     from ..coded import PayloadCodec
+    from ..layout.schema import TransitionRow
     from ..storage_engine import EngineSnapshot, Row
     from ..store import Store
     from ..verify.inspecting import StoreFinding
@@ -94,6 +99,9 @@ ADDRESSES = 1 << 46
 
 WORTH_PROCESSES = 50_000
 """Rows from which on processes verify them, which take a while to start."""
+
+AFTER_ALL = b"\xff" * 512
+"""Comes behind all keys."""
 
 TOLD_EVERY = 1_024
 """Rows of which is told at once."""
@@ -208,7 +216,7 @@ class _Partitions:
         self.numbers = [one.number for one in divided.partitions()]
         self._files = [divided.folder_of(one) / PARTIAL for one in self.numbers]
         self._envs: list[lmdb.Environment] = []
-        self._pending: defaultdict[tuple[int, str], list[Row]] = defaultdict(list)
+        self._pending: dict[str, list[list[Row]]] = {}
         self._size = 0
         self._tables: list[dict[str, Any]] = []
         self.written: Counter[tuple[int, str]] = Counter()
@@ -230,12 +238,26 @@ class _Partitions:
         for env in self._envs:
             env.close()
 
-    def put(self, partition: int, table: str, key: bytes, raw: bytes) -> None:
-        """Take up a row, whose key is above all others that this table has there."""
-        self._pending[partition, table].append((key, raw))
-        self._size += len(key) + len(raw)
+    def rows_of(self, table: str) -> list[list[Row]]:
+        """Where rows of a table are put, for each partition; `took` is to be told of them.
+
+        The key of each is above all others that the table has there.
+        """
+        found = self._pending.get(table)
+        if found is None:
+            found = self._pending[table] = [[] for _ in self.numbers]
+        return found
+
+    def took(self, size: int) -> None:
+        """Rows of so many bytes were put, or about so many."""
+        self._size += size
         if self._size > AT_ONCE:
             self._write()
+
+    def put(self, partition: int, table: str, key: bytes, raw: bytes) -> None:
+        """Take up a row, whose key is above all others that this table has there."""
+        self.rows_of(table)[partition].append((key, raw))
+        self.took(len(key) + len(raw))
 
     def put_everywhere(self, table: str, rows: Iterable[Row]) -> None:
         """Take up rows in all partitions."""
@@ -244,15 +266,17 @@ class _Partitions:
                 self.put(one, table, key, raw)
 
     def _write(self) -> None:
-        by_partition = groupby(
-            sorted(self._pending.items(), key=itemgetter(0)), lambda one: one[0][0]
-        )
-        for partition, tables in by_partition:
+        for partition in self.numbers:
+            some = [
+                (table, rows[partition]) for table, rows in self._pending.items() if rows[partition]
+            ]
+            if not some:
+                continue
             with (
                 refusals_of_the_disk(self._files[partition]),
                 self._envs[partition].begin(write=True) as txn,
             ):
-                for (_, table), rows in tables:
+                for table, rows in some:
                     with txn.cursor(self._tables[partition][table]) as cursor:
                         _, added = cursor.putmulti(rows, append=True)
                     if added != len(rows):
@@ -260,7 +284,7 @@ class _Partitions:
                             f"the keys of table {table!r} are not in order: verify the source"
                         )
                     self.written[partition, table] += added
-        self._pending.clear()
+                    rows.clear()
         self._size = 0
 
     def finish(self) -> int:
@@ -323,12 +347,11 @@ class _Splitting:
                 raise DamagedStore(f"table {tables[0]!r} has gaps: verify the source")
             return stack.enter_context(NumberFile(folder / f"data.{tables[0]}", last))
 
-        # The partition of an event and its position there; and what other rows are there.
+        # The partition of an event and its position there; and what numbers other rows have there.
         self._homes = number_file("log")
-        self._numbers = {
-            "transitions": number_file("transitions"),
-            "parked": number_file("parked", "decided"),
-        }
+        # Of a transition, twice its number there, and one more if its instance was complete.
+        self._transition_numbers = number_file("transitions")
+        self._parking_numbers = number_file("parked", "decided")
         # Rows of tables that have another order in the partitions.
         self._sorted = sorter("sorted", "ids", "effects", "unmatched", "unmatched_by")
 
@@ -359,23 +382,23 @@ class _Splitting:
 
     # Where things are
 
+    def _some(self, table: str) -> Iterator[list[Row]]:
+        """The rows of a table, some at a time."""
+        rows = self._here.scan(table)
+        while some := list(islice(rows, TOLD_EVERY)):
+            yield some
+            self._tell(len(some))
+
     def _unframed(self, table: str) -> Iterator[tuple[bytes, Any]]:
         """The rows of a table, with what they say."""
-        done = 0
-        for done, (key, raw) in enumerate(self._here.scan(table), 1):
-            yield key, unframe(raw, table, key)
-            if not done % TOLD_EVERY:
-                self._tell(TOLD_EVERY)
-        self._tell(done % TOLD_EVERY)
+        for some in self._some(table):
+            for key, raw in some:
+                yield key, unframe(raw, table, key)
 
     def _stored(self, table: str) -> Rows:
         """The rows of a table as they are, sound."""
-        done = 0
-        for done, row in enumerate(sound(self._here.scan(table), table), 1):
-            yield row
-            if not done % TOLD_EVERY:
-                self._tell(TOLD_EVERY)
-        self._tell(done % TOLD_EVERY)
+        for some in self._some(table):
+            yield from sound(iter(some), table)
 
     def _position(self, position: int, partition: int, process: str) -> int:
         """Where an event is in a partition: itself, or the copy for a process manager."""
@@ -391,7 +414,7 @@ class _Splitting:
         """The partition of an event, and its position there."""
         found = self._homes.get(position)
         if not found:
-            raise DamagedStore(f"the log has nothing at position {position}: verify the source")
+            raise _nothing_at(position)
         return found >> HOME, found & LOCAL
 
     def _up_to(self, position: int, partition: int) -> int:
@@ -403,13 +426,18 @@ class _Splitting:
         found = self._places.up_to("upto", prefix + number(position))
         return numbered(found[1]) if found is not None and found[0][:AWAY] == prefix else 0
 
-    def _number(self, table: str, old: int) -> int:
-        """The number in its partition of a transition, or of what was parked."""
-        found = self._numbers[table].get(old)
+    def _transition(self, old: int) -> tuple[int, bool]:
+        """The number of a transition in its partition, and whether its instance was complete."""
+        found = self._transition_numbers.get(old)
         if not found:
-            raise DamagedStore(
-                f"{table} has no number {old}, which is spoken of: verify the source"
-            )
+            raise _no_number("transitions", old)
+        return found >> 1, bool(found & 1)
+
+    def _parking_number(self, old: int) -> int:
+        """The number in its partition of what was parked."""
+        found = self._parking_numbers.get(old)
+        if not found:
+            raise _no_number("parked", old)
         return found
 
     def _named(self, command_id: str | None) -> str | None:
@@ -439,24 +467,29 @@ class _Splitting:
         self._wanted.put("wanted", self._all_wanted())
 
     def _all_wanted(self) -> Rows:
-        for _, row in self._unframed("transitions"):
-            if row[14]:
-                self._refuse_undone(row[0], row[14])
-                yield from self._needed(row[0], row[1], row[14], row[6])
+        of, stream_of, of_stream = self._of, self._stream_of, self._of_stream
+        for some in self._some("transitions"):
+            for key, raw in some:
+                row: TransitionRow = _row("transitions", key, raw)
+                if row.position:
+                    self._refuse_undone(row.process, row.position)
+                    stream = stream_of(row.cause)
+                    if stream is None or of_stream(stream) != of(row.instance):
+                        yield self._needed(row.process, row.instance, row.position)
         for key, _ in self._here.scan("waiting"):
             process, instance, position = _owner_and_number(key)
             if position and process not in self._projections:
                 self._refuse_undone(process, position)
-                yield from self._needed(process, instance, position)
+                yield self._needed(process, instance, position)
         for table in ("parked", "decided"):
             for _, row in self._rows_of(table):
                 if row[7] and row[1] and row[0] not in self._projections:
-                    yield from self._needed(row[0], row[1], row[7])
+                    yield self._needed(row[0], row[1], row[7])
         for key, row in self._rows_of("effects"):
-            yield from self._needed(row[0], row[1], numbered(key[:8]))
+            yield self._needed(row[0], row[1], numbered(key[:8]))
         for key, _ in self._here.scan("owed"):
             process, position, instance = key_of("owed", key)
-            yield from self._needed(process, instance, position)
+            yield self._needed(process, instance, position)
         for key, row in self._rows_of("unmatched"):
             process, position = key_of("unmatched", key)
             for partition in {self._of(value) for value in row[1]}:
@@ -465,14 +498,14 @@ class _Splitting:
     def _rows_of(self, table: str) -> Iterator[tuple[bytes, Any]]:
         return ((key, unframe(raw, table, key)) for key, raw in self._here.scan(table))
 
-    def _needed(self, process: str, instance: str, position: int, cause: str | None = None) -> Rows:
+    def _stream_of(self, event_id: str) -> str | None:
+        """The stream of an event, if its id says that."""
+        place = place_of_event(event_id) if self._names_are_places else None
+        return None if place is None else place.stream
+
+    def _needed(self, process: str, instance: str, position: int) -> Row:
         partition = self._of(instance)
-        if cause is not None and self._names_are_places:
-            place = place_of_event(cause)
-            if place is not None and self._of_stream(place.stream) == partition:
-                return
-        key = _copy_key(position, partition, process) + b"\0" + instance.encode()
-        yield key, b""
+        return _copy_key(position, partition, process) + b"\0" + instance.encode(), b""
 
     def _refuse_undone(self, process: str, position: int) -> None:
         """What a router would bring once more where it is not known to have come."""
@@ -491,38 +524,55 @@ class _Splitting:
         wanted = groupby(self._wanted.rows("wanted"), lambda one: one[0][:8])
         at, copies = next(wanted, (None, ()))
         ends = [0] * self._count
-        for key, row in self._unframed("log"):
-            while at is not None and at < key:
-                raise DamagedStore(
-                    f"the log has nothing at position {numbered(at)}: verify the source"
-                )
-            home = self._of_stream(row[1])
-            row[7] = self._named(row[7])
-            self._counts[home]["event", category_of(row[1]), row[0]] += 1
-            local = self._event(ends, home, key, row)
-            self._homes.put(numbered(key), home << HOME | ends[home])
-            if at != key:
-                continue
-            for (partition, process, is_held), those in groupby(
-                map(itemgetter(0), copies), _copy_of
-            ):
-                if partition == home:
-                    continue
-                named = [one[len(_start(one)) :].decode() for one in those]
-                sent_to = None if is_held else named
-                local = self._event(ends, partition, key, [*row, process, sent_to])
-                name = _copy_key(numbered(key), partition, process) + (b"\0" if is_held else b"")
-                self._places.add("copies", name, local)
-                copy = copies_key(process, row[1], row[2]) + local
-                self._sorted.add("ids", copy + partition.to_bytes(AWAY, "big"), local)
-            at, copies = next(wanted, (None, ()))
+        logs, counts, of_stream = self._made.rows_of("log"), self._counts, self._of_stream
+        for some in self._some("log"):
+            size = 0
+            for key, raw in some:
+                if at is not None and at < key:
+                    raise _nothing_at(numbered(at))
+                event = _event(raw, key)
+                home = of_stream(event.stream)
+                counts[home]["event", category_of(event.stream), event.type] += 1
+                local = self._event(ends, home, key)
+                self._homes.put(numbered(key), home << HOME | ends[home])
+                if self._may_have_effects or at == key:
+                    row = unframe(raw, "log", key)
+                    row[7] = self._named(row[7])
+                    new = frame(local, row)
+                else:
+                    new = moved(raw, "log", key, local)
+                logs[home].append((local, new))
+                size += len(new)
+                if at == key:
+                    size += self._copies(row, home, key, copies, ends)
+                    at, copies = next(wanted, (None, ()))
+            self._made.took(size)
         if at is not None:
-            raise DamagedStore(f"the log has nothing at position {numbered(at)}: verify the source")
+            raise _nothing_at(numbered(at))
 
-    def _event(self, ends: list[int], partition: int, key: bytes, row: list[Any]) -> bytes:
+    def _copies(
+        self, row: list[Any], home: int, key: bytes, wanted: Iterable[Row], ends: list[int]
+    ) -> int:
+        """Put copies of an event where they are wanted; how many bytes they have."""
+        size = 0
+        for (partition, process, is_held), those in groupby(map(itemgetter(0), wanted), _copy_of):
+            if partition == home:
+                continue
+            named = [one[len(_start(one)) :].decode() for one in those]
+            local = self._event(ends, partition, key)
+            raw = frame(local, [*row, process, None if is_held else named])
+            self._made.rows_of("log")[partition].append((local, raw))
+            name = _copy_key(numbered(key), partition, process) + (b"\0" if is_held else b"")
+            self._places.add("copies", name, local)
+            copy = copies_key(process, row[1], row[2]) + local
+            self._sorted.add("ids", copy + partition.to_bytes(AWAY, "big"), local)
+            size += len(raw)
+        return size
+
+    def _event(self, ends: list[int], partition: int, key: bytes) -> bytes:
+        """The next position in a partition, for what was stored at another one."""
         ends[partition] += 1
         local = number(ends[partition])
-        self._made.put(partition, "log", local, frame(local, row))
         self._places.add("upto", partition.to_bytes(AWAY, "big") + key, local)
         return local
 
@@ -530,17 +580,22 @@ class _Splitting:
 
     def _transitions(self) -> None:
         ends = [0] * self._count
-        for key, row in self._unframed("transitions"):
-            partition = self._of(row[1])
-            ends[partition] += 1
-            local = number(ends[partition])
-            if row[14]:
-                row[14] = self._position(row[14], partition, row[0])
-            else:
-                row[6] = self._named(row[6])
-            row[8] = self._up_to(row[8], partition)
-            self._made.put(partition, "transitions", local, frame(local, row))
-            self._numbers["transitions"].put(numbered(key), ends[partition])
+        put, of, up_to = self._made.rows_of("transitions"), self._of, self._up_to
+        numbers = self._transition_numbers
+        for some in self._some("transitions"):
+            for key, raw in some:
+                row: TransitionRow = _row("transitions", key, raw)
+                partition = of(row.instance)
+                ends[partition] += 1
+                local = number(ends[partition])
+                if row.position:
+                    row.position = self._position(row.position, partition, row.process)
+                else:
+                    row.cause = self._named(row.cause)
+                row.seen = up_to(row.seen, partition)
+                put[partition].append((local, frame(local, row)))
+                numbers.put(numbered(key), ends[partition] << 1 | row.is_complete)
+            self._made.took(_bytes_in(some))
 
     def _parked(self) -> None:
         """What was parked and what was decided have the same numbers."""
@@ -559,7 +614,7 @@ class _Splitting:
                 row[8] = self._command(row[8], partition)
                 row[2] = row[8][0]
             self._made.put(partition, table, local, frame(local, row))
-            self._numbers["parked"].put(numbered(key), ends[partition])
+            self._parking_numbers.put(numbered(key), ends[partition])
             if table == "parked":
                 self._counts[partition]["parked", row[0], row[3], row[14], row[15]] += 1
 
@@ -617,38 +672,37 @@ class _Splitting:
     # Tables that keep their order
 
     def _ids(self) -> None:
-        own = ((key, None, raw) for key, raw in self._stored("ids"))
-        copied = (
-            (key[:-AWAY], int.from_bytes(key[-AWAY:], "big"), raw)
-            for key, raw in self._sorted.rows("ids")
-        )
-        prefix, partition, kind, last = b"", 0, "", 0
-        for key, of_copy, raw in merge(own, copied, key=itemgetter(0)):
-            if of_copy is not None:
-                self._made.put(of_copy, "ids", key, raw)
-                continue
-            if key[:-8] != prefix:
-                self._count_instance(kind, partition, last)
-                prefix = key[:-8]
-                one, kind, name = key[:-9].decode().split("\0")
-                partition = self._of(name if kind == DASHLESS else one)
-            last = place_of(key, raw)
-            place = self._number("transitions", last) if kind == INSTANCE else self._home(last)[1]
-            self._made.put(partition, "ids", key, number(place))
-        self._count_instance(kind, partition, last)
+        copies = _IdsOfCopies(self._sorted.rows("ids"), self._made)
+        put, transition, home = self._made.rows_of("ids"), self._transition, self._home
+        prefix, partition, is_complete = b"", 0, False
+        one = kind = name = ""
+        for some in self._some("ids"):
+            for key, raw in some:
+                if copies.next < key:
+                    copies.put_below(key)
+                if key[:-8] != prefix:
+                    self._count_instance(partition, kind, name, one, is_complete=is_complete)
+                    prefix = key[:-8]
+                    one, kind, name = key[:-9].decode().split("\0")
+                    partition = self._of(name if kind == DASHLESS else one)
+                if kind == INSTANCE:
+                    place, is_complete = transition(place_of(key, raw))
+                else:
+                    _, place = home(place_of(key, raw))
+                put[partition].append((key, number(place)))
+            self._made.took(_bytes_in(some))
+        copies.put_below(AFTER_ALL)
+        self._count_instance(partition, kind, name, one, is_complete=is_complete)
 
-    def _count_instance(self, kind: str, partition: int, last: int) -> None:
-        """Count an instance by its newest transition."""
-        if kind != INSTANCE:
-            return
-        key = number(last)
-        raw = self._here.get("transitions", key)
-        assert raw is not None
-        row = unframe(raw, "transitions", key)
-        status = "complete" if row[5] else "running"
-        if self._is_suspended(row[0], row[1]):
-            status = "suspended"
-        self._counts[partition]["instance", row[0], status] += 1
+    def _count_instance(
+        self, partition: int, kind: str, process: str, instance: str, *, is_complete: bool
+    ) -> None:
+        """Count an instance as its newest transition left it."""
+        if kind == INSTANCE:
+            status = "complete" if is_complete else "running"
+            if self._is_suspended(process, instance):
+                status = "suspended"
+            self._counts[partition]["instance", process, status] += 1
 
     def _is_suspended(self, process: str, instance: str) -> bool:
         key = instance_key(process, instance) + BLOCKED
@@ -658,7 +712,7 @@ class _Splitting:
     def _started(self) -> None:
         for key, instance in self._unframed("started"):
             process, old = key_of("started", key)
-            new = started_key(process) + number(self._number("transitions", old))
+            new = started_key(process) + number(self._transition(old)[0])
             self._made.put(self._of(instance), "started", new, frame(new, instance))
 
     def _queue(self) -> None:
@@ -693,7 +747,7 @@ class _Splitting:
                 continue
             partition = self._of_parked(row)
             new = key[:-8] + number(self._position_of_parked(row, partition))
-            self._made.put(partition, "parked_at", new, frame(new, self._number("parked", old)))
+            self._made.put(partition, "parked_at", new, frame(new, self._parking_number(old)))
 
     def _waiting(self) -> None:
         for key, row in self._unframed("waiting"):
@@ -707,7 +761,7 @@ class _Splitting:
                 if row[1]:
                     row[1] = self._position(row[1], partition, process)
                 if row[6]:
-                    row[6] = self._number("parked", row[6])
+                    row[6] = self._parking_number(row[6])
                 first = transitions_key(process, instance) + number(1)
                 if row[0] == "parked" and self._here.get("ids", first) is None:
                     # It failed at its start.
@@ -792,6 +846,68 @@ class _Splitting:
 def _last_number(here: EngineSnapshot, table: str) -> int:
     """The highest number in a table; 0 if it is empty."""
     return next((numbered(key) for key, _ in here.scan(table, LAST + b"\0", backwards=True)), 0)
+
+
+class _EventPlace(Struct, array_like=True, gc=False):
+    """The first columns of an event, which say where it belongs."""
+
+    type: str
+    stream: str
+
+
+_decode_event = msgspec.msgpack.Decoder(_EventPlace).decode
+
+
+def _event(raw: bytes, key: bytes) -> _EventPlace:
+    try:
+        return _decode_event(raw[4:])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise corrupt("log", key, f"is not as the format has it: {error}") from error
+
+
+def _row(table: str, key: bytes, raw: bytes) -> Any:
+    """The row in a frame, with its types checked."""
+    try:
+        return row_of(table, key, raw)
+    except Misshapen as error:
+        raise corrupt(table, key, str(error)) from error
+
+
+def _nothing_at(position: int) -> DamagedStore:
+    return DamagedStore(f"the log has nothing at position {position}: verify the source")
+
+
+def _no_number(table: str, old: int) -> DamagedStore:
+    return DamagedStore(f"{table} has no number {old}, which is spoken of: verify the source")
+
+
+def _bytes_in(rows: Iterable[Row]) -> int:
+    return sum(map(len, chain.from_iterable(rows)))
+
+
+class _IdsOfCopies:
+    """Rows of `ids` that lead to copies of events, which come between the others.
+
+    Attributes:
+        next: the key of the first that is not put yet; behind all keys if there is none
+
+    """
+
+    def __init__(self, rows: Rows, made: _Partitions) -> None:
+        self._rows = rows
+        self._made = made
+        self._go_on()
+
+    def _go_on(self) -> None:
+        key, self._raw = next(self._rows, (b"", b""))
+        self.next = key[:-AWAY] or AFTER_ALL
+        self._partition = int.from_bytes(key[-AWAY:], "big")
+
+    def put_below(self, key: bytes) -> None:
+        """Put those that come before a key."""
+        while self.next < key:
+            self._made.put(self._partition, "ids", self.next, self._raw)
+            self._go_on()
 
 
 # Keys of what is kept meanwhile
