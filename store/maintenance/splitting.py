@@ -59,7 +59,7 @@ from ..lmdb.file_swap import sync_folder
 from ..lmdb.private_files import PRIVATE_FOLDER
 from ..partitions import Partition
 from ..state_changes import texts_in
-from ..verify.apart import verify_each
+from ..verify.apart import Verifiers
 from ..verify.verify import verify_path
 from .copying import LARGEST_COPY
 from .number_file import NumberFile
@@ -80,13 +80,16 @@ if TYPE_CHECKING:
     import lmdb
 
     from ..coded import PayloadCodec
-    from ..layout.schema import TransitionRow
+    from ..layout.schema import ResultRow, TransitionRow
     from ..storage_engine import EngineSnapshot, Row
     from ..store import Store
     from ..verify.inspecting import StoreFinding
     from .rewriting import Rows
 
-__all__ = ["PROJECTION", "split"]
+__all__ = ["PROJECTION", "rows_to_divide", "split"]
+
+UNCOUNTED = frozenset({"meta", "checkpoints", "counts", "document_sets", "documents"})
+"""Tables of which each partition gets rows of its own, or has them made anew."""
 
 PROJECTION = "project:"
 """What stands before the name of a projection, in that of its checkpoint."""
@@ -123,6 +126,7 @@ def split(
     codec: PayloadCodec | None,
     projections_anew: bool,
     tell: Callable[[int], None],
+    beside: Callable[[DividedStore], object] | None = None,
 ) -> int:
     """Write the partitions of a divided store, check them, and mark the folder as that store.
 
@@ -133,7 +137,9 @@ def split(
         count: of partitions
         codec: of the store, if it has one
         projections_anew: whether projections are to go through the logs from their beginnings
-        tell: called with how many rows more are done
+        tell: called with how many rows more are done, which are twice those of `rows_to_divide`:
+            they are written and verified
+        beside: called with the store once its partitions are written, while others verify them
 
     Returns:
         how many rows the partitions have
@@ -150,14 +156,19 @@ def split(
             f"{folder} is not empty: a copy gets a folder of its own, which is missing or empty"
         )
     divided = DividedStore(folder.absolute(), count, secrets.token_hex(16))
+    rows = rows_to_divide(here)
     try:
         with refusals_of_the_disk(folder):
             folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            made = stack.enter_context(_Partitions(divided))
-            _Splitting(store, here, made, stack, tell).write(meta)
-            rows = made.finish()
-        _refuse_unsound(divided, rows, codec)
+        with _verifying(divided, rows, codec) as verifying:
+            with ExitStack() as stack:
+                made = stack.enter_context(_Partitions(divided))
+                _Splitting(store, here, made, stack, tell).write(meta)
+                written = made.finish()
+            verifying.begin()
+            if beside is not None:
+                beside(divided)
+            _refuse_unsound(verifying, divided, rows, tell)
         mark_divided(divided)
     except BaseException:
         for one in range(count):
@@ -165,26 +176,59 @@ def split(
         if not existed:
             shutil.rmtree(folder, ignore_errors=True)
         raise
-    return rows
+    return written
 
 
-def _refuse_unsound(divided: DividedStore, rows: int, codec: PayloadCodec | None) -> None:
-    """Verify all partitions; several at once, unless that takes longer or needs the codec."""
-    folders = [divided.folder_of(one) for one in range(divided.count)]
-    found: Iterator[tuple[str, StoreFinding]] = (
-        (
-            (one.name, finding)
-            for one in folders
-            for finding in verify_path(one, limit=1, codec=codec)[0]
-        )
-        if codec is not None or rows < WORTH_PROCESSES
-        else verify_each(divided.folder, [one.name for one in folders])
+def rows_to_divide(here: EngineSnapshot) -> int:
+    """How many rows are gone through, some of them twice."""
+    # What transitions refer to is looked for before they are copied.
+    return here.count("transitions") + sum(
+        here.count(one) for one in TABLES if one not in UNCOUNTED
     )
-    for name, finding in found:
-        raise DamagedStore(
-            f"{name} of the copy is not sound, so it was removed: {finding}; run "
-            f"`procession verify` on the source"
-        )
+
+
+def _verifying(divided: DividedStore, rows: int, codec: PayloadCodec | None) -> Verifiers | _Here:
+    """What is to verify the partitions: this process, if they need the codec, or have few rows."""
+    folders = [divided.folder_of(one) for one in range(divided.count)]
+    if codec is not None or rows < WORTH_PROCESSES:
+        return _Here(folders, codec)
+    return Verifiers(divided.folder, [one.name for one in folders])
+
+
+class _Here:
+    """Verifies stores in this process, as `Verifiers` do in others."""
+
+    def __init__(self, folders: list[Path], codec: PayloadCodec | None) -> None:
+        self._folders = folders
+        self._codec = codec
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing has been started."""
+
+    def begin(self) -> None:
+        """They are verified when they are asked for."""
+
+    def findings(self) -> Iterator[tuple[str, StoreFinding | None]]:
+        for one in self._folders:
+            findings, _ = verify_path(one, limit=1, codec=self._codec)
+            yield one.name, findings[0] if findings else None
+
+
+def _refuse_unsound(
+    verifying: Verifiers | _Here, divided: DividedStore, rows: int, tell: Callable[[int], None]
+) -> None:
+    told = 0
+    for done, (name, finding) in enumerate(verifying.findings(), 1):
+        if finding is not None:
+            raise DamagedStore(
+                f"{name} of the copy is not sound, so it was removed: {finding}; run "
+                f"`procession verify` on the source"
+            )
+        tell(rows * done // divided.count - told)
+        told = rows * done // divided.count
 
 
 def _refuse_unfit(here: EngineSnapshot, *, projections_anew: bool) -> dict[bytes, bytes]:
@@ -440,9 +484,9 @@ class _Splitting:
             raise _no_number("parked", old)
         return found
 
-    def _named(self, command_id: str | None) -> str | None:
+    def _named(self, command_id: str) -> str:
         """The id of a command: that of an after-effect says the position of the event."""
-        if command_id is None or not self._may_have_effects:
+        if not self._may_have_effects:
             return command_id
         issue = place_of_effect(command_id)
         if issue is None:
@@ -456,7 +500,7 @@ class _Splitting:
 
     def _command(self, row: list[Any], partition: int) -> list[Any]:
         """A command in a partition, which another one may have issued."""
-        row[0], row[6] = self._named(row[0]), self._named(row[6])
+        row[0], row[6] = self._named(row[0]), row[6] and self._named(row[6])
         issuer = self._of(row[8]) if row[7] is not None else partition
         return row if issuer == partition else [*row, issuer]
 
@@ -470,12 +514,12 @@ class _Splitting:
         of, stream_of, of_stream = self._of, self._stream_of, self._of_stream
         for some in self._some("transitions"):
             for key, raw in some:
-                row: TransitionRow = _row("transitions", key, raw)
-                if row.position:
-                    self._refuse_undone(row.process, row.position)
-                    stream = stream_of(row.cause)
-                    if stream is None or of_stream(stream) != of(row.instance):
-                        yield self._needed(row.process, row.instance, row.position)
+                taken: TransitionRow = _row("transitions", key, raw)
+                if taken.position:
+                    self._refuse_undone(taken.process, taken.position)
+                    stream = stream_of(taken.cause)
+                    if stream is None or of_stream(stream) != of(taken.instance):
+                        yield self._needed(taken.process, taken.instance, taken.position)
         for key, _ in self._here.scan("waiting"):
             process, instance, position = _owner_and_number(key)
             if position and process not in self._projections:
@@ -537,7 +581,7 @@ class _Splitting:
                 self._homes.put(numbered(key), home << HOME | ends[home])
                 if self._may_have_effects or at == key:
                     row = unframe(raw, "log", key)
-                    row[7] = self._named(row[7])
+                    row[7] = row[7] and self._named(row[7])
                     new = frame(local, row)
                 else:
                     new = moved(raw, "log", key, local)
@@ -726,13 +770,17 @@ class _Splitting:
             self._made.put(partition, "event_ids", key, frame(key, (position, content)))
 
     def _command_ids(self) -> None:
-        for key, row in self._unframed("command_ids"):
-            if row[0]:
-                partition, row[0] = self._home(row[0])
-            else:
-                # Without a stream, as an older version wrote it, any one does.
-                partition = self._of_stream(row[4])
-            self._made.put(partition, "command_ids", key, frame(key, row))
+        put = self._made.rows_of("command_ids")
+        for some in self._some("command_ids"):
+            for key, raw in some:
+                row: ResultRow = _row("command_ids", key, raw)
+                if row.first_position:
+                    partition, row.first_position = self._home(row.first_position)
+                else:
+                    # Without a stream, as an older version wrote it, any one does.
+                    partition = self._of_stream(row.stream)
+                put[partition].append((key, frame(key, row)))
+            self._made.took(_bytes_in(some))
 
     def _parked_at(self) -> None:
         for key, old in self._unframed("parked_at"):
