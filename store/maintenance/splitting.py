@@ -57,7 +57,7 @@ from ..lmdb.divided_store import DividedStore, mark_divided
 from ..lmdb.environment import DATA_FILE, MAX_TABLES
 from ..lmdb.file_swap import sync_folder
 from ..lmdb.private_files import PRIVATE_FOLDER
-from ..partitions import Partition
+from ..partitions import Partition, deciding_part
 from ..state_changes import texts_in
 from ..verify.apart import Verifiers
 from ..verify.verify import verify_path
@@ -361,9 +361,7 @@ class _Splitting:
         self._tell = tell
         self._count = made.divided.count
         # What lies near in a table mostly has the same id.
-        of_any = Partition(0, self._count)
-        self._of = lru_cache(KEPT_IDS)(of_any.of)
-        self._of_stream = lru_cache(KEPT_IDS)(of_any.of_stream)
+        self._of = lru_cache(KEPT_IDS)(Partition(0, self._count).of)
         self._done: dict[str, int] = {}
         self._checkpoints = {
             key.decode(): unframe(raw, "checkpoints", key) for key, raw in here.scan("checkpoints")
@@ -425,6 +423,9 @@ class _Splitting:
         self._own_rows(meta)
 
     # Where things are
+
+    def _of_stream(self, stream: str) -> int:
+        return self._of(deciding_part(stream))
 
     def _some(self, table: str) -> Iterator[list[Row]]:
         """The rows of a table, some at a time."""
