@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from ..coded import PayloadCodec
-    from ..lmdb.divided_store import DividedStore
     from ..storage_engine import EngineSnapshot, Row
+    from .splitting import Put
 
 __all__ = ["Copied", "copy"]
 
@@ -146,7 +146,7 @@ def _divide(
     with (
         open_store(source, codec=codec) as store,
         store.stored_snapshot() as here,
-        _to_divide_into(target, parts) as (folder, put),
+        _to_divide_into(target, parts) as (folder, put_too),
     ):
         _refuse_part(here, source)
         tell = _Told(2 * rows_to_divide(here), on_progress)
@@ -159,7 +159,7 @@ def _divide(
             codec=codec,
             projections_anew=projections_anew,
             tell=tell,
-            beside=put,
+            put_too=put_too,
         )
     return Copied(rows, 0)
 
@@ -167,7 +167,7 @@ def _divide(
 @contextmanager
 def _to_divide_into(
     target: str | os.PathLike[str], parts: int
-) -> Iterator[tuple[Path, Callable[[DividedStore], None] | None]]:
+) -> Iterator[tuple[Path, Put | None]]:
     """The folder for the partitions, and what puts them into a database if that is the target."""
     if not is_address(target):
         yield Path(target), None
@@ -177,18 +177,7 @@ def _to_divide_into(
         module.filling_divided_in(Address.parse(target), parts) as put,
         TemporaryDirectory(prefix="procession-copy-") as scratch,
     ):
-
-        def put_all(divided: DividedStore) -> None:
-            for number in range(parts):
-                with (
-                    divided.open(number, read_only=True, codec=AS_STORED) as one,
-                    one.stored_snapshot() as rows,
-                ):
-                    for table in TABLES:
-                        for some in in_parts(rows.scan(table)):
-                            put(number, table, some)
-
-        yield Path(scratch) / "divided", put_all
+        yield Path(scratch) / "divided", put
 
 
 class _Told:

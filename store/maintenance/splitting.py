@@ -74,8 +74,9 @@ from .rewriting import (
 from .sorting import Sorter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
+    from typing import TypeAlias
 
     import lmdb
 
@@ -85,6 +86,8 @@ if TYPE_CHECKING:
     from ..store import Store
     from ..verify.inspecting import StoreFinding
     from .rewriting import Rows
+
+    Put: TypeAlias = Callable[[str, Sequence[Sequence[Row]]], object]
 
 __all__ = ["PROJECTION", "rows_to_divide", "split"]
 
@@ -126,7 +129,7 @@ def split(
     codec: PayloadCodec | None,
     projections_anew: bool,
     tell: Callable[[int], None],
-    beside: Callable[[DividedStore], object] | None = None,
+    put_too: Put | None = None,
 ) -> int:
     """Write the partitions of a divided store, check them, and mark the folder as that store.
 
@@ -139,7 +142,7 @@ def split(
         projections_anew: whether projections are to go through the logs from their beginnings
         tell: called with how many rows more are done, which are twice those of `rows_to_divide`:
             they are written and verified
-        beside: called with the store once its partitions are written, while others verify them
+        put_too: called with the rows of all partitions, as they are written
 
     Returns:
         how many rows the partitions have
@@ -162,12 +165,10 @@ def split(
             folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         with _verifying(divided, rows, codec) as verifying:
             with ExitStack() as stack:
-                made = stack.enter_context(_Partitions(divided))
+                made = stack.enter_context(_Partitions(divided, put_too))
                 _Splitting(store, here, made, stack, tell).write(meta)
                 written = made.finish()
             verifying.begin()
-            if beside is not None:
-                beside(divided)
             _refuse_unsound(verifying, divided, rows, tell)
         mark_divided(divided)
     except BaseException:
@@ -255,8 +256,9 @@ def _refuse_unfit(here: EngineSnapshot, *, projections_anew: bool) -> dict[bytes
 class _Partitions:
     """The files of the partitions: rows are put in the order of their keys, table by table."""
 
-    def __init__(self, divided: DividedStore) -> None:
+    def __init__(self, divided: DividedStore, put_too: Put | None) -> None:
         self.divided = divided
+        self._put_too = put_too
         self.numbers = [one.number for one in divided.partitions()]
         self._files = [divided.folder_of(one) / PARTIAL for one in self.numbers]
         self._envs: list[lmdb.Environment] = []
@@ -310,6 +312,9 @@ class _Partitions:
                 self.put(one, table, key, raw)
 
     def _write(self) -> None:
+        if self._put_too is not None:
+            for table, by_partition in self._pending.items():
+                self._put_too(table, by_partition)
         for partition in self.numbers:
             some = [
                 (table, rows[partition]) for table, rows in self._pending.items() if rows[partition]
