@@ -91,7 +91,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PROJECTION", "rows_to_divide", "split"]
 
-UNCOUNTED = frozenset({"meta", "checkpoints", "counts", "document_sets", "documents"})
+UNCOUNTED = frozenset(
+    {"meta", "checkpoints", "counts", "document_sets", "documents", "unmatched_by"}
+)
 """Tables of which each partition gets rows of its own, or has them made anew."""
 
 PROJECTION = "project:"
