@@ -5,6 +5,9 @@ partition has positions of its own, in the order in which the events were stored
 transitions and what was parked; what refers to them is written anew. An event that an instance of
 another partition has handled, or is to take up, is there as a copy for its process manager, as if
 it had been sent. Where each row went is kept in files beside the copy, so memory stays small.
+
+What stays of events that were pruned has positions among the others. Numbers of which nothing stays
+are one that is left out in each partition, where they end: below it, things may be missing there.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ from ..layout.schema import (
     PRUNED_UP_TO,
     SECRET,
     TABLES,
+    Marks,
     copies_key,
     count_key,
     effect_key,
@@ -81,7 +85,7 @@ if TYPE_CHECKING:
     import lmdb
 
     from ..coded import PayloadCodec
-    from ..layout.schema import ResultRow, TransitionRow
+    from ..layout.schema import ResultRow, TombstoneRow, TransitionRow
     from ..storage_engine import EngineSnapshot, Row
     from ..store import Store
     from ..verify.inspecting import StoreFinding
@@ -238,7 +242,6 @@ def _refuse_unfit(here: EngineSnapshot, *, projections_anew: bool) -> dict[bytes
     """The rows of `meta`, of a store that can be divided."""
     meta = dict(here.scan("meta"))
     for key, why in (
-        (PRUNED_UP_TO, "was pruned, and what is left of it cannot be told apart by partitions yet"),
         (EXCERPT, "has some records of another, so that what they came of is not there"),
         (IMPORTED, "is filled with history and has not gone live: go live with it first"),
     ):
@@ -390,14 +393,19 @@ class _Splitting:
         # up to a position.
         self._places = sorter("places", "copies", "upto")
 
+        self._pruned = store.pruned_up_to()
+        # In each partition, of what was pruned, the last position; and which position and which
+        # number of a transition is left out for those of which nothing stays.
+        self._gone = [0] * self._count
+        self._left_out = [0] * self._count
+        self._transition_left_out = [0] * self._count
+
         def number_file(*tables: str) -> NumberFile:
             last = max(_last_number(here, table) for table in tables)
-            if last != sum(map(here.count, tables)):
-                raise DamagedStore(f"table {tables[0]!r} has gaps: verify the source")
             return stack.enter_context(NumberFile(folder / f"data.{tables[0]}", last))
 
         # The partition of an event and its position there; and what numbers other rows have there.
-        self._homes = number_file("log")
+        self._homes = number_file("log", "tombstones")
         # Of a transition, twice its number there, and one more if its instance was complete.
         self._transition_numbers = number_file("transitions")
         self._parking_numbers = number_file("parked", "decided")
@@ -575,18 +583,27 @@ class _Splitting:
     def _log(self) -> None:
         wanted = groupby(self._wanted.rows("wanted"), lambda one: one[0][:8])
         at, copies = next(wanted, (None, ()))
-        ends = [0] * self._count
+        gone = self._all_gone()
+        gone_key, gone_raw = next(gone)
+        ends, before = [0] * self._count, 0
+        key, raw = b"", b""
         logs, counts, of_stream = self._made.rows_of("log"), self._counts, self._of_stream
         for some in self._some("log"):
             size = 0
             for key, raw in some:
                 if at is not None and at < key:
                     raise _nothing_at(numbered(at))
+                while gone_key < key:
+                    before = _after("log", before, numbered(gone_key), self._pruned.tombstones)
+                    self._put_gone(ends, gone_key, gone_raw)
+                    gone_key, gone_raw = next(gone)
+                position = numbered(key)
+                before = _after("log", before, position, self._pruned.tombstones)
                 event = _event(raw, key)
                 home = of_stream(event.stream)
                 counts[home]["event", category_of(event.stream), event.type] += 1
                 local = self._event(ends, home, key)
-                self._homes.put(numbered(key), home << HOME | ends[home])
+                self._homes.put(position, home << HOME | ends[home])
                 if self._may_have_effects or at == key:
                     row = unframe(raw, "log", key)
                     row[7] = row[7] and self._named(row[7])
@@ -596,30 +613,78 @@ class _Splitting:
                 logs[home].append((local, new))
                 size += len(new)
                 if at == key:
-                    size += self._copies(row, home, key, copies, ends)
+                    self._copies(ends, row, home, key, copies)
                     at, copies = next(wanted, (None, ()))
             self._made.took(size)
         if at is not None:
             raise _nothing_at(numbered(at))
+        if gone_key != AFTER_ALL:
+            # The newest event stays, so that positions go on behind it.
+            raise _nothing_at(numbered(gone_key) + 1)
+        self._end_with_events(ends, key, raw)
 
     def _copies(
-        self, row: list[Any], home: int, key: bytes, wanted: Iterable[Row], ends: list[int]
-    ) -> int:
-        """Put copies of an event where they are wanted; how many bytes they have."""
-        size = 0
+        self, ends: list[int], row: list[Any], home: int, key: bytes, wanted: Iterable[Row]
+    ) -> None:
+        """Put copies of an event where they are wanted."""
         for (partition, process, is_held), those in groupby(map(itemgetter(0), wanted), _copy_of):
             if partition == home:
                 continue
             named = [one[len(_start(one)) :].decode() for one in those]
-            local = self._event(ends, partition, key)
-            raw = frame(local, [*row, process, None if is_held else named])
-            self._made.rows_of("log")[partition].append((local, raw))
+            local = self._copy(ends, row, partition, key, process, None if is_held else named)
             name = _copy_key(numbered(key), partition, process) + (b"\0" if is_held else b"")
             self._places.add("copies", name, local)
-            copy = copies_key(process, row[1], row[2]) + local
-            self._sorted.add("ids", copy + partition.to_bytes(AWAY, "big"), local)
-            size += len(raw)
-        return size
+
+    def _copy(
+        self,
+        ends: list[int],
+        row: list[Any],
+        partition: int,
+        key: bytes,
+        process: str,
+        sent_to: list[str] | None,
+    ) -> bytes:
+        local = self._event(ends, partition, key)
+        self._made.put(partition, "log", local, frame(local, [*row, process, sent_to]))
+        copy = copies_key(process, row[1], row[2]) + local
+        self._sorted.add("ids", copy + partition.to_bytes(AWAY, "big"), local)
+        return local
+
+    # What stays of pruned events
+
+    def _all_gone(self) -> Iterator[Row]:
+        """Tombstones, and without a value the last position of which not even that stays."""
+        last = self._pruned.tombstones
+        no_more = iter([(number(last), b"")] if last else [])
+        yield from merge(self._stored("tombstones"), no_more, key=itemgetter(0))
+        yield AFTER_ALL, b""
+
+    def _put_gone(self, ends: list[int], key: bytes, raw: bytes) -> None:
+        """Put a tombstone, or leave a position out in all partitions."""
+        if not raw:
+            for one in self._made.numbers:
+                self._event(ends, one, key)
+            self._left_out, self._gone = [*ends], [*ends]
+            return
+        row: TombstoneRow = _row("tombstones", key, raw)
+        home = self._of_stream(row.stream)
+        local = self._event(ends, home, key)
+        self._gone[home] = ends[home]
+        self._homes.put(numbered(key), home << HOME | ends[home])
+        self._made.put(home, "tombstones", local, moved(raw, "tombstones", key, local))
+
+    def _end_with_events(self, ends: list[int], key: bytes, raw: bytes) -> None:
+        """Have each log end with an event, behind whose position the next ones come.
+
+        Where it ends with what was pruned, the newest event of all is there as a copy, for nobody.
+        """
+        processes = [name for kind, name in self._store.scan_names() if kind == "process"]
+        for one in self._made.numbers:
+            if self._gone[one] and self._gone[one] == ends[one]:
+                row = unframe(raw, "log", key)
+                row[7] = row[7] and self._named(row[7])
+                # Nothing is pruned but what process managers are done with, so there is one.
+                self._copy(ends, row, one, key, processes[0], [])
 
     def _event(self, ends: list[int], partition: int, key: bytes) -> bytes:
         """The next position in a partition, for what was stored at another one."""
@@ -631,11 +696,17 @@ class _Splitting:
     # What has numbers of its own
 
     def _transitions(self) -> None:
-        ends = [0] * self._count
+        ends, before = [0] * self._count, 0
         put, of, up_to = self._made.rows_of("transitions"), self._of, self._up_to
-        numbers = self._transition_numbers
+        numbers, pruned = self._transition_numbers, self._pruned.transitions
         for some in self._some("transitions"):
             for key, raw in some:
+                old = numbered(key)
+                if before <= pruned < old and pruned:
+                    # Those that were pruned are all behind one that stays.
+                    ends = [one + 1 for one in ends]
+                    self._transition_left_out = [*ends]
+                before = _after("transitions", before, old, pruned)
                 row: TransitionRow = _row("transitions", key, raw)
                 partition = of(row.instance)
                 ends[partition] += 1
@@ -646,14 +717,15 @@ class _Splitting:
                     row.cause = self._named(row.cause)
                 row.seen = up_to(row.seen, partition)
                 put[partition].append((local, frame(local, row)))
-                numbers.put(numbered(key), ends[partition] << 1 | row.is_complete)
+                numbers.put(old, ends[partition] << 1 | row.is_complete)
             self._made.took(_bytes_in(some))
 
     def _parked(self) -> None:
         """What was parked and what was decided have the same numbers."""
-        ends = [0] * self._count
+        ends, before = [0] * self._count, 0
         both = (self._of_table(table) for table in ("parked", "decided"))
         for key, table, row in merge(*both, key=itemgetter(0)):
+            before = _after("parked", before, numbered(key), self._pruned.parked)
             if row[0] in self._projections:
                 continue
             partition = self._of_parked(row)
@@ -782,11 +854,15 @@ class _Splitting:
         for some in self._some("command_ids"):
             for key, raw in some:
                 row: ResultRow = _row("command_ids", key, raw)
-                if row.first_position:
+                if self._homes.get(row.first_position):
                     partition, row.first_position = self._home(row.first_position)
                 else:
                     # Without a stream, as an older version wrote it, any one does.
                     partition = self._of_stream(row.stream)
+                    if row.first_position:
+                        if row.first_position > self._pruned.tombstones:
+                            raise _nothing_at(row.first_position)
+                        row.first_position = self._left_out[partition]
                 put[partition].append((key, frame(key, row)))
             self._made.took(_bytes_in(some))
 
@@ -892,7 +968,16 @@ class _Splitting:
             for key, (of, *names), count in rows:
                 self._made.put(one, "counts", key, frame(key, (of, names, count)))
             # Digests of ids are made with the secret, which is the same in all.
-            new = {b"format": FORMAT_VERSION, b"store_id": secrets.token_hex(16), COMMITS: 1}
+            new: dict[bytes, int | str] = {
+                b"format": FORMAT_VERSION,
+                b"store_id": secrets.token_hex(16),
+                COMMITS: 1,
+            }
+            if PRUNED_UP_TO in meta:
+                # Numbers of what was parked have no gaps here.
+                new[PRUNED_UP_TO] = str(
+                    Marks(self._gone[one], self._left_out[one], self._transition_left_out[one])
+                )
             own = {**kept, **{key: frame(key, value) for key, value in new.items()}}
             for key, raw in sorted(own.items()):
                 self._made.put(one, "meta", key, raw)
@@ -927,6 +1012,13 @@ def _row(table: str, key: bytes, raw: bytes) -> Any:
         return row_of(table, key, raw)
     except Misshapen as error:
         raise corrupt(table, key, str(error)) from error
+
+
+def _after(table: str, before: int, number: int, pruned: int) -> int:
+    """A number that comes after another one, where none is missing but what was pruned."""
+    if number != before + 1 and number > pruned + 1:
+        raise DamagedStore(f"table {table!r} has nothing at {number - 1}: verify the source")
+    return number
 
 
 def _nothing_at(position: int) -> DamagedStore:
