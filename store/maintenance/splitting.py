@@ -594,11 +594,14 @@ class _Splitting:
                 if at is not None and at < key:
                     raise _nothing_at(numbered(at))
                 while gone_key < key:
-                    before = _after("log", before, numbered(gone_key), self._pruned.tombstones)
+                    _refuse_gap("log", before, numbered(gone_key), self._pruned.tombstones)
+                    before = numbered(gone_key)
                     self._put_gone(ends, gone_key, gone_raw)
                     gone_key, gone_raw = next(gone)
                 position = numbered(key)
-                before = _after("log", before, position, self._pruned.tombstones)
+                if position != before + 1:
+                    _refuse_gap("log", before, position, self._pruned.tombstones)
+                before = position
                 event = _event(raw, key)
                 home = of_stream(event.stream)
                 counts[home]["event", category_of(event.stream), event.type] += 1
@@ -706,7 +709,9 @@ class _Splitting:
                     # Those that were pruned are all behind one that stays.
                     ends = [one + 1 for one in ends]
                     self._transition_left_out = [*ends]
-                before = _after("transitions", before, old, pruned)
+                if old != before + 1:
+                    _refuse_gap("transitions", before, old, pruned)
+                before = old
                 row: TransitionRow = _row("transitions", key, raw)
                 partition = of(row.instance)
                 ends[partition] += 1
@@ -725,7 +730,8 @@ class _Splitting:
         ends, before = [0] * self._count, 0
         both = (self._of_table(table) for table in ("parked", "decided"))
         for key, table, row in merge(*both, key=itemgetter(0)):
-            before = _after("parked", before, numbered(key), self._pruned.parked)
+            _refuse_gap("parked", before, numbered(key), self._pruned.parked)
+            before = numbered(key)
             if row[0] in self._projections:
                 continue
             partition = self._of_parked(row)
@@ -1014,11 +1020,10 @@ def _row(table: str, key: bytes, raw: bytes) -> Any:
         raise corrupt(table, key, str(error)) from error
 
 
-def _after(table: str, before: int, number: int, pruned: int) -> int:
-    """A number that comes after another one, where none is missing but what was pruned."""
+def _refuse_gap(table: str, before: int, number: int, pruned: int) -> None:
+    """Refuse a number that does not follow another one, unless what is missing was pruned."""
     if number != before + 1 and number > pruned + 1:
         raise DamagedStore(f"table {table!r} has nothing at {number - 1}: verify the source")
-    return number
 
 
 def _nothing_at(position: int) -> DamagedStore:
