@@ -581,13 +581,13 @@ class _Splitting:
         self._done[process] = position
 
     def _log(self) -> None:
-        wanted = groupby(self._wanted.rows("wanted"), lambda one: one[0][:8])
+        of, wanted = self._of, groupby(self._wanted.rows("wanted"), lambda one: one[0][:8])
         at, copies = next(wanted, (None, ()))
         gone = self._all_gone()
         gone_key, gone_raw = next(gone)
         ends, before = [0] * self._count, 0
         key, raw = b"", b""
-        logs, counts, of_stream = self._made.rows_of("log"), self._counts, self._of_stream
+        logs, homes, counts = self._made.rows_of("log"), self._homes.numbers, self._counts
         for some in self._some("log"):
             size = 0
             for key, raw in some:
@@ -603,10 +603,10 @@ class _Splitting:
                     _refuse_gap("log", before, position, self._pruned.tombstones)
                 before = position
                 event = _event(raw, key)
-                home = of_stream(event.stream)
+                home = of(deciding_part(event.stream))
                 counts[home]["event", category_of(event.stream), event.type] += 1
                 local = self._event(ends, home, key)
-                self._homes.put(position, home << HOME | ends[home])
+                homes[position] = home << HOME | ends[home]
                 if self._may_have_effects or at == key:
                     row = unframe(raw, "log", key)
                     row[7] = row[7] and self._named(row[7])
@@ -701,7 +701,7 @@ class _Splitting:
     def _transitions(self) -> None:
         ends, before = [0] * self._count, 0
         put, of, up_to = self._made.rows_of("transitions"), self._of, self._up_to
-        numbers, pruned = self._transition_numbers, self._pruned.transitions
+        numbers, pruned = self._transition_numbers.numbers, self._pruned.transitions
         for some in self._some("transitions"):
             for key, raw in some:
                 old = numbered(key)
@@ -722,7 +722,7 @@ class _Splitting:
                     row.cause = self._named(row.cause)
                 row.seen = up_to(row.seen, partition)
                 put[partition].append((local, frame(local, row)))
-                numbers.put(old, ends[partition] << 1 | row.is_complete)
+                numbers[old] = ends[partition] << 1 | row.is_complete
             self._made.took(_bytes_in(some))
 
     def _parked(self) -> None:
@@ -803,26 +803,34 @@ class _Splitting:
 
     def _ids(self) -> None:
         copies = _IdsOfCopies(self._sorted.rows("ids"), self._made)
-        put, transition, home = self._made.rows_of("ids"), self._transition, self._home
-        prefix, partition, is_complete = b"", 0, False
+        put, of_transitions, of_events = (
+            self._made.rows_of("ids"),
+            self._transition_numbers.numbers,
+            self._homes.numbers,
+        )
+        prefix, partition, found, placed = b"", 0, 0, of_events
         one = kind = name = ""
         for some in self._some("ids"):
             for key, raw in some:
                 if copies.next < key:
                     copies.put_below(key)
                 if key[:-8] != prefix:
-                    self._count_instance(partition, kind, name, one, is_complete=is_complete)
+                    self._count_instance(partition, kind, name, one, is_complete=found & 1 == 1)
                     prefix = key[:-8]
                     one, kind, name = key[:-9].decode().split("\0")
                     partition = self._of(name if kind == DASHLESS else one)
-                if kind == INSTANCE:
-                    place, is_complete = transition(place_of(key, raw))
-                else:
-                    _, place = home(place_of(key, raw))
+                    placed = of_transitions if kind == INSTANCE else of_events
+                # As `_transition` and `_home`, which tell what is wrong.
+                old = int.from_bytes(raw, "big")
+                found = placed[old] if len(raw) == 8 and old < len(placed) else 0
+                if not found:
+                    old = place_of(key, raw)
+                    _ = self._transition(old) if kind == INSTANCE else self._home(old)
+                place = found >> 1 if kind == INSTANCE else found & LOCAL
                 put[partition].append((key, number(place)))
             self._made.took(_bytes_in(some))
         copies.put_below(AFTER_ALL)
-        self._count_instance(partition, kind, name, one, is_complete=is_complete)
+        self._count_instance(partition, kind, name, one, is_complete=found & 1 == 1)
 
     def _count_instance(
         self, partition: int, kind: str, process: str, instance: str, *, is_complete: bool
