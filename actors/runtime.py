@@ -152,7 +152,8 @@ class Runtime:
             Of a database, the last two do without `synchronous_commit`
         read_only: look at a store, beside its writer or without one; nothing runs
         workers: threads that may be in a handler at once
-        max_awake: most instances and aggregates kept in memory
+        max_awake: most instances and aggregates kept in memory; of a divided store in each
+            partition, but eight times as many in all of them together
         idle_timeout: how long one stays in memory when nothing happens to it
         max_in_flight: most events of one process manager, and most queued commands, in hand
         largest_commit: most steps in one transaction
@@ -301,7 +302,10 @@ class Runtime:
                     self._store,
                     registry,
                     clock,
-                    replace(options, archive=opened(archive, self._store.partition)),
+                    replace(
+                        self._engine_options(options),
+                        archive=opened(archive, self._store.partition),
+                    ),
                     None if tracing is None else tracing.parts(),
                     self._scrubber(scrub),
                     self._neighbours(),
@@ -330,6 +334,10 @@ class Runtime:
         read_only: bool,
     ) -> Store:
         return open_store(path, durability=durability, read_only=read_only, codec=codec)
+
+    def _engine_options(self, options: Options) -> Options:
+        """What the engine is given of what the caller said for all of the store."""
+        return options
 
     def _refuse_import(self) -> None:
         if self._store.is_import:

@@ -62,5 +62,11 @@ PROGRAMS = (
     Program(27, "partitions", (), ("--orders", "100", "--tries", "1"), 900),
     Program(28, "shadow", ("--orders", "1000000"), ("--orders", "400"), 1_200),
     Program(29, "backtest", (), ("--events", "1000", "--tries", "1"), 600),
-    Program(30, "nodes", (), ("--orders", "60", "--partitions", "12", "--rounds", "1"), 900),
+    Program(
+        30,
+        "nodes",
+        (),
+        ("--orders", "60", "--partitions", "12", "--rounds", "1", "--at-once", "20", "60"),
+        900,
+    ),
 )

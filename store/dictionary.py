@@ -15,7 +15,7 @@ from .layout.schema import APPENDED, TABLES
 from .storage_engine import KEPT, NOTHING, Ticket, have_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from .storage_engine import EngineReads, EngineSnapshot, Row, StorageEngine
 
@@ -59,15 +59,22 @@ class _Tables:
 
 
 class _Snapshot(_Tables):
-    """A copy of the tables. Satisfies `EngineSnapshot`."""
+    """The tables of one moment, which a commit leaves as they are. Satisfies `EngineSnapshot`."""
 
     last_written = None
 
-    def __init__(self, tables: dict[str, dict[bytes, bytes]], keys: dict[str, list[bytes]]) -> None:
-        super().__init__(
-            {table: rows.copy() for table, rows in tables.items()},
-            {table: there.copy() for table, there in keys.items()},
-        )
+    def __init__(self) -> None:
+        super().__init__({}, {})
+
+    def take(
+        self, tables: Mapping[str, dict[bytes, bytes]], keys: Mapping[str, list[bytes]]
+    ) -> None:
+        """Be of this moment."""
+        self._tables, self._keys = dict(tables), dict(keys)
+
+    def shares(self, table: str, rows: dict[bytes, bytes]) -> bool:
+        """Whether it has these very rows."""
+        return self._tables.get(table) is rows
 
     def get(self, table: str, key: bytes) -> bytes | None:
         return self._tables[table].get(key)
@@ -91,6 +98,8 @@ class DictionaryEngine:
         self.read_only = read_only
         self._tables: dict[str, dict[bytes, bytes]] = {table: {} for table in TABLES}
         self._keys: dict[str, list[bytes]] = {table: [] for table in TABLES}
+        # Those that are looked at now.
+        self._snapshots: set[_Snapshot] = set()
         # Held by a commit alone.
         self._lock = threading.Lock()
         self._commits = 0
@@ -111,6 +120,7 @@ class DictionaryEngine:
         """
         other = DictionaryEngine(read_only=read_only)
         other._tables, other._keys, other._lock = self._tables, self._keys, self._lock
+        other._snapshots = self._snapshots
         return other
 
     @classmethod
@@ -199,6 +209,7 @@ class DictionaryEngine:
         with self._lock:
             self._commits += 1
             self._check_order(puts)
+            self._leave_to_snapshots({*puts, *deletes, *rewritten})
             for table, rows in puts.items():
                 there, keys = self._tables[table], self._keys[table]
                 for key, value in rows.items():
@@ -214,6 +225,14 @@ class DictionaryEngine:
                 self._tables[table].update(rows)
         return KEPT
 
+    def _leave_to_snapshots(self, changed: Iterable[str]) -> None:
+        """Go on with copies of tables that are to change and that are looked at."""
+        for one in tuple(self._snapshots):
+            for table in changed:
+                if one.shares(table, self._tables[table]):
+                    self._tables[table] = self._tables[table].copy()
+                    self._keys[table] = self._keys[table].copy()
+
     def _check_order(self, puts: Mapping[str, Mapping[bytes, bytes]]) -> None:
         for table in APPENDED & puts.keys():
             keys = [*self._keys[table][-1:], *puts[table]]
@@ -223,7 +242,14 @@ class DictionaryEngine:
     @contextmanager
     def snapshot(self) -> Iterator[EngineSnapshot]:
         self.check_usable()
-        yield self._look(lambda: _Snapshot(self._tables, self._keys))
+        found = _Snapshot()
+        # Before it is of a moment, so that no commit that comes then overlooks it.
+        self._snapshots.add(found)
+        try:
+            self._look(lambda: found.take(self._tables, self._keys))
+            yield found
+        finally:
+            self._snapshots.discard(found)
 
     def close(self) -> None:
         self._is_closed = True

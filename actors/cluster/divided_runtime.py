@@ -64,7 +64,7 @@ from ..store.interrupts import Latch, uninterrupted
 from .commit_watch import CommitWatch
 from .health_of_all import down, together
 from .parent import Children
-from .partition_runtime import PartitionRuntime
+from .partition_runtime import AS_LARGE, PartitionRuntime
 from .partition_states import states_of
 from .remote_partition import RemotePartition
 from .share import Share
@@ -98,9 +98,6 @@ if TYPE_CHECKING:
 __all__ = ["DividedRuntime"]
 
 M = TypeVar("M")
-
-MOST_PAGES = 8
-"""How many times as many messages as of an undivided store are on their way to disk at once."""
 
 BRIEFLY = 0.001
 """Seconds between two looks whether all lanes are empty."""
@@ -348,7 +345,7 @@ class DividedRuntime(Runtime):
     @property
     def _most_together(self) -> int:
         """Messages that are on their way to disk at once, so that each partition has some."""
-        return TOGETHER * min(len(self._parts), MOST_PAGES)
+        return TOGETHER * min(len(self._parts), AS_LARGE)
 
     def _publishing(
         self, event: Event, stream: str, event_id: Any, headers: Any, *, as_import: bool

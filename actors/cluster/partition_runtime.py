@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping
 
+    from ..engine.engine import Options
     from ..engine.ingress import Receipt
     from ..engine.lanes import Neighbour
     from ..engine.leader_watch import LeaderWatch
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
     from ..queries.views import InstanceView
     from ..store import CommandRecord, CommandResult, Durability, PayloadCodec, StorageEngine, Store
 
-__all__ = ["PartitionRuntime"]
+__all__ = ["AS_LARGE", "PartitionRuntime"]
+
+AS_LARGE = 8
+"""As so many stores that are not divided, at most, all partitions take memory."""
 
 _asked_as: ContextVar[str] = ContextVar("procession_asked_as", default="")
 """The id of what an operator asked for through another process, while it is carried out."""
@@ -72,6 +77,13 @@ class PartitionRuntime(Runtime):
     def store(self) -> Store:
         """The store of the partition, as it was given."""
         return self._given
+
+    def _engine_options(self, options: Options) -> Options:
+        partition = self._given.partition
+        assert partition is not None
+        # Hundreds of partitions would keep millions awake for as long as an idle one stays so.
+        share = -(-AS_LARGE * options.max_awake // partition.count)
+        return replace(options, max_awake=min(options.max_awake, share))
 
     def _leader_watch(self) -> LeaderWatch | None:
         return self._watch_of_all

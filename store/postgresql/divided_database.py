@@ -19,7 +19,8 @@ from .connection import Statement
 from .migrations import make_tables, make_tables_within, partitions_of, transaction
 from .node import DatabaseNode
 from .parameters import copied, number_of, text
-from .statements import commit_of, copy_into, count_of, get_many, values
+from .questions import Values, ask
+from .statements import Rows, commit_of, copy_into, count_of
 from .store import PostgresStore
 
 if TYPE_CHECKING:
@@ -124,8 +125,7 @@ def _found(connection: Connection, address: Address) -> DividedDatabase | None:
     count = partitions_of(connection, address)
     if count < 2:
         return None
-    call, _ = get_many(0, [("partitions", OWN)])
-    (raw,) = values(connection.one(*call))
+    raw = _own_row(connection)
     family = "" if raw is None else unframe(raw, "partitions", OWN)[2]
     return DividedDatabase(address, count, family)
 
@@ -171,7 +171,7 @@ def make_divided_in(
 
 def _make_partitions(connection: Connection, count: int, codec: PayloadCodec | None) -> None:
     """Write the first rows of all partitions, so that they know each other; all, or none."""
-    family, calls = secrets.token_hex(16), []
+    family, rows = secrets.token_hex(16), []
     for number in range(count):
         meta = {
             b"format": FORMAT_VERSION,
@@ -185,14 +185,20 @@ def _make_partitions(connection: Connection, count: int, codec: PayloadCodec | N
             "meta": {key: frame(key, value) for key, value in meta.items()},
             "partitions": {OWN: frame(OWN, own)},
         }
-        calls += commit_of(number, puts, {}, new=())
+        rows.append(Rows(number, puts))
     # Of two processes that make it, one waits here for the other, and finds it made.
     connection.one(Statement(b"", b"BEGIN"))
     connection.one(_ALONE, [text("search_path")])
-    call, _ = get_many(0, [("partitions", OWN)])
-    if values(connection.one(*call))[0] is None:
-        connection.run(*calls)
+    if _own_row(connection) is None:
+        connection.run(*commit_of(rows, new=()))
     connection.one(Statement(b"", b"COMMIT"))
+
+
+def _own_row(connection: Connection) -> bytes | None:
+    """What the first partition knows of all."""
+    question = Values(0, [("partitions", OWN)])
+    (raw,) = ask(lambda call: connection.one(*call), question)
+    return raw
 
 
 @contextmanager

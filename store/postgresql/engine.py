@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ..errors import (
     ClosedError,
@@ -23,23 +23,23 @@ from .connecting import Connector
 from .filling import Filling
 from .migrations import check_tables, make_tables
 from .ownership import Ownership
+from .questions import Between, Newest, Values, ask
 from .readers import Readers
 from .snapshot import Snapshot
-from .statements import commit_of, get_many, newest, rows_between, rows_of, values
+from .statements import Rows
 from .writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from psycopg.pq.abc import PGresult
-
     from ..lmdb.environment import Durability
     from ..storage_engine import EngineReads, Row, StorageEngine
     from .claim import Claim
-    from .connection import Call, Connection
+    from .connection import Connection
     from .first_look import FirstLook
     from .node import DatabaseNode
-    from .writer import Commit, Question
+    from .questions import Question
+    from .writer import Commit, QueuedQuestion
 
 __all__ = ["PostgresEngine"]
 
@@ -49,9 +49,6 @@ LAST_PAUSE = 1.0
 
 MENDING = 30.0
 """Seconds that the main thread waits until it is known what became of a commit."""
-
-USUALLY_NEW = APPENDED | {"ids", "started"}
-"""Tables whose rows have keys with a number that no row had before."""
 
 HIGHEST_KEY = b"\xff" * (LONGEST_KEY + 1)
 
@@ -104,7 +101,7 @@ class PostgresEngine:
         self._is_in_doubt = False
         # The highest keys of tables to which rows are added at the end.
         self._ends: dict[str, bytes] = {}
-        self._writer_reads = _WriterReads(self.look_as_writer, part)
+        self._writer_reads = _WriterReads(self, part)
         self._claim: Claim | None = None
         self._first = None if node is None else node.first_looks.get(part)
         self._is_shared = node is not None
@@ -165,11 +162,10 @@ class PostgresEngine:
             known = first.range(table, start, end, limit, backwards=backwards)
             if known is not None:
                 return known
-        call = rows_between(self._part, table, start, end, limit, backwards=backwards)
-        return [row for row in rows_of(self.look(call)) if row is not None]
+        return self.look(Between(self._part, table, start, end, limit, backwards=backwards))
 
     def newest(self, table: str, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
-        return rows_of(self.look(newest(self._part, table, ranges)))
+        return self.look(Newest(self._part, table, ranges))
 
     def _first_look(self) -> FirstLook | None:
         """What is known already, while the partition is being opened and was not written to."""
@@ -183,7 +179,7 @@ class PostgresEngine:
         """On the connection that commits; not of what is only read."""
         return self if self.read_only else self._writer_reads
 
-    def look(self, call: Call) -> PGresult:
+    def look(self, question: Question[T]) -> T:
         """The answer to a question, on a connection of the readers."""
         self.check_usable()
         if self._is_in_doubt:
@@ -195,9 +191,9 @@ class PostgresEngine:
                 raise DatabaseRefused(
                     f"it is not known yet what became of the last commit to {self.address}"
                 ) from None
-        return self._readers.look(call)[0]
+        return ask(lambda call: self._readers.look(call)[0], question)
 
-    def look_as_writer(self, call: Call) -> PGresult:
+    def look_as_writer(self, question: Question[T]) -> T:
         """The answer to a question, on the connection that commits.
 
         It waits for as long as the database does not answer: what decides a step on what it reads
@@ -206,12 +202,14 @@ class PostgresEngine:
         pause = 0.0
         while True:
             self.check_usable()
-            question = _Question(self, call)
+            queued = _QueuedQuestion(self, question)
             try:
-                return self._writer.ask(question)
+                self._writer.ask(queued)
             except DatabaseRefused:
-                if not question.asks_again:
+                if not queued.asks_again:
                     raise
+            else:
+                return queued.answered()
             # At once the first time: the connection may have broken long ago.
             Latch().wait(pause)
             pause = min(max(FIRST_PAUSE, 2 * pause), LAST_PAUSE)
@@ -277,8 +275,8 @@ class PostgresEngine:
     ) -> None:
         for table in APPENDED & puts.keys():
             if table not in self._ends:
-                call = newest(self._part, table, [(b"", HIGHEST_KEY)])
-                (row,) = rows_of(connection.one(*call))
+                last = Newest(self._part, table, [(b"", HIGHEST_KEY)])
+                (row,) = ask(lambda call: connection.one(*call), last)
                 self._ends[table] = b"" if row is None else row[0]
             keys = [self._ends[table], *puts[table]]
             if any(before >= after for before, after in pairwise(keys)):
@@ -368,10 +366,8 @@ class _Commit:
     ) -> None:
         self._engine = engine
         self._claim = claim
-        self._puts = puts
-        self._deletes = deletes
-        self._rewritten = rewritten
         self.part = claim.part
+        self.rows = Rows(claim.part, puts, deletes, rewritten)
         self.turn = Latch()
         self.ticket: Ticket | None = None
         self.error: Exception | None = None
@@ -386,20 +382,15 @@ class _Commit:
 
     def prepare(self) -> bool:
         try:
-            self._engine.prepare(self._claim, self._puts)
+            self._engine.prepare(self._claim, self.rows.puts)
         except (DatabaseRefused, TakenOver) as error:
             self.ticket = Ticket("failed", error)
         except Exception as error:  # noqa: BLE001 - it is raised in the thread that commits it
             self.error = error
         return not self.is_over
 
-    def calls(self, *, as_usual: bool) -> list[Call]:
-        new = USUALLY_NEW if as_usual else APPENDED
-        calls = commit_of(self.part, self._puts, self._deletes, new=new)
-        return calls + commit_of(self.part, self._rewritten, {}, new=())
-
     def is_kept(self) -> None:
-        self._engine.note(self._puts)
+        self._engine.note(self.rows.puts)
         self.ticket = KEPT
 
     def is_refused(self, error: StoreError, *, in_doubt: bool) -> None:
@@ -410,14 +401,14 @@ class _Commit:
         self.ticket = Ticket("unknown" if in_doubt else "failed", error)
 
 
-class _Question:
-    """What a partition asks on the writer's connection. Satisfies `Question`."""
+class _QueuedQuestion(Generic[T]):
+    """What a partition asks on the writer's connection. Satisfies `QueuedQuestion`."""
 
-    def __init__(self, engine: PostgresEngine, call: Call) -> None:
+    def __init__(self, engine: PostgresEngine, question: Question[T]) -> None:
         self._engine = engine
-        self.call = call
+        self.question = question
         self.turn = Latch()
-        self.answer: PGresult | None = None
+        self.answer: T | None = None
         self.error: Exception | None = None
         self.asks_again = False
 
@@ -428,12 +419,16 @@ class _Question:
     def check(self) -> None:
         self._engine.prepare_to_ask()
 
+    def answered(self) -> T:
+        assert self.answer is not None
+        return self.answer
+
 
 class _WriterReads:
     """Reads on the connection that commits. Satisfies `EngineReads`."""
 
-    def __init__(self, look: Callable[[Call], PGresult], part: int) -> None:
-        self._look = look
+    def __init__(self, engine: PostgresEngine, part: int) -> None:
+        self._look = engine.look_as_writer
         self._part = part
 
     def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
@@ -442,26 +437,21 @@ class _WriterReads:
     def range(
         self, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool = False
     ) -> list[Row]:
-        call = rows_between(self._part, table, start, end, limit, backwards=backwards)
-        return [row for row in rows_of(self._look(call)) if row is not None]
+        return self._look(Between(self._part, table, start, end, limit, backwards=backwards))
 
     def newest(self, table: str, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
-        return rows_of(self._look(newest(self._part, table, ranges)))
+        return self._look(Newest(self._part, table, ranges))
 
 
 def _get_many(
-    look: Callable[[Call], PGresult], part: int, keys: Sequence[tuple[str, bytes]]
+    look: Callable[[Values], list[bytes | None]], part: int, keys: Sequence[tuple[str, bytes]]
 ) -> list[bytes | None]:
     if not all(key for _, key in keys):
         raise InvalidName("a store cannot look for a name that is empty")
-    if not keys:
-        return []
-    call, where = get_many(part, keys)
-    found = values(look(call))
-    return [found[place] for place in where]
+    return look(Values(part, keys)) if keys else []
 
 
 if TYPE_CHECKING:
     _satisfies_the_seam: Callable[..., StorageEngine] = PostgresEngine
     _is_a_commit: Callable[..., Commit] = _Commit
-    _is_a_question: Callable[..., Question] = _Question
+    _is_a_question: Callable[..., QueuedQuestion] = _QueuedQuestion

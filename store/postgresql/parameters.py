@@ -18,6 +18,7 @@ __all__ = [
     "integer",
     "integers",
     "number_of",
+    "repeated",
     "seconds_of",
     "text",
     "texts",
@@ -75,6 +76,18 @@ def integers(values: Collection[int]) -> bytes:
 
 def bigints(values: Collection[int]) -> bytes:
     return _array(_BIGINT, [bigint(one) for one in values])
+
+
+def repeated(runs: Iterable[tuple[int, int]]) -> bytes:
+    """An array of integers, each with how often it comes in a row."""
+    size, elements = _SIZE.pack(_SIZE.size), []
+    length = 0
+    for value, times in runs:
+        elements.append((size + _SIZE.pack(value)) * times)
+        length += times
+    if not length:
+        return _EMPTY.pack(0, 0, _INTEGER)
+    return b"".join((_HEADER.pack(1, 0, _INTEGER, length, 1), *elements))
 
 
 def texts(values: Collection[str]) -> bytes:

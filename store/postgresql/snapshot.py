@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ..storage_engine import LONGEST_KEY
 from .connection import Statement
 from .pages import Pages
 from .parameters import number_of
-from .statements import count_of, newest, rows_between, rows_of
+from .questions import Between, Newest, ask
+from .statements import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ..storage_engine import EngineSnapshot, Row
     from .connection import Connection
+    from .questions import Question
 
 __all__ = ["Snapshot"]
+
+T = TypeVar("T")
 
 FIRST_PAGE = 16
 """Rows that a scan reads at first."""
@@ -65,13 +69,15 @@ class Snapshot:
         return self._rows(table, end, start, limit, backwards=backwards)
 
     def newest(self, table: str, ranges: Sequence[tuple[bytes, bytes]]) -> list[Row | None]:
-        return rows_of(self._connection.one(*newest(self._part, table, ranges)))
+        return self._ask(Newest(self._part, table, ranges))
 
     def _rows(
         self, table: str, end: bytes, start: bytes, limit: int, *, backwards: bool = False
     ) -> list[Row]:
-        call = rows_between(self._part, table, start, end, limit, backwards=backwards)
-        return [row for row in rows_of(self._connection.one(*call)) if row is not None]
+        return self._ask(Between(self._part, table, start, end, limit, backwards=backwards))
+
+    def _ask(self, question: Question[T]) -> T:
+        return ask(lambda call: self._connection.one(*call), question)
 
     def scan(self, table: str, start: bytes = b"", *, backwards: bool = False) -> Iterator[Row]:
         limit = FIRST_PAGE

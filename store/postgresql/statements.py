@@ -1,120 +1,64 @@
-"""The SQL of reads and commits, and the answers to it.
+"""The SQL of commits.
 
-Every statement names the partition first, and has one plan for all parameters: each key is looked
-up by the primary key, however much the tables have grown since the plan was made.
+Every statement has one plan for all parameters: each key is looked up by the primary key, however
+much the tables have grown since the plan was made.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import count, groupby
-from typing import TYPE_CHECKING
+from itertools import count
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
+from ..storage_engine import NOTHING
 from .connection import Statement
-from .parameters import bigint, bigints, byteas, integer, integers
+from .parameters import bigints, byteas, integer, integers, repeated
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from psycopg.pq.abc import PGresult
-
-    from ..storage_engine import Row
     from .connection import Call
 
-__all__ = [
-    "commit_of",
-    "copy_into",
-    "count_of",
-    "fence",
-    "get_many",
-    "newest",
-    "rows_between",
-    "rows_of",
-    "values",
-]
+__all__ = ["Rows", "commit_of", "copy_into", "count_of", "fence", "named"]
+
+R = TypeVar("R", bound="Collection[bytes]")
+
+Tables: TypeAlias = "Mapping[str, Mapping[bytes, bytes]]"
+"""By table, values by key."""
 
 _numbers = count()
 
 
-def _named(sql: str) -> Statement:
+def named(sql: str) -> Statement:
     """With a name of its own, since PostgreSQL looks at 63 bytes of a name only."""
     return Statement(b"procession_%d" % next(_numbers), sql.encode())
 
 
-_FENCE = _named("SELECT fence($1::int[], $2::bigint[])")
-
-
-@lru_cache(maxsize=256)
-def _get(tables: tuple[str, ...]) -> Statement:
-    """The values of keys in several tables, as of one moment: an array of keys for each."""
-    looks = (
-        f'SELECT (SELECT value FROM "{table}" WHERE part = $1::int AND key = wanted) '
-        f"FROM unnest(${place}::bytea[]) AS wanted"
-        for place, table in enumerate(tables, 2)
-    )
-    return _named(" UNION ALL ".join(looks))
-
-
-@lru_cache(maxsize=256)
-def _range(table: str, *, backwards: bool) -> Statement:
-    return _named(
-        f'SELECT key, value FROM "{table}" WHERE part = $1::int AND key >= $2::bytea '
-        f"AND key < $3::bytea ORDER BY key {'DESC' if backwards else 'ASC'} LIMIT $4::bigint"
-    )
-
-
-@lru_cache(maxsize=256)
-def _newest(table: str) -> Statement:
-    return _named(
-        f"SELECT there.key, there.value FROM unnest($2::bytea[], $3::bytea[]) AS wanted(low, high) "
-        f'LEFT JOIN LATERAL (SELECT key, value FROM "{table}" WHERE part = $1::int '
-        f"AND key >= wanted.low AND key < wanted.high ORDER BY key DESC LIMIT 1) AS there "
-        f"ON true"
-    )
+_FENCE = named("SELECT fence($1::int[], $2::bigint[])")
 
 
 @lru_cache(maxsize=256)
 def _put(table: str, *, is_new: bool) -> Statement:
     known = "" if is_new else " ON CONFLICT (part, key) DO UPDATE SET value = EXCLUDED.value"
-    return _named(
+    return named(
         # One row after the other, without a table of them in between.
-        f'INSERT INTO "{table}" SELECT $1::int, unnest($2::bytea[]), unnest($3::bytea[]){known}'
+        f'INSERT INTO "{table}" '
+        f"SELECT unnest($1::int[]), unnest($2::bytea[]), unnest($3::bytea[]){known}"
     )
 
 
 @lru_cache(maxsize=256)
 def _delete(table: str) -> Statement:
-    return _named(f'DELETE FROM "{table}" WHERE part = $1::int AND key = ANY($2::bytea[])')
+    return named(
+        f'DELETE FROM "{table}" AS there USING unnest($1::int[], $2::bytea[]) AS gone(part, key) '
+        f"WHERE there.part = gone.part AND there.key = gone.key"
+    )
 
 
 @lru_cache(maxsize=256)
 def _count(table: str) -> Statement:
-    return _named(f'SELECT count(*) FROM "{table}" WHERE part = $1::int')
-
-
-def get_many(part: int, keys: Sequence[tuple[str, bytes]]) -> tuple[Call, list[int]]:
-    """What asks for the values of keys, and at which place of its answer each is."""
-    order = sorted(range(len(keys)), key=lambda place: keys[place][0])
-    by_table = {
-        table: [keys[place][1] for place in places]
-        for table, places in groupby(order, key=lambda place: keys[place][0])
-    }
-    call = _get(tuple(by_table)), [integer(part), *map(byteas, by_table.values())]
-    where = [0] * len(keys)
-    for there, place in enumerate(order):
-        where[place] = there
-    return call, where
-
-
-def rows_between(
-    part: int, table: str, start: bytes, end: bytes, limit: int, *, backwards: bool
-) -> Call:
-    return _range(table, backwards=backwards), [integer(part), start, end, bigint(limit)]
-
-
-def newest(part: int, table: str, ranges: Sequence[tuple[bytes, bytes]]) -> Call:
-    lows, highs = ([one[side] for one in ranges] for side in range(2))
-    return _newest(table), [integer(part), byteas(lows), byteas(highs)]
+    return named(f'SELECT count(*) FROM "{table}" WHERE part = $1::int')
 
 
 def count_of(part: int, table: str) -> Call:
@@ -129,53 +73,70 @@ def fence(epochs: Mapping[int, int]) -> Call:
     return _FENCE, [integers(epochs), bigints(epochs.values())]
 
 
-def commit_of(
-    part: int,
-    puts: Mapping[str, Mapping[bytes, bytes]],
-    deletes: Mapping[str, Collection[bytes]],
-    *,
-    new: Collection[str],
-) -> list[Call]:
-    """What writes rows; each table is one statement.
+class Rows(NamedTuple):
+    """What a partition has to write: by table, values by key, and keys that are to go.
+
+    Attributes:
+        part: which partition
+        puts: rows that may be new
+        deletes: keys of rows
+        rewritten: of rows that are there already
+
+    """
+
+    part: int
+    puts: Tables
+    deletes: Mapping[str, Collection[bytes]] = NOTHING
+    rewritten: Tables = NOTHING
+
+
+def commit_of(commits: Sequence[Rows], *, new: Collection[str]) -> list[Call]:
+    """What writes the rows of several partitions; of each table in one statement.
 
     Args:
-        part: of which partition
-        puts: by table, values by key
-        deletes: by table, keys
+        commits: what each partition writes; none comes twice
         new: tables in which no row may be there yet; it costs a tenth less to leave it unsaid what
             is to become of one that is
 
     """
-    calls: list[Call] = []
-    partition = integer(part)
-    for table, rows in puts.items():
-        if rows:
-            # In order, so that neighbours on a page are written one after the other.
-            keys = sorted(rows)
-            given = [partition, byteas(keys), byteas([rows[key] for key in keys])]
-            calls.append((_put(table, is_new=table in new), given))
-    for table, gone in deletes.items():
-        if gone:
-            calls.append((_delete(table), [partition, byteas(gone)]))
-    return calls
+    # In order, so that neighbours on a page are written one after the other.
+    in_order = sorted(commits, key=attrgetter("part"))
+    return [
+        *_puts([(one.part, one.puts) for one in in_order], new),
+        *_deletes(in_order),
+        *_puts([(one.part, one.rewritten) for one in in_order], ()),
+    ]
+
+
+def _puts(commits: Sequence[tuple[int, Tables]], new: Collection[str]) -> Iterator[Call]:
+    for table, some in _by_table(commits):
+        keys, values = [], []
+        for _, rows in some:
+            in_order = sorted(rows)
+            keys += in_order
+            values += [rows[key] for key in in_order]
+        parts = repeated((part, len(rows)) for part, rows in some)
+        yield _put(table, is_new=table in new), [parts, byteas(keys), byteas(values)]
+
+
+def _deletes(commits: Sequence[Rows]) -> Iterator[Call]:
+    for table, some in _by_table([(one.part, one.deletes) for one in commits]):
+        parts = repeated((part, len(keys)) for part, keys in some)
+        yield _delete(table), [parts, byteas([key for _, keys in some for key in keys])]
+
+
+def _by_table(
+    commits: Sequence[tuple[int, Mapping[str, R]]],
+) -> Iterable[tuple[str, list[tuple[int, R]]]]:
+    """Of each table what each partition has for it, without those that have nothing."""
+    found: dict[str, list[tuple[int, R]]] = {}
+    for part, tables in commits:
+        for table, rows in tables.items():
+            if rows:
+                found.setdefault(table, []).append((part, rows))
+    return found.items()
 
 
 def copy_into(table: str) -> bytes:
     """The SQL of a COPY that takes rows which `parameters.copied` makes; none may be there yet."""
     return f'COPY "{table}" (part, key, value) FROM STDIN (FORMAT BINARY)'.encode()
-
-
-def values(result: PGresult) -> list[bytes | None]:
-    """The first column."""
-    value = result.get_value
-    return [value(row, 0) for row in range(result.ntuples)]
-
-
-def rows_of(result: PGresult) -> list[Row | None]:
-    """Keys and values; None for a row of nulls."""
-    value = result.get_value
-    found: list[Row | None] = []
-    for row in range(result.ntuples):
-        key = value(row, 0)
-        found.append(None if key is None else (key, value(row, 1) or b""))
-    return found

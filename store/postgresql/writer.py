@@ -1,7 +1,8 @@
 """The connection that commits, of one partition or of all of a node.
 
 Commits of several partitions that come while another one is on its way go together: one
-transaction, which locks the fences of all of them. So do questions, in one trip.
+transaction, which locks the fences of all of them and writes each table in one statement. So do
+questions, in one trip.
 """
 
 from __future__ import annotations
@@ -9,26 +10,32 @@ from __future__ import annotations
 import threading
 from collections import deque
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import DatabaseRefused, StoreError
 from ..interrupts import Latch
+from ..layout.schema import APPENDED
 from .postgresql_errors import KnownKey
-from .statements import fence
+from .questions import Together
+from .statements import commit_of, fence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from psycopg.pq.abc import PGresult
-
     from ..storage_engine import Ticket
-    from .connection import Call, Connection
+    from .connection import Connection
+    from .questions import Question
+    from .statements import Rows
 
-__all__ = ["Commit", "Question", "Queued", "Writer"]
+__all__ = ["Commit", "Queued", "QueuedQuestion", "Writer"]
 
-LOOK_AGAIN = 0.05
+USUALLY_NEW = APPENDED | {"ids", "started"}
+"""Tables whose rows have keys with a number that no row had before."""
+
+LOOK_AGAIN = 0.5
 """Seconds after which a thread that waits looks at the lock by itself: a signal may have come
-between letting go of the lock and telling who is next."""
+between letting go of the lock and telling who is next. Hundreds may wait, and each look takes the
+interpreter from those that compute."""
 
 
 class Queued(Protocol):
@@ -61,8 +68,9 @@ class Commit(Queued, Protocol):
         """Look whether it can be sent; with the writer's lock held."""
         ...
 
-    def calls(self, *, as_usual: bool) -> list[Call]:
-        """What writes its rows: as if those that are usually new were new, or carefully."""
+    @property
+    def rows(self) -> Rows:
+        """What it writes."""
         ...
 
     def is_kept(self) -> None:
@@ -74,11 +82,11 @@ class Commit(Queued, Protocol):
         ...
 
 
-class Question(Queued, Protocol):
+class QueuedQuestion(Queued, Protocol):
     """What a partition asks before it decides a step."""
 
-    call: Call
-    answer: PGresult | None
+    question: Question[Any]
+    answer: Any
     """None until it is there."""
     asks_again: bool
     """Whether there is no answer since the connection broke, which is made again."""
@@ -86,9 +94,6 @@ class Question(Queued, Protocol):
     def check(self) -> None:
         """Raise what is wrong, so that it cannot be asked; with the writer's lock held."""
         ...
-
-
-Q = TypeVar("Q", bound=Queued)
 
 
 class Writer:
@@ -104,7 +109,7 @@ class Writer:
         self._lock = threading.Lock()
         self._connection: Connection | None = None
         self._queue: deque[Commit] = deque()
-        self._questions: deque[Question] = deque()
+        self._questions: deque[QueuedQuestion] = deque()
         # Whose turn it was last.
         self._is_for_questions = False
 
@@ -144,8 +149,8 @@ class Writer:
                 queue[0].turn.open()
                 return
 
-    def ask(self, one: Question) -> PGresult:
-        """Ask, with what others ask now.
+    def ask(self, one: QueuedQuestion) -> None:
+        """Ask, with what others ask now; it has its answer then.
 
         Raises:
             StoreError: there is no answer; if `one` says so, it is to be asked again
@@ -155,8 +160,6 @@ class Writer:
         self._have_sent(one, self._ask_queued)
         if one.error is not None:
             raise one.error
-        assert one.answer is not None
-        return one.answer
 
     def commit(self, one: Commit) -> Ticket:
         """Commit, with what others have to commit now, and say what became of it.
@@ -197,7 +200,9 @@ class Writer:
                 one.turn = Latch()
 
     def _ask_queued(self) -> None:
-        works = _taken(self._questions)
+        works: list[QueuedQuestion] = []
+        while self._questions:
+            works.append(self._questions.popleft())
         try:
             ready = [one for one in works if self._may_ask(one)]
             if not (len(ready) > 1 and self._ask(ready)):
@@ -214,22 +219,23 @@ class Writer:
             for one in works:
                 one.turn.open()
 
-    def _may_ask(self, one: Question) -> bool:
+    def _may_ask(self, one: QueuedQuestion) -> bool:
         try:
             one.check()
         except Exception as error:  # noqa: BLE001 - it is raised in the thread that asks
             self._note_failed(one, error)
         return one.error is None
 
-    def _note_failed(self, one: Question, error: Exception) -> None:
+    def _note_failed(self, one: QueuedQuestion, error: Exception) -> None:
         # Noted now: who comes next makes the connection again.
         one.error, one.asks_again = error, isinstance(error, DatabaseRefused) and self.is_broken
 
-    def _ask(self, works: list[Question]) -> bool:
+    def _ask(self, works: list[QueuedQuestion]) -> bool:
         """Ask some together; false if they are to be asked again, each by itself."""
         try:
             connection, _ = self.connection()
-            answers = connection.run(*(one.call for one in works))
+            together = Together([one.question for one in works])
+            answers = together.answers(connection.run(*together.calls))
         except StoreError as error:
             if len(works) > 1 and not self.is_broken:
                 return False
@@ -241,7 +247,7 @@ class Writer:
         return True
 
     def _commit_queued(self) -> None:
-        works = _taken(self._queue)
+        works = self._taken_commits()
         try:
             ready = [one for one in works if one.prepare()]
             if not (len(ready) > 1 and self._send(ready, as_usual=True)):
@@ -259,9 +265,18 @@ class Writer:
             for one in works:
                 one.turn.open()
 
+    def _taken_commits(self) -> list[Commit]:
+        """Those that wait by now, one of each partition: a statement writes a row once."""
+        works: dict[int, Commit] = {}
+        while self._queue and self._queue[0].part not in works:
+            one = self._queue.popleft()
+            works[one.part] = one
+        return list(works.values())
+
     def _send(self, works: list[Commit], *, as_usual: bool) -> bool:
         """Send some together; false if they are to be sent again, otherwise."""
-        rows = [call for one in works for call in one.calls(as_usual=as_usual)]
+        new = USUALLY_NEW if as_usual else APPENDED
+        rows = commit_of([one.rows for one in works], new=new)
         try:
             connection, _ = self.connection()
         except DatabaseRefused as error:
@@ -285,11 +300,3 @@ class Writer:
         """Let go of the connection; with the lock held, unless nothing else uses it."""
         if self._connection is not None:
             self._connection.close()
-
-
-def _taken(queue: deque[Q]) -> list[Q]:
-    """All that wait by now; with the writer's lock held."""
-    works: list[Q] = []
-    while queue:
-        works.append(queue.popleft())
-    return works

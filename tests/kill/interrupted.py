@@ -323,7 +323,7 @@ class Interrupted:
 class Begun(Runtime):
     """One that is known here before its caller has it: an interrupt may come between the two."""
 
-    last: Runtime
+    last: Runtime | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         Begun.last = self
@@ -335,10 +335,13 @@ class Opening(Interrupted):
 
     def __init__(self, call: str, tally: Tally) -> None:
         super().__init__(call, tally)
+        self.former: tuple[Runtime | None, ...] = ()
         self.runtime.close()
 
     def prepared(self) -> Callable[[], object]:
         self.runtime.close()
+        # What goes away in the call takes threads with it, in which Python loses an interrupt.
+        self.former = (self.runtime, Begun.last)
 
         def call() -> None:
             try:
@@ -346,6 +349,7 @@ class Opening(Interrupted):
             except KeyboardInterrupt as error:
                 if not is_inside(error):
                     # It was open by then, and its caller did not get it.
+                    assert Begun.last is not None
                     Begun.last.close()
                 raise
 

@@ -12,11 +12,13 @@ pytest.importorskip("psycopg")
 
 from procession.store import DatabaseRefused, StoreError
 from procession.store.interrupts import Latch
+from procession.store.postgresql.questions import Question
+from procession.store.postgresql.statements import Rows
 from procession.store.postgresql.writer import Writer
 from procession.store.storage_engine import KEPT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from procession.store.storage_engine import Ticket
 
@@ -50,13 +52,14 @@ class Held:
 
 
 class Small:
-    """A commit of one statement. Satisfies `Commit`."""
+    """A commit of one row, in a table of its own. Satisfies `Commit`."""
 
     epoch = 1
     error: Exception | None = None
 
     def __init__(self, part: int) -> None:
         self.part = part
+        self.rows = Rows(part, {f"table {part}": {b"key": b"value"}})
         self.ticket: Ticket | None = None
         self.turn = Latch()
 
@@ -66,10 +69,6 @@ class Small:
 
     def prepare(self) -> bool:
         return True
-
-    def calls(self, *, as_usual: bool) -> list[Any]:
-        del as_usual
-        return [None]
 
     def is_kept(self) -> None:
         self.ticket = KEPT
@@ -123,6 +122,20 @@ def test_commits_that_came_meanwhile_go_together_and_do_not_wait_for_the_next(
     assert not last.is_alive()
 
 
+def test_two_commits_of_a_partition_go_one_after_the_other(connection: Held) -> None:
+    writer = Writer(lambda: connection)  # type: ignore[arg-type,return-value]
+    connection.answer_all()
+    with writer.held():
+        waiting = []
+        for number, part in enumerate((0, 1, 0), 1):
+            waiting.append(committing(writer, part))
+            until(lambda: len(writer._queue) == number)  # noqa: B023 - called at once
+    for thread in waiting:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    assert connection.sent == [2, 1]
+
+
 def test_a_commit_that_waits_while_the_connection_is_read_from_is_sent_afterwards(
     connection: Held,
 ) -> None:
@@ -162,11 +175,28 @@ class Asking:
         return list(calls)
 
 
-class Asked:
-    """A question, and what came of it. Satisfies `Question`."""
+class Named(Question[str]):
+    """A question that is sent as its name, and answered with it."""
 
-    def __init__(self, call: str, error: Exception | None = None) -> None:
-        self.call = call
+    def __init__(self, name: str) -> None:
+        super().__init__(0, name)
+
+    @staticmethod
+    def together(some: Sequence[Named]) -> Any:
+        (one,) = some
+        return one.kind
+
+    @staticmethod
+    def answers(some: Sequence[Named], result: Any) -> list[str]:
+        assert len(some) == 1
+        return [result]
+
+
+class Asked:
+    """A question, and what came of it. Satisfies `QueuedQuestion`."""
+
+    def __init__(self, name: str, error: Exception | None = None) -> None:
+        self.question = Named(name)
         self.turn = Latch()
         self.answer: str | None = None
         self.error: Exception | None = None

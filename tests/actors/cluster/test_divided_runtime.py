@@ -28,6 +28,7 @@ from tests.actors.cluster.crossing import (
     Made,
     Marked,
     Note,
+    Noted,
     Numbered,
     Open,
     Opened,
@@ -455,3 +456,18 @@ def test_an_event_that_names_several_learnt_values_is_taken_once_by_who_has_them
         for number in range(12):
             (row,) = runtime.why(f"mark-{number}")
             assert row.outcome == "stepped"
+
+
+@pytest.mark.parametrize("partitions", [4, 32])
+def test_all_partitions_keep_awake_at_most_what_eight_undivided_stores_do(
+    tmp_path: Path, partitions: int
+) -> None:
+    most = 16
+    with Runtime(tmp_path / "store", crossing, partitions=partitions, max_awake=most) as runtime:
+        for start in range(0, 400, 8):
+            # Few at a time: those that have work are awake, however many they are.
+            runtime.tell_many([Noted(f"n{number}") for number in range(start, start + 8)])
+            runtime.settle(timeout=20)
+        awake = [len(one._running.residency) for one in runtime.partition_runtimes]  # type: ignore[union-attr]
+    assert 0 < max(awake) <= most
+    assert sum(awake) <= 8 * most
