@@ -105,7 +105,7 @@ def test_a_pruned_store_that_is_divided_answers_what_it_answered(
     clock, domain = VirtualClock(), shop()
     pruned_store(tmp_path / "whole", clock, ids=ids, late=late)
     copy(tmp_path / "whole", target, partitions=PARTITIONS)
-    options = {"clock": clock, "control": False}
+    options: dict[str, Any] = {"clock": clock, "control": False}
     with (
         Runtime(tmp_path / "whole", domain, **options) as whole,
         Runtime(target, domain, **options) as divided,
