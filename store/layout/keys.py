@@ -89,6 +89,8 @@ def parser(parts: Parts) -> Callable[[bytes], tuple[Any, ...]]:
     *texts, last = parts
     if not texts and isinstance(last, Number):
         return _parser_of_number(parts, last.least)
+    if not texts and isinstance(last, Text):
+        return _parser_of_text(parts)
     if not (isinstance(last, Number) and all(isinstance(one, Text) for one in texts)):
         return partial(_parse, parts)
     # Most keys are texts with a number behind them, and are taken apart at once.
@@ -120,6 +122,17 @@ def _parser_of_number(parts: Parts, least: int) -> Callable[[bytes], tuple[Any, 
         return (value,) if len(key) == 8 and value >= least else _parse(parts, key)
 
     return of_number
+
+
+def _parser_of_text(parts: Parts) -> Callable[[bytes], tuple[Any, ...]]:
+    def of_text(key: bytes) -> tuple[Any, ...]:
+        try:
+            text = key.decode()
+        except UnicodeDecodeError:
+            return _parse(parts, key)
+        return (text,) if text and "\0" not in text else _parse(parts, key)
+
+    return of_text
 
 
 def _parse(parts: Parts, key: bytes) -> tuple[Any, ...]:

@@ -26,7 +26,7 @@ import msgspec
 from msgspec import Struct
 
 from ..errors import DamagedStore, StoreError
-from ..identifiers import category_of, effect_command_id_at, place_of_effect, place_of_event
+from ..identifiers import category_of, effect_command_id_at, place_of_effect, stream_of_event
 from ..layout.frames import corrupt, frame, moved, number, unframe
 from ..layout.keys import DIGEST_BYTES, LAST, Misshapen, digest, numbered
 from ..layout.schema import (
@@ -527,14 +527,14 @@ class _Splitting:
         self._wanted.put("wanted", self._all_wanted())
 
     def _all_wanted(self) -> Rows:
-        of, stream_of, of_stream = self._of, self._stream_of, self._of_stream
+        of = self._of
         for some in self._some("transitions"):
             for key, raw in some:
                 taken: TransitionRow = _row("transitions", key, raw)
                 if taken.position:
                     self._refuse_undone(taken.process, taken.position)
-                    stream = stream_of(taken.cause)
-                    if stream is None or of_stream(stream) != of(taken.instance):
+                    stream = stream_of_event(taken.cause) if self._names_are_places else None
+                    if stream is None or of(deciding_part(stream)) != of(taken.instance):
                         yield self._needed(taken.process, taken.instance, taken.position)
         for key, _ in self._here.scan("waiting"):
             process, instance, position = _owner_and_number(key)
@@ -557,11 +557,6 @@ class _Splitting:
 
     def _rows_of(self, table: str) -> Iterator[tuple[bytes, Any]]:
         return ((key, unframe(raw, table, key)) for key, raw in self._here.scan(table))
-
-    def _stream_of(self, event_id: str) -> str | None:
-        """The stream of an event, if its id says that."""
-        place = place_of_event(event_id) if self._names_are_places else None
-        return None if place is None else place.stream
 
     def _needed(self, process: str, instance: str, position: int) -> Row:
         partition = self._of(instance)

@@ -92,7 +92,9 @@ def _of_listed_transition(inspection: Inspection, place: int, row: TransitionRow
 def _check_transitions(inspection: Inspection) -> None:
     before = 0
     for key, place, row in inspection.rows("transitions"):
-        inspection.say_gap("transitions", key, b"", before, place, inspection.pruned.transitions)
+        if place != before + 1:
+            pruned = inspection.pruned.transitions
+            inspection.say_gap("transitions", key, b"", before, place, pruned)
         before = place
         inspection.say_all("transitions", key, _named(row, _of_transition(inspection, place, row)))
         inspection.say_unknown("transitions", key, "process", row.process)
@@ -153,7 +155,7 @@ class _History:
 
 def _check_ids(inspection: Inspection, learnt: Learnt) -> None:
     prefix, before, place, history = b"", 0, 0, _History()
-    for key, (_, kind, _, version), at in inspection.rows("ids"):
+    for key, (one, kind, name, version), at in inspection.rows("ids"):
         if key[:-8] != prefix:
             _end(inspection, history, learnt)
             prefix, before, place, history = key[:-8], 0, 0, _History()
@@ -167,9 +169,10 @@ def _check_ids(inspection: Inspection, learnt: Learnt) -> None:
             inspection.say("ids", key, f"is at {at}, before the version before it")
         before, place = version, at
         if kind == INSTANCE:
-            _check_instance(inspection, history, key, at)
+            _check_instance(inspection, history, key, (name, one, version), at)
         elif kind in {STREAM, DASHLESS}:
-            inspection.say_all("ids", key, _of_stream(inspection, key, at))
+            stream = _stream_in(one, kind, name)
+            inspection.say_all("ids", key, _of_stream(inspection, stream, version, at))
         else:
             inspection.say("ids", key, f"is of kind {kind}, which the format does not have")
     _end(inspection, history, learnt)
@@ -185,12 +188,19 @@ def _pruned_before(inspection: Inspection, kind: str, version: int, place: int, 
     return version if place < inspection.pruned.tombstones else 0
 
 
-def _of_stream(inspection: Inspection, key: bytes, position: int) -> Iterator[str]:
+def _stream_in(one: str, kind: str, name: str) -> str:
+    """The stream whose key has these parts; empty if there is none."""
+    if "-" in name or (one and kind == DASHLESS):
+        return ""
+    return f"{name}-{one}" if kind == STREAM else name
+
+
+def _of_stream(inspection: Inspection, stream: str, version: int, position: int) -> Iterator[str]:
     event = inspection.event(position)
     found = event or inspection.tombstone(position)
     if found is None:
         yield f"is at position {position}, which the log does not have"
-    elif stream_key(found.stream) + number(found.version) != key:
+    elif found.stream != stream or found.version != version:
         yield (
             f"is at position {position}, where the log has version {found.version} "
             f"of {found.stream}"
@@ -215,7 +225,13 @@ def _of_copy(inspection: Inspection, key: bytes, position: int) -> Iterator[str]
 # What an instance went through
 
 
-def _check_instance(inspection: Inspection, history: _History, key: bytes, place: int) -> None:
+def _check_instance(
+    inspection: Inspection,
+    history: _History,
+    key: bytes,
+    said: tuple[str, str, int],
+    place: int,
+) -> None:
     """The next transition of an instance."""
     # Of one that cannot be read, or is another's, nothing can be said of what it did.
     try:
@@ -228,7 +244,7 @@ def _check_instance(inspection: Inspection, history: _History, key: bytes, place
         inspection.say("ids", key, f"is transition {place}, which is not there")
         history.last = None
         return
-    if transitions_key(row.process, row.instance) + number(row.version) != key:
+    if (row.process, row.instance, row.version) != said:
         who = f"version {row.version} of {row.process} {row.instance}"
         inspection.say("ids", key, f"is transition {place}, which is {who}")
         history.last = None
