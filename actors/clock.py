@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from .store.interrupts import start_thread
+from .store.interrupts import Bell, start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +25,8 @@ __all__ = [
     "stopwatch",
     "to_micros",
 ]
+
+logger = logging.getLogger("procession")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -116,13 +120,19 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clock. A class of your own may have another `now`, and is believed."""
 
+    _alarms: _Alarms | None = None
+
     def now(self) -> datetime:
         """The time, in UTC."""
         return datetime.now(UTC)
 
     def alarm(self, ring: Callable[[], None]) -> Alarm:
-        """An alarm with a thread of its own, from when it is first set."""
-        return _ThreadAlarm(self, ring)
+        """An alarm; all of one clock have a thread in common, from when the first is set."""
+        alarms = self._alarms
+        if alarms is None or not alarms.is_of_this_process:
+            # Where two threads come here at once, each has one, and a thread of its own.
+            alarms = self._alarms = _Alarms(self)
+        return _Alarm(alarms, ring)
 
     def attach(self, settle: Callable[[float], bool]) -> None:
         """Nothing: real time does not wait."""
@@ -134,48 +144,119 @@ class SystemClock:
 _MACHINE_NOW = SystemClock.now
 
 
-class _ThreadAlarm:
-    def __init__(self, clock: Clock, ring: Callable[[], None]) -> None:
-        self._clock = clock
+class _Alarm:
+    """One of the alarms of a clock. Satisfies `Alarm`."""
+
+    def __init__(self, alarms: _Alarms, ring: Callable[[], None]) -> None:
+        self._alarms = alarms
         self._ring = ring
-        self._condition = threading.Condition()
-        self._moment: datetime | None = None
-        self._closed = False
-        self._thread: threading.Thread | None = None
+        # Held while it rings.
+        self._ringing = threading.Lock()
+        self.is_closed = False
 
     def set(self, moment: datetime) -> None:
-        with self._condition:
-            self._moment = moment
-            if self._thread is None and not self._closed:
-                # Not before, so that one that is never set need not be closed.
-                thread = threading.Thread(target=self._run, name="procession-alarm", daemon=True)
-                start_thread(thread)
-                self._thread = thread
-            self._condition.notify()
+        self._alarms.set(self, moment)
 
     def close(self) -> None:
-        with self._condition:
-            self._closed = True
-            self._condition.notify()
-        if self._thread is not None:
-            self._thread.join()
+        self.is_closed = True
+        self._alarms.forget(self)
+        # It may be ringing now.
+        with self._ringing:
+            pass
+
+    def ring(self) -> None:
+        with self._ringing:
+            if not self.is_closed:
+                self._ring()
+
+
+class _Alarms:
+    """All alarms of a clock: one thread rings them, since a process may have thousands.
+
+    Args:
+        clock: tells the time
+
+    """
+
+    def __init__(self, clock: SystemClock) -> None:
+        self._clock = clock
+        self._bell = Bell(threading.Lock())
+        self._moments: dict[_Alarm, datetime] = {}
+        # Those that were set; one that never was need not be closed.
+        self._open: set[_Alarm] = set()
+        # For which moment the thread waits; None while it does not know of one.
+        self._next: datetime | None = None
+        self._thread: threading.Thread | None = None
+        self._owner = os.getpid()
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether its thread can be here: a fork has none."""
+        return self._owner == os.getpid()
+
+    def set(self, alarm: _Alarm, moment: datetime) -> None:
+        """Have one ring at a moment, instead of any set before.
+
+        Raises:
+            NoThread: the operating system starts none
+
+        """
+        with self._bell.lock:
+            if alarm.is_closed:
+                return
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="procession-alarms", daemon=True)
+                # It waits for the lock.
+                start_thread(thread)
+                self._thread = thread
+            self._open.add(alarm)
+            self._moments[alarm] = moment
+            if self._next is None or moment < self._next:
+                self._bell.notify_all()
+
+    def forget(self, alarm: _Alarm) -> None:
+        """Ring one no more; the thread ends with the last."""
+        with self._bell.lock:
+            self._moments.pop(alarm, None)
+            self._open.discard(alarm)
+            if self._open:
+                return
+            thread, self._thread = self._thread, None
+            self._bell.notify_all()
+        if thread is not None:
+            thread.join()
 
     def _run(self) -> None:
-        while self._wait():
-            self._ring()
+        me = threading.current_thread()
+        while True:
+            with self._bell.lock:
+                if self._thread is not me:
+                    return
+                due = self._due()
+                if not due:
+                    self._wait()
+            for alarm in due:
+                try:
+                    alarm.ring()
+                except Exception:
+                    # The others ring all the same.
+                    logger.exception("what an alarm calls failed")
 
-    def _wait(self) -> bool:
-        """Sleep until the moment has come; False when closed."""
-        with self._condition:
-            while not self._closed:
-                if self._moment is None:
-                    self._condition.wait()
-                    continue
-                seconds = (self._moment - self._clock.now()).total_seconds()
-                if seconds <= 0:
-                    self._moment = None
-                    return True
-                # What a thread waits is not what the clock does: that may be set, and a machine
-                # that sleeps counts no waiting.
-                self._condition.wait(min(seconds, LONGEST_WAIT))
-        return False
+    def _due(self) -> list[_Alarm]:
+        """Those whose moment has come, which are set no more."""
+        now = self._clock.now()
+        due = [alarm for alarm, moment in self._moments.items() if moment <= now]
+        for alarm in due:
+            del self._moments[alarm]
+        return due
+
+    def _wait(self) -> None:
+        self._next = min(self._moments.values(), default=None)
+        if self._next is None:
+            self._bell.wait()
+            return
+        # What a thread waits is not what the clock does: that may be set, and a machine that
+        # sleeps counts no waiting.
+        left = (self._next - self._clock.now()).total_seconds()
+        self._bell.wait(min(max(left, 0.0), LONGEST_WAIT))
+        self._next = None

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import TYPE_CHECKING, Protocol
 
 from ..store import StoreError
 from ..store.interrupts import start_thread
+from .outage import Outage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = ["CommitWatch", "Watched"]
-
-logger = logging.getLogger("procession")
 
 SHORTEST, LONGEST = 0.000_5, 0.01
 """Seconds between two looks: while others commit, and when they have not for a while."""
@@ -41,6 +39,9 @@ class CommitWatch:
         self._stores = stores
         self._moved = moved
         self._seen: dict[int, int] = {}
+        self._outages = {
+            one: Outage(f"the commits of partition {one} cannot be looked at") for one in stores
+        }
         self._is_over = threading.Event()
         self._thread = threading.Thread(
             target=self._look, name="procession-commit-watch", daemon=True
@@ -58,10 +59,11 @@ class CommitWatch:
             for number, store in self._stores.items():
                 try:
                     newest = store.newest_commit()
-                except StoreError:
-                    logger.exception("the commits of partition %s cannot be looked at", number)
+                except StoreError as error:
+                    self._outages[number].failed(error)
                     pause = LONGEST
                     continue
+                self._outages[number].went_well()
                 if self._seen.get(number) != newest:
                     self._seen[number] = newest
                     has_moved = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..engine.pending_replies import PendingReplies, ReplyFuture
 from ..store import StoreError
 from ..store.interrupts import start_thread
+from .outage import Outage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .call_format import CallFormat
 
 __all__ = ["Correspondence"]
-
-logger = logging.getLogger("procession")
 
 SHORTEST, WAITING, LONGEST = 0.000_5, 0.002, 0.02
 """Seconds between two looks: while there is something, while something is waited for, and else."""
@@ -75,6 +73,7 @@ class Correspondence:
         self._wake = threading.Event()
         self._is_over = False
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="procession-answers")
+        self._outage = Outage("the calls of other nodes cannot be looked at")
         self._thread = threading.Thread(target=self._keep, name="procession-calls", daemon=True)
 
     def start(self) -> None:
@@ -113,9 +112,10 @@ class Correspondence:
                 if not count % SWEEP_EVERY:
                     self._calls.sweep()
             except StoreError as error:
-                logger.warning("the calls of other nodes cannot be looked at: %s", error)
+                self._outage.failed(error)
                 pause = AFTER_AN_ERROR
                 continue
+            self._outage.went_well()
             longest = WAITING if self._waiting else LONGEST
             pause = SHORTEST if has_moved else min(2 * pause, longest)
 

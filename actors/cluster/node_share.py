@@ -20,6 +20,7 @@ from .call_format import CallFormat
 from .correspondence import Correspondence
 from .neighbours import NodeNeighbour
 from .node_partition import NodePartition
+from .outage import Outage
 from .partition_runtime import PartitionRuntime
 
 if TYPE_CHECKING:
@@ -89,6 +90,10 @@ class NodeShare:
         self._correspondence = Correspondence(
             self.node.calls, self._owned, self._others, self._answering, self._has_moved, form
         )
+        self._outage = Outage("the nodes of the store cannot be looked at")
+        self._unopened = [
+            Outage(f"partition {one} cannot be opened") for one in range(divided.count)
+        ]
         self._thread = threading.Thread(target=self._keep, name="procession-node", daemon=True)
         try:
             for some in _pages_of(range(divided.count)):
@@ -166,7 +171,9 @@ class NodeShare:
             except StoreError as error:
                 # Who seemed to be gone has to seem so twice again.
                 self._before = None
-                logger.warning("the nodes of the store cannot be looked at: %s", error)
+                self._outage.failed(error)
+            else:
+                self._outage.went_well()
 
     def _balance(self, *, raises: bool = False) -> None:
         lease = self.node.lease
@@ -237,12 +244,13 @@ class NodeShare:
             runtime = PartitionRuntime(
                 store, others, *self._domains, watch=self._leaders, **self._options
             )
-        except Exception:
+        except Exception as error:
             store.close()
             if raises:
                 raise
-            logger.exception("partition %s could not be opened, and is tried again", number)
+            self._unopened[number].failed(error)
             return
+        self._unopened[number].went_well()
         self._untold.add(number)
         self.parts[number].local = runtime
         # Who waited for a commit of another node's waits for one of this node's now.

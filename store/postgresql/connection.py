@@ -277,8 +277,8 @@ class Connection:
 
     def _lost(self, why: str) -> DatabaseRefused:
         return DatabaseRefused(
-            f"the connection to {self._address} broke: {' '.join(why.split())}. It is made again "
-            f"by itself as soon as the server answers"
+            f"the connection to {self._address} broke: {_in_a_line(why)}. It is made again by "
+            f"itself as soon as the server answers"
         )
 
     def close(self) -> None:
@@ -323,6 +323,11 @@ def _connect(address: Address) -> PGconn:
 
 def _unreachable(address: Address, why: str) -> DatabaseRefused:
     return DatabaseRefused(
-        f"no connection to {address}: {' '.join(why.split())}. See whether the server runs, and "
-        f"lets this user in"
+        f"no connection to {address}: {_in_a_line(why)}. See whether the server runs, and lets "
+        f"this user in"
     )
+
+
+def _in_a_line(said: str) -> str:
+    """What libpq says, as a part of a sentence."""
+    return " ".join(said.split()).rstrip(".")

@@ -19,10 +19,10 @@ from ..interrupts import start_thread
 from .claim import RELEASE, Claim
 from .connection import Statement
 from .ownership import CONNECT_AGAIN, LEASE, RENEW_EVERY
-from .parameters import bigint, boolean, integer, number_of, seconds_of, text, texts
+from .parameters import bigint, boolean, integer, number_of, numbers_of, seconds_of, text, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from psycopg.pq.abc import PGresult
 
@@ -55,11 +55,14 @@ _BURY = Statement(
     b"bury",
     b"DELETE FROM nodes WHERE alive_until < clock_timestamp() - interval '1 minute'",
 )
+# Of all that is equally held one row: there may be thousands of partitions, and few nodes.
 _OWNERS = Statement(
     b"all_owners",
-    b"SELECT part, epoch, coalesce(token, ''), coalesce(wanted_by, ''), "
-    b"coalesce(leased_until < clock_timestamp(), true), CASE WHEN token IS NULL THEN true "
-    b"ELSE pg_try_advisory_xact_lock(hashtextextended(token, 0)) END FROM owners ORDER BY part",
+    b"SELECT parts, epochs, token, wanted_by, is_over, CASE WHEN token = '' THEN true "
+    b"ELSE pg_try_advisory_xact_lock(hashtextextended(token, 0)) END FROM "
+    b"(SELECT array_agg(part) AS parts, array_agg(epoch) AS epochs, coalesce(token, '') AS token, "
+    b"coalesce(wanted_by, '') AS wanted_by, coalesce(leased_until < clock_timestamp(), true) "
+    b"AS is_over FROM owners GROUP BY 3, 4, 5) AS held",
 )
 # One that ends without a word is no node any more as soon as its lock is free for long enough.
 _NODES = Statement(
@@ -177,8 +180,8 @@ class Lease:
     def look(self) -> tuple[list[OwnerRow], list[NodeRow]]:
         """All owners and all nodes, as they are now."""
         owners, nodes = self._look((_OWNERS, ()), (_NODES, ()))
-        found = [_owner_from(owners, row) for row in range(owners.ntuples)]
-        return found, [_node_from(nodes, row) for row in range(nodes.ntuples)]
+        found = [one for row in range(owners.ntuples) for one in _owners_from(owners, row)]
+        return sorted(found), [_node_from(nodes, row) for row in range(nodes.ntuples)]
 
     def say_waits_for(self, node: str) -> None:
         """Let operators see that this node owns nothing until another one is gone."""
@@ -303,10 +306,12 @@ class Lease:
         self._closer.close()
 
 
-def _owner_from(result: PGresult, row: int) -> OwnerRow:
-    part, epoch, is_over, is_unlocked = (_number(result, row, one) for one in (0, 1, 4, 5))
+def _owners_from(result: PGresult, row: int) -> Iterator[OwnerRow]:
+    parts, epochs = (numbers_of(result.get_value(row, one)) for one in (0, 1))
     token, wanted_by = (_said(result, row, one) for one in (2, 3))
-    return OwnerRow(part, epoch, token, wanted_by, bool(is_over), bool(is_unlocked))
+    is_over, is_unlocked = (bool(_number(result, row, one)) for one in (4, 5))
+    for part, epoch in zip(parts, epochs, strict=True):
+        yield OwnerRow(part, epoch, token, wanted_by, is_over, is_unlocked)
 
 
 def _node_from(result: PGresult, row: int) -> NodeRow:

@@ -18,6 +18,7 @@ __all__ = [
     "integer",
     "integers",
     "number_of",
+    "numbers_of",
     "repeated",
     "seconds_of",
     "text",
@@ -63,6 +64,18 @@ def seconds_of(value: float) -> bytes:
 def number_of(value: bytes | None) -> int:
     """An integer of any size, as PostgreSQL gives it back; 0 for a null."""
     return int.from_bytes(value or b"", "big", signed=True)
+
+
+def numbers_of(value: bytes | None) -> list[int]:
+    """The integers of an array, of any size, none of them a null."""
+    found: list[int] = []
+    raw, place = value or b"", _HEADER.size
+    while place < len(raw):
+        (size,) = _SIZE.unpack_from(raw, place)
+        place += _SIZE.size
+        found.append(number_of(raw[place : place + size]))
+        place += size
+    return found
 
 
 def byteas(values: Collection[bytes]) -> bytes:

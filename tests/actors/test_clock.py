@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
@@ -168,6 +169,63 @@ def test_closing_an_alarm_ends_its_thread_without_a_ring(rung: threading.Semapho
     alarm.close()
     assert set(threading.enumerate()) <= before
     assert not rung.acquire(blocking=False)
+
+
+def test_alarms_of_a_clock_share_a_thread_and_each_rings_whatever_the_others_do(
+    rung: threading.Semaphore, caplog: pytest.LogCaptureFixture
+) -> None:
+    before, clock = threading.active_count(), SystemClock()
+
+    def fail() -> None:
+        raise RuntimeError("it fails")
+
+    failing = clock.alarm(fail)
+    others = [clock.alarm(rung.release) for _ in range(100)]
+    for alarm in (failing, *others):
+        alarm.set(clock.now())
+    for _ in others:
+        assert rung.acquire(timeout=PATIENCE)
+    assert threading.active_count() == before + 1
+    assert "what an alarm calls failed" in caplog.text
+    for alarm in (failing, *others):
+        alarm.close()
+    assert threading.active_count() == before
+
+
+def test_an_alarm_that_is_closed_while_it_rings_has_rung_when_the_call_returns() -> None:
+    clock, rings = SystemClock(), threading.Event()
+    may_end, has_rung = threading.Event(), list[bool]()
+
+    def ring() -> None:
+        rings.set()
+        assert may_end.wait(PATIENCE)
+        has_rung.append(True)
+
+    alarm = clock.alarm(ring)
+    alarm.set(clock.now())
+    assert rings.wait(PATIENCE)
+    closing = threading.Thread(target=alarm.close)
+    closing.start()
+    assert not has_rung
+    may_end.set()
+    closing.join(PATIENCE)
+    assert has_rung == [True]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_clock_rings_after_a_fork_although_its_thread_is_in_the_parent(
+    rung: threading.Semaphore,
+) -> None:
+    clock = SystemClock()
+    before = clock.alarm(rung.release)
+    before.set(clock.now() + FOR_EVER)
+    child = os.fork()
+    if not child:
+        own = threading.Semaphore(0)
+        clock.alarm(own.release).set(clock.now())
+        os._exit(0 if own.acquire(timeout=PATIENCE) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    before.close()
 
 
 def test_an_alarm_may_be_set_further_than_a_thread_can_wait(
