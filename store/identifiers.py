@@ -33,6 +33,7 @@ __all__ = [
     "place_of_event",
     "place_of_issue",
     "place_of_transition",
+    "stream_of_event",
     "transition_id_at",
 ]
 
@@ -98,6 +99,12 @@ def place_of_event(event_id: str) -> EventPlace | None:
     stream, _, version = event_id.rstrip(EVADES).rpartition("@")
     number = _number(version)
     return EventPlace(stream, number) if stream and number else None
+
+
+def stream_of_event(event_id: str) -> str | None:
+    """The stream of the event with that id, if the store named it."""
+    stream, _, version = event_id.rstrip(EVADES).rpartition("@")
+    return stream if stream and _number(version) else None
 
 
 def command_id_at(process: str, instance: str, version: int, number: int) -> str:

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from .errors import StoreError
 
-__all__ = ["MOST_PARTITIONS", "Partition", "partition_of"]
+__all__ = ["MOST_PARTITIONS", "Partition", "deciding_part", "partition_of"]
 
 MOST_PARTITIONS = 4_096
 """Partitions that a store can be divided into, at most."""
@@ -37,6 +37,12 @@ def partition_of(name: str, count: int) -> int:
     return ((crc32(name.encode()) * SPREAD & 0xFFFFFFFF) * count) >> 32
 
 
+def deciding_part(stream: str) -> str:
+    """What of a stream's name decides where it belongs: what follows its category, if anything."""
+    _, dash, name = stream.partition("-")
+    return name if dash else stream
+
+
 class Partition(Struct, frozen=True):
     """One of the partitions of a divided store.
 
@@ -59,8 +65,7 @@ class Partition(Struct, frozen=True):
 
     def of_stream(self, stream: str) -> int:
         """The partition of a stream: that of what follows its category, if anything does."""
-        _, dash, name = stream.partition("-")
-        return partition_of(name if dash else stream, self.count)
+        return partition_of(deciding_part(stream), self.count)
 
     def check(self) -> None:
         """Refuse what cannot be.

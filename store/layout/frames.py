@@ -19,6 +19,7 @@ __all__ = [
     "check_all",
     "corrupt",
     "frame",
+    "moved",
     "no_number",
     "number",
     "pack",
@@ -67,6 +68,19 @@ def check_all(rows: Iterable[tuple[bytes, bytes]], table: str) -> None:
         packed = raw[4:]
         if not packed or pack_checksum(_crc32(packed, _crc32(key))) != raw[:4]:
             raise corrupt(table, key, _CHANGED)
+
+
+def moved(raw: bytes, table: str, key: bytes, to: bytes) -> bytes:
+    """The frame of the same value under another key.
+
+    Raises:
+        CorruptRecord: the checksum does not match
+
+    """
+    packed = raw[4:]
+    if pack_checksum(_crc32(packed, _crc32(key))) != raw[:4]:
+        raise corrupt(table, key, _CHANGED)
+    return pack_checksum(_crc32(packed, _crc32(to))) + packed
 
 
 def unframe(raw: bytes, table: str, key: bytes) -> Any:

@@ -87,6 +87,10 @@ def parser(parts: Parts) -> Callable[[bytes], tuple[Any, ...]]:
     It raises `Misshapen` if the key is not made of these parts.
     """
     *texts, last = parts
+    if not texts and isinstance(last, Number):
+        return _parser_of_number(parts, last.least)
+    if not texts and isinstance(last, Text):
+        return _parser_of_text(parts)
     if not (isinstance(last, Number) and all(isinstance(one, Text) for one in texts)):
         return partial(_parse, parts)
     # Most keys are texts with a number behind them, and are taken apart at once.
@@ -110,6 +114,25 @@ def parser(parts: Parts) -> Callable[[bytes], tuple[Any, ...]]:
         return tuple(found)
 
     return of_texts
+
+
+def _parser_of_number(parts: Parts, least: int) -> Callable[[bytes], tuple[Any, ...]]:
+    def of_number(key: bytes) -> tuple[Any, ...]:
+        value = int.from_bytes(key, "big")
+        return (value,) if len(key) == 8 and value >= least else _parse(parts, key)
+
+    return of_number
+
+
+def _parser_of_text(parts: Parts) -> Callable[[bytes], tuple[Any, ...]]:
+    def of_text(key: bytes) -> tuple[Any, ...]:
+        try:
+            text = key.decode()
+        except UnicodeDecodeError:
+            return _parse(parts, key)
+        return (text,) if text and "\0" not in text else _parse(parts, key)
+
+    return of_text
 
 
 def _parse(parts: Parts, key: bytes) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ people, and `tests/store` to the tests, independently.
 from __future__ import annotations
 
 import struct
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
 from zlib import crc32
@@ -63,6 +63,7 @@ __all__ = [
     "LOOKALIKE",
     "OWN",
     "PRUNED_UP_TO",
+    "ROW_READERS",
     "SECRET",
     "STREAM",
     "TABLES",
@@ -110,6 +111,7 @@ __all__ = [
     "given_to_row",
     "instance_key",
     "key_of",
+    "key_reader",
     "kind_of_name",
     "last_of_process",
     "name_key",
@@ -531,7 +533,6 @@ TABLES: dict[str, Table] = {
     "documents": Table((*_SET, Text("key")), DocumentRow),
 }
 
-_DECODERS = {name: msgspec.msgpack.Decoder(table.row).decode for name, table in TABLES.items()}
 _PARSERS = {name: parser(table.key) for name, table in TABLES.items()}
 _OTHER_PARSERS = {
     name: parser(table.other_key) for name, table in TABLES.items() if table.other_key is not None
@@ -577,6 +578,11 @@ def _parsed(table: str, key: bytes) -> tuple[Parts, tuple[Any, ...]]:
     return others, _OTHER_PARSERS[table](key)
 
 
+def key_reader(table: str) -> Callable[[bytes], tuple[Any, ...]]:
+    """What does as `key_of` for the keys of one table."""
+    return partial(key_of, table) if table in _OTHER_PARSERS else _PARSERS[table]
+
+
 def row_of(table: str, key: bytes, raw: bytes) -> Any:
     """The row in a frame, with all its types checked.
 
@@ -584,18 +590,37 @@ def row_of(table: str, key: bytes, raw: bytes) -> Any:
         Misshapen: the checksum does not match, or the row is not as the format has it
 
     """
-    if table == "ids":
-        # The row that it points at says the same, and has a checksum.
-        if len(raw) != NUMBER.size or not any(raw):
-            raise Misshapen("is not as the format has it: it points at no number")
-        return int.from_bytes(raw, "big")
-    packed = raw[4:]
-    if not packed or pack_checksum(crc32(key + packed)) != raw[:4]:
-        raise Misshapen("does not match its checksum: it was changed after it was written")
-    try:
-        return _DECODERS[table](packed)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Misshapen(f"is not as the format has it: {error}") from error
+    return ROW_READERS[table](key, raw)
+
+
+def _row_reader(row: Any) -> Callable[[bytes, bytes], Any]:
+    decode = msgspec.msgpack.Decoder(row).decode
+
+    def read(key: bytes, raw: bytes) -> Any:
+        packed = raw[4:]
+        if not packed or pack_checksum(crc32(key + packed)) != raw[:4]:
+            raise Misshapen("does not match its checksum: it was changed after it was written")
+        try:
+            return decode(packed)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Misshapen(f"is not as the format has it: {error}") from error
+
+    return read
+
+
+def _place_in(key: bytes, raw: bytes) -> int:
+    # The row that it points at says the same, and has a checksum.
+    del key
+    place = int.from_bytes(raw, "big")
+    if len(raw) != NUMBER.size or not place:
+        raise Misshapen("is not as the format has it: it points at no number")
+    return place
+
+
+ROW_READERS = {
+    name: _place_in if name == "ids" else _row_reader(table.row) for name, table in TABLES.items()
+}
+"""What does as `row_of` for the rows of one table."""
 
 
 # Keys

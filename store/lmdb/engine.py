@@ -49,11 +49,11 @@ class Snapshot(NamedTuple):
         return os.fstat(self.fd).st_mtime_ns // 1000 + TICK
 
     def get(self, table: str, key: bytes) -> bytes | None:
-        if not 0 < len(key) <= LONGEST_KEY:
-            return None
         try:
             return self.txn.get(key, db=self.tables[table])
         except lmdb.Error as error:
+            if not 0 < len(key) <= LONGEST_KEY:
+                return None
             raise _unreadable(error) from error
 
     def get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:

@@ -73,12 +73,24 @@ def in_order(rows: Iterable[Row], start: bytes, *, backwards: bool) -> Iterator[
         DamagedStore: they are not in order
 
     """
-    last, is_first = start, not backwards
-    for row in rows:
-        key = row[0]
-        if not (key < last if backwards else key > last or (is_first and key == last)):
+    last = start
+    if backwards:
+        for row in rows:
+            if row[0] >= last:
+                raise out_of_order()
+            last = row[0]
+            yield row
+        return
+    rows = iter(rows)
+    for first in islice(rows, 1):
+        if first[0] < start:
             raise out_of_order()
-        last, is_first = key, False
+        last = first[0]
+        yield first
+    for row in rows:
+        if row[0] <= last:
+            raise out_of_order()
+        last = row[0]
         yield row
 
 

@@ -22,7 +22,6 @@ from ..coded import AS_STORED
 from ..errors import DamagedStore, StoreError
 from ..layout.frames import frame, unframe
 from ..layout.schema import COMMITS, TABLES
-from ..lmdb.divided_store import divided_at
 from ..lmdb.engine import Snapshot
 from ..lmdb.environment import DATA_FILE, MAX_TABLES
 from ..lmdb.file_swap import sync_folder
@@ -32,21 +31,19 @@ from ..partitions import Partition
 from ..postgresql.address import Address, is_address
 from .copying import LARGEST_COPY
 from .rewriting import PARTIAL, in_parts, refusals_of_the_disk, sound, sync_file
-from .splitting import split
+from .splitting import rows_to_divide, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from ..coded import PayloadCodec
     from ..storage_engine import EngineSnapshot, Row
+    from .splitting import Put
 
 __all__ = ["Copied", "copy"]
 
 MARK = b"copying"
 """Stands in `meta` of the target until all is there: the source's id, and its number of commits."""
-
-UNCOUNTED = frozenset({"meta", "checkpoints", "counts", "document_sets", "documents"})
-"""Tables of which each partition gets rows of its own, or has them made anew."""
 
 LAST = b"\xff" * 512
 
@@ -149,42 +146,38 @@ def _divide(
     with (
         open_store(source, codec=codec) as store,
         store.stored_snapshot() as here,
-        _to_divide_into(target, parts) as folder,
+        _to_divide_into(target, parts) as (folder, put_too),
     ):
         _refuse_part(here, source)
-        # What transitions refer to is looked for before they are copied.
-        tables = ["transitions", *(one for one in TABLES if one not in UNCOUNTED)]
-        tell = _Told(sum(map(here.count, tables)), on_progress)
+        tell = _Told(2 * rows_to_divide(here), on_progress)
         tell(0)
         rows = split(
-            store, here, folder, parts, codec=codec, projections_anew=projections_anew, tell=tell
+            store,
+            here,
+            folder,
+            parts,
+            codec=codec,
+            projections_anew=projections_anew,
+            tell=tell,
+            put_too=put_too,
         )
     return Copied(rows, 0)
 
 
 @contextmanager
-def _to_divide_into(target: str | os.PathLike[str], parts: int) -> Iterator[Path]:
-    """The folder for the partitions, from which they go into a database if that is the target."""
+def _to_divide_into(
+    target: str | os.PathLike[str], parts: int
+) -> Iterator[tuple[Path, Put | None]]:
+    """The folder for the partitions, and what puts them into a database if that is the target."""
     if not is_address(target):
-        yield Path(target)
+        yield Path(target), None
         return
     module: Any = import_module("..postgresql.divided_database", __package__)
     with (
         module.filling_divided_in(Address.parse(target), parts) as put,
         TemporaryDirectory(prefix="procession-copy-") as scratch,
     ):
-        folder = Path(scratch) / "divided"
-        yield folder
-        divided = divided_at(folder)
-        assert divided is not None
-        for number in range(parts):
-            with (
-                divided.open(number, read_only=True, codec=AS_STORED) as one,
-                one.stored_snapshot() as rows,
-            ):
-                for table in TABLES:
-                    for some in in_parts(rows.scan(table)):
-                        put(number, table, some)
+        yield Path(scratch) / "divided", put
 
 
 class _Told:

@@ -24,6 +24,9 @@ class NumberFile:
         file: is made, and removed at the end
         last: the highest number under which one may stand
 
+    Attributes:
+        numbers: those that stand there, to be read and written by who has many
+
     """
 
     def __init__(self, file: Path, last: int) -> None:
@@ -34,23 +37,23 @@ class NumberFile:
             os.close(create_file(file))
             with gone_on_failure(file):
                 self._map = _mapped(file, (last + 1) * _SIZE)
-        self._numbers = memoryview(self._map).cast("Q")
+        self.numbers = memoryview(self._map).cast("Q")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._numbers.release()
+        self.numbers.release()
         self._map.close()
         self._file.unlink(missing_ok=True)
 
     def put(self, at: int, number: int) -> None:
         """Have a number stand under another one."""
-        self._numbers[at] = number
+        self.numbers[at] = number
 
     def get(self, at: int) -> int:
         """The number under another one, or 0."""
-        return self._numbers[at] if 0 <= at <= self._last else 0
+        return self.numbers[at] if 0 <= at <= self._last else 0
 
 
 def _mapped(file: Path, size: int) -> mmap.mmap:

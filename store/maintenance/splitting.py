@@ -5,24 +5,30 @@ partition has positions of its own, in the order in which the events were stored
 transitions and what was parked; what refers to them is written anew. An event that an instance of
 another partition has handled, or is to take up, is there as a copy for its process manager, as if
 it had been sent. Where each row went is kept in files beside the copy, so memory stays small.
+
+What stays of events that were pruned has positions among the others. Numbers of which nothing stays
+are one that is left out in each partition, where they end: below it, things may be missing there.
 """
 
 from __future__ import annotations
 
 import secrets
 import shutil
-from collections import Counter, defaultdict
+from collections import Counter
 from contextlib import ExitStack
 from functools import lru_cache
 from heapq import merge
-from itertools import groupby
+from itertools import chain, groupby, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+from msgspec import Struct
+
 from ..errors import DamagedStore, StoreError
-from ..identifiers import category_of, effect_command_id_at, place_of_effect, place_of_event
-from ..layout.frames import frame, number, unframe
-from ..layout.keys import DIGEST_BYTES, LAST, digest, numbered
+from ..identifiers import category_of, effect_command_id_at, place_of_effect, stream_of_event
+from ..layout.frames import corrupt, frame, moved, number, unframe
+from ..layout.keys import DIGEST_BYTES, LAST, Misshapen, digest, numbered
 from ..layout.schema import (
     BLOCKED,
     CODEC,
@@ -37,6 +43,7 @@ from ..layout.schema import (
     PRUNED_UP_TO,
     SECRET,
     TABLES,
+    Marks,
     copies_key,
     count_key,
     effect_key,
@@ -44,6 +51,7 @@ from ..layout.schema import (
     key_of,
     owed_key,
     place_of,
+    row_of,
     started_key,
     transitions_key,
     unmatched_by_key,
@@ -53,9 +61,9 @@ from ..lmdb.divided_store import DividedStore, mark_divided
 from ..lmdb.environment import DATA_FILE, MAX_TABLES
 from ..lmdb.file_swap import sync_folder
 from ..lmdb.private_files import PRIVATE_FOLDER
-from ..partitions import Partition
+from ..partitions import Partition, deciding_part
 from ..state_changes import texts_in
-from ..verify.apart import verify_each
+from ..verify.apart import Verifiers
 from ..verify.verify import verify_path
 from .copying import LARGEST_COPY
 from .number_file import NumberFile
@@ -70,18 +78,27 @@ from .rewriting import (
 from .sorting import Sorter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
+    from typing import TypeAlias
 
     import lmdb
 
     from ..coded import PayloadCodec
+    from ..layout.schema import ResultRow, TombstoneRow, TransitionRow
     from ..storage_engine import EngineSnapshot, Row
     from ..store import Store
     from ..verify.inspecting import StoreFinding
     from .rewriting import Rows
 
-__all__ = ["PROJECTION", "split"]
+    Put: TypeAlias = Callable[[str, Sequence[Sequence[Row]]], object]
+
+__all__ = ["PROJECTION", "rows_to_divide", "split"]
+
+UNCOUNTED = frozenset(
+    {"meta", "checkpoints", "counts", "document_sets", "documents", "unmatched_by"}
+)
+"""Tables of which each partition gets rows of its own, or has them made anew."""
 
 PROJECTION = "project:"
 """What stands before the name of a projection, in that of its checkpoint."""
@@ -94,6 +111,9 @@ ADDRESSES = 1 << 46
 
 WORTH_PROCESSES = 50_000
 """Rows from which on processes verify them, which take a while to start."""
+
+AFTER_ALL = b"\xff" * 512
+"""Comes behind all keys."""
 
 TOLD_EVERY = 1_024
 """Rows of which is told at once."""
@@ -115,6 +135,7 @@ def split(
     codec: PayloadCodec | None,
     projections_anew: bool,
     tell: Callable[[int], None],
+    put_too: Put | None = None,
 ) -> int:
     """Write the partitions of a divided store, check them, and mark the folder as that store.
 
@@ -125,7 +146,9 @@ def split(
         count: of partitions
         codec: of the store, if it has one
         projections_anew: whether projections are to go through the logs from their beginnings
-        tell: called with how many rows more are done
+        tell: called with how many rows more are done, which are twice those of `rows_to_divide`:
+            they are written and verified
+        put_too: called with the rows of all partitions, as they are written
 
     Returns:
         how many rows the partitions have
@@ -142,14 +165,17 @@ def split(
             f"{folder} is not empty: a copy gets a folder of its own, which is missing or empty"
         )
     divided = DividedStore(folder.absolute(), count, secrets.token_hex(16))
+    rows = rows_to_divide(here)
     try:
         with refusals_of_the_disk(folder):
             folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-        with ExitStack() as stack:
-            made = stack.enter_context(_Partitions(divided))
-            _Splitting(store, here, made, stack, tell).write(meta)
-            rows = made.finish()
-        _refuse_unsound(divided, rows, codec)
+        with _verifying(divided, rows, codec) as verifying:
+            with ExitStack() as stack:
+                made = stack.enter_context(_Partitions(divided, put_too))
+                _Splitting(store, here, made, stack, tell).write(meta)
+                written = made.finish()
+            verifying.begin()
+            _refuse_unsound(verifying, divided, rows, tell)
         mark_divided(divided)
     except BaseException:
         for one in range(count):
@@ -157,33 +183,65 @@ def split(
         if not existed:
             shutil.rmtree(folder, ignore_errors=True)
         raise
-    return rows
+    return written
 
 
-def _refuse_unsound(divided: DividedStore, rows: int, codec: PayloadCodec | None) -> None:
-    """Verify all partitions; several at once, unless that takes longer or needs the codec."""
-    folders = [divided.folder_of(one) for one in range(divided.count)]
-    found: Iterator[tuple[str, StoreFinding]] = (
-        (
-            (one.name, finding)
-            for one in folders
-            for finding in verify_path(one, limit=1, codec=codec)[0]
-        )
-        if codec is not None or rows < WORTH_PROCESSES
-        else verify_each(divided.folder, [one.name for one in folders])
+def rows_to_divide(here: EngineSnapshot) -> int:
+    """How many rows are gone through, some of them twice."""
+    # What transitions refer to is looked for before they are copied.
+    return here.count("transitions") + sum(
+        here.count(one) for one in TABLES if one not in UNCOUNTED
     )
-    for name, finding in found:
-        raise DamagedStore(
-            f"{name} of the copy is not sound, so it was removed: {finding}; run "
-            f"`procession verify` on the source"
-        )
+
+
+def _verifying(divided: DividedStore, rows: int, codec: PayloadCodec | None) -> Verifiers | _Here:
+    """What is to verify the partitions: this process, if they need the codec, or have few rows."""
+    folders = [divided.folder_of(one) for one in range(divided.count)]
+    if codec is not None or rows < WORTH_PROCESSES:
+        return _Here(folders, codec)
+    return Verifiers(divided.folder, [one.name for one in folders])
+
+
+class _Here:
+    """Verifies stores in this process, as `Verifiers` do in others."""
+
+    def __init__(self, folders: list[Path], codec: PayloadCodec | None) -> None:
+        self._folders = folders
+        self._codec = codec
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing has been started."""
+
+    def begin(self) -> None:
+        """They are verified when they are asked for."""
+
+    def findings(self) -> Iterator[tuple[str, StoreFinding | None]]:
+        for one in self._folders:
+            findings, _ = verify_path(one, limit=1, codec=self._codec)
+            yield one.name, findings[0] if findings else None
+
+
+def _refuse_unsound(
+    verifying: Verifiers | _Here, divided: DividedStore, rows: int, tell: Callable[[int], None]
+) -> None:
+    told = 0
+    for done, (name, finding) in enumerate(verifying.findings(), 1):
+        if finding is not None:
+            raise DamagedStore(
+                f"{name} of the copy is not sound, so it was removed: {finding}; run "
+                f"`procession verify` on the source"
+            )
+        tell(rows * done // divided.count - told)
+        told = rows * done // divided.count
 
 
 def _refuse_unfit(here: EngineSnapshot, *, projections_anew: bool) -> dict[bytes, bytes]:
     """The rows of `meta`, of a store that can be divided."""
     meta = dict(here.scan("meta"))
     for key, why in (
-        (PRUNED_UP_TO, "was pruned, and what is left of it cannot be told apart by partitions yet"),
         (EXCERPT, "has some records of another, so that what they came of is not there"),
         (IMPORTED, "is filled with history and has not gone live: go live with it first"),
     ):
@@ -203,12 +261,13 @@ def _refuse_unfit(here: EngineSnapshot, *, projections_anew: bool) -> dict[bytes
 class _Partitions:
     """The files of the partitions: rows are put in the order of their keys, table by table."""
 
-    def __init__(self, divided: DividedStore) -> None:
+    def __init__(self, divided: DividedStore, put_too: Put | None) -> None:
         self.divided = divided
+        self._put_too = put_too
         self.numbers = [one.number for one in divided.partitions()]
         self._files = [divided.folder_of(one) / PARTIAL for one in self.numbers]
         self._envs: list[lmdb.Environment] = []
-        self._pending: defaultdict[tuple[int, str], list[Row]] = defaultdict(list)
+        self._pending: dict[str, list[list[Row]]] = {}
         self._size = 0
         self._tables: list[dict[str, Any]] = []
         self.written: Counter[tuple[int, str]] = Counter()
@@ -230,12 +289,26 @@ class _Partitions:
         for env in self._envs:
             env.close()
 
-    def put(self, partition: int, table: str, key: bytes, raw: bytes) -> None:
-        """Take up a row, whose key is above all others that this table has there."""
-        self._pending[partition, table].append((key, raw))
-        self._size += len(key) + len(raw)
+    def rows_of(self, table: str) -> list[list[Row]]:
+        """Where rows of a table are put, for each partition; `took` is to be told of them.
+
+        The key of each is above all others that the table has there.
+        """
+        found = self._pending.get(table)
+        if found is None:
+            found = self._pending[table] = [[] for _ in self.numbers]
+        return found
+
+    def took(self, size: int) -> None:
+        """Rows of so many bytes were put, or about so many."""
+        self._size += size
         if self._size > AT_ONCE:
             self._write()
+
+    def put(self, partition: int, table: str, key: bytes, raw: bytes) -> None:
+        """Take up a row, whose key is above all others that this table has there."""
+        self.rows_of(table)[partition].append((key, raw))
+        self.took(len(key) + len(raw))
 
     def put_everywhere(self, table: str, rows: Iterable[Row]) -> None:
         """Take up rows in all partitions."""
@@ -244,15 +317,20 @@ class _Partitions:
                 self.put(one, table, key, raw)
 
     def _write(self) -> None:
-        by_partition = groupby(
-            sorted(self._pending.items(), key=itemgetter(0)), lambda one: one[0][0]
-        )
-        for partition, tables in by_partition:
+        if self._put_too is not None:
+            for table, by_partition in self._pending.items():
+                self._put_too(table, by_partition)
+        for partition in self.numbers:
+            some = [
+                (table, rows[partition]) for table, rows in self._pending.items() if rows[partition]
+            ]
+            if not some:
+                continue
             with (
                 refusals_of_the_disk(self._files[partition]),
                 self._envs[partition].begin(write=True) as txn,
             ):
-                for (_, table), rows in tables:
+                for table, rows in some:
                     with txn.cursor(self._tables[partition][table]) as cursor:
                         _, added = cursor.putmulti(rows, append=True)
                     if added != len(rows):
@@ -260,7 +338,7 @@ class _Partitions:
                             f"the keys of table {table!r} are not in order: verify the source"
                         )
                     self.written[partition, table] += added
-        self._pending.clear()
+                    rows.clear()
         self._size = 0
 
     def finish(self) -> int:
@@ -293,9 +371,7 @@ class _Splitting:
         self._tell = tell
         self._count = made.divided.count
         # What lies near in a table mostly has the same id.
-        of_any = Partition(0, self._count)
-        self._of = lru_cache(KEPT_IDS)(of_any.of)
-        self._of_stream = lru_cache(KEPT_IDS)(of_any.of_stream)
+        self._of = lru_cache(KEPT_IDS)(Partition(0, self._count).of)
         self._done: dict[str, int] = {}
         self._checkpoints = {
             key.decode(): unframe(raw, "checkpoints", key) for key, raw in here.scan("checkpoints")
@@ -317,18 +393,22 @@ class _Splitting:
         # up to a position.
         self._places = sorter("places", "copies", "upto")
 
+        self._pruned = store.pruned_up_to()
+        # In each partition, of what was pruned, the last position; and which position and which
+        # number of a transition is left out for those of which nothing stays.
+        self._gone = [0] * self._count
+        self._left_out = [0] * self._count
+        self._transition_left_out = [0] * self._count
+
         def number_file(*tables: str) -> NumberFile:
             last = max(_last_number(here, table) for table in tables)
-            if last != sum(map(here.count, tables)):
-                raise DamagedStore(f"table {tables[0]!r} has gaps: verify the source")
             return stack.enter_context(NumberFile(folder / f"data.{tables[0]}", last))
 
-        # The partition of an event and its position there; and what other rows are there.
-        self._homes = number_file("log")
-        self._numbers = {
-            "transitions": number_file("transitions"),
-            "parked": number_file("parked", "decided"),
-        }
+        # The partition of an event and its position there; and what numbers other rows have there.
+        self._homes = number_file("log", "tombstones")
+        # Of a transition, twice its number there, and one more if its instance was complete.
+        self._transition_numbers = number_file("transitions")
+        self._parking_numbers = number_file("parked", "decided")
         # Rows of tables that have another order in the partitions.
         self._sorted = sorter("sorted", "ids", "effects", "unmatched", "unmatched_by")
 
@@ -359,23 +439,26 @@ class _Splitting:
 
     # Where things are
 
+    def _of_stream(self, stream: str) -> int:
+        return self._of(deciding_part(stream))
+
+    def _some(self, table: str) -> Iterator[list[Row]]:
+        """The rows of a table, some at a time."""
+        rows = self._here.scan(table)
+        while some := list(islice(rows, TOLD_EVERY)):
+            yield some
+            self._tell(len(some))
+
     def _unframed(self, table: str) -> Iterator[tuple[bytes, Any]]:
         """The rows of a table, with what they say."""
-        done = 0
-        for done, (key, raw) in enumerate(self._here.scan(table), 1):
-            yield key, unframe(raw, table, key)
-            if not done % TOLD_EVERY:
-                self._tell(TOLD_EVERY)
-        self._tell(done % TOLD_EVERY)
+        for some in self._some(table):
+            for key, raw in some:
+                yield key, unframe(raw, table, key)
 
     def _stored(self, table: str) -> Rows:
         """The rows of a table as they are, sound."""
-        done = 0
-        for done, row in enumerate(sound(self._here.scan(table), table), 1):
-            yield row
-            if not done % TOLD_EVERY:
-                self._tell(TOLD_EVERY)
-        self._tell(done % TOLD_EVERY)
+        for some in self._some(table):
+            yield from sound(iter(some), table)
 
     def _position(self, position: int, partition: int, process: str) -> int:
         """Where an event is in a partition: itself, or the copy for a process manager."""
@@ -391,7 +474,7 @@ class _Splitting:
         """The partition of an event, and its position there."""
         found = self._homes.get(position)
         if not found:
-            raise DamagedStore(f"the log has nothing at position {position}: verify the source")
+            raise _nothing_at(position)
         return found >> HOME, found & LOCAL
 
     def _up_to(self, position: int, partition: int) -> int:
@@ -403,18 +486,23 @@ class _Splitting:
         found = self._places.up_to("upto", prefix + number(position))
         return numbered(found[1]) if found is not None and found[0][:AWAY] == prefix else 0
 
-    def _number(self, table: str, old: int) -> int:
-        """The number in its partition of a transition, or of what was parked."""
-        found = self._numbers[table].get(old)
+    def _transition(self, old: int) -> tuple[int, bool]:
+        """The number of a transition in its partition, and whether its instance was complete."""
+        found = self._transition_numbers.get(old)
         if not found:
-            raise DamagedStore(
-                f"{table} has no number {old}, which is spoken of: verify the source"
-            )
+            raise _no_number("transitions", old)
+        return found >> 1, bool(found & 1)
+
+    def _parking_number(self, old: int) -> int:
+        """The number in its partition of what was parked."""
+        found = self._parking_numbers.get(old)
+        if not found:
+            raise _no_number("parked", old)
         return found
 
-    def _named(self, command_id: str | None) -> str | None:
+    def _named(self, command_id: str) -> str:
         """The id of a command: that of an after-effect says the position of the event."""
-        if command_id is None or not self._may_have_effects:
+        if not self._may_have_effects:
             return command_id
         issue = place_of_effect(command_id)
         if issue is None:
@@ -428,7 +516,7 @@ class _Splitting:
 
     def _command(self, row: list[Any], partition: int) -> list[Any]:
         """A command in a partition, which another one may have issued."""
-        row[0], row[6] = self._named(row[0]), self._named(row[6])
+        row[0], row[6] = self._named(row[0]), row[6] and self._named(row[6])
         issuer = self._of(row[8]) if row[7] is not None else partition
         return row if issuer == partition else [*row, issuer]
 
@@ -439,24 +527,29 @@ class _Splitting:
         self._wanted.put("wanted", self._all_wanted())
 
     def _all_wanted(self) -> Rows:
-        for _, row in self._unframed("transitions"):
-            if row[14]:
-                self._refuse_undone(row[0], row[14])
-                yield from self._needed(row[0], row[1], row[14], row[6])
+        of = self._of
+        for some in self._some("transitions"):
+            for key, raw in some:
+                taken: TransitionRow = _row("transitions", key, raw)
+                if taken.position:
+                    self._refuse_undone(taken.process, taken.position)
+                    stream = stream_of_event(taken.cause) if self._names_are_places else None
+                    if stream is None or of(deciding_part(stream)) != of(taken.instance):
+                        yield self._needed(taken.process, taken.instance, taken.position)
         for key, _ in self._here.scan("waiting"):
             process, instance, position = _owner_and_number(key)
             if position and process not in self._projections:
                 self._refuse_undone(process, position)
-                yield from self._needed(process, instance, position)
+                yield self._needed(process, instance, position)
         for table in ("parked", "decided"):
             for _, row in self._rows_of(table):
                 if row[7] and row[1] and row[0] not in self._projections:
-                    yield from self._needed(row[0], row[1], row[7])
+                    yield self._needed(row[0], row[1], row[7])
         for key, row in self._rows_of("effects"):
-            yield from self._needed(row[0], row[1], numbered(key[:8]))
+            yield self._needed(row[0], row[1], numbered(key[:8]))
         for key, _ in self._here.scan("owed"):
             process, position, instance = key_of("owed", key)
-            yield from self._needed(process, instance, position)
+            yield self._needed(process, instance, position)
         for key, row in self._rows_of("unmatched"):
             process, position = key_of("unmatched", key)
             for partition in {self._of(value) for value in row[1]}:
@@ -465,14 +558,9 @@ class _Splitting:
     def _rows_of(self, table: str) -> Iterator[tuple[bytes, Any]]:
         return ((key, unframe(raw, table, key)) for key, raw in self._here.scan(table))
 
-    def _needed(self, process: str, instance: str, position: int, cause: str | None = None) -> Rows:
+    def _needed(self, process: str, instance: str, position: int) -> Row:
         partition = self._of(instance)
-        if cause is not None and self._names_are_places:
-            place = place_of_event(cause)
-            if place is not None and self._of_stream(place.stream) == partition:
-                return
-        key = _copy_key(position, partition, process) + b"\0" + instance.encode()
-        yield key, b""
+        return _copy_key(position, partition, process) + b"\0" + instance.encode(), b""
 
     def _refuse_undone(self, process: str, position: int) -> None:
         """What a router would bring once more where it is not known to have come."""
@@ -488,65 +576,157 @@ class _Splitting:
         self._done[process] = position
 
     def _log(self) -> None:
-        wanted = groupby(self._wanted.rows("wanted"), lambda one: one[0][:8])
+        of, wanted = self._of, groupby(self._wanted.rows("wanted"), lambda one: one[0][:8])
         at, copies = next(wanted, (None, ()))
-        ends = [0] * self._count
-        for key, row in self._unframed("log"):
-            while at is not None and at < key:
-                raise DamagedStore(
-                    f"the log has nothing at position {numbered(at)}: verify the source"
-                )
-            home = self._of_stream(row[1])
-            row[7] = self._named(row[7])
-            self._counts[home]["event", category_of(row[1]), row[0]] += 1
-            local = self._event(ends, home, key, row)
-            self._homes.put(numbered(key), home << HOME | ends[home])
-            if at != key:
-                continue
-            for (partition, process, is_held), those in groupby(
-                map(itemgetter(0), copies), _copy_of
-            ):
-                if partition == home:
-                    continue
-                named = [one[len(_start(one)) :].decode() for one in those]
-                sent_to = None if is_held else named
-                local = self._event(ends, partition, key, [*row, process, sent_to])
-                name = _copy_key(numbered(key), partition, process) + (b"\0" if is_held else b"")
-                self._places.add("copies", name, local)
-                copy = copies_key(process, row[1], row[2]) + local
-                self._sorted.add("ids", copy + partition.to_bytes(AWAY, "big"), local)
-            at, copies = next(wanted, (None, ()))
+        gone = self._all_gone()
+        gone_key, gone_raw = next(gone)
+        ends, before = [0] * self._count, 0
+        key, raw = b"", b""
+        logs, homes, counts = self._made.rows_of("log"), self._homes.numbers, self._counts
+        for some in self._some("log"):
+            size = 0
+            for key, raw in some:
+                if at is not None and at < key:
+                    raise _nothing_at(numbered(at))
+                while gone_key < key:
+                    _refuse_gap("log", before, numbered(gone_key), self._pruned.tombstones)
+                    before = numbered(gone_key)
+                    self._put_gone(ends, gone_key, gone_raw)
+                    gone_key, gone_raw = next(gone)
+                position = numbered(key)
+                if position != before + 1:
+                    _refuse_gap("log", before, position, self._pruned.tombstones)
+                before = position
+                event = _event(raw, key)
+                home = of(deciding_part(event.stream))
+                counts[home]["event", category_of(event.stream), event.type] += 1
+                local = self._event(ends, home, key)
+                homes[position] = home << HOME | ends[home]
+                if self._may_have_effects or at == key:
+                    row = unframe(raw, "log", key)
+                    row[7] = row[7] and self._named(row[7])
+                    new = frame(local, row)
+                else:
+                    new = moved(raw, "log", key, local)
+                logs[home].append((local, new))
+                size += len(new)
+                if at == key:
+                    self._copies(ends, row, home, key, copies)
+                    at, copies = next(wanted, (None, ()))
+            self._made.took(size)
         if at is not None:
-            raise DamagedStore(f"the log has nothing at position {numbered(at)}: verify the source")
+            raise _nothing_at(numbered(at))
+        if gone_key != AFTER_ALL:
+            # The newest event stays, so that positions go on behind it.
+            raise _nothing_at(numbered(gone_key) + 1)
+        self._end_with_events(ends, key, raw)
 
-    def _event(self, ends: list[int], partition: int, key: bytes, row: list[Any]) -> bytes:
+    def _copies(
+        self, ends: list[int], row: list[Any], home: int, key: bytes, wanted: Iterable[Row]
+    ) -> None:
+        """Put copies of an event where they are wanted."""
+        for (partition, process, is_held), those in groupby(map(itemgetter(0), wanted), _copy_of):
+            if partition == home:
+                continue
+            named = [one[len(_start(one)) :].decode() for one in those]
+            local = self._copy(ends, row, partition, key, process, None if is_held else named)
+            name = _copy_key(numbered(key), partition, process) + (b"\0" if is_held else b"")
+            self._places.add("copies", name, local)
+
+    def _copy(
+        self,
+        ends: list[int],
+        row: list[Any],
+        partition: int,
+        key: bytes,
+        process: str,
+        sent_to: list[str] | None,
+    ) -> bytes:
+        local = self._event(ends, partition, key)
+        self._made.put(partition, "log", local, frame(local, [*row, process, sent_to]))
+        copy = copies_key(process, row[1], row[2]) + local
+        self._sorted.add("ids", copy + partition.to_bytes(AWAY, "big"), local)
+        return local
+
+    # What stays of pruned events
+
+    def _all_gone(self) -> Iterator[Row]:
+        """Tombstones, and without a value the last position of which not even that stays."""
+        last = self._pruned.tombstones
+        no_more = iter([(number(last), b"")] if last else [])
+        yield from merge(self._stored("tombstones"), no_more, key=itemgetter(0))
+        yield AFTER_ALL, b""
+
+    def _put_gone(self, ends: list[int], key: bytes, raw: bytes) -> None:
+        """Put a tombstone, or leave a position out in all partitions."""
+        if not raw:
+            for one in self._made.numbers:
+                self._event(ends, one, key)
+            self._left_out, self._gone = [*ends], [*ends]
+            return
+        row: TombstoneRow = _row("tombstones", key, raw)
+        home = self._of_stream(row.stream)
+        local = self._event(ends, home, key)
+        self._gone[home] = ends[home]
+        self._homes.put(numbered(key), home << HOME | ends[home])
+        self._made.put(home, "tombstones", local, moved(raw, "tombstones", key, local))
+
+    def _end_with_events(self, ends: list[int], key: bytes, raw: bytes) -> None:
+        """Have each log end with an event, behind whose position the next ones come.
+
+        Where it ends with what was pruned, the newest event of all is there as a copy, for no instance.
+        """
+        processes = [name for kind, name in self._store.scan_names() if kind == "process"]
+        for one in self._made.numbers:
+            if self._gone[one] and self._gone[one] == ends[one]:
+                row = unframe(raw, "log", key)
+                row[7] = row[7] and self._named(row[7])
+                # Nothing is pruned but what process managers are done with, so there is one.
+                self._copy(ends, row, one, key, processes[0], [])
+
+    def _event(self, ends: list[int], partition: int, key: bytes) -> bytes:
+        """The next position in a partition, for what was stored at another one."""
         ends[partition] += 1
         local = number(ends[partition])
-        self._made.put(partition, "log", local, frame(local, row))
         self._places.add("upto", partition.to_bytes(AWAY, "big") + key, local)
         return local
 
     # What has numbers of its own
 
     def _transitions(self) -> None:
-        ends = [0] * self._count
-        for key, row in self._unframed("transitions"):
-            partition = self._of(row[1])
-            ends[partition] += 1
-            local = number(ends[partition])
-            if row[14]:
-                row[14] = self._position(row[14], partition, row[0])
-            else:
-                row[6] = self._named(row[6])
-            row[8] = self._up_to(row[8], partition)
-            self._made.put(partition, "transitions", local, frame(local, row))
-            self._numbers["transitions"].put(numbered(key), ends[partition])
+        ends, before = [0] * self._count, 0
+        put, of, up_to = self._made.rows_of("transitions"), self._of, self._up_to
+        numbers, pruned = self._transition_numbers.numbers, self._pruned.transitions
+        for some in self._some("transitions"):
+            for key, raw in some:
+                old = numbered(key)
+                if before <= pruned < old and pruned:
+                    # Those that were pruned are all behind one that stays.
+                    ends = [one + 1 for one in ends]
+                    self._transition_left_out = [*ends]
+                if old != before + 1:
+                    _refuse_gap("transitions", before, old, pruned)
+                before = old
+                row: TransitionRow = _row("transitions", key, raw)
+                partition = of(row.instance)
+                ends[partition] += 1
+                local = number(ends[partition])
+                if row.position:
+                    row.position = self._position(row.position, partition, row.process)
+                else:
+                    row.cause = self._named(row.cause)
+                row.seen = up_to(row.seen, partition)
+                put[partition].append((local, frame(local, row)))
+                numbers[old] = ends[partition] << 1 | row.is_complete
+            self._made.took(_bytes_in(some))
 
     def _parked(self) -> None:
         """What was parked and what was decided have the same numbers."""
-        ends = [0] * self._count
+        ends, before = [0] * self._count, 0
         both = (self._of_table(table) for table in ("parked", "decided"))
         for key, table, row in merge(*both, key=itemgetter(0)):
+            _refuse_gap("parked", before, numbered(key), self._pruned.parked)
+            before = numbered(key)
             if row[0] in self._projections:
                 continue
             partition = self._of_parked(row)
@@ -559,7 +739,7 @@ class _Splitting:
                 row[8] = self._command(row[8], partition)
                 row[2] = row[8][0]
             self._made.put(partition, table, local, frame(local, row))
-            self._numbers["parked"].put(numbered(key), ends[partition])
+            self._parking_numbers.put(numbered(key), ends[partition])
             if table == "parked":
                 self._counts[partition]["parked", row[0], row[3], row[14], row[15]] += 1
 
@@ -617,38 +797,45 @@ class _Splitting:
     # Tables that keep their order
 
     def _ids(self) -> None:
-        own = ((key, None, raw) for key, raw in self._stored("ids"))
-        copied = (
-            (key[:-AWAY], int.from_bytes(key[-AWAY:], "big"), raw)
-            for key, raw in self._sorted.rows("ids")
+        copies = _IdsOfCopies(self._sorted.rows("ids"), self._made)
+        put, of_transitions, of_events = (
+            self._made.rows_of("ids"),
+            self._transition_numbers.numbers,
+            self._homes.numbers,
         )
-        prefix, partition, kind, last = b"", 0, "", 0
-        for key, of_copy, raw in merge(own, copied, key=itemgetter(0)):
-            if of_copy is not None:
-                self._made.put(of_copy, "ids", key, raw)
-                continue
-            if key[:-8] != prefix:
-                self._count_instance(kind, partition, last)
-                prefix = key[:-8]
-                one, kind, name = key[:-9].decode().split("\0")
-                partition = self._of(name if kind == DASHLESS else one)
-            last = place_of(key, raw)
-            place = self._number("transitions", last) if kind == INSTANCE else self._home(last)[1]
-            self._made.put(partition, "ids", key, number(place))
-        self._count_instance(kind, partition, last)
+        prefix, partition, found, placed = b"", 0, 0, of_events
+        one = kind = name = ""
+        for some in self._some("ids"):
+            for key, raw in some:
+                if copies.next < key:
+                    copies.put_below(key)
+                if key[:-8] != prefix:
+                    self._count_instance(partition, kind, name, one, is_complete=found & 1 == 1)
+                    prefix = key[:-8]
+                    one, kind, name = key[:-9].decode().split("\0")
+                    partition = self._of(name if kind == DASHLESS else one)
+                    placed = of_transitions if kind == INSTANCE else of_events
+                # As `_transition` and `_home`, which tell what is wrong.
+                old = int.from_bytes(raw, "big")
+                found = placed[old] if len(raw) == 8 and old < len(placed) else 0
+                if not found:
+                    old = place_of(key, raw)
+                    _ = self._transition(old) if kind == INSTANCE else self._home(old)
+                place = found >> 1 if kind == INSTANCE else found & LOCAL
+                put[partition].append((key, number(place)))
+            self._made.took(_bytes_in(some))
+        copies.put_below(AFTER_ALL)
+        self._count_instance(partition, kind, name, one, is_complete=found & 1 == 1)
 
-    def _count_instance(self, kind: str, partition: int, last: int) -> None:
-        """Count an instance by its newest transition."""
-        if kind != INSTANCE:
-            return
-        key = number(last)
-        raw = self._here.get("transitions", key)
-        assert raw is not None
-        row = unframe(raw, "transitions", key)
-        status = "complete" if row[5] else "running"
-        if self._is_suspended(row[0], row[1]):
-            status = "suspended"
-        self._counts[partition]["instance", row[0], status] += 1
+    def _count_instance(
+        self, partition: int, kind: str, process: str, instance: str, *, is_complete: bool
+    ) -> None:
+        """Count an instance as its newest transition left it."""
+        if kind == INSTANCE:
+            status = "complete" if is_complete else "running"
+            if self._is_suspended(process, instance):
+                status = "suspended"
+            self._counts[partition]["instance", process, status] += 1
 
     def _is_suspended(self, process: str, instance: str) -> bool:
         key = instance_key(process, instance) + BLOCKED
@@ -658,7 +845,7 @@ class _Splitting:
     def _started(self) -> None:
         for key, instance in self._unframed("started"):
             process, old = key_of("started", key)
-            new = started_key(process) + number(self._number("transitions", old))
+            new = started_key(process) + number(self._transition(old)[0])
             self._made.put(self._of(instance), "started", new, frame(new, instance))
 
     def _queue(self) -> None:
@@ -672,13 +859,21 @@ class _Splitting:
             self._made.put(partition, "event_ids", key, frame(key, (position, content)))
 
     def _command_ids(self) -> None:
-        for key, row in self._unframed("command_ids"):
-            if row[0]:
-                partition, row[0] = self._home(row[0])
-            else:
-                # Without a stream, as an older version wrote it, any one does.
-                partition = self._of_stream(row[4])
-            self._made.put(partition, "command_ids", key, frame(key, row))
+        put = self._made.rows_of("command_ids")
+        for some in self._some("command_ids"):
+            for key, raw in some:
+                row: ResultRow = _row("command_ids", key, raw)
+                if self._homes.get(row.first_position):
+                    partition, row.first_position = self._home(row.first_position)
+                else:
+                    # Without a stream, as an older version wrote it, any one does.
+                    partition = self._of_stream(row.stream)
+                    if row.first_position:
+                        if row.first_position > self._pruned.tombstones:
+                            raise _nothing_at(row.first_position)
+                        row.first_position = self._left_out[partition]
+                put[partition].append((key, frame(key, row)))
+            self._made.took(_bytes_in(some))
 
     def _parked_at(self) -> None:
         for key, old in self._unframed("parked_at"):
@@ -693,7 +888,7 @@ class _Splitting:
                 continue
             partition = self._of_parked(row)
             new = key[:-8] + number(self._position_of_parked(row, partition))
-            self._made.put(partition, "parked_at", new, frame(new, self._number("parked", old)))
+            self._made.put(partition, "parked_at", new, frame(new, self._parking_number(old)))
 
     def _waiting(self) -> None:
         for key, row in self._unframed("waiting"):
@@ -707,7 +902,7 @@ class _Splitting:
                 if row[1]:
                     row[1] = self._position(row[1], partition, process)
                 if row[6]:
-                    row[6] = self._number("parked", row[6])
+                    row[6] = self._parking_number(row[6])
                 first = transitions_key(process, instance) + number(1)
                 if row[0] == "parked" and self._here.get("ids", first) is None:
                     # It failed at its start.
@@ -782,7 +977,16 @@ class _Splitting:
             for key, (of, *names), count in rows:
                 self._made.put(one, "counts", key, frame(key, (of, names, count)))
             # Digests of ids are made with the secret, which is the same in all.
-            new = {b"format": FORMAT_VERSION, b"store_id": secrets.token_hex(16), COMMITS: 1}
+            new: dict[bytes, int | str] = {
+                b"format": FORMAT_VERSION,
+                b"store_id": secrets.token_hex(16),
+                COMMITS: 1,
+            }
+            if PRUNED_UP_TO in meta:
+                # Numbers of what was parked have no gaps here.
+                new[PRUNED_UP_TO] = str(
+                    Marks(self._gone[one], self._left_out[one], self._transition_left_out[one])
+                )
             own = {**kept, **{key: frame(key, value) for key, value in new.items()}}
             for key, raw in sorted(own.items()):
                 self._made.put(one, "meta", key, raw)
@@ -792,6 +996,74 @@ class _Splitting:
 def _last_number(here: EngineSnapshot, table: str) -> int:
     """The highest number in a table; 0 if it is empty."""
     return next((numbered(key) for key, _ in here.scan(table, LAST + b"\0", backwards=True)), 0)
+
+
+class _EventPlace(Struct, array_like=True, gc=False):
+    """The first columns of an event, which say where it belongs."""
+
+    type: str
+    stream: str
+
+
+_decode_event = msgspec.msgpack.Decoder(_EventPlace).decode
+
+
+def _event(raw: bytes, key: bytes) -> _EventPlace:
+    try:
+        return _decode_event(raw[4:])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise corrupt("log", key, f"is not as the format has it: {error}") from error
+
+
+def _row(table: str, key: bytes, raw: bytes) -> Any:
+    """The row in a frame, with its types checked."""
+    try:
+        return row_of(table, key, raw)
+    except Misshapen as error:
+        raise corrupt(table, key, str(error)) from error
+
+
+def _refuse_gap(table: str, before: int, number: int, pruned: int) -> None:
+    """Refuse a number that does not follow another one, unless what is missing was pruned."""
+    if number != before + 1 and number > pruned + 1:
+        raise DamagedStore(f"table {table!r} has nothing at {number - 1}: verify the source")
+
+
+def _nothing_at(position: int) -> DamagedStore:
+    return DamagedStore(f"the log has nothing at position {position}: verify the source")
+
+
+def _no_number(table: str, old: int) -> DamagedStore:
+    return DamagedStore(f"{table} has no number {old}, which is spoken of: verify the source")
+
+
+def _bytes_in(rows: Iterable[Row]) -> int:
+    return sum(map(len, chain.from_iterable(rows)))
+
+
+class _IdsOfCopies:
+    """Rows of `ids` that lead to copies of events, which come between the others.
+
+    Attributes:
+        next: the key of the first that is not put yet; behind all keys if there is none
+
+    """
+
+    def __init__(self, rows: Rows, made: _Partitions) -> None:
+        self._rows = rows
+        self._made = made
+        self._go_on()
+
+    def _go_on(self) -> None:
+        key, self._raw = next(self._rows, (b"", b""))
+        self.next = key[:-AWAY] or AFTER_ALL
+        self._partition = int.from_bytes(key[-AWAY:], "big")
+
+    def put_below(self, key: bytes) -> None:
+        """Put those that come before a key."""
+        while self.next < key:
+            self._made.put(self._partition, "ids", self.next, self._raw)
+            self._go_on()
 
 
 # Keys of what is kept meanwhile

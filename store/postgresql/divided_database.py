@@ -24,7 +24,7 @@ from .statements import Rows, commit_of, copy_into, count_of
 from .store import PostgresStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..coded import AsStored, PayloadCodec
     from ..lmdb.environment import Durability
@@ -204,7 +204,7 @@ def _own_row(connection: Connection) -> bytes | None:
 @contextmanager
 def filling_divided_in(
     address: Address, count: int
-) -> Iterator[Callable[[int, str, list[Row]], None]]:
+) -> Iterator[Callable[[str, Sequence[Sequence[Row]]], None]]:
     """Make a divided store at an address of rows that there are already: all of it, or nothing.
 
     Args:
@@ -212,7 +212,7 @@ def filling_divided_in(
         count: of partitions
 
     Yields:
-        what takes rows: of which partition, of which table, and which; no row comes twice
+        what takes rows: of which table, and which of each partition; no row comes twice
 
     Raises:
         StoreError: there is a store, or the database refused
@@ -221,9 +221,12 @@ def filling_divided_in(
     connection = Connector(address)()
     written: Counter[tuple[int, str]] = Counter()
 
-    def put(partition: int, table: str, rows: list[Row]) -> None:
-        connection.copy_in(copy_into(table), copied(partition, rows))
-        written[partition, table] += len(rows)
+    def put(table: str, by_partition: Sequence[Sequence[Row]]) -> None:
+        some = [(partition, rows) for partition, rows in enumerate(by_partition) if rows]
+        if some:
+            connection.copy_in(copy_into(table), copied(some))
+        for partition, rows in some:
+            written[partition, table] += len(rows)
 
     try:
         with transaction(connection):

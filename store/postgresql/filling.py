@@ -46,7 +46,7 @@ class Filling:
         part, connection = self._claim.part, self._connection
         with transaction(connection):
             connection.run(fence({part: self._claim.epoch}))
-            connection.copy_in(copy_into(table), copied(part, rows))
+            connection.copy_in(copy_into(table), copied([(part, rows)]))
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -107,15 +107,18 @@ def texts(values: Collection[str]) -> bytes:
     return _array(_TEXT, [one.encode() for one in values])
 
 
-def copied(partition: int, rows: Sequence[tuple[bytes, bytes]]) -> Iterator[bytes]:
-    """What a COPY in the binary format takes for rows of a partition: number, key and value."""
-    begins = repeat(_COPIED_ROW.pack(3, _SIZE.size, partition))
+def copied(
+    by_partition: Iterable[tuple[int, Sequence[tuple[bytes, bytes]]]],
+) -> Iterator[bytes]:
+    """What a COPY in the binary format takes for rows of partitions: number, key and value."""
     yield _COPY_BEGINS
-    for place in range(0, len(rows), COPIED_AT_ONCE):
-        keys, values = zip(*rows[place : place + COPIED_AT_ONCE], strict=True)
-        lengths, sizes = (map(_SIZE.pack, map(len, some)) for some in (keys, values))
-        fields = zip(begins, lengths, keys, sizes, values, strict=False)
-        yield b"".join(chain.from_iterable(fields))
+    for partition, rows in by_partition:
+        begins = repeat(_COPIED_ROW.pack(3, _SIZE.size, partition))
+        for place in range(0, len(rows), COPIED_AT_ONCE):
+            keys, values = zip(*rows[place : place + COPIED_AT_ONCE], strict=True)
+            lengths, sizes = (map(_SIZE.pack, map(len, some)) for some in (keys, values))
+            fields = zip(begins, lengths, keys, sizes, values, strict=False)
+            yield b"".join(chain.from_iterable(fields))
     yield _COPY_ENDS
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from ..errors import StoreError
 from ..lmdb.store import LmdbStore
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..coded import PayloadCodec
     from ..store import Store
 
-__all__ = ["verify", "verify_apart", "verify_beside", "verify_each"]
+__all__ = ["Verifiers", "verify", "verify_apart", "verify_beside"]
 
 
 def verify(
@@ -108,35 +108,59 @@ def verify_apart(
     return verification
 
 
-def verify_each(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, StoreFinding]]:
-    """What is wrong first with each of some stores, which as many processes read as can at once.
+class Verifiers:
+    """Processes that verify stores, as many as can at once; they start before the stores are there.
+
+    A context manager; leaving the block ends them.
 
     Args:
-        folder: in which they are
+        folder: in which the stores are going to be
         names: of their folders
 
-    Yields:
-        the name of a store, and the first thing that is wrong with it; nothing of sound ones
-
     Raises:
-        DamagedStore: as `verify_apart`
-        StoreError: as `verify_apart`
+        StoreError: no process could be started
 
     """
-    count = min(os.cpu_count() or 1, len(names))
-    shares = [list(names[first::count]) for first in range(count)]
-    with ExitStack() as started:
-        readers = [
-            started.enter_context(ReaderProcess(folder, "verify_each", names=share))
-            for share in shares
-        ]
-        for reader, share in zip(readers, shares, strict=True):
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self._folder = folder
+        count = min(os.cpu_count() or 1, len(names))
+        self._shares = [list(names[first::count]) for first in range(count)]
+        self._readers: list[ReaderProcess] = []
+        self._started = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._readers = [
+                stack.enter_context(ReaderProcess(self._folder, "verify_each", names=share))
+                for share in self._shares
+            ]
+            self._started = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._started.close()
+
+    def begin(self) -> None:
+        """Have them begin: the stores are there."""
+        for reader in self._readers:
+            reader.tell("begin")
+
+    def findings(self) -> Iterator[tuple[str, StoreFinding | None]]:
+        """Of each store its name, and what is wrong with it first; nothing if it is sound.
+
+        Raises:
+            DamagedStore: as `verify_apart`
+            StoreError: as `verify_apart`
+
+        """
+        for reader, share in zip(self._readers, self._shares, strict=True):
             for message in reader.messages():
                 share.remove(message["name"])
-                for one in message["findings"]:
-                    yield message["name"], StoreFinding(*one)
+                found = [StoreFinding(*one) for one in message["findings"]]
+                yield message["name"], found[0] if found else None
             if share:
-                raise _unsaid(folder / share[0])
+                raise _unsaid(self._folder / share[0])
 
 
 def _unsaid(path: str | os.PathLike[str]) -> StoreError:

@@ -213,35 +213,30 @@ def _of_effect(
 
 def _of_event(inspection: Inspection, position: int, event: EventRow) -> Iterator[str]:
     if event.sent_for is not None:
-        key = copies_key(event.sent_for, event.stream, event.version) + number(position)
-        if inspection.look("ids", key) != position:
-            yield f"is a copy for {event.sent_for}, and ids does not have it"
         return
-    there = inspection.look("ids", stream_key(event.stream) + number(event.version))
-    if there != position:
-        yield (
-            f"is version {event.version} of {event.stream}, and ids has {there or 'nothing'} there"
-        )
-    row: EventIdRow | None = inspection.look("event_ids", event.id.encode())
+    event_id = event.id
+    row: EventIdRow | None = inspection.look("event_ids", event_id.encode())
     given = None if row is None else row.position
     if event.event_id is None and given not in {None, position}:
-        yield f"has the id {event.id}, which event_ids has for position {given}"
+        yield f"has the id {event_id}, which event_ids has for position {given}"
     elif event.event_id is not None and given != position and not _evades(event, given):
-        yield f"has the id {event.id}, and event_ids has {given or 'nothing'} for it"
-    if event.causation_id is None:
+        yield f"has the id {event_id}, and event_ids has {given or 'nothing'} for it"
+    cause = event.causation_id
+    if cause is None:
         return
-    if event.depth and place_of_transition(event.causation_id) is not None:
-        if not inspection.is_end(event.causation_id):
-            yield f"tells of an end by {event.causation_id}, which ended no instance"
-    elif event.depth and not inspection.is_issued(event.causation_id):
-        yield f"was caused by command {event.causation_id}, which no transition issued"
-    result: ResultRow | None = None
-    if not event.depth:
-        result = inspection.look("command_ids", event.causation_id.encode())
+    if event.depth:
+        if inspection.is_issued(cause):
+            return
+        if place_of_transition(cause) is None:
+            yield f"was caused by command {cause}, which no transition issued"
+        elif not inspection.is_end(cause):
+            yield f"tells of an end by {cause}, which ended no instance"
+        return
+    result: ResultRow | None = inspection.look("command_ids", cause.encode())
     if result is not None and not (
         0 <= position - result.first_position < result.events and result.first_position
     ):
-        yield f"is no result of command {event.causation_id}, which is said to have caused it"
+        yield f"is no result of command {cause}, which is said to have caused it"
 
 
 def _evades(event: EventRow, given: int | None) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..identifiers import BY_PEOPLE, PRUNED, command_id_at, is_issued_by, place_of_effect
 from ..layout.frames import number
+from ..layout.keys import numbered
 from ..layout.schema import (
     COPY,
     DASHLESS,
@@ -30,7 +31,7 @@ from .learnt_keys import not_in_index
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..layout.schema import TransitionRow
+    from ..layout.schema import EventRow, TransitionRow
     from .inspecting import Inspection
     from .learnt_keys import Learnt
 
@@ -50,6 +51,39 @@ def check_histories(inspection: Inspection, learnt: Learnt) -> None:
     for key, (process, place), instance in inspection.rows("started"):
         inspection.say_all("started", key, _of_started(inspection, process, place, instance))
     _check_ids(inspection, learnt)
+    _check_listed(inspection)
+
+
+def _check_listed(inspection: Inspection) -> None:
+    """Look for what `ids` does not have, unless it led to as many as there are."""
+    listed, checked = inspection.listed, inspection.checked
+    if listed["log"] != checked["log"]:
+        for key, event in inspection.rows_again("log"):
+            inspection.say_all("log", key, _of_listed_event(inspection, numbered(key), event))
+    if listed["transitions"] != checked["transitions"]:
+        for key, row in inspection.rows_again("transitions"):
+            problems = _of_listed_transition(inspection, numbered(key), row)
+            inspection.say_all("transitions", key, _named(row, problems))
+
+
+def _of_listed_event(inspection: Inspection, position: int, event: EventRow) -> Iterator[str]:
+    if event.sent_for is not None:
+        key = copies_key(event.sent_for, event.stream, event.version) + number(position)
+        if inspection.look("ids", key) != position:
+            yield f"is a copy for {event.sent_for}, and ids does not have it"
+        return
+    there = inspection.look("ids", stream_key(event.stream) + number(event.version))
+    if there != position:
+        yield (
+            f"is version {event.version} of {event.stream}, and ids has {there or 'nothing'} there"
+        )
+
+
+def _of_listed_transition(inspection: Inspection, place: int, row: TransitionRow) -> Iterator[str]:
+    key = transitions_key(row.process, row.instance) + number(row.version)
+    there = inspection.look("ids", key)
+    if there != place:
+        yield f"is transition {place}, and ids has {there or 'nothing'} there"
 
 
 # By number
@@ -58,7 +92,9 @@ def check_histories(inspection: Inspection, learnt: Learnt) -> None:
 def _check_transitions(inspection: Inspection) -> None:
     before = 0
     for key, place, row in inspection.rows("transitions"):
-        inspection.say_gap("transitions", key, b"", before, place, inspection.pruned.transitions)
+        if place != before + 1:
+            pruned = inspection.pruned.transitions
+            inspection.say_gap("transitions", key, b"", before, place, pruned)
         before = place
         inspection.say_all("transitions", key, _named(row, _of_transition(inspection, place, row)))
         inspection.say_unknown("transitions", key, "process", row.process)
@@ -80,10 +116,6 @@ def _of_transition(inspection: Inspection, place: int, row: TransitionRow) -> It
     yield from inspection.problems_of_code(row.process, row.code)
     if row.seen > inspection.last_position:
         yield f"has seen up to {row.seen}, and the log ends at {inspection.last_position}"
-    key = transitions_key(row.process, row.instance) + number(row.version)
-    there = inspection.look("ids", key)
-    if there != place:
-        yield f"is transition {place}, and ids has {there or 'nothing'} there"
     if row.version == 1 or (
         row.cause == PRUNED and inspection.first_version(row.process, row.instance) == row.version
     ):
@@ -123,7 +155,7 @@ class _History:
 
 def _check_ids(inspection: Inspection, learnt: Learnt) -> None:
     prefix, before, place, history = b"", 0, 0, _History()
-    for key, (_, kind, _, version), at in inspection.rows("ids"):
+    for key, (one, kind, name, version), at in inspection.rows("ids"):
         if key[:-8] != prefix:
             _end(inspection, history, learnt)
             prefix, before, place, history = key[:-8], 0, 0, _History()
@@ -137,9 +169,10 @@ def _check_ids(inspection: Inspection, learnt: Learnt) -> None:
             inspection.say("ids", key, f"is at {at}, before the version before it")
         before, place = version, at
         if kind == INSTANCE:
-            _check_instance(inspection, history, key, at)
+            _check_instance(inspection, history, key, (name, one, version), at)
         elif kind in {STREAM, DASHLESS}:
-            inspection.say_all("ids", key, _of_stream(inspection, key, at))
+            stream = _stream_in(one, kind, name)
+            inspection.say_all("ids", key, _of_stream(inspection, stream, version, at))
         else:
             inspection.say("ids", key, f"is of kind {kind}, which the format does not have")
     _end(inspection, history, learnt)
@@ -155,31 +188,50 @@ def _pruned_before(inspection: Inspection, kind: str, version: int, place: int, 
     return version if place < inspection.pruned.tombstones else 0
 
 
-def _of_stream(inspection: Inspection, key: bytes, position: int) -> Iterator[str]:
-    event = inspection.event(position) or inspection.tombstone(position)
-    if event is None:
+def _stream_in(one: str, kind: str, name: str) -> str:
+    """The stream whose key has these parts; empty if there is none."""
+    if "-" in name or (one and kind == DASHLESS):
+        return ""
+    return f"{name}-{one}" if kind == STREAM else name
+
+
+def _of_stream(inspection: Inspection, stream: str, version: int, position: int) -> Iterator[str]:
+    event = inspection.event(position)
+    found = event or inspection.tombstone(position)
+    if found is None:
         yield f"is at position {position}, which the log does not have"
-    elif stream_key(event.stream) + number(event.version) != key:
+    elif found.stream != stream or found.version != version:
         yield (
-            f"is at position {position}, where the log has version {event.version} "
-            f"of {event.stream}"
+            f"is at position {position}, where the log has version {found.version} "
+            f"of {found.stream}"
         )
+    elif event is not None and event.sent_for is None:
+        inspection.listed["log"] += 1
 
 
 def _of_copy(inspection: Inspection, key: bytes, position: int) -> Iterator[str]:
-    event = inspection.event(position) or inspection.tombstone(position)
-    if event is None:
+    event = inspection.event(position)
+    found = event or inspection.tombstone(position)
+    if found is None:
         yield f"is at position {position}, which the log does not have"
-    elif not event.sent_for or key != (
-        copies_key(event.sent_for, event.stream, event.version) + number(position)
+    elif not found.sent_for or key != (
+        copies_key(found.sent_for, found.stream, found.version) + number(position)
     ):
         yield f"is at position {position}, where the log has no such copy"
+    elif event is not None:
+        inspection.listed["log"] += 1
 
 
 # What an instance went through
 
 
-def _check_instance(inspection: Inspection, history: _History, key: bytes, place: int) -> None:
+def _check_instance(
+    inspection: Inspection,
+    history: _History,
+    key: bytes,
+    said: tuple[str, str, int],
+    place: int,
+) -> None:
     """The next transition of an instance."""
     # Of one that cannot be read, or is another's, nothing can be said of what it did.
     try:
@@ -192,11 +244,12 @@ def _check_instance(inspection: Inspection, history: _History, key: bytes, place
         inspection.say("ids", key, f"is transition {place}, which is not there")
         history.last = None
         return
-    if transitions_key(row.process, row.instance) + number(row.version) != key:
+    if (row.process, row.instance, row.version) != said:
         who = f"version {row.version} of {row.process} {row.instance}"
         inspection.say("ids", key, f"is transition {place}, which is {who}")
         history.last = None
         return
+    inspection.listed["transitions"] += 1
     if row.version != history.version + 1:
         history.last = None
     problems = _of_next(inspection, history, row)

@@ -66,17 +66,22 @@ def _verify(
 
 
 def _verify_each(path: str, *, names: list[str]) -> None:
-    """Say of each of some stores in a folder what is wrong with it first."""
+    """Say of each of some stores in a folder what is wrong with it first, once they are there."""
+    _heard_from_parent()
     for name in names:
         _say({"findings": verify_path(Path(path) / name, limit=1).findings, "name": name})
 
 
 def _now_of_parent() -> int:
     _say({"asks": "now"})
+    return int(_heard_from_parent())
+
+
+def _heard_from_parent() -> str:
     line = sys.stdin.readline()
     if not line:
         raise BrokenPipeError
-    return int(line)
+    return line
 
 
 def _scrub(path: str, *, rows_a_second: int) -> None:

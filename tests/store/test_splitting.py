@@ -313,11 +313,14 @@ def test_what_is_parked_waits_or_is_due_goes_on_in_its_partition(tmp_path: Path)
 # What is refused
 
 
-def test_a_copy_that_was_cut_off_or_refused_leaves_no_store(tmp_path: Path, target: str) -> None:
+@pytest.mark.parametrize("quarters", [1, 3], ids=["written", "verified"])
+def test_a_copy_that_was_cut_off_or_refused_leaves_no_store(
+    tmp_path: Path, target: str, quarters: int
+) -> None:
     busy(tmp_path / "whole")
 
     def stop(done: int, total: int) -> None:
-        if done > total // 2:
+        if done > total * quarters // 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -358,7 +361,7 @@ def test_projections_begin_anew_if_that_is_wanted(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("processes", [False, True], ids=["here", "in processes"])
 def test_a_partition_that_is_not_sound_is_found_and_nothing_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, processes: bool
+    tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch, *, processes: bool
 ) -> None:
     busy(tmp_path / "whole")
     monkeypatch.setattr(splitting, "WORTH_PROCESSES", 0 if processes else 1 << 30)
@@ -369,5 +372,26 @@ def test_a_partition_that_is_not_sound_is_found_and_nothing_is_left(
     with pytest.raises(
         StoreError, match=r"partition-000\d of the copy is not sound.* another than"
     ):
-        copy(tmp_path / "whole", tmp_path / "divided", partitions=PARTITIONS)
-    assert not (tmp_path / "divided").exists()
+        copy(tmp_path / "whole", target, partitions=PARTITIONS)
+    assert divided_store(target) is None
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["sound", "whole"]
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_it_is_told_to_the_end_how_far_a_division_is(tmp_path: Path, target: str) -> None:
+    busy(tmp_path / "whole")
+    told: list[tuple[int, int]] = []
+    copy(
+        tmp_path / "whole",
+        target,
+        partitions=PARTITIONS,
+        on_progress=lambda done, total: told.append((done, total)),
+    )
+    done, totals = zip(*told, strict=True)
+    assert (done[0], done[-1], {*totals}) == (0, totals[0], {totals[0]})
+    assert list(done) == sorted(done)
+    # It is half done when all is written, and each partition that was verified is told.
+    assert [one for one in done if 2 * one > totals[0]] == [
+        totals[0] // 2 + totals[0] // 2 * number // PARTITIONS
+        for number in range(1, PARTITIONS + 1)
+    ]

@@ -345,6 +345,19 @@ def test_an_empty_store_has_no_findings(tmp_path: Path) -> None:
     assert verify(tmp_path) == []
 
 
+def test_a_stream_is_not_found_under_a_key_that_cuts_its_name_at_another_dash(
+    tmp_path: Path,
+) -> None:
+    with LmdbStore(tmp_path, durability="none") as store:
+        store.commit([Step(append=Append("a-b-c", 0, [event("a-b-c")]))])
+    assert verify(tmp_path) == []
+    with Damage(tmp_path) as damage:
+        damage.move("ids", b"b-c\0s\0a\0" + number(1), b"c\0s\0a-b\0" + number(1))
+    found = told(verify(tmp_path))
+    assert "is at position 1, where the log has version 1 of a-b-c" in found
+    assert "log 1: is version 1 of a-b-c, and ids has nothing there" in found
+
+
 @pytest.mark.parametrize("table", [table for table in USED if table != "ids"])
 def test_a_damaged_record_of_any_table_is_named(sound: Path, table: str) -> None:
     with Damage(sound) as damage:

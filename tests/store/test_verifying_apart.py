@@ -26,6 +26,7 @@ from procession.store import (
     verify_open,
 )
 from procession.store.layout.frames import frame
+from procession.store.verify.apart import Verifiers
 from procession.store.verify.inspecting import TOLD_EVERY
 from procession.store.verify.reader_process import ReaderProcess
 from tests.store.test_dead_readers import TAKES_ALL_PLACES, reader
@@ -263,3 +264,20 @@ def test_it_is_told_how_far_it_is(tmp_path: Path) -> None:
     assert told
     assert told == sorted(told)
     assert all(TOLD_EVERY <= rows < of == sum(found.checked.values()) for rows, of in told)
+
+
+def test_stores_may_be_made_after_the_processes_that_verify_them(tmp_path: Path) -> None:
+    names = ["one", "two", "three"]
+    with Verifiers(tmp_path, names) as verifiers:
+        for name in names:
+            with LmdbStore(tmp_path / name, durability="none") as store:
+                store.commit([append(b"\x80")])
+        with lmdb.Environment(str(tmp_path / "two"), max_dbs=32) as env:
+            ids = env.open_db(b"ids")
+            with env.begin(write=True) as txn:
+                txn.drop(ids, delete=False)
+        verifiers.begin()
+        found = dict(verifiers.findings())
+    assert sorted(found) == sorted(names)
+    assert [found["one"], found["three"]] == [None, None]
+    assert "ids has nothing there" in str(found["two"])
