@@ -674,7 +674,8 @@ class _Splitting:
     def _end_with_events(self, ends: list[int], key: bytes, raw: bytes) -> None:
         """Have each log end with an event, behind whose position the next ones come.
 
-        Where it ends with what was pruned, the newest event of all is there as a copy, for no instance.
+        Where it ends with what was pruned, the newest event of all is there as a copy, for no
+        instance.
         """
         processes = [name for kind, name in self._store.scan_names() if kind == "process"]
         for one in self._made.numbers:
