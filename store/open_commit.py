@@ -20,7 +20,16 @@ from msgspec import Struct
 from .erasing import erased
 from .errors import CorruptRecord, DamagedStore, StoreError
 from .identifiers import BY_PEOPLE, ENDS, EVADES, event_id_at, place_of_event
-from .layout.frames import corrupt, frame, no_number, number, pack, pack_checksum, unframe
+from .layout.frames import (
+    NUMBER,
+    corrupt,
+    frame,
+    no_number,
+    number,
+    pack,
+    pack_checksum,
+    unframe,
+)
 from .layout.keys import LAST, digest, numbered
 from .layout.schema import (
     APPENDED,
@@ -118,6 +127,9 @@ AT_ONCE = 256
 INDEXED = 64
 """Bytes of a row in `ids`, about."""
 
+SET_ASIDE = "waiting", "parked_at"
+"""Tables in which something is set aside for instances, by keys that begin with theirs."""
+
 HELD, BLOCKS = "held", "blocks"
 """What is counted of a process manager once that was asked for."""
 
@@ -178,14 +190,27 @@ class Sending:
 class _Gathered:
     """What was asked for of many that are to be looked at one by one."""
 
-    __slots__ = ("index", "instances")
+    __slots__ = ("index", "instances", "nothing")
 
     def __init__(self) -> None:
+        # Instances for which the engine has nothing in a table of what is set aside, by what their
+        # keys begin with. True until something of them is written.
+        self.nothing: dict[str, dict[bytes, None]] = {table: {} for table in SET_ASIDE}
         # Of instances that are about to be loaded, by what their keys begin with: the place of the
         # newest transition and its row. True for as long as the newest version is that one.
         self.instances: dict[bytes, tuple[Row, bytes | None]] = {}
         # What the engine has of learnt keys, by what their rows begin with. True until a commit.
         self.index: dict[bytes, list[Row]] = {}
+
+    def forget_nothing(self) -> None:
+        """It is not known any more for which instances the engine has nothing."""
+        for owners in self.nothing.values():
+            owners.clear()
+
+    def has_none(self, table: str, owner: bytes) -> bool:
+        """Whether the engine has no row in a table whose key begins so."""
+        owners = self.nothing.get(table)
+        return owners is not None and owner in owners
 
 
 class OpenCommit(Reads):
@@ -273,6 +298,13 @@ class OpenCommit(Reads):
         self._stored.update(self._queued)
         if len(self._stored) > HEADS_KEPT:
             self._stored.clear()
+        for table, owners in self._gathered.nothing.items():
+            for key in self._changes[table] if owners else ():
+                owners.pop(key[: -NUMBER.size], None)
+            if len(owners) > HEADS_KEPT:
+                # Those that came last are most likely awake.
+                kept = islice(owners, len(owners) - HEADS_KEPT // 2, None)
+                self._gathered.nothing[table] = dict.fromkeys(kept)
         self._empty()
         over = len(self._heads) - HEADS_KEPT
         if over > 0:
@@ -295,6 +327,7 @@ class OpenCommit(Reads):
         self._pending.clear()
         self._stored.clear()
         self._gathered.instances.clear()
+        self._gathered.forget_nothing()
         for counts in self._asked.values():
             counts.clear()
         self._counts.forget()
@@ -366,6 +399,9 @@ class OpenCommit(Reads):
         unknown = [
             one for one in keys if one[1] not in known[one[0]] and one[1] not in changes[one[0]]
         ]
+        if unknown and any(self._gathered.nothing.values()):
+            has_none = self._gathered.has_none
+            unknown = [one for one in unknown if not has_none(one[0], one[1][: -NUMBER.size])]
         if unknown:
             for (table, key), raw in zip(unknown, self._engine.get_many(unknown), strict=True):
                 known[table][key] = raw
@@ -473,6 +509,27 @@ class OpenCommit(Reads):
             heads[prefix] = 0 if row is None else numbered(row[0])
         for place, raw in zip(places, found, strict=True):
             gathered[place[0][: -len(FIRST)]] = place, raw
+
+    def gather_set_aside(self, owners: Iterable[tuple[str, str]]) -> None:
+        """As `gather`, for what is set aside for instances that are to be loaded, which is rare.
+
+        Args:
+            owners: each the name of a process manager and the id of an instance
+
+        """
+        prefixes = [instance_key(*one) for one in owners]
+        last = number(HIGHEST)
+        for table, may_have in (
+            ("waiting", self._may_wait()),
+            ("parked_at", self._may_be_parked()),
+        ):
+            nothing = self._gathered.nothing[table]
+            unknown = [one for one in prefixes if one not in nothing]
+            if may_have and unknown:
+                rows = self._engine.newest(table, [(one, one + last) for one in unknown])
+                found = zip(unknown, rows, strict=True)
+                unknown = [one for one, row in found if row is None]
+            nothing.update(dict.fromkeys(unknown))
 
     def gather_steps(self, steps: Iterable[Step]) -> None:
         """As `gather`, for steps from outside that are to be handed over."""
@@ -632,7 +689,10 @@ class OpenCommit(Reads):
         try:
             return known[key]
         except KeyError:
-            raw = known[key] = self._engine.get_many(((table, key),))[0]
+            raw = None
+            if table not in SET_ASIDE or not self._gathered.has_none(table, key[: -NUMBER.size]):
+                raw = self._engine.get_many(((table, key),))[0]
+            known[key] = raw
             return raw
 
     def _get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
@@ -646,9 +706,18 @@ class OpenCommit(Reads):
             raise NotImplementedError("what was handed over is found by its number there")
         changed = self._sorted[table]
         changed = changed[bisect_left(changed, start) : bisect_left(changed, end)]
-        # As many more as may be gone again.
-        rows = self._engine.range(table, start, end, limit + len(changed), backwards=backwards)
+        rows: list[Row] = []
+        if not self._is_of_none(table, start, end):
+            # As many more as may be gone again.
+            rows = self._engine.range(table, start, end, limit + len(changed), backwards=backwards)
         return self._merged(table, rows, changed, limit, backwards=backwards)
+
+    def _is_of_none(self, table: str, start: bytes, end: bytes) -> bool:
+        """Whether a range is of one instance for which the engine has nothing there."""
+        has_none = self._gathered.has_none
+        return table in SET_ASIDE and any(
+            has_none(table, one) and end.startswith(one) for one in (start, start[: -NUMBER.size])
+        )
 
     def _index_rows(self, prefix: bytes) -> list[Row]:
         rows = self._gathered.index.get(prefix)
@@ -1086,24 +1155,8 @@ class OpenCommit(Reads):
             self._note_command(timer.command)
         for process, instance, position in extras.waits:
             self._let_wait(process, instance, position)
-        blocked = instance_key(step.process, step.instance) + BLOCKED
-        if extras.unblock and self._get("waiting", blocked) is not None:
-            self._delete("waiting", blocked)
-            self._count(BLOCKS, step.process, -1)
-            if extras.unpark:
-                status = self._status(step.process, step.instance)
-                self._counts.move(step.process, "suspended", status)
-        if extras.block is not None:
-            if step.park is not None:
-                extras.block.parked = step.park.number
-            if self._get("waiting", blocked) is None:
-                self._count(BLOCKS, step.process, 1)
-            if extras.block.kind == "parked":
-                status = self._status(step.process, step.instance)
-                self._counts.move(step.process, status, "suspended")
-            self._set("waiting", blocked, block_to_row(extras.block))
-            self.counters.any_waiting = True
-            self._names.add_process(step.process)
+        if extras.unblock or extras.block is not None:
+            self._write_block(step, extras)
         process, instance = step.process, step.instance
         for field, old, new in extras.index:
             self._learn(process, instance, field, old, new)
@@ -1126,6 +1179,29 @@ class OpenCommit(Reads):
         if extras.documents is not None:
             self._write_documents(extras.documents)
         self._take_out(extras)
+
+    def _write_block(self, step: Step, extras: StepExtras) -> None:
+        """Have an instance go on, or take nothing from now on."""
+        blocked = instance_key(step.process, step.instance) + BLOCKED
+        if extras.unblock and self._get("waiting", blocked) is not None:
+            self._delete("waiting", blocked)
+            self._count(BLOCKS, step.process, -1)
+            if extras.unpark:
+                was = self._status(step.process, step.instance)
+                self._counts.move(step.process, "suspended", was)
+        if extras.block is not None:
+            if step.park is not None:
+                extras.block.parked = step.park.number
+            if self._get("waiting", blocked) is None:
+                self._count(BLOCKS, step.process, 1)
+            if extras.block.kind == "parked":
+                status: Status | None = "complete" if extras.was_complete else "running"
+                if extras.was_complete is None:
+                    status = self._status(step.process, step.instance)
+                self._counts.move(step.process, status, "suspended")
+            self._set("waiting", blocked, block_to_row(extras.block))
+            self.counters.any_waiting = True
+            self._names.add_process(step.process)
 
     def _write_lanes(self, extras: StepExtras) -> None:
         """What came from other partitions, and goes to them."""

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from procession.store import (
     FROM_OUTSIDE,
     Append,
+    Block,
     CommandRecord,
     Committed,
     DictionaryEngine,
     Duplicate,
     EventRecord,
     IdTaken,
+    ParkedRecord,
     Step,
     StepExtras,
     Store,
@@ -50,6 +52,29 @@ def snapshot(stream: str, version: int) -> Step:
     return Step(append=Append(stream, version, [event]), extras=extras)
 
 
+def parked(instance: str, position: int) -> Step:
+    record = ParkedRecord(P, instance, "c", "E", "no", 1, 1, position=position, blocks=True)
+    extras = StepExtras(block=Block("parked", position))
+    return Step(process=P, instance=instance, park=record, extras=extras)
+
+
+def waits(instance: str, position: int) -> Step:
+    return Step(process=P, instance=instance, wait=position)
+
+
+def takes_up(instance: str, position: int) -> Step:
+    return Step(process=P, instance=instance, extras=StepExtras(unwait=position))
+
+
+def goes_on(instance: str, number: int) -> Step:
+    extras = StepExtras(unblock=True, unpark=number, decision=("retry", 1, None))
+    return Step(process=P, instance=instance, extras=extras)
+
+
+ASIDE = {"park": parked, "wait": waits, "take up": takes_up, "go on": goes_on}
+"""Steps that set aside, or take what was set aside."""
+
+
 def reopened(counted: Counted, *steps: Step) -> Store:
     store = Store(counted)
     for step in steps:
@@ -64,6 +89,7 @@ STEPS = st.one_of(
     st.tuples(st.just("tell"), st.sampled_from(IDS), st.sampled_from([b"d", b"other"])),
     st.tuples(st.just("learn"), st.sampled_from(INSTANCES), st.sampled_from([None, *VALUES])),
     st.tuples(st.just("snapshot"), st.sampled_from(STREAMS), st.none()),
+    st.tuples(st.sampled_from([*ASIDE]), st.sampled_from(INSTANCES), st.integers(1, 3)),
     st.tuples(st.sampled_from(["commit", "drop", "gather", "read"]), st.none(), st.none()),
 )
 
@@ -98,6 +124,9 @@ class Run:
         elif what == "gather" and self.gathers:
             ahead.gather_streams(STREAMS)
             ahead.gather_index(P, [("f", one) for one in VALUES])
+            ahead.gather_set_aside([(P, one) for one in INSTANCES])
+        elif what in ASIDE:
+            self.lay(ASIDE[what](first, second))
         elif what == "read":
             self.read()
 
@@ -115,6 +144,16 @@ class Run:
                 events = ahead.read_stream(stream, after, limit)
                 self.answers.append([(one.version, one.event_id, one.position) for one in events])
         self.answers += [ahead.read_index(P, "f", value) for value in VALUES]
+        for one in INSTANCES:
+            self.answers += [ahead.last_parked(P, one), ahead.last_waiting(P, one)]
+            self.answers += [ahead.block_of(P, one), ahead.any_blocked(P)]
+            self.answers += [ahead.read_waiting(P, one, after, 2) for after in range(3)]
+            self.answers.append(list(ahead.scan_set_aside(P, one)))
+            aside = [ahead.is_set_aside(P, one, position) for position in (1, 2, 3)]
+            together = ahead.all_set_aside(P, [(one, position) for position in (1, 2, 3)])
+            assert aside == [(one, position) in together for position in (1, 2, 3)]
+            self.answers.append(aside)
+        self.answers.append(list(ahead.scan_blocked(P)))
 
 
 @given(st.lists(STEPS, max_size=40))
@@ -164,6 +203,30 @@ def test_a_wave_of_aggregates_that_sleep_takes_four_trips() -> None:
     assert [one.version for one in ahead.read_stream("s-1", 6, 100)] == [7, 8]
     assert ahead.read_stream("s-2", 0, 100) == ahead.read_stream("s-1", 8, 100) == []
     assert len(counted.trips) == 4
+
+
+def test_a_wave_of_instances_that_fail_is_parked_without_a_trip_for_each() -> None:
+    counted = Counted()
+    names = [f"n{number}" for number in range(20)]
+    store = reopened(counted, parked("i", 1), waits("j", 2))
+    ahead = store.ahead
+    ahead.gather_set_aside([(P, one) for one in [*INSTANCES, *names]])
+    assert counted.trips == ["newest", "newest"]
+    for one in names:
+        assert (ahead.last_parked(P, one), ahead.read_waiting(P, one, 0, 9)) == (0, (None, []))
+        assert ahead.last_waiting(P, one) == 0
+        step = parked(one, 3)
+        assert step.extras is not None
+        step.extras.was_complete = False
+        assert store.hand_over(step) == Committed()
+    assert len(counted.trips) == 2
+    store.close_commit()
+    counted.trips.clear()
+    # What is parked is not taken for nothing in the next commit, and of others it stays known.
+    assert type(store.hand_over(parked("n1", 3))) is Duplicate
+    assert counted.trips == ["get_many"]
+    assert ahead.last_waiting(P, "k") == ahead.last_parked(P, "k") == 0
+    assert counted.trips == ["get_many"]
 
 
 def test_learnt_keys_of_a_page_of_events_take_two_trips() -> None:
