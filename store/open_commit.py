@@ -89,7 +89,7 @@ from .records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from .names import KnownNames
     from .open_counts import Status
@@ -120,6 +120,12 @@ __all__ = ["Counters", "OpenCommit"]
 
 HEADS_KEPT = 8_192
 """Newest versions that are remembered from one commit to the next, at most."""
+
+ALONG = 8
+"""Events of one aggregate that are asked for before it is known whether they are there."""
+
+FEW = 4
+"""Aggregates of a wave for which that is done, at most: the trips of many are shared anyway."""
 
 AT_ONCE = 256
 """Events of one aggregate that are asked for with those of others, at most."""
@@ -410,8 +416,17 @@ class OpenCommit(Reads):
         """As `gather`, for events that are to be stored under ids from outside."""
         self.gather([("event_ids", one.encode()) for one in event_ids])
 
-    def gather_commands(self, commands: Iterable[CommandRecord]) -> None:
-        """As `gather`, for commands that are to be carried out."""
+    def gather_commands(
+        self, commands: Iterable[CommandRecord], streams: Collection[str] = ()
+    ) -> None:
+        """As `gather`, for commands that are to be carried out.
+
+        Args:
+            commands: these
+            streams: of those aggregates that are to be loaded, where a look is a trip; of a few of
+                them, what most are made of is asked for along
+
+        """
         heads, wanted = self._heads, dict[tuple[str, bytes], bytes]()
         for command in commands:
             prefix = stream_key(command.stream)
@@ -423,17 +438,47 @@ class OpenCommit(Reads):
             if is_given and not self._is_pending(command):
                 command_id = command.command_id.encode()
                 wanted["command_ids", command_id] = command_id
-        known = self._known["command_ids"]
-        if not wanted:
+        along = self._asked_along(streams)
+        if not wanted and not along:
             return
-        found = self._engine.get_many(list(wanted))
+        keys = list(dict.fromkeys([*wanted, *along]))
+        found = dict(zip(keys, self._engine.get_many(keys), strict=True))
         may_be_pruned = self.counters.any_pruned
-        for ((table, _), key), raw in zip(wanted.items(), found, strict=True):
-            if table == "command_ids":
-                known[key] = raw
+        for place, key in wanted.items():
+            raw = found[place]
+            if place[0] == "command_ids":
+                self._known["command_ids"][key] = raw
             elif raw is None and not may_be_pruned:
                 # What the open commit has of a stream, its newest version is remembered of.
                 heads[key] = 0
+        for table, key in along:
+            self._known[table][key] = found[table, key]
+        if not may_be_pruned:
+            self._find_ends(along)
+
+    def _asked_along(self, streams: Collection[str]) -> list[tuple[str, bytes]]:
+        """Snapshots and the first events of streams of which nothing is known, if they are few."""
+        keys: list[tuple[str, bytes]] = []
+        for stream in streams if len(streams) <= FEW else ():
+            prefix = stream_key(stream)
+            if prefix not in self._heads:
+                keys.append(("snapshots", stream.encode()))
+                keys += [("ids", prefix + number(one)) for one in range(1, ALONG + 1)]
+        return [one for one in keys if one[1] not in self._changes[one[0]]]
+
+    def _find_ends(self, along: list[tuple[str, bytes]]) -> None:
+        """Note the newest versions of streams that end among the events that were asked for."""
+        asked: dict[bytes, list[Row | None]] = {}
+        for table, key in along:
+            if table == "ids":
+                raw = self._known["ids"][key]
+                row = None if raw is None else (key, raw)
+                asked.setdefault(key[: -NUMBER.size], []).append(row)
+        for prefix, rows in asked.items():
+            there = [one for one in rows if one is not None]
+            # The last one has none behind it, and none is missing before it.
+            if there and rows[: len(there)] == there and len(there) < len(rows):
+                self._heads[prefix] = self._behind("ids", prefix, there[-1])
 
     def gather_streams(self, streams: Iterable[str]) -> None:
         """As `gather`, for aggregates that are to be loaded: their snapshots and newest events.
@@ -445,6 +490,9 @@ class OpenCommit(Reads):
         heads = self._heads
         found = {one: stream_key(one) for one in streams}
         found = {one: prefix for one, prefix in found.items() if heads.get(prefix) != 0}
+        unknown = [one for one, prefix in found.items() if prefix not in heads]
+        if len(unknown) == 1:
+            self._gather_rest(unknown[0])
         self._gather_heads(prefix for prefix in found.values() if prefix not in heads)
         self.gather(
             key
@@ -464,6 +512,22 @@ class OpenCommit(Reads):
         self.gather(wanted)
         known = self._known["ids"]
         self.gather(("log", raw) for _, key in wanted if (raw := known.get(key)))
+
+    def _gather_rest(self, stream: str) -> None:
+        """Ask for the events of one stream behind its snapshot, or those that are known of it."""
+        prefix, known = stream_key(stream), self._known["ids"]
+        if stream.encode() not in self._known["snapshots"]:
+            return
+        snapshot = self.read_snapshot(stream)
+        first = 1 if snapshot is None else snapshot[0] + 1
+        while known.get(prefix + number(first)) is not None:
+            first += 1
+        rows = self._engine.range(
+            "ids", prefix + number(first), prefix + number(HIGHEST), AT_ONCE + 1
+        )
+        known.update(rows)
+        if 0 < len(rows) <= AT_ONCE:
+            self._heads[prefix] = self._behind("ids", prefix, rows[-1])
 
     def _gather_heads(self, prefixes: Iterable[bytes]) -> None:
         """Ask the engine at once for the newest versions of streams."""

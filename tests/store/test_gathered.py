@@ -22,6 +22,7 @@ from procession.store import (
     StepExtras,
     Store,
 )
+from procession.store.layout.schema import stream_key
 from procession.store.records import CommandResult
 from tests.store.counted import Counted
 
@@ -40,6 +41,10 @@ def published(stream: str, event_id: str = "", digest: bytes = b"") -> Step:
 def told(command_id: str, stream: str = "s-0", digest: bytes = b"d") -> Step:
     command = CommandRecord(command_id, "C", stream, 1, b"\x80", "c", digest=digest)
     return Step(enqueue=[command], given=command)
+
+
+def command_to(stream: str) -> CommandRecord:
+    return CommandRecord(f"c {stream}", "C", stream, 1, b"\x80", "c")
 
 
 def learnt(instance: str, old: str | None, new: str | None) -> Step:
@@ -73,6 +78,11 @@ def goes_on(instance: str, number: int) -> Step:
 
 ASIDE = {"park": parked, "wait": waits, "take up": takes_up, "go on": goes_on}
 """Steps that set aside, or take what was set aside."""
+
+
+def keys_of(engine: DictionaryEngine, stream: str) -> list[bytes]:
+    start = stream_key(stream)
+    return [key for key, _ in engine.range("ids", start, start + b"\xff", 1_000)]
 
 
 def reopened(counted: Counted, *steps: Step) -> Store:
@@ -122,7 +132,9 @@ class Run:
             self.store.drop_commit()
             self.learnt = dict(self.durable)
         elif what == "gather" and self.gathers:
-            ahead.gather_streams(STREAMS)
+            for some in (STREAMS, STREAMS[:1]):
+                ahead.gather_commands([command_to(one) for one in some], some)
+                ahead.gather_streams(some)
             ahead.gather_index(P, [("f", one) for one in VALUES])
             ahead.gather_set_aside([(P, one) for one in INSTANCES])
         elif what in ASIDE:
@@ -203,6 +215,38 @@ def test_a_wave_of_aggregates_that_sleep_takes_four_trips() -> None:
     assert [one.version for one in ahead.read_stream("s-1", 6, 100)] == [7, 8]
     assert ahead.read_stream("s-2", 0, 100) == ahead.read_stream("s-1", 8, 100) == []
     assert len(counted.trips) == 4
+
+
+def test_an_aggregate_that_sleeps_takes_two_trips_and_one_of_many_events_three() -> None:
+    counted = Counted()
+    steps = [published("s-0"), *(published("s-1") for _ in range(20))]
+    steps += [snapshot("s-2", 0), *(published("s-2") for _ in range(12)), snapshot("s-2", 13)]
+    store = reopened(counted, *steps, published("s-2"))
+    ahead = store.ahead
+
+    def loaded(stream: str) -> tuple[list[str], int, list[int]]:
+        counted.trips.clear()
+        ahead.gather_commands([command_to(stream)], [stream])
+        ahead.gather_streams([stream])
+        trips = counted.trips.copy()
+        last, found = ahead.last_version(stream), ahead.read_snapshot(stream)
+        events = ahead.read_stream(stream, 0 if found is None else found[0], 100)
+        assert counted.trips == trips
+        return trips, last, [one.version for one in events]
+
+    assert loaded("s-0") == (["get_many", "get_many"], 1, [1])
+    assert loaded("s-1") == (["get_many", "range", "get_many"], 20, list(range(1, 21)))
+    assert loaded("s-2") == (["get_many", "range", "get_many"], 15, [15])
+    assert loaded("s-3") == (["get_many"], 0, [])
+    # What is awake was loaded before.
+    assert loaded("s-1")[0] == []
+    # Where an event is lost, the ones behind it are not taken for lost.
+    store.close_commit()
+    counted.commit({}, {"ids": keys_of(counted, "s-1")[2:3]})
+    again = Store(counted).ahead
+    again.gather_commands([command_to("s-1")], ["s-1"])
+    again.gather_streams(["s-1"])
+    assert again.last_version("s-1") == 20
 
 
 def test_a_wave_of_instances_that_fail_is_parked_without_a_trip_for_each() -> None:
