@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from .erasing import erased
 from .errors import CorruptRecord, DamagedStore, StoreError
-from .identifiers import BY_PEOPLE, ENDS, EVADES, event_id_at, place_of_event
+from .identifiers import BY_PEOPLE, ENDS, EVADES, category_of, event_id_at, place_of_event
 from .layout.frames import (
     NUMBER,
     corrupt,
@@ -253,6 +253,8 @@ class OpenCommit(Reads):
         # Sequences that are in the queue on disk for sure, and were not taken: some of them.
         self._stored: set[int] = set()
         self._gathered = _Gathered()
+        # Categories of which the stream that was looked up last was there.
+        self._are_there: set[str] = set()
         # By process manager, and only of those that were asked for: how many events are held for
         # who learns their keys, and how many instances take nothing.
         self._asked: dict[str, dict[str, int]] = {HELD: {}, BLOCKS: {}}
@@ -423,8 +425,8 @@ class OpenCommit(Reads):
 
         Args:
             commands: these
-            streams: of those aggregates that are to be loaded, where a look is a trip; of a few of
-                them, what most are made of is asked for along
+            streams: of those aggregates that are to be loaded, where a look is a trip; of a few
+                that are likely to be there, what most are made of is asked for along
 
         """
         heads, wanted = self._heads, dict[tuple[str, bytes], bytes]()
@@ -438,7 +440,8 @@ class OpenCommit(Reads):
             if is_given and not self._is_pending(command):
                 command_id = command.command_id.encode()
                 wanted["command_ids", command_id] = command_id
-        along = self._asked_along(streams)
+        # A new one has nothing, and most are like the one before of their category.
+        along = self._first_rows([one for one in streams if category_of(one) in self._are_there])
         if not wanted and not along:
             return
         keys = list(dict.fromkeys([*wanted, *along]))
@@ -453,11 +456,14 @@ class OpenCommit(Reads):
                 heads[key] = 0
         for table, key in along:
             self._known[table][key] = found[table, key]
-        if not may_be_pruned:
-            self._find_ends(along)
+        for stream in streams:
+            note = self._are_there.discard
+            if heads.get(stream_key(stream)) != 0:
+                note = self._are_there.add
+            note(category_of(stream))
 
-    def _asked_along(self, streams: Collection[str]) -> list[tuple[str, bytes]]:
-        """Snapshots and the first events of streams of which nothing is known, if they are few."""
+    def _first_rows(self, streams: Collection[str]) -> list[tuple[str, bytes]]:
+        """Places of the snapshots and first events of streams, if they are few, to be asked for."""
         keys: list[tuple[str, bytes]] = []
         for stream in streams if len(streams) <= FEW else ():
             prefix = stream_key(stream)
@@ -490,8 +496,12 @@ class OpenCommit(Reads):
         heads = self._heads
         found = {one: stream_key(one) for one in streams}
         found = {one: prefix for one, prefix in found.items() if heads.get(prefix) != 0}
+        along = self._first_rows([one for one, prefix in found.items() if prefix not in heads])
+        self.gather(along)
+        if not self.counters.any_pruned:
+            self._find_ends(along)
         unknown = [one for one, prefix in found.items() if prefix not in heads]
-        if len(unknown) == 1:
+        if along and len(unknown) == 1:
             self._gather_rest(unknown[0])
         self._gather_heads(prefix for prefix in found.values() if prefix not in heads)
         self.gather(
@@ -516,8 +526,6 @@ class OpenCommit(Reads):
     def _gather_rest(self, stream: str) -> None:
         """Ask for the events of one stream behind its snapshot, or those that are known of it."""
         prefix, known = stream_key(stream), self._known["ids"]
-        if stream.encode() not in self._known["snapshots"]:
-            return
         snapshot = self.read_snapshot(stream)
         first = 1 if snapshot is None else snapshot[0] + 1
         while known.get(prefix + number(first)) is not None:

@@ -206,7 +206,7 @@ def test_a_wave_of_aggregates_that_sleep_takes_four_trips() -> None:
     steps = [published("s-0"), *(published("s-1") for _ in range(5)), snapshot("s-1", 5)]
     store = reopened(counted, *steps, published("s-1"), published("s-1"))
     ahead = store.ahead
-    ahead.gather_streams(["s-0", "s-1", "s-2"])
+    ahead.gather_streams([f"s-{number}" for number in range(5)])
     assert counted.trips == ["newest", "get_many", "get_many", "get_many"]
     assert [ahead.last_version(f"s-{number}") for number in range(3)] == [1, 8, 0]
     assert ahead.read_snapshot("s-0") is None
@@ -234,7 +234,8 @@ def test_an_aggregate_that_sleeps_takes_two_trips_and_one_of_many_events_three()
         assert counted.trips == trips
         return trips, last, [one.version for one in events]
 
-    assert loaded("s-0") == (["get_many", "get_many"], 1, [1])
+    assert loaded("s-0") == (["get_many"] * 3, 1, [1])
+    # The next one of a category is taken to be there as well.
     assert loaded("s-1") == (["get_many", "range", "get_many"], 20, list(range(1, 21)))
     assert loaded("s-2") == (["get_many", "range", "get_many"], 15, [15])
     assert loaded("s-3") == (["get_many"], 0, [])
