@@ -457,10 +457,10 @@ class OpenCommit(Reads):
         for table, key in along:
             self._known[table][key] = found[table, key]
         for stream in streams:
-            note = self._are_there.discard
-            if heads.get(stream_key(stream)) != 0:
-                note = self._are_there.add
-            note(category_of(stream))
+            if heads.get(stream_key(stream)) == 0:
+                self._are_there.discard(category_of(stream))
+            else:
+                self._are_there.add(category_of(stream))
 
     def _first_rows(self, streams: Collection[str]) -> list[tuple[str, bytes]]:
         """Places of the snapshots and first events of streams, if they are few, to be asked for."""
