@@ -414,9 +414,9 @@ class OpenCommit(Reads):
             for (table, key), raw in zip(unknown, self._engine.get_many(unknown), strict=True):
                 known[table][key] = raw
 
-    def gather_ids(self, event_ids: Iterable[str]) -> None:
+    def gather_ids(self, events: Iterable[EventRecord]) -> None:
         """As `gather`, for events that are to be stored under ids from outside."""
-        self.gather([("event_ids", one.encode()) for one in event_ids])
+        self.gather(_ids_of(events))
 
     def gather_commands(
         self, commands: Iterable[CommandRecord], streams: Collection[str] = ()
@@ -542,10 +542,13 @@ class OpenCommit(Reads):
         wanted = list(dict.fromkeys(prefixes))
         if not wanted:
             return
-        last = number(HIGHEST)
-        rows = self._engine.newest("ids", [(prefix, prefix + last) for prefix in wanted])
-        for prefix, row in zip(wanted, rows, strict=True):
+        for prefix, row in zip(wanted, self._newest("ids", wanted), strict=True):
             self._heads[prefix] = self._behind("ids", prefix, row)
+
+    def _newest(self, table: str, prefixes: Sequence[bytes]) -> list[Row | None]:
+        """What the engine has with the highest number behind each of several prefixes."""
+        last = number(HIGHEST)
+        return self._engine.newest(table, [(one, one + last) for one in prefixes])
 
     def gather_instances(self, owners: Iterable[tuple[str, str]]) -> None:
         """As `gather`, for instances that are to be loaded.
@@ -567,8 +570,7 @@ class OpenCommit(Reads):
         # Neighbours are found quickly one after the other.
         wanted.sort()
         try:
-            last = number(HIGHEST)
-            rows = self._engine.newest("ids", [(prefix, prefix + last) for prefix in wanted])
+            rows = self._newest("ids", wanted)
             places = [row for row in rows if row is not None and len(row[1]) == len(FIRST)]
             pointers = [("transitions", pointer) for _, pointer in places]
             found = self._engine.get_many(pointers) if pointers else []
@@ -590,7 +592,6 @@ class OpenCommit(Reads):
 
         """
         prefixes = [instance_key(*one) for one in owners]
-        last = number(HIGHEST)
         for table, may_have in (
             ("waiting", self._may_wait()),
             ("parked_at", self._may_be_parked()),
@@ -598,8 +599,7 @@ class OpenCommit(Reads):
             nothing = self._gathered.nothing[table]
             unknown = [one for one in prefixes if one not in nothing]
             if may_have and unknown:
-                rows = self._engine.newest(table, [(one, one + last) for one in unknown])
-                found = zip(unknown, rows, strict=True)
+                found = zip(unknown, self._newest(table, unknown), strict=True)
                 unknown = [one for one, row in found if row is None]
             nothing.update(dict.fromkeys(unknown))
 
@@ -616,11 +616,11 @@ class OpenCommit(Reads):
             if append is None:
                 continue
             if append.unique:
-                keys += [("event_ids", event.event_id.encode()) for event in append.events]
+                keys += _ids_of(append.events)
             prefix = stream_key(append.stream)
             if prefix not in self._heads:
                 prefixes.append(prefix)
-        self.gather(one for one in keys if one[1])
+        self.gather(keys)
         self._gather_heads(prefixes)
 
     def gather_index(self, process: str, keys: Iterable[tuple[str, str]]) -> None:
@@ -1586,6 +1586,11 @@ def _looked_at(step: Step, extras: StepExtras) -> list[tuple[str, bytes]]:
     """What is looked at before a step from outside is laid in, by table and key."""
     taken = _taken(step, extras)
     return taken if extras.effect is None else [*taken, _place_of(extras.effect)]
+
+
+def _ids_of(events: Iterable[EventRecord]) -> list[tuple[str, bytes]]:
+    """Where the ids are looked for that events were given from outside."""
+    return [("event_ids", one.event_id.encode()) for one in events if one.event_id]
 
 
 def _place_of(effect: EffectRecord) -> tuple[str, bytes]:
