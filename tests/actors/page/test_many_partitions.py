@@ -13,6 +13,7 @@ from starlette.requests import Request
 from procession import Page, Runtime
 from procession.control.face import Face
 from procession.control.following import Following
+from procession.control.log import events
 from procession.page import pages
 from procession.page.folding import folded_projections
 from procession.store.lmdb.engine import LmdbEngine
@@ -91,6 +92,7 @@ def look(path: str, query: str = "") -> Callable[[Face], object]:
         pytest.param(look("parked"), 1, id="parked"),
         pytest.param(look("tail"), 6, id="tail"),
         pytest.param(lambda face: list(Following(face, last=10).rows()), 5, id="rows of a tail"),
+        pytest.param(lambda face: list(events(face, limit=10)), 5, id="newest events"),
     ],
 )
 def test_a_look_reads_as_often_for_each_partition_however_many_there_are(
@@ -109,7 +111,10 @@ def test_the_newest_rows_are_those_of_all_partitions_together(many: Runtime) -> 
     every = list(Following(Face(many), last=10_000).rows())
     assert len(every) == 3 * EACH * MANY
     for last in (1, 2, 40, len(every)):
-        assert list(Following(Face(many), last=last).rows()) == every[-last:]
+        newest = list(Following(Face(many), last=last).rows())
+        assert newest == every[-last:]
+        told = [(one["partition"], one["position"]) for one in events(Face(many), limit=last)]
+        assert told == [(one["partition"], one["position"]) for one in newest]
     kinds: Any = ["event", "transition", "parked"]
     rows = list(Following(Face(many), kinds=kinds, last=7).rows())
     assert sorted(one["kind"] for one in rows) == sorted(kinds * 7)
