@@ -444,18 +444,17 @@ class OpenCommit(Reads):
         along = self._first_rows([one for one in streams if category_of(one) in self._are_there])
         if not wanted and not along:
             return
-        keys = list(dict.fromkeys([*wanted, *along]))
-        found = dict(zip(keys, self._engine.get_many(keys), strict=True))
+        found = self._engine.get_many([*wanted, *along])
+        known = self._known
         may_be_pruned = self.counters.any_pruned
-        for place, key in wanted.items():
-            raw = found[place]
-            if place[0] == "command_ids":
-                self._known["command_ids"][key] = raw
+        for ((table, _), key), raw in zip(wanted.items(), found, strict=False):
+            if table == "command_ids":
+                known[table][key] = raw
             elif raw is None and not may_be_pruned:
                 # What the open commit has of a stream, its newest version is remembered of.
                 heads[key] = 0
-        for table, key in along:
-            self._known[table][key] = found[table, key]
+        for (table, key), raw in zip(along, found[len(wanted) :], strict=True):
+            known[table][key] = raw
         for stream in streams:
             if heads.get(stream_key(stream)) == 0:
                 self._are_there.discard(category_of(stream))
@@ -779,7 +778,7 @@ class OpenCommit(Reads):
         changed = self._sorted[table]
         changed = changed[bisect_left(changed, start) : bisect_left(changed, end)]
         rows: list[Row] = []
-        if not self._is_of_none(table, start, end):
+        if table not in SET_ASIDE or not self._is_of_none(table, start, end):
             # As many more as may be gone again.
             rows = self._engine.range(table, start, end, limit + len(changed), backwards=backwards)
         return self._merged(table, rows, changed, limit, backwards=backwards)
@@ -787,7 +786,7 @@ class OpenCommit(Reads):
     def _is_of_none(self, table: str, start: bytes, end: bytes) -> bool:
         """Whether a range is of one instance for which the engine has nothing there."""
         has_none = self._gathered.has_none
-        return table in SET_ASIDE and any(
+        return any(
             has_none(table, one) and end.startswith(one) for one in (start, start[: -NUMBER.size])
         )
 
