@@ -14,7 +14,7 @@ if find_spec("fcntl") is None:
         name="fcntl",
     )
 
-from .coded import AS_STORED, AsStored, PayloadCodec
+from .coded import AS_STORED, AsStored, PayloadCodec, forget_codec
 from .content import owner_of_erasure, owner_of_instance, owner_of_stream
 from .dictionary import DictionaryEngine
 from .dividing import Divided, divided_store, is_divided, make_divided_store, operating
@@ -244,6 +244,7 @@ __all__ = [
     "event_id_at",
     "family_of",
     "fitting_snapshots",
+    "forget_codec",
     "frozen",
     "id_in_stream",
     "is_address",

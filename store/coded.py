@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .personal import PersonalFields, Said
     from .storage_engine import EngineReads, EngineSnapshot, Row, StorageEngine, Ticket
 
-__all__ = ["AS_STORED", "AsStored", "CodedEngine", "PayloadCodec", "coded"]
+__all__ = ["AS_STORED", "AsStored", "CodedEngine", "PayloadCodec", "coded", "forget_codec"]
 
 
 @runtime_checkable
@@ -140,6 +140,16 @@ def coded(engine: StorageEngine, codec: PayloadCodec | AsStored | None) -> Stora
         # Who had the store before may have used the same keys.
         codec.look_again()
     return CodedEngine(engine, codec)
+
+
+def forget_codec(tables: StorageEngine) -> None:
+    """Have tables say of no codec, into which another store's rows were copied decoded.
+
+    Args:
+        tables: in memory
+
+    """
+    tables.commit({}, {"meta": [CODEC]})
 
 
 class _Encoding:

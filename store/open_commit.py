@@ -19,8 +19,17 @@ from msgspec import Struct
 
 from .erasing import erased
 from .errors import CorruptRecord, DamagedStore, StoreError
-from .identifiers import BY_PEOPLE, ENDS, EVADES, event_id_at, place_of_event
-from .layout.frames import corrupt, frame, no_number, number, pack, pack_checksum, unframe
+from .identifiers import BY_PEOPLE, ENDS, EVADES, category_of, event_id_at, place_of_event
+from .layout.frames import (
+    NUMBER,
+    corrupt,
+    frame,
+    no_number,
+    number,
+    pack,
+    pack_checksum,
+    unframe,
+)
 from .layout.keys import LAST, digest, numbered
 from .layout.schema import (
     APPENDED,
@@ -80,7 +89,7 @@ from .records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from .names import KnownNames
     from .open_counts import Status
@@ -112,11 +121,20 @@ __all__ = ["Counters", "OpenCommit"]
 HEADS_KEPT = 8_192
 """Newest versions that are remembered from one commit to the next, at most."""
 
+ALONG = 8
+"""Events of one aggregate that are asked for before it is known whether they are there."""
+
+FEW = 4
+"""Aggregates of a wave for which that is done, at most: the trips of many are shared anyway."""
+
 AT_ONCE = 256
 """Events of one aggregate that are asked for with those of others, at most."""
 
 INDEXED = 64
 """Bytes of a row in `ids`, about."""
+
+SET_ASIDE = "waiting", "parked_at"
+"""Tables in which something is set aside for instances, by keys that begin with theirs."""
 
 HELD, BLOCKS = "held", "blocks"
 """What is counted of a process manager once that was asked for."""
@@ -178,14 +196,30 @@ class Sending:
 class _Gathered:
     """What was asked for of many that are to be looked at one by one."""
 
-    __slots__ = ("index", "instances")
+    __slots__ = ("are_there", "index", "instances", "nothing")
 
     def __init__(self) -> None:
+        # Categories of which the stream that was looked up last was there. Here, since an object of
+        # more than thirty attributes is looked up in more slowly: an order took a hundredth more.
+        self.are_there: set[str] = set()
+        # Instances for which the engine has nothing in a table of what is set aside, by what their
+        # keys begin with. True until something of them is written.
+        self.nothing: dict[str, dict[bytes, None]] = {table: {} for table in SET_ASIDE}
         # Of instances that are about to be loaded, by what their keys begin with: the place of the
         # newest transition and its row. True for as long as the newest version is that one.
         self.instances: dict[bytes, tuple[Row, bytes | None]] = {}
         # What the engine has of learnt keys, by what their rows begin with. True until a commit.
         self.index: dict[bytes, list[Row]] = {}
+
+    def forget_nothing(self) -> None:
+        """It is not known any more for which instances the engine has nothing."""
+        for owners in self.nothing.values():
+            owners.clear()
+
+    def has_none(self, table: str, owner: bytes) -> bool:
+        """Whether the engine has no row in a table whose key begins so."""
+        owners = self.nothing.get(table)
+        return owners is not None and owner in owners
 
 
 class OpenCommit(Reads):
@@ -273,6 +307,13 @@ class OpenCommit(Reads):
         self._stored.update(self._queued)
         if len(self._stored) > HEADS_KEPT:
             self._stored.clear()
+        for table, owners in self._gathered.nothing.items():
+            for key in self._changes[table] if owners else ():
+                owners.pop(key[: -NUMBER.size], None)
+            if len(owners) > HEADS_KEPT:
+                # Those that came last are most likely awake.
+                kept = islice(owners, len(owners) - HEADS_KEPT // 2, None)
+                self._gathered.nothing[table] = dict.fromkeys(kept)
         self._empty()
         over = len(self._heads) - HEADS_KEPT
         if over > 0:
@@ -295,6 +336,7 @@ class OpenCommit(Reads):
         self._pending.clear()
         self._stored.clear()
         self._gathered.instances.clear()
+        self._gathered.forget_nothing()
         for counts in self._asked.values():
             counts.clear()
         self._counts.forget()
@@ -366,16 +408,28 @@ class OpenCommit(Reads):
         unknown = [
             one for one in keys if one[1] not in known[one[0]] and one[1] not in changes[one[0]]
         ]
+        if unknown and any(self._gathered.nothing.values()):
+            has_none = self._gathered.has_none
+            unknown = [one for one in unknown if not has_none(one[0], one[1][: -NUMBER.size])]
         if unknown:
             for (table, key), raw in zip(unknown, self._engine.get_many(unknown), strict=True):
                 known[table][key] = raw
 
-    def gather_ids(self, event_ids: Iterable[str]) -> None:
+    def gather_ids(self, events: Iterable[EventRecord]) -> None:
         """As `gather`, for events that are to be stored under ids from outside."""
-        self.gather([("event_ids", one.encode()) for one in event_ids])
+        self.gather(_ids_of(events))
 
-    def gather_commands(self, commands: Iterable[CommandRecord]) -> None:
-        """As `gather`, for commands that are to be carried out."""
+    def gather_commands(
+        self, commands: Iterable[CommandRecord], streams: Collection[str] = ()
+    ) -> None:
+        """As `gather`, for commands that are to be carried out.
+
+        Args:
+            commands: these
+            streams: of those aggregates that are to be loaded, where a look is a trip; of a few
+                that are likely to be there, what most are made of is asked for along
+
+        """
         heads, wanted = self._heads, dict[tuple[str, bytes], bytes]()
         for command in commands:
             prefix = stream_key(command.stream)
@@ -387,17 +441,57 @@ class OpenCommit(Reads):
             if is_given and not self._is_pending(command):
                 command_id = command.command_id.encode()
                 wanted["command_ids", command_id] = command_id
-        known = self._known["command_ids"]
-        if not wanted:
+        along: list[tuple[str, bytes]] = []
+        if streams:
+            # A new one has nothing, and most are like the one before of their category.
+            likely = [one for one in streams if category_of(one) in self._gathered.are_there]
+            along = self._first_rows(likely)
+        if not wanted and not along:
             return
-        found = self._engine.get_many(list(wanted))
+        known = self._known["command_ids"]
+        found = self._engine.get_many([*wanted, *along])
         may_be_pruned = self.counters.any_pruned
-        for ((table, _), key), raw in zip(wanted.items(), found, strict=True):
+        for ((table, _), key), raw in zip(wanted.items(), found, strict=False):
             if table == "command_ids":
                 known[key] = raw
             elif raw is None and not may_be_pruned:
                 # What the open commit has of a stream, its newest version is remembered of.
                 heads[key] = 0
+        if streams:
+            for (table, key), raw in zip(along, found[len(wanted) :], strict=True):
+                self._known[table][key] = raw
+            self._note_who_is_there(streams)
+
+    def _note_who_is_there(self, streams: Iterable[str]) -> None:
+        for stream in streams:
+            if self._heads.get(stream_key(stream)) == 0:
+                self._gathered.are_there.discard(category_of(stream))
+            else:
+                self._gathered.are_there.add(category_of(stream))
+
+    def _first_rows(self, streams: Collection[str]) -> list[tuple[str, bytes]]:
+        """Places of the snapshots and first events of streams, if they are few, to be asked for."""
+        keys: list[tuple[str, bytes]] = []
+        for stream in streams if len(streams) <= FEW else ():
+            prefix = stream_key(stream)
+            if prefix not in self._heads:
+                keys.append(("snapshots", stream.encode()))
+                keys += [("ids", prefix + number(one)) for one in range(1, ALONG + 1)]
+        return [one for one in keys if one[1] not in self._changes[one[0]]]
+
+    def _find_ends(self, along: list[tuple[str, bytes]]) -> None:
+        """Note the newest versions of streams that end among the events that were asked for."""
+        asked: dict[bytes, list[Row | None]] = {}
+        for table, key in along:
+            if table == "ids":
+                raw = self._known["ids"][key]
+                row = None if raw is None else (key, raw)
+                asked.setdefault(key[: -NUMBER.size], []).append(row)
+        for prefix, rows in asked.items():
+            there = [one for one in rows if one is not None]
+            # The last one has none behind it, and none is missing before it.
+            if there and rows[: len(there)] == there and len(there) < len(rows):
+                self._heads[prefix] = self._behind("ids", prefix, there[-1])
 
     def gather_streams(self, streams: Iterable[str]) -> None:
         """As `gather`, for aggregates that are to be loaded: their snapshots and newest events.
@@ -409,6 +503,13 @@ class OpenCommit(Reads):
         heads = self._heads
         found = {one: stream_key(one) for one in streams}
         found = {one: prefix for one, prefix in found.items() if heads.get(prefix) != 0}
+        along = self._first_rows([one for one, prefix in found.items() if prefix not in heads])
+        self.gather(along)
+        if not self.counters.any_pruned:
+            self._find_ends(along)
+        unknown = [one for one, prefix in found.items() if prefix not in heads]
+        if along and len(unknown) == 1:
+            self._gather_rest(unknown[0])
         self._gather_heads(prefix for prefix in found.values() if prefix not in heads)
         self.gather(
             key
@@ -429,15 +530,32 @@ class OpenCommit(Reads):
         known = self._known["ids"]
         self.gather(("log", raw) for _, key in wanted if (raw := known.get(key)))
 
+    def _gather_rest(self, stream: str) -> None:
+        """Ask for the events of one stream behind its snapshot, or those that are known of it."""
+        prefix, known = stream_key(stream), self._known["ids"]
+        snapshot = self.read_snapshot(stream)
+        first = 1 if snapshot is None else snapshot[0] + 1
+        while known.get(prefix + number(first)) is not None:
+            first += 1
+        rows = self._engine.range(
+            "ids", prefix + number(first), prefix + number(HIGHEST), AT_ONCE + 1
+        )
+        known.update(rows)
+        if 0 < len(rows) <= AT_ONCE:
+            self._heads[prefix] = self._behind("ids", prefix, rows[-1])
+
     def _gather_heads(self, prefixes: Iterable[bytes]) -> None:
         """Ask the engine at once for the newest versions of streams."""
         wanted = list(dict.fromkeys(prefixes))
         if not wanted:
             return
-        last = number(HIGHEST)
-        rows = self._engine.newest("ids", [(prefix, prefix + last) for prefix in wanted])
-        for prefix, row in zip(wanted, rows, strict=True):
+        for prefix, row in zip(wanted, self._newest("ids", wanted), strict=True):
             self._heads[prefix] = self._behind("ids", prefix, row)
+
+    def _newest(self, table: str, prefixes: Sequence[bytes]) -> list[Row | None]:
+        """What the engine has with the highest number behind each of several prefixes."""
+        last = number(HIGHEST)
+        return self._engine.newest(table, [(one, one + last) for one in prefixes])
 
     def gather_instances(self, owners: Iterable[tuple[str, str]]) -> None:
         """As `gather`, for instances that are to be loaded.
@@ -459,8 +577,7 @@ class OpenCommit(Reads):
         # Neighbours are found quickly one after the other.
         wanted.sort()
         try:
-            last = number(HIGHEST)
-            rows = self._engine.newest("ids", [(prefix, prefix + last) for prefix in wanted])
+            rows = self._newest("ids", wanted)
             places = [row for row in rows if row is not None and len(row[1]) == len(FIRST)]
             pointers = [("transitions", pointer) for _, pointer in places]
             found = self._engine.get_many(pointers) if pointers else []
@@ -473,6 +590,25 @@ class OpenCommit(Reads):
             heads[prefix] = 0 if row is None else numbered(row[0])
         for place, raw in zip(places, found, strict=True):
             gathered[place[0][: -len(FIRST)]] = place, raw
+
+    def gather_set_aside(self, owners: Iterable[tuple[str, str]]) -> None:
+        """As `gather`, for what is set aside for instances that are to be loaded, which is rare.
+
+        Args:
+            owners: each the name of a process manager and the id of an instance
+
+        """
+        prefixes = [instance_key(*one) for one in owners]
+        for table, may_have in (
+            ("waiting", self._may_wait()),
+            ("parked_at", self._may_be_parked()),
+        ):
+            nothing = self._gathered.nothing[table]
+            unknown = [one for one in prefixes if one not in nothing]
+            if may_have and unknown:
+                found = zip(unknown, self._newest(table, unknown), strict=True)
+                unknown = [one for one, row in found if row is None]
+            nothing.update(dict.fromkeys(unknown))
 
     def gather_steps(self, steps: Iterable[Step]) -> None:
         """As `gather`, for steps from outside that are to be handed over."""
@@ -487,11 +623,11 @@ class OpenCommit(Reads):
             if append is None:
                 continue
             if append.unique:
-                keys += [("event_ids", event.event_id.encode()) for event in append.events]
+                keys += _ids_of(append.events)
             prefix = stream_key(append.stream)
             if prefix not in self._heads:
                 prefixes.append(prefix)
-        self.gather(one for one in keys if one[1])
+        self.gather(keys)
         self._gather_heads(prefixes)
 
     def gather_index(self, process: str, keys: Iterable[tuple[str, str]]) -> None:
@@ -626,7 +762,10 @@ class OpenCommit(Reads):
         try:
             return known[key]
         except KeyError:
-            raw = known[key] = self._engine.get_many(((table, key),))[0]
+            raw = None
+            if table not in SET_ASIDE or not self._gathered.has_none(table, key[: -NUMBER.size]):
+                raw = self._engine.get_many(((table, key),))[0]
+            known[key] = raw
             return raw
 
     def _get_many(self, keys: Sequence[tuple[str, bytes]]) -> list[bytes | None]:
@@ -640,9 +779,18 @@ class OpenCommit(Reads):
             raise NotImplementedError("what was handed over is found by its number there")
         changed = self._sorted[table]
         changed = changed[bisect_left(changed, start) : bisect_left(changed, end)]
-        # As many more as may be gone again.
-        rows = self._engine.range(table, start, end, limit + len(changed), backwards=backwards)
+        rows: list[Row] = []
+        if table not in SET_ASIDE or not self._is_of_none(table, start, end):
+            # As many more as may be gone again.
+            rows = self._engine.range(table, start, end, limit + len(changed), backwards=backwards)
         return self._merged(table, rows, changed, limit, backwards=backwards)
+
+    def _is_of_none(self, table: str, start: bytes, end: bytes) -> bool:
+        """Whether a range is of one instance for which the engine has nothing there."""
+        has_none = self._gathered.has_none
+        return any(
+            has_none(table, one) and end.startswith(one) for one in (start, start[: -NUMBER.size])
+        )
 
     def _index_rows(self, prefix: bytes) -> list[Row]:
         rows = self._gathered.index.get(prefix)
@@ -1082,24 +1230,8 @@ class OpenCommit(Reads):
             self._note_command(timer.command)
         for process, instance, position in extras.waits:
             self._let_wait(process, instance, position)
-        blocked = instance_key(step.process, step.instance) + BLOCKED
-        if extras.unblock and self._get("waiting", blocked) is not None:
-            self._delete("waiting", blocked)
-            self._count(BLOCKS, step.process, -1)
-            if extras.unpark:
-                status = self._status(step.process, step.instance)
-                self._counts.move(step.process, "suspended", status)
-        if extras.block is not None:
-            if step.park is not None:
-                extras.block.parked = step.park.number
-            if self._get("waiting", blocked) is None:
-                self._count(BLOCKS, step.process, 1)
-            if extras.block.kind == "parked":
-                status = self._status(step.process, step.instance)
-                self._counts.move(step.process, status, "suspended")
-            self._set("waiting", blocked, block_to_row(extras.block))
-            self.counters.any_waiting = True
-            self._names.add_process(step.process)
+        if extras.unblock or extras.block is not None:
+            self._write_block(step, extras)
         process, instance = step.process, step.instance
         for field, old, new in extras.index:
             self._learn(process, instance, field, old, new)
@@ -1122,6 +1254,29 @@ class OpenCommit(Reads):
         if extras.documents is not None:
             self._write_documents(extras.documents)
         self._take_out(extras)
+
+    def _write_block(self, step: Step, extras: StepExtras) -> None:
+        """Have an instance go on, or take nothing from now on."""
+        blocked = instance_key(step.process, step.instance) + BLOCKED
+        if extras.unblock and self._get("waiting", blocked) is not None:
+            self._delete("waiting", blocked)
+            self._count(BLOCKS, step.process, -1)
+            if extras.unpark:
+                was = self._status(step.process, step.instance)
+                self._counts.move(step.process, "suspended", was)
+        if extras.block is not None:
+            if step.park is not None:
+                extras.block.parked = step.park.number
+            if self._get("waiting", blocked) is None:
+                self._count(BLOCKS, step.process, 1)
+            if extras.block.kind == "parked":
+                status: Status | None = "complete" if extras.was_complete else "running"
+                if extras.was_complete is None:
+                    status = self._status(step.process, step.instance)
+                self._counts.move(step.process, status, "suspended")
+            self._set("waiting", blocked, block_to_row(extras.block))
+            self.counters.any_waiting = True
+            self._names.add_process(step.process)
 
     def _write_lanes(self, extras: StepExtras) -> None:
         """What came from other partitions, and what these have taken."""
@@ -1458,6 +1613,11 @@ def _looked_at(step: Step, extras: StepExtras) -> list[tuple[str, bytes]]:
     """What is looked at before a step from outside is laid in, by table and key."""
     taken = _taken(step, extras)
     return taken if extras.effect is None else [*taken, _place_of(extras.effect)]
+
+
+def _ids_of(events: Iterable[EventRecord]) -> list[tuple[str, bytes]]:
+    """Where the ids are looked for that events were given from outside."""
+    return [("event_ids", one.event_id.encode()) for one in events if one.event_id]
 
 
 def _place_of(effect: EffectRecord) -> tuple[str, bytes]:

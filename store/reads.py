@@ -52,7 +52,7 @@ from .records import Block
 from .state_changes import Misfit, PackedFields, apply_change
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from .records import (
         CodeRecord,
@@ -748,6 +748,18 @@ class Reads:
         raw = self._get("effects", key)
         return None if raw is None else effect_from_row(unframe(raw, "effects", key), position)
 
+    def acted_in(self, process: str, effects: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
+        """Those after-effects of a process manager that have issued something, in one trip.
+
+        Args:
+            process: the process manager
+            effects: each the position of an event, and the id of an instance
+
+        """
+        keys = [("effects", effect_key(position, process, one)) for position, one in effects]
+        found = self._get_many(keys) if keys else []
+        return {one for one, raw in zip(effects, found, strict=True) if raw is not None}
+
     def effects_after(self, position: int) -> list[EffectRecord]:
         """What the after-effects of the event at a position issued, in all instances."""
         start = number_asked_for(position)
@@ -870,18 +882,41 @@ class Reads:
             position: of the event
 
         """
-        own = instance_key(process, instance)
-        key, blocked = own + number_asked_for(position), own + BLOCKED
-        wanted: list[tuple[str, bytes]] = []
-        if self._may_be_parked():
-            wanted.append(("parked_at", key))
-        if self._may_wait():
-            wanted += [("waiting", key), ("waiting", blocked)]
-        found = dict(zip(wanted, self._get_many(wanted), strict=True))
-        raw = found.pop(("waiting", blocked), None)
-        if any(one is not None for one in found.values()):
-            return True
-        return raw is not None and Block(*unframe(raw, "waiting", blocked)).position == position
+        return bool(self.all_set_aside(process, [(instance, position)]))
+
+    def all_set_aside(
+        self, process: str, events: Iterable[tuple[str, int]]
+    ) -> set[tuple[str, int]]:
+        """Those of many for which `is_set_aside` is so, in one trip.
+
+        Args:
+            process: the process manager
+            events: each the id of an instance, and the position of an event
+
+        """
+        wanted: dict[tuple[str, bytes], list[tuple[str, int]]] = {}
+        may_be_parked, may_wait = self._may_be_parked(), self._may_wait()
+        for one in events:
+            own = instance_key(process, one[0])
+            key = own + number_asked_for(one[1])
+            if may_be_parked:
+                wanted["parked_at", key] = [one]
+            if may_wait:
+                wanted["waiting", key] = [one]
+                # Several events may be for one instance.
+                wanted.setdefault(("waiting", own + BLOCKED), []).append(one)
+        found: set[tuple[str, int]] = set()
+        raws = self._get_many(list(wanted)) if wanted else []
+        for (table, key), raw in zip(wanted, raws, strict=True):
+            if raw is None:
+                continue
+            about = wanted[table, key]
+            if numbered(key):
+                found.update(about)
+            else:
+                position = Block(*unframe(raw, table, key)).position
+                found.update(one for one in about if one[1] == position)
+        return found
 
     def is_passed_over(self, process: str, instance: str, position: int) -> bool:
         """Whether an operator has decided that an event is not handled at an instance."""
@@ -905,9 +940,18 @@ class Reads:
 
         Each comes with the version that it had when it was done with the event.
         """
-        prefix = started_key(process) + number_asked_for(position)
-        rows = self._range("owed", prefix, prefix + b"\xff", ALL)
-        return {key[len(prefix) :].decode(): int(unframe(raw, "owed", key)) for key, raw in rows}
+        return self.owed_between(process, position, position).get(position, {})
+
+    def owed_between(self, process: str, first: int, last: int) -> dict[int, dict[str, int]]:
+        """As `owed_at`, of the events from one position to another, by position; in one trip."""
+        prefix = started_key(process)
+        place = len(prefix) + NUMBER.size
+        found: dict[int, dict[str, int]] = {}
+        start, end = number_asked_for(first), number_asked_for(last)
+        for key, raw in self._range("owed", prefix + start, prefix + end + b"\xff", ALL):
+            version = int(unframe(raw, "owed", key))
+            found.setdefault(numbered(key[:place]), {})[key[place:].decode()] = version
+        return found
 
     def scan_owed(self, process: str) -> Iterator[tuple[int, str, int]]:
         """After-effects that are owed, in order of position, with the instance and the version.

@@ -498,6 +498,8 @@ class StepExtras(Struct, gc=False):
     """Events that instances are to take up: process, instance, position."""
     block: Block | None = None
     """Why the instance takes nothing from now on."""
+    was_complete: bool | None = None
+    """Whether the instance that `block` suspends is complete; it is looked up if none says so."""
     unblock: bool = False
     """Whether the instance goes on."""
     unpark: int = 0

@@ -327,6 +327,24 @@ class Store(Reads):
             )
         return bytes.fromhex(secret)
 
+    def sent(self, partitions: int) -> dict[int, int]:
+        """The sequence of the newest that was sent to each partition that was sent anything.
+
+        Args:
+            partitions: how many there are
+
+        """
+        if not self._engine.range("outgoing", b"", LAST * 2, 1):
+            return {}
+        ranges = [(number(one), number(one) + LAST) for one in range(partitions)]
+        rows = self._engine.newest("outgoing", ranges)
+        return {one: numbered(row[0]) for one, row in enumerate(rows) if row is not None}
+
+    def cursors(self) -> dict[int, int]:
+        """Up to where the lane from each partition was taken of which anything was."""
+        rows = self._engine.range("cursors", b"", LAST + b"\0", MOST_PARTITIONS)
+        return {numbered(key): int(unframe(raw, "cursors", key)) for key, raw in rows}
+
     def last_position(self) -> int:
         self._engine.check_usable()
         return self._newest("log") if self._engine.read_only else self._counters.position
@@ -536,10 +554,7 @@ class Store(Reads):
             owed=len(engine.range("owed", b"", LAST, 1)),
             sent={target: last for target, _, last in lanes},
             taken={target: first - 1 for target, first, _ in lanes},
-            cursors={
-                numbered(key): int(unframe(raw, "cursors", key))
-                for key, raw in engine.range("cursors", b"", LAST + b"\0", MOST_PARTITIONS)
-            },
+            cursors=self.cursors(),
             checkpoints=dict(self.scan_checkpoints() if self._has("partitions", OWN) else ()),
         )
 

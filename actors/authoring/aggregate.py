@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from msgspec import Struct
 
-from .decorators import refuse_keywords
+from .decorators import note_options, refuse_keywords
 from .marks import refuse_lost_marks
 from .state import StateType, described
 
@@ -78,9 +78,7 @@ class Aggregate:
         except TypeError:
             refuse_keywords(cls, keywords, given)
             raise
-        cls.__procession_options__ = cls.__procession_options__ | {
-            name: value for name, value in given.items() if value is not None
-        }
+        note_options(cls, given)
         refuse_lost_marks(cls, Aggregate)
 
     def __init__(self, id: str = "") -> None:  # noqa: A002 - the public word

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
@@ -35,6 +35,7 @@ __all__ = [
     "handlers_of",
     "is_async",
     "methods_of",
+    "note_options",
     "project",
     "refuse_async",
     "refuse_keywords",
@@ -311,6 +312,19 @@ def refuse_keywords(cls: type, unknown: Iterable[str], known: Iterable[str]) -> 
             f"{cls.__qualname__} has the class keyword {keyword!r}, which nothing takes; "
             f"there are {', '.join(known)}"
         )
+
+
+def note_options(cls: Any, given: Mapping[str, object]) -> None:
+    """Note the class keywords that a class was given; the others are those of the class below it.
+
+    Args:
+        cls: of an aggregate, a process manager or a projection
+        given: by keyword; None for one that was not
+
+    """
+    cls.__procession_options__ = cls.__procession_options__ | {
+        keyword: value for keyword, value in given.items() if value is not None
+    }
 
 
 def refuse_async(

@@ -16,7 +16,7 @@ from ..messages.types import Command
 from ..store import command_id_at, effect_command_id_at
 from .cause import Cause
 from .context import Context
-from .decorators import handlers_of, refuse_keywords
+from .decorators import handlers_of, note_options, refuse_keywords
 from .marks import refuse_lost_marks
 from .state import StateType, described
 
@@ -210,9 +210,7 @@ class ProcessManager:
         if name is not None:
             check_stored_name(cls, name, "process manager")
         cls.__procession_name__ = name
-        cls.__procession_options__ = cls.__procession_options__ | {
-            option: value for option, value in given.items() if value is not None
-        }
+        note_options(cls, given)
         refuse_lost_marks(cls, ProcessManager)
 
     def __init__(self, id: str = "", **fields: Any) -> None:  # noqa: A002 - the public word

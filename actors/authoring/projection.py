@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ..errors import DefinitionError, shown
 from .context import Context
-from .decorators import refuse_keywords
+from .decorators import note_options, refuse_keywords
 from .marks import refuse_lost_marks
 from .process_manager import check_stored_name, listed
 
@@ -96,9 +96,7 @@ class Projection:
         if name is not None:
             check_stored_name(cls, name, "projection")
         cls.__procession_name__ = name
-        cls.__procession_options__ = cls.__procession_options__ | {
-            option: value for option, value in given.items() if value is not None
-        }
+        note_options(cls, given)
         refuse_lost_marks(cls, Projection)
 
     def __repr__(self) -> str:

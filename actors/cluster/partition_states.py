@@ -8,7 +8,7 @@ from ..clock import from_micros
 from ..queries.views import PartitionState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..store import Store
     from .partition_runtime import PartitionRuntime
@@ -19,16 +19,17 @@ __all__ = ["states_of"]
 def states_of(
     stores: Sequence[Store], parts: Sequence[PartitionRuntime], processes: Mapping[int, int]
 ) -> list[PartitionState]:
-    """How all are, one after the other."""
+    """How all are, one after the other; each file is read a few times, however many there are."""
+    in_lanes = _in_lanes(stores)
     return [
-        _state_of(number, stores, part, processes.get(number)) for number, part in enumerate(parts)
+        _state_of(number, store, part, processes.get(number), in_lanes[number])
+        for number, (store, part) in enumerate(zip(stores, parts, strict=True))
     ]
 
 
 def _state_of(
-    number: int, stores: Sequence[Store], part: PartitionRuntime, process: int | None
+    number: int, own: Store, part: PartitionRuntime, process: int | None, in_lanes: int
 ) -> PartitionState:
-    own = stores[number]
     last = own.last_position()
     done = min((part.done(name) for name in part.process_names()), default=last)
     oldest = own.event_at(done + 1) if done < last else None
@@ -37,14 +38,17 @@ def _state_of(
         process,
         last,
         max(0, last - done),
-        sum(_lanes_to(number, stores)),
+        in_lanes,
         None if oldest is None else from_micros(oldest.time),
     )
 
 
-def _lanes_to(number: int, stores: Sequence[Store]) -> Iterator[int]:
+def _in_lanes(stores: Sequence[Store]) -> list[int]:
+    """How much others have sent to each that it has not taken."""
+    # Before what was sent, so that no more was taken than was sent.
+    taken = [store.cursors() for store in stores]
+    found = [0] * len(stores)
     for source, store in enumerate(stores):
-        if source != number:
-            # Before what was sent, so that no more was taken than was sent.
-            taken = stores[number].cursor_of(source)
-            yield store.last_sent(number) - taken
+        for target, last in store.sent(len(stores)).items():
+            found[target] += last - taken[target].get(source, 0)
+    return found

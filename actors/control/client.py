@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from ..clock import pause
+from ..errors import InvalidMessage
 from ..listening.place import sockets_of
 from ..runtime import Runtime
 from ..store import LockedStore, ProcessionError
@@ -85,15 +86,20 @@ def connect(
         domains: the classes, for a store that no service has open
         acts: whether the calls change anything: a store without a service is opened for writing
             then, and what its instances have in hand is taken up
-        by: who asks, as the person says
+        by: who asks, as the person says; not empty
         codec: of a store that has one and that no service has open
 
     Raises:
         StoreError: there is no store, or it cannot be opened
         WrongCodec: it has a codec, and another one was given, or none
         CannotAct: the calls change something, and there is neither a service nor classes
+        InvalidMessage: `by` says nothing
 
     """
+    if by is not None and not by.strip():
+        raise InvalidMessage(
+            f"by={by!r} names no person; leave it out, and the user id of the process is recorded"
+        )
     for path in sockets_of(store):
         found = _called(os.fspath(path))
         if found is not None:

@@ -37,7 +37,7 @@ class Following:
         stream: events of this stream or category only
         types: events of these wire names only
         process: transitions and what is parked of this process manager only
-        last: how many of the newest of each log are looked at to begin with
+        last: how many of the newest of each kind are looked at to begin with
         after: begin where another one's newest row said `after` instead
         most_behind: how far behind the end to begin at most; what was missed is not told then
 
@@ -70,7 +70,7 @@ class Following:
         self._stores = stores
         self._log = open_log(stores, kinds, after, is_wanted)
         if after is None:
-            self._go_back(last)
+            self._log.go_back(last)
         elif most_behind is not None:
             ends = LogEnd(stores, kinds, {}, is_wanted).place
             for one, end in ends.items():
@@ -79,12 +79,6 @@ class Following:
         self._has_kinds = len(set(kinds)) > 1
         self._found = self._log.look()
         self.has_more = True
-
-    def _go_back(self, count: int) -> None:
-        for one, number in self._log.place.items():
-            self._log.place[one] = max(0, number - count)
-        # Of the newest, as many as are there.
-        self._log.pass_pruned()
 
     @property
     def is_over(self) -> bool:

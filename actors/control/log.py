@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from heapq import merge
 from itertools import chain, islice
 from typing import TYPE_CHECKING
@@ -48,15 +47,37 @@ def events(
     if after is not None:
         face.refuse_position(after)
 
-    def of(log: Face) -> Iterator[Plain]:
-        newest = max(0, log.store.last_position() - limit) if stream is None else 0
-        return _of_log(log, stream, newest if after is None else after)
-
-    rows = merge(*map(of, face.logs), key=lambda row: row.get("time") or "")
     if stream is None and after is None:
-        return iter(deque(rows, limit))
+        return _newest(face, limit)
+    rows = merge(
+        *(_of_log(log, stream, after or 0) for log in face.logs),
+        key=lambda row: row.get("time") or "",
+    )
     found = islice(rows, limit)
     return found if after is None else chain(_pruned(face.logs[0], after), found)
+
+
+def _newest(face: Face, limit: int) -> Iterator[Plain]:
+    """The newest events of all logs together, without copies."""
+    count = limit
+    while True:
+        ends = LogEnd([log.store for log in face.logs], {"event"}, {}, _is_no_copy)
+        ends.go_back(count)
+        is_all = not any(ends.place.values())
+        found = list(ends.look())
+        if is_all or len(found) >= limit:
+            break
+        # There are copies among them.
+        count *= 2
+    return (
+        log_row(face.logs[one.partition], one.number, one.record)
+        for one in found[-limit:]
+        if isinstance(one.record, EventRecord | CorruptRecord)
+    )
+
+
+def _is_no_copy(found: Found) -> bool:
+    return not isinstance(found.record, EventRecord) or not found.record.sent_for
 
 
 def _pruned(log: Face, after: int) -> Iterator[Plain]:

@@ -227,6 +227,7 @@ def _park(
         extras = extras or StepExtras()
         extras.block = block
         extras.unblock = False
+        extras.was_complete = state.is_complete if state.version else None
     step = _step(plan, decision, extras)
     step.park = ParkedRecord(
         plan.name,

@@ -271,13 +271,19 @@ LONGEST_REASON = 10_000
 
 
 def person(by: object) -> str | None:
-    """Who asks, as it is recorded."""
+    """Who asks, as it is recorded.
+
+    Raises:
+        InvalidMessage: it is no text, or says nothing
+
+    """
     if by is None:
         return None
     name = plain_text(by)
-    if name is None or len(name) > LONGEST_PERSON or not _is_utf8(name):
+    if name is None or len(name) > LONGEST_PERSON or not _is_utf8(name) or not name.strip():
         raise InvalidMessage(
-            f"by={shown(by)} names no person; give text of at most {LONGEST_PERSON} characters"
+            f"by={shown(by)} names no person; give text of 1 to {LONGEST_PERSON} characters, or "
+            f"leave it out, and no one is recorded"
         )
     return name
 

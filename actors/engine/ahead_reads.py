@@ -9,7 +9,7 @@ from ..core.ports import UNREADABLE, Link
 from ..store import CorruptRecord, EventRecord, StoreError, place_of_issue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from ..store import (
         Block,
@@ -45,10 +45,12 @@ class AheadReads:
 
     # What is about to be loaded
 
-    def gather_instances(self, owners: Iterable[tuple[str, str]]) -> None:
+    def gather_instances(self, owners: Collection[tuple[str, str]]) -> None:
         """Ask at once for what a wave of instances, of any process managers, is to be made of."""
         with self._lock:
             self._ahead.gather_instances(owners)
+            if self._store.is_remote:
+                self._ahead.gather_set_aside(owners)
 
     def gather_timers(self, timers: Iterable[TimerRecord]) -> None:
         """Ask at once for what a wave of timers is to be checked against."""

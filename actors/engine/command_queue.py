@@ -309,14 +309,16 @@ class CommandQueue(PooledActor):
         """Ask at once for what a wave of commands is to be checked against."""
         # Where it fails, each aggregate reads by itself, and its caller hears of what it meets.
         with suppress(StoreError):
-            self._store.ahead.gather_commands(commands)
-            if self._store.is_remote:
-                # And for what the aggregates that sleep are to be made of.
-                is_awake = self._services.residency.is_awake
-                streams = dict.fromkeys(one.stream for one in commands)
-                self._store.ahead.gather_streams(
-                    one for one in streams if not is_awake(category_of(one), one)
-                )
+            ahead = self._store.ahead
+            if not self._store.is_remote:
+                ahead.gather_commands(commands)
+                return
+            # And for what the aggregates that sleep are to be made of.
+            is_awake = self._services.residency.is_awake
+            streams = dict.fromkeys(one.stream for one in commands)
+            asleep = [one for one in streams if not is_awake(category_of(one), one)]
+            ahead.gather_commands(commands, asleep)
+            ahead.gather_streams(asleep)
 
     def _take_new(self) -> bool:
         self._took_new_in = self._journal.number

@@ -14,7 +14,7 @@ import inspect
 from collections import deque
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..authoring.cause import Cause
 from ..authoring.context import Context
@@ -25,7 +25,7 @@ from ..core.failures import parked_effect
 from ..core.ports import UNREADABLE
 from ..core.stimuli import Reload
 from ..errors import Erased, UnknownMessage
-from ..store import DatabaseRefused, Step
+from ..store import DatabaseRefused, Step, StoreError
 from ..store.interrupts import Latch
 from .ahead_reads import AheadReads, event_at
 from .crossing import Crossing
@@ -69,6 +69,19 @@ def processes_with_effects(store: Store) -> Iterator[str]:
     for name, _ in store.scan_checkpoints():
         if name.startswith(SINCE):
             yield name.removeprefix(SINCE)
+
+
+class _SetAside(NamedTuple):
+    """What is set aside of some events, and where their effects are owed."""
+
+    instances: dict[int, list[str] | BaseException]
+    """Of each that no instance says it is done with, by position: those it is for, or an error."""
+    acted: set[tuple[int, str]]
+    """Positions and instances in which the effect has sent commands on their way."""
+    aside: set[tuple[str, int]]
+    """Instances and positions that are set aside there; no instance where none could be found."""
+    owed: dict[int, dict[str, int]]
+    """By position, the instances in which the effect is owed, with their versions."""
 
 
 class EffectFeed(PooledActor):
@@ -285,8 +298,9 @@ class EffectFeed(PooledActor):
 
     def undone(self, event: EventRecord, instances: list[str]) -> list[str]:
         """Those instances whose effect after an event has sent no commands on their way."""
-        name, store = self._plan.name, self._store
-        return [one for one in instances if store.effect_at(event.position, name, one) is None]
+        position = event.position
+        acted = self._store.acted_in(self._plan.name, [(position, one) for one in instances])
+        return [one for one in instances if (position, one) not in acted]
 
     def finish(self, job: EffectJob) -> None:
         """One is done, or durably parked; any thread may call this."""
@@ -370,18 +384,27 @@ class EffectFeed(PooledActor):
         room = min(PAGE, self._max_in_flight - self._in_hand, gate - self._position)
         if room <= 0:
             return
-        jobs: list[EffectJob] = []
-        for record in self._events.after(self._position, room):
-            # The router has parked what cannot be read.
-            if record.type != UNREADABLE and self.acts_after(record):
-                jobs += self._jobs_of(record)
-            self._position = record.position
+        records = self._events.after(self._position, room)
+        # The router has parked what cannot be read.
+        acted = [one for one in records if one.type != UNREADABLE and self.acts_after(one)]
+        found = self._gathered(acted)
+        jobs = [job for one in acted for job in self._jobs_of(one, found)]
+        if records:
+            self._position = records[-1].position
         if jobs:
             self._executor.add(jobs)
 
-    def _jobs_of(self, record: EventRecord) -> list[EffectJob]:
+    def _gathered(self, records: list[EventRecord]) -> _SetAside | None:
+        """What is set aside of a page of events; None if each is to look by itself."""
         try:
-            jobs, later = self._effects_found(record)
+            return self._set_aside_of(records) if self._store.may_set_aside() else None
+        except StoreError:
+            # The one that it is about is told of it, or waits until the database is there.
+            return None
+
+    def _jobs_of(self, record: EventRecord, found: _SetAside | None) -> list[EffectJob]:
+        try:
+            jobs, later = self._effects_found(record, found)
         except Erased:
             return []
         except BaseException as error:  # noqa: BLE001 - a person must see it, whatever it is
@@ -401,18 +424,26 @@ class EffectFeed(PooledActor):
             self._let_wait(job, is_counted=True)
         return jobs
 
-    def _effects_found(self, record: EventRecord) -> tuple[list[EffectJob], list[EffectJob]]:
+    def _effects_found(
+        self, record: EventRecord, found: _SetAside | None
+    ) -> tuple[list[EffectJob], list[EffectJob]]:
         """As `_effects_of`; it waits while a database is away, which makes no event unreadable."""
         while True:
             try:
-                return self._effects_of(record)
+                return self._effects_of(record, found)
             except DatabaseRefused:
                 if self._executor.is_closed:
                     raise
             Latch().wait(AWAY)
 
-    def _effects_of(self, record: EventRecord) -> tuple[list[EffectJob], list[EffectJob]]:
+    def _effects_of(
+        self, record: EventRecord, found: _SetAside | None = None
+    ) -> tuple[list[EffectJob], list[EffectJob]]:
         """The effects of an event in the instances for which it is not set aside.
+
+        Args:
+            record: the event
+            found: what is set aside of events, this one among them, where that was looked up
 
         Returns:
             those that are to run now, and those of an event that is not handled, in instances that
@@ -423,35 +454,78 @@ class EffectFeed(PooledActor):
 
         """
         store, name, position = self._store, self._plan.name, record.position
-        is_handled = self._plan.subscription.listens_to(record)
-        if record.sent_to is not None or (
-            is_handled and self._subscription.finds_by_learnt_key(record)
-        ):
-            # Each instance that was done with it has said so; of the others none is concerned.
-            owed = store.owed_at(name, position)
-            return [EffectJob(self, record, one, owed=owed[one]) for one in owed], []
         if not store.may_set_aside():
+            if self._is_told(record):
+                return [], []
             instances = self._instances_of(record)
             if position <= self._stored_before:
                 # A run before this one may have been cut off before it wrote how far it got.
                 instances = self.undone(record, instances)
             return [EffectJob(self, record, instance) for instance in instances], []
-        if store.is_set_aside(name, "", position):
+        if found is None:
+            found = self._set_aside_of([record])
+        owed = found.owed.get(position, {})
+        if self._is_told(record):
+            return [EffectJob(self, record, one, owed=owed[one]) for one in owed], []
+        if ("", position) in found.aside:
             # The router could not find its instances.
             return [], []
+        named = found.instances[position]
+        if isinstance(named, BaseException):
+            raise named
+        is_handled = self._plan.subscription.listens_to(record)
         now: list[EffectJob] = []
         later: list[EffectJob] = []
-        instances = self.undone(record, self._instances_of(record))
+        for instance in dict.fromkeys([*named, *owed]):
+            if (instance, position) in found.aside:
+                continue
+            if instance not in owed and (position, instance) in found.acted:
+                continue
+            job = EffectJob(self, record, instance, owed=owed.get(instance))
+            waits = job.owed is None and not is_handled and store.waits(name, instance)
+            (later if waits else now).append(job)
+        return now, later
+
+    def _is_told(self, record: EventRecord) -> bool:
+        """Whether each instance that was done with an event has said so, by what is owed.
+
+        Of the others none is concerned.
+        """
+        return record.sent_to is not None or (
+            self._plan.subscription.listens_to(record)
+            and self._subscription.finds_by_learnt_key(record)
+        )
+
+    def _set_aside_of(self, records: list[EventRecord]) -> _SetAside:
+        """What is set aside of events, in as many looks for many as for one."""
+        store, name = self._store, self._plan.name
+        instances: dict[int, list[str] | BaseException] = {}
+        for record in records:
+            if not self._is_told(record):
+                try:
+                    instances[record.position] = self._instances_of(record)
+                except DatabaseRefused:
+                    raise
+                except BaseException as error:  # noqa: BLE001 - raised again in its turn
+                    instances[record.position] = error
+        named = [
+            (position, one)
+            for position, found in instances.items()
+            if not isinstance(found, BaseException)
+            for one in found
+        ]
+        acted = store.acted_in(name, named)
         # No commit closes in between.
         with self._services.journal.lock:
-            owed = store.owed_at(name, position)
-            for instance in dict.fromkeys([*instances, *owed]):
-                if store.is_set_aside(name, instance, position):
-                    continue
-                job = EffectJob(self, record, instance, owed=owed.get(instance))
-                waits = job.owed is None and not is_handled and store.waits(name, instance)
-                (later if waits else now).append(job)
-        return now, later
+            owed: dict[int, dict[str, int]] = {}
+            if records:
+                owed = store.owed_between(name, records[0].position, records[-1].position)
+            concerned = [
+                *((one, position) for position, one in named),
+                *((one, position) for position, those in owed.items() for one in those),
+                *(("", position) for position in instances),
+            ]
+            return _SetAside(instances, acted, store.all_set_aside(name, concerned), owed)
 
     def _let_wait(self, job: EffectJob, *, is_counted: bool) -> None:
         """Have an event wait in its instance, whose next steps its effect is not to overtake."""

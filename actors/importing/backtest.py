@@ -300,7 +300,7 @@ class Backtest:
 
     def gather(self, records: Iterable[EventRecord]) -> None:
         """Have looked up at once what is to be known of events that `bring` takes next."""
-        self._store.ahead.gather_ids(one.event_id for one in records if one.event_id)
+        self._store.ahead.gather_ids(records)
 
     def bring(self, record: EventRecord, time: int) -> int:
         """Store an event as it was checked, and have it handled; its position, as `publish`.

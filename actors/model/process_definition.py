@@ -16,7 +16,6 @@ from ..authoring.decorators import (
 )
 from ..authoring.marks import refuse_overridden
 from ..authoring.process_manager import LONGEST_NAME, ProcessManager, UnitOfWork, state_type_of
-from ..authoring.retry import Retry
 from ..errors import DefinitionError, InvalidMessage, shown
 from ..messages.identifiers import composite_id, fitting_id, id_of
 from ..messages.types import Command, Event
@@ -26,6 +25,7 @@ from .code_scan import classes_named_in, may_assign
 from .correlation import Correlation, key_of
 from .fingerprint import fingerprint_of
 from .lifetimes import check_retention
+from .options import check_retry, check_version
 from .streams import check_streams
 from .upcasting import Chain, check_chain, check_upcaster
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ..authoring.aggregate import Aggregate
+    from ..authoring.retry import Retry
     from ..store import TransitionRecord
 
 __all__ = ["ProcessDefinition"]
@@ -307,16 +308,9 @@ class ProcessDefinition:
                 f"{where}: hold_for says how long events are held, and "
                 f"unmatched={self.unmatched!r} holds none; remove one of the two"
             )
-        if self.retry is not None and not isinstance(self.retry, Retry):
-            raise DefinitionError(
-                f"{where}: retry={self.retry!r}; give a Retry, such as `retry=Retry(attempts=3)`"
-            )
-        version: object = self.state_version
-        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-            raise DefinitionError(
-                f"{where}: version={version!r}; give the version of its fields, a whole number "
-                f"from 1"
-            )
+        if self.retry is not None:
+            check_retry(self.cls, self.retry)
+        check_version(self.cls, self.state_version, "fields")
         check_streams(where, self.streams, is_given="streams" in options)
 
     def _check_names(self) -> None:

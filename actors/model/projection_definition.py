@@ -15,6 +15,7 @@ from ..authoring.retry import Retry
 from ..errors import DefinitionError, shown
 from ..store import InvalidName, check_name
 from .base_classes import derived_beside, refuse_unheard
+from .options import check_retry, check_version
 from .streams import check_streams
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class ProjectionDefinition:
         return self.handlers
 
     def _check_options(self) -> None:
-        where, gate, version = self.cls.__qualname__, shown(self.gate), shown(self.version)
+        where, gate = self.cls.__qualname__, shown(self.gate)
         database: object = self.database
         is_database = callable(getattr(database, "connect", None))
         if not (database is None or self.documents is not None or is_database):
@@ -109,20 +110,13 @@ class ProjectionDefinition:
                 f"{where}: tables are made and swapped in a database, and none is given; give "
                 f"`database=` as well, or remove `tables=`"
             )
-        if not isinstance(self.retry, Retry):
-            raise DefinitionError(
-                f"{where}: retry={shown(self.retry)}; give a Retry, such as "
-                f"`retry=Retry(attempts=3)`"
-            )
+        check_retry(self.cls, self.retry)
         given: object = self.gate
         if not isinstance(given, timedelta) or given < timedelta(0):
             raise DefinitionError(
                 f"{where}: gate={gate}; give a timedelta from 0, such as timedelta(minutes=1)"
             )
-        if type(self.version) is not int or self.version < 1:
-            raise DefinitionError(
-                f"{where}: version={version}; give the version of its tables, a whole number from 1"
-            )
+        check_version(self.cls, self.version, "tables")
 
     def _check_methods(self) -> None:
         where = self.cls.__qualname__

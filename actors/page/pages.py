@@ -29,6 +29,7 @@ from ..control.projections import projections
 from ..errors import PartitionDown, UnknownMessage
 from .acts import Act, Acts
 from .drawing import drawn
+from .folding import folded_projections, foremost, problems_by_name
 from .guard import visitor_of
 from .pace import pace
 from .rendering import CLAIM, rendered, static
@@ -135,12 +136,14 @@ def _overview(face: Face, request: Request) -> tuple[str, Plain]:
     del request
     steps = pace(face)
     rows = [{**row, "pace": steps.get(row["process"], 0.0)} for row in processes(face)]
+    how = health(face)
     return "overview.html", {
         "rows": rows,
-        "health": health(face),
+        "is_healthy": how["is_healthy"],
+        "problems": problems_by_name(how["problems"]),
         "stats": _stats(face),
         "parked": sum(group["count"] for group in parked_groups(face)),
-        "projections": list(projections(face)),
+        "projections": folded_projections(projections(face)),
         "is_divided": face.is_divided,
     }
 
@@ -304,8 +307,18 @@ def _backlog(face: Face, request: Request) -> tuple[str, Plain]:
 
 
 def _partitions(face: Face, request: Request) -> tuple[str, Plain]:
-    del request
-    return "partitions.html", {"rows": partitions(face)}
+    problems = health(face)["problems"]
+    rows: list[Plain] = [
+        {**row, "problems": [one for one in problems if one.get("partition") == row["number"]]}
+        for row in partitions(face)
+    ]
+    return "partitions.html", {
+        "rows": rows if request.query_params.get("all") else foremost(rows, LIMIT),
+        "count": len(rows),
+        "totals": {
+            name: sum(row[name] for row in rows) for name in ("events", "backlog", "lane_backlog")
+        },
+    }
 
 
 def _search(face: Face, request: Request) -> tuple[str, Plain]:

@@ -63,9 +63,10 @@ def waits(face: Face) -> Waits:
     backlog: Counter[str] = Counter()
     are_more_events = False
     most = max(1, MOST_COUNTED // len(face.logs))
+    processes = face.processes()
     for log in face.logs:
         last = log.store.last_position()
-        done = {process: log.done(process) for process in face.processes()}
+        done = {process: log.done(process) for process in processes}
         backlog.update({process: max(0, last - there) for process, there in done.items()})
         first = min(done.values(), default=last)
         if first < last:

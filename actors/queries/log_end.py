@@ -8,7 +8,8 @@ not know that there is one.
 from __future__ import annotations
 
 import re
-from heapq import merge
+from heapq import merge, nlargest
+from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from ..errors import InvalidMessage, Pruned, shown
@@ -104,6 +105,47 @@ class LogEnd:
                 yield found
         for one, end in ends.items():
             self.place[one] = max(self.place[one], end)
+
+    def go_back(self, count: int) -> None:
+        """Have the newest of each kind come again, of all partitions together.
+
+        Args:
+            count: how many; of those that were pruned none comes
+
+        """
+        for kind in dict.fromkeys(kind for kind, _ in self.place):
+            self._go_back(kind, count)
+        self.pass_pruned()
+
+    def _go_back(self, kind: Kind, count: int) -> None:
+        ends = {number: end for (of, number), end in self.place.items() if of == kind}
+        if len(ends) == 1 or not count:
+            for number, end in ends.items():
+                self.place[kind, number] = max(0, end - count)
+            return
+        # Of each log its share of them, and more of those all of which are among them.
+        depth = max(1, 2 * count // len(ends))
+        times: dict[int, list[tuple[int, int, int]]] = {}
+        asked, first = list(ends), (0, 0, 0)
+        while asked:
+            for number in asked:
+                self.place[kind, number] = max(0, ends[number] - depth)
+                times[number] = [
+                    (time, number, found.number)
+                    for time, found in self._numbered(kind, number, ends[number])
+                ]
+            newest = nlargest(count, chain.from_iterable(times.values()))
+            first = newest[-1] if len(newest) == count else (0, 0, 0)
+            asked = [
+                number
+                for number, seen in times.items()
+                # One that cannot be read has the time of the one before it, if that was looked at.
+                if self.place[kind, number] and not (seen and seen[0][0] > 0 and seen[0] < first)
+            ]
+            depth *= 2
+        for number, end in ends.items():
+            among = [place for time, _, place in times[number] if (time, number, place) >= first]
+            self.place[kind, number] = min(among, default=end + 1) - 1
 
     def pass_pruned(self) -> None:
         """Go on past all that is pruned by now."""

@@ -8,7 +8,7 @@ from collections import Counter
 from contextlib import ExitStack
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from msgspec import Struct
 
@@ -111,8 +111,9 @@ def go_through(
         reads = [stack.enter_context(PageReads(one)) for one in stores]
         streams = Streams(registry, reads)
         for number in range(len(stores)):
-            instances = _Instances(reads, number, plans, streams, part, findings)
-            log = _Log(reads, number, instances.untaken(), streams, part, findings, registry)
+            place = _Place(reads, number, streams, part, findings)
+            instances = _Instances(place, plans)
+            log = _Log(place, instances.untaken(), registry)
             for count in _side_by_side(instances, log):
                 for one in reads:
                     one.turn()
@@ -148,35 +149,47 @@ def _side_by_side(instances: _Instances, log: _Log) -> Iterator[int]:
     yield done
 
 
-class _Instances:
-    """The instances of one store.
+class _Place(NamedTuple):
+    """One store that is gone through.
 
-    Args:
+    Attributes:
         stores: one, or the partitions of a divided store
         number: which of them
-        plans: of the process managers, with the code that decides
-        streams: has refused commands carried out again
-        part: what of it
+        streams: goes through aggregates, and has refused commands carried out again
+        part: what of it is gone through
         findings: takes up what is found
 
     """
 
-    def __init__(
-        self,
-        stores: Sequence[PageReads],
-        number: int,
-        plans: Sequence[ProcessPlan],
-        streams: Streams,
-        part: Part,
-        findings: Findings,
-    ) -> None:
-        self._stores = stores
-        self._number = number
-        self._store = stores[number]
-        self._streams = streams
-        self._part = part
-        self._findings = findings
-        self._begun = [_Begun(one, self._store, part) for one in plans]
+    stores: Sequence[PageReads]
+    number: int
+    streams: Streams
+    part: Part
+    findings: Findings
+
+    @property
+    def store(self) -> PageReads:
+        """The one."""
+        return self.stores[self.number]
+
+    def whole(self, number: int) -> int:
+        """A place in its log or among its transitions, as one in those of all stores."""
+        return number * len(self.stores) + self.number
+
+
+class _Instances:
+    """The instances of one store.
+
+    Args:
+        place: which, and what takes up what is found
+        plans: of the process managers, with the code that decides
+
+    """
+
+    def __init__(self, place: _Place, plans: Sequence[ProcessPlan]) -> None:
+        self._place = place
+        self._store, self._part, self._findings = place.store, place.part, place.findings
+        self._begun = [_Begun(one, place.store, place.part) for one in plans]
 
     @property
     def handled(self) -> set[tuple[str, str]]:
@@ -187,7 +200,11 @@ class _Instances:
         """What tries the process managers on the events that made no transition in these."""
         return [
             Untaken(
-                one.plan, self._stores, self._number, one.lives.taken, is_live=self._part.is_live
+                one.plan,
+                self._place.stores,
+                self._place.number,
+                one.lives.taken,
+                is_live=self._part.is_live,
             )
             for one in self._begun
         ]
@@ -206,7 +223,7 @@ class _Instances:
 
     def _go_through(self, begun: _Begun, number: int, instance: str | CorruptRecord) -> None:
         findings, name = self._findings, begun.name
-        place = number * len(self._stores) + self._number
+        place = self._place.whole(number)
         if isinstance(instance, CorruptRecord):
             findings.instances += 1
             findings.add_damaged(f"started with transition {number}", instance)
@@ -217,7 +234,7 @@ class _Instances:
             life = begun.lives.of(instance)
             findings.add_life(name, instance, place, life)
             for made in life.refused:
-                _refuse_again(findings, self._streams, place, made)
+                _refuse_again(findings, self._place.streams, place, made)
         except CorruptRecord as error:
             findings.instances += 1
             findings.add_damaged(instance, error)
@@ -260,37 +277,22 @@ class _Log:
     """The log of one store, by which its aggregates and the events that pass are found.
 
     Args:
-        stores: one, or the partitions of a divided store
-        number: which of them
+        place: which, and what takes up what is found
         untaken: tries process managers on its events
-        streams: goes through aggregates
-        part: what of it
-        findings: takes up what is found
         registry: the classes that decide
 
     """
 
-    def __init__(
-        self,
-        stores: Sequence[PageReads],
-        number: int,
-        untaken: Sequence[Untaken],
-        streams: Streams,
-        part: Part,
-        findings: Findings,
-        registry: Registry,
-    ) -> None:
-        self._stores = stores
-        self._number = number
-        self._store = stores[number]
-        self._streams = streams
-        self._part = part
-        self._findings = findings
+    def __init__(self, place: _Place, untaken: Sequence[Untaken], registry: Registry) -> None:
+        self._place = place
+        self._store, self._part, self._findings = place.store, place.part, place.findings
         self._registry = registry
         self._domains = {one.name for one in registry.domains}
         self._untaken = untaken
         # What is chosen for a sample, and what that is counted by.
-        self._most = None if part.sample is None else -(-part.sample // len(stores))
+        self._most = (
+            None if place.part.sample is None else -(-place.part.sample // len(place.stores))
+        )
         self._chosen: dict[str, _Chosen] = {}
         self._of_type: Counter[tuple[str, str]] = Counter()
         self._read = 0
@@ -305,12 +307,12 @@ class _Log:
 
     def go_through(self, page: Iterable[tuple[int, EventRecord | CorruptRecord]]) -> int:
         """Go through some of it; gives how many events of it were this process's."""
-        done, of = 0, len(self._stores)
+        done = 0
         for position, record in page:
             is_mine = self._most is None or self._part.is_mine(self._read)
             self._read += 1
             done += is_mine
-            place = position * of + self._number
+            place = self._place.whole(position)
             if isinstance(record, CorruptRecord):
                 if is_mine:
                     self._findings.add_damaged(f"the event at position {place}", record)
@@ -362,7 +364,7 @@ class _Log:
                 self._findings.add_gone_stream(category, name, place)
             return
         try:
-            life = self._streams.of(owner, first, self._store)
+            life = self._place.streams.of(owner, first, self._store)
         except CorruptRecord as error:
             self._findings.add_damaged(stream, error)
         else:

@@ -13,6 +13,7 @@ from ..authoring.process_manager import ProcessManager
 from ..clock import to_micros
 from ..core.amending import checked
 from ..core.stimuli import Amend, End
+from ..engine.admin import person
 from ..errors import Rejected, UnknownMessage
 from ..messages.codec import codecs, dump, dump_headers
 from ..messages.types import Command, Event
@@ -176,10 +177,11 @@ class Scenario:
             UnknownInstance: none has started
             ValueError: several have, or several process managers are there, and none is named
             AlreadyEnded: it is complete
+            InvalidMessage: `by` names no person
             Exception: what its `ended` method raised
 
         """
-        return self._handled(_Ended(reason, by, compensate), None)
+        return self._handled(_Ended(reason, person(by), compensate), None)
 
     def amend(
         self, fields: Mapping[str, Any] | None = None, /, *, by: str | None = None, **more: Any
@@ -190,10 +192,10 @@ class Scenario:
             UnknownInstance: none has started
             ValueError: several have, or several process managers are there, and none is named
             InvalidMessage: a field is not there, says which instance it is, or cannot have that
-                value
+                value; or `by` names no person
 
         """
-        return self._handled(_Amended({**(fields or {}), **more}, by), None)
+        return self._handled(_Amended({**(fields or {}), **more}, person(by)), None)
 
     @property
     def timeouts(self) -> Iterable[str]:

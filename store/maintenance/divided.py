@@ -90,11 +90,14 @@ def backup_divided(
 
 
 @contextmanager
-def fitting_snapshots(stores: Sequence[Store]) -> Iterator[list[EngineSnapshot]]:
-    """A snapshot of each partition with rows as they are stored, so that all fit together.
+def fitting_snapshots(
+    stores: Sequence[Store], *, decoded: bool = False
+) -> Iterator[list[EngineSnapshot]]:
+    """A snapshot of each partition, so that all fit together.
 
     Args:
         stores: all partitions, in order; their writers may go on
+        decoded: whether rows are as their codec decodes them, and not as they are stored
 
     Raises:
         StoreError: the writers of the partitions are too fast for that
@@ -107,7 +110,9 @@ def fitting_snapshots(stores: Sequence[Store]) -> Iterator[list[EngineSnapshot]]
         for _ in range(ATTEMPTS):
             for place in behind:
                 stacks[place].close()
-                found[place] = stacks[place].enter_context(stores[place].stored_snapshot())
+                store = stores[place]
+                taken = store.snapshot() if decoded else store.stored_snapshot()
+                found[place] = stacks[place].enter_context(taken)
             behind = _behind(found)
             if not behind:
                 yield [found[place] for place in sorted(found)]

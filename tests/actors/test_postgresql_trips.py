@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -50,6 +51,13 @@ mill = Domain("mill")
 mill.register(Numbered, Weighed)
 
 
+class Spilt(Event):
+    key: str
+
+
+mill.register(Spilt)
+
+
 @mill.register
 class Sack(Aggregate, identity="key"):
     @handle(Order)
@@ -74,6 +82,10 @@ class Milling(ProcessManager, correlate="key"):
     @handle(Weighed, correlate={"number": "number"})
     def on_weighed(self, event: Weighed) -> None:
         self.weighed += 1
+
+    @handle(Spilt)
+    def on_spilt(self, event: Spilt) -> None:
+        raise ValueError(event.key)
 
 
 @pytest.fixture
@@ -153,6 +165,33 @@ def test_many_aggregates_that_sleep_are_loaded_in_few_trips(url: str) -> None:
         assert runtime.stats()["transitions"] == MANY
 
 
+def test_an_ask_of_an_aggregate_that_sleeps_takes_three_trips(url: str) -> None:
+    scale = Domain("scale")
+    scale.register(Ordered)
+
+    @scale.register
+    class Scale(Aggregate, identity="key"):
+        @handle(Order)
+        def order(self, command: Order) -> Ordered:
+            return Ordered(command.key)
+
+    few, many = KEYS[:3], KEYS[3:6]
+    with Runtime(url, scale) as runtime:
+        for one in [*few, *many * 12]:
+            runtime.ask(Order(one))
+    with Runtime(url, scale) as runtime:
+        # Most are like the one before: new, or there.
+        runtime.ask(Order(KEYS[6]))
+        runtime.ask(Order(few[-1]))
+
+        def fewest(keys: list[str]) -> int:
+            # Of several, since the runtime looks for other things from time to time.
+            return min(trips_of(runtime, partial(runtime.ask, Order(one))) for one in keys)
+
+        # What it is made of in one, or two if that is much; its events; the commit.
+        assert (fewest(few[:2]), fewest(many), fewest(few)) == (3, 4, 1)
+
+
 def test_after_effects_of_new_events_are_not_looked_up_before_they_run(url: str) -> None:
     acted: list[str] = []
     post = Domain("post")
@@ -168,6 +207,51 @@ def test_after_effects_of_new_events_are_not_looked_up_before_they_run(url: str)
             acted.append(event.key)
 
     with Runtime(url, post) as runtime:
+        # Each reads the newest state of its instance, in two trips on its own thread.
+        assert trips_of(runtime, lambda: number_all(runtime)) < MANY * 3
+    assert sorted(acted) == KEYS
+
+
+def spill_all(runtime: Runtime) -> None:
+    runtime.publish_many(
+        [Spilt(key) for key in KEYS], stream=lambda event: f"mill::floor-{event.key}"
+    )
+
+
+def test_many_messages_that_fail_are_parked_in_few_trips(url: str) -> None:
+    with Runtime(url, mill) as runtime:
+        order_all(runtime)
+        runtime.settle(timeout=WAIT)
+        # For each it would be four, and was.
+        assert trips_of(runtime, lambda: spill_all(runtime)) < MANY / 3
+        assert runtime.stats()["parked"] == MANY
+    with Runtime(url, mill) as runtime:
+        # What is loaded is asked together what is set aside for it, of which there is some.
+        runtime.tell_many([Order(f"new {key}") for key in KEYS])
+        assert trips_of(runtime, lambda: runtime.settle(timeout=WAIT)) < MANY / 3
+
+
+def test_after_effects_share_their_trips_once_something_is_parked(url: str) -> None:
+    acted: list[str] = []
+    post = Domain("post")
+    post.register(Numbered, Spilt)
+
+    @post.register
+    class Letter(ProcessManager, correlate="key"):
+        @handle(Numbered, start=True)
+        def on_numbered(self, event: Numbered) -> None: ...
+
+        @handle(Spilt, start=True)
+        def on_spilt(self, event: Spilt) -> None:
+            raise ValueError(event.key)
+
+        @after(Numbered)
+        def send(self, event: Numbered) -> None:
+            acted.append(event.key)
+
+    with Runtime(url, post) as runtime:
+        runtime.publish(Spilt("one"), stream="post::floor-one")
+        runtime.settle(timeout=WAIT)
         # Each reads the newest state of its instance, in two trips on its own thread.
         assert trips_of(runtime, lambda: number_all(runtime)) < MANY * 3
     assert sorted(acted) == KEYS

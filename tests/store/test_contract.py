@@ -1763,6 +1763,11 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "last_sent": lambda store: store.last_sent(1),
     "positions_of_copies": lambda store: store.positions_of_copies(ORDERS, "s", 1),
     "cursor_of": lambda store: store.cursor_of(1),
+    "sent": lambda store: store.sent(2),
+    "cursors": lambda store: store.cursors(),
+    "all_set_aside": lambda store: store.all_set_aside(ORDERS, [("o1", 1)]),
+    "acted_in": lambda store: store.acted_in(ORDERS, [(1, "o1")]),
+    "owed_between": lambda store: store.owed_between(ORDERS, 1, 2),
     "event_or_tombstone": lambda store: store.event_or_tombstone(1),
     "tombstone_at": lambda store: store.tombstone_at(1),
     "read_tombstones": lambda store: store.read_tombstones(0, 1),
@@ -1817,6 +1822,9 @@ def test_an_effect_is_owed_until_it_is_paid_once(place: Place) -> None:
         assert list(store.scan_owed("Shop.Other")) == []
         assert store.owed_at(ORDERS, 2) == {"o1": 1, "o2": 0}
         assert store.owed_at(ORDERS, 4) == {}
+        assert store.owed_between(ORDERS, 1, 2) == {2: {"o1": 1, "o2": 0}}
+        assert store.owed_between(ORDERS, 2, 9) == {2: {"o1": 1, "o2": 0}, 3: {"o1": 1}}
+        assert store.owed_between("Shop.Other", 1, 9) == {}
         assert store.may_set_aside()
     store = place.store
     paid = extras("o1", paid=3)

@@ -10,16 +10,19 @@ from hypothesis import strategies as st
 from procession.store import (
     FROM_OUTSIDE,
     Append,
+    Block,
     CommandRecord,
     Committed,
     DictionaryEngine,
     Duplicate,
     EventRecord,
     IdTaken,
+    ParkedRecord,
     Step,
     StepExtras,
     Store,
 )
+from procession.store.layout.schema import stream_key
 from procession.store.records import CommandResult
 from tests.store.counted import Counted
 
@@ -40,6 +43,10 @@ def told(command_id: str, stream: str = "s-0", digest: bytes = b"d") -> Step:
     return Step(enqueue=[command], given=command)
 
 
+def command_to(stream: str) -> CommandRecord:
+    return CommandRecord(f"c {stream}", "C", stream, 1, b"\x80", "c")
+
+
 def learnt(instance: str, old: str | None, new: str | None) -> Step:
     return Step(process=P, instance=instance, extras=StepExtras(index=[("f", old, new)]))
 
@@ -48,6 +55,34 @@ def snapshot(stream: str, version: int) -> Step:
     event = EventRecord("E", stream, 0, 1, b"\x80", "", "")
     extras = StepExtras(snapshot=(version + 1, b"\x80"))
     return Step(append=Append(stream, version, [event]), extras=extras)
+
+
+def parked(instance: str, position: int) -> Step:
+    record = ParkedRecord(P, instance, "c", "E", "no", 1, 1, position=position, blocks=True)
+    extras = StepExtras(block=Block("parked", position))
+    return Step(process=P, instance=instance, park=record, extras=extras)
+
+
+def waits(instance: str, position: int) -> Step:
+    return Step(process=P, instance=instance, wait=position)
+
+
+def takes_up(instance: str, position: int) -> Step:
+    return Step(process=P, instance=instance, extras=StepExtras(unwait=position))
+
+
+def goes_on(instance: str, number: int) -> Step:
+    extras = StepExtras(unblock=True, unpark=number, decision=("retry", 1, None))
+    return Step(process=P, instance=instance, extras=extras)
+
+
+ASIDE = {"park": parked, "wait": waits, "take up": takes_up, "go on": goes_on}
+"""Steps that set aside, or take what was set aside."""
+
+
+def keys_of(engine: DictionaryEngine, stream: str) -> list[bytes]:
+    start = stream_key(stream)
+    return [key for key, _ in engine.range("ids", start, start + b"\xff", 1_000)]
 
 
 def reopened(counted: Counted, *steps: Step) -> Store:
@@ -64,6 +99,7 @@ STEPS = st.one_of(
     st.tuples(st.just("tell"), st.sampled_from(IDS), st.sampled_from([b"d", b"other"])),
     st.tuples(st.just("learn"), st.sampled_from(INSTANCES), st.sampled_from([None, *VALUES])),
     st.tuples(st.just("snapshot"), st.sampled_from(STREAMS), st.none()),
+    st.tuples(st.sampled_from([*ASIDE]), st.sampled_from(INSTANCES), st.integers(1, 3)),
     st.tuples(st.sampled_from(["commit", "drop", "gather", "read"]), st.none(), st.none()),
 )
 
@@ -96,8 +132,13 @@ class Run:
             self.store.drop_commit()
             self.learnt = dict(self.durable)
         elif what == "gather" and self.gathers:
-            ahead.gather_streams(STREAMS)
+            for some in (STREAMS, STREAMS[:1]):
+                ahead.gather_commands([command_to(one) for one in some], some)
+                ahead.gather_streams(some)
             ahead.gather_index(P, [("f", one) for one in VALUES])
+            ahead.gather_set_aside([(P, one) for one in INSTANCES])
+        elif what in ASIDE:
+            self.lay(ASIDE[what](first, second))
         elif what == "read":
             self.read()
 
@@ -115,6 +156,16 @@ class Run:
                 events = ahead.read_stream(stream, after, limit)
                 self.answers.append([(one.version, one.event_id, one.position) for one in events])
         self.answers += [ahead.read_index(P, "f", value) for value in VALUES]
+        for one in INSTANCES:
+            self.answers += [ahead.last_parked(P, one), ahead.last_waiting(P, one)]
+            self.answers += [ahead.block_of(P, one), ahead.any_blocked(P)]
+            self.answers += [ahead.read_waiting(P, one, after, 2) for after in range(3)]
+            self.answers.append(list(ahead.scan_set_aside(P, one)))
+            aside = [ahead.is_set_aside(P, one, position) for position in (1, 2, 3)]
+            together = ahead.all_set_aside(P, [(one, position) for position in (1, 2, 3)])
+            assert aside == [(one, position) in together for position in (1, 2, 3)]
+            self.answers.append(aside)
+        self.answers.append(list(ahead.scan_blocked(P)))
 
 
 @given(st.lists(STEPS, max_size=40))
@@ -155,7 +206,7 @@ def test_a_wave_of_aggregates_that_sleep_takes_four_trips() -> None:
     steps = [published("s-0"), *(published("s-1") for _ in range(5)), snapshot("s-1", 5)]
     store = reopened(counted, *steps, published("s-1"), published("s-1"))
     ahead = store.ahead
-    ahead.gather_streams(["s-0", "s-1", "s-2"])
+    ahead.gather_streams([f"s-{number}" for number in range(5)])
     assert counted.trips == ["newest", "get_many", "get_many", "get_many"]
     assert [ahead.last_version(f"s-{number}") for number in range(3)] == [1, 8, 0]
     assert ahead.read_snapshot("s-0") is None
@@ -164,6 +215,63 @@ def test_a_wave_of_aggregates_that_sleep_takes_four_trips() -> None:
     assert [one.version for one in ahead.read_stream("s-1", 6, 100)] == [7, 8]
     assert ahead.read_stream("s-2", 0, 100) == ahead.read_stream("s-1", 8, 100) == []
     assert len(counted.trips) == 4
+
+
+def test_an_aggregate_that_sleeps_takes_two_trips_and_one_of_many_events_three() -> None:
+    counted = Counted()
+    steps = [published("s-0"), *(published("s-1") for _ in range(20))]
+    steps += [snapshot("s-2", 0), *(published("s-2") for _ in range(12)), snapshot("s-2", 13)]
+    store = reopened(counted, *steps, published("s-2"))
+    ahead = store.ahead
+
+    def loaded(stream: str) -> tuple[list[str], int, list[int]]:
+        counted.trips.clear()
+        ahead.gather_commands([command_to(stream)], [stream])
+        ahead.gather_streams([stream])
+        trips = counted.trips.copy()
+        last, found = ahead.last_version(stream), ahead.read_snapshot(stream)
+        events = ahead.read_stream(stream, 0 if found is None else found[0], 100)
+        assert counted.trips == trips
+        return trips, last, [one.version for one in events]
+
+    assert loaded("s-0") == (["get_many"] * 3, 1, [1])
+    # The next one of a category is taken to be there as well.
+    assert loaded("s-1") == (["get_many", "range", "get_many"], 20, list(range(1, 21)))
+    assert loaded("s-2") == (["get_many", "range", "get_many"], 15, [15])
+    assert loaded("s-3") == (["get_many"], 0, [])
+    # What is awake was loaded before.
+    assert loaded("s-1")[0] == []
+    # Where an event is lost, the ones behind it are not taken for lost.
+    store.close_commit()
+    counted.commit({}, {"ids": keys_of(counted, "s-1")[2:3]})
+    again = Store(counted).ahead
+    again.gather_commands([command_to("s-1")], ["s-1"])
+    again.gather_streams(["s-1"])
+    assert again.last_version("s-1") == 20
+
+
+def test_a_wave_of_instances_that_fail_is_parked_without_a_trip_for_each() -> None:
+    counted = Counted()
+    names = [f"n{number}" for number in range(20)]
+    store = reopened(counted, parked("i", 1), waits("j", 2))
+    ahead = store.ahead
+    ahead.gather_set_aside([(P, one) for one in [*INSTANCES, *names]])
+    assert counted.trips == ["newest", "newest"]
+    for one in names:
+        assert (ahead.last_parked(P, one), ahead.read_waiting(P, one, 0, 9)) == (0, (None, []))
+        assert ahead.last_waiting(P, one) == 0
+        step = parked(one, 3)
+        assert step.extras is not None
+        step.extras.was_complete = False
+        assert store.hand_over(step) == Committed()
+    assert len(counted.trips) == 2
+    store.close_commit()
+    counted.trips.clear()
+    # What is parked is not taken for nothing in the next commit, and of others it stays known.
+    assert type(store.hand_over(parked("n1", 3))) is Duplicate
+    assert counted.trips == ["get_many"]
+    assert ahead.last_waiting(P, "k") == ahead.last_parked(P, "k") == 0
+    assert counted.trips == ["get_many"]
 
 
 def test_learnt_keys_of_a_page_of_events_take_two_trips() -> None:

@@ -147,6 +147,14 @@ def test_what_came_is_taken_once(store: Store) -> None:
     assert len(list(store.scan_queue())) == 1
 
 
+def test_all_lanes_of_a_partition_are_told_at_once(store: Store) -> None:
+    assert (store.sent(2), store.cursors()) == ({}, {})
+    sent = [SentRecord(1, event(f"s-{number}"), ORDERS) for number in range(3)]
+    store.commit([sends(*sent), arrives(Arrival(1, 1, 2, [copy_of("s-1")]))])
+    assert store.sent(2) == {1: store.last_sent(1)} == {1: 3}
+    assert store.cursors() == {1: store.cursor_of(1)} == {1: 2}
+
+
 def test_a_copy_is_in_the_log_and_in_no_stream(store: Store) -> None:
     store.commit([arrives(Arrival(1, 1, 1, [copy_of("s-1")]))])
     [record] = store.read_log(0, 9)

@@ -34,7 +34,7 @@ NOTHING_FOUND, FOUND, INTERRUPTED = 0, 1, 130
 PROGRESS_EVERY = 10.0
 """Seconds between two lines about how far it is."""
 
-TAKEN = ("faults", "before_each", "horizon", "allow_parked", "nodes")
+TAKEN = ("faults", "before_each", "horizon", "allow_parked", "nodes", "codec")
 """Arguments of `explore` that are taken from the module, where it has something by their names."""
 
 

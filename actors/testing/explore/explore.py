@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from ...model.domain import Domain
     from ...model.registry import Registry
+    from ...store import PayloadCodec
     from ..simulation.deviations import Deviation
     from ..simulation.program import Program
     from ..simulation.reached import Reached
@@ -77,6 +78,7 @@ def explore(
     seed: str | int | None = None,
     services: Iterable[Service] = (),
     store: Stored = None,
+    codec: PayloadCodec | None = None,
     upgrade: Domain | Iterable[Domain] | None = None,
     nodes: int | None = None,
     partitions: int | None = None,
@@ -115,6 +117,7 @@ def explore(
         services: outside, which answer what they are told; they may be late, break off or be silent
         store: what every run begins with: what a simulation or a folder has stored, so that old
             logs are met by new code
+        codec: of a store in a folder that has one; the runs have none
         upgrade: another version of the domains; a deviation has the process start again with it
         nodes: how many processes share the partitions of a divided store; see `Simulation`
         partitions: how many there are; without it, twice the nodes
@@ -143,7 +146,7 @@ def explore(
         options
         | {
             "services": (outside := list(services)),
-            "store": beginning_of(store),
+            "store": beginning_of(store, codec),
             "upgrade": None if upgrade is None else registry_of(upgrade),
             "nodes": nodes,
             "partitions": partitions,

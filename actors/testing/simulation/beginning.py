@@ -13,6 +13,7 @@ from ...store import (
     Store,
     divided_store,
     fitting_snapshots,
+    forget_codec,
     open_store,
 )
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
     from typing import Self
+
+    from ...store import PayloadCodec
 
 __all__ = ["Beginning"]
 
@@ -66,12 +69,17 @@ class Beginning:
         return len(self._tables)
 
     @classmethod
-    def of_place(cls, place: str | os.PathLike[str]) -> Self:
+    def of_place(cls, place: str | os.PathLike[str], *, codec: PayloadCodec | None = None) -> Self:
         """What a store has, which is only read, or an incident capsule.
 
         A service may be writing to the store meanwhile.
 
+        Args:
+            place: where it is
+            codec: of a store that has one; the tables in memory are decoded, and have none
+
         Raises:
+            WrongCodec: another codec wrote the store, or none
             StoreError: there is no store, or it cannot be read
             CapsuleError: the file is no capsule, or was damaged
 
@@ -81,12 +89,17 @@ class Beginning:
         divided = divided_store(place)
         with ExitStack() as stack:
             if divided is None:
-                stores = [stack.enter_context(open_store(place, read_only=True))]
+                stores = [stack.enter_context(open_store(place, read_only=True, codec=codec))]
             else:
-                numbers = range(divided.count)
-                stores = [stack.enter_context(divided.open(one, read_only=True)) for one in numbers]
-            snapshots = stack.enter_context(fitting_snapshots(stores))
+                stores = [
+                    stack.enter_context(divided.open(one, read_only=True, codec=codec))
+                    for one in range(divided.count)
+                ]
+            snapshots = stack.enter_context(fitting_snapshots(stores, decoded=True))
             tables = [DictionaryEngine.copy_of(snapshot) for snapshot in snapshots]
+        if codec is not None:
+            for one in tables:
+                forget_codec(one)
         return cls._of(tables, "" if divided is None else divided.family)
 
     @classmethod

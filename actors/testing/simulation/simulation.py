@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         Timeout,
         Transition,
     )
-    from ...store import Durability, StoreFinding
+    from ...store import Durability, PayloadCodec, StoreFinding
     from .deviations import Deviation
     from .program import Program
     from .reached import Reached
@@ -98,6 +98,7 @@ class Simulation:
         store: what the run begins with: what another simulation has stored, a store in a folder,
             which is only read, or an incident capsule; the clock begins where they ended. Without
             one, with nothing
+        codec: of a store in a folder that has one; the run has none
         upgrade: another version of the domains, with which a deviation may have the process start
             again; where there are nodes, also one after the other, in a rolling deploy
         retired: as for `Runtime`
@@ -124,6 +125,7 @@ class Simulation:
         services: Iterable[Service] = (),
         durability: Durability = "fsync",
         store: Stored = None,
+        codec: PayloadCodec | None = None,
         upgrade: Domain | Iterable[Domain] | None = None,
         retired: Iterable[str] = (),
         nodes: int | None = None,
@@ -153,6 +155,7 @@ class Simulation:
             services=services,
             durability=durability,
             store=store,
+            codec=codec,
             upgrade=None if upgrade is None else registry_of(upgrade),
             retired=retired,
             nodes=nodes,
@@ -190,6 +193,7 @@ class Simulation:
         services: Iterable[Service] = (),
         durability: Durability = "fsync",
         store: Stored = None,
+        codec: PayloadCodec | None = None,
         upgrade: Registry | None = None,
         retired: Iterable[str] = (),
         nodes: int | None = None,
@@ -199,7 +203,7 @@ class Simulation:
         if nodes is None and partitions is not None:
             raise ValueError(f"partitions={partitions!r} without nodes=; say how many nodes run")
         make = World if nodes is None else partial(Nodes, nodes, partitions)
-        beginning = beginning_of(store)
+        beginning = beginning_of(store, codec)
         self.parked_before = beginning.parked
         self._world = world = make(
             registry,
@@ -677,10 +681,15 @@ class Simulation:
         return Beginning(tables, family=self._world.family, start=self.now)
 
 
-def beginning_of(store: Stored) -> Beginning:
+def beginning_of(store: Stored, codec: PayloadCodec | None = None) -> Beginning:
     """What a run begins with that is given another simulation, a folder, a capsule, or nothing.
 
+    Args:
+        store: what is given
+        codec: of a store in a folder that has one
+
     Raises:
+        WrongCodec: another codec wrote the store, or none
         StoreError: there is no store in the folder, or it cannot be read
         CapsuleError: the file is no capsule that a run can begin with
 
@@ -689,7 +698,7 @@ def beginning_of(store: Stored) -> Beginning:
         return store
     if isinstance(store, Simulation):
         return store.kept()
-    return Beginning() if store is None else Beginning.of_place(store)
+    return Beginning() if store is None else Beginning.of_place(store, codec=codec)
 
 
 def registry_of(domains: Domain | Iterable[Domain]) -> Registry:

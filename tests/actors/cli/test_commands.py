@@ -204,6 +204,12 @@ def test_retry_asks_first_and_says_how_many(
     monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
     assert say("retry", *kind)[0] == 1
     service.tell("mend")
+    status, printed = say("retry", *kind, "--by", " ")
+    assert (status, "by=' ' names no person; leave it out" in printed) == (2, True)
+    # An empty variable is one that is not set.
+    monkeypatch.setenv("PROCESSION_BY", "")
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    assert say("retry", *kind)[0] == 1
     monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
     status, printed = say("retry", *kind, "--by", "maria")
     assert (status, "retry: 2 done, 0 not\n" in printed) == (0, True)

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,14 +16,18 @@ from procession import (
     Command,
     Domain,
     Event,
+    InvalidMessage,
     ProcessManager,
+    Projection,
     Runtime,
     StoreError,
     after,
     handle,
+    project,
     timeout,
 )
 from procession.engine.journal import Journal
+from procession.projections import Documents
 from procession.store import Duplicate, Store
 from procession.testing import Simulation, VirtualClock
 
@@ -380,3 +385,50 @@ def test_the_error_says_who_won_and_where_to_look() -> None:
     )
     copy = pickle.loads(pickle.dumps(error))
     assert (str(copy), copy.decision, copy.by) == (str(error), "retry", "ada")
+
+
+def first_parked(runtime: Runtime) -> int:
+    return next(runtime.parked()).id
+
+
+CALLS: dict[str, Callable[[Any, str], object]] = {
+    "retry": lambda runtime, by: runtime.retry(first_parked(runtime), by=by),
+    "skip": lambda runtime, by: runtime.skip(first_parked(runtime), by=by),
+    "move_timeout": lambda runtime, by: runtime.move_timeout(
+        Sack, "s1", "rots", timedelta(days=3), by=by
+    ),
+    "cancel_timeout": lambda runtime, by: runtime.cancel_timeout(Sack, "s1", "rots", by=by),
+    "end": lambda runtime, by: runtime.end(Sack, "s1", reason="lost", by=by),
+    "amend": lambda runtime, by: runtime.amend(Sack, "s1", ground=3, by=by),
+    "refresh": lambda runtime, by: runtime.refresh(Sack, "s1", by=by),
+    "refresh all": lambda runtime, by: runtime.refresh(Sack, by=by),
+    "rebuild": lambda runtime, by: runtime.rebuild(Sack, by=by),
+    "rebuild tables": lambda runtime, by: runtime.rebuild(Weights, by=by),
+    "erase": lambda runtime, by: runtime.erase(Sack, "s1", by=by),
+    "erase a stream": lambda runtime, by: runtime.erase(stream="mill::sack-s1", by=by),
+    "erase a person": lambda runtime, by: runtime.erase(subject="s1", by=by),
+}
+
+
+@mill.register
+class Weights(Projection, database=Documents(int)):
+    @project(Ground)
+    def ground(self, event: Ground) -> None:
+        self.db.put(event.sack, 1)
+
+
+@pytest.mark.parametrize("partitions", [None, 2], ids=["whole", "divided"])
+def test_who_asks_is_someone_or_left_out(tmp_path: Path, partitions: int | None) -> None:
+    with Runtime(tmp_path / "mill", mill, partitions=partitions) as runtime:
+        park(runtime, "event", "s1")
+        commits = runtime.stats()["commits"]
+        for call in CALLS.values():
+            for by in ("", " \n"):
+                with pytest.raises(InvalidMessage, match="leave it out, and no one is recorded"):
+                    call(runtime, by)
+        assert runtime.stats()["commits"] == commits
+        assert len(list(runtime.parked())) == 1
+        runtime.skip(first_parked(runtime))
+        [parked] = runtime.parked(decided=True)
+        assert parked.decision is not None
+        assert parked.decided_by is None

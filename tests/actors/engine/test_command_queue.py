@@ -122,9 +122,9 @@ class Bench:
             found: list[CommandRecord] = read_queue(after, limit)
             return found
 
-        def note(commands: list[CommandRecord]) -> None:
+        def note(commands: list[CommandRecord], *asleep: list[str]) -> None:
             self.gathered.append(len(commands))
-            gather(commands)
+            gather(commands, *asleep)
 
         ahead.read_queue, ahead.gather_commands = count, note
 

@@ -14,9 +14,11 @@ from procession import (
     ProcessManager,
     Runtime,
     StoreError,
+    WrongCodec,
     handle,
     timeout,
 )
+from procession.encryption import AesGcm, SqliteKeys
 from procession.testing import (
     CounterExample,
     Simulation,
@@ -25,6 +27,7 @@ from procession.testing import (
     explore,
 )
 from tests.actors.testing.simulation.selling import Order, Place, Selling, rows_of, shop, texts
+from tests.coding import Reversed
 
 MINUTE = timedelta(minutes=1)
 
@@ -79,6 +82,37 @@ def test_a_run_begins_with_what_a_store_in_a_folder_has_and_does_not_write_there
             assert simulation.get(Selling, "o1") != runtime.get(Selling, "o1")
         with pytest.raises(StoreError):
             Simulation(shop, store=str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("partitions", [None, 3], ids=["whole", "divided"])
+def test_a_run_begins_with_what_an_encrypted_store_has_and_has_no_codec(
+    tmp_path: Path, partitions: int | None
+) -> None:
+    codec = AesGcm(SqliteKeys(tmp_path / "keys"))
+    place, names = tmp_path / "shop", [f"o{number}" for number in range(5)]
+    nodes = None if partitions is None else 2
+    with Runtime(place, shop, clock=VirtualClock(), codec=codec, partitions=partitions) as runtime:
+        for name in names:
+            runtime.ask(Place(name, 2_000))
+        runtime.settle(timeout=10)
+        with Simulation(shop, store=place, codec=codec, nodes=nodes) as simulation:
+            for name in names:
+                assert simulation.get(Selling, name) == runtime.get(Selling, name) is not None
+            simulation.advance(10 * MINUTE)
+            simulation.ask(Place("o9"))
+            simulation.settle()
+            assert simulation.get(Order, "o9") is not None
+            assert simulation.verify() == []
+            # What it has stored is in plain words, so that another run needs no codec.
+            with Simulation(shop, store=simulation, nodes=nodes) as after:
+                assert after.get(Order, "o9") is not None
+        found = explore(
+            shop, [Place("o7")], store=place, codec=codec, nodes=nodes, max_examples=2, seed=1
+        )
+        assert found.runs == 2
+        for wrong in (None, Reversed()):
+            with pytest.raises(WrongCodec):
+                Simulation(shop, store=place, codec=wrong, nodes=nodes)
 
 
 class Open(Command):
