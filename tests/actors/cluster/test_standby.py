@@ -32,6 +32,16 @@ def until_waits_for_the_standby(primary: Server) -> None:
         Latch().wait(0.01)
 
 
+def settle_with_effects(runtime: Runtime, cases: list[str]) -> None:
+    """Settle, and wait for effects that met no database, which are tried again after a second."""
+    end = seconds() + PATIENCE
+    runtime.settle(timeout=PATIENCE)
+    while any(runtime.get(Note, f"note-{one}-p-{one}") is None for one in cases):
+        assert seconds() < end
+        Latch().wait(0.01)
+        runtime.settle(timeout=PATIENCE)
+
+
 class Caller(threading.Thread):
     """Opens cases one after the other until it is told to end; asks again after an error."""
 
@@ -85,7 +95,7 @@ def test_a_standby_that_is_promoted_has_all_that_was_acknowledged() -> None:
             proxy.server_port = standby.port
             caller.wait(10)
             caller.end()
-            runtime.settle(timeout=PATIENCE)
+            settle_with_effects(runtime, caller.answered)
             for case in caller.answered:
                 view = runtime.get(Case, case)
                 assert view is not None
