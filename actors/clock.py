@@ -44,6 +44,10 @@ LONGEST_WAIT = 30.0
 """Seconds that an alarm waits before it looks at its clock again, which may have been set."""
 
 
+AFTER_A_FAILURE = 1.0
+"""Seconds after which a clock is asked again that could not tell the time."""
+
+
 def stopwatch(clock: Clock) -> Callable[[], int]:
     """A function that tells the clock's time in microseconds since 1970.
 
@@ -127,11 +131,13 @@ class SystemClock:
         return datetime.now(UTC)
 
     def alarm(self, ring: Callable[[], None]) -> Alarm:
-        """An alarm; all of one clock have a thread in common, from when the first is set."""
+        """An alarm; all of one clock have a thread in common, so what one calls must not wait."""
         alarms = self._alarms
         if alarms is None or not alarms.is_of_this_process:
             # Where two threads come here at once, each has one, and a thread of its own.
-            alarms = self._alarms = _Alarms(self)
+            alarms = _Alarms(self)
+            # A class of the user's own may be frozen.
+            object.__setattr__(self, "_alarms", alarms)
         return _Alarm(alarms, ring)
 
     def attach(self, settle: Callable[[float], bool]) -> None:
@@ -232,15 +238,26 @@ class _Alarms:
             with self._bell.lock:
                 if self._thread is not me:
                     return
-                due = self._due()
-                if not due:
-                    self._wait()
+                due = self._due_or_wait()
             for alarm in due:
                 try:
                     alarm.ring()
-                except Exception:
+                except BaseException:
                     # The others ring all the same.
                     logger.exception("what an alarm calls failed")
+
+    def _due_or_wait(self) -> list[_Alarm]:
+        """Those whose moment has come; if there are none, it waits first until one may."""
+        try:
+            due = self._due()
+            if not due:
+                self._wait()
+        except Exception:
+            # A clock of the user's own may fail, and tell the time the next time.
+            logger.exception("a clock could not tell the time, and is asked again")
+            self._bell.wait(AFTER_A_FAILURE)
+            return []
+        return due
 
     def _due(self) -> list[_Alarm]:
         """Those whose moment has come, which are set no more."""

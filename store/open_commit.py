@@ -489,8 +489,9 @@ class OpenCommit(Reads):
                 asked.setdefault(key[: -NUMBER.size], []).append(row)
         for prefix, rows in asked.items():
             there = [one for one in rows if one is not None]
-            # The last one has none behind it, and none is missing before it.
-            if there and rows[: len(there)] == there and len(there) < len(rows):
+            # The last one has none behind it, and none is missing before it. Of one that is lost,
+            # the next one is there: the stream is damaged, and does not end.
+            if there and rows[: len(there)] == there and len(there) < len(rows) - 1:
                 self._heads[prefix] = self._behind("ids", prefix, there[-1])
 
     def gather_streams(self, streams: Iterable[str]) -> None:

@@ -62,8 +62,9 @@ def _newest(face: Face, limit: int) -> Iterator[Plain]:
     count = limit
     while True:
         ends = LogEnd([log.store for log in face.logs], {"event"}, {}, _is_no_copy)
+        # Below the oldest that was not pruned a log has none, however far it goes back.
+        is_all = count >= sum(ends.place.values())
         ends.go_back(count)
-        is_all = not any(ends.place.values())
         found = list(ends.look())
         if is_all or len(found) >= limit:
             break

@@ -585,6 +585,7 @@ class Engine:
         if self.services.replies.tell_together(self.journal.flush):
             self.health.look_after_commit()
             return True
+        self.projections.look_after_alarm()
         # Looked at last, when it is known what is durable.
         return self.effect_feeds.look() or self._passivate_asked()
 

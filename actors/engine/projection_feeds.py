@@ -234,6 +234,7 @@ class ProjectionFeeds:
         self._is_divided = is_divided
         self._services = services
         self._has_changed = has_changed
+        self._has_rung = False
         self._clock = clock
         self._alarm: Alarm | None = None
         self._lock = threading.Lock()
@@ -373,9 +374,16 @@ class ProjectionFeeds:
         """A database is to be tried again, or after-effects wait no longer."""
         for turns in self._turns.values():
             turns.call()
+        # The leader looks at what that changes: it may take trips, and other alarms wait for this.
+        self._has_rung = True
         self._services.dispatcher.nudge()
         self._set_alarm()
-        self._tell()
+
+    def look_after_alarm(self) -> None:
+        """Tell what has changed by the time; called by the leader."""
+        if self._has_rung:
+            self._has_rung = False
+            self._tell()
 
     # The end
 

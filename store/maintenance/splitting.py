@@ -580,31 +580,41 @@ class _Splitting:
         at, copies = next(wanted, (None, ()))
         gone = self._all_gone()
         gone_key, gone_raw = next(gone)
-        ends, before = [0] * self._count, 0
-        key, raw = b"", b""
+        ends, key, raw = [0] * self._count, b"", b""
+        # The position of the one before, and where it went.
+        before = beside = 0
         logs, homes, counts = self._made.rows_of("log"), self._homes.numbers, self._counts
         for some in self._some("log"):
             size = 0
             for key, raw in some:
                 if at is not None and at < key:
                     raise _nothing_at(numbered(at))
+                event = _event(raw, key)
+                home = of(deciding_part(event.stream))
                 while gone_key < key:
                     _refuse_gap("log", before, numbered(gone_key), self._pruned.tombstones)
-                    before = numbered(gone_key)
-                    self._put_gone(ends, gone_key, gone_raw)
-                    gone_key, gone_raw = next(gone)
+                    behind_key, behind_raw = next(gone)
+                    missing, before = numbered(gone_key) - before - 1, numbered(gone_key)
+                    if gone_raw:
+                        there = _home_of(gone_key, gone_raw, of)
+                        _leave_out(ends, {beside, there}, missing)
+                        self._put_tombstone(ends, there, gone_key, gone_raw)
+                        beside = there
+                    else:
+                        behind = home if behind_key > key else _home_of(behind_key, behind_raw, of)
+                        _leave_out(ends, {beside, behind}, missing)
+                        self._end_forgotten(ends, gone_key)
+                    gone_key, gone_raw = behind_key, behind_raw
                 position = numbered(key)
                 if position != before + 1:
                     _refuse_gap("log", before, position, self._pruned.tombstones)
-                before = position
-                event = _event(raw, key)
-                home = of(deciding_part(event.stream))
+                    _leave_out(ends, {beside, home}, position - before - 1)
+                before, beside = position, home
                 counts[home]["event", category_of(event.stream), event.type] += 1
                 local = self._event(ends, home, key)
                 homes[position] = home << HOME | ends[home]
                 if self._may_have_effects or at == key:
-                    row = unframe(raw, "log", key)
-                    row[7] = row[7] and self._named(row[7])
+                    row = self._event_row(key, raw)
                     new = frame(local, row)
                 else:
                     new = moved(raw, "log", key, local)
@@ -657,19 +667,17 @@ class _Splitting:
         yield from merge(self._stored("tombstones"), no_more, key=itemgetter(0))
         yield AFTER_ALL, b""
 
-    def _put_gone(self, ends: list[int], key: bytes, raw: bytes) -> None:
-        """Put a tombstone, or leave a position out in all partitions."""
-        if not raw:
-            for one in self._made.numbers:
-                self._event(ends, one, key)
-            self._left_out, self._gone = [*ends], [*ends]
-            return
-        row: TombstoneRow = _row("tombstones", key, raw)
-        home = self._of_stream(row.stream)
+    def _put_tombstone(self, ends: list[int], home: int, key: bytes, raw: bytes) -> None:
         local = self._event(ends, home, key)
         self._gone[home] = ends[home]
         self._homes.put(numbered(key), home << HOME | ends[home])
         self._made.put(home, "tombstones", local, moved(raw, "tombstones", key, local))
+
+    def _end_forgotten(self, ends: list[int], key: bytes) -> None:
+        """Leave a position out in all partitions, for the last of which nothing stays."""
+        for one in self._made.numbers:
+            self._event(ends, one, key)
+        self._left_out, self._gone = [*ends], [*ends]
 
     def _end_with_events(self, ends: list[int], key: bytes, raw: bytes) -> None:
         """Have each log end with an event, behind whose position the next ones come.
@@ -677,13 +685,21 @@ class _Splitting:
         Where it ends with what was pruned, the newest event of all is there as a copy, for no
         instance.
         """
-        processes = [name for kind, name in self._store.scan_names() if kind == "process"]
         for one in self._made.numbers:
             if self._gone[one] and self._gone[one] == ends[one]:
-                row = unframe(raw, "log", key)
-                row[7] = row[7] and self._named(row[7])
-                # Nothing is pruned but what process managers are done with, so there is one.
-                self._copy(ends, row, one, key, processes[0], [])
+                self._copy(ends, self._event_row(key, raw), one, key, self._any_process(), [])
+
+    def _event_row(self, key: bytes, raw: bytes) -> list[Any]:
+        """The row of an event, with what caused it as it is called now."""
+        row: list[Any] = unframe(raw, "log", key)
+        row[7] = row[7] and self._named(row[7])
+        return row
+
+    def _any_process(self) -> str:
+        """The name of a process manager: nothing is pruned but what one is done with."""
+        found = (name for kind, name in self._store.scan_names() if kind == "process")
+        # No instance of any has taken something, if there is none; its router has gone on.
+        return next(found, None) or min(one for one in self._checkpoints if ":" not in one)
 
     def _event(self, ends: list[int], partition: int, key: bytes) -> bytes:
         """The next position in a partition, for what was stored at another one."""
@@ -1014,6 +1030,20 @@ def _event(raw: bytes, key: bytes) -> _EventPlace:
         return _decode_event(raw[4:])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise corrupt("log", key, f"is not as the format has it: {error}") from error
+
+
+def _leave_out(ends: list[int], partitions: set[int], missing: int) -> None:
+    """Leave as many positions out as are missing between two, where these two go.
+
+    They may have been of one command with either, whose result counts them.
+    """
+    for one in partitions:
+        ends[one] += missing
+
+
+def _home_of(key: bytes, tombstone: bytes, of: Callable[[str], int]) -> int:
+    row: TombstoneRow = _row("tombstones", key, tombstone)
+    return of(deciding_part(row.stream))
 
 
 def _row(table: str, key: bytes, raw: bytes) -> Any:

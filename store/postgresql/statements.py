@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Rows", "commit_of", "copy_into", "count_of", "fence", "named"]
 
+ROW = 64
+"""Bytes of a row besides its value, about."""
+
 R = TypeVar("R", bound="Collection[bytes]")
 
 Tables: TypeAlias = "Mapping[str, Mapping[bytes, bytes]]"
@@ -88,6 +91,16 @@ class Rows(NamedTuple):
     puts: Tables
     deletes: Mapping[str, Collection[bytes]] = NOTHING
     rewritten: Tables = NOTHING
+
+    @property
+    def size(self) -> int:
+        """Bytes of all values, and of what stands around them, about."""
+        return sum(
+            len(value) + ROW
+            for tables in (self.puts, self.rewritten)
+            for rows in tables.values()
+            for value in rows.values()
+        )
 
 
 def commit_of(commits: Sequence[Rows], *, new: Collection[str]) -> list[Call]:

@@ -38,6 +38,10 @@ between letting go of the lock and telling who is next. Hundreds may wait, and e
 interpreter from those that compute."""
 
 
+LARGEST = 16 << 20
+"""Bytes of commits that go together, unless a single one has more."""
+
+
 class Queued(Protocol):
     """What waits for the connection."""
 
@@ -184,19 +188,19 @@ class Writer:
         if threading.get_ident() == threading.main_thread().ident:
             # A signal may land here, and only a `with` block leaves no lock taken then.
             with self.held():
-                if not one.is_over:
+                while not one.is_over:
                     send()
             return
         while not one.is_over:
             if self._lock.acquire(blocking=False):
                 try:
                     if not one.is_over:
+                        # It may be among those that are left for the next time.
                         send()
                 finally:
                     self._lock.release()
                     self._call_next()
-                return
-            if one.turn.wait(LOOK_AGAIN):
+            elif one.turn.wait(LOOK_AGAIN):
                 one.turn = Latch()
 
     def _ask_queued(self) -> None:
@@ -266,10 +270,19 @@ class Writer:
                 one.turn.open()
 
     def _taken_commits(self) -> list[Commit]:
-        """Those that wait by now, one of each partition: a statement writes a row once."""
+        """Those that wait by now, up to a size; of each partition one.
+
+        A statement writes a row once, and the server takes none of a gigabyte.
+        """
         works: dict[int, Commit] = {}
+        size = 0
         while self._queue and self._queue[0].part not in works:
-            one = self._queue.popleft()
+            one = self._queue[0]
+            if works or len(self._queue) > 1:
+                size += one.rows.size
+            if works and size > LARGEST:
+                break
+            self._queue.popleft()
             works[one.part] = one
         return list(works.values())
 

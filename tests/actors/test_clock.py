@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
@@ -190,6 +192,49 @@ def test_alarms_of_a_clock_share_a_thread_and_each_rings_whatever_the_others_do(
     for alarm in (failing, *others):
         alarm.close()
     assert threading.active_count() == before
+
+
+def test_a_clock_that_fails_once_rings_all_the_same(
+    rung: threading.Semaphore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(procession.clock, "AFTER_A_FAILURE", 0.001)
+    fails = iter([True])
+
+    class Failing(SystemClock):
+        def now(self) -> datetime:
+            if next(fails, False):
+                raise OSError("the server of the time did not answer")
+            return super().now()
+
+    alarm = Failing().alarm(rung.release)
+    alarm.set(SystemClock().now())
+    assert rung.acquire(timeout=PATIENCE)
+    alarm.close()
+    assert "a clock could not tell the time" in caplog.text
+
+
+def test_an_alarm_that_ends_its_thread_leaves_the_others(rung: threading.Semaphore) -> None:
+    clock = SystemClock()
+    leaving, other = clock.alarm(sys.exit), clock.alarm(rung.release)
+    leaving.set(clock.now())
+    other.set(clock.now() + timedelta(milliseconds=1))
+    assert rung.acquire(timeout=PATIENCE)
+    leaving.close()
+    other.close()
+
+
+def test_a_clock_of_a_frozen_class_has_alarms(rung: threading.Semaphore) -> None:
+    @dataclass(frozen=True)
+    class Ahead(SystemClock):
+        by: timedelta = MINUTE
+
+        def now(self) -> datetime:
+            return super().now() + self.by
+
+    alarm = Ahead().alarm(rung.release)
+    alarm.set(SystemClock().now())
+    assert rung.acquire(timeout=PATIENCE)
+    alarm.close()
 
 
 def test_an_alarm_that_is_closed_while_it_rings_has_rung_when_the_call_returns() -> None:

@@ -17,6 +17,7 @@ from procession import (
     Indexed,
     ProcessManager,
     Runtime,
+    StoreError,
     after,
     handle,
 )
@@ -24,6 +25,8 @@ from tests.postgresql import shared_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from procession.store import StoreFinding
 
 MANY = 300
 KEYS = [f"k{number:03}" for number in range(MANY)]
@@ -190,6 +193,37 @@ def test_an_ask_of_an_aggregate_that_sleeps_takes_three_trips(url: str) -> None:
 
         # What it is made of in one, or two if that is much; its events; the commit.
         assert (fewest(few[:2]), fewest(many), fewest(few)) == (3, 4, 1)
+
+
+@pytest.mark.parametrize("lost", range(2, 10))
+def test_an_aggregate_of_which_a_later_event_is_lost_takes_no_command_whichever_it_is(
+    url: str, lost: int, findings: list[StoreFinding]
+) -> None:
+    scale = Domain("scale")
+    scale.register(Ordered)
+
+    @scale.register
+    class Scale(Aggregate, identity="key"):
+        @handle(Order)
+        def order(self, command: Order) -> Ordered:
+            return Ordered(command.key)
+
+    with Runtime(url, scale) as runtime:
+        for _ in range(10):
+            runtime.ask(Order("one"))
+    ids = "SELECT key, value FROM ids ORDER BY key"
+    shared_server().ask(
+        url,
+        f"DELETE FROM ids WHERE key = (SELECT key FROM ids ORDER BY key OFFSET {lost - 1} LIMIT 1)",
+    )
+    before = shared_server().ask(url, ids)
+    with Runtime(url, scale) as runtime:
+        for _ in range(2):
+            with pytest.raises(StoreError):
+                runtime.ask(Order("one"))
+    assert shared_server().ask(url, ids) == before
+    assert findings
+    findings.clear()
 
 
 def test_after_effects_of_new_events_are_not_looked_up_before_they_run(url: str) -> None:

@@ -12,6 +12,7 @@ pytest.importorskip("psycopg")
 
 from procession.store import DatabaseRefused, StoreError
 from procession.store.interrupts import Latch
+from procession.store.postgresql import writer as writing
 from procession.store.postgresql.questions import Question
 from procession.store.postgresql.statements import Rows
 from procession.store.postgresql.writer import Writer
@@ -297,3 +298,36 @@ def test_commits_and_questions_that_wait_are_called_by_turns(connection: Held) -
         called += ["commit"] if commit.turn.is_open else []
         called += ["question"] if question.turn.is_open else []
     assert called == ["question", "commit"] * 2
+
+
+def test_commits_go_together_up_to_a_size(
+    connection: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "LARGEST", 2 * Small(0).rows.size)
+    writer = Writer(lambda: connection)  # type: ignore[arg-type,return-value]
+    connection.answer_all()
+    with writer.held():
+        waiting = []
+        for part in range(5):
+            waiting.append(committing(writer, part))
+            until(lambda: len(writer._queue) == part + 1)  # noqa: B023 - called at once
+    for thread in waiting:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    assert connection.sent == [2, 2, 1]
+
+
+def test_who_sends_and_is_left_for_the_next_time_sends_again(connection: Held) -> None:
+    writer = Writer(lambda: connection)  # type: ignore[arg-type,return-value]
+    connection.answer_all()
+    before, own = Small(0), Small(0)
+    writer._queue.append(before)
+    assert writer.commit(own) is KEPT
+    assert before.ticket is KEPT
+    assert connection.sent == [1, 1]
+    last = Small(0)
+    writer._queue.append(last)
+    thread = committing(writer, 0)
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert connection.sent == [1, 1, 1, 1]

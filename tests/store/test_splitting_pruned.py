@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 import lmdb
 import pytest
 
-from procession import Pruned, Rejected, Runtime
+from procession import (
+    Aggregate,
+    Command,
+    Domain,
+    Event,
+    ProcessManager,
+    Pruned,
+    Rejected,
+    Runtime,
+    handle,
+)
 from procession.store import DamagedStore, copy
 from procession.testing import VirtualClock
 from tests.actors.engine.test_pruning import DAY, Place, Returned, Shipped, named, shop
@@ -146,3 +156,119 @@ def test_what_is_missing_and_was_not_pruned_is_found(tmp_path: Path, table: str)
     with pytest.raises(DamagedStore, match=r"has nothing at|comes where|is at position"):
         copy(tmp_path / "whole", tmp_path / "divided", partitions=2)
     assert not (tmp_path / "divided").exists()
+
+
+class Make(Command):
+    order_id: str
+
+
+class First(Event):
+    order_id: str
+
+
+class Second(Event):
+    order_id: str
+
+
+class Third(Event):
+    order_id: str
+
+
+class Fourth(Event):
+    order_id: str
+
+
+MADE = First, Second, Third, Fourth
+
+
+def works(handled: list[type[Event]]) -> Domain:
+    """A command makes four events, of which a process manager handles some and keeps none."""
+    domain = Domain("works")
+
+    @domain.register
+    class Work(Aggregate, identity="order_id", snapshot_every=3):
+        @handle(Make)
+        def make(self, command: Make) -> list[Event]:
+            return [one(order_id=self.id) for one in MADE]
+
+    def handler(of: type[Event]) -> Any:
+        def on_made(self: Any, event: Event) -> None:
+            del self, event
+
+        return handle(of, start=True)(on_made)
+
+    for one in MADE:
+        domain.register(one)
+    handlers = {f"on_{one.__name__}": handler(one) for one in handled}
+    base: Any = ProcessManager
+    domain.register(type(base)("Follow", (base,), handlers, correlate="order_id", retention=DAY))
+    return domain
+
+
+@pytest.mark.parametrize(
+    "handled", [[First], [Second], [Third], [First, Second], [Second, Third], [First, Third]]
+)
+def test_what_a_command_made_is_known_although_some_of_it_was_pruned_and_forgotten(
+    tmp_path: Path, handled: list[type[Event]]
+) -> None:
+    domain, clock = works(handled), VirtualClock()
+    names = [f"o{number}" for number in range(6)]
+    with Runtime(tmp_path / "whole", domain, clock=clock, control=False) as runtime:
+        for name in names:
+            runtime.ask(Make(name), command_id=f"make-{name}")
+        runtime.settle(WAIT)
+        clock.advance(30 * DAY)
+        runtime.prune(before=clock.now(), ids_before=clock.now())
+        for name in names[:2]:
+            runtime.ask(Make(name), command_id=f"again-{name}")
+        runtime.settle(WAIT)
+        events = sorted(event.event_id for event in runtime.events())
+    copy(tmp_path / "whole", tmp_path / "divided", partitions=2)
+    places = tmp_path / "whole", tmp_path / "divided"
+    answers = []
+    for place in places:
+        with Runtime(place, domain, clock=clock, control=False) as runtime:
+            assert runtime.verify() == []
+            assert sorted(event.event_id for event in runtime.events()) == events
+            answers.append([told_again(runtime, f"make-{name}", name) for name in names])
+            answers[-1] += [told_again(runtime, f"again-{name}", name) for name in names[:2]]
+    assert answers[0] == answers[1]
+
+
+def told_again(runtime: Runtime, command_id: str, name: str) -> object:
+    try:
+        return [type(one) for one in runtime.ask(Make(name), command_id=command_id)]
+    except Pruned:
+        return Pruned
+
+
+def test_a_store_is_divided_of_whose_events_no_instance_has_taken_any(tmp_path: Path) -> None:
+    domain = Domain("mail")
+
+    class Sent(Event):
+        order_id: str
+
+    class Read(Event):
+        order_id: str
+
+    @domain.register
+    class Mail(ProcessManager, correlate="order_id", retention=DAY):
+        @handle(Sent, start=True)
+        def on_sent(self, event: Sent) -> None: ...
+
+        @handle(Read)
+        def on_read(self, event: Read) -> None: ...
+
+    clock = VirtualClock()
+    with Runtime(tmp_path / "whole", domain, clock=clock, control=False) as runtime:
+        for number in range(8):
+            runtime.publish(Read(f"o{number}"), stream=f"in-{number}")
+        runtime.settle(WAIT)
+        clock.advance(30 * DAY)
+        runtime.prune(before=clock.now())
+    copy(tmp_path / "whole", tmp_path / "divided", partitions=4)
+    with Runtime(tmp_path / "divided", domain, clock=clock, control=False) as runtime:
+        runtime.publish(Sent("o1"), stream="in-1")
+        runtime.settle(WAIT)
+        assert runtime.get(Mail, "o1") is not None
+        assert runtime.verify() == []

@@ -319,6 +319,23 @@ def test_where_the_database_fails_after_effects_wait_and_then_go_and_say_so(
     assert shop.seen[-1] == (4, 7)
 
 
+def test_what_an_alarm_changes_is_looked_at_by_the_leader_and_holds_up_no_other_alarm(
+    shop: Shop, opened: Callable[[Shop], Runtime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = opened(shop)
+    runtime.settle(WAIT)
+    assert runtime._running is not None
+    feeds, looked = runtime._running.projections, list[threading.Thread]()
+    monkeypatch.setattr(feeds, "open_gates", lambda: ["Sums"])
+    monkeypatch.setattr(feeds, "_has_changed", lambda: looked.append(threading.current_thread()))
+    # The machine's clock rings all alarms on one thread.
+    feeds._ring()
+    assert looked == []
+    runtime.settle(WAIT)
+    assert len(looked) == 1
+    assert looked[0] is not threading.current_thread()
+
+
 # Reading one's own writes
 
 

@@ -17,12 +17,16 @@ from procession.control.log import events
 from procession.page import pages
 from procession.page.folding import folded_projections
 from procession.store.lmdb.engine import LmdbEngine
+from procession.testing import VirtualClock
 from tests.actors.control.service import short_folder
 from tests.actors.control.shop import PlaceOrder, shop
+from tests.actors.engine.test_pruning import DAY, Place, Shipped
+from tests.actors.engine.test_pruning import shop as retained
 from tests.actors.page.visiting import Guest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 FEW, MANY = 4, 16
 EACH = 6
@@ -162,3 +166,21 @@ def test_a_projection_is_one_row_with_the_sums_of_its_partitions() -> None:
     )
     assert (whole["position"], whole["backlog"], whole["streams_held"]) == (30, 6, 3)
     assert (whole["oldest"], whole["problem"]) == ("a", "the database")
+
+
+def test_the_newest_events_of_partitions_that_were_pruned_are_those_that_are_left(
+    tmp_path: Path,
+) -> None:
+    clock = VirtualClock()
+    with Runtime(tmp_path / "s", retained(), clock=clock, control=False, partitions=2) as runtime:
+        for number in range(8):
+            runtime.tell(Place(order_id=f"o{number}"))
+            runtime.publish(Shipped(order_id=f"o{number}"), stream="post-1")
+        runtime.settle(timeout=30)
+        clock.advance(30 * DAY)
+        runtime.prune(before=clock.now())
+        for number in range(8, 12):
+            runtime.tell(Place(order_id=f"o{number}"))
+        runtime.settle(timeout=30)
+        left = sorted(event.event_id for event in runtime.events())
+        assert sorted(one["event_id"] for one in events(Face(runtime), limit=100)) == left
