@@ -168,7 +168,8 @@ def test_many_aggregates_that_sleep_are_loaded_in_few_trips(url: str) -> None:
         assert runtime.stats()["transitions"] == MANY
 
 
-def test_an_ask_of_an_aggregate_that_sleeps_takes_three_trips(url: str) -> None:
+def scales() -> Domain:
+    """An aggregate with an event for each command."""
     scale = Domain("scale")
     scale.register(Ordered)
 
@@ -178,6 +179,11 @@ def test_an_ask_of_an_aggregate_that_sleeps_takes_three_trips(url: str) -> None:
         def order(self, command: Order) -> Ordered:
             return Ordered(command.key)
 
+    return scale
+
+
+def test_an_ask_of_an_aggregate_that_sleeps_takes_three_trips(url: str) -> None:
+    scale = scales()
     few, many = KEYS[:3], KEYS[3:6]
     with Runtime(url, scale) as runtime:
         for one in [*few, *many * 12]:
@@ -199,15 +205,7 @@ def test_an_ask_of_an_aggregate_that_sleeps_takes_three_trips(url: str) -> None:
 def test_an_aggregate_of_which_a_later_event_is_lost_takes_no_command_whichever_it_is(
     url: str, lost: int, findings: list[StoreFinding]
 ) -> None:
-    scale = Domain("scale")
-    scale.register(Ordered)
-
-    @scale.register
-    class Scale(Aggregate, identity="key"):
-        @handle(Order)
-        def order(self, command: Order) -> Ordered:
-            return Ordered(command.key)
-
+    scale = scales()
     with Runtime(url, scale) as runtime:
         for _ in range(10):
             runtime.ask(Order("one"))
