@@ -233,8 +233,12 @@ def _of_event(inspection: Inspection, position: int, event: EventRow) -> Iterato
             yield f"tells of an end by {cause}, which ended no instance"
         return
     result: ResultRow | None = inspection.look("command_ids", cause.encode())
-    # What comes before may be of a command whose id was forgotten, and given to this one.
-    if result is not None and position >= result.first_position + result.events > 0:
+    # What is older may be of a command whose id was forgotten, and given to this one.
+    if (
+        result is not None
+        and event.time >= result.time
+        and not (0 <= position - result.first_position < result.events and result.first_position)
+    ):
         yield f"is no result of command {cause}, which is said to have caused it"
 
 
