@@ -409,7 +409,8 @@ def test_an_event_stays_until_the_after_effects_of_all_have_passed_it() -> None:
             ran.append(event.order_id)
             raise Broken
 
-    with Kept(domain) as kept:
+    # One after the other, so that what is parked last, and decided, is of the newest event.
+    with Kept(domain, effect_threads=1) as kept:
         kept.runtime.publish(Placed(order_id="o1"), stream="in-1")
         kept.runtime.publish(Placed(order_id="o2"), stream="in-1")
         kept.wait(3 * DAY)
