@@ -5,6 +5,7 @@ What has the same id lies together: an order, its payment and the instance that 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from zlib import crc32
 
 from msgspec import Struct
@@ -19,7 +20,11 @@ MOST_PARTITIONS = 4_096
 SPREAD = 0x9E3779B1
 """Odd, and near the golden ratio's part of 2**32: ids that differ little come far apart."""
 
+REMEMBERED = 8_192
+"""Ids whose partitions are remembered: a chain asks several times for each of its few ids."""
 
+
+@lru_cache(maxsize=REMEMBERED)
 def partition_of(name: str, count: int) -> int:
     """The partition of an id, the same on every machine and for ever.
 

@@ -314,7 +314,8 @@ class Journal:
 
         """
         append, store = step.append, self._store
-        if self._sender is not None:
+        # Most steps of a chain are for this partition for sure.
+        if self._sender is not None and (step.enqueue or step.extras is not None):
             self._sender.send_away(step)
         events = append.events if append is not None else None
         if events:
