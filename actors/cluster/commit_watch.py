@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CommitWatch", "Watched"]
 
-SHORTEST, LONGEST = 0.000_5, 0.01
+import os
+SHORTEST, LONG, LONGEST = 0.000_5, float(os.environ.get('WLONG','0.002')), 0.01
 """Seconds between two looks: while others commit, and when they have not for a while."""
 
 
@@ -53,7 +54,7 @@ class CommitWatch:
             start_thread(self._thread)
 
     def _look(self) -> None:
-        pause = SHORTEST
+        pause = quiet = SHORTEST
         while not self._is_over.wait(pause):
             has_moved = False
             for number, store in self._stores.items():
@@ -68,7 +69,8 @@ class CommitWatch:
                     self._seen[number] = newest
                     has_moved = True
                     self._moved(number)
-            pause = SHORTEST if has_moved else min(2 * pause, LONGEST)
+            quiet = 0.0 if has_moved else quiet + pause
+            pause = SHORTEST if has_moved else min(2 * pause, LONG if quiet < 1 else LONGEST)
 
     def close(self) -> None:
         """End it, and wait for that."""

@@ -42,6 +42,14 @@ PAGE = 256
 NEW = 64
 """Commands from outside that are taken at once, so that their chains end together."""
 
+import os
+COME = int(os.environ.get("COME","128"))
+"""Messages from other partitions after which so many commands from outside are taken.
+
+Otherwise a partition that is behind would work only for those that are ahead, and these would wait
+for what it has not begun.
+"""
+
 
 class _Lane:
     """One of the queue's two lanes: how far it was taken, and what of it is in memory."""
@@ -139,6 +147,7 @@ class CommandQueue(PooledActor):
         self._issued.newest, self._told.newest = self._store.last_sequences()
         # The number of the commit in which commands from outside were taken last.
         self._took_new_in = 0
+        self._come = 0
         self.in_flight = 0
         """Commands from the queue that are under way."""
 
@@ -233,8 +242,13 @@ class CommandQueue(PooledActor):
         if category in self.wakers:
             self._services.residency.make_stale(category, stream)
 
+    def has_come(self, count: int) -> None:
+        """So many messages came from another partition, and are on their way through this one."""
+        self._come += count
+        self._go_on()
+
     def _go_on(self) -> None:
-        """There is room again."""
+        """There is room again, or it is time for what is new."""
         if not self.scheduled and self.has_work():
             self.wake()
 
@@ -262,8 +276,9 @@ class CommandQueue(PooledActor):
 
     @property
     def _is_late(self) -> bool:
-        """Whether a commit has closed since commands from outside were taken, and any may be."""
-        return self._journal.number > self._took_new_in and not self._is_held_back
+        """Whether much was done since commands from outside were taken, and any may be."""
+        is_late = self._come >= COME or self._journal.number > self._took_new_in
+        return is_late and not self._is_held_back
 
     def work(self) -> None:
         """Take as many commands as may be under way, those of running processes first."""
@@ -321,7 +336,7 @@ class CommandQueue(PooledActor):
             ahead.gather_streams(asleep)
 
     def _take_new(self) -> bool:
-        self._took_new_in = self._journal.number
+        self._took_new_in, self._come = self._journal.number, 0
         return self._take_lane(self._told, NEW)
 
     def _take_lane(self, lane: _Lane, most: int) -> bool:

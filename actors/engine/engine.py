@@ -300,7 +300,14 @@ class Engine:
         )
         self.lanes: Lanes | None = None
         if neighbours:
-            self.lanes = Lanes(services, neighbours, self._publish, enqueue, self.deliver)
+            self.lanes = Lanes(
+                services,
+                neighbours,
+                self._publish,
+                enqueue,
+                self.deliver,
+                self.command_queue.has_come,
+            )
             self.command_queue.lanes = self.lanes
         self._scrubber = scrubber
         self.health = HealthWatch(
