@@ -18,7 +18,7 @@ from .coded import AS_STORED, AsStored, PayloadCodec, forget_codec
 from .content import owner_of_erasure, owner_of_instance, owner_of_stream
 from .dictionary import DictionaryEngine
 from .dividing import Divided, divided_store, is_divided, make_divided_store, operating
-from .erasing import EVENTS, places_of_instance, places_of_stream
+from .erasing import EVENTS, is_there, places_of_instance, places_of_stream
 from .errors import (
     ClosedError,
     CorruptRecord,
@@ -250,6 +250,7 @@ __all__ = [
     "is_address",
     "is_divided",
     "is_issued_by",
+    "is_there",
     "located",
     "make_divided",
     "make_divided_store",

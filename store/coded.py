@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 import msgpack
 
-from .content import CONTENT
+from .content import CONTENT, parts
 from .erasing import erased
 from .errors import CorruptRecord, ForgottenKey, StoreError, WrongCodec
 from .layout.frames import frame, unframe
@@ -241,11 +241,13 @@ class _Rows:
         if not rows:
             return puts
         for table, key, row in rows:
-            CONTENT[table](key, row, owners)
+            for part in parts(table, row):
+                CONTENT[table](key, part, owners)
         self._codec.prepare(owners.found)
         changed: dict[str, dict[bytes, bytes]] = {}
         for table, key, row in rows:
-            CONTENT[table](key, row, encoding)
+            for part in parts(table, row):
+                CONTENT[table](key, part, encoding)
             changed.setdefault(table, {})[key] = frame(key, row)
         # What is no row stays, and all have the order that they had.
         return {
@@ -264,14 +266,19 @@ class _Rows:
             return raw
         if not isinstance(row, list):
             return raw
-        try:
-            CONTENT[table](key, row, self._decoding)
-        except ForgottenKey as forgotten:
-            row = erased(table, unframe(raw, table, key), forgotten.time)
-        except ValueError:
-            # As a row that does not match its checksum, so that those beside it can be read.
-            return bytes(one ^ 0xFF for one in raw[:4]) + raw[4:]
-        return None if row is None else frame(key, row)
+        for place, part in enumerate(parts(table, row)):
+            try:
+                CONTENT[table](key, part, self._decoding)
+            except ForgottenKey as forgotten:
+                whole = unframe(raw, table, key)
+                without = erased(table, parts(table, whole)[place], forgotten.time)
+                if without is None:
+                    return None
+                part[:] = without
+            except ValueError:
+                # As a row that does not match its checksum, so that those beside it can be read.
+                return bytes(one ^ 0xFF for one in raw[:4]) + raw[4:]
+        return frame(key, row)
 
     def all_decoded(self, table: str, rows: list[Row]) -> list[Row]:
         if table not in CONTENT:

@@ -23,6 +23,7 @@ __all__ = [
     "owner_of_erasure",
     "owner_of_instance",
     "owner_of_stream",
+    "parts",
 ]
 
 
@@ -137,7 +138,7 @@ def _refusal(key: bytes, row: list[Any], change: Change) -> None:
     row[1] = change.text(owner, row[1])
 
 
-def _sent(key: bytes, row: list[Any], change: Change) -> None:
+def _message(key: bytes, row: list[Any], change: Change) -> None:
     # As where it comes in: `None` is what is not sent, or has no content.
     for place, part in ((0, _event), (3, _command), (4, _refusal)):
         if row[place] is not None:
@@ -173,7 +174,12 @@ CONTENT: dict[str, Callable[[bytes, list[Any], Change], None]] = {
     "refusals": _refusal,
     "effects": _effect,
     "snapshots": _snapshot,
-    "outgoing": _sent,
+    "outgoing": _message,
     "documents": _document,
 }
-"""By table: changes the content of a row, which is a list of columns, where it is."""
+"""By table: changes the content of one of the `parts` of a row, a list of columns, where it is."""
+
+
+def parts(table: str, row: list[Any]) -> list[list[Any]]:
+    """What of a row has content of its own: each message of those sent together, or the row."""
+    return row if table == "outgoing" else [row]

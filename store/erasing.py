@@ -11,10 +11,17 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import CorruptRecord
-from .layout.frames import unframe
+from .layout.frames import NUMBER, number, unframe
 from .layout.keys import LAST, digest, numbered
 from .layout.markers import marker, words_for
-from .layout.schema import BLOCKED, copies_of, instance_key, stream_key, transitions_key
+from .layout.schema import (
+    BLOCKED,
+    copies_of,
+    first_in,
+    instance_key,
+    stream_key,
+    transitions_key,
+)
 from .state_changes import texts_in
 
 if TYPE_CHECKING:
@@ -23,10 +30,10 @@ if TYPE_CHECKING:
     from .reads import Reads
     from .storage_engine import Row
 
-__all__ = ["EVENTS", "Place", "erased", "places_of_instance", "places_of_stream"]
+__all__ = ["EVENTS", "Place", "erased", "is_there", "places_of_instance", "places_of_stream"]
 
 Place = tuple[str, bytes]
-"""A table, and a key in it."""
+"""A table, and a key in it; in `outgoing`, what would be the key of a message alone."""
 
 PAGE = 256
 """Rows that one step erases at most."""
@@ -54,14 +61,17 @@ def places_of_stream(reads: Reads, stream: str) -> Iterator[list[Place]]:
         "decided": lambda row: is_for_it(row[8]) or _is_at_event(reads, row[7], stream),
         "timers": lambda row: is_for_it(row[4]),
         "refusals": lambda row: is_for_it(row[0]),
-        "outgoing": lambda row: (
-            (row[0] is not None and row[0][1] == stream)
-            or is_for_it(row[3])
-            or (row[4] is not None and is_for_it(row[4][0]))
-        ),
     }
     for table, test in tests.items():
         yield from _rows_where(reads, table, test)
+    yield from _messages_where(
+        reads,
+        lambda message: (
+            (message[0] is not None and message[0][1] == stream)
+            or is_for_it(message[3])
+            or (message[4] is not None and is_for_it(message[4][0]))
+        ),
+    )
 
 
 def places_of_instance(
@@ -98,14 +108,26 @@ def places_of_instance(
         "timers": lambda row: row[:2] == owner,
         "refusals": lambda row: is_its_own(row[0]),
         "effects": lambda row: row[:2] == owner,
-        "outgoing": lambda row: (
-            is_its_own(row[3])
-            or (row[4] is not None and is_its_own(row[4][0]))
-            or (row[5] is not None and row[5][:2] == owner)
-        ),
     }
     for table, test in tests.items():
         yield from _rows_where(reads, table, test)
+    yield from _messages_where(
+        reads,
+        lambda message: (
+            is_its_own(message[3])
+            or (message[4] is not None and is_its_own(message[4][0]))
+            or (message[5] is not None and message[5][:2] == owner)
+        ),
+    )
+
+
+def is_there(reads: Reads, place: Place) -> bool:
+    """Whether there is anything at a place."""
+    table, key = place
+    if table == "outgoing":
+        rows = reads.rows_between(table, key, key[: NUMBER.size] + LAST, 1)
+        return any(numbered(key) >= first_in(*_row) for _row in _sound(rows))
+    return bool(reads.rows_between(table, key, key + b"\0", 1))
 
 
 def _learnt_in(reads: Reads, process: str, instance: str, after: int, count: int) -> list[Place]:
@@ -175,6 +197,28 @@ def _rows_where(
     return _places_where(reads, table, is_meant)
 
 
+def _messages_where(reads: Reads, test: Callable[[list[Any]], bool]) -> Iterator[list[Place]]:
+    """Messages to other partitions."""
+    start = b""
+    while rows := reads.rows_between("outgoing", start, LAST * 2, PAGE):
+        found: list[Place] = [
+            ("outgoing", key[: NUMBER.size] + number(sequence))
+            for key, row in _sound(rows)
+            for sequence, message in enumerate(row, first_in(key, row))
+            if test(message)
+        ]
+        if found:
+            yield found
+        start = rows[-1][0] + b"\0"
+
+
+def _sound(rows: list[Row]) -> Iterator[tuple[bytes, list[Any]]]:
+    for key, raw in rows:
+        # Whose a damaged row is cannot be told; `verify` tells of it.
+        with suppress(CorruptRecord):
+            yield key, unframe(raw, "outgoing", key)
+
+
 def _places_where(
     reads: Reads, table: str, test: Callable[[bytes, bytes], bool]
 ) -> Iterator[list[Place]]:
@@ -205,7 +249,7 @@ def erased(table: str, row: Any, time: int) -> Any:
 
     Args:
         table: that it is in
-        row: what its frame holds
+        row: what its frame holds; of `outgoing`, one message in it
         time: of the erasure, in microseconds
 
     """
@@ -272,7 +316,7 @@ def _effect(row: list[Any], words: _Words) -> list[Any]:
     return row
 
 
-def _sent(row: list[Any], words: _Words) -> list[Any]:
+def _message(row: list[Any], words: _Words) -> list[Any]:
     changes = (_event, None, None, _command, _refusal)
     for place, change in enumerate(changes):
         if change is not None and row[place] is not None:
@@ -299,6 +343,6 @@ _CHANGES: dict[str, Callable[[Any, _Words], Any]] = {
     "snapshots": _gone,
     "unmatched": _gone,
     "effects": _effect,
-    "outgoing": _sent,
+    "outgoing": _message,
     "documents": _gone,
 }

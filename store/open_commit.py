@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from .erasing import erased
 from .errors import CorruptRecord, DamagedStore, StoreError
@@ -52,6 +52,7 @@ from .layout.schema import (
     effect_to_row,
     erasure_to_row,
     event_to_row,
+    first_in,
     given_to_row,
     instance_key,
     last_of_process,
@@ -75,7 +76,7 @@ from .layout.schema import (
     unmatched_to_row,
 )
 from .open_counts import OpenCounts
-from .reads import ALL, HIGHEST, Reads, number_asked_for
+from .reads import ALL, HIGHEST, SENT_TOGETHER, Reads, number_asked_for
 from .records import (
     COMMITTED,
     FROM_OUTSIDE,
@@ -129,6 +130,9 @@ FEW = 4
 
 AT_ONCE = 256
 """Events of one aggregate that are asked for with those of others, at most."""
+
+LARGE_MESSAGE = 1_024
+"""Bytes of a message to another partition behind which no other is laid in its row."""
 
 INDEXED = 64
 """Bytes of a row in `ids`, about."""
@@ -278,6 +282,8 @@ class OpenCommit(Reads):
         self._unsure: set[tuple[str, bytes]] = set()
         # Commands that were issued and not carried out yet, by sequence. Most never become rows.
         self._queued: dict[int, CommandRecord] = {}
+        # What was sent to each partition since its last row was made, in order.
+        self._sent: dict[int, list[bytes]] = {}
         # Commands from outside that were accepted in this commit and not carried out yet, by id.
         self._accepted: dict[str, CommandRecord] = {}
         self._counts.begin()
@@ -353,6 +359,8 @@ class OpenCommit(Reads):
         """
         if self._is_broken:
             raise StoreError("a step of the commit failed after part of it was handed over")
+        for target in list(self._sent):
+            self._lay_sent(target)
         for sequence, command in self._queued.items():
             self._put("queue", number(sequence), command_to_row(command))
         for command_id, command in self._accepted.items():
@@ -1465,6 +1473,9 @@ class OpenCommit(Reads):
     def _erase(self, erase: Erase) -> None:
         """Write rows anew without what they said of people."""
         for table, key in erase.places:
+            if table == "outgoing":
+                self._erase_sent(key, erase.time)
+                continue
             raw = self._get(table, key)
             if raw is None:
                 continue
@@ -1487,6 +1498,16 @@ class OpenCommit(Reads):
             record.number = record.number or self._last("erasures", b"") + 1
             self._set("erasures", number(record.number), erasure_to_row(record))
 
+    def _erase_sent(self, place: bytes, time: int) -> None:
+        """Write the row anew that holds a message to another partition."""
+        for key, raw in self._range("outgoing", place, place[: NUMBER.size] + LAST, 1):
+            row = unframe(raw, "outgoing", key)
+            which = numbered(place) - first_in(key, row)
+            # The message may have been dropped since it was found.
+            if which >= 0:
+                row[which] = erased("outgoing", row[which], time)
+                self._put_anew("outgoing", key, frame(key, row))
+
     def _put_anew(self, table: str, key: bytes, raw: bytes) -> None:
         """Write another row in the place of one that is there."""
         self.size += len(raw)
@@ -1502,20 +1523,19 @@ class OpenCommit(Reads):
 
     def _send(self, all_sent: list[SentRecord]) -> None:
         """Lay what is for other partitions at the ends of the lanes to them."""
-        newest, names = self.counters.sent, self._names
-        changes, keys = self._changes["outgoing"], self._sorted["outgoing"]
-        targets, processes = self.sending.targets, names.processes
+        newest, names, processes = self.counters.sent, self._names, self._names.processes
         for sent in all_sent:
             target = sent.target
-            sent.sequence = sequence = newest.get(target, 0) + 1
-            newest[target] = sequence
-            targets.add(target)
-            # With fewer calls than `_set` makes: no row was at such a place before.
-            key = outgoing_key(target, sequence)
+            sent.sequence = newest[target] = newest.get(target, 0) + 1
+            self.sending.targets.add(target)
             packed = pack(sent_to_row(sent))
-            changes[key] = raw = pack_checksum(crc32(packed, crc32(key))) + packed
-            insort(keys, key)
-            self.size += len(raw)
+            together = self._sent.get(target)
+            if together is None:
+                together = self._sent[target] = []
+            together.append(packed)
+            self.size += len(packed)
+            if len(together) == SENT_TOGETHER or len(packed) > LARGE_MESSAGE:
+                self._lay_sent(target)
             if sent.event is not None:
                 if sent.process not in processes:
                     names.add("process", sent.process)
@@ -1523,6 +1543,15 @@ class OpenCommit(Reads):
                 self._note_command(sent.command)
             elif sent.refusal is not None:
                 self._note_command(sent.refusal.command)
+
+    def _lay_sent(self, target: int) -> None:
+        """Make a row of what is next in the lane to a partition."""
+        together = self._sent.pop(target)
+        key = outgoing_key(target, self.counters.sent[target])
+        packed = pack([Raw(one) for one in together])
+        # With fewer calls than `_set` makes: no row was at such a place before.
+        self._changes["outgoing"][key] = pack_checksum(crc32(packed, crc32(key))) + packed
+        insort(self._sorted["outgoing"], key)
 
     def _send_on(self, process: str, instance: str, position: int, target: int) -> None:
         """Send an event that was held here to the partition of the instance that it is for."""
@@ -1532,18 +1561,13 @@ class OpenCommit(Reads):
         self._send([SentRecord(target, event, process, [instance])])
 
     def _let_go_of_sent(self, target: int, up_to: int) -> None:
-        """Drop what a partition has taken; the newest row stays, since it says the number."""
+        """Drop rows that a partition has taken; the newest stays, since it says the number."""
         counters = self.counters
-        first = counters.taken.get(target, 0) + 1
+        counters.taken[target] = max(up_to, counters.taken.get(target, 0))
         last = min(up_to, counters.sent.get(target, 0) - 1)
-        # They are durable, since they were taken, and go once.
-        gone = [outgoing_key(target, sequence) for sequence in range(first, last + 1)]
-        for rows in (self._changes["outgoing"], self._known["outgoing"]):
-            rows.update(dict.fromkeys(gone))
-        keys = self._sorted["outgoing"]
-        place = bisect_left(keys, outgoing_key(target, first))
-        keys[place:place] = gone
-        counters.taken[target] = max(first - 1, last)
+        start, end = outgoing_key(target, 0), outgoing_key(target, last + 1)
+        for key, _ in self._range("outgoing", start, end, ALL):
+            self._delete("outgoing", key)
 
     def _take_in(self, arrived: Arrival) -> None:
         """Move the cursor of a lane, and write what came by it; a step's commands are queued."""

@@ -29,6 +29,8 @@ from .layout.schema import (
     effect_key,
     erasure_from_row,
     event_from_row,
+    first_in,
+    first_of_row,
     given_from_row,
     instance_key,
     kind_of_name,
@@ -844,17 +846,35 @@ class Reads:
     # Lanes between partitions
 
     def read_lane(self, target: int, after: int, limit: int) -> list[SentRecord]:
-        """What is for another partition, in order, behind a sequence."""
+        """What is for another partition, in order, behind a sequence.
+
+        Args:
+            target: the other partition
+            after: the sequence
+            limit: as many are read if there are, and what else is in the row of the last
+
+        """
         prefix = number_asked_for(target)
-        rows = self._page("outgoing", prefix, after, limit)
-        return [
-            sent_from_row(unframe(raw, "outgoing", key), target, numbered(key)) for key, raw in rows
-        ]
+        found: list[SentRecord] = []
+        # Rows are full where much is sent, and may hold one message each where little is.
+        for most in (limit // SENT_TOGETHER + 1, limit):
+            rows = self._page("outgoing", prefix, after, most)
+            for key, raw in rows:
+                row = unframe(raw, "outgoing", key)
+                for sequence, one in enumerate(row, first_in(key, row)):
+                    if sequence > after:
+                        found.append(sent_from_row(one, target, sequence))
+                if len(found) >= limit:
+                    return found
+            if len(rows) < most:
+                break
+            after = numbered(rows[-1][0])
+        return found
 
     def first_sent(self, target: int) -> int:
         """The sequence of the oldest of what is there for a partition, or 1."""
         rows = self._page("outgoing", number_asked_for(target), 0, 1)
-        return numbered(rows[0][0]) if rows else 1
+        return first_of_row(*rows[0]) if rows else 1
 
     def last_sent(self, target: int) -> int:
         """The sequence of the newest that was sent to a partition, or 0."""
@@ -1074,6 +1094,12 @@ class Reads:
         rows = self._range(table, prefix, prefix + NUMBER.pack(below), 1, backwards=True)
         return numbered(rows[0][0]) if rows else 0
 
+
+SENT_TOGETHER = 64
+"""Messages of a commit to another partition that lie in a row, at most.
+
+What is written, checked and dropped of each is little, and of each row as much as of another one.
+"""
 
 ALL = 1 << 62
 """A limit that no table comes to."""

@@ -29,6 +29,7 @@ from .layout.schema import (
     Marks,
     PartitionRow,
     event_from_row,
+    first_of_row,
     kind_of_name,
     transition_from_row,
 )
@@ -565,9 +566,9 @@ class Store(Reads):
         """The lanes to other partitions: the target, and the first and the last that is there."""
         start = b""
         while rows := self._engine.range("outgoing", start, LAST * 2, 1):
-            key = rows[0][0]
+            key, raw = rows[0]
             target = key[:8]
-            yield numbered(target), numbered(key), self._last("outgoing", target)
+            yield numbered(target), first_of_row(key, raw), self._last("outgoing", target)
             start = target + LAST + b"\0"
 
     def _settle_partition(self, wanted: Partition | None, family: str) -> Partition | None:

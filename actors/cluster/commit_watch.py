@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["CommitWatch", "Watched"]
 
 import os
-SHORTEST, LONG, LONGEST = 0.000_5, float(os.environ.get('WLONG','0.002')), 0.01
+
+SHORTEST, LONG, LONGEST = 0.000_5, float(os.environ.get("WLONG", "0.002")), 0.01
 """Seconds between two looks: while others commit, and when they have not for a while."""
 
 

@@ -43,7 +43,8 @@ NEW = 64
 """Commands from outside that are taken at once, so that their chains end together."""
 
 import os
-COME = int(os.environ.get("COME","128"))
+
+COME = int(os.environ.get("COME", "128"))
 """Messages from other partitions after which so many commands from outside are taken.
 
 Otherwise a partition that is behind would work only for those that are ahead, and these would wait

@@ -17,6 +17,7 @@ from ..store import (
     Step,
     StepExtras,
     check_name,
+    is_there,
     owner_of_erasure,
     places_of_instance,
     places_of_stream,
@@ -58,7 +59,7 @@ class Erasing:
         """
         store, name = self._store, definition.name
         if not store.started_as(name, instance) and not any(
-            any(self._store.rows_between(table, key, key + b"\0", 1) for table, key in page)
+            any(is_there(store, place) for place in page)
             for page in places_of_instance(store, name, instance, 0)
         ):
             raise UnknownInstance(f"{name} has no instance {instance!r}, and nothing is kept of it")

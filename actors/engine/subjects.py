@@ -202,7 +202,12 @@ class SubjectRows:
             return True
         return changed
 
-    def _sent(self, row: list[Any]) -> bool:
+    def _sent(self, row: list[list[Any]]) -> bool:
+        # Each is to be changed, so that `any` is not to stop at the first.
+        changed = [self._message(message) for message in row]
+        return any(changed)
+
+    def _message(self, row: list[Any]) -> bool:
         changed = [self._event(row[0])] if row[0] is not None else []
         changed.append(self._command(row[3]))
         changed += [self._refusal(row[4])] if row[4] is not None else []

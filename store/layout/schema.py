@@ -7,6 +7,7 @@ people, and `tests/store` to the tests, independently.
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from functools import lru_cache, partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
@@ -16,6 +17,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import astuple
 
+from ..errors import CorruptRecord
 from ..identifiers import event_id_at
 from ..records import (
     Block,
@@ -36,11 +38,11 @@ from ..records import (
     TransitionRecord,
     UnmatchedRecord,
 )
-from .frames import NUMBER, corrupt, pack_checksum
+from .frames import NUMBER, corrupt, pack_checksum, unframe
 from .keys import Digest, Misshapen, Number, Parts, Text, digest, numbered, parser, told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sized
 
     from ..records import NameKind
 
@@ -107,6 +109,8 @@ __all__ = [
     "erasure_to_row",
     "event_from_row",
     "event_to_row",
+    "first_in",
+    "first_of_row",
     "given_from_row",
     "given_to_row",
     "instance_key",
@@ -434,7 +438,7 @@ class PartitionRow(_Row):
 
 
 class SentRow(_Row):
-    """In `outgoing`: one of the four."""
+    """One message in a row of `outgoing`: one of the four."""
 
     event: EventRow | None
     process: str
@@ -527,7 +531,9 @@ TABLES: dict[str, Table] = {
     "owed": Table((_PROCESS, _POSITION, _INSTANCE), OrNone),
     "erasures": Table((Number("erasure number"),), ErasureRow),
     "partitions": Table((_NAME,), PartitionRow),
-    "outgoing": Table((Number("target", 0), Number("sequence")), SentRow),
+    "outgoing": Table(
+        (Number("target", 0), Number("sequence")), Annotated[list[SentRow], Meta(min_length=1)]
+    ),
     "cursors": Table((Number("source", 0),), Positive),
     "document_sets": Table(_SET, DocumentSetRow),
     "documents": Table((*_SET, Text("key")), DocumentRow),
@@ -966,6 +972,18 @@ def sent_to_row(sent: SentRecord) -> tuple[Any, ...]:
         None if refusal is None else refusal_to_row(refusal),
         None if learnt is None else astuple(learnt),
     )
+
+
+def first_in(key: bytes, row: Sized) -> int:
+    """The sequence of the first message in a row of `outgoing`, whose key has that of the last."""
+    return numbered(key) - len(row) + 1
+
+
+def first_of_row(key: bytes, raw: bytes) -> int:
+    """As `first_in`, of a row as it is stored; a damaged one counts as one message."""
+    with suppress(CorruptRecord):
+        return first_in(key, unframe(raw, "outgoing", key))
+    return numbered(key)
 
 
 def sent_from_row(row: list[Any], target: int, sequence: int) -> SentRecord:

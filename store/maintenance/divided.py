@@ -15,6 +15,7 @@ from ..coded import AS_STORED
 from ..errors import StoreError
 from ..layout.frames import number, unframe
 from ..layout.keys import LAST, numbered
+from ..layout.schema import first_of_row
 from ..lmdb.divided_store import mark_divided
 from ..lmdb.engine import Snapshot
 from ..verify.apart import verify_apart
@@ -143,11 +144,11 @@ def _behind(snapshots: dict[int, EngineSnapshot]) -> set[int]:
 def _lane(snapshot: EngineSnapshot, target: int) -> tuple[int, int]:
     """The first and the last sequence of what is there for a partition; 1 and 0 for nothing."""
     prefix = number(target)
-    first, _ = next(snapshot.scan("outgoing", prefix), (b"", b""))
+    first, raw = next(snapshot.scan("outgoing", prefix), (b"", b""))
     if first[:8] != prefix:
         return 1, 0
     last, _ = next(snapshot.scan("outgoing", prefix + LAST, backwards=True))
-    return numbered(first), numbered(last)
+    return first_of_row(first, raw), numbered(last)
 
 
 def compact_divided(divided: DividedStore, target: str | os.PathLike[str] | None = None) -> Sizes:

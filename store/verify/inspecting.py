@@ -298,6 +298,10 @@ class Inspection:
         """Whether there is a row, whatever it holds."""
         return self._get(table, key) is not None
 
+    def key_behind(self, table: str, key: bytes) -> bytes | None:
+        """The next key, whatever its row holds."""
+        return next((found for found, _ in self._snapshot.scan(table, key + b"\0")), None)
+
     def look(self, table: str, key: bytes) -> Any:
         """The row with that key, or None.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..layout.frames import number
+from ..layout.schema import first_in, outgoing_key
 from ..partitions import MOST_PARTITIONS
 
 if TYPE_CHECKING:
@@ -28,23 +29,32 @@ def check_lanes(inspection: Inspection) -> None:
             own = row
     before = (0, 0)
     for key, (target, sequence), row in inspection.rows("outgoing"):
-        if target == before[0] and before[1]:
-            inspection.say_gap("outgoing", key, number(target), before[1], sequence)
+        first = first_in(key, row)
+        if first < 1:
+            inspection.say("outgoing", key, f"has {len(row)} messages, and {sequence} were sent")
+        # A row that cannot be read is reported, and is no gap.
+        elif (
+            target == before[0]
+            and before[1]
+            and inspection.key_behind("outgoing", outgoing_key(*before)) == key
+        ):
+            inspection.say_gap("outgoing", key, number(target), before[1], first)
         before = (target, sequence)
-        inspection.say_all("outgoing", key, _of_sent(own, target, row))
-        inspection.say_unknown("outgoing", key, "process", row.process)
+        for message in row:
+            inspection.say_all("outgoing", key, _of_sent(own, target, message))
+            inspection.say_unknown("outgoing", key, "process", message.process)
     for key, source, _ in inspection.rows("cursors"):
         if not _is_other(own, source):
             inspection.say("cursors", key, "is of a lane from a partition that there is not")
 
 
-def _of_sent(own: PartitionRow | None, target: int, row: SentRow) -> Iterator[str]:
+def _of_sent(own: PartitionRow | None, target: int, message: SentRow) -> Iterator[str]:
     if not _is_other(own, target):
         yield "is for a partition that there is not"
-    said = [row.event, row.command, row.refusal, row.learnt]
+    said = [message.event, message.command, message.refusal, message.learnt]
     if sum(one is not None for one in said) != 1:
         yield "has not just one of an event, a command, a refusal and a learnt key"
-    if (row.event is None) != (not row.process):
+    if (message.event is None) != (not message.process):
         yield "has an event for no process manager, or is for one without an event"
 
 

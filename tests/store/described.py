@@ -273,7 +273,7 @@ class PartitionRow(_Row):
 
 
 class SentRow(_Row):
-    """In `outgoing`."""
+    """One message in a row of `outgoing`."""
 
     event: EventRow | None
     process: str
@@ -327,7 +327,9 @@ _DECODERS: Mapping[str, Callable[[bytes], Any]] = {
     "erasures": msgspec.msgpack.Decoder(ErasureRow).decode,
     "tombstones": msgspec.msgpack.Decoder(TombstoneRow).decode,
     "partitions": msgspec.msgpack.Decoder(PartitionRow).decode,
-    "outgoing": msgspec.msgpack.Decoder(SentRow).decode,
+    "outgoing": msgspec.msgpack.Decoder(
+        Annotated[list[SentRow], msgspec.Meta(min_length=1)]
+    ).decode,
     "cursors": msgspec.msgpack.Decoder(Number).decode,
     "document_sets": msgspec.msgpack.Decoder(DocumentSetRow).decode,
     "documents": msgspec.msgpack.Decoder(DocumentRow).decode,

@@ -193,12 +193,16 @@ def test_a_key_that_is_learnt_elsewhere_sends_on_the_events_that_are_held_for_it
 
 def test_what_was_taken_goes_and_the_numbers_go_on(tmp_path: Path) -> None:
     with LmdbStore(tmp_path, durability="none", partition=OWN, family=FAMILY) as store:
-        store.commit([sends(*(SentRecord(1, event("s-1"), ORDERS) for _ in range(5)))])
+        for count in (2, 1, 2):
+            store.commit([sends(*(SentRecord(1, event("s-1"), ORDERS) for _ in range(count)))])
+        store.commit([Step(extras=StepExtras(taken=(1, 2)))])
+        assert [one.sequence for one in store.read_lane(1, 0, 9)] == [3, 4, 5]
         store.commit([Step(extras=StepExtras(taken=(1, 5)))])
-        assert [one.sequence for one in store.read_lane(1, 0, 9)] == [5]
+        # The last row stays, since its key says the number.
+        assert [one.sequence for one in store.read_lane(1, 0, 9)] == [4, 5]
     with LmdbStore(tmp_path, durability="none", partition=OWN, family=FAMILY) as store:
         store.commit([sends(SentRecord(1, event("s-1"), ORDERS))])
-        assert [one.sequence for one in store.read_lane(1, 0, 9)] == [5, 6]
+        assert [one.sequence for one in store.read_lane(1, 0, 9)] == [4, 5, 6]
 
 
 def test_a_commit_that_failed_leaves_lanes_and_cursors_as_they_were(store: Store) -> None:
@@ -233,7 +237,7 @@ def test_what_is_wrong_with_a_lane_is_named(
         fill_lanes(store)
     sent = [None, "", None, None, None, ["P", "i", "f", None, "v"]]
     with Damage(tmp_path) as damage:
-        damage.put(table, key, sent if row is None else row)
+        damage.put(table, key, [sent] if row is None else row)
     with LmdbStore(tmp_path, read_only=True) as store:
         found = [one.problem for one in verify_open(store).findings if one.table == table]
     assert problem in found
