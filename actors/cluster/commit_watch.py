@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 __all__ = ["CommitWatch", "Watched"]
 
-import os
+SHORTEST, SHORT, LONGEST = 0.000_5, 0.002, 0.01
+"""Seconds between two looks: behind a commit of others, while they have made one of late, at most,
+and else."""
 
-SHORTEST, LONG, LONGEST = 0.000_5, float(os.environ.get("WLONG", "0.002")), 0.01
-"""Seconds between two looks: while others commit, and when they have not for a while."""
+OF_LATE = 1.0
+"""Seconds for which others are at work, behind a commit of theirs."""
 
 
 class Watched(Protocol):
@@ -55,7 +57,7 @@ class CommitWatch:
             start_thread(self._thread)
 
     def _look(self) -> None:
-        pause = quiet = SHORTEST
+        pause, quiet = SHORTEST, 0.0
         while not self._is_over.wait(pause):
             has_moved = False
             for number, store in self._stores.items():
@@ -71,7 +73,8 @@ class CommitWatch:
                     has_moved = True
                     self._moved(number)
             quiet = 0.0 if has_moved else quiet + pause
-            pause = SHORTEST if has_moved else min(2 * pause, LONG if quiet < 1 else LONGEST)
+            most = SHORT if quiet < OF_LATE else LONGEST
+            pause = SHORTEST if has_moved else min(2 * pause, most)
 
     def close(self) -> None:
         """End it, and wait for that."""

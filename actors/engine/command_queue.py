@@ -42,10 +42,8 @@ PAGE = 256
 NEW = 64
 """Commands from outside that are taken at once, so that their chains end together."""
 
-import os
-
-COME = int(os.environ.get("COME", "128"))
-"""Messages from other partitions after which so many commands from outside are taken.
+COME = 2 * NEW
+"""Messages of other partitions that are taken before commands from outside have a turn again.
 
 Otherwise a partition that is behind would work only for those that are ahead, and these would wait
 for what it has not begun.
@@ -148,6 +146,7 @@ class CommandQueue(PooledActor):
         self._issued.newest, self._told.newest = self._store.last_sequences()
         # The number of the commit in which commands from outside were taken last.
         self._took_new_in = 0
+        # Messages of other partitions that were taken since, less those that made room for some.
         self._come = 0
         self.in_flight = 0
         """Commands from the queue that are under way."""
@@ -337,7 +336,8 @@ class CommandQueue(PooledActor):
             ahead.gather_streams(asleep)
 
     def _take_new(self) -> bool:
-        self._took_new_in, self._come = self._journal.number, 0
+        self._took_new_in = self._journal.number
+        self._come = max(0, self._come - COME)
         return self._take_lane(self._told, NEW)
 
     def _take_lane(self, lane: _Lane, most: int) -> bool:

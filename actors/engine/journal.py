@@ -52,9 +52,7 @@ PATIENCE = 0.01
 PATIENCE_OF_MANY = 0.05
 """The same for steps of a caller who hands over many at once."""
 
-import os
-
-PATIENCE_OF_OTHERS = float(os.environ.get("POO", "0.05"))
+PATIENCE_OF_OTHERS = 0.05
 """The same while another partition waits for what the step sends."""
 
 LARGEST_SIZE = 1 << 23

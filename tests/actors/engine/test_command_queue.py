@@ -15,7 +15,7 @@ from procession import Aggregate, Command, Domain, Event, handle
 from procession.core.carry_out import CommandDecision
 from procession.core.stimuli import CommandRefused
 from procession.engine.ahead_reads import AheadReads
-from procession.engine.command_queue import PAGE, CommandQueue
+from procession.engine.command_queue import COME, PAGE, CommandQueue
 from procession.engine.failure_log import FailureLog
 from procession.engine.journal import Journal
 from procession.model.registry import Registry
@@ -399,6 +399,20 @@ def test_what_is_new_waits_for_the_ends_of_chains_and_for_no_more_than_a_commit(
     # Running processes may always have something to do.
     assert bench.queue.has_work()
     assert bench.turn() == ["told 2"]
+
+
+def test_what_comes_from_other_partitions_keeps_waiting_what_is_new_for_a_while_only(
+    bench: Bench,
+) -> None:
+    bench.issue("told 1", outside=True)
+    bench.turns()
+    bench.issue("told 2", outside=True)
+    bench.queue.has_come(COME - 1)
+    assert not bench.queue.has_work()
+    bench.queue.has_come(1)
+    assert bench.turn() == ["told 2"]
+    bench.issue("told 3", outside=True)
+    assert not bench.queue.has_work()
 
 
 def test_a_queue_that_is_closed_takes_no_more(bench: Bench) -> None:
