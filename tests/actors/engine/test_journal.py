@@ -19,6 +19,7 @@ from procession.engine.journal import (
     PAGE,
     PATIENCE,
     PATIENCE_OF_MANY,
+    PATIENCE_OF_OTHERS,
     Journal,
     PendingWrite,
     Waiting,
@@ -35,6 +36,7 @@ from procession.store import (
     Duplicate,
     EventRecord,
     Outcome,
+    SentRecord,
     Step,
     Store,
     StoreError,
@@ -428,6 +430,21 @@ def test_a_commit_closes_soon_after_a_step_for_which_a_caller_waits(
     bench.hand(event("a"))
     deadlines.append(bench.dispatcher.commit_by)
     assert deadlines == [None, 50 + PATIENCE, 50 + PATIENCE, None, now[0] + PATIENCE]
+
+
+def test_a_commit_closes_soon_after_a_step_that_sends_something_to_another_partition(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [50.0]
+    monkeypatch.setattr(module, "seconds", lambda: now[0])
+    bench.hand(event("a"))
+    assert bench.dispatcher.commit_by is None
+    for _ in range(2):
+        bench.hand(Step(send=[SentRecord(1, EventRecord("E", "s-1", 1, 5, b"", "", ""), "P")]))
+        assert bench.dispatcher.commit_by == 50 + PATIENCE_OF_OTHERS
+        now[0] += 0.004
+    bench.journal.flush()
+    assert bench.dispatcher.commit_by is None
 
 
 def test_who_waits_for_one_step_has_the_commit_of_many_close_sooner(
