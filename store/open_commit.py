@@ -189,12 +189,14 @@ class Sending:
     Attributes:
         partition: which one this is, of a divided store
         targets: partitions for which something was handed over since the journal told them
+        together: packed messages to each partition, in order, of which no row was made yet
 
     """
 
     def __init__(self, partition: Partition | None) -> None:
         self.partition = partition
         self.targets: set[int] = set()
+        self.together: dict[int, list[bytes]] = {}
 
 
 class _Gathered:
@@ -282,8 +284,7 @@ class OpenCommit(Reads):
         self._unsure: set[tuple[str, bytes]] = set()
         # Commands that were issued and not carried out yet, by sequence. Most never become rows.
         self._queued: dict[int, CommandRecord] = {}
-        # What was sent to each partition since its last row was made, in order.
-        self._sent: dict[int, list[bytes]] = {}
+        self.sending.together = {}
         # Commands from outside that were accepted in this commit and not carried out yet, by id.
         self._accepted: dict[str, CommandRecord] = {}
         self._counts.begin()
@@ -359,7 +360,7 @@ class OpenCommit(Reads):
         """
         if self._is_broken:
             raise StoreError("a step of the commit failed after part of it was handed over")
-        for target in list(self._sent):
+        for target in list(self.sending.together):
             self._lay_sent(target)
         for sequence, command in self._queued.items():
             self._put("queue", number(sequence), command_to_row(command))
@@ -1524,14 +1525,15 @@ class OpenCommit(Reads):
     def _send(self, all_sent: list[SentRecord]) -> None:
         """Lay what is for other partitions at the ends of the lanes to them."""
         newest, names, processes = self.counters.sent, self._names, self._names.processes
+        sending = self.sending
         for sent in all_sent:
             target = sent.target
             sent.sequence = newest[target] = newest.get(target, 0) + 1
-            self.sending.targets.add(target)
+            sending.targets.add(target)
             packed = pack(sent_to_row(sent))
-            together = self._sent.get(target)
+            together = sending.together.get(target)
             if together is None:
-                together = self._sent[target] = []
+                together = sending.together[target] = []
             together.append(packed)
             self.size += len(packed)
             if len(together) == SENT_TOGETHER or len(packed) > LARGE_MESSAGE:
@@ -1546,7 +1548,7 @@ class OpenCommit(Reads):
 
     def _lay_sent(self, target: int) -> None:
         """Make a row of what is next in the lane to a partition."""
-        together = self._sent.pop(target)
+        together = self.sending.together.pop(target)
         key = outgoing_key(target, self.counters.sent[target])
         packed = pack([Raw(one) for one in together])
         # With fewer calls than `_set` makes: no row was at such a place before.
