@@ -32,7 +32,7 @@ _PARTITIONS: list[Column] = [
     ("SINCE", lambda row: when(row["since"])),
     ("EPOCH", lambda row: row["epoch"]),
     ("COMMANDS", lambda row: f"{row['queue_rows']:,}"),
-    ("LANE ROWS", lambda row: f"{row['lane_rows']:,}"),
+    ("NOT TAKEN", lambda row: f"{row['not_taken']:,}"),
     ("CALLS", lambda row: f"{row['calls']:,}"),
     ("OLDEST CALL", lambda row: when(row["oldest_call"])),
     ("GOES TO", lambda row: row["wanted_by"]),

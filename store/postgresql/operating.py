@@ -26,7 +26,7 @@ _NODES = Statement(
 _PARTITIONS = Statement(
     b"",
     b"SELECT part, coalesce(owner, ''), epoch, (extract(epoch FROM since) * 1000000)::bigint, "
-    b"coalesce((SELECT name FROM nodes WHERE id = wanted_by), ''), lane_rows, queue_rows, calls, "
+    b"coalesce((SELECT name FROM nodes WHERE id = wanted_by), ''), not_taken, queue_rows, calls, "
     b"(extract(epoch FROM oldest_call) * 1000000)::bigint FROM procession_partitions ORDER BY part",
 )
 _DRAIN = Statement(b"", b"UPDATE nodes SET is_drained = $2 WHERE name = $1 RETURNING name")
@@ -62,7 +62,7 @@ def partitions(address: Address) -> list[dict[str, Any]]:
             "epoch": number_of(row[2]),
             "since": _moment(row[3]),
             "wanted_by": _text(row[4]),
-            "lane_rows": number_of(row[5]),
+            "not_taken": number_of(row[5]),
             "queue_rows": number_of(row[6]),
             "calls": number_of(row[7]),
             "oldest_call": _moment(row[8]),

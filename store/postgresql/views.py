@@ -80,6 +80,13 @@ CREATE FUNCTION number_at(key bytea, place integer) RETURNS bigint
     AS $$ SELECT ('x' || encode(substring(key FROM place FOR 8), 'hex'))::bit(64)::bigint $$
 """
 
+# A row that is a number alone, and not an array.
+_NUMBER_IN = """
+CREATE FUNCTION number_in(value bytea) RETURNS bigint
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    AS $$ SELECT (unpack(overlay(value PLACING '\\x91'::bytea FROM 5 FOR 0), 1))[1]::bigint $$
+"""
+
 _MOMENT = """
 CREATE FUNCTION moment(micros bigint) RETURNS timestamptz
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -142,7 +149,11 @@ _PARTITIONS = """
 CREATE VIEW procession_partitions AS
 SELECT owners.part, coalesce(nodes.name, owners.owner) AS owner, owners.epoch, owners.since,
     owners.leased_until, owners.wanted_by,
-    (SELECT count(*) FROM outgoing WHERE outgoing.part = owners.part) AS lane_rows,
+    (SELECT coalesce(sum(lane.newest - coalesce(number_in(taken.value), 0)), 0)::bigint FROM (
+            SELECT number_at(key, 1) AS target, max(number_at(key, 9)) AS newest FROM outgoing
+            WHERE outgoing.part = owners.part GROUP BY 1) AS lane
+        LEFT JOIN cursors AS taken
+            ON taken.part = lane.target AND taken.key = int8send(owners.part::bigint)) AS not_taken,
     (SELECT count(*) FROM queue WHERE queue.part = owners.part) AS queue_rows,
     (SELECT count(*) FROM calls WHERE calls.part = owners.part AND answer IS NULL) AS calls,
     (SELECT min(calls.since) FROM calls WHERE calls.part = owners.part AND answer IS NULL)
@@ -158,5 +169,5 @@ SELECT nodes.name, nodes.since, nodes.alive_until >= clock_timestamp() AS is_ali
 FROM nodes
 """
 
-NODE_VIEWS = (_PARTITIONS, _NODES)
+NODE_VIEWS = (_NUMBER_IN, _PARTITIONS, _NODES)
 """Of nodes that share the partitions."""
