@@ -266,12 +266,14 @@ class _Rows:
             return raw
         if not isinstance(row, list):
             return raw
+        as_stored: list[list[Any]] = []
         for place, part in enumerate(parts(table, row)):
             try:
                 CONTENT[table](key, part, self._decoding)
             except ForgottenKey as forgotten:
-                whole = unframe(raw, table, key)
-                without = erased(table, parts(table, whole)[place], forgotten.time)
+                # Some of its columns are decoded by now, and others are not.
+                as_stored = as_stored or parts(table, unframe(raw, table, key))
+                without = erased(table, as_stored[place], forgotten.time)
                 if without is None:
                     return None
                 part[:] = without

@@ -16,6 +16,7 @@ from .layout.keys import LAST, digest, numbered
 from .layout.markers import marker, words_for
 from .layout.schema import (
     BLOCKED,
+    SENT_TOGETHER,
     copies_of,
     first_in,
     instance_key,
@@ -30,7 +31,15 @@ if TYPE_CHECKING:
     from .reads import Reads
     from .storage_engine import Row
 
-__all__ = ["EVENTS", "Place", "erased", "is_there", "places_of_instance", "places_of_stream"]
+__all__ = [
+    "EVENTS",
+    "Place",
+    "erased",
+    "is_there",
+    "places_of_instance",
+    "places_of_stream",
+    "row_of_message",
+]
 
 Place = tuple[str, bytes]
 """A table, and a key in it; in `outgoing`, what would be the key of a message alone."""
@@ -125,9 +134,21 @@ def is_there(reads: Reads, place: Place) -> bool:
     """Whether there is anything at a place."""
     table, key = place
     if table == "outgoing":
-        rows = reads.rows_between(table, key, key[: NUMBER.size] + LAST, 1)
-        return any(numbered(key) >= first_in(*_row) for _row in _sound(rows))
+        return row_of_message(reads, key) is not None
     return bool(reads.rows_between(table, key, key + b"\0", 1))
+
+
+def row_of_message(reads: Reads, place: bytes) -> tuple[bytes, list[Any]] | None:
+    """The key of the row that holds a message to another partition, and the row; None without one.
+
+    Args:
+        reads: the store
+        place: what would be the key of the message alone
+
+    """
+    rows = reads.rows_between("outgoing", place, place[: NUMBER.size] + LAST, 1)
+    # The message may have been dropped since it was found, or what comes next is damaged.
+    return next((one for one in _sound(rows) if first_in(*one) <= numbered(place)), None)
 
 
 def _learnt_in(reads: Reads, process: str, instance: str, after: int, count: int) -> list[Place]:
@@ -200,7 +221,7 @@ def _rows_where(
 def _messages_where(reads: Reads, test: Callable[[list[Any]], bool]) -> Iterator[list[Place]]:
     """Messages to other partitions."""
     start = b""
-    while rows := reads.rows_between("outgoing", start, LAST * 2, PAGE):
+    while rows := reads.rows_between("outgoing", start, LAST * 2, PAGE // SENT_TOGETHER):
         found: list[Place] = [
             ("outgoing", key[: NUMBER.size] + number(sequence))
             for key, row in _sound(rows)

@@ -17,7 +17,7 @@ from zlib import crc32
 
 from msgspec import Raw, Struct
 
-from .erasing import erased
+from .erasing import erased, row_of_message
 from .errors import CorruptRecord, DamagedStore, StoreError
 from .identifiers import BY_PEOPLE, ENDS, EVADES, category_of, event_id_at, place_of_event
 from .layout.frames import (
@@ -36,8 +36,10 @@ from .layout.schema import (
     BLOCKED,
     DENSE,
     IMPORTED_UP_TO,
+    LARGE_MESSAGE,
     LOOKALIKE,
     PRUNED_UP_TO,
+    SENT_TOGETHER,
     TABLES,
     Marks,
     block_to_row,
@@ -76,7 +78,7 @@ from .layout.schema import (
     unmatched_to_row,
 )
 from .open_counts import OpenCounts
-from .reads import ALL, HIGHEST, SENT_TOGETHER, Reads, number_asked_for
+from .reads import ALL, HIGHEST, Reads, number_asked_for
 from .records import (
     COMMITTED,
     FROM_OUTSIDE,
@@ -111,6 +113,7 @@ if TYPE_CHECKING:
         ParkedRecord,
         RefusalRecord,
         Step,
+        Taken,
         TimerRecord,
         TransitionRecord,
         UnmatchedRecord,
@@ -130,9 +133,6 @@ FEW = 4
 
 AT_ONCE = 256
 """Events of one aggregate that are asked for with those of others, at most."""
-
-LARGE_MESSAGE = 1_024
-"""Bytes of a message to another partition behind which no other is laid in its row."""
 
 INDEXED = 64
 """Bytes of a row in `ids`, about."""
@@ -1293,7 +1293,7 @@ class OpenCommit(Reads):
         if extras.arrived is not None:
             self._take_in(extras.arrived)
         if extras.taken is not None:
-            self._let_go_of_sent(*extras.taken)
+            self._let_go_of_sent(extras.taken)
 
     def _write_documents(self, changes: DocumentChanges) -> None:
         """What a projection writes, with how far it is."""
@@ -1473,9 +1473,9 @@ class OpenCommit(Reads):
 
     def _erase(self, erase: Erase) -> None:
         """Write rows anew without what they said of people."""
+        self._erase_sent([key for table, key in erase.places if table == "outgoing"], erase.time)
         for table, key in erase.places:
             if table == "outgoing":
-                self._erase_sent(key, erase.time)
                 continue
             raw = self._get(table, key)
             if raw is None:
@@ -1499,15 +1499,17 @@ class OpenCommit(Reads):
             record.number = record.number or self._last("erasures", b"") + 1
             self._set("erasures", number(record.number), erasure_to_row(record))
 
-    def _erase_sent(self, place: bytes, time: int) -> None:
-        """Write the row anew that holds a message to another partition."""
-        for key, raw in self._range("outgoing", place, place[: NUMBER.size] + LAST, 1):
-            row = unframe(raw, "outgoing", key)
-            which = numbered(place) - first_in(key, row)
-            # The message may have been dropped since it was found.
-            if which >= 0:
+    def _erase_sent(self, places: list[bytes], time: int) -> None:
+        """Write rows anew that hold messages to other partitions."""
+        rows: dict[bytes, list[Any]] = {}
+        for place in places:
+            found = row_of_message(self, place)
+            if found is not None:
+                key, row = found[0], rows.setdefault(*found)
+                which = numbered(place) - first_in(key, row)
                 row[which] = erased("outgoing", row[which], time)
-                self._put_anew("outgoing", key, frame(key, row))
+        for key, row in rows.items():
+            self._put_anew("outgoing", key, frame(key, row))
 
     def _put_anew(self, table: str, key: bytes, raw: bytes) -> None:
         """Write another row in the place of one that is there."""
@@ -1535,7 +1537,6 @@ class OpenCommit(Reads):
             if together is None:
                 together = sending.together[target] = []
             together.append(packed)
-            self.size += len(packed)
             if len(together) == SENT_TOGETHER or len(packed) > LARGE_MESSAGE:
                 self._lay_sent(target)
             if sent.event is not None:
@@ -1550,10 +1551,7 @@ class OpenCommit(Reads):
         """Make a row of what is next in the lane to a partition."""
         together = self.sending.together.pop(target)
         key = outgoing_key(target, self.counters.sent[target])
-        packed = pack([Raw(one) for one in together])
-        # With fewer calls than `_set` makes: no row was at such a place before.
-        self._changes["outgoing"][key] = pack_checksum(crc32(packed, crc32(key))) + packed
-        insort(self._sorted["outgoing"], key)
+        self._set("outgoing", key, [Raw(one) for one in together])
 
     def _send_on(self, process: str, instance: str, position: int, target: int) -> None:
         """Send an event that was held here to the partition of the instance that it is for."""
@@ -1562,14 +1560,13 @@ class OpenCommit(Reads):
             raise corrupt("unmatched", unmatched_key(process, position), "holds no event")
         self._send([SentRecord(target, event, process, [instance])])
 
-    def _let_go_of_sent(self, target: int, up_to: int) -> None:
+    def _let_go_of_sent(self, taken: Taken) -> None:
         """Drop rows that a partition has taken; the newest stays, since it says the number."""
-        counters = self.counters
-        counters.taken[target] = max(up_to, counters.taken.get(target, 0))
-        last = min(up_to, counters.sent.get(target, 0) - 1)
-        start, end = outgoing_key(target, 0), outgoing_key(target, last + 1)
-        for key, _ in self._range("outgoing", start, end, ALL):
-            self._delete("outgoing", key)
+        target, counters = taken.target, self.counters
+        counters.taken[target] = max(taken.up_to, counters.taken.get(target, 0))
+        for last in taken.rows:
+            if last < counters.sent.get(target, 0):
+                self._delete("outgoing", outgoing_key(target, last))
 
     def _take_in(self, arrived: Arrival) -> None:
         """Move the cursor of a lane, and write what came by it; a step's commands are queued."""

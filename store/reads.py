@@ -18,6 +18,7 @@ from .layout.keys import LAST, digest, numbered
 from .layout.schema import (
     BLOCKED,
     PRUNED_UP_TO,
+    SENT_TOGETHER,
     Marks,
     code_from_row,
     command_from_row,
@@ -857,18 +858,19 @@ class Reads:
         prefix = number_asked_for(target)
         found: list[SentRecord] = []
         # Rows are full where much is sent, and may hold one message each where little is.
-        for most in (limit // SENT_TOGETHER + 1, limit):
+        most = limit // SENT_TOGETHER + 1
+        while len(found) < limit:
             rows = self._page("outgoing", prefix, after, most)
             for key, raw in rows:
                 row = unframe(raw, "outgoing", key)
                 for sequence, one in enumerate(row, first_in(key, row)):
                     if sequence > after:
                         found.append(sent_from_row(one, target, sequence))
-                if len(found) >= limit:
-                    return found
             if len(rows) < most:
                 break
             after = numbered(rows[-1][0])
+            # As many as the rest takes if they are as full as these.
+            most = (limit - len(found)) * most // len(found) + 1
         return found
 
     def first_sent(self, target: int) -> int:
@@ -890,6 +892,12 @@ class Reads:
         """Positions of the copies that other partitions sent of an event for a process manager."""
         rows = self._page("ids", copies_key(process, stream, version), 0, ALL)
         return [place_of(key, raw) for key, raw in rows]
+
+    def rows_sent(self, target: int, after: int, up_to: int, limit: int) -> list[int]:
+        """The sequences under which rows are for another partition, behind one, up to another."""
+        prefix = number_asked_for(target)
+        start, end = (prefix + number_asked_for(one + 1) for one in (after, up_to))
+        return [numbered(key) for key, _ in self._range("outgoing", start, end, limit)]
 
     # After-effects that wait
 
@@ -1094,12 +1102,6 @@ class Reads:
         rows = self._range(table, prefix, prefix + NUMBER.pack(below), 1, backwards=True)
         return numbered(rows[0][0]) if rows else 0
 
-
-SENT_TOGETHER = 64
-"""Messages of a commit to another partition that lie in a row, at most.
-
-What is written, checked and dropped of each is little, and of each row as much as of another one.
-"""
 
 ALL = 1 << 62
 """A limit that no table comes to."""

@@ -45,6 +45,7 @@ __all__ = [
     "SentRecord",
     "Step",
     "StepExtras",
+    "Taken",
     "TimerRecord",
     "TombstoneRecord",
     "TransitionRecord",
@@ -391,6 +392,21 @@ class ErasureRecord(Struct, gc=False):
     number: int = 0
 
 
+class Taken(Struct, gc=False):
+    """What another partition has taken of what was sent to it.
+
+    Attributes:
+        target: the partition
+        up_to: the sequence of the last message that it has taken
+        rows: the sequences under which rows are of which all was taken; they go
+
+    """
+
+    target: int
+    up_to: int
+    rows: list[int] = []
+
+
 class Erase(Struct, gc=False):
     """Rows that are erased, as of one moment, and the record of that."""
 
@@ -540,8 +556,8 @@ class StepExtras(Struct, gc=False):
     """What is erased."""
     imported: SourceMark | None = None
     """How far a source is imported with this step."""
-    taken: tuple[int, int] | None = None
-    """A partition, and the sequence up to which it has taken what was sent to it; that goes."""
+    taken: Taken | None = None
+    """What another partition has taken of what was sent to it, and what goes of that."""
     documents: DocumentChanges | None = None
     """What a projection writes into its documents."""
 

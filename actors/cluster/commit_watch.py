@@ -59,13 +59,13 @@ class CommitWatch:
     def _look(self) -> None:
         pause, quiet = SHORTEST, 0.0
         while not self._is_over.wait(pause):
-            has_moved = False
+            has_moved = has_failed = False
             for number, store in self._stores.items():
                 try:
                     newest = store.newest_commit()
                 except StoreError as error:
                     self._outages[number].failed(error)
-                    pause = LONGEST
+                    has_failed = True
                     continue
                 self._outages[number].went_well()
                 if self._seen.get(number) != newest:
@@ -73,7 +73,7 @@ class CommitWatch:
                     has_moved = True
                     self._moved(number)
             quiet = 0.0 if has_moved else quiet + pause
-            most = SHORT if quiet < OF_LATE else LONGEST
+            most = SHORT if quiet < OF_LATE and not has_failed else LONGEST
             pause = SHORTEST if has_moved else min(2 * pause, most)
 
     def close(self) -> None:

@@ -43,11 +43,14 @@ NEW = 64
 """Commands from outside that are taken at once, so that their chains end together."""
 
 COME = 2 * NEW
-"""Messages of other partitions that are taken before commands from outside have a turn again.
+"""Messages of other partitions for which so many commands from outside may be taken.
 
 Otherwise a partition that is behind would work only for those that are ahead, and these would wait
 for what it has not begun.
 """
+
+MOST_COME = 4 * NEW
+"""Messages that count, at most: what came while nothing was told makes no room for what is."""
 
 
 class _Lane:
@@ -146,7 +149,7 @@ class CommandQueue(PooledActor):
         self._issued.newest, self._told.newest = self._store.last_sequences()
         # The number of the commit in which commands from outside were taken last.
         self._took_new_in = 0
-        # Messages of other partitions that were taken since, less those that made room for some.
+        # Messages of other partitions for which no command from outside was taken yet.
         self._come = 0
         self.in_flight = 0
         """Commands from the queue that are under way."""
@@ -244,7 +247,7 @@ class CommandQueue(PooledActor):
 
     def has_come(self, count: int) -> None:
         """So many messages came from another partition, and are on their way through this one."""
-        self._come += count
+        self._come = min(self._come + count, MOST_COME)
         self._go_on()
 
     def _go_on(self) -> None:

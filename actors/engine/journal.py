@@ -335,9 +335,9 @@ class Journal:
             outcome = refused
         if events and outcome is COMMITTED:
             self._published(events)
-        if step.send:
-            self._close_within(PATIENCE_OF_OTHERS)
         ahead = store.ahead
+        if self._sender is not None and ahead.sending.targets:
+            self._close_within(PATIENCE_OF_OTHERS)
         if ahead.steps >= self._largest_commit or ahead.size >= LARGEST_SIZE:
             self._dispatcher.is_commit_due = True
         return outcome

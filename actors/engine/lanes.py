@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from ..core.stimuli import CommandRefused, Reload
-from ..store import COMMITTED, Arrival, DamagedStore, Step, StepExtras, StoreError
+from ..store import COMMITTED, Arrival, DamagedStore, Step, StepExtras, StoreError, Taken
 from .failure_log import Failure
 from .instance_actor import InstanceMessage
 from .pooled_actor import PooledActor
@@ -30,6 +30,9 @@ PAGE = 256
 
 STRIDE = 1_024
 """What a lane holds that was taken, before its sender drops it."""
+
+MOST_DROPPED = 2 * STRIDE
+"""Rows that its sender drops at once; those that are left go with the next."""
 
 LONGEST = 100_000
 """What a lane holds that was not taken, before its sender takes no new commands from outside."""
@@ -108,6 +111,8 @@ class Lanes(PooledActor):
         self._told: deque[int] = deque()
         # Partitions that have something to drop, once it is durable that it was taken.
         self._to_drop: set[int] = set()
+        # The sequence of the last row that was dropped, by the partition that it was for.
+        self._dropped: dict[int, int] = {}
         self.is_closed = False
         self.damage: dict[int, str] = {}
         """Why nothing can be taken from a lane, by the partition that it comes from."""
@@ -129,6 +134,7 @@ class Lanes(PooledActor):
     def start_over(self) -> None:
         """Go on from what is durable; with the journal's lock held."""
         before, self._cursors = self._cursors, self._durable_cursors()
+        self._dropped.clear()
         # What was taken and is not durable is taken again. Of the other lanes nothing was lost.
         for source, cursor in self._cursors.items():
             if cursor != before[source]:
@@ -234,7 +240,7 @@ class Lanes(PooledActor):
                 self._to_drop.add(source)
             self._cursors[source] = arrived.last
             self._bring(step, arrived)
-        self._taken(len(page))
+            self._taken(len(page))
         if len(page) < PAGE:
             self._ahead.pop(source, None)
 
@@ -260,12 +266,17 @@ class Lanes(PooledActor):
                 continue
             try:
                 taken = self._neighbours[target].cursor_of(self._own)
+                # Here, since a step that is laid in is not to read.
+                rows = store.rows_sent(target, self._dropped.get(target, 0), taken, MOST_DROPPED)
             except StoreError as error:
                 self._tell(target, error)
                 continue
             if taken > counters.taken.get(target, 0):
                 with journal.lock:
-                    journal.lay(Step(extras=StepExtras(taken=(target, taken))))
+                    journal.lay(Step(extras=StepExtras(taken=Taken(target, taken, rows))))
+                    # The newest row stays.
+                    gone = [one for one in rows if one < last]
+                    self._dropped[target] = max(gone, default=self._dropped.get(target, 0))
 
     def _tell(self, partition: int, error: StoreError) -> None:
         failure = Failure(error=error, handler=f"the lane from partition {partition}")

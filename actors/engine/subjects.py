@@ -37,6 +37,9 @@ __all__ = ["SubjectRows"]
 PAGE = 256
 """Rows that are looked at at once."""
 
+LARGEST_SIZE = 1 << 20
+"""Bytes of rows that are written anew at once, about."""
+
 
 class SubjectRows:
     """The rows that hold data of one person, and what they are without it.
@@ -114,6 +117,7 @@ class SubjectRows:
 
     def _changed(self, table: str, change: Callable[[list[Any]], bool]) -> Iterator[list[Anew]]:
         found: list[Anew] = []
+        size = 0
         for key, raw in self._rows(table):
             try:
                 row = unframe(raw, table, key)
@@ -122,9 +126,10 @@ class SubjectRows:
                 continue
             if change(row):
                 found.append((table, key, raw, frame(key, row)))
-            if len(found) == PAGE:
+                size += len(raw)
+            if len(found) == PAGE or size > LARGEST_SIZE:
                 yield found
-                found = []
+                found, size = [], 0
         if found:
             yield found
 

@@ -974,16 +974,24 @@ def sent_to_row(sent: SentRecord) -> tuple[Any, ...]:
     )
 
 
+SENT_TOGETHER, LARGE_MESSAGE = 64, 1_024
+"""Messages of a commit to a partition that lie in a row, at most; and the bytes of one behind which
+no other lies in its row.
+
+A row costs as much to write, check and drop whether it holds one message or many.
+"""
+
+
 def first_in(key: bytes, row: Sized) -> int:
     """The sequence of the first message in a row of `outgoing`, whose key has that of the last."""
     return numbered(key) - len(row) + 1
 
 
 def first_of_row(key: bytes, raw: bytes) -> int:
-    """As `first_in`, of a row as it is stored; a damaged one counts as one message."""
+    """As `first_in`, of a row as it is stored; a damaged one may hold as many as a row does."""
     with suppress(CorruptRecord):
         return first_in(key, unframe(raw, "outgoing", key))
-    return numbered(key)
+    return max(1, numbered(key) - SENT_TOGETHER + 1)
 
 
 def sent_from_row(row: list[Any], target: int, sequence: int) -> SentRecord:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..layout.frames import number
 from ..layout.schema import first_in, outgoing_key
 from ..partitions import MOST_PARTITIONS
 
@@ -27,7 +26,7 @@ def check_lanes(inspection: Inspection) -> None:
             inspection.say("partitions", key, f"is partition {row.number} of {row.count}")
         else:
             own = row
-    before = (0, 0)
+    before = (-1, 0)
     for key, (target, sequence), row in inspection.rows("outgoing"):
         first = first_in(key, row)
         if first < 1:
@@ -35,10 +34,10 @@ def check_lanes(inspection: Inspection) -> None:
         # A row that cannot be read is reported, and is no gap.
         elif (
             target == before[0]
-            and before[1]
+            and first != before[1] + 1
             and inspection.key_behind("outgoing", outgoing_key(*before)) == key
         ):
-            inspection.say_gap("outgoing", key, number(target), before[1], first)
+            inspection.say("outgoing", key, f"comes where {before[1] + 1} is missing")
         before = (target, sequence)
         for message in row:
             inspection.say_all("outgoing", key, _of_sent(own, target, message))

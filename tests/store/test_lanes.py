@@ -26,6 +26,7 @@ from procession.store import (
     StepExtras,
     Store,
     StoreError,
+    Taken,
     UnmatchedRecord,
     WrongPartition,
     divided_at,
@@ -86,6 +87,11 @@ def sends(*sent: SentRecord) -> Step:
 
 def arrives(arrived: Arrival, *commands: CommandRecord) -> Step:
     return Step(enqueue=list(commands) or None, extras=StepExtras(arrived=arrived))
+
+
+def taken(store: Store, target: int, up_to: int) -> Taken:
+    """What a partition has taken, and the rows that go."""
+    return Taken(target, up_to, store.rows_sent(target, 0, up_to, 999))
 
 
 def fill_lanes(store: Store) -> None:
@@ -195,9 +201,9 @@ def test_what_was_taken_goes_and_the_numbers_go_on(tmp_path: Path) -> None:
     with LmdbStore(tmp_path, durability="none", partition=OWN, family=FAMILY) as store:
         for count in (2, 1, 2):
             store.commit([sends(*(SentRecord(1, event("s-1"), ORDERS) for _ in range(count)))])
-        store.commit([Step(extras=StepExtras(taken=(1, 2)))])
+        store.commit([Step(extras=StepExtras(taken=taken(store, 1, 2)))])
         assert [one.sequence for one in store.read_lane(1, 0, 9)] == [3, 4, 5]
-        store.commit([Step(extras=StepExtras(taken=(1, 5)))])
+        store.commit([Step(extras=StepExtras(taken=taken(store, 1, 5)))])
         # The last row stays, since its key says the number.
         assert [one.sequence for one in store.read_lane(1, 0, 9)] == [4, 5]
     with LmdbStore(tmp_path, durability="none", partition=OWN, family=FAMILY) as store:

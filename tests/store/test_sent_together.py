@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from procession.store import (
+    COMMITTED,
     Arrival,
     DictionaryEngine,
     Erase,
@@ -25,7 +26,7 @@ from procession.store import (
     verify_open,
 )
 from tests.coding import Reversed
-from tests.store.test_lanes import FAMILY, ORDERS, OWN, arrives, command, event, sends
+from tests.store.test_lanes import FAMILY, ORDERS, OWN, arrives, command, event, sends, taken
 from tests.store.test_verifying import Damage, number
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ COMMITS = st.lists(
 
 @given(COMMITS, st.lists(st.integers(0, 400), max_size=3), st.integers(0, 400), st.integers(1, 200))
 def test_what_was_sent_is_read_from_any_message_on_and_goes_when_it_was_taken(
-    commits: list[list[tuple[int, int]]], taken: list[int], after: int, limit: int
+    commits: list[list[tuple[int, int]]], marks: list[int], after: int, limit: int
 ) -> None:
     expected: dict[int, list[str]] = {1: [], 2: []}
     with in_memory() as store:
@@ -95,9 +96,9 @@ def test_what_was_sent_is_read_from_any_message_on_and_goes_when_it_was_taken(
             assert [one.sequence for one in read] == [after + 1 + n for n in range(len(read))]
             assert store.last_sent(target) == len(names)
         up_to = 0
-        for one in taken:
+        for one in marks:
             up_to = max(up_to, min(one, len(expected[1])))
-            store.commit([Step(extras=StepExtras(taken=(1, up_to)))])
+            store.commit([Step(extras=StepExtras(taken=taken(store, 1, up_to)))])
             assert store.first_sent(1) <= up_to + 1
             left = [one.sequence for one in store.read_lane(1, up_to, 9_999)]
             assert left == list(range(up_to + 1, len(expected[1]) + 1))
@@ -137,12 +138,51 @@ def test_what_was_dropped_meanwhile_is_not_there_to_be_erased() -> None:
         store.commit([sends(message("a"))])
         store.commit([sends(message("b"))])
         places = [one for page in places_of_stream(store, "s-a") for one in page]
-        store.commit([Step(extras=StepExtras(taken=(1, 2)))])
+        store.commit([Step(extras=StepExtras(taken=taken(store, 1, 2)))])
         assert not any(is_there(store, one) for one in places)
         store.commit([Step(extras=StepExtras(erase=Erase(T, places)))])
         [left] = store.read_lane(1, 0, 9)
         assert left.event is not None
         assert (left.event.stream, left.event.data) == ("s-b", b"\x80")
+
+
+def test_a_damaged_row_behind_what_was_dropped_stays_as_it_is(tmp_path: Path) -> None:
+    with LmdbStore(tmp_path, durability="none", partition=OWN, family=FAMILY) as store:
+        for name in "abc":
+            store.commit([sends(message(name))])
+        places = [one for page in places_of_stream(store, "s-a") for one in page]
+    with Damage(tmp_path) as damage:
+        damage.raw("outgoing", damage.key("outgoing", 1), b"what it was not")
+    with LmdbStore(tmp_path, durability="none", partition=OWN, family=FAMILY) as store:
+        store.commit([Step(extras=StepExtras(taken=taken(store, 1, 1)))])
+        erase = Step(extras=StepExtras(erase=Erase(T, places)))
+        assert store.commit([sends(message("d")), erase]) == [COMMITTED, COMMITTED]
+        assert store.last_sent(1) == 4
+
+
+def test_places_in_rows_come_in_pages_and_those_of_a_row_are_written_once() -> None:
+    with in_memory() as store:
+        store.commit([sends(*(message("a") for _ in range(1_000)))])
+        pages = [
+            page
+            for page in places_of_stream(store, "s-a")
+            if any(is_there(store, one) for one in page)
+        ]
+        assert max(map(len, pages)) == 256
+        for page in pages:
+            store.hand_over(Step(extras=StepExtras(erase=Erase(T, page))))
+        assert store.ahead.size < 200_000
+        store.close_commit({})
+        data = {one.event.data for one in store.read_lane(1, 0, 9_999) if one.event}
+        assert len(data) == 1
+        assert data != {b"\x80"}
+
+
+def test_a_page_of_half_full_rows_is_read_and_no_more() -> None:
+    with in_memory() as store:
+        for _ in range(40):
+            store.commit([sends(*(message("a") for _ in range(40)))])
+        assert 256 <= len(store.read_lane(1, 0, 256)) < 256 + 2 * 40
 
 
 class Forgetful(Reversed):

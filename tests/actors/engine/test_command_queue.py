@@ -15,7 +15,7 @@ from procession import Aggregate, Command, Domain, Event, handle
 from procession.core.carry_out import CommandDecision
 from procession.core.stimuli import CommandRefused
 from procession.engine.ahead_reads import AheadReads
-from procession.engine.command_queue import COME, PAGE, CommandQueue
+from procession.engine.command_queue import COME, MOST_COME, NEW, PAGE, CommandQueue
 from procession.engine.failure_log import FailureLog
 from procession.engine.journal import Journal
 from procession.model.registry import Registry
@@ -413,6 +413,19 @@ def test_what_comes_from_other_partitions_keeps_waiting_what_is_new_for_a_while_
     assert bench.turn() == ["told 2"]
     bench.issue("told 3", outside=True)
     assert not bench.queue.has_work()
+
+
+def test_what_came_while_nothing_was_told_makes_no_room_for_all_that_is_told_later() -> None:
+    bench = Bench(max_in_flight=1_000)
+    bench.issue("told", outside=True)
+    bench.turns()
+    for _ in range(100):
+        bench.queue.has_come(256)
+    bench.issue(*(f"told {number:04}" for number in range(9 * NEW)), outside=True)
+    taken = 0
+    while bench.queue.has_work():
+        taken += len(bench.turn())
+    assert taken == MOST_COME // COME * NEW
 
 
 def test_a_queue_that_is_closed_takes_no_more(bench: Bench) -> None:

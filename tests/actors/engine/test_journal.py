@@ -14,6 +14,7 @@ import pytest
 
 from procession.core.decision import EMPTY
 from procession.engine import journal as module
+from procession.engine.crossing import Sender
 from procession.engine.failure_log import FailureLog
 from procession.engine.journal import (
     PAGE,
@@ -36,6 +37,7 @@ from procession.store import (
     Duplicate,
     EventRecord,
     Outcome,
+    Partition,
     SentRecord,
     Step,
     Store,
@@ -437,6 +439,7 @@ def test_a_commit_closes_soon_after_a_step_that_sends_something_to_another_parti
 ) -> None:
     now = [50.0]
     monkeypatch.setattr(module, "seconds", lambda: now[0])
+    bench.journal._sender = Sender(Partition(0, 2), (), lambda _: None)
     bench.hand(event("a"))
     deadlines = [bench.dispatcher.commit_by]
     for _ in range(2):
