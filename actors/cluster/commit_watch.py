@@ -14,12 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CommitWatch", "Watched"]
 
-SHORTEST, SHORT, LONGEST = 0.000_5, 0.002, 0.01
-"""Seconds between two looks: behind a commit of others, while they have made one of late, at most,
-and else."""
-
-OF_LATE = 1.0
-"""Seconds for which others are at work, behind a commit of theirs."""
+SHORTEST, LONGEST = 0.000_5, 0.01
+"""Seconds between two looks: while others commit, and when they have not for a while."""
 
 
 class Watched(Protocol):
@@ -57,24 +53,22 @@ class CommitWatch:
             start_thread(self._thread)
 
     def _look(self) -> None:
-        pause, quiet = SHORTEST, 0.0
+        pause = SHORTEST
         while not self._is_over.wait(pause):
-            has_moved = has_failed = False
+            has_moved = False
             for number, store in self._stores.items():
                 try:
                     newest = store.newest_commit()
                 except StoreError as error:
                     self._outages[number].failed(error)
-                    has_failed = True
+                    pause = LONGEST
                     continue
                 self._outages[number].went_well()
                 if self._seen.get(number) != newest:
                     self._seen[number] = newest
                     has_moved = True
                     self._moved(number)
-            quiet = 0.0 if has_moved else quiet + pause
-            most = SHORT if quiet < OF_LATE and not has_failed else LONGEST
-            pause = SHORTEST if has_moved else min(2 * pause, most)
+            pause = SHORTEST if has_moved else min(2 * pause, LONGEST)
 
     def close(self) -> None:
         """End it, and wait for that."""

@@ -52,9 +52,6 @@ PATIENCE = 0.01
 PATIENCE_OF_MANY = 0.05
 """The same for steps of a caller who hands over many at once."""
 
-PATIENCE_OF_OTHERS = 0.05
-"""The same while another partition waits for what the step sends."""
-
 LARGEST_SIZE = 1 << 23
 """Bytes of rows after which a commit closes."""
 
@@ -336,8 +333,6 @@ class Journal:
         if events and outcome is COMMITTED:
             self._published(events)
         ahead = store.ahead
-        if self._sender is not None and ahead.sending.targets:
-            self._close_within(PATIENCE_OF_OTHERS)
         if ahead.steps >= self._largest_commit or ahead.size >= LARGEST_SIZE:
             self._dispatcher.is_commit_due = True
         return outcome
@@ -369,9 +364,6 @@ class Journal:
 
         """
         self._waiting.append(waiting)
-        self._close_within(patience)
-
-    def _close_within(self, patience: float) -> None:
         by = self._dispatcher.commit_by
         if self._patience and (by is None or patience < self._patience):
             by = min(by or math.inf, seconds() + patience)

@@ -14,13 +14,11 @@ import pytest
 
 from procession.core.decision import EMPTY
 from procession.engine import journal as module
-from procession.engine.crossing import Sender
 from procession.engine.failure_log import FailureLog
 from procession.engine.journal import (
     PAGE,
     PATIENCE,
     PATIENCE_OF_MANY,
-    PATIENCE_OF_OTHERS,
     Journal,
     PendingWrite,
     Waiting,
@@ -37,8 +35,6 @@ from procession.store import (
     Duplicate,
     EventRecord,
     Outcome,
-    Partition,
-    SentRecord,
     Step,
     Store,
     StoreError,
@@ -432,23 +428,6 @@ def test_a_commit_closes_soon_after_a_step_for_which_a_caller_waits(
     bench.hand(event("a"))
     deadlines.append(bench.dispatcher.commit_by)
     assert deadlines == [None, 50 + PATIENCE, 50 + PATIENCE, None, now[0] + PATIENCE]
-
-
-def test_a_commit_closes_soon_after_a_step_that_sends_something_to_another_partition(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [50.0]
-    monkeypatch.setattr(module, "seconds", lambda: now[0])
-    bench.journal._sender = Sender(Partition(0, 2), (), lambda _: None)
-    bench.hand(event("a"))
-    deadlines = [bench.dispatcher.commit_by]
-    for _ in range(2):
-        bench.hand(Step(send=[SentRecord(1, EventRecord("E", "s-1", 1, 5, b"", "", ""), "P")]))
-        deadlines.append(bench.dispatcher.commit_by)
-        now[0] += 0.004
-    bench.journal.flush()
-    deadlines.append(bench.dispatcher.commit_by)
-    assert deadlines == [None, 50 + PATIENCE_OF_OTHERS, 50 + PATIENCE_OF_OTHERS, None]
 
 
 def test_who_waits_for_one_step_has_the_commit_of_many_close_sooner(
