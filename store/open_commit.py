@@ -260,17 +260,26 @@ class OpenCommit(Reads):
         # who learns their keys, and how many instances take nothing.
         self._asked: dict[str, dict[str, int]] = {HELD: {}, BLOCKS: {}}
         self._counts = OpenCounts(engine)
-        self._empty()
-
-    def _empty(self) -> None:
         # What is to be written, by table and key; None for what goes.
         self._changes: dict[str, dict[bytes, bytes | None]] = {table: {} for table in TABLES}
         # What the engine said, so that no key is asked for twice, and None for what goes.
         self._known: dict[str, dict[bytes, bytes | None]] = {table: {} for table in TABLES}
-        self._gathered.index = {}
         # The keys that change, in order, of tables that are read in ranges; of those in `DENSE`,
         # the keys that are pruned.
         self._sorted: dict[str, list[bytes]] = {table: [] for table in TABLES}
+        self._empty()
+
+    def _empty(self) -> None:
+        # Of some thirty tables a commit touches a few, and what it did not is empty as it is. Who
+        # writes the commit may still have what it did.
+        for rows in (self._changes, self._known):
+            for table, those in rows.items():
+                if those:
+                    rows[table] = {}
+        for table, keys in self._sorted.items():
+            if keys:
+                self._sorted[table] = []
+        self._gathered.index = {}
         # Keys of rows that go, or went and came again.
         self._gone: set[tuple[str, bytes]] = set()
         # Keys of rows that came before they went: whether the engine has an older row is asked for
