@@ -74,6 +74,7 @@ from .layout.schema import (
     unmatched_key,
     unmatched_to_row,
 )
+from .namesakes import Namesakes
 from .open_counts import OpenCounts
 from .reads import ALL, HIGHEST, Reads, number_asked_for
 from .records import (
@@ -196,9 +197,11 @@ class Sending:
 class _Gathered:
     """What was asked for of many that are to be looked at one by one."""
 
-    __slots__ = ("are_there", "index", "instances", "nothing")
+    __slots__ = ("are_there", "index", "instances", "namesakes", "nothing")
 
-    def __init__(self) -> None:
+    def __init__(self, namesakes: Namesakes | None) -> None:
+        # What is likely to be asked for next; None where that saves nothing.
+        self.namesakes = namesakes
         # Categories of which the stream that was looked up last was there. Here, since an object of
         # more than thirty attributes is looked up in more slowly: an order took a hundredth more.
         self.are_there: set[str] = set()
@@ -210,6 +213,11 @@ class _Gathered:
         self.instances: dict[bytes, tuple[Row, bytes | None]] = {}
         # What the engine has of learnt keys, by what their rows begin with. True until a commit.
         self.index: dict[bytes, list[Row]] = {}
+
+    def were_there(self, prefixes: list[bytes]) -> None:
+        """Some that were asked for since their namesakes were have rows."""
+        if self.namesakes is not None and prefixes:
+            self.namesakes.were_there(prefixes)
 
     def forget_nothing(self) -> None:
         """It is not known any more for which instances the engine has nothing."""
@@ -230,6 +238,7 @@ class OpenCommit(Reads):
         counters: its newest numbers
         names: what its table of names holds
         partition: which one this is, of a divided store
+        is_remote: whether each look is a trip
 
     """
 
@@ -239,6 +248,8 @@ class OpenCommit(Reads):
         counters: Counters,
         names: KnownNames,
         partition: Partition | None = None,
+        *,
+        is_remote: bool = False,
     ) -> None:
         self._engine = engine
         self.sending = Sending(partition)
@@ -255,7 +266,7 @@ class OpenCommit(Reads):
         self._pending: dict[str, CommandRecord] = {}
         # Sequences that are in the queue on disk for sure, and were not taken: some of them.
         self._stored: set[int] = set()
-        self._gathered = _Gathered()
+        self._gathered = _Gathered(Namesakes() if is_remote else None)
         # By process manager, and only of those that were asked for: how many events are held for
         # who learns their keys, and how many instances take nothing.
         self._asked: dict[str, dict[str, int]] = {HELD: {}, BLOCKS: {}}
@@ -455,10 +466,12 @@ class OpenCommit(Reads):
             # A new one has nothing, and most are like the one before of their category.
             likely = [one for one in streams if category_of(one) in self._gathered.are_there]
             along = self._first_rows(likely)
+        namesakes = self._namesakes(map(stream_key, streams))
         if not wanted and not along:
             return
         known = self._known["command_ids"]
-        found = self._engine.get_many([*wanted, *along])
+        first_rows = [("ids", prefix + FIRST) for prefix in namesakes]
+        found = self._engine.get_many([*wanted, *first_rows, *along])
         may_be_pruned = self.counters.any_pruned
         for ((table, _), key), raw in zip(wanted.items(), found, strict=False):
             if table == "command_ids":
@@ -467,9 +480,24 @@ class OpenCommit(Reads):
                 # What the open commit has of a stream, its newest version is remembered of.
                 heads[key] = 0
         if streams:
-            for (table, key), raw in zip(along, found[len(wanted) :], strict=True):
+            there = []
+            for prefix, raw in zip(namesakes, found[len(wanted) :], strict=False):
+                if raw is not None:
+                    there.append(prefix)
+                elif not may_be_pruned:
+                    heads[prefix] = 0
+            self._gathered.were_there(there)
+            rest = found[len(wanted) + len(namesakes) :]
+            for (table, key), raw in zip(along, rest, strict=True):
                 self._known[table][key] = raw
             self._note_who_is_there(streams)
+
+    def _namesakes(self, prefixes: Iterable[bytes]) -> list[bytes]:
+        """What is likely to be asked for next when these are asked for, and is not known."""
+        namesakes = self._gathered.namesakes
+        if namesakes is None:
+            return []
+        return [one for one in namesakes.next_of(prefixes) if one not in self._heads]
 
     def _note_who_is_there(self, streams: Iterable[str]) -> None:
         for stream in streams:
@@ -574,20 +602,24 @@ class OpenCommit(Reads):
             owners: each the name of a process manager and the id of an instance
 
         """
-        heads, gathered = self._heads, self._gathered.instances
-        wanted: list[bytes] = []
-        for process, instance in owners:
-            prefix = transitions_key(process, instance)
-            head = heads.get(prefix)
-            # What the open commit has, and what is known to be new, need not be looked for.
-            if head is None or (head and prefix + number(head) not in self._ids):
-                wanted.append(prefix)
+        heads, gathered, ids = self._heads, self._gathered.instances, self._ids
+        prefixes = [transitions_key(*one) for one in owners]
+        namesakes = self._namesakes(prefixes)
+        # What the open commit has, and what is known to be new, need not be looked for.
+        wanted = [
+            one
+            for one in prefixes
+            if (head := heads.get(one)) is None or (head and one + number(head) not in ids)
+        ]
         if not wanted:
             return
         # Neighbours are found quickly one after the other.
         wanted.sort()
         try:
-            rows = self._newest("ids", wanted)
+            rows = self._newest("ids", wanted + namesakes)
+            for prefix in reversed(namesakes):
+                heads[prefix] = self._behind("ids", prefix, rows.pop())
+            self._gathered.were_there([one for one in namesakes if heads[one]])
             places = [row for row in rows if row is not None and len(row[1]) == len(FIRST)]
             pointers = [("transitions", pointer) for _, pointer in places]
             found = self._engine.get_many(pointers) if pointers else []
