@@ -1984,8 +1984,11 @@ class Runtime:
     @staticmethod
     def _write(engine: Engine, works: list[Receipt]) -> Receipts:
         """Have steps written."""
-        receipts = Receipts(works, engine.command_queue, engine.services.replies)
-        engine.journal.add_all(works)
+        journal = engine.journal
+        receipts = Receipts(
+            works, engine.command_queue, engine.services.replies, journal.patience_of_many
+        )
+        journal.add_all(works)
         return receipts
 
     def _write_many(self, engine: Engine, works: list[Receipt]) -> Receipts:

@@ -52,6 +52,13 @@ PATIENCE = 0.01
 PATIENCE_OF_MANY = 0.05
 """The same for steps of a caller who hands over many at once."""
 
+FEW_PARTITIONS = 8
+"""With more of them the threads of a store's partitions wait for their turns that much longer, and
+so may the steps of such a caller, who waits for all of them."""
+
+LONGEST_PATIENCE = 0.5
+"""What it comes to at most."""
+
 LARGEST_SIZE = 1 << 23
 """Bytes of rows after which a commit closes."""
 
@@ -206,6 +213,7 @@ class Journal:
         start_over: called after a commit failed, with the lock held: all that is not durable is to
             be forgotten
         sender: of a divided store, turns what steps make for other partitions into what they send
+        partitions: how many the store has
 
     """
 
@@ -223,6 +231,7 @@ class Journal:
         durable: Callable[[], None],
         start_over: Callable[[], None],
         sender: Sender | None = None,
+        partitions: int = 1,
     ) -> None:
         self._store = store
         self._sender = sender
@@ -248,6 +257,10 @@ class Journal:
         self._spoilt: list[tuple[StoreError, list[Waiting]]] = []
         # That of the step for which the open commit closes earliest; 0 if it closes early for none.
         self._patience = PATIENCE if waits else 0.0
+        self.patience_of_many = min(
+            PATIENCE_OF_MANY * max(1.0, partitions / FEW_PARTITIONS), LONGEST_PATIENCE
+        )
+        """Seconds that a step may wait for its commit while a caller waits for many steps."""
         self._wants_checkpoints = False
         self._flushing = threading.Lock()
         self._failures = failures
