@@ -54,14 +54,16 @@ class Namesakes:
         followed: set[tuple[bytes, bytes]] = set()
         for prefix in prefixes:
             name, _, kind = prefix.partition(b"\0")
+            if not name:
+                # Streams without an id have none in common, and may be of any number of kinds.
+                continue
             first = firsts.setdefault(name, kind)
             if first is not kind:
                 if first != kind:
                     followed.add((first, kind))
                 continue
-            # Anew in this wave. Streams without an id have none in common with others.
             if kind not in begun:
-                begun[kind] = self._worth_asking(kind) if name else []
+                begun[kind] = self._worth_asking(kind)
             likely += [name + b"\0" + one for one in begun[kind]]
         for first, kind in followed:
             after = self._after.setdefault(first, {})
