@@ -466,7 +466,7 @@ class OpenCommit(Reads):
             # A new one has nothing, and most are like the one before of their category.
             likely = [one for one in streams if category_of(one) in self._gathered.are_there]
             along = self._first_rows(likely)
-        namesakes = self._namesakes(map(stream_key, streams))
+        namesakes = self._namesakes(map(stream_key, streams)) if streams else []
         if not wanted and not along:
             return
         known = self._known["command_ids"]
@@ -602,15 +602,17 @@ class OpenCommit(Reads):
             owners: each the name of a process manager and the id of an instance
 
         """
-        heads, gathered, ids = self._heads, self._gathered.instances, self._ids
-        prefixes = [transitions_key(*one) for one in owners]
+        heads, gathered = self._heads, self._gathered.instances
+        prefixes: list[bytes] = []
+        wanted: list[bytes] = []
+        for process, instance in owners:
+            prefix = transitions_key(process, instance)
+            prefixes.append(prefix)
+            head = heads.get(prefix)
+            # What the open commit has, and what is known to be new, need not be looked for.
+            if head is None or (head and prefix + number(head) not in self._ids):
+                wanted.append(prefix)
         namesakes = self._namesakes(prefixes)
-        # What the open commit has, and what is known to be new, need not be looked for.
-        wanted = [
-            one
-            for one in prefixes
-            if (head := heads.get(one)) is None or (head and one + number(head) not in ids)
-        ]
         if not wanted:
             return
         # Neighbours are found quickly one after the other.
