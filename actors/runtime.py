@@ -1984,11 +1984,9 @@ class Runtime:
     @staticmethod
     def _write(engine: Engine, works: list[Receipt]) -> Receipts:
         """Have steps written."""
-        journal = engine.journal
-        receipts = Receipts(
-            works, engine.command_queue, engine.services.replies, journal.patience_of_many
-        )
-        journal.add_all(works)
+        patience = engine.journal.intake.patience_of_many
+        receipts = Receipts(works, engine.command_queue, engine.services.replies, patience)
+        engine.journal.add_all(works)
         return receipts
 
     def _write_many(self, engine: Engine, works: list[Receipt]) -> Receipts:

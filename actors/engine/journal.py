@@ -257,10 +257,6 @@ class Journal:
         self._spoilt: list[tuple[StoreError, list[Waiting]]] = []
         # That of the step for which the open commit closes earliest; 0 if it closes early for none.
         self._patience = PATIENCE if waits else 0.0
-        self.patience_of_many = min(
-            PATIENCE_OF_MANY * max(1.0, partitions / FEW_PARTITIONS), LONGEST_PATIENCE
-        )
-        """Seconds that a step may wait for its commit while a caller waits for many steps."""
         self._wants_checkpoints = False
         self._flushing = threading.Lock()
         self._failures = failures
@@ -273,7 +269,7 @@ class Journal:
         self._closing = False
         self.is_over = False
         """Whether nothing is written any more."""
-        self.intake = Intake(dispatcher, self)
+        self.intake = Intake(dispatcher, self, partitions)
         """Takes in what comes from other threads."""
         self.has_given_up = False
         self.counts = CommitCounts()
@@ -626,15 +622,22 @@ class Intake(PooledActor):
     Args:
         dispatcher: gives it its turn
         journal: to which it hands over
+        partitions: how many the store has
 
     """
 
     is_urgent = True
     is_part = True
 
-    def __init__(self, dispatcher: Scheduler, journal: Journal) -> None:
+    def __init__(self, dispatcher: Scheduler, journal: Journal, partitions: int) -> None:
         super().__init__(dispatcher)
         self._journal = journal
+        # Not the journal's, since an object of more than thirty attributes is looked up in more
+        # slowly, and every step does.
+        self.patience_of_many = min(
+            PATIENCE_OF_MANY * max(1.0, partitions / FEW_PARTITIONS), LONGEST_PATIENCE
+        )
+        """Seconds that a step may wait for its commit while a caller waits for many steps."""
         self.works: deque[PendingWrite] = deque()
         self._calls: deque[Callable[[], None]] = deque()
 

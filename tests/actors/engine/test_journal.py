@@ -465,7 +465,7 @@ def test_who_hands_over_many_waits_longer_where_many_partitions_take_turns(
     partitions: int, times: float
 ) -> None:
     bench = Bench(partitions=partitions)
-    assert bench.journal.patience_of_many == pytest.approx(times * PATIENCE_OF_MANY)
+    assert bench.journal.intake.patience_of_many == pytest.approx(times * PATIENCE_OF_MANY)
 
 
 def test_no_more_chains_are_begun_when_the_commit_is_nearly_full_or_its_time_nearly_over(
