@@ -541,6 +541,8 @@ class OpenCommit(Reads):
         heads = self._heads
         found = {one: stream_key(one) for one in streams}
         found = {one: prefix for one, prefix in found.items() if heads.get(prefix) != 0}
+        if not found:
+            return
         along = self._first_rows([one for one, prefix in found.items() if prefix not in heads])
         self.gather(along)
         if not self.counters.any_pruned:
