@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left, insort
+from collections import defaultdict
 from contextlib import suppress
 from copy import copy
 from itertools import islice
@@ -275,9 +276,6 @@ class OpenCommit(Reads):
         self._changes: dict[str, dict[bytes, bytes | None]] = {table: {} for table in TABLES}
         # What the engine said, so that no key is asked for twice, and None for what goes.
         self._known: dict[str, dict[bytes, bytes | None]] = {table: {} for table in TABLES}
-        # The keys that change, in order, of tables that are read in ranges; of those in `DENSE`,
-        # the keys that are pruned.
-        self._sorted: dict[str, list[bytes]] = {table: [] for table in TABLES}
         self._empty()
 
     def _empty(self) -> None:
@@ -287,9 +285,9 @@ class OpenCommit(Reads):
             for table, those in rows.items():
                 if those:
                     rows[table] = {}
-        for table, keys in self._sorted.items():
-            if keys:
-                self._sorted[table] = []
+        # The keys that change, in order, of tables that are read in ranges; of those in `DENSE`,
+        # the keys that are pruned.
+        self._sorted: defaultdict[str, list[bytes]] = defaultdict(list)
         self._gathered.index = {}
         # Keys of rows that go, or went and came again.
         self._gone: set[tuple[str, bytes]] = set()
@@ -406,7 +404,7 @@ class OpenCommit(Reads):
             if len(there) < len(changes):
                 deletes[table] = [key for key, row in changes.items() if row is None]
         for table in DENSE:
-            pruned = self._sorted[table]
+            pruned = self._sorted.get(table)
             if pruned:
                 # What came again under such a key is put in its place.
                 deletes[table] = sorted(set(pruned) - self._changes[table].keys())
