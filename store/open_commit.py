@@ -1136,7 +1136,10 @@ class OpenCommit(Reads):
         self.size += len(raw) + INDEXED
         if version == 1:
             first = started_key(process) + key
-            self._put("started", first, instance)
+            packed = pack(instance)
+            raw = pack_checksum(crc32(packed, crc32(first))) + packed
+            self._changes["started"][first] = raw
+            self.size += len(raw)
             insort(self._sorted["started"], first)
             self._begun[process] = self._begun.get(process, 0) + 1
         if record.is_complete or record.run == version != 1:
