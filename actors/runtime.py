@@ -1984,7 +1984,8 @@ class Runtime:
     @staticmethod
     def _write(engine: Engine, works: list[Receipt]) -> Receipts:
         """Have steps written."""
-        receipts = Receipts(works, engine.command_queue, engine.services.replies)
+        patience = engine.journal.intake.patience_of_many
+        receipts = Receipts(works, engine.command_queue, engine.services.replies, patience)
         engine.journal.add_all(works)
         return receipts
 

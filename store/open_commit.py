@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left, insort
+from collections import defaultdict
 from contextlib import suppress
 from copy import copy
 from itertools import islice
@@ -77,6 +78,7 @@ from .layout.schema import (
     unmatched_key,
     unmatched_to_row,
 )
+from .namesakes import Namesakes
 from .open_counts import OpenCounts
 from .reads import ALL, HIGHEST, Reads, number_asked_for
 from .records import (
@@ -202,9 +204,11 @@ class Sending:
 class _Gathered:
     """What was asked for of many that are to be looked at one by one."""
 
-    __slots__ = ("are_there", "index", "instances", "nothing")
+    __slots__ = ("are_there", "index", "instances", "namesakes", "nothing")
 
-    def __init__(self) -> None:
+    def __init__(self, namesakes: Namesakes | None) -> None:
+        # What is likely to be asked for next; None where that saves nothing.
+        self.namesakes = namesakes
         # Categories of which the stream that was looked up last was there. Here, since an object of
         # more than thirty attributes is looked up in more slowly: an order took a hundredth more.
         self.are_there: set[str] = set()
@@ -216,6 +220,11 @@ class _Gathered:
         self.instances: dict[bytes, tuple[Row, bytes | None]] = {}
         # What the engine has of learnt keys, by what their rows begin with. True until a commit.
         self.index: dict[bytes, list[Row]] = {}
+
+    def were_there(self, prefixes: list[bytes]) -> None:
+        """Some that were asked for since their namesakes were have rows."""
+        if self.namesakes is not None and prefixes:
+            self.namesakes.were_there(prefixes)
 
     def forget_nothing(self) -> None:
         """It is not known any more for which instances the engine has nothing."""
@@ -236,6 +245,7 @@ class OpenCommit(Reads):
         counters: its newest numbers
         names: what its table of names holds
         partition: which one this is, of a divided store
+        is_remote: whether each look is a trip
 
     """
 
@@ -245,6 +255,8 @@ class OpenCommit(Reads):
         counters: Counters,
         names: KnownNames,
         partition: Partition | None = None,
+        *,
+        is_remote: bool = False,
     ) -> None:
         self._engine = engine
         self.sending = Sending(partition)
@@ -261,22 +273,28 @@ class OpenCommit(Reads):
         self._pending: dict[str, CommandRecord] = {}
         # Sequences that are in the queue on disk for sure, and were not taken: some of them.
         self._stored: set[int] = set()
-        self._gathered = _Gathered()
+        self._gathered = _Gathered(Namesakes() if is_remote else None)
         # By process manager, and only of those that were asked for: how many events are held for
         # who learns their keys, and how many instances take nothing.
         self._asked: dict[str, dict[str, int]] = {HELD: {}, BLOCKS: {}}
         self._counts = OpenCounts(engine)
-        self._empty()
-
-    def _empty(self) -> None:
         # What is to be written, by table and key; None for what goes.
         self._changes: dict[str, dict[bytes, bytes | None]] = {table: {} for table in TABLES}
         # What the engine said, so that no key is asked for twice, and None for what goes.
         self._known: dict[str, dict[bytes, bytes | None]] = {table: {} for table in TABLES}
-        self._gathered.index = {}
+        self._empty()
+
+    def _empty(self) -> None:
+        # Of some thirty tables a commit touches a few, and what it did not is empty as it is. Who
+        # writes the commit may still have what it did.
+        for rows in (self._changes, self._known):
+            for table, those in rows.items():
+                if those:
+                    rows[table] = {}
         # The keys that change, in order, of tables that are read in ranges; of those in `DENSE`,
         # the keys that are pruned.
-        self._sorted: dict[str, list[bytes]] = {table: [] for table in TABLES}
+        self._sorted: defaultdict[str, list[bytes]] = defaultdict(list)
+        self._gathered.index = {}
         # Keys of rows that go, or went and came again.
         self._gone: set[tuple[str, bytes]] = set()
         # Keys of rows that came before they went: whether the engine has an older row is asked for
@@ -395,7 +413,7 @@ class OpenCommit(Reads):
             if len(there) < len(changes):
                 deletes[table] = [key for key, row in changes.items() if row is None]
         for table in DENSE:
-            pruned = self._sorted[table]
+            pruned = self._sorted.get(table)
             if pruned:
                 # What came again under such a key is put in its place.
                 deletes[table] = sorted(set(pruned) - self._changes[table].keys())
@@ -455,10 +473,12 @@ class OpenCommit(Reads):
             # A new one has nothing, and most are like the one before of their category.
             likely = [one for one in streams if category_of(one) in self._gathered.are_there]
             along = self._first_rows(likely)
+        namesakes = self._namesakes(map(stream_key, streams)) if streams else []
         if not wanted and not along:
             return
         known = self._known["command_ids"]
-        found = self._engine.get_many([*wanted, *along])
+        first_rows = [("ids", prefix + FIRST) for prefix in namesakes]
+        found = self._engine.get_many([*wanted, *first_rows, *along])
         may_be_pruned = self.counters.any_pruned
         for ((table, _), key), raw in zip(wanted.items(), found, strict=False):
             if table == "command_ids":
@@ -467,9 +487,24 @@ class OpenCommit(Reads):
                 # What the open commit has of a stream, its newest version is remembered of.
                 heads[key] = 0
         if streams:
-            for (table, key), raw in zip(along, found[len(wanted) :], strict=True):
+            there = []
+            for prefix, raw in zip(namesakes, found[len(wanted) :], strict=False):
+                if raw is not None:
+                    there.append(prefix)
+                elif not may_be_pruned:
+                    heads[prefix] = 0
+            self._gathered.were_there(there)
+            rest = found[len(wanted) + len(namesakes) :]
+            for (table, key), raw in zip(along, rest, strict=True):
                 self._known[table][key] = raw
             self._note_who_is_there(streams)
+
+    def _namesakes(self, prefixes: Iterable[bytes]) -> list[bytes]:
+        """What is likely to be asked for next when these are asked for, and is not known."""
+        namesakes = self._gathered.namesakes
+        if namesakes is None:
+            return []
+        return [one for one in namesakes.next_of(prefixes) if one not in self._heads]
 
     def _note_who_is_there(self, streams: Iterable[str]) -> None:
         for stream in streams:
@@ -513,6 +548,8 @@ class OpenCommit(Reads):
         heads = self._heads
         found = {one: stream_key(one) for one in streams}
         found = {one: prefix for one, prefix in found.items() if heads.get(prefix) != 0}
+        if not found:
+            return
         along = self._first_rows([one for one, prefix in found.items() if prefix not in heads])
         self.gather(along)
         if not self.counters.any_pruned:
@@ -575,19 +612,25 @@ class OpenCommit(Reads):
 
         """
         heads, gathered = self._heads, self._gathered.instances
+        prefixes: list[bytes] = []
         wanted: list[bytes] = []
         for process, instance in owners:
             prefix = transitions_key(process, instance)
+            prefixes.append(prefix)
             head = heads.get(prefix)
             # What the open commit has, and what is known to be new, need not be looked for.
             if head is None or (head and prefix + number(head) not in self._ids):
                 wanted.append(prefix)
+        namesakes = self._namesakes(prefixes)
         if not wanted:
             return
         # Neighbours are found quickly one after the other.
         wanted.sort()
         try:
-            rows = self._newest("ids", wanted)
+            rows = self._newest("ids", wanted + namesakes)
+            for prefix in reversed(namesakes):
+                heads[prefix] = self._behind("ids", prefix, rows.pop())
+            self._gathered.were_there([one for one in namesakes if heads[one]])
             places = [row for row in rows if row is not None and len(row[1]) == len(FIRST)]
             pointers = [("transitions", pointer) for _, pointer in places]
             found = self._engine.get_many(pointers) if pointers else []
@@ -1102,7 +1145,10 @@ class OpenCommit(Reads):
         self.size += len(raw) + INDEXED
         if version == 1:
             first = started_key(process) + key
-            self._put("started", first, instance)
+            packed = pack(instance)
+            raw = pack_checksum(crc32(packed, crc32(first))) + packed
+            self._changes["started"][first] = raw
+            self.size += len(raw)
             insort(self._sorted["started"], first)
             self._begun[process] = self._begun.get(process, 0) + 1
         if record.is_complete or record.run == version != 1:

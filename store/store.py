@@ -109,7 +109,13 @@ class Store(Reads):
         self._new_partition: PartitionRow | None = None
         self.partition = self._settle_partition(partition, family)
         names = KnownNames(() if engine.read_only else self._sound_names())
-        self.ahead = OpenCommit(engine.writer_reads, self._counters.copied(), names, self.partition)
+        self.ahead = OpenCommit(
+            engine.writer_reads,
+            self._counters.copied(),
+            names,
+            self.partition,
+            is_remote=engine.is_remote,
+        )
 
     def __enter__(self) -> Self:
         return self

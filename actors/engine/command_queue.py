@@ -61,10 +61,6 @@ class _Lane:
         self.newest = first
         self.fresh: deque[CommandRecord] = deque()
 
-    @property
-    def has_more(self) -> bool:
-        return self.taken < self.newest
-
     def next_fresh(self, limit: int) -> list[CommandRecord]:
         """Commands that need not be read, because the lane was followed without a gap."""
         fresh = self.fresh
@@ -259,23 +255,25 @@ class CommandQueue(PooledActor):
 
     def has_work(self) -> bool:
         """Whether there is a command to take in a turn of the run queue, and room for it."""
-        return self._has_room and (self._issued.has_more or (self._told.has_more and self._is_late))
+        # Asked many times for each wave, so with few calls; as below.
+        issued, told = self._issued, self._told
+        return (
+            self.in_flight < self._max_in_flight
+            and not self.is_closed
+            and (issued.taken < issued.newest or (told.taken < told.newest and self._is_late))
+        )
 
     @property
     def has_new(self) -> bool:
         """Whether there is a command from outside that may be begun."""
-        if self.is_closed or self._is_held_back:
-            return False
-        return bool(self._asked) or (self._told.has_more and self._has_room)
+        told = self._told
+        has_told = told.taken < told.newest and self.in_flight < self._max_in_flight
+        return (bool(self._asked) or has_told) and not (self.is_closed or self._is_held_back)
 
     @property
     def _is_held_back(self) -> bool:
         """Whether another partition has so much to take that nothing new is begun for it."""
         return self.lanes is not None and self.lanes.is_full
-
-    @property
-    def _has_room(self) -> bool:
-        return self.in_flight < self._max_in_flight and not self.is_closed
 
     @property
     def _is_late(self) -> bool:
@@ -346,7 +344,7 @@ class CommandQueue(PooledActor):
     def _take_lane(self, lane: _Lane, most: int) -> bool:
         room = min(most, self._max_in_flight - self.in_flight)
         took = False
-        while room > 0 and lane.has_more and not self.is_closed:
+        while room > 0 and lane.taken < lane.newest and not self.is_closed:
             commands = lane.next_fresh(room)
             if not commands:
                 commands = self._read_queue(lane, room)

@@ -208,6 +208,7 @@ class Engine:
             durable=self._look_after_commit,
             start_over=self._start_over,
             sender=self._sender,
+            partitions=1 + len(neighbours or ()),
         )
         self.residency = Residency(
             self.dispatcher, clock, max_awake=options.max_awake, idle_timeout=options.idle_timeout

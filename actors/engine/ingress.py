@@ -53,11 +53,16 @@ class Receipts:
         works: the steps
         command_queue: hears of commands and of events that callers wrote
         replies: what the runtime answers for when it is closed
+        patience_of_many: seconds after which the commit of several closes at the latest
 
     """
 
     def __init__(
-        self, works: list[Receipt], command_queue: CommandQueue, replies: PendingReplies
+        self,
+        works: list[Receipt],
+        command_queue: CommandQueue,
+        replies: PendingReplies,
+        patience_of_many: float = PATIENCE_OF_MANY,
     ) -> None:
         self.command_queue = command_queue
         self._replies = replies
@@ -71,7 +76,7 @@ class Receipts:
         for work in works:
             work.receipts = self
             if is_many:
-                work.patience = PATIENCE_OF_MANY
+                work.patience = patience_of_many
         if not works:
             self._end()
 

@@ -52,6 +52,13 @@ PATIENCE = 0.01
 PATIENCE_OF_MANY = 0.05
 """The same for steps of a caller who hands over many at once."""
 
+FEW_PARTITIONS = 8
+"""With more of them the threads of a store's partitions wait for their turns that much longer, and
+so may the steps of such a caller, who waits for all of them."""
+
+LONGEST_PATIENCE = 0.5
+"""What it comes to at most."""
+
 LARGEST_SIZE = 1 << 23
 """Bytes of rows after which a commit closes."""
 
@@ -206,6 +213,7 @@ class Journal:
         start_over: called after a commit failed, with the lock held: all that is not durable is to
             be forgotten
         sender: of a divided store, turns what steps make for other partitions into what they send
+        partitions: how many the store has
 
     """
 
@@ -223,6 +231,7 @@ class Journal:
         durable: Callable[[], None],
         start_over: Callable[[], None],
         sender: Sender | None = None,
+        partitions: int = 1,
     ) -> None:
         self._store = store
         self._sender = sender
@@ -260,7 +269,7 @@ class Journal:
         self._closing = False
         self.is_over = False
         """Whether nothing is written any more."""
-        self.intake = Intake(dispatcher, self)
+        self.intake = Intake(dispatcher, self, partitions)
         """Takes in what comes from other threads."""
         self.has_given_up = False
         self.counts = CommitCounts()
@@ -614,15 +623,22 @@ class Intake(PooledActor):
     Args:
         dispatcher: gives it its turn
         journal: to which it hands over
+        partitions: how many the store has
 
     """
 
     is_urgent = True
     is_part = True
 
-    def __init__(self, dispatcher: Scheduler, journal: Journal) -> None:
+    def __init__(self, dispatcher: Scheduler, journal: Journal, partitions: int) -> None:
         super().__init__(dispatcher)
         self._journal = journal
+        # Not the journal's, since an object of more than thirty attributes is looked up in more
+        # slowly, and every step does.
+        self.patience_of_many = min(
+            PATIENCE_OF_MANY * max(1.0, partitions / FEW_PARTITIONS), LONGEST_PATIENCE
+        )
+        """Seconds that a step may wait for its commit while a caller waits for many steps."""
         self.works: deque[PendingWrite] = deque()
         self._calls: deque[Callable[[], None]] = deque()
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .first_look import FirstLook
     from .node import DatabaseNode
     from .questions import Question
-    from .writer import Commit, QueuedQuestion
+    from .writer import Commit, Queued, QueuedQuestion
 
 __all__ = ["PostgresEngine"]
 
@@ -369,6 +369,7 @@ class _Commit:
         self.part = claim.part
         self.rows = Rows(claim.part, puts, deletes, rewritten)
         self.turn = Latch()
+        self.behind: Queued | None = None
         self.ticket: Ticket | None = None
         self.error: Exception | None = None
 
@@ -408,6 +409,7 @@ class _QueuedQuestion(Generic[T]):
         self._engine = engine
         self.question = question
         self.turn = Latch()
+        self.behind: Queued | None = None
         self.answer: T | None = None
         self.error: Exception | None = None
         self.asks_again = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import lru_cache
-from itertools import groupby
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .parameters import bigint, byteas, integer, repeated
@@ -56,12 +56,15 @@ class Values(Question["list[bytes | None]"]):
     """The values of keys, each with its table, as of one moment; None where a key is not there."""
 
     def __init__(self, part: int, keys: Sequence[tuple[str, bytes]]) -> None:
-        order = sorted(range(len(keys)), key=lambda place: keys[place][0])
-        self.by_table = {
-            table: [keys[place][1] for place in places]
-            for table, places in groupby(order, key=lambda place: keys[place][0])
-        }
-        self._order = order
+        by_table: dict[str, list[bytes]] = {}
+        for table, key in keys:
+            if table in by_table:
+                by_table[table].append(key)
+            else:
+                by_table[table] = [key]
+        # In order, so that those who ask about the same tables are of a kind.
+        self.by_table = dict(sorted(by_table.items()))
+        self._keys = keys
         super().__init__(part, ("values", *self.by_table))
 
     @staticmethod
@@ -91,10 +94,13 @@ class Values(Question["list[bytes | None]"]):
 
     def in_the_order_asked(self, found: list[bytes | None]) -> list[bytes | None]:
         """Values that are in the order of tables."""
-        values: list[bytes | None] = [None] * len(found)
-        for place, value in zip(self._order, found, strict=True):
-            values[place] = value
-        return values
+        if len(self.by_table) == 1:
+            return found
+        places, place = {}, 0
+        for table, keys in self.by_table.items():
+            places[table] = islice(found, place, None)
+            place += len(keys)
+        return [next(places[table]) for table, _ in self._keys]
 
 
 class Newest(Question["list[Row | None]"]):

@@ -96,10 +96,9 @@ class Rows(NamedTuple):
     def size(self) -> int:
         """Bytes of all values, and of what stands around them, about."""
         return sum(
-            len(value) + ROW
+            sum(map(len, rows.values())) + ROW * len(rows)
             for tables in (self.puts, self.rewritten)
             for rows in tables.values()
-            for value in rows.values()
         )
 
 

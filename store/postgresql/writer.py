@@ -20,7 +20,7 @@ from .questions import Together
 from .statements import commit_of, fence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..storage_engine import Ticket
     from .connection import Connection
@@ -37,6 +37,10 @@ LOOK_AGAIN = 0.5
 between letting go of the lock and telling who is next. Hundreds may wait, and each look takes the
 interpreter from those that compute."""
 
+AT_FIRST = 8
+"""Threads that go on at once when what they waited for was sent. Each calls another one when it
+does, so that they come one after the other: each of hundreds that wait for the interpreter asks for
+it two hundred times a second, and wakes for that."""
 
 LARGEST = 16 << 20
 """Bytes of commits that go together, unless a single one has more."""
@@ -49,6 +53,8 @@ class Queued(Protocol):
     """What is wrong with it; it was not sent then."""
     turn: Latch
     """Opened when it is known what became of it, and when its thread is to send it."""
+    behind: Queued | None
+    """Whose turn this one's thread opens when it goes on."""
 
     @property
     def is_over(self) -> bool:
@@ -161,7 +167,7 @@ class Writer:
 
         """
         self._questions.append(one)
-        self._have_sent(one, self._ask_queued)
+        self._wait_for(one, self._ask_queued)
         if one.error is not None:
             raise one.error
 
@@ -173,11 +179,18 @@ class Writer:
 
         """
         self._queue.append(one)
-        self._have_sent(one, self._commit_queued)
+        self._wait_for(one, self._commit_queued)
         if one.error is not None:
             raise one.error
         assert one.ticket is not None
         return one.ticket
+
+    def _wait_for(self, one: Queued, send: Callable[[], None]) -> None:
+        try:
+            self._have_sent(one, send)
+        finally:
+            if one.behind is not None:
+                one.behind.turn.open()
 
     def _have_sent(self, one: Queued, send: Callable[[], None]) -> None:
         """Wait until another thread has sent what is queued, or send it.
@@ -207,6 +220,7 @@ class Writer:
         works: list[QueuedQuestion] = []
         while self._questions:
             works.append(self._questions.popleft())
+        _put_in_line(works)
         try:
             ready = [one for one in works if self._may_ask(one)]
             if not (len(ready) > 1 and self._ask(ready)):
@@ -220,7 +234,7 @@ class Writer:
                     one.asks_again = True
             raise
         finally:
-            for one in works:
+            for one in works[:AT_FIRST]:
                 one.turn.open()
 
     def _may_ask(self, one: QueuedQuestion) -> bool:
@@ -252,6 +266,7 @@ class Writer:
 
     def _commit_queued(self) -> None:
         works = self._taken_commits()
+        _put_in_line(works)
         try:
             ready = [one for one in works if one.prepare()]
             if not (len(ready) > 1 and self._send(ready, as_usual=True)):
@@ -266,7 +281,7 @@ class Writer:
                     one.is_refused(error, in_doubt=True)
             raise
         finally:
-            for one in works:
+            for one in works[:AT_FIRST]:
                 one.turn.open()
 
     def _taken_commits(self) -> list[Commit]:
@@ -313,3 +328,9 @@ class Writer:
         """Let go of the connection; with the lock held, unless nothing else uses it."""
         if self._connection is not None:
             self._connection.close()
+
+
+def _put_in_line(works: Sequence[Queued]) -> None:
+    """Say who calls whom. Who misses the call looks by itself, as `LOOK_AGAIN` says."""
+    for one, behind in zip(works, works[AT_FIRST:], strict=False):
+        one.behind = behind

@@ -201,6 +201,16 @@ def test_an_ask_of_an_aggregate_that_sleeps_takes_three_trips(url: str) -> None:
         assert (fewest(few[:2]), fewest(many), fewest(few)) == (3, 4, 1)
 
 
+def test_a_process_that_has_the_id_of_its_order_is_looked_for_with_it(runtime: Runtime) -> None:
+    def trips(key: str) -> int:
+        return trips_of(runtime, partial(runtime.ask, Order(key)))
+
+    # Of several, since the runtime looks for other things from time to time. One for the order and
+    # its process, one for the commit of the order, and one for that of the process.
+    assert min(trips(key) for key in KEYS[:4]) == 3
+    assert runtime.stats()["transitions"] == 4
+
+
 @pytest.mark.parametrize("lost", range(2, 10))
 def test_an_aggregate_of_which_a_later_event_is_lost_takes_no_command_whichever_it_is(
     url: str, lost: int, findings: list[StoreFinding]

@@ -21,13 +21,15 @@ from procession.store import (
     Step,
     StepExtras,
     Store,
+    TransitionRecord,
 )
 from procession.store.layout.schema import stream_key
 from procession.store.records import CommandResult
 from tests.store.counted import Counted
 
 P = "P"
-STREAMS = [f"s-{number}" for number in range(4)]
+NAMES = ["0", "1"]
+STREAMS = [f"{category}-{name}" for category in "st" for name in NAMES]
 VALUES = ["a", "b", "c"]
 INSTANCES = ["i", "j", "k"]
 IDS = ["one", "two", "three"]
@@ -49,6 +51,13 @@ def command_to(stream: str) -> CommandRecord:
 
 def learnt(instance: str, old: str | None, new: str | None) -> Step:
     return Step(process=P, instance=instance, extras=StepExtras(index=[("f", old, new)]))
+
+
+def moves(store: Store, instance: str) -> Step:
+    last = store.ahead.last_transition(P, instance)
+    version = 1 if last is None else last.version + 1
+    transition = TransitionRecord(version, 1, "on", False, "e", "c", 1, b"\x80")
+    return Step(process=P, instance=instance, transition=transition)
 
 
 def snapshot(stream: str, version: int) -> Step:
@@ -99,16 +108,24 @@ STEPS = st.one_of(
     st.tuples(st.just("tell"), st.sampled_from(IDS), st.sampled_from([b"d", b"other"])),
     st.tuples(st.just("learn"), st.sampled_from(INSTANCES), st.sampled_from([None, *VALUES])),
     st.tuples(st.just("snapshot"), st.sampled_from(STREAMS), st.none()),
+    st.tuples(st.just("move"), st.sampled_from(NAMES), st.none()),
+    st.tuples(st.just("follow"), st.sampled_from(NAMES), st.none()),
     st.tuples(st.sampled_from([*ASIDE]), st.sampled_from(INSTANCES), st.integers(1, 3)),
     st.tuples(st.sampled_from(["commit", "drop", "gather", "read"]), st.none(), st.none()),
 )
+
+
+class Remote(DictionaryEngine):
+    """Where what is likely to be asked for next is asked for along."""
+
+    is_remote = True
 
 
 class Run:
     """Carries out what a list says; one of two asks the engine together before it looks."""
 
     def __init__(self, *, gathers: bool) -> None:
-        self.store = Store(DictionaryEngine())
+        self.store = Store(Remote() if gathers else DictionaryEngine())
         self.gathers = gathers
         self.learnt: dict[str, str | None] = {}
         self.durable: dict[str, str | None] = {}
@@ -125,12 +142,16 @@ class Run:
             self.learnt[first] = second
         elif what == "snapshot":
             self.lay(snapshot(first, ahead.last_version(first)))
+        elif what == "move":
+            self.lay(moves(self.store, first))
         elif what == "commit":
             self.store.close_commit()
             self.durable = dict(self.learnt)
         elif what == "drop":
             self.store.drop_commit()
             self.learnt = dict(self.durable)
+        elif what == "follow" and self.gathers:
+            self.follow(first)
         elif what == "gather" and self.gathers:
             for some in (STREAMS, STREAMS[:1]):
                 ahead.gather_commands([command_to(one) for one in some], some)
@@ -141,6 +162,13 @@ class Run:
             self.lay(ASIDE[what](first, second))
         elif what == "read":
             self.read()
+
+    def follow(self, name: str) -> None:
+        """Ask for what has one name, one after the other, as a chain does."""
+        ahead = self.store.ahead
+        ahead.gather_commands([command_to(f"s-{name}")], [f"s-{name}"])
+        ahead.gather_instances([(P, name)])
+        ahead.gather_commands([command_to(f"t-{name}")], [f"t-{name}"])
 
     def lay(self, step: Step) -> None:
         if self.gathers:
@@ -155,6 +183,9 @@ class Run:
             for after, limit in (0, 1), (0, 100), (1, 2):
                 events = ahead.read_stream(stream, after, limit)
                 self.answers.append([(one.version, one.event_id, one.position) for one in events])
+        for name in NAMES:
+            last = ahead.last_transition(P, name)
+            self.answers.append(None if last is None else last.version)
         self.answers += [ahead.read_index(P, "f", value) for value in VALUES]
         for one in INSTANCES:
             self.answers += [ahead.last_parked(P, one), ahead.last_waiting(P, one)]
@@ -248,6 +279,36 @@ def test_an_aggregate_that_sleeps_takes_two_trips_and_one_of_many_events_three()
     again.gather_commands([command_to("s-1")], ["s-1"])
     again.gather_streams(["s-1"])
     assert again.last_version("s-1") == 20
+
+
+def test_a_chain_of_namesakes_takes_one_trip_once_the_store_has_seen_one() -> None:
+    counted = Counted()
+    counted.is_remote = True
+    store = reopened(counted, published("t-old"))
+    ahead = store.ahead
+
+    def follow(name: str) -> list[str]:
+        counted.trips.clear()
+        for stream in (f"s-{name}", f"t-{name}"):
+            ahead.gather_commands([command_to(stream)], [stream])
+            ahead.gather_streams([stream])
+            ahead.gather_instances([(P, name)])
+        return counted.trips.copy()
+
+    assert follow("first") == ["get_many", "newest", "get_many"]
+    assert follow("second") == ["get_many"]
+    assert ahead.is_new_stream("t-second")
+    assert ahead.is_new_instance(P, "second")
+    # What is there is read as ever.
+    assert follow("old") == ["get_many"] * 4
+    assert ahead.last_version("t-old") == 1
+    # An instance may be the first as well.
+    for name in ("third", "fourth"):
+        counted.trips.clear()
+        ahead.gather_instances([(P, name)])
+        ahead.gather_commands([command_to(f"u-{name}")], [f"u-{name}"])
+    assert counted.trips == ["newest"]
+    assert ahead.is_new_stream("u-fourth")
 
 
 def test_a_wave_of_instances_that_fail_is_parked_without_a_trip_for_each() -> None:

@@ -21,6 +21,7 @@ from procession.store.storage_engine import KEPT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from procession.store.postgresql.writer import Queued
     from procession.store.storage_engine import Ticket
 
 PATIENCE = 30.0
@@ -63,6 +64,7 @@ class Small:
         self.rows = Rows(part, {f"table {part}": {b"key": b"value"}})
         self.ticket: Ticket | None = None
         self.turn = Latch()
+        self.behind: Queued | None = None
 
     @property
     def is_over(self) -> bool:
@@ -199,6 +201,7 @@ class Asked:
     def __init__(self, name: str, error: Exception | None = None) -> None:
         self.question = Named(name)
         self.turn = Latch()
+        self.behind: Queued | None = None
         self.answer: str | None = None
         self.error: Exception | None = None
         self.asks_again = False
@@ -315,6 +318,25 @@ def test_commits_go_together_up_to_a_size(
         thread.join(PATIENCE)
         assert not thread.is_alive()
     assert connection.sent == [2, 2, 1]
+
+
+def test_threads_whose_commits_were_sent_go_on_one_after_the_other(
+    connection: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "AT_FIRST", 2)
+    writer = Writer(lambda: connection)  # type: ignore[arg-type,return-value]
+    connection.answer_all()
+    others = [Small(part) for part in range(1, 6)]
+    writer._queue.extend(others)
+    writer.commit(Small(0))
+    assert all(one.ticket is KEPT for one in others)
+    went_on = [[one.turn.is_open for one in others]]
+    for one in others[:3]:
+        # As its thread does.
+        writer._wait_for(one, writer._commit_queued)
+        went_on.append([one.turn.is_open for one in others])
+    assert [sum(each) for each in went_on] == [2, 3, 4, 5]
+    assert connection.sent == [6]
 
 
 def test_who_sends_and_is_left_for_the_next_time_sends_again(connection: Held) -> None:

@@ -16,6 +16,7 @@ from procession.core.decision import EMPTY
 from procession.engine import journal as module
 from procession.engine.failure_log import FailureLog
 from procession.engine.journal import (
+    LONGEST_PATIENCE,
     PAGE,
     PATIENCE,
     PATIENCE_OF_MANY,
@@ -178,7 +179,9 @@ class Patience(threading.Event):
 class Bench:
     """A journal, and everything that happens around it, in order."""
 
-    def __init__(self, largest_commit: int = 100, *, waits: bool = True) -> None:
+    def __init__(
+        self, largest_commit: int = 100, *, waits: bool = True, partitions: int = 1
+    ) -> None:
         self.happened: list[str] = []
         self.disk = Disk(self.happened)
         self.store = Faulty(self.disk)
@@ -199,6 +202,7 @@ class Bench:
             checkpoints=lambda: dict(self.positions),
             durable=self._durable,
             start_over=self._start_over,
+            partitions=partitions,
         )
         self.patience = self.journal._may_retry = Patience()
         self.actor = FakeActor(self, "actor")
@@ -452,6 +456,16 @@ def test_who_waits_for_one_step_has_the_commit_of_many_close_sooner(
     bench.dispatcher.give_turns()
     deadlines.append(bench.dispatcher.commit_by)
     assert deadlines == [50 + PATIENCE_OF_MANY, now[0] + PATIENCE, now[0] + PATIENCE]
+
+
+@pytest.mark.parametrize(
+    ("partitions", "times"), [(1, 1), (8, 1), (16, 2), (1_024, LONGEST_PATIENCE / PATIENCE_OF_MANY)]
+)
+def test_who_hands_over_many_waits_longer_where_many_partitions_take_turns(
+    partitions: int, times: float
+) -> None:
+    bench = Bench(partitions=partitions)
+    assert bench.journal.intake.patience_of_many == pytest.approx(times * PATIENCE_OF_MANY)
 
 
 def test_no_more_chains_are_begun_when_the_commit_is_nearly_full_or_its_time_nearly_over(
