@@ -52,7 +52,6 @@ from ..layout.schema import (
     owed_key,
     place_of,
     row_of,
-    started_key,
     transitions_key,
     unmatched_by_key,
     unmatched_key,
@@ -175,6 +174,8 @@ def split(
                 _Splitting(store, here, made, stack, tell).write(meta)
                 written = made.finish()
             verifying.begin()
+            # Meanwhile: what is verified need not be on disk yet.
+            made.sync()
             _refuse_unsound(verifying, divided, rows, tell)
         mark_divided(divided)
     except BaseException:
@@ -342,16 +343,20 @@ class _Partitions:
         self._size = 0
 
     def finish(self) -> int:
-        """Bring all of it to disk, under the names of stores; how many rows they have."""
+        """Write all of it, under the names of stores; how many rows they have."""
         self._write()
         for env, file in zip(self._envs, self._files, strict=True):
             with refusals_of_the_disk(file):
-                env.sync(True)
                 env.close()
-                sync_file(file)
                 file.replace(file.with_name(DATA_FILE))
-                sync_folder(file.parent)
         return self.written.total()
+
+    def sync(self) -> None:
+        """Bring all of it to disk, once it is finished."""
+        for file in self._files:
+            with refusals_of_the_disk(file):
+                sync_file(file.with_name(DATA_FILE))
+                sync_folder(file.parent)
 
 
 class _Splitting:
@@ -860,10 +865,13 @@ class _Splitting:
         return raw is not None and unframe(raw, "waiting", key)[0] == "parked"
 
     def _started(self) -> None:
-        for key, instance in self._unframed("started"):
-            process, old = key_of("started", key)
-            new = started_key(process) + number(self._transition(old)[0])
-            self._made.put(self._of(instance), "started", new, frame(new, instance))
+        put, of = self._made.rows_of("started"), self._of
+        for some in self._some("started"):
+            for key, raw in some:
+                new = key[:-8] + number(self._transition(numbered(key))[0])
+                instance: str = _row("started", key, raw)
+                put[of(instance)].append((new, moved(raw, "started", key, new)))
+            self._made.took(_bytes_in(some))
 
     def _queue(self) -> None:
         for key, row in self._unframed("queue"):
