@@ -77,7 +77,7 @@ from .rewriting import (
 from .sorting import Sorter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import TypeAlias
 
@@ -90,7 +90,7 @@ if TYPE_CHECKING:
     from ..verify.inspecting import StoreFinding
     from .rewriting import Rows
 
-    Put: TypeAlias = Callable[[str, Sequence[Sequence[Row]]], object]
+    Put: TypeAlias = Callable[[Mapping[str, Sequence[Sequence[Row]]]], object]
 
 __all__ = ["PROJECTION", "rows_to_divide", "split"]
 
@@ -147,7 +147,8 @@ def split(
         projections_anew: whether projections are to go through the logs from their beginnings
         tell: called with how many rows more are done, which are twice those of `rows_to_divide`:
             they are written and verified
-        put_too: called with the rows of all partitions, as they are written
+        put_too: called with the rows of all partitions by table, as they are written; they are its
+            own from then on
 
     Returns:
         how many rows the partitions have
@@ -318,13 +319,13 @@ class _Partitions:
                 self.put(one, table, key, raw)
 
     def _write(self) -> None:
+        taken = {table: by_partition[:] for table, by_partition in self._pending.items()}
+        for by_partition in self._pending.values():
+            by_partition[:] = [[] for _ in by_partition]
         if self._put_too is not None:
-            for table, by_partition in self._pending.items():
-                self._put_too(table, by_partition)
+            self._put_too(taken)
         for partition in self.numbers:
-            some = [
-                (table, rows[partition]) for table, rows in self._pending.items() if rows[partition]
-            ]
+            some = [(table, rows[partition]) for table, rows in taken.items() if rows[partition]]
             if not some:
                 continue
             with (
@@ -339,7 +340,6 @@ class _Partitions:
                             f"the keys of table {table!r} are not in order: verify the source"
                         )
                     self.written[partition, table] += added
-                    rows.clear()
         self._size = 0
 
     def finish(self) -> int:
