@@ -120,6 +120,9 @@ TOLD_EVERY = 1_024
 KEPT_IDS = 16_384
 """Ids of which it is known at once in which partition they are."""
 
+NOTED_EVERY = 256
+"""Positions after which it is noted how far the log of each partition reaches."""
+
 HOME = 48
 """Bits of a position in a partition; the partition's number stands above them."""
 LOCAL = (1 << HOME) - 1
@@ -395,9 +398,10 @@ class _Splitting:
         # Which events are wanted where: position, partition, process manager, NUL, instance.
         self._wanted = sorter("wanted", "wanted")
         # Where events are as copies, and how far a partition's log reaches that has what was stored
-        # up to a position.
+        # up to a position: where no event of its own says so, and now and then.
         self._places = sorter("places", "copies", "upto")
 
+        self._noted, self._next_note = [0] * self._count, NOTED_EVERY
         self._pruned = store.pruned_up_to()
         # In each partition, of what was pruned, the last position; and which position and which
         # number of a transition is left out for those of which nothing stays.
@@ -484,12 +488,19 @@ class _Splitting:
 
     def _up_to(self, position: int, partition: int) -> int:
         """How far a log reaches that has what was stored up to a position; 0 if nothing was."""
-        found_at = self._homes.get(position)
-        if found_at and found_at >> HOME == partition:
-            return found_at & LOCAL
+        found = self._homes.get(position)
+        if found and found >> HOME == partition:
+            return found & LOCAL
         prefix = partition.to_bytes(AWAY, "big")
-        found = self._places.up_to("upto", prefix + number(position))
-        return numbered(found[1]) if found is not None and found[0][:AWAY] == prefix else 0
+        row = self._places.up_to("upto", prefix + number(position))
+        noted = numbered(row[1]) if row is not None and row[0][:AWAY] == prefix else 0
+        homes = self._homes.numbers
+        last = min(position, len(homes) - 1)
+        for near in range(last, last - last % NOTED_EVERY - 1, -1):
+            found = homes[near]
+            if found and found >> HOME == partition:
+                return max(noted, found & LOCAL)
+        return noted
 
     def _transition(self, old: int) -> tuple[int, bool]:
         """The number of a transition in its partition, and whether its instance was complete."""
@@ -590,7 +601,6 @@ class _Splitting:
         before = beside = 0
         logs, homes, counts = self._made.rows_of("log"), self._homes.numbers, self._counts
         for some in self._some("log"):
-            size = 0
             for key, raw in some:
                 if at is not None and at < key:
                     raise _nothing_at(numbered(at))
@@ -598,6 +608,7 @@ class _Splitting:
                 home = of(deciding_part(event.stream))
                 while gone_key < key:
                     _refuse_gap("log", before, numbered(gone_key), self._pruned.tombstones)
+                    self._note_ends(ends, before, numbered(gone_key))
                     behind_key, behind_raw = next(gone)
                     missing, before = numbered(gone_key) - before - 1, numbered(gone_key)
                     if gone_raw:
@@ -611,24 +622,23 @@ class _Splitting:
                         self._end_forgotten(ends, gone_key)
                     gone_key, gone_raw = behind_key, behind_raw
                 position = numbered(key)
+                if position >= self._next_note:
+                    self._note_ends(ends, before, position)
                 if position != before + 1:
                     _refuse_gap("log", before, position, self._pruned.tombstones)
                     _leave_out(ends, {beside, home}, position - before - 1)
                 before, beside = position, home
                 counts[home]["event", category_of(event.stream), event.type] += 1
-                local = self._event(ends, home, key)
-                homes[position] = home << HOME | ends[home]
-                if self._may_have_effects or at == key:
-                    row = self._event_row(key, raw)
-                    new = frame(local, row)
-                else:
-                    new = moved(raw, "log", key, local)
+                ends[home] = end = ends[home] + 1
+                local = number(end)
+                homes[position] = home << HOME | end
+                row = self._event_row(key, raw) if self._may_have_effects or at == key else None
+                new = moved(raw, "log", key, local) if row is None else frame(local, row)
                 logs[home].append((local, new))
-                size += len(new)
-                if at == key:
+                if at == key and row is not None:
                     self._copies(ends, row, home, key, copies)
                     at, copies = next(wanted, (None, ()))
-            self._made.took(size)
+            self._made.took(_bytes_in(some))
         if at is not None:
             raise _nothing_at(numbered(at))
         if gone_key != AFTER_ALL:
@@ -657,7 +667,9 @@ class _Splitting:
         process: str,
         sent_to: list[str] | None,
     ) -> bytes:
-        local = self._event(ends, partition, key)
+        ends[partition] += 1
+        local = number(ends[partition])
+        self._note_end(partition, key, local)
         self._made.put(partition, "log", local, frame(local, [*row, process, sent_to]))
         copy = copies_key(process, row[1], row[2]) + local
         self._sorted.add("ids", copy + partition.to_bytes(AWAY, "big"), local)
@@ -673,7 +685,8 @@ class _Splitting:
         yield AFTER_ALL, b""
 
     def _put_tombstone(self, ends: list[int], home: int, key: bytes, raw: bytes) -> None:
-        local = self._event(ends, home, key)
+        ends[home] += 1
+        local = number(ends[home])
         self._gone[home] = ends[home]
         self._homes.put(numbered(key), home << HOME | ends[home])
         self._made.put(home, "tombstones", local, moved(raw, "tombstones", key, local))
@@ -681,7 +694,8 @@ class _Splitting:
     def _end_forgotten(self, ends: list[int], key: bytes) -> None:
         """Leave a position out in all partitions, for the last of which nothing stays."""
         for one in self._made.numbers:
-            self._event(ends, one, key)
+            ends[one] += 1
+            self._note_end(one, key, number(ends[one]))
         self._left_out, self._gone = [*ends], [*ends]
 
     def _end_with_events(self, ends: list[int], key: bytes, raw: bytes) -> None:
@@ -706,12 +720,18 @@ class _Splitting:
         # No instance of any has taken something, if there is none; its router has gone on.
         return next(found, None) or min(one for one in self._checkpoints if ":" not in one)
 
-    def _event(self, ends: list[int], partition: int, key: bytes) -> bytes:
-        """The next position in a partition, for what was stored at another one."""
-        ends[partition] += 1
-        local = number(ends[partition])
+    def _note_ends(self, ends: list[int], before: int, position: int) -> None:
+        """Note how far logs reach, if it is time for that between two positions."""
+        if position < self._next_note:
+            return
+        for one, (end, noted) in enumerate(zip(ends, self._noted, strict=True)):
+            if end != noted:
+                self._note_end(one, number(before), number(end))
+        self._noted, self._next_note = [*ends], position - position % NOTED_EVERY + NOTED_EVERY
+
+    def _note_end(self, partition: int, key: bytes, local: bytes) -> None:
+        """Note how far the log of a partition reaches that has what was stored up to a key."""
         self._places.add("upto", partition.to_bytes(AWAY, "big") + key, local)
-        return local
 
     # What has numbers of its own
 
