@@ -41,6 +41,7 @@ from ..layout.schema import (
     LOOKALIKE,
     OWN,
     PRUNED_UP_TO,
+    ROW_READERS,
     SECRET,
     TABLES,
     Marks,
@@ -51,7 +52,6 @@ from ..layout.schema import (
     key_of,
     owed_key,
     place_of,
-    row_of,
     transitions_key,
     unmatched_by_key,
     unmatched_key,
@@ -389,6 +389,7 @@ class _Splitting:
         }
         self._names_are_places = here.get("meta", LOOKALIKE) is None
         self._may_have_effects = next(here.scan("effects"), None) is not None
+        self._may_have_blocks = next(here.scan("waiting"), None) is not None
         self._counts: list[Counter[tuple[str, ...]]] = [Counter() for _ in made.numbers]
         folder = made.divided.folder
 
@@ -543,14 +544,16 @@ class _Splitting:
         self._wanted.put("wanted", self._all_wanted())
 
     def _all_wanted(self) -> Rows:
-        of = self._of
+        of, done = self._of, self._done
         for some in self._some("transitions"):
             for key, raw in some:
                 taken: TransitionRow = _row("transitions", key, raw)
                 if taken.position:
-                    self._refuse_undone(taken.process, taken.position)
+                    if taken.position > done.get(taken.process, 0):
+                        self._refuse_undone(taken.process, taken.position)
                     stream = stream_of_event(taken.cause) if self._names_are_places else None
-                    if stream is None or of(deciding_part(stream)) != of(taken.instance):
+                    name = None if stream is None else deciding_part(stream)
+                    if name != taken.instance and (name is None or of(name) != of(taken.instance)):
                         yield self._needed(taken.process, taken.instance, taken.position)
         for key, _ in self._here.scan("waiting"):
             process, instance, position = _owner_and_number(key)
@@ -737,7 +740,7 @@ class _Splitting:
 
     def _transitions(self) -> None:
         ends, before = [0] * self._count, 0
-        put, of, up_to = self._made.rows_of("transitions"), self._of, self._up_to
+        put, of, home_of = self._made.rows_of("transitions"), self._of, self._homes.get
         numbers, pruned = self._transition_numbers.numbers, self._pruned.transitions
         for some in self._some("transitions"):
             for key, raw in some:
@@ -753,11 +756,16 @@ class _Splitting:
                 partition = of(row.instance)
                 ends[partition] += 1
                 local = number(ends[partition])
-                if row.position:
-                    row.position = self._position(row.position, partition, row.process)
+                position, home = row.position, home_of(row.position)
+                is_here = home > 0 and home >> HOME == partition
+                if is_here:
+                    row.position = home & LOCAL
+                elif position:
+                    row.position = self._position(position, partition, row.process)
                 else:
                     row.cause = self._named(row.cause)
-                row.seen = up_to(row.seen, partition)
+                is_here = is_here and row.seen == position
+                row.seen = row.position if is_here else self._up_to(row.seen, partition)
                 put[partition].append((local, frame(local, row)))
                 numbers[old] = ends[partition] << 1 | row.is_complete
             self._made.took(_bytes_in(some))
@@ -845,25 +853,30 @@ class _Splitting:
             self._transition_numbers.numbers,
             self._homes.numbers,
         )
-        prefix, partition, found, placed = b"", 0, 0, of_events
+        of, prefix, partition, found, is_instance = self._of, b"", 0, 0, False
+        placed, last = of_events, -1
         one = kind = name = ""
+        next_copy = copies.next
         for some in self._some("ids"):
             for key, raw in some:
-                if copies.next < key:
+                if next_copy < key:
                     copies.put_below(key)
+                    next_copy = copies.next
                 if key[:-8] != prefix:
                     self._count_instance(partition, kind, name, one, is_complete=found & 1 == 1)
                     prefix = key[:-8]
                     one, kind, name = key[:-9].decode().split("\0")
-                    partition = self._of(name if kind == DASHLESS else one)
-                    placed = of_transitions if kind == INSTANCE else of_events
+                    partition = of(name if kind == DASHLESS else one)
+                    is_instance = kind == INSTANCE
+                    placed = of_transitions if is_instance else of_events
+                    last = len(placed) - 1
                 # As `_transition` and `_home`, which tell what is wrong.
                 old = int.from_bytes(raw, "big")
-                found = placed[old] if len(raw) == 8 and old < len(placed) else 0
+                found = placed[old] if old <= last and len(raw) == 8 else 0
                 if not found:
                     old = place_of(key, raw)
-                    _ = self._transition(old) if kind == INSTANCE else self._home(old)
-                place = found >> 1 if kind == INSTANCE else found & LOCAL
+                    _ = self._transition(old) if is_instance else self._home(old)
+                place = found >> 1 if is_instance else found & LOCAL
                 put[partition].append((key, number(place)))
             self._made.took(_bytes_in(some))
         copies.put_below(AFTER_ALL)
@@ -875,7 +888,7 @@ class _Splitting:
         """Count an instance as its newest transition left it."""
         if kind == INSTANCE:
             status = "complete" if is_complete else "running"
-            if self._is_suspended(process, instance):
+            if self._may_have_blocks and self._is_suspended(process, instance):
                 status = "suspended"
             self._counts[partition]["instance", process, status] += 1
 
@@ -1077,7 +1090,7 @@ def _home_of(key: bytes, tombstone: bytes, of: Callable[[str], int]) -> int:
 def _row(table: str, key: bytes, raw: bytes) -> Any:
     """The row in a frame, with its types checked."""
     try:
-        return row_of(table, key, raw)
+        return ROW_READERS[table](key, raw)
     except Misshapen as error:
         raise corrupt(table, key, str(error)) from error
 
