@@ -23,7 +23,7 @@ from .migrations import make_tables, make_tables_within, partitions_of, transact
 from .node import DatabaseNode
 from .parameters import copied, number_of, text
 from .questions import Values, ask
-from .statements import Rows, commit_of, copy_into, count_of
+from .statements import Rows, commit_of, copy_into, counts_of
 from .store import PostgresStore
 
 if TYPE_CHECKING:
@@ -232,9 +232,13 @@ def filling_divided_in(
             make_tables_within(connection, address, count)
             with _CopyBeside(connection) as beside:
                 yield beside.put
-            for (partition, table), rows in beside.written.items():
-                call = count_of(partition, table)
-                if number_of(connection.one(*call).get_value(0, 0)) != rows:
+            answers = connection.run(*map(counts_of, beside.written))
+            for (table, rows), answer in zip(beside.written.items(), answers, strict=True):
+                found = {
+                    number_of(answer.get_value(one, 0)): number_of(answer.get_value(one, 1))
+                    for one in range(answer.ntuples)
+                }
+                if found != rows:
                     raise DamagedStore(f"table {table!r} at {address} has not all that was copied")
     finally:
         connection.close()
@@ -246,7 +250,7 @@ class _CopyBeside:
     A context manager; when the block has ended well, the server has taken all of them.
 
     Attributes:
-        written: how many rows, by partition and table
+        written: how many rows, by table and partition
 
     """
 
@@ -254,7 +258,7 @@ class _CopyBeside:
         self._connection = connection
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="procession-copy")
         self._under_way: Future[None] | None = None
-        self.written: Counter[tuple[int, str]] = Counter()
+        self.written: dict[str, Counter[int]] = {}
 
     def put(self, tables: Mapping[str, Sequence[Sequence[Row]]]) -> None:
         """Have rows taken, once those before them were: so many are in memory at most."""
@@ -267,7 +271,7 @@ class _CopyBeside:
             if some:
                 self._connection.copy_in(copy_into(table), copied(some))
             for partition, rows in some:
-                self.written[partition, table] += len(rows)
+                self.written.setdefault(table, Counter())[partition] += len(rows)
 
     def _wait(self) -> None:
         if self._under_way is not None:
