@@ -36,10 +36,20 @@ from procession import (
     project,
 )
 from procession.cli import main
-from procession.store import DatabaseRefused, StoreError, copy, divided_store, open_store, verify
+from procession.store import (
+    DamagedStore,
+    DatabaseRefused,
+    StoreError,
+    copy,
+    divided_store,
+    open_store,
+    verify,
+)
 from procession.store.layout.keys import numbered
 from procession.store.layout.schema import count_key, row_of
 from procession.store.maintenance import sorting, splitting
+from procession.store.postgresql import divided_database
+from procession.store.postgresql.parameters import copied
 from procession.testing import VirtualClock
 from tests.actors.cluster.crossing import Called, Case, Marked, Numbered, Open, crossing
 from tests.coding import Reversed
@@ -436,6 +446,21 @@ def test_a_division_into_a_database_that_ends_its_connection_is_refused(tmp_path
         copy(tmp_path / "whole", target, partitions=PARTITIONS, on_progress=end)
     assert divided_store(target) is None
     assert [one.name for one in tmp_path.iterdir()] == ["whole"]
+
+
+def test_a_database_that_has_not_all_rows_of_a_division_gets_no_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy(tmp_path / "whole")
+    target = shared_server().new_url(without_tables=True)
+    monkeypatch.setattr(
+        divided_database,
+        "copied",
+        lambda some: copied([(partition, rows[1:]) for partition, rows in some]),
+    )
+    with pytest.raises(DamagedStore, match="has not all that was copied"):
+        copy(tmp_path / "whole", target, partitions=PARTITIONS)
+    assert divided_store(target) is None
 
 
 def test_projections_begin_anew_if_that_is_wanted(tmp_path: Path) -> None:
