@@ -66,6 +66,7 @@ __all__ = [
     "OWN",
     "PRUNED_UP_TO",
     "ROW_READERS",
+    "ROW_READERS_AGAIN",
     "SECRET",
     "STREAM",
     "TABLES",
@@ -614,6 +615,19 @@ def _row_reader(row: Any) -> Callable[[bytes, bytes], Any]:
     return read
 
 
+def _row_reader_again(row: Any) -> Callable[[bytes, bytes], Any]:
+    decode = msgspec.msgpack.Decoder(row).decode
+
+    def read(key: bytes, raw: bytes) -> Any:
+        del key
+        try:
+            return decode(raw[4:])
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Misshapen(f"is not as the format has it: {error}") from error
+
+    return read
+
+
 def _place_in(key: bytes, raw: bytes) -> int:
     # The row that it points at says the same, and has a checksum.
     del key
@@ -627,6 +641,12 @@ ROW_READERS = {
     name: _place_in if name == "ids" else _row_reader(table.row) for name, table in TABLES.items()
 }
 """What does as `row_of` for the rows of one table."""
+
+ROW_READERS_AGAIN = {
+    name: _place_in if name == "ids" else _row_reader_again(table.row)
+    for name, table in TABLES.items()
+}
+"""As `ROW_READERS`, for rows whose checksums were compared before."""
 
 
 # Keys

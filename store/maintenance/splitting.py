@@ -41,6 +41,7 @@ from ..layout.schema import (
     LOOKALIKE,
     OWN,
     PRUNED_UP_TO,
+    ROW_READERS,
     SECRET,
     TABLES,
     Marks,
@@ -51,8 +52,6 @@ from ..layout.schema import (
     key_of,
     owed_key,
     place_of,
-    row_of,
-    started_key,
     transitions_key,
     unmatched_by_key,
     unmatched_key,
@@ -78,7 +77,7 @@ from .rewriting import (
 from .sorting import Sorter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import TypeAlias
 
@@ -91,7 +90,7 @@ if TYPE_CHECKING:
     from ..verify.inspecting import StoreFinding
     from .rewriting import Rows
 
-    Put: TypeAlias = Callable[[str, Sequence[Sequence[Row]]], object]
+    Put: TypeAlias = Callable[[Mapping[str, Sequence[Sequence[Row]]]], object]
 
 __all__ = ["PROJECTION", "rows_to_divide", "split"]
 
@@ -121,6 +120,9 @@ TOLD_EVERY = 1_024
 KEPT_IDS = 16_384
 """Ids of which it is known at once in which partition they are."""
 
+NOTED_EVERY = 256
+"""Positions after which it is noted how far the log of each partition reaches."""
+
 HOME = 48
 """Bits of a position in a partition; the partition's number stands above them."""
 LOCAL = (1 << HOME) - 1
@@ -148,7 +150,8 @@ def split(
         projections_anew: whether projections are to go through the logs from their beginnings
         tell: called with how many rows more are done, which are twice those of `rows_to_divide`:
             they are written and verified
-        put_too: called with the rows of all partitions, as they are written
+        put_too: called with the rows of all partitions by table, as they are written; they are its
+            own from then on
 
     Returns:
         how many rows the partitions have
@@ -175,6 +178,8 @@ def split(
                 _Splitting(store, here, made, stack, tell).write(meta)
                 written = made.finish()
             verifying.begin()
+            # Meanwhile: what is verified need not be on disk yet.
+            made.sync()
             _refuse_unsound(verifying, divided, rows, tell)
         mark_divided(divided)
     except BaseException:
@@ -317,13 +322,13 @@ class _Partitions:
                 self.put(one, table, key, raw)
 
     def _write(self) -> None:
+        taken = {table: by_partition[:] for table, by_partition in self._pending.items()}
+        for by_partition in self._pending.values():
+            by_partition[:] = [[] for _ in by_partition]
         if self._put_too is not None:
-            for table, by_partition in self._pending.items():
-                self._put_too(table, by_partition)
+            self._put_too(taken)
         for partition in self.numbers:
-            some = [
-                (table, rows[partition]) for table, rows in self._pending.items() if rows[partition]
-            ]
+            some = [(table, rows[partition]) for table, rows in taken.items() if rows[partition]]
             if not some:
                 continue
             with (
@@ -338,20 +343,23 @@ class _Partitions:
                             f"the keys of table {table!r} are not in order: verify the source"
                         )
                     self.written[partition, table] += added
-                    rows.clear()
         self._size = 0
 
     def finish(self) -> int:
-        """Bring all of it to disk, under the names of stores; how many rows they have."""
+        """Write all of it, under the names of stores; how many rows they have."""
         self._write()
         for env, file in zip(self._envs, self._files, strict=True):
             with refusals_of_the_disk(file):
-                env.sync(True)
                 env.close()
-                sync_file(file)
                 file.replace(file.with_name(DATA_FILE))
-                sync_folder(file.parent)
         return self.written.total()
+
+    def sync(self) -> None:
+        """Bring all of it to disk, once it is finished."""
+        for file in self._files:
+            with refusals_of_the_disk(file):
+                sync_file(file.with_name(DATA_FILE))
+                sync_folder(file.parent)
 
 
 class _Splitting:
@@ -381,6 +389,7 @@ class _Splitting:
         }
         self._names_are_places = here.get("meta", LOOKALIKE) is None
         self._may_have_effects = next(here.scan("effects"), None) is not None
+        self._may_have_blocks = next(here.scan("waiting"), None) is not None
         self._counts: list[Counter[tuple[str, ...]]] = [Counter() for _ in made.numbers]
         folder = made.divided.folder
 
@@ -390,9 +399,10 @@ class _Splitting:
         # Which events are wanted where: position, partition, process manager, NUL, instance.
         self._wanted = sorter("wanted", "wanted")
         # Where events are as copies, and how far a partition's log reaches that has what was stored
-        # up to a position.
+        # up to a position: where no event of its own says so, and now and then.
         self._places = sorter("places", "copies", "upto")
 
+        self._noted, self._next_note = [0] * self._count, NOTED_EVERY
         self._pruned = store.pruned_up_to()
         # In each partition, of what was pruned, the last position; and which position and which
         # number of a transition is left out for those of which nothing stays.
@@ -479,12 +489,19 @@ class _Splitting:
 
     def _up_to(self, position: int, partition: int) -> int:
         """How far a log reaches that has what was stored up to a position; 0 if nothing was."""
-        found_at = self._homes.get(position)
-        if found_at and found_at >> HOME == partition:
-            return found_at & LOCAL
+        found = self._homes.get(position)
+        if found and found >> HOME == partition:
+            return found & LOCAL
         prefix = partition.to_bytes(AWAY, "big")
-        found = self._places.up_to("upto", prefix + number(position))
-        return numbered(found[1]) if found is not None and found[0][:AWAY] == prefix else 0
+        row = self._places.up_to("upto", prefix + number(position))
+        noted = numbered(row[1]) if row is not None and row[0][:AWAY] == prefix else 0
+        homes = self._homes.numbers
+        last = min(position, len(homes) - 1)
+        for near in range(last, last - last % NOTED_EVERY - 1, -1):
+            found = homes[near]
+            if found and found >> HOME == partition:
+                return max(noted, found & LOCAL)
+        return noted
 
     def _transition(self, old: int) -> tuple[int, bool]:
         """The number of a transition in its partition, and whether its instance was complete."""
@@ -527,14 +544,16 @@ class _Splitting:
         self._wanted.put("wanted", self._all_wanted())
 
     def _all_wanted(self) -> Rows:
-        of = self._of
+        of, done = self._of, self._done
         for some in self._some("transitions"):
             for key, raw in some:
                 taken: TransitionRow = _row("transitions", key, raw)
                 if taken.position:
-                    self._refuse_undone(taken.process, taken.position)
+                    if taken.position > done.get(taken.process, 0):
+                        self._refuse_undone(taken.process, taken.position)
                     stream = stream_of_event(taken.cause) if self._names_are_places else None
-                    if stream is None or of(deciding_part(stream)) != of(taken.instance):
+                    name = None if stream is None else deciding_part(stream)
+                    if name != taken.instance and (name is None or of(name) != of(taken.instance)):
                         yield self._needed(taken.process, taken.instance, taken.position)
         for key, _ in self._here.scan("waiting"):
             process, instance, position = _owner_and_number(key)
@@ -585,7 +604,6 @@ class _Splitting:
         before = beside = 0
         logs, homes, counts = self._made.rows_of("log"), self._homes.numbers, self._counts
         for some in self._some("log"):
-            size = 0
             for key, raw in some:
                 if at is not None and at < key:
                     raise _nothing_at(numbered(at))
@@ -593,6 +611,7 @@ class _Splitting:
                 home = of(deciding_part(event.stream))
                 while gone_key < key:
                     _refuse_gap("log", before, numbered(gone_key), self._pruned.tombstones)
+                    self._note_ends(ends, before, numbered(gone_key))
                     behind_key, behind_raw = next(gone)
                     missing, before = numbered(gone_key) - before - 1, numbered(gone_key)
                     if gone_raw:
@@ -606,24 +625,23 @@ class _Splitting:
                         self._end_forgotten(ends, gone_key)
                     gone_key, gone_raw = behind_key, behind_raw
                 position = numbered(key)
+                if position >= self._next_note:
+                    self._note_ends(ends, before, position)
                 if position != before + 1:
                     _refuse_gap("log", before, position, self._pruned.tombstones)
                     _leave_out(ends, {beside, home}, position - before - 1)
                 before, beside = position, home
                 counts[home]["event", category_of(event.stream), event.type] += 1
-                local = self._event(ends, home, key)
-                homes[position] = home << HOME | ends[home]
-                if self._may_have_effects or at == key:
-                    row = self._event_row(key, raw)
-                    new = frame(local, row)
-                else:
-                    new = moved(raw, "log", key, local)
+                ends[home] = end = ends[home] + 1
+                local = number(end)
+                homes[position] = home << HOME | end
+                row = self._event_row(key, raw) if self._may_have_effects or at == key else None
+                new = moved(raw, "log", key, local) if row is None else frame(local, row)
                 logs[home].append((local, new))
-                size += len(new)
-                if at == key:
+                if at == key and row is not None:
                     self._copies(ends, row, home, key, copies)
                     at, copies = next(wanted, (None, ()))
-            self._made.took(size)
+            self._made.took(_bytes_in(some))
         if at is not None:
             raise _nothing_at(numbered(at))
         if gone_key != AFTER_ALL:
@@ -652,7 +670,9 @@ class _Splitting:
         process: str,
         sent_to: list[str] | None,
     ) -> bytes:
-        local = self._event(ends, partition, key)
+        ends[partition] += 1
+        local = number(ends[partition])
+        self._note_end(partition, key, local)
         self._made.put(partition, "log", local, frame(local, [*row, process, sent_to]))
         copy = copies_key(process, row[1], row[2]) + local
         self._sorted.add("ids", copy + partition.to_bytes(AWAY, "big"), local)
@@ -668,7 +688,8 @@ class _Splitting:
         yield AFTER_ALL, b""
 
     def _put_tombstone(self, ends: list[int], home: int, key: bytes, raw: bytes) -> None:
-        local = self._event(ends, home, key)
+        ends[home] += 1
+        local = number(ends[home])
         self._gone[home] = ends[home]
         self._homes.put(numbered(key), home << HOME | ends[home])
         self._made.put(home, "tombstones", local, moved(raw, "tombstones", key, local))
@@ -676,7 +697,8 @@ class _Splitting:
     def _end_forgotten(self, ends: list[int], key: bytes) -> None:
         """Leave a position out in all partitions, for the last of which nothing stays."""
         for one in self._made.numbers:
-            self._event(ends, one, key)
+            ends[one] += 1
+            self._note_end(one, key, number(ends[one]))
         self._left_out, self._gone = [*ends], [*ends]
 
     def _end_with_events(self, ends: list[int], key: bytes, raw: bytes) -> None:
@@ -701,18 +723,24 @@ class _Splitting:
         # No instance of any has taken something, if there is none; its router has gone on.
         return next(found, None) or min(one for one in self._checkpoints if ":" not in one)
 
-    def _event(self, ends: list[int], partition: int, key: bytes) -> bytes:
-        """The next position in a partition, for what was stored at another one."""
-        ends[partition] += 1
-        local = number(ends[partition])
+    def _note_ends(self, ends: list[int], before: int, position: int) -> None:
+        """Note how far logs reach, if it is time for that between two positions."""
+        if position < self._next_note:
+            return
+        for one, (end, noted) in enumerate(zip(ends, self._noted, strict=True)):
+            if end != noted:
+                self._note_end(one, number(before), number(end))
+        self._noted, self._next_note = [*ends], position - position % NOTED_EVERY + NOTED_EVERY
+
+    def _note_end(self, partition: int, key: bytes, local: bytes) -> None:
+        """Note how far the log of a partition reaches that has what was stored up to a key."""
         self._places.add("upto", partition.to_bytes(AWAY, "big") + key, local)
-        return local
 
     # What has numbers of its own
 
     def _transitions(self) -> None:
         ends, before = [0] * self._count, 0
-        put, of, up_to = self._made.rows_of("transitions"), self._of, self._up_to
+        put, of, home_of = self._made.rows_of("transitions"), self._of, self._homes.get
         numbers, pruned = self._transition_numbers.numbers, self._pruned.transitions
         for some in self._some("transitions"):
             for key, raw in some:
@@ -728,11 +756,16 @@ class _Splitting:
                 partition = of(row.instance)
                 ends[partition] += 1
                 local = number(ends[partition])
-                if row.position:
-                    row.position = self._position(row.position, partition, row.process)
+                position, home = row.position, home_of(row.position)
+                is_here = home > 0 and home >> HOME == partition
+                if is_here:
+                    row.position = home & LOCAL
+                elif position:
+                    row.position = self._position(position, partition, row.process)
                 else:
                     row.cause = self._named(row.cause)
-                row.seen = up_to(row.seen, partition)
+                is_here = is_here and row.seen == position
+                row.seen = row.position if is_here else self._up_to(row.seen, partition)
                 put[partition].append((local, frame(local, row)))
                 numbers[old] = ends[partition] << 1 | row.is_complete
             self._made.took(_bytes_in(some))
@@ -820,25 +853,30 @@ class _Splitting:
             self._transition_numbers.numbers,
             self._homes.numbers,
         )
-        prefix, partition, found, placed = b"", 0, 0, of_events
+        of, prefix, partition, found, is_instance = self._of, b"", 0, 0, False
+        placed, last = of_events, -1
         one = kind = name = ""
+        next_copy = copies.next
         for some in self._some("ids"):
             for key, raw in some:
-                if copies.next < key:
+                if next_copy < key:
                     copies.put_below(key)
+                    next_copy = copies.next
                 if key[:-8] != prefix:
                     self._count_instance(partition, kind, name, one, is_complete=found & 1 == 1)
                     prefix = key[:-8]
                     one, kind, name = key[:-9].decode().split("\0")
-                    partition = self._of(name if kind == DASHLESS else one)
-                    placed = of_transitions if kind == INSTANCE else of_events
+                    partition = of(name if kind == DASHLESS else one)
+                    is_instance = kind == INSTANCE
+                    placed = of_transitions if is_instance else of_events
+                    last = len(placed) - 1
                 # As `_transition` and `_home`, which tell what is wrong.
                 old = int.from_bytes(raw, "big")
-                found = placed[old] if len(raw) == 8 and old < len(placed) else 0
+                found = placed[old] if old <= last and len(raw) == 8 else 0
                 if not found:
                     old = place_of(key, raw)
-                    _ = self._transition(old) if kind == INSTANCE else self._home(old)
-                place = found >> 1 if kind == INSTANCE else found & LOCAL
+                    _ = self._transition(old) if is_instance else self._home(old)
+                place = found >> 1 if is_instance else found & LOCAL
                 put[partition].append((key, number(place)))
             self._made.took(_bytes_in(some))
         copies.put_below(AFTER_ALL)
@@ -850,7 +888,7 @@ class _Splitting:
         """Count an instance as its newest transition left it."""
         if kind == INSTANCE:
             status = "complete" if is_complete else "running"
-            if self._is_suspended(process, instance):
+            if self._may_have_blocks and self._is_suspended(process, instance):
                 status = "suspended"
             self._counts[partition]["instance", process, status] += 1
 
@@ -860,10 +898,13 @@ class _Splitting:
         return raw is not None and unframe(raw, "waiting", key)[0] == "parked"
 
     def _started(self) -> None:
-        for key, instance in self._unframed("started"):
-            process, old = key_of("started", key)
-            new = started_key(process) + number(self._transition(old)[0])
-            self._made.put(self._of(instance), "started", new, frame(new, instance))
+        put, of = self._made.rows_of("started"), self._of
+        for some in self._some("started"):
+            for key, raw in some:
+                new = key[:-8] + number(self._transition(numbered(key))[0])
+                instance: str = _row("started", key, raw)
+                put[of(instance)].append((new, moved(raw, "started", key, new)))
+            self._made.took(_bytes_in(some))
 
     def _queue(self) -> None:
         for key, row in self._unframed("queue"):
@@ -1049,7 +1090,7 @@ def _home_of(key: bytes, tombstone: bytes, of: Callable[[str], int]) -> int:
 def _row(table: str, key: bytes, raw: bytes) -> Any:
     """The row in a frame, with its types checked."""
     try:
-        return row_of(table, key, raw)
+        return ROW_READERS[table](key, raw)
     except Misshapen as error:
         raise corrupt(table, key, str(error)) from error
 

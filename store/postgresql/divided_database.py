@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import socket
 from collections import Counter
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Self
 
 from msgspec.structs import astuple
 
@@ -20,11 +23,11 @@ from .migrations import make_tables, make_tables_within, partitions_of, transact
 from .node import DatabaseNode
 from .parameters import copied, number_of, text
 from .questions import Values, ask
-from .statements import Rows, commit_of, copy_into, count_of
+from .statements import Rows, commit_of, copy_into, counts_of
 from .store import PostgresStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ..coded import AsStored, PayloadCodec
     from ..lmdb.environment import Durability
@@ -204,7 +207,7 @@ def _own_row(connection: Connection) -> bytes | None:
 @contextmanager
 def filling_divided_in(
     address: Address, count: int
-) -> Iterator[Callable[[str, Sequence[Sequence[Row]]], None]]:
+) -> Iterator[Callable[[Mapping[str, Sequence[Sequence[Row]]]], None]]:
     """Make a divided store at an address of rows that there are already: all of it, or nothing.
 
     Args:
@@ -212,22 +215,14 @@ def filling_divided_in(
         count: of partitions
 
     Yields:
-        what takes rows: of which table, and which of each partition; no row comes twice
+        what takes rows: by table, those of each partition; no row comes twice. The server takes
+        them while the next ones are made, and what it refuses is raised when those are put
 
     Raises:
         StoreError: there is a store, or the database refused
 
     """
     connection = Connector(address)()
-    written: Counter[tuple[int, str]] = Counter()
-
-    def put(table: str, by_partition: Sequence[Sequence[Row]]) -> None:
-        some = [(partition, rows) for partition, rows in enumerate(by_partition) if rows]
-        if some:
-            connection.copy_in(copy_into(table), copied(some))
-        for partition, rows in some:
-            written[partition, table] += len(rows)
-
     try:
         with transaction(connection):
             if partitions_of(connection, address):
@@ -235,10 +230,66 @@ def filling_divided_in(
                     f"{address} holds a store already; give the copy a place of its own"
                 )
             make_tables_within(connection, address, count)
-            yield put
-            for (partition, table), rows in written.items():
-                call = count_of(partition, table)
-                if number_of(connection.one(*call).get_value(0, 0)) != rows:
+            with _CopyBeside(connection) as beside:
+                yield beside.put
+            answers = connection.run(*map(counts_of, beside.written))
+            for (table, rows), answer in zip(beside.written.items(), answers, strict=True):
+                found = {
+                    number_of(answer.get_value(one, 0)): number_of(answer.get_value(one, 1))
+                    for one in range(answer.ntuples)
+                }
+                if found != rows:
                     raise DamagedStore(f"table {table!r} at {address} has not all that was copied")
     finally:
         connection.close()
+
+
+class _CopyBeside:
+    """Has the server take rows, by a thread of its own, which alone uses the connection meanwhile.
+
+    A context manager; when the block has ended well, the server has taken all of them.
+
+    Attributes:
+        written: how many rows, by table and partition
+
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="procession-copy")
+        self._under_way: Future[None] | None = None
+        self.written: dict[str, Counter[int]] = {}
+
+    def put(self, tables: Mapping[str, Sequence[Sequence[Row]]]) -> None:
+        """Have rows taken, once those before them were: so many are in memory at most."""
+        self._wait()
+        self._under_way = self._thread.submit(self._copy, tables)
+
+    def _copy(self, tables: Mapping[str, Sequence[Sequence[Row]]]) -> None:
+        for table, by_partition in tables.items():
+            some = [(partition, rows) for partition, rows in enumerate(by_partition) if rows]
+            if some:
+                self._connection.copy_in(copy_into(table), copied(some))
+            for partition, rows in some:
+                self.written.setdefault(table, Counter())[partition] += len(rows)
+
+    def _wait(self) -> None:
+        if self._under_way is not None:
+            self._under_way.result()
+
+    def __enter__(self) -> Self:
+        # Of the same socket: what waits at it can be woken, whoever lets go of the other.
+        self._line = socket.socket(fileno=os.dup(self._connection.fileno()))
+        return self
+
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        try:
+            if failed is None:
+                self._wait()
+        finally:
+            with self._line, self._thread:
+                if self._under_way is not None and not self._under_way.done():
+                    with suppress(OSError):
+                        self._line.shutdown(socket.SHUT_RDWR)
+                    wait([self._under_way])
+                    self._connection.close()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .connection import Call
 
-__all__ = ["Rows", "commit_of", "copy_into", "count_of", "fence", "named"]
+__all__ = ["Rows", "commit_of", "copy_into", "count_of", "counts_of", "fence", "named"]
 
 ROW = 64
 """Bytes of a row besides its value, about."""
@@ -66,6 +66,11 @@ def _count(table: str) -> Statement:
 
 def count_of(part: int, table: str) -> Call:
     return _count(table), [integer(part)]
+
+
+def counts_of(table: str) -> Call:
+    """How many rows each partition has, which has any; part and count are the columns."""
+    return named(f'SELECT part, count(*) FROM "{table}" GROUP BY part'), []
 
 
 def fence(epochs: Mapping[int, int]) -> Call:

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     )
     from .inspecting import Inspection
 
-__all__ = ["check_effects", "check_events"]
+__all__ = ["check_effects", "check_events", "problems_of_cause"]
 
 
 def check_events(inspection: Inspection, format_version: int, *, has_format: bool) -> None:
@@ -141,7 +141,8 @@ def _check_log(inspection: Inspection) -> None:
         before = position
         # A clock may be ahead of the one that asks, or have been set back since.
         inspection.now = max(inspection.now, event.time)
-        inspection.say_all("log", key, _of_event(inspection, position, event))
+        if event.sent_for is None:
+            inspection.say_all("log", key, _of_event(inspection, position, event))
         inspection.say_unknown("log", key, "event", event.type)
 
 
@@ -212,7 +213,8 @@ def _of_effect(
 
 
 def _of_event(inspection: Inspection, position: int, event: EventRow) -> Iterator[str]:
-    if event.sent_for is not None:
+    """What is wrong with an event of its stream, but for its cause."""
+    if event.event_id is None and not inspection.any_given_ids:
         return
     event_id = event.id
     row: EventIdRow | None = inspection.look("event_ids", event_id.encode())
@@ -221,6 +223,10 @@ def _of_event(inspection: Inspection, position: int, event: EventRow) -> Iterato
         yield f"has the id {event_id}, which event_ids has for position {given}"
     elif event.event_id is not None and given != position and not _evades(event, given):
         yield f"has the id {event_id}, and event_ids has {given or 'nothing'} for it"
+
+
+def problems_of_cause(inspection: Inspection, position: int, event: EventRow) -> Iterator[str]:
+    """What is wrong with the cause of an event of its stream."""
     cause = event.causation_id
     if cause is None:
         return

@@ -25,6 +25,7 @@ from ..layout.schema import (
 )
 from ..records import TimerRecord
 from ..state_changes import Misfit
+from .events import problems_of_cause
 from .inspecting import DamagedRow, States
 from .learnt_keys import not_in_index
 
@@ -77,6 +78,7 @@ def _of_listed_event(inspection: Inspection, position: int, event: EventRow) -> 
         yield (
             f"is version {event.version} of {event.stream}, and ids has {there or 'nothing'} there"
         )
+        yield from problems_of_cause(inspection, position, event)
 
 
 def _of_listed_transition(inspection: Inspection, place: int, row: TransitionRow) -> Iterator[str]:
@@ -154,11 +156,14 @@ class _History:
 
 
 def _check_ids(inspection: Inspection, learnt: Learnt) -> None:
-    prefix, before, place, history = b"", 0, 0, _History()
+    prefix, before, place = b"", 0, 0
+    history: _History | None = None
     for key, (one, kind, name, version), at in inspection.rows("ids"):
         if key[:-8] != prefix:
-            _end(inspection, history, learnt)
-            prefix, before, place, history = key[:-8], 0, 0, _History()
+            if history is not None:
+                _end(inspection, history, learnt)
+            prefix, before, place = key[:-8], 0, 0
+            history = _History() if kind == INSTANCE else None
         if kind == COPY:
             inspection.say_all("ids", key, _of_copy(inspection, key, at))
             continue
@@ -168,14 +173,15 @@ def _check_ids(inspection: Inspection, learnt: Learnt) -> None:
         if at <= place:
             inspection.say("ids", key, f"is at {at}, before the version before it")
         before, place = version, at
-        if kind == INSTANCE:
+        if history is not None:
             _check_instance(inspection, history, key, (name, one, version), at)
         elif kind in {STREAM, DASHLESS}:
             stream = _stream_in(one, kind, name)
             inspection.say_all("ids", key, _of_stream(inspection, stream, version, at))
         else:
             inspection.say("ids", key, f"is of kind {kind}, which the format does not have")
-    _end(inspection, history, learnt)
+    if history is not None:
+        _end(inspection, history, learnt)
 
 
 def _pruned_before(inspection: Inspection, kind: str, version: int, place: int, at: int) -> int:
@@ -207,6 +213,10 @@ def _of_stream(inspection: Inspection, stream: str, version: int, position: int)
         )
     elif event is not None and event.sent_for is None:
         inspection.listed["log"] += 1
+        # Here, since what caused it is mostly a neighbour, whose commands are at hand.
+        if event.causation_id is not None:
+            problems = problems_of_cause(inspection, position, event)
+            inspection.say_all("log", number(position), problems)
 
 
 def _of_copy(inspection: Inspection, key: bytes, position: int) -> Iterator[str]:
@@ -250,6 +260,7 @@ def _check_instance(
         history.last = None
         return
     inspection.listed["transitions"] += 1
+    inspection.note_issued(row)
     if row.version != history.version + 1:
         history.last = None
     problems = _of_next(inspection, history, row)

@@ -21,6 +21,7 @@ from ..layout.schema import (
     EXCERPT,
     PRUNED_UP_TO,
     ROW_READERS,
+    ROW_READERS_AGAIN,
     TABLES,
     BlockRow,
     CommandRow,
@@ -53,6 +54,9 @@ __all__ = ["DamagedRow", "Enough", "Inspection", "States", "StoreFinding"]
 
 EVENTS_KEPT = 64
 """Events that are not read again when they are looked up."""
+
+COMMANDS_KEPT = 64
+"""Ids of commands that are not looked for among what transitions issued."""
 
 TOLD_EVERY = 10_000
 """Rows after which it is told how far it is."""
@@ -123,6 +127,7 @@ class Inspection:
         is_excerpt: whether the store has some records of another, so that numbers have gaps, and
             what a record came of may not be there
         pruned: how far what was pruned reaches
+        any_given_ids: whether an event has an id from outside
 
     """
 
@@ -141,6 +146,10 @@ class Inspection:
         self._snapshot = snapshot
         self._get = snapshot.get
         self.now = now
+        # Of the last transitions that were looked at, the commands that they issued.
+        self._issued: set[str] = set()
+        # Without the checksum, once all rows of a table were found to be sound.
+        self._readers = dict(ROW_READERS)
         self.checked: Counter[str] = Counter()
         self.findings: list[StoreFinding] = []
         # Of events and of transitions, how many `ids` has where they are.
@@ -152,6 +161,7 @@ class Inspection:
         self.is_excerpt = self.has("meta", EXCERPT)
         self.pruned = self._read_marks()
         self._any_waits = any(True for _ in snapshot.scan("waiting"))
+        self.any_given_ids = any(True for _ in snapshot.scan("event_ids"))
         self._names: set[tuple[str, str]] = set()
         self._codes: dict[int, str] = {}
         # An instance and the streams of its id are neighbours, and lead to the same events.
@@ -238,14 +248,15 @@ class Inspection:
             self._began(table)
         before = b""
         count = 0
-        self.checked[table] = 0
+        checked, said_before = self.checked, len(self.findings)
+        checked[table] = 0
         said_by, read = key_reader(table), ROW_READERS[table]
         try:
             for key, raw in self._snapshot.scan(table):
                 count += 1
-                self.checked[table] = count
+                checked[table] = count
                 if count % TOLD_EVERY == 0 and self._on_progress is not None:
-                    self._on_progress(self.checked.total(), self._rows)
+                    self._on_progress(checked.total(), self._rows)
                 if key <= before:
                     self.say(table, key, "comes after a key that is not below it")
                 before = key
@@ -258,6 +269,8 @@ class Inspection:
             counted = self._snapshot.count(table)
             if counted != count:
                 self.say(table, b"", f"is said to have {counted} rows, and {count} are there")
+            if len(self.findings) == said_before:
+                self._readers[table] = ROW_READERS_AGAIN[table]
         except DamagedStore as error:
             self.say(table, b"", str(error))
 
@@ -314,7 +327,7 @@ class Inspection:
             return None
         # As in `read`, with two calls less, since most of the time is spent here.
         try:
-            return ROW_READERS[table](key, raw)
+            return self._readers[table](key, raw)
         except Misshapen:
             raise DamagedRow from None
 
@@ -386,6 +399,8 @@ class Inspection:
 
     def is_issued(self, command_id: str) -> bool:
         """Whether the transition, or the after-effect, that a command's id names issued it."""
+        if command_id in self._issued:
+            return True
         issue = place_of_issue(command_id)
         if issue is None:
             effect = self._effect_of(command_id)
@@ -400,6 +415,16 @@ class Inspection:
         if row is None:
             return self._may_be_elsewhere or self.is_pruned(*issue[:3])
         return any(one[0] == command_id for one in row.commands)
+
+    def note_issued(self, row: TransitionRow) -> None:
+        """Have the commands of a transition at hand for what comes next: its neighbours.
+
+        All transitions were gone through. After a finding, the ids of its commands may be wrong.
+        """
+        if row.commands and not self.findings:
+            if len(self._issued) >= COMMANDS_KEPT:
+                self._issued.clear()
+            self._issued.update([command_id for command_id, _, _ in row.commands])
 
     @property
     def _may_be_elsewhere(self) -> bool:

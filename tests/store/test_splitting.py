@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -34,17 +36,33 @@ from procession import (
     project,
 )
 from procession.cli import main
-from procession.store import StoreError, copy, divided_store, verify
-from procession.store.layout.schema import count_key
+from procession.store import (
+    DamagedStore,
+    DatabaseRefused,
+    StoreError,
+    copy,
+    divided_store,
+    open_store,
+    verify,
+)
+from procession.store.layout.keys import numbered
+from procession.store.layout.schema import count_key, row_of
 from procession.store.maintenance import sorting, splitting
+from procession.store.postgresql import divided_database
+from procession.store.postgresql.parameters import copied
 from procession.testing import VirtualClock
 from tests.actors.cluster.crossing import Called, Case, Marked, Numbered, Open, crossing
 from tests.coding import Reversed
 from tests.postgresql import shared_server
+from tests.store.test_verifying_apart import children
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from procession.store import Store
+
+ITS_BACKEND = "SELECT pid FROM pg_stat_activity WHERE application_name = 'divides'"
 
 PARTITIONS = 3
 WAIT = 30
@@ -61,6 +79,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(splitting, "AT_ONCE", 20_000)
+    monkeypatch.setattr(splitting, "NOTED_EVERY", 4)
     monkeypatch.setattr(sorting, "ADDED_AT_ONCE", 20)
 
 
@@ -186,6 +205,41 @@ def test_what_crosses_partitions_is_there_as_if_it_had_been_sent(
             one: state for one, (state, _) in found.items()
         }
         assert runtime.verify() == []
+
+
+@pytest.mark.parametrize("noted_every", [2, 5, 256])
+def test_an_instance_has_seen_in_its_partition_what_it_had_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noted_every: int
+) -> None:
+    monkeypatch.setattr(splitting, "NOTED_EVERY", noted_every)
+    busy(tmp_path / "whole")
+    copy(tmp_path / "whole", tmp_path / "divided", partitions=PARTITIONS)
+    divided = divided_store(tmp_path / "divided")
+    assert divided is not None
+    with open_store(tmp_path / "whole", read_only=True) as store:
+        positions, seen = seen_in(store)
+    at = {place: position for position, place in positions.items()}
+    for number in range(PARTITIONS):
+        with divided.open(number, read_only=True) as store:
+            here, found = seen_in(store)
+        # In a partition, places come in the order in which they were stored.
+        assert found == {
+            who: max((one for one, place in here.items() if at[place] <= seen[who]), default=0)
+            for who in found
+        }
+
+
+def seen_in(
+    store: Store,
+) -> tuple[dict[int, tuple[str, int]], dict[tuple[str, str, int], int]]:
+    """Streams and versions by position, and how far each transition has seen."""
+    with store.stored_snapshot() as rows:
+        events = {numbered(key): row_of("log", key, raw) for key, raw in rows.scan("log")}
+        made = [row_of("transitions", key, raw) for key, raw in rows.scan("transitions")]
+    return (
+        {position: (one.stream, one.version) for position, one in events.items()},
+        {(one.process, one.instance, one.version): one.seen for one in made},
+    )
 
 
 def test_a_store_with_a_codec_is_divided_with_the_codec(tmp_path: Path) -> None:
@@ -333,6 +387,80 @@ def test_a_copy_that_was_cut_off_or_refused_leaves_no_store(
     with pytest.raises(StoreError, match=r"holds a store already|is not empty"):
         copy(tmp_path / "whole", target, partitions=2)
     assert found_wrong(target) == []
+
+
+def test_a_division_in_which_a_process_is_killed_that_verifies_leaves_nothing(
+    tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy(tmp_path / "whole")
+    monkeypatch.setattr(splitting, "WORTH_PROCESSES", 0)
+    before = children()
+
+    def kill(done: int, total: int) -> None:
+        if done == total // 2:
+            os.kill(max(children() - before), signal.SIGKILL)
+
+    with pytest.raises(StoreError, match="was killed by SIGKILL"):
+        copy(tmp_path / "whole", target, partitions=PARTITIONS, on_progress=kill)
+    assert children() <= before
+    assert divided_store(target) is None
+    assert [one.name for one in tmp_path.iterdir()] == ["whole"]
+
+
+def test_a_division_is_interrupted_although_the_server_does_not_answer(tmp_path: Path) -> None:
+    busy(tmp_path / "whole")
+    server, schema = shared_server(), shared_server().new_url(without_tables=True)
+    target = f"{schema}&application_name=divides"
+    backend: list[int] = []
+
+    def stop(done: int, total: int) -> None:
+        if not done:
+            ((pid,),) = server.ask(schema, ITS_BACKEND)
+            backend.append(pid)
+            os.kill(pid, signal.SIGSTOP)
+        elif 2 * done > total:
+            # The server has got the rows, and does not say that it took them.
+            raise KeyboardInterrupt
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            copy(tmp_path / "whole", target, partitions=PARTITIONS, on_progress=stop)
+    finally:
+        os.kill(backend[0], signal.SIGCONT)
+    assert divided_store(target) is None
+    copy(tmp_path / "whole", target, partitions=PARTITIONS)
+    assert found_wrong(target) == []
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_division_into_a_database_that_ends_its_connection_is_refused(tmp_path: Path) -> None:
+    busy(tmp_path / "whole")
+    server, schema = shared_server(), shared_server().new_url(without_tables=True)
+    target = f"{schema}&application_name=divides"
+
+    def end(done: int, _: int) -> None:
+        if not done:
+            server.ask(schema, f"SELECT pg_terminate_backend(pid, 20000) FROM ({ITS_BACKEND}) one")
+
+    with pytest.raises(DatabaseRefused, match="broke"):
+        copy(tmp_path / "whole", target, partitions=PARTITIONS, on_progress=end)
+    assert divided_store(target) is None
+    assert [one.name for one in tmp_path.iterdir()] == ["whole"]
+
+
+def test_a_database_that_has_not_all_rows_of_a_division_gets_no_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy(tmp_path / "whole")
+    target = shared_server().new_url(without_tables=True)
+    monkeypatch.setattr(
+        divided_database,
+        "copied",
+        lambda some: copied([(partition, rows[1:]) for partition, rows in some]),
+    )
+    with pytest.raises(DamagedStore, match="has not all that was copied"):
+        copy(tmp_path / "whole", target, partitions=PARTITIONS)
+    assert divided_store(target) is None
 
 
 def test_projections_begin_anew_if_that_is_wanted(tmp_path: Path) -> None:
