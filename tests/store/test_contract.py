@@ -1760,6 +1760,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "undecided_of": lambda store: store.undecided_of(ORDERS, "o1"),
     "read_lane": lambda store: store.read_lane(1, 0, 1),
     "first_sent": lambda store: store.first_sent(1),
+    "rows_sent": lambda store: store.rows_sent(1, 0, 9, 9),
     "last_sent": lambda store: store.last_sent(1),
     "positions_of_copies": lambda store: store.positions_of_copies(ORDERS, "s", 1),
     "cursor_of": lambda store: store.cursor_of(1),
